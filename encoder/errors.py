@@ -1,0 +1,113 @@
+"""Every error that glimpse raises on purpose. Imports nothing, so any package may use it at no cost.
+
+    GlimpseError
+    ├── InputError             a value that the caller gave cannot be used
+    │   └── ImageError         one image that cannot be read: carries its path and the reason
+    ├── ModelError             a model reference, checkpoint or config that cannot be used
+    │   └── ModelUnavailable   its weights are not on this machine and cannot be downloaded now
+    ├── CollectionError        a collection that cannot be used as asked
+    │   ├── CollectionNotFound
+    │   ├── CollectionExists
+    │   ├── CollectionLocked   another process is writing to it
+    │   ├── CollectionDamaged  its catalog fails its own check
+    │   └── ModelMismatch      it was built by another model
+    ├── EntryNotFound          no image or text with that id
+    ├── TrainingError          a training run that cannot start or go on
+    └── Overloaded             more work than the queue holds; try again later
+
+A message is one line: what is wrong, and what to do about it. Libraries raise; the command line prints the
+message and exits with 2, the service maps the type to a status (service/errors.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class GlimpseError(Exception):
+    """Base of all. `code` names the kind in the service's JSON."""
+
+    code = "error"
+
+
+class InputError(GlimpseError, ValueError):
+    """A value that the caller gave cannot be used."""
+
+    code = "invalid_input"
+
+
+class ImageError(InputError):
+    """One image that cannot be read, whatever the decoder raised."""
+
+    code = "invalid_image"
+
+    def __init__(self, path: str | Path | None, reason: str) -> None:
+        self.path = None if path is None else str(path)
+        self.reason = reason
+        super().__init__(f"{self.path}: {reason}" if self.path else reason)
+
+
+class ModelError(GlimpseError):
+    """A model reference, checkpoint or config that cannot be used."""
+
+    code = "model_error"
+
+
+class ModelUnavailable(ModelError):
+    """The weights are not on this machine and cannot be downloaded now."""
+
+    code = "model_unavailable"
+
+
+class CollectionError(GlimpseError):
+    """A collection that cannot be used as asked."""
+
+    code = "collection_error"
+
+
+class CollectionNotFound(CollectionError):
+    """No collection of that name."""
+
+    code = "collection_not_found"
+
+
+class CollectionExists(CollectionError):
+    """A collection of that name is there already."""
+
+    code = "collection_exists"
+
+
+class CollectionLocked(CollectionError):
+    """Another process is writing to the collection."""
+
+    code = "collection_locked"
+
+
+class CollectionDamaged(CollectionError):
+    """The catalog fails its own check; nothing is served from it."""
+
+    code = "collection_damaged"
+
+
+class ModelMismatch(CollectionError):
+    """The collection was built by another model than the one that asks."""
+
+    code = "model_mismatch"
+
+
+class EntryNotFound(GlimpseError):
+    """No image or text with that id in the collection."""
+
+    code = "entry_not_found"
+
+
+class TrainingError(GlimpseError):
+    """A training run that cannot start or go on."""
+
+    code = "training_error"
+
+
+class Overloaded(GlimpseError):
+    """More work than the queue holds; try again later."""
+
+    code = "overloaded"

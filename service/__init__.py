@@ -1,0 +1,1 @@
+"""The REST service over an encoder and its collections. Never imports the trainer."""
