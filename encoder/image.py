@@ -1,0 +1,241 @@
+"""Reads image files into the pixels that a model wants: upright, RGB, resized and cropped, uint8.
+
+The geometry is open_clip's (`image_transform`: shortest, longest and squash), with four differences on purpose: EXIF
+orientation is applied; transparency is laid on white and 16-bit data is scaled before resizing; a JPEG is decoded at
+1/2, 1/4 or 1/8 where that still leaves `DRAFT_MARGIN` times the pixels the model sees; and whatever a decoder raises
+becomes one `ImageError`. Normalising to mean and std happens on the model's device (encoder/model.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pillow_heif
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from encoder.errors import ImageError
+
+Pixels = npt.NDArray[np.uint8]
+
+pillow_heif.register_heif_opener()
+# Pillow warns of odd metadata and of sizes that MAX_PIXELS below already bounds; a folder of photos would drown in it.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+MAX_PIXELS = 120_000_000  # decoded size; a larger image is refused, a larger JPEG is first decoded at a fraction
+MAX_FILE_BYTES = 512 * 2**20
+DRAFT_MARGIN = 1.5  # of the model's side; bench/draft.py shows what 1.0, 1.5 and 2.0 cost in cosine
+
+# EPS would start Ghostscript, and the rest are documents, meteorology and fonts rather than photos.
+FORMATS = (
+    "AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "PSD",
+    "QOI", "SGI", "TGA", "TIFF", "WEBP",
+)  # fmt: skip
+_MAX_ASPECT = 4  # a 10 x 40,000 strip would be resized to 224 x 896,000 only to be cropped
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a model wants its images; the fields are those of open_clip's `preprocess_cfg`."""
+
+    size: int | tuple[int, int] = 224
+    mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+    fill_color: int = 0
+
+    @classmethod
+    def from_open_clip(cls, config: Mapping[str, Any]) -> Preprocess:
+        """Take the fields that matter from an open_clip `preprocess_cfg`."""
+        names = {field.name for field in fields(cls)}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, (list, tuple)) else value
+            for name, value in config.items()
+            if name in names and value is not None
+        }
+        return cls(**values)
+
+    def to_open_clip(self) -> dict[str, Any]:
+        """The same as a `preprocess_cfg`, for `open_clip_config.json`."""
+        return asdict(self) | {"mode": "RGB"}
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """The model's input, (height, width) in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image file, read: its pixels for the model and what the file is."""
+
+    pixels: Pixels  # (height, width, 3) of the model
+    width: int  # of the upright original, before any reduced decode
+    height: int
+    sha256: str  # of the file's bytes
+
+
+def read_picture(source: str | Path | bytes, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read one image file, or the bytes of one, ready for the model.
+
+    Raises:
+        ImageError: the file cannot be read or decoded, or is larger than the limits; carries the reason.
+    """
+    data, name = _read_bytes(source)
+    image, (width, height) = _decode(data, name, preprocess.height_width, max_pixels)
+    return Picture(to_pixels(image, preprocess), width, height, hashlib.sha256(data).hexdigest())
+
+
+def open_image(
+    source: str | Path | bytes, *, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """Decode an image file, or the bytes of one, to an upright RGB image.
+
+    Args:
+        source: a path, or the file's bytes.
+        at_least: (height, width) that suffice; lets a JPEG be decoded at a fraction of its size.
+        max_pixels: the largest decoded image that is accepted.
+
+    Raises:
+        ImageError: the file cannot be read or decoded, or is larger than the limits; carries the reason.
+    """
+    data, name = _read_bytes(source)
+    return _decode(data, name, at_least, max_pixels)[0]
+
+
+def to_pixels(image: Image.Image, preprocess: Preprocess) -> Pixels:
+    """Resize and crop an RGB image as the model was trained: (height, width, 3) uint8.
+
+    The antialiased uint8 resize of torch gives Pillow's result to within 2 of 255 in half its time.
+    """
+    target_h, target_w = preprocess.height_width
+    array = np.asarray(image)
+    if preprocess.resize_mode == "shortest":
+        array = _trim(array)
+    h, w = array.shape[:2]
+    if preprocess.resize_mode == "squash":
+        new_h, new_w = target_h, target_w
+    elif preprocess.resize_mode == "longest":
+        ratio = max(h / target_h, w / target_w)
+        new_h, new_w = max(1, round(h / ratio)), max(1, round(w / ratio))
+    elif target_h == target_w:  # torchvision's Resize with one number: the longer side is cut down, not rounded
+        new_h, new_w = (int(target_h * h / w), target_w) if w <= h else (target_h, int(target_w * w / h))
+    else:
+        ratio = min(h / target_h, w / target_w)
+        new_h, new_w = round(h / ratio), round(w / ratio)
+    resized = resize(array, new_h, new_w, preprocess.interpolation)
+    return _crop_or_pad(resized, target_h, target_w, preprocess.fill_color)
+
+
+def resize(array: Pixels, height: int, width: int, interpolation: str = "bicubic") -> Pixels:
+    """Resize (h, w, 3) uint8 to (height, width, 3) with antialiasing."""
+    if array.shape[:2] == (height, width):
+        return array
+    if not array.flags.writeable:  # torch warns of what it will not do
+        array = array.copy()
+    mode = "bilinear" if interpolation == "bilinear" else "bicubic"
+    planes = torch.from_numpy(array).permute(2, 0, 1)[None]
+    resized = F.interpolate(planes, size=(height, width), mode=mode, antialias=True)[0].permute(1, 2, 0)
+    return resized.numpy()
+
+
+def _read_bytes(source: str | Path | bytes) -> tuple[bytes, str | None]:
+    if isinstance(source, bytes):
+        return source, None
+    path = Path(source)
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise ImageError(path, "the file is empty")
+        if size > MAX_FILE_BYTES:
+            raise ImageError(path, f"the file has {size / 2**20:,.0f} MiB; the limit is {MAX_FILE_BYTES >> 20} MiB")
+        return path.read_bytes(), str(path)
+    except OSError as error:
+        raise ImageError(path, error.strerror or str(error)) from error
+
+
+def _decode(
+    data: bytes, name: str | None, at_least: tuple[int, int] | None, max_pixels: int
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode to upright RGB; also the upright original's (width, height)."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            original = image.size
+            if at_least is not None and image.format in ("JPEG", "MPO"):
+                side = max(at_least) * DRAFT_MARGIN
+                scale = min(1.0, side / min(image.size))
+                image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
+            if image.width * image.height > max_pixels:
+                millions = f"{image.width * image.height / 1e6:,.0f} million pixels"
+                raise ImageError(name, f"the image has {millions}; the limit is {max_pixels / 1e6:,.0f} million")
+            image.load()
+            upright = _upright(image)
+            turned = upright.size != image.size
+            return _to_rgb(upright), original[::-1] if turned else original
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(name, "not an image, or not in a format that glimpse reads") from None
+    except Exception as error:  # decoders raise whatever they meet: SyntaxError, struct.error, IndexError, MemoryError
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(name, f"cannot be decoded: {reason}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; a broken EXIF block must not cost the picture."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB as a person sees it: transparency on white, more than 8 bits scaled down instead of clipped."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(image).astype(np.float64))
+        low, high = values.min(), values.max()
+        scaled = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
+        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _trim(array: Pixels) -> Pixels:
+    """Cut the far ends of a very long image, which the centre crop would drop anyway."""
+    h, w = array.shape[:2]
+    if h > _MAX_ASPECT * w:
+        top = (h - _MAX_ASPECT * w) // 2
+        return array[top : top + _MAX_ASPECT * w]
+    if w > _MAX_ASPECT * h:
+        left = (w - _MAX_ASPECT * h) // 2
+        return array[:, left : left + _MAX_ASPECT * h]
+    return array
+
+
+def _crop_or_pad(array: Pixels, height: int, width: int, fill: int) -> Pixels:
+    """Centre (h, w, 3) in (height, width, 3): cropped where larger, padded with `fill` where smaller."""
+    h, w = array.shape[:2]
+    if h < height or w < width:
+        top, left = max(0, (height - h) // 2), max(0, (width - w) // 2)
+        padded = np.full((max(h, height), max(w, width), 3), fill, np.uint8)
+        padded[top : top + h, left : left + w] = array
+        array, (h, w) = padded, padded.shape[:2]
+    top, left = round((h - height) / 2), round((w - width) / 2)
+    return np.ascontiguousarray(array[top : top + height, left : left + width])

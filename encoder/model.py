@@ -1,0 +1,165 @@
+"""DualEncoder: images and texts to unit vectors in one space, with all that belongs to the model travelling along."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from encoder.batching import batches, read_ahead
+from encoder.errors import ImageError
+from encoder.image import Pixels, Preprocess, open_image, to_pixels
+from encoder.text import TextTower, Tokenizer
+
+Vectors = npt.NDArray[np.float32]
+ImageSource = str | Path | bytes | Image.Image
+T = TypeVar("T")
+
+TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
+
+
+class DualEncoder:
+    """A CLIP-style model in eval mode, ready to encode; runs it as it is, where it is.
+
+    Attributes:
+        ref: the reference that it was loaded from.
+        fingerprint: hash of its weights and preprocessing; two encoders with the same one embed alike.
+        dim: length of its vectors.
+        logit_scale: what cosines are multiplied by before a softmax (CLIP's `logit_scale.exp()`).
+        preprocess: how it wants its images.
+        text: its text tower with the tokenizer.
+        device, precision: where and in what it runs ("fp32" or "bf16").
+    """
+
+    def __init__(
+        self,
+        clip: nn.Module,
+        tokenizer: Tokenizer,
+        preprocess: Preprocess,
+        *,
+        ref: str,
+        fingerprint: str,
+        logit_scale: float,
+        precision: str,
+    ) -> None:
+        self.ref = ref
+        self.fingerprint = fingerprint
+        self.preprocess = preprocess
+        self.logit_scale = logit_scale
+        self.precision = precision
+        self._clip: Any = clip
+        self._dtype = next(clip.parameters()).dtype
+        self.device = device = next(clip.parameters()).device
+        self.text = TextTower(clip, tokenizer)
+        self._mean = torch.tensor(preprocess.mean, device=device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(preprocess.std, device=device).view(1, 3, 1, 1) * 255
+        self._texts: OrderedDict[str, Vectors] = OrderedDict()
+        self._texts_lock = threading.Lock()
+        self.dim = self.encode_texts([""]).shape[1]
+
+    @property
+    def batch_size(self) -> int:
+        """Images at a time that keep the device busy without holding much memory."""
+        return 256 if self.device.type == "cuda" else 32
+
+    def encode_images(self, images: Iterable[ImageSource]) -> Vectors:
+        """Encode images: paths, bytes of image files, or Pillow images.
+
+        Returns:
+            (n, dim) float32, unit rows, in the order given.
+
+        Raises:
+            ImageError: at the first image that cannot be read; `encode_stream` goes on instead.
+        """
+        rows: list[Vectors] = []
+        for batch in self.encode_stream(images, self._read):
+            for _, vector in batch:
+                if isinstance(vector, ImageError):
+                    raise vector
+                rows.append(vector)
+        return np.stack(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    def encode_stream(
+        self, items: Iterable[T], read: Callable[[T], Pixels], *, batch_size: int | None = None
+    ) -> Iterator[list[tuple[T, Vectors | ImageError]]]:
+        """Read and encode a stream of items: `read` runs in threads, ahead of the model.
+
+        Yields:
+            One list a batch, in order: (item, its vector (dim,) or the ImageError that `read` raised for it).
+        """
+
+        def attempt(item: T) -> tuple[T, Pixels | ImageError]:
+            try:
+                return item, read(item)
+            except ImageError as error:
+                return item, error
+
+        size = batch_size or self.batch_size
+        for batch in batches(read_ahead(attempt, items, ahead=2 * size), size):
+            good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
+            vectors = iter(self.encode_pixels(np.stack(good)) if good else ())
+            yield [(item, px if isinstance(px, ImageError) else next(vectors)) for item, px in batch]
+
+    def encode_pixels(self, pixels: Pixels) -> Vectors:
+        """Encode (n, height, width, 3) uint8, sized for this model, to (n, dim) float32 unit rows in one go."""
+        with torch.inference_mode():
+            return _unit(self._clip.encode_image(self._normalise(pixels)))
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to (n, dim) float32 unit rows, in the order given. Texts seen lately come from a cache."""
+        with self._texts_lock:
+            found = {text: self._texts[text] for text in dict.fromkeys(texts) if text in self._texts}
+            for text in found:
+                self._texts.move_to_end(text)
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        for text, vector in zip(missing, self._encode_texts(missing), strict=True):
+            found[text] = vector
+        with self._texts_lock:
+            self._texts.update((text, found[text]) for text in missing)
+            while len(self._texts) > TEXT_CACHE:
+                self._texts.popitem(last=False)
+        return np.stack([found[text] for text in texts]) if texts else np.empty((0, self.dim), np.float32)
+
+    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Encode without the cache, texts of like length together."""
+        if not texts:
+            return np.empty((0, 0), np.float32)
+        tokens = self.text.tokenize(texts)
+        order = self.text.lengths(tokens).argsort(stable=True)
+        parts = []
+        with torch.inference_mode():
+            for rows in torch.split(order, max(64, self.batch_size)):
+                parts.append(_unit(self.text(tokens[rows].to(self.device))))
+        vectors = np.empty((len(texts), parts[0].shape[1]), np.float32)
+        vectors[order.numpy()] = np.concatenate(parts)
+        return vectors
+
+    def _read(self, image: ImageSource) -> Pixels:
+        if not isinstance(image, Image.Image):
+            image = open_image(image, at_least=self.preprocess.height_width)
+        return to_pixels(image.convert("RGB"), self.preprocess)
+
+    def _normalise(self, pixels: Pixels) -> Tensor:
+        """(n, h, w, 3) uint8 -> (n, 3, h, w) on the device, zero mean and unit deviation over the training set."""
+        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
+        return ((x - self._mean) / self._std).to(self._dtype)
+
+
+def logit_scale_of(clip: nn.Module) -> float:
+    """What a model multiplies cosines by: CLIP's `logit_scale.exp()`."""
+    parameter: Any = clip.logit_scale
+    return float(parameter.detach().float().exp())
+
+
+def _unit(x: Tensor) -> Vectors:
+    """Rows scaled to length one, in float32 whatever the model ran in."""
+    return F.normalize(x.float(), dim=-1).cpu().numpy()

@@ -1,0 +1,53 @@
+"""Turns label names into prompts. A template is a sentence with `{}` where the label goes (CLIP, section 3.1.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from encoder.errors import InputError
+
+DEFAULT_TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "{}")
+
+
+def fill_templates(label: str, templates: Sequence[str]) -> list[str]:
+    """Every template with the label in it; underscores in the label are read as spaces."""
+    name = label.replace("_", " ").strip()
+    return [template.replace("{}", name) for template in templates]
+
+
+def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
+    """The templates as given, or the defaults for none.
+
+    Raises:
+        InputError: a template without `{}`.
+    """
+    for template in templates:
+        if "{}" not in template:
+            raise InputError(f'template "{template}" has no {{}} for the label, as in "a photo of a {{}}."')
+    return tuple(templates) or DEFAULT_TEMPLATES
+
+
+def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels stripped, each once, in order.
+
+    Raises:
+        InputError: fewer than one label.
+    """
+    unique = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
+    if not unique:
+        raise InputError('no labels given; name them as in --labels "cat,dog,bird"')
+    return unique
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Labels from a text file, one a line; empty lines and lines that start with # do not count.
+
+    Raises:
+        InputError: the file cannot be read, or names no label.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a text file of labels, one a line ({error})") from error
+    return check_labels([line for line in lines if not line.lstrip().startswith("#")])

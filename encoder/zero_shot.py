@@ -1,0 +1,52 @@
+"""Zero-shot classification: a classifier is one unit vector a label, made of prompts (CLIP, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from encoder.model import DualEncoder, Vectors
+from encoder.prompts import check_labels, check_templates, fill_templates
+
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Labels, their unit vectors (n_labels, dim), and the model's scale."""
+
+    labels: tuple[str, ...]
+    weights: Vectors
+    logit_scale: float
+
+    def scores(self, vectors: Vectors) -> Scores:
+        """Probabilities (n, n_labels) of unit image vectors (n, dim): softmax(logit_scale * cosine)."""
+        logits = self.logit_scale * (vectors @ self.weights.T)
+        exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exp / exp.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+    def best(self, vectors: Vectors) -> list[tuple[str, float]]:
+        """The likeliest label of each row with its probability."""
+        scores = self.scores(vectors)
+        return [(self.labels[i], float(row[i])) for row, i in zip(scores, scores.argmax(axis=1), strict=True)]
+
+
+def build_classifier(encoder: DualEncoder, labels: Sequence[str], templates: Sequence[str] = ()) -> Classifier:
+    """A classifier for `labels`: each label's vector is the mean of its prompts' unit vectors, scaled to unit again.
+
+    Args:
+        encoder: encodes the prompts.
+        labels: names; blank and repeated ones are dropped.
+        templates: sentences with `{}`; none stands for `encoder.prompts.DEFAULT_TEMPLATES`.
+
+    Raises:
+        InputError: no label, or a template without `{}`.
+    """
+    labels, templates = check_labels(labels), check_templates(templates)
+    prompts = [prompt for label in labels for prompt in fill_templates(label, templates)]
+    vectors = encoder.encode_texts(prompts).reshape(len(labels), len(templates), -1)
+    means = vectors.mean(axis=1)
+    return Classifier(labels, means / np.linalg.norm(means, axis=1, keepdims=True), encoder.logit_scale)
