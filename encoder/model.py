@@ -27,6 +27,20 @@ T = TypeVar("T")
 TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
 
 
+class Normalise:
+    """Pixels (n, h, w, 3) uint8 -> (n, 3, h, w) on a device, shifted and scaled as the model was trained."""
+
+    def __init__(self, preprocess: Preprocess, device: torch.device, dtype: torch.dtype) -> None:
+        self._mean = torch.tensor(preprocess.mean, device=device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(preprocess.std, device=device).view(1, 3, 1, 1) * 255
+        self._dtype = dtype
+
+    def __call__(self, pixels: Pixels) -> Tensor:
+        """Move first, so that bytes travel and not floats."""
+        x = torch.from_numpy(pixels).to(self._mean.device, non_blocking=True).permute(0, 3, 1, 2)
+        return ((x - self._mean) / self._std).to(self._dtype)
+
+
 class DualEncoder:
     """A CLIP-style model in eval mode, ready to encode; runs it as it is, where it is.
 
@@ -57,11 +71,9 @@ class DualEncoder:
         self.logit_scale = logit_scale
         self.precision = precision
         self._clip: Any = clip
-        self._dtype = next(clip.parameters()).dtype
-        self.device = device = next(clip.parameters()).device
+        self.device = next(clip.parameters()).device
         self.text = TextTower(clip, tokenizer)
-        self._mean = torch.tensor(preprocess.mean, device=device).view(1, 3, 1, 1) * 255
-        self._std = torch.tensor(preprocess.std, device=device).view(1, 3, 1, 1) * 255
+        self._normalise = Normalise(preprocess, self.device, next(clip.parameters()).dtype)
         self._texts: OrderedDict[str, Vectors] = OrderedDict()
         self._texts_lock = threading.Lock()
         self.dim = self.encode_texts([""]).shape[1]
@@ -147,11 +159,6 @@ class DualEncoder:
         if not isinstance(image, Image.Image):
             image = open_image(image, at_least=self.preprocess.height_width)
         return to_pixels(image.convert("RGB"), self.preprocess)
-
-    def _normalise(self, pixels: Pixels) -> Tensor:
-        """(n, h, w, 3) uint8 -> (n, 3, h, w) on the device, zero mean and unit deviation over the training set."""
-        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
-        return ((x - self._mean) / self._std).to(self._dtype)
 
 
 def logit_scale_of(clip: nn.Module) -> float:

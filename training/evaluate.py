@@ -1,0 +1,105 @@
+"""Measures an encoder on the user's own data: retrieval on pairs, zero-shot accuracy on a folder of class folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoder.errors import ImageError, InputError
+from encoder.folder import walk_images
+from encoder.image import Pixels, read_picture
+from encoder.model import DualEncoder, Vectors
+from encoder.zero_shot import build_classifier
+from training.data import Pair
+from training.metrics import classification_metrics, retrieval_metrics
+
+Progress = Callable[[int, int], None]  # told how many images of how many are done
+
+
+def evaluate_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Progress | None = None) -> dict[str, Any]:
+    """Retrieval both ways. A text that repeats is one text, and every image with that text is relevant to it.
+
+    Returns:
+        As `training.metrics.retrieval_metrics`, with "skipped": [{"path", "reason"}] of images that cannot be read.
+
+    Raises:
+        InputError: no image can be read.
+    """
+    images, vectors, skipped = _encode(encoder, list(dict.fromkeys(pair.image for pair in pairs)), progress)
+    image_row = {image: row for row, image in enumerate(images)}
+    kept = [pair for pair in pairs if pair.image in image_row]
+    texts = list(dict.fromkeys(pair.caption for pair in kept))
+    text_row = {text: row for row, text in enumerate(texts)}
+    metrics = retrieval_metrics(
+        vectors,
+        encoder.encode_texts(texts),
+        [image_row[pair.image] for pair in kept],
+        [text_row[pair.caption] for pair in kept],
+    )
+    return metrics | {"skipped": skipped}
+
+
+def evaluate_folders(
+    encoder: DualEncoder,
+    folder: Path,
+    *,
+    labels: Sequence[str] = (),
+    templates: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Zero-shot accuracy on class folders: an image's true label is the name of its folder right below `folder`.
+
+    Args:
+        encoder: classifies.
+        folder: holds one folder a class.
+        labels: what to choose from; must include every folder's name. Default: the names of the folders.
+        templates: prompt templates; default as `build_classifier`.
+        progress: told of each batch.
+
+    Returns:
+        As `training.metrics.classification_metrics`, with "skipped": [{"path", "reason"}].
+
+    Raises:
+        InputError: no class folders, a class that is not among `labels`, or no image that can be read.
+    """
+    images = [(path, path.relative_to(folder).parts) for path, _ in walk_images(folder)]
+    truth = {path: parts[0] for path, parts in images if len(parts) > 1}
+    if not truth:
+        raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
+    classifier = build_classifier(encoder, labels or sorted(set(truth.values())), templates)
+    unknown = set(truth.values()) - set(classifier.labels)
+    if unknown:
+        raise InputError(f"{folder}: the folder {sorted(unknown)[0]!r} is not among the labels")
+    paths, vectors, skipped = _encode(encoder, list(truth), progress)
+    row = {label: i for i, label in enumerate(classifier.labels)}
+    metrics = classification_metrics(
+        classifier.scores(vectors), [row[truth[path]] for path in paths], classifier.labels
+    )
+    return metrics | {"skipped": skipped}
+
+
+def _encode(
+    encoder: DualEncoder, paths: Sequence[Path], progress: Progress | None
+) -> tuple[list[Path], Vectors, list[dict[str, str]]]:
+    def read(path: Path) -> Pixels:
+        return read_picture(path, encoder.preprocess).pixels
+
+    good: list[Path] = []
+    vectors: list[Vectors] = []
+    skipped: list[dict[str, str]] = []
+    for batch in encoder.encode_stream(paths, read):
+        for path, vector in batch:
+            if isinstance(vector, ImageError):
+                skipped.append({"path": str(path), "reason": vector.reason})
+            else:
+                good.append(path)
+                vectors.append(vector)
+        if progress:
+            progress(len(good) + len(skipped), len(paths))
+    if not good:
+        reason = f" ({skipped[0]['path']}: {skipped[0]['reason']})" if skipped else ""
+        raise InputError(f"none of the {len(paths)} images can be read{reason}")
+    return good, np.stack(vectors), skipped
