@@ -8,8 +8,10 @@ becomes one `ImageError`. Normalising to mean and std happens on the model's dev
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import pillow_heif
 import torch
 import torch.nn.functional as F
@@ -28,8 +31,12 @@ from encoder.errors import ImageError
 Pixels = npt.NDArray[np.uint8]
 
 pillow_heif.register_heif_opener()
-# Pillow warns of odd metadata and of sizes that MAX_PIXELS below already bounds; a folder of photos would drown in it.
+# What the decoders think of odd metadata would drown a folder's report; what they cannot read becomes an ImageError.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+for _libtiff in (Path(PIL.__file__).parents[1] / "pillow.libs").glob("libtiff-*.so*"):  # it prints to stderr by itself
+    ctypes.CDLL(str(_libtiff)).TIFFSetWarningHandler(None)
+    ctypes.CDLL(str(_libtiff)).TIFFSetErrorHandler(None)
 
 MAX_PIXELS = 120_000_000  # decoded size; a larger image is refused, a larger JPEG is first decoded at a fraction
 MAX_FILE_BYTES = 512 * 2**20
@@ -37,7 +44,7 @@ DRAFT_MARGIN = 1.5  # of the model's side; bench/draft.py shows what 1.0, 1.5 an
 
 # EPS would start Ghostscript, and the rest are documents, meteorology and fonts rather than photos.
 FORMATS = (
-    "AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "PSD",
+    "AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD",
     "QOI", "SGI", "TGA", "TIFF", "WEBP",
 )  # fmt: skip
 _MAX_ASPECT = 4  # a 10 x 40,000 strip would be resized to 224 x 896,000 only to be cropped
@@ -82,7 +89,6 @@ class Picture:
     pixels: Pixels  # (height, width, 3) of the model
     width: int  # of the upright original, before any reduced decode
     height: int
-    sha256: str  # of the file's bytes
 
 
 def read_picture(source: str | Path | bytes, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -91,9 +97,21 @@ def read_picture(source: str | Path | bytes, preprocess: Preprocess, *, max_pixe
     Raises:
         ImageError: the file cannot be read or decoded, or is larger than the limits; carries the reason.
     """
-    data, name = _read_bytes(source)
+    if isinstance(source, bytes):
+        return decode_picture(source, preprocess, max_pixels=max_pixels)
+    return decode_picture(read_bytes(source), preprocess, name=str(source), max_pixels=max_pixels)
+
+
+def decode_picture(
+    data: bytes, preprocess: Preprocess, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+) -> Picture:
+    """Decode the bytes of an image file, ready for the model; `name` is what an error calls it.
+
+    Raises:
+        ImageError: as `read_picture`.
+    """
     image, (width, height) = _decode(data, name, preprocess.height_width, max_pixels)
-    return Picture(to_pixels(image, preprocess), width, height, hashlib.sha256(data).hexdigest())
+    return Picture(to_pixels(image, preprocess), width, height)
 
 
 def open_image(
@@ -109,8 +127,9 @@ def open_image(
     Raises:
         ImageError: the file cannot be read or decoded, or is larger than the limits; carries the reason.
     """
-    data, name = _read_bytes(source)
-    return _decode(data, name, at_least, max_pixels)[0]
+    if isinstance(source, bytes):
+        return _decode(source, None, at_least, max_pixels)[0]
+    return _decode(read_bytes(source), str(source), at_least, max_pixels)[0]
 
 
 def to_pixels(image: Image.Image, preprocess: Preprocess) -> Pixels:
@@ -149,19 +168,27 @@ def resize(array: Pixels, height: int, width: int, interpolation: str = "bicubic
     return resized.numpy()
 
 
-def _read_bytes(source: str | Path | bytes) -> tuple[bytes, str | None]:
-    if isinstance(source, bytes):
-        return source, None
-    path = Path(source)
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ImageError: it cannot be read, is empty, or is larger than `MAX_FILE_BYTES`.
+    """
+    path = Path(path)
     try:
         size = path.stat().st_size
         if size == 0:
             raise ImageError(path, "the file is empty")
         if size > MAX_FILE_BYTES:
             raise ImageError(path, f"the file has {size / 2**20:,.0f} MiB; the limit is {MAX_FILE_BYTES >> 20} MiB")
-        return path.read_bytes(), str(path)
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(path, error.strerror or str(error)) from error
+
+
+def sha256_of(data: bytes) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def _decode(

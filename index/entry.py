@@ -1,0 +1,73 @@
+"""What a collection holds and gives back, as plain frozen values. No storage and no search here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Modality = Literal["image", "text"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a caller writes. `path` is kept as given (give absolute ones); a path stands in a collection once."""
+
+    vector: NDArray[np.float32]  # (dim,)
+    modality: Modality
+    path: str | Path | None = None
+    text: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
+    mtime_ns: int | None = None
+    size: int | None = None  # bytes
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored row without its vector."""
+
+    id: int
+    modality: Modality
+    path: str | None
+    text: str | None
+    metadata: dict[str, Any]
+    sha256: str | None
+    mtime_ns: int | None
+    size: int | None
+    width: int | None
+    height: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a search."""
+
+    score: float  # cosine
+    record: Record
+
+    @property
+    def id(self) -> int:
+        """The record's id."""
+        return self.record.id
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a collection is, for lists and for `/v1/info`."""
+
+    name: str
+    model: str
+    fingerprint: str
+    dim: int
+    counts: dict[Modality, int]
+    created_at: str  # ISO 8601, UTC
+    bytes: int  # on disk
+    problem: str | None = None  # why it cannot be opened; then only `name` and `bytes` say something

@@ -1,0 +1,565 @@
+import json
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from encoder.errors import (
+    CollectionDamaged,
+    CollectionError,
+    CollectionExists,
+    CollectionLocked,
+    CollectionNotFound,
+    EntryNotFound,
+    InputError,
+    ModelMismatch,
+)
+from index.collection import (
+    Entry,
+    create_collection,
+    delete_collection,
+    list_collections,
+    open_collection,
+)
+
+DIM = 16
+ROOT = Path(__file__).parent.parent
+
+
+def create(data, name="pets"):
+    return create_collection(data, name, model="ViT-B-32/x", fingerprint="abc", dim=DIM)
+
+
+def unit(seed):
+    x = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
+    return x / np.linalg.norm(x)
+
+
+def images(*seeds):
+    return [Entry(unit(seed), "image", f"/photos/{seed}.jpg", metadata={"seed": seed}) for seed in seeds]
+
+
+@pytest.fixture
+def pets(tmp_path):
+    with create(tmp_path) as collection:
+        yield collection
+
+
+# --- searching ---
+
+
+def test_a_hit_carries_its_score_and_its_record(pets):
+    ids = pets.upsert(images(*range(20)))
+    hits = pets.search(unit(7), k=3)
+    assert hits[0].id == ids[7]
+    assert hits[0].score == pytest.approx(1, abs=1e-3)
+    assert hits[0].record == pets.get(ids[7])
+    assert hits[0].record.metadata == {"seed": 7}
+    assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
+    assert hits[1].score == pytest.approx(float(unit(7) @ pets.vector(hits[1].id)), abs=1e-6)
+
+
+def test_k_ids_and_modality_choose_what_is_found(pets):
+    ids = pets.upsert(images(*range(5)))
+    (caption,) = pets.upsert([Entry(unit(1), "text", text="a dog")])
+    assert len(pets.search(unit(1), k=100)) == 5
+    assert [h.record.text for h in pets.search(unit(1), k=100, modality="text")] == ["a dog"]
+    assert {h.id for h in pets.search(unit(1), k=100, ids=[ids[2], ids[4], caption, 999])} == {ids[2], ids[4]}
+    assert pets.search(unit(1), ids=[]) == []
+    assert [len(hits) for hits in pets.search_many(np.stack([unit(1), unit(2)]), k=2)] == [2, 2]
+    assert (pets.count(), pets.count("image"), pets.count("text")) == (6, 5, 1)
+
+
+def test_an_empty_collection_finds_nothing(pets):
+    assert pets.search(unit(1)) == []
+    assert pets.search_many(np.empty((0, DIM), np.float32)) == []
+
+
+def test_scores_are_cosines_whatever_the_length_of_vectors(pets):
+    (key,) = pets.upsert([Entry(unit(1) * 5, "image")])
+    assert pets.search(unit(1) * 100)[0].score == pytest.approx(1, abs=1e-3)
+    assert np.linalg.norm(pets.vector(key)) == pytest.approx(1, abs=1e-3)
+
+
+def test_copies_stand_in_the_order_of_ids_so_pages_do_not_overlap(pets):
+    ids = pets.upsert([Entry(unit(1), "image") for _ in range(30)])
+    for k in (1, 10, 30):
+        assert [h.id for h in pets.search(unit(1), k=k)] == ids[:k]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (lambda c: c.search(np.ones(DIM + 1)), "shape"),
+        (lambda c: c.search(np.zeros(DIM)), "zeros"),
+        (lambda c: c.search(np.full(DIM, np.nan)), "NaN"),
+        (lambda c: c.search(np.ones(DIM), k=0), "k must"),
+        (lambda c: c.search(np.ones(DIM), modality="sound"), "modality must be image or text"),
+        (lambda c: c.upsert([Entry(np.ones(DIM), "sound")]), "modality"),
+        (lambda c: c.upsert([Entry(np.ones(DIM), "image"), Entry(np.ones(3), "image")]), "shape"),
+        (lambda c: c.upsert([Entry(np.zeros(DIM), "image")]), "zeros"),
+        (lambda c: c.count("sound"), "modality"),
+    ],
+)
+def test_wrong_input_is_refused_at_the_door(pets, wrong, what):
+    with pytest.raises(InputError, match=what):
+        wrong(pets)
+    assert pets.count() == 0
+
+
+# --- writing ---
+
+
+def test_upsert_update_delete_are_seen_by_the_next_search(pets):
+    a, b = pets.upsert(images(1, 2))
+    assert pets.search(unit(1), k=1)[0].id == a
+    assert pets.upsert([Entry(unit(3), "image", "/photos/1.jpg")]) == [a]
+    assert pets.search(unit(3), k=1)[0].id == a
+    pets.update({b: {"path": "/moved.jpg", "metadata": {"caption": "x"}}})
+    assert pets.search(unit(2), k=1)[0].record.path == "/moved.jpg"
+    assert pets.find_path("/photos/2.jpg") is None
+    assert pets.find_path(Path("/moved.jpg")).metadata == {"caption": "x"}
+    assert pets.delete([a, 999]) == 1
+    assert [h.id for h in pets.search(unit(3))] == [b]
+    with pytest.raises(EntryNotFound, match=f"no entry with id {a}"):
+        pets.get(a)
+    with pytest.raises(EntryNotFound):
+        pets.vectors([b, a])
+    assert pets.upsert([]) == []
+
+
+def test_a_reader_does_not_write(pets, tmp_path):
+    with open_collection(tmp_path, "pets") as reader:
+        for write in (
+            lambda: reader.upsert(images(1)),
+            lambda: reader.delete([1]),
+            lambda: reader.update({1: {}}),
+            reader.snapshot,
+        ):
+            with pytest.raises(CollectionError, match="reading only"):
+                write()
+
+
+def test_searches_from_threads_while_one_writes_see_what_was_acknowledged(pets):
+    written, wrong, done = [], [], threading.Event()
+
+    def search():
+        while not done.is_set():
+            if written:
+                seed, key = written[-1]
+                if pets.search(unit(seed), k=1)[0].id != key:
+                    wrong.append(key)
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for seed in range(60):
+        (key,) = pets.upsert(images(seed))
+        written.append((seed, key))
+        if seed % 3 == 0:
+            old = written[seed // 3]
+            assert pets.upsert(images(old[0])) == [old[1]]
+        if seed % 20 == 0:
+            pets.snapshot()
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# --- the collection itself ---
+
+
+def test_create_list_open_delete(tmp_path):
+    assert list_collections(tmp_path) == []
+    with create(tmp_path, "b") as collection:
+        collection.upsert(images(1, 2))
+        assert (collection.name, collection.model, collection.fingerprint, collection.dim) == (
+            "b", "ViT-B-32/x", "abc", DIM,
+        )  # fmt: skip
+    create(tmp_path, "a").close()
+    a, b = list_collections(tmp_path)
+    assert (a.name, b.name, b.counts, b.dim, b.problem) == ("a", "b", {"image": 2, "text": 0}, DIM, None)
+    assert b.bytes > 0
+    assert b.created_at.endswith("+00:00")
+    delete_collection(tmp_path, "b")
+    assert [path.name for path in (tmp_path / "collections").iterdir()] == ["a"]
+
+
+def test_a_collection_that_is_not_there_names_those_that_are(tmp_path):
+    with pytest.raises(CollectionNotFound, match="none yet: `glimpse index"):
+        open_collection(tmp_path, "dogs")
+    create(tmp_path, "cats").close()
+    for ask in (open_collection, delete_collection):
+        with pytest.raises(CollectionNotFound, match="there are: cats"):
+            ask(tmp_path, "dogs")
+
+
+def test_create_refuses_a_name_that_is_taken(tmp_path):
+    create(tmp_path).close()
+    with pytest.raises(CollectionExists, match="pets"):
+        create(tmp_path)
+    assert [path.name for path in (tmp_path / "collections").iterdir()] == ["pets"]
+
+
+@pytest.mark.parametrize("name", ["", "A", ".hidden", "../up", "a/b", "a" * 65, "ä", "a\n"])
+def test_names_that_cannot_be(tmp_path, name):
+    with pytest.raises(InputError, match="cannot name a collection"):
+        create(tmp_path, name)
+
+
+def test_another_model_is_refused_with_the_remedy(pets):
+    pets.check_model("abc")
+    with pytest.raises(ModelMismatch, match=r"'pets'.*--model ViT-B-32/x"):
+        pets.check_model("def")
+
+
+def test_what_a_killed_create_or_delete_left_is_in_nobodys_way(tmp_path):
+    folder = tmp_path / "collections"
+    (folder / ".new-1").mkdir(parents=True)
+    (folder / ".gone-1").mkdir()
+    (folder / ".gone-1" / "catalog.sqlite").write_bytes(b"half")
+    assert list_collections(tmp_path) == []
+    create(tmp_path).close()
+    assert sorted(path.name for path in folder.iterdir()) == [".new-1", "pets"]  # .new-1 is young: perhaps still made
+
+
+def test_a_damaged_catalog_is_named_and_listed(tmp_path):
+    create(tmp_path).close()
+    create(tmp_path, "sound").close()
+    (tmp_path / "collections/pets/catalog.sqlite").write_bytes(b"no database" * 999)
+    with pytest.raises(CollectionDamaged, match=r"pets/catalog\.sqlite"):
+        open_collection(tmp_path, "pets", writable=True)
+    pets, sound = list_collections(tmp_path)
+    assert "damaged" in pets.problem
+    assert sound.problem is None
+    (tmp_path / "collections/pets/catalog.sqlite").unlink()
+    with pytest.raises(CollectionDamaged, match=r"no catalog\.sqlite"):
+        open_collection(tmp_path, "pets")
+    with pytest.raises(CollectionExists):
+        create(tmp_path)
+    delete_collection(tmp_path, "pets")
+    create(tmp_path).close()
+
+
+# --- snapshots ---
+
+
+def faiss_files(data):
+    return sorted(path.name for path in (data / "collections/pets").glob("*.faiss*"))
+
+
+def test_a_snapshot_is_loaded_and_what_is_newer_replayed(tmp_path, caplog):
+    with create(tmp_path) as pets:
+        ids = pets.upsert(images(*range(10)))
+        pets.snapshot()
+        assert faiss_files(tmp_path) == ["image-1.faiss"]
+        pets.delete(ids[:2])
+        pets.upsert([Entry(unit(50), "image", "/photos/5.jpg"), Entry(unit(51), "text")])
+    with open_collection(tmp_path, "pets") as pets:
+        assert {h.id for h in pets.search(unit(1), k=100)} == set(ids[2:])
+        assert pets.search(unit(50), k=1)[0].id == ids[5]
+        assert len(pets.search(unit(51), modality="text")) == 1
+    with open_collection(tmp_path, "pets", writable=True) as pets:
+        pets.snapshot()
+        assert faiss_files(tmp_path) == ["image-3.faiss", "text-3.faiss"]  # the older file is gone
+        assert len(pets.search(unit(1), k=100)) == 8
+    assert caplog.records == []
+
+
+def test_close_takes_a_snapshot_when_enough_changed(tmp_path):
+    with create(tmp_path) as pets:
+        pets.upsert(images(*range(1000)))
+    assert faiss_files(tmp_path) == []
+    with open_collection(tmp_path, "pets", writable=True) as pets:
+        pets.upsert(images(1000))
+    assert faiss_files(tmp_path) == ["image-2.faiss"]
+    with open_collection(tmp_path, "pets", writable=True) as pets:
+        pets.upsert(images(1001))
+    assert faiss_files(tmp_path) == ["image-2.faiss"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-5]),
+        lambda path: path.write_bytes(path.read_bytes()[:300] + b"\0" * 8 + path.read_bytes()[308:]),
+    ],
+    ids=["missing", "empty", "cut", "flipped"],
+)
+def test_a_snapshot_that_is_not_sound_is_rebuilt(tmp_path, caplog, damage):
+    with create(tmp_path) as pets:
+        ids = pets.upsert(images(*range(20)))
+        pets.snapshot()
+        pets.delete(ids[:1])
+    damage(tmp_path / "collections/pets/image-1.faiss")
+    with caplog.at_level(logging.WARNING), open_collection(tmp_path, "pets", writable=True) as pets:
+        assert {h.id for h in pets.search(unit(3), k=100)} == set(ids[1:])
+        assert pets.search(unit(3), k=1)[0].id == ids[3]
+        pets.snapshot()
+    assert "anew from the catalog" in caplog.text
+    caplog.clear()
+    with open_collection(tmp_path, "pets") as pets:
+        assert pets.search(unit(3), k=1)[0].id == ids[3]
+    assert caplog.records == []
+
+
+def test_a_snapshot_that_lacks_rows_is_rebuilt(tmp_path, caplog):
+    with create(tmp_path) as pets:
+        pets.upsert(images(*range(5)))
+        pets.snapshot()
+        record = pets._catalog.snapshot()
+        pets.upsert(images(*range(5, 10)))
+        pets._catalog.set_snapshot({**record, "version": 2})  # claims rows that it does not hold
+    with open_collection(tmp_path, "pets") as pets:
+        assert len(pets.search(unit(3), k=100)) == 10
+    assert "5 image vectors for 10 entries" in caplog.text
+
+
+def test_a_reader_far_behind_starts_over_from_a_newer_snapshot(tmp_path):
+    with create(tmp_path) as writer, open_collection(tmp_path, "pets") as reader:
+        ids = writer.upsert(images(*range(10)))
+        assert len(reader.search(unit(1), k=100)) == 10
+        writer.delete(ids[:3])
+        writer.snapshot()
+        writer.delete(ids[3:5])
+        writer.snapshot()  # the first deletions are forgotten now
+        assert {h.id for h in reader.search(unit(1), k=100)} == set(ids[5:])
+
+
+# --- any order of operations, against plain NumPy ---
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """A dict of id -> (modality, path, float16 vector, text) is what the collection must be."""
+
+    def __init__(self):
+        super().__init__()
+        self.data = Path(tempfile.mkdtemp())
+        self.collection = create(self.data)
+        self.reader = open_collection(self.data, "pets")
+        self.model = {}
+        self.gone = set()
+
+    def teardown(self):
+        self.collection.close()
+        self.reader.close()
+        shutil.rmtree(self.data)
+
+    @rule(items=st.lists(st.tuples(st.integers(0, 15), st.sampled_from([None, "image", "text"])), max_size=8))
+    def upsert(self, items):
+        entries = []
+        for seed, kind in items:  # without a path, or a path of that modality
+            path = None if kind is None else f"/{kind}/{seed % 6}"
+            entries.append(Entry(unit(seed), kind or "image", path, text=str(seed)))
+        by_path = {row[1]: key for key, row in self.model.items() if row[1]}
+        ids = self.collection.upsert(entries)
+        for entry, key in zip(entries, ids, strict=True):
+            assert key not in self.gone
+            if entry.path in by_path:
+                assert key == by_path[entry.path]
+            elif entry.path:
+                by_path[entry.path] = key
+            self.model[key] = (entry.modality, entry.path, entry.vector.astype(np.float16), entry.text)
+
+    @precondition(lambda self: self.model)
+    @rule(choice=st.data())
+    def delete(self, choice):
+        ids = choice.draw(st.sets(st.sampled_from(sorted(self.model)), min_size=1, max_size=6))
+        assert self.collection.delete(ids) == len(ids)
+        for key in ids:
+            del self.model[key]
+        self.gone |= ids
+
+    @precondition(lambda self: self.model)
+    @rule(choice=st.data())
+    def update(self, choice):
+        key = choice.draw(st.sampled_from(sorted(self.model)))
+        modality, _, x, _ = self.model[key]
+        self.collection.update({key: {"path": f"/moved/{key}", "text": "moved"}})
+        self.model[key] = (modality, f"/moved/{key}", x, "moved")
+
+    @rule()
+    def snapshot(self):
+        self.collection.snapshot()
+
+    @rule(lost=st.booleans())
+    def reopen(self, lost):
+        self.collection.close()
+        if lost:
+            for file in (self.data / "collections/pets").glob("*.faiss"):
+                file.unlink()
+        self.collection = open_collection(self.data, "pets", writable=True)
+
+    @rule(
+        seed=st.integers(0, 40), k=st.integers(1, 12), modality=st.sampled_from(["image", "text"]), some=st.booleans()
+    )
+    def search(self, seed, k, modality, some):
+        ids = sorted(i for i, row in self.model.items() if row[0] == modality)
+        only = ids[::2] if some else None
+        wanted = ids[::2] if some else ids
+        scores = {i: float(unit(seed) @ self.model[i][2].astype(np.float32)) for i in wanted}
+        best = sorted(scores.values(), reverse=True)[:k]
+        for collection in (self.collection, self.reader):
+            hits = collection.search(unit(seed), k, modality, ids=only)
+            assert [h.score for h in hits] == pytest.approx(best, abs=1e-5)
+            assert [scores[h.id] for h in hits] == pytest.approx(best, abs=1e-5)
+            assert len({h.id for h in hits}) == len(hits)
+            assert [(-h.score, h.id) for h in hits] == sorted((-h.score, h.id) for h in hits)
+
+    @invariant()
+    def records_are_those_of_the_model(self):
+        assert {r.id: (r.modality, r.path, r.text) for r in self.reader.records()} == {
+            key: (modality, path, text) for key, (modality, path, _, text) in self.model.items()
+        }
+
+
+AnyOrder.TestCase.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestAnyOrder = AnyOrder.TestCase
+
+
+# --- several processes ---
+
+WRITER = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from index.collection import Entry, open_collection
+
+data, seed = Path(sys.argv[1]), int(sys.argv[2])
+rng = np.random.default_rng(seed)
+say = lambda **what: print(json.dumps(what), flush=True)
+vector = lambda n: np.random.default_rng(n).standard_normal(16)
+entry = lambda path, n: Entry(vector(n), "image", path, metadata={"n": n})
+with open_collection(data, "pets", writable=True) as pets:
+    mine = []
+    for step in range(100000):
+        op = rng.choice(["add", "add", "replace", "delete", "update", "snapshot"])
+        some = [int(i) for i in rng.choice(mine, min(5, len(mine)), replace=False)] if mine else []
+        n = seed * 1000000 + step * 10
+        if op == "add":
+            say(try_=[])
+            ids = pets.upsert([entry(f"/{n + j}", n + j) for j in range(10)])
+            mine += ids
+            say(put={i: n + j for j, i in enumerate(ids)})
+        elif op == "replace" and some:
+            say(try_=some)
+            pets.upsert([entry(pets.get(i).path, n + j) for j, i in enumerate(some)])
+            say(put={i: n + j for j, i in enumerate(some)})
+        elif op == "delete" and some:
+            say(try_=some)
+            pets.delete(some)
+            mine = [i for i in mine if i not in some]
+            say(gone=some)
+        elif op == "update" and some:
+            say(try_=[])
+            pets.update({i: {"text": "seen"} for i in some})
+        elif op == "snapshot":
+            pets.snapshot()
+"""
+
+
+def start_writer(data, seed):
+    command = [sys.executable, "-c", WRITER, str(data), str(seed)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def test_kill_at_any_moment_loses_nothing_acknowledged(tmp_path):
+    create(tmp_path).close()
+    rng = np.random.default_rng(1)
+    there, gone = {}, set()  # what was acknowledged: id -> seed of its vector; ids deleted
+    for turn in range(10):
+        with start_writer(tmp_path, turn) as writer:
+            first = writer.stdout.readline()
+            time.sleep(rng.uniform(0, 0.25))
+            writer.send_signal(signal.SIGKILL)
+            lines = [first, *writer.stdout]
+        unsure = set()  # ids of the write that was under way
+        for line in lines:
+            if not line.endswith("\n"):
+                break
+            said = json.loads(line)
+            unsure = set(said.get("try_", ()))
+            there |= {int(i): n for i, n in said.get("put", {}).items()}
+            for i in said.get("gone", ()):
+                del there[i]
+                gone.add(i)
+
+        with open_collection(tmp_path, "pets", writable=True) as pets:  # no repair, no stale lock
+            records = {r.id: r for r in pets.records()}
+            assert not gone & set(records)
+            for i, n in there.items():
+                assert i in unsure or records[i].metadata == {"n": n}
+            there = {i: r.metadata["n"] for i, r in records.items()}
+            xq = np.array([np.random.default_rng(n).standard_normal(DIM) for n in there.values()])
+            assert [hits[0].id for hits in pets.search_many(xq, k=1)] == list(there)  # each has its own vector
+            assert pets.count() == len(pets.search(unit(1), k=10**6))  # catalog and index agree
+    assert len(there) > 100
+
+
+def test_a_second_writer_is_refused_and_a_reader_sees_the_first_ones_commits(tmp_path):
+    create(tmp_path).close()
+    with open_collection(tmp_path, "pets") as reader, start_writer(tmp_path, 1) as writer:
+        try:
+            writer.stdout.readline()
+            for ask in (
+                lambda: open_collection(tmp_path, "pets", writable=True),
+                lambda: delete_collection(tmp_path, "pets"),
+            ):
+                with pytest.raises(CollectionLocked, match=f"process {writer.pid}"):
+                    ask()
+            seen = 0
+            for line in writer.stdout:
+                for i, n in json.loads(line).get("put", {}).items():
+                    hits = reader.search(np.random.default_rng(n).standard_normal(DIM), k=1, ids=[int(i)])
+                    # The writer is ahead by now: it may have replaced or deleted the entry since.
+                    if hits and hits[0].record.metadata == {"n": n}:
+                        seen += 1
+                if seen > 50:
+                    break
+            assert seen > 50
+        finally:
+            writer.kill()
+    open_collection(tmp_path, "pets", writable=True).close()
+
+
+def test_two_writers_in_one_process_are_two(pets, tmp_path):
+    with pytest.raises(CollectionLocked, match="'pets'"):
+        open_collection(tmp_path, "pets", writable=True)
+
+
+def test_a_collection_made_anew_is_not_taken_for_the_old_one(tmp_path):
+    with create(tmp_path) as pets:
+        pets.upsert(images(1))
+    with open_collection(tmp_path, "pets") as old:
+        assert len(old.search(unit(1))) == 1
+        delete_collection(tmp_path, "pets")
+        create(tmp_path).close()
+        with pytest.raises(CollectionNotFound, match="open the collection again"):
+            old.search(unit(1))
+
+
+def test_create_killed_in_the_middle_does_not_block_the_next(tmp_path):
+    script = (
+        "import os, signal, sys; from pathlib import Path; from index import collection as c\n"
+        "c.fsync_folder = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\n"  # just before the rename
+        "c.create_collection(Path(sys.argv[1]), 'pets', model='m', fingerprint='f', dim=16)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT).returncode == -signal.SIGKILL
+    assert list_collections(tmp_path) == []
+    create(tmp_path).close()
