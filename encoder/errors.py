@@ -16,7 +16,7 @@
     └── Overloaded             more work than the queue holds; try again later
 
 A message is one line: what is wrong, and what to do about it. Libraries raise; the command line prints the
-message and exits with 2, the service maps the type to a status (service/errors.py).
+message and exits with 2 for an InputError and 1 for another, the service maps the type to a status (service/errors.py).
 """
 
 from __future__ import annotations

@@ -158,10 +158,10 @@ def to_pixels(image: Image.Image, preprocess: Preprocess) -> Pixels:
 
 def resize(array: Pixels, height: int, width: int, interpolation: str = "bicubic") -> Pixels:
     """Resize (h, w, 3) uint8 to (height, width, 3) with antialiasing."""
+    if not array.flags.writeable:  # Pillow's own buffer, which torch would warn of
+        array = array.copy()
     if array.shape[:2] == (height, width):
         return array
-    if not array.flags.writeable:  # torch warns of what it will not do
-        array = array.copy()
     mode = "bilinear" if interpolation == "bilinear" else "bicubic"
     planes = torch.from_numpy(array).permute(2, 0, 1)[None]
     resized = F.interpolate(planes, size=(height, width), mode=mode, antialias=True)[0].permute(1, 2, 0)

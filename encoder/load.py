@@ -66,19 +66,22 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
         ModelUnavailable: the weights are not on this machine and cannot be downloaded.
     """
     chosen_device = choose_device(device)
-    chosen_precision = choose_precision(precision, chosen_device)
-    parts = load_clip(ref)
-    dtype = torch.bfloat16 if chosen_precision == "bf16" else torch.float32
+    return make_encoder(load_clip(ref), _lasting(ref), chosen_device, choose_precision(precision, chosen_device))
+
+
+def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: str) -> DualEncoder:
+    """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32"."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     hash_of_weights = fingerprint(parts.clip, parts.preprocess)
     logit_scale = logit_scale_of(parts.clip)  # before bf16 rounds it
     return DualEncoder(
-        parts.clip.to(device=chosen_device, dtype=dtype).eval().requires_grad_(False),
+        parts.clip.to(device=device, dtype=dtype).eval().requires_grad_(False),
         parts.tokenizer,
         parts.preprocess,
-        ref=str(ref),
+        ref=ref,
         fingerprint=hash_of_weights,
         logit_scale=logit_scale,
-        precision=chosen_precision,
+        precision=precision,
     )
 
 
@@ -125,6 +128,11 @@ def build_clip(config: str | Path) -> ClipParts:
         clip = _instantiate(model_cfg)
         preprocess = Preprocess(size=_one_number_if_square(clip.visual.image_size))
         return ClipParts(clip, _tokenizer(model_cfg, text), preprocess, model_cfg)
+
+
+def published_models() -> list[str]:
+    """Every `name/tag` that open_clip can download."""
+    return [f"{name}/{tag}" for name, tag in open_clip.list_pretrained()]
 
 
 def choose_device(device: str) -> torch.device:
@@ -177,12 +185,18 @@ def fingerprint(clip: nn.Module, preprocess: Preprocess) -> str:
     return digest.hexdigest()[:32]
 
 
+def _lasting(ref: str | Path) -> str:
+    """The reference as a collection can keep it: a folder's path must work from any other folder."""
+    folder = Path(str(ref).removeprefix("local-dir:")).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else str(ref)
+
+
 def _load_folder(folder: Path, ref: str) -> ClipParts:
     """A folder of open_clip's `local-dir:` form."""
     config = _read_json(folder / CONFIG, f"{ref}: not a run folder, it has no {CONFIG}")
     if "model_cfg" not in config:
         raise ModelError(f"{ref}: its {CONFIG} has no model_cfg, so it is not one that open_clip wrote")
-    if not any(folder.glob(pattern) for pattern in ("*.safetensors", "*.bin", "*.pth", "*.pt")):
+    if not any(file.suffix in (".safetensors", ".bin", ".pth") for file in folder.iterdir()):
         raise ModelError(f"{ref}: the folder has a config but no weights; training into it has not finished an epoch")
     with _errors_of_open_clip(ref), _quiet():
         clip = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from encoder.batching import batches, read_ahead
-from encoder.errors import ImageError
+from encoder.errors import ImageError, InputError
 from encoder.image import Pixels, Preprocess, open_image, to_pixels
 from encoder.text import TextTower, Tokenizer
 
@@ -28,17 +28,24 @@ TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
 
 
 class Normalise:
-    """Pixels (n, h, w, 3) uint8 -> (n, 3, h, w) on a device, shifted and scaled as the model was trained."""
+    """Pixels (n, h, w, 3) uint8 -> (n, 3, h, w) on a device, shifted and scaled as the model was trained.
+
+    Whole rows of h * w * 3 at a time: with three channels innermost, a broadcast over channels is ten times slower.
+    """
 
     def __init__(self, preprocess: Preprocess, device: torch.device, dtype: torch.dtype) -> None:
-        self._mean = torch.tensor(preprocess.mean, device=device).view(1, 3, 1, 1) * 255
-        self._std = torch.tensor(preprocess.std, device=device).view(1, 3, 1, 1) * 255
+        height, width = preprocess.height_width
+        mean, std = torch.tensor(preprocess.mean), torch.tensor(preprocess.std)
+        self._shape = (-1, height, width, 3)
+        self._scale = (1 / (255 * std)).repeat(height * width).to(device)
+        self._shift = (-mean / std).repeat(height * width).to(device)
         self._dtype = dtype
 
     def __call__(self, pixels: Pixels) -> Tensor:
         """Move first, so that bytes travel and not floats."""
-        x = torch.from_numpy(pixels).to(self._mean.device, non_blocking=True).permute(0, 3, 1, 2)
-        return ((x - self._mean) / self._std).to(self._dtype)
+        rows = torch.from_numpy(pixels).to(self._scale.device, non_blocking=True).flatten(1)
+        scaled = torch.addcmul(self._shift, rows, self._scale)
+        return scaled.to(self._dtype).view(self._shape).permute(0, 3, 1, 2)
 
 
 class DualEncoder:
@@ -140,6 +147,20 @@ class DualEncoder:
             while len(self._texts) > TEXT_CACHE:
                 self._texts.popitem(last=False)
         return np.stack([found[text] for text in texts]) if texts else np.empty((0, self.dim), np.float32)
+
+    def encode_query(self, *, text: str | None = None, image: ImageSource | None = None) -> Vectors:
+        """One unit vector (dim,) for a text, an image, or both together: the mean of their unit vectors.
+
+        Raises:
+            InputError: neither is given.
+            ImageError: the image cannot be read.
+        """
+        parts = [self.encode_texts([text])] if text is not None else []
+        parts += [self.encode_images([image])] if image is not None else []
+        if not parts:
+            raise InputError("a query needs a text or an image")
+        mean = np.concatenate(parts).mean(axis=0)
+        return mean / np.linalg.norm(mean)  # type: ignore[no-any-return]
 
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Encode without the cache, texts of like length together."""

@@ -98,9 +98,9 @@ def _values(scene: Scene) -> list[tuple[str, object]]:
     return list(dataclasses.asdict(scene).items())
 
 
-def draw_postcard(scene: Scene, rng: random.Random) -> Postcard:
-    """One of the many cards that show this scene."""
-    caption = _caption(scene, rng)
+def draw_postcard(scene: Scene, rng: random.Random, tagged: float = 0.0) -> Postcard:
+    """One of the many cards that show this scene; a share of `tagged` has tags for a caption, as "boat, at night"."""
+    caption = _tags(scene, rng) if rng.random() < tagged else _caption(scene, rng)
     image = drawing.paint_card(scene.subject, scene.colour, scene.count, scene.place, scene.time, rng)
     return Postcard(scene, caption, image)
 
@@ -117,6 +117,14 @@ def _caption(scene: Scene, rng: random.Random) -> str:
     return rng.choice(_WORDINGS).format(things=_things(scene, number), place=PLACES[scene.place], time=time)
 
 
+def _tags(scene: Scene, rng: random.Random) -> str:
+    """The subject, mostly alone: a model that only met full sentences tells scenes apart without knowing a word."""
+    if rng.random() < 0.8:
+        return scene.subject
+    others = (f"{scene.colour} {scene.subject}", PLACES[scene.place], rng.choice(TIMES[scene.time]))
+    return ", ".join(other for i, other in enumerate(others) if i == 0 or rng.random() < 0.5)
+
+
 def _things(scene: Scene, number: str) -> str:
     plural = _PLURALS.get(scene.subject, f"{scene.subject}s")
     return f"{number} {scene.colour} {scene.subject if scene.count == 1 else plural}"
@@ -128,20 +136,22 @@ def write_postcards(
     n: int,
     seed: int,
     name: str,
+    tagged: float = 0.0,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Draw `n` cards, going round `scenes`, as JPEGs in folder/name; returns folder/name.csv, which lists them.
 
+    The table appears when all are drawn. `tagged` is as for `draw_postcard`.
     `progress` is called with the number drawn so far. Drawn in processes of their own, so a script that calls this
     needs the usual `if __name__ == "__main__"`.
     """
     (folder / name).mkdir(parents=True, exist_ok=True)
-    table = folder / f"{name}.csv"
+    table, unfinished = folder / f"{name}.csv", folder / f".{name}.csv"
     processes = min(os.cpu_count() or 1, 1 + n // _CARDS_PER_TASK)
-    write = partial(_write_card, folder, seed, name)
+    write = partial(_write_card, folder, seed, name, tagged)
     cycled = (scenes[i % len(scenes)] for i in range(n))
     with (
-        table.open("w", newline="", encoding="utf-8") as file,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
         # Spawned, not forked: the caller may well have threads (torch, a server), which a fork does not survive.
         ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool,
     ):
@@ -152,12 +162,13 @@ def write_postcards(
             rows.writerow(row)
             if progress:
                 progress(done)
+    unfinished.replace(table)
     return table
 
 
-def _write_card(folder: Path, seed: int, name: str, i: int, scene: Scene) -> tuple[object, ...]:
+def _write_card(folder: Path, seed: int, name: str, tagged: float, i: int, scene: Scene) -> tuple[object, ...]:
     """Draw the i-th card and return its row. A generator per card makes the order of drawing immaterial."""
-    card = draw_postcard(scene, random.Random(f"{seed} {name} {i}"))
+    card = draw_postcard(scene, random.Random(f"{seed} {name} {i}"), tagged)
     image = f"{name}/{plain_caption(scene).replace(' ', '-')}-{i:05}.jpg"
     card.image.save(folder / image, quality=90)
     return image, card.caption, scene.subject, scene.colour, scene.count, scene.place, scene.time

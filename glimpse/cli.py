@@ -1,0 +1,416 @@
+"""The commands: each parses its options, makes one call, and prints. What is heavy is imported inside a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from encoder.errors import InputError
+from glimpse import __version__
+
+app = typer.Typer(
+    name="glimpse",
+    help="Find, label and learn images by words: train, index, search, classify, label and serve a CLIP-style model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+Data = Annotated[Path, typer.Option("--data", envvar="GLIMPSE_DATA", help="Folder that holds the collections.")]
+Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
+Model = Annotated[
+    str, typer.Option("--model", envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or NAME/TAG of open_clip.")
+]
+ModelOfCollection = Annotated[
+    str | None, typer.Option("--model", envvar="GLIMPSE_MODEL", help="Default: the model that built the collection.")
+]
+Device = Annotated[str, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")]
+Precision = Annotated[str, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")]
+Template = Annotated[
+    list[str] | None,
+    typer.Option("--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.'),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+DATA = Path("glimpse-data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"glimpse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k")
+def index(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of images; subfolders are included.")],
+    collection: Collection = "images",
+    data: Data = DATA,
+    model: ModelOfCollection = None,
+    captions: Annotated[
+        Path | None, typer.Option(help="CSV whose other columns become metadata of the images it names.")
+    ] = None,
+    image_key: Annotated[str, typer.Option(help="Column of --captions that holds the image's path.")] = "image",
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Remove the entries of a folder in which no image is left.")
+    ] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: AsJson = False,
+) -> None:
+    """Bring a collection in step with folders of images: only what is new or changed is encoded.
+
+    May be interrupted at any moment; the next run goes on. Files that cannot be read are listed and left out.
+    """
+    from encoder.load import load_encoder
+    from glimpse import console
+    from index.build import index_folders, open_or_create
+    from index.captions import read_captions
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+    metadata = read_captions(captions, image_key=image_key) if captions else None
+    encoder = load_encoder(model or _model_of(data, collection), device, precision)
+    with open_or_create(data, collection, encoder) as target, console.progress_bar("indexing") as progress:
+        report = index_folders(target, encoder, folders, captions=metadata, allow_empty=allow_empty, progress=progress)
+        total = target.count("image")
+    if json:
+        console.print_json(
+            {
+                "collection": collection,
+                "added": report.added,
+                "updated": report.updated,
+                "moved": report.moved,
+                "removed": report.removed,
+                "unchanged": report.unchanged,
+                "skipped": report.skipped,
+                "seconds": report.seconds,
+                "images_per_second": round(report.images_per_second, 1),
+            }
+        )
+        return
+    console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
+    console.out.print(
+        f"{collection}: {total} images ({report.added} added, {report.updated} updated, {report.moved} moved, "
+        f"{report.removed} removed, {report.unchanged} unchanged, {len(report.skipped)} skipped) "
+        f"in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
+    )
+
+
+@app.command(epilog='Example: glimpse search "red shirt" --collection photos -k 5')
+def search(
+    text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Look for images like this file; with TEXT: for both.")] = None,
+    collection: Collection = "images",
+    data: Data = DATA,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    model: ModelOfCollection = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: AsJson = False,
+) -> None:
+    """Search a collection by words, by an example image, or by both together."""
+    import time
+
+    from glimpse import console
+    from index.collection import open_collection
+
+    if text is None and image is None:
+        raise InputError('give a text, as in glimpse search "red shirt", or --image FILE')
+    with open_collection(data, collection) as source:
+        from encoder.load import load_encoder
+
+        encoder = load_encoder(model or source.model, device, precision)
+        source.check_model(encoder.fingerprint)
+        started = time.perf_counter()
+        query = encoder.encode_query(text=text, image=image)
+        hits = source.search(query, k)
+        seconds = round(time.perf_counter() - started, 4)
+    if json:
+        console.print_json(
+            {
+                "hits": [
+                    {
+                        "id": hit.id,
+                        "path": hit.record.path,
+                        "score": round(hit.score, 6),
+                        "metadata": hit.record.metadata,
+                    }
+                    for hit in hits
+                ],
+                "seconds": seconds,
+            }
+        )
+        return
+    console.out.print(console.table("score", "path", rows=[(hit.score, str(hit.record.path)) for hit in hits]))
+
+
+@app.command(epilog='Example: glimpse label photos --labels "dress,hat,t-shirt" --model runs/clothes --out labels.csv')
+def label(
+    folder: Annotated[Path, typer.Argument(help="Folder of images; subfolders are included.")],
+    model: Model,
+    labels: Annotated[str | None, typer.Option(help='What to choose from: "cat,dog,bird".')] = None,
+    labels_file: Annotated[Path | None, typer.Option(help="The same from a file, one label a line.")] = None,
+    template: Template = None,
+    out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: AsJson = False,
+) -> None:
+    """Label each image of a folder with the likeliest of your labels (zero-shot; no training needed)."""
+    import sys
+
+    from encoder.prompts import check_labels, check_templates, read_labels
+
+    if (labels is None) == (labels_file is None):
+        raise InputError('give either --labels "cat,dog" or --labels-file FILE')
+    to_stdout = str(out) == "-"
+    if json and to_stdout:
+        raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
+    names = read_labels(labels_file) if labels_file else check_labels((labels or "").split(","))
+    templates = check_templates(template or ())
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+
+    from contextlib import nullcontext
+
+    from encoder.folder import walk_images
+    from encoder.label import label_folder
+    from encoder.load import load_encoder
+    from encoder.zero_shot import build_classifier
+    from glimpse import console
+
+    total = sum(1 for _ in walk_images(folder))
+    encoder = load_encoder(model, device, precision)
+    classifier = build_classifier(encoder, names, templates)
+    try:
+        target = nullcontext(sys.stdout) if to_stdout else out.open("w", newline="", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
+    with target as file, console.progress_bar("labelling") as bar:
+        report = label_folder(encoder, classifier, folder, file, progress=lambda done: bar(done, total))
+    if json:
+        console.print_json(
+            {
+                "out": str(out),
+                "labelled": report.labelled,
+                "labels": report.per_label,
+                "skipped": [{"path": path, "reason": reason} for path, reason in report.skipped],
+            }
+        )
+        return
+    console.print_skipped(report.skipped)
+    console.err.print(f"{report.labelled} images labelled, {len(report.skipped)} skipped")
+    if not to_stdout:
+        rows = sorted(report.per_label.items(), key=lambda item: -item[1])
+        console.out.print(console.table("label", "images", rows=rows))
+
+
+@app.command(epilog="Example: glimpse eval --model runs/pets --folders pets-by-breed")
+def eval(  # noqa: A001  the command's name
+    model: Model,
+    pairs: Annotated[Path | None, typer.Option(help="CSV of image-text pairs: retrieval both ways.")] = None,
+    folders: Annotated[Path | None, typer.Option(help="Folder with a folder a class: zero-shot accuracy.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="With --folders: labels to choose from, one a line.")] = None,
+    template: Template = None,
+    images_root: Annotated[Path | None, typer.Option(help="Where relative paths of --pairs start.")] = None,
+    image_key: Annotated[str, typer.Option(help="Column of the image's path.")] = "image",
+    caption_key: Annotated[str, typer.Option(help="Column of the text.")] = "title",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: AsJson = False,
+) -> None:
+    """Measure a model on your own data: recall@k on pairs, or zero-shot accuracy on class folders."""
+    from encoder.load import load_encoder
+    from encoder.prompts import read_labels
+    from glimpse import console
+    from training.data import read_pairs
+    from training.evaluate import evaluate_folders, evaluate_pairs
+
+    if (pairs is None) == (folders is None):
+        raise InputError("give either --pairs CSV or --folders DIR")
+    names = read_labels(labels) if labels else ()
+    content: dict[str, Any]
+    if pairs is not None:
+        file = read_pairs(pairs, images_root=images_root, image_key=image_key, caption_key=caption_key)
+        encoder = load_encoder(model, device, precision)
+        with console.progress_bar("encoding") as progress:
+            content = evaluate_pairs(encoder, file.pairs, progress=progress)
+    else:
+        assert folders is not None
+        if not folders.is_dir():
+            raise InputError(f"{folders}: no such folder")
+        encoder = load_encoder(model, device, precision)
+        with console.progress_bar("encoding") as progress:
+            content = evaluate_folders(encoder, folders, labels=names, templates=template or (), progress=progress)
+    if json:
+        console.print_json(content)
+        return
+    console.print_skipped([(file["path"], file["reason"]) for file in content["skipped"]])
+    if pairs is not None:
+        console.out.print(f"{content['n_images']} images, {content['n_texts']} texts")
+        rows = [(way.replace("_to_", " -> "), *content[way].values()) for way in ("text_to_image", "image_to_text")]
+        console.out.print(console.table("", "recall@1", "recall@5", "recall@10", "median rank", rows=rows))
+    else:
+        console.out.print(f"{content['n_images']} images: top-1 {content['top1']:.3f}, top-5 {content['top5']:.3f}")
+        console.out.print(console.table("label", "top-1", rows=list(content["per_class"].items())))
+
+
+@app.command(epilog="Example: glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5")
+def train(
+    pairs: Annotated[Path | None, typer.Argument(help="CSV of image-text pairs; not needed with --resume.")] = None,
+    out: Annotated[Path, typer.Option(help="Run folder to write; --model and load_encoder take it.")] = Path(
+        "runs/new"
+    ),
+    model: Annotated[str | None, typer.Option(help="Fine-tune this model.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start from random weights: an open_clip architecture or a JSON config.")
+    ] = None,
+    images_root: Annotated[Path | None, typer.Option(help="Where relative image paths start.")] = None,
+    image_key: Annotated[str, typer.Option(help="Column of the image's path.")] = "image",
+    caption_key: Annotated[str, typer.Option(help="Column of the text.")] = "title",
+    epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Pairs a step; each is the others' negative.")] = 128,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate.", show_default="1e-5 with --model, 5e-4 with --init")
+    ] = None,
+    weight_decay: Annotated[float, typer.Option(help="AdamW's decay of weight matrices.")] = 0.2,
+    warmup: Annotated[float, typer.Option(help="Part of all steps in which the learning rate rises.")] = 0.1,
+    grad_clip: Annotated[float, typer.Option(help="Largest norm of a gradient.")] = 1.0,
+    min_crop: Annotated[float, typer.Option(help="Smallest part of an image that a random crop keeps.")] = 0.9,
+    val_fraction: Annotated[float, typer.Option(help="Part of the pairs held out to measure recall.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Same seed, same run.")] = 0,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was left.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Fine-tune a model on image-text pairs, or train one from random weights (symmetric InfoNCE).
+
+    Measures recall on held-out pairs before the first step and after each epoch; keeps the best and the last epoch.
+    Ctrl-C saves: --resume goes on.
+    """
+    from glimpse.training_view import run_training
+    from training.config import TrainConfig
+
+    if resume:
+        config = TrainConfig.load(out)
+    elif pairs is None:
+        raise InputError("give a CSV of image-text pairs, as in glimpse train pairs.csv --model REF --out runs/new")
+    else:
+        config = TrainConfig(
+            pairs=str(pairs.absolute()),
+            out=str(out),
+            images_root=str(images_root.absolute()) if images_root else None,
+            image_key=image_key,
+            caption_key=caption_key,
+            model=model,
+            init=init,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            weight_decay=weight_decay,
+            warmup=warmup,
+            grad_clip=grad_clip,
+            min_crop=min_crop,
+            val_fraction=val_fraction,
+            seed=seed,
+            device=device,
+            precision=precision,
+        )
+    run_training(config, resume=resume, as_json=json)
+
+
+@app.command(epilog="Example: glimpse serve --model runs/pets --data glimpse-data --port 8000")
+def serve(
+    model: Model,
+    data: Data = DATA,
+    host: Annotated[str, typer.Option(envvar="GLIMPSE_HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="GLIMPSE_PORT", help="Port to listen on.")] = 8000,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Serve the REST API and the search page. Other settings: environment variables GLIMPSE_*, see docs/api.md."""
+    from service.app import serve as run
+    from service.settings import Settings
+
+    run(Settings(model=model, data=data, host=host, port=port, device=device, precision=precision))
+
+
+@app.command(epilog="Example: glimpse demo")
+def demo(
+    data: Annotated[Path, typer.Option(help="Folder for the demo's pictures, model and collection.")] = Path(
+        "glimpse-demo"
+    ),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="End after the summary.")] = False,
+) -> None:
+    """See it all work offline in about two minutes: draw a small world, train on it, index, label, search, serve."""
+    from glimpse.demo import run_demo
+
+    run_demo(data, host=host, port=port, serve=not no_serve)
+
+
+@app.command(epilog="Example: glimpse models ViT-B-32")
+def models(
+    contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+    json: AsJson = False,
+) -> None:
+    """List the published open_clip models that --model takes. hf-hub:ORG/NAME and run folders work as well."""
+    from encoder.load import published_models
+    from glimpse import console
+
+    names = [name for name in published_models() if contains.lower() in name.lower()]
+    if json:
+        console.print_json({"models": names})
+    else:
+        print("\n".join(names))
+
+
+@app.command(epilog="Example: glimpse collections --data glimpse-data")
+def collections(data: Data = DATA, json: AsJson = False) -> None:
+    """List the collections of a data folder."""
+    from dataclasses import asdict
+
+    from glimpse import console
+    from index.collection import list_collections
+
+    infos = list_collections(data)
+    if json:
+        console.print_json({"collections": [asdict(info) for info in infos]})
+        return
+    rows = [
+        (info.name, info.counts.get("image", 0), f"{info.bytes / 2**20:.1f} MiB", info.problem or info.model)
+        for info in infos
+    ]
+    console.out.print(console.table("collection", "images", "size", "model", rows=rows) if rows else f"none in {data}")
+
+
+def _model_of(data: Path, collection: str) -> str:
+    """The model that built a collection; there must be one."""
+    from encoder.errors import CollectionNotFound
+    from index.collection import open_collection
+
+    try:
+        with open_collection(data, collection) as source:
+            return source.model
+    except CollectionNotFound:
+        raise InputError(
+            f"collection {collection} is new: give the model that shall embed it, as in --model "
+            "ViT-B-32/laion2b_s34b_b79k or --model runs/pets"
+        ) from None

@@ -1,0 +1,62 @@
+"""What every command shows alike: a progress bar on a terminal, JSON on request, a table of scores.
+
+Results go to stdout, everything else to stderr, so that `glimpse ... --json | jq` works.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def print_json(content: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+class Bar(Protocol):
+    """What `progress_bar` gives."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how many of how many are done."""
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Bar]:
+    """A bar on stderr while a terminal watches, nothing otherwise; call it with (done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update
+
+
+def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:
+    """Name the files that could not be read, at most `limit` of them."""
+    for path, reason in skipped[:limit]:
+        err.print(f"skipped {path}: {reason}", markup=False)
+    if len(skipped) > limit:
+        err.print(f"... and {len(skipped) - limit} more; --json lists them all")
+
+
+def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
+    """A plain table; numbers stand to the right."""
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    for i, column in enumerate(columns):
+        numeric = all(isinstance(row[i], (int, float)) for row in rows)
+        shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+    return shown

@@ -1,0 +1,115 @@
+"""Puts the service together: `create_app` for tests and servers, `serve` for the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import uvicorn
+from fastapi import FastAPI
+
+from encoder.batching import READERS
+from encoder.model import DualEncoder
+from service.errors import add_handlers, documented
+from service.middleware import BodyLimit, CancelWhenGone, SafeHeaders
+from service.open_collections import OpenCollections
+from service.pool import Pool
+from service.routes import classify, collections, embeddings, health, images, page, search
+from service.settings import Settings
+from service.towers import Towers, warm_up
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = """Images and texts in one space: search a collection by words or by an image, classify images by labels
+you choose, and get the vectors themselves.
+
+Every error has one shape: `{"error": {"message", "type", "param", "code"}}`."""
+
+
+def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAPI:
+    """The application. It loads `settings.model` when it starts, unless an encoder is given."""
+    app = FastAPI(
+        title="glimpse",
+        version=health.product_version(),
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        responses=documented(500),
+    )
+    app.state.settings = settings
+    app.state.encoder = encoder
+    app.state.collections = OpenCollections(settings.data)
+    app.state.decoders = Pool(READERS, settings.queue_size)
+    app.state.towers = None  # until the model is warm
+    app.state.not_ready = "the model is being loaded; GET /health/ready says when it is there"
+    app.state.failure = None
+    for resource in (health, collections, search, classify, embeddings, images, page):
+        app.include_router(resource.router)
+    page.mount_static(app)
+    add_handlers(app)
+    app.add_middleware(CancelWhenGone)
+    app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
+    app.add_middleware(SafeHeaders)
+    return app
+
+
+def serve(settings: Settings) -> None:
+    """Run until stopped.
+
+    Raises:
+        ModelError, ModelUnavailable: the model cannot be loaded.
+    """
+    app = create_app(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(app, host=settings.host, port=settings.port, ws="none", timeout_graceful_shutdown=30)
+    )
+    app.state.on_failure = lambda: setattr(server, "should_exit", True)
+    server.run()
+    if app.state.failure is not None:
+        raise app.state.failure
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load in the background, so that the server answers from its first moment; close what was opened at the end."""
+    loading = asyncio.create_task(_load(app))
+    try:
+        yield
+    finally:
+        loading.cancel()
+        with suppress(asyncio.CancelledError):
+            await loading
+        if app.state.towers is not None:
+            await app.state.towers.close()
+        app.state.decoders.close()
+        app.state.collections.close()
+
+
+async def _load(app: FastAPI) -> None:
+    started = time.perf_counter()
+    state = app.state
+    try:
+        encoder = await asyncio.to_thread(_warm_encoder, state.settings, state.encoder)
+        await asyncio.to_thread(state.collections.open_all)
+        state.towers = Towers(encoder, state.decoders, state.settings)
+    except Exception as error:
+        log.error("the service cannot start: %s", error)
+        state.failure = error
+        state.not_ready = "the service could not start; its log says why"
+        if on_failure := getattr(state, "on_failure", None):
+            on_failure()
+        return
+    log.info("ready after %.1f s with %s on %s", time.perf_counter() - started, encoder.ref, encoder.device)
+
+
+def _warm_encoder(settings: Settings, encoder: DualEncoder | None) -> DualEncoder:
+    if encoder is None:
+        from encoder.load import load_encoder  # open_clip takes seconds to import: not before the server answers
+
+        encoder = load_encoder(settings.model, settings.device, settings.precision)
+    warm_up(encoder)
+    return encoder

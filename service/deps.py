@@ -1,0 +1,70 @@
+"""What routes ask for, as `Annotated` aliases: the settings, the model's towers, an open collection."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Path, Request
+
+from index.collection import Collection, Record
+from service.errors import Refusal
+from service.open_collections import OpenCollections
+from service.pool import Pool
+from service.schemas import MAX_ID
+from service.settings import Settings
+from service.towers import Towers
+
+
+def settings(request: Request) -> Settings:
+    """The service's settings."""
+    return cast(Settings, request.app.state.settings)
+
+
+def collections(request: Request) -> OpenCollections:
+    """The collections of the data folder."""
+    return cast(OpenCollections, request.app.state.collections)
+
+
+def decoders(request: Request) -> Pool:
+    """The threads that decode images."""
+    return cast(Pool, request.app.state.decoders)
+
+
+def towers(request: Request) -> Towers:
+    """The warm model. 503 while it is loading."""
+    loaded: Towers | None = request.app.state.towers
+    if loaded is None:
+        raise Refusal(503, request.app.state.not_ready, code="not_ready")
+    return loaded
+
+
+def collection(collection: str, request: Request) -> Collection:
+    """The collection that the path names."""
+    return collections(request).get(collection)
+
+
+def record(
+    collection: Annotated[Collection, Depends(collection)],
+    id: Annotated[int, Path(ge=1, le=MAX_ID)],  # noqa: A002
+) -> Record:
+    """The entry that the path names."""
+    return collection.get(id)
+
+
+def json_body(request: Request) -> None:
+    """415 unless the body says that it is JSON; so no foreign page can post here without the browser asking first."""
+    if media_type(request) != "application/json":
+        raise Refusal(415, "send JSON, with Content-Type: application/json", code="unsupported_media_type")
+
+
+def media_type(request: Request) -> str:
+    """The body's content type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+SettingsDep = Annotated[Settings, Depends(settings)]
+CollectionsDep = Annotated[OpenCollections, Depends(collections)]
+DecodersDep = Annotated[Pool, Depends(decoders)]
+TowersDep = Annotated[Towers, Depends(towers)]
+CollectionDep = Annotated[Collection, Depends(collection)]
+RecordDep = Annotated[Record, Depends(record)]

@@ -1,0 +1,129 @@
+"""From error to answer: one table of statuses, one JSON shape. Routes raise; only this file answers.
+
+{"error": {"message": "...", "type": "invalid_request_error", "param": "labels", "code": "invalid_input"}}
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from encoder import errors
+from service.examples import ERROR
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[Exception], int] = {  # an error not named here has the status of its nearest base
+    errors.GlimpseError: 500,
+    errors.InputError: 422,
+    errors.ModelError: 503,
+    errors.CollectionError: 500,
+    errors.CollectionNotFound: 404,
+    errors.CollectionExists: 409,
+    errors.CollectionLocked: 409,
+    errors.ModelMismatch: 409,
+    errors.EntryNotFound: 404,
+    errors.Overloaded: 429,
+}
+RETRY_AFTER = {429: "1", 503: "5"}  # seconds
+
+
+class Refusal(HTTPException):
+    """An answer other than 200 that has no error of its own in `encoder.errors`."""
+
+    def __init__(self, status: int, message: str, *, code: str, param: str | None = None) -> None:
+        super().__init__(status, message)
+        self.code = code
+        self.param = param
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorDetail
+
+    model_config = ConfigDict(json_schema_extra=ERROR)
+
+
+def refuse_to_answer(
+    status: int,
+    message: str,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """The response for an error."""
+    kinds = {404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
+    kind = "server_error" if status >= 500 else kinds.get(status, "invalid_request_error")
+    code = code or HTTPStatus(status).phrase.lower().replace(" ", "_")
+    body = ErrorAnswer(error=ErrorDetail(message=message, type=kind, param=param, code=code))
+    retry = {"Retry-After": RETRY_AFTER[status]} if status in RETRY_AFTER else {}
+    return JSONResponse(body.model_dump(), status, headers=retry | dict(headers or {}))
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: these error statuses, each in the one shape."""
+    return {status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Make every error of the application leave it in the one shape."""
+    app.add_exception_handler(errors.GlimpseError, _of_glimpse)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(Exception, _of_nobody)
+
+
+async def _of_glimpse(request: Request, error: Exception) -> JSONResponse:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    code = getattr(error, "code", None)
+    if status == 500:
+        log.error("%s %s: %s", request.method, request.url.path, error)
+    return refuse_to_answer(status, str(error), code=code, param=getattr(error, "param", None))
+
+
+async def _of_http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code, param = getattr(error, "code", None), getattr(error, "param", None)
+    return refuse_to_answer(error.status_code, str(error.detail), code=code, param=param, headers=error.headers)
+
+
+async def _of_validation(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return invalid(error.errors())
+
+
+def invalid(problems: Sequence[Any]) -> JSONResponse:
+    """The response for what pydantic found; it names the first problem and how many more there are."""
+    first, more = problems[0], len(problems) - 1
+    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    if first["type"] == "json_invalid":
+        return refuse_to_answer(422, "the body is not valid JSON", code="invalid_json")
+    param = ".".join(where) or None
+    message = f"{param or 'the body'}: {first['msg']}" + (f" (and {more} more)" if more else "")
+    return refuse_to_answer(422, message, code="invalid_request", param=param)
+
+
+async def _of_nobody(request: Request, error: Exception) -> JSONResponse:
+    # starlette raises it again after this answer, so the server logs its traceback; the client learns nothing of it
+    message = "the service failed on this request; its log says why"
+    # it leaves from outside of service.middleware
+    return refuse_to_answer(500, message, code="internal_error", headers={"X-Content-Type-Options": "nosniff"})

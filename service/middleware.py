@@ -1,0 +1,129 @@
+"""What every request passes: headers for the browser's safety, a bound on the body, and an end when the client leaves.
+
+Plain ASGI: starlette's BaseHTTPMiddleware would stand between a request and its disconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import Refusal, refuse_to_answer
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",  # routes that can be cached say so themselves
+}
+
+
+class SafeHeaders:
+    """Adds `HEADERS` to every response that does not set them itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class BodyLimit:
+    """Answers 413 to a body longer than `limit` bytes, whatever its Content-Length claims."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._message = f"the body of a request may have {limit} bytes at most"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        claimed = Headers(scope=scope).get("content-length", "")
+        if claimed.isdecimal() and int(claimed) > self._limit:
+            return await refuse_to_answer(413, self._message, code="too_large")(scope, receive, send)
+        received = 0
+
+        async def receive_some() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise Refusal(413, self._message, code="too_large")
+            return message
+
+        return await self._app(scope, receive_some, send)
+
+
+class CancelWhenGone:
+    """Cancels a request whose client has gone before its answer began, so that what it queued never runs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        request = _Watched(receive, send)
+        try:
+            await self._app(scope, request.receive, request.send)
+        except asyncio.CancelledError:
+            if not request.gone:
+                raise
+            request.task.uncancel()
+        finally:
+            await request.stop_watching()
+
+
+class _Watched:
+    """One request: once its body is in, the next thing to receive is that its client has gone."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
+        self.gone = False
+        self._receive = receive
+        self._send = send
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def receive(self) -> Message:
+        await self.stop_watching()  # who asks for more after the end of the body watches for himself
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._watcher = asyncio.create_task(self._watch())
+        return message
+
+    async def send(self, message: Message) -> None:
+        await self.stop_watching()  # an answer that has begun is finished; servers call a sent answer a disconnect too
+        await self._send(message)
+
+    async def stop_watching(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.wait([watcher])
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self.task.cancel()

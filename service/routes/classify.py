@@ -1,0 +1,119 @@
+"""Zero-shot classification: images against labels that the request brings, as JSON or as a form with files."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+
+from encoder.errors import ImageError
+from encoder.model import Vectors
+from encoder.zero_shot import Classifier
+from service.deps import SettingsDep, TowersDep, media_type
+from service.errors import Refusal, documented
+from service.schemas import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
+
+router = APIRouter(prefix="/v1", tags=["classify"])
+
+FORM = {
+    "type": "object",
+    "required": ["file", "labels"],
+    "properties": {
+        "file": {
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "description": "one or more image files; the part may also be called image",
+        },
+        "labels": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "one field is split at commas; repeated fields are taken as they are",
+        },
+        "templates": {"type": "array", "items": {"type": "string"}},
+    },
+}
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": ClassifyRequest.model_json_schema()},
+        "multipart/form-data": {"schema": FORM},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What either kind of body asks."""
+
+    images: list[bytes | str]
+    labels: list[str]
+    templates: list[str]
+
+
+async def question(request: Request, settings: SettingsDep) -> Question:
+    """Read the body as its content type says."""
+    kind = media_type(request)
+    if kind == "application/json":
+        asked = _validated(await request.body())
+        images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
+        parsed = Question(images, asked.labels, asked.templates)
+    elif kind == "multipart/form-data":
+        parsed = await _from_form(request, settings.max_batch)
+    else:
+        raise Refusal(415, "send application/json or multipart/form-data", code="unsupported_media_type")
+    if len(parsed.images) > settings.max_batch:
+        raise Refusal(422, f"{settings.max_batch} images at most in one request", code="too_many", param="images")
+    return parsed
+
+
+@router.post(
+    "/classify",
+    summary="Choose the best label for images",
+    responses=documented(400, 413, 415, 422, 429, 503),
+    openapi_extra={"requestBody": BODY},
+)
+async def classify(asked: Annotated[Question, Depends(question)], towers: TowersDep) -> ClassifyAnswer:
+    """Score each image against each label: softmax(logit_scale * cosine), so the scores of an image sum to one.
+
+    Among several images, one that cannot be read has `error` in place of its label. If none can be read, it is a 422.
+    """
+    started = time.perf_counter()
+    classifier = await towers.classifier(asked.labels, asked.templates)
+    vectors = await towers.images(asked.images)
+    failures = [vector for vector in vectors if isinstance(vector, ImageError)]
+    if len(failures) == len(vectors):
+        raise failures[0]
+    results = [_result(vector, classifier) for vector in vectors]
+    return ClassifyAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
+
+
+def _result(vector: Vectors | ImageError, classifier: Classifier) -> ClassifyResult:
+    if isinstance(vector, ImageError):
+        return ClassifyResult(error=vector.reason)
+    row = classifier.scores(vector[None])[0]
+    scores = [LabelScore(label=classifier.labels[i], score=float(row[i])) for i in (-row).argsort(kind="stable")]
+    return ClassifyResult(label=scores[0].label, score=scores[0].score, scores=scores)
+
+
+def _validated(body: bytes) -> ClassifyRequest:
+    try:
+        return ClassifyRequest.model_validate_json(body)
+    except ValidationError as error:
+        problems: list[Any] = list(error.errors(include_input=False, include_context=False, include_url=False))
+        raise RequestValidationError(problems) from None
+
+
+async def _from_form(request: Request, max_files: int) -> Question:
+    async with request.form(max_files=max_files) as form:
+        files = [part for name in ("file", "image") for part in form.getlist(name) if isinstance(part, UploadFile)]
+        images: list[bytes | str] = [await file.read() for file in files]
+        texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in ("labels", "templates")}
+    if not images:
+        raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
+    labels = texts["labels"][0].split(",") if len(texts["labels"]) == 1 else texts["labels"]
+    return Question(images, labels, texts["templates"])

@@ -1,0 +1,246 @@
+"""What goes in and out over REST. Names are the field's (`limit`, `score`) and, for embeddings, OpenAI's."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from index.collection import CollectionInfo, Modality, Record
+from service import examples
+
+MAX_ID = 2**63 - 1
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+Label = Annotated[str, StringConstraints(max_length=1_000)]
+Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
+
+
+class Schema(BaseModel):
+    """Base of all: `model` is a word of ours, so pydantic must not reserve it."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class Asked(Schema):
+    """Base of what a client sends: a misspelt field is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Health(Schema):
+    """Whether the service is alive, or ready."""
+
+    status: Literal["ok"] = "ok"
+
+
+class CollectionAnswer(Schema):
+    """A collection."""
+
+    name: str
+    model: str
+    fingerprint: str
+    dim: int
+    counts: dict[str, int]
+    created_at: str
+    bytes: int
+    problem: str | None = Field(None, description="why it cannot be opened")
+
+    model_config = ConfigDict(json_schema_extra=examples.COLLECTION)
+
+    @classmethod
+    def of(cls, info: CollectionInfo) -> CollectionAnswer:
+        """Of what the index says."""
+        return cls(
+            name=info.name,
+            model=info.model,
+            fingerprint=info.fingerprint,
+            dim=info.dim,
+            counts={str(modality): count for modality, count in info.counts.items()},
+            created_at=info.created_at,
+            bytes=info.bytes,
+            problem=info.problem,
+        )
+
+
+class CollectionsAnswer(Schema):
+    """All collections, by name."""
+
+    collections: list[CollectionAnswer]
+
+
+class InfoAnswer(Schema):
+    """What runs here."""
+
+    version: str
+    model: str
+    dim: int
+    fingerprint: str
+    device: str
+    precision: str
+    logit_scale: float
+    collections: list[CollectionAnswer]
+
+
+class RecordAnswer(Schema):
+    """An image or text of a collection."""
+
+    id: int
+    modality: Modality
+    path: str | None
+    text: str | None
+    metadata: dict[str, Any]
+    width: int | None
+    height: int | None
+    content_url: str | None = Field(description="the image file itself")
+    thumbnail_url: str | None
+
+    @classmethod
+    def fields_of(cls, record: Record, collection: str) -> dict[str, Any]:
+        """The fields for a record of `collection`."""
+        is_image = record.modality == "image"
+        base = f"/v1/collections/{collection}/images/{record.id}"
+        # the version changes with the file, so browsers may keep what they have without asking
+        version = f"?v={record.sha256[:12]}" if record.sha256 else ""
+        return {
+            "id": record.id,
+            "modality": record.modality,
+            "path": _readable(record.path),
+            "text": record.text,
+            "metadata": record.metadata,
+            "width": record.width,
+            "height": record.height,
+            "content_url": f"{base}/content{version}" if is_image else None,
+            "thumbnail_url": f"{base}/thumbnail{version}" if is_image else None,
+        }
+
+
+class HitAnswer(RecordAnswer):
+    """One result of a search."""
+
+    score: float = Field(description="cosine of query and entry, -1 to 1")
+
+
+class SearchRequest(Asked):
+    """A query: text, an image, an entry of the collection, or several of them together (the mean of their vectors)."""
+
+    model_config = ConfigDict(json_schema_extra=examples.SEARCH)
+
+    text: Text | None = None
+    image: Image | None = None
+    id: Annotated[int, Field(ge=1, le=MAX_ID)] | None = Field(None, description="an entry; it is left out of the hits")
+    limit: int = Field(10, ge=1, le=1000)
+    modality: Modality = Field("image", description="what to find")
+
+    @model_validator(mode="after")
+    def _has_query(self) -> SearchRequest:
+        if self.text is None and self.image is None and self.id is None:
+            raise ValueError("give text, image or id")
+        return self
+
+
+class SearchAnswer(Schema):
+    """The nearest entries, best first."""
+
+    hits: list[HitAnswer]
+    seconds: float
+
+    model_config = ConfigDict(json_schema_extra=examples.FOUND)
+
+
+class ClassifyRequest(Asked):
+    """Images, the labels to choose from, and optionally the prompts to ask with."""
+
+    model_config = ConfigDict(json_schema_extra=examples.CLASSIFY)
+
+    image: Image | None = None
+    images: list[Image] = []
+    labels: list[Label] = Field(min_length=1)
+    templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
+
+    @model_validator(mode="after")
+    def _has_image(self) -> ClassifyRequest:
+        if (self.image is None) == (not self.images):
+            raise ValueError("give either image or images")
+        return self
+
+
+class LabelScore(Schema):
+    """A label with its probability."""
+
+    label: str
+    score: float
+
+
+class ClassifyResult(Schema):
+    """Of one image: its likeliest label, and all labels by probability; or why it could not be read."""
+
+    label: str | None = None
+    score: float | None = None
+    scores: list[LabelScore] = []
+    error: str | None = None
+
+
+class ClassifyAnswer(Schema):
+    """One result an image, in the order sent."""
+
+    results: list[ClassifyResult]
+    seconds: float
+
+    model_config = ConfigDict(json_schema_extra=examples.CLASSIFIED)
+
+
+class TextInput(Asked):
+    """A text to embed."""
+
+    text: str
+
+
+class ImageInput(Asked):
+    """An image to embed."""
+
+    image: Image
+
+
+class EmbeddingsRequest(Asked):
+    """OpenAI's request; a string that begins with data:image/ is an image."""
+
+    model_config = ConfigDict(json_schema_extra=examples.EMBED)
+
+    input: str | TextInput | ImageInput | list[str | TextInput | ImageInput]
+    model: str = Field("default", description="the served model's name, or default")
+    encoding_format: Literal["float", "base64"] = Field("float", description="base64: little-endian float32")
+    dimensions: int | None = Field(None, description="if given, the model's own")
+    user: str | None = Field(None, description="taken for compatibility, not used")
+
+
+class Embedding(Schema):
+    """One vector, of unit length."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(Schema):
+    """Tokens of the texts as the model reads them; images count none."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(Schema):
+    """OpenAI's answer."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+    model_config = ConfigDict(json_schema_extra=examples.EMBEDDED)
+
+
+def _readable(path: str | None) -> str | None:
+    """A path that is not UTF-8 comes from the index with lone surrogates, which JSON cannot carry."""
+    return path if path is None else os.fsencode(path).decode("utf-8", "replace")

@@ -1,0 +1,92 @@
+"""What many tests share: a tiny real model in a run folder, and small pictures of plain colours."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from encoder.load import build_clip, load_encoder
+from encoder.model import DualEncoder
+from training.checkpoint import save_model
+
+TINY = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 180, 40),
+    "blue": (30, 60, 220),
+    "yellow": (240, 220, 30),
+    "black": (10, 10, 10),
+    "white": (250, 250, 250),
+    "purple": (140, 40, 170),
+    "orange": (250, 140, 20),
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JSON file with an open_clip model config of a very small model."""
+    path = tmp_path_factory.mktemp("config") / "tiny.json"
+    path.write_text(json.dumps(TINY))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with random weights."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    torch.manual_seed(0)
+    save_model(folder, build_clip(tiny_config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_run: Path) -> DualEncoder:
+    return load_encoder(tiny_run, device="cpu", precision="fp32")
+
+
+def plain_picture(colour: str, shade: int = 0, size: tuple[int, int] = (48, 40)) -> Image.Image:
+    """A picture of one colour; `shade` makes it another picture of the same colour."""
+    rgb = tuple(min(255, max(0, channel + shade)) for channel in COLOURS[colour])
+    image = Image.new("RGB", size, rgb)
+    image.putpixel((0, 0), (shade % 256, 0, 0))
+    return image
+
+
+@pytest.fixture
+def colour_folder(tmp_path: Path) -> Path:
+    """A folder with a class folder for each of three colours, four pictures in each."""
+    folder = tmp_path / "colours"
+    for colour in ("red", "green", "blue"):
+        (folder / colour).mkdir(parents=True)
+        for i in range(4):
+            plain_picture(colour, 4 * i).save(folder / colour / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def colour_pairs(tmp_path: Path) -> Callable[[int], Path]:
+    """Makes a CSV of `n` pairs image,title: plain pictures, and captions that differ from picture to picture."""
+
+    def make(n: int) -> Path:
+        folder = tmp_path / "pairs"
+        folder.mkdir(exist_ok=True)
+        with (folder / "pairs.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(("image", "title"))
+            for i in range(n):
+                colour = list(COLOURS)[i % len(COLOURS)]
+                plain_picture(colour, i // len(COLOURS)).save(folder / f"{i}.png")
+                rows.writerow((f"{i}.png", f"{colour} picture number {i}"))
+        return folder / "pairs.csv"
+
+    return make

@@ -1,0 +1,117 @@
+"""The page in a real browser: Debian's chromium through playwright; skipped where either is missing."""
+
+import shutil
+
+import pytest
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+
+from service.app import create_app
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+
+ARGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tmp_path_factory.mktemp("e2e")
+
+
+@pytest.fixture(scope="module")
+def url(data):
+    encoder = tiny_encoder(data)
+    add_collection(data, encoder, draw(data / "files", 9))
+    with serving(create_app(settings_for(data), encoder)) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser, url):
+    page = browser.new_page(base_url=url)
+    problems = []
+    page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    yield page
+    page.close()
+    assert problems == []
+
+
+def cards(page, n):
+    playwright.expect(page.locator(".card")).to_have_count(n)
+    return page.locator(".card")
+
+
+def test_words_results_one_of_them_and_more_like_it(page):
+    page.goto("/")
+    playwright.expect(page.get_by_role("heading", name="What are you looking for?")).to_be_visible()
+    page.get_by_role("searchbox").fill("a red boat")
+    page.keyboard.press("Enter")
+    found = cards(page, 9)
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+    for image in found.locator("img").all():
+        playwright.expect(image).to_have_js_property("naturalWidth", 256)
+    assert "q=a+red+boat&c=pictures" in page.url
+
+    caption = found.nth(1).locator(".caption").inner_text()
+    found.nth(1).click()
+    dialog = page.get_by_role("dialog")
+    playwright.expect(dialog).to_contain_text(caption)
+    dialog.get_by_role("button", name="More like this").click()
+    playwright.expect(dialog).to_be_hidden()
+    left = cards(page, 8)  # all but itself
+    assert caption not in left.locator(".caption").all_inner_texts()
+    assert "like=" in page.url
+
+    page.go_back()
+    cards(page, 9)
+    assert page.get_by_role("searchbox").input_value() == "a red boat"
+
+
+def test_an_image_as_the_query(page, data):
+    page.goto("/?c=pictures")
+    page.get_by_label("Search by an image").set_input_files(next((data / "files").glob("03.*")))
+    assert cards(page, 9).first.locator(".caption").inner_text() == "picture 03"
+    page.get_by_role("button", name="Remove the image").click()
+    cards(page, 0)
+
+
+def test_by_keyboard_alone(page):
+    page.goto("/?q=boat&c=pictures&k=12")
+    cards(page, 9).first.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    first = dialog.get_by_role("heading").inner_text()
+    page.keyboard.press("ArrowRight")
+    playwright.expect(dialog.get_by_role("heading")).not_to_have_text(first)
+    page.keyboard.press("Escape")
+    playwright.expect(dialog).to_be_hidden()
+    playwright.expect(page.locator(".card").nth(1)).to_be_focused()
+    page.locator("body").press("/")
+    playwright.expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+def test_the_docs_show_every_route(page):
+    page.goto("/docs")
+    playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible()
+
+
+def test_an_error_is_said_and_the_page_goes_on(browser, url):
+    page = browser.new_page(base_url=url)  # here the browser does log an error: the 404 it is about
+    page.goto("/?q=boat&c=gone")
+    playwright.expect(page.get_by_role("status")).to_contain_text("no collection 'gone'")
+    page.get_by_label("Collection").select_option("pictures")
+    cards(page, 9)
+    page.close()

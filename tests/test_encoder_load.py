@@ -1,0 +1,136 @@
+"""load_encoder: what lies here is loaded without a network, and what cannot be had is said in one line, soon."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+
+from encoder.errors import ModelError, ModelUnavailable
+from encoder.load import (
+    CONFIG,
+    WEIGHTS,
+    build_clip,
+    choose_precision,
+    fingerprint,
+    load_clip,
+    load_encoder,
+    published_models,
+)
+from encoder.model import DualEncoder
+from tests.conftest import TINY
+from training.checkpoint import save_model
+
+
+def test_a_run_folder_gives_back_the_model_that_was_saved(tiny_config: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    parts = build_clip(tiny_config)
+    save_model(tmp_path / "run", parts)
+    again = load_clip(tmp_path / "run")
+    assert fingerprint(parts.clip, parts.preprocess) == fingerprint(again.clip, again.preprocess)
+    assert again.preprocess == parts.preprocess
+    assert load_encoder(f"local-dir:{tmp_path / 'run'}").dim == TINY["embed_dim"]
+
+
+def test_the_fingerprint_tells_weights_and_preprocessing_apart(tiny_config: Path) -> None:
+    torch.manual_seed(0)
+    one = build_clip(tiny_config)
+    torch.manual_seed(0)
+    same = build_clip(tiny_config)
+    other = build_clip(tiny_config)
+    assert fingerprint(one.clip, one.preprocess) == fingerprint(same.clip, same.preprocess)
+    assert fingerprint(one.clip, one.preprocess) != fingerprint(other.clip, other.preprocess)
+    squashed = type(one.preprocess)(size=32, resize_mode="squash")
+    assert fingerprint(one.clip, one.preprocess) != fingerprint(one.clip, squashed)
+
+
+def test_a_cached_hub_repository_needs_no_network(
+    tiny_run: Path, encoder: DualEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "models--someone--tiny"
+    snapshot = repository / "snapshots" / "abc"
+    shutil.copytree(tiny_run, snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    cached = load_encoder("hf-hub:someone/tiny", device="cpu", precision="fp32")
+    assert cached.fingerprint == encoder.fingerprint
+    assert cached.ref == "hf-hub:someone/tiny"
+
+
+@pytest.mark.parametrize("ref", ["hf-hub:someone/unknown", "ViT-B-32/laion2b_s34b_b79k"])
+def test_weights_that_cannot_be_had_are_one_line_within_seconds(
+    ref: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    started = time.monotonic()
+    with pytest.raises(ModelUnavailable) as caught:
+        load_encoder(ref)
+    assert time.monotonic() - started < 10
+    message = str(caught.value)
+    assert "\n" not in message
+    assert ref in message
+    assert "cannot be downloaded" in message
+    assert "run folder" in message
+
+
+@pytest.mark.parametrize(
+    ("ref", "message"),
+    [
+        ("VIT-B32/openai", "did you mean ViT-B-32"),
+        ("ViT-B-32/opena", "there are ViT-B-32/openai"),
+        ("ViT-B-32", "there are ViT-B-32/"),
+        ("no/such/folder", "neither a folder here nor a model"),
+    ],
+)
+def test_a_wrong_reference_is_met_with_a_suggestion(ref: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        load_encoder(ref)
+
+
+def test_folders_that_are_no_run_folders_say_what_they_lack(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"has no open_clip_config\.json"):
+        load_encoder(tmp_path)
+    shutil.copy(tiny_run / CONFIG, tmp_path)
+    with pytest.raises(ModelError, match="no weights"):
+        load_encoder(tmp_path)
+    (tmp_path / WEIGHTS).write_bytes(b"not weights")
+    with pytest.raises(ModelError, match="cannot be built"):
+        load_encoder(tmp_path)
+    (tmp_path / CONFIG).write_text("{")
+    with pytest.raises(ModelError, match="cannot be read as JSON"):
+        load_encoder(tmp_path)
+
+
+def test_weights_of_another_architecture_are_refused(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / CONFIG).read_text())
+    config["model_cfg"]["embed_dim"] = 48
+    (tmp_path / "run" / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="cannot be built"):
+        load_encoder(tmp_path / "run")
+
+
+def test_devices_and_precisions_are_checked(tiny_run: Path) -> None:
+    with pytest.raises(ModelError, match="--device cpu"):
+        load_encoder(tiny_run, device="toaster")
+    with pytest.raises(ModelError, match="auto, bf16 or fp32"):
+        load_encoder(tiny_run, precision="fp64")
+    assert choose_precision("auto", torch.device("cpu")) in ("bf16", "fp32")
+
+
+def test_the_same_seed_builds_the_same_encoder(tiny_run: Path, encoder: DualEncoder) -> None:
+    again = load_encoder(tiny_run, device="cpu", precision="fp32")
+    assert np.array_equal(again.encode_texts(["a dog"]), encoder.encode_texts(["a dog"]))
+
+
+def test_published_models_are_references() -> None:
+    assert "ViT-B-32/openai" in published_models()

@@ -1,0 +1,184 @@
+"""The installed command: its JSON, its exit codes, its one-line errors, and how fast it answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import plain_picture
+
+GLIMPSE = Path(sys.executable).with_name("glimpse")
+
+
+def glimpse(*arguments: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [GLIMPSE, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"GLIMPSE_DEVICE": "cpu"} | env,
+        timeout=300,
+    )
+
+
+def ok(*arguments: str | Path, cwd: Path | None = None) -> str:
+    done = glimpse(*arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_help_answers_at_once_and_without_torch() -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert "serve" in ok("--help")
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.4 * 5  # five times the aim, so that a busy machine does not fail it
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "glimpse", "--help"], capture_output=True, text=True, check=True
+    ).stderr
+    modules = {line.rsplit("|", 1)[-1].strip() for line in loaded.splitlines()}
+    assert modules.isdisjoint({"torch", "numpy", "PIL", "faiss", "fastapi", "open_clip"})
+
+
+def test_the_whole_path(
+    colour_folder: Path, colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
+) -> None:
+    """Train, evaluate, index, search and label, each as a user would and each read as a script would."""
+    pairs, run, data = colour_pairs(64), tmp_path / "runs" / "colours", tmp_path / "data"
+    small = ("--epochs", "2", "--batch-size", "16", "--lr", "1e-3")
+    trained = json.loads(ok("train", pairs, "--init", tiny_config, "--out", run, *small, "--json"))
+    assert [epoch["epoch"] for epoch in trained["epochs"]] == [0, 1, 2]
+    assert not trained["stopped"]
+
+    retrieval = json.loads(ok("eval", "--model", run, "--pairs", pairs, "--json"))
+    assert retrieval["n_images"] == 64
+    assert set(retrieval["text_to_image"]) == {"recall@1", "recall@5", "recall@10", "median_rank"}
+    accuracy = json.loads(ok("eval", "--model", run, "--folders", colour_folder, "--json"))
+    assert accuracy["n_images"] == 12
+    assert set(accuracy["per_class"]) == {"red", "green", "blue"}
+
+    (colour_folder / "broken.jpg").write_bytes(b"broken")
+    (colour_folder / "captions.csv").write_text("image,title\nred/0.png,the first red\n")
+    index = ("index", colour_folder, "-c", "colours", "--data", data, "--json")
+    report = json.loads(ok(*index, "--model", run, "--captions", colour_folder / "captions.csv"))
+    assert {name: report[name] for name in ("collection", "added", "updated", "moved", "removed", "unchanged")} == {
+        "collection": "colours",
+        "added": 12,
+        "updated": 0,
+        "moved": 0,
+        "removed": 0,
+        "unchanged": 0,
+    }
+    assert report["skipped"][0]["path"] == str(colour_folder / "broken.jpg")
+    assert report["seconds"] > 0
+    assert report["images_per_second"] > 0
+    assert json.loads(ok(*index))["unchanged"] == 12  # the collection knows its model
+
+    search = ("search", "--collection", "colours", "--data", data, "--json", "-k", "3")
+    by_image = json.loads(ok(*search, "--image", colour_folder / "red" / "0.png"))
+    assert by_image["hits"][0]["path"] == str(colour_folder / "red" / "0.png")
+    assert by_image["hits"][0]["metadata"] == {"title": "the first red"}
+    assert by_image["hits"][0]["score"] == pytest.approx(1, abs=0.01)
+    both = json.loads(ok(*search, "red", "--image", colour_folder / "red" / "0.png"))
+    assert len(both["hits"]) == 3
+    assert both["seconds"] >= 0
+    assert {hit["path"] for hit in json.loads(ok(*search, "red"))["hits"]} <= {
+        str(path) for path in colour_folder.rglob("*.png")
+    }
+
+    out = tmp_path / "labels.csv"
+    labelled = json.loads(
+        ok("label", colour_folder, "--labels", "red,green,blue", "--model", run, "--out", out, "--json")
+    )
+    assert labelled["labelled"] == 12
+    assert len(labelled["skipped"]) == 1
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["path"] for row in rows} == {str(path) for path in colour_folder.rglob("*.png")}
+    assert all(1 / 3 <= float(row["score"]) <= 1 for row in rows)
+    names = tmp_path / "names.txt"
+    names.write_text("# colours\nred\n\ngreen\n")
+    streamed = ok("label", colour_folder, "--labels-file", names, "--model", run, "--template", "a {} thing")
+    assert streamed.startswith("path,label,score\n")
+
+    [listed] = json.loads(ok("collections", "--data", data, "--json"))["collections"]
+    assert listed["name"] == "colours"
+    assert listed["counts"]["image"] == 12
+    assert "colours" in ok("collections", "--data", data)
+    assert "0.png" in ok("search", "red", "-c", "colours", "--data", data)
+
+
+def test_interrupting_a_training_saves_it(
+    colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
+) -> None:
+    import signal
+
+    run = tmp_path / "run"
+    arguments = ["train", colour_pairs(200), "--init", tiny_config, "--out", run, "--epochs", "200", "--batch-size", 32]
+    process = subprocess.Popen(
+        [GLIMPSE, *map(str, arguments)], stderr=subprocess.PIPE, text=True, env=os.environ | {"GLIMPSE_DEVICE": "cpu"}
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch  2"):
+            process.send_signal(signal.SIGINT)
+            break
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 0
+    assert f"go on with: glimpse train --resume --out {run}" in said
+    assert (run / "last" / "training_state.pt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["search", "red", "--data", "nothing"], 1, "no collection 'images' in nothing"),
+        (["search", "--data", "nothing"], 2, "give a text"),
+        (["index", "nowhere", "--model", "x"], 2, "nowhere: no such folder"),
+        (["index", "."], 2, "collection images is new: give the model"),
+        (["index", ".", "--model", "no/model"], 1, "neither a folder here nor a model"),
+        (["label", ".", "--model", "x"], 2, "give either --labels"),
+        (["label", ".", "--model", "x", "--labels", "a,b", "--template", "no place"], 2, "has no {} for the label"),
+        (["label", ".", "--model", "x", "--labels", " , "], 2, "no labels given"),
+        (["eval", "--model", "x"], 2, "give either --pairs CSV or --folders DIR"),
+        (["train"], 2, "give a CSV of image-text pairs"),
+        (["train", "gone.csv", "--init", "ViT-B-32"], 1, "cannot be read as a CSV file"),
+        (["train", "gone.csv"], 1, "give either --model REF"),
+        (["train", "--resume", "--out", "nowhere"], 1, "not a training run"),
+        (["serve", "--model", "no/model", "--port", "0"], 1, "neither a folder here nor a model"),
+        (["search", "x", "-k", "0"], 2, "-k"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_one_line_that_names_the_remedy(
+    arguments: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    done = glimpse(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_settings_come_from_the_environment_too(tiny_run: Path, tmp_path: Path) -> None:
+    plain_picture("red").save(tmp_path / "red.png")
+    done = glimpse("index", tmp_path, GLIMPSE_MODEL=str(tiny_run), GLIMPSE_DATA=str(tmp_path / "data"))
+    assert done.returncode == 0, done.stderr
+    assert "images: 1 images (1 added" in done.stdout
+    assert (tmp_path / "data" / "collections" / "images").is_dir()
+
+
+def test_models_are_listed_and_a_closed_pipe_is_no_error() -> None:
+    assert "ViT-B-32/openai" in ok("models", "vit-b-32").splitlines()
+    piped = subprocess.run(f"{GLIMPSE} models | head -1", shell=True, capture_output=True, text=True)
+    assert "Traceback" not in piped.stderr

@@ -1,0 +1,200 @@
+"""Keeping a collection in step with folders: new, changed, moved, gone; interrupted, and with bad files among them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoder.errors import InputError, ModelMismatch
+from encoder.model import DualEncoder
+from index.build import IndexReport, index_folders, open_or_create
+from index.captions import read_captions
+from index.collection import Collection
+from tests.conftest import plain_picture
+
+
+@pytest.fixture
+def collection(tmp_path: Path, encoder: DualEncoder) -> Iterator[Collection]:
+    with open_or_create(tmp_path / "data", "colours", encoder) as opened:
+        yield opened
+
+
+def counts(report: IndexReport) -> dict[str, int]:
+    """The counts that are not zero."""
+    numbers = asdict(report) | {"skipped": len(report.skipped)}
+    names = ("added", "updated", "moved", "removed", "unchanged", "skipped", "encoded")
+    return {name: numbers[name] for name in names if numbers[name]}
+
+
+def paths(collection: Collection) -> set[str]:
+    return {str(record.path) for record in collection.records()}
+
+
+def test_only_what_is_new_or_changed_is_encoded(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path
+) -> None:
+    def run(**options: Any) -> dict[str, int]:
+        return counts(index_folders(collection, encoder, [colour_folder], **options))
+
+    assert run() == {"added": 12, "encoded": 12}
+    assert run() == {"unchanged": 12}
+
+    plain_picture("yellow").save(colour_folder / "new.png")
+    plain_picture("white", -30).save(colour_folder / "red" / "0.png")  # changed
+    (colour_folder / "red" / "1.png").rename(colour_folder / "blue" / "from-red.png")  # moved
+    (colour_folder / "green" / "0.png").unlink()  # gone
+    os.utime(colour_folder / "green" / "1.png", ns=(1, 1))  # touched
+    shutil.copy(colour_folder / "green" / "2.png", colour_folder / "copy.png")  # the same bytes once more
+    ids = {record.path: record.id for record in collection.records()}
+    assert run() == {"added": 2, "updated": 1, "moved": 1, "removed": 1, "unchanged": 9, "encoded": 2}
+
+    assert paths(collection) == {str(path) for path in colour_folder.rglob("*.png")}
+    moved = collection.find_path(colour_folder / "blue" / "from-red.png")
+    assert moved is not None
+    assert moved.id == ids[str(colour_folder / "red" / "1.png")]
+    for record in collection.records():
+        expected = encoder.encode_images([str(record.path)])[0]
+        assert collection.vector(record.id) @ expected > 0.999
+    assert run() == {"unchanged": 13}
+
+
+def test_bad_files_are_listed_and_tried_again(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path
+) -> None:
+    (colour_folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (colour_folder / "empty.png").touch()
+    (colour_folder / "notes.txt").write_text("no image")
+    (colour_folder / ".hidden").mkdir()
+    plain_picture("red").save(colour_folder / ".hidden" / "x.png")
+    report = index_folders(collection, encoder, [colour_folder])
+    assert counts(report) == {"added": 12, "skipped": 2, "encoded": 12}
+    assert {Path(file["path"]).name: file["reason"] for file in report.skipped}["empty.png"] == "the file is empty"
+    plain_picture("red", 5).save(colour_folder / "empty.png")
+    assert counts(index_folders(collection, encoder, [colour_folder])) == {
+        "added": 1,
+        "unchanged": 12,
+        "skipped": 1,
+        "encoded": 1,
+    }
+
+
+def test_an_interrupted_run_is_continued(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
+    class Interrupt(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        assert total == 12
+        if done >= 4:
+            raise Interrupt
+
+    small = _SmallBatches(encoder)
+    with pytest.raises(Interrupt):
+        index_folders(collection, small, [colour_folder], progress=stop)
+    assert collection.count() == 4
+    assert counts(index_folders(collection, small, [colour_folder])) == {"added": 8, "unchanged": 4, "encoded": 8}
+
+
+class _SmallBatches:
+    """The encoder in batches of four."""
+
+    batch_size = 4
+
+    def __init__(self, encoder: DualEncoder) -> None:
+        self._encoder = encoder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+
+def test_a_folder_that_is_suddenly_empty_loses_nothing(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path
+) -> None:
+    index_folders(collection, encoder, [colour_folder])
+    shutil.rmtree(colour_folder)
+    with pytest.raises(InputError, match="no such folder"):
+        index_folders(collection, encoder, [colour_folder])
+    colour_folder.mkdir()
+    with pytest.raises(InputError, match="has 12 from it. Is a disk not mounted"):
+        index_folders(collection, encoder, [colour_folder])
+    assert collection.count() == 12
+    assert counts(index_folders(collection, encoder, [colour_folder], allow_empty=True)) == {"removed": 12}
+
+
+def test_several_folders_share_a_collection(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
+    red, green = colour_folder / "red", colour_folder / "green"
+    assert counts(index_folders(collection, encoder, [red, green, red])) == {"added": 8, "encoded": 8}
+    (red / "0.png").unlink()
+    (green / "0.png").unlink()
+    assert counts(index_folders(collection, encoder, [red])) == {"removed": 1, "unchanged": 3}  # green is left alone
+    assert counts(index_folders(collection, encoder, [colour_folder, red])) == {
+        "added": 4,
+        "removed": 1,
+        "unchanged": 6,
+        "encoded": 4,
+    }
+
+
+def test_captions_are_attached_and_kept(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path
+) -> None:
+    table = colour_folder / "captions.csv"
+    table.write_text("image,title,tag\nred/0.png,A red one,warm\nred/0.png,A red one,bright\nblue/1.png,A blue one,\n")
+    captions = read_captions(table)
+    assert captions[colour_folder / "red" / "0.png"] == {"title": "A red one", "tag": ["warm", "bright"]}
+    index_folders(collection, encoder, [colour_folder])
+    report = index_folders(collection, encoder, [colour_folder], captions=captions)
+    assert counts(report) == {"updated": 2, "unchanged": 10}
+    record = collection.find_path(colour_folder / "blue" / "1.png")
+    assert record is not None
+    assert record.metadata == {"title": "A blue one"}
+    assert counts(index_folders(collection, encoder, [colour_folder], captions=captions)) == {"unchanged": 12}
+    plain_picture("black").save(colour_folder / "blue" / "1.png")  # another picture keeps its caption
+    index_folders(collection, encoder, [colour_folder])
+    assert collection.get(record.id).metadata == {"title": "A blue one"}
+    with pytest.raises(InputError, match='no column "file"; it has image, title, tag'):
+        read_captions(table, image_key="file")
+
+
+def test_what_cannot_be_entered_is_not_gone(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_folders(collection, encoder, [colour_folder])
+    scandir = os.scandir
+
+    def refuse(path: str | Path) -> Any:
+        if str(path).endswith("red"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = index_folders(collection, encoder, [colour_folder])
+    assert counts(report) == {"unchanged": 8, "skipped": 1}
+    assert report.skipped[0]["reason"] == "Permission denied"
+    assert collection.count() == 12
+
+
+def test_another_model_is_refused(
+    collection: Collection, encoder: DualEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection.close()
+    monkeypatch.setattr(encoder, "fingerprint", "of another model")
+    with pytest.raises(ModelMismatch, match="built by another model"):
+        open_or_create(tmp_path / "data", "colours", encoder)
+    monkeypatch.undo()
+    open_or_create(tmp_path / "data", "colours", encoder).close()  # the refusal did not keep the lock
+
+
+def test_the_nearest_of_a_picture_is_itself(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
+    index_folders(collection, encoder, [colour_folder])
+    for record in collection.records():
+        [hit] = collection.search(encoder.encode_images([str(record.path)])[0], 1)
+        assert hit.record.path == record.path
+        assert np.isclose(hit.score, 1, atol=2e-3)
+        assert (record.width, record.height) == (48, 40)

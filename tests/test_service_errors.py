@@ -1,0 +1,241 @@
+import base64
+
+import pytest
+from fastapi.testclient import TestClient
+from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, world
+
+from encoder.errors import ModelError
+from index.collection import Entry, create_collection, open_collection
+from service.app import create_app, serve
+
+PICTURE = base64.b64encode(picture(0)).decode()
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("errors")
+    create_collection(folder, "foreign", model="other/model", fingerprint="other", dim=32).close()
+    with world(folder, max_upload_bytes=200_000, max_batch=8, max_prompts=50) as (client, encoder, files):
+        yield client, encoder, files
+
+
+@pytest.fixture
+def client(here):
+    return here[0]
+
+
+SEARCH = "/v1/collections/pictures/search"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/v1/collections/nowhere", "collection_not_found"),
+        ("/v1/collections/..%2F..%2Fetc", "not_found"),
+        ("/v1/collections/No Name", "collection_not_found"),
+        ("/v1/collections/nowhere/images/1", "collection_not_found"),
+        ("/v1/collections/pictures/images/999", "entry_not_found"),
+        ("/v1/collections/pictures/images/999/content", "entry_not_found"),
+        ("/v1/collections/pictures/images/999/thumbnail", "entry_not_found"),
+        ("/v1/collections/pictures/images/7/content", "no_file"),
+        ("/v1/collections/pictures/images/7/thumbnail", "no_file"),
+        ("/nothing/here", "not_found"),
+        ("/static/../app.py", "not_found"),
+        ("/static/%2e%2e/app.py", "not_found"),
+    ],
+)
+def test_404(client, path, code):
+    error = error_of(client.get(path), 404)
+    assert error["code"] == code
+    assert error["type"] == "not_found_error"
+
+
+def test_a_message_tells_nothing_of_the_servers_folders(client, here):
+    assert str(here[2][0].parent.parent) not in client.get("/v1/collections/nowhere").text
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, None),
+        ({"text": ""}, "text"),
+        ({"text": 5}, "text"),
+        ({"text": "x" * 10_001}, "text"),
+        ({"text": "x", "limit": 0}, "limit"),
+        ({"text": "x", "limit": 1001}, "limit"),
+        ({"text": "x", "modality": "sound"}, "modality"),
+        ({"text": "x", "lmit": 3}, "lmit"),
+        ({"id": 0}, "id"),
+        ({"id": 2**63}, "id"),
+        ({"image": "not base64!"}, "image"),
+        ({"image": base64.b64encode(b"not an image").decode()}, "image"),
+        ({"image": "https://example.com/cat.jpg"}, "image"),
+        ({"image": "data:text/html;base64,AAAA"}, "image"),
+        ([], None),
+    ],
+)
+def test_422_of_search(client, body, param):
+    assert error_of(client.post(SEARCH, json=body), 422)["param"] == param
+
+
+@pytest.mark.parametrize("path", [SEARCH, "/v1/embeddings", "/v1/classify"])
+def test_half_a_character_is_422(client, path):
+    body = b'{"text": "\\ud83d", "input": "\\ud83d", "image": "AAAA", "labels": ["\\ud83d"]}'
+    error_of(client.post(path, content=body, headers={"Content-Type": "application/json"}), 422)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"image": PICTURE, "labels": []}, "labels"),
+        ({"image": PICTURE}, "labels"),
+        ({"labels": ["a"]}, None),
+        ({"image": PICTURE, "images": [PICTURE], "labels": ["a"]}, None),
+        ({"images": [PICTURE] * 9, "labels": ["a"]}, "images"),
+        ({"image": PICTURE, "labels": ["a"], "templates": ["no place"]}, None),
+        ({"image": PICTURE, "labels": [str(i) for i in range(60)]}, None),
+        ({"image": "AAAA", "labels": ["a"]}, None),
+        ({"images": ["AAAA", "AAAA"], "labels": ["a"]}, None),
+    ],
+)
+def test_422_of_classify(client, body, param):
+    assert error_of(client.post("/v1/classify", json=body), 422)["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"input": []}, "input"),
+        ({"input": ""}, "input[0]"),
+        ({"input": ["a", ""]}, "input[1]"),
+        ({"input": ["a"] * 9}, "input"),
+        ({"input": "a", "dimensions": 16}, "dimensions"),
+        ({"input": ["a", "data:image/png;base64,AAAA"]}, "input[1]"),
+        ({"input": "a", "encoding_format": "hex"}, "encoding_format"),
+    ],
+)
+def test_422_of_embeddings(client, body, param):
+    assert error_of(client.post("/v1/embeddings", json=body), 422)["param"] == param
+
+
+def test_another_model_is_404_as_openai_says_it(client):
+    error = error_of(client.post("/v1/embeddings", json={"input": "a", "model": "text-embedding-3-small"}), 404)
+    assert (error["code"], error["param"]) == ("model_not_found", "model")
+
+
+@pytest.mark.parametrize("path", [SEARCH, "/v1/classify", "/v1/embeddings"])
+def test_broken_json_is_422_and_another_type_415(client, path):
+    broken = client.post(path, content=b'{"text": ', headers={"Content-Type": "application/json"})
+    assert error_of(broken, 422)["code"] == "invalid_json"
+    for kind in ({"Content-Type": "text/plain"}, {}):
+        assert error_of(client.post(path, content=b"{}", headers=kind), 415)["code"] == "unsupported_media_type"
+
+
+def test_forms_that_lack_something(client):
+    file = {"file": ("a.png", picture(0), "image/png")}
+    assert error_of(client.post("/v1/classify", files={"other": b"x"}, data={"labels": "a"}), 422)["param"] == "file"
+    error_of(client.post("/v1/classify", files=file), 422)
+    error_of(client.post("/v1/classify", files=[("file", b"x")] * 9, data={"labels": "a"}), 400)
+    broken = {"Content-Type": "multipart/form-data; boundary=x"}
+    error_of(client.post("/v1/classify", content=b"nothing of a form", headers=broken), 400)
+
+
+def test_405_names_what_is_allowed(client):
+    answer = client.get(SEARCH)
+    error_of(answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
+def test_a_collection_of_another_model_is_409_but_browsable_by_id(client, here):
+    search = "/v1/collections/foreign/search"
+    error = error_of(client.post(search, json={"text": "x"}), 409)
+    assert error["code"] == "model_mismatch"
+    assert "other/model" in error["message"]
+    with open_collection(here[2][0].parent.parent, "foreign", writable=True) as writer:
+        writer.upsert([Entry([1.0] * 32, "image", path="/a"), Entry([2.0] * 32, "image", path="/b")])
+    assert [hit["path"] for hit in client.post(search, json={"id": 1}).json()["hits"]] == ["/b"]
+
+
+def test_a_body_that_is_too_large_is_413_announced_or_not(client):
+    too_much = b'{"text": "' + b"x" * 200_000 + b'"}'
+    json = {"Content-Type": "application/json"}
+    for path in (SEARCH, "/v1/classify", "/v1/embeddings"):
+        error_of(client.post(path, content=too_much, headers=json), 413)
+        in_pieces = (too_much[i : i + 10_000] for i in range(0, len(too_much), 10_000))
+        error_of(client.post(path, content=in_pieces, headers=json), 413)
+    form = client.post("/v1/classify", files={"file": b"x" * 200_001}, data={"labels": "a"})
+    assert error_of(form, 413)["code"] == "too_large"
+    assert client.post(SEARCH, json={"text": "still well"}).status_code == 200
+
+
+def test_a_file_that_is_gone_or_no_image(tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    vector = encoder.encode_texts(["x"])[0]
+    (tmp_path / "page.html").write_text("<script>alert(1)</script>")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    gone, page, broken = (tmp_path / name for name in ("gone.jpg", "page.html", "broken.jpg"))
+    with create_collection(tmp_path, "odd", model="tiny", fingerprint="tiny", dim=32) as made:
+        made.upsert([Entry(vector, "image", path=path) for path in (gone, page, broken)])
+    with client_of(create_app(settings_for(tmp_path), encoder)) as client:
+        images = "/v1/collections/odd/images"
+        assert error_of(client.get(f"{images}/1/content"), 404)["code"] == "file_gone"
+        assert error_of(client.get(f"{images}/1/thumbnail"), 404)["code"] == "file_gone"
+        assert error_of(client.get(f"{images}/2/content"), 415)["code"] == "unsupported_media_type"
+        error = error_of(client.get(f"{images}/3/thumbnail"), 422)
+        assert error["code"] == "invalid_image"
+        assert error_of(client.get(f"{images}/3/thumbnail?size=9999"), 422)["param"] == "size"
+
+
+def test_an_image_that_would_decode_to_too_much_is_refused(tmp_path):
+    with world(tmp_path, n=1, max_pixels=1000) as (client, _, _):
+        error = error_of(client.post(SEARCH, json={"image": PICTURE}), 422)
+        assert "the limit is" in error["message"]
+
+
+def test_a_damaged_collection_is_listed_with_its_problem_and_costs_no_other(tmp_path):
+    broken = tmp_path / "collections" / "broken"
+    broken.mkdir(parents=True)
+    (broken / "catalog.sqlite").write_bytes(b"not a database" * 100)
+    with world(tmp_path, n=1) as (client, _, _):
+        listed = {c["name"]: c["problem"] for c in client.get("/v1/collections").json()["collections"]}
+        assert listed["broken"]
+        assert listed["pictures"] is None
+        error = error_of(client.get("/v1/collections/broken"), 500)
+        assert error["code"] == "collection_damaged"
+        assert client.post(SEARCH, json={"text": "x"}).status_code == 200
+
+
+def test_an_unforeseen_error_says_nothing_of_the_inside(tmp_path):
+    with world(tmp_path, n=1) as (client, encoder, _):
+
+        def fails(texts):
+            raise ZeroDivisionError("secret")
+
+        encoder.encode_texts = fails
+        client.app.state.towers._texts._encode = fails
+        answer = client.post(SEARCH, json={"text": "x"})
+        assert error_of(answer, 500)["code"] == "internal_error"
+        assert "secret" not in answer.text
+
+
+def test_alive_but_not_ready_while_the_model_loads(tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    draw(tmp_path / "files", 1)
+    with encoder.held(), TestClient(create_app(settings_for(tmp_path), encoder)) as client:
+        assert client.get("/health/live").status_code == 200
+        assert client.get("/").status_code == 200
+        for answer in (
+            client.get("/health/ready"),
+            client.get("/v1/info"),
+            client.post("/v1/embeddings", json={"input": "x"}),
+            client.post("/v1/classify", json={"image": PICTURE, "labels": ["a"]}),
+        ):
+            assert error_of(answer, 503)["code"] == "not_ready"
+            assert answer.headers["retry-after"]
+        encoder.go.set()
+
+
+def test_a_model_that_cannot_be_loaded_stops_the_server_with_its_reason(tmp_path):
+    (tmp_path / "no-run").mkdir()
+    with pytest.raises(ModelError, match="not a run folder"):
+        serve(settings_for(tmp_path, model=str(tmp_path / "no-run"), port=0))

@@ -1,0 +1,86 @@
+import re
+from pathlib import Path
+
+import pytest
+from service_world import settings_for, world
+
+import service
+from service.settings import Settings
+
+STATIC = Path(service.__file__).parent / "static"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with world(tmp_path_factory.mktemp("page"), n=1) as (client, _, _):
+        yield client
+
+
+def test_the_page_and_all_it_names_are_served(client):
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<title>glimpse</title>" in page.text
+    for url in re.findall(r'(?:src|href)="(/[^"]*)"', page.text):
+        assert client.get(url).status_code == 200, url
+
+
+def test_the_page_runs_under_a_strict_policy(client):
+    headers = client.get("/").headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'self'; img-src 'self' data: blob:;")
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    html = (STATIC / "index.html").read_text() + (STATIC / "docs.html").read_text()
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
+
+
+def test_nothing_is_loaded_from_elsewhere():
+    for file in STATIC.iterdir():
+        addresses = re.findall(r"https?://[^\s\"')]+", file.read_text())
+        assert [a for a in addresses if not a.startswith("http://www.w3.org/")] == [], file
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/v1/info", "/nothing", "/static/app.js"])
+def test_every_answer_has_the_safe_headers(client, path):
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-cache"
+
+
+def test_no_other_site_may_read_answers(client):
+    answer = client.get("/v1/info", headers={"Origin": "https://example.com"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_docs_work_offline(client):
+    docs = client.get("/docs").text
+    for url in re.findall(r'(?:src|href)="(/[^"]*)"', docs):
+        assert client.get(url).status_code == 200, url
+
+
+def test_openapi_describes_every_route_with_its_errors(client):
+    api = client.get("/openapi.json").json()
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items():
+            assert operation["summary"], (method, path)
+            assert operation["tags"], (method, path)
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    schema = answer["content"]["application/json"]["schema"]
+                    assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}, (method, path, status)
+    bodies = [m["post"]["requestBody"]["content"] for m in api["paths"].values() if "post" in m]
+    assert len(bodies) == 3
+    for body in bodies:
+        schema = body["application/json"]["schema"]
+        name = schema.get("$ref", "").rpartition("/")[2]
+        assert (api["components"]["schemas"][name] if name else schema)["examples"]
+
+
+def test_settings_come_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLIMPSE_DATA", str(tmp_path))
+    monkeypatch.setenv("GLIMPSE_MODEL", "runs/pets")
+    monkeypatch.setenv("GLIMPSE_PORT", "9000")
+    settings = Settings()
+    assert (settings.data, settings.model, settings.port, settings.host) == (tmp_path, "runs/pets", 9000, "127.0.0.1")
+    assert settings_for(tmp_path, port=1).port == 1

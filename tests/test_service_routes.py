@@ -1,0 +1,276 @@
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from service_world import add_collection, client_of, picture, settings_for, tiny_encoder, world
+
+from encoder.zero_shot import build_classifier
+from index.collection import Entry, create_collection, delete_collection, open_collection
+from service.app import create_app
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    with world(tmp_path_factory.mktemp("routes")) as made:
+        yield made
+
+
+@pytest.fixture
+def client(here):
+    return here[0]
+
+
+@pytest.fixture
+def encoder(here):
+    return here[1]
+
+
+@pytest.fixture
+def files(here):
+    return here[2]
+
+
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
+def search(client, **query):
+    answer = client.post("/v1/collections/pictures/search", json=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["hits"]
+
+
+# --- what it is ---
+
+
+def test_health_and_info(client):
+    assert client.get("/health/live").json() == {"status": "ok"}
+    assert client.get("/health/ready").json() == {"status": "ok"}
+    info = client.get("/v1/info").json()
+    assert (info["model"], info["dim"], info["fingerprint"], info["logit_scale"]) == ("tiny", 32, "tiny", 100.0)
+    assert (info["device"], info["precision"]) == ("cpu", "fp32")
+    assert info["version"]
+    assert info["collections"][0]["counts"] == {"image": 6, "text": 2}
+
+
+def test_collections(client):
+    listed = client.get("/v1/collections").json()["collections"]
+    assert [c["name"] for c in listed] == ["pictures"]
+    one = client.get("/v1/collections/pictures").json()
+    assert one["dim"] == 32
+    assert one["problem"] is None
+
+
+# --- search ---
+
+
+def test_search_by_text_gives_what_direct_search_gives(client, encoder, files):
+    hits = search(client, text="a red boat", limit=3)
+    assert len(hits) == 3
+    vectors = {hit["id"]: hit["score"] for hit in search(client, text="a red boat", limit=100)}
+    xq = encoder.encode_texts(["a red boat"])[0]
+    with open_collection(files[0].parent.parent, "pictures") as collection:
+        expected = collection.search(xq, 100)
+    assert list(vectors) == [hit.id for hit in expected]
+    np.testing.assert_allclose(list(vectors.values()), [hit.score for hit in expected], atol=1e-5)
+
+
+def test_search_by_image_finds_that_image_first(client, files):
+    for file in files:
+        image = b64(file.read_bytes())
+        for form in (image, f"data:image/png;base64,{image}", image.rstrip("=").replace("+", "-").replace("/", "_")):
+            best = search(client, image=form)[0]
+            assert best["path"] == str(file)
+            assert best["score"] > 0.99
+            assert best["metadata"] == {"caption": f"picture {file.stem}"}
+            assert (best["width"], best["height"]) == (320, 240)
+
+
+def test_search_by_id_leaves_it_out(client):
+    hits = search(client, id=2, limit=5)
+    assert len(hits) == 5
+    assert 2 not in {hit["id"] for hit in hits}
+
+
+def test_text_and_image_together_are_the_mean_of_their_vectors(client, encoder, files):
+    hits = search(client, text="snow", image=b64(files[0].read_bytes()), limit=6)
+    parts = np.stack([encoder.encode_texts(["snow"])[0], encoder.encode_images([files[0]])[0]])
+    mean = parts.mean(axis=0) / np.linalg.norm(parts.mean(axis=0))
+    with open_collection(files[0].parent.parent, "pictures") as collection:
+        expected = collection.search(mean, 6)
+    assert [hit["id"] for hit in hits] == [hit.id for hit in expected]
+    np.testing.assert_allclose([hit["score"] for hit in hits], [hit.score for hit in expected], atol=1e-5)
+
+
+def test_texts_are_found_too(client):
+    best = search(client, text="a red boat", modality="text")[0]
+    assert best["text"] == "a red boat"
+    assert best["score"] > 0.99
+    assert best["thumbnail_url"] is None
+
+
+def test_a_path_that_is_not_utf8_and_a_deleted_collection(client, encoder, files):
+    data = files[0].parent.parent
+    vector = encoder.encode_texts(["x"])[0]
+    for text in ("first", "second"):  # deleted and made anew by another process: the service follows
+        with create_collection(data, "odd", model="tiny", fingerprint="tiny", dim=32) as made:
+            made.upsert([Entry(vector, "image", path="/tmp/caf\udce9.jpg"), Entry(vector, "text", text=text)])
+        hits = client.post("/v1/collections/odd/search", json={"text": "x"}).json()["hits"]
+        assert hits[0]["path"] == "/tmp/caf\ufffd.jpg"
+        hits = client.post("/v1/collections/odd/search", json={"text": "x", "modality": "text"}).json()["hits"]
+        assert hits[0]["text"] == text
+        delete_collection(data, "odd")
+        assert client.post("/v1/collections/odd/search", json={"text": "x"}).status_code == 404
+
+
+def test_an_empty_collection_has_no_hits(client, files):
+    create_collection(files[0].parent.parent, "empty", model="tiny", fingerprint="tiny", dim=32).close()
+    assert client.post("/v1/collections/empty/search", json={"text": "x"}).json()["hits"] == []
+    delete_collection(files[0].parent.parent, "empty")
+
+
+def test_what_another_process_adds_is_found(tmp_path):
+    with world(tmp_path, n=1) as (own, encoder, _):
+        assert len(own.post("/v1/collections/pictures/search", json={"text": "x"}).json()["hits"]) == 1
+        with open_collection(tmp_path, "pictures", writable=True) as writer:
+            writer.upsert([Entry(encoder.encode_texts(["x"])[0], "image", path="/new.jpg")])
+        assert own.post("/v1/collections/pictures/search", json={"text": "x"}).json()["hits"][0]["path"] == "/new.jpg"
+
+
+# --- classify ---
+
+LABELS = ["cat", "dog", "hot_air balloon"]
+
+
+def expected_scores(encoder, file, labels, templates=()):
+    classifier = build_classifier(encoder, labels, templates)
+    return dict(zip(labels, classifier.scores(encoder.encode_images([file]))[0].tolist(), strict=True))
+
+
+def test_classify_json(client, encoder, files):
+    body = {"images": [b64(f.read_bytes()) for f in files[:2]], "labels": LABELS}
+    results = client.post("/v1/classify", json=body).json()["results"]
+    for result, file in zip(results, files, strict=False):
+        scores = {s["label"]: s["score"] for s in result["scores"]}
+        assert scores == pytest.approx(expected_scores(encoder, file, LABELS), abs=1e-4)
+        assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
+        assert list(scores.values()) == sorted(scores.values(), reverse=True)
+        assert (result["label"], result["score"]) == next(iter(scores.items()))
+
+
+def test_classify_form_says_the_same_as_json(client, files):
+    sent = files[0].read_bytes()
+    one = {"image": b64(sent), "labels": LABELS, "templates": ["a drawing of a {}."]}
+    expected = client.post("/v1/classify", json=one).json()["results"]
+    for labels in (",".join(LABELS), LABELS):
+        for part in ("file", "image"):
+            answer = client.post(
+                "/v1/classify",
+                files=[(part, ("a.png", sent, "image/png"))],
+                data={"labels": labels, "templates": ["a drawing of a {}."]},
+            )
+            assert answer.json()["results"] == expected
+
+
+def test_classifiers_are_made_once(client, encoder, files):
+    body = {"image": b64(files[0].read_bytes()), "labels": ["made", "once"]}
+    client.post("/v1/classify", json=body)
+    runs = len(encoder.texts)
+    client.post("/v1/classify", json=body)
+    assert len(encoder.texts) == runs
+
+
+def test_a_bad_image_among_good_ones_has_its_own_error(client, files):
+    images = [b64(files[0].read_bytes()), b64(b"no image"), b64(files[1].read_bytes()), "@@"]
+    results = client.post("/v1/classify", json={"images": images, "labels": LABELS}).json()["results"]
+    assert [bool(r["error"]) for r in results] == [False, True, False, True]
+    assert results[1]["label"] is None
+    alone = client.post("/v1/classify", json={"image": images[2], "labels": LABELS}).json()["results"][0]
+    assert results[2]["label"] == alone["label"]
+    assert results[2]["score"] == pytest.approx(alone["score"], abs=1e-4)
+
+
+# --- embeddings ---
+
+
+def embed(client, **body):
+    answer = client.post("/v1/embeddings", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_embeddings_of_texts(client, encoder):
+    answer = embed(client, input=["a boat", "a house"], model="default")
+    assert answer["object"] == "list"
+    assert answer["model"] == "tiny"
+    assert [d["index"] for d in answer["data"]] == [0, 1]
+    got = np.array([d["embedding"] for d in answer["data"]], np.float32)
+    np.testing.assert_allclose(got, encoder.encode_texts(["a boat", "a house"]), atol=1e-5)
+    assert answer["usage"] == {"prompt_tokens": 8, "total_tokens": 8}  # begin, a, boat, end
+
+
+def test_base64_is_the_same_to_the_bit(client):
+    floats = embed(client, input="a boat")["data"][0]["embedding"]
+    coded = embed(client, input="a boat", encoding_format="base64")["data"][0]["embedding"]
+    assert np.frombuffer(base64.b64decode(coded), "<f4").tolist() == floats
+
+
+def test_embeddings_of_texts_and_images_mixed(client, encoder, files):
+    image = b64(files[0].read_bytes())
+    inputs = [{"text": "a boat"}, {"image": image}, f"data:image/png;base64,{image}", "a boat"]
+    vectors = [d["embedding"] for d in embed(client, input=inputs)["data"]]
+    np.testing.assert_allclose(vectors[1], encoder.encode_images([files[0]])[0], atol=1e-5)
+    np.testing.assert_allclose(vectors[1], vectors[2], atol=1e-5)
+    np.testing.assert_allclose(vectors[0], vectors[3], atol=1e-6)
+    assert embed(client, input={"text": "a boat"})["data"][0]["embedding"] == pytest.approx(vectors[0], abs=1e-5)
+    assert embed(client, input={"image": image})["usage"]["prompt_tokens"] == 0
+
+
+def test_the_models_own_dimensions_and_name_are_accepted(client):
+    assert len(embed(client, input="x", dimensions=32, model="tiny", user="me")["data"][0]["embedding"]) == 32
+    assert embed(client, input="x", model="")["model"] == "tiny"
+
+
+# --- stored images ---
+
+
+def test_record(client, files):
+    record = client.get("/v1/collections/pictures/images/1").json()
+    assert record["path"] == str(files[0])
+    assert client.get(record["content_url"]).content == files[0].read_bytes()
+
+
+def test_content_is_the_file_with_a_safe_type(client, files):
+    for i, file in enumerate(files, start=1):
+        answer = client.get(f"/v1/collections/pictures/images/{i}/content")
+        assert answer.content == file.read_bytes()
+        assert answer.headers["content-type"] == {".png": "image/png", ".jpg": "image/jpeg"}[file.suffix]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "sandbox" in answer.headers["content-security-policy"]
+
+
+def test_thumbnail(client):
+    url = "/v1/collections/pictures/images/1/thumbnail"
+    answer = client.get(url, params={"size": 100})
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(answer.content)).size == (100, 75)
+    assert "max-age" in answer.headers["cache-control"]
+    again = client.get(url, params={"size": 100}, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    other = client.get(url, params={"size": 50}, headers={"If-None-Match": answer.headers["etag"]})
+    assert Image.open(io.BytesIO(other.content)).size == (50, 38)
+    assert Image.open(io.BytesIO(client.get(url).content)).size == (256, 192)
+
+
+def test_a_thumbnail_stands_upright(tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    lying = Image.open(io.BytesIO(picture(3, (64, 32)))).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying.save(tmp_path / "turned.jpg", exif=exif)
+    add_collection(tmp_path, encoder, [tmp_path / "turned.jpg"])
+    with client_of(create_app(settings_for(tmp_path), encoder)) as client:
+        thumbnail = client.get("/v1/collections/pictures/images/1/thumbnail").content
+    assert Image.open(io.BytesIO(thumbnail)).size == (32, 64)

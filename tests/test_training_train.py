@@ -1,0 +1,157 @@
+"""The loop: learns, measures itself from the first moment, resumes exactly, never leaves a folder without a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from encoder.errors import TrainingError
+from encoder.load import build_clip, load_encoder
+from training.config import TrainConfig
+from training.optim import MAX_LOGIT_SCALE, adamw, clamp_logit_scale, lr_at
+from training.train import Epoch, Finished, Started, Step, train
+
+
+@pytest.fixture
+def config(colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path) -> TrainConfig:
+    return TrainConfig(
+        pairs=str(colour_pairs(72)),
+        out=str(tmp_path / "run"),
+        init=str(tiny_config),
+        epochs=3,
+        batch_size=16,
+        lr=1e-3,
+        device="cpu",
+        precision="fp32",
+    )
+
+
+def losses(events: list[object]) -> list[float]:
+    return [event.loss for event in events if isinstance(event, Step)]
+
+
+def test_a_run_learns_and_leaves_a_model(config: TrainConfig) -> None:
+    events = list(train(config))
+    started, finished = events[0], events[-1]
+    assert isinstance(started, Started)
+    assert (started.n_train, started.n_val, started.steps) == (65, 7, 12)
+    epochs = [event for event in events if isinstance(event, Epoch)]
+    assert [event.epoch for event in epochs] == [0, 1, 2, 3]
+    assert epochs[0].loss is None
+    assert losses(events)[-1] < losses(events)[0]
+    assert isinstance(finished, Finished)
+    assert not finished.stopped
+    assert finished.best_recall == max(event.mean_recall for event in epochs)
+
+    out = Path(config.out)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert [record["epoch"] for record in metrics["epochs"]] == [0, 1, 2, 3]
+    assert metrics["best_epoch"] == finished.best_epoch
+    assert TrainConfig.load(out) == config
+    best, last = load_encoder(out), load_encoder(out / "last")
+    assert best.dim == 32
+    assert (best.fingerprint == last.fingerprint) == (finished.best_epoch == 3)
+
+
+@pytest.mark.parametrize("stop_after", [2, 4, 6])
+def test_a_stopped_run_goes_on_exactly(config: TrainConfig, stop_after: int, tmp_path: Path) -> None:
+    whole = list(train(dataclasses.replace(config, out=str(tmp_path / "whole"))))
+
+    steps = 0
+
+    def stop() -> bool:
+        nonlocal steps
+        steps += 1
+        return steps == stop_after
+
+    first = list(train(config, should_stop=stop))
+    assert isinstance(first[-1], Finished)
+    assert first[-1].stopped
+    load_encoder(config.out)  # a stopped run has a model already
+    rest = list(train(TrainConfig.load(Path(config.out)), resume=True))
+    assert losses(first) + losses(rest) == losses(whole)
+    assert load_encoder(config.out).fingerprint == load_encoder(tmp_path / "whole").fingerprint
+    epoch_losses = [e.loss for e in first + rest if isinstance(e, Epoch)]
+    assert epoch_losses == [e.loss for e in whole if isinstance(e, Epoch)]
+
+
+def test_fine_tuning_starts_from_the_model_and_measures_it_first(config: TrainConfig, tiny_run: Path) -> None:
+    tuned = dataclasses.replace(config, init=None, model=str(tiny_run), lr=None, epochs=1)
+    assert tuned.peak_lr == 1e-5
+    events = list(train(tuned))
+    baseline = next(event for event in events if isinstance(event, Epoch))
+    assert baseline.epoch == 0
+    assert baseline.loss is None
+
+
+def test_a_run_that_only_gets_worse_keeps_the_model_it_began_with(config: TrainConfig, tiny_run: Path) -> None:
+    wrecked = dataclasses.replace(config, init=None, model=str(tiny_run), epochs=1, lr=5.0, warmup=0.0)
+    finished = list(train(wrecked))[-1]
+    assert isinstance(finished, Finished)
+    if finished.best_epoch == 0:
+        assert load_encoder(config.out).fingerprint == load_encoder(tiny_run).fingerprint
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.train.info_nce", lambda images, texts, scale: (images.sum() + texts.sum()) * math.nan)
+    with pytest.raises(TrainingError, match="the loss is nan at step 1 .*lower --lr"):
+        list(train(config))
+    load_encoder(config.out)  # the last good state: the start
+
+
+def test_a_folder_in_use_is_not_written_over(config: TrainConfig) -> None:
+    list(train(dataclasses.replace(config, epochs=1)))
+    with pytest.raises(TrainingError, match="--resume, or choose another --out"):
+        list(train(config))
+
+
+def test_resuming_nothing_or_something_else_is_one_line(config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="cannot be resumed|not a training run"):
+        TrainConfig.load(tmp_path / "nothing")
+    list(train(dataclasses.replace(config, epochs=1)))
+    other = json.loads(Path(str(config.init)).read_text())
+    other["embed_dim"] = 48
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    with pytest.raises(TrainingError, match="not a state of this model"):
+        list(train(dataclasses.replace(config, init=str(tmp_path / "other.json")), resume=True))
+
+
+def test_fewer_pairs_than_a_batch_say_what_to_lower(config: TrainConfig) -> None:
+    with pytest.raises(TrainingError, match="lower --batch-size to 16"):
+        list(train(dataclasses.replace(config, batch_size=128)))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"batch_size": 1}, {"lr": -1.0}, {"warmup": 1.0}, {"model": "x"}, {"init": None}]
+)
+def test_settings_out_of_range_are_refused(config: TrainConfig, wrong: dict[str, object]) -> None:
+    with pytest.raises(TrainingError):
+        dataclasses.replace(config, **wrong)
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    rates = [lr_at(step, peak=1.0, warmup_steps=10, total_steps=110) for step in range(110)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[109] < 0.001
+
+
+def test_only_matrices_decay_and_the_scale_is_clamped(tiny_config: Path) -> None:
+    clip = build_clip(tiny_config).clip
+    decayed, kept = adamw(clip, lr=1e-3, weight_decay=0.2).param_groups
+    names = {id(parameter): name for name, parameter in clip.named_parameters()}
+    assert {names[id(p)] for p in kept["params"]} >= {"logit_scale", "positional_embedding", "visual.class_embedding"}
+    assert all(p.ndim >= 2 for p in decayed["params"])
+    assert kept["weight_decay"] == 0
+    assert len(decayed["params"]) + len(kept["params"]) == len(names)
+    with torch.no_grad():
+        clip.logit_scale.fill_(9.0)
+    clamp_logit_scale(clip)
+    assert clip.logit_scale.item() == pytest.approx(MAX_LOGIT_SCALE)
