@@ -62,6 +62,7 @@ def test_every_exif_orientation_is_turned_upright(orientation: int) -> None:
     assert np.abs(picture.pixels.astype(int) - expected).mean() < 3
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # pytest's filters replace those of encoder.image
 def test_a_broken_exif_block_does_not_cost_the_picture() -> None:
     data = encoded(scene(), "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xffgarbage")
     assert read_picture(data, Preprocess(size=32)).pixels.shape == (32, 32, 3)

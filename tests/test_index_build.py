@@ -121,7 +121,7 @@ def test_a_folder_that_is_suddenly_empty_loses_nothing(
     with pytest.raises(InputError, match="no such folder"):
         index_folders(collection, encoder, [colour_folder])
     colour_folder.mkdir()
-    with pytest.raises(InputError, match="has 12 from it. Is a disk not mounted"):
+    with pytest.raises(InputError, match=r"has 12 from it\. Is a disk not mounted"):
         index_folders(collection, encoder, [colour_folder])
     assert collection.count() == 12
     assert counts(index_folders(collection, encoder, [colour_folder], allow_empty=True)) == {"removed": 12}
@@ -191,10 +191,9 @@ def test_another_model_is_refused(
     open_or_create(tmp_path / "data", "colours", encoder).close()  # the refusal did not keep the lock
 
 
-def test_the_nearest_of_a_picture_is_itself(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
+def test_a_picture_finds_itself(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
     index_folders(collection, encoder, [colour_folder])
     for record in collection.records():
-        [hit] = collection.search(encoder.encode_images([str(record.path)])[0], 1)
-        assert hit.record.path == record.path
-        assert np.isclose(hit.score, 1, atol=2e-3)
+        hits = collection.search(encoder.encode_images([str(record.path)])[0], 12)
+        assert record.path in [hit.record.path for hit in hits if np.isclose(hit.score, 1, atol=2e-3)]
         assert (record.width, record.height) == (48, 40)

@@ -100,7 +100,7 @@ def test_a_run_that_only_gets_worse_keeps_the_model_it_began_with(config: TrainC
 
 def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.train.info_nce", lambda images, texts, scale: (images.sum() + texts.sum()) * math.nan)
-    with pytest.raises(TrainingError, match="the loss is nan at step 1 .*lower --lr"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 1 .*lower --lr"):
         list(train(config))
     load_encoder(config.out)  # the last good state: the start
 
@@ -112,7 +112,7 @@ def test_a_folder_in_use_is_not_written_over(config: TrainConfig) -> None:
 
 
 def test_resuming_nothing_or_something_else_is_one_line(config: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="cannot be resumed|not a training run"):
+    with pytest.raises(TrainingError, match="not a training run"):
         TrainConfig.load(tmp_path / "nothing")
     list(train(dataclasses.replace(config, epochs=1)))
     other = json.loads(Path(str(config.init)).read_text())

@@ -146,10 +146,10 @@ def train(
     run = _Run(out, parts, optimizer, val_pairs, precision, state)
     if not state.history:
         yield run.end_epoch(0, loss=None, skipped=0, started=time.perf_counter())
-    for epoch in range(state.step // len(loader) + 1, config.epochs + 1):
+    for epoch in range(len(state.history), config.epochs + 1):
         started, skipped = time.perf_counter(), 0
         clip.train()
-        done = state.step % len(loader)
+        done = state.step - (epoch - 1) * len(loader)  # all of them, if it was stopped before the epoch was measured
         before = started
         for batch in loader.epoch(epoch, skip=done):
             loss, lr = step(batch, state.step)

