@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from encoder.load import CONFIG, build_clip
+from encoder.load import CONFIG, build_clip, open_clip  # open_clip from there: it imports torchvision first
 from training.checkpoint import save_model
+
+__all__ = ["compare", "machine", "open_clip", "photos", "random_model"]
 
 CACHE = Path(os.environ.get("GLIMPSE_BENCH", "~/.cache/glimpse-bench")).expanduser()
 

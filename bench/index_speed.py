@@ -8,9 +8,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
-from common import compare, machine, photos, random_model
+from common import compare, machine, open_clip, photos, random_model
 from PIL import Image
 
 from encoder.batching import batches

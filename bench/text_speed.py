@@ -6,9 +6,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-import open_clip
 import torch
-from common import machine, random_model
+from common import machine, open_clip, random_model
 
 from encoder.load import load_encoder
 
@@ -18,7 +17,7 @@ QUERIES = {
     "25 words": "a long and careful description of a photo with many people who stand in front of an old "
     "house by the sea in summer {}",
 }
-ROUNDS = 30
+ROUNDS = 5
 
 
 def main() -> None:
@@ -40,10 +39,14 @@ def main() -> None:
     for name, query in QUERIES.items():
         times: dict[Callable[[str], object], list[float]] = {padded: [], ours: []}
         for i in range(ROUNDS):
-            for way, taken in times.items():
-                started = time.perf_counter()
-                way(query.format(i))
-                taken.append(time.perf_counter() - started)
+            for (
+                way,
+                taken,
+            ) in times.items():  # in turns of ten: call by call, each would find the other's weights cached
+                for j in range(10):
+                    started = time.perf_counter()
+                    way(query.format(10 * i + j))
+                    taken.append(time.perf_counter() - started)
         theirs_ms, ours_ms = (statistics.median(taken) * 1e3 for taken in times.values())
         print(f"{name:12}{theirs_ms:>14.1f}{ours_ms:>12.1f}{theirs_ms / ours_ms:>8.1f}")
 

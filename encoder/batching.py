@@ -1,4 +1,4 @@
-"""Keeps a model busy: reads ahead in threads while it works, in order, with bounded memory."""
+"""Reads items in threads, batch by batch, in order, with bounded memory."""
 
 from __future__ import annotations
 
@@ -22,19 +22,28 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def read_ahead(read: Callable[[T], R], items: Iterable[T], *, ahead: int, readers: int = READERS) -> Iterator[R]:
-    """Yield `read(item)` in the order of `items`, with at most `ahead` items begun and not yet taken.
+def read_batches(
+    read: Callable[[T], R], items: Iterable[T], size: int, *, overlap: bool, readers: int = READERS
+) -> Iterator[list[R]]:
+    """Yield `read(item)` for all items in order, in lists of `size`.
 
-    What `read` raises is raised here, at its item's turn. Leaving the loop early cancels what has not begun.
+    Args:
+        read: runs in threads; what it raises is raised here, at its batch's turn.
+        items: taken at most two batches ahead.
+        size: of a batch.
+        overlap: read the next batch while the caller works on this one. It keeps a GPU fed. A model on the processor
+            wants the same cores, and its threads wait for each other at every layer: there it only slows both.
+        readers: threads.
     """
-    iterator = iter(items)
     with ThreadPoolExecutor(readers, thread_name_prefix="reader") as pool:
-        begun: deque[Future[R]] = deque(pool.submit(read, item) for item in islice(iterator, ahead))
+        begun: deque[list[Future[R]]] = deque()
         try:
+            for batch in batches(items, size):
+                begun.append([pool.submit(read, item) for item in batch])
+                if len(begun) > overlap:
+                    yield [future.result() for future in begun.popleft()]
             while begun:
-                result = begun.popleft().result()
-                begun.extend(pool.submit(read, item) for item in islice(iterator, 1))
-                yield result
+                yield [future.result() for future in begun.popleft()]
         finally:
-            for future in begun:
+            for future in (future for batch in begun for future in batch):
                 future.cancel()

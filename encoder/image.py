@@ -8,6 +8,7 @@ becomes one `ImageError`. Normalising to mean and std happens on the model's dev
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import io
@@ -44,8 +45,8 @@ DRAFT_MARGIN = 1.5  # of the model's side; bench/draft.py shows what 1.0, 1.5 an
 
 # EPS would start Ghostscript, and the rest are documents, meteorology and fonts rather than photos.
 FORMATS = (
-    "AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD",
-    "QOI", "SGI", "TGA", "TIFF", "WEBP",
+    "JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "BMP", "DDS", "DIB", "ICNS", "ICO", "JPEG2000", "PCX", "PPM", "PSD",
+    "QOI", "SGI", "TGA", "TIFF",
 )  # fmt: skip
 _MAX_ASPECT = 4  # a 10 x 40,000 strip would be resized to 224 x 896,000 only to be cropped
 
@@ -206,9 +207,9 @@ def _decode(
                 millions = f"{image.width * image.height / 1e6:,.0f} million pixels"
                 raise ImageError(name, f"the image has {millions}; the limit is {max_pixels / 1e6:,.0f} million")
             image.load()
-            upright = _upright(image)
-            turned = upright.size != image.size
-            return _to_rgb(upright), original[::-1] if turned else original
+            before = image.size
+            _turn_upright(image)
+            return _to_rgb(image), original if image.size == before else original[::-1]
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -218,12 +219,10 @@ def _decode(
         raise ImageError(name, f"cannot be decoded: {reason}") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; a broken EXIF block must not cost the picture."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image
+def _turn_upright(image: Image.Image) -> None:
+    """Apply the EXIF orientation, in place: it is there only in some; a broken EXIF block must not cost the picture."""
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -15,6 +15,7 @@ import difflib
 import hashlib
 import json
 import logging
+import os
 import urllib.error
 import urllib.request
 import warnings
@@ -198,6 +199,8 @@ def _load_folder(folder: Path, ref: str) -> ClipParts:
         raise ModelError(f"{ref}: its {CONFIG} has no model_cfg, so it is not one that open_clip wrote")
     if not any(file.suffix in (".safetensors", ".bin", ".pth") for file in folder.iterdir()):
         raise ModelError(f"{ref}: the folder has a config but no weights; training into it has not finished an epoch")
+    if unreadable := [file.name for file in folder.iterdir() if file.is_file() and not os.access(file, os.R_OK)]:
+        raise ModelError(f"{ref}: {unreadable[0]} may not be read by this user; give it read permission (chmod a+r)")
     with _errors_of_open_clip(ref), _quiet():
         clip = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from encoder.batching import batches, read_ahead
+from encoder.batching import read_batches
 from encoder.errors import ImageError, InputError
 from encoder.image import Pixels, Preprocess, open_image, to_pixels
 from encoder.text import TextTower, Tokenizer
@@ -90,6 +90,11 @@ class DualEncoder:
         """Images at a time that keep the device busy without holding much memory."""
         return 256 if self.device.type == "cuda" else 32
 
+    @property
+    def overlap(self) -> bool:
+        """Whether to read the next images while it works; see `encoder.batching.read_batches`."""
+        return self.device.type != "cpu"
+
     def encode_images(self, images: Iterable[ImageSource]) -> Vectors:
         """Encode images: paths, bytes of image files, or Pillow images.
 
@@ -123,7 +128,7 @@ class DualEncoder:
                 return item, error
 
         size = batch_size or self.batch_size
-        for batch in batches(read_ahead(attempt, items, ahead=2 * size), size):
+        for batch in read_batches(attempt, items, size, overlap=self.overlap):
             good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             vectors = iter(self.encode_pixels(np.stack(good)) if good else ())
             yield [(item, px if isinstance(px, ImageError) else next(vectors)) for item, px in batch]
@@ -171,7 +176,7 @@ class DualEncoder:
         parts = []
         with torch.inference_mode():
             for rows in torch.split(order, max(64, self.batch_size)):
-                parts.append(_unit(self.text(tokens[rows].to(self.device))))
+                parts.append(_unit(self.text(tokens[rows])))
         vectors = np.empty((len(texts), parts[0].shape[1]), np.float32)
         vectors[order.numpy()] = np.concatenate(parts)
         return vectors

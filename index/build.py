@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.batching import batches, read_ahead
+from encoder.batching import read_batches
 from encoder.errors import CollectionNotFound, ImageError, InputError
 from encoder.folder import walk_images
 from encoder.image import Picture, decode_picture, read_bytes, sha256_of
@@ -142,7 +142,7 @@ class _Run:
             for record in self._collection.records("image", root)
         }
         size = self._encoder.batch_size
-        for batch in batches(read_ahead(self._read, self._changed(root), ahead=2 * size), size):
+        for batch in read_batches(self._read, self._changed(root), size, overlap=self._encoder.overlap):
             self._commit(batch)
             self._done += len(batch)
             self._tell()

@@ -94,6 +94,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.new")
     write(temporary)
+    temporary.chmod(0o644)  # safetensors makes files that only their owner can read, and a container is another user
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)

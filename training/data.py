@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.batching import batches, read_ahead
+from encoder.batching import read_batches
 from encoder.errors import ImageError, TrainingError
 from encoder.image import Pixels, Preprocess, open_image, resize
 
@@ -124,13 +124,21 @@ class PairLoader:
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], preprocess: Preprocess, *, batch_size: int, seed: int, min_crop: float
+        self,
+        pairs: Sequence[Pair],
+        preprocess: Preprocess,
+        *,
+        batch_size: int,
+        seed: int,
+        min_crop: float,
+        overlap: bool,
     ) -> None:
         self._pairs = pairs
         self._preprocess = preprocess
         self._batch_size = batch_size
         self._seed = seed
         self._min_crop = min_crop
+        self._overlap = overlap
 
     def __len__(self) -> int:
         """Batches an epoch; the rest that does not fill a batch waits for another epoch's shuffle."""
@@ -150,7 +158,7 @@ class PairLoader:
             except ImageError as error:
                 return error, pair.caption
 
-        for batch in batches(read_ahead(read, used, ahead=2 * self._batch_size), self._batch_size):
+        for batch in read_batches(read, used, self._batch_size, overlap=self._overlap):
             good = [(pixels, caption) for pixels, caption in batch if not isinstance(pixels, ImageError)]
             if len(good) >= 2:  # one pair alone has no negative
                 yield Batch(np.stack([px for px, _ in good]), [text for _, text in good], len(batch) - len(good))

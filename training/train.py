@@ -120,7 +120,12 @@ def train(
     precision = choose_precision(config.precision, device)
     clip = parts.clip.to(device)
     loader = PairLoader(
-        train_pairs, parts.preprocess, batch_size=config.batch_size, seed=config.seed, min_crop=config.min_crop
+        train_pairs,
+        parts.preprocess,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        min_crop=config.min_crop,
+        overlap=device.type != "cpu",
     )
     total_steps = config.epochs * len(loader)
     optimizer = adamw(clip, lr=config.peak_lr, weight_decay=config.weight_decay)
@@ -201,7 +206,7 @@ class _Stepper:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         images = self._normalise(batch.pixels)
-        tokens = self._text.tokenize(batch.captions).to(self._device)
+        tokens = self._text.tokenize(batch.captions)
         with autocast(self._device, self._precision):
             image_features, text_features = self._clip.encode_image(images), self._text(tokens)
         loss = info_nce(_unit(image_features), _unit(text_features), self._clip.logit_scale.exp())
