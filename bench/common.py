@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from encoder.load import CONFIG, build_clip, open_clip  # open_clip from there: it imports torchvision first
+from encoder.load import build_clip, open_clip  # open_clip from there: it imports torchvision first
+from encoder.weights import CONFIG
 from training.checkpoint import save_model
 
 __all__ = ["compare", "machine", "open_clip", "photos", "random_model"]

@@ -1,4 +1,4 @@
-"""load_encoder: one string to a DualEncoder. The only file that asks open_clip to build or fetch a model.
+"""load_encoder: one string to a DualEncoder. The only file that asks open_clip to build a model.
 
 A reference is one of
     runs/pets                          a run folder: `open_clip_config.json` beside its weights
@@ -16,8 +16,6 @@ import hashlib
 import json
 import logging
 import os
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,21 +25,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from encoder.errors import ModelError, ModelUnavailable
+from encoder.device import choose_device, choose_precision
+from encoder.errors import ModelError
 from encoder.image import Preprocess
 from encoder.model import DualEncoder, logit_scale_of
 from encoder.text import Tokenizer
 from encoder.torchvision_cpu import import_torchvision
+from encoder.weights import CONFIG, hub_folder, read_json, tag_weights
 
 import_torchvision()
 import open_clip  # noqa: E402  needs the line above
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache  # noqa: E402
-
-CONFIG = "open_clip_config.json"
-WEIGHTS = "open_clip_model.safetensors"
-_HUB_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "spiece.model")
-_PROBE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ def load_clip(ref: str | Path) -> ClipParts:
     """
     text = str(ref)
     if text.startswith("hf-hub:"):
-        return _load_folder(_hub_folder(text.removeprefix("hf-hub:")), text)
+        return _load_folder(hub_folder(text.removeprefix("hf-hub:")), text)
     folder = Path(text.removeprefix("local-dir:")).expanduser()
     if folder.is_dir():
         return _load_folder(folder, text)
@@ -116,9 +109,7 @@ def build_clip(config: str | Path) -> ClipParts:
     if text in open_clip.list_models():
         model_cfg = open_clip.get_model_config(text)
     else:
-        model_cfg = _read_json(
-            Path(text), f"{text}: neither an open_clip architecture nor a file; {_models_like(text)}"
-        )
+        model_cfg = read_json(Path(text), f"{text}: neither an open_clip architecture nor a file; {_models_like(text)}")
         model_cfg = model_cfg.get("model_cfg", model_cfg)
     missing = {"embed_dim", "vision_cfg", "text_cfg"} - model_cfg.keys()
     if missing:
@@ -134,47 +125,6 @@ def build_clip(config: str | Path) -> ClipParts:
 def published_models() -> list[str]:
     """Every `name/tag` that open_clip can download."""
     return [f"{name}/{tag}" for name, tag in open_clip.list_pretrained()]
-
-
-def choose_device(device: str) -> torch.device:
-    """The torch device for "auto" or a name.
-
-    Raises:
-        ModelError: no such device here.
-    """
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f'device "{device}" cannot be used here ({reason}); try --device cpu') from error
-    return chosen
-
-
-def choose_precision(precision: str, device: torch.device) -> str:
-    """Resolve "auto" to "bf16" or "fp32"; take those two as they are.
-
-    Raises:
-        ModelError: another word.
-    """
-    if precision in ("bf16", "fp32"):
-        return precision
-    if precision != "auto":
-        raise ModelError(f'precision "{precision}" is not known; choose auto, bf16 or fp32')
-    return "bf16" if has_fast_bf16(device) else "fp32"
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the processor multiplies bf16 matrices natively, and so faster than fp32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return False
 
 
 def fingerprint(clip: nn.Module, preprocess: Preprocess) -> str:
@@ -194,7 +144,7 @@ def _lasting(ref: str | Path) -> str:
 
 def _load_folder(folder: Path, ref: str) -> ClipParts:
     """A folder of open_clip's `local-dir:` form."""
-    config = _read_json(folder / CONFIG, f"{ref}: not a run folder, it has no {CONFIG}")
+    config = read_json(folder / CONFIG, f"{ref}: not a run folder, it has no {CONFIG}")
     if "model_cfg" not in config:
         raise ModelError(f"{ref}: its {CONFIG} has no model_cfg, so it is not one that open_clip wrote")
     if not any(file.suffix in (".safetensors", ".bin", ".pth") for file in folder.iterdir()):
@@ -213,7 +163,7 @@ def _load_tag(name: str, tag: str) -> ClipParts:
     ref = f"{name}/{tag}"
     if not published:
         raise ModelError(f"{ref}: {_no_such_model(name, tag)}")
-    weights = _tag_weights(published, ref)
+    weights = tag_weights(published, ref)
     # open_clip only warns when weights trained with QuickGELU meet an architecture without it
     quick_gelu = bool(published.get("quick_gelu"))
     model_cfg = open_clip.get_model_config(name) | {"quick_gelu": quick_gelu}
@@ -223,74 +173,6 @@ def _load_tag(name: str, tag: str) -> ClipParts:
         )
         tokenizer = _tokenizer(model_cfg, name)
     return ClipParts(clip, tokenizer, _preprocess(clip), model_cfg)
-
-
-def _tag_weights(published: dict[str, Any], ref: str) -> Path:
-    """The weights file of an open_clip tag, from the cache or the network."""
-    repository, _, file = published.get("hf_hub", "").rpartition("/")
-    if repository:
-        names = (file.rsplit(".", 1)[0] + ".safetensors", file) if file else _HUB_WEIGHTS
-        return _hub_file(repository, tuple(dict.fromkeys(names)), ref)
-    url = published["url"]
-    cached = Path("~/.cache/clip").expanduser() / url.rsplit("/", 1)[-1]
-    if not cached.is_file():
-        _require_answer(url, ref, cached.parent)
-    try:
-        return Path(open_clip.download_pretrained(published))
-    except Exception as error:
-        raise ModelUnavailable(_unavailable(ref, cached.parent, error)) from error
-
-
-def _hub_folder(repository: str) -> Path:
-    """The cached snapshot of a hub repository with its config, weights and tokenizer: a run folder."""
-    ref = f"hf-hub:{repository}"
-    config = _hub_file(repository, (CONFIG,), ref)
-    _hub_file(repository, _HUB_WEIGHTS, ref)
-    text_cfg = _read_json(config, f"{ref}: no {CONFIG}").get("model_cfg", {}).get("text_cfg", {})
-    if text_cfg.get("hf_tokenizer_name"):
-        for name in _TOKENIZER_FILES:
-            with contextlib.suppress(ModelError):  # a repository has some of these, its tokenizer says if one lacks
-                _hub_file(repository, (name,), ref)
-    return config.parent
-
-
-def _hub_file(repository: str, names: tuple[str, ...], ref: str) -> Path:
-    """The first of `names` that a hub repository has: from the cache if it is there, else downloaded."""
-    for name in names:
-        cached = try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
-            return Path(cached)
-    cache = Path(constants.HF_HUB_CACHE)
-    if constants.HF_HUB_OFFLINE:
-        raise ModelUnavailable(_unavailable(ref, cache, "HF_HUB_OFFLINE is set"))
-    _require_answer(constants.ENDPOINT, ref, cache)
-    failure: Exception | None = None
-    for name in names:
-        try:
-            return Path(hf_hub_download(repository, name))
-        except Exception as error:
-            failure = error
-    raise ModelUnavailable(_unavailable(ref, cache, failure)) from failure
-
-
-def _require_answer(url: str, ref: str, cache: Path) -> None:
-    """One quick request first: the download libraries retry a dead network for minutes."""
-    request = urllib.request.Request(url, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):
-            pass
-    except urllib.error.HTTPError:
-        return  # it answers; what it says to the real request matters
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(_unavailable(ref, cache, getattr(error, "reason", error))) from error
-
-
-def _unavailable(ref: str, cache: Path, reason: object) -> str:
-    first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
-    return (
-        f"{ref}: not on this machine (looked in {cache}) and it cannot be downloaded: {first_line}. "
-        "Run once where there is a network and copy that folder here, or give a run folder that glimpse trained"
-    )
 
 
 def _no_such_model(name: str, tag: str) -> str:
@@ -334,18 +216,6 @@ def _tokenizer(model_cfg: dict[str, Any], name: str) -> Tokenizer:
 def _one_number_if_square(size: Any) -> int | tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     return height if height == width else (height, width)
-
-
-def _read_json(path: Path, missing: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise ModelError(missing) from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds no JSON object")
-    return content
 
 
 @contextlib.contextmanager

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from encoder.device import choose_device
 from encoder.label import label_folder
-from encoder.load import build_clip, choose_device, load_encoder, make_encoder
+from encoder.load import build_clip, load_encoder, make_encoder
 from encoder.model import DualEncoder
 from encoder.zero_shot import build_classifier
 from glimpse import console
-from glimpse.postcards import SUBJECTS, split_scenes, write_postcards
+from glimpse.postcards.scenes import SUBJECTS, split_scenes, write_postcards
 from glimpse.training_view import run_training
 from index.build import index_folders, open_or_create
 from index.captions import read_captions

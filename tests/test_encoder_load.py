@@ -12,18 +12,11 @@ import pytest
 import torch
 from huggingface_hub import constants
 
+from encoder.device import choose_precision
 from encoder.errors import ModelError, ModelUnavailable
-from encoder.load import (
-    CONFIG,
-    WEIGHTS,
-    build_clip,
-    choose_precision,
-    fingerprint,
-    load_clip,
-    load_encoder,
-    published_models,
-)
+from encoder.load import build_clip, fingerprint, load_clip, load_encoder, published_models
 from encoder.model import DualEncoder
+from encoder.weights import CONFIG, WEIGHTS
 from tests.conftest import TINY
 from training.checkpoint import save_model
 

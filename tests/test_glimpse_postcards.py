@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glimpse.drawing import PIGMENTS
-from glimpse.postcards import (
+from glimpse.postcards.pen import PIGMENTS
+from glimpse.postcards.scenes import (
     COLOURS,
     COUNTS,
     PLACES,

@@ -17,9 +17,9 @@ MAY_IMPORT = {
     "glimpse": {"encoder", "index", "training", "service"},
 }
 ONLY_IN = {
-    "open_clip": {"encoder/load.py"},
-    "huggingface_hub": {"encoder/load.py"},
-    "PIL": {"encoder/image.py", "encoder/model.py", "service/images.py", "glimpse/drawing.py", "glimpse/postcards.py"},
+    "open_clip": {"encoder/load.py", "encoder/weights.py"},
+    "huggingface_hub": {"encoder/weights.py"},
+    "PIL": {"encoder/image.py", "encoder/model.py", "service/images.py", "glimpse/postcards/"},
     "pillow_heif": {"encoder/image.py"},
     "faiss": {"index/ann.py"},
     "sqlite3": {"index/database.py"},
@@ -27,7 +27,7 @@ ONLY_IN = {
     "starlette": {"service/"},
     "uvicorn": {"service/"},
     "pydantic_settings": {"service/settings.py"},
-    "typer": {"glimpse/cli.py"},
+    "typer": {"glimpse/"},
     "rich": {"glimpse/"},
     "torch": {"encoder/", "training/", "glimpse/demo.py"},
 }

@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from encoder.errors import TrainingError
-from encoder.load import CONFIG, WEIGHTS, ClipParts
+from encoder.load import ClipParts
+from encoder.weights import CONFIG, WEIGHTS
 
 METRICS = "metrics.json"
 STATE = "training_state.pt"

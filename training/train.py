@@ -18,10 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoder.device import choose_device, choose_precision
 from encoder.errors import TrainingError
-from encoder.load import CONFIG, ClipParts, build_clip, choose_device, choose_precision, load_clip
+from encoder.load import ClipParts, build_clip, load_clip
 from encoder.model import DualEncoder, Normalise, logit_scale_of
 from encoder.text import TextTower
+from encoder.weights import CONFIG
 from training.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
 from training.config import TrainConfig
 from training.data import Batch, Pair, PairLoader, read_pairs, split_pairs

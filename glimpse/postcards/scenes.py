@@ -1,8 +1,7 @@
-"""A small illustrated world for the demo: postcards with true captions, and the CSV that training reads.
+"""What a postcard shows, what is said of it and where it is written: images, and the CSV that training reads.
 
-Decides what a card shows, what is said of it and where it is written. How it looks is `glimpse.drawing`; nothing
-here trains, indexes or serves. Every choice comes from a seeded `random.Random`, so a seed gives the same cards
-however many processes draw them.
+Every choice comes from a seeded `random.Random`, so a seed gives the same cards however many processes
+draw them.
 """
 
 import csv
@@ -20,10 +19,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from glimpse import drawing
+from glimpse.postcards.card import paint_card
+from glimpse.postcards.pen import PIGMENTS
+from glimpse.postcards.subjects import SUBJECT_ART
 
-SUBJECTS: tuple[str, ...] = tuple(drawing.SUBJECT_ART)
-COLOURS: tuple[str, ...] = tuple(drawing.PIGMENTS)
+SUBJECTS: tuple[str, ...] = tuple(SUBJECT_ART)
+COLOURS: tuple[str, ...] = tuple(PIGMENTS)
 COUNTS: dict[int, str] = {1: "one", 2: "two", 3: "three"}
 PLACES: dict[str, str] = {
     "sea": "by the sea",
@@ -101,7 +102,7 @@ def _values(scene: Scene) -> list[tuple[str, object]]:
 def draw_postcard(scene: Scene, rng: random.Random, tagged: float = 0.0) -> Postcard:
     """One of the many cards that show this scene; a share of `tagged` has tags for a caption, as "boat, at night"."""
     caption = _tags(scene, rng) if rng.random() < tagged else _caption(scene, rng)
-    image = drawing.paint_card(scene.subject, scene.colour, scene.count, scene.place, scene.time, rng)
+    image = paint_card(scene.subject, scene.colour, scene.count, scene.place, scene.time, rng)
     return Postcard(scene, caption, image)
 
 
