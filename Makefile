@@ -29,10 +29,11 @@ $(VENV)/.dev: $(VENV)/.installed
 demo: install  ## draw a small world, train on it, index, label, search, and serve it; about two minutes
 	$(BIN)/glimpse demo $(ARGS)
 
-check: dev  ## lint, format, types
+check: dev  ## lint, format, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
 
 test: dev  ## run all tests
 	$(BIN)/python -m pytest $(ARGS)

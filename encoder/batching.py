@@ -41,9 +41,16 @@ def read_batches(
             for batch in batches(items, size):
                 begun.append([pool.submit(read, item) for item in batch])
                 if len(begun) > overlap:
-                    yield [future.result() for future in begun.popleft()]
+                    yield _results(begun)
             while begun:
-                yield [future.result() for future in begun.popleft()]
+                yield _results(begun)
         finally:
             for future in (future for batch in begun for future in batch):
                 future.cancel()
+
+
+def _results(begun: deque[list[Future[R]]]) -> list[R]:
+    """The first batch's results; it stays among the begun until all are there, so that an interrupt cancels it too."""
+    results = [future.result() for future in begun[0]]
+    begun.popleft()
+    return results

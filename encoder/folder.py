@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def _walk(folder: Path, on_error: Callable[[Path, str], None]) -> Iterator[tuple
         try:
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(path, on_error)
-            elif path.suffix.lower() in IMAGE_SUFFIXES and entry.is_file():
-                yield path, entry.stat()
+            elif path.suffix.lower() in IMAGE_SUFFIXES and stat.S_ISREG((status := entry.stat()).st_mode):
+                yield path, status
         except OSError as error:
             on_error(path, error.strerror or str(error))

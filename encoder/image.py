@@ -40,8 +40,9 @@ for _libtiff in (Path(PIL.__file__).parents[1] / "pillow.libs").glob("libtiff-*.
     ctypes.CDLL(str(_libtiff)).TIFFSetErrorHandler(None)
 
 MAX_PIXELS = 120_000_000  # decoded size; a larger image is refused, a larger JPEG is first decoded at a fraction
+Image.MAX_IMAGE_PIXELS = 2**30  # Pillow would refuse a large JPEG before it can be decoded at a fraction
 MAX_FILE_BYTES = 512 * 2**20
-DRAFT_MARGIN = 1.5  # of the model's side; bench/draft.py shows what 1.0, 1.5 and 2.0 cost in cosine
+DRAFT_MARGIN = 1.5  # of the model's side; docs/benchmarks.md says what it costs in cosine
 
 # EPS would start Ghostscript, and the rest are documents, meteorology and fonts rather than photos.
 FORMATS = (
@@ -131,6 +132,21 @@ def open_image(
     if isinstance(source, bytes):
         return _decode(source, None, at_least, max_pixels)[0]
     return _decode(read_bytes(source), str(source), at_least, max_pixels)[0]
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A Pillow image as `open_image` would give it: loaded, turned upright, RGB.
+
+    Raises:
+        ImageError: its data cannot be decoded.
+    """
+    try:
+        image.load()
+        upright = image.copy()  # the caller's own stays as it is
+        _turn_upright(upright)
+        return _to_rgb(upright)
+    except Exception as error:
+        raise ImageError(None, f"cannot be decoded: {error}") from error
 
 
 def to_pixels(image: Image.Image, preprocess: Preprocess) -> Pixels:

@@ -66,14 +66,14 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
 def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: str) -> DualEncoder:
     """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32"."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    hash_of_weights = fingerprint(parts.clip, parts.preprocess)
+    hash_of_all = fingerprint(parts)
     logit_scale = logit_scale_of(parts.clip)  # before bf16 rounds it
     return DualEncoder(
         parts.clip.to(device=device, dtype=dtype).eval().requires_grad_(False),
         parts.tokenizer,
         parts.preprocess,
         ref=ref,
-        fingerprint=hash_of_weights,
+        fingerprint=hash_of_all,
         logit_scale=logit_scale,
         precision=precision,
     )
@@ -127,10 +127,11 @@ def published_models() -> list[str]:
     return [f"{name}/{tag}" for name, tag in open_clip.list_pretrained()]
 
 
-def fingerprint(clip: nn.Module, preprocess: Preprocess) -> str:
-    """SHA-256 over the fp32 weights and the preprocessing, 32 hex digits: the same in any precision on any device."""
-    digest = hashlib.sha256(json.dumps(preprocess.to_open_clip(), sort_keys=True).encode())
-    for name, tensor in sorted(clip.state_dict().items()):
+def fingerprint(parts: ClipParts) -> str:
+    """SHA-256 over fp32 weights, architecture and preprocessing, 32 hex digits: the same in any precision anywhere."""
+    settings = [parts.model_cfg, parts.preprocess.to_open_clip()]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, tensor in sorted(parts.clip.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:32]
@@ -165,8 +166,9 @@ def _load_tag(name: str, tag: str) -> ClipParts:
         raise ModelError(f"{ref}: {_no_such_model(name, tag)}")
     weights = tag_weights(published, ref)
     # open_clip only warns when weights trained with QuickGELU meet an architecture without it
-    quick_gelu = bool(published.get("quick_gelu"))
-    model_cfg = open_clip.get_model_config(name) | {"quick_gelu": quick_gelu}
+    model_cfg = open_clip.get_model_config(name)
+    quick_gelu = bool(published.get("quick_gelu") or model_cfg.get("quick_gelu"))
+    model_cfg["quick_gelu"] = quick_gelu
     with _errors_of_open_clip(ref), _quiet():
         clip = open_clip.create_model(
             name, pretrained=str(weights), force_preprocess_cfg=published, force_quick_gelu=quick_gelu
@@ -210,7 +212,12 @@ def _tokenizer(model_cfg: dict[str, Any], name: str) -> Tokenizer:
     if not text_cfg.get("hf_tokenizer_name"):
         kwargs = text_cfg.get("tokenizer_kwargs") or {}
         return open_clip.SimpleTokenizer(context_length=text_cfg.get("context_length", 77), **kwargs)  # type: ignore[no-any-return]
-    return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
+    if name in open_clip.list_models():
+        return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
+    kwargs = text_cfg.get("tokenizer_kwargs") or {}
+    return open_clip.HFTokenizer(  # type: ignore[no-any-return]
+        text_cfg["hf_tokenizer_name"], context_length=text_cfg.get("context_length", 77), **kwargs
+    )
 
 
 def _one_number_if_square(size: Any) -> int | tuple[int, int]:

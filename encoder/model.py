@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from encoder.batching import read_batches
 from encoder.errors import ImageError, InputError
-from encoder.image import Pixels, Preprocess, open_image, to_pixels
+from encoder.image import Pixels, Preprocess, open_image, to_pixels, upright_rgb
 from encoder.text import TextTower, Tokenizer
 
 Vectors = npt.NDArray[np.float32]
@@ -146,7 +146,7 @@ class DualEncoder:
                 self._texts.move_to_end(text)
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         for text, vector in zip(missing, self._encode_texts(missing), strict=True):
-            found[text] = vector
+            found[text] = vector.copy()  # a view would keep the whole batch alive in the cache
         with self._texts_lock:
             self._texts.update((text, found[text]) for text in missing)
             while len(self._texts) > TEXT_CACHE:
@@ -182,9 +182,9 @@ class DualEncoder:
         return vectors
 
     def _read(self, image: ImageSource) -> Pixels:
-        if not isinstance(image, Image.Image):
-            image = open_image(image, at_least=self.preprocess.height_width)
-        return to_pixels(image.convert("RGB"), self.preprocess)
+        if isinstance(image, Image.Image):
+            return to_pixels(upright_rgb(image), self.preprocess)
+        return to_pixels(open_image(image, at_least=self.preprocess.height_width), self.preprocess)
 
 
 def logit_scale_of(clip: nn.Module) -> float:

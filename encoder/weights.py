@@ -54,10 +54,13 @@ def hub_folder(repository: str) -> Path:
 
 def _hub_file(repository: str, names: tuple[str, ...], ref: str) -> Path:
     """The first of `names` that a hub repository has: from the cache if it is there, else downloaded."""
-    for name in names:
-        cached = try_to_load_from_cache(repository, name)
+    found = {name: try_to_load_from_cache(repository, name) for name in names}
+    for cached in found.values():
         if isinstance(cached, str):
             return Path(cached)
+    names = tuple(name for name, cached in found.items() if cached is None)  # else the cache knows that there is none
+    if not names:
+        raise ModelError(f"{ref}: the repository has no {' or '.join(found)}")
     cache = Path(constants.HF_HUB_CACHE)
     if constants.HF_HUB_OFFLINE:
         raise ModelUnavailable(_unavailable(ref, cache, "HF_HUB_OFFLINE is set"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from encoder.errors import GlimpseError, InputError
@@ -11,6 +12,9 @@ def main() -> None:
     """Run a command. Exits with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
     from glimpse.cli import app
 
+    for stream in (sys.stdout, sys.stderr):  # a file's name need not be UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
     try:
         app()
     except KeyboardInterrupt:
@@ -20,6 +24,9 @@ def main() -> None:
     except BrokenPipeError:  # `glimpse models | head`
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(_fail(f"{where}{error.strerror or error}", 1))
 
 
 def _fail(message: str, code: int) -> int:

@@ -70,6 +70,8 @@ def index(
     with open_or_create(data, collection, encoder) as target, console.progress_bar("indexing") as progress:
         report = index_folders(target, encoder, folders, captions=metadata, allow_empty=allow_empty, progress=progress)
         total = target.count("image")
+    if metadata and not report.captioned:
+        console.err.print(f"{captions}: none of its {len(metadata)} images is in these folders; no captions attached")
     if json:
         console.print_json(
             {
@@ -180,7 +182,11 @@ def label(
     encoder = load_encoder(model, device, precision)
     classifier = build_classifier(encoder, names, templates)
     try:
-        target = nullcontext(sys.stdout) if to_stdout else out.open("w", newline="", encoding="utf-8")
+        target = (
+            nullcontext(sys.stdout)
+            if to_stdout
+            else out.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        )
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from error
     with target as file, console.progress_bar("labelling") as bar:
@@ -218,10 +224,25 @@ def serve(
     precision: Precision = "auto",
 ) -> None:
     """Serve the REST API and the search page. Other settings: environment variables GLIMPSE_*, see docs/api.md."""
+    import socket
+
+    from pydantic import ValidationError
+
     from service.app import serve as run
     from service.settings import Settings
 
-    run(Settings(model=model, data=data, host=host, port=port, device=device, precision=precision))
+    if data.exists() and not data.is_dir():
+        raise InputError(f"{data}: not a folder")
+    try:
+        settings = Settings(model=model, data=data, host=host, port=port, device=device, precision=precision)
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass  # so that an address in use is said before the model is loaded
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{first['loc'][0]}: {first['msg']} (--{first['loc'][0]} or GLIMPSE_*)") from error
+    except OSError as error:
+        raise InputError(f"{host}:{port}: cannot be listened on ({error.strerror}); choose another --port") from error
+    run(settings)
 
 
 @app.command(epilog="Example: glimpse demo")

@@ -6,6 +6,7 @@ Results go to stdout, everything else to stderr, so that `glimpse ... --json | j
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -14,13 +15,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, soft_wrap=True, stderr=True)
+# No markup: "[live]" or ":cat:" in a file name is a name.
+# Into a pipe a path is never broken over lines.
+WIDTH = None if sys.stdout.isatty() else 10_000
+out = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=WIDTH)
+err = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stderr=True)
 
 
 def print_json(content: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(content, ensure_ascii=False, indent=2))
+    """One JSON document on stdout, in UTF-8; what no UTF-8 can say (a file's name in another encoding) is escaped."""
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(content, indent=2)
+    print(text)
 
 
 class Bar(Protocol):
@@ -46,7 +55,7 @@ def progress_bar(what: str) -> Iterator[Bar]:
 def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:
     """Name the files that could not be read, at most `limit` of them."""
     for path, reason in skipped[:limit]:
-        err.print(f"skipped {path}: {reason}", markup=False)
+        err.print(f"skipped {path}: {reason}")
     if len(skipped) > limit:
         err.print(f"... and {len(skipped) - limit} more; --json lists them all")
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from encoder.device import choose_device
+from encoder.errors import InputError
 from encoder.label import label_folder
 from encoder.load import build_clip, load_encoder, make_encoder
 from encoder.model import DualEncoder
@@ -174,8 +175,11 @@ def _serve(folder: Path, host: str, port: int) -> None:
 
 def _free_port(host: str, port: int) -> int:
     """The port, or the next one that nobody listens on."""
-    for candidate in range(port, port + 100):
-        with socket.socket() as probe:
-            if probe.connect_ex((host, candidate)) != 0:
+    reason = "no such port"
+    for candidate in range(port, min(port + 100, 2**16)):
+        try:
+            with socket.create_server((host, candidate), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
                 return candidate
-    return port
+        except OSError as error:
+            reason = str(error.strerror)
+    raise InputError(f"{host}:{port}: cannot be listened on ({reason})")

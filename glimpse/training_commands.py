@@ -37,7 +37,7 @@ def train(
     device: Device = "auto",
     precision: Precision = "auto",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out, exactly where it was left.")
+        bool, typer.Option("--resume", help="Go on with the run in --out, exactly where and how it was left.")
     ] = False,
     json: AsJson = False,
 ) -> None:
@@ -50,6 +50,8 @@ def train(
     from training.config import TrainConfig
 
     if resume:
+        if pairs is not None:
+            raise InputError("--resume goes on with the pairs and settings of the run in --out; give no others")
         config = TrainConfig.load(out)
     elif pairs is None:
         raise InputError("give a CSV of image-text pairs, as in glimpse train pairs.csv --model REF --out runs/new")
@@ -60,8 +62,8 @@ def train(
             images_root=str(images_root.absolute()) if images_root else None,
             image_key=image_key,
             caption_key=caption_key,
-            model=model,
-            init=init,
+            model=_absolute(model),
+            init=_absolute(init),
             epochs=epochs,
             batch_size=batch_size,
             lr=lr,
@@ -75,6 +77,11 @@ def train(
             precision=precision,
         )
     run_training(config, resume=resume, as_json=json)
+
+
+def _absolute(reference: str | None) -> str | None:
+    """A path that exists here as one that is right from any other folder; other references as they are."""
+    return str(Path(reference).absolute()) if reference and Path(reference).exists() else reference
 
 
 def eval(  # noqa: A001  the command's name

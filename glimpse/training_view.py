@@ -82,7 +82,7 @@ def _print_end(end: Finished) -> None:
         console.err.print(f"stopped and saved; go on with: glimpse train --resume --out {end.out}")
     elif end.best_epoch == 0:
         console.err.print(
-            f"training made the model worse on the held-out pairs: {end.out} holds it as it was before. "
+            f"no epoch was better on the held-out pairs than the start: {end.out} holds the model as it was before. "
             "Try a lower --lr or more pairs"
         )
     else:

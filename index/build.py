@@ -37,6 +37,7 @@ class IndexReport:
     unchanged: int = 0
     skipped: list[dict[str, str]] = field(default_factory=list)  # {"path", "reason"}
     encoded: int = 0
+    captioned: int = 0  # files that the captions name
     seconds: float = 0.0
 
     @property
@@ -106,7 +107,7 @@ def index_folders(
                 "Give --allow-empty to remove them"
             )
     started = time.perf_counter()
-    run = _Run(collection, encoder, captions or {}, progress, sum(counts.values()))
+    run = _Run(collection, encoder, roots, captions or {}, progress, sum(counts.values()))
     for root in roots:
         run.index(root)
     run.report.seconds = round(time.perf_counter() - started, 3)
@@ -120,6 +121,7 @@ class _Run:
         self,
         collection: Collection,
         encoder: DualEncoder,
+        roots: Sequence[Path],
         captions: Mapping[Path, Metadata],
         progress: Progress | None,
         total: int,
@@ -127,12 +129,15 @@ class _Run:
         self.report = IndexReport()
         self._collection = collection
         self._encoder = encoder
+        self._roots = roots
         self._captions = captions
         self._progress = progress
         self._total = total
         self._done = 0
         self._known: dict[str, tuple[int, int | None, int | None]] = {}  # path -> id, mtime_ns, size; still to be seen
         self._captioned: dict[int, Mapping[str, Any]] = {}  # changes of metadata alone, waiting for a commit
+        self._vector_of: dict[str, int] = {}  # sha256 -> an entry with those bytes, as last seen
+        self._gone_of: dict[str, list[Record]] = {}  # sha256 -> such entries whose own file is no longer there
         self._unreadable: list[str] = []  # folders that could not be entered: what is below them is not gone
 
     def index(self, root: Path) -> None:
@@ -174,11 +179,22 @@ class _Run:
 
     def _caption(self, path: Path, key: int) -> bool:
         """Whether the captions give an unchanged file other metadata than it has."""
-        new = self._captions.get(path)
-        if new is None or self._collection.get(key).metadata == new:
+        if not self._captions:
+            return False
+        old = self._collection.get(key).metadata
+        new = self._metadata(path, old)
+        if new == old:
             return False
         self._captioned[key] = {"metadata": new}
         return True
+
+    def _metadata(self, path: Path, otherwise: Metadata) -> Metadata:
+        """What the captions say of a file, which they may know by the place that a link leads to."""
+        if not self._captions:
+            return otherwise
+        new = self._captions.get(path) or self._captions.get(Path(os.path.realpath(path)))
+        self.report.captioned += new is not None
+        return otherwise if new is None else new
 
     def _read(self, item: tuple[Path, os.stat_result]) -> _File:
         """Read and decode one file, in a thread."""
@@ -200,19 +216,19 @@ class _Run:
                 self.report.skipped.append({"path": str(file.path), "reason": file.error})
                 continue
             old = self._collection.get(known[0]) if known else None
-            twins = self._collection.find_sha256(file.sha256)
+            twin = self._twin(file.sha256)
             if old and old.sha256 == file.sha256:  # touched, not changed
                 changes[old.id] = self._fields(file, old)
                 self.report.unchanged += 1
-            elif not old and (moved := _gone(twins, changes)):
+            elif not old and (moved := self._moved(file.sha256, changes)):
                 self._known.pop(str(moved.path), None)
                 changes[moved.id] = self._fields(file, moved)
                 self.report.moved += 1
             else:
                 self.report.added += old is None
                 self.report.updated += old is not None
-                if twins:
-                    entries.append(self._entry(file, old, self._collection.vector(twins[0].id)))
+                if twin is not None:
+                    entries.append(self._entry(file, old, self._collection.vector(twin)))
                 else:
                     fresh.append((file, old))
         if fresh:
@@ -222,6 +238,33 @@ class _Run:
         if changes:
             self._collection.update(changes)
         self._collection.upsert(entries)
+
+    def _twin(self, sha256: str) -> int | None:
+        """An entry with these bytes, whose vector can be taken. A run looks through all of them once, not for each."""
+        known = self._vector_of.get(sha256)
+        if known is not None and self._collection.get(known).sha256 == sha256:
+            return known
+        twins = self._collection.find_sha256(sha256)
+        if not twins:
+            return None
+        self._vector_of[sha256] = twins[0].id
+        if sha256 not in self._gone_of:
+            self._gone_of[sha256] = [twin for twin in twins if self._is_gone(twin)]
+        return twins[0].id
+
+    def _is_gone(self, record: Record) -> bool:
+        """Whether its file is no longer there: known of a file in the folders of this run, or in a folder that is."""
+        path = Path(record.path or os.devnull)
+        return not path.exists() and (path.parent.is_dir() or any(root in path.parents for root in self._roots))
+
+    def _moved(self, sha256: str, taken: Mapping[int, object]) -> Record | None:
+        """The next entry with these bytes whose file is gone: this is where it went."""
+        gone = self._gone_of.get(sha256, [])
+        while gone:
+            record = gone.pop()
+            if record.id not in taken and self._is_gone(self._collection.get(record.id)):
+                return record
+        return None
 
     def _entry(self, file: _File, old: Record | None, vector: Vectors) -> Entry:
         return Entry(
@@ -238,20 +281,12 @@ class _Run:
             "path": str(file.path),
             "mtime_ns": file.stat.st_mtime_ns,
             "size": file.stat.st_size,
-            "metadata": self._captions.get(file.path, old.metadata if old else {}),
+            "metadata": self._metadata(file.path, old.metadata if old else {}),
         }
 
     def _tell(self) -> None:
         if self._progress:
             self._progress(self._done, self._total)
-
-
-def _gone(twins: Sequence[Record], taken: Mapping[int, object]) -> Record | None:
-    """The first of the twins whose own file is no longer there: this is where it went."""
-    for twin in twins:
-        if twin.id not in taken and twin.path is not None and not Path(twin.path).exists():
-            return twin
-    return None
 
 
 def _outermost(folders: Sequence[Path]) -> list[Path]:

@@ -33,7 +33,9 @@ def read_captions(path: Path, *, image_key: str = "image") -> dict[Path, Metadat
                 for name, value in row.items():
                     if name is not None and value:
                         _merge(known, name, value)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a CSV file ({error})") from error
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -14,6 +15,7 @@ from huggingface_hub import constants
 
 from encoder.device import choose_precision
 from encoder.errors import ModelError, ModelUnavailable
+from encoder.image import Preprocess
 from encoder.load import build_clip, fingerprint, load_clip, load_encoder, published_models
 from encoder.model import DualEncoder
 from encoder.weights import CONFIG, WEIGHTS
@@ -26,7 +28,7 @@ def test_a_run_folder_gives_back_the_model_that_was_saved(tiny_config: Path, tmp
     parts = build_clip(tiny_config)
     save_model(tmp_path / "run", parts)
     again = load_clip(tmp_path / "run")
-    assert fingerprint(parts.clip, parts.preprocess) == fingerprint(again.clip, again.preprocess)
+    assert fingerprint(parts) == fingerprint(again)
     assert again.preprocess == parts.preprocess
     assert load_encoder(f"local-dir:{tmp_path / 'run'}").dim == TINY["embed_dim"]
 
@@ -37,10 +39,12 @@ def test_the_fingerprint_tells_weights_and_preprocessing_apart(tiny_config: Path
     torch.manual_seed(0)
     same = build_clip(tiny_config)
     other = build_clip(tiny_config)
-    assert fingerprint(one.clip, one.preprocess) == fingerprint(same.clip, same.preprocess)
-    assert fingerprint(one.clip, one.preprocess) != fingerprint(other.clip, other.preprocess)
-    squashed = type(one.preprocess)(size=32, resize_mode="squash")
-    assert fingerprint(one.clip, one.preprocess) != fingerprint(one.clip, squashed)
+    assert fingerprint(one) == fingerprint(same)
+    assert fingerprint(one) != fingerprint(other)
+    squashed = dataclasses.replace(one, preprocess=Preprocess(size=32, resize_mode="squash"))
+    assert fingerprint(one) != fingerprint(squashed)
+    another_activation = dataclasses.replace(one, model_cfg=one.model_cfg | {"quick_gelu": True})
+    assert fingerprint(one) != fingerprint(another_activation)
 
 
 def test_a_cached_hub_repository_needs_no_network(

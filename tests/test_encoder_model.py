@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from encoder.errors import ImageError, InputError
 from encoder.image import read_picture
@@ -98,3 +99,16 @@ def test_bf16_agrees_with_fp32(tiny_run: Path, encoder: DualEncoder) -> None:
     assert (half.encode_texts(texts) * encoder.encode_texts(texts)).sum(axis=1).min() > 0.999
     assert half.logit_scale == encoder.logit_scale
     assert half.fingerprint == encoder.fingerprint
+
+
+def test_a_pillow_image_is_read_as_its_file_is(encoder: DualEncoder) -> None:
+    picture = plain_picture("red", size=(60, 30))
+    picture.paste((0, 0, 255), (0, 0, 20, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = io.BytesIO()
+    picture.save(data, "PNG", exif=exif)
+    by_image, by_bytes = encoder.encode_images([Image.open(io.BytesIO(data.getvalue())), data.getvalue()])
+    assert by_image @ by_bytes > 0.9999
+    with pytest.raises(ImageError):
+        encoder.encode_images([Image.open(io.BytesIO(data.getvalue()[:80]))])

@@ -23,6 +23,7 @@ def glimpse(*arguments: str | Path, cwd: Path | None = None, **env: str) -> subp
         [GLIMPSE, *map(str, arguments)],
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         cwd=cwd,
         env=os.environ | {"GLIMPSE_DEVICE": "cpu"} | env,
         timeout=300,
@@ -152,11 +153,14 @@ def test_interrupting_a_training_saves_it(
         (["label", ".", "--model", "x", "--labels", " , "], 2, "no labels given"),
         (["eval", "--model", "x"], 2, "give either --pairs CSV or --folders DIR"),
         (["train"], 2, "give a CSV of image-text pairs"),
-        (["train", "gone.csv", "--init", "ViT-B-32"], 1, "cannot be read as a CSV file"),
-        (["train", "gone.csv"], 1, "give either --model REF"),
+        (["train", "gone.csv", "--init", "ViT-B-32"], 2, "cannot be read as a CSV file"),
+        (["train", "gone.csv"], 2, "give either --model REF"),
         (["train", "--resume", "--out", "nowhere"], 1, "not a training run"),
         (["serve", "--model", "no/model", "--port", "0"], 1, "neither a folder here nor a model"),
         (["search", "x", "-k", "0"], 2, "-k"),
+        (["serve", "--model", "x", "--port", "99999"], 2, "port: Input should be less than"),
+        (["serve", "--model", "x", "--host", "192.0.2.1"], 2, "cannot be listened on"),
+        (["train", "--resume", "pairs.csv"], 2, "give no others"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -182,3 +186,37 @@ def test_models_are_listed_and_a_closed_pipe_is_no_error() -> None:
     assert "ViT-B-32/openai" in ok("models", "vit-b-32").splitlines()
     piped = subprocess.run(f"{GLIMPSE} models | head -1", shell=True, capture_output=True, text=True)
     assert "Traceback" not in piped.stderr
+
+
+def test_names_that_are_not_utf8_are_no_obstacle(tiny_run: Path, tmp_path: Path) -> None:
+    folder, data, out = tmp_path / "pictures", tmp_path / "data", tmp_path / "labels.csv"
+    folder.mkdir()
+    plain_picture("red").save(folder / "[live] :cat:.png")
+    name = os.path.join(os.fsencode(folder), b"bad\xff\xfe.png")  # noqa: PTH118  Path would not show the bytes
+    with open(name, "wb") as file:  # noqa: PTH123
+        plain_picture("blue").save(file, "PNG")
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    index = glimpse("index", folder, "--model", tiny_run, "--data", data, "--json", **strict)
+    assert json.loads(index.stdout)["added"] == 2
+    found = glimpse("search", "red", "--data", data, "--json", **strict)
+    assert {hit["path"].encode(errors="surrogateescape") for hit in json.loads(found.stdout)["hits"]} == {
+        name,
+        os.fsencode(folder / "[live] :cat:.png"),
+    }
+    done = glimpse("label", folder, "--labels", "red,blue", "--model", tiny_run, "--out", out, **strict)
+    assert done.returncode == 0, done.stderr
+    assert name in out.read_bytes()
+    shown = ok("search", "red", "--data", data)
+    assert str(folder / "[live] :cat:.png") in shown
+    assert name in shown.encode(errors="surrogateescape")
+
+
+def test_a_disk_that_is_full_or_no_folder_is_one_line(tiny_run: Path, tmp_path: Path) -> None:
+    plain_picture("red").save(tmp_path / "red.png")
+    for arguments in (
+        ("label", tmp_path, "--labels", "a,b", "--model", tiny_run, "--out", "/dev/full"),
+        ("index", tmp_path, "--model", tiny_run, "--data", tmp_path / "red.png"),
+    ):
+        done = glimpse(*arguments)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1, done.stderr

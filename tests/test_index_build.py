@@ -197,3 +197,38 @@ def test_a_picture_finds_itself(collection: Collection, encoder: DualEncoder, co
         hits = collection.search(encoder.encode_images([str(record.path)])[0], 12)
         assert record.path in [hit.record.path for hit in hits if np.isclose(hit.score, 1, atol=2e-3)]
         assert (record.width, record.height) == (48, 40)
+
+
+def test_captions_are_found_through_a_link(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(colour_folder)
+    table = tmp_path / "captions.csv"
+    table.write_text("image,title\nlink/red/0.png,linked\n")
+    report = index_folders(collection, encoder, [tmp_path / "link"], captions=read_captions(table))
+    assert report.captioned == 1
+    record = collection.find_path(tmp_path / "link" / "red" / "0.png")
+    assert record is not None
+    assert record.metadata == {"title": "linked"}
+
+
+def test_a_link_to_nothing_is_listed(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
+    (colour_folder / "dangling.png").symlink_to(colour_folder / "nothing.png")
+    report = index_folders(collection, encoder, [colour_folder])
+    assert counts(report) == {"added": 12, "skipped": 1, "encoded": 12}
+
+
+def test_copies_of_one_picture_are_encoded_once_and_moved_one_by_one(
+    collection: Collection, encoder: DualEncoder, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    plain_picture("red").save(folder / "000.png")
+    index_folders(collection, encoder, [folder])
+    for i in range(1, 100):
+        shutil.copy(folder / "000.png", folder / f"{i:03}.png")
+    assert counts(index_folders(collection, encoder, [folder])) == {"added": 99, "unchanged": 1}
+    for i in range(0, 100, 2):
+        (folder / f"{i:03}.png").rename(folder / f"moved-{i:03}.png")
+    assert counts(index_folders(collection, encoder, [folder])) == {"moved": 50, "unchanged": 50}
+    assert paths(collection) == {str(path) for path in folder.iterdir()}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.errors import TrainingError
+from encoder.errors import InputError, TrainingError
 from encoder.image import Preprocess
 from tests.conftest import plain_picture
 from training.data import Pair, PairLoader, read_pairs, split_pairs
@@ -38,7 +38,7 @@ def test_unusable_files_say_what_to_do(content: str | None, message: str, tmp_pa
     path = tmp_path / "pairs.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(InputError) as caught:
         read_pairs(path)
     assert message in str(caught.value)
 

@@ -60,3 +60,10 @@ def test_classification_by_class() -> None:
     assert metrics["top1"] == 0.75
     assert metrics["top5"] == 1.0
     assert metrics["per_class"] == {"cat": 1.0, "dog": pytest.approx(2 / 3)}
+
+
+def test_scores_that_are_not_numbers_earn_nothing() -> None:
+    nan = np.full((20, 2), np.nan, np.float32)
+    metrics = retrieval_metrics(nan, nan, range(20), range(20))
+    assert mean_recall(metrics) == 0
+    assert classification_metrics(nan, [0] * 20, ["cat", "dog"])["top1"] == 0

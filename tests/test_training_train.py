@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder.errors import TrainingError
-from encoder.load import build_clip, load_encoder
+from encoder.errors import InputError, TrainingError
+from encoder.load import build_clip, load_clip, load_encoder
 from training.config import TrainConfig
 from training.optim import MAX_LOGIT_SCALE, adamw, clamp_logit_scale, lr_at
 from training.train import Epoch, Finished, Started, Step, train
@@ -100,7 +100,7 @@ def test_a_run_that_only_gets_worse_keeps_the_model_it_began_with(config: TrainC
 
 def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.train.info_nce", lambda images, texts, scale: (images.sum() + texts.sum()) * math.nan)
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 1 .*lower --lr"):
+    with pytest.raises(TrainingError, match=r"not finite at step 1 .*lower --lr"):
         list(train(config))
     load_encoder(config.out)  # the last good state: the start
 
@@ -131,7 +131,7 @@ def test_fewer_pairs_than_a_batch_say_what_to_lower(config: TrainConfig) -> None
     "wrong", [{"epochs": 0}, {"batch_size": 1}, {"lr": -1.0}, {"warmup": 1.0}, {"model": "x"}, {"init": None}]
 )
 def test_settings_out_of_range_are_refused(config: TrainConfig, wrong: dict[str, object]) -> None:
-    with pytest.raises(TrainingError):
+    with pytest.raises(InputError):
         dataclasses.replace(config, **wrong)
 
 
@@ -155,3 +155,65 @@ def test_only_matrices_decay_and_the_scale_is_clamped(tiny_config: Path) -> None
         clip.logit_scale.fill_(9.0)
     clamp_logit_scale(clip)
     assert clip.logit_scale.item() == pytest.approx(MAX_LOGIT_SCALE)
+
+
+def test_a_gradient_that_is_not_finite_costs_no_weights(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Explode(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: object, grad: torch.Tensor) -> torch.Tensor:
+            return grad * math.inf
+
+    monkeypatch.setattr("training.train.info_nce", lambda images, texts, scale: Explode.apply(images).sum() + scale)
+    with pytest.raises(TrainingError, match="gradient is not finite at step 1"):
+        list(train(config))
+    assert all(torch.isfinite(p).all() for p in load_clip(config.out).clip.parameters())
+
+
+def test_a_run_killed_before_its_first_state_is_begun_anew(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.train.save_state", killed)
+        with pytest.raises(KeyboardInterrupt):
+            list(train(config))
+    assert isinstance(list(train(config))[-1], Finished)
+
+
+def test_a_run_folder_may_be_moved_and_other_pairs_are_refused(config: TrainConfig, tmp_path: Path) -> None:
+    list(train(config, should_stop=lambda: True))
+    Path(config.out).rename(tmp_path / "moved")
+    moved = TrainConfig.load(tmp_path / "moved")
+    assert moved.out == str(tmp_path / "moved")
+    with Path(config.pairs).open("a") as file:
+        file.write("0.png,another caption\n")
+    with pytest.raises(TrainingError, match="not the pairs that"):
+        list(train(moved, resume=True))
+
+
+def test_unreadable_batches_do_not_spoil_resuming(config: TrainConfig, tmp_path: Path) -> None:
+    pairs = dataclasses.replace(config, batch_size=2, epochs=1)
+    for i in range(0, 72, 2):
+        (Path(config.pairs).parent / f"{i}.png").write_bytes(b"broken")
+    whole = list(train(dataclasses.replace(pairs, out=str(tmp_path / "whole"))))
+    steps = iter(range(100))
+    first = list(train(pairs, should_stop=lambda: next(steps) == 3))
+    rest = list(train(TrainConfig.load(Path(pairs.out)), resume=True))
+    assert losses(first) + losses(rest) == losses(whole)
+
+
+def test_a_damaged_state_or_config_is_one_line(config: TrainConfig) -> None:
+    list(train(config, should_stop=lambda: True))
+    (Path(config.out) / "last" / "training_state.pt").write_bytes(b"junk")
+    with pytest.raises(TrainingError, match="not a state of this model"):
+        list(train(TrainConfig.load(Path(config.out)), resume=True))
+    for content in ("[]", "{", '{"pairs": 1}', '{"unknown": 1}'):
+        (Path(config.out) / "train_config.json").write_text(content)
+        with pytest.raises(TrainingError, match="not a training run that can be resumed"):
+            TrainConfig.load(Path(config.out))

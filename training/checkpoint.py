@@ -9,9 +9,6 @@ Every file is written beside its name and renamed, so a kill leaves the old one 
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from torch import nn
 from encoder.errors import TrainingError
 from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
+from training.files import replace_file, replace_json
 
 METRICS = "metrics.json"
 STATE = "training_state.pt"
@@ -30,13 +28,15 @@ STATE = "training_state.pt"
 
 @dataclass
 class TrainState:
-    """Where a run stands. `step` counts optimiser steps of the whole run; `history` holds a record an epoch."""
+    """Where a run stands. `step` counts batches of the whole run; `history` holds a record an epoch."""
 
     step: int
-    epoch_loss_sum: float  # over the steps of the epoch that is under way
+    epoch_loss_sum: float  # over the steps of the epoch that is under way ...
+    epoch_steps: int  # ... of which there were so many; a batch that could not be read makes none
     best_epoch: int
     best_recall: float
     history: list[dict[str, Any]]
+    pairs_hash: str  # of the pairs it was begun with
 
 
 def save_model(folder: Path, parts: ClipParts) -> None:
@@ -44,16 +44,16 @@ def save_model(folder: Path, parts: ClipParts) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": parts.model_cfg, "preprocess_cfg": parts.preprocess.to_open_clip()}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.clip.state_dict().items()}
-    _replace(folder / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
+    replace_file(folder / WEIGHTS, lambda path: save_file(weights, path, metadata={"format": "pt"}))
     save_tokenizer = getattr(parts.tokenizer, "save_pretrained", None)
     if save_tokenizer is not None:
         save_tokenizer(folder)
-    _write_json(folder / CONFIG, config)
+    replace_json(folder / CONFIG, config)
 
 
 def save_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Write `metrics.json`."""
-    _write_json(folder / METRICS, metrics)
+    replace_json(folder / METRICS, metrics)
 
 
 def save_state(folder: Path, state: TrainState, clip: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -65,7 +65,7 @@ def save_state(folder: Path, state: TrainState, clip: nn.Module, optimizer: torc
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
     }
-    _replace(folder / STATE, lambda path: torch.save(content, path))
+    replace_file(folder / STATE, lambda path: torch.save(content, path))
 
 
 def load_state(folder: Path, clip: nn.Module, optimizer: torch.optim.Optimizer) -> TrainState:
@@ -83,19 +83,6 @@ def load_state(folder: Path, clip: nn.Module, optimizer: torch.optim.Optimizer) 
         optimizer.load_state_dict(content["optimizer"])
         torch.set_rng_state(content["rng"])
         return TrainState(**content["progress"])
-    except (RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise TrainingError(f"{path}: not a state of this model ({reason}); start anew with another --out") from error
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    _replace(path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    write(temporary)
-    temporary.chmod(0o644)  # safetensors makes files that only their owner can read, and a container is another user
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from encoder.errors import TrainingError
+from encoder.errors import InputError, TrainingError
+from training.files import replace_json
 
 TRAIN_CONFIG = "train_config.json"
 
@@ -37,7 +38,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.init is None):
-            raise TrainingError("give either --model REF to fine-tune or --init CONFIG to start from random weights")
+            raise InputError("give either --model REF to fine-tune or --init CONFIG to start from random weights")
         checks = {
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 2,
@@ -47,10 +48,11 @@ class TrainConfig:
             "grad_clip": self.grad_clip > 0,
             "min_crop": 0 < self.min_crop <= 1,
             "val_fraction": 0 < self.val_fraction < 1,
+            "seed": 0 <= self.seed < 2**63,
         }
         for name, holds in checks.items():
             if not holds:
-                raise TrainingError(f"--{name.replace('_', '-')} {getattr(self, name)} is out of range")
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} is out of range")
 
     @property
     def peak_lr(self) -> float:
@@ -59,7 +61,7 @@ class TrainConfig:
 
     def save(self, folder: Path) -> None:
         """Write `train_config.json`."""
-        (folder / TRAIN_CONFIG).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        replace_json(folder / TRAIN_CONFIG, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> TrainConfig:
@@ -71,9 +73,9 @@ class TrainConfig:
         path = folder / TRAIN_CONFIG
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            unknown = values.keys() - {field.name for field in fields(cls)}
+            if unknown:
+                raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")
+            return replace(cls(**values), out=str(folder))  # it may have been moved
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise TrainingError(f"{folder}: not a training run that can be resumed ({error})") from error
-        unknown = values.keys() - {field.name for field in fields(cls)}
-        if unknown:
-            raise TrainingError(f"{path}: unknown setting {', '.join(sorted(unknown))}")
-        return cls(**values)

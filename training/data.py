@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import os
 import random
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder.batching import read_batches
-from encoder.errors import ImageError, TrainingError
+from encoder.errors import ImageError, InputError, TrainingError
 from encoder.image import Pixels, Preprocess, open_image, resize
 
 
@@ -47,7 +50,7 @@ def read_pairs(
     """Read a CSV of pairs, one a row; relative image paths start at `images_root`, or at the CSV's folder.
 
     Raises:
-        TrainingError: no such file, a column is missing, or no row is usable.
+        InputError: no such file, a column is missing, or no row is usable.
     """
     root = images_root if images_root is not None else path.parent
     pairs: list[Pair] = []
@@ -59,24 +62,44 @@ def read_pairs(
             for key, flag in ((image_key, "--image-key"), (caption_key, "--caption-key")):
                 if key not in columns:
                     there = ", ".join(columns) or "none"
-                    raise TrainingError(f'{path}: no column "{key}"; it has {there}. Choose one with {flag}')
+                    raise InputError(f'{path}: no column "{key}"; it has {there}. Choose one with {flag}')
             for row in rows:
                 caption = " ".join((row[caption_key] or "").split())
                 image = root / (row[image_key] or "")
                 if not caption:
                     without_caption += 1
-                elif not image.is_file():
+                elif not _is_file(image):
                     without_image += 1
                 else:
                     pairs.append(Pair(image, caption))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TrainingError(f"{path}: cannot be read as a CSV file ({error})") from error
+        raise InputError(f"{path}: cannot be read as a CSV file ({error})") from error
     if not pairs:
-        raise TrainingError(
+        raise InputError(
             f"{path}: no usable pair; {without_image} rows name an image that is not under {root} (--images-root), "
             f"{without_caption} have no caption"
         )
     return PairFile(pairs, without_caption, without_image)
+
+
+def text_key(caption: str) -> str:
+    """What makes two captions the same text: not case, spacing or the way accents are composed."""
+    return " ".join(unicodedata.normalize("NFC", caption).casefold().split())
+
+
+def hash_pairs(pairs: Sequence[Pair]) -> str:
+    """A hash of the pairs in their order."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(f"{pair.image}\0{pair.caption}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or no name at all
+        return False
 
 
 def split_pairs(pairs: Sequence[Pair], val_fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
@@ -96,10 +119,10 @@ def split_pairs(pairs: Sequence[Pair], val_fraction: float, seed: int) -> tuple[
         return key
 
     for pair in pairs:
-        parent[root(f"image {pair.image}")] = root(f"text {pair.caption.lower()}")
+        parent[root(f"image {os.path.normpath(pair.image)}")] = root(f"text {text_key(pair.caption)}")
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
-        groups.setdefault(root(f"text {pair.caption.lower()}"), []).append(pair)
+        groups.setdefault(root(f"text {text_key(pair.caption)}"), []).append(pair)
 
     wanted = max(1, round(len(pairs) * val_fraction))
     order = list(groups.values())
@@ -160,8 +183,9 @@ class PairLoader:
 
         for batch in read_batches(read, used, self._batch_size, overlap=self._overlap):
             good = [(pixels, caption) for pixels, caption in batch if not isinstance(pixels, ImageError)]
-            if len(good) >= 2:  # one pair alone has no negative
-                yield Batch(np.stack([px for px, _ in good]), [text for _, text in good], len(batch) - len(good))
+            empty = np.empty((0, *self._preprocess.height_width, 3), np.uint8)
+            pixels = np.stack([px for px, _ in good]) if good else empty
+            yield Batch(pixels, [text for _, text in good], len(batch) - len(good))
 
     def _augmented(self, path: Path, rng: random.Random) -> Pixels:
         """CLIP's only augmentation, a random square crop resized to the input, here of `min_crop` to 1 of the area."""

@@ -13,7 +13,7 @@ from encoder.folder import walk_images
 from encoder.image import Pixels, read_picture
 from encoder.model import DualEncoder, Vectors
 from encoder.zero_shot import build_classifier
-from training.data import Pair
+from training.data import Pair, text_key
 from training.metrics import classification_metrics, retrieval_metrics
 
 Progress = Callable[[int, int], None]  # told how many images of how many are done
@@ -31,13 +31,13 @@ def evaluate_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Pro
     images, vectors, skipped = _encode(encoder, list(dict.fromkeys(pair.image for pair in pairs)), progress)
     image_row = {image: row for row, image in enumerate(images)}
     kept = [pair for pair in pairs if pair.image in image_row]
-    texts = list(dict.fromkeys(pair.caption for pair in kept))
-    text_row = {text: row for row, text in enumerate(texts)}
+    texts = {text_key(pair.caption): pair.caption for pair in kept}
+    text_row = {key: row for row, key in enumerate(texts)}
     metrics = retrieval_metrics(
         vectors,
-        encoder.encode_texts(texts),
+        encoder.encode_texts(list(texts.values())),
         [image_row[pair.image] for pair in kept],
-        [text_row[pair.caption] for pair in kept],
+        [text_row[text_key(pair.caption)] for pair in kept],
     )
     return metrics | {"skipped": skipped}
 

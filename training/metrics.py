@@ -19,14 +19,15 @@ KS = (1, 5, 10)
 def first_relevant_ranks(scores: Scores, relevant: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """The rank, from 1, of the best-scored relevant item of each query.
 
-    A tie with an item that is not relevant counts against the model, so equal scores everywhere earn nothing.
+    A tie with an item that is not relevant counts against the model, so equal scores everywhere earn nothing, and so
+    do scores that are not numbers.
 
     Args:
         scores: (n_queries, n_items), higher is better.
         relevant: (n_queries, n_items); each row has at least one.
     """
     best = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
-    return 1 + ((scores >= best) & ~relevant).sum(axis=1)  # type: ignore[no-any-return]
+    return 1 + (~(scores < best) & ~relevant).sum(axis=1)  # type: ignore[no-any-return]
 
 
 def recall_at_k(ranks: npt.NDArray[np.int64]) -> dict[str, float]:

@@ -37,4 +37,5 @@ def clamp_logit_scale(clip: nn.Module) -> None:
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:
-    return parameter.ndim >= 2 and "positional_embedding" not in name and "class_embedding" not in name
+    kept = ("positional_embedding", "class_embedding", "pos_embed", "cls_token")  # open_clip's names, then timm's
+    return parameter.ndim >= 2 and not name.endswith(kept)

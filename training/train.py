@@ -24,9 +24,9 @@ from encoder.load import ClipParts, build_clip, load_clip
 from encoder.model import DualEncoder, Normalise, logit_scale_of
 from encoder.text import TextTower
 from encoder.weights import CONFIG
-from training.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
-from training.config import TrainConfig
-from training.data import Batch, Pair, PairLoader, read_pairs, split_pairs
+from training.checkpoint import STATE, TrainState, load_state, save_metrics, save_model, save_state
+from training.config import TRAIN_CONFIG, TrainConfig
+from training.data import Batch, Pair, PairLoader, hash_pairs, read_pairs, split_pairs
 from training.evaluate import evaluate_pairs
 from training.losses import info_nce
 from training.metrics import mean_recall
@@ -101,7 +101,8 @@ def train(
         ModelError: as `encoder.load.load_clip`.
     """
     out = Path(config.out)
-    if not resume and (out / CONFIG).exists():
+    begun = (out / "last" / STATE).exists()  # a run that was killed before its first state is begun anew
+    if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
         raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
     file = read_pairs(
         Path(config.pairs),
@@ -134,9 +135,15 @@ def train(
     step = _Stepper(parts, optimizer, config, total_steps, device, precision)
 
     out.mkdir(parents=True, exist_ok=True)
-    state = TrainState(step=0, epoch_loss_sum=0.0, best_epoch=0, best_recall=-1.0, history=[])
+    pairs_hash = hash_pairs(train_pairs + val_pairs)
+    state = TrainState(0, 0.0, 0, best_epoch=0, best_recall=-1.0, history=[], pairs_hash=pairs_hash)
     if resume:
         state = load_state(out / "last", clip, optimizer)
+        if state.pairs_hash != pairs_hash:
+            raise TrainingError(
+                f"{config.pairs}: not the pairs that {out} was begun with; resuming would train on what it held out. "
+                f"Put them back, or fine-tune on the new ones with --model {out} and another --out"
+            )
     config.save(out)
     yield Started(
         n_train=len(train_pairs),
@@ -159,15 +166,20 @@ def train(
         done = state.step - (epoch - 1) * len(loader)  # all of them, if it was stopped before the epoch was measured
         before = started
         for batch in loader.epoch(epoch, skip=done):
+            skipped += batch.skipped
+            if len(batch.captions) < 2:  # one pair alone has no negative
+                state.step += 1
+                continue
             loss, lr = step(batch, state.step)
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"the loss is {loss} at step {state.step + 1} (epoch {epoch}); the last good state is in "
-                    f"{out / 'last'}. Try a lower --lr than {config.peak_lr:g}, or --precision fp32"
+                    f"the loss or its gradient is not finite at step {state.step + 1} (epoch {epoch}); the last good "
+                    f"state is in {out / 'last'}. Try a lower --lr than {config.peak_lr:g}, or --precision fp32, with "
+                    "another --out"
                 )
             state.step += 1
             state.epoch_loss_sum += loss
-            skipped += batch.skipped
+            state.epoch_steps += 1
             before, since = time.perf_counter(), before
             rate = len(batch.captions) / (before - since)  # reading the images included
             yield Step(state.step, total_steps, loss, lr, logit_scale_of(clip), rate)
@@ -175,8 +187,8 @@ def train(
                 save_state(out / "last", state, clip, optimizer)
                 yield Finished(str(out), state.best_epoch, state.best_recall, stopped=True)
                 return
-        state.step = epoch * len(loader)  # batches without two readable images made no step
-        yield run.end_epoch(epoch, loss=state.epoch_loss_sum / len(loader), skipped=skipped, started=started)
+        loss = state.epoch_loss_sum / max(1, state.epoch_steps)
+        yield run.end_epoch(epoch, loss=loss, skipped=skipped, started=started)
     yield Finished(str(out), state.best_epoch, state.best_recall, stopped=False)
 
 
@@ -216,7 +228,9 @@ class _Stepper:
         if math.isfinite(value):
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self._clip.parameters(), self._config.grad_clip)
+            norm = nn.utils.clip_grad_norm_(self._clip.parameters(), self._config.grad_clip)
+            if not torch.isfinite(norm):  # a step with it would make every weight NaN
+                return math.nan, lr
             self._optimizer.step()
             clamp_logit_scale(self._clip)
         return value, lr
@@ -251,7 +265,7 @@ class _Run:
             save_model(self._out, self._parts)
         record = Epoch(epoch, loss, metrics, recall, best, skipped, round(time.perf_counter() - started, 2))
         state.history.append(asdict(record))
-        state.epoch_loss_sum = 0.0
+        state.epoch_loss_sum, state.epoch_steps = 0.0, 0
         save_model(self._out / "last", self._parts)
         save_state(self._out / "last", state, self._parts.clip, self._optimizer)
         save_metrics(
