@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,7 @@ def index_folders(
             )
     started = time.perf_counter()
     run = _Run(collection, encoder, roots, captions or {}, progress, sum(counts.values()))
-    for root in roots:
-        run.index(root)
+    run.index()
     run.report.seconds = round(time.perf_counter() - started, 3)
     return run.report
 
@@ -140,14 +140,14 @@ class _Run:
         self._gone_of: dict[str, list[Record]] = {}  # sha256 -> such entries whose own file is no longer there
         self._unreadable: list[str] = []  # folders that could not be entered: what is below them is not gone
 
-    def index(self, root: Path) -> None:
-        """Walk one folder, then forget what is no longer there."""
-        self._known = {
-            str(record.path): (record.id, record.mtime_ns, record.size)
-            for record in self._collection.records("image", root)
-        }
+    def index(self) -> None:
+        """Walk all folders, and only then forget what is no longer there: it may have moved from one to the next."""
+        for root in self._roots:
+            for record in self._collection.records("image", root):
+                self._known[str(record.path)] = (record.id, record.mtime_ns, record.size)
+        changed = chain.from_iterable(self._changed(root) for root in self._roots)
         size = self._encoder.batch_size
-        for batch in read_batches(self._read, self._changed(root), size, overlap=self._encoder.overlap):
+        for batch in read_batches(self._read, changed, size, overlap=self._encoder.overlap):
             self._commit(batch)
             self._done += len(batch)
             self._tell()

@@ -232,3 +232,29 @@ def test_copies_of_one_picture_are_encoded_once_and_moved_one_by_one(
         (folder / f"{i:03}.png").rename(folder / f"moved-{i:03}.png")
     assert counts(index_folders(collection, encoder, [folder])) == {"moved": 50, "unchanged": 50}
     assert paths(collection) == {str(path) for path in folder.iterdir()}
+
+
+def test_a_file_that_moves_from_one_folder_to_the_next_keeps_its_entry(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path
+) -> None:
+    folders = [colour_folder / "blue", colour_folder / "green", colour_folder / "red"]
+    index_folders(collection, encoder, folders)
+    record = collection.find_path(colour_folder / "blue" / "0.png")
+    assert record is not None
+    (colour_folder / "blue" / "0.png").rename(colour_folder / "red" / "from-blue.png")
+    assert counts(index_folders(collection, encoder, folders)) == {"moved": 1, "unchanged": 11}
+    assert collection.get(record.id).path == str(colour_folder / "red" / "from-blue.png")
+
+
+def test_what_another_folder_holds_is_left_alone_while_its_disk_is_away(
+    collection: Collection, encoder: DualEncoder, tmp_path: Path
+) -> None:
+    disk, home = tmp_path / "disk", tmp_path / "home"
+    disk.mkdir()
+    home.mkdir()
+    plain_picture("red").save(disk / "red.png")
+    index_folders(collection, encoder, [disk])
+    shutil.copy(disk / "red.png", home / "copy.png")
+    disk.rename(tmp_path / "away")
+    assert counts(index_folders(collection, encoder, [home])) == {"added": 1}
+    assert paths(collection) == {str(disk / "red.png"), str(home / "copy.png")}
