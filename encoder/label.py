@@ -12,7 +12,6 @@ import numpy as np
 
 from encoder.errors import ImageError
 from encoder.folder import walk_images
-from encoder.image import Pixels, read_picture
 from encoder.model import DualEncoder
 from encoder.zero_shot import Classifier
 
@@ -45,12 +44,9 @@ def label_folder(
         for path, _ in walk_images(folder, on_error=lambda path, reason: report.skipped.append((str(path), reason))):
             yield path
 
-    def read(path: Path) -> Pixels:
-        return read_picture(path, encoder.preprocess).pixels
-
     writer = csv.writer(out)
     writer.writerow(("path", "label", "score"))
-    for batch in encoder.encode_stream(paths(), read):
+    for batch in encoder.encode_stream(paths()):
         good = []
         for path, vector in batch:
             if isinstance(vector, ImageError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from encoder.text import TextTower, Tokenizer
 
 Vectors = npt.NDArray[np.float32]
 ImageSource = str | Path | bytes | Image.Image
-T = TypeVar("T")
+S = TypeVar("S", bound=ImageSource)
 
 TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
 
@@ -105,7 +105,7 @@ class DualEncoder:
             ImageError: at the first image that cannot be read; `encode_stream` goes on instead.
         """
         rows: list[Vectors] = []
-        for batch in self.encode_stream(images, self._read):
+        for batch in self.encode_stream(images):
             for _, vector in batch:
                 if isinstance(vector, ImageError):
                     raise vector
@@ -113,25 +113,25 @@ class DualEncoder:
         return np.stack(rows) if rows else np.empty((0, self.dim), np.float32)
 
     def encode_stream(
-        self, items: Iterable[T], read: Callable[[T], Pixels], *, batch_size: int | None = None
-    ) -> Iterator[list[tuple[T, Vectors | ImageError]]]:
-        """Read and encode a stream of items: `read` runs in threads, ahead of the model.
+        self, images: Iterable[S], *, batch_size: int | None = None
+    ) -> Iterator[list[tuple[S, Vectors | ImageError]]]:
+        """Read and encode a stream of images, as `encode_images` takes them, in bounded memory.
 
         Yields:
-            One list a batch, in order: (item, its vector (dim,) or the ImageError that `read` raised for it).
+            One list a batch, in order: (image, its vector (dim,) or the ImageError that reading it raised).
         """
 
-        def attempt(item: T) -> tuple[T, Pixels | ImageError]:
+        def read(image: S) -> tuple[S, Pixels | ImageError]:
             try:
-                return item, read(item)
+                return image, self._read(image)
             except ImageError as error:
-                return item, error
+                return image, error
 
         size = batch_size or self.batch_size
-        for batch in read_batches(attempt, items, size, overlap=self.overlap):
+        for batch in read_batches(read, images, size, overlap=self.overlap):
             good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             vectors = iter(self.encode_pixels(np.stack(good)) if good else ())
-            yield [(item, px if isinstance(px, ImageError) else next(vectors)) for item, px in batch]
+            yield [(image, px if isinstance(px, ImageError) else next(vectors)) for image, px in batch]
 
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """Encode (n, height, width, 3) uint8, sized for this model, to (n, dim) float32 unit rows in one go."""

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from encoder.errors import ImageError, InputError
-from encoder.image import read_picture
 from encoder.load import load_encoder
 from encoder.model import TEXT_CACHE, DualEncoder
 from tests.conftest import COLOURS, plain_picture
@@ -67,7 +66,7 @@ def test_a_stream_goes_on_after_a_bad_file(encoder: DualEncoder, tmp_path: Path)
         paths.append(tmp_path / f"{i}.png")
     paths[3].write_bytes(b"broken")
 
-    batches = list(encoder.encode_stream(paths, lambda p: read_picture(p, encoder.preprocess).pixels, batch_size=3))
+    batches = list(encoder.encode_stream(paths, batch_size=3))
 
     assert [len(batch) for batch in batches] == [3, 3, 2]
     results = [result for batch in batches for result in batch]

@@ -10,7 +10,6 @@ import numpy as np
 
 from encoder.errors import ImageError, InputError
 from encoder.folder import walk_images
-from encoder.image import Pixels, read_picture
 from encoder.model import DualEncoder, Vectors
 from encoder.zero_shot import build_classifier
 from training.data import Pair, text_key
@@ -84,13 +83,10 @@ def evaluate_folders(
 def _encode(
     encoder: DualEncoder, paths: Sequence[Path], progress: Progress | None
 ) -> tuple[list[Path], Vectors, list[dict[str, str]]]:
-    def read(path: Path) -> Pixels:
-        return read_picture(path, encoder.preprocess).pixels
-
     good: list[Path] = []
     vectors: list[Vectors] = []
     skipped: list[dict[str, str]] = []
-    for batch in encoder.encode_stream(paths, read):
+    for batch in encoder.encode_stream(paths):
         for path, vector in batch:
             if isinstance(vector, ImageError):
                 skipped.append({"path": str(path), "reason": vector.reason})

@@ -97,7 +97,8 @@ def train(
         should_stop: asked after each step; true saves the state and ends.
 
     Raises:
-        TrainingError: unusable pairs or settings, a run folder in use, or a loss that is not finite.
+        InputError: a file of pairs that cannot be used.
+        TrainingError: too few pairs, a run folder in use, or a loss that is not finite.
         ModelError: as `encoder.load.load_clip`.
     """
     out = Path(config.out)
