@@ -1,4 +1,16 @@
-"""Contrastive losses: pure functions of embeddings and a scale. They know no model."""
+"""The contrastive losses: pure functions of embeddings. They know no model, no batch loader and no other process.
+
+All take unit rows and give the mean over their rows, in nats where it is a cross entropy. Shapes and names are shared:
+
+    images, texts    (n, dim) and (n + m, dim): text i belongs to image i; the m texts after them are hard negatives,
+                     which belong to no image of the batch
+    positives        (n, n + m) bool, true where text j is right for image i, its own included; what is true is never
+                     pushed apart. None: only its own
+    rows             the rows whose loss is wanted, all by default. A process of several that holds all embeddings asks
+                     for its own rows; the mean over processes is then the loss of the whole batch
+
+Where a distance is meant, it is the Euclidean one between unit rows: d^2 = 2 - 2 cos.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +18,229 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ALL = slice(None)
 
-def info_nce(image_features: Tensor, text_features: Tensor, logit_scale: Tensor) -> Tensor:
-    """Symmetric InfoNCE over a batch of pairs (Radford et al. 2021, figure 3; van den Oord et al. 2018).
 
-    loss = (CE(s I T^t, diag) + CE(s T I^t, diag)) / 2, where row i of `image_features` belongs to row i of
-    `text_features`, and every other row of the batch is a negative.
+def info_nce(
+    images: Tensor,
+    texts: Tensor,
+    logit_scale: Tensor,
+    *,
+    positives: Tensor | None = None,
+    hardness: float = 0.0,
+    rows: slice = ALL,
+) -> Tensor:
+    """Symmetric InfoNCE (van den Oord et al. 2018; CLIP, Radford et al. 2021, figure 3).
+
+    The mean of `image_to_text` and `text_to_image`; log(n) for embeddings that say nothing.
 
     Args:
-        image_features: (n, dim) unit rows.
-        text_features: (n, dim) unit rows.
+        images: (n, dim) unit rows.
+        texts: (n + m, dim) unit rows.
         logit_scale: () what cosines are multiplied by, 1 / temperature.
-
-    Returns:
-        () the mean loss in nats; log(n) for features that say nothing.
+        positives: (n, n + m) bool or None; see the top of the file.
+        hardness: as `one_way_info_nce`.
+        rows: whose loss is wanted.
     """
-    logits_per_image = logit_scale * image_features @ text_features.T  # (n, n)
-    targets = torch.arange(len(logits_per_image), device=logits_per_image.device)
-    return (F.cross_entropy(logits_per_image, targets) + F.cross_entropy(logits_per_image.T, targets)) / 2
+    arguments = {"positives": positives, "hardness": hardness, "rows": rows}
+    forth = image_to_text(images, texts, logit_scale, **arguments)  # type: ignore[arg-type]
+    back = text_to_image(images, texts, logit_scale, **arguments)  # type: ignore[arg-type]
+    return (forth + back) / 2
+
+
+def image_to_text(
+    images: Tensor,
+    texts: Tensor,
+    logit_scale: Tensor,
+    *,
+    positives: Tensor | None = None,
+    hardness: float = 0.0,
+    rows: slice = ALL,
+) -> Tensor:
+    """One-way InfoNCE: each image chooses among all texts, hard negatives included. Arguments as `info_nce`."""
+    right = _own(len(images), len(texts), images.device) if positives is None else positives
+    return one_way_info_nce(images[rows], texts, logit_scale, right[rows], hardness=hardness)
+
+
+def text_to_image(
+    images: Tensor,
+    texts: Tensor,
+    logit_scale: Tensor,
+    *,
+    positives: Tensor | None = None,
+    hardness: float = 0.0,
+    rows: slice = ALL,
+) -> Tensor:
+    """One-way InfoNCE: each image's text chooses among all images. Arguments as `info_nce`."""
+    n = len(images)
+    right = _own(n, n, images.device) if positives is None else positives[:, :n].T
+    return one_way_info_nce(texts[:n][rows], images, logit_scale, right[rows], hardness=hardness)
+
+
+def one_way_info_nce(
+    queries: Tensor, keys: Tensor, logit_scale: Tensor, positives: Tensor, *, hardness: float = 0.0
+) -> Tensor:
+    """Cross entropy of softmax(logit_scale * cosine) against an even share for each right key.
+
+    With one right key a query it is InfoNCE; with several the supervised contrastive loss that averages outside of the
+    logarithm (Khosla et al. 2020, L_out; UniCL, Yang et al. 2022).
+
+    Args:
+        queries: (n, dim) unit rows.
+        keys: (k, dim) unit rows.
+        logit_scale: ().
+        positives: (n, k) bool, at least one true a row.
+        hardness: beta >= 0 of Robinson et al. 2021: a negative counts exp(beta * cosine) times, in units of the row's
+            mean, so that near negatives count more and the sum over all negatives keeps its size. 0: all count once.
+    """
+    cosines = queries @ keys.T  # (n, k)
+    logits = logit_scale * cosines
+    if hardness:
+        logits = logits + _log_hardness(cosines.detach(), positives, hardness)
+    return F.cross_entropy(logits, positives.to(logits.dtype) / positives.sum(1, keepdim=True))
+
+
+def nt_xent(
+    first: Tensor, second: Tensor, logit_scale: Tensor, *, positives: Tensor | None = None, rows: slice = ALL
+) -> Tensor:
+    """NT-Xent between two views of each image (SimCLR, Chen et al. 2020, equation 1).
+
+    Each of the 2n views has its other view as the right key, and the 2n - 2 views of other images as negatives.
+
+    Args:
+        first: (n, dim) unit rows.
+        second: (n, dim) unit rows; row i is another view of the image of row i of `first`.
+        logit_scale: ().
+        positives: (n, n) bool: images whose views belong together (same file, same label). None: only itself.
+        rows: whose loss is wanted.
+    """
+    n = len(first)
+    right = _own(n, n, first.device) if positives is None else positives
+    itself = _own(n, n, first.device)
+    keyed = torch.cat((right, right & ~itself), dim=1)[rows]
+    hidden = torch.cat((torch.zeros_like(itself), itself), dim=1)[rows]  # a view is no key of its own
+
+    def one_way(queries: Tensor, keys: Tensor) -> Tensor:
+        logits = logit_scale * queries[rows] @ torch.cat((keys, queries)).T  # (rows, 2n)
+        logits = logits.masked_fill(hidden, torch.finfo(logits.dtype).min)
+        return F.cross_entropy(logits, keyed.to(logits.dtype) / keyed.sum(1, keepdim=True))
+
+    return (one_way(first, second) + one_way(second, first)) / 2
+
+
+def contrastive(
+    images: Tensor, texts: Tensor, margin: float, *, positives: Tensor | None = None, rows: slice = ALL
+) -> Tensor:
+    """Pairwise contrastive loss with a margin (Hadsell, Chopra & LeCun 2006, equation 4).
+
+    d^2 / 2 for right pairs and max(0, margin - d)^2 / 2 for wrong ones, each averaged over its pairs of a row: of the
+    n^2 pairs of a batch nearly all are wrong, and one mean over all would hardly see the right ones. A wrong pair
+    farther apart than the margin has no gradient.
+
+    Args:
+        images: (n, dim) unit rows.
+        texts: (n + m, dim) unit rows.
+        margin: a distance, 0 to 2; unrelated unit rows are about 1.41 apart.
+        positives: (n, n + m) bool or None.
+        rows: whose loss is wanted.
+    """
+    right = (_own(len(images), len(texts), images.device) if positives is None else positives)[rows]
+    squared = _squared_distances(images[rows], texts)
+    pull = (squared * right).sum(1) / right.sum(1)
+    push = (margin - _root(squared)).clamp(min=0).square()
+    wrong = ~right
+    return (pull + (push * wrong).sum(1) / wrong.sum(1).clamp(min=1)).mean() / 2
+
+
+def triplet(
+    images: Tensor,
+    texts: Tensor,
+    margin: float,
+    *,
+    mining: str = "semi-hard",
+    positives: Tensor | None = None,
+    rows: slice = ALL,
+) -> Tensor:
+    """Triplet loss max(0, d(anchor, right) - d(anchor, wrong) + margin), images and texts both as anchors.
+
+    Args:
+        images: (n, dim) unit rows.
+        texts: (n + m, dim) unit rows.
+        margin: a distance, 0 to 2.
+        mining: "batch-hard": the farthest right and the nearest wrong one of the batch (Hermans et al. 2017); or
+            "semi-hard": the anchor's own partner and the nearest wrong one that is farther than it, or the farthest
+            wrong one if none is (FaceNet, Schroff et al. 2015), which does not collapse early in training.
+        positives: (n, n + m) bool or None.
+        rows: whose loss is wanted.
+    """
+    n = len(images)
+    right = _own(n, len(texts), images.device) if positives is None else positives
+    own = _own(n, len(texts), images.device)
+    forth = _triplet(images[rows], texts, right[rows], own[rows], margin, mining)
+    back = _triplet(texts[:n][rows], images, right[:, :n].T[rows], own[:, :n][rows], margin, mining)
+    return (forth + back) / 2
+
+
+def siglip(
+    images: Tensor,
+    texts: Tensor,
+    logit_scale: Tensor,
+    logit_bias: Tensor,
+    *,
+    positives: Tensor | None = None,
+    rows: slice = ALL,
+) -> Tensor:
+    """Sigmoid loss (SigLIP, Zhai et al. 2023, algorithm 1): each pair on its own, right or wrong.
+
+    -sum over texts of log sigmoid(+-(logit_scale * cosine + logit_bias)), averaged over images.
+
+    Args:
+        images: (n, dim) unit rows.
+        texts: (n + m, dim) unit rows.
+        logit_scale: ().
+        logit_bias: (), the paper starts it at -10.
+        positives: (n, n + m) bool or None.
+        rows: whose loss is wanted.
+    """
+    right = (_own(len(images), len(texts), images.device) if positives is None else positives)[rows]
+    logits = logit_scale * images[rows] @ texts.T + logit_bias
+    return -F.logsigmoid(torch.where(right, logits, -logits)).sum(1).mean()
+
+
+def _triplet(anchors: Tensor, others: Tensor, right: Tensor, own: Tensor, margin: float, mining: str) -> Tensor:
+    squared = _squared_distances(anchors, others)
+    if mining == "batch-hard":
+        near = squared.masked_fill(~right, -torch.inf).amax(1)
+        far = squared.masked_fill(right, torch.inf).amin(1)
+    else:
+        near = squared[own]
+        farther = ~right & (squared > near[:, None])
+        nearest = squared.masked_fill(~farther, torch.inf).amin(1)
+        farthest = squared.masked_fill(right, -torch.inf).amax(1)
+        far = torch.where(farther.any(1), nearest, farthest)
+    some = (~right).any(1)  # a batch of one caption has nothing wrong to compare with
+    hinge = (_root(near) - _root(far.where(some, near)) + margin).clamp(min=0)
+    return (hinge * some).mean()
+
+
+def _own(n: int, k: int, device: torch.device) -> Tensor:
+    """(n, k) bool: row i belongs to column i."""
+    return torch.eye(n, k, dtype=torch.bool, device=device)
+
+
+def _log_hardness(cosines: Tensor, positives: Tensor, hardness: float) -> Tensor:
+    """(n, k): the logarithm of each negative's weight, 0 for positives."""
+    weights = hardness * cosines
+    negatives = weights.masked_fill(positives, -torch.inf)
+    count = (~positives).sum(1, keepdim=True).clamp(min=1).to(cosines.dtype)
+    mean = negatives.logsumexp(1, keepdim=True) - count.log()
+    return (weights - mean).masked_fill(positives, 0.0)
+
+
+def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    return (2 - 2 * x @ y.T).clamp(min=0)
+
+
+def _root(squared: Tensor) -> Tensor:
+    """The square root with a gradient of zero, not infinity, where two rows are the same."""
+    return squared.clamp(min=1e-12).sqrt()
