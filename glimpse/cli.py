@@ -9,6 +9,7 @@ import typer
 
 from encoder.errors import InputError
 from glimpse import __version__, training_commands
+from glimpse.mine_command import mine
 from glimpse.options import DATA, AsJson, Collection, Data, Device, Model, ModelOfCollection, Precision, Template
 
 app = typer.Typer(
@@ -212,6 +213,7 @@ app.command(epilog="Example: glimpse eval --model runs/pets --folders pets-by-br
 app.command(epilog="Example: glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5")(
     training_commands.train
 )
+app.command(epilog="Example: glimpse mine pairs.csv --collection shop --out mined.jsonl")(mine)
 
 
 @app.command(epilog="Example: glimpse serve --model runs/pets --data glimpse-data --port 8000")

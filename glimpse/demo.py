@@ -32,8 +32,8 @@ from index.captions import read_captions
 from index.collection import open_collection
 from training.checkpoint import STATE
 from training.config import TrainConfig
-from training.data import read_pairs
 from training.evaluate import evaluate_pairs
+from training.pairs import read_pairs
 
 N_SEEN, N_UNSEEN, SEED = 4000, 500, 0
 COLLECTION = "postcards"
@@ -103,6 +103,7 @@ def _train(folder: Path, world: Path) -> tuple[dict[str, Any], dict[str, Any], D
         epochs=10,
         batch_size=64,
         lr=1.5e-3,
+        min_crop=0.9,  # every object of a card is in its caption
         val_fraction=0.05,
         seed=SEED,
     )

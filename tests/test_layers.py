@@ -19,7 +19,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "open_clip": {"encoder/load.py", "encoder/weights.py"},
     "huggingface_hub": {"encoder/weights.py"},
-    "PIL": {"encoder/image.py", "encoder/model.py", "service/images.py", "glimpse/postcards/"},
+    "PIL": {"encoder/image.py", "encoder/model.py", "training/augment.py", "service/images.py", "glimpse/postcards/"},
     "pillow_heif": {"encoder/image.py"},
     "faiss": {"index/ann.py"},
     "sqlite3": {"index/database.py"},

@@ -14,8 +14,10 @@ import torch
 from encoder.errors import InputError, TrainingError
 from encoder.load import build_clip, load_clip, load_encoder
 from training.config import TrainConfig
+from training.events import Epoch, Finished, Started, Step
+from training.objective import INFO_NCE
 from training.optim import MAX_LOGIT_SCALE, adamw, clamp_logit_scale, lr_at
-from training.train import Epoch, Finished, Started, Step, train
+from training.train import train
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def test_a_run_learns_and_leaves_a_model(config: TrainConfig) -> None:
     assert losses(events)[-1] < losses(events)[0]
     assert isinstance(finished, Finished)
     assert not finished.stopped
-    assert finished.best_recall == max(event.mean_recall for event in epochs)
+    assert finished.best_score == max(event.score for event in epochs)
 
     out = Path(config.out)
     metrics = json.loads((out / "metrics.json").read_text())
@@ -99,8 +101,8 @@ def test_a_run_that_only_gets_worse_keeps_the_model_it_began_with(config: TrainC
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.train.info_nce", lambda images, texts, scale: (images.sum() + texts.sum()) * math.nan)
-    with pytest.raises(TrainingError, match=r"not finite at step 1 .*lower --lr"):
+    monkeypatch.setitem(INFO_NCE, "info-nce", lambda images, texts, scale, **_: (images.sum() + texts.sum()) * math.nan)
+    with pytest.raises(TrainingError, match=r"not finite at step 1 \(epoch 1, batch 1 of 4\).*lower --lr"):
         list(train(config))
     load_encoder(config.out)  # the last good state: the start
 
@@ -167,7 +169,7 @@ def test_a_gradient_that_is_not_finite_costs_no_weights(config: TrainConfig, mon
         def backward(ctx: object, grad: torch.Tensor) -> torch.Tensor:
             return grad * math.inf
 
-    monkeypatch.setattr("training.train.info_nce", lambda images, texts, scale: Explode.apply(images).sum() + scale)
+    monkeypatch.setitem(INFO_NCE, "info-nce", lambda images, texts, scale, **_: Explode.apply(images).sum() + scale)
     with pytest.raises(TrainingError, match="gradient is not finite at step 1"):
         list(train(config))
     assert all(torch.isfinite(p).all() for p in load_clip(config.out).clip.parameters())

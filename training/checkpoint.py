@@ -9,7 +9,7 @@ Every file is written beside its name and renamed, so a kill leaves the old one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,16 @@ STATE = "training_state.pt"
 class TrainState:
     """Where a run stands. `step` counts batches of the whole run; `history` holds a record an epoch."""
 
-    step: int
-    epoch_loss_sum: float  # over the steps of the epoch that is under way ...
-    epoch_steps: int  # ... of which there were so many; a batch that could not be read makes none
-    best_epoch: int
-    best_recall: float
-    history: list[dict[str, Any]]
     pairs_hash: str  # of the pairs it was begun with
+    step: int = 0
+    epoch_loss_sum: float = 0.0  # over the steps of the epoch that is under way ...
+    epoch_steps: int = 0  # ... of which there were so many; a batch that could not be read makes none
+    epoch_skipped: int = 0  # images of it that could not be read
+    best_epoch: int = 0
+    best_score: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    confusions: list[dict[str, Any]] = field(default_factory=list)  # of the best epoch
+    interpolation: dict[str, Any] | None = None  # at the end of the run
 
 
 def save_model(folder: Path, parts: ClipParts) -> None:
@@ -63,13 +66,12 @@ def save_state(folder: Path, state: TrainState, clip: nn.Module, optimizer: torc
         "progress": vars(state),
         "model": clip.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "rng": torch.get_rng_state(),
     }
     replace_file(folder / STATE, lambda path: torch.save(content, path))
 
 
 def load_state(folder: Path, clip: nn.Module, optimizer: torch.optim.Optimizer) -> TrainState:
-    """Put weights, optimiser and random state back as they were saved.
+    """Put weights and optimiser back as they were saved.
 
     Raises:
         TrainingError: no saved state, or one of another model.
@@ -81,7 +83,6 @@ def load_state(folder: Path, clip: nn.Module, optimizer: torch.optim.Optimizer) 
         content = torch.load(path, map_location="cpu", weights_only=True)
         clip.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
-        torch.set_rng_state(content["rng"])
         return TrainState(**content["progress"])
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -1,10 +1,11 @@
-"""Measures an encoder on the user's own data: retrieval on pairs, zero-shot accuracy on a folder of class folders.
+"""Measures an encoder on the user's own data: retrieval on pairs, zero-shot accuracy on classes, views of images.
 
 What was encoded for a measurement stays available as `Encoded`, so that nothing is encoded twice to look at it closer.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +13,27 @@ from typing import Any
 
 import numpy as np
 
+from encoder.batching import read_batches
 from encoder.errors import ImageError, InputError
 from encoder.folder import walk_images
+from encoder.image import Pixels, open_image
 from encoder.model import DualEncoder, Vectors
-from encoder.zero_shot import build_classifier
-from training.data import Pair, text_key
-from training.metrics import classification_metrics, retrieval_metrics
+from encoder.zero_shot import Classifier, build_classifier
+from training.augment import Augmentation
+from training.metrics import classification_metrics, retrieval_metrics, view_metrics
+from training.pairs import Pair, text_key
 
 Progress = Callable[[int, int], None]  # told how many images of how many are done
+Image = Path | bytes
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Images and texts of pairs in the space of a model, each of them once.
+    """Images and texts in the space of a model, each of them once, and which belong together.
 
     Attributes:
         images: (n_images, dim) float32 unit rows.
-        texts: (n_texts, dim) float32 unit rows.
+        texts: (n_texts, dim) float32 unit rows: captions, the classes' prompts, or second views.
         image_of_pair: (n_pairs,) row of each pair's image.
         text_of_pair: (n_pairs,) row of each pair's text.
         sources: where the image of each row comes from.
@@ -40,9 +45,13 @@ class Encoded:
     texts: Vectors
     image_of_pair: list[int]
     text_of_pair: list[int]
-    sources: list[Path]
+    sources: list[Image]
     strings: list[str]
     skipped: list[dict[str, str]]
+
+    def retrieval(self) -> dict[str, Any]:
+        """As `training.metrics.retrieval_metrics`."""
+        return retrieval_metrics(self.images, self.texts, self.image_of_pair, self.text_of_pair)
 
 
 def encode_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Progress | None = None) -> Encoded:
@@ -53,18 +62,74 @@ def encode_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Progr
     """
     images, vectors, skipped = _encode(encoder, list(dict.fromkeys(pair.image for pair in pairs)), progress)
     image_row = {image: row for row, image in enumerate(images)}
-    kept = [pair for pair in pairs if pair.image in image_row]
-    texts = {text_key(pair.caption): pair.caption for pair in kept}
+    kept = [(image_row[pair.image], text) for pair in pairs if pair.image in image_row for text in pair.captions]
+    texts = {text_key(text): text for _, text in kept}
     text_row = {key: row for row, key in enumerate(texts)}
     return Encoded(
         images=vectors,
         texts=encoder.encode_texts(list(texts.values())),
-        image_of_pair=[image_row[pair.image] for pair in kept],
-        text_of_pair=[text_row[text_key(pair.caption)] for pair in kept],
+        image_of_pair=[row for row, _ in kept],
+        text_of_pair=[text_row[text_key(text)] for _, text in kept],
         sources=images,
         strings=list(texts.values()),
         skipped=skipped,
     )
+
+
+def encode_classes(
+    encoder: DualEncoder,
+    labelled: Sequence[tuple[Image, str]],
+    classifier: Classifier,
+    progress: Progress | None = None,
+) -> Encoded:
+    """Encode images with a label each; the texts are the classes of `classifier`, in its order.
+
+    Raises:
+        InputError: no image can be read.
+    """
+    label_of = dict(labelled)
+    images, vectors, skipped = _encode(encoder, list(label_of), progress)
+    row = {label: i for i, label in enumerate(classifier.labels)}
+    return Encoded(
+        images=vectors,
+        texts=classifier.weights,
+        image_of_pair=list(range(len(images))),
+        text_of_pair=[row[label_of[image]] for image in images],
+        sources=images,
+        strings=list(classifier.labels),
+        skipped=skipped,
+    )
+
+
+def encode_views(encoder: DualEncoder, pairs: Sequence[Pair], augmentation: Augmentation, seed: int) -> Encoded:
+    """Encode two random views of each image; the second ones stand where texts stand elsewhere.
+
+    Raises:
+        InputError: no image can be read.
+    """
+
+    def read(pair: Pair) -> tuple[Pair, tuple[Pixels, Pixels] | ImageError]:
+        try:
+            image = open_image(pair.image, at_least=encoder.preprocess.height_width)
+        except ImageError as error:
+            return pair, error
+        rng = random.Random(f"{seed} {_name(pair.image)}")
+        return pair, (augmentation(image, encoder.preprocess, rng), augmentation(image, encoder.preprocess, rng))
+
+    sources: list[Image] = []
+    sides: tuple[list[Vectors], list[Vectors]] = ([], [])
+    skipped: list[dict[str, str]] = []
+    for batch in read_batches(read, pairs, encoder.batch_size, overlap=encoder.overlap):
+        skipped += [{"path": _name(pair.image), "reason": e.reason} for pair, e in batch if isinstance(e, ImageError)]
+        good = [(pair.image, views) for pair, views in batch if not isinstance(views, ImageError)]
+        if good:
+            sources += [image for image, _ in good]
+            for side in (0, 1):
+                sides[side].append(encoder.encode_pixels(np.stack([views[side] for _, views in good])))
+    _check_some(sources, skipped)
+    rows = list(range(len(sources)))
+    names = [_name(source) for source in sources]
+    return Encoded(np.concatenate(sides[0]), np.concatenate(sides[1]), rows, rows, sources, names, skipped)
 
 
 def evaluate_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Progress | None = None) -> dict[str, Any]:
@@ -77,8 +142,35 @@ def evaluate_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Pro
         InputError: no image can be read.
     """
     encoded = encode_pairs(encoder, pairs, progress=progress)
-    metrics = retrieval_metrics(encoded.images, encoded.texts, encoded.image_of_pair, encoded.text_of_pair)
-    return metrics | {"skipped": encoded.skipped}
+    return encoded.retrieval() | {"skipped": encoded.skipped}
+
+
+def evaluate_classes(
+    encoder: DualEncoder,
+    labelled: Sequence[tuple[Image, str]],
+    *,
+    labels: Sequence[str] = (),
+    templates: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> tuple[dict[str, Any], Encoded]:
+    """Zero-shot accuracy on images with a label each, as `training.metrics.classification_metrics`; and the vectors.
+
+    Args:
+        encoder: classifies.
+        labelled: images with their true labels.
+        labels: what to choose from; must include every true one. Default: those that occur.
+        templates: prompt templates; default as `build_classifier`.
+        progress: told of each batch.
+
+    Raises:
+        InputError: a true label that is not among `labels`, or no image that can be read.
+    """
+    true = {label for _, label in labelled}
+    classifier = build_classifier(encoder, labels or sorted(true), templates)
+    if unknown := sorted(true - set(classifier.labels)):
+        raise InputError(f"the label {unknown[0]!r} of an image is not among those to choose from")
+    encoded = encode_classes(encoder, labelled, classifier, progress)
+    return classification_metrics(classifier.scores(encoded.images), encoded.text_of_pair, classifier.labels), encoded
 
 
 def evaluate_folders(
@@ -91,51 +183,62 @@ def evaluate_folders(
 ) -> dict[str, Any]:
     """Zero-shot accuracy on class folders: an image's true label is the name of its folder right below `folder`.
 
-    Args:
-        encoder: classifies.
-        folder: holds one folder a class.
-        labels: what to choose from; must include every folder's name. Default: the names of the folders.
-        templates: prompt templates; default as `build_classifier`.
-        progress: told of each batch.
-
     Returns:
-        As `training.metrics.classification_metrics`, with "skipped": [{"path", "reason"}].
+        As `evaluate_classes`, with "skipped": [{"path", "reason"}].
 
     Raises:
-        InputError: no class folders, a class that is not among `labels`, or no image that can be read.
+        InputError: no class folders; and as `evaluate_classes`.
     """
     images = [(path, path.relative_to(folder).parts) for path, _ in walk_images(folder)]
-    truth = {path: parts[0] for path, parts in images if len(parts) > 1}
-    if not truth:
+    labelled = [(path, parts[0]) for path, parts in images if len(parts) > 1]
+    if not labelled:
         raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
-    classifier = build_classifier(encoder, labels or sorted(set(truth.values())), templates)
-    unknown = set(truth.values()) - set(classifier.labels)
-    if unknown:
-        raise InputError(f"{folder}: the folder {sorted(unknown)[0]!r} is not among the labels")
-    paths, vectors, skipped = _encode(encoder, list(truth), progress)
-    row = {label: i for i, label in enumerate(classifier.labels)}
-    metrics = classification_metrics(
-        classifier.scores(vectors), [row[truth[path]] for path in paths], classifier.labels
-    )
-    return metrics | {"skipped": skipped}
+    metrics, encoded = evaluate_classes(encoder, labelled, labels=labels, templates=templates, progress=progress)
+    return metrics | {"skipped": encoded.skipped}
+
+
+def evaluate_views(
+    encoder: DualEncoder, pairs: Sequence[Pair], augmentation: Augmentation, seed: int
+) -> tuple[dict[str, Any], Encoded]:
+    """How well a view of an image finds the image's other view, as `training.metrics.view_metrics`; and the vectors."""
+    encoded = encode_views(encoder, pairs, augmentation, seed)
+    return view_metrics(encoded.images, encoded.texts), encoded
+
+
+def encode_images(encoder: DualEncoder, images: Sequence[Image]) -> tuple[list[Image], Vectors]:
+    """The images that can be read, and their vectors (n, dim).
+
+    Raises:
+        InputError: none can be read.
+    """
+    good, vectors, _ = _encode(encoder, images, None)
+    return good, vectors
 
 
 def _encode(
-    encoder: DualEncoder, paths: Sequence[Path], progress: Progress | None
-) -> tuple[list[Path], Vectors, list[dict[str, str]]]:
-    good: list[Path] = []
+    encoder: DualEncoder, images: Sequence[Image], progress: Progress | None
+) -> tuple[list[Image], Vectors, list[dict[str, str]]]:
+    good: list[Image] = []
     vectors: list[Vectors] = []
     skipped: list[dict[str, str]] = []
-    for batch in encoder.encode_stream(paths):
-        for path, vector in batch:
+    for batch in encoder.encode_stream(images):
+        for image, vector in batch:
             if isinstance(vector, ImageError):
-                skipped.append({"path": str(path), "reason": vector.reason})
+                skipped.append({"path": _name(image), "reason": vector.reason})
             else:
-                good.append(path)
+                good.append(image)
                 vectors.append(vector)
         if progress:
-            progress(len(good) + len(skipped), len(paths))
+            progress(len(good) + len(skipped), len(images))
+    _check_some(good, skipped)
+    return good, np.stack(vectors), skipped
+
+
+def _check_some(good: Sequence[Image], skipped: Sequence[dict[str, str]]) -> None:
     if not good:
         reason = f" ({skipped[0]['path']}: {skipped[0]['reason']})" if skipped else ""
-        raise InputError(f"none of the {len(paths)} images can be read{reason}")
-    return good, np.stack(vectors), skipped
+        raise InputError(f"none of the {len(skipped)} images can be read{reason}")
+
+
+def _name(image: Image) -> str:
+    return f"{len(image)} bytes" if isinstance(image, bytes) else str(image)

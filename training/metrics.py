@@ -60,9 +60,18 @@ def retrieval_metrics(
     }
 
 
+def view_metrics(first: Scores, second: Scores) -> dict[str, Any]:
+    """Retrieval between two views of each image, (n, dim) unit vectors each: `{"n_images", "view_to_view": {...}}`."""
+    rows = range(len(first))
+    return {
+        "n_images": len(first),
+        "view_to_view": recall_at_k(_ranks(first, second, np.array(rows), np.array(rows), chunk=1024)),
+    }
+
+
 def mean_recall(metrics: dict[str, Any]) -> float:
-    """Mean of the six recalls of `retrieval_metrics`: one number to choose a checkpoint by."""
-    directions = (metrics["text_to_image"], metrics["image_to_text"])
+    """Mean of the recalls of `retrieval_metrics`, of all its directions: one number to choose a checkpoint by."""
+    directions = [value for value in metrics.values() if isinstance(value, dict) and "recall@1" in value]
     return float(np.mean([direction[f"recall@{k}"] for direction in directions for k in KS]))
 
 

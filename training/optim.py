@@ -7,19 +7,49 @@ import math
 import torch
 from torch import nn
 
+from training.layers import lr_scale_of
+
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, section 2.5: "clipped to prevent scaling the logits by more than 100"
 
 
-def adamw(clip: nn.Module, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
+def adamw(clip: nn.Module, *, lr: float, weight_decay: float, layer_decay: float = 1.0) -> torch.optim.AdamW:
     """AdamW with CLIP's betas and eps (table 19); decay only on matrices that multiply features.
 
-    Gains, biases, embeddings of positions and classes, and the logit_scale are not pulled towards zero.
+    Gains, biases, embeddings of positions and classes, and the logit_scale are not pulled towards zero. Frozen
+    parameters are left out. Each group carries its "lr_scale", which `set_lr` multiplies by.
+
+    Args:
+        clip: an open_clip model.
+        lr: of the top layer.
+        weight_decay: of the matrices.
+        layer_decay: how much slower each layer learns than the one above it; see `training.layers.lr_scale_of`.
     """
-    named = [(name, p) for name, p in clip.named_parameters() if p.requires_grad]
-    decayed = [p for name, p in named if _decays(name, p)]
-    kept = [p for name, p in named if not _decays(name, p)]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    scales = lr_scale_of(clip, layer_decay)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in clip.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((scales[name], _decays(name, parameter)), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": groups[scale, decays],
+                "weight_decay": weight_decay if decays else 0.0,
+                "lr": lr * scale,
+                "lr_scale": scale,
+            }
+            for scale, decays in sorted(groups, reverse=True)  # the fastest first, and of them the decayed
+        ],
+        lr=lr,
+        betas=(0.9, 0.98),
+        eps=1e-6,
+        fused=True,
+    )
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of the top layer, and with it that of every group of `adamw`."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
 
 
 def lr_at(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> float:

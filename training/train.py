@@ -1,89 +1,42 @@
-"""The training loop: fine-tunes a dual encoder on pairs, or starts one from random weights.
+"""The training loop: fine-tunes a dual encoder, or starts one from random weights.
 
 `train(config)` is a generator of events, so that a command line, a demo and a test can each show them their way. It
-knows InfoNCE on one device; it does not print.
+does not print. Under torchrun every process runs the same loop on its part of each batch; the first one measures and
+writes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from encoder.device import choose_device, choose_precision
 from encoder.errors import TrainingError
-from encoder.load import ClipParts, build_clip, load_clip
-from encoder.model import DualEncoder, Normalise, logit_scale_of
-from encoder.text import TextTower
+from encoder.load import ClipParts, load_clip
+from encoder.model import DualEncoder, logit_scale_of
 from encoder.weights import CONFIG
 from training.checkpoint import STATE, TrainState, load_state, save_metrics, save_model, save_state
 from training.config import TRAIN_CONFIG, TrainConfig
-from training.data import Batch, Pair, PairLoader, hash_pairs, read_pairs, split_pairs
-from training.evaluate import evaluate_pairs
-from training.losses import info_nce
-from training.metrics import mean_recall
-from training.optim import adamw, clamp_logit_scale, lr_at
-
-
-@dataclass(frozen=True)
-class Started:
-    """The plan, before the first step."""
-
-    n_train: int
-    n_val: int
-    without_caption: int
-    without_image: int
-    parameters: int
-    steps: int
-    device: str
-    precision: str
-    resumed_at: int  # step
-
-
-@dataclass(frozen=True)
-class Step:
-    """One optimiser step is done."""
-
-    step: int  # from 1
-    steps: int
-    loss: float
-    lr: float
-    logit_scale: float
-    samples_per_second: float
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """An epoch is done and measured on the held-out pairs; epoch 0 is the model as it was before training."""
-
-    epoch: int
-    loss: float | None
-    metrics: dict[str, Any]
-    mean_recall: float
-    best: bool
-    skipped: int  # images that could not be read
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The run is over, or was stopped and can be resumed."""
-
-    out: str
-    best_epoch: int
-    best_recall: float
-    stopped: bool
-
-
-Event = Started | Step | Epoch | Finished
+from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
+from training.health import confusions, examine, mutual_information_bound, warnings_of
+from training.held_out import HeldOut, Probe
+from training.interpolate import sweep
+from training.journal import Journal
+from training.layers import count_trainable, set_mode
+from training.lora import merged
+from training.objective import Objective
+from training.optim import MAX_LOGIT_SCALE, adamw, lr_at, set_lr
+from training.ranks import Ranks, join_ranks
+from training.report import write_report
+from training.source import Source, make_loader, open_source
+from training.starting_model import choose_trainable, load_start
+from training.step import Stepper, Towers, autocast
 
 
 def train(
@@ -97,209 +50,313 @@ def train(
         should_stop: asked after each step; true saves the state and ends.
 
     Raises:
-        InputError: a file of pairs that cannot be used.
+        InputError: a source of pairs that cannot be used.
         TrainingError: too few pairs, a run folder in use, or a loss that is not finite.
         ModelError: as `encoder.load.load_clip`.
     """
-    out = Path(config.out)
-    begun = (out / "last" / STATE).exists()  # a run that was killed before its first state is begun anew
-    if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
-        raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
-    file = read_pairs(
-        Path(config.pairs),
-        images_root=Path(config.images_root) if config.images_root else None,
-        image_key=config.image_key,
-        caption_key=config.caption_key,
-    )
-    train_pairs, val_pairs = split_pairs(file.pairs, config.val_fraction, config.seed)
-    if len(train_pairs) < config.batch_size:
-        raise TrainingError(
-            f"{len(train_pairs)} pairs to train on are fewer than a batch of {config.batch_size}; "
-            f"lower --batch-size to {max(2, len(train_pairs) // 4)}"
-        )
-
-    torch.manual_seed(config.seed)
-    parts = load_clip(config.model) if config.model is not None else build_clip(str(config.init))
-    device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
-    clip = parts.clip.to(device)
-    loader = PairLoader(
-        train_pairs,
-        parts.preprocess,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        min_crop=config.min_crop,
-        overlap=device.type != "cpu",
-    )
-    total_steps = config.epochs * len(loader)
-    optimizer = adamw(clip, lr=config.peak_lr, weight_decay=config.weight_decay)
-    step = _Stepper(parts, optimizer, config, total_steps, device, precision)
-
-    out.mkdir(parents=True, exist_ok=True)
-    pairs_hash = hash_pairs(train_pairs + val_pairs)
-    state = TrainState(0, 0.0, 0, best_epoch=0, best_recall=-1.0, history=[], pairs_hash=pairs_hash)
-    if resume:
-        state = load_state(out / "last", clip, optimizer)
-        if state.pairs_hash != pairs_hash:
+    with join_ranks() as ranks:
+        out = Path(config.out)
+        begun = (out / "last" / STATE).exists()  # a run that was killed before its first state is begun anew
+        if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
+            raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
+        source = open_source(config)
+        if source.n_train < config.batch_size:
             raise TrainingError(
-                f"{config.pairs}: not the pairs that {out} was begun with; resuming would train on what it held out. "
-                f"Put them back, or fine-tune on the new ones with --model {out} and another --out"
+                f"{source.n_train} pairs to train on are fewer than a batch of {config.batch_size}; "
+                f"lower --batch-size to {max(2, source.n_train // 4)}"
             )
-    config.save(out)
-    yield Started(
-        n_train=len(train_pairs),
-        n_val=len(val_pairs),
-        without_caption=file.without_caption,
-        without_image=file.without_image,
-        parameters=sum(p.numel() for p in clip.parameters()),
-        steps=total_steps,
-        device=str(device),
-        precision=precision,
-        resumed_at=state.step,
-    )
-
-    run = _Run(out, parts, optimizer, val_pairs, precision, state)
-    if not state.history:
-        yield run.end_epoch(0, loss=None, skipped=0, started=time.perf_counter())
-    for epoch in range(len(state.history), config.epochs + 1):
-        started, skipped = time.perf_counter(), 0
-        clip.train()
-        done = state.step - (epoch - 1) * len(loader)  # all of them, if it was stopped before the epoch was measured
-        before = started
-        for batch in loader.epoch(epoch, skip=done):
-            skipped += batch.skipped
-            if len(batch.captions) < 2:  # one pair alone has no negative
-                state.step += 1
-                continue
-            loss, lr = step(batch, state.step)
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss or its gradient is not finite at step {state.step + 1} (epoch {epoch}); the last good "
-                    f"state is in {out / 'last'}. Try a lower --lr than {config.peak_lr:g}, or --precision fp32, with "
-                    "another --out"
-                )
-            state.step += 1
-            state.epoch_loss_sum += loss
-            state.epoch_steps += 1
-            before, since = time.perf_counter(), before
-            rate = len(batch.captions) / (before - since)  # reading the images included
-            yield Step(state.step, total_steps, loss, lr, logit_scale_of(clip), rate)
-            if should_stop():
-                save_state(out / "last", state, clip, optimizer)
-                yield Finished(str(out), state.best_epoch, state.best_recall, stopped=True)
-                return
-        loss = state.epoch_loss_sum / max(1, state.epoch_steps)
-        yield run.end_epoch(epoch, loss=loss, skipped=skipped, started=started)
-    yield Finished(str(out), state.best_epoch, state.best_recall, stopped=False)
-
-
-class _Stepper:
-    """One optimiser step: schedule, forward, loss, backward, clip, update."""
-
-    def __init__(
-        self,
-        parts: ClipParts,
-        optimizer: torch.optim.Optimizer,
-        config: TrainConfig,
-        total_steps: int,
-        device: torch.device,
-        precision: str,
-    ) -> None:
-        self._clip: Any = parts.clip
-        self._text = TextTower(parts.clip, parts.tokenizer)
-        self._normalise = Normalise(parts.preprocess, device, torch.float32)
-        self._optimizer = optimizer
-        self._config = config
-        self._total_steps = total_steps
-        self._warmup_steps = round(config.warmup * total_steps)
-        self._device = device
-        self._precision = precision
-
-    def __call__(self, batch: Batch, step: int) -> tuple[float, float]:
-        """Train on one batch; the loss and the learning rate."""
-        lr = lr_at(step, peak=self._config.peak_lr, warmup_steps=self._warmup_steps, total_steps=self._total_steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
-        images = self._normalise(batch.pixels)
-        tokens = self._text.tokenize(batch.captions)
-        with autocast(self._device, self._precision):
-            image_features, text_features = self._clip.encode_image(images), self._text(tokens)
-        loss = info_nce(_unit(image_features), _unit(text_features), self._clip.logit_scale.exp())
-        value = loss.item()
-        if math.isfinite(value):
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = nn.utils.clip_grad_norm_(self._clip.parameters(), self._config.grad_clip)
-            if not torch.isfinite(norm):  # a step with it would make every weight NaN
-                return math.nan, lr
-            self._optimizer.step()
-            clamp_logit_scale(self._clip)
-        return value, lr
+        ranks.wait()  # nobody writes before all have looked
+        yield from _Run(config, source, ranks, resume).go(should_stop)
 
 
 class _Run:
-    """The end of each epoch: measure, keep the best and the last, write it all down."""
+    """One run: the model that learns, its data, and where it stands."""
 
-    def __init__(
-        self,
-        out: Path,
-        parts: ClipParts,
-        optimizer: torch.optim.Optimizer,
-        val_pairs: list[Pair],
-        precision: str,
-        state: TrainState,
-    ) -> None:
-        self._out = out
-        self._parts = parts
-        self._optimizer = optimizer
-        self._val_pairs = val_pairs
-        self._precision = precision
-        self._state = state
+    def __init__(self, config: TrainConfig, source: Source, ranks: Ranks, resume: bool) -> None:
+        self._config, self._source, self._ranks = config, source, ranks
+        self._out = Path(config.out)
+        device = choose_device(config.device)
+        self._precision = choose_precision(config.precision, device)
+        self._parts = load_start(config)
+        choose_trainable(self._parts.clip, config)
+        self._clip: Any = self._parts.clip.to(device)
+        if config.grad_checkpointing:
+            self._clip.set_grad_checkpointing(True)  # type: ignore[operator]
+        self._device = next(self._clip.parameters()).device
+        overlap = self._device.type != "cpu"
+        self._loader = make_loader(source, self._parts.preprocess, config, ranks, overlap=overlap)
+        self._total_steps = config.epochs * len(self._loader)
+        self._optimizer = adamw(
+            self._clip, lr=config.peak_lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay
+        )
+        self._state = TrainState(pairs_hash=source.hash)
+        if resume:
+            self._state = load_state(self._out / "last", self._clip, self._optimizer)
+            if self._state.pairs_hash != source.hash:
+                raise TrainingError(
+                    f"{config.pairs}: not the pairs that {self._out} was begun with; resuming would train on what it "
+                    f"held out. Put them back, or fine-tune on the new ones with --model {self._out} and another --out"
+                )
+        towers = Towers(self._parts, self._device, self._precision)
+        self._stepper = Stepper(
+            towers,
+            Objective(config, ranks),
+            self._optimizer,
+            grad_clip=config.grad_clip,
+            chunk_size=config.chunk_size,
+            seed=config.seed,
+        )
+        self._held_out = HeldOut(source.val, config)
+        self._probe = (
+            Probe(Path(config.probe), self._out / "last" / "probe_start.f32", config) if config.probe else None
+        )
 
-    def end_epoch(self, epoch: int, *, loss: float | None, skipped: int, started: float) -> Epoch:
-        state = self._state
-        metrics = self._measure()
-        recall = mean_recall(metrics)
-        best = recall > state.best_recall
-        if best:
-            state.best_epoch, state.best_recall = epoch, recall
-            save_model(self._out, self._parts)
-        record = Epoch(epoch, loss, metrics, recall, best, skipped, round(time.perf_counter() - started, 2))
+    def go(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """Train to the end, or until it is asked to stop."""
+        config, state = self._config, self._state
+        if self._ranks.first:
+            self._out.mkdir(parents=True, exist_ok=True)
+            config.save(self._out)
+            self._journal = Journal(self._out, tensorboard=config.tensorboard, resume_at=state.step)
+        try:
+            yield self._plan()
+            if self._has_batch_norm() and (config.chunk_size or self._ranks.world > 1):
+                yield Warned(
+                    "Batch norm: this model's layers normalise each chunk and each process by itself, so the gradient "
+                    "is not exactly that of the whole batch; a transformer has no such layers."
+                )
+            if not state.history:
+                yield from self._end_epoch(0, loss=None, started=time.perf_counter())
+            for epoch in range(len(state.history), config.epochs + 1):
+                if self._out_of_patience():
+                    break
+                started = time.perf_counter()
+                for event in self._steps(epoch):
+                    yield event
+                    if self._ranks.any(should_stop()):
+                        self._save_state()
+                        yield Finished(str(self._out), state.best_epoch, state.best_score, stopped=True)
+                        return
+                loss = state.epoch_loss_sum / max(1, state.epoch_steps)
+                yield from self._end_epoch(epoch, loss=loss, started=started)
+            yield from self._finish()
+        finally:
+            if self._ranks.first:
+                self._journal.close()
+
+    def _plan(self) -> Started:
+        return Started(
+            n_train=self._source.n_train,
+            n_val=len(self._source.val),
+            without_caption=self._source.without_caption,
+            without_image=self._source.without_image,
+            parameters=sum(p.numel() for p in self._clip.parameters()),
+            trainable=count_trainable(self._clip),
+            steps=self._total_steps,
+            device=str(self._device),
+            precision=self._precision,
+            world=self._ranks.world,
+            resumed_at=self._state.step,
+        )
+
+    def _steps(self, epoch: int) -> Iterator[Step]:
+        """The rest of an epoch's steps."""
+        config, state = self._config, self._state
+        set_mode(self._clip)
+        done = state.step - (epoch - 1) * len(self._loader)  # all, if it was stopped before the epoch was measured
+        before = time.perf_counter()
+        for batch in self._loader.epoch(epoch, skip=done):
+            rows = self._ranks.counts(len(batch.pixels))
+            state.step += 1
+            state.epoch_skipped += batch.skipped
+            if sum(rows) < 2 or not all(rows):  # one row alone has no negative, and a process without rows no part
+                continue
+            lr = lr_at(
+                state.step - 1,
+                peak=config.peak_lr,
+                warmup_steps=round(config.warmup * self._total_steps),
+                total_steps=self._total_steps,
+            )
+            set_lr(self._optimizer, lr)
+            result = self._stepper(batch, state.step)
+            if not result.finite:
+                number = state.step - (epoch - 1) * len(self._loader)
+                raise TrainingError(
+                    f"the loss or its gradient is not finite at step {state.step} (epoch {epoch}, batch {number} of "
+                    f"{len(self._loader)}); the last good state is in {self._out / 'last'}. Try a lower --lr than "
+                    f"{config.peak_lr:g}, or --precision fp32, with another --out"
+                )
+            state.epoch_loss_sum += result.loss
+            state.epoch_steps += 1
+            before, since = time.perf_counter(), before
+            step = Step(
+                step=state.step,
+                steps=self._total_steps,
+                epoch=epoch,
+                loss=result.loss,
+                lr=lr,
+                logit_scale=logit_scale_of(self._clip),
+                grad_norm=result.grad_norm,
+                samples_per_second=sum(rows) / (before - since),
+                measures=result.measures | self._information(result.loss),
+            )
+            if self._ranks.first:
+                self._journal.step(_flat(step))
+            yield step
+
+    def _end_epoch(self, epoch: int, *, loss: float | None, started: float) -> Iterator[Event]:
+        """Measure, keep the best and the last, write it all down; all processes learn what the first one saw."""
+        state, ranks = self._state, self._ranks
+        record = ranks.from_first(self._measure(epoch, loss, started) if ranks.first else None)
+        assert record is not None
+        before = self._warnings()
         state.history.append(asdict(record))
-        state.epoch_loss_sum, state.epoch_steps = 0.0, 0
-        save_model(self._out / "last", self._parts)
-        save_state(self._out / "last", state, self._parts.clip, self._optimizer)
+        state.epoch_loss_sum, state.epoch_steps, state.epoch_skipped = 0.0, 0, 0
+        if record.best:
+            state.best_epoch, state.best_score = epoch, record.score
+        if ranks.first:
+            plain = replace(self._parts, clip=merged(self._clip)) if self._config.lora else self._parts
+            if record.best:
+                save_model(self._out, plain)
+            save_model(self._out / "last", plain)
+            self._journal.epoch(asdict(record))
+            self._save_state()
+        ranks.wait()
+        yield record
+        for kind, message in self._warnings().items():
+            if kind not in before:
+                yield Warned(message)
+
+    def _measure(self, epoch: int, loss: float | None, started: float) -> Epoch:
+        state = self._state
+        encoder = self._encoder(self._parts)
+        with autocast(self._device, self._precision):
+            metrics, validation, encoded = self._held_out.measure(encoder)
+            probe = self._probe.measure(encoder) if self._probe else None
+        score = _score(validation, probe)
+        best = epoch == 0 or score > state.best_score
+        if best:
+            state.confusions = [asdict(confusion) for confusion in confusions(encoded)]
+        scale = logit_scale_of(self._clip)
+        return Epoch(
+            epoch=epoch,
+            loss=loss,
+            metrics=metrics,
+            score=score,
+            probe=probe,
+            best=best,
+            skipped=state.epoch_skipped,
+            seconds=round(time.perf_counter() - started, 2),
+            logit_scale=scale,
+            clamped=self._config.clamps_scale and math.log(scale) > MAX_LOGIT_SCALE - 1e-4,
+            log_n=self._log_n,
+            health=asdict(examine(encoded, self._config.seed)),
+        )
+
+    def _finish(self) -> Iterator[Event]:
+        """Look between the start and the best epoch for something better than both, and say how it ended."""
+        config, state = self._config, self._state
+        wanted = config.model is not None and config.interpolate and state.best_epoch > 0
+        if wanted and state.interpolation is None:
+            state.interpolation = self._ranks.from_first(self._interpolate() if self._ranks.first else None)
+            assert state.interpolation is not None
+            yield Interpolated(**state.interpolation)
+        if self._ranks.first:
+            self._save_state(ended=True)
+        self._ranks.wait()
+        yield Finished(str(self._out), state.best_epoch, self._best_score(), stopped=False)
+
+    def _interpolate(self) -> dict[str, Any]:
+        parts = load_clip(self._out)
+        start, tuned = load_start(self._config).clip.state_dict(), dict(parts.clip.state_dict())
+        tuned = {name: tensor.clone() for name, tensor in tuned.items()}
+        parts.clip.to(self._device)
+
+        def evaluate(weights: dict[str, torch.Tensor]) -> tuple[float, float | None]:
+            parts.clip.load_state_dict(weights)
+            encoder = self._encoder(parts)
+            with autocast(self._device, self._precision):
+                _, validation, _ = self._held_out.measure(encoder)
+                return validation, self._probe.measure(encoder) if self._probe else None
+
+        found = sweep(start, tuned, evaluate)
+        if found.alpha < 1:
+            parts.clip.load_state_dict(found.weights)
+            save_model(self._out, parts)
+        return {"alpha": found.alpha, "sweep": found.table}
+
+    def _best_score(self) -> float:
+        """Of what the run folder holds: an epoch, or a mixture of its weights with the start's."""
+        interpolation = self._state.interpolation
+        if interpolation is None:
+            return self._state.best_score
+        return max(float(row["score"]) for row in interpolation["sweep"])
+
+    def _save_state(self, *, ended: bool = False) -> None:
+        if not self._ranks.first:
+            return
+        state = self._state
+        save_state(self._out / "last", state, self._clip, self._optimizer)
         save_metrics(
             self._out,
-            {"best_epoch": state.best_epoch, "best_mean_recall": state.best_recall, "epochs": state.history},
+            {
+                "best_epoch": state.best_epoch,
+                "best_score": self._best_score(),
+                "interpolation": state.interpolation,
+                "warnings": list(self._warnings(ended).values()),
+                "epochs": state.history,
+                "confusions": state.confusions,
+            },
         )
-        return record
+        write_report(self._out)
 
-    def _measure(self) -> dict[str, Any]:
-        clip = self._parts.clip
-        clip.eval()
-        device = next(clip.parameters()).device
-        encoder = DualEncoder(
-            clip,
-            self._parts.tokenizer,
-            self._parts.preprocess,
+    def _has_batch_norm(self) -> bool:
+        """Whether a batch norm learns its statistics from batches."""
+        norms = (m for m in self._clip.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm))
+        return any(p.requires_grad for norm in norms for p in norm.parameters())
+
+    def _out_of_patience(self) -> bool:
+        patience, state = self._config.patience, self._state
+        return patience is not None and len(state.history) - 1 - state.best_epoch >= patience
+
+    def _warnings(self, ended: bool = False) -> dict[str, str]:
+        """By their kind, the words before the colon."""
+        return {text.partition(":")[0]: text for text in warnings_of(self._state.history, ended=ended)}
+
+    def _information(self, loss: float) -> dict[str, float]:
+        if self._log_n is None:
+            return {}
+        return {"mutual_information": mutual_information_bound(loss, round(math.exp(self._log_n)))}
+
+    @property
+    def _log_n(self) -> float | None:
+        """The loss of guessing, of the losses that are a cross entropy over the batch."""
+        config = self._config
+        if config.loss in ("contrastive", "triplet", "siglip"):
+            return None
+        return math.log(2 * config.batch_size - 1 if config.images_only else config.batch_size)
+
+    def _encoder(self, parts: ClipParts) -> DualEncoder:
+        """The model as it is now, in eval mode, where it is."""
+        return DualEncoder(
+            parts.clip.eval(),
+            parts.tokenizer,
+            parts.preprocess,
             ref=str(self._out),
             fingerprint="in training",
-            logit_scale=logit_scale_of(clip),
+            logit_scale=logit_scale_of(parts.clip),
             precision=self._precision,
         )
-        with autocast(device, self._precision):
-            metrics = evaluate_pairs(encoder, self._val_pairs)
-        del metrics["skipped"]
-        return metrics
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Mixed precision: matrix products in bf16, weights and sums in fp32."""
-    if precision == "fp32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+def _score(validation: float, probe: float | None) -> float:
+    """What is asked of a model: to be good at the new, and with a probe as much not to forget the old."""
+    return validation if probe is None else (validation + probe) / 2
 
 
-def _unit(features: Tensor) -> Tensor:
-    return F.normalize(features.float(), dim=-1)
+def _flat(step: Step) -> dict[str, float]:
+    """A step as the journal keeps it."""
+    record: dict[str, Any] = asdict(step)
+    del record["steps"]
+    measures: dict[str, float] = record.pop("measures")
+    return record | measures

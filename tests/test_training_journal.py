@@ -1,0 +1,130 @@
+"""The diary: whole lines, taken back to where a run goes on, and the same numbers in TensorBoard's files."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encoder.errors import TrainingError
+from training.journal import LOG, TENSORBOARD, Journal, read_log
+
+STEPS_AN_EPOCH = 3
+
+
+def a_step(step: int) -> dict[str, Any]:
+    return {"step": step, "epoch": (step - 1) // STEPS_AN_EPOCH + 1, "loss": 4 / step, "lr": 1e-3}
+
+
+def an_epoch(epoch: int) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "loss": None if epoch == 0 else 0.5,
+        "metrics": {"n_images": 7, "text_to_image": {"recall@1": 0.25}, "per_class": {"cat": 1.0}},
+        "best": True,
+        "health": {"alignment": 1.5, "positive_histogram": [1, 2, 3]},
+    }
+
+
+def write_run(
+    out: Path, last_step: int, *, resume_at: int = 0, epochs_done: int = -1, tensorboard: bool = False
+) -> None:
+    """What the trainer writes from step `resume_at` on, having `epochs_done` in its saved state."""
+    journal = Journal(out, tensorboard=tensorboard, resume_at=resume_at)
+    if epochs_done < 0:
+        journal.epoch(an_epoch(0))
+    for step in range(resume_at + 1, last_step + 1):
+        if (step - 1) // STEPS_AN_EPOCH > max(0, epochs_done) and (step - 1) % STEPS_AN_EPOCH == 0:
+            journal.epoch(an_epoch((step - 1) // STEPS_AN_EPOCH))
+        journal.step(a_step(step))
+    if last_step % STEPS_AN_EPOCH == 0:
+        journal.epoch(an_epoch(last_step // STEPS_AN_EPOCH))
+    journal.close()
+
+
+def test_an_epoch_is_flat_numbers_and_nan_is_null(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run", tensorboard=False, resume_at=0)
+    journal.epoch(an_epoch(0))
+    journal.step({"step": 1, "loss": math.nan, "grad_norm": math.inf})
+    journal.close()
+    epoch, step = read_log(tmp_path / "run")
+    assert epoch == {
+        "epoch": 0,
+        "loss": None,
+        "n_images": 7,
+        "text_to_image/recall@1": 0.25,
+        "best": True,
+        "health/alignment": 1.5,
+    }
+    assert step == {"step": 1, "loss": None, "grad_norm": None}
+    assert not (tmp_path / "run" / TENSORBOARD).exists()
+
+
+def test_a_line_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, tensorboard=False, resume_at=0)
+    journal.step(a_step(1))
+    assert list(read_log(tmp_path)) == [a_step(1)]
+    journal.close()
+
+
+@pytest.mark.parametrize("resume_at", range(10))
+@pytest.mark.parametrize("torn", [b"", b'{"step": 10, "lo', b'{"step": 10}'])
+def test_a_resumed_diary_is_that_of_a_run_without_a_break(tmp_path: Path, resume_at: int, torn: bytes) -> None:
+    """A run that was killed at any time, and goes on from the state that it had saved at the end of an epoch."""
+    write_run(tmp_path / "whole", 9)
+    write_run(tmp_path / "broken", 9)
+    with (tmp_path / "broken" / LOG).open("ab") as file:
+        file.write(torn)
+    write_run(tmp_path / "broken", 9, resume_at=resume_at, epochs_done=resume_at // STEPS_AN_EPOCH)
+    assert (tmp_path / "broken" / LOG).read_bytes() == (tmp_path / "whole" / LOG).read_bytes()
+
+
+def test_an_epoch_that_is_measured_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    """Killed between the diary and the state."""
+    write_run(tmp_path / "whole", 3)
+    write_run(tmp_path / "broken", 3)
+    journal = Journal(tmp_path / "broken", tensorboard=False, resume_at=3)
+    journal.epoch(an_epoch(1))
+    journal.close()
+    assert (tmp_path / "broken" / LOG).read_bytes() == (tmp_path / "whole" / LOG).read_bytes()
+
+
+def test_a_diary_ends_where_a_line_is_not_whole(tmp_path: Path) -> None:
+    (tmp_path / LOG).write_bytes(b'{"step": 1}\n\xff\xfe\n{"step": 2}\n')
+    assert list(read_log(tmp_path)) == [{"step": 1}]
+    assert list(read_log(tmp_path / "nowhere")) == []
+
+
+def scalars(folder: Path) -> dict[str, dict[int, float]]:
+    """{tag: {step: value}} of all of a run's event files, read as the records that they are."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted(folder.iterdir()):
+        data = path.read_bytes()
+        while data:  # length, its checksum, an event, its checksum
+            size = int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12 : 12 + size])
+            data = data[12 + size + 4 :]
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:
+    write_run(tmp_path, 3, tensorboard=True)
+    found = scalars(tmp_path / TENSORBOARD)
+    assert found["train/loss"] == pytest.approx({1: 4.0, 2: 2.0, 3: 4 / 3})
+    assert found["epoch/text_to_image/recall_at_1"] == {0: 0.25, 1: 0.25}
+    assert found["epoch/loss"] == {1: 0.5}
+    assert found["epoch/health/alignment"] == {0: 1.5, 1: 1.5}
+    assert len(list(read_log(tmp_path))) == 5
+
+
+def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(TrainingError, match=r'tensorboardX; pip install "glimpse\[train\]"'):
+        Journal(tmp_path, tensorboard=True, resume_at=0)

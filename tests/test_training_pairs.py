@@ -1,0 +1,206 @@
+"""Pairs: what is read from tables and folders, what is left out and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from encoder.errors import InputError
+from encoder.prompts import DEFAULT_TEMPLATES
+from tests.conftest import plain_picture
+from training.pairs import (
+    Pair,
+    hash_pairs,
+    is_shards,
+    open_pairs,
+    read_class_folders,
+    read_images,
+    read_pairs,
+    read_sidecars,
+)
+
+
+@pytest.fixture
+def red(tmp_path: Path) -> Path:
+    """A picture, red.png, in a folder of its own."""
+    plain_picture("red").save(tmp_path / "red.png")
+    return tmp_path / "red.png"
+
+
+def test_rows_without_caption_or_image_are_counted_and_left_out(red: Path) -> None:
+    table = red.with_name("pairs.csv")
+    table.write_text("\ufefffile,text\nred.png, a  red \npicture.png,gone\nred.png,\n,x\n")
+    found = read_pairs(table, image_key="file", caption_key="text")
+    assert found.pairs == [Pair(red, ("a red",))]
+    assert (found.without_caption, found.without_image) == (1, 2)
+
+
+def test_a_tsv_is_cut_at_tabs(red: Path) -> None:
+    table = red.with_name("pairs.tsv")
+    table.write_text("image\ttitle\nred.png\tred, and round\n")
+    assert read_pairs(table).pairs == [Pair(red, ("red, and round",))]
+
+
+def test_several_columns_are_several_captions(red: Path) -> None:
+    table = red.with_name("pairs.csv")
+    table.write_text(
+        "image,title,colour,kind,not,nor\n"
+        "red.png,a shirt,red,shirt,a blouse,A  Shirt\n"
+        "red.png,,red,shirt,,\n"
+        "red.png,red,red,,,a skirt\n"
+        "red.png\n"
+    )
+    found = read_pairs(table, caption_key="title, colour", label_key="kind", negative_key="not,nor")
+    assert found.pairs == [
+        Pair(red, ("a shirt", "red"), "shirt", ("a blouse",)),  # "A Shirt" is the caption itself
+        Pair(red, ("red",), "shirt"),
+        Pair(red, ("red",), None, ("a skirt",)),
+    ]
+    assert found.without_caption == 1
+
+
+def test_json_lines_hold_texts_and_lists_of_texts(red: Path) -> None:
+    table = red.with_name("pairs.jsonl")
+    rows = [
+        {"image": "red.png", "title": [" red ", "rot", "red", "", None], "kind": 3, "wrong": "blue"},
+        {"image": str(red), "title": 1984, "wrong": ["white", "1984"]},
+        {"image": "red.png", "title": {"en": "red"}},
+        {"image": 5, "title": "red"},
+        {"title": "red \ud800"},
+    ]
+    table.write_text("\n\n".join(json.dumps(row) for row in rows))
+    found = read_pairs(table, label_key="kind", negative_key="wrong")
+    assert found.pairs == [Pair(red, ("red", "rot"), "3", ("blue",)), Pair(red, ("1984",), None, ("white",))]
+    assert (found.without_caption, found.without_image) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "a,b\n1,2\n", 'no column "image"; it has a, b. Choose one with --image-key'),
+        ("a.csv", "image,b\n1,2\n", 'no column "title"; it has image, b. Choose one with --caption-key'),
+        ("a.csv", "image,title\ngone.png,x\n", "1 rows name an image that is not under"),
+        ("a.csv", "", 'no column "image"; it has none'),
+        ("a.csv", None, "cannot be read as a CSV file"),
+        ("a.tsv", "image,title\n1,2\n", 'no column "image"; it has image,title.'),
+        ("a.jsonl", '{"image": "1"}\n{"b": 2}\n', 'no column "title"; it has image, b. Choose one with --caption-key'),
+        ("a.jsonl", '{"image": "1", "title": "x"}\n\n{"image"\n', "line 3 is not JSON"),
+        ("a.jsonl", "[1]", "line 1 is not a JSON object"),
+        ("a.jsonl", None, "cannot be read as a JSON Lines file"),
+    ],
+)
+def test_unusable_tables_say_what_to_do(name: str, content: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError) as caught:
+        read_pairs(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("flag", ["label", "negative"])
+def test_a_column_that_is_asked_for_must_be_there(flag: str, red: Path) -> None:
+    red.with_name("pairs.csv").write_text("image,title\nred.png,red\n")
+    with pytest.raises(InputError, match=f'no column "kind".*--{flag}-key'):
+        read_pairs(red.with_name("pairs.csv"), **{f"{flag}_key": "kind"})  # type: ignore[arg-type]
+
+
+def test_captions_lie_beside_images(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    for name in ("a.png", "deep/b.c.jpg", "empty.png", "bare.png", "latin.png"):
+        plain_picture("red").save(tmp_path / name)
+    (tmp_path / "a.txt").write_text("\ufeff one  caption\n\nanother\none caption\n")
+    (tmp_path / "deep/b.c.txt").write_text("third")
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "latin.txt").write_bytes(b"\xe9\xe8")
+    (tmp_path / "deep/lone.txt").write_text("no image")
+    (tmp_path / ".hidden/lone.txt").write_text("not looked at")
+    found = read_sidecars(tmp_path)
+    assert found.pairs == [
+        Pair(tmp_path / "a.png", ("one caption", "another")),
+        Pair(tmp_path / "deep/b.c.jpg", ("third",)),
+    ]
+    assert (found.without_caption, found.without_image) == (3, 1)
+    assert open_pairs(str(tmp_path)) == found
+
+
+def test_a_folder_without_captions_names_three_remedies(colour_folder: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        open_pairs(str(colour_folder))
+    assert all(remedy in str(caught.value) for remedy in ("--folders", "CSV", "--loss nt-xent"))
+
+
+def test_class_folders_are_labels_with_templates(colour_folder: Path) -> None:
+    (colour_folder / "red").rename(colour_folder / "dark_red")
+    (colour_folder / "dark_red/deep").mkdir()
+    (colour_folder / "dark_red/0.png").rename(colour_folder / "dark_red/deep/0.png")
+    plain_picture("black").save(colour_folder / "loose.png")
+    found = read_class_folders(colour_folder, ["a {} thing", "{}"])
+    of_red = {pair.image: pair for pair in found.pairs if pair.label == "dark_red"}
+    assert of_red[colour_folder / "dark_red/deep/0.png"].captions == ("a dark red thing", "dark red")
+    assert (len(of_red), len(found.pairs), found.without_caption) == (4, 12, 1)
+    assert {pair.label for pair in found.pairs} == {"dark_red", "green", "blue"}
+    by_default = open_pairs(str(colour_folder), folders=True)
+    assert by_default.pairs[0].captions == tuple(text.replace("{}", "blue") for text in DEFAULT_TEMPLATES)
+
+
+def test_unusable_class_folders_say_why(tmp_path: Path) -> None:
+    plain_picture("red").save(tmp_path / "1.png")
+    with pytest.raises(InputError, match="no images in class folders"):
+        read_class_folders(tmp_path)
+    (tmp_path / "red").mkdir()
+    plain_picture("red").save(tmp_path / "red/1.png")
+    with pytest.raises(InputError, match=r"one class only \(red\)"):
+        read_class_folders(tmp_path)
+    with pytest.raises(InputError, match=r"has no \{\}"):
+        read_class_folders(tmp_path, ["a photo"])
+    with pytest.raises(InputError, match="--folders takes a folder"):
+        open_pairs(str(tmp_path / "1.png"), folders=True)
+    with pytest.raises(InputError, match="no such folder"):
+        read_class_folders(tmp_path / "gone")
+
+
+def test_images_alone_need_no_captions(colour_folder: Path) -> None:
+    found = open_pairs(str(colour_folder), images_only=True)
+    assert found == read_images(colour_folder)
+    assert found.pairs[0] == Pair(colour_folder / "blue/0.png")
+    assert len(found.pairs) == 12
+    labelled = open_pairs(str(colour_folder), images_only=True, folders=True)
+    assert labelled.pairs[0] == Pair(colour_folder / "blue/0.png", label="blue")
+    table = colour_folder / "pairs.csv"
+    table.write_text("image,other\nred/0.png,x\nblue/../red/0.png,y\nred/1.png,\ngone.png,\n")
+    of_table = open_pairs(str(table), images_only=True, negative_key="nowhere")
+    assert of_table.pairs == [Pair(colour_folder / "red/0.png"), Pair(colour_folder / "red/1.png")]
+    assert (of_table.without_caption, of_table.without_image) == (0, 1)
+    (colour_folder / "none").mkdir()
+    with pytest.raises(InputError, match="no images"):
+        read_images(colour_folder / "none")
+
+
+def test_shards_are_known_by_their_name() -> None:
+    assert is_shards("shards/{000..009}.tar")
+    assert is_shards("shards/*.tar")
+    assert not is_shards("pairs.csv")
+    assert not is_shards("a.tar/pairs.csv")
+
+
+def test_every_field_of_every_pair_is_in_the_hash(red: Path) -> None:
+    pair = Pair(red, ("one", "two"), "label", ("wrong",))
+    others = [
+        replace(pair, image=red.with_name("blue.png")),
+        replace(pair, image=red.read_bytes()),
+        replace(pair, captions=("one",)),
+        replace(pair, captions=("two", "one")),
+        replace(pair, label=None),
+        replace(pair, label=""),
+        replace(pair, negatives=()),
+        replace(pair, captions=("one", "two", "wrong"), negatives=()),
+    ]
+    hashes = {hash_pairs([pair, other]) for other in (pair, *others)} | {hash_pairs([others[0], pair])}
+    assert len(hashes) == 10
+    assert hash_pairs([replace(pair)]) == hash_pairs([pair])

@@ -1,0 +1,155 @@
+"""A step in chunks is the step at once, dropout is repeated, and what the loss does not reach stays as it is."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from encoder.load import ClipParts, build_clip, load_clip
+from training.checkpoint import save_model
+from training.config import LOSSES, TrainConfig
+from training.loader import Batch, text_id
+from training.objective import Objective, positives_of
+from training.optim import adamw
+from training.ranks import Ranks
+from training.starting_model import choose_trainable, load_start
+from training.step import Stepper, Towers
+
+COLOURS = ("red", "green", "blue", "red", "black", "white", "pink", "grey", "gold", "brown", "cyan")
+
+
+def batch_of(n: int, negatives: int = 0, views: bool = False, size: int = 32) -> Batch:
+    rng = np.random.default_rng(n)
+    captions = [f"a {COLOURS[i % len(COLOURS)]} thing" for i in range(n)]
+    pixels = rng.integers(0, 256, (n, size, size, 3), np.uint8)
+    ids = np.array([(text_id(caption), i + 1, 0) for i, caption in enumerate(captions)], np.int64)
+    wrong = [f"no {COLOURS[i]} thing" for i in range(negatives)]
+    return Batch(pixels, captions, ids, wrong, pixels[:, ::-1].copy() if views else None, 0)
+
+
+def stepper_of(parts: ClipParts, chunk_size: int | None = None, **settings: Any) -> Stepper:
+    config = TrainConfig(pairs="", out="", init="x", **settings)
+    choose_trainable(parts.clip, config)
+    optimizer = torch.optim.SGD([p for p in parts.clip.parameters() if p.requires_grad], lr=0.0)
+    towers = Towers(parts, torch.device("cpu"), "fp32")
+    parts.clip.train()
+    objective = Objective(config, Ranks())
+    return Stepper(towers, objective, optimizer, grad_clip=1e9, chunk_size=chunk_size, seed=0)
+
+
+def gradients(parts: ClipParts) -> dict[str, Tensor]:
+    return {name: p.grad.clone() for name, p in parts.clip.named_parameters() if p.grad is not None}
+
+
+def built(tiny_config: Path) -> ClipParts:
+    torch.manual_seed(0)
+    return build_clip(tiny_config)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("chunk_size", [1, 3, 4])
+def test_chunks_give_the_gradient_of_the_whole_batch(tiny_config: Path, loss: str, chunk_size: int) -> None:
+    batch = batch_of(11, negatives=0 if loss == "nt-xent" else 3, views=loss == "nt-xent")
+    whole, chunked = built(tiny_config), built(tiny_config)
+    at_once = stepper_of(whole, loss=loss)(batch, 1)
+    in_chunks = stepper_of(chunked, chunk_size, loss=loss)(batch, 1)
+    assert in_chunks.loss == pytest.approx(at_once.loss, rel=1e-6)
+    expected, got = gradients(whole), gradients(chunked)
+    assert expected.keys() == got.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(got[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+    assert any(gradient.abs().max() > 1e-3 for gradient in expected.values())
+
+
+def test_chunks_repeat_their_dropout(tiny_config: Path) -> None:
+    """With patch dropout a second forward that drew anew would send gradients through other patches."""
+    parts = built(tiny_config)
+    cfg = copy.deepcopy(parts.model_cfg)
+    cfg["vision_cfg"]["patch_dropout"] = 0.5
+    path = tiny_config.with_name("dropout.json")
+    path.write_text(json.dumps(cfg))
+    seen: list[Tensor] = []
+    dropping = built(path)
+    stepper = stepper_of(dropping, 4)
+    forward = dropping.clip.encode_image
+    dropping.clip.encode_image = lambda x: (seen.append(y := forward(x)), y)[1]  # type: ignore[func-returns-value]
+    stepper(batch_of(8), 1)
+    assert len(seen) == 4  # two chunks, twice
+    assert torch.equal(seen[0], seen[2])
+    assert torch.equal(seen[1], seen[3])
+    assert not torch.equal(seen[0][0], forward(torch.zeros(1, 3, 32, 32))[0])
+
+
+def test_memory_of_a_chunked_step_is_that_of_a_chunk(tiny_config: Path) -> None:
+    """Counts what autograd keeps for the backward pass, at its largest."""
+
+    def peak(chunk_size: int | None) -> int:
+        parts = built(tiny_config)
+        stepper, batch = stepper_of(parts, chunk_size), batch_of(64)
+        held = largest = 0
+
+        class Kept:
+            def __init__(self, tensor: Tensor) -> None:
+                nonlocal held, largest
+                self.tensor = tensor
+                held += tensor.numel() * tensor.element_size()
+                largest = max(largest, held)
+
+            def __del__(self) -> None:
+                nonlocal held
+                held -= self.tensor.numel() * self.tensor.element_size()
+
+        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+            stepper(batch, 1)
+        return largest
+
+    assert peak(8) < peak(None) / 5
+
+
+def test_what_belongs_together_is_not_pushed_apart() -> None:
+    ids = torch.tensor([[7, 1, 0], [7, 2, 0], [8, 2, 5], [9, 3, 5]])
+    positives = positives_of(ids, torch.tensor([7, 4]))
+    assert positives.tolist() == [
+        [True, True, False, False, True, False],
+        [True, True, True, False, True, False],
+        [False, True, True, True, False, False],
+        [False, False, True, True, False, False],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "still"),
+    [
+        ({"lock_image": True}, "visual."),
+        ({"lock_text": True}, "transformer."),
+        ({"loss": "nt-xent"}, "transformer."),
+        ({"temperature": 0.07}, "logit_scale"),
+        ({"loss": "triplet"}, "logit_scale"),
+    ],
+)
+def test_what_is_locked_or_not_reached_stays(tiny_config: Path, settings: dict[str, Any], still: str) -> None:
+    parts = built(tiny_config)
+    config = TrainConfig(pairs="", out="", init="x", **settings)
+    choose_trainable(parts.clip, config)
+    before = {name: p.detach().clone() for name, p in parts.clip.named_parameters()}
+    towers = Towers(parts, torch.device("cpu"), "fp32")
+    optimizer = adamw(parts.clip, lr=1e-2, weight_decay=0.2)
+    stepper = Stepper(towers, Objective(config, Ranks()), optimizer, grad_clip=1.0, chunk_size=None, seed=0)
+    stepper(batch_of(6, views=config.images_only), 1)
+    changed = {name for name, p in parts.clip.named_parameters() if not torch.equal(p, before[name])}
+    assert not any(name.startswith(still) for name in changed)
+    assert changed
+
+
+def test_the_sigmoid_loss_brings_its_bias(tiny_config: Path, tmp_path: Path) -> None:
+    parts = load_start(TrainConfig(pairs="", out="", init=str(tiny_config), loss="siglip"))
+    assert parts.clip.logit_bias.item() == -10.0  # type: ignore[operator]
+    save_model(tmp_path / "run", parts)
+    assert load_clip(tmp_path / "run").clip.logit_bias.item() == -10.0  # type: ignore[operator]

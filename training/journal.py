@@ -1,0 +1,119 @@
+"""The run's diary: a line of JSON a step and an epoch in `log.jsonl`, and the same numbers for TensorBoard on request.
+
+A resumed run writes on where its saved state stands, so that its diary reads as if nothing had happened. It measures
+nothing itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import TrainingError
+
+LOG = "log.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class Journal:
+    """Appends to the diary of one run. Every line is on its way to the disk before the call returns."""
+
+    def __init__(self, out: Path, *, tensorboard: bool, resume_at: int) -> None:
+        """Open the diary and take it back to step `resume_at`: what comes after it, and a half line, is dropped.
+
+        Args:
+            out: the run folder; made where it is not there.
+            tensorboard: also write to `out/tensorboard`.
+            resume_at: the step that the run goes on from; 0 for a new one.
+
+        Raises:
+            TrainingError: TensorBoard is asked for, and tensorboardX is not installed.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        self._writer = _tensorboard_writer(out / TENSORBOARD, resume_at) if tensorboard else None
+        self._file = (out / LOG).open("ab", buffering=0)
+        self._last_epoch = (-1, 0)  # the epoch of the last line, if it is an epoch's, and where that line starts
+        end = 0
+        for line, record in _whole_lines(out / LOG):
+            if record.get("step", 0) > resume_at:
+                break
+            self._last_epoch = (-1 if "step" in record else record.get("epoch", -1), end)
+            end += len(line)
+        self._file.truncate(end)
+
+    def step(self, record: Mapping[str, Any]) -> None:
+        """Write down one step: {"step": int, ...} of numbers."""
+        self._append(record)
+        self._last_epoch = (-1, 0)
+        self._to_tensorboard("train", record, record["step"])
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """Write down one epoch: {"epoch": int, ...}, nested numbers as "text_to_image/recall@1".
+
+        Call it before the state is saved. A run that was killed in between measures the epoch again; that line takes
+        the place of the first.
+        """
+        flat = dict(_flatten(record))
+        epoch, start = self._last_epoch
+        if epoch == record["epoch"]:
+            self._file.truncate(start)
+        self._last_epoch = (record["epoch"], self._file.seek(0, 2))
+        self._append(flat)
+        self._to_tensorboard("epoch", flat, record["epoch"])
+
+    def close(self) -> None:
+        """Close the files."""
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        self._file.write(json.dumps(finite).encode() + b"\n")
+
+    def _to_tensorboard(self, group: str, record: Mapping[str, Any], at: int) -> None:
+        if self._writer is None:
+            return
+        for key, value in record.items():
+            if key not in ("step", "epoch") and isinstance(value, (int, float)):
+                self._writer.add_scalar(f"{group}/{key.replace('@', '_at_')}", value, at)
+
+
+def read_log(out: Path) -> Iterator[dict[str, Any]]:
+    """The records of a run's diary in their order, up to a line that is not whole; none where there is no diary."""
+    return (record for _, record in _whole_lines(out / LOG))
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except ValueError:  # a kill or a full disk cut it short
+                return
+            if not line.endswith(b"\n") or not isinstance(record, dict):
+                return
+            yield line, record
+
+
+def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Numbers, by their path; the level "metrics" adds nothing to it. Lists and each class's own accuracy stay out."""
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            if key != "per_class":  # there can be thousands; metrics.json has them
+                yield from _flatten(value, prefix if key == "metrics" else f"{prefix}{key}/")
+        elif value is None or isinstance(value, (bool, int, float)):
+            yield prefix + key, value
+
+
+def _tensorboard_writer(folder: Path, resume_at: int) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise TrainingError('TensorBoard logs need the library tensorboardX; pip install "glimpse[train]"') from None
+    return SummaryWriter(str(folder), purge_step=resume_at + 1)

@@ -1,0 +1,415 @@
+"""`report.html` of a run folder: one file that a person reads and shows others. Needs no network and no script.
+
+Made from train_config.json, metrics.json and log.jsonl, of whatever of them is there; what is missing is left out. It
+measures nothing, and knows a model by its numbers only.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from encoder.errors import ImageError, TrainingError
+from encoder.image import open_image
+from training.charts import Series, histogram, line_chart
+from training.checkpoint import METRICS
+from training.config import TRAIN_CONFIG
+from training.files import replace_file
+from training.health import BINS
+from training.journal import read_log
+
+REPORT = "report.html"
+THUMBNAIL = 280  # pixels of the longer side: sharp on a phone, some 10 kB
+WORST_CLASSES = 8
+
+Record = dict[str, Any]
+
+GROUPS = {
+    "text_to_image": "from text to image",
+    "image_to_text": "from image to text",
+    "view_to_view": "from one view to the other",
+}
+NUMBERS = {
+    "recall@1": "recall@1",
+    "recall@5": "recall@5",
+    "recall@10": "recall@10",
+    "median_rank": "median rank",
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+}
+HEADLINES = (  # what a run is told by: the first of these that it has
+    (("metrics", "text_to_image", "recall@10"), "Recall@10 from text to image"),
+    (("metrics", "view_to_view", "recall@1"), "Recall@1 from one view of an image to the other"),
+    (("metrics", "top1"), "Top-1 accuracy"),
+    (("score",), "The score"),
+)
+
+
+def write_report(out: Path) -> Path:
+    """Write `out/report.html` from what the run folder holds by now; returns its path.
+
+    Raises:
+        TrainingError: no such folder.
+    """
+    if not out.is_dir():
+        raise TrainingError(f"{out}: no such run folder; give the --out of a training run")
+    config, result, log = _read_json(out / TRAIN_CONFIG), _read_json(out / METRICS), list(read_log(out))
+    epochs: list[Record] = result.get("epochs") or []
+    best = next((record for record in epochs if record["epoch"] == result.get("best_epoch")), None)
+    steps = [record for record in log if "step" in record]
+    name = out.resolve().name
+    parts = [
+        f'<header><p class="soft">glimpse training run</p><h1>{escape(name)}</h1>',
+        f'<p class="verdict">{escape(_verdict(epochs, best, _get(result, "interpolation", "alpha")))}</p>',
+        f'<p class="soft">{escape(_scope(config, epochs))}</p></header>',
+        _warnings(result.get("warnings") or []),
+        _section("Before and after", _numbers(epochs, best), layout="grid"),
+        _section("Learning", _figures(_learning(epochs, steps, best)), layout="grid"),
+        _section("The space", _figures(_space(epochs, steps, best)), SPACE, "grid"),
+        _section("Mixing with the start", _figures(_interpolation(result.get("interpolation"))), MIXING, "grid"),
+        _section("Most confused", "".join(map(_confusion, result.get("confusions") or [])), CONFUSED, "grid"),
+        _section("Settings", _settings(config)),
+    ]
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(name)}: training report</title><style>{STYLE}</style></head>\n<body><main>\n"
+        + "\n".join(filter(None, parts))
+        + "\n</main></body></html>\n"
+    )
+    path = out / REPORT
+    replace_file(path, lambda new: new.write_bytes(page.encode("utf-8", "replace")))  # a path may hold any bytes
+    return path
+
+
+SPACE = (
+    "Images and texts as points on a sphere. Pairs that belong together should move closer (alignment falls) while all "
+    "the rest spreads out (uniformity falls, the effective rank grows); the histograms show whether the two come apart."
+)
+MIXING = (
+    "Weights between the start (0) and the trained model (1). The mix with the best score is the one in the run folder."
+)
+CONFUSED = "Held-out images that lie closer to a text of another image than to their own, the worst first."
+
+
+def _verdict(epochs: Sequence[Record], best: Record | None, mixed: float | None) -> str:
+    """What came of the run, in a sentence, and in a second one if the weights were mixed."""
+    if not epochs or best is None:
+        return "Nothing is measured yet."
+    path, what = next((found for found in HEADLINES if _get(best, *found[0]) is not None), HEADLINES[-1])
+    before, after, last = _get(epochs[0], *path), _get(best, *path), epochs[-1]["epoch"]
+    if before is None or after is None:
+        return f"The best epoch is {best['epoch']} of {last}."
+    if not last:
+        return f"{what} is {before:.2f} before training; no epoch is done yet."
+    if not best["epoch"]:
+        return f"No epoch was better than the start: {what} stays at {before:.2f}, and the model is as it was."
+    rose = "rose" if after > before else "fell"
+    course = f"{rose} from {before:.2f} to {after:.2f}" if after != before else f"stayed at {after:.2f}"
+    mix = (
+        "" if mixed is None or mixed == 1 else f" The run folder holds a mix: {mixed:.0%} trained, the rest as before."
+    )
+    return f"{what} {course}; the best epoch was {best['epoch']} of {last}.{mix}"
+
+
+def _scope(config: Record, epochs: Sequence[Record]) -> str:
+    """From what the model was made and on what it was measured."""
+    metrics = _dict(epochs[0].get("metrics")) if epochs else {}
+    parts = []
+    if config.get("model"):
+        parts.append(f"Fine-tuned from {config['model']}")
+    elif config.get("init"):
+        parts.append(f"From random weights ({Path(str(config['init'])).name})")
+    if metrics.get("n_images"):
+        texts = f" and {metrics['n_texts']:,} texts" if metrics.get("n_texts") else ""
+        parts.append(f"measured on {metrics['n_images']:,} held-out images{texts}")
+    seconds = sum(_get(record, "seconds") or 0 for record in epochs)
+    if seconds:
+        parts.append(f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds")
+    scope = ", ".join(parts)
+    return scope[:1].upper() + scope[1:]
+
+
+def _warnings(warnings: Sequence[str]) -> str:
+    if not warnings:
+        return ""
+    items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+    return f'<section class="warnings" role="note" aria-label="Warnings"><ul>{items}</ul></section>'
+
+
+def _numbers(epochs: Sequence[Record], best: Record | None) -> str:
+    """Tables of every measure before training and at the best epoch."""
+    if not epochs or best is None:
+        return ""
+    start, after = _dict(epochs[0].get("metrics")), _dict(best.get("metrics"))
+    tables = {f"Recall {name}": (_dict(start.get(key)), _dict(after.get(key)), NUMBERS) for key, name in GROUPS.items()}
+    tables["Accuracy"] = (start, after, NUMBERS)
+    classes = _dict(after.get("per_class"))
+    worst = sorted(classes, key=lambda label: (_get(classes, label) or 0.0, label))[:WORST_CLASSES]
+    names = {label: label for label in worst}
+    tables[f"Top-1 accuracy, the worst of {len(classes)} classes"] = (_dict(start.get("per_class")), classes, names)
+    tables["What the best epoch is chosen by"] = (epochs[0], best, {"score": "score", "probe": "probe"})
+    return "".join(_table(title, best["epoch"], *table) for title, table in tables.items())
+
+
+def _table(title: str, epoch: int, before: Record, after: Record, names: dict[str, str]) -> str:
+    rows = [
+        _row(name, _get(before, key), _get(after, key)) for key, name in names.items() if _get(after, key) is not None
+    ]
+    if not rows:
+        return ""
+    head = f'<tr><td></td><th scope="col">before</th><th scope="col">epoch {epoch}</th><th scope="col">change</th></tr>'
+    return (
+        f'<div class="card table"><table><caption>{escape(title)}</caption><thead>{head}</thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>\n"
+    )
+
+
+def _row(name: str, before: float | None, after: float | None) -> str:
+    digits = 1 if name == NUMBERS["median_rank"] else 3
+    change = after - before if before is not None and after is not None else None
+    better = change is not None and (-change if digits == 1 else change) > 0.5 * 10**-digits
+    look = ' class="better"' if better else ""
+    sign = "+" if change is not None and change >= 0 else ""
+    return (
+        f'<tr><th scope="row">{escape(name)}</th><td>{_text(before, digits)}</td><td>{_text(after, digits)}</td>'
+        f"<td{look}>{sign}{_text(change, digits)}</td></tr>"
+    )
+
+
+def _learning(epochs: Sequence[Record], steps: Sequence[Record], best: Record | None) -> Iterator[tuple[str, str]]:
+    """(caption, chart): how the run went."""
+    mark = (float(best["epoch"]), "best") if best is not None else None
+    yield "Loss", line_chart("loss by step", _with_smooth(steps, "loss"), x_label="step")
+    for key, name in GROUPS.items():
+        lines = [_over_epochs(n, epochs, "metrics", key, n) for n in ("recall@1", "recall@5", "recall@10")]
+        yield f"Recall {name}", line_chart(f"recall {name} by epoch", lines, x_label="epoch", from_zero=True, mark=mark)
+    lines = [_over_epochs(f"top-{n}", epochs, "metrics", f"top{n}") for n in (1, 5)]
+    yield "Accuracy", line_chart("accuracy by epoch", lines, x_label="epoch", from_zero=True, mark=mark)
+    lines = [_over_epochs(name, epochs, name) for name in ("score", "probe")]
+    yield "Score", line_chart("score by epoch", lines, x_label="epoch", from_zero=True, mark=mark)
+    for key, name in (("lr", "Learning rate"), ("logit_scale", "Logit scale (1 / temperature)")):
+        yield name, line_chart(f"{name} by step", [_over_steps(name, steps, key)], x_label="step")
+    norm = "Norm of the gradient"
+    yield norm, line_chart(f"{norm} by step", _with_smooth(steps, "grad_norm"), x_label="step")
+
+
+def _space(epochs: Sequence[Record], steps: Sequence[Record], best: Record | None) -> Iterator[tuple[str, str]]:
+    """(caption, chart): what the embeddings look like."""
+    if best is not None:
+        yield from _similarities([epochs[0]] + ([best] if best["epoch"] else []))
+    similar = [
+        _over_steps("positives", steps, "positive_similarity"),
+        _over_steps("hardest negatives", steps, "hardest_negative_similarity"),
+    ]
+    yield "Cosine in the batch", line_chart("cosine in the batch by step", similar, x_label="step")
+    shared = _with_smooth(steps, "mutual_information")
+    yield "Information shared, at least (nats)", line_chart("mutual information bound by step", shared, x_label="step")
+    for title, keys in (
+        ("Alignment", {"alignment": "alignment"}),
+        ("Uniformity", {"uniformity_images": "images", "uniformity_texts": "texts"}),
+        ("Effective rank", {"effective_rank_images": "images", "effective_rank_texts": "texts"}),
+        ("Distance of images from texts", {"modality_gap": "modality gap"}),
+    ):
+        lines = [_over_epochs(name, epochs, "health", key) for key, name in keys.items()]
+        yield title, line_chart(f"{title} by epoch", lines, x_label="epoch")
+
+
+def _similarities(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    """Histograms of positives against negatives, all over the same cosines so that they can be compared."""
+    healths = [_dict(record.get("health")) for record in records]
+    names = {"positive_histogram": "positives", "negative_histogram": "negatives"}
+    counts = [[h.get(key) or [0] * BINS for key in names] for h in healths]
+    used = [i for i in range(BINS) if any(group[i] for groups in counts for group in groups)]
+    if not used:
+        return
+    first, last = max(0, used[0] - 1), min(BINS, used[-1] + 2)
+    low, high = -1 + 2 * first / BINS, -1 + 2 * last / BINS
+    for record, groups in zip(records, counts, strict=True):
+        when = f"after epoch {record['epoch']}" if record["epoch"] else "before training"
+        shown = [(name, group[first:last]) for name, group in zip(names.values(), groups, strict=True)]
+        title = f"Cosines {when}"
+        yield title, histogram(title, shown, low=low, high=high, x_label="cosine of a pair")
+
+
+def _interpolation(mixing: Record | None) -> Iterator[tuple[str, str]]:
+    if not mixing:
+        return
+    sweep = sorted(mixing.get("sweep") or [], key=lambda point: float(point["alpha"]))
+    probed = any(_get(point, "probe") is not None for point in sweep)  # without a probe the score is the validation's
+    names = ("score", "validation", "probe") if probed else ("score",)
+    shown = [Series(name, [(point["alpha"], _get(point, name)) for point in sweep]) for name in names]
+    alpha = _get(mixing, "alpha")
+    mark = None if alpha is None else (alpha, f"kept: {alpha:g}")
+    label = "share of the trained weights"
+    yield "Score of each mix", line_chart("score by share of the trained weights", shown, x_label=label, mark=mark)
+
+
+def _confusion(pair: Record) -> str:
+    """A card: the image with its own text, beside an image of the text that it was taken for."""
+    return (
+        '<div class="card pair">'
+        + _half(str(pair.get("image")), "is", str(pair.get("text")), _get(pair, "score"))
+        + _half(str(pair.get("wrong_image")), "taken for", str(pair.get("wrong_text")), _get(pair, "wrong_score"))
+        + "</div>\n"
+    )
+
+
+def _half(path: str, role: str, text: str, score: float | None) -> str:
+    source, text = _thumbnail(path), Path(path).name if text == path else text  # bare images go by their path
+    picture = (
+        f'<img src="{source}" alt="{escape(text)}" loading="lazy">'
+        if source
+        else '<span class="soft">no picture</span>'
+    )
+    return (
+        f'<figure title="{escape(path)}"><div class="frame">{picture}</div><figcaption>'
+        f'<span class="soft">{role} · cosine {_text(score, 3)}</span><br>{escape(text)}</figcaption></figure>'
+    )
+
+
+def _thumbnail(path: str) -> str | None:
+    """A small JPEG as a data URI; None where the image is gone or broken."""
+    try:
+        image = open_image(path, at_least=(THUMBNAIL, THUMBNAIL))
+    except ImageError:
+        return None
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def _settings(config: Record) -> str:
+    rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(_setting(value))}</dd>" for key, value in config.items())
+    return f'<dl class="card">{rows}</dl>' if rows else ""
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "–"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _section(title: str, content: str, note: str = "", layout: str = "") -> str:
+    if not content:
+        return ""
+    told = f'<p class="soft">{escape(note)}</p>' if note else ""
+    inner = f'<div class="{layout}">{content}</div>' if layout else content
+    return f"<section><h2>{escape(title)}</h2>{told}{inner}</section>"
+
+
+def _figures(charts: Iterator[tuple[str, str]]) -> str:
+    """Charts in a grid; the empty ones are left out."""
+    drawn = [
+        f'<figure class="card"><figcaption>{escape(caption)}</figcaption>{chart}</figure>'
+        for caption, chart in charts
+        if chart
+    ]
+    return "".join(drawn)
+
+
+def _over_epochs(name: str, epochs: Sequence[Record], *path: str) -> Series:
+    return Series(name, [(record["epoch"], _get(record, *path)) for record in epochs])
+
+
+def _over_steps(name: str, steps: Sequence[Record], key: str) -> Series:
+    return Series(name, [(record["step"], _get(record, key)) for record in steps])
+
+
+def _with_smooth(steps: Sequence[Record], key: str) -> list[Series]:
+    """Every step's value, faint, and over it a curve that a person can follow."""
+    raw = _over_steps("each step", steps, key)
+    return [Series(raw.name, raw.points, faint=True), Series("smoothed", _smoothed(raw.points))]
+
+
+def _smoothed(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
+    """An exponential mean of the points so far, the first of them counted in full."""
+    keep = 1 - 1 / max(1, math.sqrt(len(points)) / 2)  # 5 steps of 100, 50 of 10,000
+    total = weight = 0.0
+    smooth: list[tuple[float, float | None]] = []
+    for x, y in points:
+        if y is not None:
+            total, weight = keep * total + (1 - keep) * y, keep * weight + (1 - keep)
+            smooth.append((x, total / weight))
+    return smooth
+
+
+def _get(record: Any, *path: str) -> float | None:
+    """The finite number at a path of keys; None where there is none."""
+    for key in path:
+        record = _dict(record).get(key)
+    return float(record) if isinstance(record, (int, float)) and math.isfinite(record) else None
+
+
+def _dict(value: Any) -> Record:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(number: float | None, digits: int) -> str:
+    return "–" if number is None or not math.isfinite(number) else f"{number:.{digits}f}".replace("-", "−")
+
+
+def _read_json(path: Path) -> Record:
+    try:
+        return _dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+STYLE = """
+:root {
+  --ground: #f7f6f3; --surface: #fff; --ink: #1e2321; --soft: #66706c; --line: #e3e4df; --good: #1f6f5c;
+  --warn: #b4690e; --series-1: #1f7a64; --series-2: #d9722e; --series-3: #4868c9; --series-4: #a0518f;
+  color-scheme: light dark; font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ground: #131715; --surface: #1d2320; --ink: #e8ece9; --soft: #9aa6a0; --line: #303834; --good: #63c3a7;
+    --warn: #e8a64c; --series-1: #5cc4a6; --series-2: #f0985c; --series-3: #8aa4f5; --series-4: #d592c6;
+  }
+}
+* { box-sizing: border-box; margin: 0; }
+body { background: var(--ground); color: var(--ink); }
+main { max-width: 1240px; margin: 0 auto; padding: clamp(20px, 5vw, 56px) clamp(14px, 4vw, 40px) 64px; }
+h1 { font-size: clamp(1.6rem, 5vw, 2.3rem); letter-spacing: -.02em; line-height: 1.2; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; letter-spacing: -.01em; }
+section { margin-top: 40px; }
+h2 + .soft { max-width: 46rem; margin-top: 2px; font-size: .9375rem; }
+h2 ~ div, h2 ~ dl { margin-top: 14px; }
+.soft { color: var(--soft); }
+.verdict { max-width: 46rem; margin: 12px 0 6px; font-size: clamp(1.1rem, 3vw, 1.35rem); text-wrap: pretty; }
+.card { background: var(--surface); border: 1px solid var(--line); border-radius: 14px; }
+.warnings { margin-top: 24px; padding: 14px 20px; border-radius: 5px 14px 14px 5px; border-left: 5px solid var(--warn);
+  background: color-mix(in srgb, var(--warn) 11%, var(--surface)); }
+.warnings ul { padding-left: 1.1em; }
+.warnings:has(li:only-child) ul { padding: 0; list-style: none; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 16px; }
+figure.card { padding: 14px 14px 8px; }
+.card figcaption { padding: 0 2px 6px; }
+.card > figcaption, caption { font-weight: 600; font-size: .9375rem; text-align: left; }
+svg { display: block; width: 100%; height: auto; }
+.table { padding: 14px 18px 8px; }
+table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th { font-weight: 400; text-align: left; overflow-wrap: anywhere; }
+thead th, td { text-align: right; white-space: nowrap; padding-left: 10px; }
+thead th { color: var(--soft); font-size: .875rem; }
+th, td { padding-top: 4px; padding-bottom: 4px; border-bottom: 1px solid var(--line); }
+tbody tr:last-child > * { border-bottom: 0; }
+.better { color: var(--good); font-weight: 600; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 14px; padding: 14px; }
+.frame { display: grid; place-items: center; aspect-ratio: 1; overflow: hidden; border-radius: 10px; font-size: .875rem;
+  background: color-mix(in srgb, var(--ink) 6%, transparent); }
+.frame img { width: 100%; height: 100%; object-fit: contain; }
+.pair figcaption { margin-top: 8px; font-size: .875rem; line-height: 1.4; overflow-wrap: anywhere; }
+.pair .soft { font-size: .8125rem; }
+dl { columns: 2 340px; column-gap: 40px; padding: 16px 20px; font-size: .9375rem; }
+dt { float: left; clear: left; color: var(--soft); }
+dd { padding-left: 9.5rem; overflow-wrap: anywhere; break-inside: avoid; }
+"""

@@ -1,0 +1,101 @@
+"""The source of a run's pairs: read, split without leaks, and fed. Tables and folders are lists, shards are streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encoder.image import Preprocess
+from training.config import TrainConfig
+from training.loader import Loader, PairLoader
+from training.pairs import Pair, hash_pairs, is_shards, open_pairs
+from training.ranks import Ranks
+from training.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
+from training.split import split_classes, split_images, split_pairs
+
+
+@dataclass(frozen=True)
+class Source:
+    """What there is to train on, and what is held out.
+
+    Attributes:
+        train: pairs; empty for shards.
+        shards: files of samples, instead of `train`.
+        val: pairs.
+        n_train: pairs to train on.
+        without_caption: entries that were left out.
+        without_image: entries that were left out.
+        hash: of all of it; a run is resumed with the same.
+    """
+
+    train: list[Pair]
+    shards: list[str]
+    val: list[Pair]
+    n_train: int
+    without_caption: int
+    without_image: int
+    hash: str
+
+
+def open_source(config: TrainConfig) -> Source:
+    """Read and split what `config.pairs` names.
+
+    Raises:
+        InputError: it cannot be used.
+        TrainingError: nothing of it can be held out.
+    """
+    if is_shards(config.pairs):
+        shards, held_out = hold_out_shards(expand_shards(config.pairs), config.val_fraction, config.seed)
+        found = read_shard_pairs(
+            held_out,
+            caption_key=None if config.images_only else config.caption_key,
+            label_key=config.label_key,
+            negative_key=config.negative_key,
+        )
+        content = hash_pairs([Pair(Path(shard)) for shard in shards] + found.pairs)
+        n = count_samples(shards)
+        return Source([], shards, found.pairs, n, found.without_caption, found.without_image, content)
+    found = open_pairs(
+        config.pairs,
+        folders=config.folders,
+        images_only=config.images_only,
+        templates=config.templates,
+        images_root=Path(config.images_root) if config.images_root else None,
+        image_key=config.image_key,
+        caption_key=config.caption_key,
+        label_key=config.label_key,
+        negative_key=config.negative_key,
+    )
+    split = split_images if config.images_only else split_classes if config.folders else split_pairs
+    train, val = split(found.pairs, config.val_fraction, config.seed)
+    content = hash_pairs(train + val)
+    return Source(train, [], val, len(train), found.without_caption, found.without_image, content)
+
+
+def make_loader(source: Source, preprocess: Preprocess, config: TrainConfig, ranks: Ranks, *, overlap: bool) -> Loader:
+    """The batches of a source for this process.
+
+    Raises:
+        InputError: the batch, or the shards, cannot be shared among the processes.
+    """
+    shared: dict[str, Any] = {
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "augmentation": config.augmentation,
+        "two_views": config.images_only,
+        "overlap": overlap,
+        "rank": ranks.rank,
+        "world": ranks.world,
+    }
+    if not source.shards:
+        return PairLoader(source.train, preprocess, **shared)
+    return ShardLoader(
+        source.shards,
+        preprocess,
+        samples=source.n_train,
+        caption_key=None if config.images_only else config.caption_key,
+        label_key=config.label_key,
+        negative_key=config.negative_key,
+        **shared,
+    )

@@ -1,0 +1,63 @@
+"""The model that a run starts from, made ready: what of it learns, and what stays as it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from encoder.load import ClipParts, build_clip, load_clip
+from training.config import TrainConfig
+from training.layers import lock
+from training.lora import add_lora
+
+SIGLIP_BIAS = -10.0  # Zhai et al. 2023, section 3.2: nearly all pairs are wrong, so begin by saying so
+
+
+def load_start(config: TrainConfig) -> ClipParts:
+    """The model of `config.model`, or random weights of `config.init` by its seed, in fp32 on the CPU.
+
+    The sigmoid loss adds a logit_bias to a model that has none; a fixed temperature sets its logit_scale.
+
+    Raises:
+        ModelError: as `encoder.load`.
+    """
+    torch.manual_seed(config.seed)
+    parts = load_clip(config.model) if config.model is not None else build_clip(str(config.init))
+    clip: Any = parts.clip
+    with torch.no_grad():
+        if config.temperature is not None:
+            clip.logit_scale.fill_(math.log(1 / config.temperature))
+        if config.loss == "siglip" and getattr(clip, "logit_bias", None) is None:
+            clip.logit_bias = nn.Parameter(torch.tensor(SIGLIP_BIAS))
+            parts = replace(parts, model_cfg=parts.model_cfg | {"init_logit_bias": SIGLIP_BIAS})
+    return parts
+
+
+def choose_trainable(clip: nn.Module, config: TrainConfig) -> None:
+    """Let only that learn, in place, which the run asks for and its loss reaches.
+
+    What the loss does not reach has to be frozen: it would decay, and processes would wait for its gradient.
+
+    Raises:
+        InputError: more groups to unlock than the tower has.
+        TrainingError: LoRA finds nothing to adapt.
+    """
+    if config.lora is not None:
+        add_lora(clip, config.lora, towers=tuple(t for t in ("image", "text") if t not in config.locked))
+    else:
+        for tower in config.locked:
+            lock(clip, tower, config.unlocked_groups)
+    if config.images_only:
+        lock(clip, "text", 0)
+    for name, parameter in clip.named_parameters():
+        unreached = (
+            (name == "logit_scale" and (not config.uses_scale or config.temperature is not None))
+            or (name == "logit_bias" and config.loss != "siglip")
+            or name.startswith("text_decoder.")  # CoCa's captioner
+        )
+        if unreached:
+            parameter.requires_grad_(False)

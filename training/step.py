@@ -1,0 +1,189 @@
+"""One optimiser step: forward, loss, backward, clip, update. Big batches go through in chunks, exactly.
+
+With a chunk size the gradient is cached (GradCache, Gao et al. 2021): embed the whole batch without a graph, take the
+loss and its gradient at the embeddings, then embed each chunk again and send its part of that gradient through it.
+Same loss, same gradient, memory of one chunk; a second forward is the price. It is exact for models whose rows do not
+see each other: BatchNorm, which they share, normalises each chunk by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from encoder.load import ClipParts
+from encoder.model import Normalise
+from encoder.text import TextTower
+from training.loader import Batch, text_id
+from training.objective import Features, Objective
+from training.optim import clamp_logit_scale
+
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor]  # images, texts, logit_scale, logit_bias
+
+
+class Towers(nn.Module):
+    """Both towers as one module with one forward, so that DistributedDataParallel can wrap it."""
+
+    def __init__(self, parts: ClipParts, device: torch.device, precision: str) -> None:
+        super().__init__()
+        self.clip: Any = parts.clip
+        self._text = TextTower(parts.clip, parts.tokenizer)
+        self._normalise = Normalise(parts.preprocess, device, torch.float32)
+        self._device = device
+        self._precision = precision
+
+    def forward(self, pixels: Tensor, others: Tensor) -> Outputs:
+        """Encode a batch.
+
+        Args:
+            pixels: (n, height, width, 3) uint8.
+            others: (k, length) int64 tokens of texts, or (k, height, width, 3) uint8 second views; both on the CPU.
+
+        Returns:
+            (n, dim) and (k, dim) float32 unit rows, and logit_scale () and logit_bias ().
+        """
+        clip = self.clip
+        with autocast(self._device, self._precision):
+            images = clip.encode_image(self._normalise(pixels.numpy()))
+            texts = (
+                self._text(others)
+                if others.dtype == torch.int64
+                else clip.encode_image(self._normalise(others.numpy()))
+            )
+        bias = getattr(clip, "logit_bias", None)
+        scale = clip.logit_scale.exp()
+        return _unit(images), _unit(texts), scale, torch.zeros_like(scale) if bias is None else bias
+
+    def _image(self, pixels: Tensor) -> Tensor:
+        return self.clip.encode_image(self._normalise(pixels.numpy()))  # type: ignore[no-any-return]
+
+    def tokenize(self, texts: list[str]) -> Tensor:
+        """Tokens (n, length) int64 on the CPU."""
+        return self._text.tokenize(texts)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step was: the loss of the whole batch, the norm of its gradient before clipping, and measures."""
+
+    loss: float
+    grad_norm: float
+    measures: dict[str, float]
+
+    @property
+    def finite(self) -> bool:
+        """Whether the step was taken; with a loss or a gradient that is not a number it is not."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+class Stepper:
+    """Takes optimiser steps on batches."""
+
+    def __init__(
+        self,
+        towers: Towers,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        grad_clip: float,
+        chunk_size: int | None,
+        seed: int,
+    ) -> None:
+        self._towers = towers
+        ranks = objective.ranks
+        self._model: Any = DistributedDataParallel(towers) if ranks.world > 1 else towers
+        self._objective = objective
+        self._optimizer = optimizer
+        self._parameters = [p for p in towers.parameters() if p.requires_grad]
+        self._grad_clip = grad_clip
+        self._chunk_size = chunk_size
+        self._seed = f"{seed} {ranks.rank}"
+
+    def __call__(self, batch: Batch, step: int) -> StepResult:
+        """Train on this process's part of batch number `step`."""
+        pixels = torch.from_numpy(batch.pixels)
+        if batch.views is not None:
+            others = torch.from_numpy(batch.views)
+        else:
+            others = self._towers.tokenize(batch.captions + batch.negatives)
+        ids = torch.from_numpy(batch.ids)
+        negative_ids = torch.tensor([text_id(text) for text in batch.negatives], dtype=torch.int64)
+        self._optimizer.zero_grad(set_to_none=True)
+        chunks = 1 if self._chunk_size is None else math.ceil(len(pixels) / self._chunk_size)
+        run = self._at_once if chunks == 1 else self._in_chunks
+        loss, measures = run(pixels, others, ids, negative_ids, step, chunks)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
+        result = StepResult(self._objective.ranks.mean(float(loss.detach())), float(norm), measures)
+        if result.finite:
+            self._optimizer.step()
+            if self._objective.config.clamps_scale:
+                clamp_logit_scale(self._towers.clip)
+        return result
+
+    def _at_once(
+        self, pixels: Tensor, others: Tensor, ids: Tensor, negative_ids: Tensor, step: int, chunks: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        self._seed_chunk(step, 0)
+        outputs: Outputs = self._model(pixels, others)
+        loss, measures = self._loss(outputs, ids, negative_ids)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss, measures
+
+    def _in_chunks(
+        self, pixels: Tensor, others: Tensor, ids: Tensor, negative_ids: Tensor, step: int, chunks: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        parts = list(zip(torch.tensor_split(pixels, chunks), torch.tensor_split(others, chunks), strict=True))
+        embedded: list[Outputs] = []
+        with torch.no_grad():
+            for i, part in enumerate(parts):
+                self._seed_chunk(step, i)
+                embedded.append(self._towers(*part))
+        images, texts = (torch.cat([outputs[side] for outputs in embedded]) for side in (0, 1))
+        leaves = [x.detach().requires_grad_() for x in (images, texts, *embedded[0][2:])]
+        loss, measures = self._loss((leaves[0], leaves[1], leaves[2], leaves[3]), ids, negative_ids)
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [torch.zeros_like(x) if x.grad is None else x.grad for x in leaves]
+        of_chunks = zip(torch.tensor_split(gradients[0], chunks), torch.tensor_split(gradients[1], chunks), strict=True)
+        for i, (part, (of_images, of_texts)) in enumerate(zip(parts, of_chunks, strict=True)):
+            last = i == chunks - 1
+            with self._synchronised(last):
+                self._seed_chunk(step, i)  # the same dropout as in the first forward
+                out_images, out_texts, scale, bias = self._model(*part)
+                through = (out_images * of_images).sum() + (out_texts * of_texts).sum()
+                through = through + float(last) * (scale * gradients[2] + bias * gradients[3])  # once, not a chunk
+                through.backward()
+        return loss, measures
+
+    def _loss(self, outputs: Outputs, ids: Tensor, negative_ids: Tensor) -> tuple[Tensor, dict[str, float]]:
+        device = outputs[0].device
+        return self._objective(Features(*outputs), ids.to(device), negative_ids.to(device))
+
+    @contextlib.contextmanager
+    def _synchronised(self, last: bool) -> Iterator[None]:
+        """Processes exchange gradients once a step, with the last chunk."""
+        with contextlib.nullcontext() if last or self._model is self._towers else self._model.no_sync():
+            yield
+
+    def _seed_chunk(self, step: int, chunk: int) -> None:
+        """Dropout depends on the step alone: no state to save, and a chunk's second forward repeats its first."""
+        torch.manual_seed(random.Random(f"{self._seed} {step} {chunk}").getrandbits(63))
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    """Mixed precision: matrix products in bf16, weights and sums in fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def _unit(features: Tensor) -> Tensor:
+    return F.normalize(features.float(), dim=-1)
