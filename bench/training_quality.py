@@ -2,9 +2,10 @@
 
     python bench/training_quality.py PAIRS.csv --epochs 20 --seeds 0 1 2 --work ~/quality
 
-For each seed our split holds out a tenth. All ways start from one file of weights and take the same batches' size,
-epochs, schedule, optimiser, clipping and crops; both decode each image once an epoch. The last epoch of each is
-measured on the held-out pairs in fp32. What is left to differ is which rows of a batch count as negatives, and chance.
+For each seed our split holds out a tenth. All ways start from the same weights and take the same batch size, epochs,
+schedule, optimiser and clipping; each decodes each image once an epoch. The last epoch of each is measured on the
+held-out pairs in fp32. What is left to differ are our defaults: which rows of a batch count as negatives, and how much
+of an image a random crop keeps.
 
 Finished runs are kept in `--work`/results.json and not repeated, so it can be interrupted.
 """
@@ -45,6 +46,7 @@ SMALL = {
 WAYS: dict[str, dict[str, Any] | None] = {  # what differs from our defaults; None: not ours
     "glimpse": {},
     "glimpse, one positive a row": {"multi_positive": False},
+    "glimpse, crops of 0.9": {"min_crop": 0.9},
     "open_clip_train": None,
 }
 DIRECTIONS = {"text_to_image": "text to image", "image_to_text": "image to text"}
@@ -115,14 +117,13 @@ class Run:
         config = TrainConfig(
             pairs=str(self.folder.parent / "pairs.csv"),
             out=str(self.folder / way.replace(", ", "-").replace(" ", "-")),
-            model=str(self.start),
+            init=str(self.model_config),  # with this seed the weights of `self.start`
             epochs=self.arguments.epochs,
             batch_size=self.arguments.batch_size,
             lr=self.arguments.lr,
             weight_decay=WEIGHT_DECAY,
             warmup=WARMUP,
             val_fraction=VAL_FRACTION,
-            interpolate=False,  # it measures the last epoch as it is
             seed=self.seed,
             precision=self.precision,
             **changes,

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from encoder.errors import InputError
 from encoder.image import Pixels, Preprocess
 from tests.conftest import plain_picture
-from training.augment import Augmentation
+from training.augment import Augmentation, random_crop
 from training.loader import Batch, PairLoader, text_id
 from training.pairs import Pair
 
@@ -192,15 +194,32 @@ def gradient() -> Image.Image:
     return Image.fromarray(np.stack([x * 5, y * 7, 255 - x * 5], axis=-1).astype(np.uint8))
 
 
-@pytest.mark.parametrize(("min_crop", "draws"), [(0.5, 4), (1.0, 3)])
-def test_a_plain_view_draws_a_crop_and_nothing_else(min_crop: float, draws: int, gradient: Image.Image) -> None:
-    rng, twin = random.Random(0), random.Random(0)
-    view = Augmentation(min_crop)(gradient, SMALL, rng)
-    scale = twin.uniform(min_crop, 1) ** 0.5
-    ratio = twin.uniform(3 / 4, 4 / 3) ** 0.5 if draws == 4 else 1
-    height, width = min(32, round(32 * scale / ratio)), min(48, round(32 * scale * ratio))
-    top, left = twin.randint(0, 32 - height), twin.randint(0, 48 - width)
-    assert rng.getstate() == twin.getstate()
+@given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0.05, 1), st.integers(0, 10**6))
+def test_a_crop_keeps_its_part_of_the_image_in_a_moderate_shape(
+    height: int, width: int, min_crop: float, seed: int
+) -> None:
+    top, left, h, w = random_crop(height, width, min_crop, random.Random(seed))
+    assert 0 <= top <= top + h <= height
+    assert 0 <= left <= left + w <= width
+    assert h > 0
+    assert w > 0
+    assert w <= 4 / 3 * h + 2
+    assert h <= 4 / 3 * w + 2
+    if 4 / 5 < width / height < 5 / 4 and min_crop <= 0.7:  # where something fits within ten draws
+        assert h * w >= min_crop * height * width - (h + w)
+
+
+def test_crops_of_a_square_use_all_sizes_that_they_may() -> None:
+    crops = [random_crop(300, 300, 0.5, random.Random(seed)) for seed in range(400)]
+    parts = [h * w / 300**2 for _, _, h, w in crops]
+    assert 0.5 <= min(parts) < 0.52
+    assert max(parts) > 0.95
+    assert len({top for top, *_ in crops}) > 50
+
+
+def test_a_plain_view_is_the_crop_resized_and_nothing_else(gradient: Image.Image) -> None:
+    view = Augmentation(0.5)(gradient, SMALL, random.Random(3))
+    top, left, height, width = random_crop(32, 48, 0.5, random.Random(3))
     crop = gradient.crop((left, top, left + width, top + height)).resize((16, 16), Image.Resampling.BICUBIC)
     assert np.abs(view.astype(int) - np.asarray(crop)).max() <= 2
 

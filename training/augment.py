@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from PIL import Image, ImageEnhance
 
 from encoder.image import Pixels, Preprocess, resize
 
+MAX_ASPECT = 4 / 3
+DRAWS = 10  # of a crop that fits
 GRAYSCALE = 0.2  # how often a jittered view loses its colours (SimCLR, appendix A)
 
 
@@ -17,7 +20,7 @@ GRAYSCALE = 0.2  # how often a jittered view loses its colours (SimCLR, appendix
 class Augmentation:
     """What a training image goes through.
 
-    The default is CLIP's only augmentation, a random square crop resized to the input (Radford et al. 2021, section
+    The default is CLIP's only augmentation, a random crop resized to the input (Radford et al. 2021, section
     2.4), that keeps nearly all of the area: what a caption names shall stay in the picture. Flip and colours are
     SimCLR's (Chen et al. 2020, appendix A), for views of images alone; without its hue, which names of colours would
     not survive, and without its blur.
@@ -35,21 +38,13 @@ class Augmentation:
 
     def __call__(self, image: Image.Image, preprocess: Preprocess, rng: random.Random) -> Pixels:
         """One view of an upright RGB image: (height, width, 3) uint8 of the model."""
-        pixels = self._crop(np.asarray(image), preprocess, rng)
+        array = np.asarray(image)
+        top, left, height, width = random_crop(array.shape[0], array.shape[1], self.min_crop, rng)
+        crop = np.ascontiguousarray(array[top : top + height, left : left + width])
+        pixels = resize(crop, *preprocess.height_width, preprocess.interpolation)
         if self.flip and rng.random() < 0.5:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
         return self._jitter(pixels, rng) if self.color_jitter else pixels
-
-    def _crop(self, array: Pixels, preprocess: Preprocess, rng: random.Random) -> Pixels:
-        height, width = array.shape[:2]
-        scale = rng.uniform(self.min_crop, 1.0) ** 0.5
-        ratio = rng.uniform(3 / 4, 4 / 3) ** 0.5 if self.min_crop < 1 else 1.0
-        side = min(height, width) if preprocess.resize_mode == "shortest" else None
-        crop_h = min(height, max(1, round((side or height) * scale / ratio)))
-        crop_w = min(width, max(1, round((side or width) * scale * ratio)))
-        top, left = rng.randint(0, height - crop_h), rng.randint(0, width - crop_w)
-        crop = np.ascontiguousarray(array[top : top + crop_h, left : left + crop_w])
-        return resize(crop, *preprocess.height_width, preprocess.interpolation)
 
     def _jitter(self, pixels: Pixels, rng: random.Random) -> Pixels:
         """After the resize, where there are few pixels left to colour."""
@@ -60,3 +55,20 @@ class Augmentation:
         if rng.random() < GRAYSCALE:
             image = image.convert("L").convert("RGB")
         return np.array(image)
+
+
+def random_crop(height: int, width: int, min_crop: float, rng: random.Random) -> tuple[int, int, int, int]:
+    """A random part of an image: (top, left, height, width) in pixels (Szegedy et al. 2015, section 6).
+
+    Of `min_crop` to 1 of its area, and 3:4 to 4:3. An aspect that does not fit beside its area is drawn anew: cut to
+    fit, it would keep less. Where nothing fits, the image is long, and it is a part as large as the aspect allows.
+    """
+    for _ in range(DRAWS):
+        area = height * width * rng.uniform(min_crop, 1.0)
+        aspect = math.exp(rng.uniform(-math.log(MAX_ASPECT), math.log(MAX_ASPECT)))  # width to height
+        crop_h, crop_w = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+        if 0 < crop_h <= height and 0 < crop_w <= width:
+            break
+    else:
+        crop_h, crop_w = min(height, round(width * MAX_ASPECT)), min(width, round(height * MAX_ASPECT))
+    return rng.randint(0, height - crop_h), rng.randint(0, width - crop_w), crop_h, crop_w

@@ -253,6 +253,7 @@ def warnings_of(records: Sequence[Record], *, ended: bool = True) -> list[str]:
 NARROW = -0.2  # uniformity above this: at most 4 * (1 - cos) = 0.2, the rows lie in a cone of mean cosine 0.95
 POINT = -0.02  # the same for a mean cosine of 0.995
 FLAT = 3.0  # effective rank
+ONE_PLACE = 0.9  # cosine of images with texts that are not theirs
 APART = 0.05  # positives this much closer than negatives are told apart, however narrow the space
 AT_LOG_N = 0.99  # of log n: an epoch of a loss above it has gained nothing on guessing
 FORGOTTEN = 0.05  # of the probe's start
@@ -263,16 +264,19 @@ def _collapsed(records: Sequence[Record]) -> str | None:
 
     Narrow alone says nothing: random weights put all images at cosine 0.99 and more, and a healthy run widens them
     within an epoch or two. Nor does recall: trained without negatives, all vectors run into a point in an order that
-    recall still finds for a while.
+    recall still finds for a while. Training from random weights may begin by narrowing the space and then widen it, so
+    a narrow one counts when it is getting no wider, or when images and texts are all in the same place.
     """
     before, previous, after = (_health(records[i]) for i in (0, -2, -1))
+    in_one_place = _above(after, "negative_similarity", ONE_PLACE)
     apart = _difference(after.get("positive_similarity"), after.get("negative_similarity"))
     for side in ("images", "texts"):
         spread, rank = f"uniformity_{side}", f"effective_rank_{side}"
         narrowed = _above(after, spread, NARROW) and _above(after, spread, before.get(spread), share=0.5)
         flattened = _above(before, rank, after.get(rank), share=2) and not _above(after, rank, FLAT)
         stuck = len(records) > 2 and _above(previous, spread, POINT) and _above(after, spread, POINT)
-        if stuck or ((narrowed or flattened) and apart is not None and apart < APART):
+        settled = in_one_place or (len(records) > 2 and _above(after, spread, previous.get(spread)))
+        if stuck or ((narrowed or flattened) and settled and apart is not None and apart < APART):
             return (
                 f"Collapse: after epoch {records[-1]['epoch']} the {side} all have nearly the same embedding; start "
                 "anew with a lower --lr, a larger --batch-size, and a loss that has negatives."

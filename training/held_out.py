@@ -89,5 +89,5 @@ class Probe:
             self._memory.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._memory, lambda path: path.write_bytes(vectors.tobytes()))
             return 1.0
-        before = np.frombuffer(self._memory.read_bytes(), np.float32).reshape(len(vectors), -1)
+        before = np.fromfile(self._memory, np.float32).reshape(len(vectors), -1)
         return neighbours_kept(before, vectors)
