@@ -42,6 +42,7 @@ test-fast: dev  ## run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 bench: dev  ## measure against references, a table a script; takes minutes of an idle machine
+	@$(BIN)/python -c 'import pandas' 2>/dev/null || $(PIP) 'pandas>=2'  # open_clip's trainer, a reference, reads CSV by it
 	@for script in bench/*_speed.py; do $(BIN)/python $$script || exit 1; done
 
 docs: dev  ## write docs/cli.md from --help

@@ -4,8 +4,7 @@
 
 For each seed our split holds out a tenth. All ways start from the same weights and take the same batch size, epochs,
 schedule, optimiser and clipping; each decodes each image once an epoch. The last epoch of each is measured on the
-held-out pairs in fp32. What is left to differ are our defaults: which rows of a batch count as negatives, and how much
-of an image a random crop keeps.
+held-out pairs in fp32. What is left to differ are our defaults: above all which rows of a batch count as negatives.
 
 Finished runs are kept in `--work`/results.json and not repeated, so it can be interrupted.
 """
@@ -46,7 +45,6 @@ SMALL = {
 WAYS: dict[str, dict[str, Any] | None] = {  # what differs from our defaults; None: not ours
     "glimpse": {},
     "glimpse, one positive a row": {"multi_positive": False},
-    "glimpse, crops of 0.9": {"min_crop": 0.9},
     "open_clip_train": None,
 }
 DIRECTIONS = {"text_to_image": "text to image", "image_to_text": "image to text"}

@@ -93,7 +93,7 @@ def train(
         float | None,
         typer.Option(
             help="Smallest part of an image that a random crop keeps.",
-            show_default="0.9 with --model, 0.5 with --init, 0.2 for nt-xent",
+            show_default="0.9, for nt-xent 0.2",
         ),
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Mirror every second image (nt-xent: always on).")] = False,

@@ -27,6 +27,8 @@ ONLY_IN = {
     "starlette": {"service/"},
     "uvicorn": {"service/"},
     "pydantic_settings": {"service/settings.py"},
+    "webdataset": {"training/shards.py"},
+    "tensorboardX": {"training/journal.py"},
     "typer": {"glimpse/"},
     "rich": {"glimpse/"},
     "torch": {"encoder/", "training/", "glimpse/demo.py"},

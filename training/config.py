@@ -144,13 +144,11 @@ class TrainConfig:
 
     @property
     def augmentation(self) -> Augmentation:
-        """CLIP's light crop to fine-tune on pairs, a stronger one from random weights, SimCLR's for its two views."""
+        """CLIP's light crop for pairs; SimCLR's strong views where they are all there is to learn from."""
         if self.images_only:
             jitter = 0.4 if self.color_jitter is None else self.color_jitter
             return Augmentation(min_crop=self.min_crop or 0.2, flip=True, color_jitter=jitter)
-        return Augmentation(
-            min_crop=self.min_crop or (0.5 if self.init else 0.9), flip=self.flip, color_jitter=self.color_jitter or 0.0
-        )
+        return Augmentation(min_crop=self.min_crop or 0.9, flip=self.flip, color_jitter=self.color_jitter or 0.0)
 
     @property
     def peak_lr(self) -> float:
