@@ -103,6 +103,7 @@ def _train(folder: Path, world: Path) -> tuple[dict[str, Any], dict[str, Any], D
         epochs=10,
         batch_size=64,
         lr=1.5e-3,
+        min_crop=0.7,
         val_fraction=0.05,
         seed=SEED,
     )

@@ -43,9 +43,9 @@ def pairs_of(n: int, m: int, seed: int) -> np.ndarray:
 
 
 def cross_entropy(logits: list[float], right: list[bool]) -> float:
-    """Mean over the right entries of -log softmax."""
-    total = math.log(sum(math.exp(v) for v in logits))
-    return sum(total - v for v, r in zip(logits, right, strict=True) if r) / sum(right)
+    """Mean over the right entries of -log of their share beside the wrong ones."""
+    wrong = sum(math.exp(v) for v, r in zip(logits, right, strict=True) if not r)
+    return sum(math.log(math.exp(v) + wrong) - v for v, r in zip(logits, right, strict=True) if r) / sum(right)
 
 
 def distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -84,9 +84,10 @@ def test_hardness_weighs_negatives_as_written(n: int, beta: float, seed: int) ->
         cosines = [float(queries[i] @ keys[j]) for j in range(n)]
         wrong = [j for j in range(n) if not right[i, j]]
         mean = sum(math.exp(beta * cosines[j]) for j in wrong) / max(1, len(wrong))
-        weight = [1.0 if right[i, j] else math.exp(beta * cosines[j]) / mean for j in range(n)]
-        bottom = sum(w * math.exp(7.3 * c) for w, c in zip(weight, cosines, strict=True))
-        total += sum(math.log(bottom) - 7.3 * cosines[j] for j in range(n) if right[i, j]) / sum(right[i])
+        weight = [math.exp(beta * cosines[j]) / mean if j in wrong else 1.0 for j in range(n)]
+        bottom = sum(weight[j] * math.exp(7.3 * cosines[j]) for j in wrong)
+        own = [math.log(math.exp(7.3 * cosines[j]) + bottom) - 7.3 * cosines[j] for j in range(n) if right[i, j]]
+        total += sum(own) / len(own)
     ours = one_way_info_nce(queries, keys, SCALE, torch.from_numpy(right), hardness=beta)
     assert ours.item() == pytest.approx(total / n, rel=1e-10)
 

@@ -80,10 +80,11 @@ def text_to_image(
 def one_way_info_nce(
     queries: Tensor, keys: Tensor, logit_scale: Tensor, positives: Tensor, *, hardness: float = 0.0
 ) -> Tensor:
-    """Cross entropy of softmax(logit_scale * cosine) against an even share for each right key.
+    """Cross entropy of each right key against the wrong ones, averaged over the right keys of a query.
 
-    With one right key a query it is InfoNCE; with several the supervised contrastive loss that averages outside of the
-    logarithm (Khosla et al. 2020, L_out; UniCL, Yang et al. 2022).
+    -log( exp(s c+) / (exp(s c+) + sum over wrong keys of exp(s c-)) ), s the logit_scale and c cosines. With one right
+    key a query it is InfoNCE. With several they do not compete with each other (SINCERE, Feeney & Hughes 2023): in a
+    softmax over all keys two right ones would push each other away.
 
     Args:
         queries: (n, dim) unit rows.
@@ -95,9 +96,8 @@ def one_way_info_nce(
     """
     cosines = queries @ keys.T  # (n, k)
     logits = logit_scale * cosines
-    if hardness:
-        logits = logits + _log_hardness(cosines.detach(), positives, hardness)
-    return F.cross_entropy(logits, positives.to(logits.dtype) / positives.sum(1, keepdim=True))
+    against = logits + _log_hardness(cosines.detach(), positives, hardness) if hardness else logits
+    return _cross_entropy(logits, against, positives, ~positives)
 
 
 def nt_xent(
@@ -115,15 +115,14 @@ def nt_xent(
         rows: whose loss is wanted.
     """
     n = len(first)
-    right = _own(n, n, first.device) if positives is None else positives
     itself = _own(n, n, first.device)
-    keyed = torch.cat((right, right & ~itself), dim=1)[rows]
-    hidden = torch.cat((torch.zeros_like(itself), itself), dim=1)[rows]  # a view is no key of its own
+    together = itself if positives is None else positives
+    right = torch.cat((together, together & ~itself), dim=1)[rows]  # a view is no key of its own ...
+    wrong = torch.cat((~together, ~together), dim=1)[rows]  # ... and no negative either
 
     def one_way(queries: Tensor, keys: Tensor) -> Tensor:
         logits = logit_scale * queries[rows] @ torch.cat((keys, queries)).T  # (rows, 2n)
-        logits = logits.masked_fill(hidden, torch.finfo(logits.dtype).min)
-        return F.cross_entropy(logits, keyed.to(logits.dtype) / keyed.sum(1, keepdim=True))
+        return _cross_entropy(logits, logits, right, wrong)
 
     return (one_way(first, second) + one_way(second, first)) / 2
 
@@ -205,6 +204,16 @@ def siglip(
     right = (_own(len(images), len(texts), images.device) if positives is None else positives)[rows]
     logits = logit_scale * images[rows] @ texts.T + logit_bias
     return -F.logsigmoid(torch.where(right, logits, -logits)).sum(1).mean()
+
+
+def _cross_entropy(logits: Tensor, against: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
+    """Mean over rows, and over a row's right entries, of log(1 + sum over wrong ones of exp(against) / exp(logit)).
+
+    All (n, k).
+    """
+    negatives = against.masked_fill(~wrong, torch.finfo(against.dtype).min).logsumexp(1, keepdim=True)
+    each = F.softplus(negatives - logits) * right
+    return (each.sum(1) / right.sum(1)).mean()
 
 
 def _triplet(anchors: Tensor, others: Tensor, right: Tensor, own: Tensor, margin: float, mining: str) -> Tensor:
