@@ -80,6 +80,9 @@ def train(
         typer.Option(help="Pairs at a time through the model; the gradient stays that of the batch."),
     ] = None,
     grad_checkpointing: Annotated[bool, typer.Option("--grad-checkpointing", help="Less memory, more time.")] = False,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Under torchrun, spread the model over the processes (FSDP2).")
+    ] = False,
     lr: Annotated[
         float | None,
         typer.Option(help="Peak learning rate.", show_default="1e-5 with --model, 5e-4 with --init"),
@@ -156,6 +159,7 @@ def train(
             batch_size=batch_size,
             chunk_size=chunk_size,
             grad_checkpointing=grad_checkpointing,
+            shard=shard,
             lr=lr,
             weight_decay=weight_decay,
             warmup=warmup,

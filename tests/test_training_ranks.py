@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder.load import load_encoder
+from encoder.load import load_clip
 
 CASES = (
     ("info-nce", None, False),
@@ -90,24 +90,28 @@ def test_a_run_of_two_processes_is_the_run_of_one_and_resumes(
     colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
 ) -> None:
     settings = ["--epochs=2", "--batch-size=16", "--lr=1e-3", "--device=cpu", "--precision=fp32", "--json"]
-    pairs = colour_pairs(72)
-    run = [str(pairs), "--init", str(tiny_config), *settings]
-    two = start(2, "-m", "training", *run, "--out", str(tmp_path / "two"))
-    assert two.returncode == 0, two.stderr[-2000:]
-    one = start(1, "-m", "training", *run, "--out", str(tmp_path / "one"))
-    assert one.returncode == 0, one.stderr[-2000:]
-    assert "2 processes" in two.stderr
-    assert two.stderr.count("before training") == 1  # one of them prints
-    losses = [[epoch["loss"] for epoch in json.loads(ended.stdout)["epochs"]] for ended in (one, two)]
-    assert losses[1][1:] == pytest.approx(losses[0][1:], rel=1e-4)
-    assert load_encoder(tmp_path / "two").dim == 32
+    run = [str(colour_pairs(72)), "--init", str(tiny_config), *settings]
+    losses = {}
+    for name, processes, flags in (("one", 1, []), ("two", 2, []), ("spread", 2, ["--shard", "--chunk-size=3"])):
+        ended = start(processes, "-m", "training", *run, *flags, "--out", str(tmp_path / name))
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        assert ended.stderr.count("before training") == 1  # one of them prints
+        assert ("2 processes" in ended.stderr) == (processes == 2)
+        losses[name] = [epoch["loss"] for epoch in json.loads(ended.stdout)["epochs"]][1:]
+    assert losses["two"] == pytest.approx(losses["one"], rel=1e-4)
+    assert losses["spread"] == pytest.approx(losses["one"], rel=1e-4)
+    weights = [load_clip(tmp_path / name / "last").clip.state_dict() for name in ("one", "two", "spread")]
+    for key, expected in weights[0].items():
+        for other in weights[1:]:
+            torch.testing.assert_close(other[key], expected, rtol=1e-3, atol=1e-4, msg=key)
 
-    config = json.loads((tmp_path / "two" / "train_config.json").read_text())
-    assert config["epochs"] == 2
-    (tmp_path / "two" / "train_config.json").write_text(json.dumps(config | {"epochs": 3}))
-    more = start(2, "-m", "training", "--resume", "--out", str(tmp_path / "two"), "--json")
+    config = json.loads((tmp_path / "spread" / "train_config.json").read_text())
+    (tmp_path / "spread" / "train_config.json").write_text(json.dumps(config | {"epochs": 3}))
+    more = start(2, "-m", "training", "--resume", "--out", str(tmp_path / "spread"), "--json")
     assert more.returncode == 0, more.stderr[-2000:]
-    assert [epoch["epoch"] for epoch in json.loads(more.stdout)["epochs"]] == [3]
+    [third] = json.loads(more.stdout)["epochs"]
+    assert third["epoch"] == 3
+    assert third["loss"] < losses["spread"][-1] + 0.05
 
 
 def test_a_batch_that_cannot_be_shared_is_one_line(

@@ -9,13 +9,13 @@ Every file is written beside its name and renamed, so a kill leaves the old one 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from encoder.errors import TrainingError
 from encoder.load import ClipParts
@@ -59,19 +59,14 @@ def save_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     replace_json(folder / METRICS, metrics)
 
 
-def save_state(folder: Path, state: TrainState, clip: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write all that exact resuming needs, as one file."""
+def save_state(folder: Path, state: TrainState, learned: dict[str, Any]) -> None:
+    """Write all that exact resuming needs, as one file; `learned` are the states of the model and the optimiser."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        "progress": vars(state),
-        "model": clip.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    replace_file(folder / STATE, lambda path: torch.save(content, path))
+    replace_file(folder / STATE, lambda path: torch.save({"progress": vars(state)} | learned, path))
 
 
-def load_state(folder: Path, clip: nn.Module, optimizer: torch.optim.Optimizer) -> TrainState:
-    """Put weights and optimiser back as they were saved.
+def load_state(folder: Path, restore: Callable[[dict[str, Any]], None]) -> TrainState:
+    """Read a saved state; `restore` puts "model" and "optimizer" of it back.
 
     Raises:
         TrainingError: no saved state, or one of another model.
@@ -81,8 +76,7 @@ def load_state(folder: Path, clip: nn.Module, optimizer: torch.optim.Optimizer) 
         raise TrainingError(f"{folder.parent}: nothing to resume, it has no last/{STATE}; start without --resume")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        clip.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
+        restore(content)
         return TrainState(**content["progress"])
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -26,6 +26,7 @@ from encoder.text import TextTower
 from training.loader import Batch, text_id
 from training.objective import Features, Objective
 from training.optim import clamp_logit_scale
+from training.shard import average_whole_gradients, whole
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]  # images, texts, logit_scale, logit_bias
 
@@ -100,7 +101,8 @@ class Stepper:
     ) -> None:
         self._towers = towers
         ranks = objective.ranks
-        self._model: Any = DistributedDataParallel(towers) if ranks.world > 1 else towers
+        self._sharded = objective.config.shard
+        self._model: Any = DistributedDataParallel(towers) if ranks.world > 1 and not self._sharded else towers
         self._objective = objective
         self._optimizer = optimizer
         self._parameters = [p for p in towers.parameters() if p.requires_grad]
@@ -121,7 +123,9 @@ class Stepper:
         chunks = 1 if self._chunk_size is None else math.ceil(len(pixels) / self._chunk_size)
         run = self._at_once if chunks == 1 else self._in_chunks
         loss, measures = run(pixels, others, ids, negative_ids, step, chunks)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
+        if self._sharded:
+            average_whole_gradients(self._towers)
+        norm = whole(nn.utils.clip_grad_norm_(self._parameters, self._grad_clip))
         result = StepResult(self._objective.ranks.mean(float(loss.detach())), float(norm), measures)
         if result.finite:
             self._optimizer.step()
@@ -170,6 +174,8 @@ class Stepper:
     @contextlib.contextmanager
     def _synchronised(self, last: bool) -> Iterator[None]:
         """Processes exchange gradients once a step, with the last chunk."""
+        if self._sharded:
+            self._model.set_requires_gradient_sync(last)
         with contextlib.nullcontext() if last or self._model is self._towers else self._model.no_sync():
             yield
 

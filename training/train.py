@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from encoder.device import choose_device, choose_precision
-from encoder.errors import TrainingError
+from encoder.errors import InputError, TrainingError
 from encoder.load import ClipParts, load_clip
 from encoder.model import DualEncoder, logit_scale_of
 from encoder.weights import CONFIG
@@ -34,6 +34,7 @@ from training.objective import Objective
 from training.optim import MAX_LOGIT_SCALE, adamw, lr_at, set_lr
 from training.ranks import Ranks, join_ranks
 from training.report import write_report
+from training.shard import load_whole_state, shard, whole_state, whole_weights
 from training.source import Source, make_loader, open_source
 from training.starting_model import choose_trainable, load_start
 from training.step import Stepper, Towers, autocast
@@ -57,6 +58,10 @@ def train(
     with join_ranks() as ranks:
         out = Path(config.out)
         begun = (out / "last" / STATE).exists()  # a run that was killed before its first state is begun anew
+        if config.shard and ranks.world == 1:
+            raise InputError(
+                "--shard spreads a model over processes; start several: torchrun --nproc-per-node N -m training"
+            )
         if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
             raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
         source = open_source(config)
@@ -86,18 +91,20 @@ class _Run:
         overlap = self._device.type != "cpu"
         self._loader = make_loader(source, self._parts.preprocess, config, ranks, overlap=overlap)
         self._total_steps = config.epochs * len(self._loader)
+        towers = Towers(self._parts, self._device, self._precision)
+        if config.shard:
+            shard(towers, self._device)
         self._optimizer = adamw(
             self._clip, lr=config.peak_lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay
         )
         self._state = TrainState(pairs_hash=source.hash)
         if resume:
-            self._state = load_state(self._out / "last", self._clip, self._optimizer)
+            self._state = load_state(self._out / "last", self._restore)
             if self._state.pairs_hash != source.hash:
                 raise TrainingError(
                     f"{config.pairs}: not the pairs that {self._out} was begun with; resuming would train on what it "
                     f"held out. Put them back, or fine-tune on the new ones with --model {self._out} and another --out"
                 )
-        towers = Towers(self._parts, self._device, self._precision)
         self._stepper = Stepper(
             towers,
             Objective(config, ranks),
@@ -207,7 +214,8 @@ class _Run:
     def _end_epoch(self, epoch: int, *, loss: float | None, started: float) -> Iterator[Event]:
         """Measure, keep the best and the last, write it all down; all processes learn what the first one saw."""
         state, ranks = self._state, self._ranks
-        record = ranks.from_first(self._measure(epoch, loss, started) if ranks.first else None)
+        plain = self._plain()
+        record = ranks.from_first(self._measure(plain, epoch, loss, started) if ranks.first else None)
         assert record is not None
         before = self._warnings()
         state.history.append(asdict(record))
@@ -215,21 +223,19 @@ class _Run:
         if record.best:
             state.best_epoch, state.best_score = epoch, record.score
         if ranks.first:
-            plain = replace(self._parts, clip=merged(self._clip)) if self._config.lora else self._parts
             if record.best:
                 save_model(self._out, plain)
             save_model(self._out / "last", plain)
             self._journal.epoch(asdict(record))
-            self._save_state()
-        ranks.wait()
+        self._save_state()
         yield record
         for kind, message in self._warnings().items():
             if kind not in before:
                 yield Warned(message)
 
-    def _measure(self, epoch: int, loss: float | None, started: float) -> Epoch:
+    def _measure(self, plain: ClipParts, epoch: int, loss: float | None, started: float) -> Epoch:
         state = self._state
-        encoder = self._encoder(self._parts)
+        encoder = self._encoder(plain)
         with autocast(self._device, self._precision):
             metrics, validation, encoded = self._held_out.measure(encoder)
             probe = self._probe.measure(encoder) if self._probe else None
@@ -261,9 +267,7 @@ class _Run:
             state.interpolation = self._ranks.from_first(self._interpolate() if self._ranks.first else None)
             assert state.interpolation is not None
             yield Interpolated(**state.interpolation)
-        if self._ranks.first:
-            self._save_state(ended=True)
-        self._ranks.wait()
+        self._save_state(ended=True)
         yield Finished(str(self._out), state.best_epoch, self._best_score(), stopped=False)
 
     def _interpolate(self) -> dict[str, Any]:
@@ -293,22 +297,47 @@ class _Run:
         return max(float(row["score"]) for row in interpolation["sweep"])
 
     def _save_state(self, *, ended: bool = False) -> None:
-        if not self._ranks.first:
-            return
+        """Write what resuming needs and what there is to report; all processes call it."""
         state = self._state
-        save_state(self._out / "last", state, self._clip, self._optimizer)
-        save_metrics(
-            self._out,
-            {
-                "best_epoch": state.best_epoch,
-                "best_score": self._best_score(),
-                "interpolation": state.interpolation,
-                "warnings": list(self._warnings(ended).values()),
-                "epochs": state.history,
-                "confusions": state.confusions,
-            },
-        )
-        write_report(self._out)
+        if self._config.shard:
+            learned = whole_state(self._clip, self._optimizer)
+        else:
+            learned = {"model": self._clip.state_dict(), "optimizer": self._optimizer.state_dict()}
+        if self._ranks.first:
+            save_state(self._out / "last", state, learned)
+            save_metrics(
+                self._out,
+                {
+                    "best_epoch": state.best_epoch,
+                    "best_score": self._best_score(),
+                    "interpolation": state.interpolation,
+                    "warnings": list(self._warnings(ended).values()),
+                    "epochs": state.history,
+                    "confusions": state.confusions,
+                },
+            )
+            write_report(self._out)
+        self._ranks.wait()
+
+    def _restore(self, content: dict[str, Any]) -> None:
+        if self._config.shard:
+            load_whole_state(self._clip, self._optimizer, content)
+        else:
+            self._clip.load_state_dict(content["model"])
+            self._optimizer.load_state_dict(content["optimizer"])
+
+    def _plain(self) -> ClipParts:
+        """The model as it is now, to measure and to save: adapters merged, spread weights gathered by the first."""
+        if self._config.lora is not None:
+            return replace(self._parts, clip=merged(self._clip))
+        if not self._config.shard:
+            return self._parts
+        weights = whole_weights(self._clip)
+        if not self._ranks.first:
+            return self._parts
+        parts = load_start(self._config)
+        parts.clip.load_state_dict(weights)
+        return replace(parts, clip=parts.clip.to(self._device))
 
     def _has_batch_norm(self) -> bool:
         """Whether a batch norm learns its statistics from batches."""
