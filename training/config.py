@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -132,6 +133,13 @@ class TrainConfig:
     def clamps_scale(self) -> bool:
         """Whether the logit_scale is learned and kept at or below 100; SigLIP's may go above."""
         return self.uses_scale and self.temperature is None and self.loss != "siglip"
+
+    @property
+    def log_n(self) -> float | None:
+        """The loss of guessing, of the losses that are a cross entropy over the batch."""
+        if self.loss in ("contrastive", "triplet", "siglip"):
+            return None
+        return math.log(2 * self.batch_size - 1 if self.images_only else self.batch_size)
 
     @property
     def locked(self) -> tuple[Literal["image", "text"], ...]:

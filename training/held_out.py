@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from encoder.errors import InputError
 from encoder.folder import walk_images
-from encoder.model import DualEncoder
+from encoder.load import ClipParts
+from encoder.model import DualEncoder, logit_scale_of
 from training.config import TrainConfig
 from training.evaluate import (
     Encoded,
@@ -25,30 +27,73 @@ from training.files import replace_file
 from training.health import neighbours_kept
 from training.metrics import mean_recall
 from training.pairs import Pair, read_pairs
+from training.step import autocast
+
+PROBE_START = "probe_start.f32"
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How a model did.
+
+    Attributes:
+        metrics: of the held-out part; see `training.metrics`.
+        validation: the one number of them: mean recall, or top-1.
+        probe: of the second set, 0 to 1; None without one.
+        encoded: the vectors of the held-out part.
+    """
+
+    metrics: dict[str, Any]
+    validation: float
+    probe: float | None
+    encoded: Encoded
+
+    @property
+    def score(self) -> float:
+        """What is asked of a model: to be good at the new, and with a probe as much not to forget the old."""
+        return self.validation if self.probe is None else (self.validation + self.probe) / 2
 
 
 class HeldOut:
-    """The held-out pairs of a run, measured as fits what they are: captions, classes, or bare images."""
+    """The held-out pairs of a run and its probe, measured as fits what they are: captions, classes, or bare images."""
 
-    def __init__(self, pairs: Sequence[Pair], config: TrainConfig) -> None:
+    def __init__(self, pairs: Sequence[Pair], config: TrainConfig, precision: str) -> None:
         self._pairs = pairs
         self._config = config
+        self._precision = precision
+        self._probe = Probe(config) if config.probe else None
 
-    def measure(self, encoder: DualEncoder) -> tuple[dict[str, Any], float, Encoded]:
-        """The metrics, the one number to choose an epoch by (mean recall, or top-1), and the vectors.
+    def measure(self, parts: ClipParts) -> Marks:
+        """Measure a model where it is; leaves it in eval mode.
 
         Raises:
-            InputError: no held-out image can be read.
+            InputError: no held-out image, or nothing of the probe, can be read.
         """
-        if self._config.images_only:
-            metrics, encoded = evaluate_views(encoder, self._pairs, self._config.augmentation, self._config.seed)
-        elif self._config.folders:
+        with autocast(next(parts.clip.parameters()).device, self._precision):
+            encoder = DualEncoder(
+                parts.clip.eval(),
+                parts.tokenizer,
+                parts.preprocess,
+                ref=self._config.out,
+                fingerprint="in training",
+                logit_scale=logit_scale_of(parts.clip),
+                precision=self._precision,
+            )
+            metrics, validation, encoded = self._validate(encoder)
+            probe = self._probe.measure(encoder) if self._probe else None
+        return Marks(metrics, validation, probe, encoded)
+
+    def _validate(self, encoder: DualEncoder) -> tuple[dict[str, Any], float, Encoded]:
+        config = self._config
+        if config.images_only:
+            metrics, encoded = evaluate_views(encoder, self._pairs, config.augmentation, config.seed)
+            return metrics, mean_recall(metrics), encoded
+        if config.folders:
             labelled = [(pair.image, str(pair.label)) for pair in self._pairs]
-            metrics, encoded = evaluate_classes(encoder, labelled, templates=self._config.templates)
+            metrics, encoded = evaluate_classes(encoder, labelled, templates=config.templates)
             return metrics, float(metrics["top1"]), encoded
-        else:
-            encoded = encode_pairs(encoder, self._pairs)
-            metrics = encoded.retrieval()
+        encoded = encode_pairs(encoder, self._pairs)
+        metrics = encoded.retrieval()
         return metrics, mean_recall(metrics), encoded
 
 
@@ -56,19 +101,18 @@ class Probe:
     """A second set: a table of pairs (mean recall), class folders (top-1), or a folder of images.
 
     Of bare images it measures how much of the starting model's neighbourhood is left: the share of each image's ten
-    nearest that still are. `memory` is the file that keeps the starting model's vectors.
+    nearest that still are. A file in the run folder keeps the starting model's vectors.
     """
 
-    def __init__(self, source: Path, memory: Path, config: TrainConfig) -> None:
-        self._source = source
-        self._memory = memory
+    def __init__(self, config: TrainConfig) -> None:
         self._config = config
+        self._source = source = Path(str(config.probe))
+        self._start = Path(config.out) / "last" / PROBE_START
         if source.is_dir():
-            images = [path for path, _ in walk_images(source)]
-            if not images:
+            self._images = [path for path, _ in walk_images(source)]
+            if not self._images:
                 raise InputError(f"{source}: no images to probe with")
-            self._classes = len({path.relative_to(source).parts[:-1][:1] for path in images}) > 1
-            self._images: list[Path | bytes] = list(images)
+            self._classes = len({path.relative_to(source).parts[:-1][:1] for path in self._images}) > 1
         elif not source.is_file():
             raise InputError(f"{source}: no such file or folder to probe with")
 
@@ -85,9 +129,8 @@ class Probe:
         if self._classes:
             return float(evaluate_folders(encoder, self._source, templates=config.templates)["top1"])
         _, vectors = encode_images(encoder, self._images)
-        if not self._memory.exists():
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._memory, lambda path: path.write_bytes(vectors.tobytes()))
+        if not self._start.exists():
+            self._start.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._start, lambda path: path.write_bytes(vectors.tobytes()))
             return 1.0
-        before = np.fromfile(self._memory, np.float32).reshape(len(vectors), -1)
-        return neighbours_kept(before, vectors)
+        return neighbours_kept(np.fromfile(self._start, np.float32).reshape(len(vectors), -1), vectors)

@@ -10,34 +10,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
-from encoder.device import choose_device, choose_precision
 from encoder.errors import InputError, TrainingError
 from encoder.load import ClipParts, load_clip
-from encoder.model import DualEncoder, logit_scale_of
 from encoder.weights import CONFIG
 from training.checkpoint import STATE, TrainState, load_state, save_metrics, save_model, save_state
 from training.config import TRAIN_CONFIG, TrainConfig
 from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.health import confusions, examine, mutual_information_bound, warnings_of
-from training.held_out import HeldOut, Probe
+from training.held_out import HeldOut
 from training.interpolate import sweep
 from training.journal import Journal
-from training.layers import count_trainable, set_mode
-from training.lora import merged
+from training.learner import Learner
 from training.objective import Objective
-from training.optim import MAX_LOGIT_SCALE, adamw, lr_at, set_lr
+from training.optim import MAX_LOGIT_SCALE, lr_at, set_lr
 from training.ranks import Ranks, join_ranks
 from training.report import write_report
-from training.shard import load_whole_state, shard, whole_state, whole_weights
 from training.source import Source, make_loader, open_source
-from training.starting_model import choose_trainable, load_start
-from training.step import Stepper, Towers, autocast
+from training.starting_model import load_start
+from training.step import Stepper
 
 
 def train(
@@ -59,9 +55,7 @@ def train(
         out = Path(config.out)
         begun = (out / "last" / STATE).exists()  # a run that was killed before its first state is begun anew
         if config.shard and ranks.world == 1:
-            raise InputError(
-                "--shard spreads a model over processes; start several: torchrun --nproc-per-node N -m training"
-            )
+            raise InputError("--shard needs several processes: torchrun --nproc-per-node N -m training ... --shard")
         if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
             raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
         source = open_source(config)
@@ -80,42 +74,26 @@ class _Run:
     def __init__(self, config: TrainConfig, source: Source, ranks: Ranks, resume: bool) -> None:
         self._config, self._source, self._ranks = config, source, ranks
         self._out = Path(config.out)
-        device = choose_device(config.device)
-        self._precision = choose_precision(config.precision, device)
-        self._parts = load_start(config)
-        choose_trainable(self._parts.clip, config)
-        self._clip: Any = self._parts.clip.to(device)
-        if config.grad_checkpointing:
-            self._clip.set_grad_checkpointing(True)  # type: ignore[operator]
-        self._device = next(self._clip.parameters()).device
-        overlap = self._device.type != "cpu"
-        self._loader = make_loader(source, self._parts.preprocess, config, ranks, overlap=overlap)
+        self._learner = Learner(config, ranks)
+        overlap = self._learner.device.type != "cpu"
+        self._loader = make_loader(source, self._learner.parts.preprocess, config, ranks, overlap=overlap)
         self._total_steps = config.epochs * len(self._loader)
-        towers = Towers(self._parts, self._device, self._precision)
-        if config.shard:
-            shard(towers, self._device)
-        self._optimizer = adamw(
-            self._clip, lr=config.peak_lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay
-        )
+        self._held_out = HeldOut(source.val, config, self._learner.precision)
         self._state = TrainState(pairs_hash=source.hash)
         if resume:
-            self._state = load_state(self._out / "last", self._restore)
+            self._state = load_state(self._out / "last", self._learner.restore)
             if self._state.pairs_hash != source.hash:
                 raise TrainingError(
                     f"{config.pairs}: not the pairs that {self._out} was begun with; resuming would train on what it "
                     f"held out. Put them back, or fine-tune on the new ones with --model {self._out} and another --out"
                 )
         self._stepper = Stepper(
-            towers,
+            self._learner.towers,
             Objective(config, ranks),
-            self._optimizer,
+            self._learner.optimizer,
             grad_clip=config.grad_clip,
             chunk_size=config.chunk_size,
             seed=config.seed,
-        )
-        self._held_out = HeldOut(source.val, config)
-        self._probe = (
-            Probe(Path(config.probe), self._out / "last" / "probe_start.f32", config) if config.probe else None
         )
 
     def go(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -127,7 +105,7 @@ class _Run:
             self._journal = Journal(self._out, tensorboard=config.tensorboard, resume_at=state.step)
         try:
             yield self._plan()
-            if self._has_batch_norm() and (config.chunk_size or self._ranks.world > 1):
+            if self._learner.has_batch_norm and (config.chunk_size or self._ranks.world > 1):
                 yield Warned(
                     "Batch norm: this model's layers normalise each chunk and each process by itself, so the gradient "
                     "is not exactly that of the whole batch; a transformer has no such layers."
@@ -157,11 +135,11 @@ class _Run:
             n_val=len(self._source.val),
             without_caption=self._source.without_caption,
             without_image=self._source.without_image,
-            parameters=sum(p.numel() for p in self._clip.parameters()),
-            trainable=count_trainable(self._clip),
+            parameters=self._learner.parameters,
+            trainable=self._learner.trainable,
             steps=self._total_steps,
-            device=str(self._device),
-            precision=self._precision,
+            device=str(self._learner.device),
+            precision=self._learner.precision,
             world=self._ranks.world,
             resumed_at=self._state.step,
         )
@@ -169,7 +147,7 @@ class _Run:
     def _steps(self, epoch: int) -> Iterator[Step]:
         """The rest of an epoch's steps."""
         config, state = self._config, self._state
-        set_mode(self._clip)
+        self._learner.begin_epoch()
         done = state.step - (epoch - 1) * len(self._loader)  # all, if it was stopped before the epoch was measured
         before = time.perf_counter()
         for batch in self._loader.epoch(epoch, skip=done):
@@ -184,7 +162,7 @@ class _Run:
                 warmup_steps=round(config.warmup * self._total_steps),
                 total_steps=self._total_steps,
             )
-            set_lr(self._optimizer, lr)
+            set_lr(self._learner.optimizer, lr)
             result = self._stepper(batch, state.step)
             if not result.finite:
                 number = state.step - (epoch - 1) * len(self._loader)
@@ -202,7 +180,7 @@ class _Run:
                 epoch=epoch,
                 loss=result.loss,
                 lr=lr,
-                logit_scale=logit_scale_of(self._clip),
+                logit_scale=self._learner.logit_scale,
                 grad_norm=result.grad_norm,
                 samples_per_second=sum(rows) / (before - since),
                 measures=result.measures | self._information(result.loss),
@@ -214,7 +192,7 @@ class _Run:
     def _end_epoch(self, epoch: int, *, loss: float | None, started: float) -> Iterator[Event]:
         """Measure, keep the best and the last, write it all down; all processes learn what the first one saw."""
         state, ranks = self._state, self._ranks
-        plain = self._plain()
+        plain = self._learner.plain()
         record = ranks.from_first(self._measure(plain, epoch, loss, started) if ranks.first else None)
         assert record is not None
         before = self._warnings()
@@ -234,29 +212,25 @@ class _Run:
                 yield Warned(message)
 
     def _measure(self, plain: ClipParts, epoch: int, loss: float | None, started: float) -> Epoch:
-        state = self._state
-        encoder = self._encoder(plain)
-        with autocast(self._device, self._precision):
-            metrics, validation, encoded = self._held_out.measure(encoder)
-            probe = self._probe.measure(encoder) if self._probe else None
-        score = _score(validation, probe)
-        best = epoch == 0 or score > state.best_score
+        config, state = self._config, self._state
+        marks = self._held_out.measure(plain)
+        best = epoch == 0 or marks.score > state.best_score
         if best:
-            state.confusions = [asdict(confusion) for confusion in confusions(encoded)]
-        scale = logit_scale_of(self._clip)
+            state.confusions = [asdict(confusion) for confusion in confusions(marks.encoded)]
+        scale = self._learner.logit_scale
         return Epoch(
             epoch=epoch,
             loss=loss,
-            metrics=metrics,
-            score=score,
-            probe=probe,
+            metrics=marks.metrics,
+            score=marks.score,
+            probe=marks.probe,
             best=best,
             skipped=state.epoch_skipped,
             seconds=round(time.perf_counter() - started, 2),
             logit_scale=scale,
-            clamped=self._config.clamps_scale and math.log(scale) > MAX_LOGIT_SCALE - 1e-4,
-            log_n=self._log_n,
-            health=asdict(examine(encoded, self._config.seed)),
+            clamped=config.clamps_scale and math.log(scale) > MAX_LOGIT_SCALE - 1e-4,
+            log_n=config.log_n,
+            health=asdict(examine(marks.encoded, config.seed)),
         )
 
     def _finish(self) -> Iterator[Event]:
@@ -272,18 +246,15 @@ class _Run:
 
     def _interpolate(self) -> dict[str, Any]:
         parts = load_clip(self._out)
-        start, tuned = load_start(self._config).clip.state_dict(), dict(parts.clip.state_dict())
-        tuned = {name: tensor.clone() for name, tensor in tuned.items()}
-        parts.clip.to(self._device)
+        tuned = {name: tensor.clone() for name, tensor in parts.clip.state_dict().items()}
+        parts.clip.to(self._learner.device)
 
-        def evaluate(weights: dict[str, torch.Tensor]) -> tuple[float, float | None]:
+        def evaluate(weights: dict[str, Tensor]) -> tuple[float, float | None]:
             parts.clip.load_state_dict(weights)
-            encoder = self._encoder(parts)
-            with autocast(self._device, self._precision):
-                _, validation, _ = self._held_out.measure(encoder)
-                return validation, self._probe.measure(encoder) if self._probe else None
+            marks = self._held_out.measure(parts)
+            return marks.validation, marks.probe
 
-        found = sweep(start, tuned, evaluate)
+        found = sweep(load_start(self._config).clip.state_dict(), tuned, evaluate)
         if found.alpha < 1:
             parts.clip.load_state_dict(found.weights)
             save_model(self._out, parts)
@@ -299,10 +270,7 @@ class _Run:
     def _save_state(self, *, ended: bool = False) -> None:
         """Write what resuming needs and what there is to report; all processes call it."""
         state = self._state
-        if self._config.shard:
-            learned = whole_state(self._clip, self._optimizer)
-        else:
-            learned = {"model": self._clip.state_dict(), "optimizer": self._optimizer.state_dict()}
+        learned = self._learner.state()
         if self._ranks.first:
             save_state(self._out / "last", state, learned)
             save_metrics(
@@ -319,31 +287,6 @@ class _Run:
             write_report(self._out)
         self._ranks.wait()
 
-    def _restore(self, content: dict[str, Any]) -> None:
-        if self._config.shard:
-            load_whole_state(self._clip, self._optimizer, content)
-        else:
-            self._clip.load_state_dict(content["model"])
-            self._optimizer.load_state_dict(content["optimizer"])
-
-    def _plain(self) -> ClipParts:
-        """The model as it is now, to measure and to save: adapters merged, spread weights gathered by the first."""
-        if self._config.lora is not None:
-            return replace(self._parts, clip=merged(self._clip))
-        if not self._config.shard:
-            return self._parts
-        weights = whole_weights(self._clip)
-        if not self._ranks.first:
-            return self._parts
-        parts = load_start(self._config)
-        parts.clip.load_state_dict(weights)
-        return replace(parts, clip=parts.clip.to(self._device))
-
-    def _has_batch_norm(self) -> bool:
-        """Whether a batch norm learns its statistics from batches."""
-        norms = (m for m in self._clip.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm))
-        return any(p.requires_grad for norm in norms for p in norm.parameters())
-
     def _out_of_patience(self) -> bool:
         patience, state = self._config.patience, self._state
         return patience is not None and len(state.history) - 1 - state.best_epoch >= patience
@@ -353,34 +296,8 @@ class _Run:
         return {text.partition(":")[0]: text for text in warnings_of(self._state.history, ended=ended)}
 
     def _information(self, loss: float) -> dict[str, float]:
-        if self._log_n is None:
-            return {}
-        return {"mutual_information": mutual_information_bound(loss, round(math.exp(self._log_n)))}
-
-    @property
-    def _log_n(self) -> float | None:
-        """The loss of guessing, of the losses that are a cross entropy over the batch."""
-        config = self._config
-        if config.loss in ("contrastive", "triplet", "siglip"):
-            return None
-        return math.log(2 * config.batch_size - 1 if config.images_only else config.batch_size)
-
-    def _encoder(self, parts: ClipParts) -> DualEncoder:
-        """The model as it is now, in eval mode, where it is."""
-        return DualEncoder(
-            parts.clip.eval(),
-            parts.tokenizer,
-            parts.preprocess,
-            ref=str(self._out),
-            fingerprint="in training",
-            logit_scale=logit_scale_of(parts.clip),
-            precision=self._precision,
-        )
-
-
-def _score(validation: float, probe: float | None) -> float:
-    """What is asked of a model: to be good at the new, and with a probe as much not to forget the old."""
-    return validation if probe is None else (validation + probe) / 2
+        log_n = self._config.log_n
+        return {} if log_n is None else {"mutual_information": mutual_information_bound(loss, round(math.exp(log_n)))}
 
 
 def _flat(step: Step) -> dict[str, float]:

@@ -1,0 +1,107 @@
+"""The model that learns: both towers with their optimiser, on their device, and their state for files.
+
+Whether it learns by adapters (LoRA) or lies spread over processes (FSDP2) is known here and not in the loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from encoder.device import choose_device, choose_precision
+from encoder.load import ClipParts
+from encoder.model import logit_scale_of
+from training.config import TrainConfig
+from training.layers import count_trainable, set_mode
+from training.lora import merged
+from training.optim import adamw
+from training.ranks import Ranks
+from training.shard import load_whole_state, shard, whole_state, whole_weights
+from training.starting_model import choose_trainable, load_start
+from training.step import Towers
+
+
+class Learner:
+    """What a run trains.
+
+    Attributes:
+        parts: the open_clip model as it is in memory, with its tokenizer and preprocessing.
+        towers: the same as one module.
+        optimizer: AdamW over what learns.
+        device, precision: where and in what it runs ("fp32" or "bf16").
+    """
+
+    def __init__(self, config: TrainConfig, ranks: Ranks) -> None:
+        self._config = config
+        self._ranks = ranks
+        device = choose_device(config.device)
+        self.precision = choose_precision(config.precision, device)
+        self.parts = load_start(config)
+        choose_trainable(self.parts.clip, config)
+        self.parts.clip.to(device)
+        if config.grad_checkpointing:
+            self.parts.clip.set_grad_checkpointing(True)  # type: ignore[operator]
+        self.device = next(self.parts.clip.parameters()).device
+        self.towers = Towers(self.parts, self.device, self.precision)
+        if config.shard:
+            shard(self.towers, self.device)
+        self.optimizer = adamw(
+            self.parts.clip, lr=config.peak_lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay
+        )
+
+    @property
+    def logit_scale(self) -> float:
+        """What it multiplies cosines by now."""
+        return logit_scale_of(self.parts.clip)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it has."""
+        return sum(parameter.numel() for parameter in self.parts.clip.parameters())
+
+    @property
+    def trainable(self) -> int:
+        """How many of them learn."""
+        return count_trainable(self.parts.clip)
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether a batch norm of it learns, and so sees what is in a batch."""
+        norms = (m for m in self.parts.clip.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm))
+        return any(p.requires_grad for norm in norms for p in norm.parameters())
+
+    def begin_epoch(self) -> None:
+        """Training mode, but for what is locked."""
+        set_mode(self.parts.clip)
+
+    def plain(self) -> ClipParts:
+        """A model to measure and to save: adapters merged, spread weights gathered. All processes call it.
+
+        Of a spread model only the first process gets a whole one.
+        """
+        if self._config.lora is not None:
+            return replace(self.parts, clip=merged(self.parts.clip))
+        if not self._config.shard:
+            return self.parts
+        weights = whole_weights(self.parts.clip)
+        if not self._ranks.first:
+            return self.parts
+        parts = load_start(self._config)
+        parts.clip.load_state_dict(weights)
+        return replace(parts, clip=parts.clip.to(self.device))
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes: "model" and "optimizer". All processes call it."""
+        if self._config.shard:
+            return whole_state(self.parts.clip, self.optimizer)
+        return {"model": self.parts.clip.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put a `state` back; raises whatever torch does when it is of another model."""
+        if self._config.shard:
+            load_whole_state(self.parts.clip, self.optimizer, state)
+        else:
+            self.parts.clip.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
