@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 from encoder.errors import GlimpseError, InputError
@@ -30,7 +31,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"glimpse: {message}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")  # of several processes of torchrun
+    print(f"glimpse{f' (process {rank})' if rank != '0' else ''}: {message}", file=sys.stderr)
     return code
 
 

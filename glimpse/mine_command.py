@@ -7,6 +7,7 @@ hard negatives; `training.mine` chooses among them.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from training.mine import Choice
     from training.pairs import Pair
 
-BATCH = 512  # pairs searched at a time
+BATCH = 512  # pairs searched at a time, at most
+HITS = 1_000_000  # hits in memory, at most, as far as one pair has no more
 
 
 def mine(
@@ -41,6 +43,9 @@ def mine(
     images_root: Annotated[Path | None, typer.Option(help="Where relative image paths start.")] = None,
     image_key: Annotated[str, typer.Option(help="Column of the image's path.")] = "image",
     caption_key: Annotated[str, typer.Option(help="Column of the text, or several with commas between.")] = "title",
+    label_key: Annotated[
+        str | None, typer.Option(help="Column of a label; rows with the same one are not negatives of each other.")
+    ] = None,
     model: ModelOfCollection = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -58,9 +63,8 @@ def mine(
     from training.pairs import read_pairs, split_keys
 
     choice = Choice(negatives, _window(rank_window), relative_margin)
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: there is no such folder to write it in")
-    file = read_pairs(pairs, images_root=images_root, image_key=image_key, caption_key=caption_key)
+    _check_out(out, pairs)
+    file = read_pairs(pairs, images_root=images_root, image_key=image_key, caption_key=caption_key, label_key=label_key)
     with open_collection(data, collection) as source:
         ids = [_id_of(source, pair) for pair in file.pairs]
         known = [(pair, key) for pair, key in zip(file.pairs, ids, strict=True) if key is not None]
@@ -79,8 +83,11 @@ def mine(
 
     root = images_root or out.parent
     mined = iter(found)
+    caption_name = split_keys(caption_key, "--caption-key")[0]
     rows = [
-        {image_key: _path_from(root, pair), split_keys(caption_key)[0]: _plain(pair.captions), "negative": negative}
+        {image_key: _path_from(root, pair), caption_name: _plain(pair.captions)}
+        | ({label_key: pair.label} if label_key else {})
+        | {"negative": negative}
         for pair, key in zip(file.pairs, ids, strict=True)
         for negative in [next(mined) if key is not None else []]
     ]
@@ -118,7 +125,8 @@ def _mine(
 ) -> Iterator[list[list[str]]]:
     """The hard negatives of (pair, id of its image), a list a pair, a batch at a time.
 
-    An image is right for a pair if it is the pair's own or shares a caption with it; every other one is wrong.
+    An image is right for a pair if it is the pair's own or shares a caption or a label with it; every other one is
+    wrong.
     """
     import numpy as np
 
@@ -127,33 +135,40 @@ def _mine(
 
     number: dict[str, int] = {}
     texts: list[str] = []  # by number; each text once, as it was first written
-    texts_of: dict[int, list[int]] = {}
-    images_of: dict[int, set[int]] = {}
+    lends: dict[int, int] = {}  # the first text of each image
+    marks: dict[int, set[int | str]] = {}  # the texts and labels of each image
     for pair, image in pairs:
         for caption in pair.captions:
             text = number.setdefault(text_key(caption), len(texts))
             if text == len(texts):
                 texts.append(caption)
-            texts_of.setdefault(image, []).append(text)
-            images_of.setdefault(text, set()).add(image)
+            lends.setdefault(image, text)
+            marks.setdefault(image, set()).add(text)
+        if pair.label is not None:
+            marks[image].add(pair.label)
+    sharing = Counter(mark for of_image in marks.values() for mark in of_image)
     # Images that no pair names have no caption to lend.
-    among = list(texts_of) if len(texts_of) < source.count("image") else None
+    among = list(lends) if len(lends) < source.count("image") else None
 
-    for start in range(0, len(pairs), BATCH):
+    start = 0
+    while start < len(pairs):
         images = [image for _, image in pairs[start : start + BATCH]]
-        queries = _queries(encoder, [pair.captions for pair, _ in pairs[start : start + BATCH]])
+        right = max(sum(sharing[mark] for mark in marks[image]) for image in images)  # or fewer
+        k = min(choice.window[1] + right, len(lends))  # so that the window is full of wrong ones
+        batch = pairs[start : start + max(1, min(BATCH, HITS // k))]
+        start += len(batch)
+        images = images[: len(batch)]
+        queries = _queries(encoder, [pair.captions for pair, _ in batch])
         own_scores = (queries * source.vectors(images)).sum(axis=1)
-        right = [set[int]().union(*(images_of[text] for text in texts_of[image])) for image in images]
-        k = choice.window[1] + max(map(len, right))  # so that the window is full of wrong ones
         candidates = np.full((len(images), k), -1)
         scores = np.zeros((len(images), k), np.float32)
         same = np.zeros((len(images), k), bool)
         for row, hits in enumerate(source.search_many(queries, k, ids=among)):
             for column, hit in enumerate(hits):
-                if hit.id in texts_of:
-                    candidates[row, column] = texts_of[hit.id][0]
+                if hit.id in lends:
+                    candidates[row, column] = lends[hit.id]
                     scores[row, column] = hit.score
-                    same[row, column] = hit.id in right[row]
+                    same[row, column] = not marks[hit.id].isdisjoint(marks[images[row]])
         chosen = hard_negatives(candidates, scores, own_scores, same, choice)
         yield [[texts[text] for text in row] for row in chosen]
 
@@ -193,6 +208,18 @@ def _write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _check_out(out: Path, pairs: Path) -> None:
+    """Refuse, before any work, a file that cannot be written or that training would not read."""
+    if out.is_dir():
+        raise InputError(f"--out {out}: a folder; name a file in it, as in {out / 'mined.jsonl'}")
+    if out.suffix.lower() != ".jsonl":
+        raise InputError(f"--out {out}: what is written is JSON Lines; give a name that ends so: {out.stem}.jsonl")
+    if out.resolve() == pairs.resolve():
+        raise InputError(f"--out {out}: the table of pairs itself; give another name, so that it is not overwritten")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: there is no such folder to write it in")
 
 
 def _window(text: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from glimpse.options import AsJson, Device, Model, Precision, Template
 
 
 def train(
+    context: typer.Context,
     pairs: Annotated[
         Path | None,
         typer.Argument(
@@ -124,8 +125,18 @@ def train(
     from training.config import TrainConfig
 
     if resume:
-        if pairs is not None:
-            raise InputError("--resume goes on with the pairs and settings of the run in --out; give no others")
+        given = [
+            name
+            for name in context.params
+            if name not in ("out", "json", "resume")
+            and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+        ]
+        if given:
+            flag = "PAIRS" if given[0] == "pairs" else f"--{given[0].replace('_', '-')}"
+            raise InputError(
+                f"--resume goes on with the settings of the run in --out, without {flag}; to train it further, start a "
+                f"new run with --model {out}"
+            )
         config = TrainConfig.load(out)
     elif pairs is None:
         raise InputError("give a CSV of image-text pairs, as in glimpse train pairs.csv --model REF --out runs/new")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from glimpse import console
+from training.checkpoint import METRICS
 from training.config import TrainConfig
 from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.ranks import is_first
@@ -18,16 +23,12 @@ from training.train import train
 
 def run_training(config: TrainConfig, *, resume: bool = False, as_json: bool = False) -> Finished:
     """Train and show it; returns how it ended. Of several processes the first one shows it."""
-    events: list[Event] = []
     with _stop_on_interrupt() as stop:
         run = train(config, resume=resume, should_stop=stop.is_set)
-        for event in _shown(run, config) if is_first() else run:
-            if not isinstance(event, Step):
-                events.append(event)
-    finished = events[-1]
+        [finished] = deque(_shown(run, config) if is_first() else run, maxlen=1)
     assert isinstance(finished, Finished)
     if as_json and is_first():
-        console.print_json(_as_json(finished, events))
+        console.print_json(_as_json(finished))
     return finished
 
 
@@ -56,17 +57,20 @@ def _shown(run: Iterator[Event], config: TrainConfig) -> Iterator[Event]:
             yield event
 
 
-def _as_json(finished: Finished, events: list[Event]) -> dict[str, object]:
-    epochs = [event for event in events if isinstance(event, Epoch)]
-    interpolated = [event for event in events if isinstance(event, Interpolated)]
+def _as_json(finished: Finished) -> dict[str, object]:
+    """What the run folder says of the whole run, also of a part that was done before it was resumed."""
+    metrics = json.loads((Path(finished.out) / METRICS).read_text(encoding="utf-8"))
     return {
         "out": finished.out,
         "stopped": finished.stopped,
         "best_epoch": finished.best_epoch,
         "best_score": finished.best_score,
-        "alpha": interpolated[-1].alpha if interpolated else None,
-        "warnings": [event.message for event in events if isinstance(event, Warned)],
-        "epochs": [{"epoch": e.epoch, "loss": e.loss, "score": e.score, "probe": e.probe, **e.metrics} for e in epochs],
+        "alpha": finished.alpha,
+        "warnings": metrics["warnings"],
+        "epochs": [
+            {key: epoch[key] for key in ("epoch", "loss", "score", "probe")} | epoch["metrics"]
+            for epoch in metrics["epochs"]
+        ],
     }
 
 
@@ -79,11 +83,12 @@ def _print_plan(plan: Started, config: TrainConfig) -> None:
     what = "images" if config.images_only or config.folders else "pairs"
     learns = "" if plan.trainable == plan.parameters else f", {plan.trainable / 1e6:.2f} M of them learn"
     processes = "" if plan.world == 1 else f", {plan.world} processes"
+    probe = f"; probe: {plan.probe} of {config.probe}" if plan.probe else ""
     console.err.print(
         f"{plan.n_train} {what} to train on, {plan.n_val} held out"
         + (f" ({', '.join(dropped)}: left out)" if dropped else "")
         + f"; {plan.parameters / 1e6:.1f} M parameters{learns}, {plan.steps} steps of {config.batch_size}, "
-        f"{plan.device} {plan.precision}{processes}"
+        f"{plan.device} {plan.precision}{processes}{probe}"
     )
     if plan.resumed_at:
         console.err.print(f"resumed at step {plan.resumed_at}")
@@ -119,29 +124,41 @@ def _print_interpolation(found: Interpolated) -> None:
 def _print_end(end: Finished) -> None:
     if end.stopped:
         console.err.print(f"stopped and saved; go on with: glimpse train --resume --out {end.out}")
-    elif end.best_epoch == 0:
-        console.err.print(
-            f"no epoch was better on the held-out part than the start: {end.out} holds the model as it was before. "
-            "Try a lower --lr or more pairs"
+        return
+    if end.alpha is not None and 0 < end.alpha < 1:
+        trained = f"epoch {end.best_epoch}" if end.best_epoch else "the last epoch"
+        what = f"best: {end.alpha:.0%} of {trained} and the rest of the start, score {end.best_score:.3f}"
+    elif end.best_epoch == 0 or end.alpha == 0:
+        what = (
+            "nothing was better on the held-out part than the start, so the model is as it was. Try a lower --lr, more "
+            "pairs, or a larger --val-fraction"
         )
     else:
-        console.err.print(
-            f"best: epoch {end.best_epoch}, score {end.best_score:.3f}, in {end.out}; see {end.out}/report.html"
-        )
+        what = f"best: epoch {end.best_epoch}, score {end.best_score:.3f}"
+    console.err.print(f"{what}; in {end.out}, with {end.out}/report.html")
 
 
 @contextmanager
 def _stop_on_interrupt() -> Iterator[threading.Event]:
-    """The first Ctrl-C asks to stop after the step under way; a second one stops at once."""
+    """The first Ctrl-C or SIGTERM asks to stop after the step under way; a second one stops at once.
+
+    One that follows within a second is the same one: torchrun sends it again to whom the terminal sent it.
+    """
     stop = threading.Event()
+    asked = 0.0
 
     def ask(signum: int, frame: object) -> None:
+        nonlocal asked
+        if stop.is_set() and time.monotonic() - asked > 1:
+            raise KeyboardInterrupt
+        if not stop.is_set() and is_first():
+            console.err.print("stopping after this step; Ctrl-C again stops at once and loses the epoch so far")
+        asked = asked or time.monotonic()
         stop.set()
-        signal.signal(signal.SIGINT, before)
-        console.err.print("stopping after this step; Ctrl-C again stops at once and loses the epoch so far")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {signum: signal.signal(signum, ask) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

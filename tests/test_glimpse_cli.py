@@ -160,7 +160,8 @@ def test_interrupting_a_training_saves_it(
         (["search", "x", "-k", "0"], 2, "-k"),
         (["serve", "--model", "x", "--port", "99999"], 2, "port: Input should be less than"),
         (["serve", "--model", "x", "--host", "192.0.2.1"], 2, "cannot be listened on"),
-        (["train", "--resume", "pairs.csv"], 2, "give no others"),
+        (["train", "--resume", "pairs.csv"], 2, "without PAIRS"),
+        (["train", "--resume", "--epochs", "9"], 2, "without --epochs"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -88,9 +88,9 @@ def test_the_measures_at_their_ends() -> None:
     assert float(effective_rank(apart)) == pytest.approx(5)
     assert math.isnan(float(uniformity(apart[:1])))
     assert math.isnan(float(effective_rank(torch.full((3, 3), math.nan))))
-    assert mutual_information_bound(math.log(64), 64) == 0
-    assert mutual_information_bound(9.0, 64) == 0
-    assert mutual_information_bound(1.0, 64) == pytest.approx(math.log(64) - 1)
+    assert mutual_information_bound(math.log(64), math.log(64)) == 0
+    assert mutual_information_bound(9.0, math.log(64)) == 0
+    assert mutual_information_bound(1.0, math.log(64)) == pytest.approx(math.log(64) - 1)
 
 
 def test_the_measures_carry_no_gradient() -> None:
@@ -210,7 +210,7 @@ def one_epoch(epoch: int, **changes: Any) -> dict[str, Any]:
     good = {
         "epoch": epoch,
         "loss": 3.0 - 0.2 * epoch if epoch else None,
-        "log_n": math.log(64),
+        "guess": math.log(64),
         "score": 0.3 + 0.05 * epoch,
         "probe": 0.6,
         "logit_scale": 40.0,
@@ -259,7 +259,7 @@ def test_a_loss_that_stays_at_guessing_is_told_but_not_after_a_first_epoch() -> 
     assert [text.split(":")[0] for text in warnings_of(stuck)] == ["Nothing learned"]
     assert warnings_of(stuck[:2], ended=False) == []
     assert warnings_of([*stuck[:2], one_epoch(2, loss=3.5)]) == []
-    assert warnings_of([one_epoch(0), one_epoch(1, loss=4.2, log_n=None)]) == []  # a loss that has no such bound
+    assert warnings_of([one_epoch(0), one_epoch(1, loss=4.2, guess=None)]) == []  # a loss that has no such bound
 
 
 @pytest.mark.parametrize(

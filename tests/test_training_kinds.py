@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import pytest
 import torch
 
 from encoder.errors import InputError, TrainingError
-from encoder.load import load_clip, load_encoder
+from encoder.load import build_clip, load_clip, load_encoder
 from tests.conftest import COLOURS, plain_picture
+from training.checkpoint import save_model
 from training.config import LOSSES, TrainConfig
 from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.metrics import mean_recall
-from training.train import train
+from training.pairs import Pair
+from training.source import open_source, without_negatives_of
+from training.train import _Run, train
 
 
 def settings_of(pairs: Path, tmp_path: Path, **other: Any) -> TrainConfig:
@@ -172,8 +176,89 @@ def test_weights_between_start_and_best_are_tried(
     again = list(train(TrainConfig.load(Path(config.out)), resume=True))  # a finished run is not mixed a second time
     assert not any(isinstance(event, Interpolated) for event in again)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert metrics["interpolation"] == {"alpha": found.alpha, "sweep": found.sweep}
+    assert metrics["interpolation"]["sweep"] == found.sweep
     assert metrics["best_score"] == finished.best_score
+
+
+def test_a_kill_while_the_model_is_mixed_mixes_it_once(
+    colour_pairs: Callable[[int], Path], tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"model": str(tiny_run), "epochs": 2, "lr": 1e-2, "val_fraction": 0.3, "warmup": 0.0}
+    pairs = colour_pairs(40)
+    whole = list(train(settings_of(pairs, tmp_path / "whole", **settings)))
+    assert isinstance(whole[-1], Finished)
+    for moment, after in enumerate((False, True)):  # before the mixture is written, and after
+        config = settings_of(pairs, tmp_path / f"{moment}", **settings)
+
+        def killed(run: Any, mix: Any = _Run._mix, after: bool = after) -> None:
+            if after:
+                mix(run)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_Run, "_mix", killed)
+            with pytest.raises(KeyboardInterrupt):
+                list(train(config))
+        rest = list(train(TrainConfig.load(Path(config.out)), resume=True))
+        assert isinstance(rest[-1], Finished)
+        assert rest[-1].alpha == whole[-1].alpha
+        assert load_encoder(config.out).fingerprint == load_encoder(whole[-1].out).fingerprint
+
+
+def test_a_start_that_changed_is_not_mixed_with(
+    colour_pairs: Callable[[int], Path], tiny_config: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "start")
+    config = settings_of(colour_pairs(40), tmp_path, model=str(tmp_path / "start"))
+    stopped = list(train(config, should_stop=lambda: True))
+    assert isinstance(stopped[-1], Finished)
+    torch.manual_seed(5)
+    save_model(tmp_path / "start", build_clip(tiny_config))
+    events = list(train(TrainConfig.load(Path(config.out)), resume=True))
+    assert any(isinstance(event, Warned) and event.message.startswith("Not mixed:") for event in events)
+    assert not any(isinstance(event, Interpolated) for event in events)
+
+
+def test_a_finished_model_is_not_written_over(
+    colour_pairs: Callable[[int], Path], tiny_run: Path, tmp_path: Path
+) -> None:
+    config = settings_of(colour_pairs(40), tmp_path, model=str(tiny_run), epochs=1)
+    list(train(config))
+    shutil.rmtree(tmp_path / "run" / "last")  # to save space
+    with pytest.raises(TrainingError, match="there is a run already"):
+        list(train(config))
+    with pytest.raises(InputError, match="is the model to start from"):
+        settings_of(colour_pairs(40), tmp_path, model=config.out)
+
+
+def test_a_held_out_caption_is_no_hard_negative() -> None:
+    train_pairs = [Pair(Path("1"), ("a",), negatives=("B", "c")), Pair(Path("2"), ("d",))]
+    kept = without_negatives_of(train_pairs, [Pair(Path("3"), ("b",))])
+    assert [pair.negatives for pair in kept] == [("c",), ()]
+
+
+def test_an_epoch_of_unreadable_images_ends_the_run(
+    colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
+) -> None:
+    config = settings_of(colour_pairs(40), tmp_path, init=str(tiny_config))
+    for pair in open_source(config).train:
+        Path(str(pair.image)).write_bytes(b"broken")
+    with pytest.raises(TrainingError, match="epoch 1 trained on nothing, since 32 images could not be read"):
+        list(train(config))
+
+
+def test_other_images_in_the_probe_are_refused_on_resume(
+    colour_pairs: Callable[[int], Path], tiny_run: Path, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for i, colour in enumerate(COLOURS):
+        plain_picture(colour, i).save(plain / f"{i}.png")
+    config = settings_of(colour_pairs(40), tmp_path, model=str(tiny_run), probe=str(plain))
+    list(train(config, should_stop=lambda: True))
+    (plain / "0.png").unlink()
+    with pytest.raises(InputError, match="not the images that the run was begun with"):
+        list(train(TrainConfig.load(Path(config.out)), resume=True))
 
 
 def test_patience_ends_a_run_that_gets_no_better(
@@ -215,11 +300,13 @@ def test_a_run_that_ends_below_its_start_says_so(
     wreck = settings_of(
         coloured_folder, tmp_path, folders=True, model=good.out, epochs=1, lr=5.0, warmup=0.0, grad_clip=1e6
     )
-    finished = list(train(wreck))[-1]
+    events = list(train(wreck))
+    finished = events[-1]
     assert isinstance(finished, Finished)
     assert finished.best_epoch == 0
     warnings = json.loads((tmp_path / "run" / "metrics.json").read_text())["warnings"]
     assert any(message.startswith("Worse than the start:") for message in warnings)
+    assert any(isinstance(event, Warned) and event.message.startswith("Worse than") for event in events)
     assert load_encoder(tmp_path / "run").fingerprint == load_encoder(good.out).fingerprint
 
 
@@ -235,6 +322,10 @@ def test_a_run_that_ends_below_its_start_says_so(
         ({"lock_image": True, "lock_text": True}, "nothing to train"),
         ({"loss": "nt-xent", "lock_image": True}, "nothing to train"),
         ({"chunk_size": 0}, "--chunk-size 0 is out of range"),
+        ({"lr": float("inf")}, "--lr inf is out of range"),
+        ({"mining": "batch-hard"}, "--mining needs --loss triplet"),
+        ({"templates": ("a {}",)}, "--template needs --folders"),
+        ({"label_key": "x", "multi_positive": False}, "--label-key needs"),
     ],
 )
 def test_settings_that_do_not_go_together_name_the_remedy(wrong: dict[str, Any], remedy: str) -> None:

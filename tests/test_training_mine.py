@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from encoder.errors import GlimpseError, InputError, ModelMismatch
 from encoder.model import DualEncoder
+from glimpse import mine_command
 from glimpse.mine_command import mine
 from index.build import index_folders, open_or_create
 from tests.conftest import plain_picture
@@ -201,6 +202,76 @@ def test_what_shares_a_caption_is_no_negative(pictures: Path, encoder: DualEncod
         assert len(set(row["negative"])) == len(row["negative"])
 
 
+def test_what_shares_a_label_is_no_negative(pictures: Path, tmp_path: Path) -> None:
+    """The label is written through; a pair without one has all others for negatives."""
+    names = [line.split(",")[0] for line in pictures.read_text().splitlines()[1:]]
+    labels = [None if i == 0 else f"kind {i % 2}" for i in range(len(names))]
+    table = pictures.with_name("labelled.jsonl")
+    rows = [
+        {"image": name, "title": f"text {i}", "kind": label}
+        for i, (name, label) in enumerate(zip(names, labels, strict=True))
+    ]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = pictures.with_name("mined.jsonl")
+    wide = ("--negatives", 99, "--relative-margin", 0, "--rank-window", "1:99")
+    asked = ("--out", out, "--data", tmp_path / "data")
+    run(table, *asked, *wide)
+    unlabelled = rows_of(out)
+    assert "kind" not in unlabelled[0]
+    run(table, *asked, *wide, "--label-key", "kind")
+    label_of = {row["title"]: row["kind"] for row in rows}
+    mined = rows_of(out)
+    for row, label, before in zip(mined, labels, unlabelled, strict=True):
+        assert row["kind"] == label
+        assert row["negative"] == [text for text in before["negative"] if label is None or label_of[text] != label]
+    assert sum(len(row["negative"]) for row in mined) < sum(len(row["negative"]) for row in unlabelled)
+    # At most 13 are wrong for a pair with a label: a window of 13 has them all, if none of its own label takes a rank.
+    run(table, *asked, *wide[:-1], "1:13", "--label-key", "kind")
+    assert rows_of(out)[1:] == mined[1:]
+    after = read_pairs(out, label_key="kind", negative_key="negative").pairs
+    assert [pair.label for pair in after] == labels
+
+
+def test_a_window_beyond_the_collection_is_all_of_it(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("--data", tmp_path / "data", "--negatives", 99, "--rank-window")
+    out, other = pictures.with_name("mined.jsonl"), pictures.with_name("other.jsonl")
+    run(pictures, "--out", out, *asked, "1:24")
+    run(pictures, "--out", other, *asked, "1:1000000000000000000000")
+    assert rows_of(out) == rows_of(other)
+    assert any(row["negative"] for row in rows_of(out))
+    # Where a batch would have too many hits for the memory, it is cut: to 2 pairs and to 1.
+    for hits in (50, 7):
+        monkeypatch.setattr(mine_command, "HITS", hits)
+        run(pictures, "--out", other, *asked, "1:100000000")
+        assert [row["title"] for row in rows_of(other)] == [row["title"] for row in rows_of(out)]
+        assert [row["negative"] for row in rows_of(other)] == [row["negative"] for row in rows_of(out)]
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "deep/../pairs.jsonl", "link.jsonl"])
+def test_the_table_itself_is_never_overwritten(name: str, pictures: Path, tmp_path: Path) -> None:
+    table = pictures.with_name("pairs.jsonl")
+    table.write_text('{"image": "0.png", "title": "red"}\n')
+    pictures.with_name("deep").mkdir()
+    pictures.with_name("link.jsonl").symlink_to(table)
+    with pytest.raises(InputError, match="the table of pairs itself; give another name"):
+        run(table, "--out", pictures.parent / name, "--data", tmp_path / "data")
+    assert table.read_text() == '{"image": "0.png", "title": "red"}\n'
+
+
+def test_what_is_written_is_named_json_lines(pictures: Path, tmp_path: Path) -> None:
+    before = pictures.read_text()
+    for out, message in (
+        (pictures, r"is JSON Lines; give a name that ends so: .*\.jsonl"),
+        (pictures.with_name("mined"), "give a name that ends so: mined.jsonl"),
+        (pictures.parent, r"a folder; name a file in it, as in .*/mined\.jsonl"),
+    ):
+        with pytest.raises(InputError, match=message):  # before any work: there is no such collection to open
+            run(pictures, "--out", out, "--data", tmp_path / "nowhere")
+    assert pictures.read_text() == before
+
+
 def test_pairs_that_are_not_indexed_are_kept_and_counted(pictures: Path, tmp_path: Path) -> None:
     plain_picture("red", 77).save(tmp_path / "new.png")
     with pictures.open("a") as file:
@@ -238,6 +309,10 @@ def test_images_that_no_pair_names_stand_in_nobodys_way(pictures: Path, tmp_path
         (("--negatives", "0"), "--negatives 0"),
         (("--out", "nowhere/mined.jsonl"), "no such folder"),
         (("--caption-key", "text"), 'no column "text"'),
+        (("--caption-key", ""), '--caption-key "" names no column'),
+        (("--caption-key", " , "), '--caption-key " , " names no column'),
+        (("--label-key", "kind"), 'no column "kind"'),
+        (("--label-key", ""), 'no column ""'),
         (("--collection", "gone"), "no collection 'gone'"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tarfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from encoder.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
 from training.pairs import (
     Pair,
+    PairSet,
     hash_pairs,
     is_shards,
     open_pairs,
@@ -84,7 +87,12 @@ def test_json_lines_hold_texts_and_lists_of_texts(red: Path) -> None:
         ("a.csv", "image,b\n1,2\n", 'no column "title"; it has image, b. Choose one with --caption-key'),
         ("a.csv", "image,title\ngone.png,x\n", "1 rows name an image that is not under"),
         ("a.csv", "", 'no column "image"; it has none'),
-        ("a.csv", None, "cannot be read as a CSV file"),
+        ("a.csv", None, "cannot be read as a CSV file (no such file or directory)"),
+        ("a.csv", "image;title\n1;2\n", 'no column "image"; it has image;title; separate columns with commas'),
+        ("a.csv", "image\ttitle\n1\t2\n", "name it .tsv"),
+        ("a.csv", "image,title,title\n1,2,3\n", '2 columns are named "title"; rename all but one'),
+        ("a.csv", 'image,title\n1,"a\nb"\n\n2,"' + "x" * 200_000, "the row that starts at line 5 cannot be read"),
+        ("a.csv", f'image,"{"x" * 200_000}', "the row that starts at line 1 cannot be read"),
         ("a.tsv", "image,title\n1,2\n", 'no column "image"; it has image,title.'),
         ("a.jsonl", '{"image": "1"}\n{"b": 2}\n', 'no column "title"; it has image, b. Choose one with --caption-key'),
         ("a.jsonl", '{"image": "1", "title": "x"}\n\n{"image"\n', "line 3 is not JSON"),
@@ -100,6 +108,31 @@ def test_unusable_tables_say_what_to_do(name: str, content: str | None, message:
         read_pairs(path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["latin.csv", "latin.jsonl", "sixteen.csv", "red.png", "texts.tar"])
+def test_what_is_no_text_is_no_table(name: str, red: Path) -> None:
+    red.with_name("latin.csv").write_bytes("image,title\nred.png,café\n".encode("latin-1"))
+    red.with_name("latin.jsonl").write_bytes('{"title": "café"}\n'.encode("latin-1"))
+    red.with_name("sixteen.csv").write_text("image,title\nred.png,red\n", encoding="utf-16")
+    red.with_name("text").write_text("all of it is UTF-8")
+    with tarfile.open(red.with_name("texts.tar"), "w") as tar:
+        tar.add(red.with_name("text"), "text")
+    with pytest.raises(InputError, match=rf"{name}: not text in UTF-8; save it as UTF-8, or give a table.*image,title"):
+        read_pairs(red.with_name(name))
+
+
+def test_columns_that_nobody_asks_for_may_repeat(red: Path) -> None:
+    red.with_name("pairs.csv").write_text("image,,title,\nred.png,1,red,2\n")
+    assert read_pairs(red.with_name("pairs.csv")).pairs == [Pair(red, ("red",))]
+
+
+@pytest.mark.parametrize("key", ["", " , ", ","])
+def test_captions_need_a_column(key: str, red: Path) -> None:
+    red.with_name("pairs.csv").write_text("image,title,\nred.png,red,x\n")
+    with pytest.raises(InputError, match=f'--caption-key "{key}" names no column'):
+        open_pairs(str(red.with_name("pairs.csv")), caption_key=key)
+    assert read_pairs(red.with_name("pairs.csv"), caption_key="title, ").pairs == [Pair(red, ("red",))]
 
 
 @pytest.mark.parametrize("flag", ["label", "negative"])
@@ -177,9 +210,15 @@ def test_images_alone_need_no_captions(colour_folder: Path) -> None:
     of_table = open_pairs(str(table), images_only=True, negative_key="nowhere")
     assert of_table.pairs == [Pair(colour_folder / "red/0.png"), Pair(colour_folder / "red/1.png")]
     assert (of_table.without_caption, of_table.without_image) == (0, 1)
-    (colour_folder / "none").mkdir()
-    with pytest.raises(InputError, match="no images"):
-        read_images(colour_folder / "none")
+
+
+@pytest.mark.parametrize("read", [read_images, read_sidecars, read_class_folders])
+def test_a_folder_without_images_says_so(read: Callable[[Path], PairSet], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no images in it$"):
+        read(tmp_path)
+    (tmp_path / "000.tar").touch()
+    with pytest.raises(InputError, match=r"no images in it; for the shards there give '.*/\*\.tar'$"):
+        read(tmp_path)
 
 
 def test_shards_are_known_by_their_name() -> None:

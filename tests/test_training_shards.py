@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -233,6 +235,46 @@ def test_a_shard_that_ends_early_is_named(shards: Callable[..., list[str]]) -> N
             use([short])  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("pad", [0, 1, 511])
+def test_a_cut_anywhere_is_seen(pad: int, shards: Callable[..., list[str]]) -> None:
+    """At any block, or `pad` bytes after one; only what the writer adds after the end mark may go."""
+    (file,) = shards(3)
+    whole = Path(file).read_bytes()
+    end = len(whole.rstrip(b"\0")) // 512 * 512 + 512 + 2 * 512  # the last member's last block, and the mark
+    for cut in range(512 + pad, end, 512):
+        Path(file).write_bytes(whole[:cut])
+        for use in (count_samples, read_shard_pairs):
+            with pytest.raises(InputError, match=r"000\.tar: .*; copy it again or leave it out"):
+                use([file])  # type: ignore[operator]
+    Path(file).write_bytes(whole[:end])
+    assert count_samples([file]) == len(read_shard_pairs([file]).pairs) == 3
+
+
+def test_a_shard_whose_middle_is_no_header_is_not_taken_for_a_shorter_one(shards: Callable[..., list[str]]) -> None:
+    (file,) = shards(3)
+    with tarfile.open(file) as tar:
+        third = tar.getmembers()[2].offset
+    with Path(file).open("r+b") as raw:
+        raw.seek(third)
+        raw.write(b"x" * 512)
+    with pytest.raises(InputError, match="is cut short or damaged"):
+        count_samples([file])
+
+
+def test_samples_are_counted_without_reading_them(shards: Callable[..., list[str]], tmp_path: Path) -> None:
+    """A member of 200 GB that is a hole in the file is passed over."""
+    (file,) = shards(1)
+    with tarfile.open(tmp_path / "big.tar", "w") as tar:
+        member = tarfile.TarInfo("big.png")
+        member.size = 2 * 10**11
+        header = member.tobuf(tar.format)
+    with (tmp_path / "big.tar").open("wb") as raw:
+        raw.write(header)
+        raw.seek(member.size // 512 * 512, os.SEEK_CUR)
+        raw.write(Path(file).read_bytes())
+    assert count_samples([str(tmp_path / "big.tar")]) == 2
+
+
 def test_what_cannot_be_trained_on_says_so(tmp_path: Path, shards: Callable[..., list[str]]) -> None:
     with pytest.raises(InputError, match=r"1 shards for 2 processes.*or start 1 processes"):
         loader(shards(8), world=2)
@@ -241,6 +283,9 @@ def test_what_cannot_be_trained_on_says_so(tmp_path: Path, shards: Callable[...,
     bare = write(tmp_path / "bare.tar", [{"png": png(i)} for i in range(8)])
     with pytest.raises(InputError, match=r"no image with a .txt"):
         list(loader([bare]).epoch(0))
+    for use in (loader, read_shard_pairs):
+        with pytest.raises(InputError, match='--caption-key "" names no column'):
+            use([bare], caption_key="")  # type: ignore[operator]
 
 
 def test_without_the_library_the_extra_is_named(

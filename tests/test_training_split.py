@@ -39,6 +39,21 @@ def test_captions_that_differ_in_case_are_one() -> None:
         split_pairs(pairs, 0.1, 0)
 
 
+@pytest.mark.parametrize(
+    ("copies", "fraction", "message"),
+    [
+        (1, 0.999, "10 pairs in 10 groups.*--val-fraction 0.999 leaves none to train on; lower it"),
+        (5, 0.1, "50 pairs in 10 groups.*--val-fraction 0.02 leaves none to hold out; raise it"),
+    ],
+)
+def test_the_side_that_is_empty_is_named(copies: int, fraction: float, message: str) -> None:
+    pairs = [Pair(Path(f"{i}.png"), (f"own {i}",)) for i in range(10)] * copies
+    with pytest.raises(TrainingError, match=message):
+        split_pairs(pairs, fraction / copies, 0)
+    train, val = split_pairs(pairs, 0.3, 0)
+    assert (len(train), len(val)) == (7 * copies, 3 * copies)
+
+
 def test_an_image_is_known_by_its_path_or_its_bytes() -> None:
     by_path = [Pair(Path("a/../b/1.png" if i % 2 else "b/1.png"), (f"own {i}",)) for i in range(20)]
     by_bytes = [Pair(b"the same", (f"own {i}",)) for i in range(20)]

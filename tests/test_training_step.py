@@ -58,8 +58,8 @@ def built(tiny_config: Path) -> ClipParts:
 def test_chunks_give_the_gradient_of_the_whole_batch(tiny_config: Path, loss: str, chunk_size: int) -> None:
     batch = batch_of(11, negatives=0 if loss == "nt-xent" else 3, views=loss == "nt-xent")
     whole, chunked = built(tiny_config), built(tiny_config)
-    at_once = stepper_of(whole, loss=loss)(batch, 1)
-    in_chunks = stepper_of(chunked, chunk_size, loss=loss)(batch, 1)
+    at_once = stepper_of(whole, loss=loss)(batch, 1, [(len(batch.ids), len(batch.negatives))])
+    in_chunks = stepper_of(chunked, chunk_size, loss=loss)(batch, 1, [(len(batch.ids), len(batch.negatives))])
     assert in_chunks.loss == pytest.approx(at_once.loss, rel=1e-6)
     expected, got = gradients(whole), gradients(chunked)
     assert expected.keys() == got.keys()
@@ -80,7 +80,7 @@ def test_chunks_repeat_their_dropout(tiny_config: Path) -> None:
     stepper = stepper_of(dropping, 4)
     forward = dropping.clip.encode_image
     dropping.clip.encode_image = lambda x: (seen.append(y := forward(x)), y)[1]  # type: ignore[func-returns-value]
-    stepper(batch_of(8), 1)
+    stepper(batch_of(8), 1, [(8, 0)])
     assert len(seen) == 4  # two chunks, twice
     assert torch.equal(seen[0], seen[2])
     assert torch.equal(seen[1], seen[3])
@@ -107,7 +107,7 @@ def test_memory_of_a_chunked_step_is_that_of_a_chunk(tiny_config: Path) -> None:
                 held -= self.tensor.numel() * self.tensor.element_size()
 
         with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
-            stepper(batch, 1)
+            stepper(batch, 1, [(len(batch.ids), len(batch.negatives))])
         return largest
 
     assert peak(8) < peak(None) / 5
@@ -142,7 +142,7 @@ def test_what_is_locked_or_not_reached_stays(tiny_config: Path, settings: dict[s
     towers = Towers(parts, torch.device("cpu"), "fp32")
     optimizer = adamw(parts.clip, lr=1e-2, weight_decay=0.2)
     stepper = Stepper(towers, Objective(config, Ranks()), optimizer, grad_clip=1.0, chunk_size=None, seed=0)
-    stepper(batch_of(6, views=config.images_only), 1)
+    stepper(batch_of(6, views=config.images_only), 1, [(6, 0)])
     changed = {name for name, p in parts.clip.named_parameters() if not torch.equal(p, before[name])}
     assert not any(name.startswith(still) for name in changed)
     assert changed

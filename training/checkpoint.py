@@ -31,9 +31,11 @@ class TrainState:
     """Where a run stands. `step` counts batches of the whole run; `history` holds a record an epoch."""
 
     pairs_hash: str  # of the pairs it was begun with
+    start: str | None = None  # fingerprint of the model it was begun with, where that is fine-tuned
     step: int = 0
-    epoch_loss_sum: float = 0.0  # over the steps of the epoch that is under way ...
-    epoch_steps: int = 0  # ... of which there were so many; a batch that could not be read makes none
+    epoch_loss_sum: float = 0.0  # over the steps of the epoch that is under way, ...
+    epoch_guess_sum: float = 0.0  # ... what guessing would have cost, ...
+    epoch_steps: int = 0  # ... and how many they are; a batch that could not be read makes none
     epoch_skipped: int = 0  # images of it that could not be read
     best_epoch: int = 0
     best_score: float = 0.0

@@ -81,8 +81,8 @@ class TrainConfig:
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 2,
             "chunk_size": self.chunk_size is None or self.chunk_size >= 1,
-            "lr": self.lr is None or self.lr > 0,
-            "weight_decay": self.weight_decay >= 0,
+            "lr": self.lr is None or 0 < self.lr < math.inf,
+            "weight_decay": 0 <= self.weight_decay < math.inf,
             "warmup": 0 <= self.warmup < 1,
             "layer_decay": 0 < self.layer_decay <= 1,
             "grad_clip": self.grad_clip > 0,
@@ -110,6 +110,9 @@ class TrainConfig:
                 "--lock-image or --lock-text, without --lora",
                 self.locked != () and not self.lora,
             ),
+            ("--mining", self.mining != "semi-hard", "--loss triplet", self.loss == "triplet"),
+            ("--template", self.templates != (), "--folders", self.folders),
+            ("--label-key", self.label_key is not None, "a table or shards, and --multi-positive", self.uses_labels),
             ("--negative-key", self.negative_key is not None, "a loss with captions", not self.images_only),
             ("--shard", self.shard, "weights of its own, without --lora", self.lora is None),
             ("--lora", self.lora is not None, "--model, random weights have nothing to adapt", self.model is not None),
@@ -117,7 +120,9 @@ class TrainConfig:
             if given and not there:
                 raise InputError(f"{flag} needs {needs}")
         if self.lock_image and (self.lock_text or self.images_only) and self.unlocked_groups == 0:
-            raise InputError("with both towers locked there is nothing to train; add --unlocked-groups")
+            raise InputError("with both towers locked there is nothing to train; let one of them learn")
+        if self.model is not None and Path(self.model).resolve() == Path(self.out).resolve():
+            raise InputError(f"--out {self.out} is the model to start from, and would be overwritten; choose another")
 
     @property
     def images_only(self) -> bool:
@@ -130,16 +135,14 @@ class TrainConfig:
         return self.loss not in ("contrastive", "triplet")
 
     @property
+    def uses_labels(self) -> bool:
+        """Whether a column of labels says what is not a negative."""
+        return self.multi_positive and not self.folders
+
+    @property
     def clamps_scale(self) -> bool:
         """Whether the logit_scale is learned and kept at or below 100; SigLIP's may go above."""
         return self.uses_scale and self.temperature is None and self.loss != "siglip"
-
-    @property
-    def log_n(self) -> float | None:
-        """The loss of guessing, of the losses that are a cross entropy over the batch."""
-        if self.loss in ("contrastive", "triplet", "siglip"):
-            return None
-        return math.log(2 * self.batch_size - 1 if self.images_only else self.batch_size)
 
     @property
     def locked(self) -> tuple[Literal["image", "text"], ...]:

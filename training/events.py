@@ -21,6 +21,7 @@ class Started:
     precision: str
     world: int  # processes
     resumed_at: int  # step
+    probe: str | None = None  # what kind of second set it is
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Epoch:
     seconds: float
     logit_scale: float
     clamped: bool  # whether the scale sits on its limit
-    log_n: float | None  # the loss of guessing, where the loss is a cross entropy
+    guess: float | None  # the loss of guessing, where the loss is a cross entropy
     health: dict[str, Any]  # `training.health.Health`
 
 
@@ -65,7 +66,10 @@ class Warned:
 
 @dataclass(frozen=True)
 class Interpolated:
-    """The weights between the starting model's (alpha 0) and the best epoch's (alpha 1) were tried."""
+    """The weights between the starting model's (alpha 0) and the best epoch's (alpha 1) were tried.
+
+    Where no epoch was better than the start, the last epoch's stand for the best one's.
+    """
 
     alpha: float  # the best, which the run folder now holds
     sweep: list[dict[str, float | None]]  # {"alpha", "score", "validation", "probe"}
@@ -77,8 +81,9 @@ class Finished:
 
     out: str
     best_epoch: int
-    best_score: float
+    best_score: float  # of what the run folder holds
     stopped: bool
+    alpha: float | None = None  # the share of the trained weights in it; None: nothing was mixed
 
 
 Event = Started | Step | Epoch | Warned | Interpolated | Finished

@@ -8,15 +8,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from encoder.errors import TrainingError
+
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` make the file beside its name, put it on disk, and rename it."""
+    """Have `write` make the file beside its name, put it on disk, and rename it.
+
+    Raises:
+        TrainingError: `write` failed in a way of its own; no half file stays.
+    """
     temporary = path.with_name(f".{path.name}.new")
-    write(temporary)
-    temporary.chmod(0o644)  # safetensors makes files that only their owner can read, and a container is another user
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        write(temporary)
+        temporary.chmod(
+            0o644
+        )  # safetensors makes files that only their owner can read, and a container is another user
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, Exception) and not isinstance(error, OSError):  # what torch and safetensors make of ENOSPC
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise TrainingError(f"{path}: cannot be written ({reason}); is there space left on the disk?") from error
+        raise
 
 
 def replace_json(path: Path, content: dict[str, Any]) -> None:

@@ -103,12 +103,13 @@ def hardest_negative_similarity(images: Tensor, texts: Tensor, positives: Tensor
     return hardest.nanmean()
 
 
-def mutual_information_bound(loss: float, n: int) -> float:
-    """What InfoNCE over `n` candidates proves that image and text share, in nats: max(0, log n - loss).
+def mutual_information_bound(loss: float, guess: float) -> float:
+    """What InfoNCE proves that image and text share, in nats: max(0, guess - loss).
 
-    A lower bound of the mutual information (van den Oord et al. 2018); it can never show more than log n.
+    A lower bound of the mutual information (van den Oord et al. 2018). `guess` is the loss of guessing, log n for one
+    right answer of n; more than that it can never show.
     """
-    return max(0.0, math.log(n) - loss)
+    return max(0.0, guess - loss)
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,7 @@ POINT = -0.02  # the same for a mean cosine of 0.995
 FLAT = 3.0  # effective rank
 ONE_PLACE = 0.9  # cosine of images with texts that are not theirs
 APART = 0.05  # positives this much closer than negatives are told apart, however narrow the space
-AT_LOG_N = 0.99  # of log n: an epoch of a loss above it has gained nothing on guessing
+AT_GUESS = 0.99  # of the loss of guessing: an epoch above it has gained nothing
 FORGOTTEN = 0.05  # of the probe's start
 
 
@@ -286,12 +287,14 @@ def _collapsed(records: Sequence[Record]) -> str | None:
 
 def _learned_nothing(records: Sequence[Record]) -> str | None:
     """The loss of every epoch is that of guessing."""
-    trained = [(r.get("loss"), r.get("log_n")) for r in records if r.get("loss") is not None]
-    if not trained or any(log_n is None or not loss > AT_LOG_N * log_n for loss, log_n in trained):
+    trained = [(r["loss"], r["guess"]) for r in records if r.get("loss") is not None and r.get("guess") is not None]
+    if not trained or any(not loss > AT_GUESS * guess for loss, guess in trained):
         return None
-    loss, log_n = trained[-1]
+    (first, _), (loss, guess) = trained[0], trained[-1]
+    if loss < AT_GUESS * first:  # it began above, and is on its way down
+        return None
     return (
-        f"Nothing learned: the loss stays at {loss:.2f}, which is that of guessing (log of the batch, {log_n:.2f}); "
+        f"Nothing learned: the loss stays at {loss:.2f}, and guessing costs {guess:.2f}; "
         "check that the captions belong to their images, then try another --lr."
     )
 

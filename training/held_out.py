@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from encoder.errors import InputError
 from encoder.folder import walk_images
 from encoder.load import ClipParts
-from encoder.model import DualEncoder, logit_scale_of
+from encoder.model import DualEncoder, Vectors, logit_scale_of
 from training.config import TrainConfig
 from training.evaluate import (
     Encoded,
@@ -29,7 +30,7 @@ from training.metrics import mean_recall
 from training.pairs import Pair, read_pairs
 from training.step import autocast
 
-PROBE_START = "probe_start.f32"
+PROBE_START = "probe_start.npz"
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,17 @@ class HeldOut:
         self._precision = precision
         self._probe = Probe(config) if config.probe else None
 
-    def measure(self, parts: ClipParts) -> Marks:
+    @property
+    def probe_kind(self) -> str | None:
+        """What the second set is, in words."""
+        return self._probe.kind if self._probe else None
+
+    def measure(self, parts: ClipParts, *, at_start: bool = False) -> Marks:
         """Measure a model where it is; leaves it in eval mode.
+
+        Args:
+            parts: the model.
+            at_start: it is the one that the run starts from, to which a probe of bare images compares.
 
         Raises:
             InputError: no held-out image, or nothing of the probe, can be read.
@@ -80,7 +90,7 @@ class HeldOut:
                 precision=self._precision,
             )
             metrics, validation, encoded = self._validate(encoder)
-            probe = self._probe.measure(encoder) if self._probe else None
+            probe = self._probe.measure(encoder, at_start=at_start) if self._probe else None
         return Marks(metrics, validation, probe, encoded)
 
     def _validate(self, encoder: DualEncoder) -> tuple[dict[str, Any], float, Encoded]:
@@ -102,35 +112,51 @@ class Probe:
 
     Of bare images it measures how much of the starting model's neighbourhood is left: the share of each image's ten
     nearest that still are. A file in the run folder keeps the starting model's vectors.
+
+    Attributes:
+        kind: what it is, in words.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
         self._source = source = Path(str(config.probe))
         self._start = Path(config.out) / "last" / PROBE_START
+        self._pairs: list[Pair] = []
+        self._images: list[Path] = []
         if source.is_dir():
             self._images = [path for path, _ in walk_images(source)]
-            if not self._images:
-                raise InputError(f"{source}: no images to probe with")
-            self._classes = len({path.relative_to(source).parts[:-1][:1] for path in self._images}) > 1
-        elif not source.is_file():
+            if len(self._images) < 2:
+                raise InputError(f"{source}: {len(self._images)} images to probe with; give two or more")
+            folders = {path.relative_to(source).parts[:-1][:1] for path in self._images}
+            self.kind = "class folders" if len(folders) > 1 and () not in folders else "images"
+        elif source.is_file():
+            self._pairs = read_pairs(source, image_key=config.image_key, caption_key=config.caption_key).pairs
+            self.kind = "pairs"
+        else:
             raise InputError(f"{source}: no such file or folder to probe with")
 
-    def measure(self, encoder: DualEncoder) -> float:
-        """A number from 0 to 1, higher is better; the first call is the starting model's.
+    def measure(self, encoder: DualEncoder, *, at_start: bool) -> float:
+        """A number from 0 to 1, higher is better.
 
         Raises:
-            InputError: nothing in it can be read.
+            InputError: nothing in it can be read, or bare images are not those of the start.
         """
-        config = self._config
-        if self._source.is_file():
-            found = read_pairs(self._source, image_key=config.image_key, caption_key=config.caption_key)
-            return mean_recall(evaluate_pairs(encoder, found.pairs))
-        if self._classes:
-            return float(evaluate_folders(encoder, self._source, templates=config.templates)["top1"])
-        _, vectors = encode_images(encoder, self._images)
-        if not self._start.exists():
+        if self.kind == "pairs":
+            return mean_recall(evaluate_pairs(encoder, self._pairs))
+        if self.kind == "class folders":
+            return float(evaluate_folders(encoder, self._source, templates=self._config.templates)["top1"])
+        read, vectors = encode_images(encoder, self._images)
+        names = np.array([str(path) for path in read])
+        if at_start:
             self._start.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._start, lambda path: path.write_bytes(vectors.tobytes()))
+            replace_file(self._start, lambda path: _save(path, names, vectors))
             return 1.0
-        return neighbours_kept(np.fromfile(self._start, np.float32).reshape(len(vectors), -1), vectors)
+        with np.load(self._start) as start:
+            if not np.array_equal(start["names"], names):
+                raise InputError(f"{self._source}: not the images that the run was begun with; put them back")
+            return neighbours_kept(start["vectors"], vectors)
+
+
+def _save(path: Path, names: npt.NDArray[np.str_], vectors: Vectors) -> None:
+    with path.open("wb") as file:
+        np.savez(file, names=names, vectors=vectors)

@@ -6,12 +6,14 @@ Whether it learns by adapters (LoRA) or lies spread over processes (FSDP2) is kn
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from encoder.device import choose_device, choose_precision
-from encoder.load import ClipParts
+from encoder.errors import ModelError
+from encoder.load import ClipParts, fingerprint, load_clip
 from encoder.model import logit_scale_of
 from training.config import TrainConfig
 from training.layers import count_trainable, set_mode
@@ -30,20 +32,27 @@ class Learner:
         parts: the open_clip model as it is in memory, with its tokenizer and preprocessing.
         towers: the same as one module.
         optimizer: AdamW over what learns.
+        start: fingerprint of the model that is fine-tuned; None from random weights.
         device, precision: where and in what it runs ("fp32" or "bf16").
     """
 
-    def __init__(self, config: TrainConfig, ranks: Ranks) -> None:
+    def __init__(self, config: TrainConfig, ranks: Ranks, *, resume: bool) -> None:
         self._config = config
         self._ranks = ranks
         device = choose_device(config.device)
         self.precision = choose_precision(config.precision, device)
-        self.parts = load_start(config)
+        try:
+            self.parts = load_start(config)
+        except ModelError:
+            if not resume:
+                raise
+            self.parts = load_clip(Path(config.out) / "last")  # the start may be gone: all that is learned is here
+        self.start = fingerprint(self.parts) if config.model is not None else None
         choose_trainable(self.parts.clip, config)
-        self.parts.clip.to(device)
+        self.parts.clip.to("cpu" if config.shard else device)  # a spread model moves by the block
         if config.grad_checkpointing:
             self.parts.clip.set_grad_checkpointing(True)  # type: ignore[operator]
-        self.device = next(self.parts.clip.parameters()).device
+        self.device = device
         self.towers = Towers(self.parts, self.device, self.precision)
         if config.shard:
             shard(self.towers, self.device)
@@ -81,7 +90,7 @@ class Learner:
 
         Of a spread model only the first process gets a whole one.
         """
-        if self._config.lora is not None:
+        if self._config.lora is not None and self._ranks.first:
             return replace(self.parts, clip=merged(self.parts.clip))
         if not self._config.shard:
             return self.parts

@@ -5,6 +5,7 @@ It gathers the embeddings of all processes and takes the loss of this process's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,36 +42,38 @@ class Features:
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss over the batch of all processes.
-
-    `ids` (n, 3) and `negative_ids` (m,) int64 say what belongs together: rows that share the caption, the image or the
-    label (0: has none) are not pushed apart.
-    """
+    """A loss over the batch of all processes; rows that share a caption, an image or a label are not pushed apart."""
 
     config: TrainConfig
     ranks: Ranks
 
-    def __call__(self, features: Features, ids: Tensor, negative_ids: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The loss () of this process's share, and measures of the whole batch.
+    def __call__(
+        self, features: Features, ids: Tensor, negative_ids: Tensor, counts: Sequence[tuple[int, int]]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The share of this process in the loss () and in some measures; means over processes are those of the batch.
 
-        The mean over processes of the losses is the loss of the whole batch, also where they have unlike numbers of
-        rows.
+        Args:
+            features: of this process's rows.
+            ids: (n, 3) int64; see `positives_of`.
+            negative_ids: (m,) int64.
+            counts: (n, m) of every process; they may differ.
         """
-        n = len(ids)
-        counts, extra = self.ranks.counts(n), self.ranks.counts(len(negative_ids))
-        images = self.ranks.gather(features.images, counts)
-        texts = self.ranks.gather(features.texts[:n], counts)
-        ids = self.ranks.gather(ids, counts)
+        n, rank = len(ids), self.ranks.rank
+        rows_of, extra = [n for n, _ in counts], [m for _, m in counts]
+        images = self.ranks.gather(features.images, rows_of)
+        texts = self.ranks.gather(features.texts[:n], rows_of)
+        ids = self.ranks.gather(ids, rows_of)
         if sum(extra):
             texts = torch.cat((texts, self.ranks.gather(features.texts[n:], extra)))
             negative_ids = self.ranks.gather(negative_ids, extra)
-        positives = positives_of(ids, negative_ids) if self.config.multi_positive else None
-        start = sum(counts[: self.ranks.rank])
+        right = positives_of(ids, negative_ids)
+        start = sum(rows_of[:rank])
         rows = slice(start, start + n)
-        share = n * self.ranks.world / sum(counts)
+        share = n * self.ranks.world / sum(rows_of)
         gathered = Features(images, texts, features.logit_scale, features.logit_bias)
-        loss = self._loss(gathered, positives, rows)
-        return loss * share, _measure(gathered, positives)
+        loss = self._loss(gathered, right if self.config.multi_positive else None, rows)
+        measures = self._measure(gathered, right[rows], rows)
+        return loss * share, {name: value * share for name, value in measures.items()}
 
     def _loss(self, f: Features, positives: Tensor | None, rows: slice) -> Tensor:
         config = self.config
@@ -89,6 +92,19 @@ class Objective:
             case name:
                 loss, hardness = INFO_NCE[name], config.hardness
                 return loss(f.images, f.texts, f.logit_scale, positives=positives, hardness=hardness, rows=rows)
+
+    def _measure(self, f: Features, right: Tensor, rows: slice) -> dict[str, float]:
+        images, texts = f.images[rows].detach(), f.texts.detach()
+        measures = {
+            "positive_similarity": float(positive_similarity(images, texts[: len(f.images)][rows])),
+            "hardest_negative_similarity": float(hardest_negative_similarity(images, texts, right)),
+        }
+        if self.config.loss in (*INFO_NCE, "nt-xent"):
+            own = torch.ones_like(right).sum(1) - 1
+            wrong = (~right).sum(1) if self.config.multi_positive else own
+            views = 2 if self.config.images_only else 1  # of each wrong image
+            measures["guess"] = float((views * wrong.float()).log1p().mean())
+        return measures
 
 
 def positives_of(ids: Tensor, negative_ids: Tensor) -> Tensor:
@@ -109,13 +125,3 @@ def positives_of(ids: Tensor, negative_ids: Tensor) -> Tensor:
 
 def _equal(x: Tensor, y: Tensor) -> Tensor:
     return (x[:, None] == y) & (x != 0)[:, None]
-
-
-def _measure(features: Features, positives: Tensor | None) -> dict[str, float]:
-    n = len(features.images)
-    images, texts = features.images.detach(), features.texts[:n].detach()
-    own = torch.eye(n, dtype=torch.bool, device=images.device) if positives is None else positives[:, :n]
-    return {
-        "positive_similarity": float(positive_similarity(images, texts)),
-        "hardest_negative_similarity": float(hardest_negative_similarity(images, texts, own)),
-    }

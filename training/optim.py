@@ -11,11 +11,14 @@ from training.layers import lr_scale_of
 
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, section 2.5: "clipped to prevent scaling the logits by more than 100"
 
+LOOKED_UP = ("positional_embedding", "class_embedding", "token_embedding", "pos_embed", "cls_token", "word_embeddings")
+
 
 def adamw(clip: nn.Module, *, lr: float, weight_decay: float, layer_decay: float = 1.0) -> torch.optim.AdamW:
     """AdamW with CLIP's betas and eps (table 19); decay only on matrices that multiply features.
 
-    Gains, biases, embeddings of positions and classes, and the logit_scale are not pulled towards zero. Frozen
+    Gains, biases, the logit_scale, and what is looked up are not pulled towards zero: positions, classes, and tokens,
+    of which most do not occur in a batch. Frozen
     parameters are left out. Each group carries its "lr_scale", which `set_lr` multiplies by.
 
     Args:
@@ -67,5 +70,4 @@ def clamp_logit_scale(clip: nn.Module) -> None:
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:
-    kept = ("positional_embedding", "class_embedding", "pos_embed", "cls_token")  # open_clip's names, then timm's
-    return parameter.ndim >= 2 and not name.endswith(kept)
+    return parameter.ndim >= 2 and not name.removesuffix(".weight").endswith(LOOKED_UP)

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -113,11 +114,11 @@ def read_pairs(
         negative_key: as `caption_key`, for hard negatives. One that repeats a caption of its row is left out.
 
     Raises:
-        InputError: no such file, a column is missing, a line is not JSON, or no row is usable.
+        InputError: no such file, no table, a column is missing or there twice, a line is broken, or no row is usable.
     """
     root = images_root if images_root is not None else path.parent
-    caption_keys, negative_keys = split_keys(caption_key), split_keys(negative_key)
-    label_keys = (label_key,) if label_key else ()
+    caption_keys, negative_keys = split_keys(caption_key, "--caption-key"), split_keys(negative_key, "--negative-key")
+    label_keys = (label_key,) if label_key is not None else ()
     wanted = [
         (image_key, "--image-key"),
         *((key, "--caption-key") for key in caption_keys),
@@ -131,7 +132,11 @@ def read_pairs(
         for key, flag in wanted:
             if key not in columns:
                 there = ", ".join(columns) or "none"
+                if len(columns) == 1 and re.search("[;\t]", there):
+                    there += "; separate columns with commas (or, if by tabs, name it .tsv)"
                 raise InputError(f'{path}: no column "{key}"; it has {there}. Choose one with {flag}')
+            if columns.count(key) > 1:
+                raise InputError(f'{path}: {columns.count(key)} columns are named "{key}"; rename all but one')
         for row in _rows(path):
             name = row.get(image_key)
             image = root / (name if isinstance(name, str) else "")
@@ -142,8 +147,11 @@ def read_pairs(
                 without_image += 1
             else:
                 pairs.append(make_pair(image, captions, texts_of(row, label_keys), texts_of(row, negative_keys)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a {_kind(path)} file ({error})") from error
+    except UnicodeDecodeError as error:
+        raise _not_a_table(path) from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{path}: cannot be read as a {_kind(path)} file ({reason})") from error
     if not pairs:
         raise InputError(
             f"{path}: no usable pair; {without_image} rows name an image that is not under {root} (--images-root), "
@@ -168,6 +176,8 @@ def read_sidecars(folder: Path) -> PairSet:
             pairs.append(Pair(image, captions))
         else:
             without_caption += 1
+    if not used:
+        raise _no_images(folder)
     if not pairs:
         raise InputError(
             f"{folder}: none of {without_caption} images has a .txt with its caption beside it; give --folders for a "
@@ -192,6 +202,8 @@ def read_class_folders(folder: Path, templates: Sequence[str] = ()) -> PairSet:
     """
     templates = check_templates(templates)
     images = [(path, path.relative_to(folder).parts) for path, _ in walk_images(folder)]
+    if not images:
+        raise _no_images(folder)
     labels = dict.fromkeys(parts[0] for _, parts in images if len(parts) > 1)
     if not labels:
         raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
@@ -210,7 +222,7 @@ def read_images(folder: Path) -> PairSet:
     """
     pairs = [Pair(path) for path, _ in walk_images(folder)]
     if not pairs:
-        raise InputError(f"{folder}: no images in it")
+        raise _no_images(folder)
     return PairSet(pairs, 0, 0)
 
 
@@ -223,9 +235,16 @@ def make_pair(
     return Pair(image, tuple(captions), labels[0] if labels else None, wrong)
 
 
-def split_keys(key: str | None) -> tuple[str, ...]:
-    """The columns that a key names, separated by commas; None names none."""
-    return tuple(name.strip() for name in key.split(",")) if key else ()
+def split_keys(key: str | None, flag: str) -> tuple[str, ...]:
+    """The columns that a key names, separated by commas; None names none.
+
+    Raises:
+        InputError: a key without a name in it; `flag` is where it came from.
+    """
+    names = tuple(name for name in map(str.strip, (key or "").split(",")) if name)
+    if key is not None and not names:
+        raise InputError(f'{flag} "{key}" names no column; give one, or several with commas between')
+    return names
 
 
 def texts_of(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
@@ -283,14 +302,17 @@ def _columns(path: Path) -> list[str]:
     """The names in a table: of its header, or of all its lines, since JSON objects may each have others."""
     if _kind(path) == "JSON Lines":
         return list(dict.fromkeys(key for row in _rows(path) for key in row))
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file, delimiter=_delimiter(path)).fieldnames or [])
+    columns: list[str] = next(_lists(path), [])
+    if any("\0" in column for column in columns):  # a tar may begin like text, but for these
+        raise _not_a_table(path)
+    return columns
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     if _kind(path) != "JSON Lines":
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            yield from csv.DictReader(file, delimiter=_delimiter(path))
+        lists = _lists(path)
+        columns = next(lists, [])
+        yield from (dict(zip(columns, row, strict=False)) for row in lists if row)
         return
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
@@ -307,8 +329,32 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
             yield row
 
 
-def _delimiter(path: Path) -> str:
-    return "\t" if _kind(path) == "TSV" else ","
+def _lists(path: Path) -> Iterator[list[str]]:
+    """The rows of a CSV or TSV, the header first."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file, delimiter="\t" if _kind(path) == "TSV" else ",")
+        end = 0  # line at which the last good row ends
+        try:
+            for row in rows:
+                yield row
+                end = rows.line_num
+        except csv.Error as error:
+            raise InputError(
+                f"{path}: the row that starts at line {end + 1} cannot be read ({error}); look for a quote that is "
+                "opened there and not closed"
+            ) from error
+
+
+def _not_a_table(path: Path) -> InputError:
+    return InputError(
+        f"{path}: not text in UTF-8; save it as UTF-8, or give a table of pairs instead: a .csv, .tsv or .jsonl file "
+        "with a row an image, as in image,title"
+    )
+
+
+def _no_images(folder: Path) -> InputError:
+    shards = f"; for the shards there give '{folder}/*.tar'" if any(folder.glob("*.tar")) else ""
+    return InputError(f"{folder}: no images in it{shards}")
 
 
 def _lines(path: Path) -> tuple[str, ...]:

@@ -35,13 +35,13 @@ class Ranks:
         """Whether this process is the one that measures, writes and prints."""
         return self.rank == 0
 
-    def counts(self, n: int) -> list[int]:
-        """How many rows each process has, by what each says of itself."""
+    def everyone(self, value: T) -> list[T]:
+        """What each process has, in their order."""
         if self.world == 1:
-            return [n]
-        all_of_them: list[int] = [0] * self.world
-        dist.all_gather_object(all_of_them, n)
-        return all_of_them
+            return [value]
+        values: list[T | None] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values  # type: ignore[return-value]
 
     def gather(self, rows: Tensor, counts: list[int]) -> Tensor:
         """The rows of all processes in their order, with the gradient that goes back to each.
@@ -56,24 +56,13 @@ class Ranks:
         """
         if self.world == 1:
             return rows
-        from torch.distributed._functional_collectives import all_gather_tensor_autograd
+        from torch.distributed import _functional_collectives as collectives
 
+        gather = getattr(collectives, "all_gather_single_autograd", None) or collectives.all_gather_tensor_autograd
         width = max(counts)
         padded = F.pad(rows, (0, 0) * (rows.ndim - 1) + (0, width - len(rows)))  # a collective wants equal sizes
-        everyone = all_gather_tensor_autograd(padded.contiguous(), 0, list(range(self.world)))
+        everyone = gather(padded.contiguous(), 0, dist.group.WORLD)  # type: ignore[arg-type]
         return torch.cat([everyone[r * width : r * width + count] for r, count in enumerate(counts)])
-
-    def mean(self, value: float) -> float:
-        """The mean over processes."""
-        if self.world == 1:
-            return value
-        all_of_them = [0.0] * self.world
-        dist.all_gather_object(all_of_them, value)
-        return sum(all_of_them) / self.world
-
-    def any(self, flag: bool) -> bool:
-        """Whether it is so in any process."""
-        return any(self.counts(int(flag)))
 
     def from_first(self, value: T) -> T:
         """What the first process has."""

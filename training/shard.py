@@ -36,6 +36,8 @@ def shard(towers: nn.Module, device: torch.device) -> None:
         for block in blocks:
             fully_shard(block, mesh=mesh)
     fully_shard(towers, mesh=mesh, ignored_params=whole)
+    for parameter in whole:
+        parameter.data = parameter.data.to(device)
 
 
 def average_whole_gradients(towers: nn.Module) -> None:

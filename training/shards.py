@@ -55,7 +55,7 @@ def count_samples(shards: Sequence[str]) -> int:
     """How many samples with an image the shards hold, by the headers of the tar files alone.
 
     Raises:
-        InputError: a shard cannot be read to its end.
+        InputError: a shard cannot be read, or is cut short.
     """
     return sum(_count(shard) for shard in shards)
 
@@ -94,10 +94,11 @@ def read_shard_pairs(
         negative_key: as `caption_key`, without the .txt.
 
     Raises:
-        InputError: a shard cannot be read, or no sample is usable.
+        InputError: a shard cannot be read or is cut short, or no sample is usable.
         TrainingError: the library webdataset is not installed.
     """
     keys = _Keys.of(caption_key, label_key, negative_key)
+    count_samples(shards)  # the stream below cannot tell a shard that is cut short from a shorter one
     pairs: list[Pair] = []
     without_caption = without_image = 0
     for sample in (sample for shard in shards for sample in _samples(shard)):
@@ -227,7 +228,11 @@ class _Keys(NamedTuple):
 
     @classmethod
     def of(cls, caption_key: str | None, label_key: str | None, negative_key: str | None) -> _Keys:
-        return cls(split_keys(caption_key), (label_key,) if label_key else (), split_keys(negative_key))
+        return cls(
+            split_keys(caption_key, "--caption-key"),
+            (label_key,) if label_key else (),
+            split_keys(negative_key, "--negative-key"),
+        )
 
 
 def _samples(shard: str) -> Iterator[Mapping[str, Any]]:
@@ -266,6 +271,11 @@ def _count(shard: str) -> int:
                 stem, _, suffix = name.partition(".")  # as the library: a sample's name ends at the first dot
                 if member.isreg() and stem and _is_image(suffix):
                     keys.add((folder, stem))
+            # tarfile takes a header that is cut off, or none, for the end; the real one is two blocks of zeros.
+            assert tar.fileobj
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(2 * tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
+                raise InputError(f"{shard}: is cut short or damaged (no end-of-archive); copy it again or leave it out")
     except (OSError, EOFError, tarfile.TarError) as error:
         raise _broken(shard, error) from error
     return len(keys)
@@ -277,7 +287,7 @@ def _is_image(suffix: str) -> bool:
 
 def _broken(shard: str, error: Exception) -> InputError:
     reason = " ".join(str(error.args[0] if error.args else error).split())
-    return InputError(f"{shard}: cannot be read as a tar file of samples ({reason}); write it anew or leave it out")
+    return InputError(f"{shard}: cannot be read as a tar file of samples ({reason}); copy it again or leave it out")
 
 
 def _no_sample(shards: Sequence[str], keys: _Keys) -> InputError:

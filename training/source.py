@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from encoder.image import Preprocess
 from training.config import TrainConfig
 from training.loader import Loader, PairLoader
-from training.pairs import Pair, hash_pairs, is_shards, open_pairs
+from training.pairs import Pair, hash_pairs, is_shards, open_pairs, text_key
 from training.ranks import Ranks
 from training.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
 from training.split import split_classes, split_images, split_pairs
@@ -70,7 +71,18 @@ def open_source(config: TrainConfig) -> Source:
     split = split_images if config.images_only else split_classes if config.folders else split_pairs
     train, val = split(found.pairs, config.val_fraction, config.seed)
     content = hash_pairs(train + val)
+    train = without_negatives_of(train, val)
     return Source(train, [], val, len(train), found.without_caption, found.without_image, content)
+
+
+def without_negatives_of(train: Sequence[Pair], val: Sequence[Pair]) -> list[Pair]:
+    """The pairs to train on, without hard negatives that are held-out captions: they would be trained on."""
+    held_out = {text_key(caption) for pair in val for caption in pair.captions}
+
+    def kept(pair: Pair) -> tuple[str, ...]:
+        return tuple(text for text in pair.negatives if text_key(text) not in held_out)
+
+    return [replace(pair, negatives=kept(pair)) if pair.negatives else pair for pair in train]
 
 
 def make_loader(source: Source, preprocess: Preprocess, config: TrainConfig, ranks: Ranks, *, overlap: bool) -> Loader:

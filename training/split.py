@@ -18,7 +18,7 @@ def split_pairs(pairs: Sequence[Pair], val_fraction: float, seed: int) -> tuple[
     Pairs that share a caption or an image, directly or through others, stay together.
 
     Raises:
-        TrainingError: everything hangs together, so that nothing can be held out.
+        TrainingError: one side is empty, since everything hangs together or by the fraction.
     """
     parent: dict[str, str] = {}
 
@@ -45,10 +45,11 @@ def split_pairs(pairs: Sequence[Pair], val_fraction: float, seed: int) -> tuple[
         side = val if len(val) + len(group) <= wanted * 1.1 + 1 and len(val) < wanted else train
         side.extend(group)
     if not train or not val:
-        raise TrainingError(
-            f"{len(pairs)} pairs in {len(groups)} groups that share captions or images: too few to hold any out; "
-            "give more pairs with different captions"
-        )
+        found = f"{len(pairs)} pairs in {len(groups)} groups that share captions or images"
+        if len(groups) < 2:
+            raise TrainingError(f"{found}: too few to hold any out; give more pairs with different captions")
+        lack, remedy = ("hold out", "raise") if train else ("train on", "lower")
+        raise TrainingError(f"{found}: --val-fraction {val_fraction} leaves none to {lack}; {remedy} it")
     return train, val
 
 

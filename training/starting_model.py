@@ -14,13 +14,15 @@ from training.config import TrainConfig
 from training.layers import lock
 from training.lora import add_lora
 
-SIGLIP_BIAS = -10.0  # Zhai et al. 2023, section 3.2: nearly all pairs are wrong, so begin by saying so
+SIGLIP_BIAS = -10.0  # Zhai et al. 2023, section 3.2: nearly all pairs are wrong, so begin by saying so ...
+SIGLIP_SCALE = 10.0  # ... with a scale at which cosines cannot overrule it, as CLIP's 100 would
 
 
 def load_start(config: TrainConfig) -> ClipParts:
     """The model of `config.model`, or random weights of `config.init` by its seed, in fp32 on the CPU.
 
-    The sigmoid loss adds a logit_bias to a model that has none; a fixed temperature sets its logit_scale.
+    The sigmoid loss gives a model without logit_bias one, with the scale that goes with it; a fixed temperature sets
+    the logit_scale.
 
     Raises:
         ModelError: as `encoder.load`.
@@ -33,6 +35,8 @@ def load_start(config: TrainConfig) -> ClipParts:
             clip.logit_scale.fill_(math.log(1 / config.temperature))
         if config.loss == "siglip" and getattr(clip, "logit_bias", None) is None:
             clip.logit_bias = nn.Parameter(torch.tensor(SIGLIP_BIAS))
+            if config.temperature is None:
+                clip.logit_scale.fill_(math.log(SIGLIP_SCALE))
             parts = replace(parts, model_cfg=parts.model_cfg | {"init_logit_bias": SIGLIP_BIAS})
     return parts
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +54,8 @@ class Towers(nn.Module):
         """
         clip = self.clip
         with autocast(self._device, self._precision):
-            images = clip.encode_image(self._normalise(pixels.numpy()))
-            texts = (
-                self._text(others)
-                if others.dtype == torch.int64
-                else clip.encode_image(self._normalise(others.numpy()))
-            )
+            images = self._image(pixels)
+            texts = self._text(others) if others.dtype == torch.int64 else self._image(others)
         bias = getattr(clip, "logit_bias", None)
         scale = clip.logit_scale.exp()
         return _unit(images), _unit(texts), scale, torch.zeros_like(scale) if bias is None else bias
@@ -79,6 +75,13 @@ class StepResult:
     loss: float
     grad_norm: float
     measures: dict[str, float]
+
+    @classmethod
+    def of(cls, shares: Sequence[tuple[float, dict[str, float]]], grad_norm: float) -> StepResult:
+        """The means of what each process has."""
+        world = len(shares)
+        measures = {name: sum(share[name] for _, share in shares) / world for name in shares[0][1]}
+        return cls(sum(loss for loss, _ in shares) / world, grad_norm, measures)
 
     @property
     def finite(self) -> bool:
@@ -110,8 +113,14 @@ class Stepper:
         self._chunk_size = chunk_size
         self._seed = f"{seed} {ranks.rank}"
 
-    def __call__(self, batch: Batch, step: int) -> StepResult:
-        """Train on this process's part of batch number `step`."""
+    def __call__(self, batch: Batch, step: int, counts: Sequence[tuple[int, int]]) -> StepResult:
+        """Train on this process's part of batch number `step`.
+
+        Args:
+            batch: n > 0 rows and m hard negatives.
+            step: seeds the dropout.
+            counts: (n, m) of every process.
+        """
         pixels = torch.from_numpy(batch.pixels)
         if batch.views is not None:
             others = torch.from_numpy(batch.views)
@@ -119,33 +128,38 @@ class Stepper:
             others = self._towers.tokenize(batch.captions + batch.negatives)
         ids = torch.from_numpy(batch.ids)
         negative_ids = torch.tensor([text_id(text) for text in batch.negatives], dtype=torch.int64)
+
+        def loss_of(outputs: Outputs) -> tuple[Tensor, dict[str, float]]:
+            device = outputs[0].device
+            return self._objective(Features(*outputs), ids.to(device), negative_ids.to(device), counts)
+
         self._optimizer.zero_grad(set_to_none=True)
-        chunks = 1 if self._chunk_size is None else math.ceil(len(pixels) / self._chunk_size)
-        run = self._at_once if chunks == 1 else self._in_chunks
-        loss, measures = run(pixels, others, ids, negative_ids, step, chunks)
+        rows = [n for n, _ in counts]
+        # As many chunks in every process: a spread model is gathered anew for each.
+        chunks = 1 if self._chunk_size is None else min(min(rows), math.ceil(max(rows) / self._chunk_size))
+        if chunks == 1:
+            self._seed_chunk(step, 0)
+            loss, measures = loss_of(self._model(pixels, others))
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            parts = list(zip(torch.tensor_split(pixels, chunks), torch.tensor_split(others, chunks), strict=True))
+            loss, measures = self._in_chunks(parts, step, loss_of)
         if self._sharded:
             average_whole_gradients(self._towers)
         norm = whole(nn.utils.clip_grad_norm_(self._parameters, self._grad_clip))
-        result = StepResult(self._objective.ranks.mean(float(loss.detach())), float(norm), measures)
+        result = StepResult.of(self._objective.ranks.everyone((float(loss.detach()), measures)), float(norm))
         if result.finite:
             self._optimizer.step()
             if self._objective.config.clamps_scale:
                 clamp_logit_scale(self._towers.clip)
         return result
 
-    def _at_once(
-        self, pixels: Tensor, others: Tensor, ids: Tensor, negative_ids: Tensor, step: int, chunks: int
-    ) -> tuple[Tensor, dict[str, float]]:
-        self._seed_chunk(step, 0)
-        outputs: Outputs = self._model(pixels, others)
-        loss, measures = self._loss(outputs, ids, negative_ids)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss, measures
-
     def _in_chunks(
-        self, pixels: Tensor, others: Tensor, ids: Tensor, negative_ids: Tensor, step: int, chunks: int
+        self,
+        parts: list[tuple[Tensor, Tensor]],
+        step: int,
+        loss_of: Callable[[Outputs], tuple[Tensor, dict[str, float]]],
     ) -> tuple[Tensor, dict[str, float]]:
-        parts = list(zip(torch.tensor_split(pixels, chunks), torch.tensor_split(others, chunks), strict=True))
         embedded: list[Outputs] = []
         with torch.no_grad():
             for i, part in enumerate(parts):
@@ -153,12 +167,12 @@ class Stepper:
                 embedded.append(self._towers(*part))
         images, texts = (torch.cat([outputs[side] for outputs in embedded]) for side in (0, 1))
         leaves = [x.detach().requires_grad_() for x in (images, texts, *embedded[0][2:])]
-        loss, measures = self._loss((leaves[0], leaves[1], leaves[2], leaves[3]), ids, negative_ids)
+        loss, measures = loss_of((leaves[0], leaves[1], leaves[2], leaves[3]))
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [torch.zeros_like(x) if x.grad is None else x.grad for x in leaves]
-        of_chunks = zip(torch.tensor_split(gradients[0], chunks), torch.tensor_split(gradients[1], chunks), strict=True)
-        for i, (part, (of_images, of_texts)) in enumerate(zip(parts, of_chunks, strict=True)):
-            last = i == chunks - 1
+        of_chunks = [torch.tensor_split(gradient, len(parts)) for gradient in gradients[:2]]
+        for i, (part, of_images, of_texts) in enumerate(zip(parts, *of_chunks, strict=True)):
+            last = i == len(parts) - 1
             with self._synchronised(last):
                 self._seed_chunk(step, i)  # the same dropout as in the first forward
                 out_images, out_texts, scale, bias = self._model(*part)
@@ -166,10 +180,6 @@ class Stepper:
                 through = through + float(last) * (scale * gradients[2] + bias * gradients[3])  # once, not a chunk
                 through.backward()
         return loss, measures
-
-    def _loss(self, outputs: Outputs, ids: Tensor, negative_ids: Tensor) -> tuple[Tensor, dict[str, float]]:
-        device = outputs[0].device
-        return self._objective(Features(*outputs), ids.to(device), negative_ids.to(device))
 
     @contextlib.contextmanager
     def _synchronised(self, last: bool) -> Iterator[None]:

@@ -16,15 +16,15 @@ from typing import Any
 
 from torch import Tensor
 
-from encoder.errors import InputError, TrainingError
-from encoder.load import ClipParts, load_clip
-from encoder.weights import CONFIG
-from training.checkpoint import STATE, TrainState, load_state, save_metrics, save_model, save_state
+from encoder.errors import InputError, ModelError, TrainingError
+from encoder.load import ClipParts, fingerprint, load_clip
+from encoder.weights import CONFIG, WEIGHTS
+from training.checkpoint import METRICS, STATE, TrainState, load_state, save_metrics, save_model, save_state
 from training.config import TRAIN_CONFIG, TrainConfig
 from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.health import confusions, examine, mutual_information_bound, warnings_of
 from training.held_out import HeldOut
-from training.interpolate import sweep
+from training.interpolate import interpolate, sweep
 from training.journal import Journal
 from training.learner import Learner
 from training.objective import Objective
@@ -34,6 +34,8 @@ from training.report import write_report
 from training.source import Source, make_loader, open_source
 from training.starting_model import load_start
 from training.step import Stepper
+
+FEW = 10  # held out
 
 
 def train(
@@ -53,7 +55,7 @@ def train(
     """
     with join_ranks() as ranks:
         out = Path(config.out)
-        begun = (out / "last" / STATE).exists()  # a run that was killed before its first state is begun anew
+        begun = (out / "last" / STATE).exists() or (out / METRICS).exists()  # killed before that, it is begun anew
         if config.shard and ranks.world == 1:
             raise InputError("--shard needs several processes: torchrun --nproc-per-node N -m training ... --shard")
         if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
@@ -74,12 +76,12 @@ class _Run:
     def __init__(self, config: TrainConfig, source: Source, ranks: Ranks, resume: bool) -> None:
         self._config, self._source, self._ranks = config, source, ranks
         self._out = Path(config.out)
-        self._learner = Learner(config, ranks)
+        self._learner = Learner(config, ranks, resume=resume)
         overlap = self._learner.device.type != "cpu"
         self._loader = make_loader(source, self._learner.parts.preprocess, config, ranks, overlap=overlap)
         self._total_steps = config.epochs * len(self._loader)
         self._held_out = HeldOut(source.val, config, self._learner.precision)
-        self._state = TrainState(pairs_hash=source.hash)
+        self._state = TrainState(pairs_hash=source.hash, start=self._learner.start)
         if resume:
             self._state = load_state(self._out / "last", self._learner.restore)
             if self._state.pairs_hash != source.hash:
@@ -87,6 +89,8 @@ class _Run:
                     f"{config.pairs}: not the pairs that {self._out} was begun with; resuming would train on what it "
                     f"held out. Put them back, or fine-tune on the new ones with --model {self._out} and another --out"
                 )
+            if not (self._out / CONFIG).exists() or not (self._out / WEIGHTS).exists():
+                raise TrainingError(f"{self._out}: its best model is no longer there; put it back, or begin a new run")
         self._stepper = Stepper(
             self._learner.towers,
             Objective(config, ranks),
@@ -105,25 +109,24 @@ class _Run:
             self._journal = Journal(self._out, tensorboard=config.tensorboard, resume_at=state.step)
         try:
             yield self._plan()
-            if self._learner.has_batch_norm and (config.chunk_size or self._ranks.world > 1):
-                yield Warned(
-                    "Batch norm: this model's layers normalise each chunk and each process by itself, so the gradient "
-                    "is not exactly that of the whole batch; a transformer has no such layers."
-                )
+            for warning in self._warnings_before():
+                yield Warned(warning)
             if not state.history:
-                yield from self._end_epoch(0, loss=None, started=time.perf_counter())
+                yield from self._end_epoch(0, started=time.perf_counter())
             for epoch in range(len(state.history), config.epochs + 1):
                 if self._out_of_patience():
                     break
                 started = time.perf_counter()
                 for event in self._steps(epoch):
                     yield event
-                    if self._ranks.any(should_stop()):
+                    if any(self._ranks.everyone(should_stop())):
                         self._save_state()
-                        yield Finished(str(self._out), state.best_epoch, state.best_score, stopped=True)
+                        yield self._finished(stopped=True)
                         return
-                loss = state.epoch_loss_sum / max(1, state.epoch_steps)
-                yield from self._end_epoch(epoch, loss=loss, started=started)
+                yield from self._end_epoch(epoch, started=started)
+                if epoch < config.epochs and any(self._ranks.everyone(should_stop())):
+                    yield self._finished(stopped=True)
+                    return
             yield from self._finish()
         finally:
             if self._ranks.first:
@@ -142,7 +145,23 @@ class _Run:
             precision=self._learner.precision,
             world=self._ranks.world,
             resumed_at=self._state.step,
+            probe=self._held_out.probe_kind,
         )
+
+    def _warnings_before(self) -> list[str]:
+        """What can be told before the first step."""
+        config, warnings = self._config, []
+        if len(self._source.val) < FEW:
+            warnings.append(
+                f"Few held out: {len(self._source.val)} can hardly tell one epoch from another; give more pairs, or a "
+                "larger --val-fraction."
+            )
+        if self._learner.has_batch_norm and (config.chunk_size or self._ranks.world > 1):
+            warnings.append(
+                "Batch norm: this model's layers normalise each chunk and each process by itself, so the gradient is "
+                "not exactly that of the whole batch; a transformer has no such layers."
+            )
+        return warnings
 
     def _steps(self, epoch: int) -> Iterator[Step]:
         """The rest of an epoch's steps."""
@@ -151,9 +170,10 @@ class _Run:
         done = state.step - (epoch - 1) * len(self._loader)  # all, if it was stopped before the epoch was measured
         before = time.perf_counter()
         for batch in self._loader.epoch(epoch, skip=done):
-            rows = self._ranks.counts(len(batch.pixels))
+            everyone = self._ranks.everyone((len(batch.pixels), len(batch.negatives), batch.skipped))
+            rows = [n for n, _, _ in everyone]
             state.step += 1
-            state.epoch_skipped += batch.skipped
+            state.epoch_skipped += sum(skipped for _, _, skipped in everyone)
             if sum(rows) < 2 or not all(rows):  # one row alone has no negative, and a process without rows no part
                 continue
             lr = lr_at(
@@ -163,7 +183,7 @@ class _Run:
                 total_steps=self._total_steps,
             )
             set_lr(self._learner.optimizer, lr)
-            result = self._stepper(batch, state.step)
+            result = self._stepper(batch, state.step, [(n, m) for n, m, _ in everyone])
             if not result.finite:
                 number = state.step - (epoch - 1) * len(self._loader)
                 raise TrainingError(
@@ -171,7 +191,9 @@ class _Run:
                     f"{len(self._loader)}); the last good state is in {self._out / 'last'}. Try a lower --lr than "
                     f"{config.peak_lr:g}, or --precision fp32, with another --out"
                 )
+            guess = result.measures.get("guess")
             state.epoch_loss_sum += result.loss
+            state.epoch_guess_sum += guess or 0.0
             state.epoch_steps += 1
             before, since = time.perf_counter(), before
             step = Step(
@@ -183,23 +205,33 @@ class _Run:
                 logit_scale=self._learner.logit_scale,
                 grad_norm=result.grad_norm,
                 samples_per_second=sum(rows) / (before - since),
-                measures=result.measures | self._information(result.loss),
+                measures=result.measures
+                | ({} if guess is None else {"mutual_information": mutual_information_bound(result.loss, guess)}),
             )
             if self._ranks.first:
                 self._journal.step(_flat(step))
             yield step
 
-    def _end_epoch(self, epoch: int, *, loss: float | None, started: float) -> Iterator[Event]:
-        """Measure, keep the best and the last, write it all down; all processes learn what the first one saw."""
+    def _end_epoch(self, epoch: int, *, started: float) -> Iterator[Event]:
+        """Measure, keep the best and the last, write it all down; all processes learn what the first one saw.
+
+        Raises:
+            TrainingError: no image of the epoch could be read.
+        """
         state, ranks = self._state, self._ranks
+        if epoch and not state.epoch_steps:
+            raise TrainingError(
+                f"epoch {epoch} trained on nothing, since {state.epoch_skipped} images could not be read; glimpse "
+                "label on their folder says why of each"
+            )
         plain = self._learner.plain()
-        record = ranks.from_first(self._measure(plain, epoch, loss, started) if ranks.first else None)
+        record = ranks.from_first(self._measure(plain, epoch, started) if ranks.first else None)
         assert record is not None
         before = self._warnings()
         state.history.append(asdict(record))
-        state.epoch_loss_sum, state.epoch_steps, state.epoch_skipped = 0.0, 0, 0
+        state.epoch_loss_sum, state.epoch_guess_sum, state.epoch_steps, state.epoch_skipped = 0.0, 0.0, 0, 0
         if record.best:
-            state.best_epoch, state.best_score = epoch, record.score
+            state.best_epoch, state.best_score, state.interpolation = epoch, record.score, None
         if ranks.first:
             if record.best:
                 save_model(self._out, plain)
@@ -207,20 +239,18 @@ class _Run:
             self._journal.epoch(asdict(record))
         self._save_state()
         yield record
-        for kind, message in self._warnings().items():
-            if kind not in before:
-                yield Warned(message)
+        yield from self._news(before, self._warnings())
 
-    def _measure(self, plain: ClipParts, epoch: int, loss: float | None, started: float) -> Epoch:
+    def _measure(self, plain: ClipParts, epoch: int, started: float) -> Epoch:
         config, state = self._config, self._state
-        marks = self._held_out.measure(plain)
-        best = epoch == 0 or marks.score > state.best_score
+        marks = self._held_out.measure(plain, at_start=epoch == 0)
+        best = epoch == 0 or marks.score > self._best_score()
         if best:
             state.confusions = [asdict(confusion) for confusion in confusions(marks.encoded)]
         scale = self._learner.logit_scale
         return Epoch(
             epoch=epoch,
-            loss=loss,
+            loss=state.epoch_loss_sum / state.epoch_steps if epoch else None,
             metrics=marks.metrics,
             score=marks.score,
             probe=marks.probe,
@@ -229,23 +259,47 @@ class _Run:
             seconds=round(time.perf_counter() - started, 2),
             logit_scale=scale,
             clamped=config.clamps_scale and math.log(scale) > MAX_LOGIT_SCALE - 1e-4,
-            log_n=config.log_n,
+            guess=state.epoch_guess_sum / state.epoch_steps if state.epoch_guess_sum else None,
             health=asdict(examine(marks.encoded, config.seed)),
         )
 
     def _finish(self) -> Iterator[Event]:
         """Look between the start and the best epoch for something better than both, and say how it ended."""
-        config, state = self._config, self._state
-        wanted = config.model is not None and config.interpolate and state.best_epoch > 0
-        if wanted and state.interpolation is None:
-            state.interpolation = self._ranks.from_first(self._interpolate() if self._ranks.first else None)
-            assert state.interpolation is not None
-            yield Interpolated(**state.interpolation)
+        config, state, before = self._config, self._state, self._warnings()
+        if config.model is not None and config.interpolate and state.interpolation is None:
+            found = self._ranks.from_first(self._sweep() if self._ranks.first else None)
+            if isinstance(found, str):
+                yield Warned(found)
+            elif found is not None:
+                state.interpolation = found
+                self._save_state()  # before the model is mixed: a kill in between must not mix twice
+                yield Interpolated(found["alpha"], found["sweep"])
+        if self._ranks.first:
+            self._mix()
         self._save_state(ended=True)
-        yield Finished(str(self._out), state.best_epoch, self._best_score(), stopped=False)
+        yield from self._news(before, self._warnings(ended=True))
+        yield self._finished(stopped=False)
 
-    def _interpolate(self) -> dict[str, Any]:
-        parts = load_clip(self._out)
+    def _finished(self, *, stopped: bool) -> Finished:
+        state = self._state
+        alpha = state.interpolation["alpha"] if state.interpolation else None
+        return Finished(str(self._out), state.best_epoch, self._best_score(), stopped, alpha)
+
+    @property
+    def _tuned(self) -> Path:
+        """The model to mix with the start: the best epoch, or the last one where none was better than the start."""
+        return self._out if self._state.best_epoch else self._out / "last"
+
+    def _sweep(self) -> dict[str, Any] | str:
+        """The best mixture, or why none was looked for."""
+        try:
+            start = load_start(self._config)
+        except ModelError as error:
+            return f"Not mixed: the model that the run started from is no longer there ({error})."
+        if self._state.start not in (None, fingerprint(start)):
+            return f"Not mixed: {self._config.model} is no longer the model that the run started from."
+        parts = load_clip(self._tuned)
+        of = fingerprint(parts)
         tuned = {name: tensor.clone() for name, tensor in parts.clip.state_dict().items()}
         parts.clip.to(self._learner.device)
 
@@ -254,18 +308,25 @@ class _Run:
             marks = self._held_out.measure(parts)
             return marks.validation, marks.probe
 
-        found = sweep(load_start(self._config).clip.state_dict(), tuned, evaluate)
-        if found.alpha < 1:
-            parts.clip.load_state_dict(found.weights)
-            save_model(self._out, parts)
-        return {"alpha": found.alpha, "sweep": found.table}
+        found = sweep(start.clip.state_dict(), tuned, evaluate)
+        return {"alpha": found.alpha, "sweep": found.table, "of": of}
+
+    def _mix(self) -> None:
+        """Write the chosen mixture, unless it is what the run folder holds already."""
+        found = self._state.interpolation
+        if found is None or found["alpha"] == (1 if self._state.best_epoch else 0):
+            return
+        parts = load_clip(self._tuned)
+        if fingerprint(parts) != found["of"]:
+            return  # mixed before, by a run that was killed then
+        start = load_start(self._config).clip.state_dict()
+        parts.clip.load_state_dict(interpolate(start, parts.clip.state_dict(), found["alpha"]))
+        save_model(self._out, parts)
 
     def _best_score(self) -> float:
         """Of what the run folder holds: an epoch, or a mixture of its weights with the start's."""
-        interpolation = self._state.interpolation
-        if interpolation is None:
-            return self._state.best_score
-        return max(float(row["score"]) for row in interpolation["sweep"])
+        found = self._state.interpolation
+        return self._state.best_score if found is None else max(float(row["score"]) for row in found["sweep"])
 
     def _save_state(self, *, ended: bool = False) -> None:
         """Write what resuming needs and what there is to report; all processes call it."""
@@ -279,7 +340,7 @@ class _Run:
                     "best_epoch": state.best_epoch,
                     "best_score": self._best_score(),
                     "interpolation": state.interpolation,
-                    "warnings": list(self._warnings(ended).values()),
+                    "warnings": self._warnings_before() + list(self._warnings(ended).values()),
                     "epochs": state.history,
                     "confusions": state.confusions,
                 },
@@ -295,9 +356,9 @@ class _Run:
         """By their kind, the words before the colon."""
         return {text.partition(":")[0]: text for text in warnings_of(self._state.history, ended=ended)}
 
-    def _information(self, loss: float) -> dict[str, float]:
-        log_n = self._config.log_n
-        return {} if log_n is None else {"mutual_information": mutual_information_bound(loss, round(math.exp(log_n)))}
+    def _news(self, before: dict[str, str], after: dict[str, str]) -> Iterator[Warned]:
+        """The warnings of a kind that was not there before."""
+        yield from (Warned(message) for kind, message in after.items() if kind not in before)
 
 
 def _flat(step: Step) -> dict[str, float]:
