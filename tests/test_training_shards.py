@@ -262,7 +262,7 @@ def test_a_shard_whose_middle_is_no_header_is_not_taken_for_a_shorter_one(shards
 
 
 def test_samples_are_counted_without_reading_them(shards: Callable[..., list[str]], tmp_path: Path) -> None:
-    """A member of 200 GB that is a hole in the file is passed over."""
+    """A member of 100 GB that is a hole in the file is passed over."""
     (file,) = shards(1)
     with tarfile.open(tmp_path / "big.tar", "w") as tar:
         member = tarfile.TarInfo("big.png")

@@ -257,6 +257,7 @@ FLAT = 3.0  # effective rank
 ONE_PLACE = 0.9  # cosine of images with texts that are not theirs
 APART = 0.05  # positives this much closer than negatives are told apart, however narrow the space
 AT_GUESS = 0.99  # of the loss of guessing: an epoch above it has gained nothing
+TELLS_APART = 0.9  # of the loss of guessing
 FORGOTTEN = 0.05  # of the probe's start
 
 
@@ -268,6 +269,9 @@ def _collapsed(records: Sequence[Record]) -> str | None:
     recall still finds for a while. Training from random weights may begin by narrowing the space and then widen it, so
     a narrow one counts when it is getting no wider, or when images and texts are all in the same place.
     """
+    loss, guess = records[-1].get("loss"), records[-1].get("guess")
+    if loss is not None and guess is not None and loss < TELLS_APART * guess:
+        return None  # what lies in one place cannot be told apart; batch norms that still settle may make it seem so
     before, previous, after = (_health(records[i]) for i in (0, -2, -1))
     in_one_place = _above(after, "negative_similarity", ONE_PLACE)
     apart = _difference(after.get("positive_similarity"), after.get("negative_similarity"))
@@ -291,7 +295,7 @@ def _learned_nothing(records: Sequence[Record]) -> str | None:
     if not trained or any(not loss > AT_GUESS * guess for loss, guess in trained):
         return None
     (first, _), (loss, guess) = trained[0], trained[-1]
-    if loss < AT_GUESS * first:  # it began above, and is on its way down
+    if loss < 0.95 * first:  # it began above, and is on its way down
         return None
     return (
         f"Nothing learned: the loss stays at {loss:.2f}, and guessing costs {guess:.2f}; "
