@@ -77,29 +77,29 @@ class TrainConfig:
         for name, options in (("loss", LOSSES), ("mining", MINING)):
             if getattr(self, name) not in options:
                 raise InputError(f"--{name} {getattr(self, name)}: there is no such one; choose {', '.join(options)}")
-        checks = {
-            "epochs": self.epochs >= 1,
-            "batch_size": self.batch_size >= 2,
-            "chunk_size": self.chunk_size is None or self.chunk_size >= 1,
-            "lr": self.lr is None or 0 < self.lr < math.inf,
-            "weight_decay": 0 <= self.weight_decay < math.inf,
-            "warmup": 0 <= self.warmup < 1,
-            "layer_decay": 0 < self.layer_decay <= 1,
-            "grad_clip": self.grad_clip > 0,
-            "patience": self.patience is None or self.patience >= 1,
-            "min_crop": self.min_crop is None or 0 < self.min_crop <= 1,
-            "color_jitter": self.color_jitter is None or 0 <= self.color_jitter <= 1,
-            "val_fraction": 0 < self.val_fraction < 1,
-            "temperature": self.temperature is None or 0.01 <= self.temperature <= 1,
-            "margin": self.margin is None or 0 <= self.margin <= 2,
-            "hardness": 0 <= self.hardness <= 100,
-            "unlocked_groups": self.unlocked_groups >= 0,
-            "lora": self.lora is None or self.lora >= 1,
-            "seed": 0 <= self.seed < 2**63,
-        }
-        for name, holds in checks.items():
+        for name, allowed, holds in (
+            ("epochs", "1 or more", self.epochs >= 1),
+            ("batch_size", "2 or more", self.batch_size >= 2),
+            ("chunk_size", "1 or more", self.chunk_size is None or self.chunk_size >= 1),
+            ("lr", "above 0", self.lr is None or 0 < self.lr < math.inf),
+            ("weight_decay", "0 or more", 0 <= self.weight_decay < math.inf),
+            ("warmup", "0 to below 1", 0 <= self.warmup < 1),
+            ("layer_decay", "above 0, to 1", 0 < self.layer_decay <= 1),
+            ("grad_clip", "above 0", self.grad_clip > 0),
+            ("patience", "1 or more", self.patience is None or self.patience >= 1),
+            ("min_crop", "above 0, to 1", self.min_crop is None or 0 < self.min_crop <= 1),
+            ("color_jitter", "0 to 1", self.color_jitter is None or 0 <= self.color_jitter <= 1),
+            ("val_fraction", "between 0 and 1", 0 < self.val_fraction < 1),
+            ("temperature", "0.01 to 1", self.temperature is None or 0.01 <= self.temperature <= 1),
+            ("margin", "0 to 2", self.margin is None or 0 <= self.margin <= 2),
+            ("hardness", "0 to 100", 0 <= self.hardness <= 100),
+            ("unlocked_groups", "0 or more", self.unlocked_groups >= 0),
+            ("lora", "1 to 1024", self.lora is None or 1 <= self.lora <= 1024),
+            ("seed", "0 to 2**63 - 1", 0 <= self.seed < 2**63),
+        ):
             if not holds:
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} is out of range")
+                flag = f"--{name.replace('_', '-')}"
+                raise InputError(f"{flag} {getattr(self, name)} is out of range; give {allowed}")
         for flag, given, needs, there in (
             ("--temperature", self.temperature is not None, "a loss with a softmax or sigmoid", self.uses_scale),
             ("--margin", self.margin is not None, "--loss contrastive or triplet", not self.uses_scale),

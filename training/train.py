@@ -62,9 +62,9 @@ def train(
             raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
         source = open_source(config)
         if source.n_train < config.batch_size:
+            remedy = f"lower --batch-size to {max(2, source.n_train // 4)}" if source.n_train > 3 else "give more pairs"
             raise TrainingError(
-                f"{source.n_train} pairs to train on are fewer than a batch of {config.batch_size}; "
-                f"lower --batch-size to {max(2, source.n_train // 4)}"
+                f"{source.n_train} pairs to train on are fewer than a batch of {config.batch_size}; {remedy}"
             )
         ranks.wait()  # nobody writes before all have looked
         yield from _Run(config, source, ranks, resume).go(should_stop)
