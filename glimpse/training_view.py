@@ -103,6 +103,11 @@ def _print_epoch(epoch: Epoch, epochs: int) -> None:
         + ("  best" if epoch.best and epoch.epoch else "")
         + (f"  ({epoch.skipped} unreadable images skipped)" if epoch.skipped else "")
     )
+    if epoch.epoch == 1:
+        for image in epoch.unreadable:
+            console.err.print(f"skipped {image}")
+        if epoch.skipped > len(epoch.unreadable):
+            console.err.print("... and more; metrics.json names a hundred of them")
 
 
 def _metrics(epoch: Epoch) -> str:

@@ -102,7 +102,7 @@ def test_the_ranks_together_read_what_one_process_would(world: int, pairs: list[
             ids=np.concatenate([part.ids for part in parts]),
             negatives=[text for part in parts for text in part.negatives],
             views=None,
-            skipped=sum(part.skipped for part in parts),
+            unreadable=[image for part in parts for image in part.unreadable],
         )
         assert_same(joined, batch)
 

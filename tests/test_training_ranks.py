@@ -49,7 +49,7 @@ with join_ranks() as ranks:
         negatives = [] if loss == "nt-xent" else ["no red thing", "a cat"] * ranks.first
         negatives += ["a dog"] * (loss != "nt-xent" and ranks.rank == ranks.world - 1)
         views = None if whole.views is None else whole.views[rows]
-        batch = Batch(whole.pixels[rows], whole.captions[rows], whole.ids[rows], negatives, views, 0)
+        batch = Batch(whole.pixels[rows], whole.captions[rows], whole.ids[rows], negatives, views, [])
         towers = Towers(parts, torch.device("cpu"), "fp32")
         step = Stepper(towers, Objective(config, ranks), optimizer, grad_clip=1e9, chunk_size=chunk_size, seed=0)
         result = step(batch, 1, ranks.everyone((len(batch.ids), len(batch.negatives))))

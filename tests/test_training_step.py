@@ -31,7 +31,7 @@ def batch_of(n: int, negatives: int = 0, views: bool = False, size: int = 32) ->
     pixels = rng.integers(0, 256, (n, size, size, 3), np.uint8)
     ids = np.array([(text_id(caption), i + 1, 0) for i, caption in enumerate(captions)], np.int64)
     wrong = [f"no {COLOURS[i]} thing" for i in range(negatives)]
-    return Batch(pixels, captions, ids, wrong, pixels[:, ::-1].copy() if views else None, 0)
+    return Batch(pixels, captions, ids, wrong, pixels[:, ::-1].copy() if views else None, [])
 
 
 def stepper_of(parts: ClipParts, chunk_size: int | None = None, **settings: Any) -> Stepper:

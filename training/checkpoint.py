@@ -40,6 +40,7 @@ class TrainState:
     best_epoch: int = 0
     best_score: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: dict[str, None] = field(default_factory=dict)  # images of the run, at most a hundred, with the reason
     confusions: list[dict[str, Any]] = field(default_factory=list)  # of the best epoch
     interpolation: dict[str, Any] | None = None  # at the end of the run
 

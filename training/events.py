@@ -49,7 +49,8 @@ class Epoch:
     score: float  # what the best epoch is chosen by: mean recall or top-1, averaged with the probe if there is one
     probe: float | None
     best: bool
-    skipped: int  # images that could not be read
+    skipped: int  # images that could not be read ...
+    unreadable: list[str]  # ... and some of them with the reason, of the whole run
     seconds: float
     logit_scale: float
     clamped: bool  # whether the scale sits on its limit

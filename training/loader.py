@@ -33,7 +33,7 @@ class Batch:
             and is equal to nothing. The same on all ranks and in all runs.
         negatives: m >= 0 texts, one drawn for each row that has hard negatives.
         views: as `pixels`, a second view of each image, for NT-Xent; None for other losses.
-        skipped: images that could not be read; they have no row.
+        unreadable: of each image that could not be read, and so has no row, which and why.
     """
 
     pixels: Pixels
@@ -41,7 +41,12 @@ class Batch:
     ids: npt.NDArray[np.int64]
     negatives: list[str]
     views: Pixels | None
-    skipped: int
+    unreadable: list[str]
+
+    @property
+    def skipped(self) -> int:
+        """How many images could not be read."""
+        return len(self.unreadable)
 
 
 class Loader(Protocol):
@@ -118,7 +123,7 @@ class RowReader:
             ids=np.array([row.ids for row in good], np.int64).reshape(-1, 3),
             negatives=[row.negative for row in good if row.negative is not None],
             views=(np.stack(views) if views else empty) if self.two_views else None,
-            skipped=len(rows) - len(good),
+            unreadable=[str(row) for row in rows if isinstance(row, ImageError)],
         )
 
 

@@ -66,7 +66,7 @@ def write_report(out: Path) -> Path:
     name = out.resolve().name
     parts = [
         f'<header><p class="soft">glimpse training run</p><h1>{escape(name)}</h1>',
-        f'<p class="verdict">{escape(_verdict(epochs, best, _get(result, "interpolation", "alpha")))}</p>',
+        f'<p class="verdict">{escape(_verdict(epochs, best, result))}</p>',
         f'<p class="soft">{escape(_scope(config, epochs))}</p></header>',
         _warnings(result.get("warnings") or []),
         _section("Before and after", _numbers(epochs, best), layout="grid"),
@@ -98,10 +98,11 @@ MIXING = (
 CONFUSED = "Held-out images that lie closer to a text of another image than to their own, the worst first."
 
 
-def _verdict(epochs: Sequence[Record], best: Record | None, mixed: float | None) -> str:
+def _verdict(epochs: Sequence[Record], best: Record | None, result: Record) -> str:
     """What came of the run, in a sentence, and in a second one if the weights were mixed."""
     if not epochs or best is None:
         return "Nothing is measured yet."
+    mixed, score = _get(result, "interpolation", "alpha"), _get(result, "best_score")
     path, what = next((found for found in HEADLINES if _get(best, *found[0]) is not None), HEADLINES[-1])
     before, after, last = _get(epochs[0], *path), _get(best, *path), epochs[-1]["epoch"]
     if before is None or after is None:
@@ -112,9 +113,10 @@ def _verdict(epochs: Sequence[Record], best: Record | None, mixed: float | None)
         return f"No epoch was better than the start: {what} stays at {before:.2f}, and the model is as it was."
     rose = "rose" if after > before else "fell"
     course = f"{rose} from {before:.2f} to {after:.2f}" if after != before else f"stayed at {after:.2f}"
-    mix = (
-        "" if mixed is None or mixed == 1 else f" The run folder holds a mix: {mixed:.0%} trained, the rest as before."
-    )
+    mix = ""
+    if mixed is not None and mixed != 1:
+        scored = "" if score is None else f", with a score of {score:.2f}"
+        mix = f" The run folder holds a mix: {mixed:.0%} trained, the rest as before{scored}."
     return f"{what} {course}; the best epoch was {best['epoch']} of {last}.{mix}"
 
 

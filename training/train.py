@@ -36,6 +36,7 @@ from training.starting_model import load_start
 from training.step import Stepper
 
 FEW = 10  # held out
+NAMED = 100  # of the images that cannot be read
 
 
 def train(
@@ -170,10 +171,12 @@ class _Run:
         done = state.step - (epoch - 1) * len(self._loader)  # all, if it was stopped before the epoch was measured
         before = time.perf_counter()
         for batch in self._loader.epoch(epoch, skip=done):
-            everyone = self._ranks.everyone((len(batch.pixels), len(batch.negatives), batch.skipped))
+            everyone = self._ranks.everyone((len(batch.pixels), len(batch.negatives), batch.unreadable))
             rows = [n for n, _, _ in everyone]
             state.step += 1
-            state.epoch_skipped += sum(skipped for _, _, skipped in everyone)
+            for _, _, unreadable in everyone:
+                state.epoch_skipped += len(unreadable)
+                state.unreadable |= dict.fromkeys(unreadable[: NAMED - len(state.unreadable)])
             if sum(rows) < 2 or not all(rows):  # one row alone has no negative, and a process without rows no part
                 continue
             lr = lr_at(
@@ -221,8 +224,8 @@ class _Run:
         state, ranks = self._state, self._ranks
         if epoch and not state.epoch_steps:
             raise TrainingError(
-                f"epoch {epoch} trained on nothing, since {state.epoch_skipped} images could not be read; glimpse "
-                "label on their folder says why of each"
+                f"epoch {epoch} trained on nothing, since {state.epoch_skipped} images could not be read; the first: "
+                f"{next(iter(state.unreadable))}"
             )
         plain = self._learner.plain()
         record = ranks.from_first(self._measure(plain, epoch, started) if ranks.first else None)
@@ -256,6 +259,7 @@ class _Run:
             probe=marks.probe,
             best=best,
             skipped=state.epoch_skipped,
+            unreadable=list(state.unreadable)[:3],
             seconds=round(time.perf_counter() - started, 2),
             logit_scale=scale,
             clamped=config.clamps_scale and math.log(scale) > MAX_LOGIT_SCALE - 1e-4,
@@ -340,6 +344,7 @@ class _Run:
                     "best_epoch": state.best_epoch,
                     "best_score": self._best_score(),
                     "interpolation": state.interpolation,
+                    "unreadable": list(state.unreadable),
                     "warnings": self._warnings_before() + list(self._warnings(ended).values()),
                     "epochs": state.history,
                     "confusions": state.confusions,
