@@ -87,30 +87,39 @@ def test_chunks_repeat_their_dropout(tiny_config: Path) -> None:
     assert not torch.equal(seen[0][0], forward(torch.zeros(1, 3, 32, 32))[0])
 
 
+def largest_held(stepper: Stepper, batch: Batch) -> int:
+    """Bytes that autograd keeps for the backward pass of a step, at their most."""
+    held = largest = 0
+
+    class Kept:
+        def __init__(self, tensor: Tensor) -> None:
+            nonlocal held, largest
+            self.tensor = tensor
+            held += tensor.numel() * tensor.element_size()
+            largest = max(largest, held)
+
+        def __del__(self) -> None:
+            nonlocal held
+            held -= self.tensor.numel() * self.tensor.element_size()
+
+    with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+        stepper(batch, 1, [(len(batch.ids), 0)])
+    return largest
+
+
 def test_memory_of_a_chunked_step_is_that_of_a_chunk(tiny_config: Path) -> None:
-    """Counts what autograd keeps for the backward pass, at its largest."""
+    batch = batch_of(64)
+    in_chunks = largest_held(stepper_of(built(tiny_config), 8), batch)
+    assert in_chunks < largest_held(stepper_of(built(tiny_config)), batch) / 5
 
-    def peak(chunk_size: int | None) -> int:
-        parts = built(tiny_config)
-        stepper, batch = stepper_of(parts, chunk_size), batch_of(64)
-        held = largest = 0
 
-        class Kept:
-            def __init__(self, tensor: Tensor) -> None:
-                nonlocal held, largest
-                self.tensor = tensor
-                held += tensor.numel() * tensor.element_size()
-                largest = max(largest, held)
-
-            def __del__(self) -> None:
-                nonlocal held
-                held -= self.tensor.numel() * self.tensor.element_size()
-
-        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
-            stepper(batch, 1, [(len(batch.ids), len(batch.negatives))])
-        return largest
-
-    assert peak(8) < peak(None) / 5
+def test_checkpointing_keeps_less_and_changes_nothing(tiny_config: Path) -> None:
+    plain, sparing = built(tiny_config), built(tiny_config)
+    sparing.clip.set_grad_checkpointing(True)  # type: ignore[operator]
+    batch = batch_of(16)
+    assert largest_held(stepper_of(sparing), batch) < largest_held(stepper_of(plain), batch) / 2
+    for name, gradient in gradients(plain).items():
+        torch.testing.assert_close(gradients(sparing)[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_what_belongs_together_is_not_pushed_apart() -> None:
