@@ -18,8 +18,8 @@ def main() -> None:
             stream.reconfigure(errors="surrogateescape")
     try:
         app()
-    except KeyboardInterrupt:
-        sys.exit(_fail("interrupted", 130))
+    except SystemExit as ended:  # typer makes one of an interrupt, without a word
+        sys.exit(_fail("interrupted", 130) if ended.code == 130 else ended.code)
     except GlimpseError as error:
         sys.exit(_fail(str(error), 2 if isinstance(error, InputError) else 1))
     except BrokenPipeError:  # `glimpse models | head`
