@@ -46,7 +46,7 @@ def main() -> None:
     gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--architecture", default="ViT-B-32")
-    parser.add_argument("--batch-size", type=int, default=1024 if gpu else 64)
+    parser.add_argument("--batch-size", type=int, default=1024 if gpu else 32)
     parser.add_argument("--batches", type=int, default=20 if gpu else 3, help="that count, of a run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
