@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -118,11 +119,10 @@ def test_the_whole_path(
     assert "0.png" in ok("search", "red", "-c", "colours", "--data", data)
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_a_training_saves_it(
-    colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
+    how: signal.Signals, colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
 ) -> None:
-    import signal
-
     run = tmp_path / "run"
     arguments = ["train", colour_pairs(200), "--init", tiny_config, "--out", run, "--epochs", "200", "--batch-size", 32]
     process = subprocess.Popen(
@@ -131,7 +131,7 @@ def test_interrupting_a_training_saves_it(
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("epoch  2"):
-            process.send_signal(signal.SIGINT)
+            process.send_signal(how)
             break
     said = process.stderr.read()
     process.stderr.close()
