@@ -20,6 +20,7 @@ from torch import Tensor
 from encoder.errors import InputError
 from encoder.model import Vectors
 from training.evaluate import Encoded
+from training.metrics import scored_chunks
 
 SAMPLE = 2000  # pairs that `examine` looks at: 16 MB of cosines
 BINS = 40  # of cosine in [-1, 1]
@@ -216,11 +217,7 @@ def confusions(encoded: Encoded, limit: int = 24) -> list[Confusion]:
     of_image, of_text = np.asarray(encoded.image_of_pair), np.asarray(encoded.text_of_pair)
     owner = dict(zip(encoded.text_of_pair, encoded.image_of_pair, strict=True))  # an image of each text
     found: list[Confusion] = []
-    for start in range(0, len(encoded.images), CHUNK):
-        cosines = encoded.images[start : start + CHUNK] @ encoded.texts.T
-        relevant = np.zeros(cosines.shape, bool)
-        here = (of_image >= start) & (of_image < start + CHUNK)
-        relevant[of_image[here] - start, of_text[here]] = True
+    for start, cosines, relevant in scored_chunks(encoded.images, encoded.texts, of_image, of_text, CHUNK):
         right, wrong = np.where(relevant, cosines, -np.inf), np.where(relevant, -np.inf, cosines)
         for row in np.flatnonzero(wrong.max(axis=1) > right.max(axis=1)):
             best, worst = int(right[row].argmax()), int(wrong[row].argmax())

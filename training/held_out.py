@@ -20,13 +20,12 @@ from training.evaluate import (
     encode_images,
     encode_pairs,
     evaluate_classes,
-    evaluate_folders,
     evaluate_pairs,
     evaluate_views,
 )
 from training.files import replace_file
 from training.health import neighbours_kept
-from training.metrics import mean_recall
+from training.metrics import mean_recall, selection_score
 from training.pairs import Pair, read_pairs
 from training.step import autocast
 
@@ -51,8 +50,8 @@ class Marks:
 
     @property
     def score(self) -> float:
-        """What is asked of a model: to be good at the new, and with a probe as much not to forget the old."""
-        return self.validation if self.probe is None else (self.validation + self.probe) / 2
+        """What the best epoch is chosen by."""
+        return selection_score(self.validation, self.probe)
 
 
 class HeldOut:
@@ -144,7 +143,8 @@ class Probe:
         if self.kind == "pairs":
             return mean_recall(evaluate_pairs(encoder, self._pairs))
         if self.kind == "class folders":
-            return float(evaluate_folders(encoder, self._source, templates=self._config.templates)["top1"])
+            labelled = [(path, path.relative_to(self._source).parts[0]) for path in self._images]
+            return float(evaluate_classes(encoder, labelled, templates=self._config.templates)[0]["top1"])
         read, vectors = encode_images(encoder, self._images)
         names = np.array([str(path) for path in read])
         if at_start:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from encoder.errors import InputError, TrainingError
+from training.metrics import selection_score
 
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -75,7 +76,7 @@ def sweep(
     best, best_score = min(alphas), -math.inf
     for alpha in sorted(alphas):
         validation, probe = evaluate(interpolate(start, tuned, alpha))
-        score = validation if probe is None else (validation + probe) / 2
+        score = selection_score(validation, probe)
         table.append({"alpha": alpha, "score": score, "validation": validation, "probe": probe})
         if score > best_score:
             best, best_score = alpha, score

@@ -32,7 +32,7 @@ class Learner:
         parts: the open_clip model as it is in memory, with its tokenizer and preprocessing.
         towers: the same as one module.
         optimizer: AdamW over what learns.
-        start: fingerprint of the model that is fine-tuned; None from random weights.
+        start: fingerprint of the model that is fine-tuned, where a new run will mix with it at the end; else None.
         device, precision: where and in what it runs ("fp32" or "bf16").
     """
 
@@ -47,7 +47,8 @@ class Learner:
             if not resume:
                 raise
             self.parts = load_clip(Path(config.out) / "last")  # the start may be gone: all that is learned is here
-        self.start = fingerprint(self.parts) if config.model is not None else None
+        mixes = config.model is not None and config.interpolate
+        self.start = fingerprint(self.parts) if mixes and not resume else None  # a resumed run's state knows it
         choose_trainable(self.parts.clip, config)
         self.parts.clip.to("cpu" if config.shard else device)  # a spread model moves by the block
         if config.grad_checkpointing:

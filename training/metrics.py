@@ -6,7 +6,7 @@ items to a query that is not the information-retrieval recall (the share of rele
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,11 @@ def retrieval_metrics(
     }
 
 
+def selection_score(validation: float, probe: float | None) -> float:
+    """What a model is chosen by: to be good at the new, and with a probe as much not to forget the old."""
+    return validation if probe is None else (validation + probe) / 2
+
+
 def view_metrics(first: Scores, second: Scores) -> dict[str, Any]:
     """Retrieval between two views of each image, (n, dim) unit vectors each: `{"n_images", "view_to_view": {...}}`."""
     rows = range(len(first))
@@ -93,6 +98,22 @@ def classification_metrics(scores: Scores, truth: Sequence[int], labels: Sequenc
     }
 
 
+def scored_chunks(
+    queries: Scores,
+    items: Scores,
+    query_of_pair: npt.NDArray[np.int64],
+    item_of_pair: npt.NDArray[np.int64],
+    chunk: int,
+) -> Iterator[tuple[int, Scores, npt.NDArray[np.bool_]]]:
+    """Score all items for a chunk of queries at a time: (its first row, cosines, which items are relevant)."""
+    for start in range(0, len(queries), chunk):
+        scores = queries[start : start + chunk] @ items.T
+        relevant = np.zeros(scores.shape, bool)
+        here = (query_of_pair >= start) & (query_of_pair < start + chunk)
+        relevant[query_of_pair[here] - start, item_of_pair[here]] = True
+        yield start, scores, relevant
+
+
 def _ranks(
     queries: Scores,
     items: Scores,
@@ -100,11 +121,5 @@ def _ranks(
     item_of_pair: npt.NDArray[np.int64],
     chunk: int,
 ) -> npt.NDArray[np.int64]:
-    ranks = []
-    for start in range(0, len(queries), chunk):
-        scores = queries[start : start + chunk] @ items.T
-        relevant = np.zeros(scores.shape, bool)
-        here = (query_of_pair >= start) & (query_of_pair < start + chunk)
-        relevant[query_of_pair[here] - start, item_of_pair[here]] = True
-        ranks.append(first_relevant_ranks(scores, relevant))
-    return np.concatenate(ranks)
+    chunks = scored_chunks(queries, items, query_of_pair, item_of_pair, chunk)
+    return np.concatenate([first_relevant_ranks(scores, relevant) for _, scores, relevant in chunks])

@@ -280,7 +280,8 @@ class _Run:
                 yield Interpolated(found["alpha"], found["sweep"])
         if self._ranks.first:
             self._mix()
-        self._save_state(ended=True)
+            self._write_results(ended=True)  # nothing was learned since the state was saved
+        self._ranks.wait()
         yield from self._news(before, self._warnings(ended=True))
         yield self._finished(stopped=False)
 
@@ -332,26 +333,29 @@ class _Run:
         found = self._state.interpolation
         return self._state.best_score if found is None else max(float(row["score"]) for row in found["sweep"])
 
-    def _save_state(self, *, ended: bool = False) -> None:
+    def _save_state(self) -> None:
         """Write what resuming needs and what there is to report; all processes call it."""
-        state = self._state
         learned = self._learner.state()
         if self._ranks.first:
-            save_state(self._out / "last", state, learned)
-            save_metrics(
-                self._out,
-                {
-                    "best_epoch": state.best_epoch,
-                    "best_score": self._best_score(),
-                    "interpolation": state.interpolation,
-                    "unreadable": list(state.unreadable),
-                    "warnings": self._warnings_before() + list(self._warnings(ended).values()),
-                    "epochs": state.history,
-                    "confusions": state.confusions,
-                },
-            )
-            write_report(self._out)
+            save_state(self._out / "last", self._state, learned)
+            self._write_results()
         self._ranks.wait()
+
+    def _write_results(self, *, ended: bool = False) -> None:
+        state = self._state
+        save_metrics(
+            self._out,
+            {
+                "best_epoch": state.best_epoch,
+                "best_score": self._best_score(),
+                "interpolation": state.interpolation,
+                "unreadable": list(state.unreadable),
+                "warnings": self._warnings_before() + list(self._warnings(ended).values()),
+                "epochs": state.history,
+                "confusions": state.confusions,
+            },
+        )
+        write_report(self._out)
 
     def _out_of_patience(self) -> bool:
         patience, state = self._config.patience, self._state
