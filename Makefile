@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "glimpse needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(INDEX) torch==$$(sed -n 's/^torch==//p' constraints.txt)
-	$(PIP) -e '.[train]'
+	$(PIP) -e '.[train,parquet]'
 	@touch $@
 
 dev: $(VENV)/.dev  ## the same with the tools that check and test it

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from encoder.errors import InputError
-from glimpse import __version__, training_commands
+from glimpse import __version__, index_commands, training_commands
+from glimpse.collections_commands import collections
 from glimpse.mine_command import mine
-from glimpse.options import DATA, AsJson, Collection, Data, Device, Model, ModelOfCollection, Precision, Template
+from glimpse.options import DATA, AsJson, Data, Device, Model, Precision, Template
+from glimpse.search_command import search
 
 app = typer.Typer(
     name="glimpse",
@@ -35,113 +37,6 @@ def _main(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command(epilog="Example: glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k")
-def index(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of images; subfolders are included.")],
-    collection: Collection = "images",
-    data: Data = DATA,
-    model: ModelOfCollection = None,
-    captions: Annotated[
-        Path | None, typer.Option(help="CSV whose other columns become metadata of the images it names.")
-    ] = None,
-    image_key: Annotated[str, typer.Option(help="Column of --captions that holds the image's path.")] = "image",
-    allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Remove the entries of a folder in which no image is left.")
-    ] = False,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    json: AsJson = False,
-) -> None:
-    """Bring a collection in step with folders of images: only what is new or changed is encoded.
-
-    May be interrupted at any moment; the next run goes on. Files that cannot be read are listed and left out.
-    """
-    from encoder.load import load_encoder
-    from glimpse import console
-    from index.build import index_folders, open_or_create
-    from index.captions import read_captions
-
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
-    metadata = read_captions(captions, image_key=image_key) if captions else None
-    encoder = load_encoder(model or _model_of(data, collection), device, precision)
-    with open_or_create(data, collection, encoder) as target, console.progress_bar("indexing") as progress:
-        report = index_folders(target, encoder, folders, captions=metadata, allow_empty=allow_empty, progress=progress)
-        total = target.count("image")
-    if metadata and not report.captioned:
-        console.err.print(f"{captions}: none of its {len(metadata)} images is in these folders; no captions attached")
-    if json:
-        console.print_json(
-            {
-                "collection": collection,
-                "added": report.added,
-                "updated": report.updated,
-                "moved": report.moved,
-                "removed": report.removed,
-                "unchanged": report.unchanged,
-                "skipped": report.skipped,
-                "seconds": report.seconds,
-                "images_per_second": round(report.images_per_second, 1),
-            }
-        )
-        return
-    console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
-    console.out.print(
-        f"{collection}: {total} images ({report.added} added, {report.updated} updated, {report.moved} moved, "
-        f"{report.removed} removed, {report.unchanged} unchanged, {len(report.skipped)} skipped) "
-        f"in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
-    )
-
-
-@app.command(epilog='Example: glimpse search "red shirt" --collection photos -k 5')
-def search(
-    text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Look for images like this file; with TEXT: for both.")] = None,
-    collection: Collection = "images",
-    data: Data = DATA,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
-    model: ModelOfCollection = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    json: AsJson = False,
-) -> None:
-    """Search a collection by words, by an example image, or by both together."""
-    import time
-
-    from glimpse import console
-    from index.collection import open_collection
-
-    if text is None and image is None:
-        raise InputError('give a text, as in glimpse search "red shirt", or --image FILE')
-    with open_collection(data, collection) as source:
-        from encoder.load import load_encoder
-
-        encoder = load_encoder(model or source.model, device, precision)
-        source.check_model(encoder.fingerprint)
-        started = time.perf_counter()
-        query = encoder.encode_query(text=text, image=image)
-        hits = source.search(query, k)
-        seconds = round(time.perf_counter() - started, 4)
-    if json:
-        console.print_json(
-            {
-                "hits": [
-                    {
-                        "id": hit.id,
-                        "path": hit.record.path,
-                        "score": round(hit.score, 6),
-                        "metadata": hit.record.metadata,
-                    }
-                    for hit in hits
-                ],
-                "seconds": seconds,
-            }
-        )
-        return
-    console.out.print(console.table("score", "path", rows=[(hit.score, str(hit.record.path)) for hit in hits]))
 
 
 @app.command(epilog='Example: glimpse label photos --labels "dress,hat,t-shirt" --model runs/clothes --out labels.csv')
@@ -209,6 +104,11 @@ def label(
         console.out.print(console.table("label", "images", rows=rows))
 
 
+app.command(epilog="Example: glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k")(
+    index_commands.index
+)
+app.command(epilog='Example: glimpse search "red shirt" --collection photos -k 5')(search)
+app.command(epilog="Example: glimpse collections --data glimpse-data")(collections)
 app.command(epilog="Example: glimpse eval --model runs/pets --folders pets-by-breed")(training_commands.eval)
 app.command(epilog="Example: glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5")(
     training_commands.train
@@ -276,37 +176,3 @@ def models(
         console.print_json({"models": names})
     else:
         print("\n".join(names))
-
-
-@app.command(epilog="Example: glimpse collections --data glimpse-data")
-def collections(data: Data = DATA, json: AsJson = False) -> None:
-    """List the collections of a data folder."""
-    from dataclasses import asdict
-
-    from glimpse import console
-    from index.collection import list_collections
-
-    infos = list_collections(data)
-    if json:
-        console.print_json({"collections": [asdict(info) for info in infos]})
-        return
-    rows = [
-        (info.name, info.counts.get("image", 0), f"{info.bytes / 2**20:.1f} MiB", info.problem or info.model)
-        for info in infos
-    ]
-    console.out.print(console.table("collection", "images", "size", "model", rows=rows) if rows else f"none in {data}")
-
-
-def _model_of(data: Path, collection: str) -> str:
-    """The model that built a collection; there must be one."""
-    from encoder.errors import CollectionNotFound
-    from index.collection import open_collection
-
-    try:
-        with open_collection(data, collection) as source:
-            return source.model
-    except CollectionNotFound:
-        raise InputError(
-            f"collection {collection} is new: give the model that shall embed it, as in --model "
-            "ViT-B-32/laion2b_s34b_b79k or --model runs/pets"
-        ) from None
