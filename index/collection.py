@@ -125,7 +125,7 @@ def list_collections(data: Path) -> list[CollectionInfo]:
             continue  # deleted in this moment
         except CollectionError as error:
             infos.append(
-                CollectionInfo(name, "", "", 0, {}, "", folder_bytes(collection_folder(data, name)), str(error))
+                CollectionInfo(name, "", "", 0, {}, "", folder_bytes(collection_folder(data, name)), problem=str(error))
             )
     return infos
 

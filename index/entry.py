@@ -28,6 +28,8 @@ class Entry:
     size: int | None = None  # bytes
     width: int | None = None
     height: int | None = None
+    taken: str | None = None  # when the picture was taken, ISO 8601
+    id: int | None = None  # wanted, when a collection is made anew from an export
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Record:
     size: int | None
     width: int | None
     height: int | None
+    taken: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Hit:
 
     score: float  # cosine
     record: Record
+    z: float | None = None  # the score in standard deviations above what this query scores against anything
+    relevance: float | None = None  # 0 to 1
 
     @property
     def id(self) -> int:
@@ -70,4 +75,5 @@ class CollectionInfo:
     counts: dict[Modality, int]
     created_at: str  # ISO 8601, UTC
     bytes: int  # on disk
+    index: dict[str, dict[str, Any]] = field(default_factory=dict)  # modality -> the state of its ANN index
     problem: str | None = None  # why it cannot be opened; then only `name` and `bytes` say something
