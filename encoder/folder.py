@@ -1,4 +1,4 @@
-"""Walks folders for image files: streams in a fixed order, survives what it cannot enter, keeps no list of them."""
+"""Walks folders for image files: streams in byte order, survives what it cannot enter, keeps no list of them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ IMAGE_SUFFIXES = frozenset(
 def walk_images(
     folder: Path, *, on_error: Callable[[Path, str], None] | None = None
 ) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield (path, stat) of each image file below a folder, names in order; hidden files and folders are left out.
+    """Yield (path, stat) of each image file below a folder; hidden files and folders are left out.
 
-    Links to files are followed, links to folders are not, so a loop of links ends. A folder or file that cannot be
-    entered is given to `on_error(path, reason)`, and the walk goes on.
+    The paths come in the order of their bytes, as a database sorts them, so that two such streams can be compared
+    without holding either. Links to files are followed, links to folders are not, so a loop of links ends. A folder or
+    file that cannot be entered is given to `on_error(path, reason)`, and the walk goes on.
 
     Raises:
         InputError: `folder` is not a folder.
@@ -35,21 +36,53 @@ def walk_images(
     yield from _walk(folder, on_error or (lambda path, reason: None))
 
 
+def image_names(folder: Path) -> Iterator[str]:
+    """Yield the name of each image file below a folder, in no order and with no look at the file: to count them."""
+    folders = [folder]
+    while folders:
+        here = folders.pop()
+        try:
+            for name in map(os.fsdecode, _names(here)):
+                if name.endswith("/"):
+                    folders.append(here / name)
+                else:
+                    yield name
+        except OSError:  # `walk_images` names it
+            continue
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of that name is an image to `walk_images`."""
+    return not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+
+
 def _walk(folder: Path, on_error: Callable[[Path, str], None]) -> Iterator[tuple[Path, os.stat_result]]:
     try:
-        with os.scandir(folder) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
+        names = sorted(_names(folder))
     except OSError as error:
         on_error(folder, error.strerror or str(error))
         return
-    for entry in entries:
-        if entry.name.startswith("."):
+    for name in names:
+        path = folder / os.fsdecode(name)
+        if name.endswith(b"/"):
+            yield from _walk(path, on_error)
             continue
-        path = Path(entry.path)
         try:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(path, on_error)
-            elif path.suffix.lower() in IMAGE_SUFFIXES and stat.S_ISREG((status := entry.stat()).st_mode):
-                yield path, status
+            status = path.stat()
         except OSError as error:
             on_error(path, error.strerror or str(error))
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield path, status
+
+
+def _names(folder: Path) -> Iterator[bytes]:
+    """The images and folders in a folder, unsorted; folders end in "/", so that they sort as the paths below them."""
+    with os.scandir(folder) as scan:
+        for entry in scan:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield os.fsencode(entry.name) + b"/"
+            elif is_image_name(entry.name):
+                yield os.fsencode(entry.name)

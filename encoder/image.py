@@ -13,9 +13,11 @@ import ctypes
 import hashlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ import PIL
 import pillow_heif
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from encoder.errors import ImageError
 
@@ -49,6 +51,9 @@ FORMATS = (
     "JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "BMP", "DDS", "DIB", "ICNS", "ICO", "JPEG2000", "PCX", "PPM", "PSD",
     "QOI", "SGI", "TGA", "TIFF",
 )  # fmt: skip
+_EXIF_TIME = re.compile(r"\s*(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d:\d\d)", re.ASCII)
+_EXIF_OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d", re.ASCII)
+_FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
 _MAX_ASPECT = 4  # a 10 x 40,000 strip would be resized to 224 x 896,000 only to be cropped
 
 
@@ -91,6 +96,7 @@ class Picture:
     pixels: Pixels  # (height, width, 3) of the model
     width: int  # of the upright original, before any reduced decode
     height: int
+    taken: str | None = None  # when, by its EXIF: ISO 8601, in the camera's local time where that names no offset
 
 
 def read_picture(source: str | Path | bytes, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -112,8 +118,8 @@ def decode_picture(
     Raises:
         ImageError: as `read_picture`.
     """
-    image, (width, height) = _decode(data, name, preprocess.height_width, max_pixels)
-    return Picture(to_pixels(image, preprocess), width, height)
+    image, (width, height), taken = _decode(data, name, preprocess.height_width, max_pixels)
+    return Picture(to_pixels(image, preprocess), width, height, taken)
 
 
 def open_image(
@@ -210,8 +216,8 @@ def sha256_of(data: bytes) -> str:
 
 def _decode(
     data: bytes, name: str | None, at_least: tuple[int, int] | None, max_pixels: int
-) -> tuple[Image.Image, tuple[int, int]]:
-    """Decode to upright RGB; also the upright original's (width, height)."""
+) -> tuple[Image.Image, tuple[int, int], str | None]:
+    """Decode to upright RGB; also the upright original's (width, height), and when it was taken."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             original = image.size
@@ -223,9 +229,10 @@ def _decode(
                 millions = f"{image.width * image.height / 1e6:,.0f} million pixels"
                 raise ImageError(name, f"the image has {millions}; the limit is {max_pixels / 1e6:,.0f} million")
             image.load()
+            taken = _taken(image)
             before = image.size
             _turn_upright(image)
-            return _to_rgb(image), original if image.size == before else original[::-1]
+            return _to_rgb(image), original if image.size == before else original[::-1], taken
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -239,6 +246,30 @@ def _turn_upright(image: Image.Image) -> None:
     """Apply the EXIF orientation, in place: it is there only in some; a broken EXIF block must not cost the picture."""
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
+
+
+def _taken(image: Image.Image) -> str | None:
+    """When a loaded picture was taken: EXIF's DateTimeOriginal, or DateTime where that says nothing."""
+    with contextlib.suppress(Exception):
+        exif = image.getexif()
+        original = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
+        tag = ExifTags.Base
+        return _iso_time(original.get(tag.DateTimeOriginal), original.get(tag.OffsetTimeOriginal)) or _iso_time(
+            exif.get(tag.DateTime), original.get(tag.OffsetTime)
+        )
+    return None
+
+
+def _iso_time(time: object, offset: object) -> str | None:
+    """EXIF's "2021:07:04 12:34:56" and "+02:00" in ISO 8601; None for what is no date, or before photography."""
+    found = _EXIF_TIME.match(str(time))
+    if not found or int(found[1]) < _FIRST_PHOTOGRAPH:
+        return None
+    zone = str(offset)[:6] if _EXIF_OFFSET.match(str(offset)) else ""
+    try:
+        return datetime.fromisoformat(f"{found[1]}-{found[2]}-{found[3]}T{found[4]}{zone}").isoformat()
+    except ValueError:
+        return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -107,8 +107,12 @@ def label(
 app.command(epilog="Example: glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k")(
     index_commands.index
 )
+app.command(epilog="Example: glimpse reindex --collection photos --model runs/pets")(index_commands.reindex)
+app.command(epilog="Example: glimpse duplicates --collection photos --spare -0 | xargs -0 ls -l")(
+    index_commands.duplicates
+)
 app.command(epilog='Example: glimpse search "red shirt" --collection photos -k 5')(search)
-app.command(epilog="Example: glimpse collections --data glimpse-data")(collections)
+app.add_typer(collections, name="collections")
 app.command(epilog="Example: glimpse eval --model runs/pets --folders pets-by-breed")(training_commands.eval)
 app.command(epilog="Example: glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5")(
     training_commands.train

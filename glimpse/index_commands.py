@@ -1,14 +1,18 @@
-"""The command that fills a collection from folders of images."""
+"""The commands that fill a collection from folders of images, change its model, and find what it holds twice."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from encoder.errors import InputError
 from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision
+
+if TYPE_CHECKING:
+    from index.build import IndexReport
+    from index.collection import Record
 
 
 def index(
@@ -23,13 +27,17 @@ def index(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Remove the entries of a folder in which no image is left.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Then follow the folders, a line for each batch of changes, until Ctrl-C.")
+    ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
     """Bring a collection in step with folders of images: only what is new or changed is encoded.
 
-    May be interrupted at any moment; the next run goes on. Files that cannot be read are listed and left out.
+    May be interrupted at any moment; the next run goes on. Files that cannot be read are listed and left out. With
+    --watch and --json each batch is one JSON object on a line of its own.
     """
     from encoder.load import load_encoder
     from glimpse import console
@@ -41,25 +49,34 @@ def index(
             raise InputError(f"{folder}: no such folder")
     metadata = read_captions(captions, image_key=image_key) if captions else None
     encoder = load_encoder(model or _model_of(data, collection), device, precision)
+    if watch:
+        from index.watch import watch_folders
+
+        with console.progress_bar("indexing") as progress:
+            reports = watch_folders(
+                data,
+                collection,
+                encoder,
+                folders,
+                captions=metadata,
+                allow_empty=allow_empty,
+                progress=progress,
+                on_wait=console.err.print,
+            )
+            first = next(reports)
+        try:
+            _print_batch(first, json)
+            for report in reports:
+                _print_batch(report, json)
+        except KeyboardInterrupt:  # this is how a watch ends
+            return
     with open_or_create(data, collection, encoder) as target, console.progress_bar("indexing") as progress:
         report = index_folders(target, encoder, folders, captions=metadata, allow_empty=allow_empty, progress=progress)
         total = target.count("image")
     if metadata and not report.captioned:
         console.err.print(f"{captions}: none of its {len(metadata)} images is in these folders; no captions attached")
     if json:
-        console.print_json(
-            {
-                "collection": collection,
-                "added": report.added,
-                "updated": report.updated,
-                "moved": report.moved,
-                "removed": report.removed,
-                "unchanged": report.unchanged,
-                "skipped": report.skipped,
-                "seconds": report.seconds,
-                "images_per_second": round(report.images_per_second, 1),
-            }
-        )
+        console.print_json({"collection": collection, **_as_json(report)})
         return
     console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
     console.out.print(
@@ -67,6 +84,155 @@ def index(
         f"{report.removed} removed, {report.unchanged} unchanged, {len(report.skipped)} skipped) "
         f"in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
     )
+
+
+def reindex(
+    collection: Collection = "images",
+    data: Data = DATA,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="The new model: run folder, hf-hub:ORG/NAME, or NAME/TAG of open_clip."),
+    ] = None,
+    drop_unreadable: Annotated[
+        bool, typer.Option("--drop-unreadable", help="Delete the entries whose file is gone or cannot be read.")
+    ] = False,
+    abandon: Annotated[bool, typer.Option("--abandon", help="Forget an unfinished reindex; nothing else.")] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: AsJson = False,
+) -> None:
+    """Give a collection another model: encode every entry anew, then swap all at once.
+
+    Searches use the old model until the swap. May be interrupted at any moment; the same command goes on.
+    """
+    from dataclasses import asdict
+
+    from glimpse import console
+    from index.collection import open_collection
+
+    if (model is None) != abandon:
+        raise InputError("give the new model, as in --model runs/pets, or --abandon")
+    with open_collection(data, collection, writable=True) as target:
+        if model is None:
+            target.abandon_next()
+            console.err.print(f"{collection}: stays with {target.model}")
+            return
+        from encoder.load import load_encoder
+        from index.reindex import reindex as run
+
+        encoder = load_encoder(model, device, precision)
+        same = target.fingerprint == encoder.fingerprint
+        with console.progress_bar("encoding") as progress:
+            report = run(target, encoder, drop_unreadable=drop_unreadable, progress=progress)
+    if json:
+        console.print_json({"collection": collection, "model": encoder.ref, "same_model": same, **asdict(report)})
+    elif same:
+        console.out.print(f"{collection}: is of this model already; nothing to do")
+    else:
+        console.print_skipped(
+            [(str(entry["path"] or entry["id"]), str(entry["reason"])) for entry in report.unreadable]
+        )
+        console.out.print(
+            f"{collection}: {report.encoded} entries encoded ({report.resumed} before, {report.changed} changed files, "
+            f"{report.dropped} dropped) in {report.seconds:.1f} s"
+        )
+    if not same and not report.swapped:
+        console.err.print(
+            f"glimpse: {collection} keeps its old model, for {len(report.unreadable)} entries cannot be read: bring "
+            "their files back and run this again, or give --drop-unreadable to delete them"
+        )
+        raise typer.Exit(1)
+
+
+def duplicates(
+    collection: Collection = "images",
+    data: Data = DATA,
+    threshold: Annotated[float, typer.Option(help="Cosine from which two images are the same picture, 0 to 1.")] = 0.95,
+    identical: Annotated[bool, typer.Option("--identical", help="Only files with the same bytes.")] = False,
+    spare: Annotated[
+        bool, typer.Option("--spare", help="Only print the paths that could go: all but the best of each group.")
+    ] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="With --spare: end each path with NUL, for xargs -0.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Find images that a collection has more than once, the largest groups first. Nothing is deleted.
+
+    A group is the image with the most pixels and those that are as near to it as --threshold. Scores are those of the
+    collection's own model; look at some groups before you trust a threshold.
+    """
+    from glimpse import console
+    from index.collection import open_collection
+    from index.duplicates import identical_files, near_duplicates, spare_files
+
+    if (null and not spare) or (spare and json):
+        raise InputError("--null goes with --spare, and --spare with no --json")
+    with open_collection(data, collection) as source, console.progress_bar("comparing") as progress:
+        groups = identical_files(source) if identical else near_duplicates(source, threshold, progress=progress)
+    if spare:
+        for path in (path for group in groups for path in spare_files(group)):
+            print(path, end="\0" if null else "\n")
+        return
+    if json:
+        console.print_json(
+            {
+                "collection": collection,
+                "groups": [
+                    {
+                        "best": _file(group.best),
+                        "others": [
+                            _file(other.record) | {"score": round(other.score, 6), "identical": other.identical}
+                            for other in group.others
+                        ],
+                    }
+                    for group in groups
+                ],
+            }
+        )
+        return
+    for group in groups:
+        console.out.print(f"{group.best.path}  ({group.best.width} x {group.best.height})")
+        for other in group.others:
+            kind = "identical" if other.identical else f"{other.score:.3f}"
+            console.out.print(f"  {kind:9}  {other.record.path}  ({other.record.width} x {other.record.height})")
+    extra = sum(len(group.others) for group in groups)
+    console.err.print(f"{len(groups)} groups, {extra} images more than needed" if groups else "no duplicates")
+
+
+def _print_batch(report: IndexReport, json: bool) -> None:
+    """One line for what was just done, at once, also into a pipe."""
+    from datetime import datetime
+    from json import dumps
+
+    from glimpse import console
+
+    now = datetime.now().astimezone()
+    if json:
+        print(dumps({"time": now.isoformat(timespec="seconds"), **_as_json(report)}), flush=True)
+        return
+    console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
+    counts = {name: getattr(report, name) for name in ("added", "updated", "moved", "removed")}
+    counts["skipped"] = len(report.skipped)
+    said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    print(f"{now:%H:%M:%S} {said or f'nothing new, {report.unchanged} unchanged'}", flush=True)
+
+
+def _as_json(report: IndexReport) -> dict[str, Any]:
+    return {
+        "added": report.added,
+        "updated": report.updated,
+        "moved": report.moved,
+        "removed": report.removed,
+        "unchanged": report.unchanged,
+        "skipped": report.skipped,
+        "seconds": report.seconds,
+        "images_per_second": round(report.images_per_second, 1),
+    }
+
+
+def _file(record: Record) -> dict[str, Any]:
+    return {"id": record.id, "path": record.path, "width": record.width, "height": record.height, "size": record.size}
 
 
 def _model_of(data: Path, collection: str) -> str:

@@ -1,17 +1,19 @@
-"""Nearest neighbours of unit vectors by inner product: the only file that knows FAISS.
+"""Nearest neighbours by inner product: the only file that knows FAISS. It finds positions of rows; ids are not its.
 
-An `AnnIndex` holds ids and float32 rows in RAM, is exact, and may be searched by many threads while one changes it.
-It does not know what an id stands for, and what it holds is always derived: the catalog is the truth.
+`FlatRows` holds float16 rows and scans them all: exact. `CoarseIndex` proposes candidates fast from small codes;
+whoever asks it compares them exactly afterwards. Both are immutable and may be searched by any number of threads. A
+file of either is mapped, not read: processes share its memory, and opening costs no time.
+
+FAISS aborts the process when an index on mapped memory is added to, so nothing here adds to what was read.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -19,104 +21,138 @@ from numpy.typing import ArrayLike, NDArray
 
 from encoder.errors import InputError
 
-# IDMap, not IDMap2: nothing is looked up by id here (vectors come from the catalog), so the hash map is not paid for.
-FACTORY = "IDMap,Flat"
+Rows16 = NDArray[np.float16]
+Rows = NDArray[np.float32]
+Positions = NDArray[np.int64]
+Bits = NDArray[np.uint8]  # one bit a row, lowest first, as FAISS's IDSelectorBitmap reads them
+
+BLOCK = 16_384  # rows converted to float32 at a time
 
 
-class AnnIndex:
-    """Vectors of one modality under int64 ids, searched exactly."""
+class FlatRows:
+    """Rows (n, dim) in float16, scanned exactly. Half the memory of float32 is also half the time of a scan."""
 
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-        self._index = faiss.index_factory(dim, FACTORY, faiss.METRIC_INNER_PRODUCT)
-        self._last = 0  # the highest id ever added: ids above it are new and need no look for an old row
-        self._lock = _SharedLock()
-
-    @property
-    def ntotal(self) -> int:
-        """How many vectors it holds."""
-        return int(self._index.ntotal)
-
-    def add(self, ids: ArrayLike, x: ArrayLike) -> None:
-        """Add rows `x` (n, dim) under `ids` (n,) > 0; an id that is there already gets its new row, in one step."""
-        ids, x = as_ids(ids), as_rows(x, self.dim)
-        if len(ids) != len(x):
-            raise InputError(f"{len(ids)} ids for {len(x)} vectors")
-        if len(np.unique(ids)) != len(ids):
-            raise InputError("an id is given twice")
-        if not len(ids):
-            return
-        known = ids[ids <= self._last]
-        with self._lock.alone():
-            if len(known):
-                self._index.remove_ids(faiss.IDSelectorBatch(known))
-            self._index.add_with_ids(x, ids)
-            self._last = max(self._last, int(ids.max()))
-
-    def remove(self, ids: ArrayLike) -> int:
-        """Remove these ids; unknown ones are passed over. Returns how many went."""
-        ids = as_ids(ids)
-        if not len(ids):
-            return 0
-        with self._lock.alone():
-            return int(self._index.remove_ids(faiss.IDSelectorBatch(ids)))
-
-    def search(
-        self, xq: ArrayLike, k: int, ids: ArrayLike | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The k best of each query `xq` (nq, dim), of all or of `ids` only.
-
-        Returns D, I: (nq, k') scores and ids, scores descending, equal scores by ascending id, so that a longer list
-        always begins with the shorter one. k' is k, or ntotal if that is less; a row with fewer hits ends in id -1.
-        """
-        xq = as_rows(xq, self.dim)
-        if k < 1:
-            raise InputError(f"k must be at least 1, not {k}")
-        # The selector travels with the call: one set on the shared index would leak into other searches.
-        params = None if ids is None else faiss.SearchParameters(sel=faiss.IDSelectorBatch(as_ids(ids)))  # type: ignore[call-arg]
-        with self._lock.shared():
-            n = self.ntotal
-            k = min(k, n)
-            if k == 0 or not len(xq):
-                return np.empty((len(xq), k), np.float32), np.empty((len(xq), k), np.int64)
-            # FAISS keeps any of several equal scores at the end of the list. One row more shows whether that happened;
-            # if so, look further until the whole tie is in hand.
-            fetch = min(k + 1, n)
-            D, I = self._index.search(xq, fetch, params=params)
-            while fetch < n and np.any((D[:, -1] == D[:, k - 1]) & (I[:, -1] >= 0)):
-                fetch = min(fetch * 8, n)
-                D, I = self._index.search(xq, fetch, params=params)
-        order = np.lexsort((I, -D))[:, :k]
-        return np.take_along_axis(D, order, axis=1), np.take_along_axis(I, order, axis=1)
-
-    def write(self, path: Path) -> int:
-        """Write it to `path` so that after a crash there is the whole file or none. Returns its CRC-32."""
-        part = path.with_name(path.name + ".part")
-        with self._lock.shared():
-            faiss.write_index(self._index, str(part))
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        crc = _crc32(part)
-        part.replace(path)
-        fsync_folder(path.parent)
-        return crc
+    def __init__(self, index: faiss.IndexScalarQuantizer) -> None:
+        self._index = index
+        n, dim = int(index.ntotal), int(index.d)
+        codes = faiss.rev_swig_ptr(index.codes.data(), n * dim * 2) if n else np.empty(0, np.uint8)
+        self.x16: Rows16 = codes.view(np.float16).reshape(n, dim)  # a view; lives no longer than this object
 
     @classmethod
-    def read(cls, path: Path, dim: int, crc: int) -> AnnIndex:
-        """Read what `write` wrote. InputError if the file is missing, not the one with that CRC-32 or not of `dim`."""
-        try:
-            # Checked before FAISS parses it: FAISS trusts the sizes that a damaged header names.
-            if _crc32(path) != crc:
-                raise InputError(f"{path}: damaged (its checksum is not the recorded one)")
-            index = faiss.read_index(str(path))
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-        if not isinstance(index, faiss.IndexIDMap) or index.d != dim:
-            raise InputError(f"{path}: not an index of {dim}-dimensional vectors")
-        self = cls(dim)
+    def of(cls, blocks: Iterable[Rows16], dim: int) -> FlatRows:
+        """Copy blocks of rows (m, dim) into one."""
+        index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        for block in blocks:
+            if len(block):
+                index.add_sa_codes(np.ascontiguousarray(block).view(np.uint8).reshape(len(block), -1))
+        return cls(index)
+
+    def nearest(self, q: Rows, k: int, keep: Bits | None = None) -> tuple[Rows, Positions]:
+        """The `k` best rows for one query (dim,), of all or of those in `keep`: scores and positions, best first."""
+        # The selector travels with the call: one set on the shared index would leak into other searches.
+        params = None if keep is None else faiss.SearchParameters(sel=_selector(keep))  # type: ignore[call-arg]
+        D, I = self._index.search(q[None], k, params=params)
+        found = I[0] >= 0
+        return D[0][found], I[0][found]
+
+    def float32(self, start: int, stop: int) -> Rows:
+        """The rows from `start` to `stop`, as FAISS decodes them: faster than numpy's cast."""
+        codes = self.x16[start:stop].view(np.uint8)
+        rows: Rows = self._index.sa_decode(codes)
+        return rows
+
+    @staticmethod
+    def write(path: Path, blocks: Iterable[Rows16], dim: int) -> int:
+        """Write blocks of rows (m, dim) to a file that `read` maps, holding one block at a time. Returns their number.
+
+        The file is what FAISS writes: its header for no rows, the two counts in it set, then the codes.
+        """
+        empty = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        header = bytearray(faiss.serialize_index(empty).tobytes())
+        n = 0
+        with path.open("wb") as file:
+            file.write(header)
+            for block in blocks:
+                file.write(np.ascontiguousarray(block).data)
+                n += len(block)
+            header[8:16] = n.to_bytes(8, sys.byteorder)  # after the type and the dimension
+            header[-8:] = (n * dim * 2).to_bytes(8, sys.byteorder)
+            file.seek(0)
+            file.write(header)
+        fsync_file(path)
+        return n
+
+    @classmethod
+    def read(cls, path: Path, n: int, dim: int) -> FlatRows:
+        """Map what `write` wrote. InputError if it is not `n` rows of `dim`."""
+        index = _read(path)
+        if not isinstance(index, faiss.IndexScalarQuantizer) or (index.ntotal, index.d) != (n, dim):
+            raise InputError(f"{path}: not {n} rows of {dim} dimensions")
+        return cls(index)
+
+
+class CoarseIndex:
+    """Inverted lists or a graph over small codes of the rows. What it ranks is approximate."""
+
+    def __init__(self, index: faiss.Index) -> None:
         self._index = index
-        self._last = int(faiss.vector_to_array(index.id_map).max(initial=0))
-        return self
+
+    @classmethod
+    def train(cls, factory: str, sample: Rows) -> CoarseIndex:
+        """An empty index of a FAISS factory string, trained on a sample (n, dim)."""
+        index = faiss.index_factory(sample.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        ivf = faiss.try_extract_index_ivf(index)
+        if ivf is not None:
+            ivf.cp.max_points_per_centroid = max(1, len(sample) // ivf.nlist)  # all of the sample
+            ivf.cp.min_points_per_centroid = 1
+            ivf.cp.niter = 10
+        index.train(sample)
+        return cls(index)
+
+    @classmethod
+    def trained(cls, path: Path) -> CoarseIndex:
+        """What was trained in the index at `path`, without its rows. InputError if it cannot be read."""
+        index = _read(path, flags=0)  # into memory of its own: what is mapped cannot be emptied
+        index.reset()
+        return cls(index)
+
+    def fill(self, rows: FlatRows) -> None:
+        """Add all rows, in order, so that FAISS's numbers are positions. Only for an index that was just trained."""
+        for start in range(0, len(rows.x16), BLOCK):
+            self._index.add(rows.float32(start, min(start + BLOCK, len(rows.x16))))
+
+    def nearest(self, xq: Rows, k: int, effort: int, keep: Bits | None = None) -> Positions:
+        """Candidates (nq, k) for queries (nq, dim), padded with -1. `effort`: lists probed, or width of the beam."""
+        sel = None if keep is None else _selector(keep)
+        _, I = self._index.search(xq, k, params=self._params(effort, sel))
+        positions: Positions = I
+        return positions
+
+    def _params(self, effort: int, sel: Any) -> Any:
+        if isinstance(self._index, faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(efSearch=effort, sel=sel)  # type: ignore[attr-defined]
+        if isinstance(self._index, faiss.IndexIVFRaBitQ):
+            # 8 bits of the query per value: the error left is that of the codes
+            return faiss.IVFRaBitQSearchParameters(nprobe=effort, qb=8, sel=sel)  # type: ignore[call-arg]
+        return faiss.SearchParametersIVF(nprobe=effort, sel=sel)  # type: ignore[call-arg]
+
+    def write(self, path: Path) -> None:
+        """Write to a new file."""
+        faiss.write_index(self._index, str(path))
+        fsync_file(path)
+
+    @classmethod
+    def read(cls, path: Path, n: int, dim: int) -> CoarseIndex:
+        """Map what `write` wrote. InputError if it is not an index of `n` rows of `dim`."""
+        index = _read(path)
+        if (index.ntotal, index.d) != (n, dim):
+            raise InputError(f"{path}: not an index of {n} rows of {dim} dimensions")
+        return cls(index)
+
+
+def use_threads(n: int) -> None:
+    """FAISS calls of this thread use `n` threads: a build beside searches must leave them room."""
+    faiss.omp_set_num_threads(n)
 
 
 def as_ids(ids: ArrayLike) -> NDArray[np.int64]:
@@ -127,7 +163,7 @@ def as_ids(ids: ArrayLike) -> NDArray[np.int64]:
     return np.ascontiguousarray(given, dtype=np.int64)
 
 
-def as_rows(x: ArrayLike, dim: int) -> NDArray[np.float32]:
+def as_rows(x: ArrayLike, dim: int) -> Rows:
     """`x` as (n, dim) contiguous float32. InputError for another shape, for what is no float, for NaN and infinity."""
     given = np.asarray(x)
     if given.ndim != 2 or given.shape[1] != dim:
@@ -142,7 +178,7 @@ def as_rows(x: ArrayLike, dim: int) -> NDArray[np.float32]:
     return rows
 
 
-def unit_rows(x: ArrayLike, dim: int) -> NDArray[np.float32]:
+def unit_rows(x: ArrayLike, dim: int) -> Rows:
     """`as_rows` scaled to length 1. InputError also for a vector of zeros, which has no direction."""
     try:
         rows = as_rows(x, dim)
@@ -153,60 +189,25 @@ def unit_rows(x: ArrayLike, dim: int) -> NDArray[np.float32]:
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     if not norms.all():
         raise InputError("a vector is all zeros: it has no direction to compare")
-    scaled: NDArray[np.float32] = rows / norms[:, None]
+    scaled: Rows = rows / norms[:, None]
     return scaled
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make renames and new names in `folder` survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY)
+def fsync_file(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def _crc32(path: Path) -> int:
-    crc = 0
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            crc = zlib.crc32(chunk, crc)
-    return crc
+def _selector(keep: Bits) -> Any:
+    return faiss.IDSelectorBitmap(keep)  # type: ignore[call-arg, arg-type]
 
 
-class _SharedLock:
-    """Many searches at once, or one change alone. A waiting change goes before later searches, so it cannot starve."""
-
-    def __init__(self) -> None:
-        self._turn = threading.Condition()
-        self._searching = 0
-        self._changing = False
-        self._waiting = 0
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        with self._turn:
-            self._turn.wait_for(lambda: not self._changing and not self._waiting)
-            self._searching += 1
-        try:
-            yield
-        finally:
-            with self._turn:
-                self._searching -= 1
-                self._turn.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._turn:
-            self._waiting += 1
-            try:
-                self._turn.wait_for(lambda: not self._changing and not self._searching)
-                self._changing = True
-            finally:
-                self._waiting -= 1
-        try:
-            yield
-        finally:
-            with self._turn:
-                self._changing = False
-                self._turn.notify_all()
+def _read(path: Path, flags: int = faiss.IO_FLAG_MMAP_IFC) -> faiss.Index:
+    try:
+        return faiss.read_index(str(path), flags)
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error

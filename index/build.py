@@ -1,14 +1,14 @@
 """Keeps a collection in step with folders of images: finds what is new, changed, moved or gone, and encodes only that.
 
 Every batch is committed as it is encoded, so a run may be stopped at any moment and the next one goes on from there.
-This is the one file of `index` that meets the encoder.
+Of a million files it holds no more than a batch, and the ids of those that are gone.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -16,15 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from encoder.batching import read_batches
-from encoder.errors import CollectionNotFound, ImageError, InputError
-from encoder.folder import walk_images
+from encoder.batching import batches, read_batches
+from encoder.errors import CollectionNotFound, ImageError
+from encoder.folder import image_names, walk_images
 from encoder.image import Picture, decode_picture, read_bytes, sha256_of
 from encoder.model import DualEncoder, Vectors
 from index.captions import Metadata
 from index.collection import Collection, Entry, Record, create_collection, open_collection
+from index.compare import Files, Found, Known, compare
+from index.places import check_folders, entries_at, files_at, outermost, place_of
 
 Progress = Callable[[int, int], None]  # told how many files of how many are done
+STEP = 1000  # unchanged files from one word of progress to the next; changes of metadata in one commit
+DELETED = 10_000  # entries deleted in one commit
 
 
 @dataclass
@@ -51,11 +55,18 @@ class IndexReport:
 class _File:
     """A file that is new or looks changed, as read: a picture, or why there is none."""
 
-    path: Path
-    stat: os.stat_result
+    found: Found
     sha256: str = ""
     picture: Picture | None = None
     error: str = ""
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """What several entries with the same bytes have in common."""
+
+    first: int  # an entry of theirs, whose vector can be taken
+    gone: list[Record]  # those whose own file is no longer there
 
 
 def open_or_create(data: Path, name: str, encoder: DualEncoder) -> Collection:
@@ -94,28 +105,38 @@ def index_folders(
         captions: metadata by absolute path; a file that it does not name keeps what it has.
         allow_empty: remove all entries of a folder in which no image is left. Without it such a folder is an error,
             because a disk that is not mounted looks just like that.
-        progress: told after each batch.
+        progress: told after each batch. The total counts names, so it is known before a file is looked at.
 
     Raises:
         InputError: a folder is missing, or empty without `allow_empty`. Nothing has been changed then.
     """
-    roots = _outermost([Path(os.path.abspath(folder)) for folder in folders])  # noqa: PTH100  keeps links as named
-    counts = {root: sum(1 for _ in walk_images(root)) for root in roots}
-    for root, count in counts.items():
-        if not count and not allow_empty and (lost := sum(1 for _ in collection.records("image", root))):
-            raise InputError(
-                f"{root}: no images there now, but the collection has {lost} from it. Is a disk not mounted? "
-                "Give --allow-empty to remove them"
-            )
-    started = time.perf_counter()
-    run = _Run(collection, encoder, roots, captions or {}, progress, sum(counts.values()))
-    run.index()
-    run.report.seconds = round(time.perf_counter() - started, 3)
-    return run.report
+    roots = check_folders(collection, folders, allow_empty=allow_empty)
+    total = sum(1 for root in roots for _ in image_names(root)) if progress else 0
+    run = _Run(collection, encoder, roots, captions or {}, allow_empty, progress, total)
+    return run.index((walk_images(root, on_error=run.failed), collection.paths(root)) for root in roots)
+
+
+def index_paths(
+    collection: Collection,
+    encoder: DualEncoder,
+    folders: Sequence[Path],
+    paths: Iterable[Path],
+    *,
+    captions: Mapping[Path, Metadata] | None = None,
+    allow_empty: bool = False,
+) -> IndexReport:
+    """As `index_folders`, but look only at `paths`: the files and subfolders of `folders` where something happened.
+
+    Each is taken as it is now: there, changed, or gone with all that was below it.
+    """
+    roots = check_folders(collection, folders, allow_empty=allow_empty)
+    run = _Run(collection, encoder, roots, captions or {}, allow_empty)
+    places = outermost(place for path in paths if (place := place_of(path, roots)))
+    return run.index((files_at(place, roots, run.failed), entries_at(collection, place)) for place in places)
 
 
 class _Run:
-    """One pass over the folders."""
+    """One pass over folders, or over some places in them."""
 
     def __init__(
         self,
@@ -123,87 +144,91 @@ class _Run:
         encoder: DualEncoder,
         roots: Sequence[Path],
         captions: Mapping[Path, Metadata],
-        progress: Progress | None,
-        total: int,
+        allow_empty: bool,
+        progress: Progress | None = None,
+        total: int = 0,
     ) -> None:
         self.report = IndexReport()
         self._collection = collection
         self._encoder = encoder
         self._roots = roots
         self._captions = captions
+        self._allow_empty = allow_empty
         self._progress = progress
         self._total = total
         self._done = 0
-        self._known: dict[str, tuple[int, int | None, int | None]] = {}  # path -> id, mtime_ns, size; still to be seen
+        self._unreadable: set[str] = set()  # what could not be entered just now: what is below it is not gone
+        self._gone: set[int] = set()  # entries whose file is no longer there
+        self._moved: set[int] = set()  # of which these turned up elsewhere
         self._captioned: dict[int, Mapping[str, Any]] = {}  # changes of metadata alone, waiting for a commit
-        self._vector_of: dict[str, int] = {}  # sha256 -> an entry with those bytes, as last seen
-        self._gone_of: dict[str, list[Record]] = {}  # sha256 -> such entries whose own file is no longer there
-        self._unreadable: list[str] = []  # folders that could not be entered: what is below them is not gone
+        self._copies: dict[str, _Copies] = {}  # by sha256, of bytes that several entries have
 
-    def index(self) -> None:
-        """Walk all folders, and only then forget what is no longer there: it may have moved from one to the next."""
-        for root in self._roots:
-            for record in self._collection.records("image", root):
-                self._known[str(record.path)] = (record.id, record.mtime_ns, record.size)
-        changed = chain.from_iterable(self._changed(root) for root in self._roots)
+    def index(self, places: Iterable[tuple[Files, Known]]) -> IndexReport:
+        """Look at all places, and only then forget what is gone: it may have moved from one to the next."""
+        started = time.perf_counter()
+        changed = chain.from_iterable(self._changed(files, known) for files, known in places)
         size = self._encoder.batch_size
         for batch in read_batches(self._read, changed, size, overlap=self._encoder.overlap):
             self._commit(batch)
             self._done += len(batch)
             self._tell()
         self._commit([])
-        kept = tuple(f"{folder}{os.sep}" for folder in self._unreadable)
-        gone = [key for path, (key, _, _) in self._known.items() if not path.startswith(kept)]
-        self.report.removed += self._collection.delete(gone)
+        if self._gone:  # a disk may have been unmounted by now
+            check_folders(self._collection, self._roots, allow_empty=self._allow_empty)
+        for gone in batches(sorted(self._gone - self._moved), DELETED):
+            self.report.removed += self._collection.delete(gone)
+        self._done = self._total
         self._tell()
+        self.report.seconds = round(time.perf_counter() - started, 3)
+        return self.report
 
-    def _changed(self, root: Path) -> Iterator[tuple[Path, os.stat_result]]:
-        """The files that are new or whose time or size differs; the others only lose their place among the unseen."""
+    def failed(self, path: Path, reason: str) -> None:
+        """Remember a file or folder that cannot be entered."""
+        self.report.skipped.append({"path": str(path), "reason": reason})
+        self._unreadable.add(str(path))
 
-        def failed(path: Path, reason: str) -> None:
-            self.report.skipped.append({"path": str(path), "reason": reason})
-            self._unreadable.append(str(path))
-            self._known.pop(str(path), None)
-
-        for path, stat in walk_images(root, on_error=failed):
-            known = self._known.get(str(path))
-            if known is None or known[1:] != (stat.st_mtime_ns, stat.st_size):
-                yield path, stat
-                continue
-            del self._known[str(path)]
-            self._done += 1
-            if self._caption(path, known[0]):
-                self.report.updated += 1
+    def _changed(self, files: Files, known: Known) -> Iterator[Found]:
+        """The files that are new or whose time or size differs; of the others only the captions are looked at."""
+        for found in compare(files, known, self._unreadable):
+            if isinstance(found, int):
+                self._gone.add(found)
+            elif found.id is None or not found.same:
+                yield found
             else:
-                self.report.unchanged += 1
+                if self._caption(found.path, found.id):
+                    self.report.updated += 1
+                else:
+                    self.report.unchanged += 1
+                self._done += 1
+                if self._done % STEP == 0:
+                    self._tell()
 
     def _caption(self, path: Path, key: int) -> bool:
         """Whether the captions give an unchanged file other metadata than it has."""
-        if not self._captions:
-            return False
-        old = self._collection.get(key).metadata
-        new = self._metadata(path, old)
-        if new == old:
+        new = self._caption_of(path)
+        if new is None or new == self._collection.get(key).metadata:
             return False
         self._captioned[key] = {"metadata": new}
+        if len(self._captioned) >= STEP:
+            self._commit([])
         return True
 
-    def _metadata(self, path: Path, otherwise: Metadata) -> Metadata:
+    def _caption_of(self, path: Path) -> Metadata | None:
         """What the captions say of a file, which they may know by the place that a link leads to."""
         if not self._captions:
-            return otherwise
+            return None
         new = self._captions.get(path) or self._captions.get(Path(os.path.realpath(path)))
         self.report.captioned += new is not None
-        return otherwise if new is None else new
+        return new
 
-    def _read(self, item: tuple[Path, os.stat_result]) -> _File:
+    def _read(self, found: Found) -> _File:
         """Read and decode one file, in a thread."""
-        path, stat = item
         try:
-            data = read_bytes(path)
-            return _File(path, stat, sha256_of(data), decode_picture(data, self._encoder.preprocess, name=str(path)))
+            data = read_bytes(found.path)
+            picture = decode_picture(data, self._encoder.preprocess, name=str(found.path))
+            return _File(found, sha256_of(data), picture)
         except ImageError as error:
-            return _File(path, stat, error=error.reason)
+            return _File(found, error=error.reason)
 
     def _commit(self, files: list[_File]) -> None:
         """Write a batch, encoding only pictures of which no entry has the same bytes."""
@@ -211,26 +236,26 @@ class _Run:
         entries: list[Entry] = []
         fresh: list[tuple[_File, Record | None]] = []
         for file in files:
-            known = self._known.pop(str(file.path), None)
             if file.picture is None:
-                self.report.skipped.append({"path": str(file.path), "reason": file.error})
+                self.report.skipped.append({"path": str(file.found.path), "reason": file.error})
                 continue
-            old = self._collection.get(known[0]) if known else None
-            twin = self._twin(file.sha256)
+            old = self._collection.get(file.found.id) if file.found.id is not None else None
             if old and old.sha256 == file.sha256:  # touched, not changed
                 changes[old.id] = self._fields(file, old)
                 self.report.unchanged += 1
-            elif not old and (moved := self._moved(file.sha256, changes)):
-                self._known.pop(str(moved.path), None)
+                continue
+            copies = self._copies_of(file.sha256)
+            if copies and not old and (moved := self._moved_from(copies, changes)):
+                self._moved.add(moved.id)
                 changes[moved.id] = self._fields(file, moved)
                 self.report.moved += 1
+                continue
+            self.report.added += old is None
+            self.report.updated += old is not None
+            if copies:
+                entries.append(self._entry(file, old, self._collection.vector(copies.first)))
             else:
-                self.report.added += old is None
-                self.report.updated += old is not None
-                if twin is not None:
-                    entries.append(self._entry(file, old, self._collection.vector(twin)))
-                else:
-                    fresh.append((file, old))
+                fresh.append((file, old))
         if fresh:
             vectors = self._encoder.encode_pixels(np.stack([file.picture.pixels for file, _ in fresh if file.picture]))
             entries += [self._entry(file, old, x) for (file, old), x in zip(fresh, vectors, strict=True)]
@@ -239,57 +264,48 @@ class _Run:
             self._collection.update(changes)
         self._collection.upsert(entries)
 
-    def _twin(self, sha256: str) -> int | None:
-        """An entry with these bytes, whose vector can be taken. A run looks through all of them once, not for each."""
-        known = self._vector_of.get(sha256)
-        if known is not None and self._collection.get(known).sha256 == sha256:
+    def _copies_of(self, sha256: str) -> _Copies | None:
+        """The entries with these bytes. Where they are many, all are looked through once and not for each file."""
+        known = self._copies.get(sha256)
+        if known and self._collection.get(known.first).sha256 == sha256:
             return known
-        twins = self._collection.find_sha256(sha256)
-        if not twins:
+        records = self._collection.find_sha256(sha256)
+        if not records:
             return None
-        self._vector_of[sha256] = twins[0].id
-        if sha256 not in self._gone_of:
-            self._gone_of[sha256] = [twin for twin in twins if self._is_gone(twin)]
-        return twins[0].id
+        copies = _Copies(records[0].id, [record for record in records if self._is_gone(record)])
+        if len(records) > 1:  # one is as quickly found again, and a million of them need not be remembered
+            self._copies[sha256] = copies
+        return copies
 
     def _is_gone(self, record: Record) -> bool:
         """Whether its file is no longer there: known of a file in the folders of this run, or in a folder that is."""
         path = Path(record.path or os.devnull)
         return not path.exists() and (path.parent.is_dir() or any(root in path.parents for root in self._roots))
 
-    def _moved(self, sha256: str, taken: Mapping[int, object]) -> Record | None:
-        """The next entry with these bytes whose file is gone: this is where it went."""
-        gone = self._gone_of.get(sha256, [])
-        while gone:
-            record = gone.pop()
+    def _moved_from(self, copies: _Copies, taken: Mapping[int, object]) -> Record | None:
+        """The next of these entries whose file is gone: this is where it went."""
+        while copies.gone:
+            record = copies.gone.pop()
             if record.id not in taken and self._is_gone(self._collection.get(record.id)):
                 return record
         return None
 
     def _entry(self, file: _File, old: Record | None, vector: Vectors) -> Entry:
-        return Entry(
-            vector=vector,
-            modality="image",
-            sha256=file.sha256,
-            width=file.picture.width if file.picture else None,
-            height=file.picture.height if file.picture else None,
-            **self._fields(file, old),
-        )
+        return Entry(vector=vector, modality="image", **self._fields(file, old))
 
     def _fields(self, file: _File, old: Record | None) -> dict[str, Any]:
+        caption = self._caption_of(file.found.path)
         return {
-            "path": str(file.path),
-            "mtime_ns": file.stat.st_mtime_ns,
-            "size": file.stat.st_size,
-            "metadata": self._metadata(file.path, old.metadata if old else {}),
+            "path": str(file.found.path),
+            "sha256": file.sha256,
+            "mtime_ns": file.found.stat.st_mtime_ns,
+            "size": file.found.stat.st_size,
+            "width": file.picture and file.picture.width,
+            "height": file.picture and file.picture.height,
+            "taken": file.picture and file.picture.taken,
+            "metadata": caption if caption is not None else old.metadata if old else {},
         }
 
     def _tell(self) -> None:
         if self._progress:
             self._progress(self._done, self._total)
-
-
-def _outermost(folders: Sequence[Path]) -> list[Path]:
-    """Each folder once, and none that lies in another: what it holds would be walked twice."""
-    unique = list(dict.fromkeys(folders))
-    return [folder for folder in unique if not any(other in folder.parents for other in unique)]

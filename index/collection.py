@@ -1,7 +1,7 @@
 """A named collection of images and texts on disk: write entries, search them, keep them through any crash.
 
     <data>/collections/<name>/catalog.sqlite     the truth (index.catalog)
-                              image-7.faiss      derived: the image vectors as of version 7 (index.ann)
+                              image-3f2a9c.*     derived: the image vectors of some commit, mapped (index.snapshot)
                               writer.lock        held by the one process that may write
 
 One process writes, any number read and see its commits at their next search. It takes vectors, never a model.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,11 +32,13 @@ from encoder.errors import (
     InputError,
     ModelMismatch,
 )
-from index.ann import fsync_folder, unit_rows
+from index.ann import as_ids, fsync_file, unit_rows
 from index.catalog import Catalog
 from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
 from index.folder import collection_folder, collection_names, folder_bytes, lock_writer, sweep
-from index.live import LiveIndex
+from index.kind import Wish
+from index.live import LiveIndex, background_threads
+from index.query import Query, run
 
 __all__ = [
     "MODALITIES",
@@ -54,6 +57,9 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 CATALOG = "catalog.sqlite"
+BACKGROUND_ROWS = 20_000  # an index is built anew beside searches when more rows and a larger share than this are fresh
+BACKGROUND_SHARE = 0.2
+CALIBRATION_DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
 
 def create_collection(data: Path, name: str, *, model: str, fingerprint: str, dim: int) -> Collection:
@@ -76,7 +82,7 @@ def create_collection(data: Path, name: str, *, model: str, fingerprint: str, di
             new / CATALOG,
             {"name": name, "model": model, "fingerprint": fingerprint, "dim": dim, "created_at": created_at},
         )
-        fsync_folder(new)
+        fsync_file(new)
         try:
             new.rename(folder)  # POSIX refuses this onto a folder with anything in it
         except OSError:
@@ -85,7 +91,7 @@ def create_collection(data: Path, name: str, *, model: str, fingerprint: str, di
             raise CollectionExists(
                 f"collection {name!r} exists in {data}: choose another name, or delete it first"
             ) from None
-        fsync_folder(folder.parent)
+        fsync_file(folder.parent)
         return Collection(folder, lock)
     except BaseException:
         if lock is not None:
@@ -139,7 +145,7 @@ def delete_collection(data: Path, name: str) -> None:
     try:
         gone = folder.with_name(f".gone-{uuid.uuid4().hex}")
         folder.rename(gone)  # one step: after it there is no collection, whatever happens to the rest
-        fsync_folder(folder.parent)
+        fsync_file(folder.parent)
         sweep(folder.parent)
     finally:
         os.close(lock)
@@ -153,10 +159,9 @@ class Collection:
         self._lock = lock  # the descriptor that holds writer.lock; None: opened for reading
         self._catalog = Catalog(folder / CATALOG)
         self.name: str = folder.name
-        self.model: str = self._catalog.meta["model"]
-        self.fingerprint: str = self._catalog.meta["fingerprint"]
-        self.dim: int = self._catalog.dim
         self._live = LiveIndex(folder, self._catalog)
+        self._unseen = 0  # rows written since it was last asked whether a snapshot is due
+        self._compacting: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -167,13 +172,14 @@ class Collection:
         self.close()
 
     def close(self) -> None:
-        """Close it; a writer first takes a snapshot if enough has changed. A second call does nothing."""
+        """Close it; a writer first builds the index anew if enough has changed. A second call does nothing."""
         try:
-            if self._lock is not None and self._live.snapshot_is_due():
-                self._live.snapshot()
-        except (OSError, RuntimeError, CollectionError) as error:
-            log.warning("%s: no snapshot taken, the next open rebuilds it from the catalog: %s", self.folder, error)
+            if self._compacting is not None:
+                self._compacting.join()
+            if self._lock is not None and self._live.is_due(self._live.fresh()):
+                self._compact()
         finally:
+            self._live.close()
             self._catalog.close()
             if self._lock is not None:
                 os.close(self._lock)
@@ -181,12 +187,28 @@ class Collection:
 
     # --- what it is ---
 
+    @property
+    def model(self) -> str:
+        """The reference of the model whose vectors these are."""
+        return str(self._catalog.meta["model"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of that model's weights and preprocessing. `reindex` may change it while the collection is open."""
+        return str(self._catalog.meta["fingerprint"])
+
+    @property
+    def dim(self) -> int:
+        """Values of a vector."""
+        return self._catalog.dim
+
     def info(self) -> CollectionInfo:
         """Its model, counts and size on disk, now."""
         counts = {modality: self.count(modality) for modality in MODALITIES}
         created_at = self._catalog.meta["created_at"]
+        index = self._live.describe()
         return CollectionInfo(
-            self.name, self.model, self.fingerprint, self.dim, counts, created_at, folder_bytes(self.folder)
+            self.name, self.model, self.fingerprint, self.dim, counts, created_at, folder_bytes(self.folder), index
         )
 
     def count(self, modality: Modality | None = None) -> int:
@@ -213,7 +235,9 @@ class Collection:
             return []
         for entry in entries:
             _known(entry.modality)
-        return self._catalog.upsert(entries, unit_rows([entry.vector for entry in entries], self.dim))
+        ids = self._catalog.upsert(entries, unit_rows([entry.vector for entry in entries], self.dim))
+        self._grown(len(ids))
+        return ids
 
     def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Set fields (path, text, metadata, sha256, mtime_ns, size, width, height) of rows by id, vectors untouched.
@@ -227,12 +251,83 @@ class Collection:
     def delete(self, ids: Iterable[int]) -> int:
         """Delete entries; unknown ids are passed over. Returns how many went."""
         self._check_writable()
-        return self._catalog.delete(ids)
+        gone = self._catalog.delete(ids)
+        self._grown(gone)
+        return gone
 
-    def snapshot(self) -> None:
-        """Write the vectors as files that open fast. Only speed depends on it; `close` does it when it pays."""
+    def check(self) -> list[str]:
+        """Every problem found by reading all of it, as one line each: catalog, files of the index, and both compared."""
+        return self._catalog.check() + self._live.check()
+
+    # --- its index: only speed depends on it ---
+
+    @property
+    def wish(self) -> Wish:
+        """What its index is asked to be."""
+        return Wish(**self._catalog.wish())
+
+    def compact(self, wish: Wish | None = None) -> None:
+        """Build the index anew, tuned, without what was deleted, and write it as files that open fast.
+
+        It happens by itself, beside searches, as a collection grows. `wish` is kept for the next times.
+        """
         self._check_writable()
-        self._live.snapshot()
+        if wish is not None:
+            self._catalog.set_wish(wish.asdict())
+        self._live.compact(self.wish)
+
+    def _grown(self, rows: int) -> None:
+        """Build the index anew in the background when what is fresh begins to cost searches."""
+        self._unseen += rows
+        if self._unseen < BACKGROUND_ROWS or (self._compacting is not None and self._compacting.is_alive()):
+            return
+        self._unseen = 0
+        if self._live.fresh() > max(BACKGROUND_ROWS, BACKGROUND_SHARE * self._catalog.count()):
+            self._compacting = threading.Thread(target=self._compact, args=(background_threads(),), daemon=True)
+            self._compacting.start()
+
+    def _compact(self, threads: int | None = None) -> None:
+        try:
+            self._live.compact(self.wish, threads)
+        except (OSError, RuntimeError, CollectionError) as error:
+            log.warning("%s: its index was not built anew, searches use the old one: %s", self.folder, error)
+
+    # --- another model's vectors, beside the present ones until the swap ---
+
+    def begin_next(self, model: str, fingerprint: str, dim: int) -> bool:
+        """Begin to gather vectors of another model; True if what was gathered for that one before goes on."""
+        self._check_writable()
+        return self._catalog.begin_next(model, fingerprint, dim)
+
+    def next_info(self) -> dict[str, Any] | None:
+        """The model whose vectors are being gathered: model, fingerprint, dim, done, left."""
+        return self._catalog.next_info()
+
+    def next_left(self, after_id: int = 0, limit: int = 1000) -> list[Record]:
+        """Records that still lack the next model's vector, in the order of ids."""
+        return self._catalog.next_left(after_id, limit)
+
+    def write_next(self, ids: Sequence[int], x: ArrayLike) -> None:
+        """Keep the next model's vectors (n, its dim) of these entries. Durable when it returns."""
+        self._check_writable()
+        described = self._catalog.next_info()
+        if described is None:
+            raise CollectionError(f"collection {self.name!r}: no other model's vectors are being gathered")
+        self._catalog.write_next(ids, unit_rows(x, described["dim"]))
+
+    def swap_next(self, drop: Sequence[int] = ()) -> None:
+        """Put the next model's vectors in place of the present ones, in one step; entries in `drop` are deleted.
+
+        The index is built before, so searches go from the old one to the new one at once.
+        CollectionError if an entry has no next vector and is not in `drop`.
+        """
+        self._check_writable()
+        self._live.swap_next(self.wish, drop)
+
+    def abandon_next(self) -> None:
+        """Forget the next model's vectors."""
+        self._check_writable()
+        self._catalog.abandon_next()
 
     # --- reading ---
 
@@ -261,6 +356,10 @@ class Collection:
         """Stream records in the order of ids, from above `after_id`; `under`: only paths inside that folder."""
         return self._catalog.records(_known(modality) if modality else None, under, after_id, limit)
 
+    def paths(self, under: str | Path) -> Iterator[tuple[str, int, int | None, int | None]]:
+        """Stream (path, id, mtime_ns, size) of the images inside that folder, in the order of the paths' bytes."""
+        return self._catalog.paths(under)
+
     def find_path(self, path: str | Path) -> Record | None:
         """The record of that path."""
         return next(iter(self._catalog.find("path", path)), None)
@@ -274,6 +373,10 @@ class Collection:
     def refresh(self) -> None:
         """Load or catch up now what the next search would: a service calls it before it says that it is ready."""
         self._live.refresh()
+
+    def query(self, query: Query) -> list[Hit]:
+        """The page of hits that a query with filter, groups, cut-off and so on asks for (index.query)."""
+        return run(self, query)
 
     def search(
         self, vector: ArrayLike, k: int = 10, modality: Modality = "image", ids: ArrayLike | None = None
@@ -289,17 +392,38 @@ class Collection:
         Queries are scaled to length 1, so every score is a cosine. Fewer than `k` hits if there are fewer entries.
         It sees every commit, of any process, that was acknowledged before the call.
         """
-        xq = unit_rows(xq, self.dim)
+        if k < 1:
+            raise InputError(f"k must be at least 1, not {k}")
+        among = None if ids is None else np.unique(as_ids(ids))
         for _ in range(3):
-            D, I = self._live.refresh()[_known(modality)].search(xq, k, ids)
-            wanted = np.unique(I[I >= 0])
-            records = self._catalog.get(wanted.tolist())
+            view = self._live.refresh().views[_known(modality)]
+            answers = view.search(unit_rows(xq, view.dim), k, among)
+            wanted = {key for _, found in answers for key in found.tolist()}
+            records = self._catalog.get(wanted)
             if len(records) == len(wanted):
                 break  # otherwise a hit was deleted since the search: search again for who takes its place
         return [
-            [Hit(score, records[key]) for score, key in zip(scores, row, strict=True) if key in records]
-            for scores, row in zip(D.tolist(), I.tolist(), strict=True)
+            [Hit(score, records[key]) for score, key in zip(D.tolist(), I.tolist(), strict=True) if key in records]
+            for D, I in answers
         ]
+
+    def nearest(
+        self, vector: ArrayLike, k: int, modality: Modality, ids: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and ids (m,) of the `k` nearest, of all or of `ids` (ascending): `search` without the records."""
+        view = self._live.refresh().views[_known(modality)]
+        return view.search(unit_rows(np.asarray(vector)[None], view.dim), k, ids)[0]
+
+    def filter_ids(self, filter: Mapping[str, Any], modality: Modality) -> NDArray[np.int64]:  # noqa: A002
+        """The ids, ascending, that pass a filter (index.filters)."""
+        return self._catalog.filter_ids(filter, _known(modality))
+
+    def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
+        """The records of those `ids` that are there."""
+        return self._catalog.get(ids)
+
+    def calibration(self, modality: Modality) -> None:
+        return None
 
     def _check_writable(self) -> None:
         if self._lock is None:

@@ -114,7 +114,8 @@ async def _of_validation(_: Request, error: Exception) -> JSONResponse:
 def invalid(problems: Sequence[Any]) -> JSONResponse:
     """The response for what pydantic found; it names the first problem and how many more there are."""
     first, more = problems[0], len(problems) - 1
-    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    source, *rest = first["loc"] or ("body",)  # FastAPI says first where it looked; a form is looked at by us
+    where = [str(part) for part in (rest if source in ("body", "query", "path") else first["loc"])]
     if first["type"] == "json_invalid":
         return refuse_to_answer(422, "the body is not valid JSON", code="invalid_json")
     param = ".".join(where) or None

@@ -13,13 +13,21 @@ Examples = dict[str, Any]  # as pydantic's json_schema_extra takes them
 SEARCH: Examples = {"examples": [
     {"text": "a red bicycle by the sea", "limit": 5},
     {"text": "at night", "image": f"data:image/png;base64,{PIXEL}"},
-    {"id": 42, "limit": 20},
+    {"id": 42, "collapse": 0.97, "limit": 20, "offset": 20},
+    {"query": [{"text": "a beach"}, {"id": 42, "weight": 0.5}, {"text": "people", "weight": -0.7}]},
+    {"text": "running shoes", "cutoff": "auto", "group_by": "product.id", "limit": 100},
+    {"text": "a dress", "diversity": 0.3, "filter": {
+        "must": [{"key": "colour", "match": {"any": ["red", "pink"]}}, {"key": "price", "range": {"lt": 50}}],
+        "must_not": [{"key": "file.folder", "match": {"value": "/photos/old"}}],
+    }},
+    {"image": PIXEL, "modality": "text"},
 ]}
 
 FOUND: Examples = {"example": {
     "hits": [{
-        "id": 42, "score": 0.3127, "modality": "image", "path": "/photos/2024/bicycle.jpg", "text": None,
-        "metadata": {"caption": "a red bicycle"}, "width": 4032, "height": 3024,
+        "id": 42, "score": 0.3127, "z": 5.8, "relevance": 0.97, "modality": "image",
+        "path": "/photos/2024/bicycle.jpg", "text": None, "metadata": {"caption": "a red bicycle"},
+        "width": 4032, "height": 3024,
         "content_url": "/v1/collections/photos/images/42/content?v=9f86d081884c",
         "thumbnail_url": "/v1/collections/photos/images/42/thumbnail?v=9f86d081884c",
     }],
@@ -53,7 +61,7 @@ EMBEDDED: Examples = {"example": {
 COLLECTION: Examples = {"example": {
     "name": "photos", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468",
     "dim": 512, "counts": {"image": 18230, "text": 0}, "created_at": "2026-01-31T12:00:00+00:00", "bytes": 41287680,
-    "problem": None,
+    "index": {"image": {"kind": "exact", "rows": 18230, "fresh": 0}}, "problem": None,
 }}
 
 ERROR: Examples = {"example": {"error": {

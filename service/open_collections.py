@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from encoder.errors import CollectionError, CollectionNotFound, InputError
@@ -11,14 +12,22 @@ from index.collection import Collection, CollectionInfo, list_collections, open_
 
 log = logging.getLogger(__name__)
 
+FOLLOW = 0.5  # seconds between two looks for new commits
+
 
 class OpenCollections:
-    """Opens collections on demand, from any thread. One that was deleted and made anew is opened anew."""
+    """Opens collections on demand, from any thread. One that was deleted and made anew is opened anew.
+
+    A thread applies what other processes commit, so that a search after a quiet time need not catch up with all of it.
+    """
 
     def __init__(self, data: Path) -> None:
         self._data = data
         self._open: dict[str, tuple[int, Collection]] = {}  # name -> (inode of its folder, the collection)
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._follower = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._follower.start()
 
     def get(self, name: str) -> Collection:
         """The collection of that name. CollectionNotFound, CollectionDamaged."""
@@ -50,9 +59,19 @@ class OpenCollections:
 
     def close(self) -> None:
         """Close all."""
+        self._closed.set()
+        self._follower.join()
         with self._lock:
             while self._open:
                 self._open.popitem()[1][1].close()
+
+    def _follow(self) -> None:
+        while not self._closed.wait(FOLLOW):
+            with self._lock:
+                following = [collection for _, collection in self._open.values()]
+            for collection in following:
+                with suppress(CollectionError):  # deleted, or damaged: the next search says so
+                    collection.refresh()
 
 
 def _inode(folder: Path) -> int:

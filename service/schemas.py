@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
-from index.collection import CollectionInfo, Modality, Record
+from index.collection import CollectionInfo, Hit, Modality, Record
+from index.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from service import examples
 
 MAX_ID = 2**63 - 1
+MAX_PARTS = 32
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 Label = Annotated[str, StringConstraints(max_length=1_000)]
@@ -45,6 +47,9 @@ class CollectionAnswer(Schema):
     counts: dict[str, int]
     created_at: str
     bytes: int
+    index: dict[str, dict[str, Any]] = Field(
+        {}, description="for each modality the state of its index: kind, parameters, recall, rows, fresh rows"
+    )
     problem: str | None = Field(None, description="why it cannot be opened")
 
     model_config = ConfigDict(json_schema_extra=examples.COLLECTION)
@@ -60,6 +65,7 @@ class CollectionAnswer(Schema):
             counts={str(modality): count for modality, count in info.counts.items()},
             created_at=info.created_at,
             bytes=info.bytes,
+            index=info.index,
             problem=info.problem,
         )
 
@@ -120,23 +126,66 @@ class HitAnswer(RecordAnswer):
     """One result of a search."""
 
     score: float = Field(description="cosine of query and entry, -1 to 1")
+    z: float | None = Field(description="standard deviations above what the query scores against anything")
+    relevance: float | None = Field(description="estimate, 0 to 1; null, like z, while the collection is small")
+
+    @classmethod
+    def of(cls, hit: Hit, collection: str) -> HitAnswer:
+        """Of a hit in `collection`."""
+        return cls(score=hit.score, z=hit.z, relevance=hit.relevance, **cls.fields_of(hit.record, collection))
 
 
-class SearchRequest(Asked):
-    """A query: text, an image, an entry of the collection, or several of them together (the mean of their vectors)."""
-
-    model_config = ConfigDict(json_schema_extra=examples.SEARCH)
+class Looked(Asked):
+    """What can be looked for."""
 
     text: Text | None = None
     image: Image | None = None
     id: Annotated[int, Field(ge=1, le=MAX_ID)] | None = Field(None, description="an entry; it is left out of the hits")
-    limit: int = Field(10, ge=1, le=1000)
+    vector: list[FiniteFloat] | None = Field(None, min_length=1, description="as /v1/embeddings gives them")
+
+    def given(self) -> dict[str, Any]:
+        """The fields of these four that are given."""
+        fields = {name: getattr(self, name) for name in Looked.model_fields}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class Part(Looked):
+    """One part of a query: exactly one of text, image, id and vector."""
+
+    weight: FiniteFloat = Field(1.0, ge=-100, le=100, description="negative leads away from it")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Part:
+        if len(self.given()) != 1:
+            raise ValueError("give exactly one of text, image, id and vector")
+        return self
+
+
+class SearchRequest(Looked):
+    """What to look for, either as text, image, id and vector (of several the mean), or as weighted parts in `query`."""
+
+    model_config = ConfigDict(json_schema_extra=examples.SEARCH)
+
+    query: list[Part] | None = Field(None, min_length=1, max_length=MAX_PARTS)
     modality: Modality = Field("image", description="what to find")
+    filter: dict[str, Any] | None = Field(None, description="conditions on metadata and file, in Qdrant's grammar")
+    limit: int = Field(10, ge=1, le=MAX_LIMIT)
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="hits passed over, for the next page")
+    score_threshold: FiniteFloat | None = Field(None, ge=-1, le=1, description="the least cosine")
+    cutoff: Cutoff | None = Field(None, description="auto: end where relevance ends")
+    group_by: str | None = Field(
+        None, min_length=1, description="a key of the metadata, as product.id; hits without it are not grouped"
+    )
+    group_size: int = Field(1, ge=1, le=MAX_LIMIT, description="hits a group")
+    collapse: FiniteFloat | None = Field(None, gt=0, le=1, description="the cosine from which two hits are the same")
+    diversity: FiniteFloat = Field(
+        0.0, ge=0, le=1, description="0: by score alone; 1: each as unlike those before as can be"
+    )
 
     @model_validator(mode="after")
     def _has_query(self) -> SearchRequest:
-        if self.text is None and self.image is None and self.id is None:
-            raise ValueError("give text, image or id")
+        if bool(self.given()) == bool(self.query):
+            raise ValueError("give either query, or any of text, image, id and vector")
         return self
 
 

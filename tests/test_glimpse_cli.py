@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from index.collection import Entry, create_collection
 from tests.conftest import plain_picture
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
@@ -96,6 +98,10 @@ def test_the_whole_path(
     assert {hit["path"] for hit in json.loads(ok(*search, "red"))["hits"]} <= {
         str(path) for path in colour_folder.rglob("*.png")
     }
+    first = by_image["hits"][0]["id"]
+    away = json.loads(ok(*search, "red", "--like", str(first), "--not", "blue", "--not", "green", "--offset", "1"))
+    assert first not in {hit["id"] for hit in away["hits"]}
+    assert len(away["hits"]) == 3
 
     out = tmp_path / "labels.csv"
     labelled = json.loads(
@@ -117,6 +123,32 @@ def test_the_whole_path(
     assert listed["counts"]["image"] == 12
     assert "colours" in ok("collections", "--data", data)
     assert "0.png" in ok("search", "red", "-c", "colours", "--data", data)
+
+
+def test_searching_by_entries_alone_loads_no_model(tmp_path: Path) -> None:
+    with create_collection(tmp_path, "images", model="gone/model", fingerprint="gone", dim=3) as made:
+        rows = np.eye(3, dtype=np.float32) + 0.1
+        made.upsert([Entry(row, "image", f"/{i}.jpg", metadata={"shelf": i // 2}) for i, row in enumerate(rows)])
+        made.upsert([Entry(rows[0], "text", text="a text")])
+    search = ("search", "--like", "1", "--data", tmp_path)
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "glimpse", *search], capture_output=True, text=True, check=True
+    )
+    assert "torch" not in {line.rsplit("|", 1)[-1].strip() for line in loaded.stderr.splitlines()}
+    assert [line.split()[-1] for line in loaded.stdout.splitlines()] == ["path", "/1.jpg", "/2.jpg"]
+    [hit] = json.loads(ok(*search, "--group-by", "shelf", "--score-threshold", "0.1", "-k", "1", "--json"))["hits"]
+    assert hit.keys() == {"id", "modality", "path", "text", "score", "z", "relevance", "metadata"}
+    assert (hit["path"], hit["metadata"]) == ("/1.jpg", {"shelf": 0})
+    assert "a text" in ok(*search, "--modality", "text")
+    nothing = glimpse(*search, "--score-threshold", "1")
+    assert (nothing.returncode, nothing.stderr) == (0, "nothing in images fits\n")
+    unknown = glimpse("search", "--like", "99", "--data", tmp_path)
+    assert (unknown.returncode, unknown.stderr) == (1, "glimpse: no entry with id 99\n")
+    conditions = '{"must": [{"key": "shelf", "match": {"value": 1}}]}'
+    (tmp_path / "filter.json").write_text(conditions)
+    for given in (conditions, f"@{tmp_path / 'filter.json'}"):
+        shaped = ok(*search, "--filter", given, "--collapse", "0.99", "--diversity", "0.3", "--json")
+        assert [hit["path"] for hit in json.loads(shaped)["hits"]] == ["/2.jpg"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -158,6 +190,12 @@ def test_interrupting_a_training_saves_it(
         (["train", "--resume", "--out", "nowhere"], 1, "not a training run"),
         (["serve", "--model", "no/model", "--port", "0"], 1, "neither a folder here nor a model"),
         (["search", "x", "-k", "0"], 2, "-k"),
+        (["search", "--not", "x"], 2, "give a text"),
+        (["search", "x", "--collapse", "2"], 2, "collapse: must be above 0, up to 1, not 2.0"),
+        (["search", "x", "--cutoff", "never"], 2, "cutoff: must be auto"),
+        (["search", "x", "--filter", "{"], 2, "--filter: Expecting property name"),
+        (["search", "x", "--filter", "@gone.json"], 2, "gone.json"),
+        (["search", "x", "--filter", "[]"], 2, "--filter: give a JSON object"),
         (["serve", "--model", "x", "--port", "99999"], 2, "port: Input should be less than"),
         (["serve", "--model", "x", "--host", "192.0.2.1"], 2, "cannot be listened on"),
         (["train", "--resume", "pairs.csv"], 2, "without PAIRS"),

@@ -1,110 +1,89 @@
-import threading
-
+import faiss
 import numpy as np
 import pytest
 
 from encoder.errors import InputError
-from index.ann import AnnIndex, unit_rows
+from index.ann import CoarseIndex, FlatRows, as_ids, as_rows, unit_rows
 
 
 def rows(*values):
     return np.array(values, np.float32)
 
 
-def filled():
-    ann = AnnIndex(2)
-    ann.add([3, 5, 9], rows([1, 0], [0, 1], [-1, 0]))
-    return ann
+def some_rows(n=2000, dim=16):
+    return unit_rows(np.random.default_rng(0).standard_normal((n, dim)), dim)
 
 
-def test_search_orders_by_score_and_names_ids():
-    D, I = filled().search(rows([1, 0], [0, 1]), k=2)
-    assert I.tolist() == [[3, 5], [5, 3]]
-    assert D.tolist() == [[1, 0], [1, 0]]
-    assert D.dtype == np.float32
-    assert I.dtype == np.int64
-
-
-def test_k_larger_than_ntotal_returns_all_and_empty_returns_none():
-    D, I = filled().search(rows([1, 0]), k=1000)
-    assert I.tolist() == [[3, 5, 9]]
-    D, I = AnnIndex(2).search(rows([1, 0]), k=5)
-    assert D.shape == I.shape == (1, 0)
-
-
-def test_add_replaces_in_place_and_remove_forgets():
-    ann = filled()
-    ann.add([5, 11], rows([1, 0], [0, -1]))
-    assert ann.ntotal == 4
-    assert ann.search(rows([1, 0]), k=2)[1].tolist() == [[3, 5]]
-    assert ann.remove([5, 777]) == 1
-    assert ann.search(rows([1, 0]), k=4)[1].tolist() == [[3, 11, 9]]
-
-
-def test_ids_restrict_one_search_only():
-    ann = filled()
-    assert ann.search(rows([1, 0]), k=2, ids=[9, 5])[1].tolist() == [[5, 9]]
-    assert ann.search(rows([1, 0]), k=2, ids=[9])[1].tolist() == [[9, -1]]
-    assert ann.search(rows([1, 0]), k=1, ids=[])[1].tolist() == [[-1]]
-    assert ann.search(rows([1, 0]), k=2)[1].tolist() == [[3, 5]]
-
-
-def test_equal_scores_stand_in_the_order_of_ids_at_any_k():
-    ann = AnnIndex(4)
-    x = np.zeros((50, 4), np.float32)
-    x[:, 0] = 1
-    x[7] = [0, 1, 0, 0]
-    ann.add(np.arange(50, 0, -1), x)  # id 43 is the one that differs
-    order = [i for i in range(1, 51) if i != 43] + [43]
-    for k in (1, 5, 49, 50):
-        for nq in (1, 30):  # FAISS goes another way through many queries
-            assert ann.search(np.repeat(x[:1], nq, axis=0), k)[1].tolist() == [order[:k]] * nq
-
-
-def test_written_file_reads_back_and_a_changed_one_is_refused(tmp_path):
-    path = tmp_path / "image-1.faiss"
-    crc = filled().write(path)
-    assert [p.name for p in tmp_path.iterdir()] == ["image-1.faiss"]
-    ann = AnnIndex.read(path, 2, crc)
-    assert ann.ntotal == 3
-    ann.add([9], rows([0, -1]))  # it knows which ids it holds
-    assert ann.ntotal == 3
-    with pytest.raises(InputError, match="3-dimensional"):
-        AnnIndex.read(path, 3, crc)
+def test_flat_rows_find_the_best_and_keep_float16(tmp_path):
+    x = some_rows()
+    flat = FlatRows.of([x[:700].astype(np.float16), x[700:].astype(np.float16)], 16)
+    assert (flat.x16 == x.astype(np.float16)).all()
+    assert (flat.float32(5, 9) == x.astype(np.float16)[5:9]).all()
+    D, I = flat.nearest(x[1234], 3)
+    assert I[0] == 1234
+    assert D[0] == pytest.approx(1, abs=1e-3)
+    keep = np.zeros(2000, bool)
+    keep[[3, 77]] = True
+    assert set(flat.nearest(x[1234], 10, np.packbits(keep, bitorder="little"))[1]) == {3, 77}
+    assert FlatRows.write(tmp_path / "a.rows", [flat.x16[:99], flat.x16[99:]], 16) == 2000
+    faiss.write_index(flat._index, str(tmp_path / "faiss"))
+    assert (tmp_path / "a.rows").read_bytes() == (tmp_path / "faiss").read_bytes()
+    mapped = FlatRows.read(tmp_path / "a.rows", 2000, 16)
+    assert (mapped.x16 == flat.x16).all()
+    for n, dim in ((1999, 16), (2000, 8)):
+        with pytest.raises(InputError, match="not"):
+            FlatRows.read(tmp_path / "a.rows", n, dim)
+    (tmp_path / "b.rows").write_bytes(b"not an index")
     with pytest.raises(InputError, match="cannot be read"):
-        AnnIndex.read(tmp_path / "none", 2, crc)
-    whole = path.read_bytes()
-    for damaged in (whole[:-1], whole[:40] + b"\xff" + whole[41:], b""):
-        path.write_bytes(damaged)
-        with pytest.raises(InputError, match="damaged"):
-            AnnIndex.read(path, 2, crc)
+        FlatRows.read(tmp_path / "b.rows", 1, 16)
+
+
+def test_flat_rows_may_be_none():
+    assert FlatRows.of([], 4).x16.shape == (0, 4)
+
+
+@pytest.mark.parametrize("factory", ["IVF16,RaBitQ", "IVF16,SQ8", "IVF16,PQ8", "HNSW16,SQ8"])
+def test_a_coarse_index_proposes_the_right_rows_and_is_mapped(tmp_path, factory):
+    x = some_rows()
+    flat = FlatRows.of([x.astype(np.float16)], 16)
+    coarse = CoarseIndex.train(factory, x)
+    coarse.fill(flat)
+    coarse.write(tmp_path / "a.coarse")
+    mapped = CoarseIndex.read(tmp_path / "a.coarse", 2000, 16)
+    for index in (coarse, mapped):
+        found = index.nearest(x[:50], 40, 200)
+        assert np.mean([i in row for i, row in enumerate(found)]) > 0.95
+    keep = np.packbits(np.arange(2000) % 2 == 0, bitorder="little")
+    found = mapped.nearest(x[:50], 20, 200, keep)
+    assert (found[found >= 0] % 2 == 0).all()
+    again = CoarseIndex.trained(tmp_path / "a.coarse")
+    again.fill(flat)  # FAISS would abort the process if this were mapped
+    assert (again.nearest(x[:50], 40, 200) == coarse.nearest(x[:50], 40, 200)).mean() > 0.9
+    with pytest.raises(InputError, match="not an index of 7 rows"):
+        CoarseIndex.read(tmp_path / "a.coarse", 7, 16)
 
 
 @pytest.mark.parametrize(
-    ("ids", "x", "what"),
+    ("x", "what"),
     [
-        ([1], rows([1, 0, 0]), r"shape \(n, 2\)"),
-        ([1], rows(1, 0), r"shape \(n, 2\)"),
-        ([1], np.array([[1, 0]]), "floats"),
-        ([1], rows([np.nan, 0]), "NaN"),
-        ([1], rows([np.inf, 0]), "NaN or infinity"),
-        ([1], np.array([[1e300, 0]]), "infinity"),
-        ([1, 2], rows([1, 0]), "2 ids for 1"),
-        ([1, 1], rows([1, 0], [1, 0]), "twice"),
-        ([1.5], rows([1, 0]), "integers"),
-        ([[1]], rows([1, 0]), "flat"),
+        (rows([1, 0, 0]), r"shape \(n, 2\)"),
+        (rows(1, 0), r"shape \(n, 2\)"),
+        (np.array([[1, 0]]), "floats"),
+        (rows([np.nan, 0]), "NaN"),
+        (rows([np.inf, 0]), "NaN or infinity"),
+        (np.array([[1e300, 0]]), "infinity"),
     ],
 )
-def test_wrong_input_is_refused_at_the_door(ids, x, what):
-    ann = filled()
+def test_wrong_rows_are_refused_at_the_door(x, what):
     with pytest.raises(InputError, match=what):
-        ann.add(ids, x)
-    assert ann.ntotal == 3
+        as_rows(x, 2)
 
 
-def test_k_must_be_positive():
-    with pytest.raises(InputError, match="k must be"):
-        filled().search(rows([1, 0]), k=0)
+def test_wrong_ids_are_refused_at_the_door():
+    assert as_ids([]).tolist() == []
+    for ids, what in (([1.5], "integers"), ([[1]], "flat"), (["1"], "integers")):
+        with pytest.raises(InputError, match=what):
+            as_ids(ids)
 
 
 def test_unit_rows_scales_and_refuses_what_has_no_direction():
@@ -113,30 +92,3 @@ def test_unit_rows_scales_and_refuses_what_has_no_direction():
         unit_rows([[0.0, 0.0]], 2)
     with pytest.raises(InputError, match="must all have"):
         unit_rows([np.ones(2), np.ones(3)], 2)
-
-
-def test_searches_run_while_rows_are_replaced_and_never_miss_one():
-    rng = np.random.default_rng(0)
-    x = unit_rows(rng.standard_normal((500, 32)), 32)
-    ids = np.arange(1, 501)
-    ann = AnnIndex(32)
-    ann.add(ids, x)
-    wrong, done = [], threading.Event()
-
-    def search(seed):
-        pick = np.random.default_rng(seed)
-        while not done.is_set():
-            i = pick.integers(500)
-            if ann.search(x[i : i + 1], k=1)[1][0, 0] != i + 1:
-                wrong.append(i)
-
-    threads = [threading.Thread(target=search, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for _ in range(200):
-        some = rng.choice(500, 20, replace=False)
-        ann.add(ids[some], x[some])
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert wrong == []

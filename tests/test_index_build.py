@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from encoder.errors import InputError, ModelMismatch
 from encoder.model import DualEncoder
-from index.build import IndexReport, index_folders, open_or_create
+from index.build import IndexReport, index_folders, index_paths, open_or_create
 from index.captions import read_captions
 from index.collection import Collection
 from tests.conftest import plain_picture
@@ -258,3 +259,106 @@ def test_what_another_folder_holds_is_left_alone_while_its_disk_is_away(
     disk.rename(tmp_path / "away")
     assert counts(index_folders(collection, encoder, [home])) == {"added": 1}
     assert paths(collection) == {str(disk / "red.png"), str(home / "copy.png")}
+
+
+def test_only_the_named_places_are_looked_at(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
+    index_folders(collection, encoder, [colour_folder])
+    red, green, blue = (colour_folder / name for name in ("red", "green", "blue"))
+    (red / "0.png").rename(blue / "from-red.png")
+    shutil.rmtree(green)
+    plain_picture("yellow").save(blue / "unnamed.png")
+    before = collection.find_path(red / "0.png")
+
+    def look(*places: Path) -> dict[str, int]:
+        return counts(index_paths(collection, encoder, [colour_folder], places))
+
+    assert look(red / "0.png", blue / "from-red.png", green, red / "1.png") == {
+        "moved": 1,
+        "removed": 4,
+        "unchanged": 1,
+    }
+    moved = collection.find_path(blue / "from-red.png")
+    assert before is not None
+    assert moved is not None
+    assert moved.id == before.id
+    (red / "1.png").unlink()
+    (red / "1.png").mkdir()  # a folder where a file was
+    plain_picture("black").save(red / "1.png" / "x.png")
+    assert look(red / "1.png") == {"added": 1, "removed": 1, "encoded": 1}
+    assert look(blue) == {"added": 1, "unchanged": 5, "encoded": 1}
+    assert paths(collection) == {str(path) for path in colour_folder.rglob("*.png") if path.is_file()}
+
+
+def test_entries_that_move_while_their_page_is_read_are_not_deleted(
+    collection: Collection, encoder: DualEncoder, tmp_path: Path
+) -> None:
+    """Every file moves to the front of the walk, so its entry moves before the stream of entries comes to its place."""
+    folder = tmp_path / "photos"
+    (folder / "z").mkdir(parents=True)
+    for i in range(40):
+        plain_picture("red", 4 * i % 200, size=(8 + i, 8)).save(folder / "z" / f"{i:02}.png")
+    index_folders(collection, encoder, [folder])
+    ids = {record.id for record in collection.records()}
+    (folder / "z").rename(folder / "a")
+    assert counts(index_folders(collection, _SmallBatches(encoder), [folder])) == {"moved": 40}
+    assert {record.id for record in collection.records()} == ids
+    assert paths(collection) == {str(path) for path in (folder / "a").iterdir()}
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_a_disk_that_goes_away_during_a_run_loses_nothing(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path, everything: bool
+) -> None:
+    index_folders(collection, encoder, [colour_folder])
+    ids = {record.id for record in collection.records()}
+    plain_picture("yellow").save(colour_folder / "a.png")
+
+    class Unmount(_SmallBatches):
+        batch_size = 1
+
+        def encode_pixels(self, pixels: Any) -> Any:
+            colour_folder.rename(tmp_path / "away")
+            colour_folder.mkdir()
+            return encoder.encode_pixels(pixels)
+
+    if everything:
+        report = index_folders(collection, Unmount(encoder), [colour_folder])
+        assert report.skipped  # the subfolders cannot be entered
+    else:
+        places = [colour_folder / "a.png", *colour_folder.rglob("*.png")]
+        with pytest.raises(InputError, match="Is a disk not mounted"):
+            index_paths(collection, Unmount(encoder), [colour_folder], places)
+    assert ids <= {record.id for record in collection.records()}
+
+
+def test_when_a_picture_was_taken(collection: Collection, encoder: DualEncoder, tmp_path: Path) -> None:
+    def photo(name: str, changed: str | None, original: str | None, offset: str | None = None) -> None:
+        exif = Image.Exif()
+        inner = exif.get_ifd(ExifTags.IFD.Exif)
+        for block, tag, value in (
+            (exif, ExifTags.Base.DateTime, changed),
+            (inner, ExifTags.Base.DateTimeOriginal, original),
+            (inner, ExifTags.Base.OffsetTimeOriginal, offset),
+        ):
+            if value is not None:
+                block[tag] = value
+        plain_picture("red", size=(20 + len(name), 20)).save(tmp_path / "photos" / name, exif=exif)
+
+    (tmp_path / "photos").mkdir()
+    photo("both.jpg", "2022:02:02 02:02:02", "2021:07:04 12:34:56")
+    photo("offset.heic", None, "2021:07:04 12:34:56", "+02:00")
+    photo("odd-offset.png", "2022:02:02 02:02:02", "2021:07:04 12:34:56", "   :  ")
+    photo("edited.webp", "2022:02:02 02:02:02", "0000:00:00 00:00:00")
+    photo("month13.jpg", None, "2021:13:04 12:34:56")
+    photo("blank.jpg", "    :  :     :  :  ", None)
+    photo("year1.jpg", None, "0001:01:01 00:00:00")
+    index_folders(collection, encoder, [tmp_path / "photos"])
+    assert {Path(str(record.path)).name: record.taken for record in collection.records()} == {
+        "both.jpg": "2021-07-04T12:34:56",
+        "offset.heic": "2021-07-04T12:34:56+02:00",
+        "odd-offset.png": "2021-07-04T12:34:56",
+        "edited.webp": "2022-02-02T02:02:02",
+        "month13.jpg": None,
+        "blank.jpg": None,
+        "year1.jpg": None,
+    }

@@ -50,6 +50,7 @@ def test_every_field_comes_back(catalog):
         "size": 123,
         "width": 640,
         "height": 480,
+        "taken": "2024-05-01T12:00:00",
     }
     (key,) = catalog.upsert([Entry(np.ones(DIM), "image", **fields)], np.array([[0.1, 0.2, 0.3, 0.4]], np.float32))
     assert asdict(catalog.get([key])[key]) == {"id": key, "modality": "image", **fields}
@@ -173,6 +174,70 @@ def test_deletions_are_kept_back_to_the_snapshot_before_the_last(catalog):
     assert seen(catalog, 1)[1] is False
     assert seen(catalog, 3)[1:3] == (True, {"image": ids[2:], "text": []})
     assert seen(catalog, 0)[1] is True
+
+
+def test_a_wanted_id_is_given_unless_it_is_or_was_taken(catalog):
+    def want(*ids, path=None):
+        entries = [Entry(np.ones(DIM), "image", path, metadata={"id": i}, id=i) for i in ids]
+        return catalog.upsert(entries, np.ones((len(ids), DIM), np.float32))
+
+    assert want(70, 3, None) == [70, 3, 71]
+    assert [r.metadata["id"] for r in catalog.records()] == [3, 70, None]
+    (there,) = put(catalog, "/there")
+    catalog.delete([3])
+    for ids, path, what in [
+        ((70,), None, "id 70 is taken"),
+        ((3,), None, "id 3 is taken, or was"),
+        ((80, 80), None, "stand once"),
+        ((0,), None, "positive"),
+        ((90,), "/there", f"with id {there}, not 90"),
+    ]:
+        with pytest.raises(InputError, match=what):
+            want(*ids, path=path)
+    assert put(catalog, "/next") == [there + 1]
+
+
+def test_entries_of_one_batch_with_the_same_path_are_one(catalog):
+    entries = [Entry(np.ones(DIM), "image", path, text) for path, text in [("/a", "1"), ("/b", "2"), ("/a", "3")]]
+    assert catalog.upsert(entries, np.eye(3, DIM, dtype=np.float32)) == [1, 2, 1]
+    assert [(r.path, r.text) for r in catalog.records()] == [("/a", "3"), ("/b", "2")]
+    assert catalog.vectors([1])[0].tolist() == [0, 0, 1, 0]
+    with pytest.raises(InputError, match="another modality"):
+        catalog.upsert([entries[0], Entry(np.ones(DIM), "text", "/a")], np.ones((2, DIM), np.float32))
+
+
+def test_the_revision_counts_what_changes_and_the_version_what_moves_vectors(catalog):
+    assert catalog.state() == (0, 0)
+    (key,) = put(catalog, "/a")
+    assert catalog.state() == (1, 1)
+    catalog.update({key: {"text": "x"}})
+    assert catalog.state() == (1, 2)
+    with pytest.raises(InputError):
+        put(catalog, "/a", modality="text")
+    assert catalog.state() == (1, 2)
+    catalog.delete([key])
+    assert catalog.state() == (2, 3)
+
+
+def test_every_row_comes_in_the_order_of_ids(catalog):
+    images = put(catalog, *(f"/{i}" for i in range(20)))
+    texts = put(catalog, None, None, modality="text")
+    put(catalog, "/3", "/1")  # newer versions
+    with catalog.changes(0) as changes:
+        assert changes.meta == META
+        rows = [(m, ids.tolist(), x16.dtype, x16.shape) for m, ids, x16 in changes.written]
+    assert rows == [("image", images, np.float16, (20, DIM)), ("text", texts, np.float16, (2, DIM))]
+
+
+def test_metadata_leave_no_facets_behind(catalog):
+    (a, b) = put(catalog, "/a", "/b", metadata={"k": [1, "2", True], "deep": {"x": "y"}})
+    put(catalog, "/a", metadata={"k": 1})
+    catalog.update({b: {"metadata": {"k": None}}})
+    wanted = {"must": [{"key": "deep.x", "match": {"value": "y"}}]}
+    assert catalog.filter_ids(wanted, "image").size == 0
+    catalog.delete([a])
+    with closing(sqlite3.connect(catalog.path)) as db:
+        assert db.execute("SELECT * FROM facets").fetchall() == []
 
 
 def test_many_threads_write_and_read(catalog):

@@ -32,6 +32,7 @@ from index.collection import (
     list_collections,
     open_collection,
 )
+from index.kind import Wish
 
 DIM = 16
 ROOT = Path(__file__).parent.parent
@@ -145,7 +146,7 @@ def test_a_reader_does_not_write(pets, tmp_path):
             lambda: reader.upsert(images(1)),
             lambda: reader.delete([1]),
             lambda: reader.update({1: {}}),
-            reader.snapshot,
+            reader.compact,
         ):
             with pytest.raises(CollectionError, match="reading only"):
                 write()
@@ -171,7 +172,7 @@ def test_searches_from_threads_while_one_writes_see_what_was_acknowledged(pets):
             old = written[seed // 3]
             assert pets.upsert(images(old[0])) == [old[1]]
         if seed % 20 == 0:
-            pets.snapshot()
+            pets.compact()
     done.set()
     for thread in threads:
         thread.join()
@@ -256,15 +257,18 @@ def test_a_damaged_catalog_is_named_and_listed(tmp_path):
 # --- snapshots ---
 
 
-def faiss_files(data):
-    return sorted(path.name for path in (data / "collections/pets").glob("*.faiss*"))
+def files(data):
+    """The files of the index by kind, and the name that they have in common."""
+    found = [p for p in (data / "collections/pets").iterdir() if p.suffix in (".ids", ".rows", ".coarse")]
+    return sorted(f"{p.name.split('-')[0]}{p.suffix}" for p in found), {p.stem for p in found}
 
 
 def test_a_snapshot_is_loaded_and_what_is_newer_replayed(tmp_path, caplog):
     with create(tmp_path) as pets:
         ids = pets.upsert(images(*range(10)))
-        pets.snapshot()
-        assert faiss_files(tmp_path) == ["image-1.faiss"]
+        pets.compact()
+        kinds, before = files(tmp_path)
+        assert kinds == ["image.ids", "image.rows"]
         pets.delete(ids[:2])
         pets.upsert([Entry(unit(50), "image", "/photos/5.jpg"), Entry(unit(51), "text")])
     with open_collection(tmp_path, "pets") as pets:
@@ -272,8 +276,10 @@ def test_a_snapshot_is_loaded_and_what_is_newer_replayed(tmp_path, caplog):
         assert pets.search(unit(50), k=1)[0].id == ids[5]
         assert len(pets.search(unit(51), modality="text")) == 1
     with open_collection(tmp_path, "pets", writable=True) as pets:
-        pets.snapshot()
-        assert faiss_files(tmp_path) == ["image-3.faiss", "text-3.faiss"]  # the older file is gone
+        pets.compact()
+        kinds, after = files(tmp_path)
+        assert kinds == ["image.ids", "image.rows", "text.ids", "text.rows"]
+        assert not before & after  # the older files are gone
         assert len(pets.search(unit(1), k=100)) == 8
     assert caplog.records == []
 
@@ -281,15 +287,17 @@ def test_a_snapshot_is_loaded_and_what_is_newer_replayed(tmp_path, caplog):
 def test_close_takes_a_snapshot_when_enough_changed(tmp_path):
     with create(tmp_path) as pets:
         pets.upsert(images(*range(1000)))
-    assert faiss_files(tmp_path) == []
+    assert files(tmp_path)[0] == []
     with open_collection(tmp_path, "pets", writable=True) as pets:
         pets.upsert(images(1000))
-    assert faiss_files(tmp_path) == ["image-2.faiss"]
+    kinds, names = files(tmp_path)
+    assert kinds == ["image.ids", "image.rows"]
     with open_collection(tmp_path, "pets", writable=True) as pets:
         pets.upsert(images(1001))
-    assert faiss_files(tmp_path) == ["image-2.faiss"]
+    assert files(tmp_path) == (kinds, names)
 
 
+@pytest.mark.parametrize("suffix", ["ids", "rows", "coarse"])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -300,16 +308,19 @@ def test_close_takes_a_snapshot_when_enough_changed(tmp_path):
     ],
     ids=["missing", "empty", "cut", "flipped"],
 )
-def test_a_snapshot_that_is_not_sound_is_rebuilt(tmp_path, caplog, damage):
+def test_a_snapshot_that_is_not_sound_is_rebuilt(tmp_path, caplog, damage, suffix):
     with create(tmp_path) as pets:
-        ids = pets.upsert(images(*range(20)))
-        pets.snapshot()
+        ids = pets.upsert(images(*range(400)))
+        pets.compact(Wish("ivf-sq8"))
         pets.delete(ids[:1])
-    damage(tmp_path / "collections/pets/image-1.faiss")
+        assert pets.check() == []
+    damage(next((tmp_path / "collections/pets").glob(f"*.{suffix}")))
+    with open_collection(tmp_path, "pets") as pets:
+        assert "built anew" in pets.check()[0]
     with caplog.at_level(logging.WARNING), open_collection(tmp_path, "pets", writable=True) as pets:
-        assert {h.id for h in pets.search(unit(3), k=100)} == set(ids[1:])
+        assert {h.id for h in pets.search(unit(3), k=1000)} == set(ids[1:])
         assert pets.search(unit(3), k=1)[0].id == ids[3]
-        pets.snapshot()
+        pets.compact()
     assert "anew from the catalog" in caplog.text
     caplog.clear()
     with open_collection(tmp_path, "pets") as pets:
@@ -320,7 +331,7 @@ def test_a_snapshot_that_is_not_sound_is_rebuilt(tmp_path, caplog, damage):
 def test_a_snapshot_that_lacks_rows_is_rebuilt(tmp_path, caplog):
     with create(tmp_path) as pets:
         pets.upsert(images(*range(5)))
-        pets.snapshot()
+        pets.compact()
         record = pets._catalog.snapshot()
         pets.upsert(images(*range(5, 10)))
         pets._catalog.set_snapshot({**record, "version": 2})  # claims rows that it does not hold
@@ -334,9 +345,9 @@ def test_a_reader_far_behind_starts_over_from_a_newer_snapshot(tmp_path):
         ids = writer.upsert(images(*range(10)))
         assert len(reader.search(unit(1), k=100)) == 10
         writer.delete(ids[:3])
-        writer.snapshot()
+        writer.compact()
         writer.delete(ids[3:5])
-        writer.snapshot()  # the first deletions are forgotten now
+        writer.compact()  # the first deletions are forgotten now
         assert {h.id for h in reader.search(unit(1), k=100)} == set(ids[5:])
 
 
@@ -394,13 +405,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def snapshot(self):
-        self.collection.snapshot()
+        self.collection.compact()
 
     @rule(lost=st.booleans())
     def reopen(self, lost):
         self.collection.close()
         if lost:
-            for file in (self.data / "collections/pets").glob("*.faiss"):
+            for file in (self.data / "collections/pets").glob("image-*"):
                 file.unlink()
         self.collection = open_collection(self.data, "pets", writable=True)
 
@@ -470,7 +481,7 @@ with open_collection(data, "pets", writable=True) as pets:
             say(try_=[])
             pets.update({i: {"text": "seen"} for i in some})
         elif op == "snapshot":
-            pets.snapshot()
+            pets.compact()
 """
 
 
@@ -557,7 +568,7 @@ def test_a_collection_made_anew_is_not_taken_for_the_old_one(tmp_path):
 def test_create_killed_in_the_middle_does_not_block_the_next(tmp_path):
     script = (
         "import os, signal, sys; from pathlib import Path; from index import collection as c\n"
-        "c.fsync_folder = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\n"  # just before the rename
+        "c.fsync_file = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\n"  # just before the rename
         "c.create_collection(Path(sys.argv[1]), 'pets', model='m', fingerprint='f', dim=16)"
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT).returncode == -signal.SIGKILL

@@ -1,22 +1,26 @@
-"""Search: a text, an image, an entry or several together to the nearest entries of a collection."""
+"""Search: texts, images, entries and vectors, weighted, to the entries of a collection that fit."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from encoder.errors import ImageError
+from encoder.errors import ImageError, InputError
 from encoder.model import Vectors
 from index.collection import Collection, Hit
+from index.query import Query, mix
 from service.deps import CollectionDep, json_body, towers
 from service.errors import Refusal, documented
-from service.schemas import HitAnswer, SearchAnswer, SearchRequest
+from service.schemas import HitAnswer, Looked, SearchAnswer, SearchRequest
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"])
+
+KINDS = tuple(Looked.model_fields)
 
 
 @router.post(
@@ -25,40 +29,74 @@ router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"])
     dependencies=[Depends(json_body)],
     responses=documented(404, 409, 413, 415, 422, 429, 503),
 )
-async def search(query: SearchRequest, collection: CollectionDep, request: Request) -> SearchAnswer:
-    """Find by words, by an image, by an entry of the collection, or by several together.
+async def search(asked: SearchRequest, collection: CollectionDep, request: Request) -> SearchAnswer:
+    """Find by words, images, entries of the collection and vectors, or by a weighted mix of them.
 
-    409: the collection was built by another model than the one that runs; searching by `id` alone works even then.
+    In this order: `filter` and `modality` choose among the entries; the list ends at `score_threshold` and at the
+    `cutoff`; `collapse`, `group_by` and `diversity` shape it; `offset` and `limit` cut out a page. Pages of one search
+    neither overlap nor leave gaps.
+
+    409: the collection was built by another model than the one that runs; searching by `id` and `vector` alone works
+    even then.
     """
     started = time.perf_counter()
-    vector = await query_vector(query, collection, request)
-    hits = await run_in_threadpool(nearest, collection, vector, query)
-    answers = [HitAnswer(score=hit.score, **HitAnswer.fields_of(hit.record, collection.name)) for hit in hits]
+    parts = parts_of(asked)
+    vector = await mixed(parts, collection, request)
+    # what is left of the request are the fields of a Query, by their names
+    choices = asked.model_dump(exclude={*KINDS, "query"})
+    query = Query(vector, exclude=[part.value for part in parts if part.kind == "id"], **choices)
+    hits = await run_in_threadpool(find, collection, query)
+    answers = [HitAnswer.of(hit, collection.name) for hit in hits]
     return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6))
 
 
-async def query_vector(query: SearchRequest, collection: Collection, request: Request) -> Vectors:
-    """The unit vector (dim,) of a query: the mean of the vectors of its parts, scaled to length one."""
-    parts: list[Vectors] = []
-    if query.text is not None or query.image is not None:
+class Wanted(NamedTuple):
+    """One thing to look for."""
+
+    place: str  # in the request
+    kind: str  # text, image, id or vector
+    value: Any
+    weight: float
+
+
+def parts_of(asked: SearchRequest) -> list[Wanted]:
+    """The parts of either form of a request."""
+    if asked.query is None:
+        return [Wanted(kind, kind, value, 1.0) for kind, value in asked.given().items()]
+    return [
+        Wanted(f"query.{i}.{kind}", kind, value, part.weight)
+        for i, part in enumerate(asked.query)
+        for kind, value in part.given().items()
+    ]
+
+
+async def mixed(parts: Sequence[Wanted], collection: Collection, request: Request) -> Vectors:
+    """The unit vector (dim,) of a query: the weighted sum of the vectors of its parts, scaled to length one."""
+    values: dict[str, list[Any]] = {kind: [part.value for part in parts if part.kind == kind] for kind in KINDS}
+    made: dict[str, Iterator[Any]] = {"vector": iter(values["vector"])}
+    if values["text"] or values["image"]:
         model = towers(request)
         collection.check_model(model.encoder.fingerprint)
-        texts, images = await asyncio.gather(
-            model.texts([query.text] if query.text is not None else []),
-            model.images([query.image] if query.image is not None else []),
-        )
-        parts.extend(texts)
-        for vector in images:
-            if isinstance(vector, ImageError):
-                raise Refusal(422, vector.reason, code=vector.code, param="image")
-            parts.append(vector)
-    if query.id is not None:
-        parts.append(await run_in_threadpool(collection.vector, query.id))
-    mean = np.mean([part / np.linalg.norm(part) for part in parts], axis=0)
-    return mean / max(float(np.linalg.norm(mean)), 1e-12)  # type: ignore[no-any-return]
+        texts, images = await asyncio.gather(model.texts(values["text"]), model.images(values["image"]))
+        made |= {"text": iter(texts), "image": iter(images)}
+    if values["id"]:
+        made["id"] = iter(await run_in_threadpool(collection.vectors, values["id"]))
+    vectors = []
+    for part in parts:
+        vector = next(made[part.kind])
+        if isinstance(vector, ImageError):
+            raise Refusal(422, vector.reason, code=vector.code, param=part.place)
+        if len(vector) != collection.dim:
+            message = f"{part.place}: must have the collection's {collection.dim} values, not {len(vector)}"
+            raise Refusal(422, message, code=InputError.code, param=part.place)
+        vectors.append(vector)
+    return mix(vectors, [part.weight for part in parts])
 
 
-def nearest(collection: Collection, vector: Vectors, query: SearchRequest) -> list[Hit]:
-    """The hits; an entry that is itself part of the query is not among them."""
-    hits = collection.search(vector, query.limit + (query.id is not None), query.modality)
-    return [hit for hit in hits if hit.id != query.id][: query.limit]
+def find(collection: Collection, query: Query) -> list[Hit]:
+    """The hits. A filter that cannot be read is refused with the place of its error."""
+    try:
+        return collection.query(query)
+    except InputError as error:
+        place = str(error).partition(": ")[0]
+        raise Refusal(422, str(error), code=error.code, param=place if place.startswith("filter") else None) from error

@@ -1,0 +1,153 @@
+"""A collection in one file, copied while others search and write; and a collection made anew of such a file.
+
+The file is the catalog, vectors included: SQLite's one file is its own format for keeping. What is derived from it (the
+snapshot) is left out and built when it is restored. Parquet is `index.parquet`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoder.errors import CollectionDamaged, CollectionError, CollectionExists, InputError
+from index.ann import fsync_file
+from index.catalog import Catalog
+from index.collection import CATALOG, open_collection
+from index.folder import collection_folder, sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a file holds now."""
+
+    entries: int
+    bytes: int
+
+
+def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Kept:
+    """Write the collection, as of one moment, to `file`, and prove that the copy is sound before it gets that name.
+
+    Raises:
+        InputError: `file` is there already and `overwrite` is not given, or its folder is not.
+        CollectionNotFound, CollectionDamaged: the collection is missing, or a check finds problems in it.
+    """
+    with new_file(file, overwrite=overwrite) as part:
+        copy_catalog(data, name, part)
+        entries = _check(part, f"collection {name!r}")
+    return Kept(entries, file.stat().st_size)
+
+
+def restore(data: Path, file: Path, name: str) -> Kept:
+    """Make the collection `name` of a file that `back_up` wrote. It appears whole, checked, with its snapshot.
+
+    Raises:
+        InputError: no such file, or it is a catalog in use, which `back_up` must copy.
+        CollectionExists: there is one of that name.
+        CollectionDamaged: the file fails its check.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    wal = file.with_name(file.name + "-wal")
+    if wal.exists() and wal.stat().st_size:
+        raise InputError(f"{file}: a catalog in use: copy it with `glimpse collections backup`")
+    with appearing(data, name) as own:
+        catalog = collection_folder(own, name) / CATALOG
+        catalog.parent.mkdir(parents=True)
+        shutil.copyfile(file, catalog)  # never opened where it lies: a backup stays as it was written
+        with catalog.open("rb") as copy:
+            os.fsync(copy.fileno())
+        entries = _check(catalog, str(file))
+        _forget_snapshot(catalog)
+        with open_collection(own, name, writable=True) as collection:
+            collection.compact()
+    return Kept(entries, file.stat().st_size)
+
+
+def copy_catalog(data: Path, name: str, path: Path) -> None:
+    """Copy the catalog of a collection to `path`, as of one moment, while others write."""
+    with open_collection(data, name) as collection:
+        catalog = Catalog(collection.folder / CATALOG)
+        try:
+            catalog.copy_to(path)
+        finally:
+            catalog.close()
+
+
+def _forget_snapshot(path: Path) -> None:
+    """The files that a copied catalog names were not copied: nobody need look for them, nor warn."""
+    catalog = Catalog(path)
+    try:
+        catalog.set_snapshot({"version": 0, "segments": {}})
+    finally:
+        catalog.close()
+
+
+@contextmanager
+def appearing(data: Path, name: str) -> Iterator[Path]:
+    """A data folder of its own in which to make the collection `name`; it moves to `data` whole when the block ends.
+
+    CollectionExists if `data` has one of that name, before the block or after it.
+    """
+    folder = collection_folder(data, name)
+    taken = CollectionExists(f"collection {name!r} exists in {data}: choose another name, or delete it first")
+    if folder.exists():
+        raise taken
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep(folder.parent)
+    own = folder.parent / f".new-{uuid.uuid4().hex}"
+    own.mkdir()
+    try:
+        yield own
+        made = collection_folder(own, name)
+        fsync_file(made)
+        try:
+            made.rename(folder)  # POSIX refuses this onto a folder with anything in it
+        except OSError:
+            if not folder.exists():
+                raise
+            raise taken from None
+        fsync_file(folder.parent)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+@contextmanager
+def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A path beside `file` to write to; it becomes `file` when the block ends, and is removed when it raises."""
+    if file.is_dir():
+        raise InputError(f"{file}: a folder; give the name of a file")
+    if file.exists() and not overwrite:
+        raise InputError(f"{file}: is there already; choose another name, or overwrite it with --force")
+    if not file.parent.is_dir():
+        raise InputError(f"{file.parent}: no such folder")
+    part = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(file)
+        fsync_file(file.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check(path: Path, whose: str) -> int:
+    """How many entries the catalog at `path` has. CollectionDamaged if a check finds a problem in it."""
+    try:
+        catalog = Catalog(path)
+        try:
+            problems = catalog.check()
+            entries = catalog.count()
+        finally:
+            catalog.close()
+    except CollectionError as error:
+        problems = [str(error).removeprefix(f"{path}: ")]
+    if problems:
+        more = f" and {len(problems) - 1} more problems" if len(problems) > 1 else ""
+        raise CollectionDamaged(f"{whose} is damaged: {problems[0]}{more}; take an earlier backup")
+    return entries

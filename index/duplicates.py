@@ -1,0 +1,140 @@
+"""Finds pictures that are in a collection more than once: the same bytes, or vectors that are nearly the same.
+
+It reads the collection and names groups. It deletes nothing, and looks at files only in `spare_files`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import InputError
+from index.collection import Collection, Hit, Record
+
+BATCH = 256  # searches at a time
+NEAREST = 16  # neighbours looked at first; where all are duplicates, more
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A picture that is much like the best one of its group."""
+
+    record: Record
+    score: float  # its cosine with the best one
+    identical: bool  # it has the same bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pictures that are alike: the one to keep, and the others by falling score."""
+
+    best: Record
+    others: list[Duplicate]
+
+
+def near_duplicates(
+    collection: Collection, threshold: float = 0.95, *, progress: Callable[[int, int], None] | None = None
+) -> list[Group]:
+    """Group images by the cosine of their vectors, the largest groups first.
+
+    The best image has the most pixels; of equal ones the larger file, then the older entry. From the best one down,
+    each that is in no group yet takes all those for its own whose cosine with it is `threshold` or more. So every
+    member is that close to the one that would be kept. Connected components would not promise that: a chain of small
+    steps makes one group of pictures that have nothing in common.
+
+    It searches once for each image that is in no group, so its time is that of as many searches, and it finds what the
+    collection's index finds. It holds a few numbers an image, and the records of those that are in groups.
+
+    Args:
+        collection: open; only its images are looked at.
+        threshold: cosine, above 0 and at most 1. What means "the same picture" differs from model to model.
+        progress: told (done, all) now and then.
+
+    Raises:
+        InputError: no such threshold.
+    """
+    if not 0 < threshold <= 1:
+        raise InputError(f"threshold must be above 0 and at most 1, not {threshold}")
+    order = _best_first(collection)
+    groups: list[Group] = []
+    seen: set[int] = set()  # in a group, or known to be like none that is left
+    for start in range(0, len(order), BATCH):
+        records = collection.records_of(key for key in order[start : start + BATCH].tolist() if key not in seen)
+        best_first = [records[key] for key in order[start : start + BATCH].tolist() if key in records]
+        rows = collection.search_many(collection.vectors([best.id for best in best_first]), NEAREST)
+        for best, hits in zip(best_first, rows, strict=True):
+            if best.id in seen:
+                continue
+            seen.add(best.id)
+            others = [hit for hit in _alike(collection, best.id, hits, threshold) if hit.id not in seen]
+            if others:
+                seen.update(hit.id for hit in others)
+                groups.append(
+                    Group(best, [Duplicate(hit.record, hit.score, _same(best, hit.record)) for hit in others])
+                )
+        if progress:
+            progress(min(start + BATCH, len(order)), len(order))
+    return _largest_first(groups)
+
+
+def identical_files(collection: Collection) -> list[Group]:
+    """Group images whose files have the same bytes by their SHA-256, the largest groups first; vectors play no part."""
+    keys = np.fromiter((hash(record.sha256) for record in _hashed(collection)), np.int64)
+    keys.sort()
+    repeated = set(keys[1:][keys[1:] == keys[:-1]].tolist())  # 8 bytes an image, instead of every hash as text
+    copies: dict[str, list[Record]] = {}
+    for record in _hashed(collection):
+        if hash(record.sha256) in repeated:
+            copies.setdefault(str(record.sha256), []).append(record)
+    return _largest_first(
+        [
+            Group(best, [Duplicate(other, 1.0, identical=True) for other in others])
+            for best, *others in copies.values()
+            if others
+        ]
+    )
+
+
+def spare_files(group: Group) -> list[str]:
+    """Paths of the others, if they could be deleted without a loss: the best one's file is there, and is not theirs.
+
+    A link and the file that it leads to are one file, whichever of them is the best.
+    """
+    best = Path(group.best.path or "")
+    if not best.is_file():
+        return []
+    paths = [Path(other.record.path) for other in group.others if other.record.path]
+    return [str(path) for path in paths if path.is_file() and not path.samefile(best)]
+
+
+def _best_first(collection: Collection) -> NDArray[np.int64]:
+    """The ids (n,) of all images, the best one first."""
+    rows = ((r.id, (r.width or 0) * (r.height or 0), r.size or 0) for r in collection.records("image"))
+    ids, pixels, size = np.fromiter(rows, np.dtype((np.int64, 3))).T
+    ordered: NDArray[np.int64] = ids[np.lexsort((ids, -size, -pixels))]
+    return ordered
+
+
+def _alike(collection: Collection, key: int, hits: list[Hit], threshold: float) -> list[Hit]:
+    """Of the nearest, those that reach the threshold; `hits` are looked for further until one does not."""
+    k = NEAREST
+    while len(hits) == k and hits[-1].score >= threshold:
+        k *= 8
+        hits = collection.search(collection.vector(key), k)
+    return [hit for hit in hits if hit.score >= threshold]
+
+
+def _same(a: Record, b: Record) -> bool:
+    return a.sha256 is not None and a.sha256 == b.sha256
+
+
+def _hashed(collection: Collection) -> Iterator[Record]:
+    return (record for record in collection.records("image") if record.sha256)
+
+
+def _largest_first(groups: list[Group]) -> list[Group]:
+    return sorted(groups, key=lambda group: (-len(group.others), group.best.id))

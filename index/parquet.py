@@ -1,0 +1,256 @@
+"""Collections to Parquet and back, vectors included: for other programs, and for vectors that others have made.
+
+One row an entry, one column a field, in row groups, so that memory is bounded; the only file that imports pyarrow.
+
+    id, modality, path, path_bytes, text, metadata (a JSON object as text), taken, sha256, mtime_ns, size, width,
+    height, vector (float16, of unit length)
+
+The file's own metadata says of which model the vectors are. A path is text in Parquet and so must be UTF-8; one that
+is not has its bytes in `path_bytes`, which else is null, and the best that UTF-8 can say of it in `path`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import InputError
+from index.backup import Kept, appearing, copy_catalog, new_file
+from index.catalog import Catalog
+from index.collection import Collection, create_collection, open_collection
+from index.entry import Entry, Modality, Record
+
+ROWS = 8192  # a row group, and a commit of an import
+FIELDS = "id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()
+INTEGERS = {"id", "mtime_ns", "size", "width", "height"}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did."""
+
+    collection: str
+    entries: int
+    ignored: list[str]  # columns of the file that no field of an entry takes
+
+
+def export_parquet(
+    data: Path, name: str, file: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> Kept:
+    """Write the collection, as of one moment, to `file`. For that a copy of its catalog stands beside it meanwhile.
+
+    Raises:
+        InputError: `file` is there and `overwrite` is not given, its folder is missing, or pyarrow is.
+        CollectionNotFound, CollectionDamaged: see `encoder.errors`.
+    """
+    pa, pq = _pyarrow()
+    with new_file(file, overwrite=overwrite) as part, tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        copy_catalog(data, name, Path(folder) / "copy.sqlite")
+        catalog = Catalog(Path(folder) / "copy.sqlite")
+        try:
+            total, done = catalog.count(), 0
+            about = {"name": name, **{key: str(catalog.meta[key]) for key in ("model", "fingerprint", "dim")}}
+            schema = _schema(pa, catalog.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
+            plain = [column for column in FIELDS if column in ("modality", "text", "metadata")]  # words come again
+            with pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=plain) as writer:
+                for records in _blocks(catalog.records()):
+                    x = catalog.vectors([record.id for record in records])
+                    writer.write_batch(_batch(pa, schema, records, x.astype(np.float16)), row_group_size=ROWS)
+                    done += len(records)
+                    if progress:
+                        progress(done, total)
+        finally:
+            catalog.close()
+    return Kept(total, file.stat().st_size)
+
+
+def import_parquet(
+    data: Path,
+    file: Path,
+    name: str | None = None,
+    *,
+    into: str | None = None,
+    model: str | None = None,
+    fingerprint: str | None = None,
+    progress: Progress | None = None,
+) -> Imported:
+    """Make a collection of `file`, with the ids that it gives; or, with `into`, write its rows to one that is there.
+
+    A new collection appears whole. `into` one that is there, rows are committed in blocks: a row whose path is there
+    replaces that entry, another gets a new id; run again, an import that was interrupted goes on.
+
+    Args:
+        data: folder of the collections.
+        file: as `export_parquet` wrote it, or any Parquet with a column `vector` of lists of floats, all of one length,
+            and those of the other columns that it has.
+        name: of the new collection; default: the one that `file` was exported from, or the file's name.
+        into: name of a collection of the same model.
+        model: reference of the model that made the vectors, for a file that does not say it.
+        fingerprint: of that model.
+        progress: called with rows done and rows in all.
+
+    Raises:
+        InputError: no such file, not such a file, or pyarrow is missing.
+        CollectionExists, ModelMismatch, CollectionLocked: see `encoder.errors`.
+    """
+    _, pq = _pyarrow()
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    try:
+        source = pq.ParquetFile(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not a Parquet file ({str(error).splitlines()[0]})") from error
+    with source:
+        about = {
+            key.decode().removeprefix("glimpse."): word.decode()
+            for key, word in (source.schema_arrow.metadata or {}).items()
+            if key.startswith(b"glimpse.")
+        }
+        if fingerprint and about.get("fingerprint", fingerprint) != fingerprint:
+            raise InputError(f"{file}: its vectors are of {about['model']}, not of {model}: leave --model out")
+        model, fingerprint = about.get("model", model), about.get("fingerprint", fingerprint)
+        if not model or not fingerprint:
+            raise InputError(f"{file}: does not say which model made its vectors: give --model")
+        ignored = [column for column in source.schema_arrow.names if column not in (*FIELDS, "vector")]
+        dim = int(about["dim"]) if "dim" in about else _dim(source, file)
+        if into:
+            with open_collection(data, into, writable=True) as collection:
+                collection.check_model(fingerprint)
+                return Imported(into, _fill(collection, source, file, progress, keep_ids=False), ignored)
+        name = name or about.get("name") or file.stem
+        with (
+            appearing(data, name) as own,
+            create_collection(own, name, model=model, fingerprint=fingerprint, dim=dim) as collection,
+        ):
+            entries = _fill(collection, source, file, progress, keep_ids=True)
+            collection.compact()
+        return Imported(name, entries, ignored)
+
+
+def _fill(collection: Collection, source: Any, file: Path, progress: Progress | None, *, keep_ids: bool) -> int:
+    done, total = 0, source.metadata.num_rows
+    for batch in source.iter_batches(batch_size=ROWS):
+        where = f"{file}, rows {done} to {done + batch.num_rows - 1}"
+        try:
+            entries = _entries(batch, collection.dim)
+            collection.upsert(entries if keep_ids else [replace(entry, id=None) for entry in entries])
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        done += batch.num_rows
+        if progress:
+            progress(done, total)
+    return done
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
+    return pyarrow, pyarrow.parquet
+
+
+def _type(pa: Any, field: str) -> Any:
+    if field == "path_bytes":
+        return pa.binary()
+    return pa.int64() if field in INTEGERS else pa.string()
+
+
+def _schema(pa: Any, dim: int) -> Any:
+    return pa.schema([*((field, _type(pa, field)) for field in FIELDS), ("vector", pa.list_(pa.float16(), dim))])
+
+
+def _blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
+    while block := list(islice(records, ROWS)):
+        yield block
+
+
+def _batch(pa: Any, schema: Any, records: list[Record], x16: NDArray[np.float16]) -> Any:
+    def column(field: str) -> list[Any]:
+        if field == "path":
+            return [record.path and os.fsencode(record.path).decode(errors="replace") for record in records]
+        if field == "path_bytes":
+            return [record.path and (None if _is_utf8(record.path) else os.fsencode(record.path)) for record in records]
+        if field == "metadata":
+            return [json.dumps(record.metadata, ensure_ascii=False) for record in records]
+        return [getattr(record, field) for record in records]
+
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(x16.ravel()), x16.shape[1])
+    columns = [pa.array(column(field), _type(pa, field)) for field in FIELDS]
+    return pa.record_batch([*columns, vectors], schema=schema)
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _dim(source: Any, file: Path) -> int:
+    """The length of the first vector."""
+    for batch in source.iter_batches(batch_size=1, columns=["vector"]):
+        if batch.num_columns and hasattr(batch.column(0), "flatten"):
+            return len(batch.column(0).flatten())
+    raise InputError(f"{file}: needs a column `vector` of lists of floats, and at least one row")
+
+
+def _entries(batch: Any, dim: int) -> list[Entry]:
+    """The rows of `batch` as entries with float32 vectors (dim,)."""
+    import pyarrow as pa
+
+    def column(field: str) -> list[Any]:
+        if field not in batch.schema.names:
+            return [None] * batch.num_rows
+        kind = pa.binary() if field == "path" else _type(pa, field)  # a file name is bytes, whatever the file calls it
+        try:
+            values: list[Any] = batch.column(field).cast(kind).to_pylist()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(f"column {field}: {str(error).splitlines()[0]}; it must hold {kind}") from error
+        return values
+
+    rows = [dict(zip(FIELDS, values, strict=True)) for values in zip(*map(column, FIELDS), strict=True)]
+    return [_entry(row, vector) for row, vector in zip(rows, _vectors(batch.column("vector"), dim), strict=True)]
+
+
+def _entry(row: dict[str, Any], vector: NDArray[np.float32]) -> Entry:
+    named, raw = row.pop("path"), row.pop("path_bytes")
+    path = os.fsdecode(raw or named) if raw or named else None
+    modality: Modality = row.pop("modality") or "image"
+    return Entry(vector, modality, path, metadata=_metadata(row.pop("metadata")), **row)
+
+
+def _vectors(column: Any, dim: int) -> NDArray[np.float32]:
+    import pyarrow as pa
+
+    values = column.flatten() if isinstance(column, pa.Array) and hasattr(column, "flatten") else None
+    if values is None or not pa.types.is_floating(values.type):
+        raise InputError(f"column vector: must hold lists of floats, not {column.type}")
+    lengths = np.diff(column.offsets) if hasattr(column, "offsets") else [dim]
+    if column.null_count or values.null_count or np.any(np.asarray(lengths) != dim) or len(values) != len(column) * dim:
+        raise InputError(f"column vector: every row must have {dim} values")
+    x: NDArray[np.float32] = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), dim)
+    return x
+
+
+def _metadata(text: str | None) -> dict[str, Any]:
+    try:
+        content = json.loads(text or "{}")
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(f"column metadata: must hold JSON objects, not {(text or '')[:40]!r}")
+    return content

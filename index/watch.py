@@ -1,0 +1,153 @@
+"""Follows folders as they change and keeps a collection in step, batch by batch: the only file that imports watchfiles.
+
+The system tells where something happened; what happened is found by comparing that place with the catalog. The writer's
+lock is held for the time of a batch only, so uploads and other runs come in between, and a batch that meets another
+writer waits for it. Network shares tell nothing: set WATCHFILES_FORCE_POLLING=1 there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import watchfiles
+
+from encoder.errors import CollectionError, CollectionLocked, InputError
+from encoder.folder import is_image_name
+from encoder.model import DualEncoder
+from index.build import IndexReport, Progress, index_folders, index_paths, open_or_create
+from index.captions import Metadata
+from index.collection import Collection
+from index.places import outermost, place_of
+
+QUIET_MS = 500  # a batch ends when nothing has happened for so long,
+BATCH_MS = 10_000  # or after so long: a long copy is taken in a few batches
+IDLE_MS = 1000  # how often to look whether the folders are still there
+RETRY_S = 1.0  # while another process writes
+
+
+def watch_folders(
+    data: Path,
+    name: str,
+    encoder: DualEncoder,
+    folders: Sequence[Path],
+    *,
+    captions: Mapping[Path, Metadata] | None = None,
+    allow_empty: bool = False,
+    progress: Progress | None = None,
+    on_wait: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Iterator[IndexReport]:
+    """Bring a collection in step with `folders`, and keep it there until `stop` is set or the caller has enough.
+
+    A file that is still being written may be skipped; it is read again at its next change. Files that move keep their
+    entries. What happened while nobody watched is found by the first pass, which looks at everything.
+
+    Args:
+        data: the folder of collections. What it holds is never watched.
+        name: of the collection, made if there is none. It is opened for each batch and closed after it.
+        encoder: makes the vectors.
+        folders: watched with all their subfolders, except hidden ones and those behind links.
+        captions: as `index.build.index_folders`, read once.
+        allow_empty: as `index.build.index_folders`.
+        progress: told of the first pass.
+        on_wait: told why, when another writer must be waited for.
+        stop: ends the watch between two batches.
+
+    Yields:
+        The report of the first pass, then one for each batch in which there was something to do.
+
+    Raises:
+        InputError: a folder is missing, is another one than before (a disk was unmounted) or suddenly holds no image.
+            Nothing has been removed then.
+        CollectionError: the folders cannot be watched.
+    """
+    stop = stop or threading.Event()
+    roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
+    identities = [_identity(root) for root in roots]
+    own = Path(data).absolute()  # what the catalog writes must not wake the watch that made it write
+    first = True
+    for paths in _changes(roots, stop):
+        if [_identity(root) for root in roots] != identities:
+            raise InputError("a watched folder is another one than before: was a disk unmounted? Nothing was removed")
+        places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots)]
+        if not places:
+            continue
+        collection = _open(data, name, encoder, on_wait, stop)
+        if collection is None:
+            return
+        with collection:
+            if first:
+                report = index_folders(
+                    collection, encoder, roots, captions=captions, allow_empty=allow_empty, progress=progress
+                )
+            else:
+                report = index_paths(collection, encoder, roots, places, captions=captions, allow_empty=allow_empty)
+        if first or report.added or report.updated or report.moved or report.removed or report.skipped:
+            yield report
+        first = False
+
+
+def _changes(roots: Sequence[Path], stop: threading.Event) -> Iterator[list[Path]]:
+    """Yield where something happened; nothing now and then; all roots at first, and when the system could not tell."""
+    while True:
+        told = watchfiles.watch(
+            *roots,
+            watch_filter=None,
+            debounce=BATCH_MS,
+            step=QUIET_MS,
+            rust_timeout=IDLE_MS,
+            yield_on_timeout=True,
+            stop_event=stop,
+            ignore_permission_denied=True,
+        )
+        try:
+            if next(told, None) is None:
+                return
+        except UnicodeEncodeError:
+            raise InputError("a folder whose name is not UTF-8 cannot be watched: watch one above it") from None
+        except (OSError, RuntimeError) as error:
+            limit = "; raise fs.inotify.max_user_watches with sysctl" if "limit" in str(error) else ""
+            raise CollectionError(f"the folders cannot be watched: {error}{limit}") from error
+        yield list(roots)  # only now, when no later change can be missed
+        try:
+            for changes in told:
+                yield [Path(path) for _, path in changes]
+            return
+        except RuntimeError:  # a file's name is not UTF-8, which watchfiles cannot say: start anew, look at everything
+            continue
+
+
+def _matters(path: Path, roots: Sequence[Path]) -> bool:
+    """Whether an image or a folder may be there, or may have been."""
+    image = is_image_name(path.name) or not os.path.isfile(path)  # noqa: PTH113  not allowed to look is no error
+    return image and place_of(path, roots) is not None
+
+
+def _open(
+    data: Path,
+    name: str,
+    encoder: DualEncoder,
+    on_wait: Callable[[str], None] | None,
+    stop: threading.Event,
+) -> Collection | None:
+    """The collection for one batch, once no other process writes to it; None if the watch is stopped before."""
+    while True:
+        try:
+            return open_or_create(data, name, encoder)
+        except CollectionLocked as error:
+            if on_wait:
+                on_wait(str(error))
+                on_wait = None  # once is enough
+        if stop.wait(RETRY_S):
+            return None
+
+
+def _identity(root: Path) -> tuple[int, int]:
+    try:
+        stat = root.stat()
+    except OSError as error:
+        raise InputError(f"{root}: {error.strerror}. Is a disk not mounted? Nothing has been removed") from None
+    return stat.st_dev, stat.st_ino

@@ -1,0 +1,181 @@
+"""Backups: copied while a writer writes, refused when not sound, restored whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoder.errors import CollectionDamaged, CollectionExists, CollectionNotFound, InputError
+from index.backup import back_up, restore
+from index.collection import Collection, Entry, create_collection, list_collections, open_collection
+
+DIM = 16
+
+
+def create(data: Path, name: str = "pets") -> Collection:
+    return create_collection(data, name, model="ViT-B-32/x", fingerprint="abc", dim=DIM)
+
+
+def vectors(n: int, seed: int = 0) -> np.ndarray:
+    x = np.random.default_rng(seed).standard_normal((n, DIM)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def fill(pets: Collection, n: int = 50) -> list[int]:
+    return pets.upsert([Entry(x, "image", f"/{i}.jpg", metadata={"i": i}) for i, x in enumerate(vectors(n))])
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_backup_restores_to_the_same_collection(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        ids = fill(pets)
+        pets.delete(ids[:5])
+        pets.upsert([Entry(vectors(1, seed=1)[0], "text", text="a text")])
+        file = tmp_path / "pets.glimpse"
+        kept = back_up(tmp_path, "pets", file)  # the writer is open, and what it wrote is in the WAL
+        assert (kept.entries, kept.bytes) == (46, file.stat().st_size)
+        pets.delete(ids)
+    before = file.read_bytes()
+    assert restore(tmp_path, file, "again").entries == 46
+    assert file.read_bytes() == before
+    assert files(tmp_path / "collections") == ["again", "pets"]
+    assert "pets.glimpse" in files(tmp_path)
+    assert not [name for name in files(tmp_path) if name.startswith("pets.glimpse-") or name.endswith(".part")]
+
+    [again, _] = list_collections(tmp_path)
+    assert (again.model, again.fingerprint, again.counts) == ("ViT-B-32/x", "abc", {"image": 45, "text": 1})
+    with open_collection(tmp_path, "again", writable=True) as collection:
+        assert collection.check() == []
+        assert [r.id for r in collection.records("image")] == ids[5:]
+        for i, x in enumerate(vectors(50)):
+            [hit] = collection.search(x, k=1)
+            assert i < 5 or hit.record.metadata == {"i": i}
+        new = collection.upsert([Entry(vectors(1, seed=2)[0], "image", "/new.jpg")])
+        assert new[0] > max(ids) + 1  # no id is given twice
+
+
+def test_a_backup_holds_one_moment_while_a_writer_writes(tmp_path: Path) -> None:
+    """Commit k replaces the ten rows of place k % 7: all that a state can be follows from its newest k."""
+    acknowledged = -1
+    done = threading.Event()
+    with create(tmp_path) as pets:
+        fill(pets, 2000)  # so that a copy takes its time
+
+        def write() -> None:
+            nonlocal acknowledged
+            while not done.is_set():
+                k = acknowledged + 1
+                x = vectors(10, seed=k)
+                pets.upsert([Entry(x[i], "image", f"/{k % 7}/{i}", metadata={"k": k}) for i in range(10)])
+                acknowledged = k
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for turn in range(8):
+                before = acknowledged
+                back_up(tmp_path, "pets", tmp_path / f"{turn}.glimpse")
+                after = acknowledged + 1  # one more may be committed and not yet acknowledged
+                restore(tmp_path, tmp_path / f"{turn}.glimpse", f"copy-{turn}")
+                with open_collection(tmp_path, f"copy-{turn}") as copy:
+                    assert copy.check() == []
+                    held = {r.path: r.metadata["k"] for r in copy.records() if "k" in r.metadata}
+                    newest = max(held.values(), default=-1)
+                    assert before <= newest <= after
+                    assert held == {f"/{k % 7}/{i}": k for k in range(newest + 1) for i in range(10)}
+        finally:
+            done.set()
+            writer.join()
+    assert acknowledged > 8
+
+
+def test_what_cannot_be_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "pets.glimpse"
+    with pytest.raises(CollectionNotFound, match="no collection 'pets'"):
+        back_up(tmp_path, "pets", file)
+    with create(tmp_path) as pets:
+        fill(pets)
+    back_up(tmp_path, "pets", file)
+    old = file.read_bytes()
+    with pytest.raises(InputError, match="--force"):
+        back_up(tmp_path, "pets", file)
+    with pytest.raises(InputError, match="no such folder"):
+        back_up(tmp_path, "pets", tmp_path / "nowhere" / "file")
+    with pytest.raises(InputError, match="a folder"):
+        back_up(tmp_path, "pets", tmp_path, overwrite=True)
+    with open_collection(tmp_path, "pets", writable=True) as pets:
+        fill(pets, 60)
+    assert back_up(tmp_path, "pets", file, overwrite=True).entries == 60
+    assert file.read_bytes() != old
+
+    with pytest.raises(CollectionExists, match="'pets' exists"):
+        restore(tmp_path, file, "pets")
+    with pytest.raises(InputError, match="no such file"):
+        restore(tmp_path, tmp_path / "none", "new")
+    with pytest.raises(InputError, match="cannot name a collection"):
+        restore(tmp_path, file, "No Name")
+
+
+@pytest.mark.parametrize("damage", ["no database", "cut", "a page of zeros", "empty"])
+def test_a_damaged_backup_is_refused_and_leaves_nothing(tmp_path: Path, damage: str) -> None:
+    with create(tmp_path) as pets:
+        fill(pets, 400)
+    file = tmp_path / "pets.glimpse"
+    back_up(tmp_path, "pets", file)
+    whole = file.read_bytes()
+    page = 8192 * (len(whole) // 8192 // 2)
+    file.write_bytes(
+        {
+            "no database": b"no database" * 1000,
+            "cut": whole[: len(whole) // 2],
+            "a page of zeros": whole[:page] + bytes(8192) + whole[page + 8192 :],
+            "empty": b"",
+        }[damage]
+    )
+    with pytest.raises(CollectionDamaged, match="earlier backup") as caught:
+        restore(tmp_path, file, "new")
+    assert str(file) in str(caught.value)
+    assert files(tmp_path / "collections") == ["pets"]
+
+
+def test_a_damaged_collection_is_not_backed_up_over_a_sound_backup(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        fill(pets, 400)
+    file = tmp_path / "pets.glimpse"
+    back_up(tmp_path, "pets", file)
+    sound = file.read_bytes()
+    catalog = tmp_path / "collections/pets/catalog.sqlite"
+    whole = catalog.read_bytes()
+    page = 8192 * (len(whole) // 8192 // 2)
+    catalog.write_bytes(whole[:page] + bytes(8192) + whole[page + 8192 :])
+    with pytest.raises(CollectionDamaged):
+        back_up(tmp_path, "pets", file, overwrite=True)
+    assert file.read_bytes() == sound
+    assert not [name for name in files(tmp_path) if ".part" in name]
+
+
+def test_a_catalog_in_use_is_no_backup(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        fill(pets)
+        with pytest.raises(InputError, match="collections backup"):
+            restore(tmp_path, pets.folder / "catalog.sqlite", "copy")
+
+
+def test_a_restore_that_fails_late_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with create(tmp_path) as pets:
+        fill(pets)
+    back_up(tmp_path, "pets", tmp_path / "file")
+
+    def full(self: Collection) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Collection, "compact", full)
+    with pytest.raises(OSError, match="No space"):
+        restore(tmp_path, tmp_path / "file", "copy")
+    assert files(tmp_path / "collections") == ["pets"]

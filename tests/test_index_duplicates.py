@@ -1,0 +1,139 @@
+"""Finding what is there twice: groups around the best, without chains, and nothing that must not go."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import index.duplicates
+from encoder.errors import InputError
+from encoder.model import DualEncoder
+from index.build import index_folders, open_or_create
+from index.collection import Collection, Entry, create_collection
+from index.duplicates import identical_files, near_duplicates, spare_files
+from tests.conftest import plain_picture
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Iterator[Collection]:
+    with create_collection(tmp_path, "plane", model="none", fingerprint="f", dim=2) as opened:
+        yield opened
+
+
+def at(*degrees: float, pixels: int | None = None, sha256: str | None = None) -> list[Entry]:
+    """Images whose vectors have these angles."""
+    return [
+        Entry(
+            np.array([np.cos(np.radians(a)), np.sin(np.radians(a))], np.float32),
+            "image",
+            width=pixels,
+            height=1,
+            sha256=sha256,
+        )
+        for a in degrees
+    ]
+
+
+def ids_of(groups: list[index.duplicates.Group]) -> list[list[int]]:
+    return [[group.best.id, *sorted(other.record.id for other in group.others)] for group in groups]
+
+
+def test_a_chain_of_small_steps_is_not_one_group(collection: Collection) -> None:
+    collection.upsert(at(*range(0, 100, 10)))  # each is 10 degrees from the next, the ends are 90 apart
+    groups = near_duplicates(collection, threshold=float(np.cos(np.radians(15))))
+    assert ids_of(groups) == [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]
+    assert groups[0].others[0].score == pytest.approx(np.cos(np.radians(10)), abs=1e-3)
+
+
+def test_the_best_has_the_most_pixels(collection: Collection) -> None:
+    collection.upsert([*at(0, pixels=10), *at(12, pixels=30), *at(24, pixels=20), *at(180, pixels=99)])
+    assert ids_of(near_duplicates(collection, threshold=float(np.cos(np.radians(15))))) == [[2, 1, 3]]
+
+
+def test_many_copies_are_one_group_and_come_first(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index.duplicates, "NEAREST", 2)  # so that it has to look further, again and again
+    monkeypatch.setattr(index.duplicates, "BATCH", 7)
+    collection.upsert([*at(90, 90), *at(*[0] * 200, sha256="a"), *at(200), *at(0, sha256="b")])
+    steps: list[tuple[int, int]] = []
+    groups = near_duplicates(collection, 0.99, progress=lambda done, total: steps.append((done, total)))
+    assert [len(group.others) for group in groups] == [200, 1]
+    assert sum(other.identical for other in groups[0].others) == 199
+    assert steps[-1] == (204, 204)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    images=st.lists(st.tuples(st.integers(0, 359), st.integers(1, 4)), max_size=40),
+    angle=st.floats(2, 80),
+    nearest=st.sampled_from([1, 3, 16]),
+    batch=st.sampled_from([1, 5, 256]),
+)
+def test_groups_are_those_of_the_definition(
+    collection: Collection, images: list[tuple[int, int]], angle: float, nearest: int, batch: int
+) -> None:
+    index.duplicates.NEAREST, before = nearest, (index.duplicates.NEAREST, index.duplicates.BATCH)
+    index.duplicates.BATCH = batch
+    try:
+        collection.delete([record.id for record in collection.records()])
+        ids = collection.upsert([entry for a, pixels in images for entry in at(a, pixels=pixels)])
+        threshold = float(np.cos(np.radians(angle + 0.5)))  # angles are whole, so nothing lies on it
+        groups = near_duplicates(collection, threshold)
+    finally:
+        index.duplicates.NEAREST, index.duplicates.BATCH = before
+    left = sorted(range(len(images)), key=lambda i: (-images[i][1], i))
+    expected = []
+    while left:
+        best, *left = left
+        apart = {i: abs((images[i][0] - images[best][0] + 180) % 360 - 180) for i in left}
+        if others := [i for i in left if apart[i] <= angle]:
+            expected.append([ids[best], *sorted(ids[i] for i in others)])
+            left = [i for i in left if i not in others]
+    assert ids_of(groups) == sorted(expected, key=lambda group: (-len(group), group[0]))
+
+
+def test_a_threshold_must_be_one(collection: Collection) -> None:
+    assert near_duplicates(collection) == identical_files(collection) == []
+    for threshold in (0, 1.1, float("nan")):
+        with pytest.raises(InputError, match="above 0 and at most 1"):
+            near_duplicates(collection, threshold)
+
+
+def test_files_with_the_same_bytes(encoder: DualEncoder, colour_folder: Path, tmp_path: Path) -> None:
+    red, green = colour_folder / "red", colour_folder / "green"
+    for name in ("b.png", "c.png"):
+        shutil.copy(red / "0.png", colour_folder / name)
+    shutil.copy(green / "0.png", green / "z.png")
+    with open_or_create(tmp_path / "data", "colours", encoder) as collection:
+        index_folders(collection, encoder, [colour_folder])
+        groups = identical_files(collection)
+        near = near_duplicates(collection, 0.9999)
+    assert [[Path(str(group.best.path)), *spare_files(group)] for group in groups] == [
+        [colour_folder / "b.png", str(colour_folder / "c.png"), str(red / "0.png")],
+        [green / "0.png", str(green / "z.png")],
+    ]
+    pairs = [(group.best, other) for group in near for other in group.others]
+    assert any(other.identical for _, other in pairs)
+    assert all(other.identical == (other.record.sha256 == best.sha256) for best, other in pairs)
+
+
+def test_what_would_be_lost_is_not_spare(encoder: DualEncoder, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    plain_picture("red").save(folder / "real.png")
+    (folder / "a-link.png").symlink_to(folder / "real.png")  # indexed first, so it is the best of the two
+    shutil.copy(folder / "real.png", folder / "z-copy.png")
+    (folder / "y-hard.png").hardlink_to(folder / "real.png")
+    with open_or_create(tmp_path / "data", "photos", encoder) as collection:
+        index_folders(collection, encoder, [folder])
+        (group,) = near_duplicates(collection)
+        assert group.best.path == str(folder / "a-link.png")
+        assert len(group.others) == 3
+        assert spare_files(group) == [str(folder / "z-copy.png")]
+        (folder / "a-link.png").unlink()
+        assert spare_files(group) == []  # without the best, each of the others may be the last

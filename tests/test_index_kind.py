@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from encoder.errors import InputError
+from index import segment as segments
+from index.ann import CoarseIndex, FlatRows, unit_rows
+from index.kind import KINDS, Wish, build, choose, factory
+from index.segment import Chosen
+
+DIM = 32
+
+
+@pytest.fixture(scope="module")
+def world():
+    """12,000 rows in 300 clumps, as embeddings stand in clumps; ids with gaps."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((300, DIM))
+    x = unit_rows(centres[rng.integers(300, size=12_000)] + 0.6 * rng.standard_normal((12_000, DIM)), DIM)
+    q = unit_rows(centres[rng.integers(300, size=300)] + 0.6 * rng.standard_normal((300, DIM)), DIM)
+    return np.arange(12_000) * 2 + 1, FlatRows.of([x.astype(np.float16)], DIM), q
+
+
+def recall(found, truth):
+    return np.mean(
+        [len(set(a.tolist()) & set(b.tolist())) / len(b) for (_, a), (_, b) in zip(found, truth, strict=True)]
+    )
+
+
+def test_exact_while_it_is_fast_enough_then_what_is_wished():
+    assert choose(100_000, Wish()) == "exact"
+    assert choose(100_001, Wish()) == "ivf-rabitq"
+    assert choose(500, Wish("hnsw-sq8")) == "hnsw-sq8"
+    assert choose(50, Wish("ivf-sq8")) == "exact"  # nothing to measure on
+    assert choose(10**7, Wish("exact")) == "exact"
+    for wish in ({"kind": "ivf"}, {"recall": 0.2}, {"recall": 1.1}):
+        with pytest.raises(InputError, match="index"):
+            Wish(**wish)
+
+
+def test_the_factory_string_fits_the_number_of_rows_and_the_dimension():
+    assert factory("ivf-rabitq", 1_000_000, 512) == "IVF2048,RaBitQ"
+    assert factory("ivf-sq8", 200, 512) == "IVF3,SQ8"
+    assert factory("ivf-pq", 1_000_000, 512) == "IVF2048,PQ64"
+    assert factory("ivf-pq", 1_000_000, 30) == "IVF2048,PQ3"
+    assert factory("ivf-pq", 1_000_000, 7) == "IVF2048,PQ1"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "exact"])
+def test_an_index_is_tuned_to_its_recall_and_reaches_it_on_other_queries(world, kind, monkeypatch):
+    ids, rows, q = world
+    monkeypatch.setattr(segments, "EXACT_ROWS", 100)
+    exact = build(ids, rows, Wish("exact"))
+    truth = exact.search(q, 10)
+    low, high = (build(ids, rows, Wish(kind, target)) for target in (0.7, 0.98))
+    for segment, target in ((low, 0.7), (high, 0.98)):
+        assert segment.tuning.kind == kind
+        assert segment.tuning.recall >= target
+        assert recall(segment.search(q, 10), truth) > target - 0.03
+    # with a filter it finds what comparing all that pass finds
+    chosen = Chosen(np.random.default_rng(1).random(len(ids)) < 0.3)
+    assert recall(high.search(q, 10, chosen), exact.search(q, 10, chosen)) > 0.95
+
+
+def test_a_trained_index_is_filled_again_until_it_has_grown_too_much(world, tmp_path):
+    ids, rows, q = world
+    some = FlatRows.of([rows.x16[:7000]], DIM)
+    first = build(ids[:7000], some, Wish("ivf-rabitq"))
+    first.coarse.write(tmp_path / "a")
+    again = build(ids, rows, Wish("ivf-rabitq"), (CoarseIndex.trained(tmp_path / "a"), first.tuning))
+    assert again.tuning.trained_rows == 7000
+    assert recall(again.search(q, 10), build(ids, rows, Wish("exact")).search(q, 10)) > 0.95
+    little = FlatRows.of([rows.x16[:3000]], DIM)
+    first = build(ids[:3000], little, Wish("ivf-rabitq"))
+    first.coarse.write(tmp_path / "b")
+    again = build(ids, rows, Wish("ivf-rabitq"), (CoarseIndex.trained(tmp_path / "b"), first.tuning))
+    assert again.tuning.trained_rows == 12_000
+
+
+def test_an_unreachable_recall_gives_the_best_there_is(world):
+    ids, rows, _ = world
+    segment = build(ids, rows, Wish("ivf-rabitq", 1.0))
+    assert segment.tuning.recall > 0.99
+    assert segment.tuning.target == 1.0

@@ -1,0 +1,216 @@
+"""Parquet: out and in again is the same collection, and vectors that others made come in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoder.errors import CollectionExists, InputError, ModelMismatch
+from index import parquet
+from index.collection import Collection, Entry, create_collection, delete_collection, open_collection
+from index.parquet import export_parquet, import_parquet
+
+DIM = 32
+
+
+def create(data: Path, name: str = "pets", fingerprint: str = "abc") -> Collection:
+    return create_collection(data, name, model="ViT-B-32/x", fingerprint=fingerprint, dim=DIM)
+
+
+def vectors(n: int, seed: int = 0) -> np.ndarray:
+    x = np.random.default_rng(seed).standard_normal((n, DIM)).astype(np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def content(pets: Collection) -> tuple[list[Any], bytes]:
+    records = list(pets.records())
+    return records, pets.vectors([record.id for record in records]).tobytes()
+
+
+FULL = Entry(
+    vectors(1)[0], "image", "/photos/ä b.jpg", text="süß\n\0", metadata={"colours": ["red", {"x": None}], "n": 1.5},
+    sha256="ab" * 32, mtime_ns=1_700_000_000_123_456_789, size=2**40, width=640, height=480,
+    taken="2024-05-06T07:08:09",
+)  # fmt: skip
+NOT_UTF8 = "/photos/caf\udce9.jpg"  # what os.fsdecode makes of a Latin-1 name
+
+
+def test_out_and_in_again_is_the_same_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "ROWS", 100)  # several row groups
+    file = tmp_path / "pets.parquet"
+    with create(tmp_path) as pets:
+        pets.upsert([Entry(x, "image", f"/{i}.jpg") for i, x in enumerate(vectors(250, seed=1))])
+        pets.upsert([FULL, Entry(vectors(1, seed=2)[0], "image", NOT_UTF8), Entry(vectors(1, seed=3)[0], "text")])
+        pets.delete(range(20, 40))
+        steps: list[tuple[int, int]] = []
+        kept = export_parquet(tmp_path, "pets", file, progress=lambda *step: steps.append(step))
+        assert (kept.entries, kept.bytes) == (233, file.stat().st_size)
+        assert steps == [(100, 233), (200, 233), (233, 233)]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["collections", "pets.parquet"]
+        done = import_parquet(tmp_path, file, "again")
+        assert (done.collection, done.entries, done.ignored) == ("again", 233, [])
+        with open_collection(tmp_path, "again") as again:
+            assert content(again) == content(pets)  # ids, fields and vectors to the last bit
+            assert (again.model, again.fingerprint, again.dim) == (pets.model, pets.fingerprint, pets.dim)
+            assert again.check() == []
+            assert [h.id for h in again.search(FULL.vector, 3)] == [h.id for h in pets.search(FULL.vector, 3)]
+
+
+def test_other_programs_can_read_it(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        pets.upsert([FULL, Entry(vectors(1, seed=2)[0], "image", NOT_UTF8)])
+    export_parquet(tmp_path, "pets", tmp_path / "file")
+    table = pq.read_table(tmp_path / "file")
+    assert table.schema.field("vector").type == pa.list_(pa.float16(), DIM)
+    np.testing.assert_allclose(table["vector"][0].as_py(), FULL.vector, atol=1e-3)
+    first, second = table.drop(["vector"]).to_pylist()
+    assert json.loads(first["metadata"]) == FULL.metadata
+    assert (first["path"], first["path_bytes"], first["taken"]) == (FULL.path, None, FULL.taken)
+    assert (second["path"], second["path_bytes"]) == ("/photos/caf\ufffd.jpg", b"/photos/caf\xe9.jpg")
+    about = {k.decode(): v.decode() for k, v in table.schema.metadata.items() if k.startswith(b"glimpse.")}
+    assert about == {
+        "glimpse.name": "pets",
+        "glimpse.model": "ViT-B-32/x",
+        "glimpse.fingerprint": "abc",
+        "glimpse.dim": str(DIM),
+    }
+
+
+WORDS = st.text(st.characters(codec="utf-8"), max_size=4)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    paths=st.sets(st.binary(min_size=1, max_size=8).filter(lambda name: b"\0" not in name), max_size=5),
+    texts=st.lists(st.none() | WORDS, min_size=5, max_size=5),
+    metadata=st.dictionaries(WORDS, st.none() | st.booleans() | st.integers() | WORDS, max_size=3),
+)
+def test_any_names_and_texts_come_back(
+    paths: set[bytes], texts: list[str | None], metadata: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = tmp_path_factory.mktemp("data")
+    with create(data) as pets:
+        pets.upsert(
+            [
+                Entry(x, "text", path.decode(errors="surrogateescape"), text=text, metadata=metadata)
+                for x, path, text in zip(vectors(len(paths)), sorted(paths), texts, strict=False)
+            ]
+        )
+        export_parquet(data, "pets", data / "file")
+        import_parquet(data, data / "file", "again")
+        with open_collection(data, "again") as again:
+            assert content(again) == content(pets)
+
+
+def test_into_a_collection_that_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with create(tmp_path) as pets:
+        pets.upsert([Entry(x, "image", f"/{i}.jpg", text="old") for i, x in enumerate(vectors(5))])
+        export_parquet(tmp_path, "pets", file)
+    with create(tmp_path, "more") as more:
+        more.upsert([Entry(x, "image", f"/{i}.jpg", text="new") for i, x in enumerate(vectors(10)) if i > 3])
+    for _ in range(2):  # again: the same
+        assert import_parquet(tmp_path, file, into="more").entries == 5
+        with open_collection(tmp_path, "more") as more:
+            assert {r.path: r.text for r in more.records()} == {
+                f"/{i}.jpg": "old" if i < 5 else "new" for i in range(10)
+            }
+            record = more.find_path("/4.jpg")
+            assert record
+            assert record.id == 1
+    create(tmp_path, "other", fingerprint="another").close()
+    with pytest.raises(ModelMismatch):
+        import_parquet(tmp_path, file, into="other")
+    with pytest.raises(CollectionExists):
+        import_parquet(tmp_path, file)  # its own name
+    delete_collection(tmp_path, "pets")
+    assert import_parquet(tmp_path, file).collection == "pets"
+
+
+@pytest.mark.parametrize("kind", ["list<float>", "list<double>", "large_list<float>", "fixed<float>", "list<half>"])
+def test_vectors_that_others_made(tmp_path: Path, kind: str) -> None:
+    x = 3 * vectors(20)
+    types = {
+        "list<float>": pa.list_(pa.float32()),
+        "list<double>": pa.list_(pa.float64()),
+        "large_list<float>": pa.large_list(pa.float32()),
+        "fixed<float>": pa.list_(pa.float32(), DIM),
+        "list<half>": pa.list_(pa.float16()),
+    }
+    rows = list(x.astype(np.float16)) if kind == "list<half>" else x.tolist()
+    columns = {"vector": pa.array(rows, types[kind]), "path": [f"/{i}" for i in range(20)], "price": [1.5] * 20}
+    pq.write_table(pa.table(columns), tmp_path / "theirs.parquet")
+    with pytest.raises(InputError, match="--model"):
+        import_parquet(tmp_path, tmp_path / "theirs.parquet")
+    done = import_parquet(tmp_path, tmp_path / "theirs.parquet", model="x", fingerprint="abc")
+    assert (done.collection, done.entries, done.ignored) == ("theirs", 20, ["price"])
+    with open_collection(tmp_path, "theirs") as theirs:
+        assert theirs.dim == DIM
+        assert [theirs.search(v, 1)[0].record.path for v in x] == columns["path"]
+        assert {r.modality for r in theirs.records()} == {"image"}
+
+
+VECTORS = vectors(3).tolist()
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no vectors": ({"path": ["a", "b", "c"]}, "column `vector`"),
+    "numbers": ({"vector": [1.0, 2.0, 3.0]}, "lists of floats"),
+    "words": ({"vector": [["a"], ["b"], ["c"]]}, "lists of floats"),
+    "no rows": ({"vector": pa.array([], pa.list_(pa.float32()))}, "one row"),
+    "lengths": ({"vector": [VECTORS[0], VECTORS[1][:-1], VECTORS[2]]}, "32 values"),
+    "a row that is null": ({"vector": [VECTORS[0], None, VECTORS[2]]}, "32 values"),
+    "a value that is null": ({"vector": [VECTORS[0], [None, *VECTORS[1][1:]], VECTORS[2]]}, "32 values"),
+    "NaN": ({"vector": [VECTORS[0], [float("nan")] * DIM, VECTORS[2]]}, "NaN"),
+    "zeros": ({"vector": [VECTORS[0], [0.0] * DIM, VECTORS[2]]}, "zeros"),
+    "id": ({"vector": VECTORS, "id": ["x", "y", "z"]}, "column id"),
+    "id twice": ({"vector": VECTORS, "id": [1, 1, 2]}, "id"),
+    "id below 1": ({"vector": VECTORS, "id": [0, 1, 2]}, "id"),
+    "modality": ({"vector": VECTORS, "modality": ["video"] * 3}, "modality"),
+    "metadata": ({"vector": VECTORS, "metadata": ["{}", "[1]", "{"]}, "JSON objects"),
+    "nested metadata": ({"vector": VECTORS, "metadata": [{"a": 1}] * 3}, "column metadata"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_file_that_cannot_be_used_leaves_nothing(tmp_path: Path, what: str) -> None:
+    columns, words = WRONG[what]
+    pq.write_table(pa.table(columns), tmp_path / "file.parquet")
+    with pytest.raises(InputError, match=words) as caught:
+        import_parquet(tmp_path, tmp_path / "file.parquet", model="x", fingerprint="abc")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("collections/*"))
+
+
+def test_what_is_no_parquet(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no parquet")
+    with pytest.raises(InputError, match="not a Parquet file"):
+        import_parquet(tmp_path, tmp_path / "file")
+    with pytest.raises(InputError, match="no such file"):
+        import_parquet(tmp_path, tmp_path / "none")
+    with create(tmp_path) as pets:
+        pets.upsert([FULL])
+        export_parquet(tmp_path, "pets", tmp_path / "pets.parquet")
+        with pytest.raises(InputError, match="--force"):
+            export_parquet(tmp_path, "pets", tmp_path / "pets.parquet")
+    with pytest.raises(InputError, match="leave --model out"):
+        import_parquet(tmp_path, tmp_path / "pets.parquet", "new", model="y", fingerprint="another")
+
+
+def test_an_empty_collection(tmp_path: Path) -> None:
+    create(tmp_path).close()
+    assert export_parquet(tmp_path, "pets", tmp_path / "file").entries == 0
+    assert import_parquet(tmp_path, tmp_path / "file", "again").entries == 0
+
+
+def test_without_pyarrow_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"glimpse\[parquet\]"):
+        import_parquet(tmp_path, tmp_path / "file")
