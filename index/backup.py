@@ -10,11 +10,11 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder.errors import CollectionDamaged, CollectionError, CollectionExists, InputError
+from encoder.errors import CollectionDamaged, CollectionExists, InputError
 from index.ann import fsync_file
 from index.catalog import Catalog
 from index.collection import CATALOG, open_collection
@@ -70,21 +70,14 @@ def restore(data: Path, file: Path, name: str) -> Kept:
 
 def copy_catalog(data: Path, name: str, path: Path) -> None:
     """Copy the catalog of a collection to `path`, as of one moment, while others write."""
-    with open_collection(data, name) as collection:
-        catalog = Catalog(collection.folder / CATALOG)
-        try:
-            catalog.copy_to(path)
-        finally:
-            catalog.close()
+    with open_collection(data, name) as collection, closing(Catalog(collection.folder / CATALOG)) as catalog:
+        catalog.copy_to(path)
 
 
 def _forget_snapshot(path: Path) -> None:
     """The files that a copied catalog names were not copied: nobody need look for them, nor warn."""
-    catalog = Catalog(path)
-    try:
+    with closing(Catalog(path)) as catalog:
         catalog.set_snapshot({"version": 0, "segments": {}})
-    finally:
-        catalog.close()
 
 
 @contextmanager
@@ -139,13 +132,10 @@ def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
 def _check(path: Path, whose: str) -> int:
     """How many entries the catalog at `path` has. CollectionDamaged if a check finds a problem in it."""
     try:
-        catalog = Catalog(path)
-        try:
+        with closing(Catalog(path)) as catalog:
             problems = catalog.check()
             entries = catalog.count()
-        finally:
-            catalog.close()
-    except CollectionError as error:
+    except CollectionDamaged as error:
         problems = [str(error).removeprefix(f"{path}: ")]
     if problems:
         more = f" and {len(problems) - 1} more problems" if len(problems) > 1 else ""

@@ -5,6 +5,7 @@ Statements are few and take many rows each: that is most of what makes a write f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -16,7 +17,7 @@ from encoder.errors import InputError
 from index.database import Connection
 from index.entry import Entry, Modality
 from index.facets import file_facets, unfile_facets
-from index.tables import AMONG, FIELDS, FIELDS_OF, encode_metadata, encode_path, json_ids
+from index.tables import AMONG, FIELDS, FIELDS_OF, count_rows, encode_metadata, encode_path, json_ids
 
 WRITTEN = ("id", *FIELDS, "version", "vector")
 VALUES = f"({', '.join('CAST(? AS TEXT)' if name == 'path' else '?' for name in WRITTEN)})"
@@ -47,6 +48,7 @@ def write_batch(db: Connection, entries: Sequence[Entry], x16: NDArray[np.float1
     changed = [key for key, described in new.items() if described != old.get(key)]
     unfile_facets(db, [old[key] for key in changed if key in old])
     file_facets(db, [new[key] for key in changed])
+    count_rows(db, Counter(modality for modality, key, _ in new.values() if key not in old))
     return ids
 
 

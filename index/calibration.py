@@ -16,10 +16,10 @@ Vectors = NDArray[np.float32]
 
 SAMPLE = 2048  # rows: one more pass over 4 MB a query at 512 dimensions
 FEWEST = 50  # rows: of fewer, the background of a query is not known
-# Found on development queries over product photos; bench/cutoff.py measures them on others (docs, where relevance ends).
+# Found on development queries over product photos; bench/cutoff.py measures them on others.
 REACH = 0.6  # of the query's own spread: how far below the best hit a relevant one lies; 0.5 to 0.65 were best
+SHARE = 0.3  # of the best hit's height above the middle: what that is at most, where few kinds make the spread wide
 BEYOND = 1.28  # standard deviations above the mean of meaningless queries: nine in ten of them stay below
-LOWEST_Z = 2.0  # where no meaningless queries are known: too low to lose a broad query, and to stop much
 
 # Texts of which no picture is the answer. What they find at best is what a query finds that fits nothing.
 MEANINGLESS = (
@@ -101,12 +101,11 @@ class Calibration:
             return Judgement(nothing, nothing, 0)
         (middle,), (spread,) = background(self.sample, query[None])
         z = ((scores - middle) / spread).astype(np.float32)
+        above = float(z[0])  # how far the best hit stands above what fits nothing, in standard deviations
         if text and self.mean is not None and self.deviation is not None:
             above = (float(scores[0]) - middle - self.mean) / self.deviation - BEYOND
-        else:
-            above = float(z[0]) - LOWEST_Z
         fits = 1 / (1 + np.exp(-1.702 * np.clip(above, -20, 20)))  # a logistic close to the normal distribution's
-        near = np.exp2((z - z[0]) / REACH)  # a half at the reach
+        near = np.exp2((z - z[0]) / np.clip(SHARE * z[0], 1e-6, REACH))  # a half at the reach
         relevance = np.minimum(near, fits).astype(np.float32)
         return Judgement(z, relevance, int(np.count_nonzero(relevance >= 0.5)))
 

@@ -197,15 +197,15 @@ class Catalog(NextVectors):
             counts = read_counts(db)
         return sum(counts.values()) if modality is None else counts[modality]
 
-    def count_changes(self, since: int) -> int:
-        """How many rows and deletions are newer than version `since`."""
-        with self._db.reading() as db:
-            rows = sum(
-                db.execute("SELECT count(*) FROM entries WHERE modality = ? AND version > ?", (m, since)).fetchone()[0]
-                for m in MODALITIES
+    def count_changes(self, since: int) -> dict[Modality, int]:
+        """How many rows and deletions of each modality are newer than version `since`."""
+        return {
+            modality: sum(
+                self._count(f"FROM {table} WHERE modality = ? AND version > ?", modality, since)
+                for table in ("entries", "tombstones")
             )
-            gone = db.execute("SELECT count(*) FROM tombstones WHERE version > ?", (since,)).fetchone()[0]
-            return int(rows + gone)
+            for modality in MODALITIES
+        }
 
     @contextmanager
     def changes(self, since: int) -> Iterator[Changes]:
@@ -235,6 +235,10 @@ class Catalog(NextVectors):
             while block := rows.fetchmany(BLOCK):
                 ids, blobs = zip(*block, strict=True)
                 yield modality, np.array(ids, np.int64), decode_vectors(blobs, dim)
+
+    def _count(self, what: str, *values: Any) -> int:
+        with self._db.reading() as db:
+            return int(db.execute(f"SELECT count(*) {what}", values).fetchone()[0])
 
     def get(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there, by id."""

@@ -12,7 +12,7 @@ from encoder.errors import CollectionError
 from index.database import Connection, Database
 from index.entry import MODALITIES
 from index.facets import facets_of
-from index.tables import META, STATE, read_meta
+from index.tables import META, STATE, read_counts, read_meta
 
 BLOCK = 4096  # rows read at a time
 SHOWN = 5  # ids named in one problem
@@ -45,6 +45,10 @@ def _meta(db: Connection) -> Iterator[str]:
     for key in ("version", "revision", "tombstones_since", "dim"):
         if not isinstance(meta[key], int) or meta[key] < (key == "dim"):
             yield f"meta has a {key} of {meta[key]!r}"
+    counted = dict(db.execute("SELECT modality, count(*) FROM entries GROUP BY modality").fetchall())
+    for modality, count in read_counts(db).items():
+        if count != counted.get(modality, 0):
+            yield f"meta counts {count} {modality}s, there are {counted.get(modality, 0)}"
     for key in ("snapshot", "next"):
         try:
             sound = isinstance(json.loads(meta[key]), dict | None)

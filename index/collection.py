@@ -256,7 +256,7 @@ class Collection:
         return gone
 
     def check(self) -> list[str]:
-        """Every problem found by reading all of it, as one line each: catalog, files of the index, and both compared."""
+        """Every problem found by reading all of it, one line each: of catalog, index files, and what both should agree on."""
         return self._catalog.check() + self._live.check()
 
     # --- its index: only speed depends on it ---

@@ -69,7 +69,7 @@ class Filter:
             if not found.size:
                 return found
         if self.should:
-            found = _both(found, np.unique(np.concatenate([_ids(part, select) for part in self.should])))
+            found = _both(found, _ascending(np.concatenate([_ids(part, select) for part in self.should])))
         if found is None:
             found = _ids(EVERY, select)
         for part in self.must_not:
@@ -144,13 +144,21 @@ def _both(found: Ids | None, ids: Ids) -> Ids:
     return ids if found is None else np.intersect1d(found, ids, assume_unique=True)
 
 
+def _ascending(ids: Ids) -> Ids:
+    """The ids sorted, each once; np.unique would hash them, which takes ten times as long."""
+    if (ids[1:] > ids[:-1]).all():
+        return ids
+    ids = np.sort(ids)
+    first: NDArray[np.bool_] = np.append(True, ids[1:] > ids[:-1])
+    return ids[first]
+
+
 def _select(db: Connection, condition: Condition, modality: Modality) -> Ids:
     values = condition.values if condition.both else (modality, *condition.values)
     # One row leaves SQLite, not one an id: a quarter of the time, and other threads run meanwhile.
     ((text,),) = db.execute(f"SELECT group_concat(id) FROM ({condition.sql})", values)
     ids = np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64)
-    if not (ids[1:] > ids[:-1]).all():
-        ids = np.unique(ids)
+    ids = _ascending(ids)
     if not condition.both:
         return ids
     if ids.size > FEW:

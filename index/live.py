@@ -126,7 +126,7 @@ class LiveIndex:
     def fresh(self) -> int:
         """How many rows and deletions the snapshot lacks."""
         snapshot = self._sound_snapshot()
-        return self._catalog.count_changes(snapshot["version"] if snapshot else 0)
+        return sum(self._catalog.count_changes(snapshot["version"] if snapshot else 0).values())
 
     def is_due(self, fresh: int) -> bool:
         """Whether so many fresh rows cost a search, or the next open, more than a little."""
@@ -136,11 +136,11 @@ class LiveIndex:
         """For each modality that has a built index: its kind, rows, size, and what it was measured to find."""
         snapshot = self._sound_snapshot()
         segments = snapshot["segments"].items() if snapshot else ()
-        fresh = self.fresh()
+        changed = self._catalog.count_changes(snapshot["version"]) if snapshot else {}
         return {
             modality: {
                 "rows": described["count"],
-                "fresh": fresh,
+                "fresh": changed[modality],  # rows and deletions that it lacks
                 "bytes": sum(file["bytes"] for file in described["files"].values()),
                 **(described["tuning"] or {"kind": "exact", "recall": 1.0}),
             }

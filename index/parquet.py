@@ -15,6 +15,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import InputError
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ImportError:
+    raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
+
 from index.backup import Kept, appearing, copy_catalog, new_file
 from index.catalog import Catalog
 from index.collection import Collection, create_collection, open_collection
@@ -31,6 +39,7 @@ from index.entry import Entry, Modality, Record
 
 ROWS = 8192  # a row group, and a commit of an import
 FIELDS = "id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()
+REPEATED = ["modality", "text", "metadata"]  # a dictionary of their values pays
 INTEGERS = {"id", "mtime_ns", "size", "width", "height"}
 
 Progress = Callable[[int, int], None]
@@ -51,27 +60,23 @@ def export_parquet(
     """Write the collection, as of one moment, to `file`. For that a copy of its catalog stands beside it meanwhile.
 
     Raises:
-        InputError: `file` is there and `overwrite` is not given, its folder is missing, or pyarrow is.
+        InputError: `file` is there and `overwrite` is not given, or its folder is missing.
         CollectionNotFound, CollectionDamaged: see `encoder.errors`.
     """
-    pa, pq = _pyarrow()
     with new_file(file, overwrite=overwrite) as part, tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        copy_catalog(data, name, Path(folder) / "copy.sqlite")
-        catalog = Catalog(Path(folder) / "copy.sqlite")
-        try:
+        copy = Path(folder) / "copy.sqlite"
+        copy_catalog(data, name, copy)
+        with closing(Catalog(copy)) as catalog:
             total, done = catalog.count(), 0
             about = {"name": name, **{key: str(catalog.meta[key]) for key in ("model", "fingerprint", "dim")}}
-            schema = _schema(pa, catalog.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
-            plain = [column for column in FIELDS if column in ("modality", "text", "metadata")]  # words come again
-            with pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=plain) as writer:
+            schema = _schema(catalog.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
+            with pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=REPEATED) as writer:
                 for records in _blocks(catalog.records()):
                     x = catalog.vectors([record.id for record in records])
-                    writer.write_batch(_batch(pa, schema, records, x.astype(np.float16)), row_group_size=ROWS)
+                    writer.write_batch(_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
                     done += len(records)
                     if progress:
                         progress(done, total)
-        finally:
-            catalog.close()
     return Kept(total, file.stat().st_size)
 
 
@@ -101,14 +106,13 @@ def import_parquet(
         progress: called with rows done and rows in all.
 
     Raises:
-        InputError: no such file, not such a file, or pyarrow is missing.
+        InputError: no such file, or not such a file.
         CollectionExists, ModelMismatch, CollectionLocked: see `encoder.errors`.
     """
-    _, pq = _pyarrow()
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        source = pq.ParquetFile(file)
+        source = pq.ParquetFile(file, memory_map=True)
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: not a Parquet file ({str(error).splitlines()[0]})") from error
     with source:
@@ -153,23 +157,14 @@ def _fill(collection: Collection, source: Any, file: Path, progress: Progress | 
     return done
 
 
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
-    return pyarrow, pyarrow.parquet
-
-
-def _type(pa: Any, field: str) -> Any:
+def _type(field: str) -> Any:
     if field == "path_bytes":
         return pa.binary()
     return pa.int64() if field in INTEGERS else pa.string()
 
 
-def _schema(pa: Any, dim: int) -> Any:
-    return pa.schema([*((field, _type(pa, field)) for field in FIELDS), ("vector", pa.list_(pa.float16(), dim))])
+def _schema(dim: int) -> Any:
+    return pa.schema([*((field, _type(field)) for field in FIELDS), ("vector", pa.list_(pa.float16(), dim))])
 
 
 def _blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -177,7 +172,7 @@ def _blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield block
 
 
-def _batch(pa: Any, schema: Any, records: list[Record], x16: NDArray[np.float16]) -> Any:
+def _batch(schema: Any, records: list[Record], x16: NDArray[np.float16]) -> Any:
     def column(field: str) -> list[Any]:
         if field == "path":
             return [record.path and os.fsencode(record.path).decode(errors="replace") for record in records]
@@ -188,7 +183,7 @@ def _batch(pa: Any, schema: Any, records: list[Record], x16: NDArray[np.float16]
         return [getattr(record, field) for record in records]
 
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(x16.ravel()), x16.shape[1])
-    columns = [pa.array(column(field), _type(pa, field)) for field in FIELDS]
+    columns = [pa.array(column(field), _type(field)) for field in FIELDS]
     return pa.record_batch([*columns, vectors], schema=schema)
 
 
@@ -210,12 +205,11 @@ def _dim(source: Any, file: Path) -> int:
 
 def _entries(batch: Any, dim: int) -> list[Entry]:
     """The rows of `batch` as entries with float32 vectors (dim,)."""
-    import pyarrow as pa
 
     def column(field: str) -> list[Any]:
         if field not in batch.schema.names:
             return [None] * batch.num_rows
-        kind = pa.binary() if field == "path" else _type(pa, field)  # a file name is bytes, whatever the file calls it
+        kind = pa.binary() if field == "path" else _type(field)  # a file name is bytes, whatever the file calls it
         try:
             values: list[Any] = batch.column(field).cast(kind).to_pylist()
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -234,8 +228,6 @@ def _entry(row: dict[str, Any], vector: NDArray[np.float32]) -> Entry:
 
 
 def _vectors(column: Any, dim: int) -> NDArray[np.float32]:
-    import pyarrow as pa
-
     values = column.flatten() if isinstance(column, pa.Array) and hasattr(column, "flatten") else None
     if values is None or not pa.types.is_floating(values.type):
         raise InputError(f"column vector: must hold lists of floats, not {column.type}")

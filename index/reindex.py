@@ -1,7 +1,7 @@
 """Gives a collection another model: encodes every entry anew beside the old vectors, then swaps all of them at once.
 
 The old model is served until the swap. What is encoded is kept batch by batch, so a run that was stopped or killed at
-any moment goes on with the next one. Meets the encoder; the vectors are gathered by the catalog.
+any moment goes on with the next one. It holds the writer's lock all the while; the catalog gathers the vectors.
 """
 
 from __future__ import annotations

@@ -55,7 +55,10 @@ SCHEMA = ENTRIES + SINCE_2
 SCHEMA_VERSION = 2
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
 META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
-STATE = {"version": 0, "revision": 0, "tombstones_since": 0, "snapshot": "null", "next": "null", "wish": "{}"}  # new
+STATE = {  # of a new catalog
+    "version": 0, "revision": 0, "tombstones_since": 0, "snapshot": "null", "next": "null", "wish": "{}",
+    **{f"{modality}s": 0 for modality in MODALITIES},  # how many rows: counting a million takes longer than a search
+}  # fmt: skip
 
 FIELDS = (
     "modality", "path", "text", "metadata", "sha256", "mtime_ns", "size", "width", "height", "taken"
@@ -84,6 +87,7 @@ def migrate(db: Connection, schema: int) -> None:
                 f"an entry's metadata is no JSON object: restore it from a backup ({error})"
             ) from error
         db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", STATE.items())
+        count_rows(db, dict(db.execute("SELECT modality, count(*) FROM entries GROUP BY modality").fetchall()))
 
 
 def read_meta(db: Connection, key: str) -> Any:
@@ -111,9 +115,13 @@ def next_version(db: Connection) -> int:
 
 def read_counts(db: Connection) -> dict[Modality, int]:
     """How many rows there are of each modality."""
-    counts: dict[Modality, int] = dict.fromkeys(MODALITIES, 0)
-    counts.update(db.execute("SELECT modality, count(*) FROM entries GROUP BY modality").fetchall())
-    return counts
+    return {modality: int(read_meta(db, f"{modality}s")) for modality in MODALITIES}
+
+
+def count_rows(db: Connection, more: Mapping[Modality, int]) -> None:
+    """Count rows that came, or by negative numbers went."""
+    for modality, rows in more.items():
+        db.execute("UPDATE meta SET value = value + ? WHERE key = ?", (rows, f"{modality}s"))
 
 
 def json_ids(ids: Iterable[int]) -> str:
@@ -161,5 +169,7 @@ def metadata_of(db: Connection, among: str) -> list[tuple[str, int, str]]:
 def delete_rows(db: Connection, among: str, version: int) -> int:
     """Delete the rows AMONG, leaving tombstones of `version`. Returns how many went."""
     unfile_facets(db, metadata_of(db, among))
+    gone = db.execute(f"SELECT modality, -count(*) FROM entries WHERE {AMONG} GROUP BY modality", (among,)).fetchall()
+    count_rows(db, dict(gone))
     db.execute(f"INSERT INTO tombstones SELECT ?, id, modality FROM entries WHERE {AMONG}", (version, among))
     return db.execute(f"DELETE FROM entries WHERE {AMONG}", (among,)).rowcount

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from durability_worker import CALLS, DIMS, vector
 
-from encoder.errors import CollectionError
+from encoder.errors import CollectionError, InputError
 from index.collection import (
     Collection,
     Entry,
@@ -101,16 +101,18 @@ def check_searches(pets: Collection, rng: np.random.Generator) -> None:
             np.testing.assert_allclose([found[hit.id] for hit in hits], best, atol=1e-5)
 
 
+def start_nursery(data: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, str(WORKER), str(data)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     create_collection(tmp_path, "pets", model="model 0", fingerprint="0", dim=DIMS[0]).close()
     rng = np.random.default_rng(4)
     expected, given = Expected(), set[int]()
     longest = dict.fromkeys(CALLS, 0.01)  # seconds to wait before the kill; so that most kills fall into the call
     inside = Counter[str]()  # kills that fell into a call
-    command = [sys.executable, str(WORKER), str(tmp_path)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as nursery:
+    with start_nursery(tmp_path) as nursery:
         assert nursery.stdin
         assert nursery.stdout
         for turn in range(ROUNDS):
@@ -151,6 +153,48 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> No
     assert inside.total() > ROUNDS / 3  # or the kills were not worth much
     assert len(given) > 300
     assert int(expected.fingerprint) > 2  # swaps
+
+
+def finds_what_was_acknowledged(pets: Collection, i: int, path: str, n: int) -> bool:
+    """Search for entry `i` by the vector of its content; False if the writer has gone on in the meantime."""
+    model = pets.fingerprint
+    try:
+        [hit] = pets.search(vector(n, model), 1, "image" if path.startswith("/image") else "text", ids=[i])
+    except (InputError, ValueError):  # another model's vectors are longer; or it was deleted
+        return False
+    if hit.record.metadata != {"n": n} or pets.fingerprint != model:
+        return False
+    assert hit.score > 0.999
+    return True
+
+
+def test_a_reader_follows_a_writer_in_another_process(tmp_path: Path) -> None:
+    """Through commits, compactions and changes of the model, without being opened again."""
+    create_collection(tmp_path, "pets", model="model 0", fingerprint="0", dim=DIMS[0]).close()
+    seen, models, child, content, left = 0, set(), 0, [], 0
+    with open_collection(tmp_path, "pets") as pets, start_nursery(tmp_path) as nursery:
+        assert nursery.stdin
+        assert nursery.stdout
+        for turn in range(6):
+            print(json.dumps([turn, "swap"]), file=nursery.stdin, flush=True)
+            while (said := json.loads(nursery.stdout.readline())) != ["dead"]:
+                assert said[0] != "failed", said[1]
+                if said[0] == "born":
+                    child, left = said[1], 40
+                elif said[0] == "try":
+                    content = said[2]
+                else:
+                    left -= 1
+                    if left == 0:
+                        os.kill(child, signal.SIGKILL)
+                    if said[1] in ("add", "replace"):
+                        rows = zip(said[2], content, strict=True)
+                        seen += sum(finds_what_was_acknowledged(pets, i, path, n) for i, (path, n) in rows)
+                        models.add(pets.fingerprint)
+            check_searches(pets, np.random.default_rng(turn))
+        nursery.stdin.close()
+    assert seen > 50
+    assert len(models) > 3
 
 
 # --- a disk that is full, a disk that is read-only ---

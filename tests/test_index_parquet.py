@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -210,7 +211,8 @@ def test_an_empty_collection(tmp_path: Path) -> None:
     assert import_parquet(tmp_path, tmp_path / "file", "again").entries == 0
 
 
-def test_without_pyarrow_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "index.parquet")
     with pytest.raises(InputError, match=r"glimpse\[parquet\]"):
-        import_parquet(tmp_path, tmp_path / "file")
+        importlib.import_module("index.parquet")

@@ -26,7 +26,7 @@ class Watch:
         self.data = data
         self.waits: list[str] = []
         self.stop = threading.Event()
-        self._timer = threading.Timer(20, self.stop.set)
+        self._timer = threading.Timer(60, self.stop.set)
         self._timer.start()
         self._reports = watch_folders(data, "photos", encoder, [folder], on_wait=self.waits.append, stop=self.stop)
 
@@ -38,12 +38,16 @@ class Watch:
         return {name: count for name, count in counts.items() if count}
 
     def until(self, **wanted: int) -> None:
-        """Read reports until their sums are those; which changes share a batch is up to the clock."""
-        sums: dict[str, int] = {}
-        while sums != wanted:
+        """Read reports until their sums are those; which changes share a batch is up to the clock.
+
+        So is whether a file is met half-written, and skipped until its next change.
+        """
+        sums = dict.fromkeys(wanted, 0)
+        while any(sums[name] < wanted[name] for name in wanted):
             counts = self.next()
             assert counts, f"{sums} and no more, not {wanted}"
             sums = {name: sums.get(name, 0) + counts.get(name, 0) for name in sums | counts}
+        assert sums | {"skipped": 0} == wanted | {"skipped": 0}
 
     def paths(self) -> dict[str, int]:
         with open_collection(self.data, "photos") as collection:
