@@ -208,7 +208,7 @@ def ask(
 def report(name: str, images: Array, meaningless: Array, queries: Sequence[Query]) -> None:
     """Print the table of one collection."""
     sample = images[np.random.default_rng(0).choice(len(images), min(SAMPLE, len(images)), replace=False)]
-    calibration = fit(sample, meaningless, (meaningless @ images.T).max(axis=1))
+    calibration = fit(sample, meaningless, best=lambda texts: (texts @ images.T).max(axis=1))
     if calibration is None:
         raise SystemExit(f"{name}: too few images")
     families = list(dict.fromkeys(query.family for query in queries))
@@ -225,8 +225,7 @@ def report(name: str, images: Array, meaningless: Array, queries: Sequence[Query
     row("automatic", {family: float(of.automatic.mean()) for family, of in answers.items()})
     for way, values in VALUES.items():
         means = {family: of.fixed[way].mean(axis=0) for family, of in answers.items()}
-        for mix in mixes.values():
-            best = int(np.mean([means[family] for family in mix], axis=0).argmax())
+        for best in dict.fromkeys(int(np.mean([means[f] for f in mix], axis=0).argmax()) for mix in mixes.values()):
             row(f"{way} {values[best]:.3g}", {family: float(f1[best]) for family, f1 in means.items()})
         row(f"{way}, one a family", {family: float(f1.max()) for family, f1 in means.items()})
     row("ideal end of each", {family: float(of.ideal.mean()) for family, of in answers.items()})

@@ -25,11 +25,18 @@ def render() -> str:
             [program, *command, "--help"], capture_output=True, text=True, check=True, env=env
         ).stdout.strip()
 
+    def commands_in(text: str) -> list[str]:
+        listed = text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        return [line.split()[0] for line in listed if not line.startswith("   ")]
+
+    def sections(*command: str) -> list[str]:
+        text = help_of(*command)
+        own = f"## glimpse {' '.join(command)}\n\n```\n{text}\n```\n"
+        return [own, *(section for name in commands_in(text) for section in sections(*command, name))]
+
     overview = help_of()
-    listed = overview.split("Commands:\n", 1)[1].splitlines()
-    commands = [line.split()[0] for line in listed if line.startswith("  ") and not line.startswith("   ")]
-    sections = [f"## glimpse {name}\n\n```\n{help_of(name)}\n```\n" for name in commands]
-    return "\n".join([INTRO, f"```\n{overview}\n```\n", *sections])
+    below = [section for name in commands_in(overview) for section in sections(name)]
+    return "\n".join([INTRO, f"```\n{overview}\n```\n", *below])
 
 
 if __name__ == "__main__":

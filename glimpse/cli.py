@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,6 @@ def _main(
     pass
 
 
-@app.command(epilog='Example: glimpse label photos --labels "dress,hat,t-shirt" --model runs/clothes --out labels.csv')
 def label(
     folder: Annotated[Path, typer.Argument(help="Folder of images; subfolders are included.")],
     model: Model,
@@ -68,13 +68,13 @@ def label(
 
     from contextlib import nullcontext
 
-    from encoder.folder import walk_images
+    from encoder.folder import image_names
     from encoder.label import label_folder
     from encoder.load import load_encoder
     from encoder.zero_shot import build_classifier
     from glimpse import console
 
-    total = sum(1 for _ in walk_images(folder))
+    total = sum(1 for _ in image_names(folder))
     encoder = load_encoder(model, device, precision)
     classifier = build_classifier(encoder, names, templates)
     try:
@@ -104,23 +104,6 @@ def label(
         console.out.print(console.table("label", "images", rows=rows))
 
 
-app.command(epilog="Example: glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k")(
-    index_commands.index
-)
-app.command(epilog="Example: glimpse reindex --collection photos --model runs/pets")(index_commands.reindex)
-app.command(epilog="Example: glimpse duplicates --collection photos --spare -0 | xargs -0 ls -l")(
-    index_commands.duplicates
-)
-app.command(epilog='Example: glimpse search "red shirt" --collection photos -k 5')(search)
-app.add_typer(collections, name="collections")
-app.command(epilog="Example: glimpse eval --model runs/pets --folders pets-by-breed")(training_commands.eval)
-app.command(epilog="Example: glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5")(
-    training_commands.train
-)
-app.command(epilog="Example: glimpse mine pairs.csv --collection shop --out mined.jsonl")(mine)
-
-
-@app.command(epilog="Example: glimpse serve --model runs/pets --data glimpse-data --port 8000")
 def serve(
     model: Model,
     data: Data = DATA,
@@ -151,7 +134,6 @@ def serve(
     run(settings)
 
 
-@app.command(epilog="Example: glimpse demo")
 def demo(
     data: Annotated[Path, typer.Option(help="Folder for the demo's pictures, model and collection.")] = Path(
         "glimpse-demo"
@@ -166,7 +148,6 @@ def demo(
     run_demo(data, host=host, port=port, serve=not no_serve)
 
 
-@app.command(epilog="Example: glimpse models ViT-B-32")
 def models(
     contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
     json: AsJson = False,
@@ -180,3 +161,21 @@ def models(
         console.print_json({"models": names})
     else:
         print("\n".join(names))
+
+
+COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
+    index_commands.index: "glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k",
+    search: 'glimpse search "red shirt" --not "long sleeves" --collection photos --cutoff auto',
+    label: 'glimpse label photos --labels "dress,hat,t-shirt" --model runs/clothes --out labels.csv',
+    index_commands.duplicates: "glimpse duplicates --collection photos --spare -0 | xargs -0 ls -l",
+    index_commands.reindex: "glimpse reindex --collection photos --model runs/pets",
+    training_commands.train: "glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5",
+    training_commands.eval: "glimpse eval --model runs/pets --folders pets-by-breed",
+    mine: "glimpse mine pairs.csv --collection shop --out mined.jsonl",
+    serve: "glimpse serve --model runs/pets --data glimpse-data --port 8000",
+    demo: "glimpse demo",
+    models: "glimpse models ViT-B-32",
+}
+for command, example in COMMANDS.items():
+    app.command(epilog=f"Example: {example}")(command)
+app.add_typer(collections, name="collections")

@@ -6,6 +6,7 @@ high score for this query is read off this collection and not fixed beforehand. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ FEWEST = 50  # rows: of fewer, the background of a query is not known
 REACH = 0.6  # of the query's own spread: how far below the best hit a relevant one lies; 0.5 to 0.65 were best
 SHARE = 0.3  # of the best hit's height above the middle: what that is at most, where few kinds make the spread wide
 BEYOND = 1.28  # standard deviations above the mean of meaningless queries: nine in ten of them stay below
+TURNED_AWAY = 0.05  # of the texts that are known to belong here, at most
 
 # Texts of which no picture is the answer. What they find at best is what a query finds that fits nothing.
 MEANINGLESS = (
@@ -73,18 +75,20 @@ class Background(NamedTuple):
     spread: NDArray[np.float32]  # (n_queries,) standard deviation as the lower half has it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """The background of one modality of a collection.
 
     Attributes:
         sample: (m, dim) float32 unit rows, drawn at random.
-        mean, deviation: of the best hits of meaningless queries, as cosines above each query's middle; None: not known.
+        bar: how far above its own middle a text's best hit must be for the text to fit anything, as a cosine; None: no
+            meaningless texts were given, so every query is taken to fit something.
+        doubt: how much that varies from one meaningless text to another, as a cosine.
     """
 
     sample: Vectors
-    mean: float | None = None
-    deviation: float | None = None
+    bar: float | None = None
+    doubt: float = 1.0
 
     def judge(self, query: Vectors, scores: NDArray[np.float32], *, text: bool) -> Judgement:
         """Judge the hits of one query. Takes the time of one product with the sample, 0.3 ms at 2,048 x 512.
@@ -94,7 +98,7 @@ class Calibration:
         Args:
             query: (dim,) unit vector.
             scores: (k,) cosines, descending, from the very first hit on: all is measured from the best.
-            text: the query is a text, so it is held against the meaningless ones.
+            text: the query is a text, so it is held against the bar.
         """
         if not len(scores):
             nothing = np.empty(0, np.float32)
@@ -102,8 +106,8 @@ class Calibration:
         (middle,), (spread,) = background(self.sample, query[None])
         z = ((scores - middle) / spread).astype(np.float32)
         above = float(z[0])  # how far the best hit stands above what fits nothing, in standard deviations
-        if text and self.mean is not None and self.deviation is not None:
-            above = (float(scores[0]) - middle - self.mean) / self.deviation - BEYOND
+        if text and self.bar is not None:
+            above = (float(scores[0]) - middle - self.bar) / self.doubt
         fits = 1 / (1 + np.exp(-1.702 * np.clip(above, -20, 20)))  # a logistic close to the normal distribution's
         near = np.exp2((z - z[0]) / np.clip(SHARE * z[0], 1e-6, REACH))  # a half at the reach
         relevance = np.minimum(near, fits).astype(np.float32)
@@ -111,15 +115,22 @@ class Calibration:
 
 
 def fit(
-    sample: Vectors, meaningless: Vectors | None = None, best: NDArray[np.float32] | None = None
+    sample: Vectors,
+    meaningless: Vectors | None = None,
+    known: Vectors | None = None,
+    best: Callable[[Vectors], NDArray[np.float32]] | None = None,
 ) -> Calibration | None:
     """Calibrate a collection. The same sample gives the same result.
+
+    The bar is where nine in ten of the meaningless texts stay below, but no higher than that nineteen in twenty of the
+    known texts pass: a model of few words takes any text for one that it knows.
 
     Args:
         sample: (m, dim) float32 unit rows of the collection, drawn at random; `SAMPLE` are enough.
         meaningless: (p, dim) float32 unit rows of `MEANINGLESS`, by the collection's model.
-        best: (p,) cosine of each one's best hit in the whole collection; without it, in the sample, which says too
-            little of a much larger collection.
+        known: (r, dim) float32 unit rows of texts that belong here, as captions; some hundreds are enough.
+        best: gives the cosine of each one's best hit in the whole collection, (p, dim) to (p,); without it the best is
+            looked for in the sample, which says too little of a collection that is much larger.
 
     Returns:
         None if the sample has fewer than `FEWEST` rows.
@@ -127,12 +138,19 @@ def fit(
     if len(sample) < FEWEST:
         return None
     sample = np.ascontiguousarray(sample, np.float32)
-    if meaningless is None or len(meaningless) < 2:
+    if meaningless is None or not len(meaningless):
         return Calibration(sample)
-    if best is None:
-        best = (meaningless @ sample.T).max(axis=1)
-    above = best - background(sample, meaningless).middle
-    return Calibration(sample, float(above.mean()), max(float(above.std()), 1e-6))
+
+    def above(texts: Vectors) -> NDArray[np.float32]:
+        found = best(texts) if best else (texts @ sample.T).max(axis=1)
+        return found - background(sample, texts).middle
+
+    heights = above(meaningless)
+    doubt = max(float(heights.std()), 1e-6)
+    bar = float(heights.mean()) + BEYOND * doubt
+    if known is not None and len(known):
+        bar = min(bar, float(np.quantile(above(known), TURNED_AWAY)))
+    return Calibration(sample, bar, doubt)
 
 
 def background(sample: Vectors, queries: Vectors) -> Background:

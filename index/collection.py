@@ -310,10 +310,7 @@ class Collection:
     def write_next(self, ids: Sequence[int], x: ArrayLike) -> None:
         """Keep the next model's vectors (n, its dim) of these entries. Durable when it returns."""
         self._check_writable()
-        described = self._catalog.next_info()
-        if described is None:
-            raise CollectionError(f"collection {self.name!r}: no other model's vectors are being gathered")
-        self._catalog.write_next(ids, unit_rows(x, described["dim"]))
+        self._catalog.write_next(ids, unit_rows(x, np.shape(x)[-1]))
 
     def swap_next(self, drop: Sequence[int] = ()) -> None:
         """Put the next model's vectors in place of the present ones, in one step; entries in `drop` are deleted.

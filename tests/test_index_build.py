@@ -286,6 +286,8 @@ def test_only_the_named_places_are_looked_at(collection: Collection, encoder: Du
     plain_picture("black").save(red / "1.png" / "x.png")
     assert look(red / "1.png") == {"added": 1, "removed": 1, "encoded": 1}
     assert look(blue) == {"added": 1, "unchanged": 5, "encoded": 1}
+    (colour_folder / "link").symlink_to(blue)
+    assert look(colour_folder / "link", colour_folder / "link" / "0.png") == {}  # what it leads to is not walked
     assert paths(collection) == {str(path) for path in colour_folder.rglob("*.png") if path.is_file()}
 
 

@@ -91,11 +91,32 @@ def test_what_meaningless_texts_find_in_a_larger_collection_raises_the_bar() -> 
     query = noise(1, 1)[0]
     rows = np.concatenate([around(query, 4, 0.56, 2), noise(1000, 3)])
     meaningless, scores = noise(32, 4), descending(rows, query)
-    low, high = fit(rows, meaningless), fit(rows, meaningless, np.full(32, 0.6, np.float32))
+    low = fit(rows, meaningless)
+    high = fit(rows, meaningless, best=lambda texts: np.full(len(texts), 0.6, np.float32))
     assert low is not None
     assert high is not None
     assert low.judge(query, scores, text=True).cut == 4
     assert high.judge(query, scores, text=True).cut == 0
+
+
+def test_texts_that_are_known_to_belong_are_not_turned_away() -> None:
+    # To a model of few words a meaningless text is like any other: it finds as much as one that fits.
+    centres = noise(40, 1)
+    rows = np.concatenate([around(centre, 20, 0.7, 100 + i) for i, centre in enumerate(centres)] + [noise(1000, 2)])
+    meaningless = np.concatenate([around(centre, 1, 0.95, 3) for centre in centres])
+    queries = np.concatenate([around(centre, 1, 0.95, 4) for centre in centres])
+
+    def answered(calibration: Calibration | None) -> int:
+        assert calibration is not None
+        return sum(calibration.judge(query, descending(rows, query), text=True).cut > 0 for query in queries)
+
+    as_good = np.concatenate([around(centre, 1, 0.95, 5) for centre in centres])
+    assert answered(fit(rows, meaningless)) < len(queries) // 2
+    assert answered(fit(rows, meaningless, as_good)) >= 0.8 * len(queries)
+    with_known, without = fit(rows, noise(32, 6), as_good), fit(rows, noise(32, 6))
+    assert with_known is not None
+    assert without is not None
+    assert with_known.bar == without.bar  # they only ever lower it
 
 
 def test_the_spread_is_that_of_what_is_not_relevant() -> None:
