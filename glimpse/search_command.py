@@ -59,6 +59,7 @@ def search(
     query = Query(  # made before the model is loaded, so that a wrong value is said at once
         np.empty(0, np.float32), k, offset, cast(Any, modality), _read_filter(filter), score_threshold,
         cast(Any, cutoff), group_by, collapse=collapse, diversity=diversity, exclude=ids,
+        text=not (images or ids or away),
     )  # fmt: skip
     with open_collection(data, collection) as source:
         vectors = [*source.vectors(ids)]

@@ -9,7 +9,6 @@ FAISS aborts the process when an index on mapped memory is added to, so nothing 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encoder.errors import InputError
+from index.folder import fsync_file
 
 Rows16 = NDArray[np.float16]
 Rows = NDArray[np.float32]
@@ -191,15 +191,6 @@ def unit_rows(x: ArrayLike, dim: int) -> Rows:
         raise InputError("a vector is all zeros: it has no direction to compare")
     scaled: Rows = rows / norms[:, None]
     return scaled
-
-
-def fsync_file(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _selector(keep: Bits) -> Any:

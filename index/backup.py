@@ -14,11 +14,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder.errors import CollectionDamaged, CollectionExists, InputError
-from index.ann import fsync_file
+from encoder.errors import CollectionDamaged, InputError
 from index.catalog import Catalog
 from index.collection import CATALOG, open_collection
-from index.folder import collection_folder, sweep
+from index.folder import appearing, collection_folder, fsync_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,35 +77,6 @@ def _forget_snapshot(path: Path) -> None:
     """The files that a copied catalog names were not copied: nobody need look for them, nor warn."""
     with closing(Catalog(path)) as catalog:
         catalog.set_snapshot({"version": 0, "segments": {}})
-
-
-@contextmanager
-def appearing(data: Path, name: str) -> Iterator[Path]:
-    """A data folder of its own in which to make the collection `name`; it moves to `data` whole when the block ends.
-
-    CollectionExists if `data` has one of that name, before the block or after it.
-    """
-    folder = collection_folder(data, name)
-    taken = CollectionExists(f"collection {name!r} exists in {data}: choose another name, or delete it first")
-    if folder.exists():
-        raise taken
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder.parent)
-    own = folder.parent / f".new-{uuid.uuid4().hex}"
-    own.mkdir()
-    try:
-        yield own
-        made = collection_folder(own, name)
-        fsync_file(made)
-        try:
-            made.rename(folder)  # POSIX refuses this onto a folder with anything in it
-        except OSError:
-            if not folder.exists():
-                raise
-            raise taken from None
-        fsync_file(folder.parent)
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
 
 
 @contextmanager

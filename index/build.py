@@ -21,6 +21,7 @@ from encoder.errors import CollectionNotFound, ImageError
 from encoder.folder import image_names, walk_images
 from encoder.image import Picture, decode_picture, read_bytes, sha256_of
 from encoder.model import DualEncoder, Vectors
+from index.bar import measure_bar
 from index.captions import Metadata
 from index.collection import Collection, Entry, Record, create_collection, open_collection
 from index.compare import Files, Found, Known, compare
@@ -177,6 +178,8 @@ class _Run:
             check_folders(self._collection, self._roots, allow_empty=self._allow_empty)
         for gone in batches(sorted(self._gone - self._moved), DELETED):
             self.report.removed += self._collection.delete(gone)
+        if self.report.encoded:
+            measure_bar(self._collection, self._encoder)
         self._done = self._total
         self._tell()
         self.report.seconds = round(time.perf_counter() - started, 3)

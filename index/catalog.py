@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.errors import EntryNotFound, InputError
+from encoder.errors import CollectionDamaged, EntryNotFound, InputError
 from index.batch import write_batch
 from index.check import problems
 from index.database import Connection, Database
@@ -161,16 +161,30 @@ class Catalog(NextVectors):
 
     def set_wish(self, wish: Mapping[str, Any]) -> None:
         """Keep what the collection's index is asked to be, a JSON object."""
+        self._write_json("wish", wish)
+
+    def set_bar(self, bar: Mapping[str, Any]) -> None:
+        """Keep what texts must reach to fit anything, a JSON object."""
+        self._write_json("bar", bar)
+
+    def _write_json(self, key: str, value: Mapping[str, Any]) -> None:
         with self._db.writing() as db:
-            db.execute("UPDATE meta SET value = ? WHERE key = 'wish'", (json.dumps(wish),))
+            db.execute("UPDATE meta SET value = ? WHERE key = ?", (json.dumps(value), key))
 
     # --- reading ---
 
     def wish(self) -> dict[str, Any]:
         """What `set_wish` was last given; empty if nothing was."""
+        return self._read_json("wish") or {}
+
+    def bar(self) -> dict[str, Any] | None:
+        """What `set_bar` was last given."""
+        return self._read_json("bar")
+
+    def _read_json(self, key: str) -> dict[str, Any] | None:
         with self._db.reading() as db:
-            wish: dict[str, Any] = json.loads(read_meta(db, "wish"))
-            return wish
+            value: dict[str, Any] | None = json.loads(read_meta(db, key))
+            return value
 
     def version(self) -> int:
         """The number of the last commit that set or deleted a vector, by any process."""
@@ -187,9 +201,7 @@ class Catalog(NextVectors):
 
     def snapshot(self) -> dict[str, Any] | None:
         """What `set_snapshot` was last given."""
-        with self._db.reading() as db:
-            snapshot: dict[str, Any] | None = json.loads(read_meta(db, "snapshot"))
-            return snapshot
+        return self._read_json("snapshot")
 
     def count(self, modality: Modality | None = None) -> int:
         """How many rows there are."""
@@ -216,6 +228,10 @@ class Catalog(NextVectors):
             version, revision = int(read_meta(db, "version")), int(read_meta(db, "revision"))
             deleted: dict[Modality, list[int]] = {m: [] for m in MODALITIES}
             for modality, gone in db.execute("SELECT modality, id FROM tombstones WHERE version > ?", (since,)):
+                if modality not in deleted:
+                    raise CollectionDamaged(
+                        f"{self.path}: a deletion of modality {modality!r}; restore it from a backup"
+                    )
                 deleted[modality].append(gone)
             complete = since == 0 or int(read_meta(db, "tombstones_since")) <= since <= version
             counts = read_counts(db)

@@ -67,16 +67,17 @@ def _rows(db: Connection) -> list[str]:
     while block := rows.fetchmany(BLOCK):
         x = []
         for key, modality, metadata, written, vector in block:
+            vector = vector if isinstance(vector, bytes) else b""  # a damaged page may hold anything
             if modality not in MODALITIES:
                 wrong.setdefault(f"have the modality {modality!r}", []).append(key)
-            if written > version:
+            if not isinstance(written, int) or written > version:
                 wrong.setdefault("are newer than the catalog's version", []).append(key)
             if len(vector) != 2 * dim:
                 wrong.setdefault(f"have a vector that has not {dim} values", []).append(key)
             x.append(np.frombuffer(vector if len(vector) == 2 * dim else b"\0\x3c" + bytes(2 * dim - 2), np.float16))
             try:
                 expected = facets_of(metadata)
-            except (ValueError, AttributeError, RecursionError):
+            except (ValueError, TypeError, AttributeError, RecursionError):
                 wrong.setdefault("have metadata that are no JSON object", []).append(key)
                 continue
             there = sum(db.execute(facet, (modality, *one, key)).fetchone()[0] for one in expected)

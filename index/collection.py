@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,16 +25,24 @@ from numpy.typing import ArrayLike, NDArray
 from encoder.errors import (
     CollectionDamaged,
     CollectionError,
-    CollectionExists,
     CollectionNotFound,
     EntryNotFound,
     InputError,
     ModelMismatch,
 )
-from index.ann import as_ids, fsync_file, unit_rows
+from index.ann import as_ids, unit_rows
+from index.calibration import FEWEST, SAMPLE, Calibration
 from index.catalog import Catalog
 from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
-from index.folder import collection_folder, collection_names, folder_bytes, lock_writer, sweep
+from index.folder import (
+    appearing,
+    collection_folder,
+    collection_names,
+    folder_bytes,
+    fsync_file,
+    lock_writer,
+    sweep,
+)
 from index.kind import Wish
 from index.live import LiveIndex, background_threads
 from index.query import Query, run
@@ -59,44 +66,28 @@ log = logging.getLogger(__name__)
 CATALOG = "catalog.sqlite"
 BACKGROUND_ROWS = 20_000  # an index is built anew beside searches when more rows and a larger share than this are fresh
 BACKGROUND_SHARE = 0.2
-CALIBRATION_DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
+SAMPLE_DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
 
 def create_collection(data: Path, name: str, *, model: str, fingerprint: str, dim: int) -> Collection:
-    """Make an empty collection and open it for writing. CollectionExists if there is one of that name.
-
-    It appears whole, by one rename: a kill in the middle leaves nothing that stands in the way.
-    """
-    folder = collection_folder(data, name)
+    """Make an empty collection and open it for writing. CollectionExists if there is one of that name."""
     if dim < 1:
         raise InputError(f"dim must be at least 1, not {dim}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder.parent)
-    new = folder.with_name(f".new-{uuid.uuid4().hex}")
-    new.mkdir()
     lock = None
     try:
-        lock = lock_writer(new, name)  # it goes with the folder, so no other writer can come in between
-        created_at = datetime.now(UTC).isoformat(timespec="seconds")
-        Catalog.create(
-            new / CATALOG,
-            {"name": name, "model": model, "fingerprint": fingerprint, "dim": dim, "created_at": created_at},
-        )
-        fsync_file(new)
-        try:
-            new.rename(folder)  # POSIX refuses this onto a folder with anything in it
-        except OSError:
-            if not folder.exists():
-                raise
-            raise CollectionExists(
-                f"collection {name!r} exists in {data}: choose another name, or delete it first"
-            ) from None
-        fsync_file(folder.parent)
-        return Collection(folder, lock)
+        with appearing(data, name) as own:
+            new = collection_folder(own, name)
+            new.mkdir(parents=True)
+            lock = lock_writer(new, name)  # it goes with the folder, so no other writer can come in between
+            created_at = datetime.now(UTC).isoformat(timespec="seconds")
+            Catalog.create(
+                new / CATALOG,
+                {"name": name, "model": model, "fingerprint": fingerprint, "dim": dim, "created_at": created_at},
+            )
+        return Collection(collection_folder(data, name), lock)
     except BaseException:
         if lock is not None:
             os.close(lock)
-        shutil.rmtree(new, ignore_errors=True)
         raise
 
 
@@ -160,6 +151,7 @@ class Collection:
         self._catalog = Catalog(folder / CATALOG)
         self.name: str = folder.name
         self._live = LiveIndex(folder, self._catalog)
+        self._samples: dict[Modality, tuple[int, NDArray[np.float32]]] = {}  # with the number of rows it was drawn of
         self._unseen = 0  # rows written since it was last asked whether a snapshot is due
         self._compacting: threading.Thread | None = None
 
@@ -256,7 +248,7 @@ class Collection:
         return gone
 
     def check(self) -> list[str]:
-        """Every problem found by reading all of it, one line each: of catalog, index files, and what both should agree on."""
+        """Every problem found by reading all of catalog and index files, and by comparing them; one line each."""
         return self._catalog.check() + self._live.check()
 
     # --- its index: only speed depends on it ---
@@ -419,8 +411,37 @@ class Collection:
         """The records of those `ids` that are there."""
         return self._catalog.get(ids)
 
-    def calibration(self, modality: Modality) -> None:
-        return None
+    def sample_ids(self, modality: Modality, m: int) -> list[int]:
+        """Up to `m` ids, evenly spread over all of them."""
+        ids, _ = self._live.refresh().views[_known(modality)].sample(m)
+        return [int(key) for key in ids]
+
+    def sample(self, modality: Modality, m: int) -> NDArray[np.float32]:
+        """Up to `m` unit rows (m, dim), evenly spread over the ids."""
+        view = self._live.refresh().views[_known(modality)]
+        _, x = view.sample(m)
+        return unit_rows(x, view.dim)
+
+    def calibration(self, modality: Modality) -> Calibration | None:
+        """What scores mean here (index.calibration); None while there are too few entries to tell."""
+        rows = self._live.refresh().views[_known(modality)].count
+        of, sample = self._samples.get(modality, (0, None))
+        if sample is None or sample.shape[1] != self.dim or abs(rows - of) > SAMPLE_DRIFT * of:
+            sample = self.sample(modality, SAMPLE)
+            self._samples[modality] = rows, sample
+        if len(sample) < FEWEST:
+            return None
+        bar = self.bar() if modality == "image" else None
+        return Calibration(sample, bar["bar"], bar["doubt"]) if bar else Calibration(sample)
+
+    def bar(self) -> dict[str, Any] | None:
+        """What was last measured (index.bar)."""
+        return self._catalog.bar()
+
+    def set_bar(self, bar: Mapping[str, Any]) -> None:
+        """Keep what was measured."""
+        self._check_writable()
+        self._catalog.set_bar(bar)
 
     def _check_writable(self) -> None:
         if self._lock is None:

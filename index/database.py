@@ -124,6 +124,8 @@ class Database:
             yield db
         except sqlite3.DatabaseError as error:
             raise _named(self.path, error) from error
+        except UnicodeDecodeError as error:  # SQLite's own message quotes what it read
+            raise _damaged(self.path, error) from error
         finally:
             if db is not None:
                 try:
@@ -206,8 +208,8 @@ def _connect(path: Path, mode: str) -> Connection:
 
 def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
     code = _code(error)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return CollectionDamaged(f"{path}: the catalog is damaged ({error}); restore it from a backup")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
+        return _damaged(path, error)
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < FULL):
         return CollectionError(f"{path}: the disk is full; free some space and try again (nothing was changed)")
     if code == sqlite3.SQLITE_READONLY:
@@ -216,7 +218,12 @@ def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
         return CollectionError(
             f"{path}: cannot be opened; SQLite must be able to write in its folder, unless the disk is read-only"
         )
-    return CollectionError(f"{path}: {error}")
+    return CollectionError(f"{path}: {' '.join(str(error).split())}")
+
+
+def _damaged(path: Path, error: Exception) -> CollectionDamaged:
+    why = " ".join(str(error).split())
+    return CollectionDamaged(f"{path}: the catalog is damaged ({why}); restore it from a backup")
 
 
 def _code(error: BaseException | None) -> int:

@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import socket
-import time
-from contextlib import suppress
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from encoder.errors import CollectionLocked, CollectionNotFound, InputError
+from encoder.errors import CollectionError, CollectionExists, CollectionLocked, CollectionNotFound, InputError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -45,13 +46,52 @@ def folder_bytes(folder: Path) -> int:
 
 
 def sweep(collections: Path) -> None:
-    """Remove what a killed delete or create left behind."""
-    for path in collections.glob(".gone-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in collections.glob(".new-*"):
-        with suppress(FileNotFoundError):  # a create that ends in this moment
-            if time.time() - path.stat().st_mtime > 3600:  # one that still runs is younger
-                shutil.rmtree(path, ignore_errors=True)
+    """Remove what a killed delete or create left behind. One that still runs holds a lock on its folder."""
+    for path in [*collections.glob(".gone-*"), *collections.glob(".new-*")]:
+        with suppress(OSError), _held(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def appearing(data: Path, name: str) -> Iterator[Path]:
+    """A data folder of its own in which to make the collection `name`; it moves to `data` whole when the block ends.
+
+    A kill in the middle leaves nothing that stands in the way. CollectionExists if `data` has one of that name, before
+    the block or after it.
+    """
+    folder = collection_folder(data, name)
+    taken = CollectionExists(f"collection {name!r} exists in {data}: choose another name, or delete it first")
+    if folder.exists():
+        raise taken
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep(folder.parent)
+    own = folder.parent / f".new-{uuid.uuid4().hex}"
+    own.mkdir()
+    with _held(own):
+        try:
+            yield own
+            made = collection_folder(own, name)
+            fsync_file(made)
+            try:
+                made.rename(folder)  # POSIX refuses this onto a folder with anything in it
+            except OSError:
+                if not folder.exists():
+                    raise
+                raise taken from None
+            fsync_file(folder.parent)
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """A lock on a folder. OSError if another process has it."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
 
 
 def lock_writer(folder: Path, name: str) -> int:
@@ -62,6 +102,8 @@ def lock_writer(folder: Path, name: str) -> int:
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:
             raise CollectionNotFound(f"collection {name!r} was deleted just now") from None
+        except OSError as error:  # a read-only disk, or another user's
+            raise CollectionError(f"collection {name!r} cannot be written to: {path}: {error.strerror}") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(fd), path.stat()):
@@ -77,3 +119,12 @@ def lock_writer(folder: Path, name: str) -> int:
         except FileNotFoundError:
             pass
         os.close(fd)  # the folder was deleted, and perhaps made anew, between open and lock
+
+
+def fsync_file(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

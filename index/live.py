@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.errors import CollectionError, EntryNotFound, InputError
+from encoder.errors import CollectionDamaged, CollectionError, EntryNotFound, InputError
 from index.ann import CoarseIndex, Rows16, use_threads
 from index.catalog import Catalog, Changes
 from index.entry import MODALITIES, Modality
@@ -189,7 +189,7 @@ class LiveIndex:
                 self._in_background(self._adopt, named)  # another process has built it; until it is open, go on
             state = replayed or self._replay(self._read()) or self._replay(self._empty())
             if state is None:  # cannot be: an empty state lacks nothing
-                raise AssertionError("the catalog cannot be replayed")
+                raise CollectionDamaged(f"{self._folder}: the catalog contradicts itself; restore it from a backup")
             self._state = state
         return state
 

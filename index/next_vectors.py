@@ -111,7 +111,7 @@ class NextVectors:
             )
             db.execute("DELETE FROM tombstones")
             named = None if snapshot is None else {**snapshot, "version": version}
-            values = {**info, "tombstones_since": version, "snapshot": json.dumps(named)}
+            values = {**info, "tombstones_since": version, "snapshot": json.dumps(named), "bar": "null"}
             db.executemany("UPDATE meta SET value = ? WHERE key = ?", ((value, key) for key, value in values.items()))
             db.execute("DELETE FROM next_vectors")
             _set_next(db, None)

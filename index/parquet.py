@@ -32,10 +32,11 @@ try:
 except ImportError:
     raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
 
-from index.backup import Kept, appearing, copy_catalog, new_file
+from index.backup import Kept, copy_catalog, new_file
 from index.catalog import Catalog
 from index.collection import Collection, create_collection, open_collection
 from index.entry import Entry, Modality, Record
+from index.folder import appearing
 
 ROWS = 8192  # a row group, and a commit of an import
 FIELDS = "id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()

@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from encoder.errors import CollectionError, EntryNotFound, InputError
 from index import ranking
 from index.ann import unit_rows
+from index.calibration import Judgement
 from index.entry import MODALITIES, Hit, Modality, Record
 
 Vector = NDArray[np.float32]
@@ -57,6 +58,7 @@ class Query:
     group_size: int = 1
     collapse: float | None = None  # from this cosine on two hits count as the same
     diversity: float = 0.0  # 0: by score alone; 1: each as unlike those before as can be
+    text: bool = False  # the vector is that of words alone, so it may be found to fit nothing
     exclude: Sequence[int] = ()  # ids, such as the query's own entries
 
     def __post_init__(self) -> None:
@@ -75,9 +77,7 @@ class Query:
 class Judge(Protocol):
     """A collection's calibration, as index.calibration makes it."""
 
-    def judge(
-        self, q: Vector, scores: NDArray[np.float32], ids: NDArray[np.int64], /
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    def judge(self, query: Vector, scores: NDArray[np.float32], /, *, text: bool) -> Judgement:
         """The z (m,) and relevance (m,) of descending `scores` (m,), and how many of them are relevant."""
 
 
@@ -202,7 +202,7 @@ def _nearest(collection: Searchable, query: Query, q: Vector, among: NDArray[np.
     z, relevance, end = None, None, len(ids)
     calibration = collection.calibration(query.modality)
     if calibration is not None and len(ids):
-        z, relevance, relevant = calibration.judge(q, scores, ids)
+        z, relevance, relevant = calibration.judge(q, scores, text=query.text)
         end = relevant if query.cutoff else end
     if query.score_threshold is not None:
         end = min(end, int(np.count_nonzero(scores >= np.float32(query.score_threshold))))

@@ -17,6 +17,7 @@ from encoder.batching import read_batches
 from encoder.errors import ImageError, InputError
 from encoder.image import Pixels, decode_picture, read_bytes, sha256_of
 from encoder.model import DualEncoder, Vectors
+from index.bar import measure_bar
 from index.build import Progress
 from index.collection import Collection, Record
 
@@ -94,6 +95,7 @@ def reindex(
     if drop_unreadable or not report.unreadable:
         drop = [int(item["id"] or 0) for item in report.unreadable]
         collection.swap_next(drop=drop)
+        measure_bar(collection, encoder)
         report.dropped, report.swapped = len(drop), True
     report.seconds = round(time.perf_counter() - started, 3)
     return report

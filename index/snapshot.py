@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from encoder.errors import InputError
-from index.ann import CoarseIndex, FlatRows, Rows16, fsync_file
+from encoder.errors import CollectionError, InputError
+from index.ann import CoarseIndex, FlatRows, Rows16
 from index.entry import Modality
+from index.folder import fsync_file
 from index.segment import Ids, Segment, Tuning
 
 SUFFIXES = (".ids", ".rows", ".coarse", ".faiss")  # .faiss: of glimpse before collections had kinds
@@ -51,21 +52,29 @@ def write_segment(
             seen.append(ids)
             yield x16
 
-    n = FlatRows.write(paths["rows"], rows(), dim)
-    if n == 0:
-        paths["rows"].unlink()
-        return None
-    with paths["ids"].open("wb") as file:
-        np.save(file, np.concatenate(seen))
-    fsync_file(paths["ids"])
-    segment = index(np.concatenate(seen), FlatRows.read(paths["rows"], n, dim))
-    if segment.coarse is None:
-        del paths["coarse"]
-    else:
-        segment.coarse.write(paths["coarse"])
-    fsync_file(folder)
-    files = {kind: _describe(path) for kind, path in paths.items()}
-    return {"count": n, "dim": dim, "files": files, "tuning": segment.tuning.asdict() if segment.tuning else None}
+    try:
+        n = FlatRows.write(paths["rows"], rows(), dim)
+        if n == 0:
+            paths["rows"].unlink()
+            return None
+        with paths["ids"].open("wb") as file:
+            np.save(file, np.concatenate(seen))
+        fsync_file(paths["ids"])
+        segment = index(np.concatenate(seen), FlatRows.read(paths["rows"], n, dim))
+        if segment.coarse is None:
+            del paths["coarse"]
+        else:
+            segment.coarse.write(paths["coarse"])
+        fsync_file(folder)
+        files = {kind: _describe(path) for kind, path in paths.items()}
+        return {"count": n, "dim": dim, "files": files, "tuning": segment.tuning.asdict() if segment.tuning else None}
+    except BaseException as error:
+        for kind in ("ids", "rows", "coarse"):  # on a full disk they would be in everybody's way
+            (folder / f"{stem}.{kind}").unlink(missing_ok=True)
+        if isinstance(error, OSError | RuntimeError):  # the second is FAISS's
+            reason = str(error).splitlines()[0]
+            raise CollectionError(f"{folder}: the index cannot be written, the old one is used: {reason}") from error
+        raise
 
 
 def open_segment(folder: Path, described: Mapping[str, Any]) -> Segment:

@@ -56,7 +56,7 @@ SCHEMA_VERSION = 2
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
 META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
 STATE = {  # of a new catalog
-    "version": 0, "revision": 0, "tombstones_since": 0, "snapshot": "null", "next": "null", "wish": "{}",
+    "version": 0, "revision": 0, "tombstones_since": 0, "snapshot": "null", "next": "null", "wish": "{}", "bar": "null",
     **{f"{modality}s": 0 for modality in MODALITIES},  # how many rows: counting a million takes longer than a search
 }  # fmt: skip
 
@@ -150,15 +150,19 @@ def encode_metadata(metadata: Mapping[str, Any] | None) -> str:
 def record(row: tuple[Any, ...]) -> Record:
     """The record of a row of COLUMNS."""
     key, modality, path, text, metadata, *rest = row
-    return Record(key, modality, None if path is None else os.fsdecode(path), text, json.loads(metadata), *rest)
+    try:
+        return Record(key, modality, None if path is None else os.fsdecode(path), text, json.loads(metadata), *rest)
+    except (TypeError, ValueError) as error:
+        raise CollectionDamaged(
+            f"entry {key} has metadata that are no JSON: restore the catalog from a backup"
+        ) from error
 
 
 def decode_vectors(blobs: Sequence[bytes], dim: int) -> NDArray[np.float16]:
     """Stored vectors as (n, dim) float16. CollectionDamaged if one has another length."""
-    x16 = np.frombuffer(b"".join(blobs), dtype=np.float16)
-    if x16.size != len(blobs) * dim:
+    if not set(map(len, blobs)) <= {2 * dim}:
         raise CollectionDamaged(f"a stored vector has not {dim} values: restore the catalog from a backup")
-    return x16.reshape(len(blobs), dim)
+    return np.frombuffer(b"".join(blobs), dtype=np.float16).reshape(len(blobs), dim)
 
 
 def metadata_of(db: Connection, among: str) -> list[tuple[str, int, str]]:

@@ -51,7 +51,7 @@ class Shelf:
         return SimpleNamespace(judge=judge) if self.calibrated else None
 
 
-def judge(q, scores, ids):
+def judge(q, scores, *, text):
     """Relevant is what scores half as much as can be."""
     assert (np.diff(scores) <= 0).all()
     return scores * 10, np.clip(scores, 0, 1), int((scores >= 0.5).sum())

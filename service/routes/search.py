@@ -44,7 +44,8 @@ async def search(asked: SearchRequest, collection: CollectionDep, request: Reque
     vector = await mixed(parts, collection, request)
     # what is left of the request are the fields of a Query, by their names
     choices = asked.model_dump(exclude={*KINDS, "query"})
-    query = Query(vector, exclude=[part.value for part in parts if part.kind == "id"], **choices)
+    words = all(part.kind == "text" and part.weight > 0 for part in parts)
+    query = Query(vector, text=words, exclude=[part.value for part in parts if part.kind == "id"], **choices)
     hits = await run_in_threadpool(find, collection, query)
     answers = [HitAnswer.of(hit, collection.name) for hit in hits]
     return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6))

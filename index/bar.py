@@ -1,0 +1,57 @@
+"""How good a text's best hit must be for the text to fit anything in a collection: measured with the model at hand.
+
+Kept in the catalog, for searches to judge by (index.calibration). One of the files of `index` that meet the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from encoder.model import DualEncoder, Vectors
+from index.calibration import MEANINGLESS, SAMPLE, fit
+from index.collection import Collection
+
+KNOWN = 256  # texts that belong to the collection
+ENOUGH = 32  # of them, to tell what the model makes of words
+DRIFT = 0.2  # a share of the images: with so much growth the best hit of anything has risen a little
+
+
+def measure_bar(collection: Collection, encoder: DualEncoder) -> None:
+    """Measure it, if it never was or the collection has grown since. `collection`: open for writing, of this encoder.
+
+    A model trained from scratch on a narrow world takes any text for one that it knows, so where the collection has no
+    texts of its own to show that, only a published model gets a bar. Without one every query is taken to fit something.
+    """
+    rows = collection.count("image")
+    before = collection.bar()
+    if before is not None and abs(rows - before["rows"]) <= DRIFT * before["rows"]:
+        return
+    known = list(islice(_texts(collection), KNOWN))
+    bar, doubt = None, 1.0
+    if len(known) >= ENOUGH or not Path(encoder.ref).is_dir():
+
+        def best(texts: Vectors) -> Vectors:
+            return np.array([collection.nearest(q, 1, "image")[0][0] for q in texts], np.float32)
+
+        vectors = encoder.encode_texts([*MEANINGLESS, *known])
+        meaningless, belonging = np.split(vectors, [len(MEANINGLESS)])
+        calibration = fit(collection.sample("image", SAMPLE), meaningless, belonging, best)
+        if calibration is not None:
+            bar, doubt = calibration.bar, calibration.doubt
+    collection.set_bar({"rows": rows, "bar": bar, "doubt": doubt})
+
+
+def _texts(collection: Collection) -> Iterator[str]:
+    """What was said about the collection's images: metadata of several words, and entries that are texts."""
+    some = collection.sample_ids("image", 2 * KNOWN)
+    for record in collection.records_of(some).values():
+        for value in record.metadata.values():
+            if isinstance(value, str) and " " in value.strip() and len(value) <= 300:
+                yield value
+    for record in collection.records("text", limit=KNOWN):
+        if record.text:
+            yield record.text
