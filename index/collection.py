@@ -64,8 +64,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 CATALOG = "catalog.sqlite"
-BACKGROUND_ROWS = 20_000  # an index is built anew beside searches when more rows and a larger share than this are fresh
-BACKGROUND_SHARE = 0.2
+BACKGROUND_ROWS = 100_000  # an index is built anew beside searches when more rows and a larger share than this are fresh
+BACKGROUND_SHARE = 0.25
 SAMPLE_DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
 
