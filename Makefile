@@ -29,14 +29,19 @@ $(VENV)/.dev: $(VENV)/.installed
 demo: install  ## draw a small world, train on it, index, label, search, and serve it; about two minutes
 	$(BIN)/glimpse demo $(ARGS)
 
-check: dev  ## lint, format, types, layers
+check: dev  ## lint, format, types, layers, known vulnerabilities of what is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
+	@# an index that has no advisories answers too: so it is asked for one that is known
+	@if $(BIN)/python -c 'import json, urllib.request as web; json.load(web.urlopen("https://pypi.org/pypi/pillow/9.0.0/json", timeout=5))["vulnerabilities"][0]' 2>/dev/null; \
+	then $(BIN)/pip-audit --progress-spinner off --skip-editable; \
+	else echo "pip-audit skipped: no advisories can be had from pypi.org"; fi
 
+# Two processes of one thread each: most tests wait for programs that they start. The longest files first.
 test: dev  ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) tests/e2e tests
 
 test-fast: dev  ## run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

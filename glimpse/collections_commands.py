@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from encoder.errors import InputError
 from glimpse.options import DATA, AsJson, Data
+
+if TYPE_CHECKING:
+    from index.entry import CollectionInfo
 
 collections = typer.Typer(rich_markup_mode=None)
 
@@ -36,7 +39,7 @@ def list_(context: typer.Context, data: Data = DATA, json: AsJson = False) -> No
         return
     rows = [
         (info.name, info.counts.get("image", 0), info.counts.get("text", 0), f"{info.bytes / 2**20:.1f} MiB",
-         _state(info.index), info.problem or info.model)
+         _state(info.index), info.problem or _model(info))
         for info in infos
     ]  # fmt: skip
     columns = ("collection", "images", "texts", "size", "index", "model")
@@ -58,7 +61,7 @@ def check(
     found: dict[str, list[str]] = {}
     for name in names or collection_names(data):
         try:
-            with open_collection(data, name) as collection:
+            with open_collection(data, name) as collection, console.working(f"checking {name}"):
                 found[name] = collection.check()
         except CollectionNotFound:
             raise
@@ -81,9 +84,11 @@ def backup(
     json: AsJson = False,
 ) -> None:
     """Copy a collection, as of one moment, into one file, while others search and write. The copy is checked."""
+    from glimpse import console
     from index.backup import back_up
 
-    kept = back_up(data, name, file, overwrite=force)
+    with console.working(f"copying and checking {name}"):
+        kept = back_up(data, name, file, overwrite=force)
     _print_kept(json, f"{name} kept in {file}", kept.entries, kept.bytes, collection=name, file=str(file))
 
 
@@ -95,10 +100,12 @@ def restore(
     json: AsJson = False,
 ) -> None:
     """Make a collection of a backup. It is checked first, and is there whole or not at all."""
+    from glimpse import console
     from index.backup import restore
 
     name = name or file.name.split(".")[0]
-    kept = restore(data, file, name)
+    with console.working("copying, checking and building the index"):
+        kept = restore(data, file, name)
     _print_kept(json, f"{name} restored from {file}", kept.entries, kept.bytes, collection=name, file=str(file))
 
 
@@ -175,7 +182,10 @@ def compact(
 
     with open_collection(data, name, writable=True) as collection:
         kept = collection.wish
-        collection.compact(Wish(kind or kept.kind, kept.recall if recall is None else recall))  # type: ignore[arg-type]
+        with console.working("building the index"):
+            collection.compact(
+                Wish(kind or kept.kind, kept.recall if recall is None else recall)  # type: ignore[arg-type]
+            )
         info = collection.info()
     if json:
         console.print_json({"collection": name, "bytes": info.bytes, "index": info.index})
@@ -207,6 +217,13 @@ def delete(
         console.print_json({"deleted": name})
     else:
         console.out.print(f"{name} deleted")
+
+
+def _model(info: CollectionInfo) -> str:
+    if info.next is None:
+        return info.model
+    done = info.next["done"]
+    return f"{info.model} (changing to {info.next['model']}: {done} of {done + info.next['left']})"
 
 
 def _state(index: dict[str, dict[str, Any]]) -> str:

@@ -52,6 +52,16 @@ def progress_bar(what: str) -> Iterator[Bar]:
         yield update
 
 
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Says on stderr that something goes on of which no end can be told, while a terminal watches."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(what):
+        yield
+
+
 def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:
     """Name the files that could not be read, at most `limit` of them."""
     for path, reason in skipped[:limit]:

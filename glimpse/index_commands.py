@@ -73,6 +73,8 @@ def index(
     with open_or_create(data, collection, encoder) as target, console.progress_bar("indexing") as progress:
         report = index_folders(target, encoder, folders, captions=metadata, allow_empty=allow_empty, progress=progress)
         total = target.count("image")
+        with console.working("building the index"):
+            target.close()
     if metadata and not report.captioned:
         console.err.print(f"{captions}: none of its {len(metadata)} images is in these folders; no captions attached")
     if json:
@@ -91,7 +93,7 @@ def reindex(
     data: Data = DATA,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="The new model: run folder, hf-hub:ORG/NAME, or NAME/TAG of open_clip."),
+        typer.Option("--model", help="The new model. Default: that of a reindex which was interrupted."),
     ] = None,
     drop_unreadable: Annotated[
         bool, typer.Option("--drop-unreadable", help="Delete the entries whose file is gone or cannot be read.")
@@ -110,13 +112,19 @@ def reindex(
     from glimpse import console
     from index.collection import open_collection
 
-    if (model is None) != abandon:
-        raise InputError("give the new model, as in --model runs/pets, or --abandon")
+    if model is not None and abandon:
+        raise InputError("give either --model or --abandon")
     with open_collection(data, collection, writable=True) as target:
-        if model is None:
+        begun = target.next_info()
+        if abandon:
             target.abandon_next()
-            console.err.print(f"{collection}: stays with {target.model}")
+            what = f"the change to {begun['model']} is forgotten" if begun else "no change of model had begun"
+            console.err.print(f"{collection}: stays with {target.model}; {what}")
             return
+        if model is None and begun:
+            model = str(begun["model"])
+        if model is None:
+            raise InputError("give the new model, as in --model runs/pets")
         from encoder.load import load_encoder
         from index.reindex import reindex as run
 
@@ -136,6 +144,10 @@ def reindex(
             f"{collection}: {report.encoded} entries encoded ({report.resumed} before, {report.changed} changed files, "
             f"{report.dropped} dropped) in {report.seconds:.1f} s"
         )
+        if report.swapped:
+            console.err.print(
+                f"a running service must be started anew with --model {encoder.ref} to search it by words"
+            )
     if not same and not report.swapped:
         console.err.print(
             f"glimpse: {collection} keeps its old model, for {len(report.unreadable)} entries cannot be read: bring "

@@ -62,18 +62,21 @@ def search(
         text=not (images or ids or away),
     )  # fmt: skip
     with open_collection(data, collection) as source:
-        vectors = [*source.vectors(ids)]
+        vectors, made_by = [*source.vectors(ids)], None
         if texts or images or away:  # entries alone need no model
             from encoder.load import load_encoder
 
             encoder = load_encoder(model or source.model, device, precision)
-            source.check_model(encoder.fingerprint)
+            made_by = encoder.fingerprint
+            source.check_model(made_by)
             started = time.perf_counter()
             vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
         else:
             started = time.perf_counter()
-        hits = source.query(replace(query, vector=mix(vectors, weights)))
+        query = replace(query, vector=mix(vectors, weights), fingerprint=made_by)
+        hits = source.query(query)
         seconds = round(time.perf_counter() - started, 4)
+        best = None if hits else source.query(replace(query, cutoff=None, score_threshold=None, limit=1, offset=0))
     if json:
         console.print_json({"hits": [_as_json(hit) for hit in hits], "seconds": seconds})
         return
@@ -84,8 +87,17 @@ def search(
         for hit in hits
     ]
     console.out.print(console.table(*columns, rows=rows))
-    if not hits:
-        console.err.print(f"nothing in {collection} fits")
+    if best and (cutoff or score_threshold is not None):
+        console.err.print(f"nothing in {collection} fits: the best scored {best[0].score:.3f}, and was cut off")
+    elif not hits:
+        why = (
+            f"there are fewer than {offset + 1} hits"
+            if best
+            else "nothing passes the filter"
+            if filter
+            else "it is empty"
+        )
+        console.err.print(f"nothing found in {collection}: {why}")
 
 
 def _read_filter(given: str | None) -> dict[str, Any] | None:

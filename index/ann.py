@@ -10,6 +10,7 @@ FAISS aborts the process when an index on mapped memory is added to, so nothing 
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class FlatRows:
         self._index = index
         n, dim = int(index.ntotal), int(index.d)
         codes = faiss.rev_swig_ptr(index.codes.data(), n * dim * 2) if n else np.empty(0, np.uint8)
+        weakref.finalize(codes, lambda owner: None, index)  # whoever holds a view holds the memory
         self.x16: Rows16 = codes.view(np.float16).reshape(n, dim)  # a view; lives no longer than this object
 
     @classmethod

@@ -6,9 +6,9 @@ snapshot) is left out and built when it is restored. Parquet is `index.parquet`'
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -88,15 +88,28 @@ def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
         raise InputError(f"{file}: is there already; choose another name, or overwrite it with --force")
     if not file.parent.is_dir():
         raise InputError(f"{file.parent}: no such folder")
-    part = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
+    _sweep(file)
+    part = file.with_name(part_name(file))
     try:
         yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
+        fsync_file(part)
         part.replace(file)
         fsync_file(file.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_name(file: Path) -> str:
+    """The name, beside `file`, of what this process writes before it is whole."""
+    return f"{file.name}.{os.getpid()}.part"
+
+
+def _sweep(file: Path) -> None:
+    """Remove what killed processes left beside `file`: as large as itself, and nobody's."""
+    for path in file.parent.glob(f"{glob.escape(file.name)}.*.part*"):
+        pid = path.name.removeprefix(f"{file.name}.").partition(".")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _check(path: Path, whose: str) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from encoder.model import DualEncoder, Vectors
 from index.calibration import MEANINGLESS, SAMPLE, fit
 from index.collection import Collection
+from index.moment import Moment
 
 KNOWN = 256  # texts that belong to the collection
 ENOUGH = 32  # of them, to tell what the model makes of words
@@ -28,27 +29,33 @@ def measure_bar(collection: Collection, encoder: DualEncoder) -> None:
     """
     rows = collection.count("image")
     before = collection.bar()
-    if before is not None and abs(rows - before["rows"]) <= DRIFT * before["rows"]:
+    if (
+        before
+        and before.get("fingerprint") == encoder.fingerprint
+        and abs(rows - before["rows"]) <= DRIFT * before["rows"]
+    ):
         return
-    known = list(islice(_texts(collection), KNOWN))
+    moment = collection.moment()
+    known = list(islice(_texts(collection, moment), KNOWN))
     bar, doubt = None, 1.0
     if len(known) >= ENOUGH or not Path(encoder.ref).is_dir():
 
         def best(texts: Vectors) -> Vectors:
-            return np.array([collection.nearest(q, 1, "image")[0][0] for q in texts], np.float32)
+            return np.array([moment.nearest(q, 1, "image")[0][0] for q in texts], np.float32)
 
         vectors = encoder.encode_texts([*MEANINGLESS, *known])
         meaningless, belonging = np.split(vectors, [len(MEANINGLESS)])
-        calibration = fit(collection.sample("image", SAMPLE), meaningless, belonging, best)
+        _, sample = moment.sample("image", SAMPLE)
+        calibration = fit(sample, meaningless, belonging, best)
         if calibration is not None:
             bar, doubt = calibration.bar, calibration.doubt
-    collection.set_bar({"rows": rows, "bar": bar, "doubt": doubt})
+    collection.set_bar({"fingerprint": encoder.fingerprint, "rows": rows, "bar": bar, "doubt": doubt})
 
 
-def _texts(collection: Collection) -> Iterator[str]:
+def _texts(collection: Collection, moment: Moment) -> Iterator[str]:
     """What was said about the collection's images: metadata of several words, and entries that are texts."""
-    some = collection.sample_ids("image", 2 * KNOWN)
-    for record in collection.records_of(some).values():
+    some, _ = moment.sample("image", 2 * KNOWN)
+    for record in moment.records_of(some.tolist()).values():
         for value in record.metadata.values():
             if isinstance(value, str) and " " in value.strip() and len(value) <= 300:
                 yield value

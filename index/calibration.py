@@ -90,14 +90,16 @@ class Calibration:
     bar: float | None = None
     doubt: float = 1.0
 
-    def judge(self, query: Vectors, scores: NDArray[np.float32], *, text: bool) -> Judgement:
+    def judge(self, query: Vectors, scores: NDArray[np.float32], *, text: bool, best: float | None = None) -> Judgement:
         """Judge the hits of one query. Takes the time of one product with the sample, 0.3 ms at 2,048 x 512.
 
         What is said of a hit does not depend on how many hits are given after it.
 
         Args:
             query: (dim,) unit vector.
-            scores: (k,) cosines, descending, from the very first hit on: all is measured from the best.
+            scores: (k,) cosines, descending.
+            best: the cosine of the best hit in the whole collection, whatever filter gave `scores`: all is measured
+                from it, so an entry is as relevant in a filtered list as in the full one. None: the first of `scores`.
             text: the query is a text, so it is held against the bar.
         """
         if not len(scores):
@@ -105,11 +107,13 @@ class Calibration:
             return Judgement(nothing, nothing, 0)
         (middle,), (spread,) = background(self.sample, query[None])
         z = ((scores - middle) / spread).astype(np.float32)
-        above = float(z[0])  # how far the best hit stands above what fits nothing, in standard deviations
+        best = float(scores[0]) if best is None else best
+        highest = (best - middle) / spread
+        above = float(highest)  # how far the best hit stands above what fits nothing, in standard deviations
         if text and self.bar is not None:
-            above = (float(scores[0]) - middle - self.bar) / self.doubt
+            above = (best - float(middle) - self.bar) / self.doubt
         fits = 1 / (1 + np.exp(-1.702 * np.clip(above, -20, 20)))  # a logistic close to the normal distribution's
-        near = np.exp2((z - z[0]) / np.clip(SHARE * z[0], 1e-6, REACH))  # a half at the reach
+        near = np.exp2(np.minimum(z - highest, 0) / np.clip(SHARE * highest, 1e-6, REACH))  # a half at the reach
         relevance = np.minimum(near, fits).astype(np.float32)
         return Judgement(z, relevance, int(np.count_nonzero(relevance >= 0.5)))
 

@@ -102,10 +102,17 @@ class Catalog(NextVectors):
         """Every problem found by reading all of it, as one line each; none if it is sound."""
         return problems(self._db)
 
-    def _identify(self, db: Connection) -> None:
+    def _identify(self, db: Connection) -> dict[str, Any]:
         # A swap, by any process, changes what the catalog is: whoever reads vectors looks again.
-        self.meta: dict[str, Any] = read_identity(db)
-        self.dim = int(self.meta["dim"])
+        meta: dict[str, Any] = read_identity(db)
+        self.meta, self.dim = meta, int(meta["dim"])
+        return meta
+
+    def identity(self) -> dict[str, Any]:
+        """name, model, fingerprint, dim, created_at, as they are now."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            return self._identify(db)
 
     # --- writing: one transaction each, on disk when it returns ---
 
@@ -224,7 +231,7 @@ class Catalog(NextVectors):
         """What an index that holds version `since` lacks; `since` 0 gives every row, by id within each modality."""
         with self._db.reading() as db:
             db.execute("BEGIN")  # all reads below see one moment
-            self._identify(db)
+            meta = self._identify(db)
             version, revision = int(read_meta(db, "version")), int(read_meta(db, "revision"))
             deleted: dict[Modality, list[int]] = {m: [] for m in MODALITIES}
             for modality, gone in db.execute("SELECT modality, id FROM tombstones WHERE version > ?", (since,)):
@@ -235,17 +242,16 @@ class Catalog(NextVectors):
                 deleted[modality].append(gone)
             complete = since == 0 or int(read_meta(db, "tombstones_since")) <= since <= version
             counts = read_counts(db)
-            written = self._written(db, since, [m for m in MODALITIES if counts[m]])
-            yield Changes(version, revision, complete, deleted, written, counts, self.meta)
+            written = self._written(db, int(meta["dim"]), since, [m for m in MODALITIES if counts[m]])
+            yield Changes(version, revision, complete, deleted, written, counts, meta)
 
     def _written(
-        self, db: Connection, since: int, modalities: Sequence[Modality]
+        self, db: Connection, dim: int, since: int, modalities: Sequence[Modality]
     ) -> Iterator[tuple[Modality, NDArray[np.int64], NDArray[np.float16]]]:
         if since:
             query = "SELECT id, vector FROM entries WHERE modality = ? AND version > ? ORDER BY version"
         else:
             query = "SELECT id, vector FROM entries WHERE +modality = ? AND +version > ? ORDER BY id"
-        dim = self.dim
         for modality in modalities:
             rows = db.execute(query, (modality, since))
             while block := rows.fetchmany(BLOCK):
@@ -266,9 +272,8 @@ class Catalog(NextVectors):
         """The vectors (n, dim) float32 of `ids`, in that order. EntryNotFound if one is not there."""
         with self._db.reading() as db:
             db.execute("BEGIN")
-            self._identify(db)
+            dim = int(self._identify(db)["dim"])
             rows = dict(db.execute(f"SELECT id, vector FROM entries WHERE {AMONG}", (json_ids(ids),)))
-            dim = self.dim
         if absent := [key for key in ids if key not in rows]:
             raise EntryNotFound(f"no entry with id {absent[0]}")
         return decode_vectors([rows[key] for key in ids], dim).astype(np.float32)

@@ -27,11 +27,10 @@ from encoder.errors import (
     CollectionError,
     CollectionNotFound,
     EntryNotFound,
+    GlimpseError,
     InputError,
-    ModelMismatch,
 )
 from index.ann import as_ids, unit_rows
-from index.calibration import FEWEST, SAMPLE, Calibration
 from index.catalog import Catalog
 from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
 from index.folder import (
@@ -45,7 +44,8 @@ from index.folder import (
 )
 from index.kind import Wish
 from index.live import LiveIndex, background_threads
-from index.query import Query, run
+from index.moment import Moment, Samples, check_model
+from index.query import ATTEMPTS, Query, run
 
 __all__ = [
     "MODALITIES",
@@ -64,9 +64,10 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 CATALOG = "catalog.sqlite"
-BACKGROUND_ROWS = 100_000  # an index is built anew beside searches when more rows and a larger share than this are fresh
+BACKGROUND_ROWS = (
+    100_000  # an index is built anew beside searches when more rows and a larger share than this are fresh
+)
 BACKGROUND_SHARE = 0.25
-SAMPLE_DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
 
 def create_collection(data: Path, name: str, *, model: str, fingerprint: str, dim: int) -> Collection:
@@ -151,7 +152,8 @@ class Collection:
         self._catalog = Catalog(folder / CATALOG)
         self.name: str = folder.name
         self._live = LiveIndex(folder, self._catalog)
-        self._samples: dict[Modality, tuple[int, NDArray[np.float32]]] = {}  # with the number of rows it was drawn of
+        self._samples: Samples = {}
+        self._growing = threading.Lock()
         self._unseen = 0  # rows written since it was last asked whether a snapshot is due
         self._compacting: threading.Thread | None = None
 
@@ -182,12 +184,12 @@ class Collection:
     @property
     def model(self) -> str:
         """The reference of the model whose vectors these are."""
-        return str(self._catalog.meta["model"])
+        return str(self._catalog.identity()["model"])
 
     @property
     def fingerprint(self) -> str:
         """Of that model's weights and preprocessing. `reindex` may change it while the collection is open."""
-        return str(self._catalog.meta["fingerprint"])
+        return str(self._catalog.identity()["fingerprint"])
 
     @property
     def dim(self) -> int:
@@ -200,7 +202,15 @@ class Collection:
         created_at = self._catalog.meta["created_at"]
         index = self._live.describe()
         return CollectionInfo(
-            self.name, self.model, self.fingerprint, self.dim, counts, created_at, folder_bytes(self.folder), index
+            self.name,
+            self.model,
+            self.fingerprint,
+            self.dim,
+            counts,
+            created_at,
+            folder_bytes(self.folder),
+            index,
+            self._catalog.next_info(),
         )
 
     def count(self, modality: Modality | None = None) -> int:
@@ -209,11 +219,8 @@ class Collection:
 
     def check_model(self, fingerprint: str) -> None:
         """ModelMismatch unless `fingerprint` is that of the model that made these vectors."""
-        if fingerprint != self.fingerprint:
-            raise ModelMismatch(
-                f"collection {self.name!r} was built by another model: use its own (glimpse index FOLDER --collection "
-                f"{self.name} --model {self.model}), or start a new one (--collection NEW-NAME)"
-            )
+        known = self._catalog.identity()
+        check_model(self.name, known["model"], known["fingerprint"], fingerprint)
 
     # --- writing: durable when it returns, all or nothing ---
 
@@ -232,7 +239,7 @@ class Collection:
         return ids
 
     def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Set fields (path, text, metadata, sha256, mtime_ns, size, width, height) of rows by id, vectors untouched.
+        """Set path, text, metadata, sha256, mtime_ns, size, width, height or taken of rows by id, vectors untouched.
 
         `metadata` is replaced, not merged. In one call files may exchange their paths. EntryNotFound for an unknown id,
         InputError for an unknown field or a path that another entry has.
@@ -264,24 +271,25 @@ class Collection:
         It happens by itself, beside searches, as a collection grows. `wish` is kept for the next times.
         """
         self._check_writable()
-        if wish is not None:
+        self._live.compact(wish or self.wish)
+        if wish is not None:  # only now: one that cannot be built must not stand in the way of the next times
             self._catalog.set_wish(wish.asdict())
-        self._live.compact(self.wish)
 
     def _grown(self, rows: int) -> None:
         """Build the index anew in the background when what is fresh begins to cost searches."""
-        self._unseen += rows
-        if self._unseen < BACKGROUND_ROWS or (self._compacting is not None and self._compacting.is_alive()):
-            return
-        self._unseen = 0
-        if self._live.fresh() > max(BACKGROUND_ROWS, BACKGROUND_SHARE * self._catalog.count()):
-            self._compacting = threading.Thread(target=self._compact, args=(background_threads(),), daemon=True)
-            self._compacting.start()
+        with self._growing:
+            self._unseen += rows
+            if self._unseen < BACKGROUND_ROWS or (self._compacting is not None and self._compacting.is_alive()):
+                return
+            self._unseen = 0
+            if self._live.fresh() > max(BACKGROUND_ROWS, BACKGROUND_SHARE * self._catalog.count()):
+                self._compacting = threading.Thread(target=self._compact, args=(background_threads(),), daemon=True)
+                self._compacting.start()
 
     def _compact(self, threads: int | None = None) -> None:
         try:
             self._live.compact(self.wish, threads)
-        except (OSError, RuntimeError, CollectionError) as error:
+        except GlimpseError as error:
             log.warning("%s: its index was not built anew, searches use the old one: %s", self.folder, error)
 
     # --- another model's vectors, beside the present ones until the swap ---
@@ -363,6 +371,10 @@ class Collection:
         """Load or catch up now what the next search would: a service calls it before it says that it is ready."""
         self._live.refresh()
 
+    def moment(self) -> Moment:
+        """The vectors as they are now: every commit acknowledged before this call, and none after it."""
+        return Moment(self.name, self._live.refresh(), self._catalog, self._samples)
+
     def query(self, query: Query) -> list[Hit]:
         """The page of hits that a query with filter, groups, cut-off and so on asks for (index.query)."""
         return run(self, query)
@@ -384,24 +396,18 @@ class Collection:
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
         among = None if ids is None else np.unique(as_ids(ids))
-        for _ in range(3):
+        for _ in range(ATTEMPTS):
             view = self._live.refresh().views[_known(modality)]
             answers = view.search(unit_rows(xq, view.dim), k, among)
             wanted = {key for _, found in answers for key in found.tolist()}
             records = self._catalog.get(wanted)
             if len(records) == len(wanted):
-                break  # otherwise a hit was deleted since the search: search again for who takes its place
-        return [
-            [Hit(score, records[key]) for score, key in zip(D.tolist(), I.tolist(), strict=True) if key in records]
-            for D, I in answers
-        ]
-
-    def nearest(
-        self, vector: ArrayLike, k: int, modality: Modality, ids: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Scores and ids (m,) of the `k` nearest, of all or of `ids` (ascending): `search` without the records."""
-        view = self._live.refresh().views[_known(modality)]
-        return view.search(unit_rows(np.asarray(vector)[None], view.dim), k, ids)[0]
+                return [
+                    [Hit(score, records[key]) for score, key in zip(D.tolist(), I.tolist(), strict=True)]
+                    for D, I in answers
+                ]
+            # a hit was deleted since the search: search again for who takes its place
+        raise CollectionError("entries are deleted faster than this search can look at them: try again")
 
     def filter_ids(self, filter: Mapping[str, Any], modality: Modality) -> NDArray[np.int64]:  # noqa: A002
         """The ids, ascending, that pass a filter (index.filters)."""
@@ -410,29 +416,6 @@ class Collection:
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""
         return self._catalog.get(ids)
-
-    def sample_ids(self, modality: Modality, m: int) -> list[int]:
-        """Up to `m` ids, evenly spread over all of them."""
-        ids, _ = self._live.refresh().views[_known(modality)].sample(m)
-        return [int(key) for key in ids]
-
-    def sample(self, modality: Modality, m: int) -> NDArray[np.float32]:
-        """Up to `m` unit rows (m, dim), evenly spread over the ids."""
-        view = self._live.refresh().views[_known(modality)]
-        _, x = view.sample(m)
-        return unit_rows(x, view.dim)
-
-    def calibration(self, modality: Modality) -> Calibration | None:
-        """What scores mean here (index.calibration); None while there are too few entries to tell."""
-        rows = self._live.refresh().views[_known(modality)].count
-        of, sample = self._samples.get(modality, (0, None))
-        if sample is None or sample.shape[1] != self.dim or abs(rows - of) > SAMPLE_DRIFT * of:
-            sample = self.sample(modality, SAMPLE)
-            self._samples[modality] = rows, sample
-        if len(sample) < FEWEST:
-            return None
-        bar = self.bar() if modality == "image" else None
-        return Calibration(sample, bar["bar"], bar["doubt"]) if bar else Calibration(sample)
 
     def bar(self) -> dict[str, Any] | None:
         """What was last measured (index.bar)."""

@@ -76,4 +76,5 @@ class CollectionInfo:
     created_at: str  # ISO 8601, UTC
     bytes: int  # on disk
     index: dict[str, dict[str, Any]] = field(default_factory=dict)  # modality -> the state of its ANN index
+    next: dict[str, Any] | None = None  # the model that a reindex has begun with: model, fingerprint, dim, done, left
     problem: str | None = None  # why it cannot be opened; then only `name` and `bytes` say something

@@ -24,9 +24,12 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 EXACT_ROWS = 100_000
 K = 10  # recall@10
-QUERIES = 200  # of each sort
+QUERIES = 200  # of each sort, at most a quarter of the rows
+FEWEST = 400  # rows: of fewer, what is not held out is too little to train on (a product quantizer wants 256)
 CONCEPT = 16  # rows whose mean is one concept
 TRAIN_ROWS = 64  # for each inverted list; FAISS warns below 39
+GRAPH_LISTS = 256  # a graph's codes are trained on as many rows as those of so many lists
+MOST_EFFORT = 1024  # the widest beam of a graph
 RETRAIN_GROWTH = 2.0  # rows now against rows when it was trained
 FACTORS = (2, 4, 8, 16, 32, 64, 128)  # candidates compared for each hit wanted
 
@@ -56,7 +59,7 @@ def choose(n: int, wish: Wish) -> Kind:
     of its time for the same recall, and was faster than a graph, which takes 17 times as long to build
     (docs/benchmarks.md). The others are for data on which they measure better.
     """
-    if n <= K * CONCEPT:  # too few to measure anything on
+    if n < FEWEST:
         return "exact"
     if wish.kind != "auto":
         return wish.kind
@@ -91,17 +94,19 @@ def build(ids: Ids, rows: FlatRows, wish: Wish, before: tuple[CoarseIndex, Tunin
         return Segment(ids, rows)
     rng = np.random.default_rng(n)
     order = rng.permutation(n)
-    held_out, rest = np.sort(order[:QUERIES]), order[QUERIES:]
+    few = min(QUERIES, n // 4)
+    held_out, rest = np.sort(order[:few]), order[few:]
     if before is not None and before[1].kind == kind and n <= RETRAIN_GROWTH * before[1].trained_rows:
         coarse, tuning = before
     else:
-        name = factory(kind, n, dim)
-        lists = int(name.split(",")[0].removeprefix("IVF")) if name.startswith("IVF") else 256
-        sample = np.sort(rest[: lists * TRAIN_ROWS])
-        coarse = CoarseIndex.train(name, rows.x16[sample].astype(np.float32))
-        tuning = Tuning(kind, name, n, 0, 0, 0.0, wish.recall)
+        tuning = Tuning(kind, factory(kind, n, dim), n, 0, 0, 0.0, wish.recall)
+        sample = np.sort(rest[: (tuning.lists or GRAPH_LISTS) * TRAIN_ROWS])
+        coarse = CoarseIndex.train(tuning.factory, rows.x16[sample].astype(np.float32))
     coarse.fill(rows)
-    return tune(Segment(ids, rows, coarse, replace(tuning, target=wish.recall)), held_out)
+    tuned = tune(Segment(ids, rows, coarse, replace(tuning, target=wish.recall)), held_out)
+    if wish.kind == "auto" and tuned.tuning is not None and tuned.tuning.recall < wish.recall:
+        return Segment(ids, rows)  # these data are no easier to find by codes: compare them all
+    return tuned
 
 
 def tune(segment: Segment, held_out: Positions) -> Segment:
@@ -119,7 +124,7 @@ def tune(segment: Segment, held_out: Positions) -> Segment:
     truths += [(q, set(_best(segment, q, found, K).tolist())) for q, found in _truth(concepts, K, segment)]
     best: Tuning | None = None
     fastest = math.inf
-    for effort in _efforts(segment.tuning.factory):
+    for effort in _efforts(segment.tuning.lists or MOST_EFFORT):
         recalls = _recalls(segment, truths, effort)
         factor, recall = next(
             ((factor, recall) for factor, recall in recalls.items() if recall >= segment.tuning.target),
@@ -146,9 +151,8 @@ def _best(segment: Segment, q: Rows, positions: Positions, k: int) -> Positions:
     return positions[np.argsort(-segment.scores(q, positions), kind="stable")[:k]]
 
 
-def _efforts(name: str) -> Iterator[int]:
-    """Half steps of doubling, up to all lists."""
-    most = int(name.split(",")[0].removeprefix("IVF")) if name.startswith("IVF") else 1024
+def _efforts(most: int) -> Iterator[int]:
+    """Half steps of doubling."""
     effort = 8.0
     while effort < most:
         yield round(effort)

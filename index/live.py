@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder.errors import CollectionDamaged, CollectionError, EntryNotFound, InputError
+from encoder.errors import CollectionDamaged, CollectionError, EntryNotFound, GlimpseError, InputError
 from index.ann import CoarseIndex, Rows16, use_threads
 from index.catalog import Catalog, Changes
 from index.entry import MODALITIES, Modality
@@ -50,6 +51,7 @@ class State:
 
     stamp: tuple[int, int]  # of the catalog: version, revision
     dim: int
+    fingerprint: str  # of the model whose vectors these are
     views: Mapping[Modality, View]
     snapshot: Description | None = field(default=None, repr=False)  # what it stands on
 
@@ -96,17 +98,17 @@ class LiveIndex:
         with self._building:
             if threads is not None:
                 use_threads(threads)
-            state = self.refresh()
-            snapshot: Description = {"version": state.version, "segments": {}}
-            for modality, view in state.views.items():
-                if view.count:
-                    trained = _trained(self._folder, state.snapshot, modality)
-                    snapshot["segments"][modality] = write_segment(
-                        self._folder, modality, view.dim, view.blocks(), partial(build, wish=wish, before=trained)
-                    )
-            self._catalog.set_snapshot(snapshot)
-            self._adopt(snapshot)
-            remove_other_files(self._folder, file_names(snapshot))
+            with self._clean():
+                state = self.refresh()
+                snapshot: Description = {"version": state.version, "segments": {}}
+                for modality, view in state.views.items():
+                    if view.count:
+                        trained = _trained(self._folder, state.snapshot, modality)
+                        snapshot["segments"][modality] = write_segment(
+                            self._folder, modality, view.dim, view.blocks(), partial(build, wish=wish, before=trained)
+                        )
+                self._catalog.set_snapshot(snapshot)
+                self._adopt(snapshot)
 
     def swap_next(self, wish: Wish, drop: Sequence[int]) -> None:
         """Build the index of the next model's vectors, then swap vectors, model and index by one transaction."""
@@ -114,14 +116,25 @@ class LiveIndex:
             described = self._catalog.next_info()
             if described is None:
                 raise CollectionError(f"{self._folder.name}: no other model's vectors are being gathered")
-            snapshot: Description = {"version": 0, "segments": {}}
-            for modality in MODALITIES:
-                blocks = _without(self._catalog.next_rows(modality), drop)
-                written = write_segment(self._folder, modality, described["dim"], blocks, partial(build, wish=wish))
-                if written:
-                    snapshot["segments"][modality] = written
-            self._catalog.swap_next(snapshot, drop)
-            remove_other_files(self._folder, file_names(snapshot))
+            if described["left"] > len(drop):
+                raise CollectionError(f"{described['left']} entries have no vector of {described['model']} yet: go on")
+            with self._clean():
+                snapshot: Description = {"version": 0, "segments": {}}
+                for modality in MODALITIES:
+                    blocks = _without(self._catalog.next_rows(modality), drop)
+                    written = write_segment(self._folder, modality, described["dim"], blocks, partial(build, wish=wish))
+                    if written:
+                        snapshot["segments"][modality] = written
+                self._catalog.swap_next(snapshot, drop)
+
+    @contextmanager
+    def _clean(self) -> Iterator[None]:
+        """Remove, in any case, the files that no snapshot names then."""
+        try:
+            yield
+        finally:
+            with suppress(CollectionError):  # the catalog is gone: so are they, or will be with it
+                remove_other_files(self._folder, file_names(self._catalog.snapshot()))
 
     def fresh(self) -> int:
         """How many rows and deletions the snapshot lacks."""
@@ -151,7 +164,7 @@ class LiveIndex:
         """What is wrong with the files of the snapshot, or with what they hold."""
         snapshot = self._catalog.snapshot()
         problems = []
-        for modality, described in (snapshot["segments"] if snapshot else {}).items():
+        for modality, described in (snapshot or {}).get("segments", {}).items():
             try:
                 verify(self._folder, described)
                 segment = open_segment(self._folder, described)
@@ -196,12 +209,12 @@ class LiveIndex:
     def _replay(self, state: State) -> State | None:
         """`state` with what the catalog has since; None if it cannot be brought in step and must be built anew."""
         with self._catalog.changes(state.version) as changes:
-            dim = int(changes.meta["dim"])
+            dim, fingerprint = int(changes.meta["dim"]), str(changes.meta["fingerprint"])
             if not changes.complete or (dim != state.dim and state.version):
                 return None
             stamp = (changes.version, changes.revision)
             if changes.version == state.version and state.stamp[1] >= 0:  # only metadata has changed
-                return State(stamp, dim, state.views, state.snapshot)
+                return State(stamp, dim, fingerprint, state.views, state.snapshot)
             views = _replayed(state.views if dim == state.dim else _no_views(dim), changes)
             for modality, count in changes.counts.items():
                 if views[modality].count != count:
@@ -209,8 +222,10 @@ class LiveIndex:
                         "%s: %d %s vectors for %d entries; building them anew from the catalog",
                         self._folder, views[modality].count, modality, count,
                     )  # fmt: skip
+                    if state.snapshot is not None and state.stamp[1] < 0:
+                        self._damaged.append(state.snapshot)
                     return None
-            return State(stamp, dim, views, state.snapshot)
+            return State(stamp, dim, fingerprint, views, state.snapshot)
 
     def _read(self) -> State:
         """The state of the named snapshot; an empty one if there is none or it is not sound."""
@@ -228,10 +243,10 @@ class LiveIndex:
         views = {m: View(dims.copy().pop(), (Part(segments[m]),) if m in segments else ()) for m in MODALITIES}
         if not all(map(is_verified_at_open, snapshot["segments"].values())):
             self._in_background(self._verify, snapshot)
-        return State((snapshot["version"], -1), dims.pop(), views, snapshot)  # -1: not yet held against the catalog
+        return State((snapshot["version"], -1), dims.pop(), "", views, snapshot)  # -1: not yet held against the catalog
 
     def _empty(self) -> State:
-        return State((0, -1), self._catalog.dim, _no_views(self._catalog.dim))
+        return State((0, -1), self._catalog.dim, "", _no_views(self._catalog.dim))
 
     def _adopt(self, snapshot: Description) -> None:
         """Stand on a newer snapshot from now on."""
@@ -264,11 +279,19 @@ class LiveIndex:
         log.warning("building the vectors anew from the catalog: %s", error)
         self._damaged.append(snapshot)
 
-    def _in_background(self, work: Any, *args: Any) -> None:
+    def _in_background(self, work: Callable[[Description], None], snapshot: Description) -> None:
+        """Do it beside searches, unless that is under way."""
+
+        def run() -> None:
+            try:
+                work(snapshot)
+            except GlimpseError as error:  # the collection was deleted, or is damaged: the next search says so
+                log.info("%s: %s", self._folder, error)
+
         self._background = [thread for thread in self._background if thread.is_alive()]
-        if any(thread.name == f"{work.__name__}" for thread in self._background):
+        if any(thread.name == work.__name__ for thread in self._background):
             return
-        thread = threading.Thread(target=work, args=args, name=work.__name__, daemon=True)
+        thread = threading.Thread(target=run, name=work.__name__, daemon=True)
         self._background.append(thread)
         thread.start()
 
@@ -289,10 +312,7 @@ def _replayed(views: Mapping[Modality, View], changes: Changes) -> dict[Modality
     after = {}
     for modality, view in views.items():
         gone = np.array(changes.deleted[modality], np.int64)
-        new = blocks[modality]
-        ids = np.concatenate([ids for ids, _ in new]) if new else np.empty(0, np.int64)
-        x16 = np.concatenate([x16 for _, x16 in new]) if new else np.empty((0, view.dim), np.float16)
-        after[modality] = view.changed(gone, ids, x16)
+        after[modality] = view.changed(gone, blocks[modality])
     return after
 
 

@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from encoder.errors import CollectionError, InputError
 from index.database import Connection, Database
 from index.entry import Modality, Record
-from index.tables import COLUMNS, decode_vectors, delete_rows, json_ids, next_version, read_identity, read_meta, record
+from index.tables import (
+    COLUMNS,
+    decode_vectors,
+    delete_rows,
+    json_ids,
+    next_version,
+    read_counts,
+    read_identity,
+    read_meta,
+    record,
+)
 
 LEFT = "NOT EXISTS (SELECT 1 FROM next_vectors n WHERE n.id = entries.id AND n.version = entries.version)"
 BLOCK = 8192  # vectors handed over at a time
@@ -110,7 +120,10 @@ class NextVectors:
                 (version,),
             )
             db.execute("DELETE FROM tombstones")
-            named = None if snapshot is None else {**snapshot, "version": version}
+            # An entry that was deleted since the snapshot was built is still in it, and no tombstone will say so.
+            held = {m: segment["count"] for m, segment in (snapshot or {}).get("segments", {}).items()}
+            fits = all(held.get(modality, 0) == count for modality, count in read_counts(db).items())
+            named = {**snapshot, "version": version} if snapshot is not None and fits else None
             values = {**info, "tombstones_since": version, "snapshot": json.dumps(named), "bar": "null"}
             db.executemany("UPDATE meta SET value = ? WHERE key = ?", ((value, key) for key, value in values.items()))
             db.execute("DELETE FROM next_vectors")

@@ -32,7 +32,7 @@ try:
 except ImportError:
     raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
 
-from index.backup import Kept, copy_catalog, new_file
+from index.backup import Kept, copy_catalog, new_file, part_name
 from index.catalog import Catalog
 from index.collection import Collection, create_collection, open_collection
 from index.entry import Entry, Modality, Record
@@ -64,7 +64,10 @@ def export_parquet(
         InputError: `file` is there and `overwrite` is not given, or its folder is missing.
         CollectionNotFound, CollectionDamaged: see `encoder.errors`.
     """
-    with new_file(file, overwrite=overwrite) as part, tempfile.TemporaryDirectory(dir=file.parent) as folder:
+    with (
+        new_file(file, overwrite=overwrite) as part,
+        tempfile.TemporaryDirectory(dir=file.parent, prefix=part_name(file)) as folder,
+    ):
         copy = Path(folder) / "copy.sqlite"
         copy_catalog(data, name, copy)
         with closing(Catalog(copy)) as catalog:

@@ -40,6 +40,8 @@ JUDGED = 1000  # candidates among which the end of relevance is looked for: a nu
 POOL = 200  # hits that diversity orders: a number that no page changes
 DEEPEST = 20_000
 ATTEMPTS = 5
+COPIES = 10  # hits looked at for one that is not
+COPY = 0.99  # the query's own picture, perhaps scaled or saved again
 CANCELLED = 1e-3  # a sum this short beside its longest part is float16's rounding, not a direction
 
 
@@ -58,6 +60,7 @@ class Query:
     group_size: int = 1
     collapse: float | None = None  # from this cosine on two hits count as the same
     diversity: float = 0.0  # 0: by score alone; 1: each as unlike those before as can be
+    fingerprint: str | None = None  # of the model that made the vector; None: it is the collection's own
     text: bool = False  # the vector is that of words alone, so it may be found to fit nothing
     exclude: Sequence[int] = ()  # ids, such as the query's own entries
 
@@ -77,12 +80,12 @@ class Query:
 class Judge(Protocol):
     """A collection's calibration, as index.calibration makes it."""
 
-    def judge(self, query: Vector, scores: NDArray[np.float32], /, *, text: bool) -> Judgement:
+    def judge(self, query: Vector, scores: NDArray[np.float32], /, *, text: bool, best: float) -> Judgement:
         """The z (m,) and relevance (m,) of descending `scores` (m,), and how many of them are relevant."""
 
 
 class Searchable(Protocol):
-    """What a search needs of a collection."""
+    """What a search needs of a collection at one moment (index.moment)."""
 
     @property
     def dim(self) -> int:
@@ -96,14 +99,24 @@ class Searchable(Protocol):
     def filter_ids(self, filter: Mapping[str, Any], modality: Modality, /) -> NDArray[np.int64]:  # noqa: A002
         """The ids that pass, ascending."""
 
-    def vectors(self, ids: Sequence[int], /) -> NDArray[np.float32]:
-        """Vectors (n, dim). EntryNotFound if one is gone."""
+    def vectors(self, ids: NDArray[np.int64], modality: Modality, /) -> NDArray[np.float32]:
+        """Unit rows (n, dim). EntryNotFound if one is gone."""
 
     def records_of(self, ids: Sequence[int], /) -> dict[int, Record]:
         """The records of those that are there."""
 
     def calibration(self, modality: Modality, /) -> Judge | None:
         """None while the collection is too small to have one."""
+
+    def check_model(self, fingerprint: str, /) -> None:
+        """ModelMismatch unless the vectors are of that model."""
+
+
+class Source(Protocol):
+    """What has such moments."""
+
+    def moment(self) -> Searchable:
+        """It, as it is now."""
 
 
 def mix(vectors: ArrayLike, weights: Sequence[float]) -> Vector:
@@ -126,19 +139,22 @@ def mix(vectors: ArrayLike, weights: Sequence[float]) -> Vector:
     return mixed
 
 
-def run(collection: Searchable, query: Query) -> list[Hit]:
+def run(source: Source, query: Query) -> list[Hit]:
     """The page of hits that `query` asks for; shorter only where its list ends.
 
     Raises:
         InputError: the vector has not the collection's length, or the filter cannot be read.
+        ModelMismatch: the collection is not, or no longer, of the model with the query's `fingerprint`.
         CollectionError: entries are deleted faster than they can be looked at.
     """
-    if np.shape(query.vector) != (collection.dim,):
-        raise InputError(f"vector: must have the collection's {collection.dim} values, not {np.size(query.vector)}")
-    q = unit_rows(np.asarray(query.vector)[None], collection.dim)[0]
     for _ in range(ATTEMPTS):
+        moment = source.moment()
+        if query.fingerprint is not None:
+            moment.check_model(query.fingerprint)
+        if np.shape(query.vector) != (moment.dim,):
+            raise InputError(f"vector: must have the collection's {moment.dim} values, not {np.size(query.vector)}")
         try:
-            return _page(collection, query, q)
+            return _page(moment, query, unit_rows(np.asarray(query.vector)[None], moment.dim)[0])
         except EntryNotFound:
             continue  # a candidate was deleted meanwhile: search again for who takes its place
     raise CollectionError("entries are deleted faster than this search can look at them: try again")
@@ -162,7 +178,9 @@ def _page(collection: Searchable, query: Query, q: Vector) -> list[Hit]:
         k = min(OVERFETCH * k, DEEPEST)
     if query.diversity:
         pool = kept[:POOL]
-        order = ranking.mmr(found.scores[pool], _unit(collection, found.ids[pool]), query.diversity, wanted)
+        order = ranking.mmr(
+            found.scores[pool], collection.vectors(found.ids[pool], query.modality), query.diversity, wanted
+        )
         kept = np.concatenate([pool[order], kept[POOL:]])
     page = kept[query.offset : wanted]
     return found.hits(page, _records(collection, found.ids[page]))
@@ -202,7 +220,8 @@ def _nearest(collection: Searchable, query: Query, q: Vector, among: NDArray[np.
     z, relevance, end = None, None, len(ids)
     calibration = collection.calibration(query.modality)
     if calibration is not None and len(ids):
-        z, relevance, relevant = calibration.judge(q, scores, text=query.text)
+        best = _best(collection, query, q, excluded)
+        z, relevance, relevant = calibration.judge(q, scores, best=best, text=query.text)
         end = relevant if query.cutoff else end
     if query.score_threshold is not None:
         end = min(end, int(np.count_nonzero(scores >= np.float32(query.score_threshold))))
@@ -211,11 +230,20 @@ def _nearest(collection: Searchable, query: Query, q: Vector, among: NDArray[np.
     return _Found(scores[:end], ids[:end], z, relevance, ended)
 
 
+def _best(collection: Searchable, query: Query, q: Vector, excluded: NDArray[np.int64]) -> float:
+    """The score that relevance is measured from: the best in the whole collection that is not the query itself."""
+    scores, ids = collection.nearest(q, len(excluded) + COPIES, query.modality, None)
+    scores = scores[~np.isin(ids, excluded)]
+    if not query.text and (scores < COPY).any():  # a copy of the image that was asked with says nothing of the others
+        scores = scores[scores < COPY]
+    return float(scores[0]) if len(scores) else 0.0
+
+
 def _kept(collection: Searchable, query: Query, found: _Found) -> ranking.Positions:
     """Stages 3 and 4."""
     kept = np.arange(len(found.ids))
     if query.collapse is not None:
-        kept = ranking.collapse(_unit(collection, found.ids), query.collapse)
+        kept = ranking.collapse(collection.vectors(found.ids, query.modality), query.collapse)
     if query.group_by is not None:
         ids = found.ids[kept]
         records = _records(collection, ids)
@@ -236,11 +264,6 @@ def _group_key(value: Any, path: str) -> str | None:
         return _group_key(value[path], "")
     head, _, rest = path.partition(".")
     return _group_key(value.get(head), rest) if rest else None
-
-
-def _unit(collection: Searchable, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Vectors as stored, at length 1 again: they are kept in float16."""
-    return unit_rows(collection.vectors(ids.tolist()), collection.dim)
 
 
 def _records(collection: Searchable, ids: NDArray[np.int64]) -> dict[int, Record]:

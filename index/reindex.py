@@ -64,12 +64,19 @@ def reindex(
         progress: told (done, all) after each batch.
 
     Raises:
-        InputError: not one entry can be read, and `drop_unreadable` would delete all.
+        InputError: not one entry can be read, and `drop_unreadable` would delete all; or a change to a third model has
+            begun and is not finished.
     """
     report = ReindexReport()
     started = time.perf_counter()
     if encoder.fingerprint == collection.fingerprint:
         return report
+    begun = collection.next_info()
+    if begun and begun["done"] and begun["fingerprint"] != encoder.fingerprint:
+        raise InputError(
+            f"a change to {begun['model']} has begun, {begun['done']} entries are encoded: finish it (--model "
+            f"{begun['model']}), or forget it (--abandon)"
+        )
     collection.begin_next(encoder.ref, encoder.fingerprint, encoder.dim)
     info = collection.next_info() or {}
     report.resumed, total = info["done"], info["done"] + info["left"]

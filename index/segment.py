@@ -6,6 +6,7 @@ index, filter and page. A segment knows no catalog and no deletion: what may be 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 from index.ann import BLOCK, Bits, CoarseIndex, FlatRows, Positions, Rows
 
 GATHER_SHARE = 1 / 400  # so few of the rows are picked out one by one; FAISS's scan skips to more of them faster
-EXACT_ROWS = 25_000  # a filter that leaves no more is answered by comparing all that it leaves
+FILTERED_ROWS = 25_000  # a filter that leaves no more is answered by comparing all that it leaves
+PICKED = 16  # picking a row out costs as much as scanning so many
 BATCH = 16  # from so many queries on, a matrix product beats FAISS's scan for each
-TIE = 1e-6  # scores of one row differ by less from one routine to another
+PROBED = 60  # rows in the lists that are probed, for each hit wanted: the tuning was for ten
+TIE = 2e-6  # scores of one row differ by less from one routine to another
 
 Ids = NDArray[np.int64]
 
@@ -40,12 +43,19 @@ class Tuning:
         """As JSON keeps it."""
         return asdict(self)
 
+    @property
+    def lists(self) -> int:
+        """How many inverted lists there are; 0 in a graph."""
+        name = self.factory.partition(",")[0]
+        return int(name.removeprefix("IVF")) if name.startswith("IVF") else 0
+
 
 class Chosen:
     """The rows of a segment that a search may find."""
 
-    def __init__(self, mask: NDArray[np.bool_]) -> None:
+    def __init__(self, mask: NDArray[np.bool_], *, filtered: bool = False) -> None:
         self.mask = mask  # (n,)
+        self.filtered = filtered  # by what is asked, and not only because some are gone
         self.count = int(np.count_nonzero(mask))
 
     @cached_property
@@ -104,13 +114,14 @@ class Segment:
 
     def scores(self, q: Rows, positions: Positions) -> Rows:
         """The scores (m,) of rows for one query (dim,): the only routine whose scores are shown."""
-        scores: Rows = np.einsum("ij,j->i", self.rows.x16[positions].astype(np.float32), q)
+        scores = np.empty(len(positions), np.float32)
+        for start in range(0, len(positions), BLOCK):
+            some = slice(start, start + BLOCK)
+            np.einsum("ij,j->i", self.rows.x16[positions[some]].astype(np.float32), q, out=scores[some])
         return scores
 
     def _exact(self, q: Rows, positions: Positions, k: int) -> tuple[Rows, Ids]:
-        scores, ids = self.scores(q, positions), self.ids[positions]
-        order = np.lexsort((ids, -scores))[:k]
-        return scores[order], ids[order]
+        return best(self.scores(q, positions), self.ids[positions], k)
 
     def _candidates(self, xq: Rows, k: int, chosen: Chosen | None) -> Iterator[Positions]:
         """For each query, positions that hold its `k` best; the rest is up to `_exact`."""
@@ -120,7 +131,7 @@ class Segment:
             yield from (everything for _ in xq)
         elif chosen is not None and n <= GATHER_SHARE * len(self):
             yield from scan(xq, k, self.rows, chosen.positions)
-        elif self.coarse is not None and n > EXACT_ROWS:
+        elif self.tuning is not None and n > FILTERED_ROWS and PICKED * k * self.tuning.factor <= n:
             yield from self._coarse_candidates(xq, k, chosen)
         elif len(xq) >= BATCH:
             yield from scan(xq, k, self.rows, None if chosen is None else chosen.positions)
@@ -130,15 +141,30 @@ class Segment:
     def _coarse_candidates(self, xq: Rows, k: int, chosen: Chosen | None) -> Iterator[Positions]:
         assert self.coarse is not None
         assert self.tuning is not None
-        effort, bits = self.tuning.effort, None
-        if chosen is not None:
-            # Where a filter leaves a share of the rows, the k best of them lie further away.
-            effort = int(np.ceil(effort / np.sqrt(chosen.count / len(self))))
-            bits = chosen.bits
+        effort = max(self.tuning.effort, math.ceil(PROBED * k * self.tuning.lists / len(self)))
+        if chosen is not None and chosen.filtered:
+            yield from (self._settled_candidates(q, k, effort, chosen) for q in xq)
+            return
+        n, bits = (len(self), None) if chosen is None else (chosen.count, chosen.bits)
         for q, found in zip(xq, self.coarse.nearest(xq, k * self.tuning.factor, effort, bits), strict=True):
             found = found[found >= 0]
-            n = len(self) if chosen is None else chosen.count
             yield found if len(found) >= k else self._flat_candidates(q, k, n, chosen)
+
+    def _settled_candidates(self, q: Rows, k: int, effort: int, chosen: Chosen) -> Positions:
+        """What a filter lets through may lie anywhere, so ever more is looked at until the best no longer change."""
+        assert self.coarse is not None
+        assert self.tuning is not None
+        effort = math.ceil(effort / math.sqrt(chosen.count / len(self)))  # where it lies evenly, this is enough
+        width = k * self.tuning.factor
+        before: Ids | None = None
+        while PICKED * width <= chosen.count:
+            (found,) = self.coarse.nearest(q[None], width, effort, chosen.bits)
+            proposed: Positions = found[found >= 0]
+            _, ids = self._exact(q, proposed, k)
+            if len(ids) == k and before is not None and np.array_equal(ids, before):
+                return proposed
+            before, effort, width = ids, 2 * effort, 2 * width
+        return self._flat_candidates(q, k, chosen.count, chosen)
 
     def _flat_candidates(self, q: Rows, k: int, n: int, chosen: Chosen | None) -> Positions:
         """FAISS keeps any of several equal scores at the end of a list, so it is asked for more until a tie ends."""
@@ -148,6 +174,12 @@ class Segment:
             if fetch >= n or D[-1] < D[k - 1] - TIE:
                 return positions
             fetch *= 8
+
+
+def best(scores: Rows, ids: Ids, k: int) -> tuple[Rows, Ids]:
+    """The `k` highest of scores (m,) with their ids, descending, equal ones by id."""
+    order = np.lexsort((ids, -scores))[:k]
+    return scores[order], ids[order]
 
 
 def scan(xq: Rows, k: int, rows: FlatRows, among: Positions | None = None) -> Iterator[Positions]:
@@ -161,8 +193,8 @@ def scan(xq: Rows, k: int, rows: FlatRows, among: Positions | None = None) -> It
     P = np.zeros((len(xq), keep), np.int64)
     for start, x in _blocks(rows, among):
         scores = xq @ x.T
-        best = min(keep, len(x))
-        part = np.argpartition(scores, len(x) - best, axis=1)[:, len(x) - best :]
+        most = min(keep, len(x))
+        part = np.argpartition(scores, len(x) - most, axis=1)[:, len(x) - most :]
         D = np.hstack([D, np.take_along_axis(scores, part, axis=1)])
         P = np.hstack([P, part + start])
         top = np.argpartition(D, D.shape[1] - keep, axis=1)[:, D.shape[1] - keep :]

@@ -128,7 +128,7 @@ def json_ids(ids: Iterable[int]) -> str:
     """The ids as AMONG wants them. InputError if one is not an integer."""
     try:
         return json.dumps([int(key) for key in ids])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"an id must be an integer: {error}") from error
 
 

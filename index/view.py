@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from encoder.errors import EntryNotFound
 from index.ann import FlatRows, Rows, Rows16
-from index.segment import Chosen, Ids, Segment
+from index.segment import Chosen, Ids, Segment, best
 
 GATHER = 65_536  # rows copied at a time
 
@@ -40,7 +40,7 @@ class Part:
         if ids is None:
             return self.alive
         mask = self.segment.mask_of(ids)
-        return Chosen(mask if self.alive is None else mask & self.alive.mask)
+        return Chosen(mask if self.alive is None else mask & self.alive.mask, filtered=True)
 
 
 class View:
@@ -59,7 +59,10 @@ class View:
             return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in xq]
         if len(found) == 1:
             return found[0]
-        return [_best(answers, k) for answers in zip(*found, strict=True)]
+        return [
+            best(np.concatenate([scores for scores, _ in row]), np.concatenate([ids for _, ids in row]), k)
+            for row in zip(*found, strict=True)
+        ]
 
     def vectors(self, ids: Ids) -> Rows:
         """The rows (n, dim) under `ids`, in their order. EntryNotFound if one is not there."""
@@ -103,26 +106,23 @@ class View:
                 x16[mine] = part.segment.rows.x16[positions[some[mine]]]
             yield ids[some], x16
 
-    def changed(self, gone: Ids, ids: Ids, x16: Rows16) -> View:
-        """A view without the rows `gone`, and with new rows under `ids`, which take the place of older ones."""
+    def changed(self, gone: Ids, written: Sequence[tuple[Ids, Rows16]]) -> View:
+        """A view without the rows `gone`, and with blocks of rows `written` under ids, in the place of older ones."""
+        ids = np.concatenate([ids for ids, _ in written]) if written else np.empty(0, np.int64)
         replaced = np.concatenate([gone, ids])
         parts = [part.without(replaced) for part in self.parts] if len(replaced) else list(self.parts)
         if len(ids):
-            order = np.argsort(ids)
-            parts.append(Part(Segment(ids[order], FlatRows.of([x16[order]], self.dim))))
+            parts.append(Part(_segment(ids, [x16 for _, x16 in written], self.dim)))
             while len(parts) > 2 and parts[-2].count < 2 * parts[-1].count:
                 last, before = parts.pop(), parts.pop()
-                parts.append(Part(_merged(View(self.dim, (before, last)))))
+                blocks = list(View(self.dim, (before, last)).blocks())
+                merged = np.concatenate([ids for ids, _ in blocks])
+                parts.append(Part(_segment(merged, [x16 for _, x16 in blocks], self.dim)))
         return View(self.dim, (*parts[:1], *(part for part in parts[1:] if part.count)))
 
 
-def _merged(view: View) -> Segment:
-    blocks = list(view.blocks())
-    return Segment(np.concatenate([ids for ids, _ in blocks]), FlatRows.of((x16 for _, x16 in blocks), view.dim))
-
-
-def _best(answers: tuple[tuple[Rows, Ids], ...], k: int) -> tuple[Rows, Ids]:
-    scores = np.concatenate([scores for scores, _ in answers])
-    ids = np.concatenate([ids for _, ids in answers])
-    order = np.lexsort((ids, -scores))[:k]
-    return scores[order], ids[order]
+def _segment(ids: Ids, blocks: Sequence[Rows16], dim: int) -> Segment:
+    if (np.diff(ids) > 0).all():  # as a whole collection comes: nothing need be held twice
+        return Segment(ids, FlatRows.of(blocks, dim))
+    order = np.argsort(ids)
+    return Segment(ids[order], FlatRows.of([np.concatenate(blocks)[order]], dim))

@@ -60,9 +60,9 @@ def watch_folders(
         The report of the first pass, then one for each batch in which there was something to do.
 
     Raises:
-        InputError: a folder is missing, is another one than before (a disk was unmounted) or suddenly holds no image.
-            Nothing has been removed then.
-        CollectionError: the folders cannot be watched.
+        InputError: a folder is missing at first.
+        CollectionError: a folder is gone, is another one than before (a disk was unmounted) or suddenly holds no image;
+            nothing has been removed then. Or the folders cannot be watched.
     """
     stop = stop or threading.Event()
     roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
@@ -71,7 +71,9 @@ def watch_folders(
     first = True
     for paths in _changes(roots, stop):
         if [_identity(root) for root in roots] != identities:
-            raise InputError("a watched folder is another one than before: was a disk unmounted? Nothing was removed")
+            raise CollectionError(
+                "a watched folder is another one than before; was a disk unmounted? Nothing is removed"
+            )
         places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots)]
         if not places:
             continue
@@ -84,7 +86,10 @@ def watch_folders(
                     collection, encoder, roots, captions=captions, allow_empty=allow_empty, progress=progress
                 )
             else:
-                report = index_paths(collection, encoder, roots, places, captions=captions, allow_empty=allow_empty)
+                try:
+                    report = index_paths(collection, encoder, roots, places, captions=captions, allow_empty=allow_empty)
+                except InputError as error:  # what was right at first has become wrong
+                    raise CollectionError(str(error)) from error
         if first or report.added or report.updated or report.moved or report.removed or report.skipped:
             yield report
         first = False
@@ -139,7 +144,7 @@ def _open(
             return open_or_create(data, name, encoder)
         except CollectionLocked as error:
             if on_wait:
-                on_wait(str(error))
+                on_wait(f"{str(error).partition(':')[0]}; waiting for it")
                 on_wait = None  # once is enough
         if stop.wait(RETRY_S):
             return None
@@ -149,5 +154,5 @@ def _identity(root: Path) -> tuple[int, int]:
     try:
         stat = root.stat()
     except OSError as error:
-        raise InputError(f"{root}: {error.strerror}. Is a disk not mounted? Nothing has been removed") from None
+        raise CollectionError(f"{root}: {error.strerror}. Is a disk not mounted? Nothing has been removed") from None
     return stat.st_dev, stat.st_ino

@@ -17,6 +17,7 @@ class WordEncoder:
 
     def __init__(self, ref):
         self.ref = str(ref)
+        self.fingerprint = "f"
 
     def encode_texts(self, texts):
         x = np.stack([self._of(text) for text in texts]).astype(np.float32)

@@ -186,7 +186,7 @@ def test_another_model_is_refused(
 ) -> None:
     collection.close()
     monkeypatch.setattr(encoder, "fingerprint", "of another model")
-    with pytest.raises(ModelMismatch, match="built by another model"):
+    with pytest.raises(ModelMismatch, match="of another model"):
         open_or_create(tmp_path / "data", "colours", encoder)
     monkeypatch.undo()
     open_or_create(tmp_path / "data", "colours", encoder).close()  # the refusal did not keep the lock

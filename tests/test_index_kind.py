@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from encoder.errors import InputError
+from index import kind as kinds
 from index import segment as segments
 from index.ann import CoarseIndex, FlatRows, unit_rows
 from index.kind import KINDS, Wish, build, choose, factory
@@ -48,7 +49,7 @@ def test_the_factory_string_fits_the_number_of_rows_and_the_dimension():
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "exact"])
 def test_an_index_is_tuned_to_its_recall_and_reaches_it_on_other_queries(world, kind, monkeypatch):
     ids, rows, q = world
-    monkeypatch.setattr(segments, "EXACT_ROWS", 100)
+    monkeypatch.setattr(segments, "FILTERED_ROWS", 100)
     exact = build(ids, rows, Wish("exact"))
     truth = exact.search(q, 10)
     low, high = (build(ids, rows, Wish(kind, target)) for target in (0.7, 0.98))
@@ -76,8 +77,43 @@ def test_a_trained_index_is_filled_again_until_it_has_grown_too_much(world, tmp_
     assert again.tuning.trained_rows == 12_000
 
 
-def test_an_unreachable_recall_gives_the_best_there_is(world):
+def test_a_target_that_codes_do_not_reach_leaves_the_exact_search_unless_a_kind_is_wished(world, monkeypatch):
     ids, rows, _ = world
-    segment = build(ids, rows, Wish("ivf-rabitq", 1.0))
-    assert segment.tuning.recall > 0.99
-    assert segment.tuning.target == 1.0
+    monkeypatch.setattr(kinds, "FACTORS", (2,))
+    monkeypatch.setattr(kinds, "EXACT_ROWS", 1000)
+    assert build(ids, rows, Wish("auto", 1.0)).tuning is None
+    wished = build(ids, rows, Wish("ivf-rabitq", 1.0)).tuning
+    assert wished.target == 1.0
+    assert 0.3 < wished.recall < 1.0
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "exact"])
+@pytest.mark.parametrize("n", [200, 400, 460])
+def test_a_wish_can_be_built_on_any_number_of_rows(world, kind, n):
+    _, rows, q = world
+    segment = build(np.arange(n), FlatRows.of([rows.x16[:n]], DIM), Wish(kind))
+    assert [len(ids) for _, ids in segment.search(q, 10)] == [10] * len(q)
+
+
+def test_many_hits_are_found_as_well_as_ten(world, monkeypatch):
+    ids, rows, q = world
+    monkeypatch.setattr(segments, "FILTERED_ROWS", 100)
+    exact, coarse = build(ids, rows, Wish("exact")), build(ids, rows, Wish("ivf-sq8"))
+    for k in (10, 50, 200, 1000):
+        assert recall(coarse.search(q[:50], k), exact.search(q[:50], k)) > 0.95, k
+
+
+def test_a_filter_against_the_query_is_answered_well(world, monkeypatch):
+    """All but the clumps nearest to the query pass: what is looked for does not lie where its share says."""
+    ids, rows, q = world
+    monkeypatch.setattr(segments, "FILTERED_ROWS", 100)
+    exact, coarse = build(ids, rows, Wish("exact")), build(ids, rows, Wish("ivf-rabitq"))
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((300, DIM))
+    clump = rng.integers(300, size=12_000)  # as in `world`
+    found = []
+    for one in q[:40]:
+        scores = centres @ one
+        chosen = Chosen((scores < np.quantile(scores, 0.7))[clump], filtered=True)
+        found.append(recall(coarse.search(one[None], 10, chosen), exact.search(one[None], 10, chosen)))
+    assert np.mean(found) > 0.95

@@ -45,9 +45,10 @@ def test_a_swap_puts_every_next_vector_and_the_model_in_place(catalog):
             catalog.swap_next(None)
         assert (catalog.state(), catalog.meta["model"]) == (before, "old")
         assert (reader.vectors(images) == OLD).all()  # the present model is served all the while
-        version = catalog.swap_next({"files": ["x"]}, drop=[images[1]])
+        snapshot = {"segments": {"image": {"count": 2}, "text": {"count": 1}}}
+        version = catalog.swap_next(snapshot, drop=[images[1]])
         assert version == before[0] + 1
-        assert catalog.snapshot() == {"files": ["x"], "version": version}
+        assert catalog.snapshot() == {**snapshot, "version": version}
         assert (catalog.meta["model"], catalog.meta["fingerprint"], catalog.dim) == ("new", "new-print", 3)
         # Another process that held the old version must start anew, and learns of the model on the way.
         with reader.changes(before[0]) as changes:

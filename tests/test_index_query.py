@@ -38,7 +38,10 @@ class Shelf:
     def filter_ids(self, filter, modality):  # noqa: A002
         return np.array([key for key in self.rows if self.metadata[key].get("colour") == filter["colour"]], np.int64)
 
-    def vectors(self, ids):
+    def moment(self):
+        return self
+
+    def vectors(self, ids, modality):
         if not set(ids) <= set(self.rows):
             raise EntryNotFound("gone")
         return np.array([self.rows[key] for key in ids], np.float32).reshape(len(ids), DIM)
@@ -51,7 +54,7 @@ class Shelf:
         return SimpleNamespace(judge=judge) if self.calibrated else None
 
 
-def judge(q, scores, *, text):
+def judge(q, scores, *, best, text):
     """Relevant is what scores half as much as can be."""
     assert (np.diff(scores) <= 0).all()
     return scores * 10, np.clip(scores, 0, 1), int((scores >= 0.5).sum())
@@ -84,14 +87,14 @@ def whole_list(shelf, query):
     if query.cutoff and shelf.calibrated:
         ids, scores = ids[scores >= 0.5], scores[scores >= 0.5]
     if query.collapse is not None:
-        kept = ranking.collapse(shelf.vectors(ids.tolist()), query.collapse)
+        kept = ranking.collapse(shelf.vectors(ids.tolist(), "image"), query.collapse)
         ids, scores = ids[kept], scores[kept]
     if query.group_by is not None:
         kept = ranking.group([shelf.metadata[key].get(query.group_by) for key in ids.tolist()], query.group_size)
         ids, scores = ids[kept], scores[kept]
     if query.diversity:
         pool = query_module.POOL
-        order = ranking.mmr(scores[:pool], shelf.vectors(ids[:pool].tolist()), query.diversity, pool)
+        order = ranking.mmr(scores[:pool], shelf.vectors(ids[:pool].tolist(), "image"), query.diversity, pool)
         ids = np.concatenate([ids[:pool][order], ids[pool:]])
     return ids.tolist()
 
@@ -171,9 +174,9 @@ class Shrinking(Shelf):
         self.shrink("records", ids)
         return super().records_of(ids)
 
-    def vectors(self, ids):
+    def vectors(self, ids, modality):
         self.shrink("vectors", ids)
-        return super().vectors(ids)
+        return super().vectors(ids, modality)
 
 
 @pytest.mark.parametrize(

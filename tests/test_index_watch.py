@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import index.watch
-from encoder.errors import InputError
+from encoder.errors import CollectionError
 from encoder.model import DualEncoder
 from index.build import IndexReport, open_or_create
 from index.collection import open_collection
@@ -117,7 +117,7 @@ def test_a_folder_that_goes_away_is_an_error_and_loses_nothing(
     watch: Watch, colour_folder: Path, tmp_path: Path
 ) -> None:
     colour_folder.rename(tmp_path / "unmounted")
-    with pytest.raises(InputError, match=r"colours: No such file or directory\. Is a disk not mounted"):
+    with pytest.raises(CollectionError, match=r"colours: No such file or directory\. Is a disk not mounted"):
         watch.next()
     assert len(watch.paths()) == 12
 
@@ -127,7 +127,7 @@ def test_another_folder_in_its_place_is_an_error_and_loses_nothing(
 ) -> None:
     colour_folder.rename(tmp_path / "unmounted")
     colour_folder.mkdir()  # as the mount point of a disk that is gone
-    with pytest.raises(InputError, match="another one than before"):
+    with pytest.raises(CollectionError, match="another one than before"):
         watch.next()
     assert len(watch.paths()) == 12
 
@@ -135,7 +135,7 @@ def test_another_folder_in_its_place_is_an_error_and_loses_nothing(
 def test_a_folder_that_is_emptied_is_an_error_and_loses_nothing(watch: Watch, colour_folder: Path) -> None:
     for path in colour_folder.iterdir():
         shutil.rmtree(path)
-    with pytest.raises(InputError, match="no images there now"):
+    with pytest.raises(CollectionError, match="no images there now"):
         watch.next()
     assert len(watch.paths()) == 12
 
