@@ -24,6 +24,7 @@ from index.collection import Collection, Entry, create_collection, open_collecti
 
 DIM, QUERIES, K, BATCH, TURN = 512, 400, 10, 1000, 20
 SHARES = {"0.1%": 1000, "1%": 100, "50%": 2}
+kept: list[object] = []
 OPEN = """
 import sys, time
 from pathlib import Path
@@ -86,7 +87,7 @@ def by_hand(
     rows = faiss.read_index(str(next(collection.folder.glob("image-*.rows"))))
     probe = faiss.IVFRaBitQSearchParameters(nprobe=about["effort"], qb=8)
     refined = faiss.IndexRefine(coarse, rows)
-    refined.parts = coarse, rows, probe  # FAISS does not own them
+    kept.extend([coarse, rows, probe])  # FAISS does not own them
     params = faiss.IndexRefineSearchParameters(k_factor=about["factor"], base_index_params=probe)
     flat = faiss.index_factory(DIM, about["factory"].split(",")[0] + ",Flat", faiss.METRIC_INNER_PRODUCT)
     flat.train(x[:: max(1, len(x) // 130_000)])

@@ -11,9 +11,11 @@ import typer
 from encoder.errors import InputError
 from glimpse import __version__, index_commands, training_commands
 from glimpse.collections_commands import collections
+from glimpse.keys_commands import keys
 from glimpse.mine_command import mine
-from glimpse.options import DATA, AsJson, Data, Device, Model, Precision, Template
+from glimpse.options import AsJson, Device, Model, Precision, Template
 from glimpse.search_command import search
+from glimpse.serve_command import serve
 
 app = typer.Typer(
     name="glimpse",
@@ -104,36 +106,6 @@ def label(
         console.out.print(console.table("label", "images", rows=rows))
 
 
-def serve(
-    model: Model,
-    data: Data = DATA,
-    host: Annotated[str, typer.Option(envvar="GLIMPSE_HOST", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="GLIMPSE_PORT", help="Port to listen on.")] = 8000,
-    device: Device = "auto",
-    precision: Precision = "auto",
-) -> None:
-    """Serve the REST API and the search page. Other settings: environment variables GLIMPSE_*, see docs/api.md."""
-    import socket
-
-    from pydantic import ValidationError
-
-    from service.app import serve as run
-    from service.settings import Settings
-
-    if data.exists() and not data.is_dir():
-        raise InputError(f"{data}: not a folder")
-    try:
-        settings = Settings(model=model, data=data, host=host, port=port, device=device, precision=precision)
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            pass  # so that an address in use is said before the model is loaded
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{first['loc'][0]}: {first['msg']} (--{first['loc'][0]} or GLIMPSE_*)") from error
-    except OSError as error:
-        raise InputError(f"{host}:{port}: cannot be listened on ({error.strerror}); choose another --port") from error
-    run(settings)
-
-
 def demo(
     data: Annotated[Path, typer.Option(help="Folder for the demo's pictures, model and collection.")] = Path(
         "glimpse-demo"
@@ -179,3 +151,4 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
 for command, example in COMMANDS.items():
     app.command(epilog=f"Example: {example}")(command)
 app.add_typer(collections, name="collections")
+app.add_typer(keys, name="keys")

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import HTTPBearer
 
 from encoder.batching import READERS
 from encoder.model import DualEncoder
+from service import logs
+from service.auth import RequireKey, check_exposure, keyring_of
+from service.check import check_address
 from service.errors import add_handlers, documented
-from service.middleware import BodyLimit, CancelWhenGone, SafeHeaders
+from service.middleware import BodyLimit, CancelWhenGone, Observed, SafeHeaders
 from service.open_collections import OpenCollections
 from service.pool import Pool
-from service.routes import classify, collections, embeddings, health, images, page, search
-from service.settings import Settings
+from service.routes import (
+    classify,
+    collections,
+    embeddings,
+    health,
+    images,
+    knn_service,
+    label_sets,
+    metrics,
+    page,
+    search,
+    texts,
+    zero_shot,
+)
+from service.settings import Settings, unknown_variables
 from service.towers import Towers, warm_up
+from service.tracing import start_tracing
 
 log = logging.getLogger(__name__)
+
+# Names the scheme in the OpenAPI page; RequireKey is what checks keys.
+KEY = HTTPBearer(auto_error=False, description="a key of `glimpse keys`; not needed where the service has none")
 
 DESCRIPTION = """Images and texts in one space: search a collection by words or by an image, classify images by labels
 you choose, and get the vectors themselves.
@@ -38,7 +61,8 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
-        responses=documented(500),
+        responses=documented(401, 403, 421, 500),
+        dependencies=[Depends(KEY)],
     )
     app.state.settings = settings
     app.state.encoder = encoder
@@ -47,13 +71,27 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     app.state.towers = None  # until the model is warm
     app.state.not_ready = "the model is being loaded; GET /health/ready says when it is there"
     app.state.failure = None
-    for resource in (health, collections, search, classify, embeddings, images, page):
+    for resource in (health, metrics, collections, search, classify, zero_shot, label_sets, embeddings, images, texts,
+                     knn_service, page):  # fmt: skip
         app.include_router(resource.router)
     page.mount_static(app)
     add_handlers(app)
     app.add_middleware(CancelWhenGone)
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
+    app.add_middleware(
+        RequireKey, keys=keyring_of(settings), anonymous=settings.allow_anonymous, origins=settings.cors_origins
+    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+            expose_headers=["Retry-After", "X-Request-Id"],
+        )
     app.add_middleware(SafeHeaders)
+    start_tracing(app)
+    app.add_middleware(Observed)  # the last one added is the first one passed
     return app
 
 
@@ -61,11 +99,26 @@ def serve(settings: Settings) -> None:
     """Run until stopped.
 
     Raises:
+        InputError: others could reach it without a key, or its address is taken.
         ModelError, ModelUnavailable: the model cannot be loaded.
     """
+    check_address(settings)  # before the model is loaded
+    check_exposure(settings)
+    logs.configure(settings)
+    for warning in unknown_variables(os.environ):
+        log.warning(warning)
     app = create_app(settings)
     server = uvicorn.Server(
-        uvicorn.Config(app, host=settings.host, port=settings.port, ws="none", timeout_graceful_shutdown=30)
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            ws="none",
+            timeout_graceful_shutdown=30,
+            log_config=None,  # service.logs
+            access_log=False,  # service.middleware.Observed
+            server_header=False,
+        )
     )
     app.state.on_failure = lambda: setattr(server, "should_exit", True)
     server.run()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoder.errors import Overloaded
+from service.metrics import BATCH_SIZE, QUEUE_WAIT
 
 T = TypeVar("T")
 Vectors = npt.NDArray[np.float32]
@@ -27,6 +29,7 @@ class _Job(Generic[T]):
 
     def __init__(self, items: Sequence[T]) -> None:
         self.items = items
+        self.since = time.perf_counter()
         self.taken = 0
         self.rows: dict[int, Vectors] = {}
         self.result: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
@@ -46,15 +49,18 @@ class Batcher(Generic[T]):
         executor: the model's own thread.
         max_batch: items in one call.
         queue_size: items that may wait; while that many do, a new request is refused.
+        name: of the queue, in the metrics.
     """
 
     def __init__(
-        self, encode: Callable[[list[T]], Vectors], executor: Executor, *, max_batch: int, queue_size: int
+        self, encode: Callable[[list[T]], Vectors], executor: Executor, *, max_batch: int, queue_size: int, name: str
     ) -> None:
         self._encode = encode
         self._executor = executor
         self._max_batch = max_batch
         self._queue_size = queue_size
+        self._wait = QUEUE_WAIT.labels(name)
+        self._batch_size = BATCH_SIZE.labels(name)
         self._jobs: deque[_Job[T]] = deque()
         self._filled = asyncio.Event()
         self._worker = asyncio.create_task(self._work())
@@ -93,6 +99,10 @@ class Batcher(Generic[T]):
         while True:
             await self._filled.wait()
             if batch := self._take():
+                now = time.perf_counter()
+                for job, _ in batch:
+                    self._wait.observe(now - job.since)
+                self._batch_size.observe(len(batch))
                 await self._run(batch)
             else:
                 self._filled.clear()

@@ -71,7 +71,13 @@ def refuse_to_answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """The response for an error."""
-    kinds = {404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
+    kinds = {
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        409: "conflict_error",
+        429: "rate_limit_error",
+    }
     kind = "server_error" if status >= 500 else kinds.get(status, "invalid_request_error")
     code = code or HTTPStatus(status).phrase.lower().replace(" ", "_")
     body = ErrorAnswer(error=ErrorDetail(message=message, type=kind, param=param, code=code))
@@ -127,4 +133,5 @@ async def _of_nobody(request: Request, error: Exception) -> JSONResponse:
     # starlette raises it again after this answer, so the server logs its traceback; the client learns nothing of it
     message = "the service failed on this request; its log says why"
     # it leaves from outside of service.middleware
-    return refuse_to_answer(500, message, code="internal_error", headers={"X-Content-Type-Options": "nosniff"})
+    headers = {"X-Content-Type-Options": "nosniff", "X-Request-Id": getattr(request.state, "request_id", "")}
+    return refuse_to_answer(500, message, code="internal_error", headers=headers)

@@ -23,19 +23,49 @@ SEARCH: Examples = {"examples": [
     {"image": PIXEL, "modality": "text"},
 ]}
 
-FOUND: Examples = {"example": {
-    "hits": [{
-        "id": 42, "score": 0.3127, "z": 5.8, "relevance": 0.97, "modality": "image",
-        "path": "/photos/2024/bicycle.jpg", "text": None, "metadata": {"caption": "a red bicycle"},
-        "width": 4032, "height": 3024,
-        "content_url": "/v1/collections/photos/images/42/content?v=9f86d081884c",
-        "thumbnail_url": "/v1/collections/photos/images/42/thumbnail?v=9f86d081884c",
-    }],
-    "seconds": 0.0182,
+RECORD: Examples = {"example": {
+    "id": 42, "modality": "image", "path": "/photos/2024/bicycle.jpg", "text": None,
+    "metadata": {"caption": "a red bicycle", "tags": ["sea"]}, "width": 4032, "height": 3024,
+    "content_url": "/v1/collections/photos/images/42/content?v=9f86d081884c",
+    "thumbnail_url": "/v1/collections/photos/images/42/thumbnail?v=9f86d081884c",
 }}
+
+HIT: Examples = {"example": {"score": 0.3127, "z": 5.8, "relevance": 0.97, **RECORD["example"]}}
+
+FOUND: Examples = {"example": {"hits": [HIT["example"]], "seconds": 0.0182}}
+
+PAGE: Examples = {"example": {"entries": [RECORD["example"]], "next": 42}}
+
+PATCH: Examples = {"examples": [
+    {"metadata": {"caption": "a red bicycle by the sea", "draft": None}, "tags": ["sea", "bicycle"]},
+]}
+
+UPLOADED: Examples = {"example": {
+    "results": [
+        {"name": "bicycle.jpg", "id": 42, "created": True, "error": None},
+        {"name": "notes.txt", "id": None, "created": False, "error": "the image is empty"},
+    ],
+    "seconds": 0.0574,
+}}
+
+ADD_TEXTS: Examples = {"examples": [
+    {"texts": ["a red bicycle", {"text": "snow at night", "metadata": {"season": "winter"}}], "tags": ["captions"]},
+]}
+
+ADDED_TEXTS: Examples = {"example": {"ids": [43, 44], "seconds": 0.0121}}
+
+KNN: Examples = {"examples": [
+    {"text": "a red bicycle", "modality": "image", "num_images": 40, "num_result_ids": 40, "indice_name": "photos"},
+]}
+
+KNN_FOUND: Examples = {"example": [{
+    "id": 42, "similarity": 0.3127, "caption": "a red bicycle", "image_path": "/photos/2024/bicycle.jpg",
+    "url": "http://localhost:8000/v1/collections/photos/images/42/content?v=9f86d081884c",
+}]}
 
 CLASSIFY: Examples = {"examples": [
     {"image": PIXEL, "labels": ["cat", "dog", "bird"], "templates": ["a photo of a {}."]},
+    {"image": PIXEL, "label_set": "pets"},
 ]}
 
 CLASSIFIED: Examples = {"example": {
@@ -45,6 +75,18 @@ CLASSIFIED: Examples = {"example": {
     }],
     "seconds": 0.0311,
 }}
+
+KEEP_LABELS: Examples = {"examples": [{"labels": ["cat", "dog", "bird"], "templates": ["a photo of a {}."]}]}
+
+LABEL_SET: Examples = {"example": {"name": "pets", **KEEP_LABELS["examples"][0]}}
+
+LABEL_SETS: Examples = {"example": {"label_sets": ["pets", "rooms"]}}
+
+ZERO_SHOT: Examples = {"examples": [{
+    "inputs": PIXEL, "parameters": {"candidate_labels": ["cat", "dog"], "hypothesis_template": "a photo of a {}"},
+}]}
+
+ZERO_SHOT_SCORES: Examples = {"example": [{"label": "cat", "score": 0.97}, {"label": "dog", "score": 0.03}]}
 
 EMBED: Examples = {"examples": [
     {"input": ["a red bicycle", "snow at night"], "model": "default"},
@@ -63,6 +105,18 @@ COLLECTION: Examples = {"example": {
     "dim": 512, "counts": {"image": 18230, "text": 0}, "created_at": "2026-01-31T12:00:00+00:00", "bytes": 41287680,
     "index": {"image": {"kind": "exact", "rows": 18230, "fresh": 0}}, "problem": None,
 }}
+
+COLLECTIONS: Examples = {"example": {"collections": [COLLECTION["example"]]}}
+
+MAKE: Examples = {"examples": [{"kind": "auto", "recall": 0.98}]}
+
+INFO: Examples = {"example": {
+    "version": "1.0.0", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,
+    "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "logit_scale": 100.0,
+    "collections": [COLLECTION["example"]],
+}}
+
+HEALTH: Examples = {"example": {"status": "ok"}}
 
 ERROR: Examples = {"example": {"error": {
     "message": "limit: Input should be less than or equal to 1000", "type": "invalid_request_error", "param": "limit",

@@ -1,4 +1,4 @@
-"""What every request passes: headers for the browser's safety, a bound on the body, and an end when the client leaves.
+"""What every request passes: a line in the log, safe headers, a bound on the body, an end when the client leaves.
 
 Plain ASGI: starlette's BaseHTTPMiddleware would stand between a request and its disconnect.
 """
@@ -6,11 +6,19 @@ Plain ASGI: starlette's BaseHTTPMiddleware would stand between a request and its
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
+import time
+import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Refusal, refuse_to_answer
+from service.logs import request_id
+from service.metrics import REQUEST_SECONDS, REQUESTS
+
+log = logging.getLogger("service.access")
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -23,6 +31,62 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",  # routes that can be cached say so themselves
 }
+REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+QUIET = ("/health/", "/metrics")  # asked every few seconds: their lines are of the level debug
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+CLIENT_GONE = 499  # as nginx counts it; nothing was answered
+
+
+class Observed:
+    """Gives each request an id, the client's own if it sent X-Request-Id, counts it, and logs one line at its end.
+
+    The line has the route's template and never the path: names and ids are the user's.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started = time.perf_counter()
+        sent = Headers(scope=scope).get("x-request-id", "")
+        own = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        status = CLIENT_GONE
+        request_id.set(own)
+        scope.setdefault("state", {})["request_id"] = own
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = own
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            status = 500  # answered outside of here
+            raise
+        finally:
+            self._note(scope, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", None) or "unknown"
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        REQUESTS.labels(method, route, status).inc()
+        REQUEST_SECONDS.labels(route).observe(seconds)
+        fields = {
+            "method": method,
+            "route": route,
+            "status": status,
+            "seconds": round(seconds, 6),
+            "key": scope["state"].get("key"),
+            "client": (scope.get("client") or (None,))[0],
+        }
+        level = logging.DEBUG if route.startswith(QUIET) else logging.INFO
+        log.log(level, "%s %s %d %.3f s", method, route, status, seconds, extra={"fields": fields})
 
 
 class SafeHeaders:

@@ -1,4 +1,7 @@
-"""The collections of a data folder, each opened once and kept open. Reads only; knows no HTTP. Calls may block."""
+"""The collections of a data folder: each opened once to be read, some opened to be written, made and deleted.
+
+Knows no HTTP. What is not async may block.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,18 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from encoder.errors import CollectionError, CollectionNotFound, InputError
-from index.collection import Collection, CollectionInfo, list_collections, open_collection
+from encoder.errors import CollectionError, CollectionExists, CollectionNotFound, InputError
+from index.collection import (
+    Collection,
+    CollectionInfo,
+    create_collection,
+    delete_collection,
+    list_collections,
+    open_collection,
+)
+from index.kind import Wish
+from service.uploads import Uploads
+from service.writers import Writers
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +31,12 @@ FOLLOW = 0.5  # seconds between two looks for new commits
 class OpenCollections:
     """Opens collections on demand, from any thread. One that was deleted and made anew is opened anew.
 
-    A thread applies what other processes commit, so that a search after a quiet time need not catch up with all of it.
+    A thread applies what is committed, by this or other processes, so that a search after a quiet time need not catch
+    up with all of it; and it builds the indexes anew that writes have let fall behind.
     """
 
     def __init__(self, data: Path) -> None:
+        self.writers = Writers(data)
         self._data = data
         self._open: dict[str, tuple[int, Collection]] = {}  # name -> (inode of its folder, the collection)
         self._lock = threading.Lock()
@@ -30,7 +45,7 @@ class OpenCollections:
         self._follower.start()
 
     def get(self, name: str) -> Collection:
-        """The collection of that name. CollectionNotFound, CollectionDamaged."""
+        """The collection of that name, to read. CollectionNotFound, CollectionDamaged."""
         with self._lock:
             inode, collection = self._open.get(name, (-1, None))
             if collection is not None:
@@ -40,14 +55,51 @@ class OpenCollections:
                 collection.close()
             try:
                 collection = open_collection(self._data, name)
-            except (CollectionNotFound, InputError):  # theirs speak of folders and the command line
-                raise CollectionNotFound(f"no collection {name!r}; GET /v1/collections lists those there are") from None
+            except (CollectionNotFound, InputError):
+                raise _not_found(name) from None
             self._open[name] = _inode(collection.folder), collection
             return collection
 
     def infos(self) -> list[CollectionInfo]:
         """What every collection is, by name."""
         return list_collections(self._data)
+
+    async def create(self, name: str, *, model: str, fingerprint: str, dim: int, wish: Wish | None) -> bool:
+        """Make an empty collection whose index is to be as wished; False if there is one of that name.
+
+        Raises:
+            InputError: a collection cannot have that name.
+            CollectionLocked: others write to it just now.
+        """
+
+        def make() -> bool:
+            try:
+                made = create_collection(self._data, name, model=model, fingerprint=fingerprint, dim=dim)
+            except CollectionExists:
+                return False
+            with made:
+                if wish is not None:
+                    made.compact(wish)
+            return True
+
+        return await self.writers.alone(name, make)
+
+    async def delete(self, name: str) -> None:
+        """Delete a collection with the files uploaded to it, damaged or not.
+
+        Raises:
+            CollectionNotFound: there is none of that name.
+            CollectionLocked: others write to it just now.
+        """
+
+        def remove() -> None:
+            try:
+                delete_collection(self._data, name)
+            except CollectionNotFound:
+                raise _not_found(name) from None
+            Uploads(self._data, name).remove_all()
+
+        await self.writers.alone(name, remove)
 
     def open_all(self) -> None:
         """Open every collection and load its vectors, so that the first search finds them in memory."""
@@ -61,6 +113,7 @@ class OpenCollections:
         """Close all."""
         self._closed.set()
         self._follower.join()
+        self.writers.close()
         with self._lock:
             while self._open:
                 self._open.popitem()[1][1].close()
@@ -68,10 +121,20 @@ class OpenCollections:
     def _follow(self) -> None:
         while not self._closed.wait(FOLLOW):
             with self._lock:
+                for name, (inode, collection) in list(self._open.items()):
+                    if _inode(collection.folder) != inode:  # deleted
+                        del self._open[name]
+                        collection.close()
                 following = [collection for _, collection in self._open.values()]
             for collection in following:
-                with suppress(CollectionError):  # deleted, or damaged: the next search says so
+                with suppress(CollectionError):  # the next search says what is wrong
                     collection.refresh()
+            self.writers.build()
+
+
+def _not_found(name: str) -> CollectionNotFound:
+    """The index's own message speaks of folders and the command line."""
+    return CollectionNotFound(f"no collection {name!r}; GET /v1/collections lists those there are")
 
 
 def _inode(folder: Path) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import ParamSpec, TypeVar
 
 from encoder.errors import Overloaded
+from service.metrics import QUEUE_WAIT, stage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,15 +22,30 @@ class Pool:
     def __init__(self, threads: int, queue_size: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._limit = threads + queue_size
+        self._threads = threads
         self._pending = 0
+        self._wait = QUEUE_WAIT.labels("decode")
+
+    @property
+    def waiting(self) -> int:
+        """Calls that no thread has taken yet."""
+        return max(0, self._pending - self._threads)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `work` in a thread. Overloaded if as much waits as may."""
         if self._pending >= self._limit:
             raise Overloaded("more images wait to be decoded than the queue holds; try again in a second")
+        since = time.perf_counter()
+
+        def run() -> R:
+            self._wait.observe(time.perf_counter() - since)
+            with stage("decode"):
+                return work(*args, **kwargs)
+
         self._pending += 1
         try:
-            return await asyncio.wrap_future(self._executor.submit(work, *args, **kwargs))
+            # with the request's context, so that what is logged there has its id
+            return await asyncio.wrap_future(self._executor.submit(copy_context().run, run))
         finally:
             self._pending -= 1
 

@@ -1,4 +1,8 @@
-"""What goes in and out over REST. Names are the field's (`limit`, `score`) and, for embeddings, OpenAI's."""
+"""What goes in and out over REST: the service, collections, search, embeddings.
+
+Entries are in `schemas_entries`, labels in `schemas_labels`. Names are the field's (`limit`, `score`) and, for
+embeddings, OpenAI's.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
 from index.collection import CollectionInfo, Hit, Modality, Record
+from index.kind import Kind, Wish
 from index.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from service import examples
 
@@ -35,6 +40,19 @@ class Health(Schema):
     """Whether the service is alive, or ready."""
 
     status: Literal["ok"] = "ok"
+
+    model_config = ConfigDict(json_schema_extra=examples.HEALTH)
+
+
+class CollectionRequest(Asked):
+    """What the index of a collection is to be. Without it, what suits the number of rows."""
+
+    kind: Literal["auto", Kind] = Field("auto", description="auto: exact up to 100,000 rows, then ivf-rabitq")
+    recall: FiniteFloat = Field(0.98, ge=0.5, le=1, description="share of the exact first ten that it is tuned to find")
+
+    def wish(self) -> Wish:
+        """As the index takes it."""
+        return Wish(self.kind, self.recall)
 
 
 class CollectionAnswer(Schema):
@@ -75,6 +93,8 @@ class CollectionsAnswer(Schema):
 
     collections: list[CollectionAnswer]
 
+    model_config = ConfigDict(json_schema_extra=examples.COLLECTIONS)
+
 
 class InfoAnswer(Schema):
     """What runs here."""
@@ -88,9 +108,13 @@ class InfoAnswer(Schema):
     logit_scale: float
     collections: list[CollectionAnswer]
 
+    model_config = ConfigDict(json_schema_extra=examples.INFO)
+
 
 class RecordAnswer(Schema):
     """An image or text of a collection."""
+
+    model_config = ConfigDict(json_schema_extra=examples.RECORD)
 
     id: int
     modality: Modality
@@ -101,6 +125,11 @@ class RecordAnswer(Schema):
     height: int | None
     content_url: str | None = Field(description="the image file itself")
     thumbnail_url: str | None
+
+    @classmethod
+    def of_record(cls, record: Record, collection: str) -> RecordAnswer:
+        """Of a record of `collection`."""
+        return RecordAnswer(**cls.fields_of(record, collection))
 
     @classmethod
     def fields_of(cls, record: Record, collection: str) -> dict[str, Any]:
@@ -124,6 +153,8 @@ class RecordAnswer(Schema):
 
 class HitAnswer(RecordAnswer):
     """One result of a search."""
+
+    model_config = ConfigDict(json_schema_extra=examples.HIT)
 
     score: float = Field(description="cosine of query and entry, -1 to 1")
     z: float | None = Field(description="standard deviations above what the query scores against anything")
@@ -196,48 +227,6 @@ class SearchAnswer(Schema):
     seconds: float
 
     model_config = ConfigDict(json_schema_extra=examples.FOUND)
-
-
-class ClassifyRequest(Asked):
-    """Images, the labels to choose from, and optionally the prompts to ask with."""
-
-    model_config = ConfigDict(json_schema_extra=examples.CLASSIFY)
-
-    image: Image | None = None
-    images: list[Image] = []
-    labels: list[Label] = Field(min_length=1)
-    templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
-
-    @model_validator(mode="after")
-    def _has_image(self) -> ClassifyRequest:
-        if (self.image is None) == (not self.images):
-            raise ValueError("give either image or images")
-        return self
-
-
-class LabelScore(Schema):
-    """A label with its probability."""
-
-    label: str
-    score: float
-
-
-class ClassifyResult(Schema):
-    """Of one image: its likeliest label, and all labels by probability; or why it could not be read."""
-
-    label: str | None = None
-    score: float | None = None
-    scores: list[LabelScore] = []
-    error: str | None = None
-
-
-class ClassifyAnswer(Schema):
-    """One result an image, in the order sent."""
-
-    results: list[ClassifyResult]
-    seconds: float
-
-    model_config = ConfigDict(json_schema_extra=examples.CLASSIFIED)
 
 
 class TextInput(Asked):

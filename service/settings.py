@@ -1,26 +1,144 @@
-"""What an operator sets: by environment (`GLIMPSE_*`) or by the flags of `glimpse serve`."""
+"""What an operator sets: flags of `glimpse serve`, else the environment (`GLIMPSE_*`), else a file (GLIMPSE_CONFIG).
+
+Reads and checks them; what they are worth on this machine is the concern of service/check.py.
+"""
 
 from __future__ import annotations
 
+import difflib
+import ipaddress
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from encoder.errors import InputError
+from service.keys import given_keys
+
+PREFIX = "GLIMPSE_"
+CONFIG = f"{PREFIX}CONFIG"
+Listed = Annotated[tuple[str, ...], NoDecode]  # with commas between in the environment, a list in TOML
 
 
 class Settings(BaseSettings):
     """Settings of the service; every field is also an environment variable, `GLIMPSE_` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="GLIMPSE_", frozen=True, protected_namespaces=())
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # it may be a key
+        protected_namespaces=(),
+    )
 
-    data: Path = Field(description="folder with the collections")
     model: str = Field(description="model reference: name/tag, hf-hub:org/name or a run folder")
+    data: Path = Field(Path("glimpse-data"), description="folder with the collections")
     device: str = "auto"
     precision: str = "auto"
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    publish: str | None = Field(None, description="where a container's port is published, as 127.0.0.1:8000")
+    api_keys: SecretStr = Field(SecretStr(""), description="NAME:SCOPE:KEY, ...; more than those of `glimpse keys`")
+    allow_anonymous: bool = Field(False, description="serve other machines without any key")
+    cors_origins: Listed = Field((), description="origins whose pages may ask; * is all")
+    fetch_hosts: Listed = Field((), description="hosts that images are fetched from, as *.example.org")
+    fetch_bytes: int = Field(16 * 2**20, ge=1, description="largest image that is fetched")
+    fetch_seconds: float = Field(10.0, gt=0, description="longest that fetching an image takes")
     max_upload_bytes: int = Field(32 * 2**20, ge=1024, description="largest body of a request")
     max_pixels: int = Field(120_000_000, ge=1, description="largest image that is decoded")
     max_batch: int = Field(64, ge=1, description="most images or texts in one request")
     max_prompts: int = Field(4096, ge=1, description="most labels times templates in one classification")
     queue_size: int = Field(512, ge=1, description="images or texts that may wait; beyond it the answer is 429")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON")
+
+    @field_validator("cors_origins", "fetch_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _well_formed(cls, value: SecretStr) -> SecretStr:
+        given_keys(value.get_secret_value())
+        return value
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the service."""
+        name = self.host if self.publish is None else self.publish.rpartition(":")[0].strip("[]")
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return name == "localhost"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before environment before file."""
+        path = os.environ.get(CONFIG)
+        in_file = InitSettingsSource(settings_cls, _read_toml(Path(path))) if path else None
+        return tuple(source for source in (init_settings, env_settings, in_file) if source is not None)
+
+
+def read_settings(given: Mapping[str, Any]) -> Settings:
+    """The settings, with those `given` before the environment and the file. InputError names what is wrong first."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first, *more = problems_of(error)
+        raise InputError(first + (f" (and {len(more)} more: glimpse serve --check)" if more else "")) from error
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """A line for each setting that cannot be used, without its value."""
+    lines = []
+    for problem in error.errors(include_input=False):
+        name = str(problem["loc"][0])
+        where = f"{PREFIX}{name.upper()}"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{CONFIG}: {_no_setting(name, list(Settings.model_fields))}")
+        elif problem["type"] == "missing":
+            lines.append(f"{name} is not set: give --{name} or {where}")
+        else:
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')} ({where})")
+    return lines
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """A warning for each variable that looks like a setting and is none."""
+    known = ["CONFIG", *(field.upper() for field in Settings.model_fields)]
+    bare = sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
+    return [_no_setting(name, known, PREFIX) for name in bare if name not in known]
+
+
+def _no_setting(name: str, known: list[str], prefix: str = "") -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"{prefix}{name} is no setting" + (f"; is {prefix}{near[0]} meant?" if near else "")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"{CONFIG}: {path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{CONFIG}: {path} is not TOML: {error}") from error

@@ -16,7 +16,9 @@ from encoder.model import DualEncoder, Vectors
 from encoder.prompts import check_labels, check_templates, fill_templates
 from encoder.zero_shot import Classifier, build_classifier
 from service.batcher import Batcher
+from service.fetch import Fetcher, is_web_address
 from service.images import image_bytes
+from service.metrics import measured
 from service.pool import Pool
 from service.settings import Settings
 
@@ -32,36 +34,51 @@ class Towers:
     def __init__(self, encoder: DualEncoder, decoders: Pool, settings: Settings) -> None:
         self.encoder = encoder
         self._decoders = decoders
+        self._fetcher = Fetcher(
+            settings.fetch_hosts,
+            max_bytes=settings.fetch_bytes,
+            seconds=settings.fetch_seconds,
+            queue_size=settings.queue_size,
+        )
         self._max_pixels = settings.max_pixels
         self._max_prompts = settings.max_prompts
         # one thread: torch uses all cores for one call, two at once only get in each other's way
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._texts = Batcher(
-            encoder.encode_texts,
+            measured("text", encoder.encode_texts),
             self._model,
             max_batch=max(TEXT_BATCH, encoder.batch_size),
             queue_size=settings.queue_size,
+            name="text",
         )
         self._images = Batcher(
-            self._encode_images, self._model, max_batch=encoder.batch_size, queue_size=settings.queue_size
+            measured("image", self._encode_images),
+            self._model,
+            max_batch=encoder.batch_size,
+            queue_size=settings.queue_size,
+            name="image",
         )
         self._classifiers: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Classifier] = OrderedDict()
 
     @property
-    def waiting(self) -> int:
-        """Images and texts that wait for the model now."""
-        return self._texts.waiting + self._images.waiting
+    def waiting(self) -> dict[str, int]:
+        """What waits now, by queue: texts and images for the model, addresses to be fetched."""
+        return {"text": self._texts.waiting, "image": self._images.waiting, "fetch": self._fetcher.waiting}
 
     async def texts(self, texts: Sequence[str]) -> Vectors:
         """Encode texts to (n, dim) unit rows."""
         return await self._texts(texts) if texts else np.empty((0, self.encoder.dim), np.float32)
 
     async def images(self, images: Sequence[bytes | str]) -> list[Vectors | ImageError]:
-        """Encode image files (bytes, base64 or data URIs); one that cannot be read gives its error in its place."""
-        read = await asyncio.gather(*(self._decoders.run(self._read, image) for image in images))
+        """Encode images (files, base64, data URIs, addresses); one that cannot be read gives its error in its place."""
+        read = await asyncio.gather(*(self._read(image) for image in images))
         good = [pixels for pixels in read if not isinstance(pixels, ImageError)]
         vectors = iter(await self._images(good)) if good else iter(())
         return [pixels if isinstance(pixels, ImageError) else next(vectors) for pixels in read]
+
+    async def pixels(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Encode images that are read already to (n, dim) unit rows."""
+        return await self._images(pixels)
 
     async def classifier(self, labels: Sequence[str], templates: Sequence[str]) -> Classifier:
         """The classifier for these labels, kept for the next request that asks with the same."""
@@ -88,17 +105,24 @@ class Towers:
         """Stop the queues and the model's thread."""
         await self._texts.close()
         await self._images.close()
+        await self._fetcher.close()
         self._model.shutdown(wait=True, cancel_futures=True)
 
     async def _on_model(self, work: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._model, work, *args)
 
-    def _read(self, image: bytes | str) -> Pixels | ImageError:
+    async def _read(self, image: bytes | str) -> Pixels | ImageError:
         try:
-            data = image_bytes(image) if isinstance(image, str) else image
-            return read_picture(data, self.encoder.preprocess, max_pixels=self._max_pixels).pixels
+            if isinstance(image, str) and is_web_address(image):
+                async with self._fetcher.get(image) as data:
+                    return await self._decoders.run(self._decode, data)
+            return await self._decoders.run(self._decode, image)
         except ImageError as error:
             return error
+
+    def _decode(self, image: bytes | str) -> Pixels:
+        data = image_bytes(image) if isinstance(image, str) else image
+        return read_picture(data, self.encoder.preprocess, max_pixels=self._max_pixels).pixels
 
     def _encode_images(self, pixels: list[Pixels]) -> Vectors:
         return self.encoder.encode_pixels(np.stack(pixels))

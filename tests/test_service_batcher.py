@@ -32,7 +32,7 @@ def run(scenario, **limits):
 
     async def main():
         with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(model, executor, **{"max_batch": 8, "queue_size": 100} | limits)
+            batcher = Batcher(model, executor, **{"max_batch": 8, "queue_size": 100, "name": "test"} | limits)
             try:
                 await scenario(batcher, model)
             finally:

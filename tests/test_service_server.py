@@ -58,7 +58,7 @@ def test_requests_that_come_together_run_together(served):
 
 
 def queued(client):
-    return client.app.state.towers.waiting
+    return sum(client.app.state.towers.waiting.values())
 
 
 def test_answers_under_load_are_those_of_their_requests(served):
@@ -140,3 +140,15 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_does_no_harm(served):
         with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
             connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n{")
     assert len(embed(client, "still here")) == 1
+
+
+def test_a_stop_finishes_what_was_accepted(tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        with serving(create_app(settings_for(tmp_path), encoder)) as url:
+            encoder.go.clear()
+            encoder.running.clear()
+            asked = pool.submit(httpx.post, f"{url}/v1/embeddings", json={"input": "last"}, timeout=20)
+            assert encoder.running.wait(10)
+            threading.Timer(0.3, encoder.go.set).start()  # when the server has been told to stop
+        assert asked.result().status_code == 200

@@ -1,28 +1,30 @@
-"""Zero-shot classification: images against labels that the request brings, as JSON or as a form with files."""
+"""Zero-shot classification: images against labels that the request brings or names, as JSON or as a form with files."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from encoder.errors import ImageError
 from encoder.model import Vectors
 from encoder.zero_shot import Classifier
+from service.bodies import from_json
 from service.deps import SettingsDep, TowersDep, media_type
 from service.errors import Refusal, documented
-from service.schemas import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
+from service.label_sets import LabelSets
+from service.schemas_labels import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
+from service.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 
 FORM = {
     "type": "object",
-    "required": ["file", "labels"],
+    "required": ["file"],
     "properties": {
         "file": {
             "type": "array",
@@ -34,6 +36,7 @@ FORM = {
             "items": {"type": "string"},
             "description": "one field is split at commas; repeated fields are taken as they are",
         },
+        "label_set": {"type": "string", "description": "the name of a kept label set, instead of labels"},
         "templates": {"type": "array", "items": {"type": "string"}},
     },
 }
@@ -41,7 +44,7 @@ BODY = {
     "required": True,
     "content": {
         "application/json": {"schema": ClassifyRequest.model_json_schema()},
-        "multipart/form-data": {"schema": FORM},
+        "multipart/form-data": {"schema": FORM, "example": {"file": ["pet.jpg"], "labels": "cat,dog,bird"}},
     },
 }
 
@@ -52,29 +55,32 @@ class Question:
 
     images: list[bytes | str]
     labels: list[str]
+    label_set: str | None
     templates: list[str]
 
 
 async def question(request: Request, settings: SettingsDep) -> Question:
-    """Read the body as its content type says."""
+    """Read the body as its content type says, and the label set that it names."""
     kind = media_type(request)
     if kind == "application/json":
-        asked = _validated(await request.body())
+        asked = from_json(ClassifyRequest, await request.body())
         images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
-        parsed = Question(images, asked.labels, asked.templates)
+        parsed = Question(images, asked.labels or [], asked.label_set, asked.templates)
     elif kind == "multipart/form-data":
         parsed = await _from_form(request, settings.max_batch)
     else:
         raise Refusal(415, "send application/json or multipart/form-data", code="unsupported_media_type")
     if len(parsed.images) > settings.max_batch:
         raise Refusal(422, f"{settings.max_batch} images at most in one request", code="too_many", param="images")
-    return parsed
+    if bool(parsed.labels) == bool(parsed.label_set):
+        raise Refusal(422, "give either labels or label_set", code="invalid_request", param="labels")
+    return parsed if parsed.label_set is None else await _filled(parsed, parsed.label_set, settings)
 
 
 @router.post(
     "/classify",
     summary="Choose the best label for images",
-    responses=documented(400, 413, 415, 422, 429, 503),
+    responses=documented(400, 404, 413, 415, 422, 429, 503),
     openapi_extra={"requestBody": BODY},
 )
 async def classify(asked: Annotated[Question, Depends(question)], towers: TowersDep) -> ClassifyAnswer:
@@ -92,28 +98,35 @@ async def classify(asked: Annotated[Question, Depends(question)], towers: Towers
     return ClassifyAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
 
 
+def label_scores(vector: Vectors, classifier: Classifier) -> list[LabelScore]:
+    """Each label with its probability for the image of this vector (dim,), the likeliest first."""
+    row = classifier.scores(vector[None])[0]
+    return [LabelScore(label=classifier.labels[i], score=float(row[i])) for i in (-row).argsort(kind="stable")]
+
+
 def _result(vector: Vectors | ImageError, classifier: Classifier) -> ClassifyResult:
     if isinstance(vector, ImageError):
         return ClassifyResult(error=vector.reason)
-    row = classifier.scores(vector[None])[0]
-    scores = [LabelScore(label=classifier.labels[i], score=float(row[i])) for i in (-row).argsort(kind="stable")]
+    scores = label_scores(vector, classifier)
     return ClassifyResult(label=scores[0].label, score=scores[0].score, scores=scores)
 
 
-def _validated(body: bytes) -> ClassifyRequest:
-    try:
-        return ClassifyRequest.model_validate_json(body)
-    except ValidationError as error:
-        problems: list[Any] = list(error.errors(include_input=False, include_context=False, include_url=False))
-        raise RequestValidationError(problems) from None
+async def _filled(asked: Question, name: str, settings: Settings) -> Question:
+    """With the labels of the set that it names, and the set's prompts unless it brings its own."""
+    kept = await run_in_threadpool(LabelSets(settings.data).get, name)
+    if kept is None:
+        message = f"no label set {name!r}; GET /v1/label-sets lists those there are"
+        raise Refusal(404, message, code="label_set_not_found", param="label_set")
+    return replace(asked, labels=list(kept.labels), templates=asked.templates or list(kept.templates))
 
 
 async def _from_form(request: Request, max_files: int) -> Question:
     async with request.form(max_files=max_files) as form:
         files = [part for name in ("file", "image") for part in form.getlist(name) if isinstance(part, UploadFile)]
         images: list[bytes | str] = [await file.read() for file in files]
-        texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in ("labels", "templates")}
+        names = ("labels", "label_set", "templates")
+        texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
     if not images:
         raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
     labels = texts["labels"][0].split(",") if len(texts["labels"]) == 1 else texts["labels"]
-    return Question(images, labels, texts["templates"])
+    return Question(images, labels, next(iter(texts["label_set"]), None), texts["templates"])

@@ -1,14 +1,22 @@
-"""Collections: which there are, what each is."""
+"""Collections: which there are, what each is, making and deleting one."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from service.deps import CollectionDep, CollectionsDep
+from fastapi import APIRouter, Body, Path, Response
+from starlette.concurrency import run_in_threadpool
+
+from index.folder import NAME
+from service.deps import CollectionDep, CollectionsDep, TowersDep
 from service.errors import documented
-from service.schemas import CollectionAnswer, CollectionsAnswer
+from service.examples import MAKE
+from service.routes.writing import retried
+from service.schemas import CollectionAnswer, CollectionRequest, CollectionsAnswer
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
+
+NameDep = Annotated[str, Path(alias="collection", pattern=f"^{NAME.pattern}$")]
 
 
 @router.get("", summary="All collections")
@@ -21,3 +29,41 @@ def list_all(collections: CollectionsDep) -> CollectionsAnswer:
 def get_one(collection: CollectionDep) -> CollectionAnswer:
     """Its model, counts and size."""
     return CollectionAnswer.of(collection.info())
+
+
+@router.put(
+    "/{collection}",
+    summary="Make a collection",
+    responses=documented(409, 413, 422, 503) | {201: {"model": CollectionAnswer, "description": "it was made"}},
+)
+async def put(
+    name: NameDep,
+    collections: CollectionsDep,
+    towers: TowersDep,
+    response: Response,
+    asked: Annotated[CollectionRequest | None, Body(examples=MAKE["examples"])] = None,
+) -> CollectionAnswer:
+    """Make it, empty, for the model that runs. One that is there already stays as it is; 409 if it is another model's.
+
+    With a body, the index is to be of that kind and recall. Of a collection that is there and has another, it is
+    built anew before the answer comes, which takes a while for many rows.
+    """
+    encoder = towers.encoder
+    wish = asked.wish() if asked else None
+    with retried():
+        if await collections.create(
+            name, model=encoder.ref, fingerprint=encoder.fingerprint, dim=encoder.dim, wish=wish
+        ):
+            response.status_code = 201
+        collection = await run_in_threadpool(collections.get, name)
+        collection.check_model(encoder.fingerprint)
+        if wish is not None and wish != await run_in_threadpool(lambda: collection.wish):
+            await collections.writers.write(name, lambda writer: writer.compact(wish))
+    return CollectionAnswer.of(await run_in_threadpool(collection.info))
+
+
+@router.delete("/{collection}", summary="Delete a collection", status_code=204, responses=documented(404, 409, 422))
+async def delete(name: NameDep, collections: CollectionsDep) -> None:
+    """Delete all its entries, and the files that were uploaded to it. Files of folders that were indexed stay."""
+    with retried():
+        await collections.delete(name)

@@ -1,32 +1,173 @@
-"""A stored image: its record, its file, its thumbnail. Found by id alone: no path from a request touches the disk."""
+"""Images as entries of a collection: uploading them, their files, their thumbnails.
+
+A file is found by its entry's id alone: no path from a request touches the disk.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.datastructures import UploadFile
 
-from index.collection import Record
-from service.deps import CollectionDep, DecodersDep, RecordDep, SettingsDep
+from encoder.errors import ImageError
+from encoder.image import read_picture
+from index.collection import Collection, Record
+from service.bodies import from_fields
+from service.deps import CollectionDep, DecodersDep, RecordDep, SettingsDep, TowersDep, media_type
 from service.errors import Refusal, documented
 from service.images import CONTENT_TYPES, thumbnail
-from service.schemas import RecordAnswer
+from service.routes.entries import entry_routes
+from service.routes.writing import WriterDep
+from service.schemas_entries import UploadAnswer, UploadFields, UploadResult
+from service.uploads import Upload, Uploads, add
 
-router = APIRouter(prefix="/v1/collections/{collection}/images/{id}", tags=["images"])
+router = entry_routes("image")
 
 CACHE = {"Cache-Control": "private, max-age=3600"}
+MAX_FIELDS = 200  # of a form, beside its files
+MAX_NAME = 255  # characters of a file's name
+AGAIN = "it was deleted while it was being sent again; send it once more"
+
+BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {
+                        "type": "array",
+                        "items": {"type": "string", "format": "binary"},
+                        "description": "one or more image files; the part may also be called image",
+                    },
+                    "metadata": {"type": "string", "description": "a JSON object, for every file"},
+                    "tags": {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "description": "for every file; one field is split at commas, repeated ones are not",
+                    },
+                    "per_file": {
+                        "type": "string",
+                        "description": "a JSON object: metadata and tags by the name of the file, over those for all",
+                    },
+                },
+            },
+            "example": {
+                "file": ["bicycle.jpg", "boat.jpg"],
+                "metadata": '{"album": "holiday"}',
+                "tags": "sea,summer",
+                "per_file": '{"boat.jpg": {"metadata": {"caption": "a red boat"}, "tags": ["boat"]}}',
+            },
+        }
+    },
+}
 
 
-@router.get("", summary="An entry's record", responses=documented(404, 422))
-def get_record(record: RecordDep, collection: CollectionDep) -> RecordAnswer:
-    """Path, caption or text, and metadata as they were indexed."""
-    return RecordAnswer(**RecordAnswer.fields_of(record, collection.name))
+@dataclass(frozen=True)
+class Form:
+    """The files of an upload, as (name, bytes), and what is said about them."""
+
+    files: list[tuple[str, bytes]]
+    fields: UploadFields
+
+
+async def upload_form(request: Request, settings: SettingsDep) -> Form:
+    """Read the form. 403 to pages of other sites: browsers let them post forms, and ours need no key on loopback."""
+    if media_type(request) != "multipart/form-data":
+        raise Refusal(415, "send multipart/form-data", code="unsupported_media_type")
+    origin = request.headers.get("origin")
+    ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if not ours and not {"*", origin} & set(settings.cors_origins):
+        raise Refusal(403, f"pages of {origin} may not upload here", code="foreign_origin")
+    async with request.form(max_files=settings.max_batch, max_fields=MAX_FIELDS) as form:
+        parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
+        if unknown := [name for name, _ in parts if name not in ("file", "image")]:
+            message = f"the part {unknown[0]} is a file; images are sent as parts called file, the rest as plain fields"
+            raise Refusal(422, message, code="invalid_request", param=unknown[0])
+        files = [(Path(part.filename or "").name[:MAX_NAME], await part.read()) for _, part in parts]
+        fields: dict[str, Any] = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        if tags := [tag for tag in form.getlist("tags") if isinstance(tag, str)]:
+            fields["tags"] = tags[0].split(",") if len(tags) == 1 else tags
+    if not files:
+        raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
+    said = from_fields(UploadFields, fields)
+    if strange := said.per_file.keys() - {name for name, _ in files}:
+        raise Refusal(422, f"per_file: no file is called {min(strange)!r}", code="invalid_request", param="per_file")
+    return Form(files, said)
+
+
+@router.post(
+    "",
+    summary="Upload images",
+    responses=documented(400, 404, 409, 413, 415, 422, 429, 503),
+    openapi_extra={"requestBody": BODY},
+)
+async def upload(
+    form: Annotated[Form, Depends(upload_form)],
+    collection: CollectionDep,
+    writer: WriterDep,
+    towers: TowersDep,
+    decoders: DecodersDep,
+    settings: SettingsDep,
+) -> UploadAnswer:
+    """Each image becomes an entry; searches find it at once. Bytes that were uploaded before keep their entry.
+
+    Metadata are merged into what an entry has, `filename` among them unless they say otherwise. Among several files,
+    one that cannot be read has `error` in place of its id; if none can be read, it is a 422.
+
+    409: the collection was built by another model; or others write to it, and Retry-After says when to try again.
+    """
+    started = time.perf_counter()
+    fingerprint = towers.encoder.fingerprint
+    collection.check_model(fingerprint)
+    files = Uploads(settings.data, collection.name)
+
+    def read(name: str, data: bytes) -> Upload | ImageError:
+        own = form.fields.per_file.get(name)
+        metadata = {"filename": name} | form.fields.patch() | (own.patch() if own else {})
+        path = files.path(data)
+        try:
+            known = collection.find_path(path) is not None
+            picture = None if known else read_picture(data, towers.encoder.preprocess, max_pixels=settings.max_pixels)
+            return Upload(data, path, metadata, picture)
+        except ImageError as error:
+            return error
+
+    made = await asyncio.gather(*(decoders.run(read, name, data) for name, data in form.files))
+    uploads = [upload for upload in made if isinstance(upload, Upload)]
+    if not uploads:
+        raise next(error for error in made if isinstance(error, ImageError))
+    new = [upload for upload in uploads if upload.picture is not None]
+    if pixels := [upload.picture.pixels for upload in new if upload.picture]:
+        for upload, vector in zip(new, await towers.pixels(pixels), strict=True):
+            upload.vector = vector
+
+    def write(writable: Collection) -> list[tuple[int, bool] | None]:
+        writable.check_model(fingerprint)  # another model may have been put in place since
+        return add(writable, files, uploads)
+
+    added = iter(await writer(write))
+    results = []
+    for (name, _), one in zip(form.files, made, strict=True):
+        if isinstance(one, ImageError):
+            results.append(UploadResult(name=name, error=one.reason))
+        elif (entry := next(added)) is None:
+            results.append(UploadResult(name=name, error=AGAIN))
+        else:
+            results.append(UploadResult(name=name, id=entry[0], created=entry[1]))
+    return UploadAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
 
 
 @router.get(
-    "/content",
+    "/{id}/content",
     summary="The image file",
     response_class=FileResponse,
     responses=documented(404, 415, 422) | {200: {"content": {"image/*": {}}, "description": "the file as it is"}},
@@ -45,7 +186,7 @@ def content(record: RecordDep) -> FileResponse:
 
 
 @router.get(
-    "/thumbnail",
+    "/{id}/thumbnail",
     summary="A small JPEG of the image",
     response_class=Response,
     responses=documented(404, 422, 429)

@@ -13,9 +13,10 @@ from starlette.concurrency import run_in_threadpool
 from encoder.errors import ImageError, InputError
 from encoder.model import Vectors
 from index.collection import Collection, Hit
-from index.query import Query, mix
+from index.query import Query, mix, run
 from service.deps import CollectionDep, json_body, towers
 from service.errors import Refusal, documented
+from service.metrics import MeasuredReads
 from service.schemas import HitAnswer, Looked, SearchAnswer, SearchRequest
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"])
@@ -45,7 +46,14 @@ async def search(asked: SearchRequest, collection: CollectionDep, request: Reque
     # what is left of the request are the fields of a Query, by their names
     choices = asked.model_dump(exclude={*KINDS, "query"})
     words = all(part.kind == "text" and part.weight > 0 for part in parts)
-    query = Query(vector, text=words, exclude=[part.value for part in parts if part.kind == "id"], **choices)
+    encoded = any(part.kind in ("text", "image") for part in parts)
+    query = Query(
+        vector,
+        text=words,
+        fingerprint=towers(request).encoder.fingerprint if encoded else None,  # it may change before the search begins
+        exclude=[part.value for part in parts if part.kind == "id"],
+        **choices,
+    )
     hits = await run_in_threadpool(find, collection, query)
     answers = [HitAnswer.of(hit, collection.name) for hit in hits]
     return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6))
@@ -97,7 +105,7 @@ async def mixed(parts: Sequence[Wanted], collection: Collection, request: Reques
 def find(collection: Collection, query: Query) -> list[Hit]:
     """The hits. A filter that cannot be read is refused with the place of its error."""
     try:
-        return collection.query(query)
+        return run(MeasuredReads(collection), query)
     except InputError as error:
         place = str(error).partition(": ")[0]
         raise Refusal(422, str(error), code=error.code, param=place if place.startswith("filter") else None) from error

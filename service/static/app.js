@@ -10,14 +10,51 @@ let query = { like: null, image: null }; // besides the words: an entry's id, or
 let hits = [];
 let shown = -1; // index of the hit in the viewer
 let running = null; // AbortController of the search under way
+let key = sessionStorage.getItem("key"); // of the service, if it needs one; forgotten with this tab
+let asking = null; // promise of the key that is being asked for
 let dragDepth = 0;
 
 // --- the service ---
 
+async function request(path, options = {}) {
+  const sent = key;
+  const headers = sent ? { ...options.headers, Authorization: `Bearer ${sent}` } : options.headers;
+  const response = await fetch(path, { ...options, headers });
+  if (response.status !== 401) return response;
+  if (key === sent) {
+    asking ??= askForKey(sent).finally(() => (asking = null));
+    if (!(await asking)) return response;
+  }
+  return request(path, options);
+}
+
+// Resolves to whether there is another key to try now.
+function askForKey(refused) {
+  $("key-refused").hidden = !refused;
+  $("key").value = "";
+  $("ask").returnValue = "";
+  $("ask").showModal();
+  return new Promise((resolve) => {
+    $("ask").addEventListener("close", () => {
+      const given = $("ask").returnValue === "use" && $("key").value.trim();
+      if (given) sessionStorage.setItem("key", (key = given));
+      resolve(Boolean(given));
+    }, { once: true });
+  });
+}
+
+// What an <img> can load: it sends no key itself.
+async function sourceOf(url) {
+  if (!key || url.startsWith("blob:")) return url;
+  const response = await request(url);
+  if (!response.ok) throw new Error(`The service answered ${response.status}`);
+  return URL.createObjectURL(await response.blob());
+}
+
 async function api(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await request(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error("The service does not answer. Is it still running?");
@@ -150,8 +187,10 @@ function show(answer, error) {
 function card(hit, index) {
   const item = $("card").content.cloneNode(true);
   const image = item.querySelector("img");
-  image.addEventListener("error", () => image.parentElement.classList.add("gone"));
-  image.src = hit.thumbnail_url;
+  const gone = () => image.parentElement.classList.add("gone");
+  image.addEventListener("error", gone);
+  image.addEventListener("load", () => URL.revokeObjectURL(image.src)); // does nothing to other addresses
+  sourceOf(hit.thumbnail_url).then((source) => (image.src = source), gone);
   item.querySelector(".caption").textContent = captionOf(hit);
   item.querySelector(".score").textContent = hit.score.toFixed(3);
   item.querySelector("button").addEventListener("click", () => view(index));
@@ -172,7 +211,8 @@ function showChip() {
   if (ui.chip.hidden) return;
   $("chip-text").textContent = image ? image.name : `like #${like}`;
   const collection = encodeURIComponent(ui.collection.value);
-  $("chip-image").src = image ? image.url : `/v1/collections/${collection}/images/${like}/thumbnail?size=64`;
+  const url = image ? image.url : `/v1/collections/${collection}/images/${like}/thumbnail?size=64`;
+  sourceOf(url).then((source) => ($("chip-image").src = source), () => $("chip-image").removeAttribute("src"));
 }
 
 // --- one result, large ---
@@ -181,12 +221,14 @@ function view(index) {
   const hit = hits[index];
   shown = index;
   const image = $("viewer-image");
+  const put = (url, use) => sourceOf(url).then((source) => hit === hits[shown] && use(source), () => image.onerror?.());
   // what the browser cannot show itself (HEIC, TIFF) it gets as a large thumbnail
   image.onerror = () => {
     image.onerror = null;
-    image.src = `${hit.thumbnail_url}${hit.thumbnail_url.includes("?") ? "&" : "?"}size=1024`;
+    put(`${hit.thumbnail_url}${hit.thumbnail_url.includes("?") ? "&" : "?"}size=1024`, (source) => (image.src = source));
   };
-  image.src = hit.content_url;
+  URL.revokeObjectURL($("original").href);
+  put(hit.content_url, (source) => ($("original").href = image.src = source));
   image.alt = captionOf(hit);
   $("viewer-title").textContent = captionOf(hit);
   $("viewer-path").textContent = hit.path ?? "";
@@ -194,7 +236,6 @@ function view(index) {
   const { [captionKey(hit)]: _, ...metadata } = hit.metadata; // that one is the heading
   const facts = { Score: hit.score.toFixed(4), Size: size, ...metadata };
   $("viewer-facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => fact(name, value)));
-  $("original").href = hit.content_url;
   $("previous").disabled = index === 0;
   $("next").disabled = index === hits.length - 1;
   if (!ui.viewer.open) ui.viewer.showModal();
@@ -317,7 +358,9 @@ async function start() {
       explain("No collection yet", "Make one from a folder of images: `glimpse index FOLDER --collection photos`, then reload.");
       return;
     }
+    const { image } = query; // one that was chosen while the model was being loaded
     readAddress();
+    if (image) query = { like: null, image };
     search();
   } catch (error) {
     say(error.message, true);

@@ -6,6 +6,7 @@ import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from service.app import create_app
+from service.keys import add_key
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -115,3 +116,29 @@ def test_an_error_is_said_and_the_page_goes_on(browser, url):
     page.get_by_label("Collection").select_option("pictures")
     cards(page, 9)
     page.close()
+
+
+def test_a_service_with_keys_is_asked_with_one(browser, tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 3))
+    key = add_key(tmp_path, "page", "read")
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = browser.new_page(base_url=url)  # the browser logs each 401
+        page.goto("/?q=boat&c=pictures")
+        ask = page.get_by_role("dialog", name="This service needs a key")
+        ask.get_by_label("Key", exact=True).fill("not this one")
+        ask.get_by_role("button", name="Use it").click()
+        playwright.expect(ask).to_contain_text("That key is not valid here.")
+        ask.get_by_label("Key", exact=True).fill(key)
+        page.keyboard.press("Enter")
+        found = cards(page, 3)
+        for image in found.locator("img").all():
+            playwright.expect(image).to_have_js_property("naturalWidth", 256)
+        found.first.click()
+        playwright.expect(page.locator("#viewer-image")).to_have_js_property("naturalWidth", 320)
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="Open the file").click()
+        playwright.expect(opened.value.locator("img")).to_have_js_property("naturalWidth", 320)
+        page.goto("/docs")
+        playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible()
+        page.close()

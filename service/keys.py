@@ -1,0 +1,177 @@
+"""API keys: who may ask, and for what. Kept as hashes in DATA/keys.json; more may come from GLIMPSE_API_KEYS.
+
+A key is 32 random bytes. So one SHA-256 of it is enough: slow, salted hashes protect words that can be guessed, and
+this one cannot. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+from encoder.errors import InputError
+
+log = logging.getLogger(__name__)
+
+Scope = Literal["read", "admin"]
+FILE = "keys.json"
+SHORTEST = 32  # characters of a key that the operator made: what is shorter might be guessed
+NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Key:
+    """What is kept of a key: enough to know it again, not enough to use it."""
+
+    name: str
+    scope: Scope
+    sha256: str
+    created_at: str | None = None
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise InputError(f"{self.name!r} cannot name a key: use 1 to 64 letters, digits, dots, dashes, underscores")
+        if self.scope not in get_args(Scope):
+            raise InputError(f"{self.scope!r} is no scope of a key: read or admin")
+
+
+def read_keys(data: Path) -> list[Key]:
+    """The keys of a data folder, by name; none if there is no file. InputError if it is damaged."""
+    path = data / FILE
+    try:
+        found = json.loads(path.read_bytes())
+        return [Key(**fields) for fields in found["keys"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: not a file of keys ({error}); mend it, or delete it and add keys anew") from error
+
+
+def add_key(data: Path, name: str, scope: Scope) -> str:
+    """Make a key and keep its hash. Returns the key itself, which nothing can show again.
+
+    Raises:
+        InputError: the name or scope cannot be used, or there is a key of that name.
+    """
+    key = f"glimpse_{secrets.token_urlsafe(32)}"
+    new = Key(name, scope, _sha256(key), datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def with_it(keys: list[Key]) -> list[Key]:
+        if name in {other.name for other in keys}:
+            raise InputError(f"there is a key {name!r} already: remove it first, or choose another name")
+        return [*keys, new]
+
+    _change(data, with_it)
+    return key
+
+
+def remove_key(data: Path, name: str) -> None:
+    """Forget a key; a running service refuses it from its next request on. InputError if there is none."""
+
+    def without_it(keys: list[Key]) -> list[Key]:
+        left = [key for key in keys if key.name != name]
+        if len(left) == len(keys):
+            raise InputError(f"no key {name!r}; `glimpse keys list` names those there are")
+        return left
+
+    _change(data, without_it)
+
+
+def given_keys(text: str) -> list[Key]:
+    """The keys of GLIMPSE_API_KEYS: NAME:SCOPE:KEY, several with commas between them. InputError names no key."""
+    keys = []
+    for i, part in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
+        name, _, rest = part.partition(":")
+        scope, _, key = rest.partition(":")
+        if not key:
+            raise InputError(f"GLIMPSE_API_KEYS: number {i} is not NAME:SCOPE:KEY with the scope read or admin")
+        if len(key) < SHORTEST:
+            raise InputError(f"GLIMPSE_API_KEYS: the key {name} has fewer than {SHORTEST} characters; "
+                             "make one with `openssl rand -hex 32`")  # fmt: skip
+        keys.append(Key(name, scope, _sha256(key)))  # type: ignore[arg-type]  # Key checks it
+    return keys
+
+
+class Keyring:
+    """The keys of a running service: those given, and those of the file as it is now.
+
+    Once there was a key, one is required for good: removing the last must not open the service to all.
+    """
+
+    def __init__(self, data: Path, given: Sequence[Key] = ()) -> None:
+        self._data = data
+        self._given = list(given)
+        self._seen: tuple[int, int, int] | None = None  # of the file, when it was last read
+        self._keys = self._given
+        self._required = False
+        self._refresh()
+
+    @property
+    def required(self) -> bool:
+        """Whether requests need a key."""
+        self._refresh()
+        return self._required
+
+    def find(self, secret: str) -> Key | None:
+        """The key that this is; None if it is none of ours. Takes as long for a wrong key as for a right one."""
+        self._refresh()
+        sha256 = _sha256(secret)
+        found = None
+        for key in self._keys:
+            if hmac.compare_digest(key.sha256, sha256):
+                found = key
+        return found
+
+    def _refresh(self) -> None:
+        """Read the file again if it is another one. One that cannot be read has no keys, and opens nothing."""
+        seen = _version(self._data / FILE)
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._keys = self._given + read_keys(self._data)
+            except InputError as error:
+                log.error("no key of the file is taken: %s", error)
+                self._keys, self._required = self._given, True
+        self._required |= bool(self._keys)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size
+
+
+def _sha256(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _change(data: Path, change: Callable[[list[Key]], list[Key]]) -> None:
+    """Put another file in the place of this one: whole, readable by its owner alone, one process at a time."""
+    data.mkdir(parents=True, exist_ok=True)
+    lock = os.open(data, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        keys = sorted(change(read_keys(data)), key=lambda key: key.name)
+        new = data / f"{FILE}.new"
+        new.unlink(missing_ok=True)  # of one that was killed
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
+            json.dump({"keys": [asdict(key) for key in keys]}, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(data / FILE)
+        os.fsync(lock)
+    finally:
+        os.close(lock)

@@ -1,0 +1,83 @@
+"""The routes that images and texts have in common: listing, reading, changing and deleting entries."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query
+
+from encoder.errors import InputError
+from index.collection import Modality
+from index.query import MAX_LIMIT
+from service import entries
+from service.deps import CollectionDep, SettingsDep, json_body
+from service.errors import Refusal, documented
+from service.routes.writing import WriterDep
+from service.schemas import MAX_ID, RecordAnswer
+from service.schemas_entries import PageAnswer, PatchRequest
+from service.uploads import Uploads
+
+EXAMPLE = '{"must": [{"key": "tags", "match": {"value": "sea"}}]}'
+
+IdPath = Annotated[int, Path(ge=1, le=MAX_ID)]
+FilterQuery = Annotated[
+    str | None, Query(max_length=16_384, description="as in a search, in JSON", examples=[EXAMPLE], alias="filter")
+]
+
+
+def parsed_filter(text: FilterQuery = None) -> dict[str, Any] | None:
+    """The filter in the query string."""
+    if text is None:
+        return None
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refusal(422, "filter: must be JSON", code="invalid_json", param="filter") from None
+    if not isinstance(parsed, dict):
+        raise Refusal(422, "filter: must be a JSON object", code="invalid_request", param="filter")
+    return parsed
+
+
+def entry_routes(modality: Modality) -> APIRouter:
+    """A router at /v1/collections/{collection}/images or /texts, with the routes that both have."""
+    router = APIRouter(prefix=f"/v1/collections/{{collection}}/{modality}s", tags=[f"{modality}s"])
+
+    @router.get("", summary=f"List {modality}s", responses=documented(404, 422))
+    def list_all(
+        collection: CollectionDep,
+        wanted: Annotated[dict[str, Any] | None, Depends(parsed_filter)],
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
+        after: Annotated[int, Query(ge=0, le=MAX_ID, description="the `next` of the page before")] = 0,
+    ) -> PageAnswer:
+        """In the order of ids. What comes while you page is at the end; nothing is passed over or comes twice."""
+        try:
+            records, following = entries.page(collection, modality, limit, after, wanted)
+        except InputError as error:
+            raise Refusal(422, str(error), code=error.code, param=str(error).partition(": ")[0]) from error
+        answers = [RecordAnswer.of_record(record, collection.name) for record in records]
+        return PageAnswer(entries=answers, next=following)
+
+    @router.get("/{id}", summary="An entry's record", responses=documented(404, 422))
+    def get_record(id: IdPath, collection: CollectionDep) -> RecordAnswer:  # noqa: A002
+        """Path or text, and metadata."""
+        return RecordAnswer.of_record(entries.find(collection, id, modality), collection.name)
+
+    @router.patch(
+        "/{id}",
+        summary="Change an entry's metadata",
+        dependencies=[Depends(json_body)],
+        responses=documented(400, 404, 409, 413, 415, 422),
+    )
+    async def change(id: IdPath, asked: PatchRequest, collection: CollectionDep, writer: WriterDep) -> RecordAnswer:  # noqa: A002
+        """Merge into its metadata. What is searched by, the image or text itself, stays."""
+        record = await writer(lambda writable: entries.change(writable, id, modality, asked.patch()))
+        return RecordAnswer.of_record(record, collection.name)
+
+    @router.delete("/{id}", summary="Delete an entry", status_code=204, responses=documented(404, 409, 422))
+    async def delete(id: IdPath, collection: CollectionDep, writer: WriterDep, settings: SettingsDep) -> None:  # noqa: A002
+        """Searches no longer find it. Its file goes too if it was uploaded; a file of an indexed folder stays."""
+        uploads = Uploads(settings.data, collection.name)
+        await writer(lambda writable: entries.delete(writable, uploads, id, modality))
+
+    return router

@@ -1,0 +1,77 @@
+"""Search in the shape of clip-retrieval's knn-service, so that its ClipClient works unchanged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from starlette.concurrency import run_in_threadpool
+
+from encoder.errors import CollectionNotFound
+from index.collection import Collection, Hit
+from index.query import Query
+from service.bodies import from_json
+from service.deps import CollectionsDep, media_type
+from service.errors import Refusal, documented
+from service.open_collections import OpenCollections
+from service.routes.search import Wanted, find, mixed
+from service.schemas import RecordAnswer
+from service.schemas_entries import KnnAnswer, KnnRequest
+
+router = APIRouter(tags=["search"])
+
+SAME = 0.94  # cosine from which clip-retrieval takes two results for the same
+KINDS = {"text": "text", "image": "image", "image_url": "image", "embedding_input": "vector"}
+BODY = {"required": True, "content": {"application/json": {"schema": KnnRequest.model_json_schema()}}}
+
+
+async def knn_request(request: Request) -> KnnRequest:
+    """The body. The client names no content type."""
+    if media_type(request) not in ("", "application/json"):
+        raise Refusal(415, "send JSON, with Content-Type: application/json", code="unsupported_media_type")
+    return from_json(KnnRequest, await request.body())
+
+
+@router.post(
+    "/knn-service",
+    summary="Search in the shape of clip-retrieval",
+    responses=documented(404, 409, 413, 415, 422, 429, 503),
+    openapi_extra={"requestBody": BODY},
+)
+async def knn_service(
+    asked: Annotated[KnnRequest, Depends(knn_request)], collections: CollectionsDep, request: Request
+) -> KnnAnswer:
+    """The nearest entries of the collection `indice_name`. `url` is the metadata's, else that of the file here."""
+    given = [name for name in KINDS if getattr(asked, name) is not None]
+    if len(given) != 1:
+        raise Refusal(422, f"give exactly one of {', '.join(KINDS)}", code="invalid_request")
+    part = Wanted(given[0], KINDS[given[0]], getattr(asked, given[0]), 1.0)
+    collection = await run_in_threadpool(_named, collections, asked.indice_name)
+    vector = await mixed([part], collection, request)
+    limit = asked.num_images if asked.num_result_ids is None else asked.num_result_ids
+    collapse = SAME if asked.deduplicate else None
+    query = Query(vector, modality=asked.modality, limit=limit, collapse=collapse, text=part.kind == "text")
+    hits = await run_in_threadpool(find, collection, query)
+    base = str(request.base_url).rstrip("/")
+    described = [_described(hit, collection.name, base) for hit in hits[: asked.num_images]]
+    ids = [{"id": hit.id, "similarity": hit.score} for hit in hits]
+    return KnnAnswer([own | rest for own, rest in zip(ids, [*described, *[{}] * len(ids)], strict=False)])
+
+
+def _named(collections: OpenCollections, name: str | None) -> Collection:
+    if name is not None:
+        return collections.get(name)
+    infos = collections.infos()
+    if not infos:
+        raise CollectionNotFound("there is no collection yet; PUT /v1/collections/NAME makes one")
+    return collections.get(infos[0].name)
+
+
+def _described(hit: Hit, collection: str, base: str) -> dict[str, Any]:
+    record = RecordAnswer.of_record(hit.record, collection)
+    content = record.content_url and base + record.content_url
+    return {
+        "caption": record.metadata.get("caption", record.text),
+        "url": record.metadata.get("url", content),
+        "image_path": record.path,
+    }

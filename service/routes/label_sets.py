@@ -1,0 +1,66 @@
+"""Label sets: labels and templates that are kept under a name, for classifications that name them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
+
+from index.folder import NAME
+from service.deps import SettingsDep, json_body
+from service.errors import Refusal, documented
+from service.label_sets import LabelSets
+from service.schemas_labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer
+
+router = APIRouter(prefix="/v1/label-sets", tags=["label sets"])
+
+
+def label_sets(settings: SettingsDep) -> LabelSets:
+    """The label sets of the data folder."""
+    return LabelSets(settings.data)
+
+
+LabelSetsDep = Annotated[LabelSets, Depends(label_sets)]
+NameDep = Annotated[str, Path(pattern=f"^{NAME.pattern}$")]
+
+
+@router.get("", summary="All label sets")
+def list_all(kept: LabelSetsDep) -> LabelSetsAnswer:
+    """Their names."""
+    return LabelSetsAnswer(label_sets=kept.names())
+
+
+@router.get("/{name}", summary="One label set", responses=documented(404, 422))
+def get_one(name: NameDep, kept: LabelSetsDep) -> LabelSetAnswer:
+    """Its labels and templates."""
+    found = kept.get(name)
+    if found is None:
+        raise _not_found(name)
+    return LabelSetAnswer(name=name, labels=list(found.labels), templates=list(found.templates))
+
+
+@router.put(
+    "/{name}",
+    summary="Keep a label set",
+    dependencies=[Depends(json_body)],
+    responses=documented(413, 415, 422)
+    | {201: {"model": LabelSetAnswer, "description": "there was none of that name"}},
+)
+def put(
+    name: NameDep, asked: LabelSetRequest, kept: LabelSetsDep, settings: SettingsDep, response: Response
+) -> LabelSetAnswer:
+    """Keep it, in place of one of that name. Labels are stripped and stand once; without templates it gets ours."""
+    if kept.put(name, asked.labels, asked.templates, max_prompts=settings.max_prompts):
+        response.status_code = 201
+    return get_one(name, kept)
+
+
+@router.delete("/{name}", summary="Delete a label set", status_code=204, responses=documented(404, 422))
+def delete(name: NameDep, kept: LabelSetsDep) -> None:
+    """Classifications that name it are refused from now on."""
+    if not kept.delete(name):
+        raise _not_found(name)
+
+
+def _not_found(name: str) -> Refusal:
+    return Refusal(404, f"no label set {name!r}; GET /v1/label-sets lists those there are", code="label_set_not_found")

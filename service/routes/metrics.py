@@ -1,0 +1,32 @@
+"""What the service measures, for Prometheus."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from fastapi import APIRouter, Request, Response
+
+from encoder.errors import CollectionError
+from index.folder import collection_names
+from service.deps import CollectionsDep, DecodersDep, SettingsDep
+from service.metrics import CONTENT_TYPE, exposition
+from service.towers import Towers
+
+router = APIRouter(tags=["service"])
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}, "description": "in Prometheus's text format"}},
+)
+def metrics(request: Request, settings: SettingsDep, collections: CollectionsDep, decoders: DecodersDep) -> Response:
+    """Requests, queues, batches, stages, and the collections; of this process."""
+    towers: Towers | None = request.app.state.towers
+    infos = []
+    for name in collection_names(settings.data):
+        with suppress(CollectionError):  # deleted in this moment, or damaged: /v1/collections says so
+            infos.append(collections.get(name).info())
+    waiting = {"decode": decoders.waiting} | (towers.waiting if towers else {})
+    return Response(exposition(towers is not None, waiting, infos), media_type=CONTENT_TYPE)

@@ -1,0 +1,29 @@
+"""Zero-shot classification in the shape of Hugging Face's task, so that its InferenceClient works unchanged."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+
+from encoder.errors import ImageError
+from service.deps import TowersDep, json_body
+from service.errors import Refusal, documented
+from service.routes.classify import label_scores
+from service.schemas_labels import ZeroShotAnswer, ZeroShotRequest
+
+router = APIRouter(prefix="/v1", tags=["classify"])
+
+
+@router.post(
+    "/zero-shot",
+    summary="Zero-shot in the shape of Hugging Face",
+    dependencies=[Depends(json_body)],
+    responses=documented(400, 413, 415, 422, 429, 503),
+)
+async def zero_shot(asked: ZeroShotRequest, towers: TowersDep) -> ZeroShotAnswer:
+    """The scores that /v1/classify gives for one image; without `hypothesis_template`, with its own templates."""
+    template = asked.parameters.hypothesis_template
+    classifier = await towers.classifier(asked.parameters.candidate_labels, [] if template is None else [template])
+    [vector] = await towers.images([asked.inputs])
+    if isinstance(vector, ImageError):
+        raise Refusal(422, vector.reason, code=vector.code, param="inputs")
+    return ZeroShotAnswer(label_scores(vector, classifier))

@@ -1,0 +1,149 @@
+"""Label sets kept under a name, classification with them, and zero-shot in the shape of Hugging Face's task."""
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from huggingface_hub import InferenceClient
+from service_world import error_of, picture, serving, settings_for, tiny_encoder, world
+
+from encoder.prompts import DEFAULT_TEMPLATES
+from service.app import create_app
+
+LABELS = ["cat", "dog", "hot_air balloon"]
+TEMPLATES = ["a drawing of a {}."]
+PICTURE = base64.b64encode(picture(0)).decode()
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    with world(tmp_path_factory.mktemp("labels"), n=1, max_prompts=50) as (client, _, files):
+        yield client, files[0].parent.parent
+
+
+@pytest.fixture
+def client(here):
+    return here[0]
+
+
+def put(client, name="pets", **body):
+    return client.put(f"/v1/label-sets/{name}", json={"labels": LABELS} | body)
+
+
+def classify(client, **body):
+    answer = client.post("/v1/classify", json={"image": PICTURE} | body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["results"]
+
+
+def test_a_label_set_is_kept_replaced_and_deleted(client, here):
+    assert client.get("/v1/label-sets").json() == {"label_sets": []}
+    made = put(client, labels=["cat ", "dog", "cat"], templates=TEMPLATES)
+    assert made.status_code == 201
+    assert made.json() == {"name": "pets", "labels": ["cat", "dog"], "templates": TEMPLATES}
+    replaced = put(client)
+    assert replaced.status_code == 200
+    assert replaced.json()["templates"] == list(DEFAULT_TEMPLATES)
+    assert client.get("/v1/label-sets/pets").json() == replaced.json()
+    put(client, "a.b-c_1")
+    assert client.get("/v1/label-sets").json() == {"label_sets": ["a.b-c_1", "pets"]}
+    files = {path.name for path in (here[1] / "label-sets").iterdir()}
+    assert files == {"a.b-c_1.json", "pets.json"}  # nothing half-written beside them
+    for name in ("pets", "a.b-c_1"):
+        assert client.delete(f"/v1/label-sets/{name}").status_code == 204
+        error_of(client.get(f"/v1/label-sets/{name}"), 404)
+    assert error_of(client.delete("/v1/label-sets/pets"), 404)["code"] == "label_set_not_found"
+
+
+def test_classify_with_a_label_set_is_classify_with_its_labels(client):
+    put(client, templates=TEMPLATES)
+    expected = classify(client, labels=LABELS, templates=TEMPLATES)
+    assert classify(client, label_set="pets") == expected
+    own = ["a photo of a {}."]
+    assert classify(client, label_set="pets", templates=own) == classify(client, labels=LABELS, templates=own)
+    form = client.post("/v1/classify", files={"file": picture(0)}, data={"label_set": "pets"})
+    assert form.json()["results"] == expected
+
+
+def test_what_classify_refuses(client):
+    put(client)
+    for body, status, param in (
+        ({}, 422, "labels"),
+        ({"labels": ["a"], "label_set": "pets"}, 422, "labels"),
+        ({"label_set": "nothing"}, 404, "label_set"),
+        ({"label_set": "../pets"}, 422, None),
+    ):
+        answer = client.post("/v1/classify", json={"image": PICTURE} | body)
+        assert error_of(answer, status)["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("pets", {"labels": []}),
+        ("pets", {"labels": [" "]}),
+        ("pets", {"templates": ["no place"]}),
+        ("pets", {"labels": [str(i) for i in range(60)]}),
+        ("pets", {"label": ["a"]}),
+        ("Pets", {}),
+        ("..", {}),
+        ("x" * 65, {}),
+    ],
+)
+def test_what_cannot_be_kept(client, name, body):
+    answer = put(client, name, **body)
+    error_of(answer, 422 if name != ".." else answer.status_code)
+    assert answer.status_code in (404, 405, 422)
+
+
+def test_a_damaged_file_is_named_and_can_be_replaced(client, here):
+    put(client, "odd")
+    (here[1] / "label-sets" / "odd.json").write_text('{"labels": 5}')
+    assert "label set 'odd' is damaged" in error_of(client.get("/v1/label-sets/odd"), 500)["message"]
+    assert put(client, "odd").status_code == 200
+
+
+def test_one_set_written_by_many_is_always_one_of_theirs(client):
+    sets = [[f"label {i} {j}" for j in range(8)] for i in range(6)]
+
+    def replace(i):
+        assert put(client, "busy", labels=sets[i % 6]).status_code in (200, 201)
+        return client.get("/v1/label-sets/busy").json()["labels"] in sets
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(replace, range(30)))
+
+
+# --- zero-shot as Hugging Face's clients ask ---
+
+
+def test_zero_shot_says_what_classify_says(client):
+    expected = classify(client, labels=LABELS, templates=TEMPLATES)[0]["scores"]
+    body = {"inputs": PICTURE, "parameters": {"candidate_labels": LABELS, "hypothesis_template": TEMPLATES[0]}}
+    assert client.post("/v1/zero-shot", json=body).json() == expected
+    body["parameters"] = {"candidate_labels": LABELS, "multi_label": False}  # what it does not know is passed over
+    assert client.post("/v1/zero-shot", json=body).json() == classify(client, labels=LABELS)[0]["scores"]
+
+
+def test_what_zero_shot_refuses(client):
+    for body, param in (
+        ({"inputs": PICTURE}, "parameters"),
+        ({"inputs": PICTURE, "parameters": {"candidate_labels": []}}, "parameters.candidate_labels"),
+        ({"inputs": "AAAA", "parameters": {"candidate_labels": ["a"]}}, "inputs"),
+        ({"inputs": PICTURE, "parameters": {"candidate_labels": ["a"], "hypothesis_template": "none"}}, None),
+    ):
+        assert error_of(client.post("/v1/zero-shot", json=body), 422)["param"] == param
+    error_of(client.post("/v1/zero-shot", content=json.dumps(body)), 415)
+
+
+def test_hugging_faces_own_client_works_unchanged(tmp_path):
+    app = create_app(settings_for(tmp_path), tiny_encoder(tmp_path))
+    with serving(app) as url:
+        found = InferenceClient(model=f"{url}/v1/zero-shot", token="none").zero_shot_image_classification(
+            picture(0), candidate_labels=LABELS, hypothesis_template=TEMPLATES[0]
+        )
+        body = {"image": PICTURE, "labels": LABELS, "templates": TEMPLATES}
+        expected = httpx.post(f"{url}/v1/classify", json=body).json()["results"][0]["scores"]
+    assert [{"label": element.label, "score": element.score} for element in found] == expected

@@ -1,0 +1,198 @@
+"""Settings from flags, environment and file, and `glimpse serve --check`, which says how it would start."""
+
+import json
+import re
+import socket
+
+import pytest
+from service_world import add_collection, draw, tiny_encoder
+from typer.testing import CliRunner
+
+from encoder.errors import InputError
+from glimpse.cli import app
+from service.app import serve
+from service.check import check
+from service.keys import add_key
+from service.settings import Settings, read_settings, unknown_variables
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch, tmp_path):
+    """No variable of the shell that runs the tests."""
+    for name in [f"GLIMPSE_{field.upper()}" for field in [*Settings.model_fields, "config"]]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """Writes the file that GLIMPSE_CONFIG names."""
+
+    def write(text):
+        (tmp_path / "glimpse.toml").write_text(text)
+        monkeypatch.setenv("GLIMPSE_CONFIG", str(tmp_path / "glimpse.toml"))
+
+    return write
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["serve", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+# --- where they come from ---
+
+
+def test_flags_go_before_the_environment_before_the_file(config, monkeypatch):
+    config('model = "of the file"\nport = 1001\nqueue_size = 7\nfetch_hosts = ["a.example", "b.example"]\n')
+    monkeypatch.setenv("GLIMPSE_PORT", "1002")
+    monkeypatch.setenv("GLIMPSE_CORS_ORIGINS", "https://a.example, https://b.example,")
+    monkeypatch.setenv("GLIMPSE_DEVICE", "")  # as compose gives what is not set
+    settings = read_settings({"host": "::1"})
+    assert (settings.model, settings.port, settings.queue_size) == ("of the file", 1002, 7)
+    assert (settings.host, settings.device, str(settings.data)) == ("::1", "auto", "glimpse-data")
+    assert settings.fetch_hosts == ("a.example", "b.example")
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert read_settings({"port": 1003}).port == 1003
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model = ", "glimpse.toml is not TOML"),
+        ('model = "x"\nprot = 9\n', "GLIMPSE_CONFIG: prot is no setting; is port meant?"),
+        ('model = "x"\nport = "high"\n', "port: Input should be a valid integer"),
+        ("port = 9\n", "model is not set: give --model or GLIMPSE_MODEL"),
+        ('model = "x"\n[service]\nport = 9\n', "service is no setting"),
+        (f'model = "x"\napi_keys = "{SECRET}"\n', "number 1 is not NAME:SCOPE:KEY"),
+        (f'model = "x"\napi_keys = "a:read:{SECRET[:31]}"\n', "fewer than 32 characters"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_one_line(config, text, message):
+    config(text)
+    with pytest.raises(InputError, match=re.escape(message)) as error:
+        read_settings({})
+    assert "\n" not in str(error.value)
+    assert SECRET[:31] not in str(error.value)
+    assert message in check({}).problems[0]
+    done = run()
+    assert isinstance(done.exception, InputError)
+
+
+def test_a_file_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setenv("GLIMPSE_CONFIG", "gone.toml")
+    monkeypatch.setenv("GLIMPSE_MODEL", "x")
+    with pytest.raises(InputError, match=r"gone.toml cannot be read \(No such file"):
+        read_settings({})
+
+
+def test_keys_are_never_shown(monkeypatch):
+    monkeypatch.setenv("GLIMPSE_API_KEYS", f"a:read:{SECRET}")
+    settings = read_settings({"model": "x"})
+    for shown in (repr(settings), str(settings), settings.model_dump_json()):
+        assert SECRET not in shown
+
+
+def test_unknown_variables_are_named():
+    assert unknown_variables(["GLIMPSE_PORT", "GLIMPSE_CONFIG", "PATH"]) == []
+    assert unknown_variables(["GLIMPSE_QUEUESIZE", "GLIMPSE_NOTHING"]) == [
+        "GLIMPSE_NOTHING is no setting",
+        "GLIMPSE_QUEUESIZE is no setting; is GLIMPSE_QUEUE_SIZE meant?",
+    ]
+
+
+# --- serve --check ---
+
+
+@pytest.fixture(scope="module")
+def data(tiny_run, encoder, tmp_path_factory):
+    """A collection of the model in `tiny_run`, and one of another."""
+    data = tmp_path_factory.mktemp("check")
+    files = draw(data / "files", 1)
+    add_collection(data, encoder, files)
+    add_collection(data, tiny_encoder(data, fingerprint="another"), files, "others")
+    return data
+
+
+def test_what_is_right_is_shown_and_exits_with_0(data, tiny_run, monkeypatch):
+    monkeypatch.setenv("GLIMPSE_API_KEYS", f"a:read:{SECRET}")
+    monkeypatch.setenv("GLIMPSE_PRECISON", "fp32")
+    done = run("--check", "--model", tiny_run, "--data", data, "--port", 0, "--device", "cpu")
+    assert done.exit_code == 0, done.stderr
+    lines = (re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines())
+    shown = {line[0]: line[1] for line in lines if len(line) == 2}
+    assert shown["model"] == str(tiny_run)
+    assert shown["data"] == str(data)
+    assert shown["api_keys"] == "**********"
+    assert SECRET not in done.output
+    assert "warning: GLIMPSE_PRECISON is no setting; is GLIMPSE_PRECISION meant?" in done.stderr
+    assert "warning: collection others was made by tiny" in done.stderr
+    assert "wrong:" not in done.stderr
+
+
+def test_everything_that_is_wrong_is_named_at_once(data, tmp_path):
+    (tmp_path / "keys.json").write_text("{")
+    (tmp_path / "collections" / "broken").mkdir(parents=True)
+    (tmp_path / "collections" / "broken" / "catalog.sqlite").write_bytes(b"not a database" * 100)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("--check", "--json", "--model", "no/model", "--data", tmp_path, "--port", port)
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert found["settings"]["port"] == port
+    for part in ("cannot be listened on", "keys.json: not a file of keys", "neither a folder", "collection broken: "):
+        assert sum(part in problem for problem in found["problems"]) == 1, part
+    assert len(found["problems"]) == 4
+
+
+def test_settings_that_cannot_be_read_are_all_named(monkeypatch):
+    monkeypatch.setenv("GLIMPSE_PORT", "70000")
+    monkeypatch.setenv("GLIMPSE_QUEUE_SIZE", "0")
+    monkeypatch.setenv("GLIMPSE_LOG_LEVEL", "loud")
+    done = run("--check", "--model", "x")
+    assert done.exit_code == 1
+    assert [re.match(r"wrong: (\w+): .*\(GLIMPSE_\w+\)$", line)[1] for line in done.stderr.splitlines()] == [
+        "port",
+        "queue_size",
+        "log_level",
+    ]
+    failed = run("--model", "x")
+    assert "and 2 more: glimpse serve --check" in str(failed.exception)
+
+
+def test_others_may_not_reach_it_without_a_key(tmp_path):
+    given = {"model": "x", "data": tmp_path, "host": "0.0.0.0", "port": 0}
+    assert any("glimpse keys add NAME" in problem for problem in check(given).problems)
+    with pytest.raises(InputError, match="GLIMPSE_ALLOW_ANONYMOUS=1"):
+        serve(read_settings(given))
+    add_key(tmp_path, "first", "read")
+    (tmp_path / "keys.json").chmod(0o644)
+    found = check(given)
+    assert not any("reached by" in problem for problem in found.problems)
+    assert found.warnings == [f"{tmp_path / 'keys.json'} can be read by other users: chmod 600"]
+
+
+def test_checking_changes_nothing(tmp_path):
+    check({"model": "x", "data": tmp_path / "new", "port": 0})
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- glimpse keys ---
+
+
+def test_keys_on_the_command_line(tmp_path):
+    def keys(*arguments):
+        return CliRunner().invoke(app, ["keys", *arguments, "--data", str(tmp_path)])
+
+    made = keys("add", "shop")
+    assert re.fullmatch(r"glimpse_[\w-]{43}\n", made.stdout)
+    boss = json.loads(keys("add", "boss", "--scope", "admin", "--json").stdout)
+    assert (boss["name"], boss["scope"]) == ("boss", "admin")
+    assert isinstance(keys("add", "shop").exception, InputError)
+    assert isinstance(keys("add", "x", "--scope", "write").exception, InputError)
+    listed = keys("list")
+    assert re.search(r"boss +admin .*\nshop +read ", listed.stdout)
+    assert made.stdout.strip() not in listed.stdout
+    keys("remove", "boss")
+    assert [key["name"] for key in json.loads(keys("list", "--json").stdout)["keys"]] == ["shop"]
