@@ -41,7 +41,7 @@ check: dev  ## lint, format, types, layers, known vulnerabilities of what is ins
 
 # Two processes of one thread each: most tests wait for programs that they start. The longest files first.
 test: dev  ## run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) tests/e2e tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS) tests/e2e tests
 
 test-fast: dev  ## run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
