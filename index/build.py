@@ -178,8 +178,7 @@ class _Run:
             check_folders(self._collection, self._roots, allow_empty=self._allow_empty)
         for gone in batches(sorted(self._gone - self._moved), DELETED):
             self.report.removed += self._collection.delete(gone)
-        if self.report.encoded:
-            measure_bar(self._collection, self._encoder)
+        measure_bar(self._collection, self._encoder)
         self._done = self._total
         self._tell()
         self.report.seconds = round(time.perf_counter() - started, 3)

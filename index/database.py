@@ -17,6 +17,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from encoder.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
+from index.folder import fsync_file
 
 __all__ = ["Connection", "Database"]
 
@@ -175,9 +176,9 @@ class Database:
                 except sqlite3.OperationalError as error:
                     raise _named(path, error) from error
             for file in (part, path.parent):
-                _fsync(file)
+                fsync_file(file)
             part.rename(path)
-            _fsync(path.parent)
+            fsync_file(path.parent)
         except sqlite3.OperationalError as error:
             raise _named(path, error) from error
         except OSError as error:
@@ -235,14 +236,6 @@ def _code(error: BaseException | None) -> int:
 
 def _pragma(db: Connection, name: str) -> int:
     return int(db.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def _fsync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _identity(path: Path) -> tuple[int, int]:

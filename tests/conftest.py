@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from encoder.load import build_clip, load_encoder
@@ -30,6 +31,10 @@ COLOURS = {
     "purple": (140, 40, 170),
     "orange": (250, 140, 20),
 }
+
+# A machine that does something else meanwhile is slow, and that is no defect: nothing is measured by the tests' time.
+settings.register_profile("glimpse", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("glimpse")
 
 
 @pytest.fixture(scope="session")
