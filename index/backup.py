@@ -58,8 +58,7 @@ def restore(data: Path, file: Path, name: str) -> Kept:
         catalog = collection_folder(own, name) / CATALOG
         catalog.parent.mkdir(parents=True)
         shutil.copyfile(file, catalog)  # never opened where it lies: a backup stays as it was written
-        with catalog.open("rb") as copy:
-            os.fsync(copy.fileno())
+        fsync_file(catalog)
         entries = _check(catalog, str(file))
         _forget_snapshot(catalog)
         with open_collection(own, name, writable=True) as collection:
@@ -109,7 +108,10 @@ def _sweep(file: Path) -> None:
     for path in file.parent.glob(f"{glob.escape(file.name)}.*.part*"):
         pid = path.name.removeprefix(f"{file.name}.").partition(".")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _check(path: Path, whose: str) -> int:

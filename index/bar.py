@@ -29,11 +29,8 @@ def measure_bar(collection: Collection, encoder: DualEncoder) -> None:
     """
     rows = collection.count("image")
     before = collection.bar()
-    if (
-        before
-        and before.get("fingerprint") == encoder.fingerprint
-        and abs(rows - before["rows"]) <= DRIFT * before["rows"]
-    ):
+    same_model = before is not None and before["fingerprint"] == encoder.fingerprint
+    if before and same_model and abs(rows - before["rows"]) <= DRIFT * before["rows"]:
         return
     moment = collection.moment()
     known = list(islice(_texts(collection, moment), KNOWN))

@@ -193,13 +193,8 @@ class Catalog(NextVectors):
             value: dict[str, Any] | None = json.loads(read_meta(db, key))
             return value
 
-    def version(self) -> int:
-        """The number of the last commit that set or deleted a vector, by any process."""
-        with self._db.reading() as db:
-            return int(read_meta(db, "version"))
-
     def state(self) -> tuple[int, int]:
-        """(version, revision): the second counts every commit that changed an entry, its path or metadata included."""
+        """(version, revision): the last commit, by any process, that set or deleted a vector; that changed anything."""
         with self._db.reading() as db:
             version, revision = db.execute(
                 "SELECT (SELECT value FROM meta WHERE key = 'version'), (SELECT value FROM meta WHERE key = 'revision')"

@@ -64,9 +64,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 CATALOG = "catalog.sqlite"
-BACKGROUND_ROWS = (
-    100_000  # an index is built anew beside searches when more rows and a larger share than this are fresh
-)
+# An index is built anew beside searches when more rows, and a larger share of them, are fresh.
+BACKGROUND_ROWS = 100_000
 BACKGROUND_SHARE = 0.25
 
 
@@ -170,7 +169,7 @@ class Collection:
         try:
             if self._compacting is not None:
                 self._compacting.join()
-            if self._lock is not None and self._live.is_due(self._live.fresh()):
+            if self._lock is not None and self.is_due():
                 self._compact()
         finally:
             self._live.close()
@@ -264,6 +263,10 @@ class Collection:
     def wish(self) -> Wish:
         """What its index is asked to be."""
         return Wish(**self._catalog.wish())
+
+    def is_due(self) -> bool:
+        """Whether it should be built anew, and `close` would do that, which may take long."""
+        return self._live.is_due()
 
     def compact(self, wish: Wish | None = None) -> None:
         """Build the index anew, tuned, without what was deleted, and write it as files that open fast.

@@ -141,9 +141,9 @@ class LiveIndex:
         snapshot = self._sound_snapshot()
         return sum(self._catalog.count_changes(snapshot["version"] if snapshot else 0).values())
 
-    def is_due(self, fresh: int) -> bool:
-        """Whether so many fresh rows cost a search, or the next open, more than a little."""
-        return fresh > max(FRESH_ROWS, FRESH_SHARE * self._catalog.count())
+    def is_due(self) -> bool:
+        """Whether what the snapshot lacks costs a search, or the next open, more than a little."""
+        return self.fresh() > max(FRESH_ROWS, FRESH_SHARE * self._catalog.count())
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """For each modality that has a built index: its kind, rows, size, and what it was measured to find."""
@@ -239,11 +239,11 @@ class LiveIndex:
 
     def _opened(self, snapshot: Description) -> State:
         segments = {m: open_segment(self._folder, described) for m, described in snapshot["segments"].items()}
-        dims = {described["dim"] for described in snapshot["segments"].values()} or {self._catalog.dim}
-        views = {m: View(dims.copy().pop(), (Part(segments[m]),) if m in segments else ()) for m in MODALITIES}
+        dim = next((described["dim"] for described in snapshot["segments"].values()), self._catalog.dim)
+        views = {m: View(dim, (Part(segments[m]),) if m in segments else ()) for m in MODALITIES}
         if not all(map(is_verified_at_open, snapshot["segments"].values())):
             self._in_background(self._verify, snapshot)
-        return State((snapshot["version"], -1), dims.pop(), "", views, snapshot)  # -1: not yet held against the catalog
+        return State((snapshot["version"], -1), dim, "", views, snapshot)  # -1: not yet held against the catalog
 
     def _empty(self) -> State:
         return State((0, -1), self._catalog.dim, "", _no_views(self._catalog.dim))
@@ -257,7 +257,7 @@ class LiveIndex:
                 self._distrust(snapshot, error)
             return
         with self._changing:
-            if self._state is None or self._state.version <= opened.version or self._state.snapshot != snapshot:
+            if self._state is None or self._state.snapshot != snapshot:
                 self._state = self._replay(opened) or self._state
 
     def _verify(self, snapshot: Description) -> None:

@@ -72,7 +72,7 @@ class Moment:
         if len(sample) < FEWEST:
             return None
         bar = self._catalog.bar() if modality == "image" else None
-        if bar is None or bar.get("fingerprint") != self.fingerprint:
+        if bar is None or bar["fingerprint"] != self.fingerprint:
             return Calibration(sample)
         return Calibration(sample, bar["bar"], bar["doubt"])
 

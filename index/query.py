@@ -220,8 +220,11 @@ def _nearest(collection: Searchable, query: Query, q: Vector, among: NDArray[np.
     z, relevance, end = None, None, len(ids)
     calibration = collection.calibration(query.modality)
     if calibration is not None and len(ids):
-        best = _best(collection, query, q, excluded)
-        z, relevance, relevant = calibration.judge(q, scores, best=best, text=query.text)
+        first = scores[:COPIES]
+        if among is not None or not (query.text or ended or len(first) == COPIES):
+            first, at = collection.nearest(q, COPIES + len(excluded), query.modality, None)
+            first = first[~np.isin(at, excluded)][:COPIES]
+        z, relevance, relevant = calibration.judge(q, scores, best=_best(first, query.text), text=query.text)
         end = relevant if query.cutoff else end
     if query.score_threshold is not None:
         end = min(end, int(np.count_nonzero(scores >= np.float32(query.score_threshold))))
@@ -230,13 +233,10 @@ def _nearest(collection: Searchable, query: Query, q: Vector, among: NDArray[np.
     return _Found(scores[:end], ids[:end], z, relevance, ended)
 
 
-def _best(collection: Searchable, query: Query, q: Vector, excluded: NDArray[np.int64]) -> float:
-    """The score that relevance is measured from: the best in the whole collection that is not the query itself."""
-    scores, ids = collection.nearest(q, len(excluded) + COPIES, query.modality, None)
-    scores = scores[~np.isin(ids, excluded)]
-    if not query.text and (scores < COPY).any():  # a copy of the image that was asked with says nothing of the others
-        scores = scores[scores < COPY]
-    return float(scores[0]) if len(scores) else 0.0
+def _best(first: NDArray[np.float32], text: bool) -> float:
+    """The score that relevance is measured from, of the first hits in the whole collection, the query itself aside."""
+    others = first[first < COPY]  # a copy of the image that was asked with says nothing of the others
+    return float(first[0] if text or not len(others) else others[0]) if len(first) else 0.0
 
 
 def _kept(collection: Searchable, query: Query, found: _Found) -> ranking.Positions:

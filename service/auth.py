@@ -71,13 +71,10 @@ class RequireKey:
                 "add a key with `glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1"
             )
             return refuse_to_answer(421, message, code="unknown_host")
-        if scope["method"] not in SAFE and _is_cross_site(headers) and not self._allows(headers["origin"]):
+        if scope["method"] not in SAFE and is_foreign(headers, self._origins):
             message = "pages of other sites may not do this; the operator can allow them (GLIMPSE_CORS_ORIGINS)"
             return refuse_to_answer(403, message, code="foreign_origin")
         return None
-
-    def _allows(self, origin: str) -> bool:
-        return origin in self._origins or "*" in self._origins
 
 
 def keyring_of(settings: Settings) -> Keyring:
@@ -98,10 +95,13 @@ def _only_reads(scope: Scope) -> bool:
     return method in SAFE or (method == "POST" and QUERIES.fullmatch(path) is not None)
 
 
-def _is_cross_site(headers: Headers) -> bool:
-    """Whether a browser sends this for another site's page. Browsers say so; what else asks has no Origin."""
+def is_foreign(headers: Headers, origins: Sequence[str]) -> bool:
+    """Whether a browser sends this for another site's page, none of the allowed `origins` ("*": all).
+
+    Browsers say so; what else asks has no Origin.
+    """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if origin is None or site in ("same-origin", "none"):
+    if origin is None or site in ("same-origin", "none") or not {"*", origin}.isdisjoint(origins):
         return False
     return site is not None or origin.partition("://")[2] != headers.get("host")
 

@@ -9,6 +9,12 @@ from pydantic import BaseModel, ValidationError
 
 T = TypeVar("T", bound=BaseModel)
 
+FILES = {  # the files of a form, as OpenAPI describes them
+    "type": "array",
+    "items": {"type": "string", "format": "binary"},
+    "description": "one or more image files; the part may also be called image",
+}
+
 
 def from_json(kind: type[T], body: bytes) -> T:
     """What a JSON body says."""

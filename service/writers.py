@@ -19,7 +19,6 @@ from starlette.concurrency import run_in_threadpool
 
 from encoder.errors import CollectionError, CollectionLocked
 from index.collection import Collection, open_collection
-from index.live import FRESH_ROWS, FRESH_SHARE
 
 R = TypeVar("R")
 
@@ -122,11 +121,6 @@ def _hold(slot: _Slot, attempt: Callable[[_Slot], R]) -> R:
 
 
 def _is_due(collection: Collection) -> bool:
-    """Whether closing it would build its index anew, which may take long."""
-    try:
-        index = collection.info().index.values()
-        rows = collection.count()
-    except CollectionError:
-        return False
-    fresh = sum(part["fresh"] for part in index) if index else rows
-    return fresh > max(FRESH_ROWS, FRESH_SHARE * rows)
+    with suppress(CollectionError):  # such a one is not built anew
+        return collection.is_due()
+    return False

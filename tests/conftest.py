@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -95,3 +96,15 @@ def colour_pairs(tmp_path: Path) -> Callable[[int], Path]:
         return folder / "pairs.csv"
 
     return make
+
+
+class SmallBatches:
+    """The encoder in batches of four."""
+
+    batch_size = 4
+
+    def __init__(self, encoder: DualEncoder) -> None:
+        self._encoder = encoder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)

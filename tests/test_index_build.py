@@ -18,7 +18,7 @@ from encoder.model import DualEncoder
 from index.build import IndexReport, index_folders, index_paths, open_or_create
 from index.captions import read_captions
 from index.collection import Collection
-from tests.conftest import plain_picture
+from tests.conftest import SmallBatches, plain_picture
 
 
 @pytest.fixture
@@ -95,23 +95,11 @@ def test_an_interrupted_run_is_continued(collection: Collection, encoder: DualEn
         if done >= 4:
             raise Interrupt
 
-    small = _SmallBatches(encoder)
+    small = SmallBatches(encoder)
     with pytest.raises(Interrupt):
         index_folders(collection, small, [colour_folder], progress=stop)
     assert collection.count() == 4
     assert counts(index_folders(collection, small, [colour_folder])) == {"added": 8, "unchanged": 4, "encoded": 8}
-
-
-class _SmallBatches:
-    """The encoder in batches of four."""
-
-    batch_size = 4
-
-    def __init__(self, encoder: DualEncoder) -> None:
-        self._encoder = encoder
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._encoder, name)
 
 
 def test_a_folder_that_is_suddenly_empty_loses_nothing(
@@ -302,7 +290,7 @@ def test_entries_that_move_while_their_page_is_read_are_not_deleted(
     index_folders(collection, encoder, [folder])
     ids = {record.id for record in collection.records()}
     (folder / "z").rename(folder / "a")
-    assert counts(index_folders(collection, _SmallBatches(encoder), [folder])) == {"moved": 40}
+    assert counts(index_folders(collection, SmallBatches(encoder), [folder])) == {"moved": 40}
     assert {record.id for record in collection.records()} == ids
     assert paths(collection) == {str(path) for path in (folder / "a").iterdir()}
 
@@ -315,7 +303,7 @@ def test_a_disk_that_goes_away_during_a_run_loses_nothing(
     ids = {record.id for record in collection.records()}
     plain_picture("yellow").save(colour_folder / "a.png")
 
-    class Unmount(_SmallBatches):
+    class Unmount(SmallBatches):
         batch_size = 1
 
         def encode_pixels(self, pixels: Any) -> Any:

@@ -91,7 +91,7 @@ def test_one_bad_entry_and_none_is_written(catalog):
         with pytest.raises(InputError, match=what):
             catalog.upsert([good, bad], np.ones((2, DIM), np.float32))
     assert [r.path for r in catalog.records()] == ["/a"]
-    assert catalog.version() == 1
+    assert catalog.state()[0] == 1
 
 
 def test_update_sets_fields_and_leaves_the_vector(catalog):
@@ -249,7 +249,7 @@ def test_many_threads_write_and_read(catalog):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))  # raises what a thread raised
     assert catalog.count() == 80
-    assert catalog.version() == 80
+    assert catalog.state()[0] == 80
 
 
 def test_a_newer_schema_is_refused_with_the_remedy(catalog):
@@ -286,10 +286,10 @@ def test_a_page_gone_bad_is_named_when_it_is_read(catalog):
 def test_a_closed_or_replaced_catalog_is_not_read(catalog):
     catalog.path.rename(catalog.path.with_name("old"))
     with pytest.raises(CollectionNotFound, match="deleted or replaced"):
-        catalog.version()
+        catalog.state()[0]
     Catalog.create(catalog.path, META)
     with pytest.raises(CollectionNotFound, match="deleted or replaced"):
-        catalog.version()
+        catalog.state()[0]
     catalog.close()
     with pytest.raises(CollectionError, match="closed"):
-        catalog.version()
+        catalog.state()[0]

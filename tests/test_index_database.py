@@ -79,7 +79,7 @@ def test_an_older_schema_is_brought_up_to_date_when_it_is_opened(tmp_path):
         assert catalog.check() == []
         assert catalog.filter_ids({"must": [{"key": "n", "range": {"lt": 4}}]}, "image").tolist() == [1, 2, 3, 4]
         assert len(catalog.filter_ids({"must": [{"key": "colour", "match": {"value": "blue"}}]}, "image")) == 2500
-        assert catalog.version() == 3
+        assert catalog.state()[0] == 3
         catalog.update({1: {"taken": "2024-05-01T12:00:00"}})
         assert catalog.get([1])[1].taken == "2024-05-01T12:00:00"
         assert put(catalog, "/new") == [5001]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from encoder.model import DualEncoder
 from index.build import index_folders, open_or_create
 from index.collection import Collection, Entry, open_collection
 from index.reindex import reindex
-from tests.conftest import TINY, plain_picture
+from tests.conftest import TINY, SmallBatches, plain_picture
 from training.checkpoint import save_model
 
 
@@ -162,25 +161,13 @@ def test_what_is_written_while_it_rests_is_done_too(
 
     with open_collection(data, "colours", writable=True) as collection:
         with pytest.raises(Interrupt):
-            reindex(collection, _SmallBatches(new), progress=stop)
+            reindex(collection, SmallBatches(new), progress=stop)
         plain_picture("yellow").save(colour_folder / "blue" / "0.png")  # done already
         plain_picture("black").save(colour_folder / "new.png")
         index_folders(collection, encoder, [colour_folder])
         report = reindex(collection, new)
         assert (report.resumed, report.encoded, report.swapped) == (3, 12, True)
         assert vectors_are_of(collection, new)
-
-
-class _SmallBatches:
-    """The encoder in batches of four."""
-
-    batch_size = 4
-
-    def __init__(self, encoder: DualEncoder) -> None:
-        self._encoder = encoder
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._encoder, name)
 
 
 WORKER = """

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from encoder.errors import ImageError
 from encoder.model import Vectors
 from encoder.zero_shot import Classifier
-from service.bodies import from_json
+from service.bodies import FILES, from_json
 from service.deps import SettingsDep, TowersDep, media_type
 from service.errors import Refusal, documented
 from service.label_sets import LabelSets
@@ -26,11 +26,7 @@ FORM = {
     "type": "object",
     "required": ["file"],
     "properties": {
-        "file": {
-            "type": "array",
-            "items": {"type": "string", "format": "binary"},
-            "description": "one or more image files; the part may also be called image",
-        },
+        "file": FILES,
         "labels": {
             "type": "array",
             "items": {"type": "string"},

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import FileResponse
@@ -19,7 +18,8 @@ from starlette.datastructures import UploadFile
 from encoder.errors import ImageError
 from encoder.image import read_picture
 from index.collection import Collection, Record
-from service.bodies import from_fields
+from service.auth import is_foreign
+from service.bodies import FILES, from_fields
 from service.deps import CollectionDep, DecodersDep, RecordDep, SettingsDep, TowersDep, media_type
 from service.errors import Refusal, documented
 from service.images import CONTENT_TYPES, thumbnail
@@ -43,11 +43,7 @@ BODY = {
                 "type": "object",
                 "required": ["file"],
                 "properties": {
-                    "file": {
-                        "type": "array",
-                        "items": {"type": "string", "format": "binary"},
-                        "description": "one or more image files; the part may also be called image",
-                    },
+                    "file": FILES,
                     "metadata": {"type": "string", "description": "a JSON object, for every file"},
                     "tags": {
                         "type": "array",
@@ -83,10 +79,8 @@ async def upload_form(request: Request, settings: SettingsDep) -> Form:
     """Read the form. 403 to pages of other sites: browsers let them post forms, and ours need no key on loopback."""
     if media_type(request) != "multipart/form-data":
         raise Refusal(415, "send multipart/form-data", code="unsupported_media_type")
-    origin = request.headers.get("origin")
-    ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    if not ours and not {"*", origin} & set(settings.cors_origins):
-        raise Refusal(403, f"pages of {origin} may not upload here", code="foreign_origin")
+    if is_foreign(request.headers, settings.cors_origins):
+        raise Refusal(403, f"pages of {request.headers['origin']} may not upload here", code="foreign_origin")
     async with request.form(max_files=settings.max_batch, max_fields=MAX_FIELDS) as form:
         parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
         if unknown := [name for name, _ in parts if name not in ("file", "image")]:
