@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -56,12 +56,9 @@ class Ranks:
         """
         if self.world == 1:
             return rows
-        from torch.distributed import _functional_collectives as collectives
-
-        gather = getattr(collectives, "all_gather_single_autograd", None) or collectives.all_gather_tensor_autograd
         width = max(counts)
         padded = F.pad(rows, (0, 0) * (rows.ndim - 1) + (0, width - len(rows)))  # a collective wants equal sizes
-        everyone = gather(padded.contiguous(), 0, dist.group.WORLD)  # type: ignore[arg-type]
+        everyone = _Gather.apply(padded.contiguous(), self.rank, self.world)  # type: ignore[no-untyped-call]
         return torch.cat([everyone[r * width : r * width + count] for r, count in enumerate(counts)])
 
     def from_first(self, value: T) -> T:
@@ -76,6 +73,27 @@ class Ranks:
         """Until all are here."""
         if self.world > 1:
             dist.barrier()
+
+
+class _Gather(torch.autograd.Function):
+    """Equally many rows of each process -> those of all, and back: a process's own rows get the sum of all gradients.
+
+    Not torch's functional collectives: they keep the process group alive past its end, and a thread of it that is still
+    at work when Python ends aborts the process.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, rank: int, world: int) -> Tensor:
+        ctx.rank, ctx.rows = rank, len(rows)
+        everyone = [torch.empty_like(rows) for _ in range(world)]
+        dist.all_gather(everyone, rows)
+        return torch.cat(everyone)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.rank * ctx.rows : (ctx.rank + 1) * ctx.rows], None, None
 
 
 def is_first() -> bool:
@@ -95,5 +113,6 @@ def join_ranks() -> Iterator[Ranks]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
         yield Ranks(dist.get_rank(), world)
+        dist.barrier()  # FSDP keeps the group alive too: what its threads have to do is over then
     finally:
         dist.destroy_process_group()
