@@ -15,7 +15,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -54,6 +54,7 @@ FORMATS = (
 _EXIF_TIME = re.compile(r"\s*(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d:\d\d)", re.ASCII)
 _EXIF_OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d", re.ASCII)
 _FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
+_BAND_PIXELS = 4_000_000
 _MAX_ASPECT = 4  # a 10 x 40,000 strip would be resized to 224 x 896,000 only to be cropped
 
 
@@ -279,15 +280,36 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image).astype(np.float64))
-        low, high = values.min(), values.max()
-        scaled = (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
-        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+        return _spread(np.asarray(image))
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
+        flat = Image.new("RGB", image.size)
+        for top, bottom in _bands(image.width, image.height):
+            layer = image.crop((0, top, image.width, bottom)).convert("RGBA")
+            white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+            flat.paste(Image.alpha_composite(white, layer).convert("RGB"), (0, top))
+        return flat
     return image.convert("RGB")
+
+
+def _spread(values: npt.NDArray[Any]) -> Image.Image:
+    """Grey from black at the least of (h, w) numbers to white at the largest."""
+
+    def numbers() -> Iterator[npt.NDArray[np.float64]]:
+        for top, bottom in _bands(values.shape[1], values.shape[0]):
+            yield np.nan_to_num(values[top:bottom].astype(np.float64))
+
+    ends = [(float(band.min()), float(band.max())) for band in numbers()]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    scale = 255 / (high - low) if high > low else 0.0
+    grey = np.concatenate([((band - low) * scale).astype(np.uint8) for band in numbers()])
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _bands(width: int, height: int) -> Iterator[tuple[int, int]]:
+    """Rows (from, to) to do at a time, so that what is made on the way takes little memory of a large image."""
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        yield top, min(height, top + rows)
 
 
 def _trim(array: Pixels) -> Pixels:

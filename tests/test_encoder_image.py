@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from encoder.errors import ImageError
-from encoder.image import MAX_FILE_BYTES, Preprocess, open_image, read_picture, to_pixels
+from encoder.image import MAX_FILE_BYTES, Preprocess, open_image, read_picture, to_pixels, upright_rgb
 
 ORIENTATION = 0x0112
 
@@ -170,3 +170,14 @@ def test_a_very_long_strip_costs_no_memory() -> None:
     pixels = read_picture(encoded(Image.new("RGB", (2, 30000), (9, 9, 9)), "PNG"), Preprocess(size=224)).pixels
     assert pixels.shape == (224, 224, 3)
     assert int(pixels.max()) <= 10
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I", "F"])
+def test_a_large_image_is_converted_in_bands_that_nobody_sees(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, (37, 23, 4), np.uint8)
+    image = Image.fromarray(rng.random((37, 23), np.float32)) if mode == "F" else Image.fromarray(values).convert(mode)
+    whole = np.asarray(upright_rgb(image))
+    monkeypatch.setattr("encoder.image._BAND_PIXELS", 100)
+    np.testing.assert_array_equal(np.asarray(upright_rgb(image)), whole)
+    assert len(np.unique(whole)) > 50
