@@ -108,6 +108,10 @@ class TrainingError(GlimpseError):
 
 
 class Overloaded(GlimpseError):
-    """More work than the queue holds; try again later."""
+    """More work than the queue holds; try again in `seconds`."""
 
     code = "overloaded"
+
+    def __init__(self, message: str, seconds: int = 1) -> None:
+        self.seconds = seconds
+        super().__init__(message)

@@ -1,9 +1,9 @@
-"""Labels a folder of images: the zero-shot classifier over the folder reader, streamed to CSV."""
+"""Labels images: the zero-shot classifier over the folder reader, as a stream, and as CSV."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -16,6 +16,7 @@ from encoder.model import DualEncoder
 from encoder.zero_shot import Classifier
 
 Progress = Callable[[int], None]  # told how many images are done
+HEADER = ("path", "label", "score")
 
 
 @dataclass
@@ -25,6 +26,31 @@ class LabelReport:
     labelled: int = 0
     per_label: dict[str, int] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An image with its likeliest label and that label's probability; or why it cannot be read."""
+
+    path: Path
+    label: str = ""
+    score: float = 0.0
+    error: str = ""
+
+    def row(self) -> tuple[str, str, str]:
+        """As it stands in the CSV, under `HEADER`."""
+        return str(self.path), self.label, f"{self.score:.4f}"
+
+
+def label_images(encoder: DualEncoder, classifier: Classifier, paths: Iterable[Path]) -> Iterator[list[Labelled]]:
+    """Label image files as they come, in their order; one list a batch."""
+    for batch in encoder.encode_stream(paths):
+        good = [vector for _, vector in batch if not isinstance(vector, ImageError)]
+        best = iter(classifier.best(np.stack(good)) if good else ())
+        yield [
+            Labelled(path, error=vector.reason) if isinstance(vector, ImageError) else Labelled(path, *next(best))
+            for path, vector in batch
+        ]
 
 
 def label_folder(
@@ -45,18 +71,14 @@ def label_folder(
             yield path
 
     writer = csv.writer(out)
-    writer.writerow(("path", "label", "score"))
-    for batch in encoder.encode_stream(paths()):
-        good = []
-        for path, vector in batch:
-            if isinstance(vector, ImageError):
-                report.skipped.append((str(path), vector.reason))
-            else:
-                good.append((path, vector))
-        best = classifier.best(np.stack([vector for _, vector in good])) if good else []
-        for (path, _), (label, score) in zip(good, best, strict=True):
-            writer.writerow((path, label, f"{score:.4f}"))
-            report.per_label[label] += 1
+    writer.writerow(HEADER)
+    for batch in label_images(encoder, classifier, paths()):
+        for image in batch:
+            if image.error:
+                report.skipped.append((str(image.path), image.error))
+                continue
+            writer.writerow(image.row())
+            report.per_label[image.label] += 1
             report.labelled += 1
         out.flush()
         if progress:

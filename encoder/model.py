@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,13 @@ ImageSource = str | Path | bytes | Image.Image
 S = TypeVar("S", bound=ImageSource)
 
 TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
+
+
+class Encoded(NamedTuple):
+    """What is kept of a text."""
+
+    vector: Vectors  # (dim,)
+    tokens: int  # that the tower was fed for it
 
 
 class Normalise:
@@ -81,7 +88,7 @@ class DualEncoder:
         self.device = next(clip.parameters()).device
         self.text = TextTower(clip, tokenizer)
         self._normalise = Normalise(preprocess, self.device, next(clip.parameters()).dtype)
-        self._texts: OrderedDict[str, Vectors] = OrderedDict()
+        self._texts: OrderedDict[str, Encoded] = OrderedDict()
         self._texts_lock = threading.Lock()
         self.dim = self.encode_texts([""]).shape[1]
 
@@ -140,18 +147,20 @@ class DualEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Encode texts to (n, dim) float32 unit rows, in the order given. Texts seen lately come from a cache."""
-        with self._texts_lock:
-            found = {text: self._texts[text] for text in dict.fromkeys(texts) if text in self._texts}
-            for text in found:
-                self._texts.move_to_end(text)
+        found = self._seen(texts)
         missing = [text for text in dict.fromkeys(texts) if text not in found]
-        for text, vector in zip(missing, self._encode_texts(missing), strict=True):
-            found[text] = vector.copy()  # a view would keep the whole batch alive in the cache
+        for text, vector, tokens in zip(missing, *self._encode_texts(missing), strict=True):
+            found[text] = Encoded(vector.copy(), tokens)  # a view would keep the whole batch alive in the cache
         with self._texts_lock:
             self._texts.update((text, found[text]) for text in missing)
             while len(self._texts) > TEXT_CACHE:
                 self._texts.popitem(last=False)
-        return np.stack([found[text] for text in texts]) if texts else np.empty((0, self.dim), np.float32)
+        return np.stack([found[text].vector for text in texts]) if texts else np.empty((0, self.dim), np.float32)
+
+    def seen_texts(self, texts: Sequence[str]) -> list[Encoded] | None:
+        """What is kept of texts that are all in the cache of `encode_texts`, else None. Any thread may ask."""
+        found = self._seen(texts)
+        return [found[text] for text in texts] if all(text in found for text in texts) else None
 
     def encode_query(self, *, text: str | None = None, image: ImageSource | None = None) -> Vectors:
         """One unit vector (dim,) for a text, an image, or both together: the mean of their unit vectors.
@@ -167,19 +176,28 @@ class DualEncoder:
         mean = np.concatenate(parts).mean(axis=0)
         return mean / np.linalg.norm(mean)  # type: ignore[no-any-return]
 
-    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Encode without the cache, texts of like length together."""
+    def _seen(self, texts: Iterable[str]) -> dict[str, Encoded]:
+        """Those of the texts that are in the cache."""
+        with self._texts_lock:
+            found = {text: self._texts[text] for text in texts if text in self._texts}
+            for text in found:
+                self._texts.move_to_end(text)
+        return found
+
+    def _encode_texts(self, texts: Sequence[str]) -> tuple[Vectors, list[int]]:
+        """Vectors (n, dim) without the cache, texts of like length together, and how many tokens each was."""
         if not texts:
-            return np.empty((0, 0), np.float32)
+            return np.empty((0, 0), np.float32), []
         tokens = self.text.tokenize(texts)
-        order = self.text.lengths(tokens).argsort(stable=True)
+        lengths = self.text.lengths(tokens)
+        order = lengths.argsort(stable=True)
         parts = []
         with torch.inference_mode():
             for rows in torch.split(order, max(64, self.batch_size)):
                 parts.append(_unit(self.text(tokens[rows])))
         vectors = np.empty((len(texts), parts[0].shape[1]), np.float32)
         vectors[order.numpy()] = np.concatenate(parts)
-        return vectors
+        return vectors, lengths.tolist()
 
     def _read(self, image: ImageSource) -> Pixels:
         if isinstance(image, Image.Image):

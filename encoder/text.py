@@ -31,6 +31,8 @@ class TextTower:
             and getattr(self._tower, "cls_emb", None) is None
             and self._pool in ("argmax", "eos")
         )
+        if self.can_cut:
+            self._positions_first()
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids (n, context_length) int64, padded; texts that are too long are cut."""
@@ -59,6 +61,18 @@ class TextTower:
         if projection is None:
             return x  # type: ignore[no-any-return]
         return projection(x) if isinstance(projection, nn.Linear) else x @ projection  # type: ignore[no-any-return]
+
+    def _positions_first(self) -> None:
+        """Have the blocks run on (L, n, width) instead of (n, L, width); the sums are the same.
+
+        torch's attention turns the latter round, and for an input that lies so its matmul copies the weights L times:
+        on a CPU that took longer than the model.
+        """
+        transformer = self._tower.transformer
+        attentions = [block.attn for block in transformer.resblocks]
+        if all(isinstance(attention, nn.MultiheadAttention) for attention in attentions):
+            for part in (transformer, *attentions):
+                part.batch_first = False
 
     def _end(self, tokens: Tensor) -> Tensor:
         """Index (n,) of the token that the tower pools at: CLIP's end-of-text is its highest id."""

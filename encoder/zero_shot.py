@@ -22,6 +22,12 @@ class Classifier:
     weights: Vectors
     logit_scale: float
 
+    @classmethod
+    def of_prompts(cls, labels: tuple[str, ...], vectors: Vectors, logit_scale: float) -> Classifier:
+        """Of the prompts' unit vectors (n_labels * n_templates, dim), label by label: their means, unit again."""
+        means = vectors.reshape(len(labels), -1, vectors.shape[1]).mean(axis=1)
+        return cls(labels, means / np.linalg.norm(means, axis=1, keepdims=True), logit_scale)
+
     def scores(self, vectors: Vectors) -> Scores:
         """Probabilities (n, n_labels) of unit image vectors (n, dim): softmax(logit_scale * cosine)."""
         logits = self.logit_scale * (vectors @ self.weights.T)
@@ -47,6 +53,4 @@ def build_classifier(encoder: DualEncoder, labels: Sequence[str], templates: Seq
     """
     labels, templates = check_labels(labels), check_templates(templates)
     prompts = [prompt for label in labels for prompt in fill_templates(label, templates)]
-    vectors = encoder.encode_texts(prompts).reshape(len(labels), len(templates), -1)
-    means = vectors.mean(axis=1)
-    return Classifier(labels, means / np.linalg.norm(means, axis=1, keepdims=True), encoder.logit_scale)
+    return Classifier.of_prompts(labels, encoder.encode_texts(prompts), encoder.logit_scale)

@@ -1,23 +1,30 @@
 """A collection in one file, copied while others search and write; and a collection made anew of such a file.
 
-The file is the catalog, vectors included: SQLite's one file is its own format for keeping. What is derived from it (the
-snapshot) is left out and built when it is restored. Parquet is `index.parquet`'s.
+The file is the catalog, vectors included: SQLite's one file is its own format for keeping. A collection with uploaded
+files is a tar of its catalog and of them. What is derived (the snapshot) is left out and built when it is restored.
+Parquet is `index.parquet`'s.
 """
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
+import re
 import shutil
+import tarfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder.errors import CollectionDamaged, InputError
+from encoder.errors import CollectionDamaged, CollectionError, InputError
 from index.catalog import Catalog
-from index.collection import CATALOG, open_collection
-from index.folder import appearing, collection_folder, fsync_file
+from index.collection import CATALOG, Collection, open_collection
+from index.folder import appearing, collection_folder, fsync_file, uploads_folder
+
+UPLOADS = "glimpse.uploads"  # in the tar's header: the folder that the entries say their files are in
+UPLOAD = re.compile(r"uploads/([0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,8 @@ class Kept:
 def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Kept:
     """Write the collection, as of one moment, to `file`, and prove that the copy is sound before it gets that name.
 
+    An uploaded file that is deleted while this runs may be missing in it, though its entry is there.
+
     Raises:
         InputError: `file` is there already and `overwrite` is not given, or its folder is not.
         CollectionNotFound, CollectionDamaged: the collection is missing, or a check finds problems in it.
@@ -38,6 +47,7 @@ def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Ke
     with new_file(file, overwrite=overwrite) as part:
         copy_catalog(data, name, part)
         entries = _check(part, f"collection {name!r}")
+        _add_uploads(part, uploads_folder(data, name))
     return Kept(entries, file.stat().st_size)
 
 
@@ -57,11 +67,13 @@ def restore(data: Path, file: Path, name: str) -> Kept:
     with appearing(data, name) as own:
         catalog = collection_folder(own, name) / CATALOG
         catalog.parent.mkdir(parents=True)
-        shutil.copyfile(file, catalog)  # never opened where it lies: a backup stays as it was written
+        before = _unpack(file, catalog, own / "uploads")
         fsync_file(catalog)
         entries = _check(catalog, str(file))
         _forget_snapshot(catalog)
         with open_collection(own, name, writable=True) as collection:
+            if before is not None:
+                _move_uploads(collection, before, own / "uploads", uploads_folder(data, name))
             collection.compact()
     return Kept(entries, file.stat().st_size)
 
@@ -70,6 +82,74 @@ def copy_catalog(data: Path, name: str, path: Path) -> None:
     """Copy the catalog of a collection to `path`, as of one moment, while others write."""
     with open_collection(data, name) as collection, closing(Catalog(collection.folder / CATALOG)) as catalog:
         catalog.copy_to(path)
+
+
+def _add_uploads(catalog: Path, folder: Path) -> None:
+    """Put a tar of the catalog and of the files in `folder` that its entries name in its place, if there are any."""
+    with closing(Catalog(catalog)) as opened:
+        paths = [Path(path) for path, *_ in opened.paths(folder)]
+    if not paths:
+        return
+    part = catalog.with_name(f"{catalog.name}.tar")
+    try:
+        with tarfile.open(part, "w", pax_headers={UPLOADS: str(folder)}) as tar:
+            tar.add(catalog, CATALOG)
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    tar.add(path, f"uploads/{path.relative_to(folder)}", recursive=False)
+        part.replace(catalog)
+    except OSError as error:
+        raise CollectionError(f"{part}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _unpack(file: Path, catalog: Path, uploads: Path) -> str | None:
+    """Copy what is in a backup to where it is looked at; the folder that its uploaded files were in, if it has any."""
+    if not tarfile.is_tarfile(file):
+        shutil.copyfile(file, catalog)  # never opened where it lies: a backup stays as it was written
+        return None
+    with _tar(file) as tar:
+        for member in tar:
+            found = UPLOAD.fullmatch(member.name)
+            source = tar.extractfile(member) if member.isfile() and (found or member.name == CATALOG) else None
+            if source is None:
+                raise CollectionDamaged(f"{file} is no backup: it has {member.name!r} in it")
+            to = uploads / found[1] if found else catalog
+            to.parent.mkdir(parents=True, exist_ok=True)
+            with to.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            if found and _sha256(to) != found[2]:
+                raise CollectionDamaged(f"{file} is damaged: {member.name} has other bytes; take an earlier backup")
+        if not catalog.exists():
+            raise CollectionDamaged(f"{file} is no backup: it has no {CATALOG} in it")
+        return tar.pax_headers.get(UPLOADS)
+
+
+@contextmanager
+def _tar(file: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(file) as tar:
+            yield tar
+    except (tarfile.TarError, EOFError) as error:
+        raise CollectionDamaged(f"{file} is damaged: {error}; take an earlier backup") from error
+
+
+def _move_uploads(collection: Collection, before: str, unpacked: Path, folder: Path) -> None:
+    """Put uploaded files where those of this collection belong, and have its entries say so."""
+    for path in unpacked.rglob("*.*"):
+        to = folder / path.relative_to(unpacked)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(to)  # one that is there has the same bytes: they are its name
+        fsync_file(to)
+    if before != str(folder):
+        paths = collection.paths(before)
+        collection.update({key: {"path": folder / Path(path).relative_to(before)} for path, key, *_ in paths})
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _forget_snapshot(path: Path) -> None:

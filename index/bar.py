@@ -21,17 +21,23 @@ ENOUGH = 32  # of them, to tell what the model makes of words
 DRIFT = 0.2  # a share of the images: with so much growth the best hit of anything has risen a little
 
 
+def is_due(collection: Collection, fingerprint: str) -> bool:
+    """Whether it never was measured with the model of that fingerprint, or the collection has changed since."""
+    rows = collection.count("image")
+    before = collection.bar()
+    same_model = before is not None and before["fingerprint"] == fingerprint
+    return not (before and same_model and abs(rows - before["rows"]) <= DRIFT * before["rows"])
+
+
 def measure_bar(collection: Collection, encoder: DualEncoder) -> None:
     """Measure it, if it never was or the collection has grown since. `collection`: open for writing, of this encoder.
 
     A model trained from scratch on a narrow world takes any text for one that it knows, so where the collection has no
     texts of its own to show that, only a published model gets a bar. Without one every query is taken to fit something.
     """
-    rows = collection.count("image")
-    before = collection.bar()
-    same_model = before is not None and before["fingerprint"] == encoder.fingerprint
-    if before and same_model and abs(rows - before["rows"]) <= DRIFT * before["rows"]:
+    if not is_due(collection, encoder.fingerprint):
         return
+    rows = collection.count("image")
     moment = collection.moment()
     known = list(islice(_texts(collection, moment), KNOWN))
     bar, doubt = None, 1.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -28,6 +29,7 @@ from index.compare import Files, Found, Known, compare
 from index.places import check_folders, entries_at, files_at, outermost, place_of
 
 Progress = Callable[[int, int], None]  # told how many files of how many are done
+MayRead = Callable[[Path], bool]
 STEP = 1000  # unchanged files from one word of progress to the next; changes of metadata in one commit
 DELETED = 10_000  # entries deleted in one commit
 
@@ -96,6 +98,9 @@ def index_folders(
     captions: Mapping[Path, Metadata] | None = None,
     allow_empty: bool = False,
     progress: Progress | None = None,
+    may_read: MayRead | None = None,
+    turn: AbstractContextManager[object] | None = None,
+    report: IndexReport | None = None,
 ) -> IndexReport:
     """Bring a collection in step with `folders`; entries from elsewhere are left alone.
 
@@ -107,13 +112,18 @@ def index_folders(
         allow_empty: remove all entries of a folder in which no image is left. Without it such a folder is an error,
             because a disk that is not mounted looks just like that.
         progress: told after each batch. The total counts names, so it is known before a file is looked at.
+        may_read: asked of each file before it is read; one that may not be is skipped. Without it all may.
+        turn: entered for each commit; others who write through the same `collection` may have it in between.
+        report: filled as it goes, for who wants to look on; it is what is returned.
 
     Raises:
         InputError: a folder is missing, or empty without `allow_empty`. Nothing has been changed then.
     """
     roots = check_folders(collection, folders, allow_empty=allow_empty)
     total = sum(1 for root in roots for _ in image_names(root)) if progress else 0
-    run = _Run(collection, encoder, roots, captions or {}, allow_empty, progress, total)
+    run = _Run(collection, encoder, roots, captions or {}, allow_empty, may_read, progress, total)
+    run.report = report or run.report
+    run.turn = turn or run.turn
     return run.index((walk_images(root, on_error=run.failed), collection.paths(root)) for root in roots)
 
 
@@ -125,13 +135,14 @@ def index_paths(
     *,
     captions: Mapping[Path, Metadata] | None = None,
     allow_empty: bool = False,
+    may_read: MayRead | None = None,
 ) -> IndexReport:
     """As `index_folders`, but look only at `paths`: the files and subfolders of `folders` where something happened.
 
     Each is taken as it is now: there, changed, or gone with all that was below it.
     """
     roots = check_folders(collection, folders, allow_empty=allow_empty)
-    run = _Run(collection, encoder, roots, captions or {}, allow_empty)
+    run = _Run(collection, encoder, roots, captions or {}, allow_empty, may_read)
     places = outermost(place for path in paths if (place := place_of(path, roots)))
     return run.index((files_at(place, roots, run.failed), entries_at(collection, place)) for place in places)
 
@@ -146,15 +157,18 @@ class _Run:
         roots: Sequence[Path],
         captions: Mapping[Path, Metadata],
         allow_empty: bool,
+        may_read: MayRead | None = None,
         progress: Progress | None = None,
         total: int = 0,
     ) -> None:
         self.report = IndexReport()
+        self.turn: AbstractContextManager[object] = nullcontext()
         self._collection = collection
         self._encoder = encoder
         self._roots = roots
         self._captions = captions
         self._allow_empty = allow_empty
+        self._may_read = may_read
         self._progress = progress
         self._total = total
         self._done = 0
@@ -225,6 +239,8 @@ class _Run:
 
     def _read(self, found: Found) -> _File:
         """Read and decode one file, in a thread."""
+        if self._may_read and not self._may_read(found.path):
+            return _File(found, error="it leads to where nothing may be read")
         try:
             data = read_bytes(found.path)
             picture = decode_picture(data, self._encoder.preprocess, name=str(found.path))
@@ -233,7 +249,24 @@ class _Run:
             return _File(found, error=error.reason)
 
     def _commit(self, files: list[_File]) -> None:
-        """Write a batch, encoding only pictures of which no entry has the same bytes."""
+        """Write a batch, encoding only pictures of which no entry has the same bytes; others write meanwhile."""
+        with self.turn:
+            fresh = self._commit_known(files)
+        if not fresh:
+            return
+        vectors = self._encoder.encode_pixels(np.stack([file.picture.pixels for file, _ in fresh if file.picture]))
+        with self.turn:
+            now = self._collection.records_of(old.id for _, old in fresh if old)
+            olds = [old and now.get(old.id) for _, old in fresh]
+            self._collection.upsert(
+                [self._entry(file, old, x) for (file, _), old, x in zip(fresh, olds, vectors, strict=True)]
+            )
+        for _, old in fresh:
+            self._count(old)
+        self.report.encoded += len(fresh)
+
+    def _commit_known(self, files: list[_File]) -> list[tuple[_File, Record | None]]:
+        """Write what needs no encoding; returns what does, with the entry that it has."""
         changes, self._captioned = self._captioned, {}
         entries: list[Entry] = []
         fresh: list[tuple[_File, Record | None]] = []
@@ -252,19 +285,19 @@ class _Run:
                 changes[moved.id] = self._fields(file, moved)
                 self.report.moved += 1
                 continue
-            self.report.added += old is None
-            self.report.updated += old is not None
             if copies:
                 entries.append(self._entry(file, old, self._collection.vector(copies.first)))
+                self._count(old)
             else:
                 fresh.append((file, old))
-        if fresh:
-            vectors = self._encoder.encode_pixels(np.stack([file.picture.pixels for file, _ in fresh if file.picture]))
-            entries += [self._entry(file, old, x) for (file, old), x in zip(fresh, vectors, strict=True)]
-            self.report.encoded += len(fresh)
         if changes:
             self._collection.update(changes)
         self._collection.upsert(entries)
+        return fresh
+
+    def _count(self, old: Record | None) -> None:
+        self.report.added += old is None
+        self.report.updated += old is not None
 
     def _copies_of(self, sha256: str) -> _Copies | None:
         """The entries with these bytes. Where they are many, all are looked through once and not for each file."""

@@ -14,6 +14,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,7 @@ from index.folder import (
     fsync_file,
     lock_writer,
     sweep,
+    uploads_folder,
 )
 from index.kind import Wish
 from index.live import LiveIndex, background_threads
@@ -128,7 +130,10 @@ def list_collections(data: Path) -> list[CollectionInfo]:
 
 
 def delete_collection(data: Path, name: str) -> None:
-    """Delete a collection and all it holds. CollectionNotFound, or CollectionLocked while another one writes to it."""
+    """Delete a collection and all it holds, uploaded files too.
+
+    Raises CollectionNotFound, and CollectionLocked while another one writes to it.
+    """
     folder = collection_folder(data, name)
     if not folder.is_dir():
         open_collection(data, name)  # raises, naming those that exist
@@ -136,6 +141,8 @@ def delete_collection(data: Path, name: str) -> None:
     try:
         gone = folder.with_name(f".gone-{uuid.uuid4().hex}")
         folder.rename(gone)  # one step: after it there is no collection, whatever happens to the rest
+        with suppress(FileNotFoundError):  # the next collection of this name has uploads of its own
+            uploads_folder(data, name).rename(gone / "uploads")
         fsync_file(folder.parent)
         sweep(folder.parent)
     finally:

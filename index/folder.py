@@ -26,6 +26,11 @@ def collection_folder(data: Path, name: str) -> Path:
     return Path(data).absolute() / "collections" / name
 
 
+def uploads_folder(data: Path, name: str) -> Path:
+    """Where the files lie that were uploaded to the collection `name`; they go with it."""
+    return Path(data).absolute() / "uploads" / collection_folder(data, name).name
+
+
 def collection_names(data: Path) -> list[str]:
     """The names of all collections in `data`, sorted."""
     folder = Path(data) / "collections"

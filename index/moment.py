@@ -82,5 +82,6 @@ def check_model(name: str, model: str, own: str, fingerprint: str) -> None:
     if fingerprint != own:
         raise ModelMismatch(
             f"collection {name!r} is of another model: use its own (leave --model out, or --model {model}; a service: "
-            f"restart it with that), or give it another one (glimpse reindex --collection {name} --model NEW)"
+            f"restart it with that), or give it another one (glimpse reindex --collection {name} --model NEW; the one "
+            "that a service has: POST /v1/jobs with kind reindex)"
         )

@@ -33,7 +33,7 @@ def check_folders(collection: Collection, folders: Iterable[Path], *, allow_empt
         if lost := sum(1 for _ in collection.paths(root)):
             raise InputError(
                 f"{root}: no images there now, but the collection has {lost} from it. Is a disk not mounted? "
-                "Give --allow-empty to remove them"
+                "Give allow_empty (--allow-empty) to remove them"
             )
     return roots
 

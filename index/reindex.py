@@ -49,7 +49,12 @@ class _Read:
 
 
 def reindex(
-    collection: Collection, encoder: DualEncoder, *, drop_unreadable: bool = False, progress: Progress | None = None
+    collection: Collection,
+    encoder: DualEncoder,
+    *,
+    drop_unreadable: bool = False,
+    progress: Progress | None = None,
+    report: ReindexReport | None = None,
 ) -> ReindexReport:
     """Encode every entry with `encoder`, images from their files and texts from their text, then swap.
 
@@ -62,20 +67,21 @@ def reindex(
         encoder: of the new model. If the collection is of this model already, nothing is done.
         drop_unreadable: swap all the same, and delete those entries by the swap.
         progress: told (done, all) after each batch.
+        report: filled as it goes, for who wants to look on; it is what is returned.
 
     Raises:
         InputError: not one entry can be read, and `drop_unreadable` would delete all; or a change to a third model has
             begun and is not finished.
     """
-    report = ReindexReport()
+    report = report or ReindexReport()
     started = time.perf_counter()
     if encoder.fingerprint == collection.fingerprint:
         return report
     begun = collection.next_info()
     if begun and begun["done"] and begun["fingerprint"] != encoder.fingerprint:
         raise InputError(
-            f"a change to {begun['model']} has begun, {begun['done']} entries are encoded: finish it (--model "
-            f"{begun['model']}), or forget it (--abandon)"
+            f"a change to {begun['model']} has begun, {begun['done']} entries are encoded: finish it with "
+            f"that model, or forget it (glimpse reindex --collection {collection.name} --abandon)"
         )
     collection.begin_next(encoder.ref, encoder.fingerprint, encoder.dim)
     info = collection.next_info() or {}

@@ -11,15 +11,17 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import watchfiles
 
-from encoder.errors import CollectionError, CollectionLocked, InputError
+from encoder.errors import CollectionError, CollectionLocked, CollectionNotFound, InputError
 from encoder.folder import is_image_name
 from encoder.model import DualEncoder
-from index.build import IndexReport, Progress, index_folders, index_paths, open_or_create
+from index.build import IndexReport, MayRead, Progress, index_folders, index_paths, open_or_create
 from index.captions import Metadata
 from index.collection import Collection
+from index.folder import collection_folder
 from index.places import outermost, place_of
 
 QUIET_MS = 500  # a batch ends when nothing has happened for so long,
@@ -36,6 +38,8 @@ def watch_folders(
     *,
     captions: Mapping[Path, Metadata] | None = None,
     allow_empty: bool = False,
+    may_read: MayRead | None = None,
+    make: bool = True,
     progress: Progress | None = None,
     on_wait: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
@@ -47,11 +51,13 @@ def watch_folders(
 
     Args:
         data: the folder of collections. What it holds is never watched.
-        name: of the collection, made if there is none. It is opened for each batch and closed after it.
+        name: of the collection. It is opened for each batch and closed after it.
         encoder: makes the vectors.
         folders: watched with all their subfolders, except hidden ones and those behind links.
         captions: as `index.build.index_folders`, read once.
         allow_empty: as `index.build.index_folders`.
+        may_read: likewise.
+        make: make the collection at the first pass if there is none.
         progress: told of the first pass.
         on_wait: told why, when another writer must be waited for.
         stop: ends the watch between two batches.
@@ -61,6 +67,7 @@ def watch_folders(
 
     Raises:
         InputError: a folder is missing at first.
+        CollectionNotFound: the collection was deleted, and perhaps made anew: a watch fills none from its middle.
         CollectionError: a folder is gone, is another one than before (a disk was unmounted) or suddenly holds no image;
             nothing has been removed then. Or the folders cannot be watched.
     """
@@ -68,12 +75,17 @@ def watch_folders(
     roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
     identities = [_identity(root) for root in roots]
     own = Path(data).absolute()  # what the catalog writes must not wake the watch that made it write
+    options: Any = {"captions": captions, "allow_empty": allow_empty, "may_read": may_read}
+    folder = collection_folder(data, name)
+    filled = _inode(folder)  # one that is made anew has another
     first = True
     for paths in _changes(roots, stop):
         if [_identity(root) for root in roots] != identities:
             raise CollectionError(
                 "a watched folder is another one than before; was a disk unmounted? Nothing is removed"
             )
+        if not make and (filled is None or _inode(folder) != filled):
+            raise CollectionNotFound(f"collection {name!r} was deleted: start the watch again to fill a new one")
         places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots)]
         if not places:
             continue
@@ -82,12 +94,11 @@ def watch_folders(
             return
         with collection:
             if first:
-                report = index_folders(
-                    collection, encoder, roots, captions=captions, allow_empty=allow_empty, progress=progress
-                )
+                make, filled = False, _inode(folder)
+                report = index_folders(collection, encoder, roots, progress=progress, **options)
             else:
                 try:
-                    report = index_paths(collection, encoder, roots, places, captions=captions, allow_empty=allow_empty)
+                    report = index_paths(collection, encoder, roots, places, **options)
                 except InputError as error:  # what was right at first has become wrong
                     raise CollectionError(str(error)) from error
         if first or report.added or report.updated or report.moved or report.removed or report.skipped:
@@ -148,6 +159,13 @@ def _open(
                 on_wait = None  # once is enough
         if stop.wait(RETRY_S):
             return None
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
 
 
 def _identity(root: Path) -> tuple[int, int]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,10 +21,14 @@ from encoder.batching import READERS
 from encoder.model import DualEncoder
 from service import logs
 from service.auth import RequireKey, check_exposure, keyring_of
+from service.bars import Bars
 from service.check import check_address
+from service.connections import HEAD_BYTES, PatientHttp, take_descriptors
 from service.errors import add_handlers, documented
+from service.jobs import Jobs
 from service.middleware import BodyLimit, CancelWhenGone, Observed, SafeHeaders
 from service.open_collections import OpenCollections
+from service.paths import Paths
 from service.pool import Pool
 from service.routes import (
     classify,
@@ -29,6 +36,8 @@ from service.routes import (
     embeddings,
     health,
     images,
+    info,
+    jobs,
     knn_service,
     label_sets,
     metrics,
@@ -38,7 +47,7 @@ from service.routes import (
     zero_shot,
 )
 from service.settings import Settings, unknown_variables
-from service.towers import Towers, warm_up
+from service.towers import Towers, model_thread, warm_up
 from service.tracing import start_tracing
 
 log = logging.getLogger(__name__)
@@ -56,24 +65,28 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     """The application. It loads `settings.model` when it starts, unless an encoder is given."""
     app = FastAPI(
         title="glimpse",
-        version=health.product_version(),
+        version=info.product_version(),
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
-        responses=documented(401, 403, 421, 500),
-        dependencies=[Depends(KEY)],
+        responses=documented(500),
     )
     app.state.settings = settings
     app.state.encoder = encoder
     app.state.collections = OpenCollections(settings.data)
     app.state.decoders = Pool(READERS, settings.queue_size)
+    app.state.jobs = Jobs(settings, app.state.collections)
+    app.state.is_stopping = lambda: False
     app.state.towers = None  # until the model is warm
     app.state.not_ready = "the model is being loaded; GET /health/ready says when it is there"
     app.state.failure = None
-    for resource in (health, metrics, collections, search, classify, zero_shot, label_sets, embeddings, images, texts,
-                     knn_service, page):  # fmt: skip
+    app.state.paths = Paths(app)
+    for resource in (health, page):  # open to all
         app.include_router(resource.router)
+    for resource in (info, metrics, collections, search, classify, zero_shot, label_sets, embeddings, images, texts,
+                     jobs, knn_service):  # fmt: skip
+        app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421))
     page.mount_static(app)
     add_handlers(app)
     app.add_middleware(CancelWhenGone)
@@ -107,12 +120,28 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     for warning in unknown_variables(os.environ):
         log.warning(warning)
+    take_descriptors()
     app = create_app(settings)
-    server = uvicorn.Server(
+    server = server_of(app)
+    app.state.on_failure = lambda: setattr(server, "should_exit", True)
+    app.state.is_stopping = lambda: server.should_exit
+    # uvicorn finishes what it accepted and then sends itself the signal again, to die of it: a stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server.run()
+    if app.state.failure is not None:
+        raise app.state.failure
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """The server for an application of `create_app`, at the host and port of its settings."""
+    settings: Settings = app.state.settings
+    return uvicorn.Server(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
+            http=PatientHttp,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             ws="none",
             timeout_graceful_shutdown=30,
             log_config=None,  # service.logs
@@ -120,10 +149,6 @@ def serve(settings: Settings) -> None:
             server_header=False,
         )
     )
-    app.state.on_failure = lambda: setattr(server, "should_exit", True)
-    server.run()
-    if app.state.failure is not None:
-        raise app.state.failure
 
 
 @asynccontextmanager
@@ -136,7 +161,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         loading.cancel()
         with suppress(asyncio.CancelledError):
             await loading
+        await asyncio.to_thread(app.state.jobs.stop)  # while there is a model to end with
         if app.state.towers is not None:
+            await app.state.bars.close()
             await app.state.towers.close()
         app.state.decoders.close()
         app.state.collections.close()
@@ -146,9 +173,12 @@ async def _load(app: FastAPI) -> None:
     started = time.perf_counter()
     state = app.state
     try:
-        encoder = await asyncio.to_thread(_warm_encoder, state.settings, state.encoder)
+        model = model_thread()
+        encoder = await asyncio.get_running_loop().run_in_executor(model, _warm_encoder, state.settings, state.encoder)
         await asyncio.to_thread(state.collections.open_all)
-        state.towers = Towers(encoder, state.decoders, state.settings)
+        state.towers = Towers(encoder, model, state.decoders, state.settings)
+        state.bars = Bars(state.collections, state.towers)
+        state.jobs.start(state.towers)
     except Exception as error:
         log.error("the service cannot start: %s", error)
         state.failure = error
@@ -164,5 +194,7 @@ def _warm_encoder(settings: Settings, encoder: DualEncoder | None) -> DualEncode
         from encoder.load import load_encoder  # open_clip takes seconds to import: not before the server answers
 
         encoder = load_encoder(settings.model, settings.device, settings.precision)
+        gc.collect()
+        gc.freeze()  # the libraries stay; to look through them again now and then stopped every request for 0.2 s
     warm_up(encoder)
     return encoder

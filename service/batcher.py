@@ -1,13 +1,15 @@
 """One queue before one tower: what several requests ask for at the same time runs through the model together.
 
-There is no waiting for a batch to fill: while the model works on one batch the next gathers. Items are taken from the
-waiting requests in turn, one each, so a long request lets short ones by.
+While the model works on one batch the next gathers, and goes on gathering while more items come: twice the items take
+less than twice the time. Who comes alone waits a millisecond for it. Items are taken from the waiting requests in turn,
+one each, so a long request lets short ones by.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +21,9 @@ import numpy.typing as npt
 
 from encoder.errors import Overloaded
 from service.metrics import BATCH_SIZE, QUEUE_WAIT
+
+GATHER = 0.1  # seconds
+PAUSE = 0.001  # seconds without another item that end it
 
 T = TypeVar("T")
 Vectors = npt.NDArray[np.float32]
@@ -50,17 +55,30 @@ class Batcher(Generic[T]):
         max_batch: items in one call.
         queue_size: items that may wait; while that many do, a new request is refused.
         name: of the queue, in the metrics.
+        coming: whether more items will soon be here.
+        gather: seconds that a batch may wait for them at most.
     """
 
     def __init__(
-        self, encode: Callable[[list[T]], Vectors], executor: Executor, *, max_batch: int, queue_size: int, name: str
+        self,
+        encode: Callable[[list[T]], Vectors],
+        executor: Executor,
+        *,
+        max_batch: int,
+        queue_size: int,
+        name: str,
+        coming: Callable[[], bool] = lambda: False,
+        gather: float = GATHER,
     ) -> None:
         self._encode = encode
         self._executor = executor
         self._max_batch = max_batch
         self._queue_size = queue_size
+        self._coming = coming
+        self._longest = gather
         self._wait = QUEUE_WAIT.labels(name)
         self._batch_size = BATCH_SIZE.labels(name)
+        self._seconds_each = 0.0  # that an item took in the last batch
         self._jobs: deque[_Job[T]] = deque()
         self._filled = asyncio.Event()
         self._worker = asyncio.create_task(self._work())
@@ -77,7 +95,8 @@ class Batcher(Generic[T]):
             Overloaded: the queue is full.
         """
         if self.waiting >= self._queue_size:
-            raise Overloaded(f"the queue is full ({self._queue_size} items wait); try again in a second")
+            seconds = math.ceil(self.waiting * self._seconds_each) or 1
+            raise Overloaded(f"the queue is full ({self._queue_size} items wait); try again in {seconds} s", seconds)
         job = _Job(items)
         self._jobs.append(job)
         self._filled.set()
@@ -98,6 +117,7 @@ class Batcher(Generic[T]):
     async def _work(self) -> None:
         while True:
             await self._filled.wait()
+            await self._gather()
             if batch := self._take():
                 now = time.perf_counter()
                 for job, _ in batch:
@@ -106,6 +126,13 @@ class Batcher(Generic[T]):
                 await self._run(batch)
             else:
                 self._filled.clear()
+
+    async def _gather(self) -> None:
+        """Wait while items come, until they fill a batch."""
+        end, before = time.perf_counter() + self._longest, 0
+        while (self.waiting > before or self._coming()) and before < self._max_batch and time.perf_counter() < end:
+            before = self.waiting
+            await asyncio.sleep(PAUSE)
 
     def _take(self) -> list[tuple[_Job[T], int]]:
         """The next batch, as (job, index of its item)."""
@@ -122,6 +149,7 @@ class Batcher(Generic[T]):
 
     async def _run(self, batch: list[tuple[_Job[T], int]]) -> None:
         items = [job.items[index] for job, index in batch]
+        started = time.perf_counter()
         try:
             rows = await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, items)
             if len(rows) != len(items):
@@ -129,6 +157,7 @@ class Batcher(Generic[T]):
         except Exception as error:
             await self._run_apart(batch, error)
             return
+        self._seconds_each = (time.perf_counter() - started) / len(items)
         for (job, index), row in zip(batch, rows, strict=True):
             job.put(index, row)
 

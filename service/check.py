@@ -7,6 +7,7 @@ import socket
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,6 +47,7 @@ def check(given: Mapping[str, Any]) -> Checked:
             problems.append(problem)
     if not settings.data.is_dir() and not problems:
         warnings.append(f"data: {settings.data} does not exist yet, so there are no collections")
+    warnings += [f"job_roots: {root} is no folder" for root in settings.job_roots if not Path(root).is_dir()]
     warnings += _loose_keys(settings)
     problems += _check_model(settings, warnings)
     return Checked(settings.model_dump(mode="json"), problems, warnings)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Path, Request
 
 from index.collection import Collection, Record
+from service.bars import Bars
 from service.errors import Refusal
 from service.open_collections import OpenCollections
 from service.pool import Pool
 from service.schemas import MAX_ID
 from service.settings import Settings
 from service.towers import Towers
+
+T = TypeVar("T")
 
 
 def settings(request: Request) -> Settings:
@@ -38,6 +42,11 @@ def towers(request: Request) -> Towers:
     return loaded
 
 
+def bars(request: Request) -> Bars:
+    """What measures the bars of collections; there once the model is."""
+    return cast(Bars, request.app.state.bars)
+
+
 def collection(collection: str, request: Request) -> Collection:
     """The collection that the path names."""
     return collections(request).get(collection)
@@ -51,7 +60,7 @@ def record(
     return collection.get(id)
 
 
-def json_body(request: Request) -> None:
+async def json_body(request: Request) -> None:
     """415 unless the body says that it is JSON; so no foreign page can post here without the browser asking first."""
     if media_type(request) != "application/json":
         raise Refusal(415, "send JSON, with Content-Type: application/json", code="unsupported_media_type")
@@ -62,9 +71,19 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-SettingsDep = Annotated[Settings, Depends(settings)]
-CollectionsDep = Annotated[OpenCollections, Depends(collections)]
-DecodersDep = Annotated[Pool, Depends(decoders)]
-TowersDep = Annotated[Towers, Depends(towers)]
+def at_once(look_up: Callable[[Request], T]) -> Callable[[Request], Awaitable[T]]:
+    """The same for FastAPI to call on the event loop: it gives what is not async to a thread, which costs far more."""
+
+    async def on_the_loop(request: Request) -> T:
+        return look_up(request)
+
+    return on_the_loop
+
+
+SettingsDep = Annotated[Settings, Depends(at_once(settings))]
+CollectionsDep = Annotated[OpenCollections, Depends(at_once(collections))]
+DecodersDep = Annotated[Pool, Depends(at_once(decoders))]
+TowersDep = Annotated[Towers, Depends(at_once(towers))]
+BarsDep = Annotated[Bars, Depends(bars)]
 CollectionDep = Annotated[Collection, Depends(collection)]
 RecordDep = Annotated[Record, Depends(record)]

@@ -71,6 +71,21 @@ def refuse_to_answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """The response for an error."""
+    kind = _type_of(status)
+    code = code or HTTPStatus(status).phrase.lower().replace(" ", "_")
+    body = ErrorAnswer(error=ErrorDetail(message=message, type=kind, param=param, code=code))
+    retry = {"Retry-After": RETRY_AFTER[status]} if status in RETRY_AFTER else {}
+    return JSONResponse(body.model_dump(), status, headers=retry | dict(headers or {}))
+
+
+def described(error: Exception) -> dict[str, str]:
+    """What a job that failed says: message, type and code, as an answer would. What nobody foresaw is not told."""
+    status = _status_of(error)
+    message = str(error) if isinstance(error, errors.GlimpseError) else "the job failed; the service's log says why"
+    return {"message": message, "type": _type_of(status), "code": getattr(error, "code", "internal_error")}
+
+
+def _type_of(status: int) -> str:
     kinds = {
         401: "authentication_error",
         403: "permission_error",
@@ -78,11 +93,11 @@ def refuse_to_answer(
         409: "conflict_error",
         429: "rate_limit_error",
     }
-    kind = "server_error" if status >= 500 else kinds.get(status, "invalid_request_error")
-    code = code or HTTPStatus(status).phrase.lower().replace(" ", "_")
-    body = ErrorAnswer(error=ErrorDetail(message=message, type=kind, param=param, code=code))
-    retry = {"Retry-After": RETRY_AFTER[status]} if status in RETRY_AFTER else {}
-    return JSONResponse(body.model_dump(), status, headers=retry | dict(headers or {}))
+    return "server_error" if status >= 500 else kinds.get(status, "invalid_request_error")
+
+
+def _status_of(error: Exception) -> int:
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -99,17 +114,23 @@ def add_handlers(app: FastAPI) -> None:
 
 
 async def _of_glimpse(request: Request, error: Exception) -> JSONResponse:
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = _status_of(error)
     code = getattr(error, "code", None)
     if status == 500:
         log.error("%s %s: %s", request.method, request.url.path, error)
-    return refuse_to_answer(status, str(error), code=code, param=getattr(error, "param", None))
+    headers = {"Retry-After": str(error.seconds)} if isinstance(error, errors.Overloaded) else {}
+    return refuse_to_answer(status, str(error), code=code, param=getattr(error, "param", None), headers=headers)
 
 
-async def _of_http(_: Request, error: Exception) -> JSONResponse:
+async def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
+        return _no_json()  # FastAPI's, of a body that json.loads cannot take
+    headers = error.headers
+    if error.status_code == 405:  # starlette names those of the first route that has the path
+        headers = {"Allow": ", ".join(request.app.state.paths.methods(request.url.path) or ["GET", "HEAD"])}
     code, param = getattr(error, "code", None), getattr(error, "param", None)
-    return refuse_to_answer(error.status_code, str(error.detail), code=code, param=param, headers=error.headers)
+    return refuse_to_answer(error.status_code, str(error.detail), code=code, param=param, headers=headers)
 
 
 async def _of_validation(_: Request, error: Exception) -> JSONResponse:
@@ -123,10 +144,14 @@ def invalid(problems: Sequence[Any]) -> JSONResponse:
     source, *rest = first["loc"] or ("body",)  # FastAPI says first where it looked; a form is looked at by us
     where = [str(part) for part in (rest if source in ("body", "query", "path") else first["loc"])]
     if first["type"] == "json_invalid":
-        return refuse_to_answer(422, "the body is not valid JSON", code="invalid_json")
+        return _no_json()
     param = ".".join(where) or None
     message = f"{param or 'the body'}: {first['msg']}" + (f" (and {more} more)" if more else "")
     return refuse_to_answer(422, message, code="invalid_request", param=param)
+
+
+def _no_json() -> JSONResponse:
+    return refuse_to_answer(422, "the body is not valid JSON", code="invalid_json")
 
 
 async def _of_nobody(request: Request, error: Exception) -> JSONResponse:

@@ -66,6 +66,7 @@ KNN_FOUND: Examples = {"example": [{
 CLASSIFY: Examples = {"examples": [
     {"image": PIXEL, "labels": ["cat", "dog", "bird"], "templates": ["a photo of a {}."]},
     {"image": PIXEL, "label_set": "pets"},
+    {"id": 42, "collection": "photos", "labels": ["beach", "city", "forest"]},
 ]}
 
 CLASSIFIED: Examples = {"example": {
@@ -115,6 +116,10 @@ INFO: Examples = {"example": {
     "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "logit_scale": 100.0,
     "collections": [COLLECTION["example"]],
 }}
+
+MODELS: Examples = {"example": {"object": "list", "data": [
+    {"id": "ViT-B-32/datacomp_xl_s13b_b90k", "object": "model", "created": 0, "owned_by": "glimpse"},
+]}}
 
 HEALTH: Examples = {"example": {"status": "ok"}}
 

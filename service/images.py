@@ -6,10 +6,15 @@ import base64
 import binascii
 import io
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 from encoder.errors import ImageError
-from encoder.image import open_image
+from encoder.image import FORMATS, Picture, Preprocess, open_image, read_bytes, read_picture
 
 # Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
 CONTENT_TYPES = {
@@ -18,6 +23,10 @@ CONTENT_TYPES = {
     ".jp2": "image/jp2", ".jpe": "image/jpeg", ".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".mpo": "image/jpeg",
     ".png": "image/png", ".tif": "image/tiff", ".tiff": "image/tiff", ".webp": "image/webp",
 }  # fmt: skip
+LARGE = 16_000_000  # pixels; decoding that many takes some 200 MB
+_large = threading.Lock()
+# Pillow's own blocks of 16 MiB come from the heap, which keeps what one large image took; larger ones are given back.
+Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 
 
@@ -43,14 +52,41 @@ def image_bytes(image: str) -> bytes:
     return data
 
 
+def decode(data: bytes, preprocess: Preprocess, max_pixels: int) -> Picture:
+    """Decode an image for the model. A small file may have gigabytes of pixels: of the large ones one at a time.
+
+    Raises:
+        ImageError: it cannot be read, or is larger than the limits.
+    """
+    with _turn(data):
+        return read_picture(data, preprocess, max_pixels=max_pixels)
+
+
 def thumbnail(path: Path, size: int, max_pixels: int) -> bytes:
-    """A JPEG of the image, upright, no side longer than `size`.
+    """A JPEG of the image, upright, no side longer than `size`. Of the large ones one at a time.
 
     Raises:
         ImageError: the file cannot be read.
     """
-    image = open_image(path, at_least=(size, size), max_pixels=max_pixels)
-    image.thumbnail((size, size))
+    data = read_bytes(path)
+    with _turn(data):
+        image = open_image(data, at_least=(size, size), max_pixels=max_pixels)
+        image.thumbnail((size, size))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
+
+
+@contextmanager
+def _turn(data: bytes) -> Iterator[None]:
+    """Wait for other large images, if this is one by its header. JPEGs are decoded at a fraction."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            is_large = image.width * image.height > LARGE and image.format not in ("JPEG", "MPO")
+    except Exception:  # whoever decodes it says what is wrong
+        is_large = False
+    if not is_large:
+        yield
+        return
+    with _large:
+        yield

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from encoder.errors import GlimpseError, InputError
 from encoder.prompts import check_labels, check_templates
-from index.folder import NAME, fsync_file
+from index.folder import NAME
+from service.whole_file import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +47,16 @@ class LabelSets:
 
         Raises:
             InputError: no labels, a template without {}, or more prompts than a classification may have.
-        GlimpseError: it cannot be written.
+            GlimpseError: it cannot be written.
         """
         kept = {"labels": check_labels(labels), "templates": check_templates(templates)}
         if (n := len(kept["labels"]) * len(kept["templates"])) > max_prompts:
             raise InputError(f"labels times templates make {n} prompts; the limit is {max_prompts}")
         path = self._path(name)
-        part = path.with_name(f".{uuid.uuid4().hex}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(kept), encoding="utf-8")
-            fsync_file(part)
             is_new = not path.exists()
-            part.rename(path)
-            fsync_file(path.parent)
+            write_whole(path, json.dumps(kept))
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise GlimpseError(
                 f"label set {name!r} cannot be kept: {error.strerror}; make room, or let the data folder be written to"
             ) from error

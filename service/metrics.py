@@ -89,12 +89,15 @@ class MeasuredReads:
         return measured(self.STAGES[name], found) if name in self.STAGES else found
 
 
-def exposition(ready: bool, waiting: Mapping[str, int], collections: Iterable[CollectionInfo]) -> bytes:
+def exposition(
+    ready: bool, waiting: Mapping[str, int], jobs: Mapping[str, int], collections: Iterable[CollectionInfo]
+) -> bytes:
     """All of it in Prometheus's text format.
 
     Args:
         ready: whether the model is warm.
         waiting: items in each queue now.
+        jobs: how many are in each state.
         collections: those that are open.
     """
     now = CollectorRegistry()
@@ -102,6 +105,9 @@ def exposition(ready: bool, waiting: Mapping[str, int], collections: Iterable[Co
     depth = Gauge("glimpse_queue_depth", "Items that wait.", ["queue"], registry=now)
     for queue, items in waiting.items():
         depth.labels(queue).set(items)
+    states = Gauge("glimpse_jobs", "Jobs of the data folder.", ["state"], registry=now)
+    for state, count in jobs.items():
+        states.labels(state).set(count)
     entries = Gauge("glimpse_collection_entries", "Entries.", ["collection", "modality"], registry=now)
     size = Gauge("glimpse_collection_bytes", "Size on disk.", ["collection"], registry=now)
     recall = Gauge(

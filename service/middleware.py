@@ -34,6 +34,9 @@ HEADERS = {
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 QUIET = ("/health/", "/metrics")  # asked every few seconds: their lines are of the level debug
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+BODY_SECONDS = 30.0  # for the body of a request, and longer by a second for each
+BODY_RATE = 16_384  # bytes of it
+SLOW = f"the body of a request may take {BODY_SECONDS:g} s, and a second more for each {BODY_RATE >> 10} KiB"
 CLIENT_GONE = 499  # as nginx counts it; nothing was answered
 
 
@@ -73,7 +76,9 @@ class Observed:
             self._note(scope, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", None) or "unknown"
+        # what was answered before any route has none, and is counted with the one that it was for
+        route = getattr(scope.get("route"), "path", None) or scope["app"].state.paths.template(scope["path"])
+        route = route or "unknown"
         method = scope["method"] if scope["method"] in METHODS else "other"
         REQUESTS.labels(method, route, status).inc()
         REQUEST_SECONDS.labels(route).observe(seconds)
@@ -109,7 +114,7 @@ class SafeHeaders:
 
 
 class BodyLimit:
-    """Answers 413 to a body longer than `limit` bytes, whatever its Content-Length claims."""
+    """Answers 413 to a body longer than `limit` bytes, whatever its Content-Length claims, and 408 to a slow one."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -124,11 +129,19 @@ class BodyLimit:
         if claimed.isdecimal() and int(claimed) > self._limit:
             return await refuse_to_answer(413, self._message, code="too_large")(scope, receive, send)
         received = 0
+        more = True
+        started = asyncio.get_running_loop().time()
 
         async def receive_some() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, more
+            end = started + BODY_SECONDS + received / BODY_RATE
+            try:
+                async with asyncio.timeout_at(end if more else None):
+                    message = await receive()
+            except TimeoutError:
+                raise Refusal(408, SLOW, code="too_slow") from None
             received += len(message.get("body", b""))
+            more = message.get("more_body", False)
             if received > self._limit:
                 raise Refusal(413, self._message, code="too_large")
             return message

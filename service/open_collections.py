@@ -20,7 +20,6 @@ from index.collection import (
     open_collection,
 )
 from index.kind import Wish
-from service.uploads import Uploads
 from service.writers import Writers
 
 log = logging.getLogger(__name__)
@@ -85,7 +84,7 @@ class OpenCollections:
         return await self.writers.alone(name, make)
 
     async def delete(self, name: str) -> None:
-        """Delete a collection with the files uploaded to it, damaged or not.
+        """Delete a collection, damaged or not.
 
         Raises:
             CollectionNotFound: there is none of that name.
@@ -97,7 +96,6 @@ class OpenCollections:
                 delete_collection(self._data, name)
             except CollectionNotFound:
                 raise _not_found(name) from None
-            Uploads(self._data, name).remove_all()
 
         await self.writers.alone(name, remove)
 

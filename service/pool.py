@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import ParamSpec, TypeVar
 
@@ -23,31 +25,43 @@ class Pool:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._limit = threads + queue_size
         self._threads = threads
-        self._pending = 0
+        self.pending = 0  # calls that run or wait
+        self._free = threading.Event()
+        self._free.set()
         self._wait = QUEUE_WAIT.labels("decode")
 
     @property
     def waiting(self) -> int:
         """Calls that no thread has taken yet."""
-        return max(0, self._pending - self._threads)
+        return max(0, self.pending - self._threads)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `work` in a thread. Overloaded if as much waits as may."""
-        if self._pending >= self._limit:
+        if self.pending >= self._limit:
             raise Overloaded("more images wait to be decoded than the queue holds; try again in a second")
         since = time.perf_counter()
 
         def run() -> R:
+            self._free.wait()
             self._wait.observe(time.perf_counter() - since)
             with stage("decode"):
                 return work(*args, **kwargs)
 
-        self._pending += 1
+        self.pending += 1
         try:
             # with the request's context, so that what is logged there has its id
             return await asyncio.wrap_future(self._executor.submit(copy_context().run, run))
         finally:
-            self._pending -= 1
+            self.pending -= 1
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Begin no call during the block; those that run go on."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
 
     def close(self) -> None:
         """Let what runs end and drop the rest."""

@@ -111,6 +111,24 @@ class InfoAnswer(Schema):
     model_config = ConfigDict(json_schema_extra=examples.INFO)
 
 
+class ModelAnswer(Schema):
+    """A model, as OpenAI lists them."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(0, description="not known")
+    owned_by: str = "glimpse"
+
+
+class ModelsAnswer(Schema):
+    """OpenAI's list of models."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelAnswer]
+
+    model_config = ConfigDict(json_schema_extra=examples.MODELS)
+
+
 class RecordAnswer(Schema):
     """An image or text of a collection."""
 
@@ -249,7 +267,7 @@ class EmbeddingsRequest(Asked):
     input: str | TextInput | ImageInput | list[str | TextInput | ImageInput]
     model: str = Field("default", description="the served model's name, or default")
     encoding_format: Literal["float", "base64"] = Field("float", description="base64: little-endian float32")
-    dimensions: int | None = Field(None, description="if given, the model's own")
+    dimensions: int | None = Field(None, ge=1, description="if given, the model's own")
     user: str | None = Field(None, description="taken for compatibility, not used")
 
 

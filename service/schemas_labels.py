@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from service import examples
-from service.schemas import Asked, Image, Label, Schema
+from service.schemas import MAX_ID, Asked, Image, Label, Schema
 
 
 class ClassifyRequest(Asked):
-    """Images, the labels to choose from (here, or kept as a label set), and optionally the prompts to ask with."""
+    """Images (sent, or one of a collection), the labels to choose from, and optionally the prompts to ask with."""
 
     model_config = ConfigDict(json_schema_extra=examples.CLASSIFY)
 
     image: Image | None = None
     images: list[Image] = Field([])
+    id: Annotated[int, Field(ge=1, le=MAX_ID)] | None = Field(None, description="an image of `collection`")
+    collection: str | None = Field(None, description="where the image of that id is")
     labels: list[Label] | None = Field(None, min_length=1)
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
 
     @model_validator(mode="after")
     def _has_image(self) -> ClassifyRequest:
-        if (self.image is None) == (not self.images):
-            raise ValueError("give either image or images")
+        if [self.image is not None, bool(self.images), self.id is not None].count(True) != 1:
+            raise ValueError("give exactly one of image, images and id")
+        if (self.id is None) != (self.collection is None):
+            raise ValueError("id and collection go together")
         return self
 
 

@@ -27,6 +27,7 @@ from service.keys import given_keys
 
 PREFIX = "GLIMPSE_"
 CONFIG = f"{PREFIX}CONFIG"
+CLIENT = ("URL", "KEY")  # of who asks a service: no settings, and no mistakes
 Listed = Annotated[tuple[str, ...], NoDecode]  # with commas between in the environment, a list in TOML
 
 
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     fetch_hosts: Listed = Field((), description="hosts that images are fetched from, as *.example.org")
     fetch_bytes: int = Field(16 * 2**20, ge=1, description="largest image that is fetched")
     fetch_seconds: float = Field(10.0, gt=0, description="longest that fetching an image takes")
+    job_roots: Listed = Field((), description="folders that jobs may read, as /photos; none: no job reads any")
     max_upload_bytes: int = Field(32 * 2**20, ge=1024, description="largest body of a request")
     max_pixels: int = Field(120_000_000, ge=1, description="largest image that is decoded")
     max_batch: int = Field(64, ge=1, description="most images or texts in one request")
@@ -63,7 +65,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON")
 
-    @field_validator("cors_origins", "fetch_hosts", mode="before")
+    @field_validator("cors_origins", "fetch_hosts", "job_roots", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
@@ -124,7 +126,7 @@ def problems_of(error: ValidationError) -> list[str]:
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """A warning for each variable that looks like a setting and is none."""
-    known = ["CONFIG", *(field.upper() for field in Settings.model_fields)]
+    known = ["CONFIG", *CLIENT, *(field.upper() for field in Settings.model_fields)]
     bare = sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
     return [_no_setting(name, known, PREFIX) for name in bare if name not in known]
 

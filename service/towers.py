@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TypeVar
 
 import numpy as np
 
 from encoder.errors import ImageError, InputError
-from encoder.image import Pixels, read_picture
+from encoder.image import Pixels
 from encoder.model import DualEncoder, Vectors
 from encoder.prompts import check_labels, check_templates, fill_templates
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.zero_shot import Classifier
 from service.batcher import Batcher
 from service.fetch import Fetcher, is_web_address
-from service.images import image_bytes
+from service.images import decode, image_bytes
 from service.metrics import measured
 from service.pool import Pool
 from service.settings import Settings
 
 R = TypeVar("R")
+T = TypeVar("T")
+
+LabelSet = tuple[tuple[str, ...], tuple[str, ...]]  # labels and templates
 
 CLASSIFIERS = 64  # seen label sets; 1,000 labels at 512 dimensions take 2 MB
 TEXT_BATCH = 64
 
 
 class Towers:
-    """A warm DualEncoder behind two queues. Make it inside the event loop that uses it."""
+    """A warm DualEncoder behind two queues. Make it inside the event loop that uses it.
 
-    def __init__(self, encoder: DualEncoder, decoders: Pool, settings: Settings) -> None:
+    Args:
+        encoder: loaded and warmed up in `model`.
+        model: of `model_thread`; shut down by `close`.
+        decoders: where images are decoded.
+        settings: bounds.
+    """
+
+    def __init__(self, encoder: DualEncoder, model: ThreadPoolExecutor, decoders: Pool, settings: Settings) -> None:
         self.encoder = encoder
+        self._model = model
         self._decoders = decoders
         self._fetcher = Fetcher(
             settings.fetch_hosts,
@@ -42,8 +54,6 @@ class Towers:
         )
         self._max_pixels = settings.max_pixels
         self._max_prompts = settings.max_prompts
-        # one thread: torch uses all cores for one call, two at once only get in each other's way
-        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._texts = Batcher(
             measured("text", encoder.encode_texts),
             self._model,
@@ -57,8 +67,11 @@ class Towers:
             max_batch=encoder.batch_size,
             queue_size=settings.queue_size,
             name="image",
+            coming=lambda: not encoder.overlap and decoders.pending > 0,
         )
-        self._classifiers: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], Classifier] = OrderedDict()
+        self._classifiers: OrderedDict[LabelSet, Classifier] = OrderedDict()
+        self._building: dict[LabelSet, asyncio.Task[Classifier]] = {}
+        self._askers: Counter[LabelSet] = Counter()
 
     @property
     def waiting(self) -> dict[str, int]:
@@ -66,8 +79,11 @@ class Towers:
         return {"text": self._texts.waiting, "image": self._images.waiting, "fetch": self._fetcher.waiting}
 
     async def texts(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts to (n, dim) unit rows."""
-        return await self._texts(texts) if texts else np.empty((0, self.encoder.dim), np.float32)
+        """Encode texts to (n, dim) unit rows; those that were all seen lately wait for nobody."""
+        if not texts:
+            return np.empty((0, self.encoder.dim), np.float32)
+        seen = self.encoder.seen_texts(texts)
+        return np.stack([text.vector for text in seen]) if seen is not None else await self._texts(texts)
 
     async def images(self, images: Sequence[bytes | str]) -> list[Vectors | ImageError]:
         """Encode images (files, base64, data URIs, addresses); one that cannot be read gives its error in its place."""
@@ -90,16 +106,29 @@ class Towers:
         if n > self._max_prompts:
             raise InputError(f"{len(key[0])} labels times {len(key[1])} templates make {n} prompts; "
                              f"the limit is {self._max_prompts}")  # fmt: skip
-        # through the queue, so that many labels let others by; build_classifier then finds them in the encoder's cache
-        await self._texts([prompt for label in key[0] for prompt in fill_templates(label, key[1])])
-        self._classifiers[key] = classifier = await self._on_model(build_classifier, self.encoder, *key)
-        while len(self._classifiers) > CLASSIFIERS:
-            self._classifiers.popitem(last=False)
-        return classifier
+        if key not in self._building:  # once for all who ask meanwhile
+            self._building[key] = asyncio.create_task(self._build(key))
+        building = self._building[key]
+        self._askers[key] += 1
+        try:
+            return await asyncio.shield(building)
+        finally:
+            self._askers[key] -= 1
+            if not self._askers[key]:  # all have their answer, or left
+                del self._askers[key], self._building[key]
+                building.cancel()
 
     async def count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens that the text tower is fed for these texts."""
-        return await self._on_model(self._count_tokens, texts) if texts else 0
+        """Tokens that the text tower is fed for these texts; of those seen lately it is known."""
+        seen = self.encoder.seen_texts(texts)
+        if seen is not None:
+            return sum(text.tokens for text in seen)
+        # on the model's thread: Hugging Face tokenizers cannot be borrowed twice
+        return await asyncio.get_running_loop().run_in_executor(self._model, self._count_tokens, texts)
+
+    def on_model(self, work: Callable[[T], R], items: T) -> R:
+        """Call `work` on the model's thread, in turn with the batches; for threads of our own, not the event loop."""
+        return self._model.submit(work, items).result()
 
     async def close(self) -> None:
         """Stop the queues and the model's thread."""
@@ -108,8 +137,13 @@ class Towers:
         await self._fetcher.close()
         self._model.shutdown(wait=True, cancel_futures=True)
 
-    async def _on_model(self, work: Callable[..., R], *args: object) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._model, work, *args)
+    async def _build(self, key: LabelSet) -> Classifier:
+        labels, templates = key
+        vectors = await self.texts([prompt for label in labels for prompt in fill_templates(label, templates)])
+        self._classifiers[key] = classifier = Classifier.of_prompts(labels, vectors, self.encoder.logit_scale)
+        while len(self._classifiers) > CLASSIFIERS:
+            self._classifiers.popitem(last=False)
+        return classifier
 
     async def _read(self, image: bytes | str) -> Pixels | ImageError:
         try:
@@ -122,14 +156,24 @@ class Towers:
 
     def _decode(self, image: bytes | str) -> Pixels:
         data = image_bytes(image) if isinstance(image, str) else image
-        return read_picture(data, self.encoder.preprocess, max_pixels=self._max_pixels).pixels
+        return decode(data, self.encoder.preprocess, self._max_pixels).pixels
 
     def _encode_images(self, pixels: list[Pixels]) -> Vectors:
-        return self.encoder.encode_pixels(np.stack(pixels))
+        with nullcontext() if self.encoder.overlap else self._decoders.held():
+            return self.encoder.encode_pixels(np.stack(pixels))
 
     def _count_tokens(self, texts: Sequence[str]) -> int:
-        # not on another thread: Hugging Face tokenizers cannot be borrowed twice
         return int(self.encoder.text.lengths(self.encoder.text.tokenize(texts)).sum())
+
+
+def model_thread() -> ThreadPoolExecutor:
+    """The one thread that loads and runs the model.
+
+    torch uses all cores for one call, two at once only get in each other's way. And each thread that has called torch
+    keeps helpers of its own for good: once they are more than the cores, OpenMP lets them all sleep between any two
+    steps of a call, which made a batch half as slow again.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix="model")
 
 
 def warm_up(encoder: DualEncoder) -> None:

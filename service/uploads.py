@@ -9,7 +9,6 @@ entry without its file. Only who holds the writer's lock writes here. Knows no H
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from encoder.errors import CollectionError
 from encoder.image import Picture, sha256_of
 from encoder.model import Vectors
 from index.collection import Collection, Entry
-from index.folder import collection_folder, fsync_file
+from index.folder import fsync_file, uploads_folder
 from service.metadata import merge_patch
 
 # What a file is called follows from how it begins: what the client calls it may be wrong, or missing.
@@ -35,7 +34,7 @@ class Uploads:
     """The folder of the files that were uploaded to one collection."""
 
     def __init__(self, data: Path, collection: str) -> None:
-        self._folder = data.absolute() / "uploads" / collection_folder(data, collection).name
+        self._folder = uploads_folder(data, collection)
 
     def path(self, data: bytes) -> Path:
         """Where a file with these bytes lies, or would."""
@@ -65,10 +64,6 @@ class Uploads:
         """Remove a file, if it is one of these."""
         if path.is_relative_to(self._folder):
             path.unlink(missing_ok=True)
-
-    def remove_all(self) -> None:
-        """Remove every file."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @dataclass(slots=True)

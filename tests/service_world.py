@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -23,7 +22,7 @@ from encoder.image import Picture, read_picture
 from encoder.load import build_clip
 from encoder.model import DualEncoder
 from index.collection import Entry, create_collection
-from service.app import create_app
+from service.app import create_app, server_of
 from service.settings import Settings
 
 TINY = {
@@ -132,7 +131,7 @@ def draw(folder: Path, n: int) -> list[Path]:
 
 def settings_for(data: Path, **changes: object) -> Settings:
     """Settings that no environment variable touches."""
-    return Settings.model_validate({"data": data, "model": "tiny", **changes})
+    return Settings.model_validate({"data": data, "model": "tiny", "port": 0, **changes})
 
 
 @contextmanager
@@ -156,7 +155,7 @@ def world(folder: Path, n: int = 6, **changes: object) -> Iterator[tuple[TestCli
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """The application on a real server at a free port; yields its address once it is ready."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none"))
+    server = server_of(app)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

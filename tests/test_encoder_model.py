@@ -54,6 +54,17 @@ def test_cached_texts_are_not_encoded_again_and_the_cache_is_bounded(
     assert len(encoder._texts) == TEXT_CACHE
 
 
+def test_seen_texts_are_told_with_their_tokens_and_only_if_all_are(tiny_run: Path) -> None:
+    encoder = load_encoder(tiny_run, device="cpu")
+    vectors = encoder.encode_texts(["a red dog", "b"])
+    seen = encoder.seen_texts(["b", "a red dog", "b"])
+    assert seen is not None
+    assert np.array_equal([text.vector for text in seen], vectors[[1, 0, 1]])
+    assert [text.tokens for text in seen] == [3, 5, 3]  # with the marks of start and end
+    assert encoder.seen_texts(["a red dog", "new"]) is None
+    assert encoder.seen_texts([]) == []
+
+
 def test_nothing_in_nothing_out(encoder: DualEncoder) -> None:
     assert encoder.encode_images([]).shape == (0, encoder.dim)
     assert encoder.encode_texts([]).shape == (0, encoder.dim)

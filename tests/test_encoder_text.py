@@ -16,7 +16,8 @@ TEXTS = ["a", "two small red boats by the sea", "a photo of a dog.", " ".join(["
 
 
 def tower(**text_cfg: Any) -> tuple[Any, TextTower]:
-    """A model with another text tower, and that tower of ours."""
+    """A model with another text tower, as open_clip runs it, and that tower of ours."""
+    import copy
     import json
     import tempfile
     from pathlib import Path
@@ -28,7 +29,8 @@ def tower(**text_cfg: Any) -> tuple[Any, TextTower]:
         path = Path(folder) / "config.json"
         path.write_text(json.dumps(config))
         parts = build_clip(path)
-    return parts.clip.eval(), TextTower(parts.clip, parts.tokenizer)
+    clip = copy.deepcopy(parts.clip).eval()
+    return clip, TextTower(parts.clip.eval(), parts.tokenizer)
 
 
 def padded(clip: Any, ours: TextTower, texts: list[str]) -> torch.Tensor:
@@ -60,9 +62,9 @@ def test_a_causal_tower_gives_the_same_vectors_when_cut(text_cfg: dict[str, Any]
 
 
 def test_a_short_query_is_run_over_few_positions() -> None:
-    clip, ours = tower()
+    _, ours = tower()
     seen = []
-    clip.transformer.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[1]))
+    ours._clip.transformer.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[1]))
     cut(ours, ["red shirt", "a dog"])
     assert seen == [4]  # start, two words, end
     assert ours.lengths(ours.tokenize(["red shirt", "dog"])).tolist() == [4, 3]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tarfile
 import threading
 from pathlib import Path
 
@@ -10,7 +12,15 @@ import pytest
 
 from encoder.errors import CollectionDamaged, CollectionExists, CollectionNotFound, InputError
 from index.backup import back_up, restore
-from index.collection import Collection, Entry, create_collection, list_collections, open_collection
+from index.collection import (
+    Collection,
+    Entry,
+    create_collection,
+    delete_collection,
+    list_collections,
+    open_collection,
+)
+from index.folder import uploads_folder
 
 DIM = 16
 
@@ -58,6 +68,61 @@ def test_a_backup_restores_to_the_same_collection(tmp_path: Path) -> None:
             assert i < 5 or hit.record.metadata == {"i": i}
         new = collection.upsert([Entry(vectors(1, seed=2)[0], "image", "/new.jpg")])
         assert new[0] > max(ids) + 1  # no id is given twice
+
+
+def upload(data: Path, pets: Collection, content: bytes) -> Path:
+    """A file of an upload, and its entry."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = uploads_folder(data, pets.name) / sha256[:2] / f"{sha256}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    pets.upsert([Entry(vectors(1)[0], "image", path, sha256=sha256)])
+    return path
+
+
+def test_uploaded_files_go_with_their_collection(tmp_path: Path) -> None:
+    here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "pets.glimpse"
+    with create(here) as pets:
+        fill(pets, 3)
+        kept = [upload(here, pets, f"file {i}".encode()) for i in range(3)]
+        kept[2].unlink()
+    back_up(here, "pets", file)
+    kept[1].rename(kept[1].with_suffix(".gone"))  # a restore does not look at what was there
+    for data, name in ((there, "pets"), (here, "again")):
+        assert restore(data, file, name).entries == 6
+        with open_collection(data, name) as collection:
+            assert collection.check() == []
+            own = uploads_folder(data, name)
+            assert [Path(path).relative_to(own) for path, *_ in collection.paths(own)] == sorted(
+                path.relative_to(uploads_folder(here, "pets")) for path in kept
+            )
+            assert (own / kept[1].relative_to(uploads_folder(here, "pets"))).read_bytes() == b"file 1"
+            assert collection.find_path("/0.jpg") is not None
+        delete_collection(data, name)
+        assert not own.exists()
+    assert kept[0].exists()  # of another collection
+
+
+def test_a_tar_that_is_no_backup_of_ours_is_refused(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        upload(tmp_path, pets, b"file")
+    good = tmp_path / "pets.glimpse"
+    back_up(tmp_path, "pets", good)
+    whole = good.read_bytes()
+    file = tmp_path / "bad.glimpse"
+    for bad in (whole.replace(b"file" + bytes(508), b"fool" + bytes(508)), whole[:5000], whole[:1024]):
+        assert bad != whole
+        file.write_bytes(bad)
+        with pytest.raises(CollectionDamaged):
+            restore(tmp_path, file, "copy")
+    for name in ("../evil", "/etc/evil", "uploads/../../evil", "other"):
+        with tarfile.open(file, "w") as tar:
+            tar.add(tmp_path / "collections/pets/catalog.sqlite", "catalog.sqlite")
+            tar.addfile(tarfile.TarInfo(name))
+        with pytest.raises(CollectionDamaged, match="is no backup"):
+            restore(tmp_path, file, "copy")
+    assert files(tmp_path / "collections") == ["pets"]
+    assert files(tmp_path / "uploads") == ["pets"]
 
 
 def test_a_backup_holds_one_moment_while_a_writer_writes(tmp_path: Path) -> None:

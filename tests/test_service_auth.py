@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import stat
 import threading
 
@@ -46,6 +47,23 @@ def bearer(key):
 @pytest.mark.parametrize("path", ["/", "/docs", "/health/live", "/health/ready", "/static/app.js", "/static/style.css"])
 def test_the_page_and_the_health_checks_are_open(client, path):
     assert client.get(path).status_code == 200
+
+
+def test_who_is_refused_is_counted_with_the_route_that_was_asked_for(client, keys):
+    def counted(route, status):
+        text = client.get("/metrics", headers=bearer(keys["read"])).text
+        named = f'glimpse_requests_total{{method="POST",route="{route}",status="{status}"}} '
+        line = re.search(re.escape(named) + r"(\d+)", text)
+        return int(line[1]) if line else 0
+
+    route = "/v1/collections/{collection}/texts"
+    for headers, status in (({}, 401), (bearer("wrong"), 401), (bearer(keys["read"]), 403)):
+        before = counted(route, status)
+        client.post("/v1/collections/pictures/texts", json={}, headers=headers)
+        assert counted(route, status) == before + 1
+    before = counted("unknown", 401)
+    client.post("/v1/nothing")
+    assert counted("unknown", 401) == before + 1
 
 
 def test_every_route_that_the_api_lists_is_closed(client, keys):

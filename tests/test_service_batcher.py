@@ -1,13 +1,17 @@
 import asyncio
+import base64
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from service_world import picture, settings_for, tiny_encoder, world
 
 from encoder.errors import Overloaded
 from service.batcher import Batcher
 from service.pool import Pool
+from service.towers import Towers, model_thread
 
 
 class Squares:
@@ -59,8 +63,35 @@ def test_requests_that_wait_together_run_together():
         assert [answer[:, 0].tolist() for answer in answers] == [[0], [1], [2], [3, 4]]
         assert answers[3][:, 1].tolist() == [9, 16]
 
-    # the worker begins with the first one only if it wakes before the others come; either way it is no run each
-    assert len(run(scenario).batches) <= 2
+    assert [sorted(batch) for batch in run(scenario).batches] == [[0, 1, 2, 3, 4]]
+
+
+def test_a_batch_waits_for_what_is_on_its_way():
+    coming = True
+
+    async def scenario(batcher, model):
+        nonlocal coming
+        [first] = await begun(batcher, [1])
+        assert model.batches == []
+        [second] = await begun(batcher, [2])
+        coming = False
+        await asyncio.gather(first, second)
+
+    assert run(scenario, coming=lambda: coming, gather=60).batches == [[1, 2]]
+
+
+def test_a_full_batch_waits_for_nothing():
+    async def scenario(batcher, model):
+        await asyncio.wait_for(batcher(list(range(8))), 30)
+
+    run(scenario, coming=lambda: True, gather=3600)
+
+
+def test_a_batch_does_not_wait_for_ever():
+    async def scenario(batcher, model):
+        assert (await batcher([3])).tolist() == [[3, 9]]
+
+    run(scenario, coming=lambda: True)
 
 
 def test_a_lone_request_does_not_wait_for_others():
@@ -84,6 +115,21 @@ def test_batches_are_bounded_and_a_long_request_lets_short_ones_by():
     batches = run(scenario).batches
     assert 50 in batches[1]
     assert all(len(batch) <= 8 for batch in batches)
+
+
+def test_short_requests_are_in_the_next_batch_however_long_the_one_before_them_is():
+    async def scenario(batcher, model):
+        long = asyncio.create_task(batcher(list(range(64))))
+        await asyncio.sleep(0)
+        for short in range(100, 105):
+            begun_before = len(model.batches)
+            await batcher([short])
+            [place] = [i for i, batch in enumerate(model.batches) if short in batch]
+            assert place <= begun_before + 1  # one may have begun since
+            assert not long.done()
+        assert (await long)[:, 0].tolist() == list(range(64))
+
+    run(scenario)
 
 
 def test_an_error_reaches_only_the_request_that_causes_it():
@@ -114,6 +160,23 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room():
         assert (await batcher([4]))[0, 1] == 16
 
     run(scenario, queue_size=2)
+
+
+def test_a_refusal_says_when_there_will_be_room():
+    async def scenario(batcher, model):
+        model.go.clear()
+        [slow] = await begun(batcher, [1])
+        await asyncio.sleep(0.3)
+        model.go.set()
+        await slow
+        model.go.clear()
+        await begun(batcher, [2])
+        await begun(batcher, range(10))
+        with pytest.raises(Overloaded, match=r"try again in \d+ s") as refused:
+            await batcher([4])
+        assert refused.value.seconds >= 3  # ten wait, and one took 0.3 s
+
+    run(scenario, queue_size=10)
 
 
 def test_a_cancelled_request_leaves_the_queue():
@@ -169,5 +232,72 @@ def test_the_pool_refuses_what_it_cannot_hold_and_drops_what_is_cancelled():
         await asyncio.gather(first, third)
         pool.close()
         assert ran == ["third"]
+
+    asyncio.run(main())
+
+
+def test_a_held_pool_begins_nothing():
+    async def main():
+        pool, ran = Pool(2, 10), []
+        with pool.held():
+            calls = [asyncio.create_task(pool.run(ran.append, i)) for i in range(4)]
+            await asyncio.sleep(0.05)
+            assert ran == []
+            assert pool.pending == 4
+        await asyncio.gather(*calls)
+        assert sorted(ran) == [0, 1, 2, 3]
+        assert pool.pending == 0
+        pool.close()
+
+    asyncio.run(main())
+
+
+def test_texts_that_were_seen_are_answered_while_the_model_is_busy(tmp_path):
+    with world(tmp_path, n=1) as (client, encoder, _), ThreadPoolExecutor(1) as other:
+        ask = {"input": ["seen", "as well"]}
+        before = client.post("/v1/embeddings", json=ask).json()
+        with encoder.held():
+            busy = other.submit(client.post, "/v1/embeddings", json={"input": "new"})
+            assert encoder.running.wait(10)
+            assert client.post("/v1/embeddings", json=ask).json() == before
+            assert not busy.done()
+        assert busy.result().status_code == 200
+
+
+def test_a_new_label_set_is_made_once_for_all_who_ask(tmp_path):
+    image = base64.b64encode(picture(1)).decode()
+    with world(tmp_path, n=1, queue_size=3) as (client, encoder, _), ThreadPoolExecutor(3) as others:
+        ask = {"inputs": image, "parameters": {"candidate_labels": ["cat", "dog"]}}
+        encoder.texts.clear()
+        with encoder.held():
+            first = others.submit(client.post, "/v1/zero-shot", json=ask)
+            assert encoder.running.wait(10)
+            more = [others.submit(client.post, "/v1/zero-shot", json=ask) for _ in range(2)]
+            time.sleep(0.3)  # each by itself would put six prompts into a queue for three
+        assert [answer.result().status_code for answer in (first, *more)] == [200] * 3
+    assert len(encoder.texts) == 1
+
+
+def test_a_label_set_leaves_the_queue_with_the_last_who_asked(tmp_path):
+    encoder = tiny_encoder(tmp_path)
+
+    async def main():
+        towers = Towers(encoder, model_thread(), Pool(1, 1), settings_for(tmp_path))
+        with encoder.held():
+            busy = asyncio.create_task(towers.texts(["busy"]))
+            await asyncio.to_thread(encoder.running.wait, 10)
+            first, second = (asyncio.create_task(towers.classifier(["cat", "dog"], ["a {}"])) for _ in range(2))
+            await asyncio.sleep(0.05)
+            assert towers.waiting["text"] == 2
+            first.cancel()
+            await asyncio.wait([first])
+            assert towers.waiting["text"] == 2
+            second.cancel()
+            await asyncio.wait([second])
+            await asyncio.sleep(0)
+            assert towers.waiting["text"] == 0
+        await busy
+        assert (await towers.classifier(["cat", "dog"], ["a {}"])).labels == ("cat", "dog")
+        await towers.close()
 
     asyncio.run(main())

@@ -6,8 +6,8 @@ import json
 import pytest
 from service_world import client_of, error_of, picture, settings_for, tiny_encoder, until, world
 
+from index import live
 from index.collection import Entry, create_collection, open_collection
-from service import writers
 from service.app import create_app
 
 
@@ -95,7 +95,7 @@ def test_a_damaged_collection_can_be_deleted(client, data):
 
 
 def test_a_burst_of_writes_ends_in_an_index_of_all_of_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(writers, "FRESH_ROWS", 20)
+    monkeypatch.setattr(live, "FRESH_ROWS", 20)
     encoder = tiny_encoder(tmp_path)
     with client_of(create_app(settings_for(tmp_path), encoder)) as client:
         client.put("/v1/collections/burst")

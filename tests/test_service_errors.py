@@ -144,6 +144,12 @@ def test_405_names_what_is_allowed(client):
     answer = client.get(SEARCH)
     error_of(answer, 405)
     assert answer.headers["allow"] == "POST"
+    answer = client.post("/v1/collections/pictures")  # by several routes
+    error_of(answer, 405)
+    assert answer.headers["allow"] == "DELETE, GET, PUT"
+    answer = client.put("/static/style.css")
+    error_of(answer, 405)
+    assert answer.headers["allow"] == "GET, HEAD"
 
 
 def test_a_collection_of_another_model_is_409_but_browsable_by_id(client, here):

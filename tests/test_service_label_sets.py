@@ -10,6 +10,7 @@ from huggingface_hub import InferenceClient
 from service_world import error_of, picture, serving, settings_for, tiny_encoder, world
 
 from encoder.prompts import DEFAULT_TEMPLATES
+from index.collection import create_collection
 from service.app import create_app
 
 LABELS = ["cat", "dog", "hot_air balloon"]
@@ -26,6 +27,34 @@ def here(tmp_path_factory):
 @pytest.fixture
 def client(here):
     return here[0]
+
+
+def test_a_stored_image_is_classified_as_the_file_is(client, here):
+    asked = {"id": 1, "collection": "pictures", "labels": LABELS}
+    [kept] = client.post("/v1/classify", json=asked).json()["results"]
+    image = base64.b64encode(next((here[1] / "files").iterdir()).read_bytes()).decode()
+    [sent] = client.post("/v1/classify", json={"image": image, "labels": LABELS}).json()["results"]
+    assert kept["label"] == sent["label"]
+    for one, other in zip(kept["scores"], sent["scores"], strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=0.01)  # kept in float16
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"id": 1}, 422),
+        ({"collection": "pictures"}, 422),
+        ({"id": 1, "collection": "pictures", "image": PICTURE}, 422),
+        ({"id": 99, "collection": "pictures"}, 404),
+        ({"id": 2, "collection": "pictures"}, 404),  # a text
+        ({"id": 1, "collection": "nowhere"}, 404),
+        ({"id": 1, "collection": "foreign"}, 409),
+    ],
+)
+def test_a_stored_image_that_cannot_be_classified(client, here, body, status):
+    if body.get("collection") == "foreign":
+        create_collection(here[1], "foreign", model="other", fingerprint="other", dim=32).close()
+    error_of(client.post("/v1/classify", json=body | {"labels": LABELS}), status)
 
 
 def put(client, name="pets", **body):

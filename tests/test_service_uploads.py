@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -15,7 +16,7 @@ from service_world import add_collection, draw, error_of, picture, serving, sett
 
 from encoder.errors import InputError
 from index.collection import create_collection, open_collection
-from service import writers
+from service import bars, writers
 from service.app import create_app
 from service.metadata import MAX_METADATA, merge_patch
 
@@ -187,6 +188,35 @@ def test_a_file_that_cannot_be_kept_leaves_no_entry(tmp_path):
         assert len(own.get(IMAGES).json()["entries"]) == 1
         (tmp_path / "uploads").unlink()
         assert one(own, picture(0))
+
+
+def test_the_bar_is_measured_after_uploads_and_not_in_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(bars, "SOON", 0.2)
+    with world(tmp_path, n=1) as (own, encoder, _):
+
+        def bar():
+            with open_collection(tmp_path, "pictures") as collection:
+                return collection.bar()
+
+        def send(first, n):
+            pictures = [(f"{i}.png", picture(i, (32, 32))) for i in range(first, first + n)]
+            upload(own, *pictures, per_file={name: {"metadata": {"caption": f"number {name}"}} for name, _ in pictures})
+
+        with encoder.held():  # the model is slow; the upload waits for it, and then for nothing else
+            threading.Timer(0.3, encoder.go.set).start()
+            send(1000, 40)
+        assert bar() is None
+        until(lambda: bar() is not None)
+        assert (bar()["rows"], bar()["bar"]) == (41, None)  # too few to tell
+        send(2000, 40)
+        until(lambda: bar()["rows"] == 81)
+        assert bar()["bar"] is not None
+        send(3000, 1)
+        time.sleep(0.5)
+        assert bar()["rows"] == 81  # not due
+        own.portal.call(own.app.state.bars.measure_soon, "gone")  # deleted meanwhile: no harm
+        time.sleep(0.5)
+        assert own.app.state.bars._waiting == {}
 
 
 # --- texts ---

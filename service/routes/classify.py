@@ -14,9 +14,10 @@ from encoder.errors import ImageError
 from encoder.model import Vectors
 from encoder.zero_shot import Classifier
 from service.bodies import FILES, from_json
-from service.deps import SettingsDep, TowersDep, media_type
+from service.deps import CollectionsDep, SettingsDep, TowersDep, media_type
 from service.errors import Refusal, documented
 from service.label_sets import LabelSets
+from service.open_collections import OpenCollections
 from service.schemas_labels import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
 from service.settings import Settings
 
@@ -40,7 +41,7 @@ BODY = {
     "required": True,
     "content": {
         "application/json": {"schema": ClassifyRequest.model_json_schema()},
-        "multipart/form-data": {"schema": FORM, "example": {"file": ["pet.jpg"], "labels": "cat,dog,bird"}},
+        "multipart/form-data": {"schema": FORM, "example": {"file": ["pet.jpg"], "labels": ["cat", "dog", "bird"]}},
     },
 }
 
@@ -53,6 +54,7 @@ class Question:
     labels: list[str]
     label_set: str | None
     templates: list[str]
+    stored: tuple[str, int] | None = None  # collection and id of an image, instead of images
 
 
 async def question(request: Request, settings: SettingsDep) -> Question:
@@ -61,7 +63,8 @@ async def question(request: Request, settings: SettingsDep) -> Question:
     if kind == "application/json":
         asked = from_json(ClassifyRequest, await request.body())
         images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
-        parsed = Question(images, asked.labels or [], asked.label_set, asked.templates)
+        stored = (asked.collection, asked.id) if asked.collection is not None and asked.id is not None else None
+        parsed = Question(images, asked.labels or [], asked.label_set, asked.templates, stored)
     elif kind == "multipart/form-data":
         parsed = await _from_form(request, settings.max_batch)
     else:
@@ -76,17 +79,23 @@ async def question(request: Request, settings: SettingsDep) -> Question:
 @router.post(
     "/classify",
     summary="Choose the best label for images",
-    responses=documented(400, 404, 413, 415, 422, 429, 503),
+    responses=documented(400, 404, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra={"requestBody": BODY},
 )
-async def classify(asked: Annotated[Question, Depends(question)], towers: TowersDep) -> ClassifyAnswer:
+async def classify(
+    asked: Annotated[Question, Depends(question)], towers: TowersDep, collections: CollectionsDep
+) -> ClassifyAnswer:
     """Score each image against each label: softmax(logit_scale * cosine), so the scores of an image sum to one.
 
     Among several images, one that cannot be read has `error` in place of its label. If none can be read, it is a 422.
+    Of an image of a collection its vector there is scored; 409 if another model made it.
     """
     started = time.perf_counter()
+    vectors: list[Vectors | ImageError] = []
+    if asked.stored is not None:
+        vectors.append(await run_in_threadpool(_kept_vector, collections, towers.encoder.fingerprint, *asked.stored))
     classifier = await towers.classifier(asked.labels, asked.templates)
-    vectors = await towers.images(asked.images)
+    vectors += await towers.images(asked.images)
     failures = [vector for vector in vectors if isinstance(vector, ImageError)]
     if len(failures) == len(vectors):
         raise failures[0]
@@ -98,6 +107,14 @@ def label_scores(vector: Vectors, classifier: Classifier) -> list[LabelScore]:
     """Each label with its probability for the image of this vector (dim,), the likeliest first."""
     row = classifier.scores(vector[None])[0]
     return [LabelScore(label=classifier.labels[i], score=float(row[i])) for i in (-row).argsort(kind="stable")]
+
+
+def _kept_vector(collections: OpenCollections, fingerprint: str, name: str, entry_id: int) -> Vectors:
+    """The vector (dim,) of an image of a collection, if the model of that fingerprint made it."""
+    moment = collections.get(name).moment()
+    moment.check_model(fingerprint)
+    vector: Vectors = moment.vectors([entry_id], "image")[0]
+    return vector
 
 
 def _result(vector: Vectors | ImageError, classifier: Classifier) -> ClassifyResult:

@@ -25,7 +25,7 @@ MAX_TEXT = 10_000  # characters; the model reads some 77 tokens of them
     "/embeddings",
     summary="Vectors of texts and images",
     dependencies=[Depends(json_body)],
-    responses=documented(404, 413, 415, 422, 429, 503),
+    responses=documented(404, 408, 413, 415, 422, 429, 503),
 )
 async def embeddings(asked: EmbeddingsRequest, towers: TowersDep, settings: SettingsDep) -> EmbeddingsAnswer:
     """Unit vectors in one space: the dot product of any two is their cosine. OpenAI's clients work unchanged."""

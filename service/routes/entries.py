@@ -22,7 +22,7 @@ EXAMPLE = '{"must": [{"key": "tags", "match": {"value": "sea"}}]}'
 
 IdPath = Annotated[int, Path(ge=1, le=MAX_ID)]
 FilterQuery = Annotated[
-    str | None, Query(max_length=16_384, description="as in a search, in JSON", examples=[EXAMPLE], alias="filter")
+    str | None, Query(max_length=8_192, description="as in a search, in JSON", examples=[EXAMPLE], alias="filter")
 ]
 
 
@@ -67,7 +67,7 @@ def entry_routes(modality: Modality) -> APIRouter:
         "/{id}",
         summary="Change an entry's metadata",
         dependencies=[Depends(json_body)],
-        responses=documented(400, 404, 409, 413, 415, 422),
+        responses=documented(404, 408, 409, 413, 415, 422),
     )
     async def change(id: IdPath, asked: PatchRequest, collection: CollectionDep, writer: WriterDep) -> RecordAnswer:  # noqa: A002
         """Merge into its metadata. What is searched by, the image or text itself, stays."""

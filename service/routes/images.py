@@ -16,13 +16,12 @@ from fastapi.responses import FileResponse
 from starlette.datastructures import UploadFile
 
 from encoder.errors import ImageError
-from encoder.image import read_picture
 from index.collection import Collection, Record
 from service.auth import is_foreign
 from service.bodies import FILES, from_fields
-from service.deps import CollectionDep, DecodersDep, RecordDep, SettingsDep, TowersDep, media_type
+from service.deps import BarsDep, CollectionDep, DecodersDep, RecordDep, SettingsDep, TowersDep, media_type
 from service.errors import Refusal, documented
-from service.images import CONTENT_TYPES, thumbnail
+from service.images import CONTENT_TYPES, decode, thumbnail
 from service.routes.entries import entry_routes
 from service.routes.writing import WriterDep
 from service.schemas_entries import UploadAnswer, UploadFields, UploadResult
@@ -59,7 +58,7 @@ BODY = {
             "example": {
                 "file": ["bicycle.jpg", "boat.jpg"],
                 "metadata": '{"album": "holiday"}',
-                "tags": "sea,summer",
+                "tags": ["sea", "summer"],
                 "per_file": '{"boat.jpg": {"metadata": {"caption": "a red boat"}, "tags": ["boat"]}}',
             },
         }
@@ -101,7 +100,7 @@ async def upload_form(request: Request, settings: SettingsDep) -> Form:
 @router.post(
     "",
     summary="Upload images",
-    responses=documented(400, 404, 409, 413, 415, 422, 429, 503),
+    responses=documented(400, 404, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra={"requestBody": BODY},
 )
 async def upload(
@@ -111,6 +110,7 @@ async def upload(
     towers: TowersDep,
     decoders: DecodersDep,
     settings: SettingsDep,
+    bars: BarsDep,
 ) -> UploadAnswer:
     """Each image becomes an entry; searches find it at once. Bytes that were uploaded before keep their entry.
 
@@ -130,7 +130,7 @@ async def upload(
         path = files.path(data)
         try:
             known = collection.find_path(path) is not None
-            picture = None if known else read_picture(data, towers.encoder.preprocess, max_pixels=settings.max_pixels)
+            picture = None if known else decode(data, towers.encoder.preprocess, settings.max_pixels)
             return Upload(data, path, metadata, picture)
         except ImageError as error:
             return error
@@ -149,6 +149,7 @@ async def upload(
         return add(writable, files, uploads)
 
     added = iter(await writer(write))
+    bars.measure_soon(collection.name)
     results = []
     for (name, _), one in zip(form.files, made, strict=True):
         if isinstance(one, ImageError):

@@ -35,7 +35,7 @@ async def knn_request(request: Request) -> KnnRequest:
 @router.post(
     "/knn-service",
     summary="Search in the shape of clip-retrieval",
-    responses=documented(404, 409, 413, 415, 422, 429, 503),
+    responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
     openapi_extra={"requestBody": BODY},
 )
 async def knn_service(

@@ -43,7 +43,7 @@ def get_one(name: NameDep, kept: LabelSetsDep) -> LabelSetAnswer:
     "/{name}",
     summary="Keep a label set",
     dependencies=[Depends(json_body)],
-    responses=documented(413, 415, 422)
+    responses=documented(408, 413, 415, 422)
     | {201: {"model": LabelSetAnswer, "description": "there was none of that name"}},
 )
 def put(

@@ -22,11 +22,12 @@ router = APIRouter(tags=["service"])
     responses={200: {"content": {"text/plain": {}}, "description": "in Prometheus's text format"}},
 )
 def metrics(request: Request, settings: SettingsDep, collections: CollectionsDep, decoders: DecodersDep) -> Response:
-    """Requests, queues, batches, stages, and the collections; of this process."""
+    """Requests, queues, batches, stages of this process; the collections and jobs of its data folder."""
     towers: Towers | None = request.app.state.towers
     infos = []
     for name in collection_names(settings.data):
         with suppress(CollectionError):  # deleted in this moment, or damaged: /v1/collections says so
             infos.append(collections.get(name).info())
     waiting = {"decode": decoders.waiting} | (towers.waiting if towers else {})
-    return Response(exposition(towers is not None, waiting, infos), media_type=CONTENT_TYPE)
+    jobs = request.app.state.jobs.store.counts()
+    return Response(exposition(towers is not None, waiting, jobs, infos), media_type=CONTENT_TYPE)

@@ -28,7 +28,7 @@ KINDS = tuple(Looked.model_fields)
     "/search",
     summary="Find images or texts",
     dependencies=[Depends(json_body)],
-    responses=documented(404, 409, 413, 415, 422, 429, 503),
+    responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
 )
 async def search(asked: SearchRequest, collection: CollectionDep, request: Request) -> SearchAnswer:
     """Find by words, images, entries of the collection and vectors, or by a weighted mix of them.

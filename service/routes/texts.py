@@ -21,7 +21,7 @@ router = entry_routes("text")
     "",
     summary="Add texts",
     dependencies=[Depends(json_body)],
-    responses=documented(400, 404, 409, 413, 415, 422, 429, 503),
+    responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
 )
 async def add(
     asked: TextsRequest, collection: CollectionDep, writer: WriterDep, towers: TowersDep, settings: SettingsDep

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["classify"])
     "/zero-shot",
     summary="Zero-shot in the shape of Hugging Face",
     dependencies=[Depends(json_body)],
-    responses=documented(400, 413, 415, 422, 429, 503),
+    responses=documented(408, 413, 415, 422, 429, 503),
 )
 async def zero_shot(asked: ZeroShotRequest, towers: TowersDep) -> ZeroShotAnswer:
     """The scores that /v1/classify gives for one image; without `hypothesis_template`, with its own templates."""

@@ -1,0 +1,29 @@
+"""Which of the API's paths a request is for, by the OpenAPI document; also where it was answered before any route."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import FastAPI
+
+
+class Paths:
+    """The templates of the API, as /v1/collections/{collection}. The document is made at the first question."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._patterns: list[tuple[str, re.Pattern[str]]] = []
+
+    def template(self, path: str) -> str | None:
+        """The template that a path fits; None if there is none."""
+        if not self._patterns:
+            self._patterns = [
+                (template, re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))))
+                for template in self._app.openapi()["paths"]
+            ]
+        return next((template for template, pattern in self._patterns if pattern.fullmatch(path)), None)
+
+    def methods(self, path: str) -> list[str]:
+        """The methods that a path has, as GET; none if it is not the API's."""
+        template = self.template(path)
+        return sorted(map(str.upper, self._app.openapi()["paths"][template])) if template else []

@@ -1,0 +1,43 @@
+"""What runs here: the version, the model, the collections."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import APIRouter
+
+from service.deps import CollectionsDep, TowersDep
+from service.errors import documented
+from service.schemas import CollectionAnswer, InfoAnswer, ModelAnswer, ModelsAnswer
+
+router = APIRouter(prefix="/v1", tags=["service"])
+
+
+@router.get("/info", summary="Model, version and collections", responses=documented(503))
+def info(towers: TowersDep, collections: CollectionsDep) -> InfoAnswer:
+    """What runs here. A collection can be searched by text and image if its `fingerprint` is the model's."""
+    encoder = towers.encoder
+    return InfoAnswer(
+        version=product_version(),
+        model=encoder.ref,
+        dim=encoder.dim,
+        fingerprint=encoder.fingerprint,
+        device=str(encoder.device),
+        precision=encoder.precision,
+        logit_scale=encoder.logit_scale,
+        collections=[CollectionAnswer.of(info) for info in collections.infos()],
+    )
+
+
+@router.get("/models", summary="The model, in OpenAI's shape", responses=documented(503))
+async def models(towers: TowersDep) -> ModelsAnswer:
+    """The one model that runs; its id is the `model` that /v1/embeddings takes, as is `default`."""
+    return ModelsAnswer(data=[ModelAnswer(id=towers.encoder.ref)])
+
+
+def product_version() -> str:
+    """The installed version; run from a checkout without an install there is none."""
+    try:
+        return version("glimpse")
+    except PackageNotFoundError:
+        return "0+source"

@@ -1,0 +1,207 @@
+"""Jobs: asking for one, listing, following, cancelling and forgetting them, and the CSV of a label job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from encoder.prompts import check_labels, check_templates
+from index.query import MAX_LIMIT
+from service.deps import CollectionsDep, SettingsDep, TowersDep, json_body
+from service.errors import Refusal, documented
+from service.job_roots import FolderRefused, Roots
+from service.job_store import ID, Job, JobStore, State
+from service.jobs import Jobs
+from service.label_sets import LabelSets
+from service.routes.writing import retried
+from service.schemas_jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
+from service.settings import Settings
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+LOOK_EVERY = 0.5  # seconds from one look at a job to the next
+ALIVE_EVERY = 15.0  # seconds after which a silent stream says that it is there, for proxies that cut silent ones
+
+
+def jobs_of(request: Request) -> Jobs:
+    """The jobs of the data folder."""
+    found: Jobs = request.app.state.jobs
+    return found
+
+
+JobsDep = Annotated[Jobs, Depends(jobs_of)]
+
+
+def job_of(job: Annotated[str, Path(pattern=f"^{ID.pattern}$")], jobs: JobsDep) -> Job:
+    """The job that the path names."""
+    found = jobs.store.get(job)
+    if found is None:
+        raise Refusal(404, f"no job {job}; GET /v1/jobs lists those there are", code="job_not_found")
+    return found
+
+
+JobDep = Annotated[Job, Depends(job_of)]
+
+
+@router.post(
+    "",
+    summary="Ask for a job",
+    status_code=202,
+    dependencies=[Depends(json_body)],
+    responses=documented(403, 404, 408, 409, 413, 415, 422, 429, 503),
+)
+def ask(
+    asked: JobRequest,
+    jobs: JobsDep,
+    towers: TowersDep,
+    collections: CollectionsDep,
+    settings: SettingsDep,
+    response: Response,
+) -> JobAnswer:
+    """It is queued, and goes on through any restart until it ends. `Location` is where to look after it.
+
+    Folders must lie in those that the operator has named (403). A job for a collection that another one works on waits
+    for it; while a watch has the collection it is refused (409), for a watch does not end.
+    """
+    wanted = asked.root
+    keep: dict[str, Any] = {}
+    try:
+        _check_places(Roots(settings.job_roots), wanted)
+    except FolderRefused as error:
+        raise Refusal(403, str(error), code=error.code) from None
+    if isinstance(wanted, LabelJob):
+        keep = _labels(wanted, settings)
+    if isinstance(wanted, ReindexJob):
+        collections.get(wanted.collection)  # 404 now, not when its turn comes
+    with retried():
+        job = jobs.ask(wanted.kind, wanted.model_dump(), getattr(wanted, "collection", None), keep)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return JobAnswer.of(job)
+
+
+@router.get("", summary="List jobs", responses=documented(422))
+def list_all(
+    jobs: JobsDep,
+    state: State | None = None,
+    collection: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
+    after: Annotated[str | None, Query(pattern=f"^{ID.pattern}$", description="the `next` of the page before")] = None,
+) -> JobsAnswer:
+    """The newest first."""
+    found = [
+        job
+        for job in jobs.store.all()
+        if state in (None, job.state) and collection in (None, job.collection) and (after is None or job.id < after)
+    ]
+    page = found[:limit]
+    return JobsAnswer(jobs=[JobAnswer.of(job) for job in page], next=page[-1].id if len(found) > limit else None)
+
+
+@router.get("/{job}", summary="One job", responses=documented(404, 422))
+def get_one(job: JobDep) -> JobAnswer:
+    """Its state, how far it is, and what it has done."""
+    return JobAnswer.of(job)
+
+
+@router.delete(
+    "/{job}",
+    summary="Cancel a job, or forget one that has ended",
+    status_code=204,
+    response_model=None,
+    responses=documented(404, 422)
+    | {
+        202: {"model": JobAnswer, "description": "it will be cancelled"},
+        204: {"description": "it had ended and is forgotten"},
+    },
+)
+def delete(job: JobDep, jobs: JobsDep) -> Response:
+    """One that waits or runs is cancelled (202): what it has committed stays. One that has ended is forgotten (204)."""
+    left = jobs.cancel(job)
+    if left is None:
+        return Response(status_code=204)
+    return Response(JobAnswer.of(left).model_dump_json(), 202, media_type="application/json")
+
+
+@router.get(
+    "/{job}/result",
+    summary="What a label job has written",
+    response_class=Response,
+    responses=documented(404, 409, 422)
+    | {200: {"content": {"text/csv": {"example": "path,label,score\r\n/photos/a.jpg,beach,0.9713\r\n"}},
+             "description": "path, label, score"}},
+)  # fmt: skip
+def result(job: JobDep, jobs: JobsDep) -> Response:
+    """The CSV, once the job has ended; of one that failed or was cancelled the rows up to there."""
+    if job.kind == "label" and not job.ended:
+        raise Refusal(409, "the job has not ended; GET /v1/jobs/{id}/events says when it has", code="job_not_ended")
+    path = jobs.store.result(job.id)
+    if not path.is_file():
+        raise Refusal(404, "this job has written nothing; label jobs do", code="no_result")
+    return FileResponse(path, media_type="text/csv", filename=f"{job.id}.csv")
+
+
+@router.get(
+    "/{job}/events",
+    summary="Follow a job",
+    response_class=Response,
+    responses=documented(404, 422)
+    | {200: {"content": {"text/event-stream": {}}, "description": "events `state`, `progress` and at last `end`"}},
+)
+async def events(job: JobDep, jobs: JobsDep, request: Request) -> Response:
+    """Server-sent events, each with the whole job as its data: first what is now, then what changes, until it ends.
+
+    A stream that breaks off may be opened anew at any time; it begins with what is then.
+    """
+    stream = _events(jobs.store, job, request.app.state.is_stopping)
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+async def _events(store: JobStore, job: Job | None, is_stopping: Callable[[], bool]) -> AsyncIterator[str]:
+    """Looks at the kept job now and then: so a reader who is slow or gone holds nobody up."""
+    told: tuple[int, str] | None = None
+    silent = 0.0
+    while job is not None:
+        if told != (job.revision, job.state):
+            name = "end" if job.ended else "progress" if told and told[1] == job.state else "state"
+            yield f"event: {name}\nid: {job.revision}\ndata: {JobAnswer.of(job).model_dump_json()}\n\n"
+            told, silent = (job.revision, job.state), 0.0
+        elif silent >= ALIVE_EVERY:
+            yield ": still here\n\n"
+            silent = 0.0
+        if job.ended or is_stopping():
+            return
+        await asyncio.sleep(LOOK_EVERY)
+        silent += LOOK_EVERY
+        job = await run_in_threadpool(store.get, job.id)
+
+
+def _check_places(roots: Roots, wanted: Any) -> None:
+    """FolderRefused if the job would read what it may not."""
+    if isinstance(wanted, LabelJob):
+        roots.folder(wanted.folder)
+    elif not isinstance(wanted, ReindexJob):
+        for folder in wanted.folders:
+            roots.folder(folder)
+        if wanted.captions is not None:
+            roots.file(wanted.captions)
+
+
+def _labels(wanted: LabelJob, settings: Settings) -> dict[str, Any]:
+    """The labels and templates as they are now: a label set that changes later changes no job."""
+    labels, templates = wanted.labels, wanted.templates
+    if wanted.label_set is not None:
+        kept = LabelSets(settings.data).get(wanted.label_set)
+        if kept is None:
+            message = f"no label set {wanted.label_set!r}; GET /v1/label-sets lists those there are"
+            raise Refusal(404, message, code="label_set_not_found", param="label_set")
+        labels, templates = list(kept.labels), templates or list(kept.templates)
+    checked = check_labels(labels or ()), check_templates(templates)
+    if (n := len(checked[0]) * len(checked[1])) > settings.max_prompts:
+        raise Refusal(422, f"labels times templates make {n} prompts; the limit is {settings.max_prompts}",
+                      code="invalid_input", param="labels")  # fmt: skip
+    return {"labels": checked[0], "templates": checked[1]}

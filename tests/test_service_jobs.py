@@ -1,0 +1,555 @@
+"""Jobs over REST: what each kind does, their order, cancelling, following, and what they may read."""
+
+import csv
+import io
+import json
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
+
+import service.job_store
+from encoder.model import DualEncoder
+from index.collection import open_collection
+from index.folder import collection_folder, lock_writer
+from service.app import create_app
+from service.job_roots import FolderRefused, Roots
+from service.job_store import JobStore
+from service.keys import add_key
+
+JOBS = "/v1/jobs"
+
+
+@pytest.fixture
+def here(tmp_path):
+    """A service with the collection `pictures`, that may read `photos`, where 10 pictures lie."""
+    photos = tmp_path / "photos"
+    draw(photos, 10)
+    (tmp_path / "data").mkdir()  # what lies in it is never watched
+    with world(tmp_path / "data", n=2, job_roots=str(photos)) as (client, encoder, _):
+        yield client, encoder, photos
+
+
+def ask(client, kind="index", **fields):
+    if kind in ("index", "watch", "reindex"):
+        fields.setdefault("collection", "photos")
+    answer = client.post(JOBS, json={"kind": kind, **fields})
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"{JOBS}/{answer.json()['id']}"
+    return answer.json()["id"]
+
+
+def job_of(client, key):
+    answer = client.get(f"{JOBS}/{key}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ended(client, key, state="succeeded"):
+    until(lambda: job_of(client, key)["ended_at"])
+    job = job_of(client, key)
+    assert job["state"] == state, job
+    return job
+
+
+def count(client, name="photos"):
+    answer = client.get(f"/v1/collections/{name}")
+    return answer.json()["counts"]["image"] if answer.status_code == 200 else 0
+
+
+def events_of(client, key):
+    """(name, job) of each event of a stream, to its end."""
+    with client.stream("GET", f"{JOBS}/{key}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        blocks = [block for block in "".join(answer.iter_text()).split("\n\n") if block and block[0] != ":"]
+    fields = [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+    assert all(field["id"].isdigit() for field in fields)
+    return [(field["event"], json.loads(field["data"])) for field in fields]
+
+
+# --- the kinds ---
+
+
+def test_an_index_job_fills_a_collection_that_is_searched_at_once(here):
+    client, _, photos = here
+    (photos / "empty.jpg").touch()
+    key = ask(client, folders=[str(photos)])
+    job = ended(client, key)
+    assert (job["done"], job["total"], job["error"], job["collection"]) == (11, 11, None, "photos")
+    assert job["report"] == {
+        "added": 10, "updated": 0, "moved": 0, "removed": 0, "unchanged": 0, "encoded": 10, "skipped": 1,
+        "skips": [{"path": str(photos / "empty.jpg"), "reason": "the file is empty"}],
+    }  # fmt: skip
+    assert job["created_at"] <= job["started_at"] <= job["ended_at"]
+    hits = client.post("/v1/collections/photos/search", json={"text": "a boat", "limit": 20}).json()["hits"]
+    assert {hit["path"] for hit in hits} == {str(path) for path in photos.glob("[0-9]*")}
+    again = ended(client, ask(client, folders=[str(photos)]))["report"]
+    assert (again["unchanged"], again["encoded"]) == (10, 0)
+
+
+def test_captions_become_metadata(here):
+    client, _, photos = here
+    (photos / "said.csv").write_text("file,title\n00.jpg,a boat\n00.png,a boat\n")
+    ended(client, ask(client, folders=[str(photos)], captions=str(photos / "said.csv"), image_key="file"))
+    entries = client.get("/v1/collections/photos/images").json()["entries"]
+    assert [e["metadata"] for e in entries if "/00." in e["path"]] == [{"title": "a boat"}]
+
+
+def test_a_folder_that_is_suddenly_empty_fails_the_job(here):
+    client, _, photos = here
+    ended(client, ask(client, folders=[str(photos)]))
+    for path in photos.glob("*"):
+        path.unlink()
+    error = ended(client, ask(client, folders=[str(photos)]), "failed")["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_input")
+    assert "no images there now" in error["message"]
+    assert "allow_empty" in error["message"]
+    assert ended(client, ask(client, folders=[str(photos)], allow_empty=True))["report"]["removed"] == 10
+
+
+def test_a_label_job_gives_a_csv(here):
+    client, encoder, photos = here
+    (photos / "empty.jpg").touch()
+    client.put("/v1/label-sets/things", json={"labels": ["boat", "house"], "templates": ["{} at sea"]})
+    key = ask(client, "label", folder=str(photos), label_set="things")
+    with encoder.held():
+        pass
+    job = ended(client, key)
+    assert (job["report"]["labelled"], job["report"]["skipped"], job["done"]) == (10, 1, 11)
+    assert sum(job["report"]["per_label"].values()) == 10
+    answer = client.get(f"{JOBS}/{key}/result")
+    assert answer.headers["content-type"].startswith("text/csv")
+    header, *rows = list(csv.reader(io.StringIO(answer.text, newline="")))
+    assert header == ["path", "label", "score"]
+    assert [row[0] for row in rows] == sorted(str(path) for path in photos.glob("[0-9]*"))
+    asked = {"image": "data:image/png;base64," + "x", "label_set": "things"}
+    with (photos / rows[0][0]).open("rb") as file:
+        asked = client.post("/v1/classify", files={"file": file}, data={"label_set": "things"})
+    best = asked.json()["results"][0]
+    assert rows[0][1] == best["label"]
+    assert float(rows[0][2]) == pytest.approx(best["score"], abs=1e-3)
+    assert client.delete(f"{JOBS}/{key}").status_code == 204
+    assert error_of(client.get(f"{JOBS}/{key}/result"), 404)["code"] == "job_not_found"
+
+
+def test_a_reindex_job_brings_a_collection_to_the_model_that_runs(tmp_path):
+    draw(tmp_path / "photos", 5)
+    settings = settings_for(tmp_path, job_roots=str(tmp_path / "photos"))
+    with client_of(create_app(settings, tiny_encoder(tmp_path))) as client:
+        ended(client, ask(client, folders=[str(tmp_path / "photos")]))
+    with client_of(create_app(settings, tiny_encoder(tmp_path, "another"))) as client:
+        search = {"text": "a boat"}
+        error = error_of(client.post("/v1/collections/photos/search", json=search), 409)
+        assert error["code"] == "model_mismatch"
+        assert "reindex" in error["message"]
+        failed = ended(client, ask(client, folders=[str(tmp_path / "photos")]), "failed")
+        assert failed["error"]["code"] == "model_mismatch"
+        next((tmp_path / "photos").iterdir()).rename(tmp_path / "away")
+        failed = ended(client, ask(client, "reindex"), "failed")
+        assert failed["report"]["skipped"] == 1
+        assert "drop_unreadable" in failed["error"]["message"]
+        done = ended(client, ask(client, "reindex", drop_unreadable=True))["report"]
+        assert (done["resumed"], done["dropped"], done["swapped"]) == (4, 1, True)
+        assert len(client.post("/v1/collections/photos/search", json=search).json()["hits"]) == 4
+
+
+def test_a_watch_follows_until_it_is_cancelled_and_lets_others_work(here):
+    client, _, photos = here
+    key = ask(client, "watch", folders=[str(photos)])
+    until(lambda: count(client) == 10)
+    (photos / "new.png").write_bytes(picture(99))
+    other = ask(client, collection="others", folders=[str(photos)])
+    assert ended(client, other)["report"]["added"] >= 10
+    until(lambda: count(client) == 11)
+    until(lambda: (job_of(client, key)["report"] or {}).get("added") == 11)
+    error = error_of(client.post(JOBS, json={"kind": "index", "collection": "photos", "folders": [str(photos)]}), 409)
+    assert error["code"] == "collection_locked"
+    assert key in error["message"]
+    assert client.delete(f"{JOBS}/{key}").status_code == 202
+    ended(client, key, "cancelled")
+    (photos / "newer.png").write_bytes(picture(98))
+    assert ended(client, ask(client, folders=[str(photos)]))["report"]["added"] == 1
+
+
+def test_a_watch_ends_when_its_collection_is_deleted_and_does_not_bring_it_back(here):
+    client, _, photos = here
+    key = ask(client, "watch", folders=[str(photos)])
+    until(lambda: (job_of(client, key)["report"] or {}).get("added") == 10)
+    until(lambda: client.delete("/v1/collections/photos").status_code == 204)
+    assert ended(client, key, "failed")["error"]["code"] == "collection_not_found"
+    (photos / "new.png").write_bytes(picture(99))
+    assert client.get("/v1/collections/photos").status_code == 404
+
+
+# --- order, cancelling, following ---
+
+
+def test_jobs_run_one_after_another_and_the_service_answers_meanwhile(here):
+    client, encoder, photos = here
+    with encoder.held():
+        first = ask(client, folders=[str(photos)])
+        assert encoder.running.wait(10)
+        second = ask(client, "label", folder=str(photos), labels=["a", "b"])
+        third = ask(client, collection="others", folders=[str(photos)])
+        until(lambda: job_of(client, first)["state"] == "running")
+        assert [job_of(client, key)["state"] for key in (second, third)] == ["queued"] * 2
+        assert client.get("/health/ready").status_code == 200
+        assert len(client.post("/v1/collections/pictures/search", json={"id": 1}).json()["hits"]) == 1
+        running = 'glimpse_jobs{state="running"} 1.0', 'glimpse_jobs{state="queued"} 2.0'
+        assert all(line in client.get("/metrics").text for line in running)
+        listed = client.get(JOBS).json()["jobs"]
+        assert [job["id"] for job in listed] == [third, second, first]
+        page = client.get(JOBS, params={"limit": 2}).json()
+        assert page["next"] == second
+        assert [j["id"] for j in client.get(JOBS, params={"after": page["next"]}).json()["jobs"]] == [first]
+        assert [j["id"] for j in client.get(JOBS, params={"state": "running"}).json()["jobs"]] == [first]
+        assert [j["id"] for j in client.get(JOBS, params={"collection": "others"}).json()["jobs"]] == [third]
+        assert error_of(client.get(f"{JOBS}/{second}/result"), 409)["code"] == "job_not_ended"
+        assert client.delete(f"{JOBS}/{second}").json()["state"] == "cancelling"
+        ended(client, second, "cancelled")
+    first, third = ended(client, first), ended(client, third)
+    assert first["ended_at"] <= third["started_at"]
+
+
+def test_a_watch_waits_for_the_job_that_has_its_collection_and_for_no_other(here):
+    client, encoder, photos = here
+    with encoder.held():
+        first = ask(client, folders=[str(photos)])
+        assert encoder.running.wait(10)
+        waits = ask(client, "watch", folders=[str(photos)])
+        runs = ask(client, "watch", collection="others", folders=[str(photos)])
+        until(lambda: job_of(client, runs)["state"] == "running")
+        assert job_of(client, waits)["state"] == "queued"
+    ended(client, first)
+    until(lambda: job_of(client, waits)["state"] == "running")
+
+
+def test_a_job_that_another_process_keeps_waiting_says_so_and_lets_others_run(here):
+    client, _, photos = here
+    ended(client, ask(client, folders=[str(photos)]))
+    data = client.app.state.settings.data
+    lock = lock_writer(collection_folder(data, "photos"), "photos")
+    key = ask(client, folders=[str(photos)])
+    ended(client, ask(client, collection="others", folders=[str(photos)]))
+    until(lambda: job_of(client, key)["waiting"])
+    waits = job_of(client, key)
+    assert waits["state"] == "queued"
+    assert waits["waiting"].startswith("collection 'photos' is being written to by process")
+    assert JobStore(data).get(key).starts == 0  # it may wait through any number of restarts
+    os.close(lock)
+    assert ended(client, key)["waiting"] is None
+
+
+def test_what_cannot_be_kept_is_said_so(here):
+    client, encoder, photos = here
+    with encoder.held():
+        first = ask(client, folders=[str(photos)])
+        assert encoder.running.wait(10)
+        second = ask(client, "label", folder=str(photos), labels=["a", "b"])
+        jobs = client.app.state.settings.data / "jobs"
+        (jobs / f"{second}.csv").mkdir()
+    ended(client, first)
+    assert ended(client, second, "failed")["error"]["message"].startswith("the job cannot be kept: Is a directory; ")
+    assert error_of(client.delete(f"{JOBS}/{second}"), 500)["message"].startswith("the job cannot be kept: ")
+
+
+def test_requests_come_between_two_pieces_of_a_job(here):
+    client, encoder, photos = here
+    encoder.images.clear()
+    ended(client, ask(client, folders=[str(photos)]))
+    assert max(encoder.images) <= encoder.batch_size // 4
+    assert sum(encoder.images) == 10
+
+
+def test_uploads_come_through_while_a_job_fills_the_same_collection(here, monkeypatch):
+    client, encoder, photos = here
+    ended(client, ask(client, folders=[str(photos)]))
+    draw(photos / "more", 10)
+    for seed, path in enumerate(sorted((photos / "more").iterdir())):
+        path.write_bytes(picture(200 + seed))
+    with encoder.held():
+        key = ask(client, folders=[str(photos)])
+        assert encoder.running.wait(10)
+        until(lambda: job_of(client, key)["state"] == "running")
+        first = client.get("/v1/collections/photos/images").json()["entries"][0]["id"]
+        changed = client.patch(f"/v1/collections/photos/images/{first}", json={"tags": ["mine"]})
+        assert changed.status_code == 200, changed.text
+        assert changed.json()["metadata"] == {"tags": ["mine"]}
+        monkeypatch.setattr("service.writers.PATIENCE", 0.1)
+        error = error_of(client.delete("/v1/collections/photos"), 409)
+        assert key in error["message"]
+    assert ended(client, key)["report"]["added"] == 10
+    assert client.delete("/v1/collections/photos").status_code == 204
+
+
+def test_a_cancelled_job_keeps_what_it_has_committed(here, monkeypatch):
+    client, encoder, photos = here
+    monkeypatch.setattr(DualEncoder, "batch_size", 4)
+    encoder.images.clear()
+
+    def hold():
+        if sum(encoder.images) > 6:  # in the middle of the second batch
+            encoder.running.set()
+            assert encoder.go.wait(20)
+
+    monkeypatch.setattr(encoder, "_hold", hold)
+    with encoder.held():
+        key = ask(client, folders=[str(photos)])
+        assert encoder.running.wait(10)
+        assert client.delete(f"{JOBS}/{key}").status_code == 202
+        assert job_of(client, key)["state"] == "cancelling"
+        time.sleep(1)  # the manager sees it
+    job = ended(client, key, "cancelled")
+    assert job["report"]["encoded"] == job["report"]["added"] == count(client) == 4
+    assert client.delete(f"{JOBS}/{key}").status_code == 204
+    assert error_of(client.get(f"{JOBS}/{key}"), 404)["code"] == "job_not_found"
+    assert ended(client, ask(client, folders=[str(photos)]))["report"]["added"] == 6
+
+
+def test_a_stream_tells_what_is_what_changes_and_the_end(here):
+    client, encoder, photos = here
+    told = []
+    with encoder.held():
+        key = ask(client, folders=[str(photos)])
+        assert encoder.running.wait(10)
+        until(lambda: job_of(client, key)["state"] == "running")
+        follower = threading.Thread(target=lambda: told.extend(events_of(client, key)))
+        follower.start()
+        time.sleep(0.2)
+    follower.join()
+    assert [name for name, _ in told][0 :: max(1, len(told) - 1)] == ["state", "end"]
+    assert told[-1][1] == ended(client, key)
+    assert [name for name, _ in events_of(client, key)] == ["end"]
+    assert error_of(client.get(f"{JOBS}/{'0' * 20}/events"), 404)["code"] == "job_not_found"
+
+
+# --- what is refused ---
+
+
+@pytest.fixture
+def roots(tmp_path):
+    (tmp_path / "photos" / "in").mkdir(parents=True)
+    (tmp_path / "photos2").mkdir()
+    (tmp_path / "secret").mkdir()
+    draw(tmp_path / "photos" / "in", 1)
+    draw(tmp_path / "secret", 1)
+    (tmp_path / "photos" / "out").symlink_to(tmp_path / "secret")
+    (tmp_path / "alias").symlink_to(tmp_path / "photos")
+    return tmp_path
+
+
+def test_only_what_lies_in_a_root_is_read(roots):
+    allowed = Roots([str(roots / "photos")])
+    assert allowed.folder(f"{roots}/photos/in/../in") == roots / "photos" / "in"
+    assert allowed.folder(f"{roots}/alias/in") == roots / "alias" / "in"  # it leads into the root
+    messages = set()
+    for refused in ("secret", "photos2", "photos/out", "photos/../secret", "alias/../secret", "photos/none", "none",
+                    "photos/in/00.jpg", "photos/\0", "photos/" + "x" * 5000, "photos/" + "x/" * 3000):  # fmt: skip
+        with pytest.raises(FolderRefused) as error:
+            allowed.folder(f"{roots}/{refused}")
+        messages.add(str(error.value).replace(repr(f"{roots}/{refused}"), ""))
+    assert len(messages) == 1  # nobody learns what is there
+    assert Roots([str(roots / "alias")]).folder(f"{roots}/photos/in") == roots / "photos" / "in"
+    assert not Roots([]).may_read(roots)
+    assert Roots(["/"]).may_read(roots)
+
+
+def test_a_link_that_leads_out_is_left_out_and_one_that_stays_is_not(roots):
+    photos, secret = roots / "photos", roots / "secret"
+    target = next(secret.iterdir())
+    (photos / "in" / "bad.png").symlink_to(target)
+    (photos / "in" / "good.png").symlink_to(next((photos / "in").glob("0*")))
+    (photos / "in" / "folder").symlink_to(secret)
+    with world(roots, n=1, job_roots=str(photos)) as (client, _, _):
+        job = ended(client, ask(client, folders=[str(photos)]))
+        assert job["report"]["added"] == 2
+        assert [skip["path"] for skip in job["report"]["skips"]] == [str(photos / "in" / "bad.png")]
+        key = ask(client, "label", folder=str(photos), labels=["a", "b"])
+        assert ended(client, key)["report"]["skipped"] == 1
+        assert "bad.png" not in client.get(f"{JOBS}/{key}/result").text
+        for folder in (secret, photos / "out", roots / "photos2", roots / "none", "/etc"):
+            for asked in (
+                {"kind": "index", "collection": "x", "folders": [str(folder)]},
+                {"kind": "watch", "collection": "x", "folders": [str(photos), str(folder)]},
+                {"kind": "label", "folder": str(folder), "labels": ["a"]},
+                {"kind": "index", "collection": "x", "folders": [str(photos)], "captions": str(folder / "x.csv")
+                 if folder != "/etc" else "/etc/passwd"},
+            ):  # fmt: skip
+                assert error_of(client.post(JOBS, json=asked), 403)["code"] == "folder_refused"
+        assert len(client.get(JOBS).json()["jobs"]) == 2
+
+
+def test_a_folder_is_checked_again_when_its_job_runs(here):
+    client, encoder, photos = here
+    (photos / "later").mkdir()
+    draw(photos / "later", 1)
+    with encoder.held():
+        first = ask(client, folders=[str(photos)])
+        assert encoder.running.wait(10)
+        second = ask(client, collection="others", folders=[str(photos / "later")])
+        (photos / "later").rename(photos.parent / "moved")
+        (photos / "later").symlink_to(photos.parent / "moved")
+    ended(client, first)
+    assert ended(client, second, "failed")["error"]["code"] == "folder_refused"
+
+
+def test_without_roots_no_job_reads_a_folder(tmp_path):
+    with world(tmp_path, n=1) as (client, _, _):
+        asked = {"kind": "index", "collection": "x", "folders": [str(tmp_path)]}
+        error = error_of(client.post(JOBS, json=asked), 403)
+        assert "GLIMPSE_JOB_ROOTS" in error["message"]
+        assert ended(client, ask(client, "reindex", collection="pictures"))["report"]["swapped"] is False
+        assert error_of(client.post(JOBS, json={"kind": "reindex", "collection": "none"}), 404)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {}, {"kind": "train"}, {"kind": "index", "collection": "x"},
+        {"kind": "index", "collection": "x", "folders": []},
+        {"kind": "index", "collection": "X!", "folders": ["/a"]}, {"kind": "label", "folder": "/a"},
+        {"kind": "index", "collection": "x", "folders": ["relative"]}, {"kind": "reindex", "collection": "x", "a": 1},
+        {"kind": "label", "folder": "/a", "labels": ["a"], "label_set": "b"},
+        {"kind": "label", "folder": "", "labels": []},
+        {"kind": "index", "collection": "x", "folders": ["/a\ud800"]},
+    ],
+)  # fmt: skip
+def test_what_is_no_job_is_422(client, asked):
+    answer = client.post(JOBS, content=json.dumps(asked), headers={"Content-Type": "application/json"})
+    assert error_of(answer, 422)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jobs")
+    with client_of(create_app(settings_for(folder, job_roots=str(folder)), tiny_encoder(folder))) as client:
+        yield client
+
+
+def test_labels_are_checked_when_they_are_asked_for(client, tmp_path_factory):
+    folder = str(client.app.state.settings.data)
+    asked = {"kind": "label", "folder": folder, "labels": ["a"] * 2, "templates": ["no place"]}
+    assert error_of(client.post(JOBS, json=asked), 422)
+    asked = {"kind": "label", "folder": folder, "labels": [str(i) for i in range(5000)]}
+    assert error_of(client.post(JOBS, json=asked), 422)
+    asked = {"kind": "label", "folder": folder, "label_set": "none"}
+    assert error_of(client.post(JOBS, json=asked), 404)["code"] == "label_set_not_found"
+    asked = {"kind": "label", "folder": folder, "label_set": "../x"}
+    assert error_of(client.post(JOBS, json=asked), 422)
+    assert error_of(client.get(f"{JOBS}/../x"), 404)
+    assert error_of(client.get(f"{JOBS}/nothing"), 422)
+    assert client.get(JOBS).json() == {"jobs": [], "next": None}
+
+
+def test_asking_and_cancelling_need_an_admin_key_and_reading_a_read_key(tmp_path):
+    keys = {scope: add_key(tmp_path, scope, scope) for scope in ("read", "admin")}
+    with world(tmp_path, n=1) as (client, _, _):
+        bearer = {scope: {"Authorization": f"Bearer {key}"} for scope, key in keys.items()}
+        asked = {"kind": "reindex", "collection": "pictures"}
+        assert error_of(client.post(JOBS, json=asked, headers=bearer["read"]), 403)["code"] == "insufficient_scope"
+        key = client.post(JOBS, json=asked, headers=bearer["admin"]).json()["id"]
+        assert client.get(f"{JOBS}/{key}", headers=bearer["read"]).status_code == 200
+        assert client.get(f"{JOBS}/{key}/events", headers=bearer["read"]).status_code == 200
+        assert error_of(client.delete(f"{JOBS}/{key}", headers=bearer["read"]), 403)
+        assert error_of(client.get(f"{JOBS}/{key}"), 401)
+
+
+# --- what is kept ---
+
+
+def test_old_jobs_are_forgotten_with_their_results(tmp_path, monkeypatch):
+    store = JobStore(tmp_path)
+    assert store.all() == []
+    jobs = [store.new("label", {}, None, {}) for _ in range(5)]
+    for job in jobs[:4]:
+        job.state, job.ended_at = "succeeded", service.job_store.now()
+    jobs[0].ended_at = "2020-01-01T00:00:00+00:00"
+    for job in jobs:
+        store.save(job)
+        store.result(job.id).touch()
+    (store.folder / ".left.part").touch()
+    os.utime(store.folder / ".left.part", (0, 0))
+    monkeypatch.setattr(service.job_store, "KEPT", 2)
+    store.sweep()
+    left = {job.id for job in store.all()}
+    assert left == {job.id for job in jobs[2:]}
+    assert {path.stem for path in store.folder.iterdir()} == left
+
+
+def test_a_damaged_file_is_passed_over(tmp_path):
+    store = JobStore(tmp_path)
+    good, bad = store.new("label", {}, None, {}), store.new("label", {}, None, {})
+    (store.folder / f"{bad.id}.json").write_text("{")
+    assert [job.id for job in JobStore(tmp_path).all()] == [good.id]
+    assert JobStore(tmp_path).get(bad.id) is None
+
+
+def test_a_file_with_the_inode_and_the_time_of_the_one_before_is_read_anew(tmp_path):
+    store = JobStore(tmp_path)
+    job = store.new("label", {}, None, {})
+    file = store.folder / f"{job.id}.json"
+    before = file.stat()
+    assert store.get(job.id).state == "queued"
+    file.write_text(file.read_text().replace("queued", "succeeded"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_ino == before.st_ino
+    assert store.get(job.id).state == "succeeded"
+
+
+def vectors_of(data, name):
+    with open_collection(data, name) as collection:
+        records = sorted(collection.records(), key=lambda record: str(record.path))
+        return [record.path for record in records], collection.vectors([record.id for record in records])
+
+
+def test_an_orderly_stop_leaves_a_job_to_be_gone_on_with(tmp_path):
+    draw(tmp_path / "photos", 40)
+    for seed, path in enumerate(sorted((tmp_path / "photos").iterdir())):
+        path.write_bytes(picture(seed))
+    settings = settings_for(tmp_path, job_roots=str(tmp_path / "photos"))
+    encoder = tiny_encoder(tmp_path)
+    with client_of(create_app(settings, encoder)) as client:
+        encoder.go.clear()
+        encoder.running.clear()
+        key = ask(client, folders=[str(tmp_path / "photos")])
+        assert encoder.running.wait(10)
+        threading.Timer(0.3, encoder.go.set).start()  # when the service has been told to stop
+    kept = JobStore(tmp_path).get(key)
+    assert (kept.state, kept.starts) == ("queued", 0)
+    with client_of(create_app(settings, tiny_encoder(tmp_path))) as client:
+        ended(client, key)
+    paths, vectors = vectors_of(tmp_path, "photos")
+    assert paths == sorted(map(str, (tmp_path / "photos").iterdir()))
+    np.testing.assert_allclose(vectors, encoder.encode_images(paths), atol=2e-3)
+
+
+def test_a_job_that_ends_the_process_again_and_again_is_given_up(tmp_path):
+    store = JobStore(tmp_path)
+    job = store.new("index", {"collection": "x", "folders": ["/"], "kind": "index"}, "x", {})
+    job.state, job.starts = "running", 3
+    store.save(job)
+    with client_of(create_app(settings_for(tmp_path), tiny_encoder(tmp_path))) as client:
+        error = ended(client, job.id, "failed")["error"]
+    assert (error["code"], error["type"]) == ("job_abandoned", "server_error")
+
+
+def test_of_two_services_one_runs_jobs_and_both_know_them(tmp_path):
+    draw(tmp_path / "photos", 3)
+    settings = settings_for(tmp_path, job_roots=str(tmp_path / "photos"))
+    encoders = [tiny_encoder(tmp_path), tiny_encoder(tmp_path)]
+    apps = [create_app(settings, encoder) for encoder in encoders]
+    with client_of(apps[0]) as first, client_of(apps[1]) as second:
+        ended(first, ask(first, folders=[str(tmp_path / "photos")]))
+        idle, busy = sorted(encoders, key=lambda encoder: sum(encoder.images))
+        assert (sum(idle.images), sum(busy.images)) == (1, 4)  # the one of warming up
+        with busy.held():
+            key = ask(second, "label", folder=str(tmp_path / "photos"), labels=["a", "b"])
+            assert busy.running.wait(10)
+            until(lambda: job_of(first, key)["state"] == job_of(second, key)["state"] == "running")
+            assert first.delete(f"{JOBS}/{key}").status_code == 202
+            assert second.delete(f"{JOBS}/{key}").status_code == 202
+        ended(second, key, "cancelled")
+        ended(first, key, "cancelled")

@@ -1,0 +1,145 @@
+"""The OpenAPI document: complete, its examples true; and the service as it says, whatever is sent (schemathesis)."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+
+from service.app import create_app
+from service.auth import OPEN, QUERIES
+
+SECONDS = int(os.environ.get("GLIMPSE_FUZZ_SECONDS", "0"))  # 0: a short run, the same each time
+SEED = os.environ.get("GLIMPSE_FUZZ_SEED", "1")
+KEY = "0123456789abcdef0123456789abcdef"
+CHANGES = {  # what POSTs to, and needs the scope admin
+    "/v1/collections/{collection}/images",
+    "/v1/collections/{collection}/texts",
+    "/v1/jobs",
+}
+# Most jobs write nothing to fetch: that 404 is no resource that was lost. A form's fields are text: null is "null".
+CONFIG = """
+[[operations]]
+include-path = "/v1/jobs/{job}/result"
+checks.ensure_resource_availability.enabled = false
+
+[[operations]]
+include-path = ["/v1/classify", "/v1/collections/{collection}/images"]
+checks.negative_data_rejection.enabled = false
+"""
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return create_app(settings_for(tmp_path_factory.mktemp("document"))).openapi()
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, each) for path, methods in document["paths"].items() for method, each in methods.items()]
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def examples(document: dict[str, Any], media: dict[str, Any]) -> list[Any]:
+    """All examples of a body, wherever OpenAPI lets them stand."""
+    schema = resolved(document, media.get("schema", {}))
+    found = [media["example"]] if "example" in media else []
+    found += [each["value"] for each in media.get("examples", {}).values()]
+    return found + schema.get("examples", []) + ([schema["example"]] if "example" in schema else [])
+
+
+def test_every_route_is_told_with_examples_that_are_true(document: dict[str, Any]) -> None:
+    assert len(operations(document)) >= 30
+    for path, method, operation in operations(document):
+        where = f"{method} {path}"
+        assert operation["summary"], where
+        assert operation["description"], where
+        assert operation["tags"], where
+        bodies = [operation["requestBody"]["content"]] if "requestBody" in operation else []
+        bodies += [answer["content"] for status, answer in operation["responses"].items() if "content" in answer]
+        for content in bodies:
+            for kind, media in content.items():
+                if kind == "application/json" or "example" in media:
+                    check_examples(document, media, f"{where}, {kind}")
+
+
+def check_examples(document: dict[str, Any], media: dict[str, Any], where: str) -> None:
+    found = examples(document, media)
+    assert found, f"{where} has no example"
+    schema = {"components": document["components"], **media.get("schema", {})}
+    for each in found:
+        for error in jsonschema_rs.iter_errors(schema, with_nulls(document, schema, each)):
+            raise AssertionError(f"{where}: {each}: {error.message}")
+
+
+def with_nulls(document: dict[str, Any], schema: dict[str, Any], example: Any) -> Any:
+    """An example with its fields that are null: FastAPI leaves them out of the document."""
+    schema = resolved(document, schema)
+    if isinstance(example, list):
+        return [with_nulls(document, schema.get("items", {}), each) for each in example]
+    if not isinstance(example, dict):
+        return example
+    fields = schema.get("properties", {})
+    nulls = {name: None for name, field in fields.items() if {"type": "null"} in field.get("anyOf", ())}
+    return nulls | {name: with_nulls(document, fields.get(name, {}), value) for name, value in example.items()}
+
+
+def test_every_error_has_the_one_shape_and_its_usual_statuses(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        where, statuses = f"{method} {path}", operation["responses"]
+        for status, answer in statuses.items():
+            if status >= "400":
+                schema = answer["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ErrorAnswer"}, f"{where} {status}"
+        assert "500" in statuses, where
+        if not OPEN.fullmatch(path):
+            assert {"401", "403", "421"} <= statuses.keys(), where
+        if "requestBody" in operation:
+            assert {"408", "413", "422"} <= statuses.keys(), where
+        if "{" in path:
+            assert "422" in statuses, where
+
+
+def test_a_key_is_asked_for_where_one_is_needed(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        assert ("security" not in operation) == (OPEN.fullmatch(path) is not None), f"{method} {path}"
+
+
+def test_every_post_is_a_query_or_a_change(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        if "post" in methods:
+            is_query = QUERIES.fullmatch(re.sub(r"\{\w+\}", "x", path)) is not None
+            assert is_query != (path in CHANGES), f"{path}: name it in service.auth.QUERIES, or here as a change"
+
+
+def test_the_service_does_as_its_document_says_whatever_is_sent(tmp_path: Path) -> None:
+    """No 5xx, no undocumented status, type or shape; what breaks the schema is refused; no way around the key."""
+    encoder = tiny_encoder(tmp_path)
+    files = draw(tmp_path / "files", 4)
+    for name in ("photos", "0"):
+        add_collection(tmp_path, encoder, files, name)
+    settings = settings_for(tmp_path, api_keys=f"boss:admin:{KEY}", max_batch=8)
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    budget = ("--max-time", str(SECONDS)) if SECONDS else ("--max-examples", "4", "--generation-deterministic")
+    with serving(create_app(settings, encoder)) as url:
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("st")), "run", f"{url}/openapi.json",
+                "--header", f"Authorization: Bearer {KEY}", "--seed", SEED, "--no-shrink", "--continue-on-failure",
+                # what holds between fields (give one of these) no schema of ours says
+                "--exclude-checks", "positive_data_acceptance", "--warnings", "off", *budget,
+            ],
+            cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS + 300,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
