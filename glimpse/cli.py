@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from encoder.errors import InputError
 from glimpse import __version__, index_commands, training_commands
 from glimpse.collections_commands import collections
+from glimpse.jobs_commands import jobs
 from glimpse.keys_commands import keys
+from glimpse.label_command import label
+from glimpse.mcp_command import mcp
 from glimpse.mine_command import mine
-from glimpse.options import AsJson, Device, Model, Precision, Template
+from glimpse.options import AsJson
 from glimpse.search_command import search
 from glimpse.serve_command import serve
 
@@ -40,70 +42,6 @@ def _main(
     ] = False,
 ) -> None:
     pass
-
-
-def label(
-    folder: Annotated[Path, typer.Argument(help="Folder of images; subfolders are included.")],
-    model: Model,
-    labels: Annotated[str | None, typer.Option(help='What to choose from: "cat,dog,bird".')] = None,
-    labels_file: Annotated[Path | None, typer.Option(help="The same from a file, one label a line.")] = None,
-    template: Template = None,
-    out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
-    device: Device = "auto",
-    precision: Precision = "auto",
-    json: AsJson = False,
-) -> None:
-    """Label each image of a folder with the likeliest of your labels (zero-shot; no training needed)."""
-    import sys
-
-    from encoder.prompts import check_labels, check_templates, read_labels
-
-    if (labels is None) == (labels_file is None):
-        raise InputError('give either --labels "cat,dog" or --labels-file FILE')
-    to_stdout = str(out) == "-"
-    if json and to_stdout:
-        raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
-    names = read_labels(labels_file) if labels_file else check_labels((labels or "").split(","))
-    templates = check_templates(template or ())
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-
-    from contextlib import nullcontext
-
-    from encoder.folder import image_names
-    from encoder.label import label_folder
-    from encoder.load import load_encoder
-    from encoder.zero_shot import build_classifier
-    from glimpse import console
-
-    total = sum(1 for _ in image_names(folder))
-    encoder = load_encoder(model, device, precision)
-    classifier = build_classifier(encoder, names, templates)
-    try:
-        target = (
-            nullcontext(sys.stdout)
-            if to_stdout
-            else out.open("w", newline="", encoding="utf-8", errors="surrogateescape")
-        )
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
-    with target as file, console.progress_bar("labelling") as bar:
-        report = label_folder(encoder, classifier, folder, file, progress=lambda done: bar(done, total))
-    if json:
-        console.print_json(
-            {
-                "out": str(out),
-                "labelled": report.labelled,
-                "labels": report.per_label,
-                "skipped": [{"path": path, "reason": reason} for path, reason in report.skipped],
-            }
-        )
-        return
-    console.print_skipped(report.skipped)
-    console.err.print(f"{report.labelled} images labelled, {len(report.skipped)} skipped")
-    if not to_stdout:
-        rows = sorted(report.per_label.items(), key=lambda item: -item[1])
-        console.out.print(console.table("label", "images", rows=rows))
 
 
 def demo(
@@ -145,10 +83,12 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     training_commands.eval: "glimpse eval --model runs/pets --folders pets-by-breed",
     mine: "glimpse mine pairs.csv --collection shop --out mined.jsonl",
     serve: "glimpse serve --model runs/pets --data glimpse-data --port 8000",
+    mcp: "glimpse mcp --url http://localhost:8000 --folder ~/Pictures",
     demo: "glimpse demo",
     models: "glimpse models ViT-B-32",
 }
 for command, example in COMMANDS.items():
     app.command(epilog=f"Example: {example}")(command)
 app.add_typer(collections, name="collections")
+app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from encoder.errors import InputError
-from glimpse.options import DATA, AsJson, Data
+from glimpse.options import DATA, AsJson, Data, Url, is_remote
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from glimpse.client import Collection
     from index.entry import CollectionInfo
 
 collections = typer.Typer(rich_markup_mode=None)
@@ -20,10 +23,10 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
 
 
 @collections.callback(invoke_without_command=True, epilog="Example: glimpse collections --data glimpse-data")
-def list_(context: typer.Context, data: Data = DATA, json: AsJson = False) -> None:
-    """List the collections of a data folder, or look after them with one of the commands below."""
+def list_(context: typer.Context, data: Data = DATA, url: Url = None, json: AsJson = False) -> None:
+    """List the collections of a data folder or service, or look after them with one of the commands below."""
     if context.invoked_subcommand:
-        for option in ("data", "json"):
+        for option in ("data", "url", "json"):
             source = context.get_parameter_source(option)
             if source and source.name == "COMMANDLINE":  # it would be the list's, and silently not the command's
                 raise InputError(f"give --{option} behind {context.invoked_subcommand}, not before it")
@@ -31,9 +34,18 @@ def list_(context: typer.Context, data: Data = DATA, json: AsJson = False) -> No
     from dataclasses import asdict
 
     from glimpse import console
-    from index.collection import list_collections
 
-    infos = list_collections(data)
+    infos: Sequence[CollectionInfo | Collection]
+    where = str(data)
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            infos, where = client.collections(), client.url
+    else:
+        from index.collection import list_collections
+
+        infos = list_collections(data)
     if json:
         console.print_json({"collections": [asdict(info) for info in infos]})
         return
@@ -43,7 +55,7 @@ def list_(context: typer.Context, data: Data = DATA, json: AsJson = False) -> No
         for info in infos
     ]  # fmt: skip
     columns = ("collection", "images", "texts", "size", "index", "model")
-    console.out.print(console.table(*columns, rows=rows) if rows else f"none in {data}")
+    console.out.print(console.table(*columns, rows=rows) if rows else f"none in {where}")
 
 
 @collections.command(epilog="Example: glimpse collections check shop")
@@ -195,35 +207,51 @@ def compact(
 
 @collections.command(epilog="Example: glimpse collections delete shop")
 def delete(
+    context: typer.Context,
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     data: Data = DATA,
+    url: Url = None,
     json: AsJson = False,
 ) -> None:
-    """Delete a collection and all that it holds. The images themselves are not touched."""
+    """Delete a collection and all that it holds. Images of folders are not touched, those uploaded to a service go."""
     import sys
 
     from glimpse import console
-    from index.collection import delete_collection, open_collection
 
-    if not yes:
-        if not sys.stdin.isatty():
-            raise InputError(f"deleting {name} cannot be undone: say --yes")
-        open_collection(data, name).close()  # one that is not there is not asked about
-        if not typer.confirm(f"Delete collection {name}? This cannot be undone.", err=True):
-            raise typer.Exit(1)
-    delete_collection(data, name)
+    if not yes and not sys.stdin.isatty():
+        raise InputError(f"deleting {name} cannot be undone: say --yes")
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            client.collection(name)
+            _confirm(name, yes, f" of {client.url}")
+            client.delete_collection(name)
+    else:
+        from index.collection import delete_collection, open_collection
+
+        if not yes:
+            open_collection(data, name).close()  # one that is not there is not asked about
+        _confirm(name, yes)
+        delete_collection(data, name)
     if json:
         console.print_json({"deleted": name})
     else:
         console.out.print(f"{name} deleted")
 
 
-def _model(info: CollectionInfo) -> str:
-    if info.next is None:
+def _confirm(name: str, yes: bool, where: str = "") -> None:
+    if not yes and not typer.confirm(f"Delete collection {name}{where}? This cannot be undone.", err=True):
+        raise typer.Exit(1)
+
+
+def _model(info: CollectionInfo | Collection) -> str:
+    following = getattr(info, "next", None)  # a service does not tell
+    if following is None:
         return info.model
-    done = info.next["done"]
-    return f"{info.model} (changing to {info.next['model']}: {done} of {done + info.next['left']})"
+    done = following["done"]
+    return f"{info.model} (changing to {following['model']}: {done} of {done + following['left']})"
 
 
 def _state(index: dict[str, dict[str, Any]]) -> str:

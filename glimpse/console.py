@@ -35,7 +35,7 @@ def print_json(content: Any) -> None:
 class Bar(Protocol):
     """What `progress_bar` gives."""
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int | None) -> None:
         """Show how many of how many are done."""
 
 
@@ -46,7 +46,7 @@ def progress_bar(what: str) -> Iterator[Bar]:
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total)
 
         yield update

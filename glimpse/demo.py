@@ -13,7 +13,7 @@ import socket
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ from training.config import TrainConfig
 from training.evaluate import evaluate_pairs
 from training.pairs import read_pairs
 
+if TYPE_CHECKING:
+    from service.settings import Settings
+
 N_SEEN, N_UNSEEN, SEED = 4000, 500, 0
 COLLECTION = "postcards"
 TEMPLATES = ("{}",)  # its captions are sentences and tags; it has never met "a photo of"
@@ -55,6 +58,10 @@ MODEL = {
 
 def run_demo(folder: Path, *, host: str, port: int, serve: bool) -> None:
     """Do what is not done yet, print the summary, and serve unless told not to."""
+    if serve:
+        from service.auth import check_exposure  # before the work, not after it
+
+        check_exposure(_settings(folder, host, port))
     summary = folder / "summary.json"
     if not summary.is_file():
         started = time.perf_counter()
@@ -167,11 +174,16 @@ def _print_summary(folder: Path, results: dict[str, Any]) -> None:
 
 def _serve(folder: Path, host: str, port: int) -> None:
     from service.app import serve
-    from service.settings import Settings
 
     port = _free_port(host, port)
     console.out.print(f"\nOpen http://{host}:{port}/  (Ctrl-C ends)", style="bold")
-    serve(Settings(model=str(folder / "model"), data=folder / "data", host=host, port=port))
+    serve(_settings(folder, host, port))
+
+
+def _settings(folder: Path, host: str, port: int) -> Settings:
+    from service.settings import read_settings
+
+    return read_settings({"model": str(folder / "model"), "data": folder / "data", "host": host, "port": port})
 
 
 def _free_port(host: str, port: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from encoder.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision
+from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
 
 if TYPE_CHECKING:
     from index.build import IndexReport
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def index(
+    context: typer.Context,
     folders: Annotated[list[Path], typer.Argument(help="Folders of images; subfolders are included.")],
     collection: Collection = "images",
     data: Data = DATA,
@@ -32,22 +33,28 @@ def index(
     ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    url: Url = None,
     json: AsJson = False,
 ) -> None:
     """Bring a collection in step with folders of images: only what is new or changed is encoded.
 
     May be interrupted at any moment; the next run goes on. Files that cannot be read are listed and left out. With
-    --watch and --json each batch is one JSON object on a line of its own.
+    --watch and --json each batch is one JSON object on a line of its own. With --url the images are sent to a service,
+    which keeps copies; what it has of the same bytes stays, and nothing is removed there.
     """
-    from encoder.load import load_encoder
     from glimpse import console
-    from index.build import index_folders, open_or_create
     from index.captions import read_captions
 
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
     metadata = read_captions(captions, image_key=image_key) if captions else None
+    if url is not None and is_remote(context, "allow_empty", "watch"):
+        _upload(url, collection, folders, captions, metadata or {}, json)
+        return
+    from encoder.load import load_encoder
+    from index.build import index_folders, open_or_create
+
     encoder = load_encoder(model or _model_of(data, collection), device, precision)
     if watch:
         from index.watch import watch_folders
@@ -76,7 +83,7 @@ def index(
         with console.working("building the index"):
             target.close()
     if metadata and not report.captioned:
-        console.err.print(f"{captions}: none of its {len(metadata)} images is in these folders; no captions attached")
+        _say_no_captions(captions, metadata)
     if json:
         console.print_json({"collection": collection, **_as_json(report)})
         return
@@ -210,6 +217,37 @@ def duplicates(
             console.out.print(f"  {kind:9}  {other.record.path}  ({other.record.width} x {other.record.height})")
     extra = sum(len(group.others) for group in groups)
     console.err.print(f"{len(groups)} groups, {extra} images more than needed" if groups else "no duplicates")
+
+
+def _upload(
+    url: str, collection: str, folders: list[Path], captions: Path | None, metadata: dict[Path, Any], json: bool
+) -> None:
+    from glimpse import console
+    from glimpse.client import Client
+    from glimpse.upload import upload_folders
+
+    with Client(url) as client, console.progress_bar("uploading") as progress:
+        report = upload_folders(client, collection, folders, metadata, progress)
+        total = client.collection(collection).counts.get("image", 0)
+    if metadata and not report.captioned:
+        _say_no_captions(captions, metadata)
+    if json:
+        counts = {name: getattr(report, name) for name in ("added", "unchanged", "skipped", "seconds")}
+        console.print_json(
+            {"collection": collection, **counts, "images_per_second": round(report.images_per_second, 1)}
+        )
+        return
+    console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
+    console.out.print(
+        f"{collection}: {total} images ({report.added} added, {report.unchanged} unchanged, "
+        f"{len(report.skipped)} skipped) in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
+    )
+
+
+def _say_no_captions(captions: Path | None, metadata: dict[Path, Any]) -> None:
+    from glimpse import console
+
+    console.err.print(f"{captions}: none of its {len(metadata)} images is in these folders; no captions attached")
 
 
 def _print_batch(report: IndexReport, json: bool) -> None:

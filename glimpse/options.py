@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from encoder.errors import InputError
+
 Data = Annotated[Path, typer.Option("--data", envvar="GLIMPSE_DATA", help="Folder that holds the collections.")]
 Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
 Model = Annotated[
@@ -15,6 +17,12 @@ Model = Annotated[
 ModelOfCollection = Annotated[
     str | None, typer.Option("--model", envvar="GLIMPSE_MODEL", help="Default: the model that built the collection.")
 ]
+ModelIfLocal = Annotated[
+    str | None,
+    typer.Option(
+        "--model", envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or NAME/TAG of open_clip. Not with --url."
+    ),
+]
 Device = Annotated[str, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")]
 Precision = Annotated[str, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")]
 Template = Annotated[
@@ -22,4 +30,35 @@ Template = Annotated[
     typer.Option("--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.'),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="GLIMPSE_URL",
+        help="Ask the service at this URL, with the key in GLIMPSE_KEY, instead of working on this machine.",
+    ),
+]
 DATA = Path("glimpse-data")
+LOCAL = ("data", "model", "device", "precision")  # a service has its own
+
+
+def is_remote(context: typer.Context, *local: str) -> bool:
+    """Whether a command is to ask a service. `local` are options beside LOCAL that none can be asked with.
+
+    The command line comes before the environment: --data given there is meant, whatever GLIMPSE_URL says.
+    """
+    if context.params.get("url") is None:
+        return False
+    given = {name for name in context.params if _is_given(context, name)}
+    for name in [*LOCAL, *local]:
+        if name in given:
+            if "url" in given or name in local:
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} cannot be asked of a service: give it without --url and GLIMPSE_URL")
+            return False
+    return True
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -1,17 +1,19 @@
-"""The command that searches a collection."""
+"""The command that searches a collection, on this machine or of a service."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from encoder.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision
+from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
 
 if TYPE_CHECKING:
-    from index.collection import Hit
+    from glimpse.client import Client, Hit
+    from index.entry import Hit as IndexHit
+    from index.entry import Record
 
 # Weight of what is not wanted. On a shop's photos, asked for a thing but not in one colour, 0.5 left a quarter of the
 # hits in that colour and nine of ten of the right things; 1 left a twentieth, and two of three.
@@ -19,6 +21,7 @@ AWAY = 0.5
 
 
 def search(
+    context: typer.Context,
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Like this image file; repeatable.")] = None,
     like: Annotated[list[int] | None, typer.Option(help="Like the entry of this id; repeatable.")] = None,
@@ -39,28 +42,94 @@ def search(
     model: ModelOfCollection = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    url: Url = None,
     json: AsJson = False,
 ) -> None:
     """Search a collection by words, example images, entries of its own, or all of these together."""
+    from glimpse import console
+
+    looked = Looked([text] if text is not None else [], no or [], image or [], like or [])
+    if not (looked.texts or looked.images or looked.ids):
+        raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
+    shape = {
+        "limit": k,
+        "offset": offset,
+        "modality": modality,
+        "filter": _read_filter(filter),
+        "score_threshold": score_threshold,
+        "cutoff": cutoff,
+        "group_by": group_by,
+        "collapse": collapse,
+        "diversity": diversity,
+    }
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            found = _ask(client, collection, looked, shape)
+    else:
+        found = _search(data, collection, looked, shape, model, device, precision)
+    if json:
+        console.print_json({"hits": found.hits, "seconds": found.seconds})
+        return
+    judged = any(hit["relevance"] is not None for hit in found.hits)
+    columns = ["score", *(["relevance"] if judged else []), "id", "path" if modality == "image" else "text"]
+    rows = [
+        (hit["score"], *([hit["relevance"]] if judged else []), hit["id"], shown)
+        for hit, shown in zip(found.hits, found.shown, strict=True)
+    ]
+    console.out.print(console.table(*columns, rows=rows))
+    if found.best is not None and (cutoff or score_threshold is not None):
+        console.err.print(f"nothing in {collection} fits: the best scored {found.best:.3f}, and was cut off")
+    elif not found.hits:
+        why = (
+            f"there are fewer than {offset + 1} hits"
+            if found.best is not None
+            else "nothing passes the filter"
+            if filter
+            else "it is empty"
+        )
+        console.err.print(f"nothing found in {collection}: {why}")
+
+
+class Looked(NamedTuple):
+    """What is looked for."""
+
+    texts: list[str]
+    away: list[str]
+    images: list[Path]
+    ids: list[int]
+
+
+class Found(NamedTuple):
+    """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None."""
+
+    hits: list[dict[str, Any]]
+    shown: list[str]
+    seconds: float
+    best: float | None = None
+
+
+NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, "offset": 0}
+
+
+def _search(
+    data: Path, collection: str, looked: Looked, shape: dict[str, Any], model: str | None, device: str, precision: str
+) -> Found:
+    """On this machine."""
     import time
     from dataclasses import replace
 
     import numpy as np
 
-    from glimpse import console
     from index.collection import open_collection
     from index.query import Query, mix
 
-    texts = [text] if text is not None else []
-    images, ids, away = image or [], like or [], no or []
-    if not (texts or images or ids):
-        raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
+    texts, away, images, ids = looked
     weights = [1.0] * len(texts) + [-AWAY] * len(away) + [1.0] * (len(images) + len(ids))
-    query = Query(  # made before the model is loaded, so that a wrong value is said at once
-        np.empty(0, np.float32), k, offset, cast(Any, modality), _read_filter(filter), score_threshold,
-        cast(Any, cutoff), group_by, collapse=collapse, diversity=diversity, exclude=ids,
-        text=not (images or ids or away),
-    )  # fmt: skip
+    words = not (images or ids or away)
+    # made before the model is loaded, so that a wrong value is said at once
+    query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
     with open_collection(data, collection) as source:
         vectors, made_by = [*source.vectors(ids)], None
         if texts or images or away:  # entries alone need no model
@@ -76,28 +145,27 @@ def search(
         query = replace(query, vector=mix(vectors, weights), fingerprint=made_by)
         hits = source.query(query)
         seconds = round(time.perf_counter() - started, 4)
-        best = None if hits else source.query(replace(query, cutoff=None, score_threshold=None, limit=1, offset=0))
-    if json:
-        console.print_json({"hits": [_as_json(hit) for hit in hits], "seconds": seconds})
-        return
-    judged = any(hit.relevance is not None for hit in hits)
-    columns = ["score", *(["relevance"] if judged else []), "id", "path" if modality == "image" else "text"]
-    rows = [
-        (hit.score, *([hit.relevance] if judged else []), hit.id, str(hit.record.path or hit.record.text))
-        for hit in hits
+        best = [] if hits else source.query(replace(query, **NOT_CUT))
+    shown = [str(hit.record.path or hit.record.text) for hit in hits]
+    return Found([_as_json(hit.record, hit) for hit in hits], shown, seconds, best[0].score if best else None)
+
+
+def _ask(client: Client, collection: str, looked: Looked, shape: dict[str, Any]) -> Found:
+    """Of a service."""
+    from glimpse.client import Part
+
+    parts = [
+        *(Part(text=text) for text in looked.texts),
+        *(Part(text=text, weight=-AWAY) for text in looked.away),
+        *(Part(image=image) for image in looked.images),
+        *(Part(id=entry) for entry in looked.ids),
     ]
-    console.out.print(console.table(*columns, rows=rows))
-    if best and (cutoff or score_threshold is not None):
-        console.err.print(f"nothing in {collection} fits: the best scored {best[0].score:.3f}, and was cut off")
-    elif not hits:
-        why = (
-            f"there are fewer than {offset + 1} hits"
-            if best
-            else "nothing passes the filter"
-            if filter
-            else "it is empty"
-        )
-        console.err.print(f"nothing found in {collection}: {why}")
+    found = client.search(collection, query=parts, **shape)
+    best = [] if found.hits else client.search(collection, query=parts, **(shape | NOT_CUT)).hits
+    # the path of an image that was sent is the service's own, its name says more
+    shown = [str(hit.text or hit.metadata.get("filename") or hit.path) for hit in found]
+    hits = [_as_json(hit, hit) for hit in found]
+    return Found(hits, shown, round(found.seconds, 4), best[0].score if best else None)
 
 
 def _read_filter(given: str | None) -> dict[str, Any] | None:
@@ -115,14 +183,14 @@ def _read_filter(given: str | None) -> dict[str, Any] | None:
     return found
 
 
-def _as_json(hit: Hit) -> dict[str, Any]:
+def _as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
     return {
-        "id": hit.id,
-        "modality": hit.record.modality,
-        "path": hit.record.path,
-        "text": hit.record.text,
+        "id": record.id,
+        "modality": record.modality,
+        "path": record.path,
+        "text": record.text,
         "score": round(hit.score, 6),
         "z": hit.z,
         "relevance": hit.relevance,
-        "metadata": hit.record.metadata,
+        "metadata": record.metadata,
     }

@@ -31,7 +31,8 @@ ONLY_IN = {
     "pydantic_settings": {"service/settings.py"},
     "prometheus_client": {"service/metrics.py"},
     "opentelemetry": {"service/tracing.py"},
-    "httpx": {"service/fetch.py"},
+    "httpx": {"service/fetch.py", "glimpse/client/connection.py"},
+    "mcp": {"glimpse/mcp_tools.py"},
     "webdataset": {"training/shards.py"},
     "tensorboardX": {"training/journal.py"},
     "typer": {"glimpse/"},
@@ -70,6 +71,9 @@ def test_a_file_imports_only_what_its_layer_may(path: Path) -> None:
         if package == "index" and top == "encoder":
             light = module in ("encoder.errors", "encoder.folder")
             assert light or name in MEET_THE_ENCODER, f"{name} imports {module}"
+        if name.startswith("glimpse/client/") and top in PACKAGES:
+            light = module == "encoder.errors" or module == "glimpse" or module.startswith("glimpse.client")
+            assert light, f"{name} imports {module}"
         if top in ONLY_IN:
             allowed = ONLY_IN[top]
             assert any(name == place or (place.endswith("/") and name.startswith(place)) for place in allowed), (

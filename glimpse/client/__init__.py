@@ -1,0 +1,43 @@
+"""A typed client of the service, for programs and for `glimpse ... --url`. Needs httpx; no torch, no model, no index.
+
+    from glimpse.client import Client
+
+    with Client("http://localhost:8000") as client:
+        for hit in client.search("photos", "a red bicycle by the sea"):
+            print(hit.score, hit.path)
+
+docs/clients.md shows the rest.
+"""
+
+from glimpse.client.answers import (
+    Classified,
+    Collection,
+    Found,
+    Hit,
+    Info,
+    Job,
+    LabelSet,
+    NoService,
+    Record,
+    ServiceError,
+    Uploaded,
+)
+from glimpse.client.client import Client, Part
+from glimpse.client.entries import NewImage
+
+__all__ = [
+    "Classified",
+    "Client",
+    "Collection",
+    "Found",
+    "Hit",
+    "Info",
+    "Job",
+    "LabelSet",
+    "NewImage",
+    "NoService",
+    "Part",
+    "Record",
+    "ServiceError",
+    "Uploaded",
+]

@@ -1,0 +1,231 @@
+"""What the service answers: frozen values, without the fields that a newer service adds, and errors.
+
+An error is of the class that the same mistake has on this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from encoder.errors import GlimpseError, ImageError, InputError
+
+T = TypeVar("T")
+
+Modality = Literal["image", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection. One that cannot be opened has a `problem`."""
+
+    name: str
+    model: str
+    fingerprint: str
+    dim: int
+    counts: dict[str, int]
+    created_at: str
+    bytes: int
+    index: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What runs there."""
+
+    version: str
+    model: str
+    dim: int
+    fingerprint: str
+    device: str
+    precision: str
+    logit_scale: float
+    collections: list[Collection]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An image or text of a collection."""
+
+    id: int
+    modality: Modality
+    path: str | None = None
+    text: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    width: int | None = None
+    height: int | None = None
+    content_url: str | None = None
+    thumbnail_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit(Record):
+    """One result of a search: `score` is a cosine, `z` and `relevance` are told in docs/relevance.md."""
+
+    score: float
+    z: float | None = None
+    relevance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hits of a search, best first, and the seconds it took there. Iterating goes over the hits."""
+
+    hits: list[Hit]
+    seconds: float = 0.0
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """Of one image: its likeliest label and the probability of each label, or the `error` why it cannot be read."""
+
+    image: Path | bytes
+    label: str | None = None
+    score: float | None = None
+    scores: dict[str, float] = field(default_factory=dict)  # label -> probability, the likeliest first
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """Of one image that was sent: its entry, or the `error` why there is none."""
+
+    image: Path | bytes
+    id: int | None = None
+    created: bool = False  # false: the same bytes were there before, and keep their entry
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """Labels and templates kept under a name."""
+
+    name: str
+    labels: list[str]
+    templates: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands. `request` is what was asked, `report` what it has done, of its kind (docs/jobs.md)."""
+
+    id: str
+    kind: str
+    state: str  # queued, running, cancelling, succeeded, failed, cancelled
+    created_at: str
+    collection: str | None = None
+    request: dict[str, Any] = field(default_factory=dict)
+    started_at: str | None = None
+    ended_at: str | None = None
+    done: int = 0
+    total: int | None = None  # None while it is not known
+    report: dict[str, Any] | None = None
+    error: dict[str, str] | None = None  # message, type and code of why it failed
+
+
+def part(said: Any, name: str) -> Any:
+    """A field of an answer. NoService if it has none."""
+    if not isinstance(said, dict) or name not in said:
+        raise NoService(f"the answer has no {name!r}: is this a glimpse service, and not an older one?")
+    return said[name]
+
+
+def read(kind: type[T], said: Any, **own: Any) -> T:
+    """A `kind` of the fields that the service said, and of `own`. NoService if one is missing."""
+    known = dict(own)
+    for one in fields(kind):  # type: ignore[arg-type]
+        optional = one.default is not MISSING or one.default_factory is not MISSING
+        if one.name not in own and not (optional and isinstance(said, dict) and one.name not in said):
+            known[one.name] = part(said, one.name)
+    return kind(**known)
+
+
+def listed(said: Any, name: str) -> list[Any]:
+    """A field of an answer that is a list. NoService if it is none."""
+    found = part(said, name)
+    if not isinstance(found, list):
+        raise NoService(f"the answer's {name!r} is no list: is this a glimpse service?")
+    return found
+
+
+INPUT_STATUSES = (400, 413, 415, 422)  # whatever their code
+
+
+class NoService(GlimpseError):
+    """Nobody answers at the URL, or nobody that speaks glimpse's API."""
+
+    code = "no_service"
+
+
+class ServiceError(GlimpseError):
+    """The service refused. Of a kind that `encoder.errors` knows (CollectionNotFound, ...) it is that as well.
+
+    Attributes:
+        status: of HTTP.
+        code: the kind, as in docs/api.md.
+        param: the field of the request that is wrong, if the service names one.
+        retry_after: seconds after which it may be asked again; what it refuses so, it has not begun.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, code: str, param: str | None = None, retry_after: float | None = None
+    ) -> None:
+        Exception.__init__(self, message)  # not by way of ImageError, which wants a path
+        self.status = status
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+        if isinstance(self, ImageError):
+            self.path, self.reason = None, message
+
+
+def error_of(url: str, status: int, said: Any, retry_after: str | None = None) -> ServiceError:
+    """The exception for an answer with this status and JSON (None: it was not JSON)."""
+    found = said.get("error") if isinstance(said, dict) else None
+    detail = found if isinstance(found, dict) else {}
+    code = str(detail.get("code") or "error")
+    kind = KINDS.get(code) or (BAD_INPUT if status in INPUT_STATUSES else ServiceError)
+    message = str(detail.get("message") or f"{url} answers {status} and no reason: is it glimpse, and is it up?")
+    if status == 401:
+        message += " (glimpse takes it from GLIMPSE_KEY)"
+    elif code == "not_found":  # what the service says of a path that it does not have
+        message = f"{url} has no such route: give the URL without a path, unless a proxy wants one"
+    return kind(
+        message,
+        status=status,
+        code=code,
+        param=detail.get("param"),
+        retry_after=_seconds(retry_after),
+    )
+
+
+def _both(local: type[GlimpseError]) -> type[ServiceError]:
+    """A ServiceError that is `local` as well."""
+    return type(local.__name__, (ServiceError, local), {"__doc__": local.__doc__})
+
+
+def _below(kind: type[GlimpseError]) -> Iterator[type[GlimpseError]]:
+    for each in kind.__subclasses__():
+        if each.__module__ == GlimpseError.__module__:
+            yield each
+            yield from _below(each)
+
+
+KINDS = {kind.code: _both(kind) for kind in _below(GlimpseError)}
+BAD_INPUT = KINDS[InputError.code]
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return None if header is None else max(0.0, float(header))
+    except ValueError:  # a date; the service sends none
+        return None

@@ -1,0 +1,256 @@
+"""The client: what the service is, its collections and label sets, searches, classifications, embeddings.
+
+Entries and jobs it has by inheritance.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from encoder.errors import GlimpseError, ImageError, InputError
+from glimpse.client.answers import (
+    Classified,
+    Collection,
+    Found,
+    Hit,
+    Info,
+    LabelSet,
+    Modality,
+    NoService,
+    ServiceError,
+    listed,
+    part,
+    read,
+)
+from glimpse.client.batches import Image, base64_of, in_batches, read_image, source_of, why
+from glimpse.client.connection import given, in_path
+from glimpse.client.entries import Entries
+from glimpse.client.jobs import Jobs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a weighted query: exactly one of text, image, id and vector. A negative weight leads away from it."""
+
+    text: str | None = None
+    image: Image | None = None
+    id: int | None = None
+    vector: Iterable[float] | None = None
+    weight: float = 1.0
+
+
+class Client(Entries, Jobs):
+    """A service of glimpse. `Connection` says how it is made and what it raises; close it, or use `with`."""
+
+    def info(self) -> Info:
+        """Model, version and collections."""
+        said = self.ask("GET", "/v1/info")
+        return read(Info, said, collections=[read(Collection, one) for one in listed(said, "collections")])
+
+    def ready(self) -> bool:
+        """Whether it answers and its model is warm."""
+        try:
+            self.wait_until_ready(0)
+        except (NoService, ServiceError):
+            return False
+        return True
+
+    def wait_until_ready(self, seconds: float = 120.0) -> None:
+        """Return when it is ready.
+
+        Raises:
+            NoService, ServiceError: it was not in that time; why.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self.once("GET", "/health/ready")
+                return
+            except (NoService, ServiceError):
+                if time.monotonic() >= end:
+                    raise
+            time.sleep(0.2)
+
+    def collections(self) -> list[Collection]:
+        """All collections, by name."""
+        return [read(Collection, one) for one in listed(self.ask("GET", "/v1/collections"), "collections")]
+
+    def collection(self, name: str) -> Collection:
+        """One collection. CollectionNotFound if there is none of that name."""
+        return read(Collection, self.ask("GET", f"/v1/collections/{in_path(name)}"))
+
+    def create_collection(self, name: str, *, kind: str | None = None, recall: float | None = None) -> Collection:
+        """Make a collection for the model that runs; one that is there already stays as it is.
+
+        Args:
+            name: of letters, digits, ".", "_" and "-".
+            kind: of its index, as in docs/operations.md. Default: what suits the number of rows.
+            recall: share of the true first ten that it finds.
+
+        Raises:
+            ModelMismatch: there is one of another model.
+        """
+        wish = given(kind=kind, recall=recall) or None
+        return read(Collection, self.ask("PUT", f"/v1/collections/{in_path(name)}", json=wish))
+
+    def delete_collection(self, name: str) -> None:
+        """Delete it with its entries and uploaded files. CollectionNotFound if there is none."""
+        self.ask("DELETE", f"/v1/collections/{in_path(name)}")
+
+    def label_sets(self) -> list[str]:
+        """The names of the kept label sets."""
+        return listed(self.ask("GET", "/v1/label-sets"), "label_sets")
+
+    def label_set(self, name: str) -> LabelSet:
+        """A kept label set."""
+        return read(LabelSet, self.ask("GET", f"/v1/label-sets/{in_path(name)}"))
+
+    def keep_label_set(self, name: str, labels: Sequence[str], templates: Sequence[str] = ()) -> LabelSet:
+        """Keep labels, and templates with {} for the label, under a name; `classify` takes them by it."""
+        body = {"labels": list(labels), "templates": list(templates)}
+        return read(LabelSet, self.ask("PUT", f"/v1/label-sets/{in_path(name)}", json=body))
+
+    def delete_label_set(self, name: str) -> None:
+        """Forget a label set."""
+        self.ask("DELETE", f"/v1/label-sets/{in_path(name)}")
+
+    def search(
+        self,
+        collection: str,
+        text: str | None = None,
+        *,
+        image: Image | None = None,
+        id: int | None = None,  # noqa: A002
+        vector: Iterable[float] | None = None,
+        query: Sequence[Part] | None = None,
+        modality: Modality = "image",
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        limit: int = 10,
+        offset: int = 0,
+        score_threshold: float | None = None,
+        cutoff: Literal["auto"] | None = None,
+        group_by: str | None = None,
+        group_size: int = 1,
+        collapse: float | None = None,
+        diversity: float = 0.0,
+    ) -> Found:
+        """Find by any of text, image, id and vector (of several, their mean), or by the weighted parts in `query`.
+
+        What the others do is told in docs/api.md, under Search.
+
+        Raises:
+            CollectionNotFound, EntryNotFound, ImageError, InputError, ModelMismatch: as the service says.
+        """
+        looked = _looked(Part(text, image, id, vector))
+        if query is not None:
+            looked["query"] = [_looked(one) | {"weight": one.weight} for one in query]
+        shape = {
+            "modality": modality,
+            "filter": filter,
+            "limit": limit,
+            "offset": offset,
+            "score_threshold": score_threshold,
+            "cutoff": cutoff,
+            "group_by": group_by,
+            "group_size": group_size,
+            "collapse": collapse,
+            "diversity": diversity,
+        }
+        said = self.ask("POST", f"/v1/collections/{in_path(collection)}/search", json=looked | shape)
+        return read(Found, said, hits=[read(Hit, hit) for hit in listed(said, "hits")])
+
+    def classify(
+        self,
+        images: Iterable[Image],
+        labels: Sequence[str] | None = None,
+        *,
+        label_set: str | None = None,
+        templates: Sequence[str] = (),
+    ) -> Iterator[Classified]:
+        """The likeliest label of each image, in order. Requests are sent as the results are taken.
+
+        Args:
+            images: any number of paths, or of files' bytes.
+            labels: to choose from; or
+            label_set: the name of kept ones.
+            templates: sentences with {} for the label. Default: those of the label set, else the service's own.
+
+        Raises:
+            InputError: the labels or templates cannot be used.
+        """
+        if (labels is None) == (label_set is None):
+            raise InputError("give either labels or label_set")
+        asked = given(labels=None if labels is None else list(labels), label_set=label_set, templates=list(templates))
+
+        def ask(batch: Sequence[tuple[Image, bytes]], patient: bool) -> Sequence[Any]:
+            body = asked | {"images": [base64_of(data) for _, data in batch]}
+            return listed(self.ask("POST", "/v1/classify", json=body, patient=patient), "results")
+
+        return (_classified(image, said) for image, said in in_batches(images, read_image, ask))
+
+    def embed_texts(self, texts: Iterable[str]) -> Vectors:
+        """Unit vectors (n, dim) float32; the dot product of any two is their cosine."""
+
+        def ask(batch: Sequence[tuple[str, bytes]], patient: bool) -> Sequence[Any]:
+            return self._embed([{"text": text} for text, _ in batch], patient)
+
+        return _stacked(in_batches(texts, lambda text: text.encode("utf-8", "replace"), ask))
+
+    def embed_images(self, images: Iterable[Image]) -> Vectors:
+        """Unit vectors (n, dim) float32, in the same space as those of texts.
+
+        Raises:
+            ImageError: one cannot be read; it names which.
+        """
+
+        def ask(batch: Sequence[tuple[Image, bytes]], patient: bool) -> Sequence[Any]:
+            return self._embed([{"image": base64_of(data)} for _, data in batch], patient)
+
+        return _stacked(in_batches(images, read_image, ask))
+
+    def _embed(self, inputs: list[dict[str, str]], patient: bool) -> list[Any]:
+        body = {"input": inputs, "encoding_format": "base64"}
+        return listed(self.ask("POST", "/v1/embeddings", json=body, patient=patient), "data")
+
+
+def _stacked(answers: Iterable[tuple[Any, Any]]) -> Vectors:
+    """The vectors of all that was embedded; the error of the first that was not."""
+    import numpy as np
+
+    rows = []
+    for i, (item, row) in enumerate(answers):
+        if isinstance(row, ImageError):
+            raise ImageError(f"image {i}" if isinstance(item, bytes) else item, row.reason) from row
+        if isinstance(row, GlimpseError):
+            raise row
+        rows.append(np.frombuffer(base64.b64decode(part(row, "embedding")), "<f4"))
+    if not rows:
+        raise InputError("there is nothing to embed: give at least one text or image")
+    return np.stack(rows).astype(np.float32, copy=False)
+
+
+def _looked(one: Part) -> dict[str, Any]:
+    """What is looked for, as JSON has it; only what is given."""
+    return given(
+        text=one.text,
+        image=None if one.image is None else base64_of(one.image),
+        id=one.id,
+        vector=None if one.vector is None else [float(value) for value in one.vector],
+    )
+
+
+def _classified(image: Image, said: Any) -> Classified:
+    if isinstance(said, ImageError | ServiceError):
+        return Classified(source_of(image), error=why(said))
+    scores = {one["label"]: one["score"] for one in part(said, "scores") or ()}
+    return read(Classified, said, image=source_of(image), scores=scores)

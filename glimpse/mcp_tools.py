@@ -1,0 +1,224 @@
+"""The tools that an agent gets over MCP: search, similar_images, classify, list_collections; over the client.
+
+They only read. What they take from this machine is image files that the agent names; nothing else is opened.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
+from pydantic import BaseModel, Field
+
+from encoder.errors import GlimpseError, ImageError, InputError
+from encoder.folder import is_image_name
+from glimpse import __version__, client
+
+THUMBNAIL = 256  # pixels
+READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+INSTRUCTIONS = """Searches collections of images (and texts) by meaning. Ask list_collections first for what there is.
+Scores are cosines and say little by themselves; look at `relevance` (0 to 1) where it is given."""
+
+
+class Hit(BaseModel):
+    """An entry that was found."""
+
+    id: int
+    score: float
+    relevance: float | None
+    path: str | None
+    text: str | None
+    metadata: dict[str, Any]
+
+
+class Hits(BaseModel):
+    """What was found, best first."""
+
+    collection: str
+    hits: list[Hit]
+
+
+class Labels(BaseModel):
+    """The likeliest label and the probability of each."""
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+
+class CollectionLine(BaseModel):
+    """A collection."""
+
+    name: str
+    images: int
+    texts: int
+    model: str
+    problem: str | None
+
+
+class Collections(BaseModel):
+    """All collections."""
+
+    collections: list[CollectionLine]
+
+
+Collection = Annotated[str | None, Field(description="its name; may be left out where there is only one")]
+Limit = Annotated[int, Field(ge=1, le=100, description="how many hits")]
+Thumbnails = Annotated[
+    int, Field(ge=0, le=10, description="for how many of the first hits a small picture comes along")
+]
+Conditions = Annotated[
+    dict[str, Any] | None,
+    Field(description='on metadata, in Qdrant\'s grammar: {"must": [{"key": "album", "match": {"value": "holiday"}}]}'),
+]
+ImagePath = Annotated[str | None, Field(description="path of an image file on this machine")]
+EntryId = Annotated[int | None, Field(description="id of an entry, as in `hits`")]
+
+
+def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServer:
+    """The server with its tools. `folders`: those whose images may be named; none are all."""
+    server: MCPServer = MCPServer("glimpse", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
+
+    def answer(collection: str, found: client.Found, thumbnails: int) -> CallToolResult:
+        lines = [f"{hit.id}: {hit.score:.3f} {_words(hit)}" for hit in found]
+        content: list[Any] = [TextContent(text="\n".join(lines) or f"nothing found in {collection}")]
+        for hit in found.hits[:thumbnails]:
+            content += _thumbnail(service, collection, hit)
+        hits = [Hit(**{name: getattr(hit, name) for name in Hit.model_fields}) for hit in found]
+        return CallToolResult(
+            content=content, structured_content=Hits(collection=collection, hits=hits).model_dump(mode="json")
+        )
+
+    def search(
+        text: Annotated[str, Field(description="what to look for, in a few words, as a caption would say it")],
+        collection: Collection = None,
+        limit: Limit = 10,
+        filter: Conditions = None,  # noqa: A002
+        modality: Annotated[Literal["image", "text"], Field(description="what to find")] = "image",
+        only_relevant: Annotated[bool, Field(description="end the list where relevance ends; it may be empty")] = False,
+        thumbnails: Thumbnails = 0,
+    ) -> Annotated[CallToolResult, Hits]:
+        """Find the images (or texts) of a collection that fit a description. Best first."""
+        with _told():
+            name = _named(service, collection)
+            cutoff: Literal["auto"] | None = "auto" if only_relevant else None
+            found = service.search(name, text, modality=modality, filter=filter, limit=limit, cutoff=cutoff)
+            return answer(name, found, thumbnails if modality == "image" else 0)
+
+    def similar_images(
+        id: EntryId = None,  # noqa: A002
+        image: ImagePath = None,
+        collection: Collection = None,
+        limit: Limit = 10,
+        filter: Conditions = None,  # noqa: A002
+        thumbnails: Thumbnails = 0,
+    ) -> Annotated[CallToolResult, Hits]:
+        """Find the images of a collection that look like one of its entries, or like a file. Give `id` or `image`."""
+        with _told():
+            name = _named(service, collection)
+            if (id is None) == (image is None):
+                raise InputError("give either id or image")
+            path = None if image is None else _allowed(image, folders)
+            return answer(name, service.search(name, id=id, image=path, filter=filter, limit=limit), thumbnails)
+
+    def classify(
+        labels: Annotated[list[str], Field(min_length=2, description="what to choose from, as nouns: cat, dog")],
+        image: ImagePath = None,
+        id: EntryId = None,  # noqa: A002
+        collection: Collection = None,
+        templates: Annotated[list[str], Field(description="sentences with {} for the label; leave it out")] = [],  # noqa: B006
+    ) -> Annotated[CallToolResult, Labels]:
+        """Choose the likeliest of your labels for an image file (`image`) or an entry of a collection (`id`)."""
+        with _told():
+            if (id is None) == (image is None):
+                raise InputError("give either image or id")
+            given: Path | bytes = (
+                service.thumbnail(_named(service, collection), id, 1024)
+                if id is not None
+                else _allowed(str(image), folders)
+            )
+            [found] = service.classify([given], labels, templates=templates)
+            if found.label is None or found.score is None:
+                raise ImageError(image, str(found.error))
+            lines = [f"{score:.3f} {label}" for label, score in found.scores.items()]
+            said = Labels(label=found.label, score=found.score, scores=found.scores)
+            return CallToolResult(
+                content=[TextContent(text="\n".join(lines))], structured_content=said.model_dump(mode="json")
+            )
+
+    def list_collections() -> Annotated[CallToolResult, Collections]:
+        """List the collections there are, with the number of their images and texts."""
+        with _told():
+            lines = [
+                CollectionLine(
+                    name=one.name,
+                    images=one.counts.get("image", 0),
+                    texts=one.counts.get("text", 0),
+                    model=one.model,
+                    problem=one.problem,
+                )
+                for one in service.collections()
+            ]
+            text = "\n".join(f"{one.name}: {one.images} images, {one.texts} texts" for one in lines)
+            said = Collections(collections=lines).model_dump(mode="json")
+            return CallToolResult(content=[TextContent(text=text or "there are none")], structured_content=said)
+
+    for tool in (search, similar_images, classify, list_collections):
+        server.add_tool(tool, annotations=READS)
+    return server
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of ours reach the agent as their one line."""
+    try:
+        yield
+    except GlimpseError as error:
+        raise ToolError(str(error)) from error
+
+
+def _named(service: client.Client, collection: str | None) -> str:
+    if collection:
+        return collection
+    names = [one.name for one in service.collections()]
+    if len(names) != 1:
+        raise InputError(f"give the collection: there are {', '.join(names) or 'none yet'}")
+    return names[0]
+
+
+def _allowed(image: str, folders: Sequence[Path]) -> Path:
+    """The file behind a path that an agent gave, if it is an image by name, links followed, and in an allowed folder.
+
+    Raises:
+        InputError: it is not. The same words for what is not there, so that no file can be probed for.
+    """
+    try:
+        path = Path(image).expanduser().resolve()
+        is_ours = not folders or any(path.is_relative_to(folder.resolve()) for folder in folders)
+        if is_ours and is_image_name(path.name) and path.is_file():
+            return path
+    except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL, no home
+        pass
+    where = f" in {', '.join(map(str, folders))}" if folders else ""
+    raise InputError(f"{image} is no image file{where}")
+
+
+def _thumbnail(service: client.Client, collection: str, hit: client.Hit) -> list[ImageContent]:
+    """A small picture of a hit, none if its file is gone."""
+    try:
+        data = service.thumbnail(collection, hit.id, THUMBNAIL)
+    except client.ServiceError:
+        return []
+    return [ImageContent(data=base64.b64encode(data).decode(), mime_type="image/jpeg")]
+
+
+def _words(hit: client.Hit) -> str:
+    """What a hit is: its text, or the name that its image was sent under, else its path; and its caption."""
+    named = hit.text or hit.metadata.get("filename") or hit.path
+    return " ".join(said for said in (named, hit.metadata.get("caption")) if isinstance(said, str))

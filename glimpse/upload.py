@@ -1,0 +1,57 @@
+"""Sends the images of folders on this machine to a collection of a service. Removes nothing there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encoder.folder import image_names, walk_images
+from glimpse.client import Client, NewImage
+from glimpse.console import Bar
+
+
+@dataclass(frozen=True)
+class UploadReport:
+    """What was sent. `skipped` holds path and reason of files that cannot be read."""
+
+    added: int
+    unchanged: int  # the same bytes were there
+    skipped: list[dict[str, str]]
+    captioned: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Of those that were looked at."""
+        return (self.added + self.unchanged + len(self.skipped)) / max(self.seconds, 1e-9)
+
+
+def upload_folders(
+    client: Client, collection: str, folders: Sequence[Path], captions: Mapping[Path, Mapping[str, Any]], bar: Bar
+) -> UploadReport:
+    """Send each image below the folders; the collection is made if there is none.
+
+    `filename` of an entry's metadata is the path below its folder. `captions` are metadata by absolute path.
+    """
+    started = time.perf_counter()
+    client.create_collection(collection)
+    total = sum(1 for folder in folders for _ in image_names(folder))
+    skipped: list[dict[str, str]] = []
+    captioned = 0
+
+    def images() -> Iterator[NewImage]:
+        nonlocal captioned
+        for folder in folders:
+            for path, _ in walk_images(folder, on_error=lambda p, why: skipped.append({"path": str(p), "reason": why})):
+                known = captions.get(path.resolve(), {})
+                captioned += bool(known)
+                yield NewImage(path, metadata=known, name=str(path.relative_to(folder)))
+
+    sent = client.add_images(collection, images(), progress=lambda done: bar(done, total))
+    skipped += [{"path": str(one.image), "reason": one.error} for one in sent if one.error is not None]
+    added = len({one.id for one in sent if one.created})  # of two files of the same bytes both may say so
+    unchanged = sum(one.id is not None for one in sent) - added
+    return UploadReport(added, unchanged, skipped, captioned, round(time.perf_counter() - started, 2))

@@ -1,0 +1,157 @@
+"""`glimpse mcp` as an agent's program meets it: by the SDK's own client, over standard input and output."""
+
+from __future__ import annotations
+
+import base64
+import io
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from PIL import Image
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+
+from service.app import create_app
+
+mcp_client = pytest.importorskip("mcp.client", reason="the extra mcp is not installed")
+stdio = pytest.importorskip("mcp.client.stdio", reason="the extra mcp is not installed")
+
+KEY = "r" * 40
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[Path]]]:
+    """The URL of a service with one collection, `pictures`, and its six files. It wants a key."""
+    folder = tmp_path_factory.mktemp("service")
+    encoder = tiny_encoder(folder)
+    files = draw(folder / "files", 6)
+    add_collection(folder, encoder, files)
+    settings = settings_for(folder, api_keys=f"agent:read:{KEY}")
+    with serving(create_app(settings, encoder)) as url:
+        yield url, files
+
+
+def with_tools(use: Callable[[Any], Awaitable[None]], *options: str, **env: str) -> None:
+    """Start `glimpse mcp` as an agent's program does, and use it."""
+    command = ["-m", "glimpse", "mcp", *options]
+    server = stdio.StdioServerParameters(command=sys.executable, args=command, env=env)
+
+    async def run() -> None:
+        async with mcp_client.Client(server) as client:
+            await use(client)
+
+    anyio.run(run)
+
+
+def test_an_agent_searches_and_classifies(service: tuple[str, list[Path]]) -> None:
+    url, files = service
+
+    async def use(client: Any) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == {"search", "similar_images", "classify", "list_collections"}
+        for tool in tools.values():
+            assert tool.annotations.read_only_hint
+            assert tool.description.endswith(".")
+            assert tool.output_schema
+            assert all("description" in field for field in tool.input_schema["properties"].values())
+
+        async def call(name: str, **arguments: Any) -> Any:
+            result = await client.call_tool(name, arguments)
+            assert not result.is_error, result.content[0].text
+            return result
+
+        listed = (await call("list_collections")).structured_content["collections"]
+        assert [(one["name"], one["images"], one["texts"]) for one in listed] == [("pictures", 6, 2)]
+        found = await call("search", text="a red house", limit=3, thumbnails=2)
+        assert found.structured_content["collection"] == "pictures"  # the only one
+        hits = found.structured_content["hits"]
+        assert len(hits) == 3
+        assert {hit["path"] for hit in hits} <= set(map(str, files))
+        words, *pictures = found.content
+        assert words.text.splitlines()[0].startswith(f"{hits[0]['id']}: {hits[0]['score']:.3f} {hits[0]['path']}")
+        assert [content.mime_type for content in pictures] == ["image/jpeg"] * 2
+        assert max(Image.open(io.BytesIO(base64.b64decode(pictures[0].data))).size) == 256
+        texts = await call("search", text="a boat", collection="pictures", modality="text", thumbnails=3)
+        assert sorted(hit["text"] for hit in texts.structured_content["hits"]) == ["a house at night", "a red boat"]
+        assert len(texts.content) == 1
+
+        alike = (await call("similar_images", image=str(files[2]), limit=1)).structured_content["hits"]
+        assert alike[0]["path"] == str(files[2])
+        others = (await call("similar_images", id=alike[0]["id"], limit=9)).structured_content["hits"]
+        assert {hit["path"] for hit in others} == set(map(str, files)) - {str(files[2])}
+        first = {"must": [{"key": "caption", "match": {"value": "picture 00"}}]}
+        assert len((await call("similar_images", id=3, filter=first)).structured_content["hits"]) == 1
+
+        chosen = (await call("classify", image=str(files[0]), labels=["cat", "dog"])).structured_content
+        assert set(chosen["scores"]) == {"cat", "dog"}
+        assert chosen["score"] == chosen["scores"][chosen["label"]] >= 0.5
+        by_id = await call("classify", id=1, labels=["cat", "dog"], templates=["a {}"])
+        assert by_id.content[0].text.splitlines()[0].endswith(by_id.structured_content["label"])
+
+    with_tools(use, GLIMPSE_URL=url, GLIMPSE_KEY=KEY)
+
+
+def test_errors_are_one_line_and_only_images_of_the_folder_are_read(
+    service: tuple[str, list[Path]], tmp_path: Path
+) -> None:
+    url, files = service
+    secret = tmp_path / "secret.txt"
+    secret.write_text("a secret")
+    link = files[0].parent / "link.png"
+    link.symlink_to(secret)
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(files[0].read_bytes())
+    broken = files[0].parent / "broken.png"
+    broken.write_bytes(b"broken")
+    wrong = {
+        ("search", ("text", "x"), ("collection", "nothing")): "no collection 'nothing'",
+        ("search", ("text", "x"), ("limit", 0)): "limit",
+        ("similar_images",): "give either id or image",
+        ("similar_images", ("id", 99)): "no entry with id 99",
+        ("classify", ("id", 1), ("labels", ("a", "b")), ("templates", ("no place",))): "has no {} for the label",
+        ("classify", ("image", str(broken)), ("labels", ("a", "b"))): "not an image",
+        **{
+            ("similar_images", ("image", path)): "is no image file in"
+            for path in (str(secret), str(link), str(outside), str(tmp_path / "gone.png"), "/etc/passwd", "a\0.png", "")
+        },
+    }
+
+    async def use(client: Any) -> None:
+        for (name, *arguments), message in wrong.items():
+            result = await client.call_tool(name, dict(arguments))
+            assert result.is_error
+            assert message in result.content[0].text
+            assert "Traceback" not in result.content[0].text
+            assert KEY not in result.content[0].text
+        assert not (await client.call_tool("similar_images", {"image": str(files[1])})).is_error
+
+    with_tools(use, "--folder", str(files[0].parent), "--url", url, GLIMPSE_KEY=KEY)
+
+
+def test_without_a_service_the_agent_is_told_so() -> None:
+    async def use(client: Any) -> None:
+        result = await client.call_tool("list_collections", {})
+        assert result.is_error
+        assert "nobody answers at http://127.0.0.1:9" in result.content[0].text
+
+    with_tools(use, "--url", "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("setup", "arguments", "message"),
+    [
+        ("sys.modules['mcp'] = None", [], "glimpse: the MCP server needs the extra mcp: pip install 'glimpse[mcp]'"),
+        ("", ["--folder", "/nowhere"], "glimpse: /nowhere: no such folder"),
+        ("", ["--url", "nowhere"], "glimpse: nowhere is no URL of a service"),
+    ],
+)
+def test_it_does_not_start_with_what_it_cannot_use(setup: str, arguments: list[str], message: str) -> None:
+    program = f"import sys; {setup}\nsys.argv[1:] = {['mcp', *arguments]!r}\nfrom glimpse.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,231 @@
+"""The command line with --url: what it says is what it says on this machine, and it needs no torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from service_world import serving, settings_for
+
+from encoder.errors import GlimpseError, InputError
+from encoder.model import DualEncoder
+from glimpse.cli import app
+from glimpse.client import Client, ServiceError
+from index.build import index_folders, open_or_create
+from service.app import create_app
+from tests.conftest import plain_picture
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder on the service's machine: eight pictures in two folders, and a file that is none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for i, colour in enumerate(["red", "green", "blue", "yellow", "black", "white", "purple", "orange"]):
+        (folder / str(i % 2)).mkdir(exist_ok=True)
+        plain_picture(colour).save(folder / str(i % 2) / f"{colour}.png")
+    (folder / "broken.jpg").write_bytes(b"broken")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(pictures: Path, encoder: DualEncoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with those pictures, indexed, as the collection `colours`."""
+    data = tmp_path_factory.mktemp("data")
+    with open_or_create(data, "colours", encoder) as collection:
+        index_folders(collection, encoder, [pictures])
+    return data
+
+
+@pytest.fixture(scope="module")
+def url(data: Path, pictures: Path, encoder: DualEncoder) -> Iterator[str]:
+    settings = settings_for(data, job_roots=str(pictures))
+    with serving(create_app(settings, encoder)) as url:
+        yield url
+
+
+def call(*arguments: object) -> int:
+    """Run a command in this process; its exit code."""
+    return app([str(argument) for argument in arguments], standalone_mode=False) or 0
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    capsys.readouterr()
+    assert call(*arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_a_search_says_what_it_says_here(
+    data: Path, url: str, tiny_run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ("--data", data, "--model", tiny_run, "--device", "cpu", "--precision", "fp32")
+    for asked in (
+        ("a red car", "--not", "a boat", "--like", 1, "--image", pictures / "0" / "red.png", "-k", 5),
+        ("a red car", "--offset", 2, "--diversity", 0.3, "--collapse", 0.999),
+        ("--like", 2, "--filter", '{"must": [{"key": "file.size", "range": {"gt": 1}}]}'),
+    ):
+        search = ("search", "-c", "colours", *asked)
+        local = json.loads(said(capsys, *search, *here, "--json"))
+        remote = json.loads(said(capsys, *search, "--url", url, "--json"))
+        assert local["hits"]
+        assert remote.keys() == local.keys()
+        for ours, theirs in zip(local["hits"], remote["hits"], strict=True):
+            assert theirs.pop("score") == pytest.approx(ours.pop("score"), abs=1e-4)
+            assert theirs == ours
+        assert said(capsys, *search, "--url", url) == said(capsys, *search, *here)
+    call("search", "a red car", "-c", "colours", "--url", url, "--score-threshold", "1")
+    assert "nothing in colours fits: the best scored" in capsys.readouterr().err
+
+
+def test_labels_are_those_that_are_given_here(
+    url: str, tiny_run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = ("label", pictures, "--labels", "red,green,blue", "--template", "a {} thing", "--json", "--out")
+    here = ("--model", tiny_run, "--device", "cpu", "--precision", "fp32")
+    local = json.loads(said(capsys, *label, tmp_path / "local.csv", *here))
+    remote = json.loads(said(capsys, *label, tmp_path / "remote.csv", "--url", url))
+    assert local["labelled"] == 8
+    assert [Path(skip["path"]).name for skip in local["skipped"]] == ["broken.jpg"]
+    assert remote | {"out": ""} == local | {"out": ""}
+    ours, theirs = (rows_of(tmp_path / name) for name in ("local.csv", "remote.csv"))
+    for ours_row, theirs_row in zip(ours, theirs, strict=True):
+        assert float(theirs_row.pop("score")) == pytest.approx(float(ours_row.pop("score")), abs=2e-4)
+        assert theirs_row == ours_row
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_is_sent_and_sent_again(
+    url: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    captions = tmp_path / "captions.csv"
+    captions.write_text(f"image,title\n{pictures / '0' / 'red.png'},a red one\n")
+    index = ("index", pictures, "-c", "sent", "--url", url)
+    first = json.loads(said(capsys, *index, "--captions", captions, "--json"))
+    assert (first["collection"], first["added"], first["unchanged"]) == ("sent", 8, 0)
+    assert first["skipped"] == [
+        {"path": str(pictures / "broken.jpg"), "reason": "not an image, or not in a format that glimpse reads"}
+    ]
+    assert "sent: 8 images (0 added, 8 unchanged, 1 skipped) in " in said(capsys, *index)
+    with Client(url) as client:
+        entries = {entry.metadata["filename"]: entry.metadata for entry in client.entries("sent")}
+    assert entries["0/red.png"] == {"filename": "0/red.png", "title": "a red one"}
+    assert len(entries) == 8
+    assert "0/red.png" in said(capsys, "search", "red", "-c", "sent", "--url", url)  # the name that is known here
+
+    listed = json.loads(said(capsys, "collections", "--url", url, "--json"))["collections"]
+    assert [(one["name"], one["counts"]["image"]) for one in listed] == [("colours", 8), ("sent", 8)]
+    assert "sent" in said(capsys, "collections", "--url", url)
+    with pytest.raises(InputError, match="say --yes"):
+        call("collections", "delete", "sent", "--url", url)
+    assert said(capsys, "collections", "delete", "sent", "--url", url, "--yes") == "sent deleted\n"
+    with pytest.raises(GlimpseError, match="no collection 'sent'"):
+        call("collections", "delete", "sent", "--url", url, "--yes")
+
+
+def test_two_files_of_the_same_bytes_are_one_entry(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one.png", "two.png"):
+        plain_picture("red").save(tmp_path / name)
+    (tmp_path / "empty.png").touch()
+    assert "twice: 1 images (1 added, 1 unchanged, 1 skipped)" in said(
+        capsys, "index", tmp_path, "-c", "twice", "--url", url
+    )
+    label = said(capsys, "label", tmp_path, "--labels", "red,blue", "--url", url)
+    assert len(label.splitlines()) == 3
+    call("collections", "delete", "twice", "--url", url, "--yes")
+
+
+def test_jobs(url: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index = ("jobs", "start", "index", pictures, "-c", "by-job", "--url", url)
+    assert call(*index, "--follow", "--json") == 0
+    printed = capsys.readouterr()
+    done = json.loads(printed.out)
+    assert printed.err.startswith(f"job {done['id']}; it goes on without this command")
+    assert (done["kind"], done["state"], done["collection"]) == ("index", "succeeded", "by-job")
+    assert (done["report"]["added"], done["report"]["skipped"]) == (8, 1)
+    id = done["id"]  # noqa: A001
+    assert json.loads(said(capsys, "jobs", "show", id, "--url", url, "--json")) == done
+    shown = said(capsys, "jobs", "follow", id, "--url", url)
+    assert shown.startswith(f"{id}: index, by-job, succeeded, {done['done']}/{done['total']}, ")
+    assert "8 added" in shown
+
+    label = ("jobs", "start", "label", pictures, "--labels", "red,blue", "--url", url)
+    with Client(url) as client:
+        ended = client.wait_for(said(capsys, *label).strip())
+        assert ended.state == "succeeded"
+        assert [job.id for job in client.jobs()] == [ended.id, id]
+        assert [job.id for job in client.jobs(collection="by-job", state="succeeded")] == [id]
+    said(capsys, "jobs", "result", ended.id, "--url", url, "--out", tmp_path / "labels.csv")
+    assert {row["label"] for row in rows_of(tmp_path / "labels.csv")} <= {"red", "blue"}
+    assert len(rows_of(tmp_path / "labels.csv")) == 8
+
+    listed = json.loads(said(capsys, "jobs", "list", "--url", url, "--json"))["jobs"]
+    assert [job["id"] for job in listed] == [ended.id, id]
+    assert id in said(capsys, "jobs", "list", "--url", url, "--collection", "by-job")
+    said(capsys, "jobs", "cancel", ended.id, "--url", url)
+    watch = said(capsys, "jobs", "start", "watch", *index[3:]).strip()
+    capsys.readouterr()
+    call("jobs", "cancel", watch, "--url", url)
+    assert watch in capsys.readouterr().err
+    assert call("jobs", "follow", watch, "--url", url) == 1  # it was cancelled
+    with pytest.raises(ServiceError, match="folder") as refused:
+        call("jobs", "start", "index", tmp_path, "--url", url)
+    assert refused.value.status == 403
+
+
+def test_the_command_line_comes_before_the_environment(
+    data: Path, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GLIMPSE_URL", url)
+    monkeypatch.setenv("GLIMPSE_MODEL", "not/asked-for")  # a service has its own
+    assert "colours" in said(capsys, "collections")
+    assert said(capsys, "collections", "--data", tmp_path) == f"none in {tmp_path}\n"
+    assert "red.png" in said(capsys, "search", "x", "-c", "colours")
+    for asked in (
+        ("search", "x", "--url", url, "--data", data),
+        ("search", "x", "--url", url, "--model", "x"),
+        ("index", data, "--watch"),
+        ("index", data, "--allow-empty", "--url", url),
+    ):
+        with pytest.raises(InputError, match="cannot be asked of a service: give it without --url and GLIMPSE_URL"):
+            call(*asked)
+    with pytest.raises(InputError, match="give --url behind check"):
+        call("collections", "--url", url, "check")
+    monkeypatch.delenv("GLIMPSE_MODEL")
+    monkeypatch.delenv("GLIMPSE_URL")
+    with pytest.raises(InputError, match="give the model"):
+        call("label", data, "--labels", "a,b")
+
+
+def test_a_search_of_a_service_loads_nothing_heavy(url: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "glimpse", "search", "red", "-c", "colours", "--url", url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "red.png" in done.stdout
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "httpx" in loaded
+    assert loaded.isdisjoint({"torch", "numpy", "faiss", "open_clip", "PIL", "fastapi", "index", "sqlite3"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["search", "red", "--url", "http://127.0.0.1:9"], 1, "nobody answers at http://127.0.0.1:9"),
+        (["search", "red", "--url", "127.0.0.1:9"], 2, "give one as http://localhost:8000"),
+        (["jobs", "list", "--url", "http://127.0.0.1:9"], 1, "nobody answers at http://127.0.0.1:9"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_errors_are_one_line(arguments: list[str], code: int, message: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "glimpse", *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
