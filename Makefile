@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo serve check test test-fast bench docs clean
+.PHONY: help install dev demo check check-docker test test-fast test-docker bench docs clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ $(VENV)/.dev: $(VENV)/.installed
 demo: install  ## draw a small world, train on it, index, label, search, and serve it; about two minutes
 	$(BIN)/glimpse demo $(ARGS)
 
-check: dev  ## lint, format, types, layers, known vulnerabilities of what is installed
+check: dev check-docker  ## lint, format, types, layers, containers, known vulnerabilities of what is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -39,12 +39,23 @@ check: dev  ## lint, format, types, layers, known vulnerabilities of what is ins
 	then $(BIN)/pip-audit --progress-spinner off --skip-editable; \
 	else echo "pip-audit skipped: no advisories can be had from pypi.org"; fi
 
+check-docker: dev
+	$(BIN)/hadolint docker/Dockerfile
+	@for more in "" "--file docker/compose.cuda.yaml" "--profile metrics"; do \
+	    docker compose version >/dev/null 2>&1 || { echo "docker compose config skipped: there is no docker compose"; break; }; \
+	    echo "docker compose --file docker/compose.yaml $$more config --quiet"; \
+	    GLIMPSE_MODEL=any docker compose --env-file /dev/null --file docker/compose.yaml $$more config --quiet || exit 1; \
+	done
+
 # Two processes of one thread each: most tests wait for programs that they start. The longest files first.
 test: dev  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS) tests/e2e tests
 
 test-fast: dev  ## run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not docker" $(ARGS)
+
+test-docker: dev  ## build the image, then fill, kill, stop and start the service with Compose; skipped without Docker
+	$(BIN)/python -m pytest -m docker -q -s -p no:cacheprovider $(ARGS) tests/e2e/test_containers.py
 
 bench: dev  ## measure against references, a table a script; takes minutes of an idle machine
 	@$(BIN)/python -c 'import pandas' 2>/dev/null || $(PIP) 'pandas>=2'  # open_clip's trainer, a reference, reads CSV by it
