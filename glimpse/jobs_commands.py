@@ -1,4 +1,4 @@
-"""The commands for the jobs of a service: start, list, show, follow and cancel them."""
+"""The commands for the jobs of a service: start, list, show, follow, cancel and forget them."""
 
 from __future__ import annotations
 
@@ -174,18 +174,32 @@ def result(
 
 @jobs.command(epilog="Example: glimpse jobs cancel 0623a1f4c8d2e09b7c41")
 def cancel(id: Id, url: ServiceUrl = None, json: AsJson = False) -> None:  # noqa: A002
-    """Cancel a job: what it has done stays. One that has ended is forgotten, with its result."""
+    """Cancel a job that waits or runs: what it has done stays."""
     from dataclasses import asdict
 
     from glimpse import console
     from glimpse.client import Client
 
     with Client(url) as client:
-        left = client.end_job(id)
+        job = client.cancel_job(id)
     if json:
-        console.print_json({"job": id, "forgotten": left is None} | ({} if left is None else asdict(left)))
+        console.print_json(asdict(job))
     else:
-        console.err.print(f"{id}: had ended; forgotten" if left is None else f"{id}: {left.state}")
+        console.err.print(f"{id}: {job.state}")
+
+
+@jobs.command(epilog="Example: glimpse jobs forget 0623a1f4c8d2e09b7c41")
+def forget(id: Id, url: ServiceUrl = None, json: AsJson = False) -> None:  # noqa: A002
+    """Forget a job that has ended, with its result."""
+    from glimpse import console
+    from glimpse.client import Client
+
+    with Client(url) as client:
+        client.forget_job(id)
+    if json:
+        console.print_json({"forgotten": id})
+    else:
+        console.err.print(f"{id}: forgotten")
 
 
 def _start(url: str | None, json: bool, follow: bool, kind: str, fields: dict[str, Any]) -> None:

@@ -1,7 +1,10 @@
-"""Sends the images of folders on this machine to a collection of a service. Removes nothing there."""
+"""Sends the images of folders on this machine to a collection of a service: those that it lacks, by their SHA-256, and
+those of which something else is said than there. Removes nothing there.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ class UploadReport:
     """What was sent. `skipped` holds path and reason of files that cannot be read."""
 
     added: int
-    unchanged: int  # the same bytes were there
+    unchanged: int  # the same bytes were there, whatever was said of them
     skipped: list[dict[str, str]]
     captioned: int
     seconds: float
@@ -38,20 +41,38 @@ def upload_folders(
     """
     started = time.perf_counter()
     client.create_collection(collection)
+    there = {entry.sha256: entry.metadata for entry in client.entries(collection) if entry.sha256}
     total = sum(1 for folder in folders for _ in image_names(folder))
     skipped: list[dict[str, str]] = []
-    captioned = 0
+    captioned = kept = 0
 
     def images() -> Iterator[NewImage]:
-        nonlocal captioned
+        nonlocal captioned, kept
         for folder in folders:
             for path, _ in walk_images(folder, on_error=lambda p, why: skipped.append({"path": str(p), "reason": why})):
                 known = captions.get(path.resolve(), {})
                 captioned += bool(known)
-                yield NewImage(path, metadata=known, name=str(path.relative_to(folder)))
+                image = NewImage(path, metadata=known, name=str(path.relative_to(folder)))
+                said = {"filename": image.filename, **known}
+                same = there.get(_sha256(path))
+                if same is None or any(same.get(key) != value for key, value in said.items()):
+                    if same is not None:
+                        same.update(said)  # of two files of the same bytes the last one says what they are
+                    yield image
+                else:
+                    kept += 1
 
-    sent = client.add_images(collection, images(), progress=lambda done: bar(done, total))
+    sent = client.add_images(collection, images(), progress=lambda done: bar(kept + done, total))
     skipped += [{"path": str(one.image), "reason": one.error} for one in sent if one.error is not None]
     added = len({one.id for one in sent if one.created})  # of two files of the same bytes both may say so
-    unchanged = sum(one.id is not None for one in sent) - added
+    unchanged = kept + sum(one.id is not None for one in sent) - added
     return UploadReport(added, unchanged, skipped, captioned, round(time.perf_counter() - started, 2))
+
+
+def _sha256(path: Path) -> str:
+    """Of a file's bytes, 64 hex digits; of one that cannot be read nothing, and who sends it says why."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return ""

@@ -84,6 +84,8 @@ class LiveIndex:
 
     def close(self) -> None:
         """Let go of what runs in the background."""
+        with self._building:  # it ends with removing files, which only who has the writer's lock may do
+            pass
         self._stop.set()
         for thread in self._background:
             thread.join()

@@ -172,8 +172,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _load(app: FastAPI) -> None:
     started = time.perf_counter()
     state = app.state
+    model = model_thread()
     try:
-        model = model_thread()
         encoder = await asyncio.get_running_loop().run_in_executor(model, _warm_encoder, state.settings, state.encoder)
         await asyncio.to_thread(state.collections.open_all)
         state.towers = Towers(encoder, model, state.decoders, state.settings)
@@ -186,6 +186,9 @@ async def _load(app: FastAPI) -> None:
         if on_failure := getattr(state, "on_failure", None):
             on_failure()
         return
+    finally:
+        if state.towers is None:  # which closes it else
+            model.shutdown(wait=False, cancel_futures=True)
     log.info("ready after %.1f s with %s on %s", time.perf_counter() - started, encoder.ref, encoder.device)
 
 

@@ -98,6 +98,8 @@ class Batcher(Generic[T]):
             seconds = math.ceil(self.waiting * self._seconds_each) or 1
             raise Overloaded(f"the queue is full ({self._queue_size} items wait); try again in {seconds} s", seconds)
         job = _Job(items)
+        if self._worker.done():  # closed
+            job.result.cancel()
         self._jobs.append(job)
         self._filled.set()
         try:
@@ -107,7 +109,7 @@ class Batcher(Generic[T]):
                 self._jobs.remove(job)
 
     async def close(self) -> None:
-        """Stop; a request that still waits is cancelled."""
+        """Stop; a request that has no answer yet is cancelled, and so is one that comes later."""
         self._worker.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._worker
@@ -123,7 +125,12 @@ class Batcher(Generic[T]):
                 for job, _ in batch:
                     self._wait.observe(now - job.since)
                 self._batch_size.observe(len(batch))
-                await self._run(batch)
+                try:
+                    await self._run(batch)
+                except asyncio.CancelledError:
+                    for job, _ in batch:
+                        job.result.cancel()
+                    raise
             else:
                 self._filled.clear()
 

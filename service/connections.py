@@ -7,7 +7,10 @@ connection. Knows no request: a body that comes too slowly is service.middleware
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import resource
+import sys
+import termios
 from typing import TYPE_CHECKING
 
 from service.errors import refuse_to_answer
@@ -32,11 +35,24 @@ class PatientHttp(Http):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, unless there are too many."""
         super().connection_made(transport)
-        self._seen: tuple[object, int] = (None, 0)
+        self._seen: tuple[object, int, int] = (None, 0, 0)
+        self._resumed = 0
+        self._timer: asyncio.TimerHandle | None = None
         if len(self.connections) > most_connections():
             transport.abort()
         else:
             self._timer = self.loop.call_later(PATIENCE, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of it at once."""
+        super().connection_lost(exc)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def resume_writing(self) -> None:
+        """Enough has gone for more to be written: as many bytes may wait then as did before."""
+        super().resume_writing()
+        self._resumed += 1
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, or has a head that is too large, in the shape of every error."""
@@ -47,16 +63,26 @@ class PatientHttp(Http):
         self.transport.close()
 
     def _look(self) -> None:
-        if self.transport.is_closing():
-            return
-        unsent = self.transport.get_write_buffer_size()
+        # also once it is closed: that waits, without end, for what has not gone
+        unsent = self._unsent()
         idle = self.cycle is None or self.cycle.response_complete
-        now = (self.cycle, unsent)
+        now = (self.cycle, unsent, self._resumed)
         if now == self._seen and (idle or unsent):
             self.transport.abort()
             return
         self._seen = now
         self._timer = self.loop.call_later(PATIENCE, self._look)
+
+    def _unsent(self) -> int:
+        """Bytes that the other side has not taken: ours, and those in the system's queue, which may be megabytes."""
+        ours = self.transport.get_write_buffer_size()
+        if not ours:
+            return 0
+        try:
+            queued = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, AttributeError):  # a system that does not tell
+            return ours
+        return ours + int.from_bytes(queued, sys.byteorder)
 
 
 def most_connections() -> int:

@@ -26,6 +26,7 @@ SEARCH: Examples = {"examples": [
 RECORD: Examples = {"example": {
     "id": 42, "modality": "image", "path": "/photos/2024/bicycle.jpg", "text": None,
     "metadata": {"caption": "a red bicycle", "tags": ["sea"]}, "width": 4032, "height": 3024,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "content_url": "/v1/collections/photos/images/42/content?v=9f86d081884c",
     "thumbnail_url": "/v1/collections/photos/images/42/thumbnail?v=9f86d081884c",
 }}

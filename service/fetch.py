@@ -67,16 +67,18 @@ class Fetcher:
         """Images whose turn has not come."""
         return max(0, self._pending - AT_ONCE)
 
+    def check_room(self) -> None:
+        """Overloaded if as many wait as may. Ask once for all the images of a request: it is taken whole or not."""
+        if self._pending >= self._limit:
+            raise Overloaded("more images wait to be fetched than the queue holds; try again in a second")
+
     @asynccontextmanager
     async def get(self, url: str) -> AsyncIterator[bytes]:
         """The bytes at an address; while the block holds them, they count as under way.
 
         Raises:
             ImageError: it may not or cannot be fetched.
-            Overloaded: as many as may wait do.
         """
-        if self._pending >= self._limit:
-            raise Overloaded("more images wait to be fetched than the queue holds; try again in a second")
         self._pending += 1
         try:
             async with self._slots:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import io
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
 from encoder.errors import ImageError
-from encoder.image import FORMATS, Picture, Preprocess, open_image, read_bytes, read_picture
+from encoder.image import FORMATS, Picture, Preprocess, open_image, read_bytes, read_picture, sha256_of
 
 # Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
 CONTENT_TYPES = {
@@ -28,6 +30,10 @@ _large = threading.Lock()
 # Pillow's own blocks of 16 MiB come from the heap, which keeps what one large image took; larger ones are given back.
 Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
+
+
+class FileChanged(Exception):
+    """A file is not the one that was indexed."""
 
 
 def image_bytes(image: str) -> bytes:
@@ -62,19 +68,37 @@ def decode(data: bytes, preprocess: Preprocess, max_pixels: int) -> Picture:
         return read_picture(data, preprocess, max_pixels=max_pixels)
 
 
-def thumbnail(path: Path, size: int, max_pixels: int) -> bytes:
+def thumbnail(path: Path, sha256: str | None, size: int, max_pixels: int) -> bytes:
     """A JPEG of the image, upright, no side longer than `size`. Of the large ones one at a time.
 
     Raises:
+        FileChanged: its bytes are not those that were indexed.
         ImageError: the file cannot be read.
     """
     data = read_bytes(path)
+    if sha256 not in (None, sha256_of(data)):
+        raise FileChanged
     with _turn(data):
         image = open_image(data, at_least=(size, size), max_pixels=max_pixels)
         image.thumbnail((size, size))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
+
+
+def open_indexed(path: Path, sha256: str | None) -> BinaryIO:
+    """The file, if it has the bytes that were indexed: a link put in its place may lead to any file of the server.
+
+    Raises:
+        FileChanged: it has others.
+        OSError: it cannot be read.
+    """
+    file = path.open("rb")
+    if sha256 not in (None, hashlib.file_digest(file, "sha256").hexdigest()):
+        file.close()
+        raise FileChanged
+    file.seek(0)
+    return file
 
 
 @contextmanager

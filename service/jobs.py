@@ -106,21 +106,21 @@ class Jobs:
         self._awake.set()
         return made
 
-    def cancel(self, job: Job) -> Job | None:
-        """Ask a job to end; forget it if it has ended. Returns it as it is then, None if it is forgotten.
-
-        Raises:
-            GlimpseError: that cannot be kept.
-        """
+    def forget(self, job: Job) -> None:
+        """Remove a job that has ended, with its result. GlimpseError if that cannot be kept."""
         try:
-            if job.ended:
-                self.store.forget(job.id)
-                return None
+            self.store.forget(job.id)
+        except OSError as error:
+            raise _unkept(error) from error
+
+    def cancel(self, job: Job) -> Job:
+        """Ask a job to end; it, as it is then. GlimpseError if that cannot be kept."""
+        try:
             self.store.ask_cancel(job.id)
         except OSError as error:
             raise _unkept(error) from error
         self._awake.set()
-        return self.store.get(job.id)
+        return self.store.get(job.id) or job
 
     # --- in the manager's thread ---
 

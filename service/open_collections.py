@@ -127,7 +127,10 @@ class OpenCollections:
             for collection in following:
                 with suppress(CollectionError):  # the next search says what is wrong
                     collection.refresh()
-            self.writers.build()
+            try:
+                self.writers.build()
+            except Exception:  # no memory, say: an index only costs time, without this thread searches would too
+                log.exception("an index cannot be built anew")
 
 
 def _not_found(name: str) -> CollectionNotFound:

@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class Pool:
-    """A thread pool that refuses work instead of piling it up. A cancelled call that has not begun never runs."""
+    """A thread pool with a bound on what waits, for who asks first. A cancelled call that has not begun never runs."""
 
     def __init__(self, threads: int, queue_size: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="decode")
@@ -35,10 +35,13 @@ class Pool:
         """Calls that no thread has taken yet."""
         return max(0, self.pending - self._threads)
 
-    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `work` in a thread. Overloaded if as much waits as may."""
+    def check_room(self) -> None:
+        """Overloaded if as much waits as may. Ask once for all the calls of a request: it is taken whole or not."""
         if self.pending >= self._limit:
             raise Overloaded("more images wait to be decoded than the queue holds; try again in a second")
+
+    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `work` in a thread."""
         since = time.perf_counter()
 
         def run() -> R:

@@ -141,6 +141,7 @@ class RecordAnswer(Schema):
     metadata: dict[str, Any]
     width: int | None
     height: int | None
+    sha256: str | None = Field(description="of the image file")
     content_url: str | None = Field(description="the image file itself")
     thumbnail_url: str | None
 
@@ -164,6 +165,7 @@ class RecordAnswer(Schema):
             "metadata": record.metadata,
             "width": record.width,
             "height": record.height,
+            "sha256": record.sha256,
             "content_url": f"{base}/content{version}" if is_image else None,
             "thumbnail_url": f"{base}/thumbnail{version}" if is_image else None,
         }

@@ -86,7 +86,14 @@ class Towers:
         return np.stack([text.vector for text in seen]) if seen is not None else await self._texts(texts)
 
     async def images(self, images: Sequence[bytes | str]) -> list[Vectors | ImageError]:
-        """Encode images (files, base64, data URIs, addresses); one that cannot be read gives its error in its place."""
+        """Encode images (files, base64, data URIs, addresses); one that cannot be read gives its error in its place.
+
+        Raises:
+            Overloaded: as many wait as may; none of these has been begun.
+        """
+        if any(isinstance(image, str) and is_web_address(image) for image in images):
+            self._fetcher.check_room()
+        self._decoders.check_room()
         read = await asyncio.gather(*(self._read(image) for image in images))
         good = [pixels for pixels in read if not isinstance(pixels, ImageError)]
         vectors = iter(await self._images(good)) if good else iter(())

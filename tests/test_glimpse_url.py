@@ -103,7 +103,11 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_folder_is_sent_and_sent_again(
-    url: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    url: str,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     captions = tmp_path / "captions.csv"
     captions.write_text(f"image,title\n{pictures / '0' / 'red.png'},a red one\n")
@@ -113,10 +117,18 @@ def test_a_folder_is_sent_and_sent_again(
     assert first["skipped"] == [
         {"path": str(pictures / "broken.jpg"), "reason": "not an image, or not in a format that glimpse reads"}
     ]
+    sent: list[str] = []
+    monkeypatch.setattr(
+        "glimpse.client.entries.read_image", lambda image: sent.append(image.name) or image.read_bytes()
+    )
     assert "sent: 8 images (0 added, 8 unchanged, 1 skipped) in " in said(capsys, *index)
+    assert sent == ["broken.jpg"]
+    captions.write_text(f"image,title\n{pictures / '0' / 'red.png'},a redder one\n")
+    assert "sent: 8 images (0 added, 8 unchanged, 1 skipped) in " in said(capsys, *index, "--captions", captions)
+    assert sorted(sent) == ["broken.jpg", "broken.jpg", "red.png"]
     with Client(url) as client:
         entries = {entry.metadata["filename"]: entry.metadata for entry in client.entries("sent")}
-    assert entries["0/red.png"] == {"filename": "0/red.png", "title": "a red one"}
+    assert entries["0/red.png"] == {"filename": "0/red.png", "title": "a redder one"}
     assert len(entries) == 8
     assert "0/red.png" in said(capsys, "search", "red", "-c", "sent", "--url", url)  # the name that is known here
 
@@ -171,7 +183,13 @@ def test_jobs(url: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFi
     listed = json.loads(said(capsys, "jobs", "list", "--url", url, "--json"))["jobs"]
     assert [job["id"] for job in listed] == [ended.id, id]
     assert id in said(capsys, "jobs", "list", "--url", url, "--collection", "by-job")
-    said(capsys, "jobs", "cancel", ended.id, "--url", url)
+    with pytest.raises(ServiceError, match="has succeeded") as late:
+        call("jobs", "cancel", ended.id, "--url", url)
+    assert late.value.code == "job_ended"
+    said(capsys, "jobs", "result", ended.id, "--url", url)  # it is still there
+    said(capsys, "jobs", "forget", ended.id, "--url", url)
+    assert call("jobs", "list", "--url", url) == 0
+    assert ended.id not in capsys.readouterr().out
     watch = said(capsys, "jobs", "start", "watch", *index[3:]).strip()
     capsys.readouterr()
     call("jobs", "cancel", watch, "--url", url)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from encoder.errors import (
     InputError,
     ModelMismatch,
 )
+from index import live
 from index.collection import (
     Entry,
     create_collection,
@@ -284,6 +286,32 @@ def test_a_snapshot_is_loaded_and_what_is_newer_replayed(tmp_path, caplog):
         assert not before & after  # the older files are gone
         assert len(pets.search(unit(1), k=100)) == 8
     assert caplog.records == []
+
+
+def test_a_writer_keeps_its_lock_while_another_thread_builds_the_index(tmp_path, monkeypatch):
+    reached, go = threading.Event(), threading.Event()
+    remove = live.remove_other_files
+
+    def slowly(*args):
+        reached.set()
+        assert go.wait(10)
+        remove(*args)
+
+    pets = create(tmp_path)
+    pets.upsert(images(*range(10)))
+    monkeypatch.setattr(live, "remove_other_files", slowly)
+    builds = threading.Thread(target=pets.compact)
+    builds.start()
+    assert reached.wait(10)  # the index is there, files that it does not name are not yet gone
+    closes = threading.Thread(target=pets.close)
+    closes.start()
+    time.sleep(0.1)
+    with pytest.raises(CollectionLocked):  # another one's files must not go with them
+        open_collection(tmp_path, "pets", writable=True)
+    go.set()
+    builds.join()
+    closes.join()
+    open_collection(tmp_path, "pets", writable=True).close()
 
 
 def test_close_takes_a_snapshot_when_enough_changed(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from service_world import picture, settings_for, tiny_encoder, world
 
+from encoder.batching import READERS
 from encoder.errors import Overloaded
 from service.batcher import Batcher
 from service.pool import Pool
@@ -206,6 +207,19 @@ def test_a_request_cancelled_while_it_runs_harms_no_other():
     run(scenario)
 
 
+def test_who_has_no_answer_when_it_closes_is_cancelled_and_so_is_who_comes_then():
+    async def scenario(batcher, model):
+        model.go.clear()
+        [running] = await begun(batcher, [1])
+        [waiting] = await begun(batcher, [2])
+        await batcher.close()
+        [late] = await begun(batcher, [3])
+        answers = await asyncio.wait_for(asyncio.gather(running, waiting, late, return_exceptions=True), 5)
+        assert [type(answer) for answer in answers] == [asyncio.CancelledError] * 3
+
+    run(scenario)
+
+
 def test_crossed_answers_never_happen():
     async def scenario(batcher, model):
         rng = np.random.default_rng(0)
@@ -224,7 +238,7 @@ def test_the_pool_refuses_what_it_cannot_hold_and_drops_what_is_cancelled():
         second = asyncio.create_task(pool.run(ran.append, "cancelled"))
         await asyncio.sleep(0.05)
         with pytest.raises(Overloaded):
-            await pool.run(ran.append, "refused")
+            pool.check_room()
         second.cancel()
         await asyncio.sleep(0)
         third = asyncio.create_task(pool.run(ran.append, "third"))
@@ -234,6 +248,15 @@ def test_the_pool_refuses_what_it_cannot_hold_and_drops_what_is_cancelled():
         assert ran == ["third"]
 
     asyncio.run(main())
+
+
+def test_a_request_is_taken_whole_however_short_the_queue(tmp_path):
+    images = [base64.b64encode(picture(i)).decode() for i in range(READERS + 10)]
+    with world(tmp_path, n=1, queue_size=1) as (client, _, _):
+        asked = client.post("/v1/classify", json={"images": images, "labels": ["a", "b"], "templates": ["{}"]})
+        assert len(asked.json()["results"]) == len(images)
+        form = client.post("/v1/collections/pictures/images", files=[("file", (f"{i}", picture(i))) for i in range(40)])
+        assert form.status_code == 200
 
 
 def test_a_held_pool_begins_nothing():

@@ -9,6 +9,8 @@ from service_world import client_of, error_of, picture, settings_for, tiny_encod
 from index import live
 from index.collection import Entry, create_collection, open_collection
 from service.app import create_app
+from service.open_collections import OpenCollections
+from service.writers import Writers
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,19 @@ def test_a_burst_of_writes_ends_in_an_index_of_all_of_them(tmp_path, monkeypatch
 
         until(lambda: rows() == 40)
         assert client.post("/v1/collections/burst/texts", json={"texts": ["one more"]}).status_code == 200
+
+
+def test_an_index_that_cannot_be_built_stops_no_other_upkeep(tmp_path, monkeypatch):
+    built = []
+
+    def fails(self):
+        built.append(self)
+        raise MemoryError
+
+    monkeypatch.setattr(Writers, "build", fails)
+    collections = OpenCollections(tmp_path)
+    until(lambda: len(built) > 1)
+    collections.close()
 
 
 # --- clip-retrieval ---

@@ -1,12 +1,14 @@
 import base64
+import threading
 
 import pytest
 from fastapi.testclient import TestClient
-from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, world
+from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
 from encoder.errors import ModelError
 from index.collection import Entry, create_collection, open_collection
 from service.app import create_app, serve
+from service.open_collections import OpenCollections
 
 PICTURE = base64.b64encode(picture(0)).decode()
 
@@ -192,6 +194,22 @@ def test_a_file_that_is_gone_or_no_image(tmp_path):
         assert error_of(client.get(f"{images}/3/thumbnail?size=9999"), 422)["param"] == "size"
 
 
+def test_a_file_that_is_another_one_now_is_not_sent(tmp_path):
+    """Whoever may write to an indexed folder can put a link to any file of the server in an image's place."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(picture(9))
+    with world(tmp_path, n=2) as (client, _, files):
+        images = "/v1/collections/pictures/images"
+        moved = files[0].rename(files[0].with_name("moved"))
+        files[0].symlink_to(secret)
+        for what in ("content", "thumbnail"):
+            assert error_of(client.get(f"{images}/1/{what}"), 404)["code"] == "file_changed"
+        assert client.get(f"{images}/2/content").content == files[1].read_bytes()
+        files[0].unlink()
+        files[0].symlink_to(moved)  # a link is no matter where it leads to the same image
+        assert client.get(f"{images}/1/content").content == moved.read_bytes()
+
+
 def test_an_image_that_would_decode_to_too_much_is_refused(tmp_path):
     with world(tmp_path, n=1, max_pixels=1000) as (client, _, _):
         error = error_of(client.post(SEARCH, json={"image": PICTURE}), 422)
@@ -239,6 +257,22 @@ def test_alive_but_not_ready_while_the_model_loads(tmp_path):
             assert error_of(answer, 503)["code"] == "not_ready"
             assert answer.headers["retry-after"]
         encoder.go.set()
+
+
+def test_a_failed_start_leaves_no_thread(tmp_path, monkeypatch):
+    def fails(self):
+        raise OSError("no disk")
+
+    monkeypatch.setattr(OpenCollections, "open_all", fails)
+    encoder = tiny_encoder(tmp_path)
+    before = set(threading.enumerate())
+    with TestClient(create_app(settings_for(tmp_path), encoder)) as client:
+        until(lambda: client.app.state.failure is not None)
+        assert error_of(client.get("/health/ready"), 503)["message"].startswith("the service could not start")
+        left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("model")]
+        for thread in left:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in left)
 
 
 def test_a_model_that_cannot_be_loaded_stops_the_server_with_its_reason(tmp_path):

@@ -330,15 +330,35 @@ def test_a_model_that_takes_long_is_waited_for(quick: tuple[str, tuple[str, int]
         assert asked.result().status_code == 200
 
 
-def test_who_does_not_take_his_answer_is_dropped(quick: tuple[str, tuple[str, int]]) -> None:
-    url, address = quick
+@contextmanager
+def asking_for_much(address: tuple[str, int], then: str = "keep-alive") -> Iterator[socket.socket]:
+    """A connection that has asked for some megabytes, and has read nothing of them."""
     body = json.dumps({"id": 1, "limit": 1000}).encode()
     head = f"POST /v1/collections/large/search HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(10)
         connection.connect(address)
-        connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+        connection.sendall(f"{head}Connection: {then}\r\nContent-Type: application/json\r\n\r\n".encode() + body)
+        yield connection
+
+
+def test_who_takes_his_answer_slowly_gets_all_of_it(quick: tuple[str, tuple[str, int]]) -> None:
+    """The system has queued so much of it that for some looks on end nothing of what is left goes there."""
+    url, address = quick
+    whole = len(httpx.post(f"{url}/v1/collections/large/search", json={"id": 1, "limit": 1000}).content)
+    with asking_for_much(address, then="close") as connection:
+        taken = 0
+        for _ in range(150):
+            taken += len(connection.recv(8192))
+            time.sleep(0.01)
+        assert taken + len(rest_of(connection)) > whole
+
+
+@pytest.mark.parametrize("then", ["keep-alive", "close"])
+def test_who_does_not_take_his_answer_is_dropped(quick: tuple[str, tuple[str, int]], then: str) -> None:
+    url, address = quick
+    with asking_for_much(address, then) as connection:
         whole = len(httpx.post(f"{url}/v1/collections/large/search", json={"id": 1, "limit": 1000}).content)
         time.sleep(2)
         assert len(rest_of(connection)) < whole / 2

@@ -191,6 +191,7 @@ def test_no_more_wait_than_may(server, loopback_allowed):
         fetcher = Fetcher([host], max_bytes=1_000_000, seconds=0.5, queue_size=4)
 
         async def one():
+            fetcher.check_room()
             async with fetcher.get(f"http://{host}/slow"):
                 pass
 

@@ -131,7 +131,7 @@ def test_a_label_job_gives_a_csv(here):
     best = asked.json()["results"][0]
     assert rows[0][1] == best["label"]
     assert float(rows[0][2]) == pytest.approx(best["score"], abs=1e-3)
-    assert client.delete(f"{JOBS}/{key}").status_code == 204
+    assert client.delete(f"{JOBS}/{key}", params={"forget": True}).status_code == 204
     assert error_of(client.get(f"{JOBS}/{key}/result"), 404)["code"] == "job_not_found"
 
 
@@ -253,7 +253,8 @@ def test_what_cannot_be_kept_is_said_so(here):
         (jobs / f"{second}.csv").mkdir()
     ended(client, first)
     assert ended(client, second, "failed")["error"]["message"].startswith("the job cannot be kept: Is a directory; ")
-    assert error_of(client.delete(f"{JOBS}/{second}"), 500)["message"].startswith("the job cannot be kept: ")
+    refused = client.delete(f"{JOBS}/{second}", params={"forget": True})
+    assert error_of(refused, 500)["message"].startswith("the job cannot be kept: ")
 
 
 def test_requests_come_between_two_pieces_of_a_job(here):
@@ -301,10 +302,14 @@ def test_a_cancelled_job_keeps_what_it_has_committed(here, monkeypatch):
         assert encoder.running.wait(10)
         assert client.delete(f"{JOBS}/{key}").status_code == 202
         assert job_of(client, key)["state"] == "cancelling"
+        refused = client.delete(f"{JOBS}/{key}", params={"forget": True})
+        assert error_of(refused, 409)["code"] == "job_not_ended"
         time.sleep(1)  # the manager sees it
     job = ended(client, key, "cancelled")
     assert job["report"]["encoded"] == job["report"]["added"] == count(client) == 4
-    assert client.delete(f"{JOBS}/{key}").status_code == 204
+    assert "has been cancelled" in error_of(client.delete(f"{JOBS}/{key}"), 409)["message"]
+    assert job_of(client, key) == job  # not forgotten
+    assert client.delete(f"{JOBS}/{key}", params={"forget": True}).status_code == 204
     assert error_of(client.get(f"{JOBS}/{key}"), 404)["code"] == "job_not_found"
     assert ended(client, ask(client, folders=[str(photos)]))["report"]["added"] == 6
 

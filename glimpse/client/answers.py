@@ -57,6 +57,7 @@ class Record:
     metadata: dict[str, Any] = field(default_factory=dict)
     width: int | None = None
     height: int | None = None
+    sha256: str | None = None  # of the image file
     content_url: str | None = None
     thumbnail_url: str | None = None
 

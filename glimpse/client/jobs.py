@@ -33,10 +33,13 @@ class Jobs(Connection):
         """One job."""
         return read(Job, self.ask("GET", _path(id)))
 
-    def end_job(self, id: str) -> Job | None:  # noqa: A002
-        """Cancel a job that waits or runs, and return it; forget one that has ended."""
-        said = self.ask("DELETE", _path(id))
-        return None if said is None else read(Job, said)
+    def cancel_job(self, id: str) -> Job:  # noqa: A002
+        """Cancel a job that waits or runs. ServiceError (409) if it has ended."""
+        return read(Job, self.ask("DELETE", _path(id)))
+
+    def forget_job(self, id: str) -> None:  # noqa: A002
+        """Forget a job that has ended, with its result. ServiceError (409) if it has not."""
+        self.ask("DELETE", _path(id), params={"forget": True})
 
     def job_result(self, id: str) -> bytes:  # noqa: A002
         """The CSV of a label job that has ended."""

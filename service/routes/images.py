@@ -1,18 +1,22 @@
 """Images as entries of a collection: uploading them, their files, their thumbnails.
 
-A file is found by its entry's id alone: no path from a request touches the disk.
+A file is found by its entry's id alone: no path from a request touches the disk. What lies there is sent if it is what
+was indexed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import Depends, Header, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
 from encoder.errors import ImageError
@@ -21,7 +25,7 @@ from service.auth import is_foreign
 from service.bodies import FILES, from_fields
 from service.deps import BarsDep, CollectionDep, DecodersDep, RecordDep, SettingsDep, TowersDep, media_type
 from service.errors import Refusal, documented
-from service.images import CONTENT_TYPES, decode, thumbnail
+from service.images import CONTENT_TYPES, FileChanged, decode, open_indexed, thumbnail
 from service.routes.entries import entry_routes
 from service.routes.writing import WriterDep
 from service.schemas_entries import UploadAnswer, UploadFields, UploadResult
@@ -31,6 +35,7 @@ router = entry_routes("image")
 
 CACHE = {"Cache-Control": "private, max-age=3600"}
 MAX_FIELDS = 200  # of a form, beside its files
+PIECE = 65_536  # bytes of a file that are sent at a time
 MAX_NAME = 255  # characters of a file's name
 AGAIN = "it was deleted while it was being sent again; send it once more"
 
@@ -135,6 +140,7 @@ async def upload(
         except ImageError as error:
             return error
 
+    decoders.check_room()
     made = await asyncio.gather(*(decoders.run(read, name, data) for name, data in form.files))
     uploads = [upload for upload in made if isinstance(upload, Upload)]
     if not uploads:
@@ -164,20 +170,24 @@ async def upload(
 @router.get(
     "/{id}/content",
     summary="The image file",
-    response_class=FileResponse,
+    response_class=StreamingResponse,
     responses=documented(404, 415, 422) | {200: {"content": {"image/*": {}}, "description": "the file as it is"}},
 )
-def content(record: RecordDep) -> FileResponse:
-    """The original bytes. HEIC and TIFF are sent as they are, though few browsers show them; thumbnails are JPEG."""
-    path = _file(record)
+def content(record: RecordDep) -> StreamingResponse:
+    """The original bytes; 404 once other bytes lie there than were indexed.
+
+    HEIC and TIFF are sent as they are, though few browsers show them; thumbnails are JPEG.
+    """
+    path = _path(record)
     media_type = CONTENT_TYPES.get(path.suffix.lower())
     if media_type is None:
         message = f"files that end in {path.suffix} are not sent to browsers; there is a thumbnail"
         raise Refusal(415, message, code="unsupported_media_type")
-    headers = CACHE | {"Content-Security-Policy": "default-src 'none'; sandbox"}
-    return FileResponse(
-        path, media_type=media_type, headers=headers, stat_result=path.stat(), content_disposition_type="inline"
-    )
+    with _as_indexed():
+        file = open_indexed(path, record.sha256)
+    size = os.fstat(file.fileno()).st_size
+    headers = CACHE | {"Content-Security-Policy": "default-src 'none'; sandbox", "Content-Length": str(size)}
+    return StreamingResponse(_pieces(file), media_type=media_type, headers=headers)
 
 
 @router.get(
@@ -200,14 +210,38 @@ async def get_thumbnail(
         headers["ETag"] = f'"{version}-{size}"'
         if if_none_match is not None and headers["ETag"] in if_none_match:
             return Response(status_code=304, headers=headers)
-    jpeg = await decoders.run(lambda: thumbnail(_file(record), size, settings.max_pixels))
+    decoders.check_room()
+    with _as_indexed():
+        jpeg = await decoders.run(lambda: thumbnail(_path(record), record.sha256, size, settings.max_pixels))
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 
-def _file(record: Record) -> Path:
+def _path(record: Record) -> Path:
     if record.path is None:
         raise Refusal(404, "this entry is a text, it has no file", code="no_file")
     path = Path(record.path)
     if not path.is_file():
-        raise Refusal(404, "the file of this image is no longer where it was indexed", code="file_gone")
+        raise _gone()
     return path
+
+
+@contextmanager
+def _as_indexed() -> Iterator[None]:
+    """Answer 404 where the file is another one now, or cannot be opened."""
+    try:
+        yield
+    except FileChanged:
+        message = "the file of this image is not the one that was indexed; index its folder again"
+        raise Refusal(404, message, code="file_changed") from None
+    except OSError:
+        raise _gone() from None
+
+
+def _gone() -> Refusal:
+    return Refusal(404, "the file of this image is no longer where it was indexed", code="file_gone")
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE):
+            yield piece

@@ -113,18 +113,30 @@ def get_one(job: JobDep) -> JobAnswer:
     summary="Cancel a job, or forget one that has ended",
     status_code=204,
     response_model=None,
-    responses=documented(404, 422)
+    responses=documented(404, 409, 422)
     | {
         202: {"model": JobAnswer, "description": "it will be cancelled"},
-        204: {"description": "it had ended and is forgotten"},
+        204: {"description": "it is forgotten"},
     },
 )
-def delete(job: JobDep, jobs: JobsDep) -> Response:
-    """One that waits or runs is cancelled (202): what it has committed stays. One that has ended is forgotten (204)."""
-    left = jobs.cancel(job)
-    if left is None:
+def delete(
+    job: JobDep,
+    jobs: JobsDep,
+    forget: Annotated[bool, Query(description="forget a job that has ended, with its result")] = False,
+) -> Response:
+    """One that waits or runs is cancelled (202): what it has committed stays. One that has ended is 409.
+
+    With `forget` one that has ended is forgotten (204), and one that has not is 409.
+    """
+    if forget:
+        if not job.ended:
+            raise Refusal(409, f"job {job.id} has not ended; cancel it first", code="job_not_ended")
+        jobs.forget(job)
         return Response(status_code=204)
-    return Response(JobAnswer.of(left).model_dump_json(), 202, media_type="application/json")
+    if job.ended:
+        message = f"job {job.id} has {'been ' * (job.state == 'cancelled')}{job.state}; to forget it give forget=true"
+        raise Refusal(409, message, code="job_ended")
+    return Response(JobAnswer.of(jobs.cancel(job)).model_dump_json(), 202, media_type="application/json")
 
 
 @router.get(
