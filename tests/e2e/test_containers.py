@@ -220,7 +220,7 @@ def asked(compose: Compose, photos: Path) -> dict[str, Any]:
         "label": compose.ask("POST", "/v1/classify", files={"file": picture}, data={"labels": "red,blue"}),
         "collections": compose.ask("GET", "/v1/collections"),
     }
-    assert answers["image"]["hits"][0]["path"] == "/photos/red0.png"
+    assert answers["image"]["hits"][0]["path"].startswith("/photos/red")  # the three shades are one in bf16
     for answer in answers.values():
         answer.pop("seconds", None)
     return answers
