@@ -91,12 +91,14 @@ class Towers:
         Raises:
             Overloaded: as many wait as may; none of these has been begun.
         """
+        if not images:
+            return []
         if any(isinstance(image, str) and is_web_address(image) for image in images):
             self._fetcher.check_room()
         self._decoders.check_room()
         read = await asyncio.gather(*(self._read(image) for image in images))
         good = [pixels for pixels in read if not isinstance(pixels, ImageError)]
-        vectors = iter(await self._images(good)) if good else iter(())
+        vectors = iter(await self._images(good) if good else ())
         return [pixels if isinstance(pixels, ImageError) else next(vectors) for pixels in read]
 
     async def pixels(self, pixels: Sequence[Pixels]) -> Vectors:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from service_world import picture, settings_for, tiny_encoder, world
+from service_world import picture, settings_for, tiny_encoder, until, world
 
 from encoder.batching import READERS
 from encoder.errors import Overloaded
@@ -257,6 +257,19 @@ def test_a_request_is_taken_whole_however_short_the_queue(tmp_path):
         assert len(asked.json()["results"]) == len(images)
         form = client.post("/v1/collections/pictures/images", files=[("file", (f"{i}", picture(i))) for i in range(40)])
         assert form.status_code == 200
+
+
+def test_texts_wait_for_no_decoder(tmp_path):
+    images = [base64.b64encode(picture(i)).decode() for i in range(READERS + 10)]
+    with world(tmp_path, n=1, queue_size=1) as (client, _, _), ThreadPoolExecutor(1) as other:
+        decoders, search = client.app.state.decoders, "/v1/collections/pictures/search"
+        with decoders.held():
+            busy = other.submit(client.post, "/v1/classify", json={"images": images, "labels": ["a", "b"]})
+            until(lambda: decoders.pending == len(images))
+            assert client.post(search, json={"image": images[0]}).status_code == 429
+            assert client.post(search, json={"text": "a red boat"}).status_code == 200
+            assert client.post("/v1/embeddings", json={"input": ["a red boat"]}).status_code == 200
+        assert busy.result().status_code == 200
 
 
 def test_a_held_pool_begins_nothing():

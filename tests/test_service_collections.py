@@ -2,7 +2,9 @@
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from service_world import client_of, error_of, picture, settings_for, tiny_encoder, until, world
 
@@ -173,6 +175,24 @@ def test_knn_service_gives_more_ids_than_descriptions_and_drops_what_is_the_same
     kept = ask(client, **query, deduplicate=True).json()
     assert [entry["id"] for entry in kept] == [1, 3]
     assert kept[0]["url"] == url["url"]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("/v1/collections/pictures/search", {"text": "new"}), ("/knn-service", {"text": "new", "indice_name": "pictures"})],
+)
+def test_a_vector_of_the_old_model_searches_no_collection_of_the_new(tmp_path, path, asked):
+    with world(tmp_path, n=2) as (client, encoder, _), ThreadPoolExecutor(1) as other:
+        assert client.post(path, json=asked | {"text": "old"}).status_code == 200
+        with encoder.held():
+            answer = other.submit(client.post, path, json=asked)
+            assert encoder.running.wait(10)
+            with open_collection(tmp_path, "pictures", writable=True) as writer:
+                writer.begin_next("new", "new-print", 32)
+                left = [record.id for record in writer.next_left(limit=100)]
+                writer.write_next(left, np.eye(32, dtype=np.float32)[: len(left)])
+                writer.swap_next()
+        assert error_of(answer.result(), 409)["code"] == "model_mismatch"
 
 
 def test_knn_service_refuses_in_the_one_shape(client):

@@ -9,12 +9,11 @@ from starlette.concurrency import run_in_threadpool
 
 from encoder.errors import CollectionNotFound
 from index.collection import Collection, Hit
-from index.query import Query
 from service.bodies import from_json
 from service.deps import CollectionsDep, media_type
 from service.errors import Refusal, documented
 from service.open_collections import OpenCollections
-from service.routes.search import Wanted, find, mixed
+from service.routes.search import Wanted, find, query_of
 from service.schemas import RecordAnswer
 from service.schemas_entries import KnnAnswer, KnnRequest
 
@@ -47,10 +46,9 @@ async def knn_service(
         raise Refusal(422, f"give exactly one of {', '.join(KINDS)}", code="invalid_request")
     part = Wanted(given[0], KINDS[given[0]], getattr(asked, given[0]), 1.0)
     collection = await run_in_threadpool(_named, collections, asked.indice_name)
-    vector = await mixed([part], collection, request)
     limit = asked.num_images if asked.num_result_ids is None else asked.num_result_ids
     collapse = SAME if asked.deduplicate else None
-    query = Query(vector, modality=asked.modality, limit=limit, collapse=collapse, text=part.kind == "text")
+    query = await query_of([part], collection, request, modality=asked.modality, limit=limit, collapse=collapse)
     hits = await run_in_threadpool(find, collection, query)
     base = str(request.base_url).rstrip("/")
     described = [_described(hit, collection.name, base) for hit in hits[: asked.num_images]]

@@ -41,19 +41,8 @@ async def search(asked: SearchRequest, collection: CollectionDep, request: Reque
     even then.
     """
     started = time.perf_counter()
-    parts = parts_of(asked)
-    vector = await mixed(parts, collection, request)
     # what is left of the request are the fields of a Query, by their names
-    choices = asked.model_dump(exclude={*KINDS, "query"})
-    words = all(part.kind == "text" and part.weight > 0 for part in parts)
-    encoded = any(part.kind in ("text", "image") for part in parts)
-    query = Query(
-        vector,
-        text=words,
-        fingerprint=towers(request).encoder.fingerprint if encoded else None,  # it may change before the search begins
-        exclude=[part.value for part in parts if part.kind == "id"],
-        **choices,
-    )
+    query = await query_of(parts_of(asked), collection, request, **asked.model_dump(exclude={*KINDS, "query"}))
     hits = await run_in_threadpool(find, collection, query)
     answers = [HitAnswer.of(hit, collection.name) for hit in hits]
     return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6))
@@ -77,6 +66,20 @@ def parts_of(asked: SearchRequest) -> list[Wanted]:
         for i, part in enumerate(asked.query)
         for kind, value in part.given().items()
     ]
+
+
+async def query_of(parts: Sequence[Wanted], collection: Collection, request: Request, **choices: Any) -> Query:
+    """The query for these parts; `choices` are more of its fields."""
+    vector = await mixed(parts, collection, request)
+    encoded = any(part.kind in ("text", "image") for part in parts)
+    return Query(
+        vector,
+        text=all(part.kind == "text" and part.weight > 0 for part in parts),
+        # the collection may get another model before the search begins
+        fingerprint=towers(request).encoder.fingerprint if encoded else None,
+        exclude=[part.value for part in parts if part.kind == "id"],
+        **choices,
+    )
 
 
 async def mixed(parts: Sequence[Wanted], collection: Collection, request: Request) -> Vectors:
