@@ -179,7 +179,10 @@ def test_knn_service_gives_more_ids_than_descriptions_and_drops_what_is_the_same
 
 @pytest.mark.parametrize(
     ("path", "asked"),
-    [("/v1/collections/pictures/search", {"text": "new"}), ("/knn-service", {"text": "new", "indice_name": "pictures"})],
+    [
+        ("/v1/collections/pictures/search", {"text": "new"}),
+        ("/knn-service", {"text": "new", "indice_name": "pictures"}),
+    ],
 )
 def test_a_vector_of_the_old_model_searches_no_collection_of_the_new(tmp_path, path, asked):
     with world(tmp_path, n=2) as (client, encoder, _), ThreadPoolExecutor(1) as other:
