@@ -9,7 +9,7 @@ family and over the families. With --model it takes a model that an earlier run 
 Families: a held-out title (right: the images with that title), "colour type" and "type" (the images with those
 attributes), an image (the others with its title), and a query that fits nothing, where only an empty list is right.
 The fixed opponents are oracles: their one value is chosen on the very queries that they are scored on, and anew in each
-resample of the bootstrap. The automatic cut-off has its constants from other queries (index/calibration.py).
+resample of the bootstrap. The automatic cut-off has its constants from other queries (index/search/calibration.py).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from common import machine
 
 from encoder.load import load_encoder
 from encoder.model import DualEncoder
-from index.calibration import MEANINGLESS, SAMPLE, Calibration, background, fit
+from index.search.calibration import MEANINGLESS, SAMPLE, Calibration, background, fit
 from training.config import TrainConfig
-from training.pairs import text_key
+from training.data.pairs import text_key
 from training.train import train
 
 MODEL = {

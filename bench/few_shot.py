@@ -25,8 +25,8 @@ import torch
 import torch.nn.functional as F
 from common import machine
 
-from encoder.errors import ImageError
-from encoder.folder import walk_images
+from base.errors import ImageError
+from base.walk import walk_images
 from encoder.load import load_encoder
 from encoder.model import DualEncoder, Vectors
 from encoder.zero_shot import build_classifier

@@ -12,11 +12,11 @@ import torch
 from common import compare, machine, open_clip, photos, random_model
 from PIL import Image
 
-from encoder.batching import batches
-from encoder.folder import walk_images
+from base.read_ahead import batches
+from base.walk import walk_images
 from encoder.image import read_picture
 from encoder.load import load_encoder
-from index.build import index_folders, open_or_create
+from index.ingest.sync import index_folders, open_or_create
 
 
 def main() -> None:

@@ -26,15 +26,15 @@ import torch
 from common import machine
 from open_clip_trainer import open_clip_train
 
+from base.files import replace_json
 from encoder.device import choose_device, choose_precision
 from encoder.load import build_clip, load_encoder
 from encoder.weights import WEIGHTS
 from training.checkpoint import save_model
 from training.config import TrainConfig
+from training.data.pairs import Pair, read_pairs
+from training.data.split import split_pairs
 from training.evaluate import evaluate_pairs
-from training.files import replace_json
-from training.pairs import Pair, read_pairs
-from training.split import split_pairs
 from training.train import train
 
 SMALL = {

@@ -31,10 +31,10 @@ from encoder.load import build_clip
 from encoder.model import Normalise
 from encoder.text import TextTower
 from training.config import TrainConfig
+from training.data.loader import Batch, PairLoader
+from training.data.pairs import read_pairs
+from training.data.split import split_pairs
 from training.events import Step
-from training.loader import Batch, PairLoader
-from training.pairs import read_pairs
-from training.split import split_pairs
 from training.train import train
 
 OURS = "glimpse train"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from encoder.errors import ModelError
+from base.errors import ModelError
 
 
 def choose_device(device: str) -> torch.device:

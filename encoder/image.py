@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from encoder.errors import ImageError
+from base.errors import ImageError
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from base.errors import ModelError
 from encoder.device import choose_device, choose_precision
-from encoder.errors import ModelError
 from encoder.image import Preprocess
 from encoder.model import DualEncoder, logit_scale_of
 from encoder.text import Tokenizer

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from encoder.batching import read_batches
-from encoder.errors import ImageError, InputError
+from base.errors import ImageError, InputError
+from base.read_ahead import read_batches
 from encoder.image import Pixels, Preprocess, open_image, to_pixels, upright_rgb
 from encoder.text import TextTower, Tokenizer
 
@@ -99,7 +99,7 @@ class DualEncoder:
 
     @property
     def overlap(self) -> bool:
-        """Whether to read the next images while it works; see `encoder.batching.read_batches`."""
+        """Whether to read the next images while it works; see `base.read_ahead.read_batches`."""
         return self.device.type != "cpu"
 
     def encode_images(self, images: Iterable[ImageSource]) -> Vectors:

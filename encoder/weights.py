@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from encoder.errors import ModelError, ModelUnavailable
+from base.errors import ModelError, ModelUnavailable
 from encoder.torchvision_cpu import import_torchvision
 
 import_torchvision()

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 
-from encoder.errors import GlimpseError, InputError
+from base.errors import GlimpseError, InputError
 
 
 def main() -> None:

@@ -8,16 +8,18 @@ from typing import Annotated
 
 import typer
 
-from glimpse import __version__, index_commands, training_commands
-from glimpse.collections_commands import collections
-from glimpse.jobs_commands import jobs
-from glimpse.keys_commands import keys
-from glimpse.label_command import label
-from glimpse.mcp_command import mcp
-from glimpse.mine_command import mine
+from glimpse import __version__
+from glimpse.commands import index as index_commands
+from glimpse.commands import train as training_commands
+from glimpse.commands.collections import collections
+from glimpse.commands.jobs import jobs
+from glimpse.commands.keys import keys
+from glimpse.commands.label import label
+from glimpse.commands.mcp import mcp
+from glimpse.commands.mine import mine
+from glimpse.commands.search import search
+from glimpse.commands.serve import serve
 from glimpse.options import AsJson
-from glimpse.search_command import search
-from glimpse.serve_command import serve
 
 app = typer.Typer(
     name="glimpse",
@@ -53,7 +55,7 @@ def demo(
     no_serve: Annotated[bool, typer.Option("--no-serve", help="End after the summary.")] = False,
 ) -> None:
     """See it all work offline in about two minutes: draw a small world, train on it, index, label, search, serve."""
-    from glimpse.demo import run_demo
+    from glimpse.demo.run import run_demo
 
     run_demo(data, host=host, port=port, serve=not no_serve)
 

@@ -16,8 +16,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
-from encoder.errors import GlimpseError, ImageError, InputError
-from encoder.folder import is_image_name
+from base.errors import GlimpseError, ImageError, InputError
+from base.walk import is_image_name
 from glimpse import __version__, client
 
 THUMBNAIL = 256  # pixels

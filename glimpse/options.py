@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from encoder.errors import InputError
+from base.errors import InputError
 
 Data = Annotated[Path, typer.Option("--data", envvar="GLIMPSE_DATA", help="Folder that holds the collections.")]
 Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]

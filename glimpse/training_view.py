@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from glimpse import console
 from training.checkpoint import METRICS
 from training.config import TrainConfig
+from training.distributed import is_first
 from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
-from training.ranks import is_first
 from training.train import train
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoder.folder import image_names, walk_images
+from base.walk import image_names, walk_images
 from glimpse.client import Client, NewImage
 from glimpse.console import Bar
 

@@ -18,10 +18,11 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder.errors import CollectionDamaged, CollectionError, InputError
-from index.catalog import Catalog
-from index.collection import CATALOG, Collection, open_collection
-from index.folder import appearing, collection_folder, fsync_file, uploads_folder
+from base.errors import CollectionDamaged, CollectionError, InputError
+from base.files import fsync_file
+from index.collection import Collection, open_collection
+from index.local.catalog.catalog import Catalog
+from index.local.layout import CATALOG, appearing, collection_folder, uploads_folder
 
 UPLOADS = "glimpse.uploads"  # in the tar's header: the folder that the entries say their files are in
 UPLOAD = re.compile(r"uploads/([0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]+)")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.errors import InputError
+from base.errors import InputError
 from index.collection import Collection, Hit, Record
 
 BATCH = 256  # searches at a time

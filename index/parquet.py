@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.errors import InputError
+from base.errors import InputError
 
 try:
     import pyarrow as pa
@@ -33,10 +33,10 @@ except ImportError:
     raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
 
 from index.backup import Kept, copy_catalog, new_file, part_name
-from index.catalog import Catalog
 from index.collection import Collection, create_collection, open_collection
 from index.entry import Entry, Modality, Record
-from index.folder import appearing
+from index.local.catalog.catalog import Catalog
+from index.local.layout import appearing
 
 ROWS = 8192  # a row group, and a commit of an import
 FIELDS = "id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()
@@ -62,7 +62,7 @@ def export_parquet(
 
     Raises:
         InputError: `file` is there and `overwrite` is not given, or its folder is missing.
-        CollectionNotFound, CollectionDamaged: see `encoder.errors`.
+        CollectionNotFound, CollectionDamaged: see `base.errors`.
     """
     with (
         new_file(file, overwrite=overwrite) as part,
@@ -111,7 +111,7 @@ def import_parquet(
 
     Raises:
         InputError: no such file, or not such a file.
-        CollectionExists, ModelMismatch, CollectionLocked: see `encoder.errors`.
+        CollectionExists, ModelMismatch, CollectionLocked: see `base.errors`.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file")

@@ -17,19 +17,19 @@ from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 
-from encoder.batching import READERS
+from base.read_ahead import READERS
 from encoder.model import DualEncoder
-from service import logs
-from service.auth import RequireKey, check_exposure, keyring_of
-from service.bars import Bars
-from service.check import check_address
-from service.connections import HEAD_BYTES, PatientHttp, take_descriptors
+from service.collections.opened import OpenCollections
+from service.collections.rejection import Bars
 from service.errors import add_handlers, documented
-from service.jobs import Jobs
-from service.middleware import BodyLimit, CancelWhenGone, Observed, SafeHeaders
-from service.open_collections import OpenCollections
-from service.paths import Paths
-from service.pool import Pool
+from service.http.auth import RequireKey, check_exposure, keyring_of
+from service.http.connections import HEAD_BYTES, PatientHttp, take_descriptors
+from service.http.middleware import BodyLimit, CancelWhenGone, Observed, SafeHeaders
+from service.http.paths import Paths
+from service.inference.pool import Pool
+from service.inference.towers import Towers, model_thread, warm_up
+from service.jobs.runner import Jobs
+from service.preflight import check_address
 from service.routes import (
     classify,
     collections,
@@ -47,8 +47,8 @@ from service.routes import (
     zero_shot,
 )
 from service.settings import Settings, unknown_variables
-from service.towers import Towers, model_thread, warm_up
-from service.tracing import start_tracing
+from service.telemetry import logs
+from service.telemetry.tracing import start_tracing
 
 log = logging.getLogger(__name__)
 
@@ -144,8 +144,8 @@ def server_of(app: FastAPI) -> uvicorn.Server:
             h11_max_incomplete_event_size=HEAD_BYTES,
             ws="none",
             timeout_graceful_shutdown=30,
-            log_config=None,  # service.logs
-            access_log=False,  # service.middleware.Observed
+            log_config=None,  # service.telemetry.logs
+            access_log=False,  # service.http.middleware.Observed
             server_header=False,
         )
     )

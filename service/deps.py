@@ -8,13 +8,13 @@ from typing import Annotated, TypeVar, cast
 from fastapi import Depends, Path, Request
 
 from index.collection import Collection, Record
-from service.bars import Bars
+from service.collections.opened import OpenCollections
+from service.collections.rejection import Bars
 from service.errors import Refusal
-from service.open_collections import OpenCollections
-from service.pool import Pool
-from service.schemas import MAX_ID
+from service.inference.pool import Pool
+from service.inference.towers import Towers
+from service.schemas.search import MAX_ID
 from service.settings import Settings
-from service.towers import Towers
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from encoder import errors
-from service.examples import ERROR
+from base import errors
+from service.schemas.examples import ERROR
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ RETRY_AFTER = {429: "1", 503: "5"}  # seconds
 
 
 class Refusal(HTTPException):
-    """An answer other than 200 that has no error of its own in `encoder.errors`."""
+    """An answer other than 200 that has no error of its own in `base.errors`."""
 
     def __init__(self, status: int, message: str, *, code: str, param: str | None = None) -> None:
         super().__init__(status, message)
@@ -157,6 +157,6 @@ def _no_json() -> JSONResponse:
 async def _of_nobody(request: Request, error: Exception) -> JSONResponse:
     # starlette raises it again after this answer, so the server logs its traceback; the client learns nothing of it
     message = "the service failed on this request; its log says why"
-    # it leaves from outside of service.middleware
+    # it leaves from outside of service.http.middleware
     headers = {"X-Content-Type-Options": "nosniff", "X-Request-Id": getattr(request.state, "request_id", "")}
     return refuse_to_answer(500, message, code="internal_error", headers=headers)

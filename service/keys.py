@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from encoder.errors import InputError
+from base.errors import InputError
 
 log = logging.getLogger(__name__)
 

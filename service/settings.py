@@ -1,6 +1,6 @@
 """What an operator sets: flags of `glimpse serve`, else the environment (`GLIMPSE_*`), else a file (GLIMPSE_CONFIG).
 
-Reads and checks them; what they are worth on this machine is the concern of service/check.py.
+Reads and checks them; what they are worth on this machine is the concern of service/preflight.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from encoder.errors import InputError
+from base.errors import InputError
 from service.keys import given_keys
 
 PREFIX = "GLIMPSE_"

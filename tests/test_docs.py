@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from test_layers import PACKAGES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -20,12 +21,18 @@ def test_the_page_of_the_command_line_is_current() -> None:
 def test_the_layout_in_the_architecture_page_is_the_layout() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     tree = page.split("```text\n", 1)[1].split("```", 1)[0]
-    for package in ("encoder", "index", "training", "service", "glimpse"):
-        line = next(line for line in tree.splitlines() if line.startswith(f"{package}/"))
-        block = tree.split(line, 1)[1].split("\n\n", 1)[0]
-        named = set(re.findall(r"^    (\w+)\s", line[len(package) + 1 :] + block, flags=re.MULTILINE))
-        there = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__"}
-        assert named == there, f"{package}: the page lacks {there - named}, and names {named - there}"
+    named: dict[str, set[str]] = {}
+    for line in tree.splitlines():
+        if folder := re.match(r"([\w/]+)/(\s|$)", line):
+            named[folder[1]] = set()
+        elif file := re.match(r"    (\w+)\s", line):
+            named[list(named)[-1]].add(file[1])
+    there: dict[str, set[str]] = {}
+    for package in PACKAGES:
+        for init in (ROOT / package).rglob("__init__.py"):
+            files = {path.stem for path in init.parent.glob("*.py")} - {"__init__", "__main__"}
+            there[init.parent.relative_to(ROOT).as_posix()] = files
+    assert named == there
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from encoder.batching import read_batches
+from base.read_ahead import read_batches
 
 
 @pytest.mark.parametrize("overlap", [False, True])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from encoder.errors import ImageError
+from base.errors import ImageError
 from encoder.image import MAX_FILE_BYTES, Preprocess, open_image, read_picture, to_pixels, upright_rgb
 
 ORIENTATION = 0x0112

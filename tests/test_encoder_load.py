@@ -13,8 +13,8 @@ import pytest
 import torch
 from huggingface_hub import constants
 
+from base.errors import ModelError, ModelUnavailable
 from encoder.device import choose_precision
-from encoder.errors import ModelError, ModelUnavailable
 from encoder.image import Preprocess
 from encoder.load import build_clip, fingerprint, load_clip, load_encoder, published_models
 from encoder.model import DualEncoder

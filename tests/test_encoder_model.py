@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder.errors import ImageError, InputError
+from base.errors import ImageError, InputError
 from encoder.load import load_encoder
 from encoder.model import TEXT_CACHE, DualEncoder
 from tests.conftest import COLOURS, plain_picture

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from service_world import draw, picture, serving, settings_for, tiny_encoder
 
-from encoder import errors
+from base import errors
 from glimpse.client import Client, NewImage, NoService, Part, Record, ServiceError, connection, jobs
 from glimpse.client.answers import KINDS, error_of
 from service.app import create_app

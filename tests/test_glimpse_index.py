@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from encoder.errors import InputError
+from base.errors import InputError
 from encoder.load import build_clip
 from glimpse.cli import app
 from tests.conftest import plain_picture

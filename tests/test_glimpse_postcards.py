@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glimpse.postcards.pen import PIGMENTS
-from glimpse.postcards.scenes import (
+from glimpse.demo.postcards.pen import PIGMENTS
+from glimpse.demo.postcards.scenes import (
     COLOURS,
     COUNTS,
     PLACES,

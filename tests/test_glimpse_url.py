@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from service_world import serving, settings_for
 
-from encoder.errors import GlimpseError, InputError
+from base.errors import GlimpseError, InputError
 from encoder.model import DualEncoder
 from glimpse.cli import app
 from glimpse.client import Client, ServiceError
-from index.build import index_folders, open_or_create
+from index.ingest.sync import index_folders, open_or_create
 from service.app import create_app
 from tests.conftest import plain_picture
 

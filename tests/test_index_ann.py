@@ -2,8 +2,8 @@ import faiss
 import numpy as np
 import pytest
 
-from encoder.errors import InputError
-from index.ann import CoarseIndex, FlatRows, as_ids, as_rows, unit_rows
+from base.errors import InputError
+from index.local.vectors.ann import CoarseIndex, FlatRows, as_ids, as_rows, unit_rows
 
 
 def rows(*values):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoder.errors import CollectionDamaged, CollectionExists, CollectionNotFound, InputError
+from base.errors import CollectionDamaged, CollectionExists, CollectionNotFound, InputError
 from index.backup import back_up, restore
 from index.collection import (
     Collection,
@@ -20,7 +20,7 @@ from index.collection import (
     list_collections,
     open_collection,
 )
-from index.folder import uploads_folder
+from index.local.layout import uploads_folder
 
 DIM = 16
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from encoder.errors import CollectionError
-from index.bar import measure_bar
-from index.calibration import MEANINGLESS
+from base.errors import CollectionError
 from index.collection import Entry, create_collection, open_collection
-from index.query import Query
+from index.ingest.rejection import measure_bar
+from index.search.calibration import MEANINGLESS
+from index.search.query import Query
 
 DIM = 32
 WORDS = "red green blue black white shoe shirt watch bag hat".split()

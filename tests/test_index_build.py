@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from encoder.errors import InputError, ModelMismatch
+from base.errors import InputError, ModelMismatch
 from encoder.model import DualEncoder
-from index.build import IndexReport, index_folders, index_paths, open_or_create
-from index.captions import read_captions
 from index.collection import Collection
+from index.ingest.captions import read_captions
+from index.ingest.sync import IndexReport, index_folders, index_paths, open_or_create
 from tests.conftest import SmallBatches, plain_picture
 
 

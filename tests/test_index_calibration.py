@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from encoder.model import DualEncoder
-from index.calibration import FEWEST, MEANINGLESS, SAMPLE, Calibration, background, fit
+from index.search.calibration import FEWEST, MEANINGLESS, SAMPLE, Calibration, background, fit
 from tests.conftest import COLOURS, plain_picture
 
 Vectors = NDArray[np.float32]

@@ -7,9 +7,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from encoder.errors import CollectionDamaged, CollectionError, CollectionNotFound, EntryNotFound, InputError
-from index.catalog import SCHEMA_VERSION, Catalog
+from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, EntryNotFound, InputError
 from index.entry import Entry
+from index.local.catalog.catalog import SCHEMA_VERSION, Catalog
 
 DIM = 4
 META = {

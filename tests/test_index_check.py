@@ -5,8 +5,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from index.catalog import Catalog
 from index.entry import Entry
+from index.local.catalog.catalog import Catalog
 
 DIM = 64
 META = {"name": "n", "model": "m", "fingerprint": "f", "dim": DIM, "created_at": "2026-01-01T00:00:00+00:00"}

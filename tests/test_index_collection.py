@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from encoder.errors import (
+from base.errors import (
     CollectionDamaged,
     CollectionError,
     CollectionExists,
@@ -25,7 +25,6 @@ from encoder.errors import (
     InputError,
     ModelMismatch,
 )
-from index import live
 from index.collection import (
     Entry,
     create_collection,
@@ -33,8 +32,9 @@ from index.collection import (
     list_collections,
     open_collection,
 )
-from index.folder import appearing
-from index.kind import Wish
+from index.local.layout import appearing
+from index.local.vectors import live
+from index.local.vectors.tuning import Wish
 
 DIM = 16
 ROOT = Path(__file__).parent.parent
@@ -564,8 +564,8 @@ def test_a_collection_made_anew_is_not_taken_for_the_old_one(tmp_path):
 
 def test_create_killed_in_the_middle_does_not_block_the_next(tmp_path):
     script = (
-        "import os, signal, sys; from pathlib import Path; from index import collection as c, folder\n"
-        "folder.fsync_file = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\n"  # just before the rename
+        "import os, signal, sys; from pathlib import Path; from index import collection as c; from index.local import layout\n"
+        "layout.fsync_file = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\n"  # just before the rename
         "c.create_collection(Path(sys.argv[1]), 'pets', model='m', fingerprint='f', dim=16)"
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT).returncode == -signal.SIGKILL

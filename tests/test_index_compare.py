@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from encoder.folder import image_names, walk_images
-from index.compare import Found, compare
-from index.places import outermost, place_of
+from base.walk import image_names, walk_images
+from index.ingest.diff import Found, compare
+from index.ingest.scan import outermost, place_of
 
 # Names whose order is not that of their paths: "-" and "." sort before "/", "0" after it; and bytes that are no text.
 NAMES = st.sampled_from(["a", "a-", "a.", "a0", "b", "é", "\udcff", "\ue000", "😀"])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from test_index_durability import ENVIRONMENT, snapshot_files
 
-from encoder.errors import CollectionError
+from base.errors import CollectionError
 from index.collection import (
     Collection,
     Entry,
@@ -24,7 +24,7 @@ from index.collection import (
     list_collections,
     open_collection,
 )
-from index.kind import Wish
+from index.local.vectors.tuning import Wish
 
 # --- a disk that is full, a disk that is read-only ---
 

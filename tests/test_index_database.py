@@ -10,10 +10,10 @@ from threading import Event, Thread
 import numpy as np
 import pytest
 
-from encoder.errors import CollectionDamaged, CollectionError, InputError
-from index.catalog import Catalog
+from base.errors import CollectionDamaged, CollectionError, InputError
 from index.entry import Entry
-from index.tables import APPLICATION_ID
+from index.local.catalog.catalog import Catalog
+from index.local.catalog.tables import APPLICATION_ID
 
 DIM = 4
 META = {"name": "n", "model": "m", "fingerprint": "f", "dim": DIM, "created_at": "2026-01-01T00:00:00+00:00"}
@@ -147,8 +147,8 @@ import os, subprocess, sys
 from contextlib import closing
 from pathlib import Path
 import numpy as np, pytest
-from encoder.errors import CollectionError, CollectionExists
-from index.catalog import Catalog
+from base.errors import CollectionError, CollectionExists
+from index.local.catalog.catalog import Catalog
 from index.entry import Entry
 from test_index_database import META, put, schema_1
 disk = Path(sys.argv[1])

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import index.duplicates
-from encoder.errors import InputError
+from base.errors import InputError
 from encoder.model import DualEncoder
-from index.build import index_folders, open_or_create
 from index.collection import Collection, Entry, create_collection
 from index.duplicates import identical_files, near_duplicates, spare_files
+from index.ingest.sync import index_folders, open_or_create
 from tests.conftest import plain_picture
 
 

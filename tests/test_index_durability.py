@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from durability_worker import CALLS, DIMS, vector
 
-from encoder.errors import InputError
+from base.errors import InputError
 from index.collection import (
     Collection,
     create_collection,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from encoder.errors import InputError
-from index.catalog import Catalog
+from base.errors import InputError
 from index.entry import Entry
+from index.local.catalog.catalog import Catalog
 
 DIM = 2
 META = {"name": "n", "model": "m", "fingerprint": "f", "dim": DIM, "created_at": "2026-01-01T00:00:00+00:00"}

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from encoder.errors import InputError
-from index import kind as kinds
-from index import segment as segments
-from index.ann import CoarseIndex, FlatRows, unit_rows
-from index.kind import KINDS, Wish, build, choose, factory
-from index.segment import Chosen
+from base.errors import InputError
+from index.local.vectors import segment as segments
+from index.local.vectors import tuning as kinds
+from index.local.vectors.ann import CoarseIndex, FlatRows, unit_rows
+from index.local.vectors.segment import Chosen
+from index.local.vectors.tuning import KINDS, Wish, build, choose, factory
 
 DIM = 32
 

@@ -6,11 +6,12 @@ import threading
 import numpy as np
 import pytest
 
-from encoder.errors import CollectionError, InputError, ModelMismatch
-from index import live, snapshot
+from base.errors import CollectionError, InputError, ModelMismatch
 from index.collection import Entry, create_collection, delete_collection, open_collection
-from index.kind import Wish
-from index.query import Query
+from index.local.vectors import live
+from index.local.vectors import segment_files as snapshot
+from index.local.vectors.tuning import Wish
+from index.search.query import Query
 
 DIM = 16
 

@@ -3,9 +3,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from encoder.errors import CollectionError, InputError
-from index.catalog import Catalog
+from base.errors import CollectionError, InputError
 from index.entry import Entry
+from index.local.catalog.catalog import Catalog
 
 META = {"name": "n", "model": "old", "fingerprint": "old-print", "dim": 4, "created_at": "2026-01-01T00:00:00+00:00"}
 OLD = np.eye(4, dtype=np.float32)[0]

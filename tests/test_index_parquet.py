@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder.errors import CollectionExists, InputError, ModelMismatch
+from base.errors import CollectionExists, InputError, ModelMismatch
 from index import parquet
 from index.collection import Collection, Entry, create_collection, delete_collection, open_collection
 from index.parquet import export_parquet, import_parquet

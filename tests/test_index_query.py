@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder.errors import CollectionError, EntryNotFound, InputError
-from index import query as query_module
-from index import ranking
+from base.errors import CollectionError, EntryNotFound, InputError
 from index.entry import Record
-from index.query import Query, mix, run
+from index.search import query as query_module
+from index.search import ranking
+from index.search.query import Query, mix, run
 
 DIM = 6
 

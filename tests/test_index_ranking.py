@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from index.ranking import collapse, group, mmr
+from index.search.ranking import collapse, group, mmr
 
 
 @st.composite

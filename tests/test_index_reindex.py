@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from encoder.errors import CollectionError, InputError
+from base.errors import CollectionError, InputError
 from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
-from index.build import index_folders, open_or_create
 from index.collection import Collection, Entry, open_collection
-from index.reindex import reindex
+from index.ingest.reindex import reindex
+from index.ingest.sync import index_folders, open_or_create
 from tests.conftest import TINY, SmallBatches, plain_picture
 from training.checkpoint import save_model
 
@@ -175,7 +175,7 @@ import sys, time
 from pathlib import Path
 from encoder.load import load_encoder
 from index.collection import open_collection
-from index.reindex import reindex
+from index.ingest.reindex import reindex
 encoder = load_encoder(Path(sys.argv[2]), device="cpu", precision="fp32")
 type(encoder).batch_size = 1
 def tell(done, total):

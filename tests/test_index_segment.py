@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.errors import EntryNotFound
-from index import segment as segments
-from index.ann import FlatRows, unit_rows
-from index.segment import Chosen, Segment
-from index.view import View
+from base.errors import EntryNotFound
+from index.local.vectors import segment as segments
+from index.local.vectors.ann import FlatRows, unit_rows
+from index.local.vectors.segment import Chosen, Segment
+from index.local.vectors.view import View
 
 DIM = 8
 

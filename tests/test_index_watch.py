@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-import index.watch
-from encoder.errors import CollectionError
+import index.ingest.watch
+from base.errors import CollectionError
 from encoder.model import DualEncoder
-from index.build import IndexReport, open_or_create
 from index.collection import open_collection
-from index.watch import watch_folders
+from index.ingest.sync import IndexReport, open_or_create
+from index.ingest.watch import watch_folders
 from tests.conftest import plain_picture
 
 
@@ -63,9 +63,9 @@ def watch(
     tmp_path: Path, encoder: DualEncoder, colour_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Watch]:
     """A watch of a folder of 12 pictures that has done its first pass."""
-    monkeypatch.setattr(index.watch, "QUIET_MS", 100)
-    monkeypatch.setattr(index.watch, "IDLE_MS", 100)
-    monkeypatch.setattr(index.watch, "RETRY_S", 0.1)
+    monkeypatch.setattr(index.ingest.watch, "QUIET_MS", 100)
+    monkeypatch.setattr(index.ingest.watch, "IDLE_MS", 100)
+    monkeypatch.setattr(index.ingest.watch, "RETRY_S", 0.1)
     watch = Watch(tmp_path / "data", encoder, colour_folder)
     assert watch.next() == {"added": 12, "encoded": 12}
     yield watch
@@ -163,10 +163,12 @@ def test_the_watch_does_not_wake_itself(
     tmp_path: Path, encoder: DualEncoder, colour_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The collections lie in the watched folder: their own writes are no reason to write."""
-    monkeypatch.setattr(index.watch, "QUIET_MS", 50)
-    monkeypatch.setattr(index.watch, "IDLE_MS", 50)
+    monkeypatch.setattr(index.ingest.watch, "QUIET_MS", 50)
+    monkeypatch.setattr(index.ingest.watch, "IDLE_MS", 50)
     opened: list[str] = []
-    monkeypatch.setattr(index.watch, "open_or_create", lambda *given: opened.append("") or open_or_create(*given))
+    monkeypatch.setattr(
+        index.ingest.watch, "open_or_create", lambda *given: opened.append("") or open_or_create(*given)
+    )
     watch = Watch(colour_folder / "data", encoder, colour_folder)
     assert watch.next() == {"added": 12, "encoded": 12}
     threading.Timer(0.7, watch.stop.set).start()

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from service_world import client_of, error_of, picture, serving, settings_for, tiny_encoder, world
 
-from encoder.errors import InputError
+from base.errors import InputError
 from service.app import create_app
-from service.auth import check_exposure
+from service.http.auth import check_exposure
 from service.keys import Keyring, add_key, given_keys, read_keys, remove_key
 
 SECRET = "0123456789abcdef0123456789abcdef"

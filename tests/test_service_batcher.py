@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from service_world import picture, settings_for, tiny_encoder, until, world
 
-from encoder.batching import READERS
-from encoder.errors import Overloaded
-from service.batcher import Batcher
-from service.pool import Pool
-from service.towers import Towers, model_thread
+from base.errors import Overloaded
+from base.read_ahead import READERS
+from service.inference.batcher import Batcher
+from service.inference.pool import Pool
+from service.inference.towers import Towers, model_thread
 
 
 class Squares:

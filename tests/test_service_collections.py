@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from service_world import client_of, error_of, picture, settings_for, tiny_encoder, until, world
 
-from index import live
 from index.collection import Entry, create_collection, open_collection
+from index.local.vectors import live
 from service.app import create_app
-from service.open_collections import OpenCollections
-from service.writers import Writers
+from service.collections.opened import OpenCollections
+from service.collections.writers import Writers
 
 
 @pytest.fixture(scope="module")

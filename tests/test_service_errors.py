@@ -5,10 +5,10 @@ import pytest
 from fastapi.testclient import TestClient
 from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
-from encoder.errors import ModelError
+from base.errors import ModelError
 from index.collection import Entry, create_collection, open_collection
 from service.app import create_app, serve
-from service.open_collections import OpenCollections
+from service.collections.opened import OpenCollections
 
 PICTURE = base64.b64encode(picture(0)).decode()
 

@@ -29,8 +29,8 @@ from service_world import add_collection, draw, error_of, picture, serving, sett
 
 from encoder.load import load_encoder
 from index.collection import Entry, create_collection
-from service import connections, middleware
 from service.app import create_app
+from service.http import connections, middleware
 
 SEARCH = "/v1/collections/pictures/search"
 ROOT = Path(__file__).parents[1]

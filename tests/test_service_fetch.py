@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from service_world import error_of, picture, world
 
-import service.fetch
-from encoder.errors import ImageError, Overloaded
-from service.fetch import Fetcher, is_public
+import service.inference.fetch
+from base.errors import ImageError, Overloaded
+from service.inference.fetch import Fetcher, is_public
 
 
 class Site(BaseHTTPRequestHandler):
@@ -66,7 +66,7 @@ def server():
 
 @pytest.fixture
 def loopback_allowed(monkeypatch):
-    monkeypatch.setattr(service.fetch, "is_public", lambda address: address.is_loopback)
+    monkeypatch.setattr(service.inference.fetch, "is_public", lambda address: address.is_loopback)
 
 
 def fetch(url, *hosts, max_bytes=50_000, seconds=5.0, queue_size=8):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
-import service.job_store
+import service.jobs.store
 from encoder.model import DualEncoder
 from index.collection import open_collection
-from index.folder import collection_folder, lock_writer
+from index.local.layout import collection_folder, lock_writer
 from service.app import create_app
-from service.job_roots import FolderRefused, Roots
-from service.job_store import JobStore
+from service.jobs.roots import FolderRefused, Roots
+from service.jobs.store import JobStore
 from service.keys import add_key
 
 JOBS = "/v1/jobs"
@@ -279,7 +279,7 @@ def test_uploads_come_through_while_a_job_fills_the_same_collection(here, monkey
         changed = client.patch(f"/v1/collections/photos/images/{first}", json={"tags": ["mine"]})
         assert changed.status_code == 200, changed.text
         assert changed.json()["metadata"] == {"tags": ["mine"]}
-        monkeypatch.setattr("service.writers.PATIENCE", 0.1)
+        monkeypatch.setattr("service.collections.writers.PATIENCE", 0.1)
         error = error_of(client.delete("/v1/collections/photos"), 409)
         assert key in error["message"]
     assert ended(client, key)["report"]["added"] == 10
@@ -470,14 +470,14 @@ def test_old_jobs_are_forgotten_with_their_results(tmp_path, monkeypatch):
     assert store.all() == []
     jobs = [store.new("label", {}, None, {}) for _ in range(5)]
     for job in jobs[:4]:
-        job.state, job.ended_at = "succeeded", service.job_store.now()
+        job.state, job.ended_at = "succeeded", service.jobs.store.now()
     jobs[0].ended_at = "2020-01-01T00:00:00+00:00"
     for job in jobs:
         store.save(job)
         store.result(job.id).touch()
     (store.folder / ".left.part").touch()
     os.utime(store.folder / ".left.part", (0, 0))
-    monkeypatch.setattr(service.job_store, "KEPT", 2)
+    monkeypatch.setattr(service.jobs.store, "KEPT", 2)
     store.sweep()
     left = {job.id for job in store.all()}
     assert left == {job.id for job in jobs[2:]}

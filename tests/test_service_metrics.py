@@ -15,11 +15,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from service_world import client_of, picture, serving, settings_for, tiny_encoder, until, world
 
-from encoder.errors import CollectionDamaged
+from base.errors import CollectionDamaged
 from index.collection import open_collection
-from service import logs
 from service.app import create_app
 from service.keys import add_key
+from service.telemetry import logs
 
 ROOT = Path(__file__).parents[1]
 SEARCH = "/v1/collections/{collection}/search"
@@ -261,7 +261,7 @@ def test_on_request_the_log_is_plain_text(tmp_path):
 
 SAY = """
 import logging, sys
-from service import logs
+from service.telemetry import logs
 from service.settings import Settings
 logs.configure(Settings.model_validate({"model": "x", "data": sys.argv[1], "log_format": "text"}))
 for name, level, text in (("httpx", 20, "GET https://secret"), ("x", 10, "not this"), ("x", 30, "but this")):

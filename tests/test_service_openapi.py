@@ -14,7 +14,7 @@ import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from service.app import create_app
-from service.auth import OPEN, QUERIES
+from service.http.auth import OPEN, QUERIES
 
 SECONDS = int(os.environ.get("GLIMPSE_FUZZ_SECONDS", "0"))  # 0: a short run, the same each time
 SEED = os.environ.get("GLIMPSE_FUZZ_SEED", "1")
@@ -120,7 +120,7 @@ def test_every_post_is_a_query_or_a_change(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         if "post" in methods:
             is_query = QUERIES.fullmatch(re.sub(r"\{\w+\}", "x", path)) is not None
-            assert is_query != (path in CHANGES), f"{path}: name it in service.auth.QUERIES, or here as a change"
+            assert is_query != (path in CHANGES), f"{path}: name it in service.http.auth.QUERIES, or here as a change"
 
 
 def test_the_service_does_as_its_document_says_whatever_is_sent(tmp_path: Path) -> None:

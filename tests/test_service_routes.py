@@ -12,7 +12,7 @@ from service_world import add_collection, client_of, error_of, picture, settings
 from encoder.zero_shot import build_classifier
 from index.collection import Entry, create_collection, delete_collection, open_collection
 from service.app import create_app
-from service.examples import SEARCH
+from service.schemas.examples import SEARCH
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import pytest
 from service_world import add_collection, draw, tiny_encoder
 from typer.testing import CliRunner
 
-from encoder.errors import InputError
+from base.errors import InputError
 from glimpse.cli import app
 from service.app import serve
-from service.check import check
 from service.keys import add_key
+from service.preflight import check
 from service.settings import Settings, read_settings, unknown_variables
 
 SECRET = "0123456789abcdef0123456789abcdef"

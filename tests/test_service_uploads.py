@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service_world import add_collection, draw, error_of, picture, serving, settings_for, tiny_encoder, until, world
 
-from encoder.errors import InputError
+from base.errors import InputError
 from index.collection import create_collection, open_collection
-from service import bars, writers
 from service.app import create_app
-from service.metadata import MAX_METADATA, merge_patch
+from service.collections import rejection as bars
+from service.collections import writers
+from service.collections.metadata import MAX_METADATA, merge_patch
 
 IMAGES = "/v1/collections/pictures/images"
 TEXTS = "/v1/collections/pictures/texts"

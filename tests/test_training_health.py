@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from encoder.errors import InputError
+from base.errors import InputError
 from encoder.image import to_pixels
 from encoder.load import build_clip
 from encoder.model import Normalise

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from encoder.errors import InputError, TrainingError
+from base.errors import InputError, TrainingError
 from training.interpolate import interpolate, sweep
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from encoder.errors import TrainingError
+from base.errors import TrainingError
 from training.journal import LOG, TENSORBOARD, Journal, read_log
 
 STEPS_AN_EPOCH = 3

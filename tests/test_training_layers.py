@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from encoder.errors import InputError
+from base.errors import InputError
 from encoder.load import build_clip, open_clip
 from training.layers import count_trainable, layer_of, lock, lr_scale_of, set_mode, top_of
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoder.errors import InputError
+from base.errors import InputError
 from encoder.image import Pixels, Preprocess
 from tests.conftest import plain_picture
-from training.augment import Augmentation, random_crop
-from training.loader import Batch, PairLoader, text_id
-from training.pairs import Pair
+from training.data.augment import Augmentation, random_crop
+from training.data.loader import Batch, PairLoader, text_id
+from training.data.pairs import Pair
 
 SMALL = Preprocess(size=16)
 

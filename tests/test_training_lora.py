@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encoder.errors import InputError, TrainingError
+from base.errors import InputError, TrainingError
 from encoder.load import ClipParts, build_clip, fingerprint
 from encoder.model import DualEncoder
 from encoder.text import TextTower

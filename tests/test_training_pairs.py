@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from encoder.errors import InputError
+from base.errors import InputError
 from encoder.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
-from training.pairs import (
+from training.data.pairs import (
     Pair,
     PairSet,
     hash_pairs,

@@ -17,8 +17,8 @@ from conftest import plain_picture
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from encoder.errors import TrainingError
-from training.charts import HEIGHT, WIDTH, Series, histogram, line_chart
+from base.charts import HEIGHT, WIDTH, Series, histogram, line_chart
+from base.errors import TrainingError
 from training.report import write_report
 
 EVIL = "<script>alert('x')</script> & \"quoted\""

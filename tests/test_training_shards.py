@@ -16,12 +16,12 @@ import pytest
 import webdataset
 from PIL import Image
 
-from encoder.errors import InputError, TrainingError
+from base.errors import InputError, TrainingError
 from encoder.image import Preprocess
-from training.augment import Augmentation
-from training.loader import Batch
-from training.pairs import Pair
-from training.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
+from training.data.augment import Augmentation
+from training.data.loader import Batch
+from training.data.pairs import Pair
+from training.data.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
 
 SMALL = Preprocess(size=16)
 

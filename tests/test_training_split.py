@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.errors import TrainingError
-from training.pairs import Pair, text_key
-from training.split import split_classes, split_images, split_pairs
+from base.errors import TrainingError
+from training.data.pairs import Pair, text_key
+from training.data.split import split_classes, split_images, split_pairs
 
 few = st.integers(0, 15)
 pairs_of_few = st.lists(st.tuples(few, st.lists(few, max_size=2)), min_size=2, max_size=60).map(

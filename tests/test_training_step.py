@@ -15,10 +15,10 @@ from torch import Tensor
 from encoder.load import ClipParts, build_clip, load_clip
 from training.checkpoint import save_model
 from training.config import LOSSES, TrainConfig
-from training.loader import Batch, text_id
+from training.data.loader import Batch, text_id
+from training.distributed import Ranks
 from training.objective import Objective, positives_of
 from training.optim import adamw
-from training.ranks import Ranks
 from training.starting_model import choose_trainable, load_start
 from training.step import Stepper, Towers
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder.errors import InputError, TrainingError
+from base.errors import InputError, TrainingError
 from encoder.load import build_clip, load_clip, load_encoder
 from training.config import TrainConfig
 from training.events import Epoch, Finished, Started, Step

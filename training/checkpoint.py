@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from encoder.errors import TrainingError
+from base.errors import TrainingError
+from base.files import replace_file, replace_json
 from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
-from training.files import replace_file, replace_json
 
 METRICS = "metrics.json"
 STATE = "training_state.pt"

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from encoder.errors import InputError, TrainingError
-from training.augment import Augmentation
-from training.files import replace_json
+from base.errors import InputError, TrainingError
+from base.files import replace_json
+from training.data.augment import Augmentation
 
 TRAIN_CONFIG = "train_config.json"
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from encoder.batching import read_batches
-from encoder.errors import ImageError, InputError
-from encoder.folder import walk_images
+from base.errors import ImageError, InputError
+from base.read_ahead import read_batches
+from base.walk import walk_images
 from encoder.image import Pixels, open_image
 from encoder.model import DualEncoder, Vectors
 from encoder.zero_shot import Classifier, build_classifier
-from training.augment import Augmentation
+from training.data.augment import Augmentation
+from training.data.pairs import Pair, text_key
 from training.metrics import classification_metrics, retrieval_metrics, view_metrics
-from training.pairs import Pair, text_key
 
 Progress = Callable[[int, int], None]  # told how many images of how many are done
 Image = Path | bytes

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoder.errors import InputError
+from base.errors import InputError
 from encoder.model import Vectors
 from training.evaluate import Encoded
 from training.metrics import scored_chunks

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoder.errors import InputError
-from encoder.folder import walk_images
+from base.errors import InputError
+from base.files import replace_file
+from base.walk import walk_images
 from encoder.load import ClipParts
 from encoder.model import DualEncoder, Vectors, logit_scale_of
 from training.config import TrainConfig
+from training.data.pairs import Pair, read_pairs
 from training.evaluate import (
     Encoded,
     encode_images,
@@ -23,10 +25,8 @@ from training.evaluate import (
     evaluate_pairs,
     evaluate_views,
 )
-from training.files import replace_file
 from training.health import neighbours_kept
 from training.metrics import mean_recall, selection_score
-from training.pairs import Pair, read_pairs
 from training.step import autocast
 
 PROBE_START = "probe_start.npz"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from encoder.errors import InputError, TrainingError
+from base.errors import InputError, TrainingError
 from training.metrics import selection_score
 
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from encoder.errors import TrainingError
+from base.errors import TrainingError
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import nn
 
-from encoder.errors import InputError
+from base.errors import InputError
 
 Tower = Literal["image", "text", "shared"]
 

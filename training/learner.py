@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
+from base.errors import ModelError
 from encoder.device import choose_device, choose_precision
-from encoder.errors import ModelError
 from encoder.load import ClipParts, fingerprint, load_clip
 from encoder.model import logit_scale_of
 from training.config import TrainConfig
+from training.distributed import Ranks
+from training.fsdp import load_whole_state, shard, whole_state, whole_weights
 from training.layers import count_trainable, set_mode
 from training.lora import merged
 from training.optim import adamw
-from training.ranks import Ranks
-from training.shard import load_whole_state, shard, whole_state, whole_weights
 from training.starting_model import choose_trainable, load_start
 from training.step import Towers
 

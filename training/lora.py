@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from encoder.errors import InputError, TrainingError
+from base.errors import InputError, TrainingError
 from training.layers import layer_of, top_of
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from encoder.errors import InputError
+from base.errors import InputError
 
 
 @dataclass(frozen=True)

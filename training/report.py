@@ -15,12 +15,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from encoder.errors import ImageError, TrainingError
+from base.charts import Series, histogram, line_chart
+from base.errors import ImageError, TrainingError
+from base.files import replace_file
 from encoder.image import open_image
-from training.charts import Series, histogram, line_chart
 from training.checkpoint import METRICS
 from training.config import TRAIN_CONFIG
-from training.files import replace_file
 from training.health import BINS
 from training.journal import read_log
 

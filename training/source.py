@@ -9,11 +9,11 @@ from typing import Any
 
 from encoder.image import Preprocess
 from training.config import TrainConfig
-from training.loader import Loader, PairLoader
-from training.pairs import Pair, hash_pairs, is_shards, open_pairs, text_key
-from training.ranks import Ranks
-from training.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
-from training.split import split_classes, split_images, split_pairs
+from training.data.loader import Loader, PairLoader
+from training.data.pairs import Pair, hash_pairs, is_shards, open_pairs, text_key
+from training.data.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
+from training.data.split import split_classes, split_images, split_pairs
+from training.distributed import Ranks
 
 
 @dataclass(frozen=True)

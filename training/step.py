@@ -23,10 +23,10 @@ from torch.nn.parallel import DistributedDataParallel
 from encoder.load import ClipParts
 from encoder.model import Normalise
 from encoder.text import TextTower
-from training.loader import Batch, text_id
+from training.data.loader import Batch, text_id
+from training.fsdp import average_whole_gradients, whole
 from training.objective import Features, Objective
 from training.optim import clamp_logit_scale
-from training.shard import average_whole_gradients, whole
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]  # images, texts, logit_scale, logit_bias
 

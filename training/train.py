@@ -16,11 +16,12 @@ from typing import Any
 
 from torch import Tensor
 
-from encoder.errors import InputError, ModelError, TrainingError
+from base.errors import InputError, ModelError, TrainingError
 from encoder.load import ClipParts, fingerprint, load_clip
 from encoder.weights import CONFIG, WEIGHTS
 from training.checkpoint import METRICS, STATE, TrainState, load_state, save_metrics, save_model, save_state
 from training.config import TRAIN_CONFIG, TrainConfig
+from training.distributed import Ranks, join_ranks
 from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.health import confusions, examine, mutual_information_bound, warnings_of
 from training.held_out import HeldOut
@@ -29,7 +30,6 @@ from training.journal import Journal
 from training.learner import Learner
 from training.objective import Objective
 from training.optim import MAX_LOGIT_SCALE, lr_at, set_lr
-from training.ranks import Ranks, join_ranks
 from training.report import write_report
 from training.source import Source, make_loader, open_source
 from training.starting_model import load_start

@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from encoder.errors import GlimpseError, ImageError, InputError
+from base.errors import GlimpseError, ImageError, InputError
 
 T = TypeVar("T")
 
@@ -168,7 +168,7 @@ class NoService(GlimpseError):
 
 
 class ServiceError(GlimpseError):
-    """The service refused. Of a kind that `encoder.errors` knows (CollectionNotFound, ...) it is that as well.
+    """The service refused. Of a kind that `base.errors` knows (CollectionNotFound, ...) it is that as well.
 
     Attributes:
         status: of HTTP.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from encoder.errors import ImageError
+from base.errors import ImageError
 from glimpse.client.answers import NoService, ServiceError
 
 # The service takes 64 images and 32 MiB at once, or what its operator sets. These are enough to keep its model busy.

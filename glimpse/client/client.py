@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from encoder.errors import GlimpseError, ImageError, InputError
+from base.errors import GlimpseError, ImageError, InputError
 from glimpse.client.answers import (
     Classified,
     Collection,

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
-from encoder.errors import InputError
+from base.errors import InputError
 from glimpse import __version__
 from glimpse.client.answers import NoService, ServiceError, error_of, listed, part
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from encoder.errors import ImageError
+from base.errors import ImageError
 from glimpse.client.answers import Modality, Record, ServiceError, Uploaded, listed, read
 from glimpse.client.batches import Image, in_batches, read_image, source_of, why
 from glimpse.client.connection import Connection, given, in_path

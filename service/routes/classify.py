@@ -10,15 +10,15 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from encoder.errors import ImageError
+from base.errors import ImageError
 from encoder.model import Vectors
 from encoder.zero_shot import Classifier
-from service.bodies import FILES, from_json
+from labelling.label_sets import LabelSets
+from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, SettingsDep, TowersDep, media_type
 from service.errors import Refusal, documented
-from service.label_sets import LabelSets
-from service.open_collections import OpenCollections
-from service.schemas_labels import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
+from service.http.bodies import FILES, from_json
+from service.schemas.labels import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
 from service.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["classify"])

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Response
 from starlette.concurrency import run_in_threadpool
 
-from index.folder import NAME
+from index.local.layout import NAME
 from service.deps import CollectionDep, CollectionsDep, TowersDep
 from service.errors import documented
-from service.examples import MAKE
 from service.routes.writing import retried
-from service.schemas import CollectionAnswer, CollectionRequest, CollectionsAnswer
+from service.schemas.examples import MAKE
+from service.schemas.search import CollectionAnswer, CollectionRequest, CollectionsAnswer
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 

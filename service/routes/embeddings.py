@@ -8,13 +8,13 @@ import base64
 import numpy as np
 from fastapi import APIRouter, Depends
 
-from encoder.errors import ImageError
+from base.errors import ImageError
 from encoder.model import Vectors
 from service.deps import SettingsDep, TowersDep, json_body
 from service.errors import Refusal, documented
-from service.schemas import Embedding, EmbeddingsAnswer, EmbeddingsRequest, ImageInput, TextInput, Usage
+from service.inference.towers import Towers
+from service.schemas.search import Embedding, EmbeddingsAnswer, EmbeddingsRequest, ImageInput, TextInput, Usage
 from service.settings import Settings
-from service.towers import Towers
 
 router = APIRouter(prefix="/v1", tags=["embeddings"])
 

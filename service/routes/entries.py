@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from encoder.errors import InputError
+from base.errors import InputError
 from index.collection import Modality
-from index.query import MAX_LIMIT
-from service import entries
+from index.search.query import MAX_LIMIT
+from service.collections import entries
+from service.collections.uploads import Uploads
 from service.deps import CollectionDep, SettingsDep, json_body
 from service.errors import Refusal, documented
 from service.routes.writing import WriterDep
-from service.schemas import MAX_ID, RecordAnswer
-from service.schemas_entries import PageAnswer, PatchRequest
-from service.uploads import Uploads
+from service.schemas.entries import PageAnswer, PatchRequest
+from service.schemas.search import MAX_ID, RecordAnswer
 
 EXAMPLE = '{"must": [{"key": "tags", "match": {"value": "sea"}}]}'
 

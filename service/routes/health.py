@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.deps import TowersDep
 from service.errors import documented
-from service.schemas import Health
+from service.schemas.search import Health
 
 router = APIRouter(prefix="/health", tags=["service"])
 

@@ -19,17 +19,17 @@ from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
-from encoder.errors import ImageError
+from base.errors import ImageError
 from index.collection import Collection, Record
-from service.auth import is_foreign
-from service.bodies import FILES, from_fields
+from service.collections.uploads import Upload, Uploads, add
 from service.deps import BarsDep, CollectionDep, DecodersDep, RecordDep, SettingsDep, TowersDep, media_type
 from service.errors import Refusal, documented
-from service.images import CONTENT_TYPES, FileChanged, decode, open_indexed, thumbnail
+from service.http.auth import is_foreign
+from service.http.bodies import FILES, from_fields
+from service.inference.images import CONTENT_TYPES, FileChanged, decode, open_indexed, thumbnail
 from service.routes.entries import entry_routes
 from service.routes.writing import WriterDep
-from service.schemas_entries import UploadAnswer, UploadFields, UploadResult
-from service.uploads import Upload, Uploads, add
+from service.schemas.entries import UploadAnswer, UploadFields, UploadResult
 
 router = entry_routes("image")
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from service.deps import CollectionsDep, TowersDep
 from service.errors import documented
-from service.schemas import CollectionAnswer, InfoAnswer, ModelAnswer, ModelsAnswer
+from service.schemas.search import CollectionAnswer, InfoAnswer, ModelAnswer, ModelsAnswer
 
 router = APIRouter(prefix="/v1", tags=["service"])
 

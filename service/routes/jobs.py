@@ -11,15 +11,15 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from encoder.prompts import check_labels, check_templates
-from index.query import MAX_LIMIT
+from index.search.query import MAX_LIMIT
+from labelling.label_sets import LabelSets
 from service.deps import CollectionsDep, SettingsDep, TowersDep, json_body
 from service.errors import Refusal, documented
-from service.job_roots import FolderRefused, Roots
-from service.job_store import ID, Job, JobStore, State
-from service.jobs import Jobs
-from service.label_sets import LabelSets
+from service.jobs.roots import FolderRefused, Roots
+from service.jobs.runner import Jobs
+from service.jobs.store import ID, Job, JobStore, State
 from service.routes.writing import retried
-from service.schemas_jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
+from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
 from service.settings import Settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])

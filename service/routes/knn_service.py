@@ -7,15 +7,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from encoder.errors import CollectionNotFound
+from base.errors import CollectionNotFound
 from index.collection import Collection, Hit
-from service.bodies import from_json
+from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, media_type
 from service.errors import Refusal, documented
-from service.open_collections import OpenCollections
+from service.http.bodies import from_json
 from service.routes.search import Wanted, find, query_of
-from service.schemas import RecordAnswer
-from service.schemas_entries import KnnAnswer, KnnRequest
+from service.schemas.entries import KnnAnswer, KnnRequest
+from service.schemas.search import RecordAnswer
 
 router = APIRouter(tags=["search"])
 

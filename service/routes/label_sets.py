@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from index.folder import NAME
+from index.local.layout import NAME
+from labelling.label_sets import LabelSets
 from service.deps import SettingsDep, json_body
 from service.errors import Refusal, documented
-from service.label_sets import LabelSets
-from service.schemas_labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer
+from service.schemas.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer
 
 router = APIRouter(prefix="/v1/label-sets", tags=["label sets"])
 

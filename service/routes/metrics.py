@@ -6,11 +6,11 @@ from contextlib import suppress
 
 from fastapi import APIRouter, Request, Response
 
-from encoder.errors import CollectionError
-from index.folder import collection_names
+from base.errors import CollectionError
+from index.local.layout import collection_names
 from service.deps import CollectionsDep, DecodersDep, SettingsDep
-from service.metrics import CONTENT_TYPE, exposition
-from service.towers import Towers
+from service.inference.towers import Towers
+from service.telemetry.metrics import CONTENT_TYPE, exposition
 
 router = APIRouter(tags=["service"])
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from encoder.errors import ImageError, InputError
+from base.errors import ImageError, InputError
 from encoder.model import Vectors
 from index.collection import Collection, Hit
-from index.query import Query, mix, run
+from index.search.query import Query, mix, run
 from service.deps import CollectionDep, json_body, towers
 from service.errors import Refusal, documented
-from service.metrics import MeasuredReads
-from service.schemas import HitAnswer, Looked, SearchAnswer, SearchRequest
+from service.schemas.search import HitAnswer, Looked, SearchAnswer, SearchRequest
+from service.telemetry.metrics import MeasuredReads
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"])
 

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends
 
-from encoder.errors import CollectionLocked
+from base.errors import CollectionLocked
 from index.collection import Collection
 from service.deps import CollectionDep, CollectionsDep
 from service.errors import Refusal

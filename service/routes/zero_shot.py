@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 
-from encoder.errors import ImageError
+from base.errors import ImageError
 from service.deps import TowersDep, json_body
 from service.errors import Refusal, documented
 from service.routes.classify import label_scores
-from service.schemas_labels import ZeroShotAnswer, ZeroShotRequest
+from service.schemas.labels import ZeroShotAnswer, ZeroShotRequest
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 

@@ -1,0 +1,88 @@
+"""Walks folders for image files: streams in byte order, survives what it cannot enter, keeps no list of them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from base.errors import InputError
+
+# What a person would call an image file, whether or not encoder.image can decode it: one that it cannot is reported.
+IMAGE_SUFFIXES = frozenset(
+    """
+    .apng .avif .avifs .bmp .bw .cur .dcx .dds .dib .emf .eps .fits .flc .fli .gif .heic .heics .heif .heifs .hif
+    .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi
+    .ras .rgb .rgba .sgi .tga .tif .tiff .webp .wmf .xbm .xpm
+    """.split()
+)
+
+
+def walk_images(
+    folder: Path, *, on_error: Callable[[Path, str], None] | None = None
+) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield (path, stat) of each image file below a folder; hidden files and folders are left out.
+
+    The paths come in the order of their bytes, as a database sorts them, so that two such streams can be compared
+    without holding either. Links to files are followed, links to folders are not, so a loop of links ends. A folder or
+    file that cannot be entered is given to `on_error(path, reason)`, and the walk goes on.
+
+    Raises:
+        InputError: `folder` is not a folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    yield from _walk(folder, on_error or (lambda path, reason: None))
+
+
+def image_names(folder: Path) -> Iterator[str]:
+    """Yield the name of each image file below a folder, in no order and with no look at the file: to count them."""
+    folders = [folder]
+    while folders:
+        here = folders.pop()
+        try:
+            for name in map(os.fsdecode, _names(here)):
+                if name.endswith("/"):
+                    folders.append(here / name)
+                else:
+                    yield name
+        except OSError:  # `walk_images` names it
+            continue
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of that name is an image to `walk_images`."""
+    return not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+
+
+def _walk(folder: Path, on_error: Callable[[Path, str], None]) -> Iterator[tuple[Path, os.stat_result]]:
+    try:
+        names = sorted(_names(folder))
+    except OSError as error:
+        on_error(folder, error.strerror or str(error))
+        return
+    for name in names:
+        path = folder / os.fsdecode(name)
+        if name.endswith(b"/"):
+            yield from _walk(path, on_error)
+            continue
+        try:
+            status = path.stat()
+        except OSError as error:
+            on_error(path, error.strerror or str(error))
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield path, status
+
+
+def _names(folder: Path) -> Iterator[bytes]:
+    """The images and folders in a folder, unsorted; folders end in "/", so that they sort as the paths below them."""
+    with os.scandir(folder) as scan:
+        for entry in scan:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield os.fsencode(entry.name) + b"/"
+            elif is_image_name(entry.name):
+                yield os.fsencode(entry.name)

@@ -1,0 +1,272 @@
+"""The commands that look after collections: list, check, back up, restore, export, import, compact, delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from base.errors import InputError
+from glimpse.options import DATA, AsJson, Data, Url, is_remote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from glimpse.client import Collection
+    from index.entry import CollectionInfo
+
+collections = typer.Typer(rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(help="Name of the collection.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
+
+
+@collections.callback(invoke_without_command=True, epilog="Example: glimpse collections --data glimpse-data")
+def list_(context: typer.Context, data: Data = DATA, url: Url = None, json: AsJson = False) -> None:
+    """List the collections of a data folder or service, or look after them with one of the commands below."""
+    if context.invoked_subcommand:
+        for option in ("data", "url", "json"):
+            source = context.get_parameter_source(option)
+            if source and source.name == "COMMANDLINE":  # it would be the list's, and silently not the command's
+                raise InputError(f"give --{option} behind {context.invoked_subcommand}, not before it")
+        return
+    from dataclasses import asdict
+
+    from glimpse import console
+
+    infos: Sequence[CollectionInfo | Collection]
+    where = str(data)
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            infos, where = client.collections(), client.url
+    else:
+        from index.collection import list_collections
+
+        infos = list_collections(data)
+    if json:
+        console.print_json({"collections": [asdict(info) for info in infos]})
+        return
+    rows = [
+        (info.name, info.counts.get("image", 0), info.counts.get("text", 0), f"{info.bytes / 2**20:.1f} MiB",
+         _state(info.index), info.problem or _model(info))
+        for info in infos
+    ]  # fmt: skip
+    columns = ("collection", "images", "texts", "size", "index", "model")
+    console.out.print(console.table(*columns, rows=rows) if rows else f"none in {where}")
+
+
+@collections.command(epilog="Example: glimpse collections check shop")
+def check(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")] = None,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Read all that is stored and name every problem. Exits with 1 if a collection has one."""
+    from base.errors import CollectionError, CollectionNotFound
+    from glimpse import console
+    from index.collection import open_collection
+    from index.local.layout import collection_names
+
+    found: dict[str, list[str]] = {}
+    for name in names or collection_names(data):
+        try:
+            with open_collection(data, name) as collection, console.working(f"checking {name}"):
+                found[name] = collection.check()
+        except CollectionNotFound:
+            raise
+        except CollectionError as error:
+            found[name] = [str(error)]
+    if json:
+        console.print_json({"problems": found})
+    else:
+        for name, problems in found.items():
+            console.out.print(f"{name}: {'; '.join(problems) or 'sound'}")
+    raise typer.Exit(1 if any(found.values()) else 0)
+
+
+@collections.command(epilog="Example: glimpse collections backup shop /backup/shop.glimpse")
+def backup(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    force: Force = False,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Copy a collection, as of one moment, into one file, while others search and write. The copy is checked."""
+    from glimpse import console
+    from index.backup import back_up
+
+    with console.working(f"copying and checking {name}"):
+        kept = back_up(data, name, file, overwrite=force)
+    _print_kept(json, f"{name} kept in {file}", kept.entries, kept.bytes, collection=name, file=str(file))
+
+
+@collections.command(epilog="Example: glimpse collections restore /backup/shop.glimpse shop")
+def restore(
+    file: Annotated[Path, typer.Argument(help="File that `backup` wrote.")],
+    name: Annotated[str | None, typer.Argument(help="Name of the new collection. Default: the file's.")] = None,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Make a collection of a backup. It is checked first, and is there whole or not at all."""
+    from glimpse import console
+    from index.backup import restore
+
+    name = name or file.name.split(".")[0]
+    with console.working("copying, checking and building the index"):
+        kept = restore(data, file, name)
+    _print_kept(json, f"{name} restored from {file}", kept.entries, kept.bytes, collection=name, file=str(file))
+
+
+@collections.command(epilog="Example: glimpse collections export shop shop.parquet")
+def export(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    force: Force = False,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Write a collection as Parquet, vectors included. Columns are told in docs/operations.md."""
+    from glimpse import console
+    from index.parquet import export_parquet
+
+    with console.progress_bar("exporting") as progress:
+        kept = export_parquet(data, name, file, overwrite=force, progress=progress)
+    _print_kept(json, f"{name} exported to {file}", kept.entries, kept.bytes, collection=name, file=str(file))
+
+
+@collections.command("import", epilog="Example: glimpse collections import shop.parquet shop-2")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Parquet file with a column `vector`.")],
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the new collection. Default: the one that was exported.")
+    ] = None,
+    into: Annotated[
+        str | None, typer.Option(help="Collection of the same model to write to: rows replace those of their path.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model that made the vectors, for a file that does not name it.")
+    ] = None,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Make a collection of a Parquet file, of glimpse or of other programs, or add the file's rows to one."""
+    from glimpse import console
+    from index.parquet import import_parquet
+
+    if name and into:
+        raise InputError("give NAME for a new collection, or --into for one that is there")
+    ref = fingerprint = None
+    if model:
+        from encoder.load import load_encoder
+
+        encoder = load_encoder(model)
+        ref, fingerprint = encoder.ref, encoder.fingerprint
+    with console.progress_bar("importing") as progress:
+        done = import_parquet(data, file, name, into=into, model=ref, fingerprint=fingerprint, progress=progress)
+    if json:
+        console.print_json({"collection": done.collection, "entries": done.entries, "ignored_columns": done.ignored})
+        return
+    if done.ignored:
+        console.err.print(f"columns not taken: {', '.join(done.ignored)}")
+    console.out.print(f"{done.collection}: {done.entries} entries imported from {file}")
+
+
+@collections.command(epilog="Example: glimpse collections compact shop --recall 0.99")
+def compact(
+    name: Name,
+    kind: Annotated[
+        str | None, typer.Option(help="auto, exact, ivf-rabitq, ivf-sq8, ivf-pq or hnsw-sq8; kept for the next times.")
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(help="Share of the true first ten to find, from 0.5 to 1; kept as well.")
+    ] = None,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Build a collection's index now, and say what it finds; it is otherwise done in the background, when it pays."""
+    from glimpse import console
+    from index.collection import open_collection
+    from index.local.vectors.tuning import Wish
+
+    with open_collection(data, name, writable=True) as collection:
+        kept = collection.wish
+        with console.working("building the index"):
+            collection.compact(
+                Wish(kind or kept.kind, kept.recall if recall is None else recall)  # type: ignore[arg-type]
+            )
+        info = collection.info()
+    if json:
+        console.print_json({"collection": name, "bytes": info.bytes, "index": info.index})
+        return
+    console.out.print(f"{name}: {_state(info.index) or 'empty'}")
+
+
+@collections.command(epilog="Example: glimpse collections delete shop")
+def delete(
+    context: typer.Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    data: Data = DATA,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Delete a collection and all that it holds. Images of folders are not touched, those uploaded to a service go."""
+    import sys
+
+    from glimpse import console
+
+    if not yes and not sys.stdin.isatty():
+        raise InputError(f"deleting {name} cannot be undone: say --yes")
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            client.collection(name)
+            _confirm(name, yes, f" of {client.url}")
+            client.delete_collection(name)
+    else:
+        from index.collection import delete_collection, open_collection
+
+        if not yes:
+            open_collection(data, name).close()  # one that is not there is not asked about
+        _confirm(name, yes)
+        delete_collection(data, name)
+    if json:
+        console.print_json({"deleted": name})
+    else:
+        console.out.print(f"{name} deleted")
+
+
+def _confirm(name: str, yes: bool, where: str = "") -> None:
+    if not yes and not typer.confirm(f"Delete collection {name}{where}? This cannot be undone.", err=True):
+        raise typer.Exit(1)
+
+
+def _model(info: CollectionInfo | Collection) -> str:
+    following = getattr(info, "next", None)  # a service does not tell
+    if following is None:
+        return info.model
+    done = following["done"]
+    return f"{info.model} (changing to {following['model']}: {done} of {done + following['left']})"
+
+
+def _state(index: dict[str, dict[str, Any]]) -> str:
+    """The indexes in a few words, as in: ivf-rabitq, recall 0.985; text: exact."""
+    words = []
+    for modality, state in index.items():
+        recall = "" if state["kind"] == "exact" else f", recall {state['recall']:.3f}"
+        words.append(f"{'' if modality == 'image' else f'{modality}: '}{state['kind']}{recall}")
+    return "; ".join(words)
+
+
+def _print_kept(json: bool, words: str, entries: int, size: int, **named: str) -> None:
+    from glimpse import console
+
+    if json:
+        console.print_json({**named, "entries": entries, "bytes": size})
+    else:
+        console.out.print(f"{words}: {entries} entries, {size / 2**20:.1f} MiB")

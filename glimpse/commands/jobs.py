@@ -1,0 +1,249 @@
+"""The commands for the jobs of a service: start, list, show, follow, cancel and forget them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glimpse.options import AsJson, Template
+
+if TYPE_CHECKING:
+    from glimpse.client import Client, Job
+
+jobs = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Have a service work on folders of its own machine, and look how far it is.",
+)
+start = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Start a job.")
+jobs.add_typer(start, name="start")
+
+ServiceUrl = Annotated[
+    str | None,
+    typer.Option("--url", envvar="GLIMPSE_URL", help="The service. Default: http://127.0.0.1:8000; key: GLIMPSE_KEY."),
+]
+Id = Annotated[str, typer.Argument(help="The job's id.")]
+Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
+Folders = Annotated[list[str], typer.Argument(help="Folders on the service's machine, absolute.")]
+Captions = Annotated[
+    str | None, typer.Option(help="CSV on the service's machine, whose other columns become metadata.")
+]
+ImageKey = Annotated[str, typer.Option(help="Column of --captions that holds the image's path.")]
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", help="Remove the entries of a folder in which no image is left.")
+]
+Follow = Annotated[bool, typer.Option("--follow", help="Stay, and show how far it is.")]
+
+
+@jobs.command("list", epilog="Example: glimpse jobs list --state running")
+def list_(
+    state: Annotated[
+        str | None, typer.Option(help="Only queued, running, cancelling, succeeded, failed or cancelled ones.")
+    ] = None,
+    collection: Annotated[str | None, typer.Option("--collection", "-c", help="Only those of this collection.")] = None,
+    url: ServiceUrl = None,
+    json: AsJson = False,
+) -> None:
+    """List jobs, the newest first."""
+    from dataclasses import asdict
+
+    from glimpse import console
+    from glimpse.client import Client
+
+    with Client(url) as client:
+        found = list(client.jobs(state=state, collection=collection))
+    if json:
+        console.print_json({"jobs": [asdict(job) for job in found]})
+        return
+    rows = [(job.id, job.kind, job.collection or "", job.state, _far(job), job.created_at) for job in found]
+    columns = ("job", "kind", "collection", "state", "done", "asked for")
+    console.out.print(console.table(*columns, rows=rows) if rows else f"none at {client.url}")
+
+
+@start.command("index", epilog="Example: glimpse jobs start index /photos --collection photos --follow")
+def start_index(
+    folders: Folders,
+    collection: Collection = "images",
+    captions: Captions = None,
+    image_key: ImageKey = "image",
+    allow_empty: AllowEmpty = False,
+    follow: Follow = False,
+    url: ServiceUrl = None,
+    json: AsJson = False,
+) -> None:
+    """Bring a collection in step with folders of the service's machine, those that its operator allows."""
+    fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty}
+    _start(url, json, follow, "index", {"collection": collection, "folders": folders, **fields})
+
+
+@start.command("watch", epilog="Example: glimpse jobs start watch /photos --collection photos")
+def start_watch(
+    folders: Folders,
+    collection: Collection = "images",
+    captions: Captions = None,
+    image_key: ImageKey = "image",
+    allow_empty: AllowEmpty = False,
+    follow: Follow = False,
+    url: ServiceUrl = None,
+    json: AsJson = False,
+) -> None:
+    """Keep a collection in step with folders of the service's machine as they change, until the job is cancelled."""
+    fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty}
+    _start(url, json, follow, "watch", {"collection": collection, "folders": folders, **fields})
+
+
+@start.command("label", epilog='Example: glimpse jobs start label /photos --labels "beach,city" --follow')
+def start_label(
+    folder: Annotated[str, typer.Argument(help="Folder on the service's machine, absolute.")],
+    labels: Annotated[str | None, typer.Option(help='What to choose from: "cat,dog,bird".')] = None,
+    label_set: Annotated[str | None, typer.Option(help="Name of labels that the service keeps, instead.")] = None,
+    template: Template = None,
+    follow: Follow = False,
+    url: ServiceUrl = None,
+    json: AsJson = False,
+) -> None:
+    """Label a folder of the service's machine. `glimpse jobs result` prints the CSV."""
+    from base.errors import InputError
+    from encoder.prompts import check_labels
+
+    if (labels is None) == (label_set is None):
+        raise InputError('give either --labels "cat,dog" or --label-set NAME')
+    named = {"label_set": label_set} if labels is None else {"labels": check_labels(labels.split(","))}
+    _start(url, json, follow, "label", {"folder": folder, "templates": template or [], **named})
+
+
+@start.command("reindex", epilog="Example: glimpse jobs start reindex --collection photos")
+def start_reindex(
+    collection: Collection = "images",
+    drop_unreadable: Annotated[
+        bool, typer.Option("--drop-unreadable", help="Delete the entries whose file is gone or cannot be read.")
+    ] = False,
+    follow: Follow = False,
+    url: ServiceUrl = None,
+    json: AsJson = False,
+) -> None:
+    """Bring a collection that another model made to the one that the service runs."""
+    _start(url, json, follow, "reindex", {"collection": collection, "drop_unreadable": drop_unreadable})
+
+
+@jobs.command(epilog="Example: glimpse jobs show 0623a1f4c8d2e09b7c41")
+def show(id: Id, url: ServiceUrl = None, json: AsJson = False) -> None:  # noqa: A002
+    """Show one job."""
+    from glimpse.client import Client
+
+    with Client(url) as client:
+        _print(client.job(id), json)
+
+
+@jobs.command(epilog="Example: glimpse jobs follow 0623a1f4c8d2e09b7c41")
+def follow(id: Id, url: ServiceUrl = None, json: AsJson = False) -> None:  # noqa: A002
+    """Show how far a job is, until it has ended. Exits with 1 if it failed or was cancelled."""
+    from glimpse.client import Client
+
+    with Client(url) as client:
+        _follow(client, id, json)
+
+
+@jobs.command(epilog="Example: glimpse jobs result 0623a1f4c8d2e09b7c41 > labels.csv")
+def result(
+    id: Id,  # noqa: A002
+    out: Annotated[Path, typer.Option(help="File to write. - is standard output.")] = Path("-"),
+    url: ServiceUrl = None,
+    json: AsJson = False,
+) -> None:
+    """Print the CSV of a label job that has ended."""
+    import sys
+
+    from base.errors import InputError
+    from glimpse import console
+    from glimpse.client import Client
+
+    if json and str(out) == "-":
+        raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
+    with Client(url) as client:
+        content = client.job_result(id)
+    if str(out) == "-":
+        sys.stdout.buffer.write(content)
+        return
+    out.write_bytes(content)
+    if json:
+        console.print_json({"job": id, "out": str(out), "bytes": len(content)})
+
+
+@jobs.command(epilog="Example: glimpse jobs cancel 0623a1f4c8d2e09b7c41")
+def cancel(id: Id, url: ServiceUrl = None, json: AsJson = False) -> None:  # noqa: A002
+    """Cancel a job that waits or runs: what it has done stays."""
+    from dataclasses import asdict
+
+    from glimpse import console
+    from glimpse.client import Client
+
+    with Client(url) as client:
+        job = client.cancel_job(id)
+    if json:
+        console.print_json(asdict(job))
+    else:
+        console.err.print(f"{id}: {job.state}")
+
+
+@jobs.command(epilog="Example: glimpse jobs forget 0623a1f4c8d2e09b7c41")
+def forget(id: Id, url: ServiceUrl = None, json: AsJson = False) -> None:  # noqa: A002
+    """Forget a job that has ended, with its result."""
+    from glimpse import console
+    from glimpse.client import Client
+
+    with Client(url) as client:
+        client.forget_job(id)
+    if json:
+        console.print_json({"forgotten": id})
+    else:
+        console.err.print(f"{id}: forgotten")
+
+
+def _start(url: str | None, json: bool, follow: bool, kind: str, fields: dict[str, Any]) -> None:
+    from glimpse import console
+    from glimpse.client import Client
+
+    with Client(url) as client:
+        job = client.start_job(kind, **fields)
+        if follow:
+            console.err.print(f"job {job.id}; it goes on without this command, until `glimpse jobs cancel`")
+            _follow(client, job.id, json)
+        elif json:
+            _print(job, json)
+        else:
+            print(job.id)
+
+
+def _follow(client: Client, id: str, json: bool) -> None:  # noqa: A002
+    from glimpse import console
+
+    with console.progress_bar("waiting") as bar:
+        for job in client.job_events(id):
+            if job.state != "queued":
+                bar(job.done, job.total)
+    _print(job, json)
+    if job.state != "succeeded":
+        raise typer.Exit(1)
+
+
+def _print(job: Job, json: bool) -> None:
+    from dataclasses import asdict
+
+    from glimpse import console
+
+    if json:
+        console.print_json(asdict(job))
+        return
+    report = dict(job.report or {})
+    skips = report.pop("skips", [])
+    counts = ", ".join(f"{value} {name}" for name, value in report.items() if isinstance(value, int) and value)
+    console.print_skipped([(skip["path"], skip["reason"]) for skip in skips])
+    said = [job.kind, job.collection or "", job.state, _far(job), counts, (job.error or {}).get("message", "")]
+    console.out.print(f"{job.id}: {', '.join(filter(None, said))}")
+
+
+def _far(job: Job) -> str:
+    return f"{job.done}/{'?' if job.total is None else job.total}"

@@ -1,0 +1,196 @@
+"""The command that searches a collection, on this machine or of a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from base.errors import InputError
+from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
+
+if TYPE_CHECKING:
+    from glimpse.client import Client, Hit
+    from index.entry import Hit as IndexHit
+    from index.entry import Record
+
+# Weight of what is not wanted. On a shop's photos, asked for a thing but not in one colour, 0.5 left a quarter of the
+# hits in that colour and nine of ten of the right things; 1 left a twentieth, and two of three.
+AWAY = 0.5
+
+
+def search(
+    context: typer.Context,
+    text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="Like this image file; repeatable.")] = None,
+    like: Annotated[list[int] | None, typer.Option(help="Like the entry of this id; repeatable.")] = None,
+    no: Annotated[list[str] | None, typer.Option("--not", help="Away from these words; repeatable.")] = None,
+    collection: Collection = "images",
+    data: Data = DATA,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many results.")] = 10,
+    offset: Annotated[int, typer.Option(min=0, max=10_000, help="Results to pass over, for the next page.")] = 0,
+    modality: Annotated[str, typer.Option(help="What to find: image or text.")] = "image",
+    filter: Annotated[  # noqa: A002
+        str | None, typer.Option(metavar="JSON", help="Conditions on metadata and file; @FILE reads them from a file.")
+    ] = None,
+    score_threshold: Annotated[float | None, typer.Option(help="The least score.")] = None,
+    cutoff: Annotated[str | None, typer.Option(help="auto: end where relevance ends.")] = None,
+    group_by: Annotated[str | None, typer.Option(help="One result for each value of this metadata key.")] = None,
+    collapse: Annotated[float | None, typer.Option(help="Drop near-duplicates: cosine from which on, as 0.95.")] = None,
+    diversity: Annotated[float, typer.Option(help="0: by score alone; 1: each unlike those before.")] = 0.0,
+    model: ModelOfCollection = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Search a collection by words, example images, entries of its own, or all of these together."""
+    from glimpse import console
+
+    looked = Looked([text] if text is not None else [], no or [], image or [], like or [])
+    if not (looked.texts or looked.images or looked.ids):
+        raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
+    shape = {
+        "limit": k,
+        "offset": offset,
+        "modality": modality,
+        "filter": _read_filter(filter),
+        "score_threshold": score_threshold,
+        "cutoff": cutoff,
+        "group_by": group_by,
+        "collapse": collapse,
+        "diversity": diversity,
+    }
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            found = _ask(client, collection, looked, shape)
+    else:
+        found = _search(data, collection, looked, shape, model, device, precision)
+    if json:
+        console.print_json({"hits": found.hits, "seconds": found.seconds})
+        return
+    judged = any(hit["relevance"] is not None for hit in found.hits)
+    columns = ["score", *(["relevance"] if judged else []), "id", "path" if modality == "image" else "text"]
+    rows = [
+        (hit["score"], *([hit["relevance"]] if judged else []), hit["id"], shown)
+        for hit, shown in zip(found.hits, found.shown, strict=True)
+    ]
+    console.out.print(console.table(*columns, rows=rows))
+    if found.best is not None and (cutoff or score_threshold is not None):
+        console.err.print(f"nothing in {collection} fits: the best scored {found.best:.3f}, and was cut off")
+    elif not found.hits:
+        why = (
+            f"there are fewer than {offset + 1} hits"
+            if found.best is not None
+            else "nothing passes the filter"
+            if filter
+            else "it is empty"
+        )
+        console.err.print(f"nothing found in {collection}: {why}")
+
+
+class Looked(NamedTuple):
+    """What is looked for."""
+
+    texts: list[str]
+    away: list[str]
+    images: list[Path]
+    ids: list[int]
+
+
+class Found(NamedTuple):
+    """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None."""
+
+    hits: list[dict[str, Any]]
+    shown: list[str]
+    seconds: float
+    best: float | None = None
+
+
+NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, "offset": 0}
+
+
+def _search(
+    data: Path, collection: str, looked: Looked, shape: dict[str, Any], model: str | None, device: str, precision: str
+) -> Found:
+    """On this machine."""
+    import time
+    from dataclasses import replace
+
+    import numpy as np
+
+    from index.collection import open_collection
+    from index.search.query import Query, mix
+
+    texts, away, images, ids = looked
+    weights = [1.0] * len(texts) + [-AWAY] * len(away) + [1.0] * (len(images) + len(ids))
+    words = not (images or ids or away)
+    # made before the model is loaded, so that a wrong value is said at once
+    query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
+    with open_collection(data, collection) as source:
+        vectors, made_by = [*source.vectors(ids)], None
+        if texts or images or away:  # entries alone need no model
+            from encoder.load import load_encoder
+
+            encoder = load_encoder(model or source.model, device, precision)
+            made_by = encoder.fingerprint
+            source.check_model(made_by)
+            started = time.perf_counter()
+            vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
+        else:
+            started = time.perf_counter()
+        query = replace(query, vector=mix(vectors, weights), fingerprint=made_by)
+        hits = source.query(query)
+        seconds = round(time.perf_counter() - started, 4)
+        best = [] if hits else source.query(replace(query, **NOT_CUT))
+    shown = [str(hit.record.path or hit.record.text) for hit in hits]
+    return Found([_as_json(hit.record, hit) for hit in hits], shown, seconds, best[0].score if best else None)
+
+
+def _ask(client: Client, collection: str, looked: Looked, shape: dict[str, Any]) -> Found:
+    """Of a service."""
+    from glimpse.client import Part
+
+    parts = [
+        *(Part(text=text) for text in looked.texts),
+        *(Part(text=text, weight=-AWAY) for text in looked.away),
+        *(Part(image=image) for image in looked.images),
+        *(Part(id=entry) for entry in looked.ids),
+    ]
+    found = client.search(collection, query=parts, **shape)
+    best = [] if found.hits else client.search(collection, query=parts, **(shape | NOT_CUT)).hits
+    # the path of an image that was sent is the service's own, its name says more
+    shown = [str(hit.text or hit.metadata.get("filename") or hit.path) for hit in found]
+    hits = [_as_json(hit, hit) for hit in found]
+    return Found(hits, shown, round(found.seconds, 4), best[0].score if best else None)
+
+
+def _read_filter(given: str | None) -> dict[str, Any] | None:
+    """A filter as JSON, or @ and the file that holds it."""
+    import json
+
+    if given is None:
+        return None
+    try:
+        found = json.loads(Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--filter: {error}; give JSON, or @FILE that holds it") from None
+    if not isinstance(found, dict):
+        raise InputError('--filter: give a JSON object, as {"must": [{"key": "colour", "match": {"value": "red"}}]}')
+    return found
+
+
+def _as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "modality": record.modality,
+        "path": record.path,
+        "text": record.text,
+        "score": round(hit.score, 6),
+        "z": hit.z,
+        "relevance": hit.relevance,
+        "metadata": record.metadata,
+    }

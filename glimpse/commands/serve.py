@@ -1,0 +1,71 @@
+"""The command that serves, or says how it would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from glimpse.options import AsJson
+
+# None: as GLIMPSE_CONFIG's file says, else service.settings' default
+
+
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Option(envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or NAME/TAG of open_clip."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="GLIMPSE_DATA", help="Folder that holds the collections. Default: glimpse-data"),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(envvar="GLIMPSE_HOST", help="Address to listen on. Default: 127.0.0.1")
+    ] = None,
+    port: Annotated[int | None, typer.Option(envvar="GLIMPSE_PORT", help="Port to listen on. Default: 8000")] = None,
+    device: Annotated[str | None, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    precision: Annotated[str | None, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print the settings and all that is wrong, load the model, serve nothing.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Serve the REST API and the search page. All settings: variables GLIMPSE_*, see docs/operations.md."""
+    from base.errors import InputError
+
+    flags = {"model": model, "data": data, "host": host, "port": port, "device": device, "precision": precision}
+    given = {name: value for name, value in flags.items() if value is not None}
+    if check:
+        _show(given, json)
+        return
+    if json:
+        raise InputError("--json goes with --check")
+
+    from service.app import serve as run
+    from service.settings import read_settings
+
+    run(read_settings(given))
+
+
+def _show(given: dict[str, Any], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from glimpse import console
+    from service.preflight import check
+
+    found = check(given)
+    if as_json:
+        console.print_json(asdict(found))
+    else:
+        shown = {name: ", ".join(v) if isinstance(v, list) else v for name, v in found.settings.items()}
+        rows = [(name, "" if value is None else str(value)) for name, value in shown.items()]
+        if rows:
+            console.out.print(console.table("setting", "value", rows=rows))
+        for warning in found.warnings:
+            console.err.print(f"warning: {warning}")
+        for problem in found.problems:
+            console.err.print(f"wrong: {problem}")
+    if found.problems:
+        raise typer.Exit(1)

@@ -1,0 +1,198 @@
+"""`glimpse demo`: the whole product on a small drawn world, offline. Draws, trains, measures, indexes, labels, serves.
+
+Each step leaves its result in the demo's folder and is skipped when that is there, so a second start is immediate and
+an interrupted one goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import socket
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from base.errors import InputError
+from encoder.device import choose_device
+from encoder.load import build_clip, load_encoder, make_encoder
+from encoder.model import DualEncoder
+from encoder.zero_shot import build_classifier
+from glimpse import console
+from glimpse.demo.postcards.scenes import SUBJECTS, split_scenes, write_postcards
+from glimpse.training_view import run_training
+from index.collection import open_collection
+from index.ingest.captions import read_captions
+from index.ingest.sync import index_folders, open_or_create
+from labelling.run import label_folder
+from training.checkpoint import STATE
+from training.config import TrainConfig
+from training.data.pairs import read_pairs
+from training.evaluate import evaluate_pairs
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+N_SEEN, N_UNSEEN, SEED = 4000, 500, 0
+COLLECTION = "postcards"
+TEMPLATES = ("{}",)  # its captions are sentences and tags; it has never met "a photo of"
+QUERIES = (
+    "three red boats by the sea at night",
+    "a yellow house in the snow",
+    "two blue birds in the mountains at sunset",
+    "a purple umbrella in the city",
+    "pink flowers in a meadow by day",
+)
+# A ResNet of four blocks and two text layers: small enough for two cores, and convolutions learn from few pictures.
+MODEL = {
+    "embed_dim": 128,
+    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 2},
+}
+
+
+def run_demo(folder: Path, *, host: str, port: int, serve: bool) -> None:
+    """Do what is not done yet, print the summary, and serve unless told not to."""
+    if serve:
+        from service.http.auth import check_exposure  # before the work, not after it
+
+        check_exposure(_settings(folder, host, port))
+    summary = folder / "summary.json"
+    if not summary.is_file():
+        started = time.perf_counter()
+        folder.mkdir(parents=True, exist_ok=True)
+        world = folder / "world"
+        console.out.print("1/4  drawing postcards", style="bold")
+        _draw(world)
+        console.out.print("2/4  training a dual encoder on them, from random weights", style="bold")
+        before, after, encoder = _train(folder, world)
+        console.out.print("3/4  indexing", style="bold")
+        _index(folder, world, encoder)
+        console.out.print("4/4  labelling postcards of combinations it has never seen", style="bold")
+        top1 = _label(world, encoder)
+        results: dict[str, Any] = {"before": before, "after": after, "top1": top1}
+        results["seconds"] = round(time.perf_counter() - started, 1)
+        summary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    _print_summary(folder, json.loads(summary.read_text(encoding="utf-8")))
+    if serve:
+        _serve(folder, host, port)
+
+
+def _draw(world: Path) -> None:
+    """Postcards of scenes to learn from, and of combinations that are kept back."""
+    seen, unseen = split_scenes(SEED, N_UNSEEN)
+    with console.progress_bar("drawing") as bar:
+        for name, scenes, n, tagged in (("train", seen, N_SEEN, 0.8), ("unseen", unseen, N_UNSEEN, 0.0)):
+            if not (world / f"{name}.csv").is_file():
+                write_postcards(world, scenes, n, SEED, name, tagged, progress=partial(bar, total=n))
+    console.out.print(f"     {N_SEEN} to learn from, {N_UNSEEN} of other combinations, in {world}")
+
+
+def _train(folder: Path, world: Path) -> tuple[dict[str, Any], dict[str, Any], DualEncoder]:
+    """Train with the product's own trainer; recall on the unseen postcards before and after."""
+    run, model_config = folder / "model", folder / "model_config.json"
+    model_config.write_text(json.dumps(MODEL, indent=2) + "\n", encoding="utf-8")
+    unseen = read_pairs(world / "unseen.csv", caption_key="caption").pairs
+
+    torch.manual_seed(SEED)  # the weights that the trainer starts from
+    untrained = make_encoder(build_clip(model_config), "untrained", choose_device("auto"), "fp32")
+    before = _recall(untrained, world, unseen)
+    config = TrainConfig(
+        pairs=str(world / "train.csv"),
+        out=str(run),
+        caption_key="caption",
+        init=str(model_config),
+        epochs=10,
+        batch_size=64,
+        lr=1.5e-3,
+        min_crop=0.7,
+        val_fraction=0.05,
+        seed=SEED,
+    )
+    ended = run_training(config, resume=(run / "last" / STATE).is_file())
+    if ended.stopped:
+        raise KeyboardInterrupt
+    encoder = load_encoder(run)
+    return before, _recall(encoder, world, unseen), encoder
+
+
+def _recall(encoder: DualEncoder, world: Path, pairs: list[Any]) -> dict[str, Any]:
+    metrics = evaluate_pairs(encoder, pairs)
+    return {"text_to_image": metrics["text_to_image"], "image_to_text": metrics["image_to_text"]}
+
+
+def _index(folder: Path, world: Path, encoder: DualEncoder) -> None:
+    cards = read_captions(world / "train.csv") | read_captions(world / "unseen.csv")
+    captions = {path: card | {"caption": _title(path)} for path, card in cards.items()}
+    with open_or_create(folder / "data", COLLECTION, encoder) as collection, console.progress_bar("indexing") as bar:
+        report = index_folders(collection, encoder, [world], captions=captions, progress=bar)
+    console.out.print(f"     {collection.name}: {report.added} images, {report.images_per_second:.0f} images/s")
+
+
+def _title(path: Path) -> str:
+    """What a card shows, in plain words, from its file name."""
+    return path.stem.rsplit("-", 1)[0].replace("-", " ")
+
+
+def _label(world: Path, encoder: DualEncoder) -> float:
+    """Zero-shot accuracy on the main object of the unseen postcards; shows the first few."""
+    classifier = build_classifier(encoder, SUBJECTS, TEMPLATES)
+    table = io.StringIO()
+    label_folder(encoder, classifier, world / "unseen", table)
+    table.seek(0)
+    truth = {path.name: caption["subject"] for path, caption in read_captions(world / "unseen.csv").items()}
+    rows = list(csv.DictReader(table))
+    for row in rows[:5]:
+        console.out.print(f"     {_title(Path(row['path']))}: {row['label']} ({float(row['score']):.2f})")
+    return float(np.mean([row["label"] == truth[Path(row["path"]).name] for row in rows]))
+
+
+def _print_summary(folder: Path, results: dict[str, Any]) -> None:
+    before, after = results["before"]["text_to_image"], results["after"]["text_to_image"]
+    console.out.print(f"\nOn {N_UNSEEN} postcards of combinations that the model has never seen:", style="bold")
+    rows = [(f"text->image {name}", before[name], after[name]) for name in ("recall@1", "recall@5", "recall@10")]
+    console.out.print(console.table("", "before", "after", rows=rows))
+    console.out.print(f"zero-shot top-1 on the main object, of {len(SUBJECTS)}: {results['top1']:.3f}")
+    console.out.print("\nSearches:", style="bold")
+    encoder = load_encoder(folder / "model")
+    with open_collection(folder / "data", COLLECTION) as collection:
+        for query, vector in zip(QUERIES, encoder.encode_texts(QUERIES), strict=True):
+            best = collection.search(vector, 3)
+            found = "; ".join(hit.record.metadata["caption"] for hit in best)
+            console.out.print(f"  {query}\n    -> {found}")
+    console.out.print(
+        "\nThis model knows only its small drawn world. For your own photos take a real checkpoint:\n"
+        "  glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k\n"
+        '  glimpse search "a dog on the beach" --collection photos'
+    )
+
+
+def _serve(folder: Path, host: str, port: int) -> None:
+    from service.app import serve
+
+    port = _free_port(host, port)
+    console.out.print(f"\nOpen http://{host}:{port}/  (Ctrl-C ends)", style="bold")
+    serve(_settings(folder, host, port))
+
+
+def _settings(folder: Path, host: str, port: int) -> Settings:
+    from service.settings import read_settings
+
+    return read_settings({"model": str(folder / "model"), "data": folder / "data", "host": host, "port": port})
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port, or the next one that nobody listens on."""
+    reason = "no such port"
+    for candidate in range(port, min(port + 100, 2**16)):
+        try:
+            with socket.create_server((host, candidate), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+                return candidate
+        except OSError as error:
+            reason = str(error.strerror)
+    raise InputError(f"{host}:{port}: cannot be listened on ({reason})")

@@ -1,0 +1,59 @@
+"""Compares what lies on disk with what a catalog knows of it: two streams in one order, and neither is held."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+Files = Iterable[tuple[Path, os.stat_result]]  # what `base.walk.walk_images` gives
+Known = Iterable[tuple[str, int, int | None, int | None]]  # path, id, mtime_ns, size: what `Collection.paths` gives
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file on disk."""
+
+    path: Path
+    stat: os.stat_result
+    id: int | None  # of its entry; None: it is new
+    same: bool  # time and size are those of the entry
+
+
+def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[Found | int]:
+    """Merge the files of a place with the entries from there, both in the order of their paths' bytes.
+
+    Args:
+        files: what lies there now.
+        known: the entries.
+        unreadable: files and folders that could not be entered; `files` adds them before it gives the next file, and
+            they are taken out here. Entries from there may still be there, so nothing is said of them.
+
+    Yields:
+        A `Found` for each file, and the id of each entry whose file is gone.
+    """
+    entries = iter(known)
+    entry = next(entries, None)
+    for path, stat in files:
+        key = os.fsencode(path)
+        while entry and os.fsencode(entry[0]) < key:
+            if not _inside(entry[0], unreadable):
+                yield entry[1]
+            entry = next(entries, None)
+        unreadable.clear()
+        if entry and entry[0] == str(path):
+            yield Found(path, stat, entry[1], entry[2:] == (stat.st_mtime_ns, stat.st_size))
+            entry = next(entries, None)
+        else:
+            yield Found(path, stat, None, same=False)
+    while entry:
+        if not _inside(entry[0], unreadable):
+            yield entry[1]
+        entry = next(entries, None)
+    unreadable.clear()
+
+
+def _inside(path: str, places: set[str]) -> bool:
+    """Whether `path` is one of `places` or lies in one."""
+    return bool(places) and not places.isdisjoint((path, *map(str, Path(path).parents)))

@@ -1,0 +1,148 @@
+"""Gives a collection another model: encodes every entry anew beside the old vectors, then swaps all of them at once.
+
+The old model is served until the swap. What is encoded is kept batch by batch, so a run that was stopped or killed at
+any moment goes on with the next one. It holds the writer's lock all the while; the catalog gathers the vectors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from base.errors import ImageError, InputError
+from base.read_ahead import read_batches
+from encoder.image import Pixels, decode_picture, read_bytes, sha256_of
+from encoder.model import DualEncoder, Vectors
+from index.collection import Collection, Record
+from index.ingest.rejection import measure_bar
+from index.ingest.sync import Progress
+
+PAGE = 1000  # records read at a time
+
+
+@dataclass
+class ReindexReport:
+    """What a run did, in entries."""
+
+    encoded: int = 0
+    resumed: int = 0  # done by runs before this one
+    changed: int = 0  # files that are not what was indexed; encoded as they are now
+    unreadable: list[dict[str, str | int | None]] = field(default_factory=list)  # {"id", "path", "reason"}
+    dropped: int = 0
+    swapped: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Read:
+    """An entry, read: pixels, a text, or why there is neither."""
+
+    record: Record
+    pixels: Pixels | None = None
+    text: str | None = None
+    changed: bool = False
+    error: str = ""
+
+
+def reindex(
+    collection: Collection,
+    encoder: DualEncoder,
+    *,
+    drop_unreadable: bool = False,
+    progress: Progress | None = None,
+    report: ReindexReport | None = None,
+) -> ReindexReport:
+    """Encode every entry with `encoder`, images from their files and texts from their text, then swap.
+
+    Where a file is gone or cannot be read nothing is swapped: the report lists such entries, and the next run tries
+    them again and does only what is left. A file whose bytes have changed is encoded as it is now; the next
+    `index_folders` brings the rest of its entry in step.
+
+    Args:
+        collection: open for writing.
+        encoder: of the new model. If the collection is of this model already, nothing is done.
+        drop_unreadable: swap all the same, and delete those entries by the swap.
+        progress: told (done, all) after each batch.
+        report: filled as it goes, for who wants to look on; it is what is returned.
+
+    Raises:
+        InputError: not one entry can be read, and `drop_unreadable` would delete all; or a change to a third model has
+            begun and is not finished.
+    """
+    report = report or ReindexReport()
+    started = time.perf_counter()
+    if encoder.fingerprint == collection.fingerprint:
+        return report
+    begun = collection.next_info()
+    if begun and begun["done"] and begun["fingerprint"] != encoder.fingerprint:
+        raise InputError(
+            f"a change to {begun['model']} has begun, {begun['done']} entries are encoded: finish it with "
+            f"that model, or forget it (glimpse reindex --collection {collection.name} --abandon)"
+        )
+    collection.begin_next(encoder.ref, encoder.fingerprint, encoder.dim)
+    info = collection.next_info() or {}
+    report.resumed, total = info["done"], info["done"] + info["left"]
+
+    def read(record: Record) -> _Read:
+        return _read(record, encoder)
+
+    for batch in read_batches(read, _left(collection), encoder.batch_size, overlap=encoder.overlap):
+        good = [item for item in batch if not item.error]
+        if changed := {item.record.id: {"sha256": None} for item in good if item.changed}:
+            collection.update(changed)  # the hash no longer says what its vector is of: no copy may take that vector
+        if good:
+            collection.write_next([item.record.id for item in good], _encode(good, encoder))
+        report.encoded += len(good)
+        report.changed += len(changed)
+        report.unreadable += [
+            {"id": item.record.id, "path": item.record.path, "reason": item.error} for item in batch if item.error
+        ]
+        if progress:
+            progress(report.resumed + report.encoded + len(report.unreadable), total)
+    if report.unreadable and drop_unreadable and len(report.unreadable) == total:
+        raise InputError("not one entry can be read, and nothing was dropped. Is a disk not mounted?")
+    if drop_unreadable or not report.unreadable:
+        drop = [int(item["id"] or 0) for item in report.unreadable]
+        collection.swap_next(drop=drop)
+        measure_bar(collection, encoder)
+        report.dropped, report.swapped = len(drop), True
+    report.seconds = round(time.perf_counter() - started, 3)
+    return report
+
+
+def _left(collection: Collection) -> Iterator[Record]:
+    """What has no new vector yet, once each, a page at a time."""
+    page = collection.next_left(limit=PAGE)
+    while page:
+        yield from page
+        page = collection.next_left(after_id=page[-1].id, limit=PAGE)
+
+
+def _read(record: Record, encoder: DualEncoder) -> _Read:
+    """Read one entry, in a thread."""
+    if record.modality == "text":
+        return _Read(record, text=record.text) if record.text is not None else _Read(record, error="it has no text")
+    if record.path is None:
+        return _Read(record, error="it has no file")
+    try:
+        data = read_bytes(Path(record.path))
+        pixels = decode_picture(data, encoder.preprocess, name=record.path).pixels
+    except ImageError as error:
+        return _Read(record, error=error.reason)
+    return _Read(record, pixels, changed=record.sha256 is not None and record.sha256 != sha256_of(data))
+
+
+def _encode(items: Sequence[_Read], encoder: DualEncoder) -> Vectors:
+    """Vectors (n, dim) of readable entries, in their order."""
+    x = np.empty((len(items), encoder.dim), np.float32)
+    images = [i for i, item in enumerate(items) if item.pixels is not None]
+    texts = [i for i, item in enumerate(items) if item.pixels is None]
+    if images:
+        x[images] = encoder.encode_pixels(np.stack([items[i].pixels for i in images]))  # type: ignore[misc]
+    if texts:
+        x[texts] = encoder.encode_texts([items[i].text or "" for i in texts])
+    return x

@@ -1,0 +1,176 @@
+"""Follows folders as they change and keeps a collection in step, batch by batch: the only file that imports watchfiles.
+
+The system tells where something happened; what happened is found by comparing that place with the catalog. The writer's
+lock is held for the time of a batch only, so uploads and other runs come in between, and a batch that meets another
+writer waits for it. Network shares tell nothing: set WATCHFILES_FORCE_POLLING=1 there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import watchfiles
+
+from base.errors import CollectionError, CollectionLocked, CollectionNotFound, InputError
+from base.walk import is_image_name
+from encoder.model import DualEncoder
+from index.collection import Collection
+from index.ingest.captions import Metadata
+from index.ingest.scan import outermost, place_of
+from index.ingest.sync import IndexReport, MayRead, Progress, index_folders, index_paths, open_or_create
+from index.local.layout import collection_folder
+
+QUIET_MS = 500  # a batch ends when nothing has happened for so long,
+BATCH_MS = 10_000  # or after so long: a long copy is taken in a few batches
+IDLE_MS = 1000  # how often to look whether the folders are still there
+RETRY_S = 1.0  # while another process writes
+
+
+def watch_folders(
+    data: Path,
+    name: str,
+    encoder: DualEncoder,
+    folders: Sequence[Path],
+    *,
+    captions: Mapping[Path, Metadata] | None = None,
+    allow_empty: bool = False,
+    may_read: MayRead | None = None,
+    make: bool = True,
+    progress: Progress | None = None,
+    on_wait: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Iterator[IndexReport]:
+    """Bring a collection in step with `folders`, and keep it there until `stop` is set or the caller has enough.
+
+    A file that is still being written may be skipped; it is read again at its next change. Files that move keep their
+    entries. What happened while nobody watched is found by the first pass, which looks at everything.
+
+    Args:
+        data: the folder of collections. What it holds is never watched.
+        name: of the collection. It is opened for each batch and closed after it.
+        encoder: makes the vectors.
+        folders: watched with all their subfolders, except hidden ones and those behind links.
+        captions: as `index.ingest.sync.index_folders`, read once.
+        allow_empty: as `index.ingest.sync.index_folders`.
+        may_read: likewise.
+        make: make the collection at the first pass if there is none.
+        progress: told of the first pass.
+        on_wait: told why, when another writer must be waited for.
+        stop: ends the watch between two batches.
+
+    Yields:
+        The report of the first pass, then one for each batch in which there was something to do.
+
+    Raises:
+        InputError: a folder is missing at first.
+        CollectionNotFound: the collection was deleted, and perhaps made anew: a watch fills none from its middle.
+        CollectionError: a folder is gone, is another one than before (a disk was unmounted) or suddenly holds no image;
+            nothing has been removed then. Or the folders cannot be watched.
+    """
+    stop = stop or threading.Event()
+    roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
+    identities = [_identity(root) for root in roots]
+    own = Path(data).absolute()  # what the catalog writes must not wake the watch that made it write
+    options: Any = {"captions": captions, "allow_empty": allow_empty, "may_read": may_read}
+    folder = collection_folder(data, name)
+    filled = _inode(folder)  # one that is made anew has another
+    first = True
+    for paths in _changes(roots, stop):
+        if [_identity(root) for root in roots] != identities:
+            raise CollectionError(
+                "a watched folder is another one than before; was a disk unmounted? Nothing is removed"
+            )
+        if not make and (filled is None or _inode(folder) != filled):
+            raise CollectionNotFound(f"collection {name!r} was deleted: start the watch again to fill a new one")
+        places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots)]
+        if not places:
+            continue
+        collection = _open(data, name, encoder, on_wait, stop)
+        if collection is None:
+            return
+        with collection:
+            if first:
+                make, filled = False, _inode(folder)
+                report = index_folders(collection, encoder, roots, progress=progress, **options)
+            else:
+                try:
+                    report = index_paths(collection, encoder, roots, places, **options)
+                except InputError as error:  # what was right at first has become wrong
+                    raise CollectionError(str(error)) from error
+        if first or report.added or report.updated or report.moved or report.removed or report.skipped:
+            yield report
+        first = False
+
+
+def _changes(roots: Sequence[Path], stop: threading.Event) -> Iterator[list[Path]]:
+    """Yield where something happened; nothing now and then; all roots at first, and when the system could not tell."""
+    while True:
+        told = watchfiles.watch(
+            *roots,
+            watch_filter=None,
+            debounce=BATCH_MS,
+            step=QUIET_MS,
+            rust_timeout=IDLE_MS,
+            yield_on_timeout=True,
+            stop_event=stop,
+            ignore_permission_denied=True,
+        )
+        try:
+            if next(told, None) is None:
+                return
+        except UnicodeEncodeError:
+            raise InputError("a folder whose name is not UTF-8 cannot be watched: watch one above it") from None
+        except (OSError, RuntimeError) as error:
+            limit = "; raise fs.inotify.max_user_watches with sysctl" if "limit" in str(error) else ""
+            raise CollectionError(f"the folders cannot be watched: {error}{limit}") from error
+        yield list(roots)  # only now, when no later change can be missed
+        try:
+            for changes in told:
+                yield [Path(path) for _, path in changes]
+            return
+        except RuntimeError:  # a file's name is not UTF-8, which watchfiles cannot say: start anew, look at everything
+            continue
+
+
+def _matters(path: Path, roots: Sequence[Path]) -> bool:
+    """Whether an image or a folder may be there, or may have been."""
+    image = is_image_name(path.name) or not os.path.isfile(path)  # noqa: PTH113  not allowed to look is no error
+    return image and place_of(path, roots) is not None
+
+
+def _open(
+    data: Path,
+    name: str,
+    encoder: DualEncoder,
+    on_wait: Callable[[str], None] | None,
+    stop: threading.Event,
+) -> Collection | None:
+    """The collection for one batch, once no other process writes to it; None if the watch is stopped before."""
+    while True:
+        try:
+            return open_or_create(data, name, encoder)
+        except CollectionLocked as error:
+            if on_wait:
+                on_wait(f"{str(error).partition(':')[0]}; waiting for it")
+                on_wait = None  # once is enough
+        if stop.wait(RETRY_S):
+            return None
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
+
+
+def _identity(root: Path) -> tuple[int, int]:
+    try:
+        stat = root.stat()
+    except OSError as error:
+        raise CollectionError(f"{root}: {error.strerror}. Is a disk not mounted? Nothing has been removed") from None
+    return stat.st_dev, stat.st_ino

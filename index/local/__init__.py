@@ -1,0 +1,1 @@
+"""Collections on this machine's disk: SQLite holds the truth, FAISS finds."""

@@ -1,0 +1,337 @@
+"""The one truth of a collection: a SQLite file with a row for each image or text, its vector included.
+
+Here is what is done with its rows. Its tables are tables.py's, connections and transactions database.py's, the vectors
+of another model next_vectors.py's. It does not search and does not know FAISS: `changes` hands over what an index in
+RAM lacks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base.errors import CollectionDamaged, EntryNotFound, InputError
+from index.entry import MODALITIES, Entry, Modality, Record
+from index.local.catalog.database import Connection, Database
+from index.local.catalog.facets import file_facets, unfile_facets
+from index.local.catalog.filters import FilterCache
+from index.local.catalog.insert import write_batch
+from index.local.catalog.integrity import problems
+from index.local.catalog.next_vectors import NextVectors
+from index.local.catalog.tables import (
+    AMONG,
+    APPLICATION_ID,
+    COLUMNS,
+    FIELDS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    STATE,
+    decode_vectors,
+    delete_rows,
+    encode_metadata,
+    encode_path,
+    json_ids,
+    metadata_of,
+    migrate,
+    next_revision,
+    next_version,
+    read_counts,
+    read_identity,
+    read_meta,
+    record,
+)
+
+PAGE = 1000  # records read at a time
+BLOCK = 8192  # vectors handed over at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What happened after a version, as of one moment. Read it before its `with` ends."""
+
+    version: int
+    revision: int
+    complete: bool  # False: the deletions since then are no longer all known, start from a newer state
+    deleted: dict[Modality, list[int]]
+    written: Iterator[tuple[Modality, NDArray[np.int64], NDArray[np.float16]]]  # modality, ids (n,), x16 (n, dim)
+    counts: dict[Modality, int]
+    meta: dict[str, Any]  # name, model, fingerprint, dim, created_at
+
+
+class Catalog(NextVectors):
+    """An open catalog. Its methods may be called from any thread; those that write take turns."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the catalog at `path`, bringing an older schema up to date.
+
+        CollectionNotFound, CollectionDamaged, or CollectionError for a newer schema.
+        """
+        self.path = path
+        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, migrate)
+        self._filters = FilterCache()
+        try:
+            with self._db.reading() as db:
+                self._identify(db)
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def create(path: Path, meta: Mapping[str, str | int]) -> None:
+        """Make a new, empty catalog at `path`, which must not exist. `meta` has the keys META."""
+        rows = {**meta, **STATE}
+        Database.create(path, APPLICATION_ID, SCHEMA_VERSION, SCHEMA, "INSERT INTO meta VALUES (?, ?)", rows.items())
+
+    def close(self) -> None:
+        """Close its connections. A second call does nothing."""
+        self._db.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy to a new file while others write. InputError if it exists, or CollectionError."""
+        self._db.copy_to(path)
+
+    def check(self) -> list[str]:
+        """Every problem found by reading all of it, as one line each; none if it is sound."""
+        return problems(self._db)
+
+    def _identify(self, db: Connection) -> dict[str, Any]:
+        # A swap, by any process, changes what the catalog is: whoever reads vectors looks again.
+        meta: dict[str, Any] = read_identity(db)
+        self.meta, self.dim = meta, int(meta["dim"])
+        return meta
+
+    def identity(self) -> dict[str, Any]:
+        """name, model, fingerprint, dim, created_at, as they are now."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            return self._identify(db)
+
+    # --- writing: one transaction each, on disk when it returns ---
+
+    def upsert(self, entries: Sequence[Entry], x: NDArray[np.float32]) -> list[int]:
+        """Write `entries` with vectors `x` (n, dim), kept as float16, and return their ids.
+
+        A path that is there keeps its id; of entries with the same path the last one counts.
+
+        Raises:
+            InputError: a value cannot be stored, a path is there with the other modality, or a wanted `id` is taken.
+        """
+        with self._db.writing() as db:
+            return write_batch(db, entries, x.astype(np.float16), next_version(db))
+
+    def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Set fields of rows, all or none, leaving vectors and modality. Two rows may exchange their paths."""
+        known = set(FIELDS) - {"modality"}
+        for fields in changes.values():
+            if unknown := set(fields) - known:
+                raise InputError(f"cannot update {', '.join(sorted(unknown))}; fields are {', '.join(sorted(known))}")
+        encoders: dict[str, Callable[[Any], str | bytes | None]] = {"path": encode_path, "metadata": encode_metadata}
+        described = json_ids(key for key, fields in changes.items() if "metadata" in fields)
+        with self._db.writing() as db:
+            next_revision(db)
+            unfile_facets(db, metadata_of(db, described))
+            # Paths are let go first: in a chain of moves (a to b, b to c) no order would do.
+            moved = [(int(key),) for key, fields in changes.items() if "path" in fields]
+            db.executemany("UPDATE entries SET path = NULL WHERE id = ?", moved)
+            for key, fields in changes.items():
+                sets = ", ".join(f"{name} = CAST(? AS TEXT)" if name == "path" else f"{name} = ?" for name in fields)
+                values = [encoders[name](value) if name in encoders else value for name, value in fields.items()]
+                update = f"UPDATE entries SET {sets or 'id = id'} WHERE id = ?"
+                if db.execute(update, (*values, int(key))).rowcount == 0:
+                    raise EntryNotFound(f"no entry with id {key}")
+            file_facets(db, metadata_of(db, described))
+
+    def delete(self, ids: Iterable[int]) -> int:
+        """Delete rows; unknown ids are passed over. Returns how many went."""
+        among = json_ids(ids)
+        with self._db.writing() as db:
+            return delete_rows(db, among, next_version(db))
+
+    def set_snapshot(self, snapshot: Mapping[str, Any]) -> None:
+        """Name the newest snapshot, a JSON object with the `version` that it holds."""
+        with self._db.writing() as db:
+            # Tombstones are kept back to the snapshot before: a reader a little behind need not load the new one.
+            before = json.loads(read_meta(db, "snapshot"))
+            since = before["version"] if before else 0
+            db.execute("DELETE FROM tombstones WHERE version <= ?", (since,))
+            db.execute("UPDATE meta SET value = ? WHERE key = 'tombstones_since'", (since,))
+            db.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (json.dumps(snapshot),))
+            next_revision(db)  # so that readers look, and stand on the new one
+
+    def set_wish(self, wish: Mapping[str, Any]) -> None:
+        """Keep what the collection's index is asked to be, a JSON object."""
+        self._write_json("wish", wish)
+
+    def set_bar(self, bar: Mapping[str, Any]) -> None:
+        """Keep what texts must reach to fit anything, a JSON object."""
+        self._write_json("bar", bar)
+
+    def _write_json(self, key: str, value: Mapping[str, Any]) -> None:
+        with self._db.writing() as db:
+            db.execute("UPDATE meta SET value = ? WHERE key = ?", (json.dumps(value), key))
+
+    # --- reading ---
+
+    def wish(self) -> dict[str, Any]:
+        """What `set_wish` was last given; empty if nothing was."""
+        return self._read_json("wish") or {}
+
+    def bar(self) -> dict[str, Any] | None:
+        """What `set_bar` was last given."""
+        return self._read_json("bar")
+
+    def _read_json(self, key: str) -> dict[str, Any] | None:
+        with self._db.reading() as db:
+            value: dict[str, Any] | None = json.loads(read_meta(db, key))
+            return value
+
+    def state(self) -> tuple[int, int]:
+        """(version, revision): the last commit, by any process, that set or deleted a vector; that changed anything."""
+        with self._db.reading() as db:
+            version, revision = db.execute(
+                "SELECT (SELECT value FROM meta WHERE key = 'version'), (SELECT value FROM meta WHERE key = 'revision')"
+            ).fetchone()
+            return version, revision
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """What `set_snapshot` was last given."""
+        return self._read_json("snapshot")
+
+    def count(self, modality: Modality | None = None) -> int:
+        """How many rows there are."""
+        with self._db.reading() as db:
+            counts = read_counts(db)
+        return sum(counts.values()) if modality is None else counts[modality]
+
+    def count_changes(self, since: int) -> dict[Modality, int]:
+        """How many rows and deletions of each modality are newer than version `since`."""
+        return {
+            modality: sum(
+                self._count(f"FROM {table} WHERE modality = ? AND version > ?", modality, since)
+                for table in ("entries", "tombstones")
+            )
+            for modality in MODALITIES
+        }
+
+    @contextmanager
+    def changes(self, since: int) -> Iterator[Changes]:
+        """What an index that holds version `since` lacks; `since` 0 gives every row, by id within each modality."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")  # all reads below see one moment
+            meta = self._identify(db)
+            version, revision = int(read_meta(db, "version")), int(read_meta(db, "revision"))
+            deleted: dict[Modality, list[int]] = {m: [] for m in MODALITIES}
+            for modality, gone in db.execute("SELECT modality, id FROM tombstones WHERE version > ?", (since,)):
+                if modality not in deleted:
+                    raise CollectionDamaged(
+                        f"{self.path}: a deletion of modality {modality!r}; restore it from a backup"
+                    )
+                deleted[modality].append(gone)
+            complete = since == 0 or int(read_meta(db, "tombstones_since")) <= since <= version
+            counts = read_counts(db)
+            written = self._written(db, int(meta["dim"]), since, [m for m in MODALITIES if counts[m]])
+            yield Changes(version, revision, complete, deleted, written, counts, meta)
+
+    def _written(
+        self, db: Connection, dim: int, since: int, modalities: Sequence[Modality]
+    ) -> Iterator[tuple[Modality, NDArray[np.int64], NDArray[np.float16]]]:
+        if since:
+            query = "SELECT id, vector FROM entries WHERE modality = ? AND version > ? ORDER BY version"
+        else:
+            query = "SELECT id, vector FROM entries WHERE +modality = ? AND +version > ? ORDER BY id"
+        for modality in modalities:
+            rows = db.execute(query, (modality, since))
+            while block := rows.fetchmany(BLOCK):
+                ids, blobs = zip(*block, strict=True)
+                yield modality, np.array(ids, np.int64), decode_vectors(blobs, dim)
+
+    def _count(self, what: str, *values: Any) -> int:
+        with self._db.reading() as db:
+            return int(db.execute(f"SELECT count(*) {what}", values).fetchone()[0])
+
+    def get(self, ids: Iterable[int]) -> dict[int, Record]:
+        """The records of those `ids` that are there, by id."""
+        with self._db.reading() as db:
+            rows = db.execute(f"SELECT {COLUMNS} FROM entries WHERE {AMONG}", (json_ids(ids),)).fetchall()
+        return {row[0]: record(row) for row in rows}
+
+    def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """The vectors (n, dim) float32 of `ids`, in that order. EntryNotFound if one is not there."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            dim = int(self._identify(db)["dim"])
+            rows = dict(db.execute(f"SELECT id, vector FROM entries WHERE {AMONG}", (json_ids(ids),)))
+        if absent := [key for key in ids if key not in rows]:
+            raise EntryNotFound(f"no entry with id {absent[0]}")
+        return decode_vectors([rows[key] for key in ids], dim).astype(np.float32)
+
+    def filter_ids(self, wanted: Mapping[str, Any], modality: Modality) -> NDArray[np.int64]:
+        """The ids, ascending and read-only, of the entries that a filter lets through; filters.py has its grammar.
+
+        Raises:
+            InputError: it is no filter; the message names the place.
+        """
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality)
+
+    def records(
+        self,
+        modality: Modality | None = None,
+        under: str | Path | None = None,
+        after_id: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[Record]:
+        """Stream records in the order of ids, from above `after_id`; `under`: only paths inside that folder."""
+        # The + keeps SQLite on the order of ids, so that each page goes on where the last one ended, without a sort.
+        where = "id > ?"
+        values: list[str | bytes] = []
+        if modality is not None:
+            where += " AND +modality = ?"
+            values += [modality]
+        if under is not None:
+            inside = os.fsencode(under).rstrip(b"/")
+            where += " AND +path >= CAST(? AS TEXT) AND +path < CAST(? AS TEXT)"
+            values += [inside + b"/", inside + b"0"]  # "0" follows "/" in ASCII
+        query = f"SELECT {COLUMNS} FROM entries WHERE {where} ORDER BY id LIMIT ?"
+        left = limit
+        while left is None or left > 0:
+            page = PAGE if left is None else min(PAGE, left)
+            with self._db.reading() as db:  # a page at a time: a caller who stops half-way holds nothing open
+                rows = db.execute(query, (after_id, *values, page)).fetchall()
+            yield from map(record, rows)
+            if len(rows) < page:
+                return
+            after_id = rows[-1][0]
+            left = None if left is None else left - page
+
+    def paths(self, under: str | Path) -> Iterator[tuple[str, int, int | None, int | None]]:
+        """Stream (path, id, mtime_ns, size) of the images inside that folder, in the order of the paths' bytes."""
+        inside = os.fsencode(under).rstrip(b"/")
+        after, end = inside + b"/", inside + b"0"  # "0" follows "/" in ASCII
+        query = """
+            SELECT CAST(path AS BLOB), id, mtime_ns, size FROM entries
+            WHERE path > CAST(? AS TEXT) AND path < CAST(? AS TEXT) AND +modality = 'image' ORDER BY path LIMIT ?
+        """
+        while True:
+            with self._db.reading() as db:  # a page at a time, as `records`
+                rows = db.execute(query, (after, end, PAGE)).fetchall()
+            for path, *rest in rows:
+                yield os.fsdecode(path), *rest
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
+
+    def find(self, column: Literal["path", "sha256"], value: str | Path) -> list[Record]:
+        """The records with that path (at most one) or that hash, in the order of ids."""
+        query = f"SELECT {COLUMNS} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id"
+        with self._db.reading() as db:
+            return [record(row) for row in db.execute(query, (os.fsencode(value),))]

@@ -1,0 +1,243 @@
+"""SQLite as the catalog needs it: what is committed is on disk, any thread may use it, errors are ours.
+
+The only file that imports sqlite3. It knows no table. A connection is taken from a pool for the time of one `with`,
+so that no thread owns one, and all can be closed at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
+from base.files import fsync_file
+
+__all__ = ["Connection", "Database"]
+
+FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want of space
+
+
+class Database:
+    """An open SQLite file in WAL mode: many readers, in any process, beside one writer."""
+
+    def __init__(
+        self, path: Path, application_id: int, schema_version: int, migrate: Callable[[Connection, int], None]
+    ) -> None:
+        """Open it; an older schema is first brought up to `schema_version` by `migrate(db, its schema)`.
+
+        Raises:
+            CollectionNotFound: there is no such file.
+            CollectionDamaged: it is not ours, or not sound.
+            CollectionError: its schema is newer; or it must be written to be opened, and cannot.
+        """
+        self.path = path
+        self._idle: list[Connection] = []
+        self._closed = False
+        self._mode = "mode=rw"
+        self._writing = threading.Lock()
+        try:
+            self._file = _identity(path)
+        except FileNotFoundError:
+            raise CollectionNotFound(f"{path}: no such catalog") from None
+        try:
+            self._open(application_id, schema_version, migrate)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, application_id: int, schema_version: int, migrate: Callable[[Connection, int], None]) -> None:
+        try:
+            with self.reading() as db:
+                db.execute("PRAGMA schema_version")  # reads the file
+        except CollectionError as error:
+            if not (_code(error) == sqlite3.SQLITE_CANTOPEN and os.statvfs(self.path).f_flag & os.ST_RDONLY):
+                raise
+            # SQLite wants its -shm file beside a catalog that may be written to. Nobody can write here, so that
+            # the file alone is the truth, unless a writer left commits in the -wal.
+            wal = self.path.with_name(self.path.name + "-wal")
+            if wal.exists() and wal.stat().st_size:
+                raise CollectionError(
+                    f"{self.path}: its last commits are still in {wal.name}, which a read-only disk cannot merge: "
+                    "open the collection once where it can be written"
+                ) from error
+            self.close()
+            self._closed = False
+            self._mode = "mode=ro&immutable=1"
+        with self.reading() as db:
+            ours = _pragma(db, "application_id") == application_id
+            schema = _pragma(db, "user_version")
+        if not ours:
+            raise CollectionDamaged(f"{self.path}: not a glimpse catalog; restore it from a backup")
+        if schema > schema_version:
+            raise CollectionError(
+                f"{self.path}: written by a newer glimpse (schema {schema}, this one knows {schema_version}); "
+                "upgrade glimpse"
+            )
+        if schema < schema_version:
+            with self.writing() as db:
+                schema = _pragma(db, "user_version")  # another process may have come first
+                if schema < schema_version:
+                    migrate(db, schema)
+                    db.execute(f"PRAGMA user_version = {schema_version}")
+
+    @staticmethod
+    def create(
+        path: Path, application_id: int, schema_version: int, schema: str, insert: str, rows: Iterable[tuple[Any, ...]]
+    ) -> None:
+        """Make a new file with the tables of `schema`, then run `insert` for each of `rows`."""
+        try:
+            with closing(_connect(path, "mode=rwc")) as db:
+                db.execute("PRAGMA page_size = 8192")  # a row with its vector is 1 to 2 KB: less is left over in a page
+                db.execute("PRAGMA journal_mode = WAL")
+                db.executescript(f"BEGIN; {schema}")
+                db.execute(f"PRAGMA application_id = {application_id}")
+                db.execute(f"PRAGMA user_version = {schema_version}")
+                db.executemany(insert, rows)
+                db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise _named(path, error) from error
+
+    def close(self) -> None:
+        """Close every connection; one that another thread uses now is closed when it comes back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection; a transaction that is begun on it ends with the block."""
+        if self._closed:
+            raise CollectionError(f"{self.path}: used after it was closed")
+        db = None
+        try:
+            self._check_same_file()
+            try:
+                db = self._idle.pop()
+            except IndexError:
+                db = _connect(self.path, self._mode)
+            yield db
+        except sqlite3.DatabaseError as error:
+            raise _named(self.path, error) from error
+        except UnicodeDecodeError as error:  # SQLite's own message quotes what it read
+            raise _damaged(self.path, error) from error
+        finally:
+            if db is not None:
+                try:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    self._idle.append(db)
+                except sqlite3.Error:
+                    db.close()  # which undoes what is open
+                if self._closed:
+                    self.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: on disk when the block ends, undone when it raises. Threads take turns.
+
+        InputError if a value breaks a constraint or cannot be stored; CollectionError if the disk is full or read-only.
+        """
+        with self._writing, self.reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except sqlite3.IntegrityError as error:
+                column = str(error).rpartition(".")[2]
+                if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+                    raise InputError(f"another entry has the same {column}: change or delete that one first") from error
+                raise InputError(f"a value cannot be stored: {error}") from error
+            except (sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError, UnicodeEncodeError) as error:
+                raise InputError(f"a value cannot be stored: {error}") from error
+            db.execute("COMMIT")
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy to `path`, as of now, while others read and write; it appears whole or not at all.
+
+        Raises:
+            InputError: `path` is there already.
+            CollectionError: it cannot be written, say for want of space; nothing is left of it.
+        """
+        if path.exists():
+            raise InputError(f"{path}: exists already; choose another name, or delete it first")
+        part = path.with_name(f"{path.name}.part")
+        part.unlink(missing_ok=True)  # of a copy that was killed
+        try:
+            with self.reading() as db, closing(_connect(part, "mode=rwc")) as copy:
+                try:
+                    copy.execute("PRAGMA synchronous = OFF")  # synced once, below
+                    db.backup(copy)
+                except sqlite3.OperationalError as error:
+                    raise _named(path, error) from error
+            for file in (part, path.parent):
+                fsync_file(file)
+            part.rename(path)
+            fsync_file(path.parent)
+        except sqlite3.OperationalError as error:
+            raise _named(path, error) from error
+        except OSError as error:
+            raise CollectionError(f"{path}: {error.strerror}") from error
+        finally:
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                part.with_name(part.name + suffix).unlink(missing_ok=True)
+
+    def _check_same_file(self) -> None:
+        # A collection deleted and made anew by another process has other ids: never mix the two.
+        try:
+            same = _identity(self.path) == self._file
+        except OSError:
+            same = False
+        if not same:
+            raise CollectionNotFound(f"{self.path}: deleted or replaced since it was opened; open the collection again")
+
+
+def _connect(path: Path, mode: str) -> Connection:
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA synchronous = FULL")  # FULL syncs the WAL at each commit; NORMAL would not
+    db.execute("PRAGMA cache_size = -16000")  # KB
+    db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages, 32 MB: fewer copies of the same page into the file
+    db.execute("PRAGMA journal_size_limit = 67108864")  # bytes: what a very big transaction took is given back
+    return db
+
+
+def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
+    code = _code(error)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
+        return _damaged(path, error)
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < FULL):
+        return CollectionError(f"{path}: the disk is full; free some space and try again (nothing was changed)")
+    if code == sqlite3.SQLITE_READONLY:
+        return CollectionError(f"{path}: on a read-only disk or not yours to write; make it writable and try again")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return CollectionError(
+            f"{path}: cannot be opened; SQLite must be able to write in its folder, unless the disk is read-only"
+        )
+    return CollectionError(f"{path}: {' '.join(str(error).split())}")
+
+
+def _damaged(path: Path, error: Exception) -> CollectionDamaged:
+    why = " ".join(str(error).split())
+    return CollectionDamaged(f"{path}: the catalog is damaged ({why}); restore it from a backup")
+
+
+def _code(error: BaseException | None) -> int:
+    """The kind of an error, or of the one that it was raised from: the low byte of SQLite's code."""
+    while error is not None and not isinstance(error, sqlite3.Error):
+        error = error.__cause__
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _pragma(db: Connection, name: str) -> int:
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino

@@ -1,0 +1,150 @@
+"""The vectors of another model, gathered beside the present ones until one transaction puts them in their place.
+
+A kill at any moment leaves the present model served and the work so far kept: what is done lies in the same SQLite
+file. A row whose vector is set meanwhile is due again, because its version is no longer the one that was remembered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base.errors import CollectionError, InputError
+from index.entry import Modality, Record
+from index.local.catalog.database import Connection, Database
+from index.local.catalog.tables import (
+    COLUMNS,
+    decode_vectors,
+    delete_rows,
+    json_ids,
+    next_version,
+    read_counts,
+    read_identity,
+    read_meta,
+    record,
+)
+
+LEFT = "NOT EXISTS (SELECT 1 FROM next_vectors n WHERE n.id = entries.id AND n.version = entries.version)"
+BLOCK = 8192  # vectors handed over at a time
+
+
+class NextVectors:
+    """The part of a catalog that changes its model."""
+
+    _db: Database
+    meta: dict[str, Any]
+    dim: int
+
+    def begin_next(self, model: str, fingerprint: str, dim: int) -> bool:
+        """Start to gather vectors (dim,) of another model. True: an unfinished gathering for it goes on.
+
+        One for another model is dropped first.
+        """
+        info = {"model": model, "fingerprint": fingerprint, "dim": dim}
+        with self._db.writing() as db:
+            before = json.loads(read_meta(db, "next"))
+            goes_on = before is not None and (before["fingerprint"], before["dim"]) == (fingerprint, dim)
+            if not goes_on:
+                db.execute("DELETE FROM next_vectors")
+            _set_next(db, info)
+        return goes_on
+
+    def next_info(self) -> dict[str, Any] | None:
+        """The next model's model, fingerprint and dim, and how many rows are `done` and `left`; None: there is none."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            info: dict[str, Any] | None = json.loads(read_meta(db, "next"))
+            if info is not None:
+                total = db.execute("SELECT count(*) FROM entries").fetchone()[0]
+                left = db.execute(f"SELECT count(*) FROM entries WHERE {LEFT}").fetchone()[0]
+                info |= {"done": total - left, "left": left}
+            return info
+
+    def next_left(self, after_id: int = 0, limit: int = 1000) -> list[Record]:
+        """Up to `limit` rows above `after_id`, by id, that have no next vector, or one of what they were before."""
+        with self._db.reading() as db:
+            query = f"SELECT {COLUMNS} FROM entries WHERE id > ? AND {LEFT} ORDER BY id LIMIT ?"
+            return [record(row) for row in db.execute(query, (after_id, limit))]
+
+    def write_next(self, ids: Sequence[int], x: NDArray[np.float32]) -> None:
+        """Keep the next vectors `x` (n, next dim), as float16, of rows; ids that are gone are passed over."""
+        x16 = x.astype(np.float16)
+        with self._db.writing() as db:
+            info = _next(db)
+            if x16.shape != (len(ids), info["dim"]):
+                raise InputError(f"vectors must be ({len(ids)}, {info['dim']}), not {x16.shape}")
+            db.executemany(
+                "INSERT OR REPLACE INTO next_vectors SELECT id, version, ? FROM entries WHERE id = ?",
+                ((vector.tobytes(), int(key)) for key, vector in zip(ids, x16, strict=True)),
+            )
+
+    def next_rows(self, modality: Modality) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
+        """Stream (ids (n,), x16 (n, next dim)) of the rows that are done, in the order of ids."""
+        query = """
+            SELECT id, n.vector FROM entries JOIN next_vectors n USING (id)
+            WHERE id > ? AND +modality = ? AND n.version = entries.version ORDER BY id LIMIT ?
+        """
+        after = 0
+        while True:
+            with self._db.reading() as db:  # a block at a time: a caller who stops half-way holds nothing open
+                dim = _next(db)["dim"]
+                rows = db.execute(query, (after, modality, BLOCK)).fetchall()
+            if rows:
+                ids, blobs = zip(*rows, strict=True)
+                yield np.array(ids, np.int64), decode_vectors(blobs, dim)
+                after = ids[-1]
+            if len(rows) < BLOCK:
+                return
+
+    def swap_next(self, snapshot: Mapping[str, Any] | None, drop: Sequence[int] = ()) -> int:
+        """Put the next vectors and model in place, delete the rows `drop`, name `snapshot`; returns the new version.
+
+        One transaction. Every index starts anew from it. The snapshot's "version" is set to the new one.
+
+        Raises:
+            CollectionError: there are rows that are neither done nor dropped.
+        """
+        with self._db.writing() as db:
+            info = _next(db)
+            version = next_version(db)
+            delete_rows(db, json_ids(drop), version)
+            left = db.execute(f"SELECT count(*) FROM entries WHERE {LEFT}").fetchone()[0]
+            if left:
+                raise CollectionError(f"{left} entries have no vector of {info['model']} yet: finish the reindex first")
+            db.execute(
+                "UPDATE entries SET version = ?, vector = (SELECT vector FROM next_vectors n WHERE n.id = entries.id)",
+                (version,),
+            )
+            db.execute("DELETE FROM tombstones")
+            # An entry that was deleted since the snapshot was built is still in it, and no tombstone will say so.
+            held = {m: segment["count"] for m, segment in (snapshot or {}).get("segments", {}).items()}
+            fits = all(held.get(modality, 0) == count for modality, count in read_counts(db).items())
+            named = {**snapshot, "version": version} if snapshot is not None and fits else None
+            values = {**info, "tombstones_since": version, "snapshot": json.dumps(named), "bar": "null"}
+            db.executemany("UPDATE meta SET value = ? WHERE key = ?", ((value, key) for key, value in values.items()))
+            db.execute("DELETE FROM next_vectors")
+            _set_next(db, None)
+            meta = read_identity(db)
+        self.meta, self.dim = meta, int(meta["dim"])
+        return version
+
+    def abandon_next(self) -> None:
+        """Drop what was gathered, if anything."""
+        with self._db.writing() as db:
+            db.execute("DELETE FROM next_vectors")
+            _set_next(db, None)
+
+
+def _next(db: Connection) -> dict[str, Any]:
+    info: dict[str, Any] | None = json.loads(read_meta(db, "next"))
+    if info is None:
+        raise CollectionError("no change of model is under way: begin one first")
+    return info
+
+
+def _set_next(db: Connection, info: dict[str, Any] | None) -> None:
+    db.execute("UPDATE meta SET value = ? WHERE key = 'next'", (json.dumps(info),))

@@ -1,0 +1,179 @@
+"""The tables of a catalog: their schema, how an older one is brought up to it, and how a row is read and written.
+
+No statement here runs by itself: `index.local.catalog.catalog` and its neighbours say when, inside whose transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from base.errors import CollectionDamaged, InputError
+from index.entry import MODALITIES, Modality, Record
+from index.local.catalog.database import Connection
+from index.local.catalog.facets import file_facets, unfile_facets
+
+# AUTOINCREMENT: an id is never given twice, so a deleted id cannot come back as another image.
+# `version` is the number of the commit that last set the vector; a change of path or metadata leaves it.
+ENTRIES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    modality TEXT NOT NULL,
+    path TEXT UNIQUE,
+    text TEXT,
+    metadata TEXT NOT NULL,
+    sha256 TEXT,
+    mtime_ns INTEGER,
+    size INTEGER,
+    width INTEGER,
+    height INTEGER,
+    taken TEXT,
+    version INTEGER NOT NULL,
+    vector BLOB NOT NULL
+) STRICT;
+CREATE INDEX entries_sha256 ON entries (sha256) WHERE sha256 IS NOT NULL;
+CREATE TABLE tombstones (version INTEGER, id INTEGER, modality TEXT NOT NULL, PRIMARY KEY (version, id))
+    STRICT, WITHOUT ROWID;
+"""
+# What schema 2 has beside these. entries_version gives what is newer than a version; what else it covers answers a
+# filter on file fields without touching the wide rows. Whatever is written is newest, so that it grows at its end.
+SINCE_2 = """
+CREATE INDEX entries_version ON entries (modality, version, size, width, height, mtime_ns, taken);
+CREATE TABLE facets (modality TEXT, key TEXT, value ANY, id INTEGER, PRIMARY KEY (modality, key, value, id))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE next_vectors (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, vector BLOB NOT NULL) STRICT;
+"""
+SCHEMA = ENTRIES + SINCE_2
+SCHEMA_VERSION = 2
+APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
+META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
+STATE = {  # of a new catalog
+    "version": 0, "revision": 0, "tombstones_since": 0, "snapshot": "null", "next": "null", "wish": "{}", "bar": "null",
+    **{f"{modality}s": 0 for modality in MODALITIES},  # how many rows: counting a million takes longer than a search
+}  # fmt: skip
+
+FIELDS = (
+    "modality", "path", "text", "metadata", "sha256", "mtime_ns", "size", "width", "height", "taken"
+)  # fmt: skip
+FIELDS_OF = attrgetter(*FIELDS)
+# A file name need not be UTF-8. Paths go in and out as bytes, so that every name that Python can hold is kept.
+COLUMNS = ", ".join(["id", *FIELDS]).replace("path", "CAST(path AS BLOB)")
+JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+AMONG = "id IN (SELECT value FROM json_each(?))"  # one statement for any number of ids
+
+
+def migrate(db: Connection, schema: int) -> None:
+    """Bring tables of the older `schema` up to SCHEMA_VERSION, inside the caller's transaction."""
+    if schema < 2:
+        for statement in (
+            "ALTER TABLE entries ADD COLUMN taken TEXT",
+            "DROP INDEX entries_version",
+            *SINCE_2.split(";"),
+        ):
+            db.execute(statement)
+        rows = db.execute("SELECT modality, id, metadata FROM entries WHERE metadata != '{}'")
+        try:
+            file_facets(db, rows)
+        except (ValueError, AttributeError) as error:
+            raise CollectionDamaged(
+                f"an entry's metadata is no JSON object: restore it from a backup ({error})"
+            ) from error
+        db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", STATE.items())
+        count_rows(db, dict(db.execute("SELECT modality, count(*) FROM entries GROUP BY modality").fetchall()))
+
+
+def read_meta(db: Connection, key: str) -> Any:
+    """One value of `meta`. CollectionDamaged if it is not there."""
+    for (value,) in db.execute("SELECT value FROM meta WHERE key = ?", (key,)):
+        return value
+    raise CollectionDamaged(f"the catalog lacks its {key}: restore it from a backup")
+
+
+def read_identity(db: Connection) -> dict[str, Any]:
+    """The values of META: name, model, fingerprint, dim, created_at."""
+    return {key: read_meta(db, key) for key in META}
+
+
+def next_revision(db: Connection) -> None:
+    """Count a commit that changes an entry."""
+    db.execute("UPDATE meta SET value = value + 1 WHERE key = 'revision'")
+
+
+def next_version(db: Connection) -> int:
+    """Count a commit that also sets or deletes a vector, and give its number."""
+    db.execute("UPDATE meta SET value = value + 1 WHERE key IN ('version', 'revision')")
+    return int(read_meta(db, "version"))
+
+
+def read_counts(db: Connection) -> dict[Modality, int]:
+    """How many rows there are of each modality."""
+    return {modality: int(read_meta(db, f"{modality}s")) for modality in MODALITIES}
+
+
+def count_rows(db: Connection, more: Mapping[Modality, int]) -> None:
+    """Count rows that came, or by negative numbers went."""
+    for modality, rows in more.items():
+        db.execute("UPDATE meta SET value = value + ? WHERE key = ?", (rows, f"{modality}s"))
+
+
+def json_ids(ids: Iterable[int]) -> str:
+    """The ids as AMONG wants them. InputError if one is not an integer."""
+    try:
+        return json.dumps([int(key) for key in ids])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"an id must be an integer: {error}") from error
+
+
+def encode_path(path: str | Path | None) -> bytes | None:
+    """A path as it is bound, with CAST(? AS TEXT) around it."""
+    return None if path is None else os.fsencode(path)
+
+
+def encode_metadata(metadata: Mapping[str, Any] | None) -> str:
+    """Metadata as it is stored, a JSON object. InputError if it is none."""
+    if not metadata:
+        return "{}"
+    try:
+        return JSON.encode(dict(metadata))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"metadata must be a JSON object: {error}") from error
+
+
+def record(row: tuple[Any, ...]) -> Record:
+    """The record of a row of COLUMNS."""
+    key, modality, path, text, metadata, *rest = row
+    try:
+        return Record(key, modality, None if path is None else os.fsdecode(path), text, json.loads(metadata), *rest)
+    except (TypeError, ValueError) as error:
+        raise CollectionDamaged(
+            f"entry {key} has metadata that are no JSON: restore the catalog from a backup"
+        ) from error
+
+
+def decode_vectors(blobs: Sequence[bytes], dim: int) -> NDArray[np.float16]:
+    """Stored vectors as (n, dim) float16. CollectionDamaged if one has another length."""
+    if not set(map(len, blobs)) <= {2 * dim}:
+        raise CollectionDamaged(f"a stored vector has not {dim} values: restore the catalog from a backup")
+    return np.frombuffer(b"".join(blobs), dtype=np.float16).reshape(len(blobs), dim)
+
+
+def metadata_of(db: Connection, among: str) -> list[tuple[str, int, str]]:
+    """(modality, id, metadata) of the rows AMONG, as the facets want them."""
+    return db.execute(f"SELECT modality, id, metadata FROM entries WHERE {AMONG}", (among,)).fetchall()
+
+
+def delete_rows(db: Connection, among: str, version: int) -> int:
+    """Delete the rows AMONG, leaving tombstones of `version`. Returns how many went."""
+    unfile_facets(db, metadata_of(db, among))
+    gone = db.execute(f"SELECT modality, -count(*) FROM entries WHERE {AMONG} GROUP BY modality", (among,)).fetchall()
+    count_rows(db, dict(gone))
+    db.execute(f"INSERT INTO tombstones SELECT ?, id, modality FROM entries WHERE {AMONG}", (version, among))
+    return db.execute(f"DELETE FROM entries WHERE {AMONG}", (among,)).rowcount

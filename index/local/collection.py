@@ -1,0 +1,335 @@
+"""A named collection of images and texts on disk: write entries, search them, keep them through any crash.
+
+    <data>/collections/<name>/catalog.sqlite     the truth (catalog/)
+                              image-3f2a9c.*     derived: the image vectors of some commit, mapped (vectors/)
+                              writer.lock        held by the one process that may write
+
+One process writes, any number read and see its commits at their next search. It takes vectors, never a model.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError
+from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
+from index.local.catalog.catalog import Catalog
+from index.local.layout import CATALOG, folder_bytes
+from index.local.read_view import Moment, Samples, check_model
+from index.local.vectors.ann import as_ids, unit_rows
+from index.local.vectors.live import LiveIndex, background_threads
+from index.local.vectors.tuning import Wish
+from index.search.query import ATTEMPTS, Query, run
+
+log = logging.getLogger(__name__)
+
+# An index is built anew beside searches when more rows, and a larger share of them, are fresh.
+BACKGROUND_ROWS = 100_000
+BACKGROUND_SHARE = 0.25
+
+
+class Collection:
+    """An open collection. Every method may be called from any thread. Use `create_collection` or `open_collection`."""
+
+    def __init__(self, folder: Path, lock: int | None) -> None:
+        self.folder = folder
+        self._lock = lock  # the descriptor that holds writer.lock; None: opened for reading
+        self._catalog = Catalog(folder / CATALOG)
+        self.name: str = folder.name
+        self._live = LiveIndex(folder, self._catalog)
+        self._samples: Samples = {}
+        self._growing = threading.Lock()
+        self._unseen = 0  # rows written since it was last asked whether a snapshot is due
+        self._compacting: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it; a writer first builds the index anew if enough has changed. A second call does nothing."""
+        try:
+            if self._compacting is not None:
+                self._compacting.join()
+            if self._lock is not None and self.is_due():
+                self._compact()
+        finally:
+            self._live.close()
+            self._catalog.close()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    # --- what it is ---
+
+    @property
+    def model(self) -> str:
+        """The reference of the model whose vectors these are."""
+        return str(self._catalog.identity()["model"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of that model's weights and preprocessing. `reindex` may change it while the collection is open."""
+        return str(self._catalog.identity()["fingerprint"])
+
+    @property
+    def dim(self) -> int:
+        """Values of a vector."""
+        return self._catalog.dim
+
+    def info(self) -> CollectionInfo:
+        """Its model, counts and size on disk, now."""
+        counts = {modality: self.count(modality) for modality in MODALITIES}
+        created_at = self._catalog.meta["created_at"]
+        index = self._live.describe()
+        return CollectionInfo(
+            self.name,
+            self.model,
+            self.fingerprint,
+            self.dim,
+            counts,
+            created_at,
+            folder_bytes(self.folder),
+            index,
+            self._catalog.next_info(),
+        )
+
+    def count(self, modality: Modality | None = None) -> int:
+        """How many entries it has, of one modality or of all."""
+        return self._catalog.count(_known(modality) if modality else None)
+
+    def check_model(self, fingerprint: str) -> None:
+        """ModelMismatch unless `fingerprint` is that of the model that made these vectors."""
+        known = self._catalog.identity()
+        check_model(self.name, known["model"], known["fingerprint"], fingerprint)
+
+    # --- writing: durable when it returns, all or nothing ---
+
+    def upsert(self, entries: Sequence[Entry]) -> list[int]:
+        """Write entries in one transaction and return their ids. InputError if one cannot be stored; then none is.
+
+        An entry whose path is there already replaces that row and keeps its id. Vectors are scaled to length 1.
+        """
+        self._check_writable()
+        if not entries:
+            return []
+        for entry in entries:
+            _known(entry.modality)
+        ids = self._catalog.upsert(entries, unit_rows([entry.vector for entry in entries], self.dim))
+        self._grown(len(ids))
+        return ids
+
+    def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
+        """Set path, text, metadata, sha256, mtime_ns, size, width, height or taken of rows by id, vectors untouched.
+
+        `metadata` is replaced, not merged. In one call files may exchange their paths. EntryNotFound for an unknown id,
+        InputError for an unknown field or a path that another entry has.
+        """
+        self._check_writable()
+        self._catalog.update(changes)
+
+    def delete(self, ids: Iterable[int]) -> int:
+        """Delete entries; unknown ids are passed over. Returns how many went."""
+        self._check_writable()
+        gone = self._catalog.delete(ids)
+        self._grown(gone)
+        return gone
+
+    def check(self) -> list[str]:
+        """Every problem found by reading all of catalog and index files, and by comparing them; one line each."""
+        return self._catalog.check() + self._live.check()
+
+    # --- its index: only speed depends on it ---
+
+    @property
+    def wish(self) -> Wish:
+        """What its index is asked to be."""
+        return Wish(**self._catalog.wish())
+
+    def is_due(self) -> bool:
+        """Whether it should be built anew, and `close` would do that, which may take long."""
+        return self._live.is_due()
+
+    def compact(self, wish: Wish | None = None) -> None:
+        """Build the index anew, tuned, without what was deleted, and write it as files that open fast.
+
+        It happens by itself, beside searches, as a collection grows. `wish` is kept for the next times.
+        """
+        self._check_writable()
+        self._live.compact(wish or self.wish)
+        if wish is not None:  # only now: one that cannot be built must not stand in the way of the next times
+            self._catalog.set_wish(wish.asdict())
+
+    def _grown(self, rows: int) -> None:
+        """Build the index anew in the background when what is fresh begins to cost searches."""
+        with self._growing:
+            self._unseen += rows
+            if self._unseen < BACKGROUND_ROWS or (self._compacting is not None and self._compacting.is_alive()):
+                return
+            self._unseen = 0
+            if self._live.fresh() > max(BACKGROUND_ROWS, BACKGROUND_SHARE * self._catalog.count()):
+                self._compacting = threading.Thread(target=self._compact, args=(background_threads(),), daemon=True)
+                self._compacting.start()
+
+    def _compact(self, threads: int | None = None) -> None:
+        try:
+            self._live.compact(self.wish, threads)
+        except GlimpseError as error:
+            log.warning("%s: its index was not built anew, searches use the old one: %s", self.folder, error)
+
+    # --- another model's vectors, beside the present ones until the swap ---
+
+    def begin_next(self, model: str, fingerprint: str, dim: int) -> bool:
+        """Begin to gather vectors of another model; True if what was gathered for that one before goes on."""
+        self._check_writable()
+        return self._catalog.begin_next(model, fingerprint, dim)
+
+    def next_info(self) -> dict[str, Any] | None:
+        """The model whose vectors are being gathered: model, fingerprint, dim, done, left."""
+        return self._catalog.next_info()
+
+    def next_left(self, after_id: int = 0, limit: int = 1000) -> list[Record]:
+        """Records that still lack the next model's vector, in the order of ids."""
+        return self._catalog.next_left(after_id, limit)
+
+    def write_next(self, ids: Sequence[int], x: ArrayLike) -> None:
+        """Keep the next model's vectors (n, its dim) of these entries. Durable when it returns."""
+        self._check_writable()
+        self._catalog.write_next(ids, unit_rows(x, np.shape(x)[-1]))
+
+    def swap_next(self, drop: Sequence[int] = ()) -> None:
+        """Put the next model's vectors in place of the present ones, in one step; entries in `drop` are deleted.
+
+        The index is built before, so searches go from the old one to the new one at once.
+        CollectionError if an entry has no next vector and is not in `drop`.
+        """
+        self._check_writable()
+        self._live.swap_next(self.wish, drop)
+
+    def abandon_next(self) -> None:
+        """Forget the next model's vectors."""
+        self._check_writable()
+        self._catalog.abandon_next()
+
+    # --- reading ---
+
+    def get(self, entry_id: int) -> Record:
+        """One record. EntryNotFound."""
+        if record := self._catalog.get([entry_id]).get(entry_id):
+            return record
+        raise EntryNotFound(f"collection {self.name!r} has no entry with id {entry_id}")
+
+    def vector(self, entry_id: int) -> NDArray[np.float32]:
+        """One vector (dim,), as stored (float16). EntryNotFound."""
+        vector: NDArray[np.float32] = self.vectors([entry_id])[0]
+        return vector
+
+    def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Vectors (n, dim) in the order of `ids`. EntryNotFound if one is not there."""
+        return self._catalog.vectors(ids)
+
+    def records(
+        self,
+        modality: Modality | None = None,
+        under: str | Path | None = None,
+        after_id: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[Record]:
+        """Stream records in the order of ids, from above `after_id`; `under`: only paths inside that folder."""
+        return self._catalog.records(_known(modality) if modality else None, under, after_id, limit)
+
+    def paths(self, under: str | Path) -> Iterator[tuple[str, int, int | None, int | None]]:
+        """Stream (path, id, mtime_ns, size) of the images inside that folder, in the order of the paths' bytes."""
+        return self._catalog.paths(under)
+
+    def find_path(self, path: str | Path) -> Record | None:
+        """The record of that path."""
+        return next(iter(self._catalog.find("path", path)), None)
+
+    def find_sha256(self, sha256: str) -> list[Record]:
+        """The records of that hash, in the order of ids; copies of a file are several."""
+        return self._catalog.find("sha256", sha256)
+
+    # --- searching ---
+
+    def refresh(self) -> None:
+        """Load or catch up now what the next search would: a service calls it before it says that it is ready."""
+        self._live.refresh()
+
+    def moment(self) -> Moment:
+        """The vectors as they are now: every commit acknowledged before this call, and none after it."""
+        return Moment(self.name, self._live.refresh(), self._catalog, self._samples)
+
+    def query(self, query: Query) -> list[Hit]:
+        """The page of hits that a query with filter, groups, cut-off and so on asks for (index.search.query)."""
+        return run(self, query)
+
+    def search(
+        self, vector: ArrayLike, k: int = 10, modality: Modality = "image", ids: ArrayLike | None = None
+    ) -> list[Hit]:
+        """The `k` entries of `modality` nearest to `vector` (dim,), of all or of `ids`. See `search_many`."""
+        return self.search_many(np.asarray(vector)[None], k, modality, ids)[0]
+
+    def search_many(
+        self, xq: ArrayLike, k: int = 10, modality: Modality = "image", ids: ArrayLike | None = None
+    ) -> list[list[Hit]]:
+        """Search for each row of `xq` (nq, dim). Scores descend; equal scores stand in the order of ids.
+
+        Queries are scaled to length 1, so every score is a cosine. Fewer than `k` hits if there are fewer entries.
+        It sees every commit, of any process, that was acknowledged before the call.
+        """
+        if k < 1:
+            raise InputError(f"k must be at least 1, not {k}")
+        among = None if ids is None else np.unique(as_ids(ids))
+        for _ in range(ATTEMPTS):
+            view = self._live.refresh().views[_known(modality)]
+            answers = view.search(unit_rows(xq, view.dim), k, among)
+            wanted = {key for _, found in answers for key in found.tolist()}
+            records = self._catalog.get(wanted)
+            if len(records) == len(wanted):
+                return [
+                    [Hit(score, records[key]) for score, key in zip(D.tolist(), I.tolist(), strict=True)]
+                    for D, I in answers
+                ]
+            # a hit was deleted since the search: search again for who takes its place
+        raise CollectionError("entries are deleted faster than this search can look at them: try again")
+
+    def filter_ids(self, filter: Mapping[str, Any], modality: Modality) -> NDArray[np.int64]:  # noqa: A002
+        """The ids, ascending, that pass a filter (index.local.catalog.filters)."""
+        return self._catalog.filter_ids(filter, _known(modality))
+
+    def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
+        """The records of those `ids` that are there."""
+        return self._catalog.get(ids)
+
+    def bar(self) -> dict[str, Any] | None:
+        """What was last measured (index.ingest.rejection)."""
+        return self._catalog.bar()
+
+    def set_bar(self, bar: Mapping[str, Any]) -> None:
+        """Keep what was measured."""
+        self._check_writable()
+        self._catalog.set_bar(bar)
+
+    def _check_writable(self) -> None:
+        if self._lock is None:
+            raise CollectionError(f"collection {self.name!r} is open for reading only, or closed")
+
+
+def _known(modality: Modality) -> Modality:
+    if modality not in MODALITIES:
+        raise InputError(f"modality must be {' or '.join(MODALITIES)}, not {modality!r}")
+    return modality

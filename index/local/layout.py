@@ -1,0 +1,128 @@
+"""Where collections lie on disk: their names, their size, the writer's lock, and what a kill leaves behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from base.errors import CollectionError, CollectionExists, CollectionLocked, CollectionNotFound, InputError
+from base.files import fsync_file
+
+CATALOG = "catalog.sqlite"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def collection_folder(data: Path, name: str) -> Path:
+    """Where the collection `name` is or would be. InputError for a name that cannot be one."""
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a collection: use a-z, 0-9, '.', '_' and '-', 64 at most, a letter or digit first"
+        )
+    return Path(data).absolute() / "collections" / name
+
+
+def uploads_folder(data: Path, name: str) -> Path:
+    """Where the files lie that were uploaded to the collection `name`; they go with it."""
+    return Path(data).absolute() / "uploads" / collection_folder(data, name).name
+
+
+def collection_names(data: Path) -> list[str]:
+    """The names of all collections in `data`, sorted."""
+    folder = Path(data) / "collections"
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
+
+
+def folder_bytes(folder: Path) -> int:
+    """What a collection takes on disk."""
+    total = 0
+    for path in folder.iterdir():
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # SQLite's own files come and go
+            continue
+    return total
+
+
+def sweep(collections: Path) -> None:
+    """Remove what a killed delete or create left behind. One that still runs holds a lock on its folder."""
+    for path in [*collections.glob(".gone-*"), *collections.glob(".new-*")]:
+        with suppress(OSError), _held(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def appearing(data: Path, name: str) -> Iterator[Path]:
+    """A data folder of its own in which to make the collection `name`; it moves to `data` whole when the block ends.
+
+    A kill in the middle leaves nothing that stands in the way. CollectionExists if `data` has one of that name, before
+    the block or after it.
+    """
+    folder = collection_folder(data, name)
+    taken = CollectionExists(f"collection {name!r} exists in {data}: choose another name, or delete it first")
+    if folder.exists():
+        raise taken
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep(folder.parent)
+    own = folder.parent / f".new-{uuid.uuid4().hex}"
+    own.mkdir()
+    with _held(own):
+        try:
+            yield own
+            made = collection_folder(own, name)
+            fsync_file(made)
+            try:
+                made.rename(folder)  # POSIX refuses this onto a folder with anything in it
+            except OSError:
+                if not folder.exists():
+                    raise
+                raise taken from None
+            fsync_file(folder.parent)
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """A lock on a folder. OSError if another process has it."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
+
+
+def lock_writer(folder: Path, name: str) -> int:
+    """Take the writer's lock of a collection; it is held until the descriptor is closed or the process ends."""
+    path = folder / "writer.lock"
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            raise CollectionNotFound(f"collection {name!r} was deleted just now") from None
+        except OSError as error:  # a read-only disk, or another user's
+            raise CollectionError(f"collection {name!r} cannot be written to: {path}: {error.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), path.stat()):
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
+                return fd
+        except BlockingIOError:
+            holder = os.pread(fd, 200, 0).decode(errors="replace") or "unknown"
+            os.close(fd)
+            raise CollectionLocked(
+                f"collection {name!r} is being written to by process {holder}: wait until it ends, or stop it"
+            ) from None
+        except FileNotFoundError:
+            pass
+        os.close(fd)  # the folder was deleted, and perhaps made anew, between open and lock

@@ -1,0 +1,87 @@
+"""A collection as one search sees it: one state of its vectors from the first look to the last.
+
+Commits, compactions and even a change of model may happen meanwhile; they show in the next moment. Records are read
+when they are asked for, so one may be missing that was deleted since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from base.errors import ModelMismatch
+from index.entry import Modality, Record
+from index.local.catalog.catalog import Catalog
+from index.local.vectors.ann import as_ids, unit_rows
+from index.local.vectors.live import State
+from index.search.calibration import FEWEST, SAMPLE, Calibration
+
+DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
+
+Samples = dict[Modality, tuple[str, int, NDArray[np.float32]]]  # rows drawn, of which model and of how many
+
+
+class Moment:
+    """The vectors of a collection, as they are now and stay."""
+
+    def __init__(self, name: str, state: State, catalog: Catalog, samples: Samples) -> None:
+        self.dim = state.dim
+        self.fingerprint = state.fingerprint
+        self._name = name
+        self._state = state
+        self._catalog = catalog
+        self._samples = samples  # shared by the moments of a collection
+
+    def check_model(self, fingerprint: str) -> None:
+        """ModelMismatch unless these vectors are of the model with that fingerprint."""
+        check_model(self._name, str(self._catalog.meta["model"]), self.fingerprint, fingerprint)
+
+    def nearest(
+        self, vector: ArrayLike, k: int, modality: Modality, ids: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and ids (m,) of the `k` nearest, of all or of `ids` (ascending)."""
+        return self._state.views[modality].search(unit_rows(np.asarray(vector)[None], self.dim), k, ids)[0]
+
+    def vectors(self, ids: ArrayLike, modality: Modality) -> NDArray[np.float32]:
+        """Unit rows (n, dim) in the order of `ids`. EntryNotFound."""
+        return unit_rows(self._state.views[modality].vectors(as_ids(ids)), self.dim)
+
+    def sample(self, modality: Modality, m: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Up to `m` ids, evenly spread over all of them, and their unit rows (m, dim)."""
+        ids, x = self._state.views[modality].sample(m)
+        return ids, unit_rows(x, self.dim)
+
+    def filter_ids(self, filter: Mapping[str, Any], modality: Modality) -> NDArray[np.int64]:  # noqa: A002
+        """The ids, ascending, that pass a filter (index.local.catalog.filters)."""
+        return self._catalog.filter_ids(filter, modality)
+
+    def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
+        """The records of those `ids` that are there."""
+        return self._catalog.get(ids)
+
+    def calibration(self, modality: Modality) -> Calibration | None:
+        """What scores mean here (index.search.calibration); None while there are too few entries to tell."""
+        rows = self._state.views[modality].count
+        model, of, sample = self._samples.get(modality, ("", 0, np.empty((0, self.dim), np.float32)))
+        if model != self.fingerprint or abs(rows - of) > DRIFT * of:
+            _, sample = self.sample(modality, SAMPLE)
+            self._samples[modality] = self.fingerprint, rows, sample
+        if len(sample) < FEWEST:
+            return None
+        bar = self._catalog.bar() if modality == "image" else None
+        if bar is None or bar["fingerprint"] != self.fingerprint:
+            return Calibration(sample)
+        return Calibration(sample, bar["bar"], bar["doubt"])
+
+
+def check_model(name: str, model: str, own: str, fingerprint: str) -> None:
+    """ModelMismatch unless `fingerprint` is the `own` one of the collection `name`, which `model` made."""
+    if fingerprint != own:
+        raise ModelMismatch(
+            f"collection {name!r} is of another model: use its own (leave --model out, or --model {model}; a service: "
+            f"restart it with that), or give it another one (glimpse reindex --collection {name} --model NEW; the one "
+            "that a service has: POST /v1/jobs with kind reindex)"
+        )

@@ -1,0 +1,335 @@
+"""A collection's vectors as searches see them: a mapped snapshot, what the catalog has since, and what is gone.
+
+Everything here is derived. What is missing or damaged is rebuilt from the catalog; no state of it is an error.
+
+A `State` is immutable. A search takes the present one and is never blocked: who applies new commits, or has built a new
+snapshot, puts the next state in its place. Fresh rows form small segments beside the snapshot's; two of like size are
+merged, as in a log-structured merge tree, so that there are few.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from base.errors import CollectionDamaged, CollectionError, EntryNotFound, GlimpseError, InputError
+from index.entry import MODALITIES, Modality
+from index.local.catalog.catalog import Catalog, Changes
+from index.local.vectors.ann import CoarseIndex, Rows16, use_threads
+from index.local.vectors.segment import Ids, Tuning
+from index.local.vectors.segment_files import (
+    Description,
+    file_names,
+    is_verified_at_open,
+    open_segment,
+    remove_other_files,
+    verify,
+    write_segment,
+)
+from index.local.vectors.tuning import Wish, build
+from index.local.vectors.view import Part, View
+
+log = logging.getLogger(__name__)
+
+FRESH_ROWS = 1000  # a snapshot is due when more rows than this and more than the share below have changed
+FRESH_SHARE = 0.1
+COMPARED = 65_536  # rows held against the catalog at a time
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The vectors as of one commit."""
+
+    stamp: tuple[int, int]  # of the catalog: version, revision
+    dim: int
+    fingerprint: str  # of the model whose vectors these are
+    views: Mapping[Modality, View]
+    snapshot: Description | None = field(default=None, repr=False)  # what it stands on
+
+    @property
+    def version(self) -> int:
+        """The last commit that is in it."""
+        return self.stamp[0]
+
+
+class LiveIndex:
+    """Keeps a `State` in step with a catalog, and writes snapshots of it."""
+
+    def __init__(self, folder: Path, catalog: Catalog) -> None:
+        self._folder = folder
+        self._catalog = catalog
+        self._state: State | None = None  # nothing is loaded until a search wants it
+        self._changing = threading.Lock()  # held to replace the state
+        self._building = threading.Lock()  # held to write files
+        self._damaged: list[Description] = []  # snapshots not to be used again
+        self._background: list[threading.Thread] = []
+        self._stop = threading.Event()
+
+    def refresh(self) -> State:
+        """Catch up with every commit acknowledged before this call."""
+        state = self._state
+        if state is None or state.stamp != self._catalog.state():
+            with self._changing:
+                state = self._caught_up()
+        return state
+
+    def close(self) -> None:
+        """Let go of what runs in the background."""
+        with self._building:  # it ends with removing files, which only who has the writer's lock may do
+            pass
+        self._stop.set()
+        for thread in self._background:
+            thread.join()
+
+    # --- snapshots ---
+
+    def compact(self, wish: Wish, threads: int | None = None) -> None:
+        """Build one segment a modality out of all there is, write it, name it in the catalog, remove older files.
+
+        Searches and commits go on meanwhile. `threads`: as many of the processor's as FAISS may take.
+        """
+        with self._building:
+            if threads is not None:
+                use_threads(threads)
+            with self._clean():
+                state = self.refresh()
+                snapshot: Description = {"version": state.version, "segments": {}}
+                for modality, view in state.views.items():
+                    if view.count:
+                        trained = _trained(self._folder, state.snapshot, modality)
+                        snapshot["segments"][modality] = write_segment(
+                            self._folder, modality, view.dim, view.blocks(), partial(build, wish=wish, before=trained)
+                        )
+                self._catalog.set_snapshot(snapshot)
+                self._adopt(snapshot)
+
+    def swap_next(self, wish: Wish, drop: Sequence[int]) -> None:
+        """Build the index of the next model's vectors, then swap vectors, model and index by one transaction."""
+        with self._building:
+            described = self._catalog.next_info()
+            if described is None:
+                raise CollectionError(f"{self._folder.name}: no other model's vectors are being gathered")
+            if described["left"] > len(drop):
+                raise CollectionError(f"{described['left']} entries have no vector of {described['model']} yet: go on")
+            with self._clean():
+                snapshot: Description = {"version": 0, "segments": {}}
+                for modality in MODALITIES:
+                    blocks = _without(self._catalog.next_rows(modality), drop)
+                    written = write_segment(self._folder, modality, described["dim"], blocks, partial(build, wish=wish))
+                    if written:
+                        snapshot["segments"][modality] = written
+                self._catalog.swap_next(snapshot, drop)
+
+    @contextmanager
+    def _clean(self) -> Iterator[None]:
+        """Remove, in any case, the files that no snapshot names then."""
+        try:
+            yield
+        finally:
+            with suppress(CollectionError):  # the catalog is gone: so are they, or will be with it
+                remove_other_files(self._folder, file_names(self._catalog.snapshot()))
+
+    def fresh(self) -> int:
+        """How many rows and deletions the snapshot lacks."""
+        snapshot = self._sound_snapshot()
+        return sum(self._catalog.count_changes(snapshot["version"] if snapshot else 0).values())
+
+    def is_due(self) -> bool:
+        """Whether what the snapshot lacks costs a search, or the next open, more than a little."""
+        return self.fresh() > max(FRESH_ROWS, FRESH_SHARE * self._catalog.count())
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """For each modality that has a built index: its kind, rows, size, and what it was measured to find."""
+        snapshot = self._sound_snapshot()
+        segments = snapshot["segments"].items() if snapshot else ()
+        changed = self._catalog.count_changes(snapshot["version"]) if snapshot else {}
+        return {
+            modality: {
+                "rows": described["count"],
+                "fresh": changed[modality],  # rows and deletions that it lacks
+                "bytes": sum(file["bytes"] for file in described["files"].values()),
+                **(described["tuning"] or {"kind": "exact", "recall": 1.0}),
+            }
+            for modality, described in segments
+        }
+
+    def check(self) -> list[str]:
+        """What is wrong with the files of the snapshot, or with what they hold."""
+        snapshot = self._catalog.snapshot()
+        problems = []
+        for modality, described in (snapshot or {}).get("segments", {}).items():
+            try:
+                verify(self._folder, described)
+                segment = open_segment(self._folder, described)
+            except InputError as error:
+                problems.append(f"{error}; it is built anew when the collection is next written to")
+                continue
+            assert snapshot is not None
+            with self._catalog.changes(snapshot["version"]) as changes:
+                fresh = [ids for m, ids, _ in changes.written if m == modality]
+                fresh.append(np.array(changes.deleted[modality], np.int64))
+            problems += self._differences(modality, Part(segment).without(np.concatenate(fresh)))
+        return problems
+
+    def _differences(self, modality: Modality, part: Part) -> Iterator[str]:
+        """Rows that no commit has touched since the snapshot must be, bit for bit, those of the catalog."""
+        ids = part.segment.ids if part.alive is None else part.segment.ids[part.alive.mask]
+        for start in range(0, len(ids), COMPARED):
+            some = ids[start : start + COMPARED]
+            x = View(self._catalog.dim, (part,)).vectors(some)
+            try:
+                differs = np.flatnonzero((x != self._catalog.vectors(some.tolist())).any(axis=1))
+            except EntryNotFound as error:
+                yield f"{modality}: the snapshot has an entry that the catalog lacks: {error}"
+                continue
+            if len(differs):
+                yield f"{modality} {some[differs[0]]}: its vector in the catalog is not the one in the snapshot"
+
+    # --- the state ---
+
+    def _caught_up(self) -> State:
+        state = self._state
+        if state is None or state.stamp != self._catalog.state():
+            replayed = state and self._replay(state)
+            if replayed and (named := self._sound_snapshot()) not in (None, replayed.snapshot):
+                self._in_background(self._adopt, named)  # another process has built it; until it is open, go on
+            state = replayed or self._replay(self._read()) or self._replay(self._empty())
+            if state is None:  # cannot be: an empty state lacks nothing
+                raise CollectionDamaged(f"{self._folder}: the catalog contradicts itself; restore it from a backup")
+            self._state = state
+        return state
+
+    def _replay(self, state: State) -> State | None:
+        """`state` with what the catalog has since; None if it cannot be brought in step and must be built anew."""
+        with self._catalog.changes(state.version) as changes:
+            dim, fingerprint = int(changes.meta["dim"]), str(changes.meta["fingerprint"])
+            if not changes.complete or (dim != state.dim and state.version):
+                return None
+            stamp = (changes.version, changes.revision)
+            if changes.version == state.version and state.stamp[1] >= 0:  # only metadata has changed
+                return State(stamp, dim, fingerprint, state.views, state.snapshot)
+            views = _replayed(state.views if dim == state.dim else _no_views(dim), changes)
+            for modality, count in changes.counts.items():
+                if views[modality].count != count:
+                    log.warning(
+                        "%s: %d %s vectors for %d entries; building them anew from the catalog",
+                        self._folder, views[modality].count, modality, count,
+                    )  # fmt: skip
+                    if state.snapshot is not None and state.stamp[1] < 0:
+                        self._damaged.append(state.snapshot)
+                    return None
+            return State(stamp, dim, fingerprint, views, state.snapshot)
+
+    def _read(self) -> State:
+        """The state of the named snapshot; an empty one if there is none or it is not sound."""
+        while snapshot := self._sound_snapshot():
+            try:
+                return self._opened(snapshot)
+            except InputError as error:
+                if self._catalog.snapshot() == snapshot:  # else the writer replaced the files while we read them
+                    self._distrust(snapshot, error)
+        return self._empty()
+
+    def _opened(self, snapshot: Description) -> State:
+        segments = {m: open_segment(self._folder, described) for m, described in snapshot["segments"].items()}
+        dim = next((described["dim"] for described in snapshot["segments"].values()), self._catalog.dim)
+        views = {m: View(dim, (Part(segments[m]),) if m in segments else ()) for m in MODALITIES}
+        if not all(map(is_verified_at_open, snapshot["segments"].values())):
+            self._in_background(self._verify, snapshot)
+        return State((snapshot["version"], -1), dim, "", views, snapshot)  # -1: not yet held against the catalog
+
+    def _empty(self) -> State:
+        return State((0, -1), self._catalog.dim, "", _no_views(self._catalog.dim))
+
+    def _adopt(self, snapshot: Description) -> None:
+        """Stand on a newer snapshot from now on."""
+        try:
+            opened = self._opened(snapshot)
+        except InputError as error:
+            if self._catalog.snapshot() == snapshot:
+                self._distrust(snapshot, error)
+            return
+        with self._changing:
+            if self._state is None or self._state.snapshot != snapshot:
+                self._state = self._replay(opened) or self._state
+
+    def _verify(self, snapshot: Description) -> None:
+        try:
+            for described in snapshot["segments"].values():
+                verify(self._folder, described, self._stop)
+        except InputError as error:
+            if self._catalog.snapshot() == snapshot and not self._stop.is_set():
+                self._distrust(snapshot, error)
+                with self._changing:
+                    if self._state is not None and self._state.snapshot == snapshot:
+                        self._state = None
+
+    def _sound_snapshot(self) -> Description | None:
+        snapshot = self._catalog.snapshot()
+        return None if snapshot is None or "segments" not in snapshot or snapshot in self._damaged else snapshot
+
+    def _distrust(self, snapshot: Description, error: InputError) -> None:
+        log.warning("building the vectors anew from the catalog: %s", error)
+        self._damaged.append(snapshot)
+
+    def _in_background(self, work: Callable[[Description], None], snapshot: Description) -> None:
+        """Do it beside searches, unless that is under way."""
+
+        def run() -> None:
+            try:
+                work(snapshot)
+            except GlimpseError as error:  # the collection was deleted, or is damaged: the next search says so
+                log.info("%s: %s", self._folder, error)
+
+        self._background = [thread for thread in self._background if thread.is_alive()]
+        if any(thread.name == work.__name__ for thread in self._background):
+            return
+        thread = threading.Thread(target=run, name=work.__name__, daemon=True)
+        self._background.append(thread)
+        thread.start()
+
+
+def background_threads() -> int:
+    """How many threads a build may take while searches run."""
+    return max(1, (os.cpu_count() or 2) // 2)
+
+
+def _no_views(dim: int) -> dict[Modality, View]:
+    return {modality: View(dim) for modality in MODALITIES}
+
+
+def _replayed(views: Mapping[Modality, View], changes: Changes) -> dict[Modality, View]:
+    blocks: dict[Modality, list[tuple[Ids, Rows16]]] = {modality: [] for modality in MODALITIES}
+    for modality, ids, x16 in changes.written:
+        blocks[modality].append((ids, x16))
+    after = {}
+    for modality, view in views.items():
+        gone = np.array(changes.deleted[modality], np.int64)
+        after[modality] = view.changed(gone, blocks[modality])
+    return after
+
+
+def _without(blocks: Iterable[tuple[Ids, Rows16]], ids: Sequence[int]) -> Iterator[tuple[Ids, Rows16]]:
+    for some, x16 in blocks:
+        keep = ~np.isin(some, ids)
+        yield some[keep], x16[keep]
+
+
+def _trained(folder: Path, snapshot: Description | None, modality: Modality) -> tuple[CoarseIndex, Tuning] | None:
+    """The coarse index of the snapshot, emptied, to be filled again."""
+    described = snapshot["segments"].get(modality) if snapshot else None
+    if not described or "coarse" not in described["files"]:
+        return None
+    try:
+        return CoarseIndex.trained(folder / described["files"]["coarse"]["name"]), Tuning(**described["tuning"])
+    except InputError:
+        return None

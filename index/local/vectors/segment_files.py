@@ -1,0 +1,149 @@
+"""A segment as files: written under new names, whole or not at all, and mapped when opened.
+
+    image-3f2a9c.ids     its ids (numpy)
+    image-3f2a9c.rows    its rows in float16 (FAISS)
+    image-3f2a9c.coarse  its coarse index (FAISS), if it has one
+
+What is written is described by a JSON object with sizes and checksums, which the catalog keeps. A file that is not as
+described is never parsed: FAISS trusts the sizes that a damaged header names.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from base.errors import CollectionError, InputError
+from base.files import fsync_file
+from index.entry import Modality
+from index.local.vectors.ann import CoarseIndex, FlatRows, Rows16
+from index.local.vectors.segment import Ids, Segment, Tuning
+
+SUFFIXES = (".ids", ".rows", ".coarse", ".faiss")  # .faiss: of glimpse before collections had kinds
+CHECKED_AT_OPEN = 256 * 2**20  # bytes; larger rows are checked by `verify`, beside the first searches
+CHUNK = 1 << 20
+
+Description = dict[str, Any]
+
+
+def write_segment(
+    folder: Path,
+    modality: Modality,
+    dim: int,
+    blocks: Iterable[tuple[Ids, Rows16]],
+    index: Callable[[Ids, FlatRows], Segment],
+) -> Description | None:
+    """Write a segment under a new name and describe it; None if there are no rows. It is on disk when this returns.
+
+    `blocks` of ascending ids (m,) and rows (m, dim) go to disk one by one; `index` works on the mapped rows.
+    """
+    stem = f"{modality}-{uuid.uuid4().hex[:12]}"
+    paths = {kind: folder / f"{stem}.{kind}" for kind in ("ids", "rows", "coarse")}
+    seen: list[Ids] = []
+
+    def rows() -> Iterator[Rows16]:
+        for ids, x16 in blocks:
+            seen.append(ids)
+            yield x16
+
+    try:
+        n = FlatRows.write(paths["rows"], rows(), dim)
+        if n == 0:
+            paths["rows"].unlink()
+            return None
+        with paths["ids"].open("wb") as file:
+            np.save(file, np.concatenate(seen))
+        fsync_file(paths["ids"])
+        segment = index(np.concatenate(seen), FlatRows.read(paths["rows"], n, dim))
+        if segment.coarse is None:
+            del paths["coarse"]
+        else:
+            segment.coarse.write(paths["coarse"])
+        fsync_file(folder)
+        files = {kind: _describe(path) for kind, path in paths.items()}
+        return {"count": n, "dim": dim, "files": files, "tuning": segment.tuning.asdict() if segment.tuning else None}
+    except BaseException as error:
+        for kind in ("ids", "rows", "coarse"):  # on a full disk they would be in everybody's way
+            (folder / f"{stem}.{kind}").unlink(missing_ok=True)
+        if isinstance(error, OSError | RuntimeError):  # the second is FAISS's
+            reason = str(error).splitlines()[0]
+            raise CollectionError(f"{folder}: the index cannot be written, the old one is used: {reason}") from error
+        raise
+
+
+def open_segment(folder: Path, described: Mapping[str, Any]) -> Segment:
+    """Map what `write_segment` wrote. InputError if a file is missing or not as described."""
+    for kind, file in described["files"].items():
+        small = file["bytes"] <= CHECKED_AT_OPEN
+        _check(folder / file["name"], file, whole=small or kind != "rows")
+    paths = {kind: folder / file["name"] for kind, file in described["files"].items()}
+    n, dim = described["count"], described["dim"]
+    try:
+        ids = np.asarray(np.load(paths["ids"], mmap_mode="r"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{paths['ids']}: cannot be read ({error})") from error
+    if ids.shape != (n,) or ids.dtype != np.int64:
+        raise InputError(f"{paths['ids']}: not {n} ids")
+    rows = FlatRows.read(paths["rows"], n, dim)
+    if "coarse" not in paths:
+        return Segment(ids, rows)
+    return Segment(ids, rows, CoarseIndex.read(paths["coarse"], n, dim), Tuning(**described["tuning"]))
+
+
+def is_verified_at_open(described: Mapping[str, Any]) -> bool:
+    """Whether `open_segment` has read all of it."""
+    return bool(described["files"]["rows"]["bytes"] <= CHECKED_AT_OPEN)
+
+
+def verify(folder: Path, described: Mapping[str, Any], stop: threading.Event | None = None) -> None:
+    """Read all of a segment's files and compare them with their checksums. InputError if one differs."""
+    for file in described["files"].values():
+        _check(folder / file["name"], file, whole=True, stop=stop)
+
+
+def remove_other_files(folder: Path, named: Iterable[str]) -> None:
+    """Remove what no snapshot names: older ones, and what a kill left half-written. Who maps them keeps them."""
+    keep = set(named)
+    for path in folder.iterdir():
+        if path.suffix in SUFFIXES and path.name not in keep:
+            path.unlink(missing_ok=True)
+
+
+def file_names(snapshot: Mapping[str, Any] | None) -> list[str]:
+    """The files that a snapshot names."""
+    segments = snapshot["segments"].values() if snapshot else ()
+    return [file["name"] for segment in segments for file in segment["files"].values()]
+
+
+def _describe(path: Path) -> Description:
+    return {"name": path.name, "bytes": path.stat().st_size, "head": _crc32(path, CHUNK), "crc32": _crc32(path)}
+
+
+def _check(path: Path, file: Mapping[str, Any], *, whole: bool, stop: threading.Event | None = None) -> None:
+    try:
+        same_size = path.stat().st_size == file["bytes"]
+        if same_size:
+            same = _crc32(path, stop=stop) == file["crc32"] if whole else _crc32(path, CHUNK) == file["head"]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if stop is not None and stop.is_set():
+        return
+    if not same_size or not same:
+        raise InputError(f"{path}: damaged (its checksum is not the recorded one)")
+
+
+def _crc32(path: Path, first: int | None = None, stop: threading.Event | None = None) -> int:
+    """Of the whole file, or of its first bytes. A set `stop` ends it early, with a meaningless result."""
+    crc = 0
+    left = path.stat().st_size if first is None else first
+    with path.open("rb") as file:
+        while left > 0 and (chunk := file.read(min(CHUNK, left))) and not (stop and stop.is_set()):
+            crc = zlib.crc32(chunk, crc)
+            left -= len(chunk)
+    return crc

@@ -1,0 +1,187 @@
+"""Which index a collection of some size gets, and how hard it must search to find what an exact search finds.
+
+Up to `EXACT_ROWS` rows a scan of all is fast enough and never wrong. Above, inverted lists or a graph over small codes
+propose candidates, which are compared exactly with the stored vectors. How many lists to probe and how many
+candidates to compare is measured on queries that the index was not trained on, against the exact answer.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from base.errors import InputError
+from index.local.vectors.ann import CoarseIndex, FlatRows, Positions, Rows
+from index.local.vectors.segment import Ids, Segment, Tuning, scan
+
+Kind = Literal["exact", "ivf-rabitq", "ivf-sq8", "ivf-pq", "hnsw-sq8"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+EXACT_ROWS = 100_000
+K = 10  # recall@10
+QUERIES = 200  # of each sort, at most a quarter of the rows
+FEWEST = 400  # rows: of fewer, what is not held out is too little to train on (a product quantizer wants 256)
+CONCEPT = 16  # rows whose mean is one concept
+TRAIN_ROWS = 64  # for each inverted list; FAISS warns below 39
+GRAPH_LISTS = 256  # a graph's codes are trained on as many rows as those of so many lists
+MOST_EFFORT = 1024  # the widest beam of a graph
+RETRAIN_GROWTH = 2.0  # rows now against rows when it was trained
+FACTORS = (2, 4, 8, 16, 32, 64, 128)  # candidates compared for each hit wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the index of a collection is asked to be. It stands in the catalog and is followed at each compaction."""
+
+    kind: Kind | Literal["auto"] = "auto"
+    recall: float = 0.98  # of the first 10
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("auto", *KINDS):
+            raise InputError(f"the kind of an index is auto, {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {self.kind!r}")
+        if not 0.5 <= self.recall <= 1:
+            raise InputError(f"the recall of an index can be asked from 0.5 to 1, not {self.recall}")
+
+    def asdict(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        return asdict(self)
+
+
+def choose(n: int, wish: Wish) -> Kind:
+    """The kind for `n` rows.
+
+    Auto takes RaBitQ (Gao & Long 2024) for many rows: at 512 dimensions it needs a sixth of SQ8's memory and a quarter
+    of its time for the same recall, and was faster than a graph, which takes 17 times as long to build
+    (docs/benchmarks.md). The others are for data on which they measure better.
+    """
+    if n < FEWEST:
+        return "exact"
+    if wish.kind != "auto":
+        return wish.kind
+    return "exact" if n <= EXACT_ROWS else "ivf-rabitq"
+
+
+def factory(kind: Kind, n: int, dim: int) -> str:
+    """FAISS's name of a kind for `n` rows, with 2 to 4 sqrt(n) inverted lists."""
+    nlist = min(2 ** math.floor(math.log2(4 * math.sqrt(n))), max(1, n // TRAIN_ROWS))
+    match kind:
+        case "ivf-rabitq":
+            return f"IVF{nlist},RaBitQ"
+        case "ivf-sq8":
+            return f"IVF{nlist},SQ8"
+        case "ivf-pq":
+            # bytes a row: the largest divisor of dim that is no more than an eighth of it
+            return f"IVF{nlist},PQ{next(m for m in range(max(dim // 8, 1), 0, -1) if dim % m == 0)}"
+        case "hnsw-sq8":
+            return "HNSW32,SQ8"
+        case "exact":
+            raise ValueError("an exact index has no codes")
+
+
+def build(ids: Ids, rows: FlatRows, wish: Wish, before: tuple[CoarseIndex, Tuning] | None = None) -> Segment:
+    """Index rows under ascending ids (n,) as wished.
+
+    `before`: an index that was trained when there were fewer, emptied; it is used again while it fits.
+    """
+    n, dim = rows.x16.shape
+    kind = choose(n, wish)
+    if kind == "exact":
+        return Segment(ids, rows)
+    rng = np.random.default_rng(n)
+    order = rng.permutation(n)
+    few = min(QUERIES, n // 4)
+    held_out, rest = np.sort(order[:few]), order[few:]
+    if before is not None and before[1].kind == kind and n <= RETRAIN_GROWTH * before[1].trained_rows:
+        coarse, tuning = before
+    else:
+        tuning = Tuning(kind, factory(kind, n, dim), n, 0, 0, 0.0, wish.recall)
+        sample = np.sort(rest[: (tuning.lists or GRAPH_LISTS) * TRAIN_ROWS])
+        coarse = CoarseIndex.train(tuning.factory, rows.x16[sample].astype(np.float32))
+    coarse.fill(rows)
+    tuned = tune(Segment(ids, rows, coarse, replace(tuning, target=wish.recall)), held_out)
+    if wish.kind == "auto" and tuned.tuning is not None and tuned.tuning.recall < wish.recall:
+        return Segment(ids, rows)  # these data are no easier to find by codes: compare them all
+    return tuned
+
+
+def tune(segment: Segment, held_out: Positions) -> Segment:
+    """The segment with the fastest search that reaches its target on each sort of query; else with the best there is.
+
+    Two sorts, since they ask for different things: rows that the index was not trained on (look-alikes: the right
+    lists must be probed), and means of a held-out row's neighbours, which is what words point at (many rows score
+    nearly alike: many candidates must be compared).
+    """
+    assert segment.tuning is not None
+    own = segment.rows.x16[held_out].astype(np.float32)
+    neighbours = [_best(segment, q, found, CONCEPT) for q, found in _truth(own, CONCEPT, segment)]
+    concepts = np.stack([segment.rows.x16[found].astype(np.float32).mean(axis=0) for found in neighbours])
+    truths = [(q, set(found[:K].tolist())) for q, found in zip(own, neighbours, strict=True)]
+    truths += [(q, set(_best(segment, q, found, K).tolist())) for q, found in _truth(concepts, K, segment)]
+    best: Tuning | None = None
+    fastest = math.inf
+    for effort in _efforts(segment.tuning.lists or MOST_EFFORT):
+        recalls = _recalls(segment, truths, effort)
+        factor, recall = next(
+            ((factor, recall) for factor, recall in recalls.items() if recall >= segment.tuning.target),
+            max(recalls.items(), key=lambda item: item[1]),
+        )
+        tuned = replace(segment.tuning, effort=effort, factor=factor, recall=round(recall, 4))
+        reached = recall >= segment.tuning.target
+        if not reached:
+            if best is None or recall > best.recall:
+                best = tuned
+            continue
+        seconds = _seconds(Segment(segment.ids, segment.rows, segment.coarse, tuned), truths)
+        if seconds >= fastest:
+            break  # more effort has begun to cost more than it saves in candidates
+        best, fastest = tuned, seconds
+    return Segment(segment.ids, segment.rows, segment.coarse, best)
+
+
+def _truth(xq: Rows, k: int, segment: Segment) -> Iterator[tuple[Rows, Positions]]:
+    return zip(xq, scan(xq, k, segment.rows), strict=True)
+
+
+def _best(segment: Segment, q: Rows, positions: Positions, k: int) -> Positions:
+    return positions[np.argsort(-segment.scores(q, positions), kind="stable")[:k]]
+
+
+def _efforts(most: int) -> Iterator[int]:
+    """Half steps of doubling."""
+    effort = 8.0
+    while effort < most:
+        yield round(effort)
+        effort *= math.sqrt(2)
+    yield most
+
+
+def _recalls(segment: Segment, truths: list[tuple[Rows, set[int]]], effort: int) -> Mapping[int, float]:
+    """recall@10 by factor, of the sort of query (each half of them) that does worse.
+
+    Comparing more candidates is reading further in the same list, so one search of the longest list tells all.
+    """
+    assert segment.coarse is not None
+    xq = np.stack([q for q, _ in truths])
+    found = segment.coarse.nearest(xq, K * max(FACTORS), effort)
+    hits = np.zeros((len(truths), len(FACTORS)))
+    for i, (_, truth) in enumerate(truths):
+        is_hit = np.isin(found[i], list(truth))
+        hits[i] = [np.count_nonzero(is_hit[: K * factor]) / len(truth) for factor in FACTORS]
+    half = len(truths) // 2
+    worse = np.minimum(hits[:half].mean(axis=0), hits[half:].mean(axis=0))
+    return dict(zip(FACTORS, worse.tolist(), strict=True))
+
+
+def _seconds(segment: Segment, truths: list[tuple[Rows, set[int]]]) -> float:
+    """The median time of one search."""
+    times = []
+    for q, _ in truths[:: max(1, len(truths) // 32)]:
+        started = time.perf_counter()
+        segment.search(q[None], K)
+        times.append(time.perf_counter() - started)
+    return float(np.median(times))

@@ -1,0 +1,128 @@
+"""The vectors of one modality at one moment: a few segments, and which of their rows still count. Immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from base.errors import EntryNotFound
+from index.local.vectors.ann import FlatRows, Rows, Rows16
+from index.local.vectors.segment import Chosen, Ids, Segment, best
+
+GATHER = 65_536  # rows copied at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A segment and which of its rows still count; None: all."""
+
+    segment: Segment
+    alive: Chosen | None = None
+
+    @property
+    def count(self) -> int:
+        """How many rows count."""
+        return len(self.segment) if self.alive is None else self.alive.count
+
+    def without(self, ids: Ids) -> Part:
+        """The same, but for rows with these ids."""
+        here, positions = self.segment.locate(ids)
+        if not here.any():
+            return self
+        mask = np.ones(len(self.segment), bool) if self.alive is None else self.alive.mask.copy()
+        mask[positions] = False
+        return Part(self.segment, Chosen(mask))
+
+    def among(self, ids: Ids | None) -> Chosen | None:
+        """The rows that count and, if `ids` (ascending) are given, are among them."""
+        if ids is None:
+            return self.alive
+        mask = self.segment.mask_of(ids)
+        return Chosen(mask if self.alive is None else mask & self.alive.mask, filtered=True)
+
+
+class View:
+    """The vectors of one modality at one moment. The first part is the snapshot's, or all that was read at first."""
+
+    def __init__(self, dim: int, parts: tuple[Part, ...] = ()) -> None:
+        self.dim = dim
+        self.parts = parts
+        self.count = sum(part.count for part in parts)
+
+    def search(self, xq: Rows, k: int, ids: Ids | None = None) -> list[tuple[Rows, Ids]]:
+        """For each query (nq, dim) the scores and ids of its `k` best, of all or of `ids` (ascending) only."""
+        parts = [(part.segment, part.among(ids)) for part in self.parts]
+        found = [segment.search(xq, k, chosen) for segment, chosen in parts if chosen is None or chosen.count]
+        if not found:
+            return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in xq]
+        if len(found) == 1:
+            return found[0]
+        return [
+            best(np.concatenate([scores for scores, _ in row]), np.concatenate([ids for _, ids in row]), k)
+            for row in zip(*found, strict=True)
+        ]
+
+    def vectors(self, ids: Ids) -> Rows:
+        """The rows (n, dim) under `ids`, in their order. EntryNotFound if one is not there."""
+        x = np.empty((len(ids), self.dim), np.float32)
+        missing = np.ones(len(ids), bool)
+        for part in self.parts:
+            here, positions = part.segment.locate(ids)
+            if part.alive is not None:
+                counts = part.alive.mask[positions]
+                here[np.flatnonzero(here)[~counts]] = False
+                positions = positions[counts]
+            x[here] = part.segment.rows.x16[positions]
+            missing &= ~here
+        if missing.any():
+            raise EntryNotFound(f"no entry with id {ids[missing][0]}")
+        return x
+
+    def sample(self, m: int) -> tuple[Ids, Rows]:
+        """Up to `m` rows, evenly spread over the ids: ids and vectors (m, dim)."""
+        ids = self.ids()
+        some = ids[np.linspace(0, len(ids) - 1, min(m, len(ids))).astype(int)] if len(ids) else ids
+        return some, self.vectors(some)
+
+    def ids(self) -> Ids:
+        """All ids, ascending."""
+        alive = [p.segment.ids if p.alive is None else p.segment.ids[p.alive.mask] for p in self.parts]
+        return np.sort(np.concatenate(alive)) if alive else np.empty(0, np.int64)
+
+    def blocks(self) -> Iterator[tuple[Ids, Rows16]]:
+        """All rows that count, by ascending id: ids (m,) and rows (m, dim), a block at a time."""
+        alive = [np.arange(len(p.segment)) if p.alive is None else p.alive.positions for p in self.parts]
+        ids = np.concatenate([p.segment.ids[a] for p, a in zip(self.parts, alive, strict=True)])
+        part_of = np.repeat(np.arange(len(alive)), [len(a) for a in alive])
+        positions = np.concatenate(alive)
+        order = np.argsort(ids, kind="stable")
+        for start in range(0, len(order), GATHER):
+            some = order[start : start + GATHER]
+            x16 = np.empty((len(some), self.dim), np.float16)
+            for i, part in enumerate(self.parts):
+                mine = part_of[some] == i
+                x16[mine] = part.segment.rows.x16[positions[some[mine]]]
+            yield ids[some], x16
+
+    def changed(self, gone: Ids, written: Sequence[tuple[Ids, Rows16]]) -> View:
+        """A view without the rows `gone`, and with blocks of rows `written` under ids, in the place of older ones."""
+        ids = np.concatenate([ids for ids, _ in written]) if written else np.empty(0, np.int64)
+        replaced = np.concatenate([gone, ids])
+        parts = [part.without(replaced) for part in self.parts] if len(replaced) else list(self.parts)
+        if len(ids):
+            parts.append(Part(_segment(ids, [x16 for _, x16 in written], self.dim)))
+            while len(parts) > 2 and parts[-2].count < 2 * parts[-1].count:
+                last, before = parts.pop(), parts.pop()
+                blocks = list(View(self.dim, (before, last)).blocks())
+                merged = np.concatenate([ids for ids, _ in blocks])
+                parts.append(Part(_segment(merged, [x16 for _, x16 in blocks], self.dim)))
+        return View(self.dim, (*parts[:1], *(part for part in parts[1:] if part.count)))
+
+
+def _segment(ids: Ids, blocks: Sequence[Rows16], dim: int) -> Segment:
+    if (np.diff(ids) > 0).all():  # as a whole collection comes: nothing need be held twice
+        return Segment(ids, FlatRows.of(blocks, dim))
+    order = np.argsort(ids)
+    return Segment(ids[order], FlatRows.of([np.concatenate(blocks)[order]], dim))

@@ -1,0 +1,1 @@
+"""What a search is, in words and numpy; knows no store."""

@@ -1,0 +1,145 @@
+"""The collections of a data folder: each opened once to be read, some opened to be written, made and deleted.
+
+Knows no HTTP. What is not async may block.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from base.errors import CollectionError, CollectionExists, CollectionNotFound, InputError
+from index.collection import (
+    Collection,
+    CollectionInfo,
+    create_collection,
+    delete_collection,
+    list_collections,
+    open_collection,
+)
+from index.local.vectors.tuning import Wish
+from service.collections.writers import Writers
+
+log = logging.getLogger(__name__)
+
+FOLLOW = 0.5  # seconds between two looks for new commits
+
+
+class OpenCollections:
+    """Opens collections on demand, from any thread. One that was deleted and made anew is opened anew.
+
+    A thread applies what is committed, by this or other processes, so that a search after a quiet time need not catch
+    up with all of it; and it builds the indexes anew that writes have let fall behind.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.writers = Writers(data)
+        self._data = data
+        self._open: dict[str, tuple[int, Collection]] = {}  # name -> (inode of its folder, the collection)
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._follower = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._follower.start()
+
+    def get(self, name: str) -> Collection:
+        """The collection of that name, to read. CollectionNotFound, CollectionDamaged."""
+        with self._lock:
+            inode, collection = self._open.get(name, (-1, None))
+            if collection is not None:
+                if _inode(collection.folder) == inode:
+                    return collection
+                del self._open[name]
+                collection.close()
+            try:
+                collection = open_collection(self._data, name)
+            except (CollectionNotFound, InputError):
+                raise _not_found(name) from None
+            self._open[name] = _inode(collection.folder), collection
+            return collection
+
+    def infos(self) -> list[CollectionInfo]:
+        """What every collection is, by name."""
+        return list_collections(self._data)
+
+    async def create(self, name: str, *, model: str, fingerprint: str, dim: int, wish: Wish | None) -> bool:
+        """Make an empty collection whose index is to be as wished; False if there is one of that name.
+
+        Raises:
+            InputError: a collection cannot have that name.
+            CollectionLocked: others write to it just now.
+        """
+
+        def make() -> bool:
+            try:
+                made = create_collection(self._data, name, model=model, fingerprint=fingerprint, dim=dim)
+            except CollectionExists:
+                return False
+            with made:
+                if wish is not None:
+                    made.compact(wish)
+            return True
+
+        return await self.writers.alone(name, make)
+
+    async def delete(self, name: str) -> None:
+        """Delete a collection, damaged or not.
+
+        Raises:
+            CollectionNotFound: there is none of that name.
+            CollectionLocked: others write to it just now.
+        """
+
+        def remove() -> None:
+            try:
+                delete_collection(self._data, name)
+            except CollectionNotFound:
+                raise _not_found(name) from None
+
+        await self.writers.alone(name, remove)
+
+    def open_all(self) -> None:
+        """Open every collection and load its vectors, so that the first search finds them in memory."""
+        for info in self.infos():
+            try:
+                self.get(info.name).refresh()
+            except CollectionError as error:
+                log.warning("collection %s cannot be served: %s", info.name, error)
+
+    def close(self) -> None:
+        """Close all."""
+        self._closed.set()
+        self._follower.join()
+        self.writers.close()
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1][1].close()
+
+    def _follow(self) -> None:
+        while not self._closed.wait(FOLLOW):
+            with self._lock:
+                for name, (inode, collection) in list(self._open.items()):
+                    if _inode(collection.folder) != inode:  # deleted
+                        del self._open[name]
+                        collection.close()
+                following = [collection for _, collection in self._open.values()]
+            for collection in following:
+                with suppress(CollectionError):  # the next search says what is wrong
+                    collection.refresh()
+            try:
+                self.writers.build()
+            except Exception:  # no memory, say: an index only costs time, without this thread searches would too
+                log.exception("an index cannot be built anew")
+
+
+def _not_found(name: str) -> CollectionNotFound:
+    """The index's own message speaks of folders and the command line."""
+    return CollectionNotFound(f"no collection {name!r}; GET /v1/collections lists those there are")
+
+
+def _inode(folder: Path) -> int:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return -1

@@ -1,0 +1,130 @@
+"""Uploaded images: where their files lie, and how they become entries.
+
+    <data>/uploads/<collection>/<first two digits>/<sha256>.<suffix>
+
+The name follows from the bytes, so the same bytes are one file and one entry. A file is there, whole and on disk,
+before its entry is committed, and goes after its entry is gone; a kill in between leaves a file too many, never an
+entry without its file. Only who holds the writer's lock writes here. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from base.errors import CollectionError
+from base.files import fsync_file
+from encoder.image import Picture, sha256_of
+from encoder.model import Vectors
+from index.collection import Collection, Entry
+from index.local.layout import uploads_folder
+from service.collections.metadata import merge_patch
+
+# What a file is called follows from how it begins: what the client calls it may be wrong, or missing.
+BEGINNINGS = (
+    (0, b"\xff\xd8\xff", ".jpg"), (0, b"\x89PNG\r\n\x1a\n", ".png"), (0, b"GIF8", ".gif"), (8, b"WEBP", ".webp"),
+    (0, b"BM", ".bmp"), (0, b"II*\0", ".tif"), (0, b"MM\0*", ".tif"), (4, b"ftypavi", ".avif"),
+    (4, b"ftyphei", ".heic"), (4, b"ftyphev", ".heic"), (4, b"ftypmif1", ".heif"), (4, b"ftypmsf1", ".heif"),
+    (4, b"jP  ", ".jp2"), (0, b"\0\0\1\0", ".ico"),
+)  # fmt: skip
+
+
+class Uploads:
+    """The folder of the files that were uploaded to one collection."""
+
+    def __init__(self, data: Path, collection: str) -> None:
+        self._folder = uploads_folder(data, collection)
+
+    def path(self, data: bytes) -> Path:
+        """Where a file with these bytes lies, or would."""
+        sha256 = sha256_of(data)
+        suffix = next((suffix for at, begin, suffix in BEGINNINGS if data.startswith(begin, at)), ".image")
+        return self._folder / sha256[:2] / f"{sha256}{suffix}"
+
+    def keep(self, path: Path, data: bytes) -> None:
+        """Make sure that a file with these bytes lies at its path, on disk. CollectionError if it cannot be written."""
+        part = path.with_name(f".{path.name}.part")
+        try:
+            if path.is_file() and path.stat().st_size == len(data):
+                return
+            new = [folder for folder in path.parents if not folder.exists()]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(data)
+            fsync_file(part)
+            part.rename(path)
+            for folder in (path.parent, *(folder.parent for folder in new)):
+                fsync_file(folder)
+        except OSError as error:
+            raise CollectionError(
+                f"an upload cannot be kept: {error.strerror}; make room, or let the data folder be written to"
+            ) from error
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is one of these."""
+        if path.is_relative_to(self._folder):
+            path.unlink(missing_ok=True)
+
+
+@dataclass(slots=True)
+class Upload:
+    """One image on its way in."""
+
+    data: bytes
+    path: Path
+    metadata: Mapping[str, Any]  # merged into what the entry has
+    picture: Picture | None = None  # None: the collection has these bytes, there is nothing to encode
+    vector: Vectors | None = None  # (dim,), of the picture
+
+
+def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> list[tuple[int, bool] | None]:
+    """Keep the files and commit their entries; `collection` is open for writing.
+
+    Returns:
+        For each upload the id of its entry and whether the entry is new; None if the collection had those bytes when
+        it was decided that nothing need be encoded, and has them no more.
+
+    Raises:
+        InputError: metadata would be too large; nothing has been written.
+        CollectionError: a file cannot be kept.
+    """
+    old = {upload.path: collection.find_path(upload.path) for upload in uploads}
+    metadata = {path: record.metadata if record else {} for path, record in old.items()}
+    for upload in uploads:
+        metadata[upload.path] = merge_patch(metadata[upload.path], upload.metadata)
+    new: dict[Path, Upload] = {}
+    for upload in uploads:
+        if upload.picture is not None and old[upload.path] is None:
+            new[upload.path] = upload
+    for upload in uploads:
+        if old[upload.path] or upload.path in new:
+            files.keep(upload.path, upload.data)
+    ids = collection.upsert([_entry(upload, metadata[path]) for path, upload in new.items()])
+    answers = {path: (key, True) for path, key in zip(new, ids, strict=True)}
+    changes = {}
+    for path, record in old.items():
+        if record is not None:
+            answers[path] = (record.id, False)
+            if metadata[path] != record.metadata:
+                changes[record.id] = {"metadata": metadata[path]}
+    if changes:
+        collection.update(changes)
+    return [answers.get(upload.path) for upload in uploads]
+
+
+def _entry(upload: Upload, metadata: Mapping[str, Any]) -> Entry:
+    assert upload.picture is not None
+    assert upload.vector is not None
+    return Entry(
+        upload.vector,
+        "image",
+        path=upload.path,
+        metadata=metadata,
+        sha256=upload.path.stem,
+        mtime_ns=upload.path.stat().st_mtime_ns,
+        size=len(upload.data),
+        width=upload.picture.width,
+        height=upload.picture.height,
+        taken=upload.picture.taken,
+    )

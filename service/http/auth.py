@@ -1,0 +1,115 @@
+"""Who may ask what: bearer keys before every route but the page and the health checks. Closed unless named open here.
+
+It stands before the body is read, so that a stranger's upload costs nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from base.errors import InputError
+from service.errors import refuse_to_answer
+from service.keys import Keyring, given_keys
+from service.settings import Settings
+
+OPEN = re.compile(r"/|/docs|/health/(live|ready)|/static/.*")  # our own files; they hold nothing of the user's
+SAFE = ("GET", "HEAD", "OPTIONS")
+QUERIES = re.compile(r"/v1/(classify|embeddings|zero-shot|collections/[^/]+/search)|/knn-service")  # POSTs that read
+
+
+class RequireKey:
+    """Answers 401 to who has no key and 403 to a read key that wants to change something.
+
+    Where there are no keys a page on the web might use the browser of someone who reaches the service. So only the
+    page's own origin and `origins` may post, and, unless `anonymous`, only names that no foreign site can point here
+    are answered to (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keyring, *, anonymous: bool, origins: Sequence[str]) -> None:
+        self._app = app
+        self._keys = keys
+        self._anonymous = anonymous
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        answer = self._refusal(scope) if scope["type"] == "http" else None
+        await (answer or self._app)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        if OPEN.fullmatch(scope["path"]):
+            return None
+        headers = Headers(scope=scope)
+        if not self._keys.required:
+            return self._of_foreign_site(scope, headers)
+        kind, _, secret = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not secret.strip():
+            message = "this needs a key: send it as Authorization: Bearer KEY"
+            return refuse_to_answer(401, message, code="missing_key", headers={"WWW-Authenticate": "Bearer"})
+        key = self._keys.find(secret.strip())
+        if key is None:
+            challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            return refuse_to_answer(401, "this key is not valid here", code="invalid_key", headers=challenge)
+        scope.setdefault("state", {})["key"] = key.name
+        if key.scope == "read" and not _only_reads(scope):
+            challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="admin"'}
+            message = "this key may only read; changes need one with the scope admin"
+            return refuse_to_answer(403, message, code="insufficient_scope", headers=challenge)
+        return None
+
+    def _of_foreign_site(self, scope: Scope, headers: Headers) -> Response | None:
+        name = re.sub(r":\d+$", "", headers.get("host", "")).rstrip(".").lower()
+        if not (self._anonymous or _is_ours(name)):
+            message = (
+                f"without keys this service answers on this machine's own names only, not as {name}: "
+                "add a key with `glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1"
+            )
+            return refuse_to_answer(421, message, code="unknown_host")
+        if scope["method"] not in SAFE and is_foreign(headers, self._origins):
+            message = "pages of other sites may not do this; the operator can allow them (GLIMPSE_CORS_ORIGINS)"
+            return refuse_to_answer(403, message, code="foreign_origin")
+        return None
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """The keys that a service with these settings takes."""
+    return Keyring(settings.data, given_keys(settings.api_keys.get_secret_value()))
+
+
+def check_exposure(settings: Settings) -> None:
+    """InputError if others than this machine can reach a service that asks for no key."""
+    if not (keyring_of(settings).required or settings.allow_anonymous or settings.is_local):
+        where = settings.publish or settings.host
+        raise InputError(f"{where} can be reached by other machines and there is no key: make one with "
+                         "`glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1 if anybody may ask")  # fmt: skip
+
+
+def _only_reads(scope: Scope) -> bool:
+    method, path = scope["method"], scope["path"]
+    return method in SAFE or (method == "POST" and QUERIES.fullmatch(path) is not None)
+
+
+def is_foreign(headers: Headers, origins: Sequence[str]) -> bool:
+    """Whether a browser sends this for another site's page, none of the allowed `origins` ("*": all).
+
+    Browsers say so; what else asks has no Origin.
+    """
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if origin is None or site in ("same-origin", "none") or not {"*", origin}.isdisjoint(origins):
+        return False
+    return site is not None or origin.partition("://")[2] != headers.get("host")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether no foreign site can have this name: it is an address, or none that the public DNS has."""
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return "." not in name or name.endswith(".localhost")
+    return True

@@ -1,0 +1,97 @@
+"""How long a connection may do nothing, and how many there may be. uvicorn waits without end and takes all.
+
+What nobody asked for costs a descriptor and no more; a service that has none left can open neither a file nor a
+connection. Knows no request: a body that comes too slowly is service.http.middleware's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import resource
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+from service.errors import refuse_to_answer
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.h11_impl import H11Protocol as Http
+else:
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol as Http
+
+PATIENCE = 10.0  # seconds in which something must come of a connection; it is dropped within twice that
+HEAD_BYTES = 131_072  # of a request; a filter stands in it
+OF_DESCRIPTORS = 0.5  # the share that connections may take; the rest is for files
+
+
+class PatientHttp(Http):
+    """uvicorn's HTTP/1.1, which drops a connection that neither finishes the head of a request nor takes its answer.
+
+    Both are looked at every `PATIENCE` seconds: no request has begun since the last time and none is under way; or
+    bytes wait to be sent and none has gone.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, unless there are too many."""
+        super().connection_made(transport)
+        self._seen: tuple[object, int, int] = (None, 0, 0)
+        self._resumed = 0
+        self._timer: asyncio.TimerHandle | None = None
+        if len(self.connections) > most_connections():
+            transport.abort()
+        else:
+            self._timer = self.loop.call_later(PATIENCE, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of it at once."""
+        super().connection_lost(exc)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def resume_writing(self) -> None:
+        """Enough has gone for more to be written: as many bytes may wait then as did before."""
+        super().resume_writing()
+        self._resumed += 1
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or has a head that is too large, in the shape of every error."""
+        if self.cycle is None or self.cycle.response_complete:
+            body = bytes(refuse_to_answer(400, msg, code="invalid_http").body)
+            head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: "
+            self.transport.write(head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body)
+        self.transport.close()
+
+    def _look(self) -> None:
+        # also once it is closed: that waits, without end, for what has not gone
+        unsent = self._unsent()
+        idle = self.cycle is None or self.cycle.response_complete
+        now = (self.cycle, unsent, self._resumed)
+        if now == self._seen and (idle or unsent):
+            self.transport.abort()
+            return
+        self._seen = now
+        self._timer = self.loop.call_later(PATIENCE, self._look)
+
+    def _unsent(self) -> int:
+        """Bytes that the other side has not taken: ours, and those in the system's queue, which may be megabytes."""
+        ours = self.transport.get_write_buffer_size()
+        if not ours:
+            return 0
+        try:
+            queued = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, AttributeError):  # a system that does not tell
+            return ours
+        return ours + int.from_bytes(queued, sys.byteorder)
+
+
+def most_connections() -> int:
+    """How many connections this process takes."""
+    return int(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * OF_DESCRIPTORS)
+
+
+def take_descriptors() -> None:
+    """Let this process have as many descriptors as the system allows it; 1,024 is a common start."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,206 @@
+"""What every request passes: a line in the log, safe headers, a bound on the body, an end when the client leaves.
+
+Plain ASGI: starlette's BaseHTTPMiddleware would stand between a request and its disconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import Refusal, refuse_to_answer
+from service.telemetry.logs import request_id
+from service.telemetry.metrics import REQUEST_SECONDS, REQUESTS
+
+log = logging.getLogger("service.access")
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",  # routes that can be cached say so themselves
+}
+REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+QUIET = ("/health/", "/metrics")  # asked every few seconds: their lines are of the level debug
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+BODY_SECONDS = 30.0  # for the body of a request, and longer by a second for each
+BODY_RATE = 16_384  # bytes of it
+SLOW = f"the body of a request may take {BODY_SECONDS:g} s, and a second more for each {BODY_RATE >> 10} KiB"
+CLIENT_GONE = 499  # as nginx counts it; nothing was answered
+
+
+class Observed:
+    """Gives each request an id, the client's own if it sent X-Request-Id, counts it, and logs one line at its end.
+
+    The line has the route's template and never the path: names and ids are the user's.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started = time.perf_counter()
+        sent = Headers(scope=scope).get("x-request-id", "")
+        own = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        status = CLIENT_GONE
+        request_id.set(own)
+        scope.setdefault("state", {})["request_id"] = own
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = own
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            status = 500  # answered outside of here
+            raise
+        finally:
+            self._note(scope, status, time.perf_counter() - started)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        # what was answered before any route has none, and is counted with the one that it was for
+        route = getattr(scope.get("route"), "path", None) or scope["app"].state.paths.template(scope["path"])
+        route = route or "unknown"
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        REQUESTS.labels(method, route, status).inc()
+        REQUEST_SECONDS.labels(route).observe(seconds)
+        fields = {
+            "method": method,
+            "route": route,
+            "status": status,
+            "seconds": round(seconds, 6),
+            "key": scope["state"].get("key"),
+            "client": (scope.get("client") or (None,))[0],
+        }
+        level = logging.DEBUG if route.startswith(QUIET) else logging.INFO
+        log.log(level, "%s %s %d %.3f s", method, route, status, seconds, extra={"fields": fields})
+
+
+class SafeHeaders:
+    """Adds `HEADERS` to every response that does not set them itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class BodyLimit:
+    """Answers 413 to a body longer than `limit` bytes, whatever its Content-Length claims, and 408 to a slow one."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._message = f"the body of a request may have {limit} bytes at most"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        claimed = Headers(scope=scope).get("content-length", "")
+        if claimed.isdecimal() and int(claimed) > self._limit:
+            return await refuse_to_answer(413, self._message, code="too_large")(scope, receive, send)
+        received = 0
+        more = True
+        started = asyncio.get_running_loop().time()
+
+        async def receive_some() -> Message:
+            nonlocal received, more
+            end = started + BODY_SECONDS + received / BODY_RATE
+            try:
+                async with asyncio.timeout_at(end if more else None):
+                    message = await receive()
+            except TimeoutError:
+                raise Refusal(408, SLOW, code="too_slow") from None
+            received += len(message.get("body", b""))
+            more = message.get("more_body", False)
+            if received > self._limit:
+                raise Refusal(413, self._message, code="too_large")
+            return message
+
+        return await self._app(scope, receive_some, send)
+
+
+class CancelWhenGone:
+    """Cancels a request whose client has gone before its answer began, so that what it queued never runs."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        request = _Watched(receive, send)
+        try:
+            await self._app(scope, request.receive, request.send)
+        except asyncio.CancelledError:
+            if not request.gone:
+                raise
+            request.task.uncancel()
+        finally:
+            await request.stop_watching()
+
+
+class _Watched:
+    """One request: once its body is in, the next thing to receive is that its client has gone."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
+        self.gone = False
+        self._receive = receive
+        self._send = send
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def receive(self) -> Message:
+        await self.stop_watching()  # who asks for more after the end of the body watches for himself
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._watcher = asyncio.create_task(self._watch())
+        return message
+
+    async def send(self, message: Message) -> None:
+        await self.stop_watching()  # an answer that has begun is finished; servers call a sent answer a disconnect too
+        await self._send(message)
+
+    async def stop_watching(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.wait([watcher])
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self.task.cancel()

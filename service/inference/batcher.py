@@ -1,0 +1,178 @@
+"""One queue before one tower: what several requests ask for at the same time runs through the model together.
+
+While the model works on one batch the next gathers, and goes on gathering while more items come: twice the items take
+less than twice the time. Who comes alone waits a millisecond for it. Items are taken from the waiting requests in turn,
+one each, so a long request lets short ones by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from base.errors import Overloaded
+from service.telemetry.metrics import BATCH_SIZE, QUEUE_WAIT
+
+GATHER = 0.1  # seconds
+PAUSE = 0.001  # seconds without another item that end it
+
+T = TypeVar("T")
+Vectors = npt.NDArray[np.float32]
+
+
+class _Job(Generic[T]):
+    """The items of one request, and their vectors as they come."""
+
+    def __init__(self, items: Sequence[T]) -> None:
+        self.items = items
+        self.since = time.perf_counter()
+        self.taken = 0
+        self.rows: dict[int, Vectors] = {}
+        self.result: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
+
+    def put(self, index: int, row: Vectors) -> None:
+        """Note one vector; the last one completes the job, in whatever order they came."""
+        self.rows[index] = row
+        if len(self.rows) == len(self.items) and not self.result.done():
+            self.result.set_result(np.stack([self.rows[i] for i in range(len(self.items))]))
+
+
+class Batcher(Generic[T]):
+    """Gathers items of concurrent requests and encodes up to `max_batch` of them at a time.
+
+    Args:
+        encode: n items -> (n, dim), called in `executor`, never twice at once.
+        executor: the model's own thread.
+        max_batch: items in one call.
+        queue_size: items that may wait; while that many do, a new request is refused.
+        name: of the queue, in the metrics.
+        coming: whether more items will soon be here.
+        gather: seconds that a batch may wait for them at most.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[list[T]], Vectors],
+        executor: Executor,
+        *,
+        max_batch: int,
+        queue_size: int,
+        name: str,
+        coming: Callable[[], bool] = lambda: False,
+        gather: float = GATHER,
+    ) -> None:
+        self._encode = encode
+        self._executor = executor
+        self._max_batch = max_batch
+        self._queue_size = queue_size
+        self._coming = coming
+        self._longest = gather
+        self._wait = QUEUE_WAIT.labels(name)
+        self._batch_size = BATCH_SIZE.labels(name)
+        self._seconds_each = 0.0  # that an item took in the last batch
+        self._jobs: deque[_Job[T]] = deque()
+        self._filled = asyncio.Event()
+        self._worker = asyncio.create_task(self._work())
+
+    @property
+    def waiting(self) -> int:
+        """Items in the queue now."""
+        return sum(len(job.items) - job.taken for job in self._jobs)
+
+    async def __call__(self, items: Sequence[T]) -> Vectors:
+        """Encode items (at least one) to (n, dim), in their order. Cancelled, it leaves the queue.
+
+        Raises:
+            Overloaded: the queue is full.
+        """
+        if self.waiting >= self._queue_size:
+            seconds = math.ceil(self.waiting * self._seconds_each) or 1
+            raise Overloaded(f"the queue is full ({self._queue_size} items wait); try again in {seconds} s", seconds)
+        job = _Job(items)
+        if self._worker.done():  # closed
+            job.result.cancel()
+        self._jobs.append(job)
+        self._filled.set()
+        try:
+            return await job.result
+        finally:
+            with contextlib.suppress(ValueError):  # still there if it was cancelled or failed half-way
+                self._jobs.remove(job)
+
+    async def close(self) -> None:
+        """Stop; a request that has no answer yet is cancelled, and so is one that comes later."""
+        self._worker.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._worker
+        for job in self._jobs:
+            job.result.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            await self._filled.wait()
+            await self._gather()
+            if batch := self._take():
+                now = time.perf_counter()
+                for job, _ in batch:
+                    self._wait.observe(now - job.since)
+                self._batch_size.observe(len(batch))
+                try:
+                    await self._run(batch)
+                except asyncio.CancelledError:
+                    for job, _ in batch:
+                        job.result.cancel()
+                    raise
+            else:
+                self._filled.clear()
+
+    async def _gather(self) -> None:
+        """Wait while items come, until they fill a batch."""
+        end, before = time.perf_counter() + self._longest, 0
+        while (self.waiting > before or self._coming()) and before < self._max_batch and time.perf_counter() < end:
+            before = self.waiting
+            await asyncio.sleep(PAUSE)
+
+    def _take(self) -> list[tuple[_Job[T], int]]:
+        """The next batch, as (job, index of its item)."""
+        batch: list[tuple[_Job[T], int]] = []
+        while self._jobs and len(batch) < self._max_batch:
+            job = self._jobs.popleft()
+            if job.result.done():
+                continue
+            batch.append((job, job.taken))
+            job.taken += 1
+            if job.taken < len(job.items):
+                self._jobs.append(job)
+        return batch
+
+    async def _run(self, batch: list[tuple[_Job[T], int]]) -> None:
+        items = [job.items[index] for job, index in batch]
+        started = time.perf_counter()
+        try:
+            rows = await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, items)
+            if len(rows) != len(items):
+                raise RuntimeError(f"the model gave {len(rows)} vectors for {len(items)} items")
+        except Exception as error:
+            await self._run_apart(batch, error)
+            return
+        self._seconds_each = (time.perf_counter() - started) / len(items)
+        for (job, index), row in zip(batch, rows, strict=True):
+            job.put(index, row)
+
+    async def _run_apart(self, batch: list[tuple[_Job[T], int]], error: Exception) -> None:
+        """After a failure run each request's part alone, so that the error reaches the one that causes it."""
+        jobs = list(dict.fromkeys(job for job, _ in batch))
+        if len(jobs) > 1:
+            for job in jobs:
+                await self._run([(owner, index) for owner, index in batch if owner is job])
+        elif not jobs[0].result.done():
+            jobs[0].result.set_exception(error)

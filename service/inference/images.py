@@ -1,0 +1,116 @@
+"""Images on their way in (base64, data URIs) and out (content types, thumbnails). Fetches nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from base.errors import ImageError
+from encoder.image import FORMATS, Picture, Preprocess, open_image, read_bytes, read_picture, sha256_of
+
+# Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
+CONTENT_TYPES = {
+    ".apng": "image/apng", ".avif": "image/avif", ".bmp": "image/bmp", ".dib": "image/bmp", ".gif": "image/gif",
+    ".heic": "image/heic", ".heif": "image/heif", ".hif": "image/heif", ".ico": "image/x-icon", ".jfif": "image/jpeg",
+    ".jp2": "image/jp2", ".jpe": "image/jpeg", ".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".mpo": "image/jpeg",
+    ".png": "image/png", ".tif": "image/tiff", ".tiff": "image/tiff", ".webp": "image/webp",
+}  # fmt: skip
+LARGE = 16_000_000  # pixels; decoding that many takes some 200 MB
+_large = threading.Lock()
+# Pillow's own blocks of 16 MiB come from the heap, which keeps what one large image took; larger ones are given back.
+Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
+_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
+
+
+class FileChanged(Exception):
+    """A file is not the one that was indexed."""
+
+
+def image_bytes(image: str) -> bytes:
+    """The file in a data URI or in bare base64 (standard or URL-safe, padded or not).
+
+    Raises:
+        ImageError: it is neither.
+    """
+    if image[:8].lower().startswith(("http://", "https://", "file:/")):
+        raise ImageError(None, "addresses are not fetched; send the image itself as base64 or as a data URI")
+    if match := _DATA_URI.match(image):
+        image = image[match.end() :]
+    elif image[:5].lower() == "data:":
+        raise ImageError(None, "a data URI must begin with data:image/...;base64,")
+    code = "".join(image.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
+    try:
+        data = base64.b64decode(code + "=" * (-len(code) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ImageError(None, "not base64, and not a data URI") from None
+    if not data:
+        raise ImageError(None, "the image is empty")
+    return data
+
+
+def decode(data: bytes, preprocess: Preprocess, max_pixels: int) -> Picture:
+    """Decode an image for the model. A small file may have gigabytes of pixels: of the large ones one at a time.
+
+    Raises:
+        ImageError: it cannot be read, or is larger than the limits.
+    """
+    with _turn(data):
+        return read_picture(data, preprocess, max_pixels=max_pixels)
+
+
+def thumbnail(path: Path, sha256: str | None, size: int, max_pixels: int) -> bytes:
+    """A JPEG of the image, upright, no side longer than `size`. Of the large ones one at a time.
+
+    Raises:
+        FileChanged: its bytes are not those that were indexed.
+        ImageError: the file cannot be read.
+    """
+    data = read_bytes(path)
+    if sha256 not in (None, sha256_of(data)):
+        raise FileChanged
+    with _turn(data):
+        image = open_image(data, at_least=(size, size), max_pixels=max_pixels)
+        image.thumbnail((size, size))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def open_indexed(path: Path, sha256: str | None) -> BinaryIO:
+    """The file, if it has the bytes that were indexed: a link put in its place may lead to any file of the server.
+
+    Raises:
+        FileChanged: it has others.
+        OSError: it cannot be read.
+    """
+    file = path.open("rb")
+    if sha256 not in (None, hashlib.file_digest(file, "sha256").hexdigest()):
+        file.close()
+        raise FileChanged
+    file.seek(0)
+    return file
+
+
+@contextmanager
+def _turn(data: bytes) -> Iterator[None]:
+    """Wait for other large images, if this is one by its header. JPEGs are decoded at a fraction."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            is_large = image.width * image.height > LARGE and image.format not in ("JPEG", "MPO")
+    except Exception:  # whoever decodes it says what is wrong
+        is_large = False
+    if not is_large:
+        yield
+        return
+    with _large:
+        yield

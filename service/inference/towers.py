@@ -1,0 +1,192 @@
+"""The encoder as requests use it: images, texts and classifiers, each through its queue, the model on one thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import TypeVar
+
+import numpy as np
+
+from base.errors import ImageError, InputError
+from encoder.image import Pixels
+from encoder.model import DualEncoder, Vectors
+from encoder.prompts import check_labels, check_templates, fill_templates
+from encoder.zero_shot import Classifier
+from service.inference.batcher import Batcher
+from service.inference.fetch import Fetcher, is_web_address
+from service.inference.images import decode, image_bytes
+from service.inference.pool import Pool
+from service.settings import Settings
+from service.telemetry.metrics import measured
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+LabelSet = tuple[tuple[str, ...], tuple[str, ...]]  # labels and templates
+
+CLASSIFIERS = 64  # seen label sets; 1,000 labels at 512 dimensions take 2 MB
+TEXT_BATCH = 64
+
+
+class Towers:
+    """A warm DualEncoder behind two queues. Make it inside the event loop that uses it.
+
+    Args:
+        encoder: loaded and warmed up in `model`.
+        model: of `model_thread`; shut down by `close`.
+        decoders: where images are decoded.
+        settings: bounds.
+    """
+
+    def __init__(self, encoder: DualEncoder, model: ThreadPoolExecutor, decoders: Pool, settings: Settings) -> None:
+        self.encoder = encoder
+        self._model = model
+        self._decoders = decoders
+        self._fetcher = Fetcher(
+            settings.fetch_hosts,
+            max_bytes=settings.fetch_bytes,
+            seconds=settings.fetch_seconds,
+            queue_size=settings.queue_size,
+        )
+        self._max_pixels = settings.max_pixels
+        self._max_prompts = settings.max_prompts
+        self._texts = Batcher(
+            measured("text", encoder.encode_texts),
+            self._model,
+            max_batch=max(TEXT_BATCH, encoder.batch_size),
+            queue_size=settings.queue_size,
+            name="text",
+        )
+        self._images = Batcher(
+            measured("image", self._encode_images),
+            self._model,
+            max_batch=encoder.batch_size,
+            queue_size=settings.queue_size,
+            name="image",
+            coming=lambda: not encoder.overlap and decoders.pending > 0,
+        )
+        self._classifiers: OrderedDict[LabelSet, Classifier] = OrderedDict()
+        self._building: dict[LabelSet, asyncio.Task[Classifier]] = {}
+        self._askers: Counter[LabelSet] = Counter()
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """What waits now, by queue: texts and images for the model, addresses to be fetched."""
+        return {"text": self._texts.waiting, "image": self._images.waiting, "fetch": self._fetcher.waiting}
+
+    async def texts(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to (n, dim) unit rows; those that were all seen lately wait for nobody."""
+        if not texts:
+            return np.empty((0, self.encoder.dim), np.float32)
+        seen = self.encoder.seen_texts(texts)
+        return np.stack([text.vector for text in seen]) if seen is not None else await self._texts(texts)
+
+    async def images(self, images: Sequence[bytes | str]) -> list[Vectors | ImageError]:
+        """Encode images (files, base64, data URIs, addresses); one that cannot be read gives its error in its place.
+
+        Raises:
+            Overloaded: as many wait as may; none of these has been begun.
+        """
+        if not images:
+            return []
+        if any(isinstance(image, str) and is_web_address(image) for image in images):
+            self._fetcher.check_room()
+        self._decoders.check_room()
+        read = await asyncio.gather(*(self._read(image) for image in images))
+        good = [pixels for pixels in read if not isinstance(pixels, ImageError)]
+        vectors = iter(await self._images(good) if good else ())
+        return [pixels if isinstance(pixels, ImageError) else next(vectors) for pixels in read]
+
+    async def pixels(self, pixels: Sequence[Pixels]) -> Vectors:
+        """Encode images that are read already to (n, dim) unit rows."""
+        return await self._images(pixels)
+
+    async def classifier(self, labels: Sequence[str], templates: Sequence[str]) -> Classifier:
+        """The classifier for these labels, kept for the next request that asks with the same."""
+        key = check_labels(labels), check_templates(templates)
+        if key in self._classifiers:
+            self._classifiers.move_to_end(key)
+            return self._classifiers[key]
+        n = len(key[0]) * len(key[1])
+        if n > self._max_prompts:
+            raise InputError(f"{len(key[0])} labels times {len(key[1])} templates make {n} prompts; "
+                             f"the limit is {self._max_prompts}")  # fmt: skip
+        if key not in self._building:  # once for all who ask meanwhile
+            self._building[key] = asyncio.create_task(self._build(key))
+        building = self._building[key]
+        self._askers[key] += 1
+        try:
+            return await asyncio.shield(building)
+        finally:
+            self._askers[key] -= 1
+            if not self._askers[key]:  # all have their answer, or left
+                del self._askers[key], self._building[key]
+                building.cancel()
+
+    async def count_tokens(self, texts: Sequence[str]) -> int:
+        """Tokens that the text tower is fed for these texts; of those seen lately it is known."""
+        seen = self.encoder.seen_texts(texts)
+        if seen is not None:
+            return sum(text.tokens for text in seen)
+        # on the model's thread: Hugging Face tokenizers cannot be borrowed twice
+        return await asyncio.get_running_loop().run_in_executor(self._model, self._count_tokens, texts)
+
+    def on_model(self, work: Callable[[T], R], items: T) -> R:
+        """Call `work` on the model's thread, in turn with the batches; for threads of our own, not the event loop."""
+        return self._model.submit(work, items).result()
+
+    async def close(self) -> None:
+        """Stop the queues and the model's thread."""
+        await self._texts.close()
+        await self._images.close()
+        await self._fetcher.close()
+        self._model.shutdown(wait=True, cancel_futures=True)
+
+    async def _build(self, key: LabelSet) -> Classifier:
+        labels, templates = key
+        vectors = await self.texts([prompt for label in labels for prompt in fill_templates(label, templates)])
+        self._classifiers[key] = classifier = Classifier.of_prompts(labels, vectors, self.encoder.logit_scale)
+        while len(self._classifiers) > CLASSIFIERS:
+            self._classifiers.popitem(last=False)
+        return classifier
+
+    async def _read(self, image: bytes | str) -> Pixels | ImageError:
+        try:
+            if isinstance(image, str) and is_web_address(image):
+                async with self._fetcher.get(image) as data:
+                    return await self._decoders.run(self._decode, data)
+            return await self._decoders.run(self._decode, image)
+        except ImageError as error:
+            return error
+
+    def _decode(self, image: bytes | str) -> Pixels:
+        data = image_bytes(image) if isinstance(image, str) else image
+        return decode(data, self.encoder.preprocess, self._max_pixels).pixels
+
+    def _encode_images(self, pixels: list[Pixels]) -> Vectors:
+        with nullcontext() if self.encoder.overlap else self._decoders.held():
+            return self.encoder.encode_pixels(np.stack(pixels))
+
+    def _count_tokens(self, texts: Sequence[str]) -> int:
+        return int(self.encoder.text.lengths(self.encoder.text.tokenize(texts)).sum())
+
+
+def model_thread() -> ThreadPoolExecutor:
+    """The one thread that loads and runs the model.
+
+    torch uses all cores for one call, two at once only get in each other's way. And each thread that has called torch
+    keeps helpers of its own for good: once they are more than the cores, OpenMP lets them all sleep between any two
+    steps of a call, which made a batch half as slow again.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix="model")
+
+
+def warm_up(encoder: DualEncoder) -> None:
+    """Run both towers once, so that the first request does not pay for what torch sets up."""
+    height, width = encoder.preprocess.height_width
+    encoder.encode_pixels(np.zeros((1, height, width, 3), np.uint8))
+    encoder.encode_texts(["a photo"])

@@ -1,0 +1,188 @@
+"""Jobs as they are kept: one small JSON file each, and what a job wrote beside it.
+
+    <data>/jobs/<id>.json     the job; only who holds the lock changes it once it is there
+                <id>.csv      what a label job has written
+                <id>.cancel   somebody wants it to end
+                lock          held by the one process that runs jobs
+
+Every process that serves this data folder reads and asks through these files. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import secrets
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from base.files import write_whole
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["index", "watch", "label", "reindex"]
+State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+STATES: tuple[State, ...] = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
+
+ID = re.compile(r"[0-9a-f]{20}")
+KEPT = 1000  # jobs that have ended, the newest,
+KEPT_FOR = timedelta(days=30)  # and none that ended longer ago
+LEFT_BEHIND = 60.0  # seconds after which a part of a file is of nobody who still writes
+
+
+@dataclass
+class Job:
+    """What is known of a job. Times are UTC, as 2026-01-31T12:00:00+00:00."""
+
+    id: str  # begins with its time, so ids sort as jobs were asked for
+    kind: Kind
+    request: dict[str, Any]  # as it was asked for
+    collection: str | None  # that it works on
+    created_at: str
+    state: State = "queued"
+    started_at: str | None = None
+    ended_at: str | None = None
+    done: int = 0
+    total: int | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    waiting: str | None = None  # why it cannot begin though it is its turn
+    revision: int = 0  # counts what was written of it
+    starts: int = 0  # since it last got on
+    furthest: int = 0  # the largest `done` of all its starts
+    keep: dict[str, Any] = field(default_factory=dict)  # what it needs to go on after a restart
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state in ("succeeded", "failed", "cancelled")
+
+
+class JobStore:
+    """The jobs of a data folder. Jobs that it gives away are read, not changed, but by who runs them."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder = data.absolute() / "jobs"
+        self._read: dict[str, tuple[tuple[int, ...], Job | None]] = {}  # id -> (which file it was, what it said)
+        self._reading = threading.Lock()
+
+    def new(self, kind: Kind, request: dict[str, Any], collection: str | None, keep: dict[str, Any]) -> Job:
+        """A queued job, on disk when this returns. OSError."""
+        key = f"{time.time_ns() // 1000:014x}{secrets.token_hex(3)}"
+        job = Job(key, kind, request, collection, now(), keep=keep)
+        self.save(job)
+        return job
+
+    def save(self, job: Job) -> None:
+        """Write it, in place of what was there. OSError."""
+        job.revision += 1
+        write_whole(self._file(job.id, "json"), json.dumps(asdict(job)))
+
+    def get(self, key: str) -> Job | None:
+        """The job of that id; None if there is none."""
+        if not ID.fullmatch(key):
+            return None
+        return self._job(key, self._file(key, "cancel").exists())
+
+    def all(self) -> list[Job]:
+        """Every job, the newest first."""
+        try:
+            names = set(os.listdir(self.folder))  # noqa: PTH208  names are all that is wanted
+        except FileNotFoundError:
+            return []
+        keys = sorted((name[:-5] for name in names if name.endswith(".json") and ID.fullmatch(name[:-5])), reverse=True)
+        with self._reading:
+            for key in self._read.keys() - set(keys):
+                del self._read[key]
+            ended = {key: job for key, (_, job) in self._read.items() if job and job.ended}  # never changes again
+        jobs = (ended.get(key) or self._job(key, f"{key}.cancel" in names) for key in keys)
+        return [job for job in jobs if job]
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        states = [job.state for job in self.all()]
+        return {state: states.count(state) for state in STATES}
+
+    def result(self, key: str) -> Path:
+        """Where a label job writes."""
+        return self._file(key, "csv")
+
+    def ask_cancel(self, key: str) -> None:
+        """Have it cancelled by who runs jobs."""
+        self._file(key, "cancel").touch()
+
+    def is_cancelled(self, key: str) -> bool:
+        """Whether somebody has asked for that."""
+        return self._file(key, "cancel").exists()
+
+    def forget(self, key: str) -> None:
+        """Remove a job that has ended, with its result."""
+        for suffix in ("csv", "json", "cancel"):  # the job before its cancelling: it must not seem to go on
+            self._file(key, suffix).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Forget jobs that ended long ago, or that are too many, and what a kill left half-written."""
+        oldest = (datetime.now(UTC) - KEPT_FOR).isoformat()
+        ended = [job for job in self.all() if job.ended]
+        for i, job in enumerate(ended):
+            if i >= KEPT or (job.ended_at or "") < oldest:
+                self.forget(job.id)
+        for part in self.folder.glob(".*.part"):
+            with suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > LEFT_BEHIND:
+                    part.unlink()
+
+    def lock(self) -> int | None:
+        """Become the one process that runs jobs, until the descriptor is closed; None while another one is, or none.
+
+        OSError if the folder cannot be written to.
+        """
+        if not self.folder.is_dir():  # no job has ever been asked for
+            return None
+        fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return fd
+
+    def _job(self, key: str, cancelled: bool) -> Job | None:
+        path = self._file(key, "json")
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
+        stamp = status.st_ino, status.st_mtime_ns, status.st_size  # within a tick of the clock an inode may come again
+        with self._reading:
+            known = self._read.get(key)
+        if known is None or known[0] != stamp:
+            known = stamp, _parsed(path)
+            with self._reading:
+                self._read[key] = known
+        job = known[1]
+        return replace(job, state="cancelling") if job and cancelled and not job.ended else job
+
+    def _file(self, key: str, suffix: str) -> Path:
+        return self.folder / f"{key}.{suffix}"
+
+
+def _parsed(path: Path) -> Job | None:
+    try:
+        return Job(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("%s cannot be read, so this job is passed over: %s", path, error)
+        return None
+
+
+def now() -> str:
+    """The time, as jobs carry it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

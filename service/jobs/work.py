@@ -1,0 +1,275 @@
+"""What each kind of job does, in a thread of its own, from its beginning or from where an earlier start was ended.
+
+Index, watch and reindex find in the collection what is left to do. A label job remembers how long its CSV is and which
+image stands last in it; what was written after that is cut off, and done again. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from base.errors import CollectionError, EntryNotFound
+from base.walk import image_names, walk_images
+from encoder.model import DualEncoder
+from encoder.zero_shot import build_classifier
+from index.collection import Collection, open_collection
+from index.ingest.captions import Metadata, read_captions
+from index.ingest.reindex import ReindexReport, reindex
+from index.ingest.sync import IndexReport, index_folders, open_or_create
+from index.ingest.watch import watch_folders
+from labelling.run import HEADER, Labelled, label_images
+from service.collections.writers import Writers
+from service.inference.shared_encoder import Stopped
+from service.jobs.roots import Roots
+from service.jobs.store import Job, JobStore
+
+SAVE_EVERY = 0.5  # seconds from one word of progress to the next
+REASONS = 100  # skipped files that a report names
+ATTEMPTS = 10  # at an index whose entries are deleted by others at the same time
+COUNTS = ("added", "updated", "moved", "removed", "unchanged", "encoded")
+
+
+@dataclass
+class Desk:
+    """What a running job works with, and what it tells of itself."""
+
+    job: Job
+    store: JobStore
+    data: Path
+    encoder: DualEncoder
+    writers: Writers
+    roots: Roots
+    stop: threading.Event
+    saved: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to tell how far the job is."""
+        return time.monotonic() - self.saved >= SAVE_EVERY
+
+    def tell(self, done: int, total: int | None, report: dict[str, Any]) -> None:
+        """Note how far the job is, and keep it now and then. Stopped."""
+        self.job.done, self.job.total, self.job.report = done, total, report
+        if done > self.job.furthest:
+            self.job.furthest, self.job.starts = done, 0
+        if self.stop.is_set():
+            raise Stopped
+        if self.is_due:
+            self.keep()
+
+    def keep(self) -> None:
+        """Keep the job as it is."""
+        self.store.save(self.job)
+        self.saved = time.monotonic()
+
+    def folders(self) -> list[Path]:
+        """The folders that it was asked to read, if it still may. FolderRefused."""
+        return [self.roots.folder(folder) for folder in self.job.request["folders"]]
+
+    def captions(self) -> dict[Path, Metadata] | None:
+        """The metadata that it was asked to attach."""
+        asked = self.job.request
+        if asked["captions"] is None:
+            return None
+        return read_captions(self.roots.file(asked["captions"]), image_key=asked["image_key"])
+
+
+def work(desk: Desk) -> None:
+    """Do the job, to its end.
+
+    Raises:
+        Stopped: it was to end before.
+        GlimpseError: it cannot be done.
+    """
+    WORK[desk.job.kind](desk)
+
+
+def _index(desk: Desk) -> None:
+    asked = desk.job.request
+    name = asked["collection"]
+    folders, captions = desk.folders(), desk.captions()
+
+    def opened() -> Collection:
+        return open_or_create(desk.data, name, desk.encoder)
+
+    with desk.writers.lent(name, desk.job.id, opened, desk.stop) as lent:
+        if lent is None:
+            raise Stopped
+        collection, turn = lent
+        collection.check_model(desk.encoder.fingerprint)  # it may have been open
+        for attempt in range(ATTEMPTS):
+            report = IndexReport()
+
+            def tell(done: int, total: int, report: IndexReport = report) -> None:
+                desk.tell(done, total, index_counts(report))
+
+            try:
+                index_folders(
+                    collection, desk.encoder, folders, captions=captions, allow_empty=asked["allow_empty"],
+                    progress=tell, may_read=desk.roots.may_read, turn=turn, report=report,
+                )  # fmt: skip
+                return
+            except EntryNotFound:  # a request deleted an entry that was just compared: go on from what is there
+                if attempt == ATTEMPTS - 1:
+                    raise
+            finally:
+                desk.job.report = index_counts(report)
+
+
+def _watch(desk: Desk) -> None:
+    _index(desk)  # so that requests may write in between, and its progress can be seen
+    desk.keep()
+    asked, job = desk.job.request, desk.job
+    reports = watch_folders(
+        desk.data, asked["collection"], desk.encoder, desk.folders(), captions=desk.captions(),
+        allow_empty=asked["allow_empty"], may_read=desk.roots.may_read, make=False, stop=desk.stop,
+    )  # fmt: skip
+    told = job.report
+    for i, report in enumerate(reports):
+        new = index_counts(report)
+        for count in ("added", "updated", "moved", "removed", "encoded"):
+            told[count] += new[count]
+        if i:  # the first one looks at all that was just looked at
+            told["skipped"] += new["skipped"]
+            told["skips"] = (told["skips"] + new["skips"])[-REASONS:]
+        job.starts = 0  # it has come through all there was
+        desk.keep()
+    raise Stopped
+
+
+def _reindex(desk: Desk) -> None:
+    asked = desk.job.request
+    name = asked["collection"]
+
+    def opened() -> Collection:
+        return open_collection(desk.data, name, writable=True)
+
+    with desk.writers.lent(name, desk.job.id, opened, desk.stop) as lent:
+        if lent is None:
+            raise Stopped
+        collection, _ = lent
+        report = ReindexReport()
+
+        def tell(done: int, total: int) -> None:
+            desk.tell(done, total, reindex_counts(report))
+
+        same = collection.fingerprint == desk.encoder.fingerprint
+        try:
+            reindex(collection, desk.encoder, drop_unreadable=asked["drop_unreadable"], progress=tell, report=report)
+        finally:
+            desk.job.report = reindex_counts(report)
+    if not (same or report.swapped):
+        raise CollectionError(
+            f"collection {name!r} keeps its old model, for {len(report.unreadable)} entries cannot be read: bring "
+            "their files back and start the job again, or give drop_unreadable to delete them"
+        )
+
+
+def _label(desk: Desk) -> None:
+    keep = desk.job.keep
+    folder = desk.roots.folder(desk.job.request["folder"])
+    classifier = build_classifier(desk.encoder, keep["labels"], keep["templates"])
+    total = sum(1 for _ in image_names(folder))
+    walk_errors: list[dict[str, str]] = []  # each walk finds them anew
+    with _continued(desk) as file:
+        so_far = deepcopy(keep["so_far"])  # `keep` stays what is on disk
+
+        def paths(after: bytes) -> Iterator[Path]:
+            for path, _ in walk_images(folder, on_error=lambda p, reason: walk_errors.append(_skip(p, reason))):
+                if os.fsencode(path) <= after:
+                    continue
+                if desk.roots.may_read(path):
+                    yield path
+                else:
+                    walk_errors.append(_skip(path, "it leads to where nothing may be read"))
+
+        def checkpoint() -> None:
+            file.flush()
+            os.fsync(file.fileno())  # before what says how long it is
+            keep["so_far"] = deepcopy(so_far) | {"bytes": file.tell()}
+            desk.keep()
+
+        rows = csv.writer(file)
+        try:
+            for batch in label_images(desk.encoder, classifier, paths(os.fsencode(so_far["last"]))):
+                for image in batch:
+                    _write(image, rows.writerow, so_far)
+                so_far["last"] = str(batch[-1].path)
+                if desk.is_due:
+                    checkpoint()
+                desk.tell(so_far["labelled"] + so_far["skipped"], total, _label_counts(so_far, walk_errors))
+            desk.job.done = total
+        finally:
+            desk.job.report = _label_counts(so_far, walk_errors)
+            checkpoint()
+
+
+def _continued(desk: Desk) -> TextIO:
+    """The CSV of a label job, as long as it is known to be right; a new one if there is none, or of another model."""
+    keep, path = desk.job.keep, desk.store.result(desk.job.id)
+    so_far = keep.get("so_far")
+    fingerprint = desk.encoder.fingerprint
+    if so_far is None or so_far["fingerprint"] != fingerprint or _size(path) < so_far["bytes"]:
+        with path.open("w", newline="", encoding="utf-8") as new:
+            csv.writer(new).writerow(HEADER)
+        keep["so_far"] = {
+            "fingerprint": fingerprint, "bytes": _size(path), "last": "", "labelled": 0, "per_label": {},
+            "skipped": 0, "skips": [],
+        }  # fmt: skip
+        desk.keep()
+    os.truncate(path, keep["so_far"]["bytes"])
+    return path.open("a", newline="", encoding="utf-8", errors="surrogateescape")
+
+
+def _write(image: Labelled, write: Callable[[tuple[str, str, str]], Any], so_far: dict[str, Any]) -> None:
+    if image.error:
+        so_far["skipped"] += 1
+        if len(so_far["skips"]) < REASONS:
+            so_far["skips"].append(_skip(image.path, image.error))
+        return
+    write(image.row())
+    so_far["labelled"] += 1
+    so_far["per_label"][image.label] = so_far["per_label"].get(image.label, 0) + 1
+
+
+def _label_counts(so_far: dict[str, Any], walk_errors: list[dict[str, str]]) -> dict[str, Any]:
+    return {
+        "labelled": so_far["labelled"],
+        "per_label": dict(so_far["per_label"]),
+        "skipped": so_far["skipped"] + len(walk_errors),
+        "skips": (so_far["skips"] + walk_errors[:REASONS])[:REASONS],
+    }
+
+
+def index_counts(report: IndexReport) -> dict[str, Any]:
+    """As a job reports them."""
+    skips = [_skip(file["path"], file["reason"]) for file in report.skipped[:REASONS]]
+    counts: dict[str, Any] = {count: getattr(report, count) for count in COUNTS}
+    return counts | {"skipped": len(report.skipped), "skips": skips}
+
+
+def reindex_counts(report: ReindexReport) -> dict[str, Any]:
+    """As a job reports them."""
+    names = ("encoded", "resumed", "changed", "dropped", "swapped")
+    skips = [_skip(str(entry["path"] or entry["id"]), str(entry["reason"])) for entry in report.unreadable[:REASONS]]
+    counts: dict[str, Any] = {name: getattr(report, name) for name in names}
+    return counts | {"skipped": len(report.unreadable), "skips": skips}
+
+
+def _skip(path: str | Path, reason: str) -> dict[str, str]:
+    return {"path": os.fsencode(path).decode("utf-8", "replace"), "reason": reason}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+WORK: dict[str, Callable[[Desk], None]] = {"index": _index, "watch": _watch, "reindex": _reindex, "label": _label}

@@ -1,0 +1,107 @@
+"""Would the service start, and as what? For `glimpse serve --check`; serves nothing and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from base.errors import GlimpseError, InputError
+from index.collection import list_collections
+from service.http.auth import check_exposure
+from service.keys import FILE, read_keys
+from service.settings import Settings, problems_of, unknown_variables
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found."""
+
+    settings: dict[str, Any]  # as they take effect, secrets masked; empty if they cannot be read
+    problems: list[str]  # the service would not start, or would not serve a collection
+    warnings: list[str]
+
+
+def check(given: Mapping[str, Any]) -> Checked:
+    """Read the settings as `glimpse serve` would, and try everything that its start needs.
+
+    Args:
+        given: settings that go before the environment and the file.
+    """
+    warnings = unknown_variables(os.environ)
+    try:
+        settings = Settings(**given)
+    except InputError as error:
+        return Checked({}, [str(error)], warnings)
+    except ValidationError as error:
+        return Checked({}, problems_of(error), warnings)
+    problems = []
+    for trial in (_check_data, check_address, _check_keys):
+        if problem := _problem_of(trial, settings):
+            problems.append(problem)
+    if not settings.data.is_dir() and not problems:
+        warnings.append(f"data: {settings.data} does not exist yet, so there are no collections")
+    warnings += [f"job_roots: {root} is no folder" for root in settings.job_roots if not Path(root).is_dir()]
+    warnings += _loose_keys(settings)
+    problems += _check_model(settings, warnings)
+    return Checked(settings.model_dump(mode="json"), problems, warnings)
+
+
+def check_address(settings: Settings) -> None:
+    """InputError if nothing can listen on host and port."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]
+        message = f"{settings.host}:{settings.port}: cannot be listened on ({reason}); choose another --port"
+        raise InputError(message) from error
+
+
+def _problem_of(trial: Callable[[Settings], None], settings: Settings) -> str | None:
+    try:
+        trial(settings)
+    except GlimpseError as error:
+        return str(error)
+    return None
+
+
+def _check_data(settings: Settings) -> None:
+    if settings.data.exists() and not settings.data.is_dir():
+        raise InputError(f"data: {settings.data} is not a folder")
+
+
+def _check_keys(settings: Settings) -> None:
+    read_keys(settings.data)
+    check_exposure(settings)
+
+
+def _loose_keys(settings: Settings) -> list[str]:
+    path = settings.data / FILE
+    if path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return [f"{path} can be read by other users: chmod 600"]
+    return []
+
+
+def _check_model(settings: Settings, warnings: list[str]) -> list[str]:
+    """Problems with the model and the collections; collections of another model are a warning."""
+    from encoder.load import load_encoder  # takes seconds
+
+    problems = []
+    fingerprint = None
+    try:
+        fingerprint = load_encoder(settings.model, settings.device, settings.precision).fingerprint
+    except GlimpseError as error:
+        problems.append(str(error))
+    for info in list_collections(settings.data):
+        if info.problem:
+            problems.append(f"collection {info.name}: {info.problem}")
+        elif fingerprint not in (None, info.fingerprint):
+            warnings.append(f"collection {info.name} was made by {info.model}: words and images cannot be looked for")
+    return problems

@@ -1,0 +1,192 @@
+"""What goes in and out over REST: jobs, one request for each kind, and how they do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, RootModel, StringConstraints, model_validator
+
+from index.local.layout import NAME
+from service.jobs.store import Job, Kind, State
+from service.schemas.search import Asked, Label, Schema
+
+MAX_FOLDERS = 100
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return path
+
+
+ServerPath = Annotated[
+    str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_absolute),
+    Field(description="on the server, absolute, in one of the folders that jobs may read", examples=["/photos/2024"]),
+]  # fmt: skip
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+
+
+class Folders(Asked):
+    """What index and watch have in common."""
+
+    kind: Literal["index", "watch"]
+    collection: Name = Field(description="made if there is none")
+    folders: list[ServerPath] = Field(min_length=1, max_length=MAX_FOLDERS)
+    captions: ServerPath | None = Field(None, description="CSV whose other columns become metadata of its images")
+    image_key: str = Field("image", max_length=1000, description="the column of captions that holds the image's path")
+    allow_empty: bool = Field(
+        False, strict=True, description="remove the entries of a folder in which no image is left"
+    )
+
+
+class IndexJob(Folders):
+    """Bring a collection in step with folders, as `glimpse index`."""
+
+    kind: Literal["index"]
+
+
+class WatchJob(Folders):
+    """Bring a collection in step with folders and keep it there, until it is cancelled."""
+
+    kind: Literal["watch"]
+
+
+class LabelJob(Asked):
+    """Label every image below a folder, as `glimpse label`: its result is a CSV."""
+
+    kind: Literal["label"]
+    folder: ServerPath
+    labels: list[Label] | None = Field(None, min_length=1)
+    label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
+    templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
+
+    @model_validator(mode="after")
+    def _has_labels(self) -> LabelJob:
+        if (self.labels is None) == (self.label_set is None):
+            raise ValueError("give either labels or label_set")
+        return self
+
+
+class ReindexJob(Asked):
+    """Bring a collection of another model to the model that runs. It is served as it was until all is done."""
+
+    kind: Literal["reindex"]
+    collection: Name
+    drop_unreadable: bool = Field(
+        False, strict=True, description="delete the entries whose file is gone or cannot be read"
+    )
+
+
+AnyJob = Annotated[IndexJob | WatchJob | LabelJob | ReindexJob, Field(discriminator="kind")]
+
+EXAMPLES: list[dict[str, Any]] = [
+    {"kind": "index", "collection": "photos", "folders": ["/photos"]},
+    {"kind": "watch", "collection": "photos", "folders": ["/photos"]},
+    {"kind": "label", "folder": "/photos/2024", "labels": ["beach", "mountain", "city"]},
+    {"kind": "label", "folder": "/photos/2024", "label_set": "pets"},
+    {"kind": "reindex", "collection": "photos"},
+]
+JOB: dict[str, Any] = {
+    "id": "0623a1f4c8d2e09b7c41", "kind": "index", "state": "running", "collection": "photos",
+    "request": EXAMPLES[0] | {"captions": None, "image_key": "image", "allow_empty": False},
+    "created_at": "2026-01-31T12:00:00+00:00", "started_at": "2026-01-31T12:00:00+00:00", "ended_at": None,
+    "done": 640, "total": 18230,
+    "report": {
+        "added": 639, "updated": 0, "moved": 0, "removed": 0, "unchanged": 0, "encoded": 639, "skipped": 1,
+        "skips": [{"path": "/photos/empty.jpg", "reason": "the file is empty"}],
+    },
+    "error": None, "waiting": None,
+}  # fmt: skip
+
+
+class JobRequest(RootModel[AnyJob]):
+    """A job of one of the four kinds."""
+
+    model_config = ConfigDict(json_schema_extra=dict[str, Any](examples=EXAMPLES))
+
+
+class Skip(Schema):
+    """A file that was left out, and why."""
+
+    path: str
+    reason: str
+
+
+class Skips(Schema):
+    """What was left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    skipped: int
+    skips: list[Skip] = Field(description="up to a hundred of them")
+
+
+class IndexCounts(Skips):
+    """Of an index job since it was last started, in files; of a watch, of all that it has met since."""
+
+    added: int
+    updated: int
+    moved: int
+    removed: int
+    unchanged: int
+    encoded: int
+
+
+class LabelCounts(Skips):
+    """Of a label job, in images; labels that no image has are not named."""
+
+    labelled: int
+    per_label: dict[str, int]
+
+
+class ReindexCounts(Skips):
+    """Of a reindex job, in entries."""
+
+    encoded: int
+    resumed: int = Field(description="done by starts before this one")
+    changed: int = Field(description="files that are not what was indexed; encoded as they are now")
+    dropped: int
+    swapped: bool = Field(description="whether the collection has the new model")
+
+
+class JobError(Schema):
+    """Why a job failed, in the words that a request would have been answered with."""
+
+    message: str
+    type: str
+    code: str
+
+
+class JobAnswer(Schema):
+    """A job."""
+
+    model_config = ConfigDict(json_schema_extra={"example": JOB})
+
+    id: str
+    kind: Kind
+    state: State
+    collection: str | None
+    request: AnyJob
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    done: int = Field(description="files or entries looked at")
+    total: int | None = Field(description="null while it is not known")
+    report: IndexCounts | LabelCounts | ReindexCounts | None
+    error: JobError | None
+    waiting: str | None = Field(description="which other process it waits for, though it is its turn; null: for none")
+
+    @classmethod
+    def of(cls, job: Job) -> JobAnswer:
+        """Of a kept job."""
+        fields = {name: getattr(job, name) for name in cls.model_fields}
+        return cls.model_validate(fields | {"report": job.report or None})
+
+
+class JobsAnswer(Schema):
+    """A page of jobs, the newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"jobs": [JOB], "next": None}})
+
+    jobs: list[JobAnswer]
+    next: str | None = Field(description="give it as `after` for the next page; null: this is the last")

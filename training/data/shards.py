@@ -1,0 +1,307 @@
+"""WebDataset shards: tar files whose members of one name are a sample, read by the webdataset library in one pass.
+
+A sample is an image with its texts in a .json (fields by name) or a .txt beside it (every line a caption). Shards are
+local files, on a disk or a mounted store; of a stream of any length only a buffer of undecoded samples is in memory.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import random
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from base.errors import ImageError, InputError, TrainingError
+from base.read_ahead import read_batches
+from base.walk import IMAGE_SUFFIXES
+from encoder.image import Preprocess
+from training.data.augment import Augmentation
+from training.data.loader import Batch, Row, RowReader, pair_ids, rows_per_rank
+from training.data.pairs import Pair, PairSet, clean, make_pair, split_keys, texts_of
+
+SHUFFLE_BUFFER = 1000  # samples; neighbours in a shard are often of one source, and a batch should not be
+
+
+def expand_shards(source: str) -> list[str]:
+    """The files that a source names by braces (`{000..009}.tar`) or wildcards (`*.tar`), each once, in order.
+
+    Raises:
+        InputError: a shard is not there.
+        TrainingError: the library webdataset is not installed.
+    """
+    if Path(source).is_file():
+        return [source]
+    _webdataset()
+    from webdataset.shardlists import expand_urls
+
+    try:
+        patterns: list[str] = expand_urls(source)
+    except (ValueError, AssertionError) as error:  # braces out of balance, a variable that is not set
+        raise InputError(f"{source}: not a name of shards, as in shards/{{000..009}}.tar ({error})") from error
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        files = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))  # noqa: PTH207  keeps the name's form
+        if not files:
+            raise InputError(f"{pattern}: no such shard; shards are files on this machine or on a mounted disk")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def count_samples(shards: Sequence[str]) -> int:
+    """How many samples with an image the shards hold, by the headers of the tar files alone.
+
+    Raises:
+        InputError: a shard cannot be read, or is cut short.
+    """
+    return sum(_count(shard) for shard in shards)
+
+
+def hold_out_shards(shards: Sequence[str], val_fraction: float, seed: int) -> tuple[list[str], list[str]]:
+    """Split into (train, validation) by whole shards, at least one on each side.
+
+    A caption that repeats in two shards may be on both sides; nothing but reading all of them could tell.
+
+    Raises:
+        InputError: a single shard.
+    """
+    if len(shards) < 2:
+        raise InputError(f"{len(shards)} shard: none to hold out for validation; cut the samples into two or more")
+    order = random.Random(seed).sample(shards, len(shards))
+    held_out = min(len(shards) - 1, max(1, round(len(shards) * val_fraction)))
+    return order[held_out:], order[:held_out]
+
+
+def read_shard_pairs(
+    shards: Sequence[str],
+    limit: int = 5000,
+    *,
+    caption_key: str | None = "title",
+    label_key: str | None = None,
+    negative_key: str | None = None,
+) -> PairSet:
+    """Read the first `limit` usable samples into memory, images undecoded: for validation.
+
+    Args:
+        shards: as `expand_shards` gives them.
+        limit: pairs.
+        caption_key: field of the .json, or several separated by a comma; a sample without it takes the .txt. None:
+            images only.
+        label_key: field of the .json.
+        negative_key: as `caption_key`, without the .txt.
+
+    Raises:
+        InputError: a shard cannot be read or is cut short, or no sample is usable.
+        TrainingError: the library webdataset is not installed.
+    """
+    keys = _Keys.of(caption_key, label_key, negative_key)
+    count_samples(shards)  # the stream below cannot tell a shard that is cut short from a shorter one
+    pairs: list[Pair] = []
+    without_caption = without_image = 0
+    for sample in (sample for shard in shards for sample in _samples(shard)):
+        pair = _pair(sample, keys)
+        if not pair.image:
+            without_image += 1
+        elif keys.captions and not pair.captions:
+            without_caption += 1
+        else:
+            pairs.append(pair)
+            if len(pairs) == limit:
+                break
+    if not pairs:
+        raise _no_sample(shards, keys)
+    return PairSet(pairs, without_caption, without_image)
+
+
+class ShardLoader:
+    """Batches out of shards: shards in a new order each epoch, their samples through a shuffle buffer.
+
+    The ranks share out whole shards. Shards differ in length, so a rank that runs dry starts its own over, and one
+    that has more leaves the rest to an epoch in which they come first: each rank yields the same number of batches.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[str],
+        preprocess: Preprocess,
+        *,
+        samples: int,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation,
+        caption_key: str | None = "title",
+        label_key: str | None = None,
+        negative_key: str | None = None,
+        two_views: bool = False,
+        overlap: bool,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Take the shards.
+
+        Args:
+            shards: of all ranks, in the same order on all.
+            preprocess: of the model.
+            samples: how many there are in all shards, by `count_samples`.
+            batch_size: of all ranks together.
+            seed: of all draws.
+            augmentation: of each image.
+            caption_key: as `read_shard_pairs`, and so are the other keys.
+            label_key: field of the .json.
+            negative_key: field of the .json.
+            two_views: draw a second view of each image.
+            overlap: as `base.read_ahead.read_batches`.
+            rank: this process.
+            world: how many there are.
+
+        Raises:
+            InputError: fewer shards than ranks, or a batch that they cannot share equally.
+            TrainingError: the library webdataset is not installed.
+        """
+        _webdataset()
+        if len(shards) < world:
+            raise InputError(
+                f"{len(shards)} shards for {world} processes, and each needs one of its own; cut the samples into "
+                f"{world} or more shards, or start {len(shards)} processes"
+            )
+        self._shards = list(shards)
+        self._keys = _Keys.of(caption_key, label_key, negative_key)
+        self._reader = RowReader(preprocess, augmentation, two_views)
+        self._rows = rows_per_rank(batch_size, world)
+        self._batches = samples // batch_size
+        self._seed = seed
+        self._overlap = overlap
+        self._rank = rank
+        self._world = world
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return self._batches
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The rank's batches of an epoch, without the first `skip`, whose samples are passed over undecoded.
+
+        Raises:
+            InputError: a shard is broken, or none of the rank's samples is usable.
+        """
+        order = random.Random(f"{self._seed} {epoch}").sample(self._shards, len(self._shards))
+        stream = self._endless(order[self._rank :: self._world], f"{self._seed} {epoch} {self._rank}")
+        mine = islice(enumerate(stream), skip * self._rows, None)
+        chunks = read_batches(  # from disk in a thread of its own, so that a step need not wait for it either
+            lambda _: list(islice(mine, self._rows)), range(skip, len(self)), 1, overlap=self._overlap, readers=1
+        )
+
+        def read(item: tuple[int, Pair]) -> Row | ImageError:
+            position, pair = item
+            return self._reader.read(pair, pair_ids(pair), f"{self._seed} {epoch} {self._rank} {position}")
+
+        items = (item for [chunk] in chunks for item in chunk)
+        for rows in read_batches(read, items, self._rows, overlap=self._overlap):
+            yield self._reader.collate(rows)
+
+    def _endless(self, shards: Sequence[str], seed: str) -> Iterator[Pair]:
+        """The usable samples of some shards, all of them before any comes again."""
+        import webdataset
+
+        for turn in count():
+            rng = random.Random(f"{seed} {turn}")
+            order = rng.sample(shards, len(shards)) if turn else shards
+            pairs = (_pair(sample, self._keys) for shard in order for sample in _samples(shard))
+            usable = (pair for pair in pairs if pair.image and (pair.captions or not self._keys.captions))
+            none = True
+            for pair in webdataset.shuffle(SHUFFLE_BUFFER, initial=SHUFFLE_BUFFER, rng=rng)(usable):
+                none = False
+                yield pair
+            if none:
+                raise _no_sample(shards, self._keys)
+
+
+class _Keys(NamedTuple):
+    """Fields of a sample's .json."""
+
+    captions: tuple[str, ...]
+    labels: tuple[str, ...]
+    negatives: tuple[str, ...]
+
+    @classmethod
+    def of(cls, caption_key: str | None, label_key: str | None, negative_key: str | None) -> _Keys:
+        return cls(
+            split_keys(caption_key, "--caption-key"),
+            (label_key,) if label_key else (),
+            split_keys(negative_key, "--negative-key"),
+        )
+
+
+def _samples(shard: str) -> Iterator[Mapping[str, Any]]:
+    """The samples of a shard: the bytes of each member by its suffix."""
+    _webdataset()
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
+    try:
+        with Path(shard).open("rb") as file:  # not by the library's gopen: it runs what a name calls a pipe
+            yield from group_by_keys(tar_file_expander([{"url": shard, "stream": file}]))
+    except (OSError, EOFError, ValueError, tarfile.TarError) as error:
+        raise _broken(shard, error) from error
+
+
+def _pair(sample: Mapping[str, Any], keys: _Keys) -> Pair:
+    """What a sample holds; an image that it lacks is b"", captions that it lacks are none."""
+    image = next((data for suffix, data in sample.items() if _is_image(suffix)), b"")
+    try:
+        fields = json.loads(sample.get("json", b"{}"))
+    except ValueError:
+        fields = None
+    fields = fields if isinstance(fields, dict) else {}
+    captions = texts_of(fields, keys.captions)
+    if keys.captions and not captions:
+        lines = sample.get("txt", b"").decode("utf-8-sig", "replace").splitlines()
+        captions = tuple(dict.fromkeys(text for text in map(clean, lines) if text))
+    return make_pair(image, captions, texts_of(fields, keys.labels), texts_of(fields, keys.negatives))
+
+
+def _count(shard: str) -> int:
+    keys = set()
+    try:
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                folder, _, name = member.name.rpartition("/")
+                stem, _, suffix = name.partition(".")  # as the library: a sample's name ends at the first dot
+                if member.isreg() and stem and _is_image(suffix):
+                    keys.add((folder, stem))
+            # tarfile takes a header that is cut off, or none, for the end; the real one is two blocks of zeros.
+            assert tar.fileobj
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(2 * tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
+                raise InputError(f"{shard}: is cut short or damaged (no end-of-archive); copy it again or leave it out")
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise _broken(shard, error) from error
+    return len(keys)
+
+
+def _is_image(suffix: str) -> bool:
+    return not suffix.startswith("__") and f".{suffix.lower()}" in IMAGE_SUFFIXES
+
+
+def _broken(shard: str, error: Exception) -> InputError:
+    reason = " ".join(str(error.args[0] if error.args else error).split())
+    return InputError(f"{shard}: cannot be read as a tar file of samples ({reason}); copy it again or leave it out")
+
+
+def _no_sample(shards: Sequence[str], keys: _Keys) -> InputError:
+    wanted = f' with a .txt or a .json with "{",".join(keys.captions)}" (--caption-key)' if keys.captions else ""
+    return InputError(f"{', '.join(shards[:3])}: no image{wanted} in {len(shards)} shards")
+
+
+def _webdataset() -> None:
+    """Ask for the library before it is needed.
+
+    Raises:
+        TrainingError: it is not installed.
+    """
+    try:
+        import webdataset  # noqa: F401
+    except ImportError as error:
+        raise TrainingError('shards need the library webdataset; pip install "glimpse[train]"') from error
