@@ -1,12 +1,14 @@
-"""What routes ask for, as `Annotated` aliases: the settings, the model's towers, an open collection."""
+"""What routes ask for, as `Annotated` aliases: settings, the model's towers, a collection open to read or write."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Path, Request
 
+from base.errors import CollectionLocked
 from index.collection import Collection, Record
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Bars
@@ -16,7 +18,10 @@ from service.inference.towers import Towers
 from service.schemas.search import MAX_ID
 from service.settings import Settings
 
+R = TypeVar("R")
 T = TypeVar("T")
+
+RETRY_AFTER = "5"  # seconds
 
 
 def settings(request: Request) -> Settings:
@@ -87,3 +92,30 @@ TowersDep = Annotated[Towers, Depends(at_once(towers))]
 BarsDep = Annotated[Bars, Depends(bars)]
 CollectionDep = Annotated[Collection, Depends(collection)]
 RecordDep = Annotated[Record, Depends(record)]
+
+
+class Writer:
+    """Writes to the collection that the path names."""
+
+    def __init__(self, collection: CollectionDep, collections: CollectionsDep) -> None:
+        self._name = collection.name
+        self._writers = collections.writers
+
+    async def __call__(self, work: Callable[[Collection], R]) -> R:
+        """Call `work` with the collection open for writing, in its turn. 409 if that does not come in time."""
+        with retried():
+            return await self._writers.write(self._name, work)
+
+
+@contextmanager
+def retried() -> Iterator[None]:
+    """Answer a locked collection with the time after which to try again."""
+    try:
+        yield
+    except CollectionLocked as error:
+        refusal = Refusal(409, str(error), code=error.code)
+        refusal.headers = {"Retry-After": RETRY_AFTER}
+        raise refusal from None
+
+
+WriterDep = Annotated[Writer, Depends()]

@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from base import errors
-from service.schemas.examples import ERROR
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +33,14 @@ STATUS: dict[type[Exception], int] = {  # an error not named here has the status
     errors.Overloaded: 429,
 }
 RETRY_AFTER = {429: "1", 503: "5"}  # seconds
+
+Examples = dict[str, Any]  # as pydantic's json_schema_extra takes them
+# fmt: off
+ERROR: Examples = {"example": {"error": {
+    "message": "limit: Input should be less than or equal to 1000", "type": "invalid_request_error",
+    "param": "limit", "code": "invalid_request",
+}}}
+# fmt: on
 
 
 class Refusal(HTTPException):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from base.errors import InputError
-from index.local.vectors.ann import CoarseIndex, FlatRows, as_ids, as_rows, unit_rows
+from index.local.vectors.ann import CoarseIndex, FlatRows
+from index.rows import as_ids, as_rows, unit_rows
 
 
 def rows(*values):

@@ -564,7 +564,8 @@ def test_a_collection_made_anew_is_not_taken_for_the_old_one(tmp_path):
 
 def test_create_killed_in_the_middle_does_not_block_the_next(tmp_path):
     script = (
-        "import os, signal, sys; from pathlib import Path; from index import collection as c; from index.local import layout\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from index import collection as c; from index.local import layout\n"
         "layout.fsync_file = lambda folder: os.kill(os.getpid(), signal.SIGKILL)\n"  # just before the rename
         "c.create_collection(Path(sys.argv[1]), 'pets', model='m', fingerprint='f', dim=16)"
     )

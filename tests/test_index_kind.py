@@ -4,9 +4,10 @@ import pytest
 from base.errors import InputError
 from index.local.vectors import segment as segments
 from index.local.vectors import tuning as kinds
-from index.local.vectors.ann import CoarseIndex, FlatRows, unit_rows
+from index.local.vectors.ann import CoarseIndex, FlatRows
 from index.local.vectors.segment import Chosen
 from index.local.vectors.tuning import KINDS, Wish, build, choose, factory
+from index.rows import unit_rows
 
 DIM = 32
 

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from base.errors import EntryNotFound
 from index.local.vectors import segment as segments
-from index.local.vectors.ann import FlatRows, unit_rows
+from index.local.vectors.ann import FlatRows
 from index.local.vectors.segment import Chosen, Segment
 from index.local.vectors.view import View
+from index.rows import unit_rows
 
 DIM = 8
 

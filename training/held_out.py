@@ -25,7 +25,7 @@ from training.evaluate import (
     evaluate_pairs,
     evaluate_views,
 )
-from training.health import neighbours_kept
+from training.geometry import neighbours_kept
 from training.metrics import mean_recall, selection_score
 from training.step import autocast
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from training import losses
 from training.config import TrainConfig
 from training.distributed import Ranks
-from training.health import hardest_negative_similarity, positive_similarity
+from training.geometry import hardest_negative_similarity, positive_similarity
 
 INFO_NCE = {
     "info-nce": losses.info_nce,

@@ -21,7 +21,7 @@ from base.files import replace_file
 from encoder.image import open_image
 from training.checkpoint import METRICS
 from training.config import TRAIN_CONFIG
-from training.health import BINS
+from training.geometry import BINS
 from training.journal import read_log
 
 REPORT = "report.html"

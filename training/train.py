@@ -23,7 +23,7 @@ from training.checkpoint import METRICS, STATE, TrainState, load_state, save_met
 from training.config import TRAIN_CONFIG, TrainConfig
 from training.distributed import Ranks, join_ranks
 from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
-from training.health import confusions, examine, mutual_information_bound, warnings_of
+from training.geometry import confusions, examine, mutual_information_bound
 from training.held_out import HeldOut
 from training.interpolate import interpolate, sweep
 from training.journal import Journal
@@ -34,6 +34,7 @@ from training.report import write_report
 from training.source import Source, make_loader, open_source
 from training.starting_model import load_start
 from training.step import Stepper
+from training.warnings import warnings_of
 
 FEW = 10  # held out
 NAMED = 100  # of the images that cannot be read

@@ -1,4 +1,4 @@
-"""The commands that look after collections: list, check, back up, restore, export, import, compact, delete."""
+"""`glimpse collections ...`: list, check, back up, restore, export, import, compact, delete."""
 
 from __future__ import annotations
 

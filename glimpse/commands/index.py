@@ -1,4 +1,4 @@
-"""The commands that fill a collection from folders of images, change its model, and find what it holds twice."""
+"""`glimpse index`: folders of images into a collection, once or as they change, here or at a service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from base.errors import InputError
 from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
 
 if TYPE_CHECKING:
-    from index.collection import Record
     from index.ingest.sync import IndexReport
 
 
@@ -95,130 +94,6 @@ def index(
     )
 
 
-def reindex(
-    collection: Collection = "images",
-    data: Data = DATA,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="The new model. Default: that of a reindex which was interrupted."),
-    ] = None,
-    drop_unreadable: Annotated[
-        bool, typer.Option("--drop-unreadable", help="Delete the entries whose file is gone or cannot be read.")
-    ] = False,
-    abandon: Annotated[bool, typer.Option("--abandon", help="Forget an unfinished reindex; nothing else.")] = False,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    json: AsJson = False,
-) -> None:
-    """Give a collection another model: encode every entry anew, then swap all at once.
-
-    Searches use the old model until the swap. May be interrupted at any moment; the same command goes on.
-    """
-    from dataclasses import asdict
-
-    from glimpse import console
-    from index.collection import open_collection
-
-    if model is not None and abandon:
-        raise InputError("give either --model or --abandon")
-    with open_collection(data, collection, writable=True) as target:
-        begun = target.next_info()
-        if abandon:
-            target.abandon_next()
-            what = f"the change to {begun['model']} is forgotten" if begun else "no change of model had begun"
-            console.err.print(f"{collection}: stays with {target.model}; {what}")
-            return
-        if model is None and begun:
-            model = str(begun["model"])
-        if model is None:
-            raise InputError("give the new model, as in --model runs/pets")
-        from encoder.load import load_encoder
-        from index.ingest.reindex import reindex as run
-
-        encoder = load_encoder(model, device, precision)
-        same = target.fingerprint == encoder.fingerprint
-        with console.progress_bar("encoding") as progress:
-            report = run(target, encoder, drop_unreadable=drop_unreadable, progress=progress)
-    if json:
-        console.print_json({"collection": collection, "model": encoder.ref, "same_model": same, **asdict(report)})
-    elif same:
-        console.out.print(f"{collection}: is of this model already; nothing to do")
-    else:
-        console.print_skipped(
-            [(str(entry["path"] or entry["id"]), str(entry["reason"])) for entry in report.unreadable]
-        )
-        console.out.print(
-            f"{collection}: {report.encoded} entries encoded ({report.resumed} before, {report.changed} changed files, "
-            f"{report.dropped} dropped) in {report.seconds:.1f} s"
-        )
-        if report.swapped:
-            console.err.print(
-                f"a running service must be started anew with --model {encoder.ref} to search it by words"
-            )
-    if not same and not report.swapped:
-        console.err.print(
-            f"glimpse: {collection} keeps its old model, for {len(report.unreadable)} entries cannot be read: bring "
-            "their files back and run this again, or give --drop-unreadable to delete them"
-        )
-        raise typer.Exit(1)
-
-
-def duplicates(
-    collection: Collection = "images",
-    data: Data = DATA,
-    threshold: Annotated[float, typer.Option(help="Cosine from which two images are the same picture, 0 to 1.")] = 0.95,
-    identical: Annotated[bool, typer.Option("--identical", help="Only files with the same bytes.")] = False,
-    spare: Annotated[
-        bool, typer.Option("--spare", help="Only print the paths that could go: all but the best of each group.")
-    ] = False,
-    null: Annotated[
-        bool, typer.Option("--null", "-0", help="With --spare: end each path with NUL, for xargs -0.")
-    ] = False,
-    json: AsJson = False,
-) -> None:
-    """Find images that a collection has more than once, the largest groups first. Nothing is deleted.
-
-    A group is the image with the most pixels and those that are as near to it as --threshold. Scores are those of the
-    collection's own model; look at some groups before you trust a threshold.
-    """
-    from glimpse import console
-    from index.collection import open_collection
-    from index.duplicates import identical_files, near_duplicates, spare_files
-
-    if (null and not spare) or (spare and json):
-        raise InputError("--null goes with --spare, and --spare with no --json")
-    with open_collection(data, collection) as source, console.progress_bar("comparing") as progress:
-        groups = identical_files(source) if identical else near_duplicates(source, threshold, progress=progress)
-    if spare:
-        for path in (path for group in groups for path in spare_files(group)):
-            print(path, end="\0" if null else "\n")
-        return
-    if json:
-        console.print_json(
-            {
-                "collection": collection,
-                "groups": [
-                    {
-                        "best": _file(group.best),
-                        "others": [
-                            _file(other.record) | {"score": round(other.score, 6), "identical": other.identical}
-                            for other in group.others
-                        ],
-                    }
-                    for group in groups
-                ],
-            }
-        )
-        return
-    for group in groups:
-        console.out.print(f"{group.best.path}  ({group.best.width} x {group.best.height})")
-        for other in group.others:
-            kind = "identical" if other.identical else f"{other.score:.3f}"
-            console.out.print(f"  {kind:9}  {other.record.path}  ({other.record.width} x {other.record.height})")
-    extra = sum(len(group.others) for group in groups)
-    console.err.print(f"{len(groups)} groups, {extra} images more than needed" if groups else "no duplicates")
-
-
 def _upload(
     url: str, collection: str, folders: list[Path], captions: Path | None, metadata: dict[Path, Any], json: bool
 ) -> None:
@@ -279,10 +154,6 @@ def _as_json(report: IndexReport) -> dict[str, Any]:
         "seconds": report.seconds,
         "images_per_second": round(report.images_per_second, 1),
     }
-
-
-def _file(record: Record) -> dict[str, Any]:
-    return {"id": record.id, "path": record.path, "width": record.width, "height": record.height, "size": record.size}
 
 
 def _model_of(data: Path, collection: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands for the jobs of a service: start, list, show, follow, cancel and forget them."""
+"""`glimpse jobs ...`: the jobs of a service: start, list, show, follow, cancel and forget them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that look after the keys of the service: add, list, remove."""
+"""`glimpse keys ...`: the keys of the service: add, list, remove."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that labels a folder of images, with a model on this machine or with a service's."""
+"""`glimpse label`: a folder of images, with a model on this machine or with a service's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that gives agents the tools of a service, over MCP."""
+"""`glimpse mcp`: gives agents the tools of a service, over MCP."""
 
 from __future__ import annotations
 

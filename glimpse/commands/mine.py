@@ -1,4 +1,4 @@
-"""The command `glimpse mine`: hard negatives for pairs, from a collection of their images; glimpse/cli.py registers it.
+"""`glimpse mine`: hard negatives for pairs, from a collection of their images.
 
 A pair's captions ask the collection for images. The nearest images that are wrong lend their captions to the pair as
 hard negatives; `training.mine` chooses among them.

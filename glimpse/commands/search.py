@@ -1,4 +1,4 @@
-"""The command that searches a collection, on this machine or of a service."""
+"""`glimpse search`: a collection of this machine or of a service."""
 
 from __future__ import annotations
 

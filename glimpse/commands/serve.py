@@ -1,4 +1,4 @@
-"""The command that serves, or says how it would."""
+"""`glimpse serve`: serves, or says how it would."""
 
 from __future__ import annotations
 

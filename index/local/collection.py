@@ -25,9 +25,9 @@ from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, folder_bytes
 from index.local.read_view import Moment, Samples, check_model
-from index.local.vectors.ann import as_ids, unit_rows
 from index.local.vectors.live import LiveIndex, background_threads
 from index.local.vectors.tuning import Wish
+from index.rows import as_ids, unit_rows
 from index.search.query import ATTEMPTS, Query, run
 
 log = logging.getLogger(__name__)

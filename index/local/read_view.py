@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from base.errors import ModelMismatch
 from index.entry import Modality, Record
 from index.local.catalog.catalog import Catalog
-from index.local.vectors.ann import as_ids, unit_rows
 from index.local.vectors.live import State
+from index.rows import as_ids, unit_rows
 from index.search.calibration import FEWEST, SAMPLE, Calibration
 
 DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean

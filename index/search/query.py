@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from base.errors import CollectionError, EntryNotFound, InputError
 from index.entry import MODALITIES, Hit, Modality, Record
-from index.local.vectors.ann import unit_rows
+from index.rows import unit_rows
 from index.search import ranking
 from index.search.calibration import Judgement
 

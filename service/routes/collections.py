@@ -8,9 +8,8 @@ from fastapi import APIRouter, Body, Path, Response
 from starlette.concurrency import run_in_threadpool
 
 from index.local.layout import NAME
-from service.deps import CollectionDep, CollectionsDep, TowersDep
+from service.deps import CollectionDep, CollectionsDep, TowersDep, retried
 from service.errors import documented
-from service.routes.writing import retried
 from service.schemas.examples import MAKE
 from service.schemas.search import CollectionAnswer, CollectionRequest, CollectionsAnswer
 

@@ -12,9 +12,8 @@ from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections import entries
 from service.collections.uploads import Uploads
-from service.deps import CollectionDep, SettingsDep, json_body
+from service.deps import CollectionDep, SettingsDep, WriterDep, json_body
 from service.errors import Refusal, documented
-from service.routes.writing import WriterDep
 from service.schemas.entries import PageAnswer, PatchRequest
 from service.schemas.search import MAX_ID, RecordAnswer
 

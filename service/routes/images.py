@@ -22,13 +22,12 @@ from starlette.datastructures import UploadFile
 from base.errors import ImageError
 from index.collection import Collection, Record
 from service.collections.uploads import Upload, Uploads, add
-from service.deps import BarsDep, CollectionDep, DecodersDep, RecordDep, SettingsDep, TowersDep, media_type
+from service.deps import BarsDep, CollectionDep, DecodersDep, RecordDep, SettingsDep, TowersDep, WriterDep, media_type
 from service.errors import Refusal, documented
 from service.http.auth import is_foreign
 from service.http.bodies import FILES, from_fields
 from service.inference.images import CONTENT_TYPES, FileChanged, decode, open_indexed, thumbnail
 from service.routes.entries import entry_routes
-from service.routes.writing import WriterDep
 from service.schemas.entries import UploadAnswer, UploadFields, UploadResult
 
 router = entry_routes("image")

@@ -13,12 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from encoder.prompts import check_labels, check_templates
 from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSets
-from service.deps import CollectionsDep, SettingsDep, TowersDep, json_body
+from service.deps import CollectionsDep, SettingsDep, TowersDep, json_body, retried
 from service.errors import Refusal, documented
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.runner import Jobs
 from service.jobs.store import ID, Job, JobStore, State
-from service.routes.writing import retried
 from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
 from service.settings import Settings
 

@@ -8,10 +8,9 @@ from fastapi import Depends
 
 from index.collection import Collection, Entry
 from service.collections.metadata import merge_patch
-from service.deps import CollectionDep, SettingsDep, TowersDep, json_body
+from service.deps import CollectionDep, SettingsDep, TowersDep, WriterDep, json_body
 from service.errors import Refusal, documented
 from service.routes.entries import entry_routes
-from service.routes.writing import WriterDep
 from service.schemas.entries import TextEntry, TextsAnswer, TextsRequest
 
 router = entry_routes("text")

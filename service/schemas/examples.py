@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from service.errors import Examples
 
 # A PNG of one pixel.
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 
-Examples = dict[str, Any]  # as pydantic's json_schema_extra takes them
 
 # fmt: off
 SEARCH: Examples = {"examples": [
@@ -124,8 +123,4 @@ MODELS: Examples = {"example": {"object": "list", "data": [
 
 HEALTH: Examples = {"example": {"status": "ok"}}
 
-ERROR: Examples = {"example": {"error": {
-    "message": "limit: Input should be less than or equal to 1000", "type": "invalid_request_error", "param": "limit",
-    "code": "invalid_request",
-}}}
 # fmt: on

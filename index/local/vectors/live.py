@@ -24,7 +24,7 @@ import numpy as np
 from base.errors import CollectionDamaged, CollectionError, EntryNotFound, GlimpseError, InputError
 from index.entry import MODALITIES, Modality
 from index.local.catalog.catalog import Catalog, Changes
-from index.local.vectors.ann import CoarseIndex, Rows16, use_threads
+from index.local.vectors.ann import CoarseIndex, use_threads
 from index.local.vectors.segment import Ids, Tuning
 from index.local.vectors.segment_files import (
     Description,
@@ -37,6 +37,7 @@ from index.local.vectors.segment_files import (
 )
 from index.local.vectors.tuning import Wish, build
 from index.local.vectors.view import Part, View
+from index.rows import Rows16
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.local.vectors.ann import BLOCK, Bits, CoarseIndex, FlatRows, Positions, Rows
+from index.local.vectors.ann import BLOCK, Bits, CoarseIndex, FlatRows, Positions
+from index.rows import Rows
 
 GATHER_SHARE = 1 / 400  # so few of the rows are picked out one by one; FAISS's scan skips to more of them faster
 FILTERED_ROWS = 25_000  # a filter that leaves no more is answered by comparing all that it leaves

@@ -22,8 +22,9 @@ import numpy as np
 from base.errors import CollectionError, InputError
 from base.files import fsync_file
 from index.entry import Modality
-from index.local.vectors.ann import CoarseIndex, FlatRows, Rows16
+from index.local.vectors.ann import CoarseIndex, FlatRows
 from index.local.vectors.segment import Ids, Segment, Tuning
+from index.rows import Rows16
 
 SUFFIXES = (".ids", ".rows", ".coarse", ".faiss")  # .faiss: of glimpse before collections had kinds
 CHECKED_AT_OPEN = 256 * 2**20  # bytes; larger rows are checked by `verify`, beside the first searches

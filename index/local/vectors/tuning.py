@@ -16,8 +16,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from base.errors import InputError
-from index.local.vectors.ann import CoarseIndex, FlatRows, Positions, Rows
+from index.local.vectors.ann import CoarseIndex, FlatRows, Positions
 from index.local.vectors.segment import Ids, Segment, Tuning, scan
+from index.rows import Rows
 
 Kind = Literal["exact", "ivf-rabitq", "ivf-sq8", "ivf-pq", "hnsw-sq8"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from base.errors import EntryNotFound
-from index.local.vectors.ann import FlatRows, Rows, Rows16
+from index.local.vectors.ann import FlatRows
 from index.local.vectors.segment import Chosen, Ids, Segment, best
+from index.rows import Rows, Rows16
 
 GATHER = 65_536  # rows copied at a time
 

@@ -26,7 +26,7 @@ from encoder.load import build_clip
 from encoder.model import Normalise
 from encoder.text import TextTower
 from training.evaluate import Encoded
-from training.health import (
+from training.geometry import (
     SAMPLE,
     alignment,
     confusions,
@@ -37,9 +37,9 @@ from training.health import (
     neighbours_kept,
     positive_similarity,
     uniformity,
-    warnings_of,
 )
 from training.metrics import mean_recall
+from training.warnings import warnings_of
 
 seeds = st.integers(0, 10_000)
 

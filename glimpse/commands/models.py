@@ -1,0 +1,24 @@
+"""`glimpse models`: what --model takes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from glimpse.options import AsJson
+
+
+def models(
+    contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+    json: AsJson = False,
+) -> None:
+    """List the published open_clip models that --model takes. hf-hub:ORG/NAME and run folders work as well."""
+    from encoder.load import published_models
+    from glimpse import console
+
+    names = [name for name in published_models() if contains.lower() in name.lower()]
+    if json:
+        console.print_json({"models": names})
+    else:
+        print("\n".join(names))
