@@ -7,9 +7,7 @@ Parquet is `index.parquet`'s.
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import os
 import re
 import shutil
 import tarfile
@@ -19,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import CollectionDamaged, CollectionError, InputError
-from base.files import fsync_file
+from base.files import fsync_file, new_file
 from index.collection import Collection, open_collection
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, appearing, collection_folder, uploads_folder
@@ -157,42 +155,6 @@ def _forget_snapshot(path: Path) -> None:
     """The files that a copied catalog names were not copied: nobody need look for them, nor warn."""
     with closing(Catalog(path)) as catalog:
         catalog.set_snapshot({"version": 0, "segments": {}})
-
-
-@contextmanager
-def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A path beside `file` to write to; it becomes `file` when the block ends, and is removed when it raises."""
-    if file.is_dir():
-        raise InputError(f"{file}: a folder; give the name of a file")
-    if file.exists() and not overwrite:
-        raise InputError(f"{file}: is there already; choose another name, or overwrite it with --force")
-    if not file.parent.is_dir():
-        raise InputError(f"{file.parent}: no such folder")
-    _sweep(file)
-    part = file.with_name(part_name(file))
-    try:
-        yield part
-        fsync_file(part)
-        part.replace(file)
-        fsync_file(file.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def part_name(file: Path) -> str:
-    """The name, beside `file`, of what this process writes before it is whole."""
-    return f"{file.name}.{os.getpid()}.part"
-
-
-def _sweep(file: Path) -> None:
-    """Remove what killed processes left beside `file`: as large as itself, and nobody's."""
-    for path in file.parent.glob(f"{glob.escape(file.name)}.*.part*"):
-        pid = path.name.removeprefix(f"{file.name}.").partition(".")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def _check(path: Path, whose: str) -> int:

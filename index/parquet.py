@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import InputError
+from base.files import new_file
 
 try:
     import pyarrow as pa
@@ -32,7 +33,7 @@ try:
 except ImportError:
     raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
 
-from index.backup import Kept, copy_catalog, new_file, part_name
+from index.backup import Kept, copy_catalog
 from index.collection import Collection, create_collection, open_collection
 from index.entry import Entry, Modality, Record
 from index.local.catalog.catalog import Catalog
@@ -66,7 +67,7 @@ def export_parquet(
     """
     with (
         new_file(file, overwrite=overwrite) as part,
-        tempfile.TemporaryDirectory(dir=file.parent, prefix=part_name(file)) as folder,
+        tempfile.TemporaryDirectory(dir=file.parent, prefix=f"{part.name}.") as folder,
     ):
         copy = Path(folder) / "copy.sqlite"
         copy_catalog(data, name, copy)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from base.errors import InputError
+from base.files import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -165,13 +166,8 @@ def _change(data: Path, change: Callable[[list[Key]], list[Key]]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         keys = sorted(change(read_keys(data)), key=lambda key: key.name)
-        new = data / f"{FILE}.new"
-        new.unlink(missing_ok=True)  # of one that was killed
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
-            json.dump({"keys": [asdict(key) for key in keys]}, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(data / FILE)
-        os.fsync(lock)
+        with whole_file(data / FILE) as part:
+            part.touch(mode=0o600)
+            part.write_text(json.dumps({"keys": [asdict(key) for key in keys]}, indent=2))
     finally:
         os.close(lock)

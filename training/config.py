@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from base.errors import InputError, TrainingError
-from base.files import replace_json
+from base.files import write_json
 from training.data.augment import Augmentation
 
 TRAIN_CONFIG = "train_config.json"
@@ -170,7 +170,7 @@ class TrainConfig:
 
     def save(self, folder: Path) -> None:
         """Write `train_config.json`."""
-        replace_json(folder / TRAIN_CONFIG, asdict(self))
+        write_json(folder / TRAIN_CONFIG, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> TrainConfig:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from base.errors import InputError
-from base.files import replace_file
 from base.walk import walk_images
 from encoder.load import ClipParts
 from encoder.model import DualEncoder, Vectors, logit_scale_of
+from training.checkpoint import artefact
 from training.config import TrainConfig
 from training.data.pairs import Pair, read_pairs
 from training.evaluate import (
@@ -149,7 +149,8 @@ class Probe:
         names = np.array([str(path) for path in read])
         if at_start:
             self._start.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._start, lambda path: _save(path, names, vectors))
+            with artefact(self._start) as part:
+                _save(part, names, vectors)
             return 1.0
         with np.load(self._start) as start:
             if not np.array_equal(start["names"], names):

@@ -17,7 +17,7 @@ from typing import Any
 
 from base.charts import Series, histogram, line_chart
 from base.errors import ImageError, TrainingError
-from base.files import replace_file
+from base.files import write_whole
 from encoder.image import open_image
 from training.checkpoint import METRICS
 from training.config import TRAIN_CONFIG
@@ -84,7 +84,7 @@ def write_report(out: Path) -> Path:
         + "\n</main></body></html>\n"
     )
     path = out / REPORT
-    replace_file(path, lambda new: new.write_bytes(page.encode("utf-8", "replace")))  # a path may hold any bytes
+    write_whole(path, page.encode("utf-8", "replace"))  # a path may hold any bytes
     return path
 
 

@@ -55,7 +55,7 @@ def mine(
 
     Index the images of the pairs first; then train with: glimpse train OUT --negative-key negative.
     """
-    from base.files import replace_file
+    from base.files import whole_file
     from encoder.load import load_encoder
     from glimpse import console
     from index.collection import open_collection
@@ -91,7 +91,8 @@ def mine(
         for pair, key in zip(file.pairs, ids, strict=True)
         for negative in [next(mined) if key is not None else []]
     ]
-    replace_file(out, lambda path: _write(path, rows))
+    with whole_file(out) as part:
+        _write(part, rows)
     summary = {
         "out": str(out),
         "pairs": len(rows),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import CollectionError
-from base.files import fsync_file
+from base.files import fsync_file, whole_file
 from encoder.image import Picture, sha256_of
 from encoder.model import Vectors
 from index.collection import Collection, Entry
@@ -45,17 +45,15 @@ class Uploads:
 
     def keep(self, path: Path, data: bytes) -> None:
         """Make sure that a file with these bytes lies at its path, on disk. CollectionError if it cannot be written."""
-        part = path.with_name(f".{path.name}.part")
         try:
             if path.is_file() and path.stat().st_size == len(data):
                 return
             new = [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
-            fsync_file(part)
-            part.rename(path)
-            for folder in (path.parent, *(folder.parent for folder in new)):
-                fsync_file(folder)
+            with whole_file(path) as part:
+                part.write_bytes(data)
+            for folder in new:
+                fsync_file(folder.parent)
         except OSError as error:
             raise CollectionError(
                 f"an upload cannot be kept: {error.strerror}; make room, or let the data folder be written to"

@@ -17,7 +17,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
-from base.files import fsync_file
+from base.files import whole_file
 
 __all__ = ["Connection", "Database"]
 
@@ -166,26 +166,19 @@ class Database:
         """
         if path.exists():
             raise InputError(f"{path}: exists already; choose another name, or delete it first")
-        part = path.with_name(f"{path.name}.part")
-        part.unlink(missing_ok=True)  # of a copy that was killed
         try:
-            with self.reading() as db, closing(_connect(part, "mode=rwc")) as copy:
+            with whole_file(path) as part:
                 try:
-                    copy.execute("PRAGMA synchronous = OFF")  # synced once, below
-                    db.backup(copy)
-                except sqlite3.OperationalError as error:
-                    raise _named(path, error) from error
-            for file in (part, path.parent):
-                fsync_file(file)
-            part.rename(path)
-            fsync_file(path.parent)
+                    with self.reading() as db, closing(_connect(part, "mode=rwc")) as copy:
+                        copy.execute("PRAGMA synchronous = OFF")  # synced once, when it is whole
+                        db.backup(copy)
+                finally:
+                    for suffix in ("-journal", "-wal", "-shm"):
+                        part.with_name(part.name + suffix).unlink(missing_ok=True)
         except sqlite3.OperationalError as error:
             raise _named(path, error) from error
         except OSError as error:
             raise CollectionError(f"{path}: {error.strerror}") from error
-        finally:
-            for suffix in ("", "-journal", "-wal", "-shm"):
-                part.with_name(part.name + suffix).unlink(missing_ok=True)
 
     def _check_same_file(self) -> None:
         # A collection deleted and made anew by another process has other ids: never mix the two.

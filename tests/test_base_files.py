@@ -1,0 +1,84 @@
+"""Files that appear whole: whatever happens in the middle, the name holds the old content or the new."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from base.errors import InputError
+from base.files import new_file, whole_file, write_json, write_whole
+
+ROOT = Path(__file__).parents[1]
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from base.files import whole_file
+with whole_file(Path(sys.argv[1])) as part:
+    part.write_text("half")
+    Path(f"{part}-journal").touch()
+    Path(f"{part}.folder").mkdir()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_written_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "made" / "file.txt"
+    for content in ("old\n", "new é\n", b"\xff"):
+        write_whole(file, content)
+        assert file.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    write_json(file, {"a": 1})
+    assert file.read_text() == '{\n  "a": 1\n}\n'
+    assert names(file.parent) == ["file.txt"]
+
+
+def test_a_block_that_raises_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("old")
+    with pytest.raises(TypeError), whole_file(file) as part:
+        part.write_text(1)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError), whole_file(file):
+        pass  # nothing was written
+    assert (names(tmp_path), file.read_text()) == (["file"], "old")
+
+
+def test_a_kill_in_the_middle_leaves_the_old_file_and_the_next_write_sweeps(tmp_path: Path) -> None:
+    file = tmp_path / ("x" * 255)  # as long as a name may be
+    file.write_text("old")
+    assert subprocess.run([sys.executable, "-c", KILLED, file], cwd=ROOT).returncode == -signal.SIGKILL
+    assert file.read_text() == "old"
+    left = {name for name in names(tmp_path) if name != file.name}
+    assert len(left) == 3
+    beginning = os.path.commonprefix(sorted(left)).rpartition(".0.part")[0].rpartition(".")[0]
+    others = {f"{beginning}.{os.getpid()}.9.part", f".{'x' * 100}.another-machine.1.0.part"}
+    for name in others:
+        (tmp_path / name).touch()
+    write_whole(file, "new")
+    assert set(names(tmp_path)) == {file.name} | others
+
+
+def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with whole_file(file) as first, whole_file(file) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert (names(tmp_path), file.read_text()) == (["file"], "first")
+
+
+def test_a_file_that_a_person_named_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("old")
+    for path, said in ((file, "--force"), (tmp_path, "a folder"), (tmp_path / "no" / "file", "no such folder")):
+        with pytest.raises(InputError, match=said), new_file(path, overwrite=False):
+            pass
+    with new_file(file, overwrite=True) as part:
+        part.write_text("new")
+    assert file.read_text() == "new"
