@@ -57,7 +57,7 @@ def test_a_kill_in_the_middle_leaves_the_old_file_and_the_next_write_sweeps(tmp_
     assert file.read_text() == "old"
     left = {name for name in names(tmp_path) if name != file.name}
     assert len(left) == 3
-    beginning = os.path.commonprefix(sorted(left)).rpartition(".0.part")[0].rpartition(".")[0]
+    beginning = min(left, key=len).removesuffix(".0.part").rpartition(".")[0]
     others = {f"{beginning}.{os.getpid()}.9.part", f".{'x' * 100}.another-machine.1.0.part"}
     for name in others:
         (tmp_path / name).touch()
