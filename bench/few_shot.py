@@ -27,8 +27,9 @@ from common import machine
 
 from base.errors import ImageError
 from base.walk import walk_images
+from encoder.encoder import Vectors
 from encoder.load import load_encoder
-from encoder.model import DualEncoder, Vectors
+from encoder.model import DualEncoder
 from encoder.zero_shot import build_classifier
 from training.config import TrainConfig
 from training.train import train

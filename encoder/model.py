@@ -1,28 +1,20 @@
-"""DualEncoder: images and texts to unit vectors in one space, with all that belongs to the model travelling along."""
+"""DualEncoder: the Encoder that runs a model itself, with all that belongs to the model travelling along."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
-from base.errors import ImageError, InputError
-from base.read_ahead import read_batches
-from encoder.image import Pixels, Preprocess, open_image, to_pixels, upright_rgb
+from encoder.encoder import Encoder, Vectors
+from encoder.image import Pixels, Preprocess
 from encoder.text import TextTower, Tokenizer
-
-Vectors = npt.NDArray[np.float32]
-ImageSource = str | Path | bytes | Image.Image
-S = TypeVar("S", bound=ImageSource)
 
 TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
 
@@ -55,15 +47,10 @@ class Normalise:
         return scaled.to(self._dtype).view(self._shape).permute(0, 3, 1, 2)
 
 
-class DualEncoder:
+class DualEncoder(Encoder):
     """A CLIP-style model in eval mode, ready to encode; runs it as it is, where it is.
 
-    Attributes:
-        ref: the reference that it was loaded from.
-        fingerprint: hash of its weights and preprocessing; two encoders with the same one embed alike.
-        dim: length of its vectors.
-        logit_scale: what cosines are multiplied by before a softmax (CLIP's `logit_scale.exp()`).
-        preprocess: how it wants its images.
+    Attributes, beside an Encoder's:
         text: its text tower with the tokenizer.
         device, precision: where and in what it runs ("fp32" or "bf16").
     """
@@ -86,67 +73,21 @@ class DualEncoder:
         self.precision = precision
         self._clip: Any = clip
         self.device = next(clip.parameters()).device
+        self.batch_size = 256 if self.device.type == "cuda" else 32
+        self.overlap = self.device.type != "cpu"
         self.text = TextTower(clip, tokenizer)
         self._normalise = Normalise(preprocess, self.device, next(clip.parameters()).dtype)
         self._texts: OrderedDict[str, Encoded] = OrderedDict()
         self._texts_lock = threading.Lock()
         self.dim = self.encode_texts([""]).shape[1]
 
-    @property
-    def batch_size(self) -> int:
-        """Images at a time that keep the device busy without holding much memory."""
-        return 256 if self.device.type == "cuda" else 32
-
-    @property
-    def overlap(self) -> bool:
-        """Whether to read the next images while it works; see `base.read_ahead.read_batches`."""
-        return self.device.type != "cpu"
-
-    def encode_images(self, images: Iterable[ImageSource]) -> Vectors:
-        """Encode images: paths, bytes of image files, or Pillow images.
-
-        Returns:
-            (n, dim) float32, unit rows, in the order given.
-
-        Raises:
-            ImageError: at the first image that cannot be read; `encode_stream` goes on instead.
-        """
-        rows: list[Vectors] = []
-        for batch in self.encode_stream(images):
-            for _, vector in batch:
-                if isinstance(vector, ImageError):
-                    raise vector
-                rows.append(vector)
-        return np.stack(rows) if rows else np.empty((0, self.dim), np.float32)
-
-    def encode_stream(
-        self, images: Iterable[S], *, batch_size: int | None = None
-    ) -> Iterator[list[tuple[S, Vectors | ImageError]]]:
-        """Read and encode a stream of images, as `encode_images` takes them, in bounded memory.
-
-        Yields:
-            One list a batch, in order: (image, its vector (dim,) or the ImageError that reading it raised).
-        """
-
-        def read(image: S) -> tuple[S, Pixels | ImageError]:
-            try:
-                return image, self._read(image)
-            except ImageError as error:
-                return image, error
-
-        size = batch_size or self.batch_size
-        for batch in read_batches(read, images, size, overlap=self.overlap):
-            good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
-            vectors = iter(self.encode_pixels(np.stack(good)) if good else ())
-            yield [(image, px if isinstance(px, ImageError) else next(vectors)) for image, px in batch]
-
     def encode_pixels(self, pixels: Pixels) -> Vectors:
-        """Encode (n, height, width, 3) uint8, sized for this model, to (n, dim) float32 unit rows in one go."""
+        """As `Encoder.encode_pixels`."""
         with torch.inference_mode():
             return _unit(self._clip.encode_image(self._normalise(pixels)))
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts to (n, dim) float32 unit rows, in the order given. Texts seen lately come from a cache."""
+        """As `Encoder.encode_texts`. Texts seen lately come from a cache."""
         found = self._seen(texts)
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         for text, vector, tokens in zip(missing, *self._encode_texts(missing), strict=True):
@@ -161,20 +102,6 @@ class DualEncoder:
         """What is kept of texts that are all in the cache of `encode_texts`, else None. Any thread may ask."""
         found = self._seen(texts)
         return [found[text] for text in texts] if all(text in found for text in texts) else None
-
-    def encode_query(self, *, text: str | None = None, image: ImageSource | None = None) -> Vectors:
-        """One unit vector (dim,) for a text, an image, or both together: the mean of their unit vectors.
-
-        Raises:
-            InputError: neither is given.
-            ImageError: the image cannot be read.
-        """
-        parts = [self.encode_texts([text])] if text is not None else []
-        parts += [self.encode_images([image])] if image is not None else []
-        if not parts:
-            raise InputError("a query needs a text or an image")
-        mean = np.concatenate(parts).mean(axis=0)
-        return mean / np.linalg.norm(mean)  # type: ignore[no-any-return]
 
     def _seen(self, texts: Iterable[str]) -> dict[str, Encoded]:
         """Those of the texts that are in the cache."""
@@ -198,11 +125,6 @@ class DualEncoder:
         vectors = np.empty((len(texts), parts[0].shape[1]), np.float32)
         vectors[order.numpy()] = np.concatenate(parts)
         return vectors, lengths.tolist()
-
-    def _read(self, image: ImageSource) -> Pixels:
-        if isinstance(image, Image.Image):
-            return to_pixels(upright_rgb(image), self.preprocess)
-        return to_pixels(open_image(image, at_least=self.preprocess.height_width), self.preprocess)
 
 
 def logit_scale_of(clip: nn.Module) -> float:

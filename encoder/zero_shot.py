@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from encoder.model import DualEncoder, Vectors
+from encoder.encoder import Encoder, Vectors
 from encoder.prompts import check_labels, check_templates, fill_templates
 
 Scores = npt.NDArray[np.float32]
@@ -40,7 +40,7 @@ class Classifier:
         return [(self.labels[i], float(row[i])) for row, i in zip(scores, scores.argmax(axis=1), strict=True)]
 
 
-def build_classifier(encoder: DualEncoder, labels: Sequence[str], templates: Sequence[str] = ()) -> Classifier:
+def build_classifier(encoder: Encoder, labels: Sequence[str], templates: Sequence[str] = ()) -> Classifier:
     """A classifier for `labels`: each label's vector is the mean of its prompts' unit vectors, scaled to unit again.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 
 from base.errors import ImageError
 from base.walk import walk_images
-from encoder.model import DualEncoder
+from encoder.encoder import Encoder
 from encoder.zero_shot import Classifier
 
 Progress = Callable[[int], None]  # told how many images are done
@@ -42,7 +42,7 @@ class Labelled:
         return str(self.path), self.label, f"{self.score:.4f}"
 
 
-def label_images(encoder: DualEncoder, classifier: Classifier, paths: Iterable[Path]) -> Iterator[list[Labelled]]:
+def label_images(encoder: Encoder, classifier: Classifier, paths: Iterable[Path]) -> Iterator[list[Labelled]]:
     """Label image files as they come, in their order; one list a batch."""
     for batch in encoder.encode_stream(paths):
         good = [vector for _, vector in batch if not isinstance(vector, ImageError)]
@@ -54,7 +54,7 @@ def label_images(encoder: DualEncoder, classifier: Classifier, paths: Iterable[P
 
 
 def label_folder(
-    encoder: DualEncoder, classifier: Classifier, folder: Path, out: TextIO, *, progress: Progress | None = None
+    encoder: Encoder, classifier: Classifier, folder: Path, out: TextIO, *, progress: Progress | None = None
 ) -> LabelReport:
     """Write `path,label,score` for each image below a folder, as it goes; `score` is the label's probability.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
+from encoder.encoder import Encoder, Vectors
+from encoder.image import Pixels
 from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
 from training.checkpoint import save_model
@@ -98,13 +100,19 @@ def colour_pairs(tmp_path: Path) -> Callable[[int], Path]:
     return make
 
 
-class SmallBatches:
-    """The encoder in batches of four."""
+class SmallBatches(Encoder):
+    """An encoder in batches of four."""
 
     batch_size = 4
 
-    def __init__(self, encoder: DualEncoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
+
+    def encode_pixels(self, pixels: Pixels) -> Vectors:
+        return self._encoder.encode_pixels(pixels)
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        return self._encoder.encode_texts(texts)

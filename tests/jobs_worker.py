@@ -11,13 +11,12 @@ from pathlib import Path
 
 from service_world import settings_for, tiny_encoder
 
-from encoder.model import DualEncoder
 from service import app
 
 if __name__ == "__main__":
     data, roots, port, seconds = sys.argv[1:]
-    DualEncoder.batch_size = 4
     encoder = tiny_encoder(Path(data))
+    encoder.batch_size = 4
     encoder._hold = lambda: time.sleep(float(seconds))
     made = app.create_app
     app.create_app = lambda settings: made(settings, encoder)

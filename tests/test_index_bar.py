@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from base.errors import CollectionError
+from encoder.encoder import Encoder
 from index.collection import Entry, create_collection, open_collection
 from index.ingest.rejection import measure_bar
 from index.search.calibration import MEANINGLESS
@@ -12,12 +13,15 @@ WORDS = "red green blue black white shoe shirt watch bag hat".split()
 AXES = dict(zip(WORDS, np.eye(DIM)[: len(WORDS)], strict=True))
 
 
-class WordEncoder:
+class WordEncoder(Encoder):
     """Texts are the sum of their words' axes; a word that it does not know points anywhere."""
 
     def __init__(self, ref):
         self.ref = str(ref)
         self.fingerprint = "f"
+
+    def encode_pixels(self, pixels):
+        raise AssertionError("it reads no images")
 
     def encode_texts(self, texts):
         x = np.stack([self._of(text) for text in texts]).astype(np.float32)

@@ -23,7 +23,7 @@ ONLY_IN = {
     "huggingface_hub": {"encoder/weights.py"},
     "PIL": {
         "encoder/image.py",
-        "encoder/model.py",
+        "encoder/encoder.py",
         "training/data/augment.py",
         "service/inference/images.py",
         "glimpse/demo/postcards/",

@@ -12,7 +12,6 @@ import pytest
 from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
 import service.jobs.store
-from encoder.model import DualEncoder
 from index.collection import open_collection
 from index.local.layout import collection_folder, lock_writer
 from service.app import create_app
@@ -288,7 +287,7 @@ def test_uploads_come_through_while_a_job_fills_the_same_collection(here, monkey
 
 def test_a_cancelled_job_keeps_what_it_has_committed(here, monkeypatch):
     client, encoder, photos = here
-    monkeypatch.setattr(DualEncoder, "batch_size", 4)
+    monkeypatch.setattr(encoder, "batch_size", 4)
     encoder.images.clear()
 
     def hold():

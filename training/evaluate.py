@@ -16,8 +16,8 @@ import numpy as np
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
 from base.walk import walk_images
+from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, open_image
-from encoder.model import DualEncoder, Vectors
 from encoder.zero_shot import Classifier, build_classifier
 from training.data.augment import Augmentation
 from training.data.pairs import Pair, text_key
@@ -54,7 +54,7 @@ class Encoded:
         return retrieval_metrics(self.images, self.texts, self.image_of_pair, self.text_of_pair)
 
 
-def encode_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Progress | None = None) -> Encoded:
+def encode_pairs(encoder: Encoder, pairs: Sequence[Pair], *, progress: Progress | None = None) -> Encoded:
     """Encode pairs. A text that repeats is one text, and so is an image.
 
     Raises:
@@ -77,7 +77,7 @@ def encode_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Progr
 
 
 def encode_classes(
-    encoder: DualEncoder,
+    encoder: Encoder,
     labelled: Sequence[tuple[Image, str]],
     classifier: Classifier,
     progress: Progress | None = None,
@@ -101,7 +101,7 @@ def encode_classes(
     )
 
 
-def encode_views(encoder: DualEncoder, pairs: Sequence[Pair], augmentation: Augmentation, seed: int) -> Encoded:
+def encode_views(encoder: Encoder, pairs: Sequence[Pair], augmentation: Augmentation, seed: int) -> Encoded:
     """Encode two random views of each image; the second ones stand where texts stand elsewhere.
 
     Raises:
@@ -132,7 +132,7 @@ def encode_views(encoder: DualEncoder, pairs: Sequence[Pair], augmentation: Augm
     return Encoded(np.concatenate(sides[0]), np.concatenate(sides[1]), rows, rows, sources, names, skipped)
 
 
-def evaluate_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Progress | None = None) -> dict[str, Any]:
+def evaluate_pairs(encoder: Encoder, pairs: Sequence[Pair], *, progress: Progress | None = None) -> dict[str, Any]:
     """Retrieval both ways; every image with a text is relevant to it.
 
     Returns:
@@ -146,7 +146,7 @@ def evaluate_pairs(encoder: DualEncoder, pairs: Sequence[Pair], *, progress: Pro
 
 
 def evaluate_classes(
-    encoder: DualEncoder,
+    encoder: Encoder,
     labelled: Sequence[tuple[Image, str]],
     *,
     labels: Sequence[str] = (),
@@ -174,7 +174,7 @@ def evaluate_classes(
 
 
 def evaluate_folders(
-    encoder: DualEncoder,
+    encoder: Encoder,
     folder: Path,
     *,
     labels: Sequence[str] = (),
@@ -198,14 +198,14 @@ def evaluate_folders(
 
 
 def evaluate_views(
-    encoder: DualEncoder, pairs: Sequence[Pair], augmentation: Augmentation, seed: int
+    encoder: Encoder, pairs: Sequence[Pair], augmentation: Augmentation, seed: int
 ) -> tuple[dict[str, Any], Encoded]:
     """How well a view of an image finds the image's other view, as `training.metrics.view_metrics`; and the vectors."""
     encoded = encode_views(encoder, pairs, augmentation, seed)
     return view_metrics(encoded.images, encoded.texts), encoded
 
 
-def encode_images(encoder: DualEncoder, images: Sequence[Image]) -> tuple[list[Image], Vectors]:
+def encode_images(encoder: Encoder, images: Sequence[Image]) -> tuple[list[Image], Vectors]:
     """The images that can be read, and their vectors (n, dim).
 
     Raises:
@@ -216,7 +216,7 @@ def encode_images(encoder: DualEncoder, images: Sequence[Image]) -> tuple[list[I
 
 
 def _encode(
-    encoder: DualEncoder, images: Sequence[Image], progress: Progress | None
+    encoder: Encoder, images: Sequence[Image], progress: Progress | None
 ) -> tuple[list[Image], Vectors, list[dict[str, str]]]:
     good: list[Image] = []
     vectors: list[Vectors] = []

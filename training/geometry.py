@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from base.errors import InputError
-from encoder.model import Vectors
+from encoder.encoder import Vectors
 from training.evaluate import Encoded
 from training.metrics import scored_chunks
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from base.errors import InputError
 from base.walk import walk_images
+from encoder.encoder import Vectors
 from encoder.load import ClipParts
-from encoder.model import DualEncoder, Vectors, logit_scale_of
+from encoder.model import DualEncoder, logit_scale_of
 from training.checkpoint import artefact
 from training.config import TrainConfig
 from training.data.pairs import Pair, read_pairs

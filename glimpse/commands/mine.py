@@ -18,7 +18,8 @@ from base.errors import InputError
 from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision
 
 if TYPE_CHECKING:
-    from encoder.model import DualEncoder, Vectors
+    from encoder.encoder import Vectors
+    from encoder.model import DualEncoder
     from index import collection as index_collection
     from training.data.pairs import Pair
     from training.mine import Choice

@@ -15,8 +15,8 @@ import numpy as np
 
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
+from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, decode_picture, read_bytes, sha256_of
-from encoder.model import DualEncoder, Vectors
 from index.collection import Collection, Record
 from index.ingest.rejection import measure_bar
 from index.ingest.sync import Progress
@@ -50,7 +50,7 @@ class _Read:
 
 def reindex(
     collection: Collection,
-    encoder: DualEncoder,
+    encoder: Encoder,
     *,
     drop_unreadable: bool = False,
     progress: Progress | None = None,
@@ -122,7 +122,7 @@ def _left(collection: Collection) -> Iterator[Record]:
         page = collection.next_left(after_id=page[-1].id, limit=PAGE)
 
 
-def _read(record: Record, encoder: DualEncoder) -> _Read:
+def _read(record: Record, encoder: Encoder) -> _Read:
     """Read one entry, in a thread."""
     if record.modality == "text":
         return _Read(record, text=record.text) if record.text is not None else _Read(record, error="it has no text")
@@ -136,7 +136,7 @@ def _read(record: Record, encoder: DualEncoder) -> _Read:
     return _Read(record, pixels, changed=record.sha256 is not None and record.sha256 != sha256_of(data))
 
 
-def _encode(items: Sequence[_Read], encoder: DualEncoder) -> Vectors:
+def _encode(items: Sequence[_Read], encoder: Encoder) -> Vectors:
     """Vectors (n, dim) of readable entries, in their order."""
     x = np.empty((len(items), encoder.dim), np.float32)
     images = [i for i, item in enumerate(items) if item.pixels is not None]

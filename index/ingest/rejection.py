@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder.model import DualEncoder, Vectors
+from encoder.encoder import Encoder, Vectors
 from index.collection import Collection
 from index.local.read_view import Moment
 from index.search.calibration import MEANINGLESS, SAMPLE, fit
@@ -29,7 +29,7 @@ def is_due(collection: Collection, fingerprint: str) -> bool:
     return not (before and same_model and abs(rows - before["rows"]) <= DRIFT * before["rows"])
 
 
-def measure_bar(collection: Collection, encoder: DualEncoder) -> None:
+def measure_bar(collection: Collection, encoder: Encoder) -> None:
     """Measure it, if it never was or the collection has grown since. `collection`: open for writing, of this encoder.
 
     A model trained from scratch on a narrow world takes any text for one that it knows, so where the collection has no

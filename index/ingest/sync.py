@@ -20,8 +20,8 @@ import numpy as np
 from base.errors import CollectionNotFound, ImageError
 from base.read_ahead import batches, read_batches
 from base.walk import image_names, walk_images
+from encoder.encoder import Encoder, Vectors
 from encoder.image import Picture, decode_picture, read_bytes, sha256_of
-from encoder.model import DualEncoder, Vectors
 from index.collection import Collection, Entry, Record, create_collection, open_collection
 from index.ingest.captions import Metadata
 from index.ingest.diff import Files, Found, Known, compare
@@ -72,7 +72,7 @@ class _Copies:
     gone: list[Record]  # those whose own file is no longer there
 
 
-def open_or_create(data: Path, name: str, encoder: DualEncoder) -> Collection:
+def open_or_create(data: Path, name: str, encoder: Encoder) -> Collection:
     """The collection of that name, open for writing; made for this encoder if there is none.
 
     Raises:
@@ -92,7 +92,7 @@ def open_or_create(data: Path, name: str, encoder: DualEncoder) -> Collection:
 
 def index_folders(
     collection: Collection,
-    encoder: DualEncoder,
+    encoder: Encoder,
     folders: Sequence[Path],
     *,
     captions: Mapping[Path, Metadata] | None = None,
@@ -129,7 +129,7 @@ def index_folders(
 
 def index_paths(
     collection: Collection,
-    encoder: DualEncoder,
+    encoder: Encoder,
     folders: Sequence[Path],
     paths: Iterable[Path],
     *,
@@ -153,7 +153,7 @@ class _Run:
     def __init__(
         self,
         collection: Collection,
-        encoder: DualEncoder,
+        encoder: Encoder,
         roots: Sequence[Path],
         captions: Mapping[Path, Metadata],
         allow_empty: bool,

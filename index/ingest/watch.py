@@ -17,7 +17,7 @@ import watchfiles
 
 from base.errors import CollectionError, CollectionLocked, CollectionNotFound, InputError
 from base.walk import is_image_name
-from encoder.model import DualEncoder
+from encoder.encoder import Encoder
 from index.collection import Collection
 from index.ingest.captions import Metadata
 from index.ingest.scan import outermost, place_of
@@ -33,7 +33,7 @@ RETRY_S = 1.0  # while another process writes
 def watch_folders(
     data: Path,
     name: str,
-    encoder: DualEncoder,
+    encoder: Encoder,
     folders: Sequence[Path],
     *,
     captions: Mapping[Path, Metadata] | None = None,
@@ -145,7 +145,7 @@ def _matters(path: Path, roots: Sequence[Path]) -> bool:
 def _open(
     data: Path,
     name: str,
-    encoder: DualEncoder,
+    encoder: Encoder,
     on_wait: Callable[[str], None] | None,
     stop: threading.Event,
 ) -> Collection | None:

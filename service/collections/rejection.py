@@ -1,20 +1,19 @@
 """Measures the bar (index.ingest.rejection) of collections that get uploads: after them, and not in a request.
 
-`glimpse index` and jobs measure it themselves. Texts go through the queue as those of requests do.
+`glimpse index` and jobs measure it themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import cast
+import threading
 
-from base.errors import CollectionLocked, GlimpseError, Overloaded
-from encoder.model import DualEncoder, Vectors
+from base.errors import CollectionLocked, GlimpseError
 from index.collection import Collection
 from index.ingest.rejection import is_due, measure_bar
 from service.collections.opened import OpenCollections
+from service.inference.shared_encoder import SharedEncoder
 from service.inference.towers import Towers
 
 log = logging.getLogger(__name__)
@@ -27,7 +26,8 @@ class Bars:
 
     def __init__(self, collections: OpenCollections, towers: Towers) -> None:
         self._collections = collections
-        self._towers = towers
+        self._stop = threading.Event()
+        self._encoder = SharedEncoder(towers, self._stop)
         self._waiting: dict[str, asyncio.Task[None]] = {}
 
     def measure_soon(self, name: str) -> None:
@@ -37,6 +37,7 @@ class Bars:
 
     async def close(self) -> None:
         """Forget what has not been measured; the next upload comes back to it."""
+        self._stop.set()
         tasks = list(self._waiting.values())
         for task in tasks:
             task.cancel()
@@ -48,7 +49,7 @@ class Bars:
                 await asyncio.sleep(SOON)
                 try:
                     return await self._measure_if_due(name)
-                except (CollectionLocked, Overloaded):
+                except CollectionLocked:
                     continue
         except GlimpseError as error:
             log.warning("the bar of collection %s is not measured: %s", name, error)
@@ -56,26 +57,12 @@ class Bars:
             del self._waiting[name]
 
     async def _measure_if_due(self, name: str) -> None:
-        encoder = self._towers.encoder
+        encoder = self._encoder
         collection = await asyncio.to_thread(self._collections.get, name)
         if await asyncio.to_thread(is_due, collection, encoder.fingerprint):
-            queued = cast(DualEncoder, _Queued(self._towers))
 
             def measure(writable: Collection) -> None:
                 writable.check_model(encoder.fingerprint)
-                measure_bar(writable, queued)
+                measure_bar(writable, encoder)
 
             await self._collections.writers.write(name, measure)
-
-
-class _Queued:
-    """What `measure_bar` asks of an encoder, for a thread that is not the model's."""
-
-    def __init__(self, towers: Towers) -> None:
-        self._towers = towers
-        self._loop = asyncio.get_running_loop()
-        self.ref = towers.encoder.ref
-        self.fingerprint = towers.encoder.fingerprint
-
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        return asyncio.run_coroutine_threadsafe(self._towers.texts(texts), self._loop).result()

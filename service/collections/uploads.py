@@ -16,8 +16,8 @@ from typing import Any
 
 from base.errors import CollectionError
 from base.files import fsync_file, whole_file
+from encoder.encoder import Vectors
 from encoder.image import Picture, sha256_of
-from encoder.model import Vectors
 from index.collection import Collection, Entry
 from index.local.layout import uploads_folder
 from service.collections.metadata import merge_patch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,9 @@ from typing import TypeVar
 import numpy as np
 
 from base.errors import ImageError, InputError
+from encoder.encoder import Vectors
 from encoder.image import Pixels
-from encoder.model import DualEncoder, Vectors
+from encoder.model import DualEncoder
 from encoder.prompts import check_labels, check_templates, fill_templates
 from encoder.zero_shot import Classifier
 from service.inference.batcher import Batcher
@@ -44,6 +46,7 @@ class Towers:
 
     def __init__(self, encoder: DualEncoder, model: ThreadPoolExecutor, decoders: Pool, settings: Settings) -> None:
         self.encoder = encoder
+        self.turn = threading.Lock()  # of a SharedEncoder: a request waits for a piece of one of them
         self._model = model
         self._decoders = decoders
         self._fetcher = Fetcher(

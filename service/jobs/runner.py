@@ -22,7 +22,7 @@ from typing import Any
 from base.errors import CollectionLocked, GlimpseError, Overloaded
 from service.collections.opened import OpenCollections
 from service.errors import described
-from service.inference.shared_encoder import JobEncoder, Stopped
+from service.inference.shared_encoder import SharedEncoder, Stopped
 from service.inference.towers import Towers
 from service.jobs.roots import Roots
 from service.jobs.store import Job, JobStore, Kind, now
@@ -54,7 +54,6 @@ class Jobs:
         self._settings = settings
         self._collections = collections
         self._towers: Towers | None = None
-        self._turn = threading.Lock()
         self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
         self._awake = threading.Event()
@@ -190,7 +189,7 @@ class Jobs:
     def _run(self, job: Job, stop: threading.Event) -> None:
         assert self._towers is not None
         log.info("job %s (%s) starts", job.id, job.kind, extra={"fields": {"job": job.id, "kind": job.kind}})
-        encoder = JobEncoder(self._towers, stop, self._turn)
+        encoder = SharedEncoder(self._towers, stop)
         data = Path(self._settings.data)
         roots = Roots(self._settings.job_roots)
         desk = Desk(job, self.store, data, encoder, self._collections.writers, roots, stop)

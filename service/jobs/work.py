@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from base.errors import CollectionError, EntryNotFound
 from base.walk import image_names, walk_images
-from encoder.model import DualEncoder
+from encoder.encoder import Encoder
 from encoder.zero_shot import build_classifier
 from index.collection import Collection, open_collection
 from index.ingest.captions import Metadata, read_captions
@@ -44,7 +44,7 @@ class Desk:
     job: Job
     store: JobStore
     data: Path
-    encoder: DualEncoder
+    encoder: Encoder
     writers: Writers
     roots: Roots
     stop: threading.Event

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from base.errors import ImageError
-from encoder.model import Vectors
+from encoder.encoder import Vectors
 from encoder.zero_shot import Classifier
 from labelling.label_sets import LabelSets
 from service.collections.opened import OpenCollections

@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Depends
 
 from base.errors import ImageError
-from encoder.model import Vectors
+from encoder.encoder import Vectors
 from service.deps import SettingsDep, TowersDep, json_body
 from service.errors import Refusal, documented
 from service.inference.towers import Towers

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import ImageError, InputError
-from encoder.model import Vectors
+from encoder.encoder import Vectors
 from index.collection import Collection, Hit
 from index.search.query import Query, mix, run
 from service.deps import CollectionDep, json_body, towers

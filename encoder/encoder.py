@@ -1,0 +1,110 @@
+"""Encoder: what turns images and texts into unit vectors in one space, whoever runs the model and wherever.
+
+`DualEncoder` runs one itself. A service lends its own to jobs, tests bring small ones: each has two methods of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from base.errors import ImageError, InputError
+from base.read_ahead import read_batches
+from encoder.image import Pixels, Preprocess, open_image, to_pixels, upright_rgb
+
+Vectors = npt.NDArray[np.float32]
+ImageSource = str | Path | bytes | Image.Image
+S = TypeVar("S", bound=ImageSource)
+
+
+class Encoder(ABC):
+    """A dual encoder as those see it who have something to encode.
+
+    Attributes:
+        ref: the reference that its model was loaded from.
+        fingerprint: hash of its weights and preprocessing; two encoders with the same one embed alike.
+        dim: length of its vectors.
+        logit_scale: what cosines are multiplied by before a softmax (CLIP's `logit_scale.exp()`).
+        preprocess: how it wants its images.
+        batch_size: images at a time that keep its device busy without holding much memory.
+        overlap: whether to read the next images while it works; see `base.read_ahead.read_batches`.
+    """
+
+    ref: str
+    fingerprint: str
+    dim: int
+    logit_scale: float
+    preprocess: Preprocess
+    batch_size: int
+    overlap: bool
+
+    @abstractmethod
+    def encode_pixels(self, pixels: Pixels) -> Vectors:
+        """Encode (n, height, width, 3) uint8, sized for this model, to (n, dim) float32 unit rows in one go."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to (n, dim) float32 unit rows, in the order given."""
+
+    def encode_images(self, images: Iterable[ImageSource]) -> Vectors:
+        """Encode images: paths, bytes of image files, or Pillow images.
+
+        Returns:
+            (n, dim) float32, unit rows, in the order given.
+
+        Raises:
+            ImageError: at the first image that cannot be read; `encode_stream` goes on instead.
+        """
+        rows: list[Vectors] = []
+        for batch in self.encode_stream(images):
+            for _, vector in batch:
+                if isinstance(vector, ImageError):
+                    raise vector
+                rows.append(vector)
+        return np.stack(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    def encode_stream(
+        self, images: Iterable[S], *, batch_size: int | None = None
+    ) -> Iterator[list[tuple[S, Vectors | ImageError]]]:
+        """Read and encode a stream of images, as `encode_images` takes them, in bounded memory.
+
+        Yields:
+            One list a batch, in order: (image, its vector (dim,) or the ImageError that reading it raised).
+        """
+
+        def read(image: S) -> tuple[S, Pixels | ImageError]:
+            try:
+                return image, self._read(image)
+            except ImageError as error:
+                return image, error
+
+        size = batch_size or self.batch_size
+        for batch in read_batches(read, images, size, overlap=self.overlap):
+            good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
+            vectors = iter(self.encode_pixels(np.stack(good)) if good else ())
+            yield [(image, px if isinstance(px, ImageError) else next(vectors)) for image, px in batch]
+
+    def encode_query(self, *, text: str | None = None, image: ImageSource | None = None) -> Vectors:
+        """One unit vector (dim,) for a text, an image, or both together: the mean of their unit vectors.
+
+        Raises:
+            InputError: neither is given.
+            ImageError: the image cannot be read.
+        """
+        parts = [self.encode_texts([text])] if text is not None else []
+        parts += [self.encode_images([image])] if image is not None else []
+        if not parts:
+            raise InputError("a query needs a text or an image")
+        mean = np.concatenate(parts).mean(axis=0)
+        return mean / np.linalg.norm(mean)  # type: ignore[no-any-return]
+
+    def _read(self, image: ImageSource) -> Pixels:
+        if isinstance(image, Image.Image):
+            return to_pixels(upright_rgb(image), self.preprocess)
+        return to_pixels(open_image(image, at_least=self.preprocess.height_width), self.preprocess)
