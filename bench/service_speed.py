@@ -169,9 +169,9 @@ def serving(name: str, model: Path, data: Path | None = None) -> Iterator[tuple[
 
 
 UNBATCHED = """
-import service.inference.towers as towers
-Batcher = towers.Batcher
-towers.Batcher = lambda *args, **limits: Batcher(*args, **(limits | {"max_batch": 1}))
+from service.inference import inference
+Batcher = inference.Batcher
+inference.Batcher = lambda *args, **limits: Batcher(*args, **(limits | {"max_batch": 1}))
 from glimpse.__main__ import main
 main()
 """

@@ -1,10 +1,10 @@
-"""What routes ask for, as `Annotated` aliases: settings, the model's towers, a collection open to read or write."""
+"""What routes ask for, as `Annotated` aliases: settings, the model, a collection open to read or write."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Request
 
@@ -13,10 +13,12 @@ from index.collection import Collection, Record
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Bars
 from service.errors import Refusal
+from service.inference.inference import Inference
 from service.inference.pool import Pool
-from service.inference.towers import Towers
+from service.jobs.runner import Jobs
 from service.schemas.search import MAX_ID
 from service.settings import Settings
+from service.state import Service, service_of
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -26,30 +28,32 @@ RETRY_AFTER = "5"  # seconds
 
 def settings(request: Request) -> Settings:
     """The service's settings."""
-    return cast(Settings, request.app.state.settings)
+    return service_of(request).settings
 
 
 def collections(request: Request) -> OpenCollections:
     """The collections of the data folder."""
-    return cast(OpenCollections, request.app.state.collections)
+    return service_of(request).collections
 
 
 def decoders(request: Request) -> Pool:
     """The threads that decode images."""
-    return cast(Pool, request.app.state.decoders)
+    return service_of(request).decoders
 
 
-def towers(request: Request) -> Towers:
+def inference(request: Request) -> Inference:
     """The warm model. 503 while it is loading."""
-    loaded: Towers | None = request.app.state.towers
-    if loaded is None:
-        raise Refusal(503, request.app.state.not_ready, code="not_ready")
-    return loaded
+    return service_of(request).ready().inference
 
 
 def bars(request: Request) -> Bars:
-    """What measures the bars of collections; there once the model is."""
-    return cast(Bars, request.app.state.bars)
+    """What measures the bars of collections. 503 while the model is loading."""
+    return service_of(request).ready().bars
+
+
+def jobs(request: Request) -> Jobs:
+    """The jobs of the data folder."""
+    return service_of(request).jobs
 
 
 def collection(collection: str, request: Request) -> Collection:
@@ -85,11 +89,13 @@ def at_once(look_up: Callable[[Request], T]) -> Callable[[Request], Awaitable[T]
     return on_the_loop
 
 
+ServiceDep = Annotated[Service, Depends(at_once(service_of))]
 SettingsDep = Annotated[Settings, Depends(at_once(settings))]
 CollectionsDep = Annotated[OpenCollections, Depends(at_once(collections))]
 DecodersDep = Annotated[Pool, Depends(at_once(decoders))]
-TowersDep = Annotated[Towers, Depends(at_once(towers))]
+InferenceDep = Annotated[Inference, Depends(at_once(inference))]
 BarsDep = Annotated[Bars, Depends(bars)]
+JobsDep = Annotated[Jobs, Depends(at_once(jobs))]
 CollectionDep = Annotated[Collection, Depends(collection)]
 RecordDep = Annotated[Record, Depends(record)]
 

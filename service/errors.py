@@ -135,7 +135,7 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
         return _no_json()  # FastAPI's, of a body that json.loads cannot take
     headers = error.headers
     if error.status_code == 405:  # starlette names those of the first route that has the path
-        headers = {"Allow": ", ".join(request.app.state.paths.methods(request.url.path) or ["GET", "HEAD"])}
+        headers = {"Allow": ", ".join(request.app.state.service.paths.methods(request.url.path) or ["GET", "HEAD"])}
     code, param = getattr(error, "code", None), getattr(error, "param", None)
     return refuse_to_answer(error.status_code, str(error.detail), code=code, param=param, headers=headers)
 

@@ -11,8 +11,8 @@ from service_world import picture, settings_for, tiny_encoder, until, world
 from base.errors import Overloaded
 from base.read_ahead import READERS
 from service.inference.batcher import Batcher
+from service.inference.inference import Inference, model_thread
 from service.inference.pool import Pool
-from service.inference.towers import Towers, model_thread
 
 
 class Squares:
@@ -262,7 +262,7 @@ def test_a_request_is_taken_whole_however_short_the_queue(tmp_path):
 def test_texts_wait_for_no_decoder(tmp_path):
     images = [base64.b64encode(picture(i)).decode() for i in range(READERS + 10)]
     with world(tmp_path, n=1, queue_size=1) as (client, _, _), ThreadPoolExecutor(1) as other:
-        decoders, search = client.app.state.decoders, "/v1/collections/pictures/search"
+        decoders, search = client.app.state.service.decoders, "/v1/collections/pictures/search"
         with decoders.held():
             busy = other.submit(client.post, "/v1/classify", json={"images": images, "labels": ["a", "b"]})
             until(lambda: decoders.pending == len(images))
@@ -318,22 +318,22 @@ def test_a_label_set_leaves_the_queue_with_the_last_who_asked(tmp_path):
     encoder = tiny_encoder(tmp_path)
 
     async def main():
-        towers = Towers(encoder, model_thread(), Pool(1, 1), settings_for(tmp_path))
+        inference = Inference(encoder, model_thread(), Pool(1, 1), settings_for(tmp_path))
         with encoder.held():
-            busy = asyncio.create_task(towers.texts(["busy"]))
+            busy = asyncio.create_task(inference.texts(["busy"]))
             await asyncio.to_thread(encoder.running.wait, 10)
-            first, second = (asyncio.create_task(towers.classifier(["cat", "dog"], ["a {}"])) for _ in range(2))
+            first, second = (asyncio.create_task(inference.classifier(["cat", "dog"], ["a {}"])) for _ in range(2))
             await asyncio.sleep(0.05)
-            assert towers.waiting["text"] == 2
+            assert inference.waiting["text"] == 2
             first.cancel()
             await asyncio.wait([first])
-            assert towers.waiting["text"] == 2
+            assert inference.waiting["text"] == 2
             second.cancel()
             await asyncio.wait([second])
             await asyncio.sleep(0)
-            assert towers.waiting["text"] == 0
+            assert inference.waiting["text"] == 0
         await busy
-        assert (await towers.classifier(["cat", "dog"], ["a {}"])).labels == ("cat", "dog")
-        await towers.close()
+        assert (await inference.classifier(["cat", "dog"], ["a {}"])).labels == ("cat", "dog")
+        await inference.close()
 
     asyncio.run(main())

@@ -236,7 +236,7 @@ def test_an_unforeseen_error_says_nothing_of_the_inside(tmp_path):
             raise ZeroDivisionError("secret")
 
         encoder.encode_texts = fails
-        client.app.state.towers._texts._encode = fails
+        client.app.state.service.warm.inference._texts._encode = fails
         answer = client.post(SEARCH, json={"text": "x"})
         assert error_of(answer, 500)["code"] == "internal_error"
         assert "secret" not in answer.text
@@ -267,7 +267,7 @@ def test_a_failed_start_leaves_no_thread(tmp_path, monkeypatch):
     encoder = tiny_encoder(tmp_path)
     before = set(threading.enumerate())
     with TestClient(create_app(settings_for(tmp_path), encoder)) as client:
-        until(lambda: client.app.state.failure is not None)
+        until(lambda: client.app.state.service.failure is not None)
         assert error_of(client.get("/health/ready"), 503)["message"].startswith("the service could not start")
         left = [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("model")]
         for thread in left:

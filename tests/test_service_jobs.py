@@ -229,7 +229,7 @@ def test_a_watch_waits_for_the_job_that_has_its_collection_and_for_no_other(here
 def test_a_job_that_another_process_keeps_waiting_says_so_and_lets_others_run(here):
     client, _, photos = here
     ended(client, ask(client, folders=[str(photos)]))
-    data = client.app.state.settings.data
+    data = client.app.state.service.settings.data
     lock = lock_writer(collection_folder(data, "photos"), "photos")
     key = ask(client, folders=[str(photos)])
     ended(client, ask(client, collection="others", folders=[str(photos)]))
@@ -248,7 +248,7 @@ def test_what_cannot_be_kept_is_said_so(here):
         first = ask(client, folders=[str(photos)])
         assert encoder.running.wait(10)
         second = ask(client, "label", folder=str(photos), labels=["a", "b"])
-        jobs = client.app.state.settings.data / "jobs"
+        jobs = client.app.state.service.settings.data / "jobs"
         (jobs / f"{second}.csv").mkdir()
     ended(client, first)
     assert ended(client, second, "failed")["error"]["message"].startswith("the job cannot be kept: Is a directory; ")
@@ -434,7 +434,7 @@ def client(tmp_path_factory):
 
 
 def test_labels_are_checked_when_they_are_asked_for(client, tmp_path_factory):
-    folder = str(client.app.state.settings.data)
+    folder = str(client.app.state.service.settings.data)
     asked = {"kind": "label", "folder": folder, "labels": ["a"] * 2, "templates": ["no place"]}
     assert error_of(client.post(JOBS, json=asked), 422)
     asked = {"kind": "label", "folder": folder, "labels": [str(i) for i in range(5000)]}

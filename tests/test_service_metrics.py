@@ -142,13 +142,13 @@ def test_queues_and_refusals_show_under_load(tmp_path):
 def test_metrics_are_there_before_the_model_is(tmp_path):
     app = create_app(settings_for(tmp_path), tiny_encoder(tmp_path))
     with client_of(app) as client:
-        towers, app.state.towers = app.state.towers, None
+        warm, app.state.service.warm = app.state.service.warm, None
         assert read(client)["glimpse_ready", frozenset()] == 0
-        app.state.towers = towers
+        app.state.service.warm = warm
 
 
 def test_a_failing_route_counts_as_500(client, here, monkeypatch):
-    monkeypatch.setattr(client.app.state.collections, "get", lambda name: 1 / 0)
+    monkeypatch.setattr(client.app.state.service.collections, "get", lambda name: 1 / 0)
     before = read_without_collections(client, monkeypatch)
     answer = client.get("/v1/collections/pictures", headers={"X-Request-Id": "oh-no"})
     assert answer.status_code == 500
@@ -215,7 +215,7 @@ def test_every_line_of_a_request_has_its_id(client, lines, monkeypatch):
     def damaged(name):
         raise CollectionDamaged("its catalog is damaged")
 
-    monkeypatch.setattr(client.app.state.collections, "get", damaged)
+    monkeypatch.setattr(client.app.state.service.collections, "get", damaged)
     client.get("/v1/collections/pictures", headers={"X-Request-Id": "abc"})
     own, access = lines()
     assert own["level"] == "error"

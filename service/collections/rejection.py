@@ -13,8 +13,8 @@ from base.errors import CollectionLocked, GlimpseError
 from index.collection import Collection
 from index.ingest.rejection import is_due, measure_bar
 from service.collections.opened import OpenCollections
+from service.inference.inference import Inference
 from service.inference.shared_encoder import SharedEncoder
-from service.inference.towers import Towers
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ SOON = 2.0  # seconds after an upload; those that come meanwhile are measured wi
 class Bars:
     """Make it inside the event loop that uses it."""
 
-    def __init__(self, collections: OpenCollections, towers: Towers) -> None:
+    def __init__(self, collections: OpenCollections, inference: Inference) -> None:
         self._collections = collections
         self._stop = threading.Event()
-        self._encoder = SharedEncoder(towers, self._stop)
+        self._encoder = SharedEncoder(inference, self._stop)
         self._waiting: dict[str, asyncio.Task[None]] = {}
 
     def measure_soon(self, name: str) -> None:

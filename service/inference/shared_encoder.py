@@ -11,7 +11,7 @@ import numpy as np
 from base.read_ahead import batches
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
-from service.inference.towers import Towers
+from service.inference.inference import Inference
 
 # What goes through the model in one piece is what a request may have to wait for. A quarter of a batch costs a job a
 # seventh of its speed (ViT-B/32, 8 images on one core); smaller pieces cost much more.
@@ -24,17 +24,17 @@ class Stopped(Exception):
 
 
 class SharedEncoder(Encoder):
-    """The encoder of `towers`, the same weights, for threads other than the model's and the event loop's.
+    """The encoder of `inference`, the same weights, for threads other than the model's and the event loop's.
 
     Args:
-        towers: of the service.
+        inference: of the service.
         stop: once set, whoever encodes gets `Stopped`.
     """
 
-    def __init__(self, towers: Towers, stop: threading.Event) -> None:
-        self._towers = towers
+    def __init__(self, inference: Inference, stop: threading.Event) -> None:
+        self._inference = inference
         self._stop = stop
-        self._own = own = towers.encoder
+        self._own = own = inference.encoder
         self.ref, self.fingerprint, self.dim = own.ref, own.fingerprint, own.dim
         self.logit_scale, self.preprocess = own.logit_scale, own.preprocess
         self.batch_size, self.overlap = own.batch_size, own.overlap
@@ -51,7 +51,7 @@ class SharedEncoder(Encoder):
         return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
 
     def _on_model(self, work: Callable[[Any], Vectors], items: Any) -> Vectors:
-        with self._towers.turn:
+        with self._inference.turn:
             if self._stop.is_set():
                 raise Stopped
-            return self._towers.on_model(work, items)
+            return self._inference.on_model(work, items)

@@ -22,8 +22,8 @@ from typing import Any
 from base.errors import CollectionLocked, GlimpseError, Overloaded
 from service.collections.opened import OpenCollections
 from service.errors import described
+from service.inference.inference import Inference
 from service.inference.shared_encoder import SharedEncoder, Stopped
-from service.inference.towers import Towers
 from service.jobs.roots import Roots
 from service.jobs.store import Job, JobStore, Kind, now
 from service.jobs.work import Desk, work
@@ -53,7 +53,7 @@ class Jobs:
         self.store = JobStore(settings.data)
         self._settings = settings
         self._collections = collections
-        self._towers: Towers | None = None
+        self._inference: Inference | None = None
         self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
         self._awake = threading.Event()
@@ -62,16 +62,16 @@ class Jobs:
         self._trouble = ""
         self._manager = threading.Thread(target=self._manage, name="jobs", daemon=True)
 
-    def start(self, towers: Towers) -> None:
+    def start(self, inference: Inference) -> None:
         """Run jobs from now on, with this model."""
-        self._towers = towers
+        self._inference = inference
         self._manager.start()
 
     def stop(self) -> None:
         """End what runs between two of its commits, to be gone on with at the next start."""
         self._stopping.set()
         self._awake.set()
-        if self._towers is None:
+        if self._inference is None:
             return
         self._manager.join()
         running = list(self._running.values())
@@ -187,9 +187,9 @@ class Jobs:
     # --- in the thread of a job ---
 
     def _run(self, job: Job, stop: threading.Event) -> None:
-        assert self._towers is not None
+        assert self._inference is not None
         log.info("job %s (%s) starts", job.id, job.kind, extra={"fields": {"job": job.id, "kind": job.kind}})
-        encoder = SharedEncoder(self._towers, stop)
+        encoder = SharedEncoder(self._inference, stop)
         data = Path(self._settings.data)
         roots = Roots(self._settings.job_roots)
         desk = Desk(job, self.store, data, encoder, self._collections.writers, roots, stop)

@@ -15,7 +15,7 @@ from encoder.encoder import Vectors
 from encoder.zero_shot import Classifier
 from labelling.label_sets import LabelSets
 from service.collections.opened import OpenCollections
-from service.deps import CollectionsDep, SettingsDep, TowersDep, media_type
+from service.deps import CollectionsDep, InferenceDep, SettingsDep, media_type
 from service.errors import Refusal, documented
 from service.http.bodies import FILES, from_json
 from service.schemas.labels import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
@@ -83,7 +83,7 @@ async def question(request: Request, settings: SettingsDep) -> Question:
     openapi_extra={"requestBody": BODY},
 )
 async def classify(
-    asked: Annotated[Question, Depends(question)], towers: TowersDep, collections: CollectionsDep
+    asked: Annotated[Question, Depends(question)], inference: InferenceDep, collections: CollectionsDep
 ) -> ClassifyAnswer:
     """Score each image against each label: softmax(logit_scale * cosine), so the scores of an image sum to one.
 
@@ -93,9 +93,9 @@ async def classify(
     started = time.perf_counter()
     vectors: list[Vectors | ImageError] = []
     if asked.stored is not None:
-        vectors.append(await run_in_threadpool(_kept_vector, collections, towers.encoder.fingerprint, *asked.stored))
-    classifier = await towers.classifier(asked.labels, asked.templates)
-    vectors += await towers.images(asked.images)
+        vectors.append(await run_in_threadpool(_kept_vector, collections, inference.encoder.fingerprint, *asked.stored))
+    classifier = await inference.classifier(asked.labels, asked.templates)
+    vectors += await inference.images(asked.images)
     failures = [vector for vector in vectors if isinstance(vector, ImageError)]
     if len(failures) == len(vectors):
         raise failures[0]

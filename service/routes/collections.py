@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Path, Response
 from starlette.concurrency import run_in_threadpool
 
 from index.local.layout import NAME
-from service.deps import CollectionDep, CollectionsDep, TowersDep, retried
+from service.deps import CollectionDep, CollectionsDep, InferenceDep, retried
 from service.errors import documented
 from service.schemas.examples import MAKE
 from service.schemas.search import CollectionAnswer, CollectionRequest, CollectionsAnswer
@@ -38,7 +38,7 @@ def get_one(collection: CollectionDep) -> CollectionAnswer:
 async def put(
     name: NameDep,
     collections: CollectionsDep,
-    towers: TowersDep,
+    inference: InferenceDep,
     response: Response,
     asked: Annotated[CollectionRequest | None, Body(examples=MAKE["examples"])] = None,
 ) -> CollectionAnswer:
@@ -47,7 +47,7 @@ async def put(
     With a body, the index is to be of that kind and recall. Of a collection that is there and has another, it is
     built anew before the answer comes, which takes a while for many rows.
     """
-    encoder = towers.encoder
+    encoder = inference.encoder
     wish = asked.wish() if asked else None
     with retried():
         if await collections.create(

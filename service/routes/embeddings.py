@@ -10,9 +10,9 @@ from fastapi import APIRouter, Depends
 
 from base.errors import ImageError
 from encoder.encoder import Vectors
-from service.deps import SettingsDep, TowersDep, json_body
+from service.deps import InferenceDep, SettingsDep, json_body
 from service.errors import Refusal, documented
-from service.inference.towers import Towers
+from service.inference.inference import Inference
 from service.schemas.search import Embedding, EmbeddingsAnswer, EmbeddingsRequest, ImageInput, TextInput, Usage
 from service.settings import Settings
 
@@ -27,9 +27,9 @@ MAX_TEXT = 10_000  # characters; the model reads some 77 tokens of them
     dependencies=[Depends(json_body)],
     responses=documented(404, 408, 413, 415, 422, 429, 503),
 )
-async def embeddings(asked: EmbeddingsRequest, towers: TowersDep, settings: SettingsDep) -> EmbeddingsAnswer:
+async def embeddings(asked: EmbeddingsRequest, inference: InferenceDep, settings: SettingsDep) -> EmbeddingsAnswer:
     """Unit vectors in one space: the dot product of any two is their cosine. OpenAI's clients work unchanged."""
-    encoder = towers.encoder
+    encoder = inference.encoder
     if asked.model not in ("", "default", encoder.ref):
         message = f"the model {asked.model!r} is not served here; {encoder.ref!r} is"
         raise Refusal(404, message, code="model_not_found", param="model")
@@ -37,8 +37,8 @@ async def embeddings(asked: EmbeddingsRequest, towers: TowersDep, settings: Sett
         message = f"this model has {encoder.dim} dimensions and cannot be cut to {asked.dimensions}"
         raise Refusal(422, message, code="invalid_dimensions", param="dimensions")
     inputs = _inputs(asked, settings)
-    vectors = await _vectors(inputs, towers)
-    tokens = await towers.count_tokens([item.text for item in inputs if isinstance(item, TextInput)])
+    vectors = await _vectors(inputs, inference)
+    tokens = await inference.count_tokens([item.text for item in inputs if isinstance(item, TextInput)])
     data = [
         Embedding(index=i, embedding=_base64(vector) if asked.encoding_format == "base64" else vector.tolist())
         for i, vector in enumerate(vectors)
@@ -64,11 +64,11 @@ def _typed(text: str) -> TextInput | ImageInput:
     return ImageInput(image=text) if text[:11].lower() == "data:image/" else TextInput(text=text)
 
 
-async def _vectors(inputs: list[TextInput | ImageInput], towers: Towers) -> list[Vectors]:
+async def _vectors(inputs: list[TextInput | ImageInput], inference: Inference) -> list[Vectors]:
     """One vector an input, in order; both towers work at the same time."""
     texts, images = await asyncio.gather(
-        towers.texts([item.text for item in inputs if isinstance(item, TextInput)]),
-        towers.images([item.image for item in inputs if isinstance(item, ImageInput)]),
+        inference.texts([item.text for item in inputs if isinstance(item, TextInput)]),
+        inference.images([item.image for item in inputs if isinstance(item, ImageInput)]),
     )
     of_texts, of_images = iter(texts), iter(images)
     vectors = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from service.deps import TowersDep
+from service.deps import InferenceDep
 from service.errors import documented
 from service.schemas.search import Health
 
@@ -18,6 +18,6 @@ async def live() -> Health:
 
 
 @router.get("/ready", summary="Can it answer searches?", responses=documented(503))
-async def ready(towers: TowersDep) -> Health:
+async def ready(inference: InferenceDep) -> Health:
     """503 until the model is loaded and warm and the collections are open."""
     return Health()

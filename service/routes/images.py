@@ -22,7 +22,16 @@ from starlette.datastructures import UploadFile
 from base.errors import ImageError
 from index.collection import Collection, Record
 from service.collections.uploads import Upload, Uploads, add
-from service.deps import BarsDep, CollectionDep, DecodersDep, RecordDep, SettingsDep, TowersDep, WriterDep, media_type
+from service.deps import (
+    BarsDep,
+    CollectionDep,
+    DecodersDep,
+    InferenceDep,
+    RecordDep,
+    SettingsDep,
+    WriterDep,
+    media_type,
+)
 from service.errors import Refusal, documented
 from service.http.auth import is_foreign
 from service.http.bodies import FILES, from_fields
@@ -111,7 +120,7 @@ async def upload(
     form: Annotated[Form, Depends(upload_form)],
     collection: CollectionDep,
     writer: WriterDep,
-    towers: TowersDep,
+    inference: InferenceDep,
     decoders: DecodersDep,
     settings: SettingsDep,
     bars: BarsDep,
@@ -124,7 +133,7 @@ async def upload(
     409: the collection was built by another model; or others write to it, and Retry-After says when to try again.
     """
     started = time.perf_counter()
-    fingerprint = towers.encoder.fingerprint
+    fingerprint = inference.encoder.fingerprint
     collection.check_model(fingerprint)
     files = Uploads(settings.data, collection.name)
 
@@ -134,7 +143,7 @@ async def upload(
         path = files.path(data)
         try:
             known = collection.find_path(path) is not None
-            picture = None if known else decode(data, towers.encoder.preprocess, settings.max_pixels)
+            picture = None if known else decode(data, inference.encoder.preprocess, settings.max_pixels)
             return Upload(data, path, metadata, picture)
         except ImageError as error:
             return error
@@ -146,7 +155,7 @@ async def upload(
         raise next(error for error in made if isinstance(error, ImageError))
     new = [upload for upload in uploads if upload.picture is not None]
     if pixels := [upload.picture.pixels for upload in new if upload.picture]:
-        for upload, vector in zip(new, await towers.pixels(pixels), strict=True):
+        for upload, vector in zip(new, await inference.pixels(pixels), strict=True):
             upload.vector = vector
 
     def write(writable: Collection) -> list[tuple[int, bool] | None]:

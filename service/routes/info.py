@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import APIRouter
 
-from service.deps import CollectionsDep, TowersDep
+from service.deps import CollectionsDep, InferenceDep
 from service.errors import documented
 from service.schemas.search import CollectionAnswer, InfoAnswer, ModelAnswer, ModelsAnswer
 
@@ -14,9 +14,9 @@ router = APIRouter(prefix="/v1", tags=["service"])
 
 
 @router.get("/info", summary="Model, version and collections", responses=documented(503))
-def info(towers: TowersDep, collections: CollectionsDep) -> InfoAnswer:
+def info(inference: InferenceDep, collections: CollectionsDep) -> InfoAnswer:
     """What runs here. A collection can be searched by text and image if its `fingerprint` is the model's."""
-    encoder = towers.encoder
+    encoder = inference.encoder
     return InfoAnswer(
         version=product_version(),
         model=encoder.ref,
@@ -30,9 +30,9 @@ def info(towers: TowersDep, collections: CollectionsDep) -> InfoAnswer:
 
 
 @router.get("/models", summary="The model, in OpenAI's shape", responses=documented(503))
-async def models(towers: TowersDep) -> ModelsAnswer:
+async def models(inference: InferenceDep) -> ModelsAnswer:
     """The one model that runs; its id is the `model` that /v1/embeddings takes, as is `default`."""
-    return ModelsAnswer(data=[ModelAnswer(id=towers.encoder.ref)])
+    return ModelsAnswer(data=[ModelAnswer(id=inference.encoder.ref)])
 
 
 def product_version() -> str:

@@ -6,17 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from encoder.prompts import check_labels, check_templates
 from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSets
-from service.deps import CollectionsDep, SettingsDep, TowersDep, json_body, retried
+from service.deps import CollectionsDep, InferenceDep, JobsDep, ServiceDep, SettingsDep, json_body, retried
 from service.errors import Refusal, documented
 from service.jobs.roots import FolderRefused, Roots
-from service.jobs.runner import Jobs
 from service.jobs.store import ID, Job, JobStore, State
 from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
 from service.settings import Settings
@@ -25,15 +24,6 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 LOOK_EVERY = 0.5  # seconds from one look at a job to the next
 ALIVE_EVERY = 15.0  # seconds after which a silent stream says that it is there, for proxies that cut silent ones
-
-
-def jobs_of(request: Request) -> Jobs:
-    """The jobs of the data folder."""
-    found: Jobs = request.app.state.jobs
-    return found
-
-
-JobsDep = Annotated[Jobs, Depends(jobs_of)]
 
 
 def job_of(job: Annotated[str, Path(pattern=f"^{ID.pattern}$")], jobs: JobsDep) -> Job:
@@ -57,7 +47,7 @@ JobDep = Annotated[Job, Depends(job_of)]
 def ask(
     asked: JobRequest,
     jobs: JobsDep,
-    towers: TowersDep,
+    inference: InferenceDep,
     collections: CollectionsDep,
     settings: SettingsDep,
     response: Response,
@@ -163,12 +153,12 @@ def result(job: JobDep, jobs: JobsDep) -> Response:
     responses=documented(404, 422)
     | {200: {"content": {"text/event-stream": {}}, "description": "events `state`, `progress` and at last `end`"}},
 )
-async def events(job: JobDep, jobs: JobsDep, request: Request) -> Response:
+async def events(job: JobDep, service: ServiceDep) -> Response:
     """Server-sent events, each with the whole job as its data: first what is now, then what changes, until it ends.
 
     A stream that breaks off may be opened anew at any time; it begins with what is then.
     """
-    stream = _events(jobs.store, job, request.app.state.is_stopping)
+    stream = _events(service.jobs.store, job, service.is_stopping)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 

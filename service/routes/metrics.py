@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from base.errors import CollectionError
 from index.local.layout import collection_names
-from service.deps import CollectionsDep, DecodersDep, SettingsDep
-from service.inference.towers import Towers
+from service.deps import ServiceDep
 from service.telemetry.metrics import CONTENT_TYPE, exposition
 
 router = APIRouter(tags=["service"])
@@ -21,13 +20,14 @@ router = APIRouter(tags=["service"])
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "in Prometheus's text format"}},
 )
-def metrics(request: Request, settings: SettingsDep, collections: CollectionsDep, decoders: DecodersDep) -> Response:
+def metrics(service: ServiceDep) -> Response:
     """Requests, queues, batches, stages of this process; the collections and jobs of its data folder."""
-    towers: Towers | None = request.app.state.towers
     infos = []
-    for name in collection_names(settings.data):
+    for name in collection_names(service.settings.data):
         with suppress(CollectionError):  # deleted in this moment, or damaged: /v1/collections says so
-            infos.append(collections.get(name).info())
-    waiting = {"decode": decoders.waiting} | (towers.waiting if towers else {})
-    jobs = request.app.state.jobs.store.counts()
-    return Response(exposition(towers is not None, waiting, jobs, infos), media_type=CONTENT_TYPE)
+            infos.append(service.collections.get(name).info())
+    waiting = {"decode": service.decoders.waiting}
+    if service.warm is not None:
+        waiting |= service.warm.inference.waiting
+    jobs = service.jobs.store.counts()
+    return Response(exposition(service.warm is not None, waiting, jobs, infos), media_type=CONTENT_TYPE)

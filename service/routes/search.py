@@ -14,7 +14,7 @@ from base.errors import ImageError, InputError
 from encoder.encoder import Vectors
 from index.collection import Collection, Hit
 from index.search.query import Query, mix, run
-from service.deps import CollectionDep, json_body, towers
+from service.deps import CollectionDep, inference, json_body
 from service.errors import Refusal, documented
 from service.schemas.search import HitAnswer, Looked, SearchAnswer, SearchRequest
 from service.telemetry.metrics import MeasuredReads
@@ -76,7 +76,7 @@ async def query_of(parts: Sequence[Wanted], collection: Collection, request: Req
         vector,
         text=all(part.kind == "text" and part.weight > 0 for part in parts),
         # the collection may get another model before the search begins
-        fingerprint=towers(request).encoder.fingerprint if encoded else None,
+        fingerprint=inference(request).encoder.fingerprint if encoded else None,
         exclude=[part.value for part in parts if part.kind == "id"],
         **choices,
     )
@@ -87,7 +87,7 @@ async def mixed(parts: Sequence[Wanted], collection: Collection, request: Reques
     values: dict[str, list[Any]] = {kind: [part.value for part in parts if part.kind == kind] for kind in KINDS}
     made: dict[str, Iterator[Any]] = {"vector": iter(values["vector"])}
     if values["text"] or values["image"]:
-        model = towers(request)
+        model = inference(request)
         collection.check_model(model.encoder.fingerprint)
         texts, images = await asyncio.gather(model.texts(values["text"]), model.images(values["image"]))
         made |= {"text": iter(texts), "image": iter(images)}

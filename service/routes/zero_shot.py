@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 
 from base.errors import ImageError
-from service.deps import TowersDep, json_body
+from service.deps import InferenceDep, json_body
 from service.errors import Refusal, documented
 from service.routes.classify import label_scores
 from service.schemas.labels import ZeroShotAnswer, ZeroShotRequest
@@ -19,11 +19,11 @@ router = APIRouter(prefix="/v1", tags=["classify"])
     dependencies=[Depends(json_body)],
     responses=documented(408, 413, 415, 422, 429, 503),
 )
-async def zero_shot(asked: ZeroShotRequest, towers: TowersDep) -> ZeroShotAnswer:
+async def zero_shot(asked: ZeroShotRequest, inference: InferenceDep) -> ZeroShotAnswer:
     """The scores that /v1/classify gives for one image; without `hypothesis_template`, with its own templates."""
     template = asked.parameters.hypothesis_template
-    classifier = await towers.classifier(asked.parameters.candidate_labels, [] if template is None else [template])
-    [vector] = await towers.images([asked.inputs])
+    classifier = await inference.classifier(asked.parameters.candidate_labels, [] if template is None else [template])
+    [vector] = await inference.images([asked.inputs])
     if isinstance(vector, ImageError):
         raise Refusal(422, vector.reason, code=vector.code, param="inputs")
     return ZeroShotAnswer(label_scores(vector, classifier))

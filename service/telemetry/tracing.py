@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,23 +21,23 @@ EXPORTERS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 _tracer: Any = None  # of this process, once tracing was started
 
 
-def start_tracing(app: FastAPI) -> None:
-    """Send spans over OTLP/HTTP if one of `EXPORTERS` is set; a warning if the extra `otel` is not installed."""
+def start_tracing() -> bool:
+    """Send spans over OTLP/HTTP if one of `EXPORTERS` is set, and say so; a warning if `otel` is not installed."""
     if not any(os.environ.get(name) for name in EXPORTERS):
-        return
+        return False
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         log.warning("an OpenTelemetry exporter is set, but nothing is sent: pip install 'glimpse[otel]'")
-        return
+        return False
     global _tracer
     os.environ.setdefault("OTEL_SERVICE_NAME", "glimpse")
     provider = TracerProvider()  # sends what is left when the process ends
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     _tracer = provider.get_tracer("glimpse")
-    app.add_middleware(Traced)
+    return True
 
 
 @contextmanager

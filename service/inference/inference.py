@@ -34,7 +34,7 @@ CLASSIFIERS = 64  # seen label sets; 1,000 labels at 512 dimensions take 2 MB
 TEXT_BATCH = 64
 
 
-class Towers:
+class Inference:
     """A warm DualEncoder behind two queues. Make it inside the event loop that uses it.
 
     Args:
