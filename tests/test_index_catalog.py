@@ -10,6 +10,7 @@ import pytest
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, EntryNotFound, InputError
 from index.entry import Entry
 from index.local.catalog.catalog import SCHEMA_VERSION, Catalog
+from index.search.filters import parse_filter
 
 DIM = 4
 META = {
@@ -234,7 +235,7 @@ def test_metadata_leave_no_facets_behind(catalog):
     put(catalog, "/a", metadata={"k": 1})
     catalog.update({b: {"metadata": {"k": None}}})
     wanted = {"must": [{"key": "deep.x", "match": {"value": "y"}}]}
-    assert catalog.filter_ids(wanted, "image").size == 0
+    assert catalog.filter_ids(parse_filter(wanted), "image").size == 0
     catalog.delete([a])
     with closing(sqlite3.connect(catalog.path)) as db:
         assert db.execute("SELECT * FROM facets").fetchall() == []

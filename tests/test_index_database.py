@@ -14,6 +14,7 @@ from base.errors import CollectionDamaged, CollectionError, InputError
 from index.entry import Entry
 from index.local.catalog.catalog import Catalog
 from index.local.catalog.tables import APPLICATION_ID
+from index.search.filters import parse_filter
 
 DIM = 4
 META = {"name": "n", "model": "m", "fingerprint": "f", "dim": DIM, "created_at": "2026-01-01T00:00:00+00:00"}
@@ -77,8 +78,16 @@ def test_an_older_schema_is_brought_up_to_date_when_it_is_opened(tmp_path):
     path = schema_1(tmp_path / "catalog.sqlite", 5000)
     with closing(Catalog(path)) as catalog:
         assert catalog.check() == []
-        assert catalog.filter_ids({"must": [{"key": "n", "range": {"lt": 4}}]}, "image").tolist() == [1, 2, 3, 4]
-        assert len(catalog.filter_ids({"must": [{"key": "colour", "match": {"value": "blue"}}]}, "image")) == 2500
+        assert catalog.filter_ids(parse_filter({"must": [{"key": "n", "range": {"lt": 4}}]}), "image").tolist() == [
+            1,
+            2,
+            3,
+            4,
+        ]
+        assert (
+            len(catalog.filter_ids(parse_filter({"must": [{"key": "colour", "match": {"value": "blue"}}]}), "image"))
+            == 2500
+        )
         assert catalog.state()[0] == 3
         catalog.update({1: {"taken": "2024-05-01T12:00:00"}})
         assert catalog.get([1])[1].taken == "2024-05-01T12:00:00"
@@ -149,6 +158,7 @@ import numpy as np, pytest
 from base.errors import CollectionError, CollectionExists
 from index.local.catalog.catalog import Catalog
 from index.entry import Entry
+from index.search.filters import parse_filter
 from test_index_database import META, put, schema_1
 disk = Path(sys.argv[1])
 def mount(*options):
@@ -217,7 +227,7 @@ schema_1(disk / "old", 10)
 mount("-o", "remount,ro")
 with closing(Catalog(path)) as catalog:
     assert [r.path for r in catalog.records()] == ["/a"]
-    assert catalog.filter_ids({"must": [{"key": "a", "match": {"value": 1}}]}, "image").tolist() == [1]
+    assert catalog.filter_ids(parse_filter({"must": [{"key": "a", "match": {"value": 1}}]}), "image").tolist() == [1]
     assert catalog.check() == []
     with pytest.raises(CollectionError, match="read-only"):
         put(catalog, "/b")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from base.errors import InputError
 from index.entry import Entry
 from index.local.catalog.catalog import Catalog
+from index.search.filters import parse_filter
 
 DIM = 2
 META = {"name": "n", "model": "m", "fingerprint": "f", "dim": DIM, "created_at": "2026-01-01T00:00:00+00:00"}
@@ -268,7 +269,7 @@ def test_a_filter_lets_through_what_plain_python_does(shared, data):
     for wanted in data.draw(st.lists(FILTERS, min_size=5, max_size=12)):
         wanted = json.loads(json.dumps(wanted), object_hook=lambda part: shifted(part, first))
         for modality in ("image", "text"):
-            got = catalog.filter_ids(wanted, modality)
+            got = catalog.filter_ids(parse_filter(wanted), modality)
             assert got.dtype == np.int64
             assert got.tolist() == [r.id for r in records if r.modality == modality and holds(r, wanted)], wanted
     assert catalog.check() == []
@@ -318,13 +319,13 @@ def shifted(part, first):
         ({"must": [{"is_empty": "a"}]}, r"filter\.must\[0\]\.is_empty: must be an object with key"),
         ({"must": [{"has_id": [True]}]}, r"filter\.must\[0\]\.has_id: ids must be integers"),
         ({"must": [{"has_id": [1], "key": "a"}]}, r"filter\.must\[0\]: no 'key' here"),
-        ({"must": [{"key": "a", "match": {"value": float("nan")}}]}, "not a JSON object"),
+        ({"must": [{"key": "a", "match": {"value": float("nan")}}]}, r"match\.value: NaN and infinity"),
         ({"must": [{"has_id": [1]}] * 1001}, "1001 conditions, more than 1000"),
     ],
 )
 def test_what_is_no_filter_is_named_with_its_place(shared, wanted, message):
     with pytest.raises(InputError, match=message) as error:
-        shared.filter_ids(wanted, "image")
+        shared.filter_ids(parse_filter(wanted), "image")
     assert "\n" not in str(error.value)
 
 
@@ -332,13 +333,13 @@ def test_filters_stand_sixteen_deep_in_each_other_and_no_deeper(shared):
     wanted = {"must": [{"has_id": []}]}
     for _ in range(15):
         wanted = {"must_not": [wanted]}
-    assert shared.filter_ids(wanted, "image").size == shared.count("image")
+    assert shared.filter_ids(parse_filter(wanted), "image").size == shared.count("image")
     with pytest.raises(InputError, match="16 deep"):
-        shared.filter_ids({"must": [wanted]}, "image")
+        shared.filter_ids(parse_filter({"must": [wanted]}), "image")
     for _ in range(5000):
         wanted = {"must": [wanted]}
-    with pytest.raises(InputError, match="filter: not a JSON object"):
-        shared.filter_ids(wanted, "image")
+    with pytest.raises(InputError, match="16 deep"):
+        shared.filter_ids(parse_filter(wanted), "image")
 
 
 def test_an_answer_is_good_until_an_entry_changes(tmp_path):
@@ -346,16 +347,25 @@ def test_an_answer_is_good_until_an_entry_changes(tmp_path):
     red = {"must": [{"key": "colour", "match": {"value": "red"}}]}
     with closing(Catalog(tmp_path / "catalog.sqlite")) as catalog, closing(Catalog(catalog.path)) as other:
         a, b = put(catalog, {"colour": "red"}, {"colour": "blue"})
-        first = catalog.filter_ids(red, "image")
-        assert catalog.filter_ids(json.loads(json.dumps(red)), "image") is first
+        first = catalog.filter_ids(parse_filter(red), "image")
+        assert catalog.filter_ids(parse_filter(json.loads(json.dumps(red))), "image") is first
         assert not first.flags.writeable
-        assert catalog.filter_ids(red, "text").tolist() == []
+        assert catalog.filter_ids(parse_filter(red), "text").tolist() == []
         other.update({b: {"metadata": {"colour": "red"}}})  # as another process would
-        assert catalog.filter_ids(red, "image").tolist() == [a, b]
+        assert catalog.filter_ids(parse_filter(red), "image").tolist() == [a, b]
         other.delete([a])
-        assert catalog.filter_ids(red, "image").tolist() == [b]
+        assert catalog.filter_ids(parse_filter(red), "image").tolist() == [b]
         (c,) = put(other, {"colour": ["blue", "red"]})
-        assert catalog.filter_ids(red, "image").tolist() == [b, c]
+        assert catalog.filter_ids(parse_filter(red), "image").tolist() == [b, c]
+
+
+def test_an_answer_is_given_for_no_filter_that_only_compares_equal(tmp_path):
+    Catalog.create(tmp_path / "catalog.sqlite", META)
+    with closing(Catalog(tmp_path / "catalog.sqlite")) as catalog:
+        yes, one = put(catalog, {"new": True}, {"new": 1})
+        for value, found in ((True, yes), (1, one), (1.0, one)):
+            wanted = parse_filter({"must": [{"key": "new", "match": {"value": value}}]})
+            assert catalog.filter_ids(wanted, "image").tolist() == [found]
 
 
 def test_many_ids_come_out_as_they_went_in(tmp_path):
@@ -366,9 +376,9 @@ def test_many_ids_come_out_as_they_went_in(tmp_path):
         catalog.upsert([Entry(UNIT, "image", f"/p/{i}") for i in range(15_000)], np.tile(UNIT, (15_000, 1)))
         put(catalog, {}, modality="text", path="/p/text")
         all_images = [record.id for record in catalog.records("image")]
-        assert catalog.filter_ids({}, "image").tolist() == all_images
+        assert catalog.filter_ids(parse_filter({}), "image").tolist() == all_images
         above = {"must": [{"key": "n", "range": {"gt": 5000}}]}
-        assert catalog.filter_ids(above, "image").tolist() == images[:15_000]
+        assert catalog.filter_ids(parse_filter(above), "image").tolist() == images[:15_000]
         folder = {"must": [{"key": "file.folder", "match": {"value": "/p"}}]}
-        assert catalog.filter_ids(folder, "image").tolist() == all_images[20_000:]
-        assert catalog.filter_ids({"must_not": [folder]}, "text").tolist() == texts
+        assert catalog.filter_ids(parse_filter(folder), "image").tolist() == all_images[20_000:]
+        assert catalog.filter_ids(parse_filter({"must_not": [folder]}), "text").tolist() == texts

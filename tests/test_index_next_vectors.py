@@ -6,6 +6,7 @@ import pytest
 from base.errors import CollectionError, InputError
 from index.entry import Entry
 from index.local.catalog.catalog import Catalog
+from index.search.filters import parse_filter
 
 META = {"name": "n", "model": "old", "fingerprint": "old-print", "dim": 4, "created_at": "2026-01-01T00:00:00+00:00"}
 OLD = np.eye(4, dtype=np.float32)[0]
@@ -60,7 +61,10 @@ def test_a_swap_puts_every_next_vector_and_the_model_in_place(catalog):
         assert rows == {"image": ([images[0], images[2]], NEW[[1, 0]].tolist()), "text": ([text], NEW[[2]].tolist())}
         assert reader.dim == 3
     assert catalog.next_info() is None
-    assert catalog.filter_ids({"must": [{"key": "k", "match": {"value": "v"}}]}, "image").tolist() == [1, 3]
+    assert catalog.filter_ids(parse_filter({"must": [{"key": "k", "match": {"value": "v"}}]}), "image").tolist() == [
+        1,
+        3,
+    ]
     assert catalog.check() == []
 
 

@@ -28,6 +28,7 @@ from index.local.read_view import Moment, Samples, check_model
 from index.local.vectors.live import LiveIndex, background_threads
 from index.local.vectors.tuning import Wish
 from index.rows import as_ids, unit_rows
+from index.search.filters import parse_filter
 from index.search.query import ATTEMPTS, Query, run
 
 log = logging.getLogger(__name__)
@@ -308,8 +309,8 @@ class Collection:
         raise CollectionError("entries are deleted faster than this search can look at them: try again")
 
     def filter_ids(self, filter: Mapping[str, Any], modality: Modality) -> NDArray[np.int64]:  # noqa: A002
-        """The ids, ascending, that pass a filter (index.local.catalog.filters)."""
-        return self._catalog.filter_ids(filter, _known(modality))
+        """The ids, ascending, that pass a filter (index.search.filters). InputError if it is none."""
+        return self._catalog.filter_ids(parse_filter(filter), _known(modality))
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""

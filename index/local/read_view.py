@@ -6,8 +6,7 @@ when they are asked for, so one may be missing that was deleted since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +17,7 @@ from index.local.catalog.catalog import Catalog
 from index.local.vectors.live import State
 from index.rows import as_ids, unit_rows
 from index.search.calibration import FEWEST, SAMPLE, Calibration
+from index.search.filters import Filter
 
 DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
@@ -40,10 +40,10 @@ class Moment:
         check_model(self._name, str(self._catalog.meta["model"]), self.fingerprint, fingerprint)
 
     def nearest(
-        self, vector: ArrayLike, k: int, modality: Modality, ids: NDArray[np.int64] | None = None
+        self, vector: ArrayLike, k: int, modality: Modality, among: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Scores and ids (m,) of the `k` nearest, of all or of `ids` (ascending)."""
-        return self._state.views[modality].search(unit_rows(np.asarray(vector)[None], self.dim), k, ids)[0]
+        """Scores and ids (m,) of the `k` nearest, of all or of the ids `among` (ascending)."""
+        return self._state.views[modality].search(unit_rows(np.asarray(vector)[None], self.dim), k, among)[0]
 
     def vectors(self, ids: ArrayLike, modality: Modality) -> NDArray[np.float32]:
         """Unit rows (n, dim) in the order of `ids`. EntryNotFound."""
@@ -54,8 +54,8 @@ class Moment:
         ids, x = self._state.views[modality].sample(m)
         return ids, unit_rows(x, self.dim)
 
-    def filter_ids(self, filter: Mapping[str, Any], modality: Modality) -> NDArray[np.int64]:  # noqa: A002
-        """The ids, ascending, that pass a filter (index.local.catalog.filters)."""
+    def select(self, filter: Filter, modality: Modality) -> NDArray[np.int64]:  # noqa: A002
+        """The ids, ascending, that pass a filter."""
         return self._catalog.filter_ids(filter, modality)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:

@@ -29,9 +29,11 @@ from index.entry import MODALITIES, Hit, Modality, Record
 from index.rows import unit_rows
 from index.search import ranking
 from index.search.calibration import Judgement
+from index.search.filters import Filter, parse_filter
 
 Vector = NDArray[np.float32]
 Cutoff = Literal["auto"]
+Selection = Any  # what passes a filter, as the store that made it wants it back
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 10_000
@@ -53,7 +55,7 @@ class Query:
     limit: int = 10
     offset: int = 0
     modality: Modality = "image"
-    filter: Mapping[str, Any] | None = None  # the grammar is index.local.catalog.filters'
+    filter: Mapping[str, Any] | None = None  # the grammar is index.search.filters'
     score_threshold: float | None = None  # cosine
     cutoff: Cutoff | None = None  # "auto" needs a calibration; a collection too small to have one keeps every hit
     group_by: str | None = None  # a key of the metadata; a.b is b inside of a
@@ -92,12 +94,12 @@ class Searchable(Protocol):
         """Values of a vector."""
 
     def nearest(
-        self, vector: Vector, k: int, modality: Modality, ids: NDArray[np.int64] | None, /
+        self, vector: Vector, k: int, modality: Modality, among: Selection | None, /
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Scores and ids (m,) of the k nearest, of all or of `ids`: descending, equal scores by id."""
+        """Scores and ids (m,) of the k nearest, of all or of a selection: descending, equal scores by id."""
 
-    def filter_ids(self, filter: Mapping[str, Any], modality: Modality, /) -> NDArray[np.int64]:  # noqa: A002
-        """The ids that pass, ascending."""
+    def select(self, filter: Filter, modality: Modality, /) -> Selection:  # noqa: A002
+        """What passes a filter, for `nearest`."""
 
     def vectors(self, ids: NDArray[np.int64], modality: Modality, /) -> NDArray[np.float32]:
         """Unit rows (n, dim). EntryNotFound if one is gone."""
@@ -161,7 +163,7 @@ def run(source: Source, query: Query) -> list[Hit]:
 
 
 def _page(collection: Searchable, query: Query, q: Vector) -> list[Hit]:
-    among = None if query.filter is None else collection.filter_ids(query.filter, query.modality)
+    among = None if query.filter is None else collection.select(parse_filter(query.filter), query.modality)
     wanted = query.offset + query.limit
     needed = max(wanted, POOL) if query.diversity else wanted
     if query.cutoff:
@@ -208,7 +210,7 @@ class _Found:
         ]
 
 
-def _nearest(collection: Searchable, query: Query, q: Vector, among: NDArray[np.int64] | None, k: int) -> _Found:
+def _nearest(collection: Searchable, query: Query, q: Vector, among: Selection | None, k: int) -> _Found:
     """Stages 1 and 2: the best k candidates or a few more; fewer if the list ends before."""
     excluded = np.unique(np.asarray(query.exclude, np.int64))
     fetch = k + len(excluded)

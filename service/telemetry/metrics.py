@@ -75,7 +75,7 @@ def measured(name: Stage, work: Callable[P, R]) -> Callable[P, R]:
 class MeasuredReads:
     """A collection, or a moment of one, whose reads in a search are measured, index and catalog apart."""
 
-    STAGES: Mapping[str, Stage] = {"nearest": "index", "filter_ids": "catalog", "records_of": "catalog"}
+    STAGES: Mapping[str, Stage] = {"nearest": "index", "select": "catalog", "records_of": "catalog"}
 
     def __init__(self, read: Any) -> None:
         self._read = read

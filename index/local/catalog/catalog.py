@@ -38,6 +38,7 @@ from index.local.catalog.tables import (
     delete_rows,
     encode_metadata,
     encode_path,
+    inside_of,
     json_ids,
     metadata_of,
     migrate,
@@ -48,6 +49,7 @@ from index.local.catalog.tables import (
     read_meta,
     record,
 )
+from index.search.filters import Filter
 
 PAGE = 1000  # records read at a time
 BLOCK = 8192  # vectors handed over at a time
@@ -273,12 +275,8 @@ class Catalog(NextVectors):
             raise EntryNotFound(f"no entry with id {absent[0]}")
         return decode_vectors([rows[key] for key in ids], dim).astype(np.float32)
 
-    def filter_ids(self, wanted: Mapping[str, Any], modality: Modality) -> NDArray[np.int64]:
-        """The ids, ascending and read-only, of the entries that a filter lets through; filters.py has its grammar.
-
-        Raises:
-            InputError: it is no filter; the message names the place.
-        """
+    def filter_ids(self, wanted: Filter, modality: Modality) -> NDArray[np.int64]:
+        """The ids, ascending and read-only, of the entries that a filter lets through."""
         with self._db.reading() as db:
             db.execute("BEGIN")
             return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality)
@@ -298,9 +296,8 @@ class Catalog(NextVectors):
             where += " AND +modality = ?"
             values += [modality]
         if under is not None:
-            inside = os.fsencode(under).rstrip(b"/")
             where += " AND +path >= CAST(? AS TEXT) AND +path < CAST(? AS TEXT)"
-            values += [inside + b"/", inside + b"0"]  # "0" follows "/" in ASCII
+            values += inside_of(under)
         query = f"SELECT {COLUMNS} FROM entries WHERE {where} ORDER BY id LIMIT ?"
         left = limit
         while left is None or left > 0:
@@ -315,8 +312,7 @@ class Catalog(NextVectors):
 
     def paths(self, under: str | Path) -> Iterator[tuple[str, int, int | None, int | None]]:
         """Stream (path, id, mtime_ns, size) of the images inside that folder, in the order of the paths' bytes."""
-        inside = os.fsencode(under).rstrip(b"/")
-        after, end = inside + b"/", inside + b"0"  # "0" follows "/" in ASCII
+        after, end = inside_of(under)
         query = """
             SELECT CAST(path AS BLOB), id, mtime_ns, size FROM entries
             WHERE path > CAST(? AS TEXT) AND path < CAST(? AS TEXT) AND +modality = 'image' ORDER BY path LIMIT ?

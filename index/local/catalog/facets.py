@@ -18,11 +18,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from index.local.catalog.database import Connection
+from index.search.filters import bounded
 
 Scalar = str | int | float | bytes
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")  # of JSON; "007" and "+1" stay text alone
-COLUMN = 2**63  # what an INTEGER of SQLite holds
 
 
 def file_facets(db: Connection, entries: Iterable[tuple[str, int, str]]) -> None:
@@ -46,7 +46,7 @@ def scalar(value: bool | str | float) -> Scalar:
     """A JSON scalar as SQLite holds it: booleans as blobs, integers beyond 64 bits as floats."""
     if isinstance(value, bool):
         return b"\x01" if value else b"\x00"
-    return _bounded(value) if isinstance(value, int) else value
+    return bounded(value) if isinstance(value, int) else value
 
 
 def number(text: str) -> int | float | None:
@@ -55,7 +55,7 @@ def number(text: str) -> int | float | None:
     if match is None:
         return None
     whole = match[2] is None and match[3] is None and len(text) <= 20
-    return _bounded(int(text)) if whole else float(text)
+    return bounded(int(text)) if whole else float(text)
 
 
 def _rows(entries: Iterable[tuple[str, int, str]]) -> Iterator[tuple[str, int, str, Scalar]]:
@@ -75,12 +75,3 @@ def _flatten(key: str, value: object) -> Iterator[tuple[str, Scalar]]:
             yield from _flatten(key, part)
     elif isinstance(value, bool | int | float):
         yield key, scalar(value)
-
-
-def _bounded(value: int) -> int | float:
-    if -COLUMN <= value < COLUMN:
-        return value
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")

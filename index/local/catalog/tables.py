@@ -137,6 +137,12 @@ def encode_path(path: str | Path | None) -> bytes | None:
     return None if path is None else os.fsencode(path)
 
 
+def inside_of(folder: str | Path) -> tuple[bytes, bytes]:
+    """The bounds of the paths inside a folder, from and below, as they are bound."""
+    inside = os.fsencode(folder).rstrip(b"/")
+    return inside + b"/", inside + b"0"  # "0" follows "/" in ASCII
+
+
 def encode_metadata(metadata: Mapping[str, Any] | None) -> str:
     """Metadata as it is stored, a JSON object. InputError if it is none."""
     if not metadata:

@@ -1,0 +1,252 @@
+"""Filters: from JSON to a tree of conditions, checked. The names and the shape are Qdrant's; a store runs the tree.
+
+    {"must": [...], "should": [...], "must_not": [...]}     all of, at least one of, none of; each may be left out
+
+What stands in the lists is another filter or a condition. A key with a list fulfils one if any element does:
+
+    {"key": "colour", "match": {"value": "red"}}            equals a text, a number or a boolean
+    {"key": "colour", "match": {"any": ["red", "blue"]}}    equals one of them
+    {"key": "colour", "match": {"except": ["red"]}}         has a value that equals none of them
+    {"key": "price", "range": {"gte": 10, "lt": 20}}        gt, gte, lt, lte: all numbers, or all texts (ISO dates)
+    {"is_empty": {"key": "colour"}}                         holds no text, number or boolean: missing, null, []
+    {"has_id": [1, 2]}
+
+Keys are those of the metadata, inner ones with dots ("shop.price"). A text that is a JSON number, as CSV columns hold
+them, equals that text and that number both; `except` takes it for the number.
+The prefix file. leads to the file instead: file.path, file.folder (it and all below), file.size (bytes), file.width,
+file.height, file.modified (moments in ISO 8601, UTC if they name no zone), file.taken (ISO 8601, compared as text).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
+
+from base.errors import InputError
+
+Value = str | int | float | bool  # of file.modified nanoseconds since 1970
+Comparison = Literal["gt", "gte", "lt", "lte"]
+
+CLAUSES = ("must", "should", "must_not")
+COMPARISONS = ("gt", "gte", "lt", "lte")
+DEEPEST = 16  # filters inside filters
+MOST = 1000  # conditions
+MOST_VALUES = 10_000  # of an `any` or `except`
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The key has a value that equals one of these; `negated`: one that equals none of them."""
+
+    key: str
+    values: tuple[Value, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The key has a value within these bounds, which are all numbers or all texts."""
+
+    key: str
+    bounds: tuple[tuple[Comparison, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IsEmpty:
+    """The key has no value."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class HasId:
+    """The entry is one of these."""
+
+    ids: tuple[int, ...]
+
+
+Condition = Match | Range | IsEmpty | HasId
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """All of `must`, at least one of `should` if there are any, none of `must_not`."""
+
+    must: tuple[Condition | Filter, ...] = ()
+    should: tuple[Condition | Filter, ...] = ()
+    must_not: tuple[Condition | Filter, ...] = ()
+
+    def conditions(self) -> int:
+        """How many conditions it has, at all depths."""
+        parts = (*self.must, *self.should, *self.must_not)
+        return sum(part.conditions() if isinstance(part, Filter) else 1 for part in parts)
+
+
+def parse_filter(wanted: object) -> Filter:
+    """Check a filter. InputError names the place, as in "filter.must[0].range: ..."."""
+    parsed = _filter(wanted, "filter", 1)
+    if parsed.conditions() > MOST:
+        raise InputError(f"filter: {parsed.conditions()} conditions, more than {MOST}")
+    return parsed
+
+
+def bounded(value: int) -> int | float:
+    """An integer beyond 64 bits as a float, infinity if need be: no store holds it as it is."""
+    if -(2**63) <= value < 2**63:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _filter(wanted: object, at: str, depth: int) -> Filter:
+    if depth > DEEPEST:
+        raise InputError(f"{at}: filters may stand {DEEPEST} deep in each other, no deeper")
+    clauses = {}
+    for name, parts in _object(wanted, at, CLAUSES).items():
+        place = f"{at}.{name}"
+        clauses[name] = tuple(_part(part, f"{place}[{i}]", depth) for i, part in enumerate(_list(parts, place)))
+    return Filter(**clauses)
+
+
+def _part(part: object, at: str, depth: int) -> Condition | Filter:
+    if isinstance(part, dict) and (not part or any(name in part for name in CLAUSES)):
+        return _filter(part, at, depth + 1)
+    return _condition(part, at)
+
+
+def _condition(part: object, at: str) -> Condition:
+    named = _object(part, at, ("key", "match", "range", "is_empty", "has_id"))
+    if "is_empty" in named:
+        _, inner = _only(named, at, ("is_empty",))
+        _, given = _only(inner, f"{at}.is_empty", ("key",))
+        key = _text(given, f"{at}.is_empty.key")
+        if key.startswith("file."):
+            _reader(key, f"{at}.is_empty.key")
+        return IsEmpty(key)
+    if "has_id" in named:
+        _, ids = _only(named, at, ("has_id",))
+        for key in _list(ids, f"{at}.has_id"):
+            if isinstance(key, bool) or not isinstance(key, int) or not isinstance(bounded(key), int):
+                raise InputError(f"{at}.has_id: ids must be integers of 64 bits")
+        return HasId(tuple(ids))
+    if "key" not in named:
+        raise InputError(f'{at}: lacks its key, as in {{"key": "colour", "match": {{"value": "red"}}}}')
+    key = _text(named.pop("key"), f"{at}.key")
+    kind, test = _only(named, at, ("match", "range"))
+    return _range(key, test, f"{at}.range") if kind == "range" else _match(key, test, f"{at}.match")
+
+
+def _match(key: str, test: object, at: str) -> Match:
+    name, operand = _only(test, at, ("value", "any", "except"))
+    values = [operand] if name == "value" else _list(operand, f"{at}.{name}")
+    if not 1 <= len(values) <= MOST_VALUES:
+        raise InputError(f"{at}.{name}: needs 1 to {MOST_VALUES} values")
+    read = _reader(key, at)
+    return Match(key, tuple(read(value, f"{at}.{name}") for value in values), negated=name == "except")
+
+
+def _range(key: str, test: object, at: str) -> Range:
+    bounds = _object(test, at, COMPARISONS)
+    if not bounds:
+        raise InputError(f"{at}: needs {', '.join(COMPARISONS)}")
+    if key == "file.folder":
+        raise InputError(f"{at}: file.folder has no order; use match")
+    read = _reader(key, at)
+    texts = {isinstance(value, str) for value in bounds.values()}
+    if len(texts) > 1 or any(isinstance(value, bool) for value in bounds.values()):
+        raise InputError(f"{at}: the limits must be all numbers or all texts")
+    return Range(key, tuple((cast(Comparison, name), read(value, f"{at}.{name}")) for name, value in bounds.items()))
+
+
+def _reader(key: str, at: str) -> Callable[[object, str], Value]:
+    """How the values of a key are read."""
+    if not key.startswith("file."):
+        return _scalar
+    readers: dict[str, Callable[[object, str], Value]] = {
+        "file.folder": _path,
+        "file.path": _path,
+        "file.size": _number,
+        "file.width": _number,
+        "file.height": _number,
+        "file.modified": _moment,
+        "file.taken": _text,
+    }
+    if key not in readers:
+        raise InputError(f"{at}: no {key!r}; there are {', '.join(readers)}")
+    return readers[key]
+
+
+def _scalar(value: object, at: str) -> Value:
+    if isinstance(value, bool):
+        return value
+    return _number(value, at) if isinstance(value, int | float) else _text(value, at, "a text, a number or a boolean")
+
+
+def _number(value: object, at: str) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{at}: must be a number")
+    if isinstance(value, int):
+        return bounded(value)
+    if not math.isfinite(value):
+        raise InputError(f"{at}: NaN and infinity are no numbers in JSON")
+    return value
+
+
+def _text(value: object, at: str, what: str = "a text") -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{at}: must be {what}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{at}: holds half a character (a lone surrogate)") from None
+    return value
+
+
+def _path(value: object, at: str) -> str:
+    try:
+        if isinstance(value, str) and os.fsencode(value) is not None:
+            return value
+    except UnicodeEncodeError:
+        pass
+    raise InputError(f"{at}: must be a path")
+
+
+def _moment(value: object, at: str) -> int:
+    """ISO 8601 as nanoseconds since 1970."""
+    try:
+        moment = datetime.fromisoformat(_text(value, at))
+    except ValueError:
+        raise InputError(f"{at}: must be a moment in ISO 8601, like 2024-05-01 or 2024-05-01T12:00:00+02:00") from None
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH
+    return ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000
+
+
+def _object(value: object, at: str, names: Sequence[str]) -> dict[str, Any]:
+    """`value` if it is an object with no other than these names."""
+    if not isinstance(value, dict):
+        raise InputError(f"{at}: must be an object with {' or '.join(names)}")
+    for name in value:
+        if name not in names:
+            raise InputError(f"{at}: no {name!r} here; there are {', '.join(names)}")
+    return dict(value)
+
+
+def _list(value: object, at: str) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{at}: must be a list")
+    return list(value)
+
+
+def _only(value: object, at: str, names: Sequence[str]) -> tuple[str, Any]:
+    """The one (name, value) of an object that must have exactly one of `names`."""
+    named = _object(value, at, names)
+    if len(named) != 1:
+        raise InputError(f"{at}: needs one of {', '.join(names)}")
+    return next(iter(named.items()))
