@@ -1,4 +1,3 @@
-import json
 import os
 import sqlite3
 import subprocess
@@ -10,56 +9,13 @@ from threading import Event, Thread
 import numpy as np
 import pytest
 
-from base.errors import CollectionDamaged, CollectionError, InputError
+from base.errors import CollectionError, InputError
 from index.entry import Entry
 from index.local.catalog.catalog import Catalog
-from index.local.catalog.tables import APPLICATION_ID
-from index.search.filters import parse_filter
 
 DIM = 4
 META = {"name": "n", "model": "m", "fingerprint": "f", "dim": DIM, "created_at": "2026-01-01T00:00:00+00:00"}
 ROOT = Path(__file__).parents[1]
-
-SCHEMA_1 = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE entries (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    modality TEXT NOT NULL,
-    path TEXT UNIQUE,
-    text TEXT,
-    metadata TEXT NOT NULL,
-    sha256 TEXT,
-    mtime_ns INTEGER,
-    size INTEGER,
-    width INTEGER,
-    height INTEGER,
-    version INTEGER NOT NULL,
-    vector BLOB NOT NULL
-) STRICT;
-CREATE INDEX entries_version ON entries (modality, version);
-CREATE INDEX entries_sha256 ON entries (sha256) WHERE sha256 IS NOT NULL;
-CREATE TABLE tombstones (version INTEGER, id INTEGER, modality TEXT NOT NULL, PRIMARY KEY (version, id))
-    STRICT, WITHOUT ROWID;
-"""
-
-
-def schema_1(path, n):
-    """A catalog as it was before the second schema, with `n` rows of two colours."""
-    vector = np.array([1, 0, 0, 0], np.float16).tobytes()
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(f"BEGIN; {SCHEMA_1}")
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute("PRAGMA user_version = 1")
-        rows = {**META, "version": 3, "tombstones_since": 0, "snapshot": "null"}
-        db.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
-        db.executemany(
-            "INSERT INTO entries (modality, path, metadata, version, vector) VALUES ('image', ?, ?, 3, ?)",
-            ((f"/{i}", json.dumps({"colour": ("red", "blue")[i % 2], "n": str(i)}), vector) for i in range(n)),
-        )
-        db.execute("INSERT INTO tombstones VALUES (2, 1000000, 'image')")
-        db.execute("COMMIT")
-    return path
 
 
 def put(catalog, *paths, **fields):
@@ -74,40 +30,13 @@ def catalog(tmp_path):
         yield catalog
 
 
-def test_an_older_schema_is_brought_up_to_date_when_it_is_opened(tmp_path):
-    path = schema_1(tmp_path / "catalog.sqlite", 5000)
-    with closing(Catalog(path)) as catalog:
-        assert catalog.check() == []
-        assert catalog.filter_ids(parse_filter({"must": [{"key": "n", "range": {"lt": 4}}]}), "image").tolist() == [
-            1,
-            2,
-            3,
-            4,
-        ]
-        assert (
-            len(catalog.filter_ids(parse_filter({"must": [{"key": "colour", "match": {"value": "blue"}}]}), "image"))
-            == 2500
-        )
-        assert catalog.state()[0] == 3
-        catalog.update({1: {"taken": "2024-05-01T12:00:00"}})
-        assert catalog.get([1])[1].taken == "2024-05-01T12:00:00"
-        assert put(catalog, "/new") == [5001]
-        with catalog.changes(1) as changes:
-            assert (changes.version, changes.deleted["image"]) == (4, [1000000])
-    with closing(Catalog(path)) as again:
-        assert again.count() == 5001
-
-
-def test_an_older_schema_that_cannot_be_brought_up_to_date_stays_as_it_was(tmp_path):
-    path = schema_1(tmp_path / "catalog.sqlite", 10)
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("UPDATE entries SET metadata = 'no JSON' WHERE id = 7")
-        db.commit()
-    with pytest.raises(CollectionDamaged, match="metadata"):
-        Catalog(path)
-    with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
-        assert db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'facets'").fetchone() == (0,)
+@pytest.mark.parametrize(("schema", "remedy"), [(1, "index anew"), (99, "upgrade glimpse")])
+def test_another_schema_is_named(tmp_path, schema, remedy):
+    Catalog.create(tmp_path / "catalog.sqlite", META)
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as db:
+        db.execute(f"PRAGMA user_version = {schema}")
+    with pytest.raises(CollectionError, match=rf"schema {schema}, this one knows 2\); {remedy}"):
+        Catalog(tmp_path / "catalog.sqlite")
 
 
 def test_a_copy_is_whole_while_others_write(catalog, tmp_path):
@@ -159,7 +88,7 @@ from base.errors import CollectionError, CollectionExists
 from index.local.catalog.catalog import Catalog
 from index.entry import Entry
 from index.search.filters import parse_filter
-from test_index_database import META, put, schema_1
+from test_index_database import META, put
 disk = Path(sys.argv[1])
 def mount(*options):
     subprocess.run(["mount", *options, str(disk)], check=True)
@@ -223,7 +152,6 @@ def test_a_read_only_disk_is_read_and_named_when_it_is_written_to(on_own_disk):
 Catalog.create(path, META)
 with closing(Catalog(path)) as catalog:
     put(catalog, "/a", metadata={"a": 1})
-schema_1(disk / "old", 10)
 mount("-o", "remount,ro")
 with closing(Catalog(path)) as catalog:
     assert [r.path for r in catalog.records()] == ["/a"]
@@ -231,8 +159,6 @@ with closing(Catalog(path)) as catalog:
     assert catalog.check() == []
     with pytest.raises(CollectionError, match="read-only"):
         put(catalog, "/b")
-with pytest.raises(CollectionError, match="read-only"):
-    Catalog(disk / "old")
 with pytest.raises(CollectionError, match="read-only|cannot be opened"):
     Catalog.create(disk / "new", META)
 """)

@@ -155,17 +155,6 @@ def test_an_index_that_cannot_be_written_leaves_no_files_and_the_old_one(tmp_pat
         assert {path.name for path in made.folder.iterdir()} == before
 
 
-def test_a_snapshot_of_the_first_glimpse_is_passed_over(tmp_path):
-    with shop(tmp_path) as made:
-        made._catalog.set_snapshot({"version": 1, "files": {"image": {"name": "image-1.faiss", "crc32": 7}}})
-        assert made.check() == []
-        assert made.info().index == {}
-        assert len(made.search(unit(1)[0], 1000)) == 300
-        (made.folder / "image-1.faiss").write_bytes(b"old")
-        made.compact()
-        assert not (made.folder / "image-1.faiss").exists()
-
-
 def test_a_damaged_snapshot_is_looked_at_once(tmp_path, monkeypatch, caplog):
     with shop(tmp_path) as made:
         made.compact()

@@ -41,7 +41,6 @@ from index.local.catalog.tables import (
     inside_of,
     json_ids,
     metadata_of,
-    migrate,
     next_revision,
     next_version,
     read_counts,
@@ -72,12 +71,9 @@ class Catalog(NextVectors):
     """An open catalog. Its methods may be called from any thread; those that write take turns."""
 
     def __init__(self, path: Path) -> None:
-        """Open the catalog at `path`, bringing an older schema up to date.
-
-        CollectionNotFound, CollectionDamaged, or CollectionError for a newer schema.
-        """
+        """Open the catalog at `path`. CollectionNotFound, CollectionDamaged, or CollectionError for another schema."""
         self.path = path
-        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, migrate)
+        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION)
         self._filters = FilterCache()
         try:
             with self._db.reading() as db:

@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection
@@ -27,15 +27,13 @@ FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want
 class Database:
     """An open SQLite file in WAL mode: many readers, in any process, beside one writer."""
 
-    def __init__(
-        self, path: Path, application_id: int, schema_version: int, migrate: Callable[[Connection, int], None]
-    ) -> None:
-        """Open it; an older schema is first brought up to `schema_version` by `migrate(db, its schema)`.
+    def __init__(self, path: Path, application_id: int, schema_version: int) -> None:
+        """Open it.
 
         Raises:
             CollectionNotFound: there is no such file.
             CollectionDamaged: it is not ours, or not sound.
-            CollectionError: its schema is newer; or it must be written to be opened, and cannot.
+            CollectionError: its schema is another one.
         """
         self.path = path
         self._idle: list[Connection] = []
@@ -47,12 +45,12 @@ class Database:
         except FileNotFoundError:
             raise CollectionNotFound(f"{path}: no such catalog") from None
         try:
-            self._open(application_id, schema_version, migrate)
+            self._open(application_id, schema_version)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, application_id: int, schema_version: int, migrate: Callable[[Connection, int], None]) -> None:
+    def _open(self, application_id: int, schema_version: int) -> None:
         try:
             with self.reading() as db:
                 db.execute("PRAGMA schema_version")  # reads the file
@@ -75,17 +73,11 @@ class Database:
             schema = _pragma(db, "user_version")
         if not ours:
             raise CollectionDamaged(f"{self.path}: not a glimpse catalog; restore it from a backup")
-        if schema > schema_version:
+        if schema != schema_version:
+            age, remedy = ("a newer", "upgrade glimpse") if schema > schema_version else ("an older", "index anew")
             raise CollectionError(
-                f"{self.path}: written by a newer glimpse (schema {schema}, this one knows {schema_version}); "
-                "upgrade glimpse"
+                f"{self.path}: written by {age} glimpse (schema {schema}, this one knows {schema_version}); {remedy}"
             )
-        if schema < schema_version:
-            with self.writing() as db:
-                schema = _pragma(db, "user_version")  # another process may have come first
-                if schema < schema_version:
-                    migrate(db, schema)
-                    db.execute(f"PRAGMA user_version = {schema_version}")
 
     @staticmethod
     def create(

@@ -121,7 +121,7 @@ class NextVectors:
             )
             db.execute("DELETE FROM tombstones")
             # An entry that was deleted since the snapshot was built is still in it, and no tombstone will say so.
-            held = {m: segment["count"] for m, segment in (snapshot or {}).get("segments", {}).items()}
+            held = {m: segment["count"] for m, segment in (snapshot["segments"] if snapshot else {}).items()}
             fits = all(held.get(modality, 0) == count for modality, count in read_counts(db).items())
             named = {**snapshot, "version": version} if snapshot is not None and fits else None
             values = {**info, "tombstones_since": version, "snapshot": json.dumps(named), "bar": "null"}

@@ -1,4 +1,4 @@
-"""The tables of a catalog: their schema, how an older one is brought up to it, and how a row is read and written.
+"""The tables of a catalog: their schema, and how a row is read and written.
 
 No statement here runs by itself: `index.local.catalog.catalog` and its neighbours say when, inside whose transaction.
 """
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from base.errors import CollectionDamaged, InputError
 from index.entry import MODALITIES, Modality, Record
 from index.local.catalog.database import Connection
-from index.local.catalog.facets import file_facets, unfile_facets
+from index.local.catalog.facets import unfile_facets
 
 # AUTOINCREMENT: an id is never given twice, so a deleted id cannot come back as another image.
 # `version` is the number of the commit that last set the vector; a change of path or metadata leaves it.
-ENTRIES = """
+# entries_version gives what is newer than a version; what else it covers answers a filter on file fields without
+# touching the wide rows. Whatever is written is newest, so that it grows at its end.
+SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,17 +44,12 @@ CREATE TABLE entries (
 CREATE INDEX entries_sha256 ON entries (sha256) WHERE sha256 IS NOT NULL;
 CREATE TABLE tombstones (version INTEGER, id INTEGER, modality TEXT NOT NULL, PRIMARY KEY (version, id))
     STRICT, WITHOUT ROWID;
-"""
-# What schema 2 has beside these. entries_version gives what is newer than a version; what else it covers answers a
-# filter on file fields without touching the wide rows. Whatever is written is newest, so that it grows at its end.
-SINCE_2 = """
 CREATE INDEX entries_version ON entries (modality, version, size, width, height, mtime_ns, taken);
 CREATE TABLE facets (modality TEXT, key TEXT, value ANY, id INTEGER, PRIMARY KEY (modality, key, value, id))
     STRICT, WITHOUT ROWID;
 CREATE TABLE next_vectors (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, vector BLOB NOT NULL) STRICT;
 """
-SCHEMA = ENTRIES + SINCE_2
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 2  # 1 was never released
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
 META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
 STATE = {  # of a new catalog
@@ -68,26 +65,6 @@ FIELDS_OF = attrgetter(*FIELDS)
 COLUMNS = ", ".join(["id", *FIELDS]).replace("path", "CAST(path AS BLOB)")
 JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 AMONG = "id IN (SELECT value FROM json_each(?))"  # one statement for any number of ids
-
-
-def migrate(db: Connection, schema: int) -> None:
-    """Bring tables of the older `schema` up to SCHEMA_VERSION, inside the caller's transaction."""
-    if schema < 2:
-        for statement in (
-            "ALTER TABLE entries ADD COLUMN taken TEXT",
-            "DROP INDEX entries_version",
-            *SINCE_2.split(";"),
-        ):
-            db.execute(statement)
-        rows = db.execute("SELECT modality, id, metadata FROM entries WHERE metadata != '{}'")
-        try:
-            file_facets(db, rows)
-        except (ValueError, AttributeError) as error:
-            raise CollectionDamaged(
-                f"an entry's metadata is no JSON object: restore it from a backup ({error})"
-            ) from error
-        db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", STATE.items())
-        count_rows(db, dict(db.execute("SELECT modality, count(*) FROM entries GROUP BY modality").fetchall()))
 
 
 def read_meta(db: Connection, key: str) -> Any:

@@ -167,7 +167,7 @@ class LiveIndex:
         """What is wrong with the files of the snapshot, or with what they hold."""
         snapshot = self._catalog.snapshot()
         problems = []
-        for modality, described in (snapshot or {}).get("segments", {}).items():
+        for modality, described in (snapshot["segments"] if snapshot else {}).items():
             try:
                 verify(self._folder, described)
                 segment = open_segment(self._folder, described)
@@ -276,7 +276,7 @@ class LiveIndex:
 
     def _sound_snapshot(self) -> Description | None:
         snapshot = self._catalog.snapshot()
-        return None if snapshot is None or "segments" not in snapshot or snapshot in self._damaged else snapshot
+        return None if snapshot in self._damaged else snapshot
 
     def _distrust(self, snapshot: Description, error: InputError) -> None:
         log.warning("building the vectors anew from the catalog: %s", error)

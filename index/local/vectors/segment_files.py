@@ -26,7 +26,7 @@ from index.local.vectors.ann import CoarseIndex, FlatRows
 from index.local.vectors.segment import Ids, Segment, Tuning
 from index.rows import Rows16
 
-SUFFIXES = (".ids", ".rows", ".coarse", ".faiss")  # .faiss: of glimpse before collections had kinds
+SUFFIXES = (".ids", ".rows", ".coarse")
 CHECKED_AT_OPEN = 256 * 2**20  # bytes; larger rows are checked by `verify`, beside the first searches
 CHUNK = 1 << 20
 
