@@ -19,7 +19,7 @@ from encoder.text import TextTower, Tokenizer
 TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
 
 
-class Encoded(NamedTuple):
+class EncodedText(NamedTuple):
     """What is kept of a text."""
 
     vector: Vectors  # (dim,)
@@ -77,7 +77,7 @@ class DualEncoder(Encoder):
         self.overlap = self.device.type != "cpu"
         self.text = TextTower(clip, tokenizer)
         self._normalise = Normalise(preprocess, self.device, next(clip.parameters()).dtype)
-        self._texts: OrderedDict[str, Encoded] = OrderedDict()
+        self._texts: OrderedDict[str, EncodedText] = OrderedDict()
         self._texts_lock = threading.Lock()
         self.dim = self.encode_texts([""]).shape[1]
 
@@ -91,19 +91,19 @@ class DualEncoder(Encoder):
         found = self._seen(texts)
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         for text, vector, tokens in zip(missing, *self._encode_texts(missing), strict=True):
-            found[text] = Encoded(vector.copy(), tokens)  # a view would keep the whole batch alive in the cache
+            found[text] = EncodedText(vector.copy(), tokens)  # a view would keep the whole batch alive in the cache
         with self._texts_lock:
             self._texts.update((text, found[text]) for text in missing)
             while len(self._texts) > TEXT_CACHE:
                 self._texts.popitem(last=False)
         return np.stack([found[text].vector for text in texts]) if texts else np.empty((0, self.dim), np.float32)
 
-    def seen_texts(self, texts: Sequence[str]) -> list[Encoded] | None:
+    def seen_texts(self, texts: Sequence[str]) -> list[EncodedText] | None:
         """What is kept of texts that are all in the cache of `encode_texts`, else None. Any thread may ask."""
         found = self._seen(texts)
         return [found[text] for text in texts] if all(text in found for text in texts) else None
 
-    def _seen(self, texts: Iterable[str]) -> dict[str, Encoded]:
+    def _seen(self, texts: Iterable[str]) -> dict[str, EncodedText]:
         """Those of the texts that are in the cache."""
         with self._texts_lock:
             found = {text: self._texts[text] for text in texts if text in self._texts}

@@ -85,7 +85,7 @@ def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServe
     """The server with its tools. `folders`: those whose images may be named; none are all."""
     server: MCPServer = MCPServer("glimpse", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
 
-    def answer(collection: str, found: client.Found, thumbnails: int) -> CallToolResult:
+    def answer(collection: str, found: client.SearchResult, thumbnails: int) -> CallToolResult:
         lines = [f"{hit.id}: {hit.score:.3f} {_words(hit)}" for hit in found]
         content: list[Any] = [TextContent(text="\n".join(lines) or f"nothing found in {collection}")]
         for hit in found.hits[:thumbnails]:

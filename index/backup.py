@@ -27,14 +27,14 @@ UPLOAD = re.compile(r"uploads/([0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class FileSummary:
     """What a file holds now."""
 
     entries: int
     bytes: int
 
 
-def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Kept:
+def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> FileSummary:
     """Write the collection, as of one moment, to `file`, and prove that the copy is sound before it gets that name.
 
     An uploaded file that is deleted while this runs may be missing in it, though its entry is there.
@@ -47,10 +47,10 @@ def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Ke
         copy_catalog(data, name, part)
         entries = _check(part, f"collection {name!r}")
         _add_uploads(part, uploads_folder(data, name))
-    return Kept(entries, file.stat().st_size)
+    return FileSummary(entries, file.stat().st_size)
 
 
-def restore(data: Path, file: Path, name: str) -> Kept:
+def restore(data: Path, file: Path, name: str) -> FileSummary:
     """Make the collection `name` of a file that `back_up` wrote. It appears whole, checked, with its snapshot.
 
     Raises:
@@ -74,7 +74,7 @@ def restore(data: Path, file: Path, name: str) -> Kept:
             if before is not None:
                 _move_uploads(collection, before, own / "uploads", uploads_folder(data, name))
             collection.compact()
-    return Kept(entries, file.stat().st_size)
+    return FileSummary(entries, file.stat().st_size)
 
 
 def copy_catalog(data: Path, name: str, path: Path) -> None:

@@ -65,6 +65,17 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class NextInfo:
+    """The model that a reindex has begun with, and how far it is: entries `done` and `left`."""
+
+    model: str
+    fingerprint: str
+    dim: int
+    done: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionInfo:
     """What a collection is, for lists and for `/v1/info`."""
 
@@ -76,5 +87,5 @@ class CollectionInfo:
     created_at: str  # ISO 8601, UTC
     bytes: int  # on disk
     index: dict[str, dict[str, Any]] = field(default_factory=dict)  # modality -> the state of its ANN index
-    next: dict[str, Any] | None = None  # the model that a reindex has begun with: model, fingerprint, dim, done, left
+    next: NextInfo | None = None  # another model whose vectors are being gathered
     problem: str | None = None  # why it cannot be opened; then only `name` and `bytes` say something

@@ -33,7 +33,7 @@ try:
 except ImportError:
     raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
 
-from index.backup import Kept, copy_catalog
+from index.backup import FileSummary, copy_catalog
 from index.collection import Collection, create_collection, open_collection
 from index.entry import Entry, Modality, Record
 from index.local.catalog.catalog import Catalog
@@ -58,7 +58,7 @@ class Imported:
 
 def export_parquet(
     data: Path, name: str, file: Path, *, overwrite: bool = False, progress: Progress | None = None
-) -> Kept:
+) -> FileSummary:
     """Write the collection, as of one moment, to `file`. For that a copy of its catalog stands beside it meanwhile.
 
     Raises:
@@ -82,7 +82,7 @@ def export_parquet(
                     done += len(records)
                     if progress:
                         progress(done, total)
-    return Kept(total, file.stat().st_size)
+    return FileSummary(total, file.stat().st_size)
 
 
 def import_parquet(

@@ -11,7 +11,7 @@ from fastapi import Depends, Path, Request
 from base.errors import CollectionLocked
 from index.collection import Collection, Record
 from service.collections.opened import OpenCollections
-from service.collections.rejection import Bars
+from service.collections.rejection import Rejections
 from service.errors import Refusal
 from service.inference.inference import Inference
 from service.inference.pool import Pool
@@ -46,9 +46,9 @@ def inference(request: Request) -> Inference:
     return service_of(request).ready().inference
 
 
-def bars(request: Request) -> Bars:
-    """What measures the bars of collections. 503 while the model is loading."""
-    return service_of(request).ready().bars
+def rejections(request: Request) -> Rejections:
+    """What measures the rejections of collections. 503 while the model is loading."""
+    return service_of(request).ready().rejections
 
 
 def jobs(request: Request) -> Jobs:
@@ -94,7 +94,7 @@ SettingsDep = Annotated[Settings, Depends(at_once(settings))]
 CollectionsDep = Annotated[OpenCollections, Depends(at_once(collections))]
 DecodersDep = Annotated[Pool, Depends(at_once(decoders))]
 InferenceDep = Annotated[Inference, Depends(at_once(inference))]
-BarsDep = Annotated[Bars, Depends(bars)]
+RejectionsDep = Annotated[Rejections, Depends(rejections)]
 JobsDep = Annotated[Jobs, Depends(at_once(jobs))]
 CollectionDep = Annotated[Collection, Depends(collection)]
 RecordDep = Annotated[Record, Depends(record)]

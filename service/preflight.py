@@ -20,7 +20,7 @@ from service.settings import Settings, problems_of, unknown_variables
 
 
 @dataclass(frozen=True)
-class Checked:
+class PreflightReport:
     """What was found."""
 
     settings: dict[str, Any]  # as they take effect, secrets masked; empty if they cannot be read
@@ -28,7 +28,7 @@ class Checked:
     warnings: list[str]
 
 
-def check(given: Mapping[str, Any]) -> Checked:
+def check(given: Mapping[str, Any]) -> PreflightReport:
     """Read the settings as `glimpse serve` would, and try everything that its start needs.
 
     Args:
@@ -38,9 +38,9 @@ def check(given: Mapping[str, Any]) -> Checked:
     try:
         settings = Settings(**given)
     except InputError as error:
-        return Checked({}, [str(error)], warnings)
+        return PreflightReport({}, [str(error)], warnings)
     except ValidationError as error:
-        return Checked({}, problems_of(error), warnings)
+        return PreflightReport({}, problems_of(error), warnings)
     problems = []
     for trial in (_check_data, check_address, _check_keys):
         if problem := _problem_of(trial, settings):
@@ -50,7 +50,7 @@ def check(given: Mapping[str, Any]) -> Checked:
     warnings += [f"job_roots: {root} is no folder" for root in settings.job_roots if not Path(root).is_dir()]
     warnings += _loose_keys(settings)
     problems += _check_model(settings, warnings)
-    return Checked(settings.model_dump(mode="json"), problems, warnings)
+    return PreflightReport(settings.model_dump(mode="json"), problems, warnings)
 
 
 def check_address(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from fastapi import Request
 from base.read_ahead import READERS
 from encoder.model import DualEncoder
 from service.collections.opened import OpenCollections
-from service.collections.rejection import Bars
+from service.collections.rejection import Rejections
 from service.errors import Refusal
 from service.http.paths import Paths
 from service.inference.inference import Inference, model_thread, warm_up
@@ -33,7 +33,7 @@ class Warm:
     """What is there once the model is."""
 
     inference: Inference
-    bars: Bars
+    rejections: Rejections
 
 
 class Service:
@@ -74,7 +74,7 @@ class Service:
             encoder = await asyncio.get_running_loop().run_in_executor(model, _warm_encoder, self.settings, encoder)
             await asyncio.to_thread(self.collections.open_all)
             inference = Inference(encoder, model, self.decoders, self.settings)
-            self.warm = Warm(inference, Bars(self.collections, inference))
+            self.warm = Warm(inference, Rejections(self.collections, inference))
             self.jobs.start(inference)
         except Exception as error:
             log.error("the service cannot start: %s", error)
@@ -90,7 +90,7 @@ class Service:
         """Close what was opened, jobs first, while there is a model to end with."""
         await asyncio.to_thread(self.jobs.stop)
         if self.warm is not None:
-            await self.warm.bars.close()
+            await self.warm.rejections.close()
             await self.warm.inference.close()
         self.decoders.close()
         self.collections.close()

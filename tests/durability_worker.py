@@ -108,24 +108,24 @@ class Writer:
         return self.next_model()
 
     def begin(self, model: str) -> None:
-        self.pets.begin_next(f"model {model}", model, DIMS[int(model) % 2])
+        self.pets.next.begin(f"model {model}", model, DIMS[int(model) % 2])
 
     def for_write(self, most: int = BATCH) -> list[int]:
-        if not self.pets.next_info():
+        if not self.pets.next.info():
             self.make("begin")
-        return [record.id for record in self.pets.next_left(limit=most)]
+        return [record.id for record in self.pets.next.left(limit=most)]
 
     def write(self, ids: list[int]) -> None:
         x = [vector(self.pets.get(i).metadata["n"], self.next_model()) for i in ids]
         if ids:
-            self.pets.write_next(ids, np.array(x))
+            self.pets.next.write(ids, np.array(x))
 
     def for_swap(self) -> str:
         self.write(self.for_write(10 * MOST))
         return self.next_model()
 
     def swap(self, _: str) -> None:
-        self.pets.swap_next()
+        self.pets.next.swap()
 
 
 def write(data: Path, seed: int, wanted: str) -> None:

@@ -117,7 +117,7 @@ def test_compact(run: Run, pets: Path, tmp_path: Path) -> None:
     assert run("compact", "pets", "--recall", "0.9", "--kind", "ivf-sq8")[0] == 0
     assert read(run("compact", "pets", "--json"))["index"]["image"]["rows"] == 12
     with open_collection(tmp_path, "pets") as collection:
-        assert (collection.wish.kind, collection.wish.recall) == ("ivf-sq8", 0.9)
+        assert (collection.index_config.kind, collection.index_config.recall) == ("ivf-sq8", 0.9)
     assert run("compact", "pets", "--kind", "best")[0] == 2
 
 

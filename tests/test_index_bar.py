@@ -4,8 +4,8 @@ import pytest
 from base.errors import CollectionError
 from encoder.encoder import Encoder
 from index.collection import Entry, create_collection, open_collection
-from index.ingest.rejection import measure_bar
-from index.search.calibration import MEANINGLESS
+from index.ingest.rejection import measure_rejection
+from index.search.calibration import MEANINGLESS, Rejection
 from index.search.query import Query
 
 DIM = 32
@@ -53,8 +53,8 @@ def test_a_text_that_fits_nothing_returns_nothing_once_the_bar_is_measured(tmp_p
     with create_collection(tmp_path, "shop", model="m", fingerprint="f", dim=DIM) as shop:
         shop.upsert(list(images(encoder, 400)))
         assert ask(shop, encoder, MEANINGLESS[0])  # nobody has said yet what fitting nothing looks like
-        measure_bar(shop, encoder)
-        assert shop.bar()["rows"] == 400
+        measure_rejection(shop, encoder)
+        assert shop.rejection().rows == 400
     with open_collection(tmp_path, "shop") as shop:  # it is in the catalog
         assert sum(bool(ask(shop, encoder, text)) for text in MEANINGLESS) <= 4
         for colour in WORDS[:5]:
@@ -65,21 +65,21 @@ def test_a_text_that_fits_nothing_returns_nothing_once_the_bar_is_measured(tmp_p
         picture = Query(encoder.encode_texts([MEANINGLESS[0]])[0], cutoff="auto")
         assert shop.query(picture)  # nothing is known of pictures that fit nothing
         with pytest.raises(CollectionError, match="reading only"):
-            shop.set_bar({})
+            shop.set_rejection(Rejection("f", 1, None, 1.0))
 
 
 def test_it_is_measured_again_only_after_growth(tmp_path):
     encoder = WordEncoder("NAME/published")
     with create_collection(tmp_path, "shop", model="m", fingerprint="f", dim=DIM) as shop:
         shop.upsert(list(images(encoder, 300)))
-        measure_bar(shop, encoder)
-        first = shop.bar()
+        measure_rejection(shop, encoder)
+        first = shop.rejection()
         shop.upsert(list(images(encoder, 330)))
-        measure_bar(shop, encoder)
-        assert shop.bar() == first
+        measure_rejection(shop, encoder)
+        assert shop.rejection() == first
         shop.upsert(list(images(encoder, 400)))
-        measure_bar(shop, encoder)
-        assert shop.bar()["rows"] == 400
+        measure_rejection(shop, encoder)
+        assert shop.rejection().rows == 400
 
 
 def test_a_model_of_ones_own_gets_a_bar_only_where_texts_show_what_it_knows(tmp_path):
@@ -87,17 +87,17 @@ def test_a_model_of_ones_own_gets_a_bar_only_where_texts_show_what_it_knows(tmp_
     for name, captions in (("told", True), ("untold", False)):
         with create_collection(tmp_path, name, model="m", fingerprint="f", dim=DIM) as shop:
             shop.upsert(list(images(encoder, 200, captions)))
-            measure_bar(shop, encoder)
-            assert (shop.bar()["bar"] is not None) == captions
+            measure_rejection(shop, encoder)
+            assert (shop.rejection().threshold is not None) == captions
             assert ask(shop, encoder, "blue hat")
 
 
 def test_few_images_have_none(tmp_path):
     encoder = WordEncoder("NAME/published")
     with create_collection(tmp_path, "shop", model="m", fingerprint="f", dim=DIM) as shop:
-        measure_bar(shop, encoder)  # none at all
+        measure_rejection(shop, encoder)  # none at all
         shop.upsert(list(images(encoder, 20)))
-        measure_bar(shop, encoder)
-        assert shop.bar()["bar"] is None
+        measure_rejection(shop, encoder)
+        assert shop.rejection().threshold is None
         (hit, *_) = ask(shop, encoder, "red shoe")
         assert hit.relevance is None

@@ -116,7 +116,7 @@ def test_texts_that_are_known_to_belong_are_not_turned_away() -> None:
     with_known, without = fit(rows, noise(32, 6), as_good), fit(rows, noise(32, 6))
     assert with_known is not None
     assert without is not None
-    assert with_known.bar == without.bar  # they only ever lower it
+    assert with_known.threshold == without.threshold  # they only ever lower it
 
 
 def test_the_spread_is_that_of_what_is_not_relevant() -> None:

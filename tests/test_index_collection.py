@@ -32,9 +32,9 @@ from index.collection import (
     list_collections,
     open_collection,
 )
+from index.config import IndexConfig
 from index.local.layout import appearing
 from index.local.vectors import live
-from index.local.vectors.tuning import Wish
 
 DIM = 16
 ROOT = Path(__file__).parent.parent
@@ -341,7 +341,7 @@ def test_close_takes_a_snapshot_when_enough_changed(tmp_path):
 def test_a_snapshot_that_is_not_sound_is_rebuilt(tmp_path, caplog, damage, suffix):
     with create(tmp_path) as pets:
         ids = pets.upsert(images(*range(400)))
-        pets.compact(Wish("ivf-sq8"))
+        pets.compact(IndexConfig("ivf-sq8"))
         pets.delete(ids[:1])
         assert pets.check() == []
     damage(next((tmp_path / "collections/pets").glob(f"*.{suffix}")))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from base.walk import image_names, walk_images
-from index.ingest.diff import Found, compare
+from index.ingest.diff import FileInfo, compare
 from index.ingest.scan import outermost, place_of
 
 # Names whose order is not that of their paths: "-" and "." sort before "/", "0" after it; and bytes that are no text.
@@ -36,7 +36,7 @@ def test_it_finds_what_is_new_and_what_is_gone(tmp_path: Path, before: list[str]
     assert sum(1 for _ in image_names(root)) == len(there)
     found = list(compare(walk_images(root), ((path, i, None, 0) for i, path in enumerate(known)), set()))
     assert {known[item] for item in found if isinstance(item, int)} == set(known) - there
-    files = {str(item.path): item.id for item in found if isinstance(item, Found)}
+    files = {str(item.path): item.id for item in found if isinstance(item, FileInfo)}
     assert files == {path: known.index(path) if path in known else None for path in there}
 
 

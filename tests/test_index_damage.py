@@ -24,7 +24,7 @@ from index.collection import (
     list_collections,
     open_collection,
 )
-from index.local.vectors.tuning import Wish
+from index.config import IndexConfig
 
 # --- a disk that is full, a disk that is read-only ---
 
@@ -162,7 +162,10 @@ DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
 
 @pytest.mark.parametrize(
     ("damage", "pets_with_snapshot"),
-    [*((damage, Wish()) for damage in DAMAGE), *((damage, Wish("ivf-sq8", 1.0)) for damage in ("missing", "cut"))],
+    [
+        *((damage, IndexConfig()) for damage in DAMAGE),
+        *((damage, IndexConfig("ivf-sq8", 1.0)) for damage in ("missing", "cut")),
+    ],
     ids=[*DAMAGE, "coarse missing", "coarse cut"],
     indirect=["pets_with_snapshot"],
 )

@@ -64,7 +64,7 @@ class Expected:
         there = {r.path: (r.id, r.metadata["n"], r.text) for r in pets.records()}
         if self.fingerprint != pets.fingerprint or set(self.rows) != set(there):
             return False
-        if pets.next_info() and self.done & {record.id for record in pets.next_left(limit=10**6)}:
+        if pets.next.info() and self.done & {record.id for record in pets.next.left(limit=10**6)}:
             return False
         return all(
             there[path] == row or (row[0] is None and there[path][1:] == row[1:] and there[path][0] not in given)

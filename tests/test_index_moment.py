@@ -8,9 +8,9 @@ import pytest
 
 from base.errors import CollectionError, InputError, ModelMismatch
 from index.collection import Entry, create_collection, delete_collection, open_collection
+from index.config import IndexConfig
 from index.local.vectors import live
 from index.local.vectors import segment_files as snapshot
-from index.local.vectors.tuning import Wish
 from index.search.query import Query
 
 DIM = 16
@@ -30,9 +30,9 @@ def shop(data, n=300, texts=0):
 
 
 def gather(collection, dim=DIM, name="new"):
-    collection.begin_next(name, f"{name}-print", dim)
-    left = [record.id for record in collection.next_left(limit=10**6)]
-    collection.write_next(left, unit(len(left), seed=9, dim=dim))
+    collection.next.begin(name, f"{name}-print", dim)
+    left = [record.id for record in collection.next.left(limit=10**6)]
+    collection.next.write(left, unit(len(left), seed=9, dim=dim))
 
 
 def test_scores_are_judged_by_the_new_models_rows_after_a_swap(tmp_path):
@@ -40,7 +40,7 @@ def test_scores_are_judged_by_the_new_models_rows_after_a_swap(tmp_path):
         q = unit(1, seed=3)[0]
         before = reader.query(Query(q, limit=50))
         gather(writer)
-        writer.swap_next()
+        writer.next.swap()
         after = reader.query(Query(q, limit=50))
         with open_collection(tmp_path, "shop") as fresh:
             assert after == fresh.query(Query(q, limit=50))
@@ -52,7 +52,7 @@ def test_a_vector_of_the_old_model_is_refused_at_once_after_a_swap(tmp_path):
         query = Query(unit(1, seed=3)[0], fingerprint="old-print")
         assert reader.query(query)
         gather(writer, dim=24)
-        writer.swap_next()
+        writer.next.swap()
         with pytest.raises(ModelMismatch, match="--model new"):
             reader.query(query)
         with pytest.raises(ModelMismatch):
@@ -90,9 +90,9 @@ def test_searches_beside_changes_of_model_see_one_model_or_say_so(tmp_path):
         for turn in range(6):
             name, dim = f"m{turn}", (DIM, 24)[turn % 2]
             x = unit(300, seed=100 + turn, dim=dim)
-            writer.begin_next(name, f"{name}-print", dim)
-            writer.write_next(list(range(1, 301)), x)
-            writer.swap_next()
+            writer.next.begin(name, f"{name}-print", dim)
+            writer.next.write(list(range(1, 301)), x)
+            writer.next.swap()
             models[f"{name}-print"] = x
             threading.Event().wait(0.05)
         done.set()
@@ -112,7 +112,7 @@ def test_an_entry_deleted_while_the_next_index_is_built_is_gone_after_the_swap(t
             return build(ids, rows, *args, **kwargs)
 
         monkeypatch.setattr(live, "build", slow)
-        writer.swap_next()
+        writer.next.swap()
         monkeypatch.undo()
         assert 1 not in {hit.id for hit in writer.search(unit(1)[0], 1000)}
         assert writer.check() == []
@@ -125,11 +125,11 @@ def test_an_entry_deleted_while_the_next_index_is_built_is_gone_after_the_swap(t
 
 def test_few_texts_do_not_stand_in_the_way_of_a_wish(tmp_path):
     with shop(tmp_path, n=1500, texts=180) as made:
-        made.compact(Wish("ivf-sq8"))
+        made.compact(IndexConfig("ivf-sq8"))
         index = made.info().index
         assert (index["image"]["kind"], index["text"]["kind"]) == ("ivf-sq8", "exact")
         gather(made)
-        made.swap_next()
+        made.next.swap()
         assert made.info().index["image"]["kind"] == "ivf-sq8"
 
 
@@ -141,17 +141,17 @@ def test_an_index_that_cannot_be_written_leaves_no_files_and_the_old_one(tmp_pat
         def full(*args, **kwargs):
             raise CollectionError("the disk is full")
 
-        for turn in (made.compact, lambda: made.compact(Wish("hnsw-sq8"))):
+        for turn in (made.compact, lambda: made.compact(IndexConfig("hnsw-sq8"))):
             with monkeypatch.context() as patch:
                 patch.setattr(made._catalog, "set_snapshot", full)
                 with pytest.raises(CollectionError, match="full"):
                     turn()
             assert {path.name for path in made.folder.iterdir()} == before
-        assert made.wish == Wish()
-        made.begin_next("new", "new-print", DIM)
-        made.write_next(list(range(1, 301)), unit(300))
+        assert made.index_config == IndexConfig()
+        made.next.begin("new", "new-print", DIM)
+        made.next.write(list(range(1, 301)), unit(300))
         with pytest.raises(CollectionError, match="50 entries have no vector"):
-            made.swap_next()
+            made.next.swap()
         assert {path.name for path in made.folder.iterdir()} == before
 
 

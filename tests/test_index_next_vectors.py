@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from base.errors import CollectionError, InputError
-from index.entry import Entry
+from index.entry import Entry, NextInfo
 from index.local.catalog.catalog import Catalog
 from index.search.filters import parse_filter
 
@@ -26,7 +26,7 @@ def put(catalog, *paths, modality="image", **fields):
 
 
 def left(catalog, **page):
-    return [record.id for record in catalog.next_left(**page)]
+    return [record.id for record in catalog.next.left(**page)]
 
 
 def test_a_swap_puts_every_next_vector_and_the_model_in_place(catalog):
@@ -34,20 +34,20 @@ def test_a_swap_puts_every_next_vector_and_the_model_in_place(catalog):
     (text,) = put(catalog, None, modality="text")
     catalog.delete(put(catalog, "/gone"))
     with closing(Catalog(catalog.path)) as reader:
-        assert catalog.begin_next("new", "new-print", 3) is False
+        assert catalog.next.begin("new", "new-print", 3) is False
         assert left(catalog, after_id=images[0], limit=2) == images[1:]
-        catalog.write_next([text, images[2], images[0], 999], NEW[[2, 0, 1, 1]])
-        assert catalog.next_info() == {"model": "new", "fingerprint": "new-print", "dim": 3, "done": 3, "left": 1}
-        assert [r.path for r in catalog.next_left()] == ["/b"]
-        ((ids, x16),) = catalog.next_rows("image")
+        catalog.next.write([text, images[2], images[0], 999], NEW[[2, 0, 1, 1]])
+        assert catalog.next.info() == NextInfo("new", "new-print", 3, done=3, left=1)
+        assert [r.path for r in catalog.next.left()] == ["/b"]
+        ((ids, x16),) = catalog.next.rows("image")
         assert (ids.tolist(), x16.dtype, x16.tolist()) == ([images[0], images[2]], np.float16, NEW[[1, 0]].tolist())
         before = catalog.state()
         with pytest.raises(CollectionError, match="1 entries have no vector of new"):
-            catalog.swap_next(None)
+            catalog.next.swap(None)
         assert (catalog.state(), catalog.meta["model"]) == (before, "old")
         assert (reader.vectors(images) == OLD).all()  # the present model is served all the while
         snapshot = {"segments": {"image": {"count": 2}, "text": {"count": 1}}}
-        version = catalog.swap_next(snapshot, drop=[images[1]])
+        version = catalog.next.swap(snapshot, drop=[images[1]])
         assert version == before[0] + 1
         assert catalog.snapshot() == {**snapshot, "version": version}
         assert (catalog.meta["model"], catalog.meta["fingerprint"], catalog.dim) == ("new", "new-print", 3)
@@ -60,7 +60,7 @@ def test_a_swap_puts_every_next_vector_and_the_model_in_place(catalog):
             rows = {m: (ids.tolist(), x.tolist()) for m, ids, x in changes.written}
         assert rows == {"image": ([images[0], images[2]], NEW[[1, 0]].tolist()), "text": ([text], NEW[[2]].tolist())}
         assert reader.dim == 3
-    assert catalog.next_info() is None
+    assert catalog.next.info() is None
     assert catalog.filter_ids(parse_filter({"must": [{"key": "k", "match": {"value": "v"}}]}), "image").tolist() == [
         1,
         3,
@@ -70,38 +70,38 @@ def test_a_swap_puts_every_next_vector_and_the_model_in_place(catalog):
 
 def test_an_unfinished_change_goes_on_and_anothers_is_dropped(catalog):
     ids = put(catalog, "/a", "/b")
-    catalog.begin_next("new", "new-print", 3)
-    catalog.write_next(ids[:1], NEW[:1])
+    catalog.next.begin("new", "new-print", 3)
+    catalog.next.write(ids[:1], NEW[:1])
     with closing(Catalog(catalog.path)) as again:
-        assert again.begin_next("new", "new-print", 3) is True
+        assert again.next.begin("new", "new-print", 3) is True
         assert left(again) == ids[1:]
-        assert again.begin_next("other", "other-print", 3) is False
+        assert again.next.begin("other", "other-print", 3) is False
         assert left(again) == ids
-        again.abandon_next()
-        assert again.next_info() is None
+        again.next.abandon()
+        assert again.next.info() is None
         with pytest.raises(CollectionError, match="begin one first"):
-            again.write_next(ids, NEW[:2])
+            again.next.write(ids, NEW[:2])
     assert (catalog.vectors(ids) == OLD).all()
 
 
 def test_what_is_written_meanwhile_is_due_again(catalog):
     a, b, c = put(catalog, "/a", "/b", "/c")
-    catalog.begin_next("new", "new-print", 3)
-    catalog.write_next([a, b, c], NEW)
+    catalog.next.begin("new", "new-print", 3)
+    catalog.next.write([a, b, c], NEW)
     put(catalog, "/b")
     catalog.update({c: {"text": "its vector is the same"}})
     (d,) = put(catalog, "/d")
     catalog.delete([a])
     assert left(catalog) == [b, d]
-    catalog.write_next([b, d], NEW[:2])
-    assert catalog.next_info()["done"] == 3
-    catalog.swap_next(None)
+    catalog.next.write([b, d], NEW[:2])
+    assert catalog.next.info().done == 3
+    catalog.next.swap(None)
     assert catalog.vectors([b, c, d]).tolist() == NEW[[0, 2, 1]].tolist()
     assert catalog.snapshot() is None
 
 
 def test_next_vectors_must_fit(catalog):
     ids = put(catalog, "/a")
-    catalog.begin_next("new", "new-print", 3)
+    catalog.next.begin("new", "new-print", 3)
     with pytest.raises(InputError, match=r"must be \(1, 3\), not \(1, 4\)"):
-        catalog.write_next(ids, OLD[None])
+        catalog.next.write(ids, OLD[None])

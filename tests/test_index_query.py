@@ -40,7 +40,7 @@ class Shelf:
         (match,) = filter.must
         return {key for key in self.rows if self.metadata[key].get(match.key) in match.values}
 
-    def moment(self):
+    def read_view(self):
         return self
 
     def vectors(self, ids, modality):

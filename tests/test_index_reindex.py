@@ -79,7 +79,7 @@ def test_every_entry_gets_the_new_model_at_once(data: Path, encoder: DualEncoder
         assert vectors_are_of(collection, new)
         assert [record.id for record in collection.records()] == ids
         assert collection.model == new.ref
-        assert collection.next_info() is None
+        assert collection.next.info() is None
     with open_collection(data, "colours") as collection:
         assert vectors_are_of(collection, new)
 
@@ -88,7 +88,7 @@ def test_the_same_model_is_nothing_to_do(data: Path, encoder: DualEncoder) -> No
     with open_collection(data, "colours", writable=True) as collection:
         report = reindex(collection, encoder)
         assert (report.encoded, report.swapped) == (0, False)
-        assert collection.next_info() is None
+        assert collection.next.info() is None
 
 
 def test_what_cannot_be_read_stops_the_swap_until_it_is_back_or_dropped(
@@ -106,7 +106,7 @@ def test_what_cannot_be_read_stops_the_swap_until_it_is_back_or_dropped(
         }
         assert vectors_are_of_texts(collection, encoder)
         with pytest.raises(CollectionError, match="2 entries"):
-            collection.swap_next()
+            collection.next.swap()
 
         (tmp_path / "kept.png").rename(gone)
         report = reindex(collection, new)

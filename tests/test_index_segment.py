@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from base.errors import EntryNotFound
 from index.local.vectors import segment as segments
 from index.local.vectors.ann import FlatRows
-from index.local.vectors.segment import Chosen, Segment
+from index.local.vectors.segment import RowMask, Segment
 from index.local.vectors.view import View
 from index.rows import unit_rows
 
@@ -45,8 +45,8 @@ def test_a_search_is_what_comparing_all_gives(nq, data):
     k = data.draw(st.integers(1, n + 3))
     segment = flat(ids, x16)
     xq = random_rows(nq, seed=1).astype(np.float32)
-    for chosen, allowed in ((None, None), (Chosen(mask), set(ids[mask]))):
-        for q, (scores, found) in zip(xq, segment.search(xq, k, chosen), strict=True):
+    for rows, allowed in ((None, None), (RowMask(mask), set(ids[mask]))):
+        for q, (scores, found) in zip(xq, segment.search(xq, k, rows), strict=True):
             assert found.tolist() == brute(ids, x16, q, k, allowed)
             assert (np.diff(scores) <= 0).all()
 
@@ -59,7 +59,7 @@ def test_few_chosen_of_many_are_found_exactly():
     for count in (1, 11, 12, 13, 300):  # 12 is GATHER_SHARE of them
         mask = np.zeros(5000, bool)
         mask[np.random.default_rng(count).choice(5000, count, replace=False)] = True
-        assert segment.search(q, 5, Chosen(mask))[0][1].tolist() == brute(ids, x16, q[0], 5, set(ids[mask]))
+        assert segment.search(q, 5, RowMask(mask))[0][1].tolist() == brute(ids, x16, q[0], 5, set(ids[mask]))
 
 
 @given(
@@ -120,7 +120,7 @@ def test_a_row_scores_the_same_however_it_is_found(monkeypatch):
     q = random_rows(40, seed=3).astype(np.float32)
     at_once = segment.search(q, 20)
     one_by_one = [segment.search(q[i : i + 1], 20)[0] for i in range(40)]
-    everything = Chosen(np.arange(3000) != 2999)
+    everything = RowMask(np.arange(3000) != 2999)
     filtered = [segment.search(q[i : i + 1], 20, everything)[0] for i in range(40)]
     monkeypatch.setattr(segments, "GATHER_SHARE", 1)
     gathered = [segment.search(q[i : i + 1], 20, everything)[0] for i in range(40)]

@@ -3,6 +3,7 @@
 import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -45,11 +46,11 @@ def test_a_collection_is_made_once(client, data):
 def test_an_index_is_made_as_wished_and_changed_by_a_later_wish(client, data):
     assert client.put("/v1/collections/wished", json={"kind": "ivf-sq8", "recall": 0.9}).status_code == 201
     with open_collection(data, "wished") as collection:
-        assert collection.wish.asdict() == {"kind": "ivf-sq8", "recall": 0.9}
+        assert asdict(collection.index_config) == {"kind": "ivf-sq8", "recall": 0.9}
     assert client.put("/v1/collections/wished").status_code == 200  # says nothing of the index
     assert client.put("/v1/collections/wished", json={"kind": "exact"}).status_code == 200
     with open_collection(data, "wished") as collection:
-        assert collection.wish.asdict() == {"kind": "exact", "recall": 0.98}
+        assert asdict(collection.index_config) == {"kind": "exact", "recall": 0.98}
 
 
 @pytest.mark.parametrize(
@@ -191,10 +192,10 @@ def test_a_vector_of_the_old_model_searches_no_collection_of_the_new(tmp_path, p
             answer = other.submit(client.post, path, json=asked)
             assert encoder.running.wait(10)
             with open_collection(tmp_path, "pictures", writable=True) as writer:
-                writer.begin_next("new", "new-print", 32)
-                left = [record.id for record in writer.next_left(limit=100)]
-                writer.write_next(left, np.eye(32, dtype=np.float32)[: len(left)])
-                writer.swap_next()
+                writer.next.begin("new", "new-print", 32)
+                left = [record.id for record in writer.next.left(limit=100)]
+                writer.next.write(left, np.eye(32, dtype=np.float32)[: len(left)])
+                writer.next.swap()
         assert error_of(answer.result(), 409)["code"] == "model_mismatch"
 
 

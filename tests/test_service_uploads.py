@@ -17,7 +17,7 @@ from service_world import add_collection, draw, error_of, picture, serving, sett
 from base.errors import InputError
 from index.collection import create_collection, open_collection
 from service.app import create_app
-from service.collections import rejection as bars
+from service.collections import rejection as rejections
 from service.collections import writers
 from service.collections.metadata import MAX_METADATA, merge_patch
 
@@ -192,12 +192,12 @@ def test_a_file_that_cannot_be_kept_leaves_no_entry(tmp_path):
 
 
 def test_the_bar_is_measured_after_uploads_and_not_in_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(bars, "SOON", 0.2)
+    monkeypatch.setattr(rejections, "SOON", 0.2)
     with world(tmp_path, n=1) as (own, encoder, _):
 
-        def bar():
+        def measured():
             with open_collection(tmp_path, "pictures") as collection:
-                return collection.bar()
+                return collection.rejection()
 
         def send(first, n):
             pictures = [(f"{i}.png", picture(i, (32, 32))) for i in range(first, first + n)]
@@ -206,18 +206,18 @@ def test_the_bar_is_measured_after_uploads_and_not_in_them(tmp_path, monkeypatch
         with encoder.held():  # the model is slow; the upload waits for it, and then for nothing else
             threading.Timer(0.3, encoder.go.set).start()
             send(1000, 40)
-        assert bar() is None
-        until(lambda: bar() is not None)
-        assert (bar()["rows"], bar()["bar"]) == (41, None)  # too few to tell
+        assert measured() is None
+        until(lambda: measured() is not None)
+        assert (measured().rows, measured().threshold) == (41, None)  # too few to tell
         send(2000, 40)
-        until(lambda: bar()["rows"] == 81)
-        assert bar()["bar"] is not None
+        until(lambda: measured().rows == 81)
+        assert measured().threshold is not None
         send(3000, 1)
         time.sleep(0.5)
-        assert bar()["rows"] == 81  # not due
-        own.portal.call(own.app.state.service.warm.bars.measure_soon, "gone")  # deleted meanwhile: no harm
+        assert measured().rows == 81  # not due
+        own.portal.call(own.app.state.service.warm.rejections.measure_soon, "gone")  # deleted meanwhile: no harm
         time.sleep(0.5)
-        assert own.app.state.service.warm.bars._waiting == {}
+        assert own.app.state.service.warm.rejections._waiting == {}
 
 
 # --- texts ---

@@ -102,7 +102,7 @@ def test_a_run_of_two_processes_is_the_run_of_one_and_resumes(
         (pairs.parent / f"{i}.png").write_bytes(b"broken")
     run = [str(pairs), "--init", str(tiny_config), *settings]
     losses = {}
-    for name, processes, flags in (("one", 1, []), ("two", 2, []), ("spread", 2, ["--shard", "--chunk-size=7"])):
+    for name, processes, flags in (("one", 1, []), ("two", 2, []), ("spread", 2, ["--fsdp", "--chunk-size=7"])):
         ended = start(processes, "-m", "training", *run, *flags, "--out", str(tmp_path / name))
         assert ended.returncode == 0, ended.stderr[-2000:]
         assert ended.stderr.count("before training") == 1  # one of them prints

@@ -53,7 +53,7 @@ class TrainConfig:
     batch_size: int = 128  # of all processes together
     chunk_size: int | None = None  # rows at a time through the towers, with the gradient of the whole batch
     grad_checkpointing: bool = False
-    shard: bool = False  # spread the model over the processes
+    fsdp: bool = False  # spread the model over the processes
     lr: float | None = None
     weight_decay: float = 0.2
     warmup: float = 0.1  # fraction of all steps
@@ -114,7 +114,7 @@ class TrainConfig:
             ("--template", self.templates != (), "--folders", self.folders),
             ("--label-key", self.label_key is not None, "a table or shards, and --multi-positive", self.uses_labels),
             ("--negative-key", self.negative_key is not None, "a loss with captions", not self.images_only),
-            ("--shard", self.shard, "weights of its own, without --lora", self.lora is None),
+            ("--fsdp", self.fsdp, "weights of its own, without --lora", self.lora is None),
             ("--lora", self.lora is not None, "--model, random weights have nothing to adapt", self.model is not None),
         ):
             if given and not there:

@@ -1,7 +1,7 @@
 """A model spread over the processes of a run, for towers too large for one device: torch's FSDP2, nothing of our own.
 
 Each process keeps its part of every weight, gradient and optimiser state, and gathers a block when it computes it
-(Zhao et al. 2023, "PyTorch FSDP"). Without `--shard` every process keeps the whole model.
+(Zhao et al. 2023, "PyTorch FSDP"). Without `--fsdp` every process keeps the whole model.
 """
 
 from __future__ import annotations

@@ -50,12 +50,12 @@ class Learner:
         mixes = config.model is not None and config.interpolate
         self.start = fingerprint(self.parts) if mixes and not resume else None  # a resumed run's state knows it
         choose_trainable(self.parts.clip, config)
-        self.parts.clip.to("cpu" if config.shard else device)  # a spread model moves by the block
+        self.parts.clip.to("cpu" if config.fsdp else device)  # a spread model moves by the block
         if config.grad_checkpointing:
             self.parts.clip.set_grad_checkpointing(True)  # type: ignore[operator]
         self.device = device
         self.towers = Towers(self.parts, self.device, self.precision)
-        if config.shard:
+        if config.fsdp:
             shard(self.towers, self.device)
         self.optimizer = adamw(
             self.parts.clip, lr=config.peak_lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay
@@ -93,7 +93,7 @@ class Learner:
         """
         if self._config.lora is not None and self._ranks.first:
             return replace(self.parts, clip=merged(self.parts.clip))
-        if not self._config.shard:
+        if not self._config.fsdp:
             return self.parts
         weights = whole_weights(self.parts.clip)
         if not self._ranks.first:
@@ -104,13 +104,13 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes: "model" and "optimizer". All processes call it."""
-        if self._config.shard:
+        if self._config.fsdp:
             return whole_state(self.parts.clip, self.optimizer)
         return {"model": self.parts.clip.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put a `state` back; raises whatever torch does when it is of another model."""
-        if self._config.shard:
+        if self._config.fsdp:
             load_whole_state(self.parts.clip, self.optimizer, state)
         else:
             self.parts.clip.load_state_dict(state["model"])

@@ -104,7 +104,7 @@ class Stepper:
     ) -> None:
         self._towers = towers
         ranks = objective.ranks
-        self._sharded = objective.config.shard
+        self._sharded = objective.config.fsdp
         self._model: Any = DistributedDataParallel(towers) if ranks.world > 1 and not self._sharded else towers
         self._objective = objective
         self._optimizer = optimizer

@@ -58,8 +58,8 @@ def train(
     with join_ranks() as ranks:
         out = Path(config.out)
         begun = (out / "last" / STATE).exists() or (out / METRICS).exists()  # killed before that, it is begun anew
-        if config.shard and ranks.world == 1:
-            raise InputError("--shard needs several processes: torchrun --nproc-per-node N -m training ... --shard")
+        if config.fsdp and ranks.world == 1:
+            raise InputError("--fsdp needs several processes: torchrun --nproc-per-node N -m training ... --fsdp")
         if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
             raise TrainingError(f"{out}: there is a run already; continue it with --resume, or choose another --out")
         source = open_source(config)

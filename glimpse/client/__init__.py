@@ -12,13 +12,13 @@ docs/clients.md shows the rest.
 from glimpse.client.answers import (
     Classified,
     Collection,
-    Found,
     Hit,
     Info,
     Job,
     LabelSet,
     NoService,
     Record,
+    SearchResult,
     ServiceError,
     Uploaded,
 )
@@ -29,7 +29,6 @@ __all__ = [
     "Classified",
     "Client",
     "Collection",
-    "Found",
     "Hit",
     "Info",
     "Job",
@@ -38,6 +37,7 @@ __all__ = [
     "NoService",
     "Part",
     "Record",
+    "SearchResult",
     "ServiceError",
     "Uploaded",
 ]

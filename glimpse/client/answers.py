@@ -72,7 +72,7 @@ class Hit(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """The hits of a search, best first, and the seconds it took there. Iterating goes over the hits."""
 
     hits: list[Hit]

@@ -15,12 +15,12 @@ from base.errors import GlimpseError, ImageError, InputError
 from glimpse.client.answers import (
     Classified,
     Collection,
-    Found,
     Hit,
     Info,
     LabelSet,
     Modality,
     NoService,
+    SearchResult,
     ServiceError,
     listed,
     part,
@@ -143,7 +143,7 @@ class Client(Entries, Jobs):
         group_size: int = 1,
         collapse: float | None = None,
         diversity: float = 0.0,
-    ) -> Found:
+    ) -> SearchResult:
         """Find by any of text, image, id and vector (of several, their mean), or by the weighted parts in `query`.
 
         What the others do is told in docs/api.md, under Search.
@@ -167,7 +167,7 @@ class Client(Entries, Jobs):
             "diversity": diversity,
         }
         said = self.ask("POST", f"/v1/collections/{in_path(collection)}/search", json=looked | shape)
-        return read(Found, said, hits=[read(Hit, hit) for hit in listed(said, "hits")])
+        return read(SearchResult, said, hits=[read(Hit, hit) for hit in listed(said, "hits")])
 
     def classify(
         self,

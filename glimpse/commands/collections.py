@@ -190,13 +190,13 @@ def compact(
     """Build a collection's index now, and say what it finds; it is otherwise done in the background, when it pays."""
     from glimpse import console
     from index.collection import open_collection
-    from index.local.vectors.tuning import Wish
+    from index.config import IndexConfig
 
     with open_collection(data, name, writable=True) as collection:
-        kept = collection.wish
+        kept = collection.index_config
         with console.working("building the index"):
             collection.compact(
-                Wish(kind or kept.kind, kept.recall if recall is None else recall)  # type: ignore[arg-type]
+                IndexConfig(kind or kept.kind, kept.recall if recall is None else recall)  # type: ignore[arg-type]
             )
         info = collection.info()
     if json:
@@ -250,8 +250,8 @@ def _model(info: CollectionInfo | Collection) -> str:
     following = getattr(info, "next", None)  # a service does not tell
     if following is None:
         return info.model
-    done = following["done"]
-    return f"{info.model} (changing to {following['model']}: {done} of {done + following['left']})"
+    total = following.done + following.left
+    return f"{info.model} (changing to {following.model}: {following.done} of {total})"
 
 
 def _state(index: dict[str, dict[str, Any]]) -> str:

@@ -37,14 +37,14 @@ def reindex(
     if model is not None and abandon:
         raise InputError("give either --model or --abandon")
     with open_collection(data, collection, writable=True) as target:
-        begun = target.next_info()
+        begun = target.next.info()
         if abandon:
-            target.abandon_next()
-            what = f"the change to {begun['model']} is forgotten" if begun else "no change of model had begun"
+            target.next.abandon()
+            what = f"the change to {begun.model} is forgotten" if begun else "no change of model had begun"
             console.err.print(f"{collection}: stays with {target.model}; {what}")
             return
         if model is None and begun:
-            model = str(begun["model"])
+            model = begun.model
         if model is None:
             raise InputError("give the new model, as in --model runs/pets")
         from encoder.load import load_encoder

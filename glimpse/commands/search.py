@@ -48,8 +48,8 @@ def search(
     """Search a collection by words, example images, entries of its own, or all of these together."""
     from glimpse import console
 
-    looked = Looked([text] if text is not None else [], no or [], image or [], like or [])
-    if not (looked.texts or looked.images or looked.ids):
+    asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
+    if not (asked.texts or asked.images or asked.ids):
         raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
     shape = {
         "limit": k,
@@ -66,9 +66,9 @@ def search(
         from glimpse.client import Client
 
         with Client(url) as client:
-            found = _ask(client, collection, looked, shape)
+            found = _ask(client, collection, asked, shape)
     else:
-        found = _search(data, collection, looked, shape, model, device, precision)
+        found = _search(data, collection, asked, shape, model, device, precision)
     if json:
         console.print_json({"hits": found.hits, "seconds": found.seconds})
         return
@@ -92,8 +92,8 @@ def search(
         console.err.print(f"nothing found in {collection}: {why}")
 
 
-class Looked(NamedTuple):
-    """What is looked for."""
+class Asked(NamedTuple):
+    """What is asked for."""
 
     texts: list[str]
     away: list[str]
@@ -101,7 +101,7 @@ class Looked(NamedTuple):
     ids: list[int]
 
 
-class Found(NamedTuple):
+class Outcome(NamedTuple):
     """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None."""
 
     hits: list[dict[str, Any]]
@@ -114,8 +114,8 @@ NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, 
 
 
 def _search(
-    data: Path, collection: str, looked: Looked, shape: dict[str, Any], model: str | None, device: str, precision: str
-) -> Found:
+    data: Path, collection: str, asked: Asked, shape: dict[str, Any], model: str | None, device: str, precision: str
+) -> Outcome:
     """On this machine."""
     import time
     from dataclasses import replace
@@ -125,7 +125,7 @@ def _search(
     from index.collection import open_collection
     from index.search.query import Query, mix
 
-    texts, away, images, ids = looked
+    texts, away, images, ids = asked
     weights = [1.0] * len(texts) + [-AWAY] * len(away) + [1.0] * (len(images) + len(ids))
     words = not (images or ids or away)
     # made before the model is loaded, so that a wrong value is said at once
@@ -147,25 +147,25 @@ def _search(
         seconds = round(time.perf_counter() - started, 4)
         best = [] if hits else source.query(replace(query, **NOT_CUT))
     shown = [str(hit.record.path or hit.record.text) for hit in hits]
-    return Found([_as_json(hit.record, hit) for hit in hits], shown, seconds, best[0].score if best else None)
+    return Outcome([_as_json(hit.record, hit) for hit in hits], shown, seconds, best[0].score if best else None)
 
 
-def _ask(client: Client, collection: str, looked: Looked, shape: dict[str, Any]) -> Found:
+def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -> Outcome:
     """Of a service."""
     from glimpse.client import Part
 
     parts = [
-        *(Part(text=text) for text in looked.texts),
-        *(Part(text=text, weight=-AWAY) for text in looked.away),
-        *(Part(image=image) for image in looked.images),
-        *(Part(id=entry) for entry in looked.ids),
+        *(Part(text=text) for text in asked.texts),
+        *(Part(text=text, weight=-AWAY) for text in asked.away),
+        *(Part(image=image) for image in asked.images),
+        *(Part(id=entry) for entry in asked.ids),
     ]
     found = client.search(collection, query=parts, **shape)
     best = [] if found.hits else client.search(collection, query=parts, **(shape | NOT_CUT)).hits
     # the path of an image that was sent is the service's own, its name says more
     shown = [str(hit.text or hit.metadata.get("filename") or hit.path) for hit in found]
     hits = [_as_json(hit, hit) for hit in found]
-    return Found(hits, shown, round(found.seconds, 4), best[0].score if best else None)
+    return Outcome(hits, shown, round(found.seconds, 4), best[0].score if best else None)
 
 
 def _read_filter(given: str | None) -> dict[str, Any] | None:

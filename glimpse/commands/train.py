@@ -81,8 +81,8 @@ def train(
         typer.Option(help="Pairs at a time through the model; the gradient stays that of the batch."),
     ] = None,
     grad_checkpointing: Annotated[bool, typer.Option("--grad-checkpointing", help="Less memory, more time.")] = False,
-    shard: Annotated[
-        bool, typer.Option("--shard", help="Under torchrun, spread the model over the processes (FSDP2).")
+    fsdp: Annotated[
+        bool, typer.Option("--fsdp", help="Under torchrun, spread the model over the processes (FSDP2).")
     ] = False,
     lr: Annotated[
         float | None,
@@ -170,7 +170,7 @@ def train(
             batch_size=batch_size,
             chunk_size=chunk_size,
             grad_checkpointing=grad_checkpointing,
-            shard=shard,
+            fsdp=fsdp,
             lr=lr,
             weight_decay=weight_decay,
             warmup=warmup,

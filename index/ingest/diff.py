@@ -12,7 +12,7 @@ Known = Iterable[tuple[str, int, int | None, int | None]]  # path, id, mtime_ns,
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileInfo:
     """A file on disk."""
 
     path: Path
@@ -21,7 +21,7 @@ class Found:
     same: bool  # time and size are those of the entry
 
 
-def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[Found | int]:
+def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[FileInfo | int]:
     """Merge the files of a place with the entries from there, both in the order of their paths' bytes.
 
     Args:
@@ -31,7 +31,7 @@ def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[Found 
             they are taken out here. Entries from there may still be there, so nothing is said of them.
 
     Yields:
-        A `Found` for each file, and the id of each entry whose file is gone.
+        A `FileInfo` for each file, and the id of each entry whose file is gone.
     """
     entries = iter(known)
     entry = next(entries, None)
@@ -43,10 +43,10 @@ def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[Found 
             entry = next(entries, None)
         unreadable.clear()
         if entry and entry[0] == str(path):
-            yield Found(path, stat, entry[1], entry[2:] == (stat.st_mtime_ns, stat.st_size))
+            yield FileInfo(path, stat, entry[1], entry[2:] == (stat.st_mtime_ns, stat.st_size))
             entry = next(entries, None)
         else:
-            yield Found(path, stat, None, same=False)
+            yield FileInfo(path, stat, None, same=False)
     while entry:
         if not _inside(entry[0], unreadable):
             yield entry[1]

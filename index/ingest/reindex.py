@@ -18,7 +18,7 @@ from base.read_ahead import read_batches
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, decode_picture, read_bytes, sha256_of
 from index.collection import Collection, Record
-from index.ingest.rejection import measure_bar
+from index.ingest.rejection import measure_rejection
 from index.ingest.sync import Progress
 
 PAGE = 1000  # records read at a time
@@ -77,15 +77,16 @@ def reindex(
     started = time.perf_counter()
     if encoder.fingerprint == collection.fingerprint:
         return report
-    begun = collection.next_info()
-    if begun and begun["done"] and begun["fingerprint"] != encoder.fingerprint:
+    begun = collection.next.info()
+    if begun and begun.done and begun.fingerprint != encoder.fingerprint:
         raise InputError(
-            f"a change to {begun['model']} has begun, {begun['done']} entries are encoded: finish it with "
+            f"a change to {begun.model} has begun, {begun.done} entries are encoded: finish it with "
             f"that model, or forget it (glimpse reindex --collection {collection.name} --abandon)"
         )
-    collection.begin_next(encoder.ref, encoder.fingerprint, encoder.dim)
-    info = collection.next_info() or {}
-    report.resumed, total = info["done"], info["done"] + info["left"]
+    collection.next.begin(encoder.ref, encoder.fingerprint, encoder.dim)
+    info = collection.next.info()
+    assert info is not None
+    report.resumed, total = info.done, info.done + info.left
 
     def read(record: Record) -> _Read:
         return _read(record, encoder)
@@ -95,7 +96,7 @@ def reindex(
         if changed := {item.record.id: {"sha256": None} for item in good if item.changed}:
             collection.update(changed)  # the hash no longer says what its vector is of: no copy may take that vector
         if good:
-            collection.write_next([item.record.id for item in good], _encode(good, encoder))
+            collection.next.write([item.record.id for item in good], _encode(good, encoder))
         report.encoded += len(good)
         report.changed += len(changed)
         report.unreadable += [
@@ -107,8 +108,8 @@ def reindex(
         raise InputError("not one entry can be read, and nothing was dropped. Is a disk not mounted?")
     if drop_unreadable or not report.unreadable:
         drop = [int(item["id"] or 0) for item in report.unreadable]
-        collection.swap_next(drop=drop)
-        measure_bar(collection, encoder)
+        collection.next.swap(drop=drop)
+        measure_rejection(collection, encoder)
         report.dropped, report.swapped = len(drop), True
     report.seconds = round(time.perf_counter() - started, 3)
     return report
@@ -116,10 +117,10 @@ def reindex(
 
 def _left(collection: Collection) -> Iterator[Record]:
     """What has no new vector yet, once each, a page at a time."""
-    page = collection.next_left(limit=PAGE)
+    page = collection.next.left(limit=PAGE)
     while page:
         yield from page
-        page = collection.next_left(after_id=page[-1].id, limit=PAGE)
+        page = collection.next.left(after_id=page[-1].id, limit=PAGE)
 
 
 def _read(record: Record, encoder: Encoder) -> _Read:

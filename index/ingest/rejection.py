@@ -13,8 +13,8 @@ import numpy as np
 
 from encoder.encoder import Encoder, Vectors
 from index.collection import Collection
-from index.local.read_view import Moment
-from index.search.calibration import MEANINGLESS, SAMPLE, fit
+from index.local.read_view import ReadView
+from index.search.calibration import MEANINGLESS, SAMPLE, Rejection, fit
 
 KNOWN = 256  # texts that belong to the collection
 ENOUGH = 32  # of them, to tell what the model makes of words
@@ -24,41 +24,41 @@ DRIFT = 0.2  # a share of the images: with so much growth the best hit of anythi
 def is_due(collection: Collection, fingerprint: str) -> bool:
     """Whether it never was measured with the model of that fingerprint, or the collection has changed since."""
     rows = collection.count("image")
-    before = collection.bar()
-    same_model = before is not None and before["fingerprint"] == fingerprint
-    return not (before and same_model and abs(rows - before["rows"]) <= DRIFT * before["rows"])
+    before = collection.rejection()
+    same_model = before is not None and before.fingerprint == fingerprint
+    return not (before and same_model and abs(rows - before.rows) <= DRIFT * before.rows)
 
 
-def measure_bar(collection: Collection, encoder: Encoder) -> None:
+def measure_rejection(collection: Collection, encoder: Encoder) -> None:
     """Measure it, if it never was or the collection has grown since. `collection`: open for writing, of this encoder.
 
     A model trained from scratch on a narrow world takes any text for one that it knows, so where the collection has no
-    texts of its own to show that, only a published model gets a bar. Without one every query is taken to fit something.
+    texts of its own to show that, only a published model gets a threshold. Without one every query is taken to fit.
     """
     if not is_due(collection, encoder.fingerprint):
         return
     rows = collection.count("image")
-    moment = collection.moment()
-    known = list(islice(_texts(collection, moment), KNOWN))
-    bar, doubt = None, 1.0
+    view = collection.read_view()
+    known = list(islice(_texts(collection, view), KNOWN))
+    threshold, doubt = None, 1.0
     if len(known) >= ENOUGH or not Path(encoder.ref).is_dir():
 
         def best(texts: Vectors) -> Vectors:
-            return np.array([moment.nearest(q, 1, "image")[0][0] for q in texts], np.float32)
+            return np.array([view.nearest(q, 1, "image")[0][0] for q in texts], np.float32)
 
         vectors = encoder.encode_texts([*MEANINGLESS, *known])
         meaningless, belonging = np.split(vectors, [len(MEANINGLESS)])
-        _, sample = moment.sample("image", SAMPLE)
+        _, sample = view.sample("image", SAMPLE)
         calibration = fit(sample, meaningless, belonging, best)
         if calibration is not None:
-            bar, doubt = calibration.bar, calibration.doubt
-    collection.set_bar({"fingerprint": encoder.fingerprint, "rows": rows, "bar": bar, "doubt": doubt})
+            threshold, doubt = calibration.threshold, calibration.doubt
+    collection.set_rejection(Rejection(encoder.fingerprint, rows, threshold, doubt))
 
 
-def _texts(collection: Collection, moment: Moment) -> Iterator[str]:
+def _texts(collection: Collection, view: ReadView) -> Iterator[str]:
     """What was said about the collection's images: metadata of several words, and entries that are texts."""
-    some, _ = moment.sample("image", 2 * KNOWN)
-    for record in moment.records_of(some.tolist()).values():
+    some, _ = view.sample("image", 2 * KNOWN)
+    for record in view.records_of(some.tolist()).values():
         for value in record.metadata.values():
             if isinstance(value, str) and " " in value.strip() and len(value) <= 300:
                 yield value

@@ -24,8 +24,8 @@ from encoder.encoder import Encoder, Vectors
 from encoder.image import Picture, decode_picture, read_bytes, sha256_of
 from index.collection import Collection, Entry, Record, create_collection, open_collection
 from index.ingest.captions import Metadata
-from index.ingest.diff import Files, Found, Known, compare
-from index.ingest.rejection import measure_bar
+from index.ingest.diff import FileInfo, Files, Known, compare
+from index.ingest.rejection import measure_rejection
 from index.ingest.scan import check_folders, entries_at, files_at, outermost, place_of
 
 Progress = Callable[[int, int], None]  # told how many files of how many are done
@@ -58,7 +58,7 @@ class IndexReport:
 class _File:
     """A file that is new or looks changed, as read: a picture, or why there is none."""
 
-    found: Found
+    found: FileInfo
     sha256: str = ""
     picture: Picture | None = None
     error: str = ""
@@ -192,7 +192,7 @@ class _Run:
             check_folders(self._collection, self._roots, allow_empty=self._allow_empty)
         for gone in batches(sorted(self._gone - self._moved), DELETED):
             self.report.removed += self._collection.delete(gone)
-        measure_bar(self._collection, self._encoder)
+        measure_rejection(self._collection, self._encoder)
         self._done = self._total
         self._tell()
         self.report.seconds = round(time.perf_counter() - started, 3)
@@ -203,7 +203,7 @@ class _Run:
         self.report.skipped.append({"path": str(path), "reason": reason})
         self._unreadable.add(str(path))
 
-    def _changed(self, files: Files, known: Known) -> Iterator[Found]:
+    def _changed(self, files: Files, known: Known) -> Iterator[FileInfo]:
         """The files that are new or whose time or size differs; of the others only the captions are looked at."""
         for found in compare(files, known, self._unreadable):
             if isinstance(found, int):
@@ -237,7 +237,7 @@ class _Run:
         self.report.captioned += new is not None
         return new
 
-    def _read(self, found: Found) -> _File:
+    def _read(self, found: FileInfo) -> _File:
         """Read and decode one file, in a thread."""
         if self._may_read and not self._may_read(found.path):
             return _File(found, error="it leads to where nothing may be read")

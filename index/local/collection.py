@@ -21,13 +21,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError
+from index.config import IndexConfig
 from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, folder_bytes
-from index.local.read_view import Moment, Samples, check_model
+from index.local.next_model import NextModel
+from index.local.read_view import ReadView, Samples, check_model
 from index.local.vectors.live import LiveIndex, background_threads
-from index.local.vectors.tuning import Wish
 from index.rows import as_ids, unit_rows
+from index.search.calibration import Rejection
 from index.search.filters import parse_filter
 from index.search.query import ATTEMPTS, Query, run
 
@@ -39,7 +41,13 @@ BACKGROUND_SHARE = 0.25
 
 
 class Collection:
-    """An open collection. Every method may be called from any thread. Use `create_collection` or `open_collection`."""
+    """An open collection. Every method may be called from any thread. Use `create_collection` or `open_collection`.
+
+    Attributes:
+        name: its name.
+        folder: where it lies.
+        next: another model's vectors, beside the present ones until they are swapped in.
+    """
 
     def __init__(self, folder: Path, lock: int | None) -> None:
         self.folder = folder
@@ -48,6 +56,7 @@ class Collection:
         self.name: str = folder.name
         self._live = LiveIndex(folder, self._catalog)
         self._samples: Samples = {}
+        self.next = NextModel(self._catalog, self._live, self._check_writable)
         self._growing = threading.Lock()
         self._unseen = 0  # rows written since it was last asked whether a snapshot is due
         self._compacting: threading.Thread | None = None
@@ -105,7 +114,7 @@ class Collection:
             created_at,
             folder_bytes(self.folder),
             index,
-            self._catalog.next_info(),
+            self._catalog.next.info(),
         )
 
     def count(self, modality: Modality | None = None) -> int:
@@ -156,23 +165,23 @@ class Collection:
     # --- its index: only speed depends on it ---
 
     @property
-    def wish(self) -> Wish:
+    def index_config(self) -> IndexConfig:
         """What its index is asked to be."""
-        return Wish(**self._catalog.wish())
+        return self._catalog.index_config()
 
     def is_due(self) -> bool:
         """Whether it should be built anew, and `close` would do that, which may take long."""
         return self._live.is_due()
 
-    def compact(self, wish: Wish | None = None) -> None:
+    def compact(self, config: IndexConfig | None = None) -> None:
         """Build the index anew, tuned, without what was deleted, and write it as files that open fast.
 
-        It happens by itself, beside searches, as a collection grows. `wish` is kept for the next times.
+        It happens by itself, beside searches, as a collection grows. `config` is kept for the next times.
         """
         self._check_writable()
-        self._live.compact(wish or self.wish)
-        if wish is not None:  # only now: one that cannot be built must not stand in the way of the next times
-            self._catalog.set_wish(wish.asdict())
+        self._live.compact(config or self.index_config)
+        if config is not None:  # only now: one that cannot be built must not stand in the way of the next times
+            self._catalog.set_index_config(config)
 
     def _grown(self, rows: int) -> None:
         """Build the index anew in the background when what is fresh begins to cost searches."""
@@ -187,43 +196,9 @@ class Collection:
 
     def _compact(self, threads: int | None = None) -> None:
         try:
-            self._live.compact(self.wish, threads)
+            self._live.compact(self.index_config, threads)
         except GlimpseError as error:
             log.warning("%s: its index was not built anew, searches use the old one: %s", self.folder, error)
-
-    # --- another model's vectors, beside the present ones until the swap ---
-
-    def begin_next(self, model: str, fingerprint: str, dim: int) -> bool:
-        """Begin to gather vectors of another model; True if what was gathered for that one before goes on."""
-        self._check_writable()
-        return self._catalog.begin_next(model, fingerprint, dim)
-
-    def next_info(self) -> dict[str, Any] | None:
-        """The model whose vectors are being gathered: model, fingerprint, dim, done, left."""
-        return self._catalog.next_info()
-
-    def next_left(self, after_id: int = 0, limit: int = 1000) -> list[Record]:
-        """Records that still lack the next model's vector, in the order of ids."""
-        return self._catalog.next_left(after_id, limit)
-
-    def write_next(self, ids: Sequence[int], x: ArrayLike) -> None:
-        """Keep the next model's vectors (n, its dim) of these entries. Durable when it returns."""
-        self._check_writable()
-        self._catalog.write_next(ids, unit_rows(x, np.shape(x)[-1]))
-
-    def swap_next(self, drop: Sequence[int] = ()) -> None:
-        """Put the next model's vectors in place of the present ones, in one step; entries in `drop` are deleted.
-
-        The index is built before, so searches go from the old one to the new one at once.
-        CollectionError if an entry has no next vector and is not in `drop`.
-        """
-        self._check_writable()
-        self._live.swap_next(self.wish, drop)
-
-    def abandon_next(self) -> None:
-        """Forget the next model's vectors."""
-        self._check_writable()
-        self._catalog.abandon_next()
 
     # --- reading ---
 
@@ -270,9 +245,9 @@ class Collection:
         """Load or catch up now what the next search would: a service calls it before it says that it is ready."""
         self._live.refresh()
 
-    def moment(self) -> Moment:
+    def read_view(self) -> ReadView:
         """The vectors as they are now: every commit acknowledged before this call, and none after it."""
-        return Moment(self.name, self._live.refresh(), self._catalog, self._samples)
+        return ReadView(self.name, self._live.refresh(), self._catalog, self._samples)
 
     def query(self, query: Query) -> list[Hit]:
         """The page of hits that a query with filter, groups, cut-off and so on asks for (index.search.query)."""
@@ -316,14 +291,14 @@ class Collection:
         """The records of those `ids` that are there."""
         return self._catalog.get(ids)
 
-    def bar(self) -> dict[str, Any] | None:
+    def rejection(self) -> Rejection | None:
         """What was last measured (index.ingest.rejection)."""
-        return self._catalog.bar()
+        return self._catalog.rejection()
 
-    def set_bar(self, bar: Mapping[str, Any]) -> None:
+    def set_rejection(self, measured: Rejection) -> None:
         """Keep what was measured."""
         self._check_writable()
-        self._catalog.set_bar(bar)
+        self._catalog.set_rejection(measured)
 
     def _check_writable(self) -> None:
         if self._lock is None:

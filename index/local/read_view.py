@@ -1,6 +1,6 @@
 """A collection as one search sees it: one state of its vectors from the first look to the last.
 
-Commits, compactions and even a change of model may happen meanwhile; they show in the next moment. Records are read
+Commits, compactions and even a change of model may happen meanwhile; they show in the next view. Records are read
 when they are asked for, so one may be missing that was deleted since.
 """
 
@@ -24,7 +24,7 @@ DRIFT = 0.05  # a share of the rows: so much growth changes little of what score
 Samples = dict[Modality, tuple[str, int, NDArray[np.float32]]]  # rows drawn, of which model and of how many
 
 
-class Moment:
+class ReadView:
     """The vectors of a collection, as they are now and stay."""
 
     def __init__(self, name: str, state: State, catalog: Catalog, samples: Samples) -> None:
@@ -33,7 +33,7 @@ class Moment:
         self._name = name
         self._state = state
         self._catalog = catalog
-        self._samples = samples  # shared by the moments of a collection
+        self._samples = samples  # shared by the views of a collection
 
     def check_model(self, fingerprint: str) -> None:
         """ModelMismatch unless these vectors are of the model with that fingerprint."""
@@ -71,10 +71,10 @@ class Moment:
             self._samples[modality] = self.fingerprint, rows, sample
         if len(sample) < FEWEST:
             return None
-        bar = self._catalog.bar() if modality == "image" else None
-        if bar is None or bar["fingerprint"] != self.fingerprint:
+        rejection = self._catalog.rejection() if modality == "image" else None
+        if rejection is None or rejection.fingerprint != self.fingerprint:
             return Calibration(sample)
-        return Calibration(sample, bar["bar"], bar["doubt"])
+        return Calibration(sample, rejection.threshold, rejection.doubt)
 
 
 def check_model(name: str, model: str, own: str, fingerprint: str) -> None:

@@ -75,19 +75,34 @@ class Background(NamedTuple):
     spread: NDArray[np.float32]  # (n_queries,) standard deviation as the lower half has it
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What a text's best hit must reach to fit anything in a collection, as it was measured with a model.
+
+    Attributes:
+        fingerprint: of that model.
+        rows: images that the collection had then.
+        threshold: how far above its own middle the best hit must be, as a cosine; None: too little is known to reject.
+        doubt: how much that varies from one text that fits nothing to another, as a cosine.
+    """
+
+    fingerprint: str
+    rows: int
+    threshold: float | None
+    doubt: float
+
+
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """The background of one modality of a collection.
 
     Attributes:
         sample: (m, dim) float32 unit rows, drawn at random.
-        bar: how far above its own middle a text's best hit must be for the text to fit anything, as a cosine; None: no
-            meaningless texts were given, so every query is taken to fit something.
-        doubt: how much that varies from one meaningless text to another, as a cosine.
+        threshold, doubt: as a Rejection's; without a threshold every query is taken to fit something.
     """
 
     sample: Vectors
-    bar: float | None = None
+    threshold: float | None = None
     doubt: float = 1.0
 
     def judge(self, query: Vectors, scores: NDArray[np.float32], *, text: bool, best: float | None = None) -> Judgement:
@@ -100,7 +115,7 @@ class Calibration:
             scores: (k,) cosines, descending.
             best: the cosine of the best hit in the whole collection, whatever filter gave `scores`: all is measured
                 from it, so an entry is as relevant in a filtered list as in the full one. None: the first of `scores`.
-            text: the query is a text, so it is held against the bar.
+            text: the query is a text, so it may be rejected.
         """
         if not len(scores):
             nothing = np.empty(0, np.float32)
@@ -110,8 +125,8 @@ class Calibration:
         best = float(scores[0]) if best is None else best
         highest = (best - middle) / spread
         above = float(highest)  # how far the best hit stands above what fits nothing, in standard deviations
-        if text and self.bar is not None:
-            above = (best - float(middle) - self.bar) / self.doubt
+        if text and self.threshold is not None:
+            above = (best - float(middle) - self.threshold) / self.doubt
         fits = 1 / (1 + np.exp(-1.702 * np.clip(above, -20, 20)))  # a logistic close to the normal distribution's
         near = np.exp2(np.minimum(z - highest, 0) / np.clip(SHARE * highest, 1e-6, REACH))  # a half at the reach
         relevance = np.minimum(near, fits).astype(np.float32)
@@ -126,8 +141,8 @@ def fit(
 ) -> Calibration | None:
     """Calibrate a collection. The same sample gives the same result.
 
-    The bar is where nine in ten of the meaningless texts stay below, but no higher than that nineteen in twenty of the
-    known texts pass: a model of few words takes any text for one that it knows.
+    Nine in ten of the meaningless texts stay below the threshold, but it is no higher than that nineteen in twenty of
+    the known texts pass: a model of few words takes any text for one that it knows.
 
     Args:
         sample: (m, dim) float32 unit rows of the collection, drawn at random; `SAMPLE` are enough.
@@ -151,10 +166,10 @@ def fit(
 
     heights = above(meaningless)
     doubt = max(float(heights.std()), 1e-6)
-    bar = float(heights.mean()) + BEYOND * doubt
+    threshold = float(heights.mean()) + BEYOND * doubt
     if known is not None and len(known):
-        bar = min(bar, float(np.quantile(above(known), TURNED_AWAY)))
-    return Calibration(sample, bar, doubt)
+        threshold = min(threshold, float(np.quantile(above(known), TURNED_AWAY)))
+    return Calibration(sample, threshold, doubt)
 
 
 def background(sample: Vectors, queries: Vectors) -> Background:

@@ -87,7 +87,7 @@ class Judge(Protocol):
 
 
 class Searchable(Protocol):
-    """What a search needs of a collection at one moment (index.local.read_view)."""
+    """What a search needs of a collection as it is at one moment (index.local.read_view)."""
 
     @property
     def dim(self) -> int:
@@ -114,10 +114,10 @@ class Searchable(Protocol):
         """ModelMismatch unless the vectors are of that model."""
 
 
-class Source(Protocol):
-    """What has such moments."""
+class Readable(Protocol):
+    """What can be searched, and goes on changing."""
 
-    def moment(self) -> Searchable:
+    def read_view(self) -> Searchable:
         """It, as it is now."""
 
 
@@ -141,7 +141,7 @@ def mix(vectors: ArrayLike, weights: Sequence[float]) -> Vector:
     return mixed
 
 
-def run(source: Source, query: Query) -> list[Hit]:
+def run(readable: Readable, query: Query) -> list[Hit]:
     """The page of hits that `query` asks for; shorter only where its list ends.
 
     Raises:
@@ -150,13 +150,13 @@ def run(source: Source, query: Query) -> list[Hit]:
         CollectionError: entries are deleted faster than they can be looked at.
     """
     for _ in range(ATTEMPTS):
-        moment = source.moment()
+        view = readable.read_view()
         if query.fingerprint is not None:
-            moment.check_model(query.fingerprint)
-        if np.shape(query.vector) != (moment.dim,):
-            raise InputError(f"vector: must have the collection's {moment.dim} values, not {np.size(query.vector)}")
+            view.check_model(query.fingerprint)
+        if np.shape(query.vector) != (view.dim,):
+            raise InputError(f"vector: must have the collection's {view.dim} values, not {np.size(query.vector)}")
         try:
-            return _page(moment, query, unit_rows(np.asarray(query.vector)[None], moment.dim)[0])
+            return _page(view, query, unit_rows(np.asarray(query.vector)[None], view.dim)[0])
         except EntryNotFound:
             continue  # a candidate was deleted meanwhile: search again for who takes its place
     raise CollectionError("entries are deleted faster than this search can look at them: try again")
@@ -189,7 +189,7 @@ def _page(collection: Searchable, query: Query, q: Vector) -> list[Hit]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Candidates:
     """Candidates, best first, m of them."""
 
     scores: NDArray[np.float32]
@@ -210,7 +210,7 @@ class _Found:
         ]
 
 
-def _nearest(collection: Searchable, query: Query, q: Vector, among: Selection | None, k: int) -> _Found:
+def _nearest(collection: Searchable, query: Query, q: Vector, among: Selection | None, k: int) -> _Candidates:
     """Stages 1 and 2: the best k candidates or a few more; fewer if the list ends before."""
     excluded = np.unique(np.asarray(query.exclude, np.int64))
     fetch = k + len(excluded)
@@ -232,7 +232,7 @@ def _nearest(collection: Searchable, query: Query, q: Vector, among: Selection |
         end = min(end, int(np.count_nonzero(scores >= np.float32(query.score_threshold))))
     ended = ended or end < len(ids)
     z, relevance = (None if values is None else values[:end] for values in (z, relevance))
-    return _Found(scores[:end], ids[:end], z, relevance, ended)
+    return _Candidates(scores[:end], ids[:end], z, relevance, ended)
 
 
 def _best(first: NDArray[np.float32], text: bool) -> float:
@@ -241,7 +241,7 @@ def _best(first: NDArray[np.float32], text: bool) -> float:
     return float(first[0] if text or not len(others) else others[0]) if len(first) else 0.0
 
 
-def _kept(collection: Searchable, query: Query, found: _Found) -> ranking.Positions:
+def _kept(collection: Searchable, query: Query, found: _Candidates) -> ranking.Positions:
     """Stages 3 and 4."""
     kept = np.arange(len(found.ids))
     if query.collapse is not None:

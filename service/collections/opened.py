@@ -19,7 +19,7 @@ from index.collection import (
     list_collections,
     open_collection,
 )
-from index.local.vectors.tuning import Wish
+from index.config import IndexConfig
 from service.collections.writers import Writers
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class OpenCollections:
         """What every collection is, by name."""
         return list_collections(self._data)
 
-    async def create(self, name: str, *, model: str, fingerprint: str, dim: int, wish: Wish | None) -> bool:
+    async def create(self, name: str, *, model: str, fingerprint: str, dim: int, config: IndexConfig | None) -> bool:
         """Make an empty collection whose index is to be as wished; False if there is one of that name.
 
         Raises:
@@ -77,8 +77,8 @@ class OpenCollections:
             except CollectionExists:
                 return False
             with made:
-                if wish is not None:
-                    made.compact(wish)
+                if config is not None:
+                    made.compact(config)
             return True
 
         return await self.writers.alone(name, make)

@@ -11,7 +11,7 @@ import threading
 
 from base.errors import CollectionLocked, GlimpseError
 from index.collection import Collection
-from index.ingest.rejection import is_due, measure_bar
+from index.ingest.rejection import is_due, measure_rejection
 from service.collections.opened import OpenCollections
 from service.inference.inference import Inference
 from service.inference.shared_encoder import SharedEncoder
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 SOON = 2.0  # seconds after an upload; those that come meanwhile are measured with it
 
 
-class Bars:
+class Rejections:
     """Make it inside the event loop that uses it."""
 
     def __init__(self, collections: OpenCollections, inference: Inference) -> None:
@@ -63,6 +63,6 @@ class Bars:
 
             def measure(writable: Collection) -> None:
                 writable.check_model(encoder.fingerprint)
-                measure_bar(writable, encoder)
+                measure_rejection(writable, encoder)
 
             await self._collections.writers.write(name, measure)

@@ -29,7 +29,7 @@ T = TypeVar("T")
 Vectors = npt.NDArray[np.float32]
 
 
-class _Job(Generic[T]):
+class _Request(Generic[T]):
     """The items of one request, and their vectors as they come."""
 
     def __init__(self, items: Sequence[T]) -> None:
@@ -79,7 +79,7 @@ class Batcher(Generic[T]):
         self._wait = QUEUE_WAIT.labels(name)
         self._batch_size = BATCH_SIZE.labels(name)
         self._seconds_each = 0.0  # that an item took in the last batch
-        self._jobs: deque[_Job[T]] = deque()
+        self._jobs: deque[_Request[T]] = deque()
         self._filled = asyncio.Event()
         self._worker = asyncio.create_task(self._work())
 
@@ -97,7 +97,7 @@ class Batcher(Generic[T]):
         if self.waiting >= self._queue_size:
             seconds = math.ceil(self.waiting * self._seconds_each) or 1
             raise Overloaded(f"the queue is full ({self._queue_size} items wait); try again in {seconds} s", seconds)
-        job = _Job(items)
+        job = _Request(items)
         if self._worker.done():  # closed
             job.result.cancel()
         self._jobs.append(job)
@@ -141,9 +141,9 @@ class Batcher(Generic[T]):
             before = self.waiting
             await asyncio.sleep(PAUSE)
 
-    def _take(self) -> list[tuple[_Job[T], int]]:
+    def _take(self) -> list[tuple[_Request[T], int]]:
         """The next batch, as (job, index of its item)."""
-        batch: list[tuple[_Job[T], int]] = []
+        batch: list[tuple[_Request[T], int]] = []
         while self._jobs and len(batch) < self._max_batch:
             job = self._jobs.popleft()
             if job.result.done():
@@ -154,7 +154,7 @@ class Batcher(Generic[T]):
                 self._jobs.append(job)
         return batch
 
-    async def _run(self, batch: list[tuple[_Job[T], int]]) -> None:
+    async def _run(self, batch: list[tuple[_Request[T], int]]) -> None:
         items = [job.items[index] for job, index in batch]
         started = time.perf_counter()
         try:
@@ -168,7 +168,7 @@ class Batcher(Generic[T]):
         for (job, index), row in zip(batch, rows, strict=True):
             job.put(index, row)
 
-    async def _run_apart(self, batch: list[tuple[_Job[T], int]], error: Exception) -> None:
+    async def _run_apart(self, batch: list[tuple[_Request[T], int]], error: Exception) -> None:
         """After a failure run each request's part alone, so that the error reaches the one that causes it."""
         jobs = list(dict.fromkeys(job for job, _ in batch))
         if len(jobs) > 1:

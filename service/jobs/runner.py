@@ -26,7 +26,7 @@ from service.inference.inference import Inference
 from service.inference.shared_encoder import SharedEncoder, Stopped
 from service.jobs.roots import Roots
 from service.jobs.store import Job, JobStore, Kind, now
-from service.jobs.work import Desk, work
+from service.jobs.work import JobContext, work
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -192,9 +192,9 @@ class Jobs:
         encoder = SharedEncoder(self._inference, stop)
         data = Path(self._settings.data)
         roots = Roots(self._settings.job_roots)
-        desk = Desk(job, self.store, data, encoder, self._collections.writers, roots, stop)
+        context = JobContext(job, self.store, data, encoder, self._collections.writers, roots, stop)
         try:
-            work(desk)
+            work(context)
         except Exception as error:
             if self._stopping.is_set():
                 job.state, job.starts = "queued", 0

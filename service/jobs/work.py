@@ -38,7 +38,7 @@ COUNTS = ("added", "updated", "moved", "removed", "unchanged", "encoded")
 
 
 @dataclass
-class Desk:
+class JobContext:
     """What a running job works with, and what it tells of itself."""
 
     job: Job
@@ -82,55 +82,55 @@ class Desk:
         return read_captions(self.roots.file(asked["captions"]), image_key=asked["image_key"])
 
 
-def work(desk: Desk) -> None:
+def work(context: JobContext) -> None:
     """Do the job, to its end.
 
     Raises:
         Stopped: it was to end before.
         GlimpseError: it cannot be done.
     """
-    WORK[desk.job.kind](desk)
+    WORK[context.job.kind](context)
 
 
-def _index(desk: Desk) -> None:
-    asked = desk.job.request
+def _index(context: JobContext) -> None:
+    asked = context.job.request
     name = asked["collection"]
-    folders, captions = desk.folders(), desk.captions()
+    folders, captions = context.folders(), context.captions()
 
     def opened() -> Collection:
-        return open_or_create(desk.data, name, desk.encoder)
+        return open_or_create(context.data, name, context.encoder)
 
-    with desk.writers.lent(name, desk.job.id, opened, desk.stop) as lent:
+    with context.writers.lent(name, context.job.id, opened, context.stop) as lent:
         if lent is None:
             raise Stopped
         collection, turn = lent
-        collection.check_model(desk.encoder.fingerprint)  # it may have been open
+        collection.check_model(context.encoder.fingerprint)  # it may have been open
         for attempt in range(ATTEMPTS):
             report = IndexReport()
 
             def tell(done: int, total: int, report: IndexReport = report) -> None:
-                desk.tell(done, total, index_counts(report))
+                context.tell(done, total, index_counts(report))
 
             try:
                 index_folders(
-                    collection, desk.encoder, folders, captions=captions, allow_empty=asked["allow_empty"],
-                    progress=tell, may_read=desk.roots.may_read, turn=turn, report=report,
+                    collection, context.encoder, folders, captions=captions, allow_empty=asked["allow_empty"],
+                    progress=tell, may_read=context.roots.may_read, turn=turn, report=report,
                 )  # fmt: skip
                 return
             except EntryNotFound:  # a request deleted an entry that was just compared: go on from what is there
                 if attempt == ATTEMPTS - 1:
                     raise
             finally:
-                desk.job.report = index_counts(report)
+                context.job.report = index_counts(report)
 
 
-def _watch(desk: Desk) -> None:
-    _index(desk)  # so that requests may write in between, and its progress can be seen
-    desk.keep()
-    asked, job = desk.job.request, desk.job
+def _watch(context: JobContext) -> None:
+    _index(context)  # so that requests may write in between, and its progress can be seen
+    context.keep()
+    asked, job = context.job.request, context.job
     reports = watch_folders(
-        desk.data, asked["collection"], desk.encoder, desk.folders(), captions=desk.captions(),
-        allow_empty=asked["allow_empty"], may_read=desk.roots.may_read, make=False, stop=desk.stop,
+        context.data, asked["collection"], context.encoder, context.folders(), captions=context.captions(),
+        allow_empty=asked["allow_empty"], may_read=context.roots.may_read, make=False, stop=context.stop,
     )  # fmt: skip
     told = job.report
     for i, report in enumerate(reports):
@@ -141,31 +141,31 @@ def _watch(desk: Desk) -> None:
             told["skipped"] += new["skipped"]
             told["skips"] = (told["skips"] + new["skips"])[-REASONS:]
         job.starts = 0  # it has come through all there was
-        desk.keep()
+        context.keep()
     raise Stopped
 
 
-def _reindex(desk: Desk) -> None:
-    asked = desk.job.request
+def _reindex(context: JobContext) -> None:
+    asked = context.job.request
     name = asked["collection"]
 
     def opened() -> Collection:
-        return open_collection(desk.data, name, writable=True)
+        return open_collection(context.data, name, writable=True)
 
-    with desk.writers.lent(name, desk.job.id, opened, desk.stop) as lent:
+    with context.writers.lent(name, context.job.id, opened, context.stop) as lent:
         if lent is None:
             raise Stopped
         collection, _ = lent
         report = ReindexReport()
 
         def tell(done: int, total: int) -> None:
-            desk.tell(done, total, reindex_counts(report))
+            context.tell(done, total, reindex_counts(report))
 
-        same = collection.fingerprint == desk.encoder.fingerprint
+        same = collection.fingerprint == context.encoder.fingerprint
         try:
-            reindex(collection, desk.encoder, drop_unreadable=asked["drop_unreadable"], progress=tell, report=report)
+            reindex(collection, context.encoder, drop_unreadable=asked["drop_unreadable"], progress=tell, report=report)
         finally:
-            desk.job.report = reindex_counts(report)
+            context.job.report = reindex_counts(report)
     if not (same or report.swapped):
         raise CollectionError(
             f"collection {name!r} keeps its old model, for {len(report.unreadable)} entries cannot be read: bring "
@@ -173,20 +173,20 @@ def _reindex(desk: Desk) -> None:
         )
 
 
-def _label(desk: Desk) -> None:
-    keep = desk.job.keep
-    folder = desk.roots.folder(desk.job.request["folder"])
-    classifier = build_classifier(desk.encoder, keep["labels"], keep["templates"])
+def _label(context: JobContext) -> None:
+    keep = context.job.keep
+    folder = context.roots.folder(context.job.request["folder"])
+    classifier = build_classifier(context.encoder, keep["labels"], keep["templates"])
     total = sum(1 for _ in image_names(folder))
     walk_errors: list[dict[str, str]] = []  # each walk finds them anew
-    with _continued(desk) as file:
+    with _continued(context) as file:
         so_far = deepcopy(keep["so_far"])  # `keep` stays what is on disk
 
         def paths(after: bytes) -> Iterator[Path]:
             for path, _ in walk_images(folder, on_error=lambda p, reason: walk_errors.append(_skip(p, reason))):
                 if os.fsencode(path) <= after:
                     continue
-                if desk.roots.may_read(path):
+                if context.roots.may_read(path):
                     yield path
                 else:
                     walk_errors.append(_skip(path, "it leads to where nothing may be read"))
@@ -195,28 +195,28 @@ def _label(desk: Desk) -> None:
             file.flush()
             os.fsync(file.fileno())  # before what says how long it is
             keep["so_far"] = deepcopy(so_far) | {"bytes": file.tell()}
-            desk.keep()
+            context.keep()
 
         rows = csv.writer(file)
         try:
-            for batch in label_images(desk.encoder, classifier, paths(os.fsencode(so_far["last"]))):
+            for batch in label_images(context.encoder, classifier, paths(os.fsencode(so_far["last"]))):
                 for image in batch:
                     _write(image, rows.writerow, so_far)
                 so_far["last"] = str(batch[-1].path)
-                if desk.is_due:
+                if context.is_due:
                     checkpoint()
-                desk.tell(so_far["labelled"] + so_far["skipped"], total, _label_counts(so_far, walk_errors))
-            desk.job.done = total
+                context.tell(so_far["labelled"] + so_far["skipped"], total, _label_counts(so_far, walk_errors))
+            context.job.done = total
         finally:
-            desk.job.report = _label_counts(so_far, walk_errors)
+            context.job.report = _label_counts(so_far, walk_errors)
             checkpoint()
 
 
-def _continued(desk: Desk) -> TextIO:
+def _continued(context: JobContext) -> TextIO:
     """The CSV of a label job, as long as it is known to be right; a new one if there is none, or of another model."""
-    keep, path = desk.job.keep, desk.store.result(desk.job.id)
+    keep, path = context.job.keep, context.store.result(context.job.id)
     so_far = keep.get("so_far")
-    fingerprint = desk.encoder.fingerprint
+    fingerprint = context.encoder.fingerprint
     if so_far is None or so_far["fingerprint"] != fingerprint or _size(path) < so_far["bytes"]:
         with path.open("w", newline="", encoding="utf-8") as new:
             csv.writer(new).writerow(HEADER)
@@ -224,7 +224,7 @@ def _continued(desk: Desk) -> TextIO:
             "fingerprint": fingerprint, "bytes": _size(path), "last": "", "labelled": 0, "per_label": {},
             "skipped": 0, "skips": [],
         }  # fmt: skip
-        desk.keep()
+        context.keep()
     os.truncate(path, keep["so_far"]["bytes"])
     return path.open("a", newline="", encoding="utf-8", errors="surrogateescape")
 
@@ -272,4 +272,4 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-WORK: dict[str, Callable[[Desk], None]] = {"index": _index, "watch": _watch, "reindex": _reindex, "label": _label}
+WORK: dict[str, Callable[[JobContext], None]] = {"index": _index, "watch": _watch, "reindex": _reindex, "label": _label}

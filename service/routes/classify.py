@@ -111,9 +111,9 @@ def label_scores(vector: Vectors, classifier: Classifier) -> list[LabelScore]:
 
 def _kept_vector(collections: OpenCollections, fingerprint: str, name: str, entry_id: int) -> Vectors:
     """The vector (dim,) of an image of a collection, if the model of that fingerprint made it."""
-    moment = collections.get(name).moment()
-    moment.check_model(fingerprint)
-    vector: Vectors = moment.vectors([entry_id], "image")[0]
+    view = collections.get(name).read_view()
+    view.check_model(fingerprint)
+    vector: Vectors = view.vectors([entry_id], "image")[0]
     return vector
 
 

@@ -48,16 +48,16 @@ async def put(
     built anew before the answer comes, which takes a while for many rows.
     """
     encoder = inference.encoder
-    wish = asked.wish() if asked else None
+    config = asked.config() if asked else None
     with retried():
         if await collections.create(
-            name, model=encoder.ref, fingerprint=encoder.fingerprint, dim=encoder.dim, wish=wish
+            name, model=encoder.ref, fingerprint=encoder.fingerprint, dim=encoder.dim, config=config
         ):
             response.status_code = 201
         collection = await run_in_threadpool(collections.get, name)
         collection.check_model(encoder.fingerprint)
-        if wish is not None and wish != await run_in_threadpool(lambda: collection.wish):
-            await collections.writers.write(name, lambda writer: writer.compact(wish))
+        if config is not None and config != await run_in_threadpool(lambda: collection.index_config):
+            await collections.writers.write(name, lambda writer: writer.compact(config))
     return CollectionAnswer.of(await run_in_threadpool(collection.info))
 
 

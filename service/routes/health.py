@@ -6,18 +6,18 @@ from fastapi import APIRouter
 
 from service.deps import InferenceDep
 from service.errors import documented
-from service.schemas.search import Health
+from service.schemas.search import HealthAnswer
 
 router = APIRouter(prefix="/health", tags=["service"])
 
 
 @router.get("/live", summary="Is the process alive?")
-async def live() -> Health:
+async def live() -> HealthAnswer:
     """Answers as soon as the server listens, long before the model is loaded."""
-    return Health()
+    return HealthAnswer()
 
 
 @router.get("/ready", summary="Can it answer searches?", responses=documented(503))
-async def ready(inference: InferenceDep) -> Health:
+async def ready(inference: InferenceDep) -> HealthAnswer:
     """503 until the model is loaded and warm and the collections are open."""
-    return Health()
+    return HealthAnswer()

@@ -23,11 +23,11 @@ from base.errors import ImageError
 from index.collection import Collection, Record
 from service.collections.uploads import Upload, Uploads, add
 from service.deps import (
-    BarsDep,
     CollectionDep,
     DecodersDep,
     InferenceDep,
     RecordDep,
+    RejectionsDep,
     SettingsDep,
     WriterDep,
     media_type,
@@ -123,7 +123,7 @@ async def upload(
     inference: InferenceDep,
     decoders: DecodersDep,
     settings: SettingsDep,
-    bars: BarsDep,
+    rejections: RejectionsDep,
 ) -> UploadAnswer:
     """Each image becomes an entry; searches find it at once. Bytes that were uploaded before keep their entry.
 
@@ -163,7 +163,7 @@ async def upload(
         return add(writable, files, uploads)
 
     added = iter(await writer(write))
-    bars.measure_soon(collection.name)
+    rejections.measure_soon(collection.name)
     results = []
     for (name, _), one in zip(form.files, made, strict=True):
         if isinstance(one, ImageError):

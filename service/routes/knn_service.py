@@ -13,7 +13,7 @@ from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, media_type
 from service.errors import Refusal, documented
 from service.http.bodies import from_json
-from service.routes.search import Wanted, find, query_of
+from service.routes.search import QueryPart, find, query_of
 from service.schemas.entries import KnnAnswer, KnnRequest
 from service.schemas.search import RecordAnswer
 
@@ -44,7 +44,7 @@ async def knn_service(
     given = [name for name in KINDS if getattr(asked, name) is not None]
     if len(given) != 1:
         raise Refusal(422, f"give exactly one of {', '.join(KINDS)}", code="invalid_request")
-    part = Wanted(given[0], KINDS[given[0]], getattr(asked, given[0]), 1.0)
+    part = QueryPart(given[0], KINDS[given[0]], getattr(asked, given[0]), 1.0)
     collection = await run_in_threadpool(_named, collections, asked.indice_name)
     limit = asked.num_images if asked.num_result_ids is None else asked.num_result_ids
     collapse = SAME if asked.deduplicate else None

@@ -16,12 +16,12 @@ from index.collection import Collection, Hit
 from index.search.query import Query, mix, run
 from service.deps import CollectionDep, inference, json_body
 from service.errors import Refusal, documented
-from service.schemas.search import HitAnswer, Looked, SearchAnswer, SearchRequest
+from service.schemas.search import HitAnswer, QueryInputs, SearchAnswer, SearchRequest
 from service.telemetry.metrics import MeasuredReads
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"])
 
-KINDS = tuple(Looked.model_fields)
+KINDS = tuple(QueryInputs.model_fields)
 
 
 @router.post(
@@ -48,7 +48,7 @@ async def search(asked: SearchRequest, collection: CollectionDep, request: Reque
     return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6))
 
 
-class Wanted(NamedTuple):
+class QueryPart(NamedTuple):
     """One thing to look for."""
 
     place: str  # in the request
@@ -57,18 +57,18 @@ class Wanted(NamedTuple):
     weight: float
 
 
-def parts_of(asked: SearchRequest) -> list[Wanted]:
+def parts_of(asked: SearchRequest) -> list[QueryPart]:
     """The parts of either form of a request."""
     if asked.query is None:
-        return [Wanted(kind, kind, value, 1.0) for kind, value in asked.given().items()]
+        return [QueryPart(kind, kind, value, 1.0) for kind, value in asked.given().items()]
     return [
-        Wanted(f"query.{i}.{kind}", kind, value, part.weight)
+        QueryPart(f"query.{i}.{kind}", kind, value, part.weight)
         for i, part in enumerate(asked.query)
         for kind, value in part.given().items()
     ]
 
 
-async def query_of(parts: Sequence[Wanted], collection: Collection, request: Request, **choices: Any) -> Query:
+async def query_of(parts: Sequence[QueryPart], collection: Collection, request: Request, **choices: Any) -> Query:
     """The query for these parts; `choices` are more of its fields."""
     vector = await mixed(parts, collection, request)
     encoded = any(part.kind in ("text", "image") for part in parts)
@@ -82,7 +82,7 @@ async def query_of(parts: Sequence[Wanted], collection: Collection, request: Req
     )
 
 
-async def mixed(parts: Sequence[Wanted], collection: Collection, request: Request) -> Vectors:
+async def mixed(parts: Sequence[QueryPart], collection: Collection, request: Request) -> Vectors:
     """The unit vector (dim,) of a query: the weighted sum of the vectors of its parts, scaled to length one."""
     values: dict[str, list[Any]] = {kind: [part.value for part in parts if part.kind == kind] for kind in KINDS}
     made: dict[str, Iterator[Any]] = {"vector": iter(values["vector"])}

@@ -14,7 +14,7 @@ from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections.metadata import check_metadata
 from service.schemas import examples
-from service.schemas.search import Asked, Image, RecordAnswer, Schema, Text
+from service.schemas.search import Image, RecordAnswer, RequestModel, Schema, Text
 
 MAX_TAGS = 100
 
@@ -37,7 +37,7 @@ Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_
 Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS)]
 
 
-class Described(Asked):
+class Described(RequestModel):
     """What is said about an entry. Tags are the list `tags` of its metadata."""
 
     metadata: Metadata = Field({}, description="any JSON object, up to 16 KiB")

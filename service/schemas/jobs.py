@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, RootModel, StringConstra
 
 from index.local.layout import NAME
 from service.jobs.store import Job, Kind, State
-from service.schemas.search import Asked, Label, Schema
+from service.schemas.search import Label, RequestModel, Schema
 
 MAX_FOLDERS = 100
 
@@ -26,7 +26,7 @@ ServerPath = Annotated[
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 
 
-class Folders(Asked):
+class Folders(RequestModel):
     """What index and watch have in common."""
 
     kind: Literal["index", "watch"]
@@ -51,7 +51,7 @@ class WatchJob(Folders):
     kind: Literal["watch"]
 
 
-class LabelJob(Asked):
+class LabelJob(RequestModel):
     """Label every image below a folder, as `glimpse label`: its result is a CSV."""
 
     kind: Literal["label"]
@@ -67,7 +67,7 @@ class LabelJob(Asked):
         return self
 
 
-class ReindexJob(Asked):
+class ReindexJob(RequestModel):
     """Bring a collection of another model to the model that runs. It is served as it was until all is done."""
 
     kind: Literal["reindex"]

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from service.schemas import examples
-from service.schemas.search import MAX_ID, Asked, Image, Label, Schema
+from service.schemas.search import MAX_ID, Image, Label, RequestModel, Schema
 
 
-class ClassifyRequest(Asked):
+class ClassifyRequest(RequestModel):
     """Images (sent, or one of a collection), the labels to choose from, and optionally the prompts to ask with."""
 
     model_config = ConfigDict(json_schema_extra=examples.CLASSIFY)
@@ -57,7 +57,7 @@ class ClassifyAnswer(Schema):
     model_config = ConfigDict(json_schema_extra=examples.CLASSIFIED)
 
 
-class LabelSetRequest(Asked):
+class LabelSetRequest(RequestModel):
     """Labels to keep under a name, and optionally the prompts to ask with."""
 
     model_config = ConfigDict(json_schema_extra=examples.KEEP_LABELS)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
 from index.collection import CollectionInfo, Hit, Modality, Record
-from index.local.vectors.tuning import Kind, Wish
+from index.config import IndexConfig, IndexKind
 from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from service.schemas import examples
 
@@ -30,13 +30,13 @@ class Schema(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
 
-class Asked(Schema):
+class RequestModel(Schema):
     """Base of what a client sends: a misspelt field is refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Health(Schema):
+class HealthAnswer(Schema):
     """Whether the service is alive, or ready."""
 
     status: Literal["ok"] = "ok"
@@ -44,15 +44,15 @@ class Health(Schema):
     model_config = ConfigDict(json_schema_extra=examples.HEALTH)
 
 
-class CollectionRequest(Asked):
+class CollectionRequest(RequestModel):
     """What the index of a collection is to be. Without it, what suits the number of rows."""
 
-    kind: Literal["auto", Kind] = Field("auto", description="auto: exact up to 100,000 rows, then ivf-rabitq")
+    kind: Literal["auto", IndexKind] = Field("auto", description="auto: exact up to 100,000 rows, then ivf-rabitq")
     recall: FiniteFloat = Field(0.98, ge=0.5, le=1, description="share of the exact first ten that it is tuned to find")
 
-    def wish(self) -> Wish:
+    def config(self) -> IndexConfig:
         """As the index takes it."""
-        return Wish(self.kind, self.recall)
+        return IndexConfig(self.kind, self.recall)
 
 
 class CollectionAnswer(Schema):
@@ -186,7 +186,7 @@ class HitAnswer(RecordAnswer):
         return cls(score=hit.score, z=hit.z, relevance=hit.relevance, **cls.fields_of(hit.record, collection))
 
 
-class Looked(Asked):
+class QueryInputs(RequestModel):
     """What can be looked for."""
 
     text: Text | None = None
@@ -196,11 +196,11 @@ class Looked(Asked):
 
     def given(self) -> dict[str, Any]:
         """The fields of these four that are given."""
-        fields = {name: getattr(self, name) for name in Looked.model_fields}
+        fields = {name: getattr(self, name) for name in QueryInputs.model_fields}
         return {name: value for name, value in fields.items() if value is not None}
 
 
-class Part(Looked):
+class Part(QueryInputs):
     """One part of a query: exactly one of text, image, id and vector."""
 
     weight: FiniteFloat = Field(1.0, ge=-100, le=100, description="negative leads away from it")
@@ -212,7 +212,7 @@ class Part(Looked):
         return self
 
 
-class SearchRequest(Looked):
+class SearchRequest(QueryInputs):
     """What to look for, either as text, image, id and vector (of several the mean), or as weighted parts in `query`."""
 
     model_config = ConfigDict(json_schema_extra=examples.SEARCH)
@@ -249,19 +249,19 @@ class SearchAnswer(Schema):
     model_config = ConfigDict(json_schema_extra=examples.FOUND)
 
 
-class TextInput(Asked):
+class TextInput(RequestModel):
     """A text to embed."""
 
     text: str
 
 
-class ImageInput(Asked):
+class ImageInput(RequestModel):
     """An image to embed."""
 
     image: Image
 
 
-class EmbeddingsRequest(Asked):
+class EmbeddingsRequest(RequestModel):
     """OpenAI's request; a string that begins with data:image/ is an image."""
 
     model_config = ConfigDict(json_schema_extra=examples.EMBED)

@@ -80,9 +80,9 @@ class MeasuredReads:
     def __init__(self, read: Any) -> None:
         self._read = read
 
-    def moment(self) -> Any:
+    def read_view(self) -> Any:
         """As the collection's."""
-        return MeasuredReads(self._read.moment())
+        return MeasuredReads(self._read.read_view())
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._read, name)

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, EntryNotFound, InputError
+from index.config import IndexConfig
 from index.entry import MODALITIES, Entry, Modality, Record
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facets import file_facets, unfile_facets
@@ -48,6 +49,7 @@ from index.local.catalog.tables import (
     read_meta,
     record,
 )
+from index.search.calibration import Rejection
 from index.search.filters import Filter
 
 PAGE = 1000  # records read at a time
@@ -67,14 +69,19 @@ class Changes:
     meta: dict[str, Any]  # name, model, fingerprint, dim, created_at
 
 
-class Catalog(NextVectors):
-    """An open catalog. Its methods may be called from any thread; those that write take turns."""
+class Catalog:
+    """An open catalog. Its methods may be called from any thread; those that write take turns.
+
+    Attributes:
+        next: another model's vectors, until they are swapped in.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open the catalog at `path`. CollectionNotFound, CollectionDamaged, or CollectionError for another schema."""
         self.path = path
         self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION)
         self._filters = FilterCache()
+        self.next = NextVectors(self._db, self._identify)
         try:
             with self._db.reading() as db:
                 self._identify(db)
@@ -164,13 +171,14 @@ class Catalog(NextVectors):
             db.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (json.dumps(snapshot),))
             next_revision(db)  # so that readers look, and stand on the new one
 
-    def set_wish(self, wish: Mapping[str, Any]) -> None:
-        """Keep what the collection's index is asked to be, a JSON object."""
-        self._write_json("wish", wish)
+    def set_index_config(self, config: IndexConfig) -> None:
+        """Keep the configuration of the collection's index."""
+        self._write_json("wish", asdict(config))
 
-    def set_bar(self, bar: Mapping[str, Any]) -> None:
-        """Keep what texts must reach to fit anything, a JSON object."""
-        self._write_json("bar", bar)
+    def set_rejection(self, measured: Rejection) -> None:
+        """Keep what texts must reach to fit anything."""
+        fields = asdict(measured)
+        self._write_json("bar", {"bar": fields.pop("threshold"), **fields})
 
     def _write_json(self, key: str, value: Mapping[str, Any]) -> None:
         with self._db.writing() as db:
@@ -178,13 +186,14 @@ class Catalog(NextVectors):
 
     # --- reading ---
 
-    def wish(self) -> dict[str, Any]:
-        """What `set_wish` was last given; empty if nothing was."""
-        return self._read_json("wish") or {}
+    def index_config(self) -> IndexConfig:
+        """What `set_index_config` was last given; the defaults if nothing was."""
+        return IndexConfig(**self._read_json("wish") or {})
 
-    def bar(self) -> dict[str, Any] | None:
-        """What `set_bar` was last given."""
-        return self._read_json("bar")
+    def rejection(self) -> Rejection | None:
+        """What `set_rejection` was last given."""
+        kept = self._read_json("bar")
+        return None if kept is None else Rejection(threshold=kept.pop("bar"), **kept)
 
     def _read_json(self, key: str) -> dict[str, Any] | None:
         with self._db.reading() as db:

@@ -7,14 +7,14 @@ file. A row whose vector is set meanwhile is due again, because its version is n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionError, InputError
-from index.entry import Modality, Record
+from index.entry import Modality, NextInfo, Record
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.tables import (
     COLUMNS,
@@ -23,7 +23,6 @@ from index.local.catalog.tables import (
     json_ids,
     next_version,
     read_counts,
-    read_identity,
     read_meta,
     record,
 )
@@ -33,13 +32,18 @@ BLOCK = 8192  # vectors handed over at a time
 
 
 class NextVectors:
-    """The part of a catalog that changes its model."""
+    """The vectors of a catalog's next model.
 
-    _db: Database
-    meta: dict[str, Any]
-    dim: int
+    Args:
+        db: the catalog's.
+        swapped: called in the transaction of a swap, with its connection.
+    """
 
-    def begin_next(self, model: str, fingerprint: str, dim: int) -> bool:
+    def __init__(self, db: Database, swapped: Callable[[Connection], object]) -> None:
+        self._db = db
+        self._swapped = swapped
+
+    def begin(self, model: str, fingerprint: str, dim: int) -> bool:
         """Start to gather vectors (dim,) of another model. True: an unfinished gathering for it goes on.
 
         One for another model is dropped first.
@@ -53,24 +57,24 @@ class NextVectors:
             _set_next(db, info)
         return goes_on
 
-    def next_info(self) -> dict[str, Any] | None:
-        """The next model's model, fingerprint and dim, and how many rows are `done` and `left`; None: there is none."""
+    def info(self) -> NextInfo | None:
+        """How far it is; None: no change of model is under way."""
         with self._db.reading() as db:
             db.execute("BEGIN")
-            info: dict[str, Any] | None = json.loads(read_meta(db, "next"))
-            if info is not None:
-                total = db.execute("SELECT count(*) FROM entries").fetchone()[0]
-                left = db.execute(f"SELECT count(*) FROM entries WHERE {LEFT}").fetchone()[0]
-                info |= {"done": total - left, "left": left}
-            return info
+            info = json.loads(read_meta(db, "next"))
+            if info is None:
+                return None
+            total = db.execute("SELECT count(*) FROM entries").fetchone()[0]
+            left = db.execute(f"SELECT count(*) FROM entries WHERE {LEFT}").fetchone()[0]
+            return NextInfo(info["model"], info["fingerprint"], info["dim"], total - left, left)
 
-    def next_left(self, after_id: int = 0, limit: int = 1000) -> list[Record]:
+    def left(self, after_id: int = 0, limit: int = 1000) -> list[Record]:
         """Up to `limit` rows above `after_id`, by id, that have no next vector, or one of what they were before."""
         with self._db.reading() as db:
             query = f"SELECT {COLUMNS} FROM entries WHERE id > ? AND {LEFT} ORDER BY id LIMIT ?"
             return [record(row) for row in db.execute(query, (after_id, limit))]
 
-    def write_next(self, ids: Sequence[int], x: NDArray[np.float32]) -> None:
+    def write(self, ids: Sequence[int], x: NDArray[np.float32]) -> None:
         """Keep the next vectors `x` (n, next dim), as float16, of rows; ids that are gone are passed over."""
         x16 = x.astype(np.float16)
         with self._db.writing() as db:
@@ -82,7 +86,7 @@ class NextVectors:
                 ((vector.tobytes(), int(key)) for key, vector in zip(ids, x16, strict=True)),
             )
 
-    def next_rows(self, modality: Modality) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
+    def rows(self, modality: Modality) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
         """Stream (ids (n,), x16 (n, next dim)) of the rows that are done, in the order of ids."""
         query = """
             SELECT id, n.vector FROM entries JOIN next_vectors n USING (id)
@@ -100,7 +104,7 @@ class NextVectors:
             if len(rows) < BLOCK:
                 return
 
-    def swap_next(self, snapshot: Mapping[str, Any] | None, drop: Sequence[int] = ()) -> int:
+    def swap(self, snapshot: Mapping[str, Any] | None, drop: Sequence[int] = ()) -> int:
         """Put the next vectors and model in place, delete the rows `drop`, name `snapshot`; returns the new version.
 
         One transaction. Every index starts anew from it. The snapshot's "version" is set to the new one.
@@ -128,11 +132,10 @@ class NextVectors:
             db.executemany("UPDATE meta SET value = ? WHERE key = ?", ((value, key) for key, value in values.items()))
             db.execute("DELETE FROM next_vectors")
             _set_next(db, None)
-            meta = read_identity(db)
-        self.meta, self.dim = meta, int(meta["dim"])
+            self._swapped(db)
         return version
 
-    def abandon_next(self) -> None:
+    def abandon(self) -> None:
         """Drop what was gathered, if anything."""
         with self._db.writing() as db:
             db.execute("DELETE FROM next_vectors")

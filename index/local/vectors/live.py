@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from base.errors import CollectionDamaged, CollectionError, EntryNotFound, GlimpseError, InputError
+from index.config import IndexConfig
 from index.entry import MODALITIES, Modality
 from index.local.catalog.catalog import Catalog, Changes
 from index.local.vectors.ann import CoarseIndex, use_threads
@@ -35,8 +36,8 @@ from index.local.vectors.segment_files import (
     verify,
     write_segment,
 )
-from index.local.vectors.tuning import Wish, build
-from index.local.vectors.view import Part, View
+from index.local.vectors.tuning import build
+from index.local.vectors.view import LivePart, View
 from index.rows import Rows16
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class LiveIndex:
 
     # --- snapshots ---
 
-    def compact(self, wish: Wish, threads: int | None = None) -> None:
+    def compact(self, config: IndexConfig, threads: int | None = None) -> None:
         """Build one segment a modality out of all there is, write it, name it in the catalog, remove older files.
 
         Searches and commits go on meanwhile. `threads`: as many of the processor's as FAISS may take.
@@ -108,27 +109,31 @@ class LiveIndex:
                     if view.count:
                         trained = _trained(self._folder, state.snapshot, modality)
                         snapshot["segments"][modality] = write_segment(
-                            self._folder, modality, view.dim, view.blocks(), partial(build, wish=wish, before=trained)
+                            self._folder,
+                            modality,
+                            view.dim,
+                            view.blocks(),
+                            partial(build, config=config, before=trained),
                         )
                 self._catalog.set_snapshot(snapshot)
                 self._adopt(snapshot)
 
-    def swap_next(self, wish: Wish, drop: Sequence[int]) -> None:
+    def swap_next(self, config: IndexConfig, drop: Sequence[int]) -> None:
         """Build the index of the next model's vectors, then swap vectors, model and index by one transaction."""
         with self._building:
-            described = self._catalog.next_info()
-            if described is None:
+            info = self._catalog.next.info()
+            if info is None:
                 raise CollectionError(f"{self._folder.name}: no other model's vectors are being gathered")
-            if described["left"] > len(drop):
-                raise CollectionError(f"{described['left']} entries have no vector of {described['model']} yet: go on")
+            if info.left > len(drop):
+                raise CollectionError(f"{info.left} entries have no vector of {info.model} yet: go on")
             with self._clean():
                 snapshot: Description = {"version": 0, "segments": {}}
                 for modality in MODALITIES:
-                    blocks = _without(self._catalog.next_rows(modality), drop)
-                    written = write_segment(self._folder, modality, described["dim"], blocks, partial(build, wish=wish))
+                    blocks = _without(self._catalog.next.rows(modality), drop)
+                    written = write_segment(self._folder, modality, info.dim, blocks, partial(build, config=config))
                     if written:
                         snapshot["segments"][modality] = written
-                self._catalog.swap_next(snapshot, drop)
+                self._catalog.next.swap(snapshot, drop)
 
     @contextmanager
     def _clean(self) -> Iterator[None]:
@@ -178,10 +183,10 @@ class LiveIndex:
             with self._catalog.changes(snapshot["version"]) as changes:
                 fresh = [ids for m, ids, _ in changes.written if m == modality]
                 fresh.append(np.array(changes.deleted[modality], np.int64))
-            problems += self._differences(modality, Part(segment).without(np.concatenate(fresh)))
+            problems += self._differences(modality, LivePart(segment).without(np.concatenate(fresh)))
         return problems
 
-    def _differences(self, modality: Modality, part: Part) -> Iterator[str]:
+    def _differences(self, modality: Modality, part: LivePart) -> Iterator[str]:
         """Rows that no commit has touched since the snapshot must be, bit for bit, those of the catalog."""
         ids = part.segment.ids if part.alive is None else part.segment.ids[part.alive.mask]
         for start in range(0, len(ids), COMPARED):
@@ -243,7 +248,7 @@ class LiveIndex:
     def _opened(self, snapshot: Description) -> State:
         segments = {m: open_segment(self._folder, described) for m, described in snapshot["segments"].items()}
         dim = next((described["dim"] for described in snapshot["segments"].values()), self._catalog.dim)
-        views = {m: View(dim, (Part(segments[m]),) if m in segments else ()) for m in MODALITIES}
+        views = {m: View(dim, (LivePart(segments[m]),) if m in segments else ()) for m in MODALITIES}
         if not all(map(is_verified_at_open, snapshot["segments"].values())):
             self._in_background(self._verify, snapshot)
         return State((snapshot["version"], -1), dim, "", views, snapshot)  # -1: not yet held against the catalog

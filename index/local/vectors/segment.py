@@ -51,7 +51,7 @@ class Tuning:
         return int(name.removeprefix("IVF")) if name.startswith("IVF") else 0
 
 
-class Chosen:
+class RowMask:
     """The rows of a segment that a search may find."""
 
     def __init__(self, mask: NDArray[np.bool_], *, filtered: bool = False) -> None:
@@ -107,11 +107,11 @@ class Segment:
         mask[self.locate(ids)[1]] = True
         return mask
 
-    def search(self, xq: Rows, k: int, chosen: Chosen | None = None) -> list[tuple[Rows, Ids]]:
-        """For each query (nq, dim) its `k` best, of all rows or of the chosen: scores descending, equal ones by id."""
-        if chosen is not None and chosen.count == len(self):
-            chosen = None
-        return [self._exact(q, found, k) for q, found in zip(xq, self._candidates(xq, k, chosen), strict=True)]
+    def search(self, xq: Rows, k: int, mask: RowMask | None = None) -> list[tuple[Rows, Ids]]:
+        """For each query (nq, dim) its `k` best, of all rows or of the mask: scores descending, equal ones by id."""
+        if mask is not None and mask.count == len(self):
+            mask = None
+        return [self._exact(q, found, k) for q, found in zip(xq, self._candidates(xq, k, mask), strict=True)]
 
     def scores(self, q: Rows, positions: Positions) -> Rows:
         """The scores (m,) of rows for one query (dim,): the only routine whose scores are shown."""
@@ -124,54 +124,54 @@ class Segment:
     def _exact(self, q: Rows, positions: Positions, k: int) -> tuple[Rows, Ids]:
         return best(self.scores(q, positions), self.ids[positions], k)
 
-    def _candidates(self, xq: Rows, k: int, chosen: Chosen | None) -> Iterator[Positions]:
+    def _candidates(self, xq: Rows, k: int, mask: RowMask | None) -> Iterator[Positions]:
         """For each query, positions that hold its `k` best; the rest is up to `_exact`."""
-        n = len(self) if chosen is None else chosen.count
+        n = len(self) if mask is None else mask.count
         if n <= k:
-            everything = np.arange(len(self)) if chosen is None else chosen.positions
+            everything = np.arange(len(self)) if mask is None else mask.positions
             yield from (everything for _ in xq)
-        elif chosen is not None and n <= GATHER_SHARE * len(self):
-            yield from scan(xq, k, self.rows, chosen.positions)
+        elif mask is not None and n <= GATHER_SHARE * len(self):
+            yield from scan(xq, k, self.rows, mask.positions)
         elif self.tuning is not None and n > FILTERED_ROWS and PICKED * k * self.tuning.factor <= n:
-            yield from self._coarse_candidates(xq, k, chosen)
+            yield from self._coarse_candidates(xq, k, mask)
         elif len(xq) >= BATCH:
-            yield from scan(xq, k, self.rows, None if chosen is None else chosen.positions)
+            yield from scan(xq, k, self.rows, None if mask is None else mask.positions)
         else:
-            yield from (self._flat_candidates(q, k, n, chosen) for q in xq)
+            yield from (self._flat_candidates(q, k, n, mask) for q in xq)
 
-    def _coarse_candidates(self, xq: Rows, k: int, chosen: Chosen | None) -> Iterator[Positions]:
+    def _coarse_candidates(self, xq: Rows, k: int, mask: RowMask | None) -> Iterator[Positions]:
         assert self.coarse is not None
         assert self.tuning is not None
         effort = max(self.tuning.effort, math.ceil(PROBED * k * self.tuning.lists / len(self)))
-        if chosen is not None and chosen.filtered:
-            yield from (self._settled_candidates(q, k, effort, chosen) for q in xq)
+        if mask is not None and mask.filtered:
+            yield from (self._settled_candidates(q, k, effort, mask) for q in xq)
             return
-        n, bits = (len(self), None) if chosen is None else (chosen.count, chosen.bits)
+        n, bits = (len(self), None) if mask is None else (mask.count, mask.bits)
         for q, found in zip(xq, self.coarse.nearest(xq, k * self.tuning.factor, effort, bits), strict=True):
             found = found[found >= 0]
-            yield found if len(found) >= k else self._flat_candidates(q, k, n, chosen)
+            yield found if len(found) >= k else self._flat_candidates(q, k, n, mask)
 
-    def _settled_candidates(self, q: Rows, k: int, effort: int, chosen: Chosen) -> Positions:
+    def _settled_candidates(self, q: Rows, k: int, effort: int, mask: RowMask) -> Positions:
         """What a filter lets through may lie anywhere, so ever more is looked at until the best no longer change."""
         assert self.coarse is not None
         assert self.tuning is not None
-        effort = math.ceil(effort / math.sqrt(chosen.count / len(self)))  # where it lies evenly, this is enough
+        effort = math.ceil(effort / math.sqrt(mask.count / len(self)))  # where it lies evenly, this is enough
         width = k * self.tuning.factor
         before: Ids | None = None
-        while PICKED * width <= chosen.count:
-            (found,) = self.coarse.nearest(q[None], width, effort, chosen.bits)
+        while PICKED * width <= mask.count:
+            (found,) = self.coarse.nearest(q[None], width, effort, mask.bits)
             proposed: Positions = found[found >= 0]
             _, ids = self._exact(q, proposed, k)
             if len(ids) == k and before is not None and np.array_equal(ids, before):
                 return proposed
             before, effort, width = ids, 2 * effort, 2 * width
-        return self._flat_candidates(q, k, chosen.count, chosen)
+        return self._flat_candidates(q, k, mask.count, mask)
 
-    def _flat_candidates(self, q: Rows, k: int, n: int, chosen: Chosen | None) -> Positions:
+    def _flat_candidates(self, q: Rows, k: int, n: int, mask: RowMask | None) -> Positions:
         """FAISS keeps any of several equal scores at the end of a list, so it is asked for more until a tie ends."""
         fetch = k + 1
         while True:
-            D, positions = self.rows.nearest(q, min(fetch, n), None if chosen is None else chosen.bits)
+            D, positions = self.rows.nearest(q, min(fetch, n), None if mask is None else mask.bits)
             if fetch >= n or D[-1] < D[k - 1] - TIE:
                 return positions
             fetch *= 8

@@ -10,18 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import replace
 
 import numpy as np
 
-from base.errors import InputError
+from index.config import IndexConfig, IndexKind
 from index.local.vectors.ann import CoarseIndex, FlatRows, Positions
 from index.local.vectors.segment import Ids, Segment, Tuning, scan
 from index.rows import Rows
-
-Kind = Literal["exact", "ivf-rabitq", "ivf-sq8", "ivf-pq", "hnsw-sq8"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 EXACT_ROWS = 100_000
 K = 10  # recall@10
@@ -35,25 +31,7 @@ RETRAIN_GROWTH = 2.0  # rows now against rows when it was trained
 FACTORS = (2, 4, 8, 16, 32, 64, 128)  # candidates compared for each hit wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the index of a collection is asked to be. It stands in the catalog and is followed at each compaction."""
-
-    kind: Kind | Literal["auto"] = "auto"
-    recall: float = 0.98  # of the first 10
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("auto", *KINDS):
-            raise InputError(f"the kind of an index is auto, {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {self.kind!r}")
-        if not 0.5 <= self.recall <= 1:
-            raise InputError(f"the recall of an index can be asked from 0.5 to 1, not {self.recall}")
-
-    def asdict(self) -> dict[str, Any]:
-        """As JSON keeps it."""
-        return asdict(self)
-
-
-def choose(n: int, wish: Wish) -> Kind:
+def choose(n: int, config: IndexConfig) -> IndexKind:
     """The kind for `n` rows.
 
     Auto takes RaBitQ (Gao & Long 2024) for many rows: at 512 dimensions it needs a sixth of SQ8's memory and a quarter
@@ -62,12 +40,12 @@ def choose(n: int, wish: Wish) -> Kind:
     """
     if n < FEWEST:
         return "exact"
-    if wish.kind != "auto":
-        return wish.kind
+    if config.kind != "auto":
+        return config.kind
     return "exact" if n <= EXACT_ROWS else "ivf-rabitq"
 
 
-def factory(kind: Kind, n: int, dim: int) -> str:
+def factory(kind: IndexKind, n: int, dim: int) -> str:
     """FAISS's name of a kind for `n` rows, with 2 to 4 sqrt(n) inverted lists."""
     nlist = min(2 ** math.floor(math.log2(4 * math.sqrt(n))), max(1, n // TRAIN_ROWS))
     match kind:
@@ -84,13 +62,13 @@ def factory(kind: Kind, n: int, dim: int) -> str:
             raise ValueError("an exact index has no codes")
 
 
-def build(ids: Ids, rows: FlatRows, wish: Wish, before: tuple[CoarseIndex, Tuning] | None = None) -> Segment:
+def build(ids: Ids, rows: FlatRows, config: IndexConfig, before: tuple[CoarseIndex, Tuning] | None = None) -> Segment:
     """Index rows under ascending ids (n,) as wished.
 
     `before`: an index that was trained when there were fewer, emptied; it is used again while it fits.
     """
     n, dim = rows.x16.shape
-    kind = choose(n, wish)
+    kind = choose(n, config)
     if kind == "exact":
         return Segment(ids, rows)
     rng = np.random.default_rng(n)
@@ -100,12 +78,12 @@ def build(ids: Ids, rows: FlatRows, wish: Wish, before: tuple[CoarseIndex, Tunin
     if before is not None and before[1].kind == kind and n <= RETRAIN_GROWTH * before[1].trained_rows:
         coarse, tuning = before
     else:
-        tuning = Tuning(kind, factory(kind, n, dim), n, 0, 0, 0.0, wish.recall)
+        tuning = Tuning(kind, factory(kind, n, dim), n, 0, 0, 0.0, config.recall)
         sample = np.sort(rest[: (tuning.lists or GRAPH_LISTS) * TRAIN_ROWS])
         coarse = CoarseIndex.train(tuning.factory, rows.x16[sample].astype(np.float32))
     coarse.fill(rows)
-    tuned = tune(Segment(ids, rows, coarse, replace(tuning, target=wish.recall)), held_out)
-    if wish.kind == "auto" and tuned.tuning is not None and tuned.tuning.recall < wish.recall:
+    tuned = tune(Segment(ids, rows, coarse, replace(tuning, target=config.recall)), held_out)
+    if config.kind == "auto" and tuned.tuning is not None and tuned.tuning.recall < config.recall:
         return Segment(ids, rows)  # these data are no easier to find by codes: compare them all
     return tuned
 

@@ -9,45 +9,45 @@ import numpy as np
 
 from base.errors import EntryNotFound
 from index.local.vectors.ann import FlatRows
-from index.local.vectors.segment import Chosen, Ids, Segment, best
+from index.local.vectors.segment import Ids, RowMask, Segment, best
 from index.rows import Rows, Rows16
 
 GATHER = 65_536  # rows copied at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LivePart:
     """A segment and which of its rows still count; None: all."""
 
     segment: Segment
-    alive: Chosen | None = None
+    alive: RowMask | None = None
 
     @property
     def count(self) -> int:
         """How many rows count."""
         return len(self.segment) if self.alive is None else self.alive.count
 
-    def without(self, ids: Ids) -> Part:
+    def without(self, ids: Ids) -> LivePart:
         """The same, but for rows with these ids."""
         here, positions = self.segment.locate(ids)
         if not here.any():
             return self
         mask = np.ones(len(self.segment), bool) if self.alive is None else self.alive.mask.copy()
         mask[positions] = False
-        return Part(self.segment, Chosen(mask))
+        return LivePart(self.segment, RowMask(mask))
 
-    def among(self, ids: Ids | None) -> Chosen | None:
+    def among(self, ids: Ids | None) -> RowMask | None:
         """The rows that count and, if `ids` (ascending) are given, are among them."""
         if ids is None:
             return self.alive
         mask = self.segment.mask_of(ids)
-        return Chosen(mask if self.alive is None else mask & self.alive.mask, filtered=True)
+        return RowMask(mask if self.alive is None else mask & self.alive.mask, filtered=True)
 
 
 class View:
     """The vectors of one modality at one moment. The first part is the snapshot's, or all that was read at first."""
 
-    def __init__(self, dim: int, parts: tuple[Part, ...] = ()) -> None:
+    def __init__(self, dim: int, parts: tuple[LivePart, ...] = ()) -> None:
         self.dim = dim
         self.parts = parts
         self.count = sum(part.count for part in parts)
@@ -55,7 +55,7 @@ class View:
     def search(self, xq: Rows, k: int, ids: Ids | None = None) -> list[tuple[Rows, Ids]]:
         """For each query (nq, dim) the scores and ids of its `k` best, of all or of `ids` (ascending) only."""
         parts = [(part.segment, part.among(ids)) for part in self.parts]
-        found = [segment.search(xq, k, chosen) for segment, chosen in parts if chosen is None or chosen.count]
+        found = [segment.search(xq, k, mask) for segment, mask in parts if mask is None or mask.count]
         if not found:
             return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in xq]
         if len(found) == 1:
@@ -113,12 +113,12 @@ class View:
         replaced = np.concatenate([gone, ids])
         parts = [part.without(replaced) for part in self.parts] if len(replaced) else list(self.parts)
         if len(ids):
-            parts.append(Part(_segment(ids, [x16 for _, x16 in written], self.dim)))
+            parts.append(LivePart(_segment(ids, [x16 for _, x16 in written], self.dim)))
             while len(parts) > 2 and parts[-2].count < 2 * parts[-1].count:
                 last, before = parts.pop(), parts.pop()
                 blocks = list(View(self.dim, (before, last)).blocks())
                 merged = np.concatenate([ids for ids, _ in blocks])
-                parts.append(Part(_segment(merged, [x16 for _, x16 in blocks], self.dim)))
+                parts.append(LivePart(_segment(merged, [x16 for _, x16 in blocks], self.dim)))
         return View(self.dim, (*parts[:1], *(part for part in parts[1:] if part.count)))
 
 
