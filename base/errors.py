@@ -12,6 +12,7 @@
     │   ├── CollectionDamaged  its catalog fails its own check
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
+    ├── LabelSetNotFound       no label set of that name
     ├── TrainingError          a training run that cannot start or go on
     └── Overloaded             more work than the queue holds; try again later
 
@@ -99,6 +100,16 @@ class EntryNotFound(GlimpseError):
     """No image or text with that id in the collection."""
 
     code = "entry_not_found"
+
+
+class LabelSetNotFound(GlimpseError):
+    """No label set of that name is kept."""
+
+    code = "label_set_not_found"
+    param = "label_set"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no label set {name!r}; GET /v1/label-sets lists those there are")
 
 
 class TrainingError(GlimpseError):

@@ -1,4 +1,7 @@
-"""Label sets that are kept under a name: one small JSON file each, <data>/label-sets/<name>.json. Knows no HTTP."""
+"""Label sets: what is chosen from, and the prompts to ask with; some are kept under a name in a data folder.
+
+A kept one is a small JSON file, <data>/label-sets/<name>.json. Knows no HTTP.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from base.errors import GlimpseError, InputError
+from base.errors import GlimpseError, InputError, LabelSetNotFound
 from base.files import write_whole
-from encoder.prompts import check_labels, check_templates
+from encoder.prompts import check_labels, check_templates, fill_templates
 from index.local.layout import NAME
 
 
@@ -19,6 +22,22 @@ class LabelSet:
 
     labels: tuple[str, ...]
     templates: tuple[str, ...]
+
+    @classmethod
+    def of(cls, labels: Sequence[str], templates: Sequence[str] = ()) -> LabelSet:
+        """Labels stripped, each once; the default templates for none. InputError: no label, a template without {}."""
+        return cls(check_labels(labels), check_templates(templates))
+
+    def prompts(self) -> list[str]:
+        """Every template with every label in it, label by label."""
+        return [prompt for label in self.labels for prompt in fill_templates(label, self.templates)]
+
+    def check_prompts(self, most: int) -> None:
+        """InputError if it makes more prompts than that."""
+        if (n := len(self.labels) * len(self.templates)) > most:
+            raise InputError(
+                f"{len(self.labels)} labels times {len(self.templates)} templates make {n} prompts; the limit is {most}"
+            )
 
 
 class LabelSets:
@@ -31,44 +50,51 @@ class LabelSets:
         """The names of all, sorted."""
         return sorted(path.stem for path in self._folder.glob("*.json") if NAME.fullmatch(path.stem))
 
-    def get(self, name: str) -> LabelSet | None:
-        """The set of that name; None if there is none. GlimpseError if its file is damaged."""
+    def get(self, name: str) -> LabelSet:
+        """The set of that name. LabelSetNotFound, or GlimpseError if its file is damaged."""
         path = self._path(name)
         try:
             kept = json.loads(path.read_bytes())
-            return LabelSet(check_labels(kept["labels"]), check_templates(kept["templates"]))
+            return LabelSet.of(kept["labels"], kept["templates"])
         except FileNotFoundError:
-            return None
+            raise LabelSetNotFound(name) from None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise GlimpseError(f"the file of label set {name!r} is damaged: PUT it again, or DELETE it") from error
 
-    def put(self, name: str, labels: Sequence[str], templates: Sequence[str], *, max_prompts: int) -> bool:
+    def resolve(self, labels: Sequence[str] | None, name: str | None, templates: Sequence[str] = ()) -> LabelSet:
+        """The labels given, or those of the set `name`, whose templates are its own unless others are given.
+
+        Raises:
+            LabelSetNotFound: there is none of that name.
+            InputError: no labels, or a template without {}.
+        """
+        if name is None:
+            return LabelSet.of(labels or (), templates)
+        kept = self.get(name)
+        return LabelSet.of(kept.labels, templates or kept.templates)
+
+    def put(self, name: str, label_set: LabelSet) -> bool:
         """Keep a set, in place of one of that name; True if there was none. It is on disk when this returns.
 
         Raises:
-            InputError: no labels, a template without {}, or more prompts than a classification may have.
             GlimpseError: it cannot be written.
         """
-        kept = {"labels": check_labels(labels), "templates": check_templates(templates)}
-        if (n := len(kept["labels"]) * len(kept["templates"])) > max_prompts:
-            raise InputError(f"labels times templates make {n} prompts; the limit is {max_prompts}")
         path = self._path(name)
         try:
             is_new = not path.exists()
-            write_whole(path, json.dumps(kept))
+            write_whole(path, json.dumps({"labels": label_set.labels, "templates": label_set.templates}))
         except OSError as error:
             raise GlimpseError(
                 f"label set {name!r} cannot be kept: {error.strerror}; make room, or let the data folder be written to"
             ) from error
         return is_new
 
-    def delete(self, name: str) -> bool:
-        """Delete a set; False if there is none of that name."""
+    def delete(self, name: str) -> None:
+        """Delete a set. LabelSetNotFound."""
         try:
             self._path(name).unlink()
         except FileNotFoundError:
-            return False
-        return True
+            raise LabelSetNotFound(name) from None
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):

@@ -30,6 +30,7 @@ STATUS: dict[type[Exception], int] = {  # an error not named here has the status
     errors.CollectionLocked: 409,
     errors.ModelMismatch: 409,
     errors.EntryNotFound: 404,
+    errors.LabelSetNotFound: 404,
     errors.Overloaded: 429,
 }
 RETRY_AFTER = {429: "1", 503: "5"}  # seconds

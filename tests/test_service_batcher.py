@@ -10,6 +10,7 @@ from service_world import picture, settings_for, tiny_encoder, until, world
 
 from base.errors import Overloaded
 from base.read_ahead import READERS
+from labelling.label_sets import LabelSet
 from service.inference.batcher import Batcher
 from service.inference.inference import Inference, model_thread
 from service.inference.pool import Pool
@@ -322,7 +323,9 @@ def test_a_label_set_leaves_the_queue_with_the_last_who_asked(tmp_path):
         with encoder.held():
             busy = asyncio.create_task(inference.texts(["busy"]))
             await asyncio.to_thread(encoder.running.wait, 10)
-            first, second = (asyncio.create_task(inference.classifier(["cat", "dog"], ["a {}"])) for _ in range(2))
+            first, second = (
+                asyncio.create_task(inference.classifier(LabelSet.of(["cat", "dog"], ["a {}"]))) for _ in range(2)
+            )
             await asyncio.sleep(0.05)
             assert inference.waiting["text"] == 2
             first.cancel()
@@ -333,7 +336,7 @@ def test_a_label_set_leaves_the_queue_with_the_last_who_asked(tmp_path):
             await asyncio.sleep(0)
             assert inference.waiting["text"] == 0
         await busy
-        assert (await inference.classifier(["cat", "dog"], ["a {}"])).labels == ("cat", "dog")
+        assert (await inference.classifier(LabelSet.of(["cat", "dog"], ["a {}"]))).labels == ("cat", "dog")
         await inference.close()
 
     asyncio.run(main())

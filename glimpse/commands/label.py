@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -12,9 +13,8 @@ from base.errors import InputError
 from glimpse.options import AsJson, Device, ModelIfLocal, Precision, Template, Url, is_remote
 
 if TYPE_CHECKING:
-    from glimpse.client import Client
-    from glimpse.console import Bar
-    from labelling.run import LabelReport
+    from labelling.label_sets import LabelSet
+    from labelling.rows import Labelled, LabelReport
 
 
 def label(
@@ -31,99 +31,92 @@ def label(
     json: AsJson = False,
 ) -> None:
     """Label each image of a folder with the likeliest of your labels (zero-shot; no training needed)."""
-    import sys
-    from contextlib import nullcontext
-
     from base.walk import image_names
-    from encoder.prompts import check_labels, check_templates, read_labels
+    from encoder.prompts import read_labels
     from glimpse import console
+    from labelling.label_sets import LabelSet
+    from labelling.rows import LabelReport
+    from labelling.table import Table, write_rows
 
     if (labels is None) == (labels_file is None):
         raise InputError('give either --labels "cat,dog" or --labels-file FILE')
     to_stdout = str(out) == "-"
     if json and to_stdout:
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
-    names = read_labels(labels_file) if labels_file else check_labels((labels or "").split(","))
-    templates = check_templates(template or ())
+    label_set = LabelSet.of(
+        read_labels(labels_file) if labels_file else (labels or "").split(","), templates=template or ()
+    )
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    total = sum(1 for _ in image_names(folder))
+    report = LabelReport(per_label=dict.fromkeys(label_set.labels, 0))
     if url is not None and is_remote(context):
-        from glimpse.client import Client
-
-        service = Client(url)
-        service.info()  # before the CSV is opened: is it there, and does it take our key?
+        batches = _at_service(url, folder, label_set, report)
     else:
-        from encoder.load import load_encoder
-        from encoder.zero_shot import build_classifier
-
-        if model is None:
-            raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
-        service = None
-        encoder = load_encoder(model, device, precision)
-        classifier = build_classifier(encoder, names, templates)
-    try:
-        target = (
-            nullcontext(sys.stdout)
-            if to_stdout
-            else out.open("w", newline="", encoding="utf-8", errors="surrogateescape")
-        )
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
-    report: Labelled | LabelReport
-    with target as file, console.progress_bar("labelling") as bar:
-        if service is not None:
-            with service:
-                report = _ask(service, folder, names, templates, file, bar, total)
-        else:
-            from labelling.run import label_folder
-
-            report = label_folder(encoder, classifier, folder, file, progress=lambda done: bar(done, total))
+        batches = _here(model, device, precision, folder, label_set, report)
+    total = sum(1 for _ in image_names(folder))
+    with _output(out) as file, console.progress_bar("labelling") as bar:
+        for _ in write_rows(batches, Table(file), report):
+            bar(report.done, total)
+    skipped = report.unread + report.skips
     if json:
         console.print_json(
             {
                 "out": str(out),
                 "labelled": report.labelled,
                 "labels": report.per_label,
-                "skipped": [{"path": path, "reason": reason} for path, reason in report.skipped],
+                "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
             }
         )
         return
-    console.print_skipped(report.skipped)
-    console.err.print(f"{report.labelled} images labelled, {len(report.skipped)} skipped")
+    console.print_skipped(skipped)
+    console.err.print(f"{report.labelled} images labelled, {len(skipped)} skipped")
     if not to_stdout:
         rows = sorted(report.per_label.items(), key=lambda item: -item[1])
         console.out.print(console.table("label", "images", rows=rows))
 
 
-@dataclass
-class Labelled:
-    """What a service labelled, as `labelling.run.LabelReport`, which needs torch."""
+def _output(out: Path) -> AbstractContextManager[TextIO]:
+    import sys
+    from contextlib import nullcontext
 
-    labelled: int = 0
-    per_label: dict[str, int] = field(default_factory=dict)
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+    from labelling.table import open_table
+
+    if str(out) == "-":
+        return nullcontext(sys.stdout)
+    try:
+        return open_table(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
 
 
-def _ask(
-    client: Client, folder: Path, labels: tuple[str, ...], templates: tuple[str, ...], out: TextIO, bar: Bar, total: int
-) -> Labelled:
-    """Have a service label a folder; the rows come as its answers do."""
-    import csv
+def _here(
+    model: str | None, device: str, precision: str, folder: Path, label_set: LabelSet, report: LabelReport
+) -> Iterator[list[Labelled]]:
+    """Label with a model on this machine, which is loaded before this returns."""
+    from encoder.load import load_encoder
+    from encoder.zero_shot import build_classifier
+    from labelling.rows import images_left, label_images
 
-    from base.walk import walk_images
+    if model is None:
+        raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
+    encoder = load_encoder(model, device, precision)
+    classifier = build_classifier(encoder, label_set.labels, label_set.templates)
+    return label_images(encoder, classifier, images_left(folder, report))
 
-    report = Labelled(per_label=dict.fromkeys(labels, 0))
-    paths = (path for path, _ in walk_images(folder, on_error=lambda p, why: report.skipped.append((str(p), why))))
-    writer = csv.writer(out)
-    writer.writerow(("path", "label", "score"))
-    for image in client.classify(paths, labels, templates=templates):
-        if image.label is None:
-            report.skipped.append((str(image.image), str(image.error)))
-        else:
-            writer.writerow((image.image, image.label, f"{image.score:.4f}"))
-            out.flush()
-            report.per_label[image.label] += 1
-            report.labelled += 1
-        bar(report.labelled + len(report.skipped), total)
-    return report
+
+def _at_service(url: str, folder: Path, label_set: LabelSet, report: LabelReport) -> Iterator[list[Labelled]]:
+    """Have a service label; it is there and takes our key when this returns. The rows come as its answers do."""
+    from glimpse.client import Client
+    from labelling.rows import Labelled, images_left
+
+    service = Client(url)
+    service.info()
+
+    def rows() -> Iterator[list[Labelled]]:
+        with service:
+            images = images_left(folder, report)
+            for image in service.classify(images, label_set.labels, templates=label_set.templates):
+                path = Path(str(image.image))
+                yield [Labelled(path, image.label or "", image.score or 0.0, image.error or "")]
+
+    return rows()

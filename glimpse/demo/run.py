@@ -6,8 +6,6 @@ an interrupted one goes on.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import socket
 import time
@@ -29,7 +27,7 @@ from glimpse.training_view import run_training
 from index.collection import open_collection
 from index.ingest.captions import read_captions
 from index.ingest.sync import index_folders, open_or_create
-from labelling.run import label_folder
+from labelling.rows import LabelReport, images_left, label_images
 from training.checkpoint import STATE
 from training.config import TrainConfig
 from training.data.pairs import read_pairs
@@ -142,14 +140,12 @@ def _title(path: Path) -> str:
 def _label(world: Path, encoder: DualEncoder) -> float:
     """Zero-shot accuracy on the main object of the unseen postcards; shows the first few."""
     classifier = build_classifier(encoder, SUBJECTS, TEMPLATES)
-    table = io.StringIO()
-    label_folder(encoder, classifier, world / "unseen", table)
-    table.seek(0)
+    unseen = images_left(world / "unseen", LabelReport())
+    rows = [image for batch in label_images(encoder, classifier, unseen) for image in batch]
     truth = {path.name: caption["subject"] for path, caption in read_captions(world / "unseen.csv").items()}
-    rows = list(csv.DictReader(table))
     for row in rows[:5]:
-        console.out.print(f"     {_title(Path(row['path']))}: {row['label']} ({float(row['score']):.2f})")
-    return float(np.mean([row["label"] == truth[Path(row["path"]).name] for row in rows]))
+        console.out.print(f"     {_title(row.path)}: {row.label} ({row.score:.2f})")
+    return float(np.mean([row.label == truth[row.path.name] for row in rows]))
 
 
 def _print_summary(folder: Path, results: dict[str, Any]) -> None:

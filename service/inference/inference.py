@@ -12,12 +12,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from base.errors import ImageError, InputError
+from base.errors import ImageError
 from encoder.encoder import Vectors
 from encoder.image import Pixels
 from encoder.model import DualEncoder
-from encoder.prompts import check_labels, check_templates, fill_templates
 from encoder.zero_shot import Classifier
+from labelling.label_sets import LabelSet
 from service.inference.batcher import Batcher
 from service.inference.fetch import Fetcher, is_web_address
 from service.inference.images import decode, image_bytes
@@ -27,8 +27,6 @@ from service.telemetry.metrics import measured
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-LabelSet = tuple[tuple[str, ...], tuple[str, ...]]  # labels and templates
 
 CLASSIFIERS = 64  # seen label sets; 1,000 labels at 512 dimensions take 2 MB
 TEXT_BATCH = 64
@@ -108,16 +106,12 @@ class Inference:
         """Encode images that are read already to (n, dim) unit rows."""
         return await self._images(pixels)
 
-    async def classifier(self, labels: Sequence[str], templates: Sequence[str]) -> Classifier:
+    async def classifier(self, key: LabelSet) -> Classifier:
         """The classifier for these labels, kept for the next request that asks with the same."""
-        key = check_labels(labels), check_templates(templates)
         if key in self._classifiers:
             self._classifiers.move_to_end(key)
             return self._classifiers[key]
-        n = len(key[0]) * len(key[1])
-        if n > self._max_prompts:
-            raise InputError(f"{len(key[0])} labels times {len(key[1])} templates make {n} prompts; "
-                             f"the limit is {self._max_prompts}")  # fmt: skip
+        key.check_prompts(self._max_prompts)
         if key not in self._building:  # once for all who ask meanwhile
             self._building[key] = asyncio.create_task(self._build(key))
         building = self._building[key]
@@ -150,9 +144,8 @@ class Inference:
         self._model.shutdown(wait=True, cancel_futures=True)
 
     async def _build(self, key: LabelSet) -> Classifier:
-        labels, templates = key
-        vectors = await self.texts([prompt for label in labels for prompt in fill_templates(label, templates)])
-        self._classifiers[key] = classifier = Classifier.of_prompts(labels, vectors, self.encoder.logit_scale)
+        vectors = await self.texts(key.prompts())
+        self._classifiers[key] = classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale)
         while len(self._classifiers) > CLASSIFIERS:
             self._classifiers.popitem(last=False)
         return classifier

@@ -6,18 +6,16 @@ image stands last in it; what was written after that is cut off, and done again.
 
 from __future__ import annotations
 
-import csv
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from copy import deepcopy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from base.errors import CollectionError, EntryNotFound
-from base.walk import image_names, walk_images
+from base.walk import image_names
 from encoder.encoder import Encoder
 from encoder.zero_shot import build_classifier
 from index.collection import Collection, open_collection
@@ -25,7 +23,8 @@ from index.ingest.captions import Metadata, read_captions
 from index.ingest.reindex import ReindexReport, reindex
 from index.ingest.sync import IndexReport, index_folders, open_or_create
 from index.ingest.watch import watch_folders
-from labelling.run import HEADER, Labelled, label_images
+from labelling.rows import LabelReport, images_left, label_images
+from labelling.table import Table, open_table, write_rows
 from service.collections.writers import Writers
 from service.inference.shared_encoder import Stopped
 from service.jobs.roots import Roots
@@ -178,74 +177,55 @@ def _label(context: JobContext) -> None:
     folder = context.roots.folder(context.job.request["folder"])
     classifier = build_classifier(context.encoder, keep["labels"], keep["templates"])
     total = sum(1 for _ in image_names(folder))
-    walk_errors: list[dict[str, str]] = []  # each walk finds them anew
-    with _continued(context) as file:
-        so_far = deepcopy(keep["so_far"])  # `keep` stays what is on disk
-
-        def paths(after: bytes) -> Iterator[Path]:
-            for path, _ in walk_images(folder, on_error=lambda p, reason: walk_errors.append(_skip(p, reason))):
-                if os.fsencode(path) <= after:
-                    continue
-                if context.roots.may_read(path):
-                    yield path
-                else:
-                    walk_errors.append(_skip(path, "it leads to where nothing may be read"))
+    report, size = _label_report(context)
+    with open_table(context.store.result(context.job.id), size) as file:
+        table = Table(file, begin=size is None)
 
         def checkpoint() -> None:
-            file.flush()
-            os.fsync(file.fileno())  # before what says how long it is
-            keep["so_far"] = deepcopy(so_far) | {"bytes": file.tell()}
+            # what is on disk, before what says how much of it counts
+            keep["so_far"] = _kept(report) | {"fingerprint": context.encoder.fingerprint, "bytes": table.sync()}
             context.keep()
 
-        rows = csv.writer(file)
+        checkpoint()
         try:
-            for batch in label_images(context.encoder, classifier, paths(os.fsencode(so_far["last"]))):
-                for image in batch:
-                    _write(image, rows.writerow, so_far)
-                so_far["last"] = str(batch[-1].path)
+            images = images_left(folder, report, context.roots.may_read)
+            for _ in write_rows(label_images(context.encoder, classifier, images), table, report):
                 if context.is_due:
                     checkpoint()
-                context.tell(so_far["labelled"] + so_far["skipped"], total, _label_counts(so_far, walk_errors))
+                context.tell(report.done, total, label_counts(report))
             context.job.done = total
         finally:
-            context.job.report = _label_counts(so_far, walk_errors)
+            context.job.report = label_counts(report)
             checkpoint()
 
 
-def _continued(context: JobContext) -> TextIO:
-    """The CSV of a label job, as long as it is known to be right; a new one if there is none, or of another model."""
-    keep, path = context.job.keep, context.store.result(context.job.id)
-    so_far = keep.get("so_far")
-    fingerprint = context.encoder.fingerprint
-    if so_far is None or so_far["fingerprint"] != fingerprint or _size(path) < so_far["bytes"]:
-        with path.open("w", newline="", encoding="utf-8") as new:
-            csv.writer(new).writerow(HEADER)
-        keep["so_far"] = {
-            "fingerprint": fingerprint, "bytes": _size(path), "last": "", "labelled": 0, "per_label": {},
-            "skipped": 0, "skips": [],
-        }  # fmt: skip
-        context.keep()
-    os.truncate(path, keep["so_far"]["bytes"])
-    return path.open("a", newline="", encoding="utf-8", errors="surrogateescape")
+def _label_report(context: JobContext) -> tuple[LabelReport, int | None]:
+    """How far a label job is, and the bytes of its CSV that are right; None: it begins, perhaps anew for its model."""
+    kept = context.job.keep.get("so_far")
+    if kept is not None and kept["fingerprint"] == context.encoder.fingerprint:
+        path = context.store.result(context.job.id)
+        if path.is_file() and path.stat().st_size >= kept["bytes"]:
+            skips = [(skip["path"], skip["reason"]) for skip in kept["skips"]]
+            report = LabelReport(
+                kept["labelled"], dict(kept["per_label"]), kept["skipped"], skips, last=kept["last"], most_skips=REASONS
+            )
+            return report, kept["bytes"]
+    return LabelReport(most_skips=REASONS), None
 
 
-def _write(image: Labelled, write: Callable[[tuple[str, str, str]], Any], so_far: dict[str, Any]) -> None:
-    if image.error:
-        so_far["skipped"] += 1
-        if len(so_far["skips"]) < REASONS:
-            so_far["skips"].append(_skip(image.path, image.error))
-        return
-    write(image.row())
-    so_far["labelled"] += 1
-    so_far["per_label"][image.label] = so_far["per_label"].get(image.label, 0) + 1
+def _kept(report: LabelReport) -> dict[str, Any]:
+    """What a job keeps of a report, to go on from."""
+    counts = {"labelled": report.labelled, "per_label": dict(report.per_label), "skipped": report.skipped}
+    return counts | {"skips": [_skip(*skip) for skip in report.skips], "last": report.last}
 
 
-def _label_counts(so_far: dict[str, Any], walk_errors: list[dict[str, str]]) -> dict[str, Any]:
+def label_counts(report: LabelReport) -> dict[str, Any]:
+    """As a job reports them."""
     return {
-        "labelled": so_far["labelled"],
-        "per_label": dict(so_far["per_label"]),
-        "skipped": so_far["skipped"] + len(walk_errors),
-        "skips": (so_far["skips"] + walk_errors[:REASONS])[:REASONS],
+        "labelled": report.labelled,
+        "per_label": dict(report.per_label),
+        "skipped": report.skipped + len(report.unread),
+        "skips": [_skip(*skip) for skip in (report.skips + report.unread)[:REASONS]],
     }
 
 
@@ -266,10 +246,6 @@ def reindex_counts(report: ReindexReport) -> dict[str, Any]:
 
 def _skip(path: str | Path, reason: str) -> dict[str, str]:
     return {"path": os.fsencode(path).decode("utf-8", "replace"), "reason": reason}
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
 
 
 WORK: dict[str, Callable[[JobContext], None]] = {"index": _index, "watch": _watch, "reindex": _reindex, "label": _label}

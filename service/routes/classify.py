@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -13,13 +13,12 @@ from starlette.datastructures import UploadFile
 from base.errors import ImageError
 from encoder.encoder import Vectors
 from encoder.zero_shot import Classifier
-from labelling.label_sets import LabelSets
+from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, InferenceDep, SettingsDep, media_type
 from service.errors import Refusal, documented
 from service.http.bodies import FILES, from_json
 from service.schemas.labels import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
-from service.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 
@@ -48,32 +47,40 @@ BODY = {
 
 @dataclass(frozen=True)
 class Question:
-    """What either kind of body asks."""
+    """What is asked, whatever kind of body it came in."""
+
+    images: list[bytes | str]
+    label_set: LabelSet
+    stored: tuple[str, int] | None = None  # collection and id of an image, instead of images
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What is in either kind of body."""
 
     images: list[bytes | str]
     labels: list[str]
     label_set: str | None
     templates: list[str]
-    stored: tuple[str, int] | None = None  # collection and id of an image, instead of images
+    stored: tuple[str, int] | None = None
 
 
 async def question(request: Request, settings: SettingsDep) -> Question:
     """Read the body as its content type says, and the label set that it names."""
     kind = media_type(request)
     if kind == "application/json":
-        asked = from_json(ClassifyRequest, await request.body())
-        images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
-        stored = (asked.collection, asked.id) if asked.collection is not None and asked.id is not None else None
-        parsed = Question(images, asked.labels or [], asked.label_set, asked.templates, stored)
+        given = _from_json(from_json(ClassifyRequest, await request.body()))
     elif kind == "multipart/form-data":
-        parsed = await _from_form(request, settings.max_batch)
+        given = await _from_form(request, settings.max_batch)
     else:
         raise Refusal(415, "send application/json or multipart/form-data", code="unsupported_media_type")
-    if len(parsed.images) > settings.max_batch:
+    if len(given.images) > settings.max_batch:
         raise Refusal(422, f"{settings.max_batch} images at most in one request", code="too_many", param="images")
-    if bool(parsed.labels) == bool(parsed.label_set):
+    if bool(given.labels) == bool(given.label_set):
         raise Refusal(422, "give either labels or label_set", code="invalid_request", param="labels")
-    return parsed if parsed.label_set is None else await _filled(parsed, parsed.label_set, settings)
+    kept = LabelSets(settings.data)
+    label_set = await run_in_threadpool(kept.resolve, given.labels, given.label_set, given.templates)
+    return Question(given.images, label_set, given.stored)
 
 
 @router.post(
@@ -94,7 +101,7 @@ async def classify(
     vectors: list[Vectors | ImageError] = []
     if asked.stored is not None:
         vectors.append(await run_in_threadpool(_kept_vector, collections, inference.encoder.fingerprint, *asked.stored))
-    classifier = await inference.classifier(asked.labels, asked.templates)
+    classifier = await inference.classifier(asked.label_set)
     vectors += await inference.images(asked.images)
     failures = [vector for vector in vectors if isinstance(vector, ImageError)]
     if len(failures) == len(vectors):
@@ -124,16 +131,13 @@ def _result(vector: Vectors | ImageError, classifier: Classifier) -> ClassifyRes
     return ClassifyResult(label=scores[0].label, score=scores[0].score, scores=scores)
 
 
-async def _filled(asked: Question, name: str, settings: Settings) -> Question:
-    """With the labels of the set that it names, and the set's prompts unless it brings its own."""
-    kept = await run_in_threadpool(LabelSets(settings.data).get, name)
-    if kept is None:
-        message = f"no label set {name!r}; GET /v1/label-sets lists those there are"
-        raise Refusal(404, message, code="label_set_not_found", param="label_set")
-    return replace(asked, labels=list(kept.labels), templates=asked.templates or list(kept.templates))
+def _from_json(asked: ClassifyRequest) -> _Given:
+    images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
+    stored = (asked.collection, asked.id) if asked.collection is not None and asked.id is not None else None
+    return _Given(images, asked.labels or [], asked.label_set, asked.templates, stored)
 
 
-async def _from_form(request: Request, max_files: int) -> Question:
+async def _from_form(request: Request, max_files: int) -> _Given:
     async with request.form(max_files=max_files) as form:
         files = [part for name in ("file", "image") for part in form.getlist(name) if isinstance(part, UploadFile)]
         images: list[bytes | str] = [await file.read() for file in files]
@@ -142,4 +146,4 @@ async def _from_form(request: Request, max_files: int) -> Question:
     if not images:
         raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
     labels = texts["labels"][0].split(",") if len(texts["labels"]) == 1 else texts["labels"]
-    return Question(images, labels, next(iter(texts["label_set"]), None), texts["templates"])
+    return _Given(images, labels, next(iter(texts["label_set"]), None), texts["templates"])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from encoder.prompts import check_labels, check_templates
 from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSets
 from service.deps import CollectionsDep, InferenceDep, JobsDep, ServiceDep, SettingsDep, json_body, retried
@@ -18,7 +18,6 @@ from service.errors import Refusal, documented
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import ID, Job, JobStore, State
 from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
-from service.settings import Settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -64,7 +63,10 @@ def ask(
     except FolderRefused as error:
         raise Refusal(403, str(error), code=error.code) from None
     if isinstance(wanted, LabelJob):
-        keep = _labels(wanted, settings)
+        # as it is now: a label set that changes later changes no job
+        label_set = LabelSets(settings.data).resolve(wanted.labels, wanted.label_set, wanted.templates)
+        label_set.check_prompts(settings.max_prompts)
+        keep = asdict(label_set)
     if isinstance(wanted, ReindexJob):
         collections.get(wanted.collection)  # 404 now, not when its turn comes
     with retried():
@@ -190,19 +192,3 @@ def _check_places(roots: Roots, wanted: Any) -> None:
             roots.folder(folder)
         if wanted.captions is not None:
             roots.file(wanted.captions)
-
-
-def _labels(wanted: LabelJob, settings: Settings) -> dict[str, Any]:
-    """The labels and templates as they are now: a label set that changes later changes no job."""
-    labels, templates = wanted.labels, wanted.templates
-    if wanted.label_set is not None:
-        kept = LabelSets(settings.data).get(wanted.label_set)
-        if kept is None:
-            message = f"no label set {wanted.label_set!r}; GET /v1/label-sets lists those there are"
-            raise Refusal(404, message, code="label_set_not_found", param="label_set")
-        labels, templates = list(kept.labels), templates or list(kept.templates)
-    checked = check_labels(labels or ()), check_templates(templates)
-    if (n := len(checked[0]) * len(checked[1])) > settings.max_prompts:
-        raise Refusal(422, f"labels times templates make {n} prompts; the limit is {settings.max_prompts}",
-                      code="invalid_input", param="labels")  # fmt: skip
-    return {"labels": checked[0], "templates": checked[1]}

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Response
 
 from index.local.layout import NAME
-from labelling.label_sets import LabelSets
+from labelling.label_sets import LabelSet, LabelSets
 from service.deps import SettingsDep, json_body
-from service.errors import Refusal, documented
+from service.errors import documented
 from service.schemas.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer
 
 router = APIRouter(prefix="/v1/label-sets", tags=["label sets"])
@@ -34,8 +34,6 @@ def list_all(kept: LabelSetsDep) -> LabelSetsAnswer:
 def get_one(name: NameDep, kept: LabelSetsDep) -> LabelSetAnswer:
     """Its labels and templates."""
     found = kept.get(name)
-    if found is None:
-        raise _not_found(name)
     return LabelSetAnswer(name=name, labels=list(found.labels), templates=list(found.templates))
 
 
@@ -50,7 +48,9 @@ def put(
     name: NameDep, asked: LabelSetRequest, kept: LabelSetsDep, settings: SettingsDep, response: Response
 ) -> LabelSetAnswer:
     """Keep it, in place of one of that name. Labels are stripped and stand once; without templates it gets ours."""
-    if kept.put(name, asked.labels, asked.templates, max_prompts=settings.max_prompts):
+    label_set = LabelSet.of(asked.labels, asked.templates)
+    label_set.check_prompts(settings.max_prompts)
+    if kept.put(name, label_set):
         response.status_code = 201
     return get_one(name, kept)
 
@@ -58,9 +58,4 @@ def put(
 @router.delete("/{name}", summary="Delete a label set", status_code=204, responses=documented(404, 422))
 def delete(name: NameDep, kept: LabelSetsDep) -> None:
     """Classifications that name it are refused from now on."""
-    if not kept.delete(name):
-        raise _not_found(name)
-
-
-def _not_found(name: str) -> Refusal:
-    return Refusal(404, f"no label set {name!r}; GET /v1/label-sets lists those there are", code="label_set_not_found")
+    kept.delete(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 
 from base.errors import ImageError
+from labelling.label_sets import LabelSet
 from service.deps import InferenceDep, json_body
 from service.errors import Refusal, documented
 from service.routes.classify import label_scores
@@ -22,7 +23,9 @@ router = APIRouter(prefix="/v1", tags=["classify"])
 async def zero_shot(asked: ZeroShotRequest, inference: InferenceDep) -> ZeroShotAnswer:
     """The scores that /v1/classify gives for one image; without `hypothesis_template`, with its own templates."""
     template = asked.parameters.hypothesis_template
-    classifier = await inference.classifier(asked.parameters.candidate_labels, [] if template is None else [template])
+    classifier = await inference.classifier(
+        LabelSet.of(asked.parameters.candidate_labels, [] if template is None else [template])
+    )
     [vector] = await inference.images([asked.inputs])
     if isinstance(vector, ImageError):
         raise Refusal(422, vector.reason, code=vector.code, param="inputs")

@@ -1,0 +1,97 @@
+"""Labelled images: one by one as they come, and what a run has made of them so far. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from base.errors import ImageError
+from base.walk import walk_images
+
+if TYPE_CHECKING:
+    from encoder.encoder import Encoder
+    from encoder.zero_shot import Classifier
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An image with its likeliest label and that label's probability; or why it cannot be read."""
+
+    path: Path
+    label: str = ""
+    score: float = 0.0
+    error: str = ""
+
+
+@dataclass
+class LabelReport:
+    """What a run has done so far.
+
+    Attributes:
+        labelled: images that have a label.
+        per_label: how many have each.
+        skipped: images that have none.
+        skips: path and reason of those, the first `most_skips` if that is given.
+        unread: the same of folders and files that the walk could not enter. Each walk finds them anew.
+        last: the image done last; a run over the same folder may go on behind it.
+    """
+
+    labelled: int = 0
+    per_label: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
+    skips: list[tuple[str, str]] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    last: str = ""
+    most_skips: int | None = None
+
+    @property
+    def done(self) -> int:
+        """Images that need not be looked at again."""
+        return self.labelled + self.skipped
+
+    def add(self, image: Labelled) -> None:
+        """Count one image."""
+        self.last = str(image.path)
+        if image.error:
+            self.skipped += 1
+            if self.most_skips is None or len(self.skips) < self.most_skips:
+                self.skips.append((str(image.path), image.error))
+            return
+        self.labelled += 1
+        self.per_label[image.label] = self.per_label.get(image.label, 0) + 1
+
+
+def images_left(
+    folder: Path, report: LabelReport, may_read: Callable[[Path], bool] = lambda path: True
+) -> Iterator[Path]:
+    """The images below a folder behind the last one of the report, in the order of the walk.
+
+    What cannot be entered, and what `may_read` refuses, goes to the report's `unread`.
+
+    Raises:
+        InputError: `folder` is not a folder.
+    """
+    after = os.fsencode(report.last)
+    for path, _ in walk_images(folder, on_error=lambda path, reason: report.unread.append((str(path), reason))):
+        if os.fsencode(path) <= after:
+            continue
+        if may_read(path):
+            yield path
+        else:
+            report.unread.append((str(path), "it leads to where nothing may be read"))
+
+
+def label_images(encoder: Encoder, classifier: Classifier, paths: Iterable[Path]) -> Iterator[list[Labelled]]:
+    """Label image files as they come, in their order; one list a batch."""
+    for batch in encoder.encode_stream(paths):
+        good = [vector for _, vector in batch if not isinstance(vector, ImageError)]
+        best = iter(classifier.best(np.stack(good)) if good else ())
+        yield [
+            Labelled(path, error=vector.reason) if isinstance(vector, ImageError) else Labelled(path, *next(best))
+            for path, vector in batch
+        ]

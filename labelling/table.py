@@ -1,0 +1,57 @@
+"""Labels as CSV, `path,label,score`: written as they come, and continued where a run was ended."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from labelling.rows import Labelled, LabelReport
+
+HEADER = ("path", "label", "score")
+
+
+class Table:
+    """A CSV that rows are added to; `score` is the label's probability.
+
+    Args:
+        file: open for text with newline="" and errors="surrogateescape", for names that are no UTF-8.
+        begin: whether to write the header.
+    """
+
+    def __init__(self, file: TextIO, *, begin: bool = True) -> None:
+        self._file = file
+        self._rows = csv.writer(file)
+        if begin:
+            self._rows.writerow(HEADER)
+
+    def write(self, images: Iterable[Labelled]) -> None:
+        """Add a row for each image that has a label, and hand them to the system: a killed run keeps them."""
+        for image in images:
+            if not image.error:
+                self._rows.writerow((image.path, image.label, f"{image.score:.4f}"))
+        self._file.flush()
+
+    def sync(self) -> int:
+        """Put what was written on disk, and say how many bytes the file has."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+
+def open_table(path: Path, size: int | None = None) -> TextIO:
+    """The file of a Table: a new one in place of what is there, or the first `size` bytes of it. OSError."""
+    if size is not None:
+        os.truncate(path, size)
+    return path.open("w" if size is None else "a", newline="", encoding="utf-8", errors="surrogateescape")
+
+
+def write_rows(batches: Iterable[list[Labelled]], table: Table, report: LabelReport) -> Iterator[LabelReport]:
+    """Write batches of labelled images to a table and count them; yields the report after each one."""
+    for batch in batches:
+        table.write(batch)
+        for image in batch:
+            report.add(image)
+        yield report

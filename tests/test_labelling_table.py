@@ -1,0 +1,109 @@
+"""A folder to a CSV of labels: what a run has done, and that one which was ended goes on as if it had not been."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from base.errors import InputError, LabelSetNotFound
+from encoder.encoder import Encoder
+from encoder.prompts import DEFAULT_TEMPLATES
+from encoder.zero_shot import Classifier, build_classifier
+from labelling.label_sets import LabelSet, LabelSets
+from labelling.rows import LabelReport, images_left, label_images
+from labelling.table import Table, open_table, write_rows
+from tests.conftest import SmallBatches
+
+
+@pytest.fixture
+def classifier(encoder: Encoder) -> Classifier:
+    return build_classifier(encoder, ["red", "green", "blue"])
+
+
+@pytest.fixture
+def photos(colour_folder: Path) -> Path:
+    """Twelve pictures, and two files that are none."""
+    (colour_folder / "blue" / "broken.png").write_bytes(b"no picture")
+    (colour_folder / "red" / "empty.jpg").touch()
+    return colour_folder
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_image_has_a_row_or_a_reason(
+    encoder: Encoder, classifier: Classifier, photos: Path, tmp_path: Path
+) -> None:
+    report = LabelReport()
+    with open_table(tmp_path / "labels.csv") as file:
+        done = [
+            report.done
+            for report in write_rows(
+                label_images(SmallBatches(encoder), classifier, images_left(photos, report)), Table(file), report
+            )
+        ]
+    rows = read(tmp_path / "labels.csv")
+    assert done == [4, 8, 12, 14]
+    assert (report.labelled, report.skipped, len(rows)) == (12, 2, 12)
+    assert sum(report.per_label.values()) == 12
+    assert {Path(path).name for path, _ in report.skips} == {"broken.png", "empty.jpg"}
+    for row in rows:
+        [(label, score)] = classifier.best(encoder.encode_images([row["path"]]))
+        assert (row["label"], float(row["score"])) == (label, pytest.approx(score, abs=1e-3))
+
+
+@pytest.mark.parametrize("batches", [0, 1, 2, 3])
+def test_a_run_that_was_ended_goes_on_behind_its_last_image(
+    encoder: Encoder, classifier: Classifier, photos: Path, tmp_path: Path, batches: int
+) -> None:
+    def label(path: Path, report: LabelReport, size: int | None, most: int) -> int:
+        with open_table(path, size) as file:
+            table = Table(file, begin=size is None)
+            rows = label_images(SmallBatches(encoder), classifier, images_left(photos, report))
+            for _, _ in zip(range(most), write_rows(rows, table, report), strict=False):
+                pass
+            return table.sync()
+
+    whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
+    expected = LabelReport()
+    label(whole, expected, None, 99)
+    report = LabelReport()
+    size = label(parts, report, None, batches)
+    kept = json.dumps(asdict(report))
+    with parts.open("a") as file:
+        file.write("/torn/li")  # by one that was killed while it wrote
+    report = LabelReport(**json.loads(kept))
+    label(parts, report, size, 99)
+    assert read(parts) == read(whole)
+    assert (report.labelled, report.per_label, report.skipped) == (12, expected.per_label, 2)
+
+
+def test_what_may_not_be_read_is_named(encoder: Encoder, photos: Path) -> None:
+    report = LabelReport()
+    images = list(images_left(photos, report, lambda path: path.parent.name != "red"))
+    assert {path.parent.name for path in images} == {"blue", "green"}
+    assert len(report.unread) == 5
+
+
+def test_label_sets(tmp_path: Path) -> None:
+    kept = LabelSets(tmp_path)
+    assert LabelSet.of([" cat", "dog", "cat"]) == LabelSet(("cat", "dog"), DEFAULT_TEMPLATES)
+    assert kept.put("pets", LabelSet.of(["cat", "hot_air balloon"], ["a {}", "the {}"]))
+    assert not kept.put("pets", LabelSet.of(["cat", "hot_air balloon"], ["a {}", "the {}"]))
+    assert kept.resolve(None, "pets").prompts() == ["a cat", "the cat", "a hot air balloon", "the hot air balloon"]
+    assert kept.resolve(None, "pets", ["{}"]).templates == ("{}",)
+    assert kept.resolve(["cow"], None).labels == ("cow",)
+    with pytest.raises(InputError, match="make 4 prompts; the limit is 3"):
+        kept.get("pets").check_prompts(3)
+    kept.delete("pets")
+    for call in (lambda: kept.get("pets"), lambda: kept.delete("pets"), lambda: kept.resolve(None, "pets")):
+        with pytest.raises(LabelSetNotFound, match="no label set 'pets'"):
+            call()
+    with pytest.raises(InputError, match="no labels"):
+        kept.resolve(None, None)
