@@ -1,75 +1,102 @@
-"""What a training run was asked to do: one frozen dataclass, saved as `train_config.json` in the run folder."""
+"""What a training run was asked to do: one frozen dataclass, saved as `train_config.json` in the run folder.
+
+Imports no torch, so that the flags of `glimpse train` can be made from it.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from base.errors import InputError, TrainingError
 from base.files import write_json
-from training.data.augment import Augmentation
+
+if TYPE_CHECKING:
+    from training.data.augment import Augmentation
 
 TRAIN_CONFIG = "train_config.json"
-
 
 LOSSES = ("info-nce", "image-to-text", "text-to-image", "siglip", "contrastive", "triplet", "nt-xent")
 MINING = ("semi-hard", "batch-hard")
 
 
+T = TypeVar("T")
+
+
+def _option(default: T, help: str, **more: Any) -> T:  # noqa: A002
+    """A setting with what `--help` says of it; `more` as `typer.Option` takes it, and what its text names:
+
+    a file or folder (`is_path`), or a model, which may be one (`is_model`).
+    """
+    made: T = field(default=default, metadata={"help": help, **more})
+    return made
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides the result. None stands for a default that depends on the others; see the properties."""
+    """Everything that decides the result. None stands for a default that depends on the others; see the properties.
+
+    Each setting is a flag of `glimpse train`, which is made from here.
+    """
 
     pairs: str  # a CSV, TSV or JSONL file, a folder, or WebDataset shards
     out: str
-    images_root: str | None = None  # where relative image paths start; None: the folder of the file
-    image_key: str = "image"
-    caption_key: str = "title"  # several columns with commas between
-    label_key: str | None = None  # rows with the same label are not negatives of each other
-    negative_key: str | None = None  # hard negatives: texts that are near and wrong
-    folders: bool = False  # `pairs` is a folder of class folders
-    templates: tuple[str, ...] = ()  # of their captions
-    val_fraction: float = 0.1
-    probe: str | None = None  # a second set, on which the model must not forget
+    model: str | None = _option(None, "Fine-tune this model.", is_model=True)
+    init: str | None = _option(
+        None, "Start from random weights: an open_clip architecture or a JSON config.", is_model=True
+    )
+    images_root: str | None = _option(None, "Where relative image paths start.", is_path=True)
+    image_key: str = _option("image", "Column of the image's path.")
+    caption_key: str = _option("title", "Column of the text; several with commas between.")
+    label_key: str | None = _option(None, "Column of a label; rows with the same one are not pushed apart.")
+    negative_key: str | None = _option(None, "Column of hard negatives, as glimpse mine writes them.")
+    folders: bool = _option(False, "PAIRS is a folder with a folder a class.")
+    templates: tuple[str, ...] = _option((), "With --folders: caption with {} for the label.", flag="--template")
+    val_fraction: float = _option(0.1, "Part that is held out to measure on.")
+    probe: str | None = _option(
+        None, "A second set that must not be forgotten: pairs, class folders, or a folder of images.", is_path=True
+    )
 
-    model: str | None = None  # fine-tune this reference ...
-    init: str | None = None  # ... or start this architecture from random weights
-    lock_image: bool = False  # keep the image tower as it is ...
-    lock_text: bool = False  # ... or the text tower ...
-    unlocked_groups: int = 0  # ... but for its last layers
-    lora: int | None = None  # rank of the adapters that are trained instead of the weights
+    lock_image: bool = _option(False, "Keep the image tower as it is.")
+    lock_text: bool = _option(False, "Keep the text tower as it is.")
+    unlocked_groups: int = _option(0, "Last layers of a locked tower that learn.")
+    lora: int | None = _option(None, "Learn adapters of this rank instead of the weights.")
+    interpolate: bool = _option(True, "At the end try weights between start and best (WiSE-FT).")
 
-    loss: str = "info-nce"
-    temperature: float | None = None  # fixed; None: learned
-    margin: float | None = None  # of contrastive and triplet
-    mining: str = "semi-hard"  # of triplet
-    hardness: float = 0.0  # how much more near negatives count, of InfoNCE
-    multi_positive: bool = True  # rows that share a caption, image or label are not pushed apart
+    loss: str = _option("info-nce", f"{', '.join(LOSSES[:-1])} or {LOSSES[-1]}.")
+    temperature: float | None = _option(None, "Fix it.", show_default="learned")
+    margin: float | None = _option(
+        None, "Distance of contrastive and triplet.", show_default="contrastive 1, triplet 0.2"
+    )
+    mining: str = _option("semi-hard", f"Of triplet: {' or '.join(MINING)}.")
+    hardness: float = _option(0.0, "Near negatives count exp(hardness * cosine) times.")
+    multi_positive: bool = _option(True, "Rows with the same caption, image or label are not pushed apart.")
 
-    epochs: int = 10
-    batch_size: int = 128  # of all processes together
-    chunk_size: int | None = None  # rows at a time through the towers, with the gradient of the whole batch
-    grad_checkpointing: bool = False
-    fsdp: bool = False  # spread the model over the processes
-    lr: float | None = None
-    weight_decay: float = 0.2
-    warmup: float = 0.1  # fraction of all steps
-    layer_decay: float = 1.0  # each layer below the top learns so much slower
-    grad_clip: float = 1.0  # largest norm of the gradient
-    patience: int | None = None  # epochs without a better one after which to stop
-    interpolate: bool = True  # at the end try weights between the starting model's and the best epoch's
+    epochs: int = _option(10, "Passes over the pairs.")
+    batch_size: int = _option(128, "Pairs a step, of all processes; each is the others' negative.")
+    chunk_size: int | None = _option(None, "Pairs at a time through the model; the gradient stays that of the batch.")
+    grad_checkpointing: bool = _option(False, "Less memory, more time.")
+    fsdp: bool = _option(False, "Under torchrun, spread the model over the processes (FSDP2).")
+    lr: float | None = _option(None, "Peak learning rate.", show_default="1e-5 with --model, 5e-4 with --init")
+    weight_decay: float = _option(0.2, "AdamW's decay of weight matrices.")
+    warmup: float = _option(0.1, "Part of all steps in which the learning rate rises.")
+    layer_decay: float = _option(1.0, "Each layer learns so much slower than the one above.")
+    grad_clip: float = _option(1.0, "Largest norm of a gradient.")
+    patience: int | None = _option(None, "Stop after so many epochs without a better one.")
 
-    min_crop: float | None = None  # augmentation: smallest part of the image's area that a random crop keeps
-    flip: bool = False
-    color_jitter: float | None = None
+    min_crop: float | None = _option(
+        None, "Smallest part of an image that a random crop keeps.", show_default="0.9, for nt-xent 0.2"
+    )
+    flip: bool = _option(False, "Mirror every second image (nt-xent: always on).")
+    color_jitter: float | None = _option(None, "Strength of random colours, 0 to 1.", show_default="0, for nt-xent 0.4")
 
-    tensorboard: bool = False
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
+    seed: int = _option(0, "Same seed, same run.")
+    device: str = _option("auto", "auto, cpu, cuda, cuda:1, mps.", envvar="GLIMPSE_DEVICE")
+    precision: str = _option("auto", "auto, bf16 or fp32.", envvar="GLIMPSE_PRECISION")
+    tensorboard: bool = _option(False, "Also write OUT/tensorboard; OUT/log.jsonl is always written.")
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.init is None):
@@ -158,6 +185,8 @@ class TrainConfig:
     @property
     def augmentation(self) -> Augmentation:
         """CLIP's light crop for pairs; SimCLR's strong views where they are all there is to learn from."""
+        from training.data.augment import Augmentation  # which needs torch, and a command line has none
+
         if self.images_only:
             jitter = 0.4 if self.color_jitter is None else self.color_jitter
             return Augmentation(min_crop=self.min_crop or 0.2, flip=True, color_jitter=jitter)
@@ -182,7 +211,7 @@ class TrainConfig:
         path = folder / TRAIN_CONFIG
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            unknown = values.keys() - {field.name for field in fields(cls)}
+            unknown = values.keys() - {setting.name for setting in fields(cls)}
             if unknown:
                 raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")
             values |= {"templates": tuple(values.get("templates", ())), "out": str(folder)}  # it may have been moved
