@@ -51,6 +51,12 @@ def image_names(folder: Path) -> Iterator[str]:
             continue
 
 
+def class_folder(image: Path, folder: Path) -> str | None:
+    """The class of an image in a folder of class folders: the folder right below `folder`; None if it is in none."""
+    parts = image.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else None
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file of that name is an image to `walk_images`."""
     return not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES

@@ -16,7 +16,7 @@ from base.errors import InputError
 from encoder.image import Pixels, Preprocess
 from tests.conftest import plain_picture
 from training.data.augment import Augmentation, random_crop
-from training.data.loader import Batch, PairLoader, text_id
+from training.data.loader import Batch, Feeding, PairLoader, text_id
 from training.data.pairs import Pair
 
 SMALL = Preprocess(size=16)
@@ -39,12 +39,7 @@ def loader(
     return PairLoader(
         pairs,
         SMALL,
-        batch_size=batch_size,
-        seed=seed,
-        augmentation=Augmentation(min_crop=0.5),
-        two_views=two_views,
-        overlap=False,
-        **ranks,
+        Feeding(batch_size, seed, Augmentation(min_crop=0.5), two_views=two_views, **ranks),
     )
 
 

@@ -20,6 +20,7 @@ from glimpse.commands import mine as mine_command
 from glimpse.commands.mine import mine
 from index.ingest.sync import index_folders, open_or_create
 from tests.conftest import plain_picture
+from training.data.keys import Keys
 from training.data.pairs import read_pairs, text_key
 from training.mine import Choice, hard_negatives
 
@@ -172,7 +173,7 @@ def test_training_reads_what_was_mined(pictures: Path, tmp_path: Path) -> None:
         rooted = ("--images-root", root) if root else ()
         run(pictures, "--out", out, "--data", tmp_path / "data", "--relative-margin", 0, *rooted)
         before = read_pairs(pictures, images_root=root).pairs
-        after = read_pairs(out, images_root=root, negative_key="negative").pairs
+        after = read_pairs(out, Keys.of(negative="negative"), images_root=root).pairs
         assert [(pair.image.resolve(), pair.captions) for pair in after] == [
             (pair.image.resolve(), pair.captions) for pair in before
         ]
@@ -228,7 +229,7 @@ def test_what_shares_a_label_is_no_negative(pictures: Path, tmp_path: Path) -> N
     # At most 13 are wrong for a pair with a label: a window of 13 has them all, if none of its own label takes a rank.
     run(table, *asked, *wide[:-1], "1:13", "--label-key", "kind")
     assert rows_of(out)[1:] == mined[1:]
-    after = read_pairs(out, label_key="kind", negative_key="negative").pairs
+    after = read_pairs(out, Keys.of(label="kind", negative="negative")).pairs
     assert [pair.label for pair in after] == labels
 
 

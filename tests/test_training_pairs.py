@@ -13,6 +13,7 @@ import pytest
 from base.errors import InputError
 from encoder.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
+from training.data.keys import Keys
 from training.data.pairs import (
     Pair,
     PairSet,
@@ -36,7 +37,7 @@ def red(tmp_path: Path) -> Path:
 def test_rows_without_caption_or_image_are_counted_and_left_out(red: Path) -> None:
     table = red.with_name("pairs.csv")
     table.write_text("\ufefffile,text\nred.png, a  red \npicture.png,gone\nred.png,\n,x\n")
-    found = read_pairs(table, image_key="file", caption_key="text")
+    found = read_pairs(table, Keys.of(image="file", caption="text"))
     assert found.pairs == [Pair(red, ("a red",))]
     assert (found.without_caption, found.without_image) == (1, 2)
 
@@ -56,7 +57,7 @@ def test_several_columns_are_several_captions(red: Path) -> None:
         "red.png,red,red,,,a skirt\n"
         "red.png\n"
     )
-    found = read_pairs(table, caption_key="title, colour", label_key="kind", negative_key="not,nor")
+    found = read_pairs(table, Keys.of(caption="title, colour", label="kind", negative="not,nor"))
     assert found.pairs == [
         Pair(red, ("a shirt", "red"), "shirt", ("a blouse",)),  # "A Shirt" is the caption itself
         Pair(red, ("red",), "shirt"),
@@ -75,7 +76,7 @@ def test_json_lines_hold_texts_and_lists_of_texts(red: Path) -> None:
         {"title": "red \ud800"},
     ]
     table.write_text("\n\n".join(json.dumps(row) for row in rows))
-    found = read_pairs(table, label_key="kind", negative_key="wrong")
+    found = read_pairs(table, Keys.of(label="kind", negative="wrong"))
     assert found.pairs == [Pair(red, ("red", "rot"), "3", ("blue",)), Pair(red, ("1984",), None, ("white",))]
     assert (found.without_caption, found.without_image) == (1, 2)
 
@@ -131,15 +132,15 @@ def test_columns_that_nobody_asks_for_may_repeat(red: Path) -> None:
 def test_captions_need_a_column(key: str, red: Path) -> None:
     red.with_name("pairs.csv").write_text("image,title,\nred.png,red,x\n")
     with pytest.raises(InputError, match=f'--caption-key "{key}" names no column'):
-        open_pairs(str(red.with_name("pairs.csv")), caption_key=key)
-    assert read_pairs(red.with_name("pairs.csv"), caption_key="title, ").pairs == [Pair(red, ("red",))]
+        open_pairs(str(red.with_name("pairs.csv")), Keys.of(caption=key))
+    assert read_pairs(red.with_name("pairs.csv"), Keys.of(caption="title, ")).pairs == [Pair(red, ("red",))]
 
 
 @pytest.mark.parametrize("flag", ["label", "negative"])
 def test_a_column_that_is_asked_for_must_be_there(flag: str, red: Path) -> None:
     red.with_name("pairs.csv").write_text("image,title\nred.png,red\n")
     with pytest.raises(InputError, match=f'no column "kind".*--{flag}-key'):
-        read_pairs(red.with_name("pairs.csv"), **{f"{flag}_key": "kind"})  # type: ignore[arg-type]
+        read_pairs(red.with_name("pairs.csv"), Keys.of(**{flag: "kind"}))
 
 
 def test_captions_lie_beside_images(tmp_path: Path) -> None:
@@ -207,7 +208,7 @@ def test_images_alone_need_no_captions(colour_folder: Path) -> None:
     assert labelled.pairs[0] == Pair(colour_folder / "blue/0.png", label="blue")
     table = colour_folder / "pairs.csv"
     table.write_text("image,other\nred/0.png,x\nblue/../red/0.png,y\nred/1.png,\ngone.png,\n")
-    of_table = open_pairs(str(table), images_only=True, negative_key="nowhere")
+    of_table = open_pairs(str(table), Keys.of(negative="nowhere"), images_only=True)
     assert of_table.pairs == [Pair(colour_folder / "red/0.png"), Pair(colour_folder / "red/1.png")]
     assert (of_table.without_caption, of_table.without_image) == (0, 1)
 

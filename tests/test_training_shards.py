@@ -19,7 +19,8 @@ from PIL import Image
 from base.errors import InputError, TrainingError
 from encoder.image import Preprocess
 from training.data.augment import Augmentation
-from training.data.loader import Batch
+from training.data.keys import Keys
+from training.data.loader import Batch, Feeding
 from training.data.pairs import Pair
 from training.data.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
 
@@ -56,18 +57,15 @@ def shards(tmp_path: Path) -> Callable[..., list[str]]:
 
 
 def loader(
-    shards: list[str], *, batch_size: int = 4, seed: int = 0, overlap: bool = False, **other: Any
+    shards: list[str],
+    keys: Keys = Keys(),
+    *,
+    batch_size: int = 4,
+    seed: int = 0,
+    **feeding: Any,
 ) -> ShardLoader:
-    return ShardLoader(
-        shards,
-        SMALL,
-        samples=count_samples(shards),
-        batch_size=batch_size,
-        seed=seed,
-        augmentation=Augmentation(0.5),
-        overlap=overlap,
-        **other,
-    )
+    feeding_of = Feeding(batch_size, seed, Augmentation(0.5), **feeding)
+    return ShardLoader(shards, SMALL, feeding_of, samples=count_samples(shards), keys=keys)
 
 
 def captions(batches: list[Batch]) -> list[str]:
@@ -104,7 +102,7 @@ def test_captions_come_from_the_json_or_else_the_txt(tmp_path: Path) -> None:
             {"png": png(4), "txt": b"\xff caption"},
         ],
     )
-    found = read_shard_pairs([shard], label_key="kind", negative_key="not")
+    found = read_shard_pairs([shard], Keys.of(label="kind", negative="not"))
     assert found.pairs == [
         Pair(png(0), ("named", "twice"), "hat", ("a cap",)),
         Pair(png(1), ("one", "two")),
@@ -112,7 +110,7 @@ def test_captions_come_from_the_json_or_else_the_txt(tmp_path: Path) -> None:
     ]
     assert (found.without_caption, found.without_image) == (1, 1)
     assert count_samples([shard]) == 4
-    bare = read_shard_pairs([shard], caption_key=None)
+    bare = read_shard_pairs([shard], Keys.of(caption=None))
     assert [pair.image for pair in bare.pairs] == [png(i) for i in (0, 1, 2, 4)]
     assert {pair.captions for pair in bare.pairs} == {()}
     assert read_shard_pairs([shard, shard], limit=2).pairs == read_shard_pairs([shard]).pairs[:2]
@@ -198,14 +196,14 @@ def test_broken_images_are_left_out_and_counted(tmp_path: Path) -> None:
 
 def test_rows_know_what_belongs_together(tmp_path: Path) -> None:
     samples = [{"png": png(i % 2), "json": {"title": f"t {i % 3}", "kind": i % 4}} for i in range(12)]
-    (batch,) = loader([write(tmp_path / "a.tar", samples)], batch_size=12, label_key="kind").epoch(0)
+    (batch,) = loader([write(tmp_path / "a.tar", samples)], Keys.of(label="kind"), batch_size=12).epoch(0)
     assert [len(np.unique(column)) for column in batch.ids.T] == [3, 2, 4]
     assert len(np.unique(batch.ids, axis=0)) == 12
     assert (batch.ids > 0).all()
 
 
 def test_two_views_of_images_without_captions(shards: Callable[..., list[str]]) -> None:
-    (batch,) = loader(shards(4), caption_key=None, two_views=True).epoch(0)
+    (batch,) = loader(shards(4), Keys.of(caption=None), two_views=True).epoch(0)
     assert batch.captions == [""] * 4
     assert batch.views is not None
     assert batch.views.shape == (4, 16, 16, 3)
@@ -283,9 +281,8 @@ def test_what_cannot_be_trained_on_says_so(tmp_path: Path, shards: Callable[...,
     bare = write(tmp_path / "bare.tar", [{"png": png(i)} for i in range(8)])
     with pytest.raises(InputError, match=r"no image with a .txt"):
         list(loader([bare]).epoch(0))
-    for use in (loader, read_shard_pairs):
-        with pytest.raises(InputError, match='--caption-key "" names no column'):
-            use([bare], caption_key="")  # type: ignore[operator]
+    with pytest.raises(InputError, match='--caption-key "" names no column'):
+        Keys.of(caption="")
 
 
 def test_without_the_library_the_extra_is_named(

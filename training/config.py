@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from base.errors import InputError, TrainingError
 from base.files import write_json
+from training.data.keys import Keys
 
 if TYPE_CHECKING:
     from training.data.augment import Augmentation
@@ -150,6 +151,12 @@ class TrainConfig:
             raise InputError("with both towers locked there is nothing to train; let one of them learn")
         if self.model is not None and Path(self.model).resolve() == Path(self.out).resolve():
             raise InputError(f"--out {self.out} is the model to start from, and would be overwritten; choose another")
+
+    @property
+    def keys(self) -> Keys:
+        """The columns that it reads."""
+        keys = Keys.of(self.image_key, self.caption_key, self.label_key, self.negative_key)
+        return keys.images_only() if self.images_only else keys
 
     @property
     def images_only(self) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
-from base.walk import walk_images
+from base.walk import class_folder, walk_images
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, open_image
 from encoder.zero_shot import Classifier, build_classifier
@@ -189,8 +189,8 @@ def evaluate_folders(
     Raises:
         InputError: no class folders; and as `evaluate_classes`.
     """
-    images = [(path, path.relative_to(folder).parts) for path, _ in walk_images(folder)]
-    labelled = [(path, parts[0]) for path, parts in images if len(parts) > 1]
+    classes = ((path, class_folder(path, folder)) for path, _ in walk_images(folder))
+    labelled = [(path, label) for path, label in classes if label is not None]
     if not labelled:
         raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
     metrics, encoded = evaluate_classes(encoder, labelled, labels=labels, templates=templates, progress=progress)

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from base.errors import InputError
-from base.walk import walk_images
+from base.walk import class_folder, walk_images
 from encoder.encoder import Vectors
 from encoder.load import ClipParts
 from encoder.model import DualEncoder, logit_scale_of
 from training.checkpoint import artefact
 from training.config import TrainConfig
+from training.data.keys import Keys
 from training.data.pairs import Pair, read_pairs
 from training.evaluate import (
     Encoded,
@@ -123,14 +124,16 @@ class Probe:
         self._start = Path(config.out) / "last" / PROBE_START
         self._pairs: list[Pair] = []
         self._images: list[Path] = []
+        self._classes: list[str] = []
         if source.is_dir():
             self._images = [path for path, _ in walk_images(source)]
             if len(self._images) < 2:
                 raise InputError(f"{source}: {len(self._images)} images to probe with; give two or more")
-            folders = {path.relative_to(source).parts[:-1][:1] for path in self._images}
-            self.kind = "class folders" if len(folders) > 1 and () not in folders else "images"
+            self._classes = [label for path in self._images if (label := class_folder(path, source)) is not None]
+            classified = len(self._classes) == len(self._images) and len(set(self._classes)) > 1
+            self.kind = "class folders" if classified else "images"
         elif source.is_file():
-            self._pairs = read_pairs(source, image_key=config.image_key, caption_key=config.caption_key).pairs
+            self._pairs = read_pairs(source, Keys.of(config.image_key, config.caption_key)).pairs
             self.kind = "pairs"
         else:
             raise InputError(f"{source}: no such file or folder to probe with")
@@ -144,7 +147,7 @@ class Probe:
         if self.kind == "pairs":
             return mean_recall(evaluate_pairs(encoder, self._pairs))
         if self.kind == "class folders":
-            labelled = [(path, path.relative_to(self._source).parts[0]) for path in self._images]
+            labelled = list(zip(self._images, self._classes, strict=True))
             return float(evaluate_classes(encoder, labelled, templates=self._config.templates)[0]["top1"])
         read, vectors = encode_images(encoder, self._images)
         names = np.array([str(path) for path in read])

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from encoder.image import Preprocess
 from training.config import TrainConfig
-from training.data.loader import Loader, PairLoader
+from training.data.loader import Feeding, Loader, PairLoader
 from training.data.pairs import Pair, hash_pairs, is_shards, open_pairs, text_key
 from training.data.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
 from training.data.split import split_classes, split_images, split_pairs
@@ -48,25 +47,17 @@ def open_source(config: TrainConfig) -> Source:
     """
     if is_shards(config.pairs):
         shards, held_out = hold_out_shards(expand_shards(config.pairs), config.val_fraction, config.seed)
-        found = read_shard_pairs(
-            held_out,
-            caption_key=None if config.images_only else config.caption_key,
-            label_key=config.label_key,
-            negative_key=config.negative_key,
-        )
+        found = read_shard_pairs(held_out, config.keys)
         content = hash_pairs([Pair(Path(shard)) for shard in shards] + found.pairs)
         n = count_samples(shards)
         return Source([], shards, found.pairs, n, found.without_caption, found.without_image, content)
     found = open_pairs(
         config.pairs,
+        config.keys,
         folders=config.folders,
         images_only=config.images_only,
         templates=config.templates,
         images_root=Path(config.images_root) if config.images_root else None,
-        image_key=config.image_key,
-        caption_key=config.caption_key,
-        label_key=config.label_key,
-        negative_key=config.negative_key,
     )
     split = split_images if config.images_only else split_classes if config.folders else split_pairs
     train, val = split(found.pairs, config.val_fraction, config.seed)
@@ -91,23 +82,15 @@ def make_loader(source: Source, preprocess: Preprocess, config: TrainConfig, ran
     Raises:
         InputError: the batch, or the shards, cannot be shared among the processes.
     """
-    shared: dict[str, Any] = {
-        "batch_size": config.batch_size,
-        "seed": config.seed,
-        "augmentation": config.augmentation,
-        "two_views": config.images_only,
-        "overlap": overlap,
-        "rank": ranks.rank,
-        "world": ranks.world,
-    }
-    if not source.shards:
-        return PairLoader(source.train, preprocess, **shared)
-    return ShardLoader(
-        source.shards,
-        preprocess,
-        samples=source.n_train,
-        caption_key=None if config.images_only else config.caption_key,
-        label_key=config.label_key,
-        negative_key=config.negative_key,
-        **shared,
+    feeding = Feeding(
+        config.batch_size,
+        config.seed,
+        config.augmentation,
+        two_views=config.images_only,
+        overlap=overlap,
+        rank=ranks.rank,
+        world=ranks.world,
     )
+    if not source.shards:
+        return PairLoader(source.train, preprocess, feeding)
+    return ShardLoader(source.shards, preprocess, feeding, samples=source.n_train, keys=config.keys)

@@ -28,6 +28,7 @@ def eval(  # noqa: A001  the command's name
     from encoder.load import load_encoder
     from encoder.prompts import read_labels
     from glimpse import console
+    from training.data.keys import Keys
     from training.data.pairs import read_pairs
     from training.evaluate import evaluate_folders, evaluate_pairs
 
@@ -36,7 +37,7 @@ def eval(  # noqa: A001  the command's name
     names = read_labels(labels) if labels else ()
     content: dict[str, Any]
     if pairs is not None:
-        file = read_pairs(pairs, images_root=images_root, image_key=image_key, caption_key=caption_key)
+        file = read_pairs(pairs, Keys.of(image_key, caption_key), images_root=images_root)
         encoder = load_encoder(model, device, precision)
         with console.progress_bar("encoding") as progress:
             content = evaluate_pairs(encoder, file.pairs, progress=progress)

@@ -60,12 +60,14 @@ def mine(
     from encoder.load import load_encoder
     from glimpse import console
     from index.collection import open_collection
-    from training.data.pairs import read_pairs, split_keys
+    from training.data.keys import Keys
+    from training.data.pairs import read_pairs
     from training.mine import Choice
 
     choice = Choice(negatives, _window(rank_window), relative_margin)
     _check_out(out, pairs)
-    file = read_pairs(pairs, images_root=images_root, image_key=image_key, caption_key=caption_key, label_key=label_key)
+    keys = Keys.of(image_key, caption_key, label_key)
+    file = read_pairs(pairs, keys, images_root=images_root)
     with open_collection(data, collection) as source:
         ids = [_id_of(source, pair) for pair in file.pairs]
         known = [(pair, key) for pair, key in zip(file.pairs, ids, strict=True) if key is not None]
@@ -84,7 +86,7 @@ def mine(
 
     root = images_root or out.parent
     mined = iter(found)
-    caption_name = split_keys(caption_key, "--caption-key")[0]
+    caption_name = keys.captions[0]
     rows = [
         {image_key: _path_from(root, pair), caption_name: _plain(pair.captions)}
         | ({label_key: pair.label} if label_key else {})

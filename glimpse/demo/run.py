@@ -30,6 +30,7 @@ from index.ingest.sync import index_folders, open_or_create
 from labelling.rows import LabelReport, images_left, label_images
 from training.checkpoint import STATE
 from training.config import TrainConfig
+from training.data.keys import Keys
 from training.data.pairs import read_pairs
 from training.evaluate import evaluate_pairs
 
@@ -95,7 +96,7 @@ def _train(folder: Path, world: Path) -> tuple[dict[str, Any], dict[str, Any], D
     """Train with the product's own trainer; recall on the unseen postcards before and after."""
     run, model_config = folder / "model", folder / "model_config.json"
     model_config.write_text(json.dumps(MODEL, indent=2) + "\n", encoding="utf-8")
-    unseen = read_pairs(world / "unseen.csv", caption_key="caption").pairs
+    unseen = read_pairs(world / "unseen.csv", Keys.of(caption="caption")).pairs
 
     torch.manual_seed(SEED)  # the weights that the trainer starts from
     untrained = make_encoder(build_clip(model_config), "untrained", choose_device("auto"), "fp32")

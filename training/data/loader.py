@@ -59,6 +59,41 @@ class Loader(Protocol):
         """The batches of an epoch, without the first `skip`."""
 
 
+@dataclass(frozen=True)
+class Feeding:
+    """How a source becomes batches.
+
+    Attributes:
+        batch_size: rows of a batch, of all ranks together; rank r reads the r-th of `world` equal parts.
+        seed: of all draws.
+        augmentation: of each image.
+        two_views: draw a second view of each image.
+        overlap: as `base.read_ahead.read_batches`.
+        rank, world: this process, and how many there are.
+    """
+
+    batch_size: int
+    seed: int
+    augmentation: Augmentation
+    two_views: bool = False
+    overlap: bool = False
+    rank: int = 0
+    world: int = 1
+
+    def rows(self) -> int:
+        """How many rows of a batch each rank reads: the same for all, since they gather each other's rows.
+
+        Raises:
+            InputError: they cannot be the same; names the nearest sizes that can.
+        """
+        size, world = self.batch_size, self.world
+        if size % world:
+            below = size - size % world
+            near = f"{below} or {below + world}" if below else f"{world}"
+            raise InputError(f"--batch-size {size} cannot be shared equally by {world} processes; {near} can")
+        return size // world
+
+
 class PairIds(NamedTuple):
     """The ids of a pair: one of each caption, of the image, and of the label; 0 for none."""
 
@@ -130,73 +165,31 @@ class RowReader:
 class PairLoader:
     """Batches of pairs: shuffled and augmented anew each epoch, the same for the same seed."""
 
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        preprocess: Preprocess,
-        *,
-        batch_size: int,
-        seed: int,
-        augmentation: Augmentation,
-        two_views: bool = False,
-        overlap: bool,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        """Take the pairs.
-
-        Args:
-            pairs: of all ranks.
-            preprocess: of the model.
-            batch_size: of all ranks together; rank r reads the r-th of `world` equal parts of each batch.
-            seed: of all draws.
-            augmentation: of each image.
-            two_views: draw a second view of each image.
-            overlap: as `base.read_ahead.read_batches`.
-            rank: this process.
-            world: how many there are.
-
-        Raises:
-            InputError: the batch cannot be cut into `world` equal parts.
-        """
+    def __init__(self, pairs: Sequence[Pair], preprocess: Preprocess, feeding: Feeding) -> None:
+        """Take the pairs, those of all ranks. InputError if a batch cannot be cut into equal parts."""
         self._pairs = pairs
         self._ids = [pair_ids(pair) for pair in pairs]
-        self._reader = RowReader(preprocess, augmentation, two_views)
-        self._batch_size = batch_size
-        self._rows = rows_per_rank(batch_size, world)
-        self._seed = seed
-        self._overlap = overlap
-        self._rank = rank
+        self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views)
+        self._feeding = feeding
+        self._rows = feeding.rows()
 
     def __len__(self) -> int:
         """Batches an epoch; the rest that does not fill a batch waits for another epoch's shuffle."""
-        return len(self._pairs) // self._batch_size
+        return len(self._pairs) // self._feeding.batch_size
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The rank's batches of an epoch, without the first `skip`."""
+        feeding = self._feeding
         order = list(range(len(self._pairs)))
-        random.Random(f"{self._seed} {epoch}").shuffle(order)
-        starts = (batch * self._batch_size + self._rank * self._rows for batch in range(skip, len(self)))
+        random.Random(f"{feeding.seed} {epoch}").shuffle(order)
+        starts = (batch * feeding.batch_size + feeding.rank * self._rows for batch in range(skip, len(self)))
         mine = (index for start in starts for index in order[start : start + self._rows])
 
         def read(index: int) -> Row | ImageError:
-            return self._reader.read(self._pairs[index], self._ids[index], f"{self._seed} {epoch} {index}")
+            return self._reader.read(self._pairs[index], self._ids[index], f"{feeding.seed} {epoch} {index}")
 
-        for rows in read_batches(read, mine, self._rows, overlap=self._overlap):
+        for rows in read_batches(read, mine, self._rows, overlap=feeding.overlap):
             yield self._reader.collate(rows)
-
-
-def rows_per_rank(batch_size: int, world: int) -> int:
-    """How many rows of a batch each rank reads: the same for all, since they gather each other's rows.
-
-    Raises:
-        InputError: they cannot be the same; names the nearest sizes that can.
-    """
-    if batch_size % world:
-        below = batch_size - batch_size % world
-        near = f"{below} or {below + world}" if below else f"{world}"
-        raise InputError(f"--batch-size {batch_size} cannot be shared equally by {world} processes; {near} can")
-    return batch_size // world
 
 
 def _hash(key: str) -> int:

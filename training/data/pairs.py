@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import InputError
-from base.walk import walk_images
+from base.walk import class_folder, walk_images
 from encoder.image import sha256_of
 from encoder.prompts import check_templates, fill_templates
+from training.data.keys import Keys
 
 
 @dataclass(frozen=True)
@@ -48,28 +49,22 @@ def is_shards(source: str) -> bool:
 
 def open_pairs(
     source: str,
+    keys: Keys = Keys(),
     *,
     folders: bool = False,
     images_only: bool = False,
     templates: Sequence[str] = (),
     images_root: Path | None = None,
-    image_key: str = "image",
-    caption_key: str = "title",
-    label_key: str | None = None,
-    negative_key: str | None = None,
 ) -> PairSet:
     """Read pairs from a table or a folder, whichever `source` is.
 
     Args:
         source: a file as `read_pairs` takes it, or a folder.
+        keys: columns of a table.
         folders: the folder holds a folder a class.
         images_only: leave captions and negatives out; each image once.
         templates: of the captions of class folders.
-        images_root: as `read_pairs`, and so are the keys.
-        image_key: of a table.
-        caption_key: of a table.
-        label_key: of a table.
-        negative_key: of a table.
+        images_root: as `read_pairs`.
 
     Raises:
         InputError: nothing usable, or a folder with neither classes nor captions; names the remedies.
@@ -82,54 +77,28 @@ def open_pairs(
         return read_images(path) if images_only else read_sidecars(path)
     if folders:
         raise InputError(f"{path}: not a folder; --folders takes a folder of class folders, as in {path}/cat/1.jpg")
-    found = read_pairs(
-        path,
-        images_root=images_root,
-        image_key=image_key,
-        caption_key=None if images_only else caption_key,
-        label_key=label_key,
-        negative_key=None if images_only else negative_key,
-    )
-    return _images_of(found) if images_only else found
+    if images_only:
+        return _images_of(read_pairs(path, keys.images_only(), images_root=images_root))
+    return read_pairs(path, keys, images_root=images_root)
 
 
-def read_pairs(
-    path: Path,
-    *,
-    images_root: Path | None = None,
-    image_key: str = "image",
-    caption_key: str | None = "title",
-    label_key: str | None = None,
-    negative_key: str | None = None,
-) -> PairSet:
+def read_pairs(path: Path, keys: Keys = Keys(), *, images_root: Path | None = None) -> PairSet:
     """Read a table of pairs, one a row: .tsv by tabs, .jsonl one JSON object a line, any other file as CSV.
 
     Args:
         path: the table.
+        keys: its columns. A negative that repeats a caption of its row is left out.
         images_root: where relative image paths start; default: the table's folder.
-        image_key: column of the image's path.
-        caption_key: column of the text, or several separated by a comma, each a caption of its own; None: images only.
-            In JSON Lines a value may be a list of texts.
-        label_key: column of the label.
-        negative_key: as `caption_key`, for hard negatives. One that repeats a caption of its row is left out.
 
     Raises:
         InputError: no such file, no table, a column is missing or there twice, a line is broken, or no row is usable.
     """
     root = images_root if images_root is not None else path.parent
-    caption_keys, negative_keys = split_keys(caption_key, "--caption-key"), split_keys(negative_key, "--negative-key")
-    label_keys = (label_key,) if label_key is not None else ()
-    wanted = [
-        (image_key, "--image-key"),
-        *((key, "--caption-key") for key in caption_keys),
-        *((key, "--label-key") for key in label_keys),
-        *((key, "--negative-key") for key in negative_keys),
-    ]
     pairs: list[Pair] = []
     without_caption = without_image = 0
     try:
         columns = _columns(path)
-        for key, flag in wanted:
+        for key, flag in keys.flags():
             if key not in columns:
                 there = ", ".join(columns) or "none"
                 if len(columns) == 1 and re.search("[;\t]", there):
@@ -138,15 +107,15 @@ def read_pairs(
             if columns.count(key) > 1:
                 raise InputError(f'{path}: {columns.count(key)} columns are named "{key}"; rename all but one')
         for row in _rows(path):
-            name = row.get(image_key)
+            name = row.get(keys.image)
             image = root / (name if isinstance(name, str) else "")
-            captions = texts_of(row, caption_keys)
-            if caption_keys and not captions:
+            captions = texts_of(row, keys.captions)
+            if keys.captions and not captions:
                 without_caption += 1
             elif not _is_file(image):
                 without_image += 1
             else:
-                pairs.append(make_pair(image, captions, texts_of(row, label_keys), texts_of(row, negative_keys)))
+                pairs.append(make_pair(image, captions, texts_of(row, keys.labels), texts_of(row, keys.negatives)))
     except UnicodeDecodeError as error:
         raise _not_a_table(path) from error
     except OSError as error:
@@ -201,16 +170,16 @@ def read_class_folders(folder: Path, templates: Sequence[str] = ()) -> PairSet:
         InputError: no such folder, fewer than two classes, or a template without `{}`.
     """
     templates = check_templates(templates)
-    images = [(path, path.relative_to(folder).parts) for path, _ in walk_images(folder)]
+    images = [(path, class_folder(path, folder)) for path, _ in walk_images(folder)]
     if not images:
         raise _no_images(folder)
-    labels = dict.fromkeys(parts[0] for _, parts in images if len(parts) > 1)
+    labels = dict.fromkeys(label for _, label in images if label is not None)
     if not labels:
         raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
     if len(labels) == 1:
         raise InputError(f"{folder}: images of one class only ({next(iter(labels))}); give two or more to tell apart")
     captions = {label: tuple(dict.fromkeys(map(clean, fill_templates(label, templates)))) for label in labels}
-    pairs = [Pair(path, captions[parts[0]], parts[0]) for path, parts in images if len(parts) > 1]
+    pairs = [Pair(path, captions[label], label) for path, label in images if label is not None]
     return PairSet(pairs, without_caption=len(images) - len(pairs), without_image=0)
 
 
@@ -233,18 +202,6 @@ def make_pair(
     own = {text_key(caption) for caption in captions}
     wrong = tuple(text for text in negatives if text_key(text) not in own)
     return Pair(image, tuple(captions), labels[0] if labels else None, wrong)
-
-
-def split_keys(key: str | None, flag: str) -> tuple[str, ...]:
-    """The columns that a key names, separated by commas; None names none.
-
-    Raises:
-        InputError: a key without a name in it; `flag` is where it came from.
-    """
-    names = tuple(name for name in map(str.strip, (key or "").split(",")) if name)
-    if key is not None and not names:
-        raise InputError(f'{flag} "{key}" names no column; give one, or several with commas between')
-    return names
 
 
 def texts_of(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:

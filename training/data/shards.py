@@ -13,15 +13,15 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from base.errors import ImageError, InputError, TrainingError
 from base.read_ahead import read_batches
 from base.walk import IMAGE_SUFFIXES
 from encoder.image import Preprocess
-from training.data.augment import Augmentation
-from training.data.loader import Batch, Row, RowReader, pair_ids, rows_per_rank
-from training.data.pairs import Pair, PairSet, clean, make_pair, split_keys, texts_of
+from training.data.keys import Keys
+from training.data.loader import Batch, Feeding, Row, RowReader, pair_ids
+from training.data.pairs import Pair, PairSet, clean, make_pair, texts_of
 
 SHUFFLE_BUFFER = 1000  # samples; neighbours in a shard are often of one source, and a batch should not be
 
@@ -75,29 +75,18 @@ def hold_out_shards(shards: Sequence[str], val_fraction: float, seed: int) -> tu
     return order[held_out:], order[:held_out]
 
 
-def read_shard_pairs(
-    shards: Sequence[str],
-    limit: int = 5000,
-    *,
-    caption_key: str | None = "title",
-    label_key: str | None = None,
-    negative_key: str | None = None,
-) -> PairSet:
+def read_shard_pairs(shards: Sequence[str], keys: Keys = Keys(), limit: int = 5000) -> PairSet:
     """Read the first `limit` usable samples into memory, images undecoded: for validation.
 
     Args:
         shards: as `expand_shards` gives them.
+        keys: fields of the .json; a sample without a caption there takes the .txt.
         limit: pairs.
-        caption_key: field of the .json, or several separated by a comma; a sample without it takes the .txt. None:
-            images only.
-        label_key: field of the .json.
-        negative_key: as `caption_key`, without the .txt.
 
     Raises:
         InputError: a shard cannot be read or is cut short, or no sample is usable.
         TrainingError: the library webdataset is not installed.
     """
-    keys = _Keys.of(caption_key, label_key, negative_key)
     count_samples(shards)  # the stream below cannot tell a shard that is cut short from a shorter one
     pairs: list[Pair] = []
     without_caption = without_image = 0
@@ -124,58 +113,33 @@ class ShardLoader:
     """
 
     def __init__(
-        self,
-        shards: Sequence[str],
-        preprocess: Preprocess,
-        *,
-        samples: int,
-        batch_size: int,
-        seed: int,
-        augmentation: Augmentation,
-        caption_key: str | None = "title",
-        label_key: str | None = None,
-        negative_key: str | None = None,
-        two_views: bool = False,
-        overlap: bool,
-        rank: int = 0,
-        world: int = 1,
+        self, shards: Sequence[str], preprocess: Preprocess, feeding: Feeding, *, samples: int, keys: Keys
     ) -> None:
         """Take the shards.
 
         Args:
             shards: of all ranks, in the same order on all.
             preprocess: of the model.
+            feeding: how they become batches.
             samples: how many there are in all shards, by `count_samples`.
-            batch_size: of all ranks together.
-            seed: of all draws.
-            augmentation: of each image.
-            caption_key: as `read_shard_pairs`, and so are the other keys.
-            label_key: field of the .json.
-            negative_key: field of the .json.
-            two_views: draw a second view of each image.
-            overlap: as `base.read_ahead.read_batches`.
-            rank: this process.
-            world: how many there are.
+            keys: as `read_shard_pairs`.
 
         Raises:
             InputError: fewer shards than ranks, or a batch that they cannot share equally.
             TrainingError: the library webdataset is not installed.
         """
         _webdataset()
-        if len(shards) < world:
+        if len(shards) < feeding.world:
             raise InputError(
-                f"{len(shards)} shards for {world} processes, and each needs one of its own; cut the samples into "
-                f"{world} or more shards, or start {len(shards)} processes"
+                f"{len(shards)} shards for {feeding.world} processes, and each needs one of its own; cut the samples "
+                f"into {feeding.world} or more shards, or start {len(shards)} processes"
             )
         self._shards = list(shards)
-        self._keys = _Keys.of(caption_key, label_key, negative_key)
-        self._reader = RowReader(preprocess, augmentation, two_views)
-        self._rows = rows_per_rank(batch_size, world)
-        self._batches = samples // batch_size
-        self._seed = seed
-        self._overlap = overlap
-        self._rank = rank
-        self._world = world
+        self._keys = keys
+        self._feeding = feeding
+        self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views)
+        self._rows = feeding.rows()
+        self._batches = samples // feeding.batch_size
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -187,19 +151,21 @@ class ShardLoader:
         Raises:
             InputError: a shard is broken, or none of the rank's samples is usable.
         """
-        order = random.Random(f"{self._seed} {epoch}").sample(self._shards, len(self._shards))
-        stream = self._endless(order[self._rank :: self._world], f"{self._seed} {epoch} {self._rank}")
+        feeding, overlap = self._feeding, self._feeding.overlap
+        order = random.Random(f"{feeding.seed} {epoch}").sample(self._shards, len(self._shards))
+        seed = f"{feeding.seed} {epoch} {feeding.rank}"
+        stream = self._endless(order[feeding.rank :: feeding.world], seed)
         mine = islice(enumerate(stream), skip * self._rows, None)
         chunks = read_batches(  # from disk in a thread of its own, so that a step need not wait for it either
-            lambda _: list(islice(mine, self._rows)), range(skip, len(self)), 1, overlap=self._overlap, readers=1
+            lambda _: list(islice(mine, self._rows)), range(skip, len(self)), 1, overlap=overlap, readers=1
         )
 
         def read(item: tuple[int, Pair]) -> Row | ImageError:
             position, pair = item
-            return self._reader.read(pair, pair_ids(pair), f"{self._seed} {epoch} {self._rank} {position}")
+            return self._reader.read(pair, pair_ids(pair), f"{seed} {position}")
 
         items = (item for [chunk] in chunks for item in chunk)
-        for rows in read_batches(read, items, self._rows, overlap=self._overlap):
+        for rows in read_batches(read, items, self._rows, overlap=overlap):
             yield self._reader.collate(rows)
 
     def _endless(self, shards: Sequence[str], seed: str) -> Iterator[Pair]:
@@ -219,22 +185,6 @@ class ShardLoader:
                 raise _no_sample(shards, self._keys)
 
 
-class _Keys(NamedTuple):
-    """Fields of a sample's .json."""
-
-    captions: tuple[str, ...]
-    labels: tuple[str, ...]
-    negatives: tuple[str, ...]
-
-    @classmethod
-    def of(cls, caption_key: str | None, label_key: str | None, negative_key: str | None) -> _Keys:
-        return cls(
-            split_keys(caption_key, "--caption-key"),
-            (label_key,) if label_key else (),
-            split_keys(negative_key, "--negative-key"),
-        )
-
-
 def _samples(shard: str) -> Iterator[Mapping[str, Any]]:
     """The samples of a shard: the bytes of each member by its suffix."""
     _webdataset()
@@ -247,7 +197,7 @@ def _samples(shard: str) -> Iterator[Mapping[str, Any]]:
         raise _broken(shard, error) from error
 
 
-def _pair(sample: Mapping[str, Any], keys: _Keys) -> Pair:
+def _pair(sample: Mapping[str, Any], keys: Keys) -> Pair:
     """What a sample holds; an image that it lacks is b"", captions that it lacks are none."""
     image = next((data for suffix, data in sample.items() if _is_image(suffix)), b"")
     try:
@@ -290,7 +240,7 @@ def _broken(shard: str, error: Exception) -> InputError:
     return InputError(f"{shard}: cannot be read as a tar file of samples ({reason}); copy it again or leave it out")
 
 
-def _no_sample(shards: Sequence[str], keys: _Keys) -> InputError:
+def _no_sample(shards: Sequence[str], keys: Keys) -> InputError:
     wanted = f' with a .txt or a .json with "{",".join(keys.captions)}" (--caption-key)' if keys.captions else ""
     return InputError(f"{', '.join(shards[:3])}: no image{wanted} in {len(shards)} shards")
 
