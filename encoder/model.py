@@ -40,9 +40,9 @@ class Normalise:
         self._shift = (-mean / std).repeat(height * width).to(device)
         self._dtype = dtype
 
-    def __call__(self, pixels: Pixels) -> Tensor:
+    def __call__(self, pixels: Tensor) -> Tensor:
         """Move first, so that bytes travel and not floats."""
-        rows = torch.from_numpy(pixels).to(self._scale.device, non_blocking=True).flatten(1)
+        rows = pixels.to(self._scale.device, non_blocking=True).flatten(1)
         scaled = torch.addcmul(self._shift, rows, self._scale)
         return scaled.to(self._dtype).view(self._shape).permute(0, 3, 1, 2)
 
@@ -84,7 +84,7 @@ class DualEncoder(Encoder):
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """As `Encoder.encode_pixels`."""
         with torch.inference_mode():
-            return _unit(self._clip.encode_image(self._normalise(pixels)))
+            return _unit(self._clip.encode_image(self._normalise(torch.from_numpy(pixels))))
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """As `Encoder.encode_texts`. Texts seen lately come from a cache."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from glimpse import console
-from training.checkpoint import METRICS
 from training.config import TrainConfig
 from training.distributed import is_first
 from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
+from training.run_folder import METRICS
 from training.train import train
 
 

@@ -1,23 +1,51 @@
-"""The table of layers in docs/architecture.md, held: who may import whom, and who alone touches which library."""
+"""The tables of docs/architecture.md, held: who may import whom, and who alone touches which library."""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("base", "encoder", "index", "labelling", "training", "service", "glimpse")
-MAY_IMPORT = {
+MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "base": set(),
     "encoder": {"base"},
-    "index": {"base", "encoder"},
+    "index": {"base"},
+    "index.ingest": {"base", "encoder"},
     "labelling": {"base", "encoder", "index"},
     "training": {"base", "encoder"},
-    "service": {"base", "encoder", "index", "labelling"},
+    "service": {"base", "encoder", "index", "labelling", "training.losses", "training.run_folder"},
     "glimpse": {"base", "encoder", "index", "labelling", "training", "service"},
+    "glimpse.client": {"base.errors", "glimpse"},
 }
+INSIDE = {  # of its own package: what a folder may import beside itself
+    "index.search": {"index.entry", "index.rows"},
+    "index.local": {"index.entry", "index.rows", "index.config", "index.search"},
+    "index.local.catalog": {"index.entry", "index.config", "index.search"},
+    "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog"},
+    "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
+    "index.ingest": {"index.collection", "index.local.layout", "index.local.read_view", "index.search.calibration"},
+    "training.data": set(),
+    "training.losses": set(),
+    "training.run_folder": set(),
+    "service.telemetry": {"service.settings"},
+    "service.http": {"service.errors", "service.keys", "service.settings", "service.telemetry"},
+    "service.inference": {"service.settings", "service.telemetry"},
+    "service.collections": {"service.inference"},
+    "service.jobs": {"service.errors", "service.settings", "service.inference", "service.collections"},
+    "service.schemas": {"service.errors", "service.collections.metadata", "service.jobs.store"},
+    "glimpse.client": {"glimpse.__version__"},
+}
+WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
+    "base.errors", "base.files", "base.walk", "glimpse.cli", "glimpse.client", "index.collection", "index.duplicates",
+    "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
+)  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/load.py", "encoder/weights.py"},
     "huggingface_hub": {"encoder/weights.py"},
@@ -50,36 +78,82 @@ ONLY_IN = {
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
+def module_of(path: Path) -> str:
+    """The name that a file is imported by."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in the file."""
+    """Every module that a file imports, wherever in the file; of ours the names in it too, as `index.entry.Hit`."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found.add(node.module or "")
+            module = node.module or ""
+            ours = module.split(".")[0] in PACKAGES
+            found |= {f"{module}.{alias.name}" for alias in node.names} if ours else {module}
     return found
+
+
+def lies_in(module: str, place: str) -> bool:
+    """Whether a module is this place or in it."""
+    return f"{module}.".startswith(f"{place}.")
+
+
+def rule_for(module: str, rules: dict[str, set[str]]) -> tuple[str, set[str]] | None:
+    """The rule of the innermost place that a module lies in."""
+    places = [place for place in rules if lies_in(module, place)]
+    return (max(places, key=len), rules[max(places, key=len)]) if places else None
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_imports_only_what_its_layer_may(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    package = name.split("/")[0]
+    name, own = path.relative_to(ROOT).as_posix(), module_of(path)
     for module in imports(path):
         top = module.split(".")[0]
-        if top in PACKAGES and top != package:
-            assert top in MAY_IMPORT[package], f"{name} imports {module}"
-        if top == "encoder":
-            assert package != "index" or name.startswith("index/ingest/"), f"{name} imports {module}"
-        if name.startswith("glimpse/client/") and top in PACKAGES:
-            light = module == "base.errors" or module == "glimpse" or module.startswith("glimpse.client")
-            assert light, f"{name} imports {module}"
+        rule = rule_for(own, INSIDE if top == own.split(".")[0] else MAY_IMPORT)
+        if top in PACKAGES and rule is not None and not lies_in(module, rule[0]):
+            assert any(lies_in(module, allowed) for allowed in rule[1]), f"{name} imports {module}"
         if top in ONLY_IN:
             allowed = ONLY_IN[top]
             assert any(name == place or (place.endswith("/") and name.startswith(place)) for place in allowed), (
                 f"{name} imports {module}; only {', '.join(sorted(allowed))} may"
             )
+
+
+def children() -> Iterator[tuple[str, dict[str, set[str]]]]:
+    """The house and each folder: which of the files and folders right below it import which."""
+    for folder in ["", *sorted({module_of(path.parent / "__init__.py") for path in FILES})]:
+        graph: dict[str, set[str]] = {}
+        for module, path in MODULES.items():
+            here = below(folder, module)
+            for target in imports(path) if here else ():
+                there = below(folder, target)
+                if there and there != here and (not folder or f"{folder}.{there}" in MODULES):
+                    graph.setdefault(str(here), set()).add(there)
+        yield folder or "the house", graph
+
+
+def below(folder: str, module: str) -> str | None:
+    """The file or folder right below `folder` that a module of ours lies in."""
+    if not folder:
+        return module.split(".")[0] if module.split(".")[0] in PACKAGES else None
+    return module.removeprefix(f"{folder}.").split(".")[0] if module.startswith(f"{folder}.") else None
+
+
+@pytest.mark.parametrize(("folder", "graph"), list(children()), ids=lambda value: value if value is str else None)
+def test_no_imports_run_in_a_circle(folder: str, graph: dict[str, set[str]]) -> None:
+    TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def test_what_is_imported_first_brings_no_torch() -> None:
+    block = "import sys; sys.modules['torch'] = None\n" + "\n".join(f"import {name}" for name in WITHOUT_TORCH)
+    subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

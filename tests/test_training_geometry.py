@@ -310,7 +310,7 @@ def test_training_without_negatives_collapses_and_is_found_out(
     clip: Any = parts.clip
     pictures = [plain_picture(colour, 8 * shade) for colour in COLOURS for shade in range(2)]
     pixels = np.stack([to_pixels(picture, parts.preprocess) for picture in pictures])
-    images = Normalise(parts.preprocess, torch.device("cpu"), torch.float32)(pixels)
+    images = Normalise(parts.preprocess, torch.device("cpu"), torch.float32)(torch.from_numpy(pixels))
     text = TextTower(clip, parts.tokenizer)
     tokens = text.tokenize([f"{colour} picture, {shade}" for colour in COLOURS for shade in ("dark", "light")])
     pairs = [(row, row) for row in range(len(pictures))]

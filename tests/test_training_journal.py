@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from base.errors import TrainingError
-from training.journal import LOG, TENSORBOARD, Journal, read_log
+from training.journal import Journal
+from training.run_folder import LOG, TENSORBOARD, read_log
 
 STEPS_AN_EPOCH = 3
 

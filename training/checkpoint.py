@@ -1,8 +1,4 @@
-"""The run folder: what `load_encoder` reads (open_clip's `local-dir:` form) and what `--resume` goes on from.
-
-    runs/pets/open_clip_config.json, open_clip_model.safetensors    the best epoch
-    runs/pets/last/                                                 the same of the last epoch, and training_state.pt
-    runs/pets/train_config.json, metrics.json                       what was asked, what came of it
+"""What a run writes: the model, in open_clip's `local-dir:` form, and what --resume goes on from.
 
 Every file is written beside its name and renamed, so a kill leaves the old one or the new one, never half of one.
 """
@@ -22,9 +18,7 @@ from base.errors import TrainingError
 from base.files import whole_file, write_json
 from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
-
-METRICS = "metrics.json"
-STATE = "training_state.pt"
+from training.run_folder import METRICS, STATE
 
 
 @dataclass

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from base.errors import InputError, TrainingError
 from base.files import write_json
 from training.data.keys import Keys
+from training.run_folder import TRAIN_CONFIG
 
 if TYPE_CHECKING:
     from training.data.augment import Augmentation
-
-TRAIN_CONFIG = "train_config.json"
 
 LOSSES = ("info-nce", "image-to-text", "text-to-image", "siglip", "contrastive", "triplet", "nt-xent")
 MINING = ("semi-hard", "batch-hard")

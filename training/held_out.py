@@ -29,9 +29,8 @@ from training.evaluate import (
 )
 from training.geometry import neighbours_kept
 from training.metrics import mean_recall, selection_score
+from training.run_folder import LAST, PROBE_START
 from training.step import autocast
-
-PROBE_START = "probe_start.npz"
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class Probe:
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
         self._source = source = Path(str(config.probe))
-        self._start = Path(config.out) / "last" / PROBE_START
+        self._start = Path(config.out) / LAST / PROBE_START
         self._pairs: list[Pair] = []
         self._images: list[Path] = []
         self._classes: list[str] = []

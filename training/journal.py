@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import TrainingError
-
-LOG = "log.jsonl"
-TENSORBOARD = "tensorboard"
+from training.run_folder import LOG, TENSORBOARD, whole_lines
 
 
 class Journal:
@@ -37,7 +35,7 @@ class Journal:
         self._file = (out / LOG).open("ab", buffering=0)
         self._last_epoch = (-1, 0)  # the epoch of the last line, if it is an epoch's, and where that line starts
         end = 0
-        for line, record in _whole_lines(out / LOG):
+        for line, record in whole_lines(out / LOG):
             if record.get("step", 0) > resume_at:
                 break
             self._last_epoch = (-1 if "step" in record else record.get("epoch", -1), end)
@@ -80,25 +78,6 @@ class Journal:
         for key, value in record.items():
             if key not in ("step", "epoch") and isinstance(value, (int, float)):
                 self._writer.add_scalar(f"{group}/{key.replace('@', '_at_')}", value, at)
-
-
-def read_log(out: Path) -> Iterator[dict[str, Any]]:
-    """The records of a run's diary in their order, up to a line that is not whole; none where there is no diary."""
-    return (record for _, record in _whole_lines(out / LOG))
-
-
-def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:  # a kill or a full disk cut it short
-                return
-            if not line.endswith(b"\n") or not isinstance(record, dict):
-                return
-            yield line, record
 
 
 def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -21,6 +21,7 @@ from training.fsdp import load_whole_state, shard, whole_state, whole_weights
 from training.layers import count_trainable, set_mode
 from training.lora import merged
 from training.optim import adamw
+from training.run_folder import LAST
 from training.starting_model import choose_trainable, load_start
 from training.step import Towers
 
@@ -46,7 +47,7 @@ class Learner:
         except ModelError:
             if not resume:
                 raise
-            self.parts = load_clip(Path(config.out) / "last")  # the start may be gone: all that is learned is here
+            self.parts = load_clip(Path(config.out) / LAST)  # the start may be gone: all that is learned is here
         mixes = config.model is not None and config.interpolate
         self.start = fingerprint(self.parts) if mixes and not resume else None  # a resumed run's state knows it
         choose_trainable(self.parts.clip, config)

@@ -18,13 +18,11 @@ from typing import Any
 from base.charts import Series, histogram, line_chart
 from base.errors import ImageError, TrainingError
 from base.files import write_whole
+from base.page import figures, page, section, warnings_note
 from encoder.image import open_image
-from training.checkpoint import METRICS
-from training.config import TRAIN_CONFIG
 from training.geometry import BINS
-from training.journal import read_log
+from training.run_folder import METRICS, REPORT, TRAIN_CONFIG, read_json, read_log
 
-REPORT = "report.html"
 THUMBNAIL = 280  # pixels of the longer side: sharp on a phone, some 10 kB
 WORST_CLASSES = 8
 
@@ -59,7 +57,7 @@ def write_report(out: Path) -> Path:
     """
     if not out.is_dir():
         raise TrainingError(f"{out}: no such run folder; give the --out of a training run")
-    config, result, log = _read_json(out / TRAIN_CONFIG), _read_json(out / METRICS), list(read_log(out))
+    config, result, log = read_json(out / TRAIN_CONFIG), read_json(out / METRICS), list(read_log(out))
     epochs: list[Record] = result.get("epochs") or []
     best = next((record for record in epochs if record["epoch"] == result.get("best_epoch")), None)
     steps = [record for record in log if "step" in record]
@@ -68,23 +66,16 @@ def write_report(out: Path) -> Path:
         f'<header><p class="soft">glimpse training run</p><h1>{escape(name)}</h1>',
         f'<p class="verdict">{escape(_verdict(epochs, best, result))}</p>',
         f'<p class="soft">{escape(_scope(config, epochs))}</p></header>',
-        _warnings(result.get("warnings") or []),
-        _section("Before and after", _numbers(epochs, best), layout="grid"),
-        _section("Learning", _figures(_learning(epochs, steps, best)), layout="grid"),
-        _section("The space", _figures(_space(epochs, steps, best)), SPACE, "grid"),
-        _section("Mixing with the start", _figures(_interpolation(result.get("interpolation"))), MIXING, "grid"),
-        _section("Most confused", "".join(map(_confusion, result.get("confusions") or [])), CONFUSED, "grid"),
-        _section("Settings", _settings(config)),
+        warnings_note(result.get("warnings") or []),
+        section("Before and after", _numbers(epochs, best), layout="grid"),
+        section("Learning", figures(_learning(epochs, steps, best)), layout="grid"),
+        section("The space", figures(_space(epochs, steps, best)), SPACE, "grid"),
+        section("Mixing with the start", figures(_interpolation(result.get("interpolation"))), MIXING, "grid"),
+        section("Most confused", "".join(map(_confusion, result.get("confusions") or [])), CONFUSED, "grid"),
+        section("Settings", _settings(config)),
     ]
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(name)}: training report</title><style>{STYLE}</style></head>\n<body><main>\n"
-        + "\n".join(filter(None, parts))
-        + "\n</main></body></html>\n"
-    )
     path = out / REPORT
-    write_whole(path, page.encode("utf-8", "replace"))  # a path may hold any bytes
+    write_whole(path, page(f"{name}: training report", parts).encode("utf-8", "replace"))  # a path may hold any bytes
     return path
 
 
@@ -136,13 +127,6 @@ def _scope(config: Record, epochs: Sequence[Record]) -> str:
         parts.append(f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds")
     scope = ", ".join(parts)
     return scope[:1].upper() + scope[1:]
-
-
-def _warnings(warnings: Sequence[str]) -> str:
-    if not warnings:
-        return ""
-    items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
-    return f'<section class="warnings" role="note" aria-label="Warnings"><ul>{items}</ul></section>'
 
 
 def _numbers(epochs: Sequence[Record], best: Record | None) -> str:
@@ -299,24 +283,6 @@ def _setting(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _section(title: str, content: str, note: str = "", layout: str = "") -> str:
-    if not content:
-        return ""
-    told = f'<p class="soft">{escape(note)}</p>' if note else ""
-    inner = f'<div class="{layout}">{content}</div>' if layout else content
-    return f"<section><h2>{escape(title)}</h2>{told}{inner}</section>"
-
-
-def _figures(charts: Iterator[tuple[str, str]]) -> str:
-    """Charts in a grid; the empty ones are left out."""
-    drawn = [
-        f'<figure class="card"><figcaption>{escape(caption)}</figcaption>{chart}</figure>'
-        for caption, chart in charts
-        if chart
-    ]
-    return "".join(drawn)
-
-
 def _over_epochs(name: str, epochs: Sequence[Record], *path: str) -> Series:
     return Series(name, [(record["epoch"], _get(record, *path)) for record in epochs])
 
@@ -356,62 +322,3 @@ def _dict(value: Any) -> Record:
 
 def _text(number: float | None, digits: int) -> str:
     return "–" if number is None or not math.isfinite(number) else f"{number:.{digits}f}".replace("-", "−")
-
-
-def _read_json(path: Path) -> Record:
-    try:
-        return _dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
-STYLE = """
-:root {
-  --ground: #f7f6f3; --surface: #fff; --ink: #1e2321; --soft: #66706c; --line: #e3e4df; --good: #1f6f5c;
-  --warn: #b4690e; --series-1: #1f7a64; --series-2: #d9722e; --series-3: #4868c9; --series-4: #a0518f;
-  color-scheme: light dark; font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ground: #131715; --surface: #1d2320; --ink: #e8ece9; --soft: #9aa6a0; --line: #303834; --good: #63c3a7;
-    --warn: #e8a64c; --series-1: #5cc4a6; --series-2: #f0985c; --series-3: #8aa4f5; --series-4: #d592c6;
-  }
-}
-* { box-sizing: border-box; margin: 0; }
-body { background: var(--ground); color: var(--ink); }
-main { max-width: 1240px; margin: 0 auto; padding: clamp(20px, 5vw, 56px) clamp(14px, 4vw, 40px) 64px; }
-h1 { font-size: clamp(1.6rem, 5vw, 2.3rem); letter-spacing: -.02em; line-height: 1.2; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; letter-spacing: -.01em; }
-section { margin-top: 40px; }
-h2 + .soft { max-width: 46rem; margin-top: 2px; font-size: .9375rem; }
-h2 ~ div, h2 ~ dl { margin-top: 14px; }
-.soft { color: var(--soft); }
-.verdict { max-width: 46rem; margin: 12px 0 6px; font-size: clamp(1.1rem, 3vw, 1.35rem); text-wrap: pretty; }
-.card { background: var(--surface); border: 1px solid var(--line); border-radius: 14px; }
-.warnings { margin-top: 24px; padding: 14px 20px; border-radius: 5px 14px 14px 5px; border-left: 5px solid var(--warn);
-  background: color-mix(in srgb, var(--warn) 11%, var(--surface)); }
-.warnings ul { padding-left: 1.1em; }
-.warnings:has(li:only-child) ul { padding: 0; list-style: none; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 16px; }
-figure.card { padding: 14px 14px 8px; }
-.card figcaption { padding: 0 2px 6px; }
-.card > figcaption, caption { font-weight: 600; font-size: .9375rem; text-align: left; }
-svg { display: block; width: 100%; height: auto; }
-.table { padding: 14px 18px 8px; }
-table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th { font-weight: 400; text-align: left; overflow-wrap: anywhere; }
-thead th, td { text-align: right; white-space: nowrap; padding-left: 10px; }
-thead th { color: var(--soft); font-size: .875rem; }
-th, td { padding-top: 4px; padding-bottom: 4px; border-bottom: 1px solid var(--line); }
-tbody tr:last-child > * { border-bottom: 0; }
-.better { color: var(--good); font-weight: 600; }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 14px; padding: 14px; }
-.frame { display: grid; place-items: center; aspect-ratio: 1; overflow: hidden; border-radius: 10px; font-size: .875rem;
-  background: color-mix(in srgb, var(--ink) 6%, transparent); }
-.frame img { width: 100%; height: 100%; object-fit: contain; }
-.pair figcaption { margin-top: 8px; font-size: .875rem; line-height: 1.4; overflow-wrap: anywhere; }
-.pair .soft { font-size: .8125rem; }
-dl { columns: 2 340px; column-gap: 40px; padding: 16px 20px; font-size: .9375rem; }
-dt { float: left; clear: left; color: var(--soft); }
-dd { padding-left: 9.5rem; overflow-wrap: anywhere; break-inside: avoid; }
-"""

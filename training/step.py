@@ -61,7 +61,7 @@ class Towers(nn.Module):
         return _unit(images), _unit(texts), scale, torch.zeros_like(scale) if bias is None else bias
 
     def _image(self, pixels: Tensor) -> Tensor:
-        return self.clip.encode_image(self._normalise(pixels.numpy()))  # type: ignore[no-any-return]
+        return self.clip.encode_image(self._normalise(pixels))  # type: ignore[no-any-return]
 
     def tokenize(self, texts: list[str]) -> Tensor:
         """Tokens (n, length) int64 on the CPU."""

@@ -19,8 +19,8 @@ from torch import Tensor
 from base.errors import InputError, ModelError, TrainingError
 from encoder.load import ClipParts, fingerprint, load_clip
 from encoder.weights import CONFIG, WEIGHTS
-from training.checkpoint import METRICS, STATE, TrainState, load_state, save_metrics, save_model, save_state
-from training.config import TRAIN_CONFIG, TrainConfig
+from training.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
+from training.config import TrainConfig
 from training.distributed import Ranks, join_ranks
 from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.geometry import confusions, examine, mutual_information_bound
@@ -31,6 +31,7 @@ from training.learner import Learner
 from training.objective import Objective
 from training.optim import MAX_LOGIT_SCALE, lr_at, set_lr
 from training.report import write_report
+from training.run_folder import LAST, METRICS, STATE, TRAIN_CONFIG
 from training.source import Source, make_loader, open_source
 from training.starting_model import load_start
 from training.step import Stepper
@@ -57,7 +58,7 @@ def train(
     """
     with join_ranks() as ranks:
         out = Path(config.out)
-        begun = (out / "last" / STATE).exists() or (out / METRICS).exists()  # killed before that, it is begun anew
+        begun = (out / LAST / STATE).exists() or (out / METRICS).exists()  # killed before that, it is begun anew
         if config.fsdp and ranks.world == 1:
             raise InputError("--fsdp needs several processes: torchrun --nproc-per-node N -m training ... --fsdp")
         if not resume and (begun or ((out / CONFIG).exists() and not (out / TRAIN_CONFIG).exists())):
@@ -85,7 +86,7 @@ class _Run:
         self._held_out = HeldOut(source.val, config, self._learner.precision)
         self._state = TrainState(pairs_hash=source.hash, start=self._learner.start)
         if resume:
-            self._state = load_state(self._out / "last", self._learner.restore)
+            self._state = load_state(self._out / LAST, self._learner.restore)
             if self._state.pairs_hash != source.hash:
                 raise TrainingError(
                     f"{config.pairs}: not the pairs that {self._out} was begun with; resuming would train on what it "
@@ -239,7 +240,7 @@ class _Run:
         if ranks.first:
             if record.best:
                 save_model(self._out, plain)
-            save_model(self._out / "last", plain)
+            save_model(self._out / LAST, plain)
             self._journal.epoch(asdict(record))
         self._save_state()
         yield record
@@ -294,7 +295,7 @@ class _Run:
     @property
     def _tuned(self) -> Path:
         """The model to mix with the start: the best epoch, or the last one where none was better than the start."""
-        return self._out if self._state.best_epoch else self._out / "last"
+        return self._out if self._state.best_epoch else self._out / LAST
 
     def _sweep(self) -> dict[str, Any] | str:
         """The best mixture, or why none was looked for."""
@@ -338,7 +339,7 @@ class _Run:
         """Write what resuming needs and what there is to report; all processes call it."""
         learned = self._learner.state()
         if self._ranks.first:
-            save_state(self._out / "last", self._state, learned)
+            save_state(self._out / LAST, self._state, learned)
             self._write_results()
         self._ranks.wait()
 

@@ -28,11 +28,11 @@ from index.collection import open_collection
 from index.ingest.captions import read_captions
 from index.ingest.sync import index_folders, open_or_create
 from labelling.rows import LabelReport, images_left, label_images
-from training.checkpoint import STATE
 from training.config import TrainConfig
 from training.data.keys import Keys
 from training.data.pairs import read_pairs
 from training.evaluate import evaluate_pairs
+from training.run_folder import LAST, STATE
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -113,7 +113,7 @@ def _train(folder: Path, world: Path) -> tuple[dict[str, Any], dict[str, Any], D
         val_fraction=0.05,
         seed=SEED,
     )
-    ended = run_training(config, resume=(run / "last" / STATE).is_file())
+    ended = run_training(config, resume=(run / LAST / STATE).is_file())
     if ended.stopped:
         raise KeyboardInterrupt
     encoder = load_encoder(run)

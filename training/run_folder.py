@@ -1,0 +1,52 @@
+"""The files of a run folder: their names, and how others read them. Imports no torch; the service may import it.
+
+runs/pets/open_clip_config.json, open_clip_model.safetensors    the best epoch, as `load_encoder` reads it
+runs/pets/train_config.json, metrics.json, log.jsonl            what was asked, what came of it, every step
+runs/pets/report.html, tensorboard/                             the same for people
+runs/pets/last/                                                 the last epoch, and what --resume goes on from
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TRAIN_CONFIG = "train_config.json"
+METRICS = "metrics.json"
+LOG = "log.jsonl"
+REPORT = "report.html"
+TENSORBOARD = "tensorboard"
+LAST = "last"
+STATE = "training_state.pt"  # in LAST
+PROBE_START = "probe_start.npz"  # in LAST
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of the folder; an empty one where it is not there or not whole."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_log(out: Path) -> Iterator[dict[str, Any]]:
+    """The records of a run's diary in their order, up to a line that is not whole; none where there is no diary."""
+    return (record for _, record in whole_lines(out / LOG))
+
+
+def whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each line of a file of JSON objects with what it says, up to one that is not whole."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except ValueError:  # a kill or a full disk cut it short
+                return
+            if not line.endswith(b"\n") or not isinstance(record, dict):
+                return
+            yield line, record
