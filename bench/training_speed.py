@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from common import compare, machine, photos
 from open_clip_trainer import open_clip_train
@@ -200,8 +199,8 @@ def hold_batches() -> None:
     def epoch(self: PairLoader, epoch: int, skip: int = 0) -> Iterator[Batch]:
         return itertools.repeat(next(read(self, epoch, skip)), len(self) - skip)
 
-    def keep(self: Any, pixels: Any) -> torch.Tensor:
-        if not (hasattr(self, "held") and np.may_share_memory(self.held[0], pixels)):
+    def keep(self: Any, pixels: torch.Tensor) -> torch.Tensor:
+        if not (hasattr(self, "held") and self.held[0].data_ptr() == pixels.data_ptr()):
             self.held = (pixels, normalise(self, pixels))
         return self.held[1]
 

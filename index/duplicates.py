@@ -5,7 +5,7 @@ It reads the collection and names groups. It deletes nothing, and looks at files
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import InputError
+from base.progress import Progress
 from index.collection import Collection, Hit, Record
 
 BATCH = 256  # searches at a time
@@ -37,7 +38,7 @@ class Group:
 
 
 def near_duplicates(
-    collection: Collection, threshold: float = 0.95, *, progress: Callable[[int, int], None] | None = None
+    collection: Collection, threshold: float = 0.95, *, progress: Progress | None = None
 ) -> list[Group]:
     """Group images by the cosine of their vectors, the largest groups first.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from base.errors import InputError
 from base.files import new_file
+from base.progress import Progress
 
 try:
     import pyarrow as pa
@@ -43,8 +44,6 @@ ROWS = 8192  # a row group, and a commit of an import
 FIELDS = "id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()
 REPEATED = ["modality", "text", "metadata"]  # a dictionary of their values pays
 INTEGERS = {"id", "mtime_ns", "size", "width", "height"}
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ What was encoded for a measurement stays available as `Encoded`, so that nothing
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from base.errors import ImageError, InputError
+from base.progress import Progress
 from base.read_ahead import read_batches
 from base.walk import class_folder, walk_images
 from encoder.encoder import Encoder, Vectors
@@ -23,7 +24,6 @@ from training.data.augment import Augmentation
 from training.data.pairs import Pair, text_key
 from training.metrics import classification_metrics, retrieval_metrics, view_metrics
 
-Progress = Callable[[int, int], None]  # told how many images of how many are done
 Image = Path | bytes
 
 

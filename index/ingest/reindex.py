@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from base.errors import ImageError, InputError
+from base.progress import Progress
 from base.read_ahead import read_batches
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, decode_picture, read_bytes, sha256_of
 from index.collection import Collection, Record
 from index.ingest.rejection import measure_rejection
-from index.ingest.sync import Progress
 
 PAGE = 1000  # records read at a time
 

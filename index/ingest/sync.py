@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from base.errors import CollectionNotFound, ImageError
+from base.progress import Progress
 from base.read_ahead import batches, read_batches
 from base.walk import image_names, walk_images
 from encoder.encoder import Encoder, Vectors
@@ -28,7 +29,6 @@ from index.ingest.diff import FileInfo, Files, Known, compare
 from index.ingest.rejection import measure_rejection
 from index.ingest.scan import check_folders, entries_at, files_at, outermost, place_of
 
-Progress = Callable[[int, int], None]  # told how many files of how many are done
 MayRead = Callable[[Path], bool]
 STEP = 1000  # unchanged files from one word of progress to the next; changes of metadata in one commit
 DELETED = 10_000  # entries deleted in one commit

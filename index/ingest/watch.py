@@ -16,13 +16,14 @@ from typing import Any
 import watchfiles
 
 from base.errors import CollectionError, CollectionLocked, CollectionNotFound, InputError
+from base.progress import Progress
 from base.walk import is_image_name
 from encoder.encoder import Encoder
 from index.collection import Collection
 from index.ingest.captions import Metadata
 from index.ingest.scan import outermost, place_of
-from index.ingest.sync import IndexReport, MayRead, Progress, index_folders, index_paths, open_or_create
-from index.local.layout import collection_folder
+from index.ingest.sync import IndexReport, MayRead, index_folders, index_paths, open_or_create
+from index.local.layout import collection_folder, folder_identity
 
 QUIET_MS = 500  # a batch ends when nothing has happened for so long,
 BATCH_MS = 10_000  # or after so long: a long copy is taken in a few batches
@@ -77,14 +78,14 @@ def watch_folders(
     own = Path(data).absolute()  # what the catalog writes must not wake the watch that made it write
     options: Any = {"captions": captions, "allow_empty": allow_empty, "may_read": may_read}
     folder = collection_folder(data, name)
-    filled = _inode(folder)  # one that is made anew has another
+    filled = folder_identity(folder)
     first = True
     for paths in _changes(roots, stop):
         if [_identity(root) for root in roots] != identities:
             raise CollectionError(
                 "a watched folder is another one than before; was a disk unmounted? Nothing is removed"
             )
-        if not make and (filled is None or _inode(folder) != filled):
+        if not make and (filled is None or folder_identity(folder) != filled):
             raise CollectionNotFound(f"collection {name!r} was deleted: start the watch again to fill a new one")
         places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots)]
         if not places:
@@ -94,7 +95,7 @@ def watch_folders(
             return
         with collection:
             if first:
-                make, filled = False, _inode(folder)
+                make, filled = False, folder_identity(folder)
                 report = index_folders(collection, encoder, roots, progress=progress, **options)
             else:
                 try:
@@ -159,13 +160,6 @@ def _open(
                 on_wait = None  # once is enough
         if stop.wait(RETRY_S):
             return None
-
-
-def _inode(folder: Path) -> int | None:
-    try:
-        return folder.stat().st_ino
-    except OSError:
-        return None
 
 
 def _identity(root: Path) -> tuple[int, int]:

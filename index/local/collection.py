@@ -24,7 +24,7 @@ from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError
 from index.config import IndexConfig
 from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
 from index.local.catalog.catalog import Catalog
-from index.local.layout import CATALOG, folder_bytes
+from index.local.layout import CATALOG, folder_bytes, folder_identity
 from index.local.next_model import NextModel
 from index.local.read_view import ReadView, Samples, check_model
 from index.local.vectors.live import LiveIndex, background_threads
@@ -51,6 +51,7 @@ class Collection:
 
     def __init__(self, folder: Path, lock: int | None) -> None:
         self.folder = folder
+        self._identity = folder_identity(folder)
         self._lock = lock  # the descriptor that holds writer.lock; None: opened for reading
         self._catalog = Catalog(folder / CATALOG)
         self.name: str = folder.name
@@ -99,6 +100,10 @@ class Collection:
     def dim(self) -> int:
         """Values of a vector."""
         return self._catalog.dim
+
+    def is_there(self) -> bool:
+        """Whether it was neither deleted nor made anew under its name since it was opened."""
+        return self._identity is not None and folder_identity(self.folder) == self._identity
 
     def info(self) -> CollectionInfo:
         """Its model, counts and size on disk, now."""

@@ -28,6 +28,14 @@ def collection_folder(data: Path, name: str) -> Path:
     return Path(data).absolute() / "collections" / name
 
 
+def folder_identity(folder: Path) -> int | None:
+    """Of the collection that lies there: one that is made anew under its name has another. None: there is none."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
+
+
 def uploads_folder(data: Path, name: str) -> Path:
     """Where the files lie that were uploaded to the collection `name`; they go with it."""
     return Path(data).absolute() / "uploads" / collection_folder(data, name).name

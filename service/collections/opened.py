@@ -37,7 +37,7 @@ class OpenCollections:
     def __init__(self, data: Path) -> None:
         self.writers = Writers(data)
         self._data = data
-        self._open: dict[str, tuple[int, Collection]] = {}  # name -> (inode of its folder, the collection)
+        self._open: dict[str, Collection] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="follower", daemon=True)
@@ -46,9 +46,9 @@ class OpenCollections:
     def get(self, name: str) -> Collection:
         """The collection of that name, to read. CollectionNotFound, CollectionDamaged."""
         with self._lock:
-            inode, collection = self._open.get(name, (-1, None))
+            collection = self._open.get(name)
             if collection is not None:
-                if _inode(collection.folder) == inode:
+                if collection.is_there():
                     return collection
                 del self._open[name]
                 collection.close()
@@ -56,7 +56,7 @@ class OpenCollections:
                 collection = open_collection(self._data, name)
             except (CollectionNotFound, InputError):
                 raise _not_found(name) from None
-            self._open[name] = _inode(collection.folder), collection
+            self._open[name] = collection
             return collection
 
     def infos(self) -> list[CollectionInfo]:
@@ -114,16 +114,16 @@ class OpenCollections:
         self.writers.close()
         with self._lock:
             while self._open:
-                self._open.popitem()[1][1].close()
+                self._open.popitem()[1].close()
 
     def _follow(self) -> None:
         while not self._closed.wait(FOLLOW):
             with self._lock:
-                for name, (inode, collection) in list(self._open.items()):
-                    if _inode(collection.folder) != inode:  # deleted
+                for name, collection in list(self._open.items()):
+                    if not collection.is_there():
                         del self._open[name]
                         collection.close()
-                following = [collection for _, collection in self._open.values()]
+                following = list(self._open.values())
             for collection in following:
                 with suppress(CollectionError):  # the next search says what is wrong
                     collection.refresh()
@@ -136,10 +136,3 @@ class OpenCollections:
 def _not_found(name: str) -> CollectionNotFound:
     """The index's own message speaks of folders and the command line."""
     return CollectionNotFound(f"no collection {name!r}; GET /v1/collections lists those there are")
-
-
-def _inode(folder: Path) -> int:
-    try:
-        return folder.stat().st_ino
-    except OSError:
-        return -1

@@ -1,0 +1,7 @@
+"""How long work tells how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[int, int], None]  # told (done, all), in whatever the work is counted
