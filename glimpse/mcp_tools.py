@@ -84,18 +84,31 @@ EntryId = Annotated[int | None, Field(description="id of an entry, as in `hits`"
 def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServer:
     """The server with its tools. `folders`: those whose images may be named; none are all."""
     server: MCPServer = MCPServer("glimpse", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
+    tools = Tools(service, folders)
+    for tool in (tools.search, tools.similar_images, tools.classify, tools.list_collections):
+        server.add_tool(tool, annotations=READS)
+    return server
 
-    def answer(collection: str, found: client.SearchResult, thumbnails: int) -> CallToolResult:
+
+class Tools:
+    """What agents may ask, each a method: its signature and docstring are what they are told of it."""
+
+    def __init__(self, service: client.Client, folders: Sequence[Path]) -> None:
+        self._service = service
+        self._folders = folders
+
+    def _answer(self, collection: str, found: client.SearchResult, thumbnails: int) -> CallToolResult:
         lines = [f"{hit.id}: {hit.score:.3f} {_words(hit)}" for hit in found]
         content: list[Any] = [TextContent(text="\n".join(lines) or f"nothing found in {collection}")]
         for hit in found.hits[:thumbnails]:
-            content += _thumbnail(service, collection, hit)
+            content += _thumbnail(self._service, collection, hit)
         hits = [Hit(**{name: getattr(hit, name) for name in Hit.model_fields}) for hit in found]
         return CallToolResult(
             content=content, structured_content=Hits(collection=collection, hits=hits).model_dump(mode="json")
         )
 
     def search(
+        self,
         text: Annotated[str, Field(description="what to look for, in a few words, as a caption would say it")],
         collection: Collection = None,
         limit: Limit = 10,
@@ -106,12 +119,13 @@ def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServe
     ) -> Annotated[CallToolResult, Hits]:
         """Find the images (or texts) of a collection that fit a description. Best first."""
         with _told():
-            name = _named(service, collection)
+            name = _named(self._service, collection)
             cutoff: Literal["auto"] | None = "auto" if only_relevant else None
-            found = service.search(name, text, modality=modality, filter=filter, limit=limit, cutoff=cutoff)
-            return answer(name, found, thumbnails if modality == "image" else 0)
+            found = self._service.search(name, text, modality=modality, filter=filter, limit=limit, cutoff=cutoff)
+            return self._answer(name, found, thumbnails if modality == "image" else 0)
 
     def similar_images(
+        self,
         id: EntryId = None,  # noqa: A002
         image: ImagePath = None,
         collection: Collection = None,
@@ -121,13 +135,16 @@ def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServe
     ) -> Annotated[CallToolResult, Hits]:
         """Find the images of a collection that look like one of its entries, or like a file. Give `id` or `image`."""
         with _told():
-            name = _named(service, collection)
+            name = _named(self._service, collection)
             if (id is None) == (image is None):
                 raise InputError("give either id or image")
-            path = None if image is None else _allowed(image, folders)
-            return answer(name, service.search(name, id=id, image=path, filter=filter, limit=limit), thumbnails)
+            path = None if image is None else _allowed(image, self._folders)
+            return self._answer(
+                name, self._service.search(name, id=id, image=path, filter=filter, limit=limit), thumbnails
+            )
 
     def classify(
+        self,
         labels: Annotated[list[str], Field(min_length=2, description="what to choose from, as nouns: cat, dog")],
         image: ImagePath = None,
         id: EntryId = None,  # noqa: A002
@@ -139,11 +156,11 @@ def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServe
             if (id is None) == (image is None):
                 raise InputError("give either image or id")
             given: Path | bytes = (
-                service.thumbnail(_named(service, collection), id, 1024)
+                self._service.thumbnail(_named(self._service, collection), id, 1024)
                 if id is not None
-                else _allowed(str(image), folders)
+                else _allowed(str(image), self._folders)
             )
-            [found] = service.classify([given], labels, templates=templates)
+            [found] = self._service.classify([given], labels, templates=templates)
             if found.label is None or found.score is None:
                 raise ImageError(image, str(found.error))
             lines = [f"{score:.3f} {label}" for label, score in found.scores.items()]
@@ -152,7 +169,7 @@ def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServe
                 content=[TextContent(text="\n".join(lines))], structured_content=said.model_dump(mode="json")
             )
 
-    def list_collections() -> Annotated[CallToolResult, Collections]:
+    def list_collections(self) -> Annotated[CallToolResult, Collections]:
         """List the collections there are, with the number of their images and texts."""
         with _told():
             lines = [
@@ -163,15 +180,11 @@ def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServe
                     model=one.model,
                     problem=one.problem,
                 )
-                for one in service.collections()
+                for one in self._service.collections()
             ]
             text = "\n".join(f"{one.name}: {one.images} images, {one.texts} texts" for one in lines)
             said = Collections(collections=lines).model_dump(mode="json")
             return CallToolResult(content=[TextContent(text=text or "there are none")], structured_content=said)
-
-    for tool in (search, similar_images, classify, list_collections):
-        server.add_tool(tool, annotations=READS)
-    return server
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from base.errors import InputError, ModelMismatch
 from encoder.model import DualEncoder
 from index.collection import Collection
 from index.ingest.captions import read_captions
-from index.ingest.sync import IndexReport, index_folders, index_paths, open_or_create
+from index.ingest.sync import IndexReport, SyncOptions, index_folders, index_paths, open_or_create
 from tests.conftest import SmallBatches, plain_picture
 
 
@@ -113,7 +113,7 @@ def test_a_folder_that_is_suddenly_empty_loses_nothing(
     with pytest.raises(InputError, match=r"has 12 from it\. Is a disk not mounted"):
         index_folders(collection, encoder, [colour_folder])
     assert collection.count() == 12
-    assert counts(index_folders(collection, encoder, [colour_folder], allow_empty=True)) == {"removed": 12}
+    assert counts(index_folders(collection, encoder, [colour_folder], SyncOptions(allow_empty=True))) == {"removed": 12}
 
 
 def test_several_folders_share_a_collection(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
@@ -138,12 +138,12 @@ def test_captions_are_attached_and_kept(
     captions = read_captions(table)
     assert captions[colour_folder / "red" / "0.png"] == {"title": "A red one", "tag": ["warm", "bright"]}
     index_folders(collection, encoder, [colour_folder])
-    report = index_folders(collection, encoder, [colour_folder], captions=captions)
+    report = index_folders(collection, encoder, [colour_folder], SyncOptions(captions))
     assert counts(report) == {"updated": 2, "unchanged": 10}
     record = collection.find_path(colour_folder / "blue" / "1.png")
     assert record is not None
     assert record.metadata == {"title": "A blue one"}
-    assert counts(index_folders(collection, encoder, [colour_folder], captions=captions)) == {"unchanged": 12}
+    assert counts(index_folders(collection, encoder, [colour_folder], SyncOptions(captions))) == {"unchanged": 12}
     plain_picture("black").save(colour_folder / "blue" / "1.png")  # another picture keeps its caption
     index_folders(collection, encoder, [colour_folder])
     assert collection.get(record.id).metadata == {"title": "A blue one"}
@@ -194,7 +194,7 @@ def test_captions_are_found_through_a_link(
     (tmp_path / "link").symlink_to(colour_folder)
     table = tmp_path / "captions.csv"
     table.write_text("image,title\nlink/red/0.png,linked\n")
-    report = index_folders(collection, encoder, [tmp_path / "link"], captions=read_captions(table))
+    report = index_folders(collection, encoder, [tmp_path / "link"], SyncOptions(read_captions(table)))
     assert report.captioned == 1
     record = collection.find_path(tmp_path / "link" / "red" / "0.png")
     assert record is not None

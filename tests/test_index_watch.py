@@ -15,7 +15,7 @@ from base.errors import CollectionError
 from encoder.model import DualEncoder
 from index.collection import open_collection
 from index.ingest.sync import IndexReport, open_or_create
-from index.ingest.watch import watch_folders
+from index.ingest.watch import Watching, watch_folders
 from tests.conftest import plain_picture
 
 
@@ -28,7 +28,9 @@ class Watch:
         self.stop = threading.Event()
         self._timer = threading.Timer(60, self.stop.set)
         self._timer.start()
-        self._reports = watch_folders(data, "photos", encoder, [folder], on_wait=self.waits.append, stop=self.stop)
+        self._reports = watch_folders(
+            data, "photos", encoder, [folder], watching=Watching(on_wait=self.waits.append, stop=self.stop)
+        )
 
     def next(self) -> dict[str, int]:
         """The counts of the next report that are not zero; {} if there is none."""

@@ -9,7 +9,7 @@ import base64
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from base.errors import GlimpseError, ImageError, InputError
 from glimpse.client.answers import (
@@ -47,6 +47,21 @@ class Part:
     id: int | None = None
     vector: Iterable[float] | None = None
     weight: float = 1.0
+
+
+class Shape(TypedDict, total=False):
+    """What a list of hits is to be like; docs/api.md tells it, under Search. What is not given is the service's."""
+
+    modality: Modality
+    filter: Mapping[str, Any] | None
+    limit: int
+    offset: int
+    score_threshold: float | None
+    cutoff: Literal["auto"] | None
+    group_by: str | None
+    group_size: int
+    collapse: float | None
+    diversity: float
 
 
 class Client(Entries, Jobs):
@@ -133,20 +148,11 @@ class Client(Entries, Jobs):
         id: int | None = None,  # noqa: A002
         vector: Iterable[float] | None = None,
         query: Sequence[Part] | None = None,
-        modality: Modality = "image",
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
-        limit: int = 10,
-        offset: int = 0,
-        score_threshold: float | None = None,
-        cutoff: Literal["auto"] | None = None,
-        group_by: str | None = None,
-        group_size: int = 1,
-        collapse: float | None = None,
-        diversity: float = 0.0,
+        **shape: Unpack[Shape],
     ) -> SearchResult:
         """Find by any of text, image, id and vector (of several, their mean), or by the weighted parts in `query`.
 
-        What the others do is told in docs/api.md, under Search.
+        `shape` is what the list is to be like.
 
         Raises:
             CollectionNotFound, EntryNotFound, ImageError, InputError, ModelMismatch: as the service says.
@@ -154,19 +160,7 @@ class Client(Entries, Jobs):
         looked = _looked(Part(text, image, id, vector))
         if query is not None:
             looked["query"] = [_looked(one) | {"weight": one.weight} for one in query]
-        shape = {
-            "modality": modality,
-            "filter": filter,
-            "limit": limit,
-            "offset": offset,
-            "score_threshold": score_threshold,
-            "cutoff": cutoff,
-            "group_by": group_by,
-            "group_size": group_size,
-            "collapse": collapse,
-            "diversity": diversity,
-        }
-        said = self.ask("POST", f"/v1/collections/{in_path(collection)}/search", json=looked | shape)
+        said = self.ask("POST", f"/v1/collections/{in_path(collection)}/search", json=looked | dict(shape))
         return read(SearchResult, said, hits=[read(Hit, hit) for hit in listed(said, "hits")])
 
     def classify(

@@ -52,11 +52,12 @@ def index(
         _upload(url, collection, folders, captions, metadata or {}, json)
         return
     from encoder.load import load_encoder
-    from index.ingest.sync import index_folders, open_or_create
+    from index.ingest.sync import SyncOptions, index_folders, open_or_create
 
     encoder = load_encoder(model or _model_of(data, collection), device, precision)
+    options = SyncOptions(metadata or {}, allow_empty)
     if watch:
-        from index.ingest.watch import watch_folders
+        from index.ingest.watch import Watching, watch_folders
 
         with console.progress_bar("indexing") as progress:
             reports = watch_folders(
@@ -64,10 +65,9 @@ def index(
                 collection,
                 encoder,
                 folders,
-                captions=metadata,
-                allow_empty=allow_empty,
+                options,
+                Watching(on_wait=console.err.print),
                 progress=progress,
-                on_wait=console.err.print,
             )
             first = next(reports)
         try:
@@ -77,7 +77,7 @@ def index(
         except KeyboardInterrupt:  # this is how a watch ends
             return
     with open_or_create(data, collection, encoder) as target, console.progress_bar("indexing") as progress:
-        report = index_folders(target, encoder, folders, captions=metadata, allow_empty=allow_empty, progress=progress)
+        report = index_folders(target, encoder, folders, options, progress=progress)
         total = target.count("image")
         with console.working("building the index"):
             target.close()

@@ -26,7 +26,7 @@ from glimpse.demo.postcards.scenes import SUBJECTS, split_scenes, write_postcard
 from glimpse.training_view import run_training
 from index.collection import open_collection
 from index.ingest.captions import read_captions
-from index.ingest.sync import index_folders, open_or_create
+from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from labelling.rows import LabelReport, images_left, label_images
 from training.config import TrainConfig
 from training.data.keys import Keys
@@ -129,7 +129,7 @@ def _index(folder: Path, world: Path, encoder: DualEncoder) -> None:
     cards = read_captions(world / "train.csv") | read_captions(world / "unseen.csv")
     captions = {path: card | {"caption": _title(path)} for path, card in cards.items()}
     with open_or_create(folder / "data", COLLECTION, encoder) as collection, console.progress_bar("indexing") as bar:
-        report = index_folders(collection, encoder, [world], captions=captions, progress=bar)
+        report = index_folders(collection, encoder, [world], SyncOptions(captions), progress=bar)
     console.out.print(f"     {collection.name}: {report.added} images, {report.images_per_second:.0f} images/s")
 
 

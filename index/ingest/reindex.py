@@ -19,6 +19,7 @@ from base.read_ahead import read_batches
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, decode_picture, read_bytes, sha256_of
 from index.collection import Collection, Record
+from index.entry import NextInfo
 from index.ingest.rejection import measure_rejection
 
 PAGE = 1000  # records read at a time
@@ -77,15 +78,7 @@ def reindex(
     started = time.perf_counter()
     if encoder.fingerprint == collection.fingerprint:
         return report
-    begun = collection.next.info()
-    if begun and begun.done and begun.fingerprint != encoder.fingerprint:
-        raise InputError(
-            f"a change to {begun.model} has begun, {begun.done} entries are encoded: finish it with "
-            f"that model, or forget it (glimpse reindex --collection {collection.name} --abandon)"
-        )
-    collection.next.begin(encoder.ref, encoder.fingerprint, encoder.dim)
-    info = collection.next.info()
-    assert info is not None
+    info = _begin(collection, encoder)
     report.resumed, total = info.done, info.done + info.left
 
     def read(record: Record) -> _Read:
@@ -113,6 +106,20 @@ def reindex(
         report.dropped, report.swapped = len(drop), True
     report.seconds = round(time.perf_counter() - started, 3)
     return report
+
+
+def _begin(collection: Collection, encoder: Encoder) -> NextInfo:
+    """Have the collection gather this encoder's vectors, and say how far that is. InputError: another's are begun."""
+    begun = collection.next.info()
+    if begun and begun.done and begun.fingerprint != encoder.fingerprint:
+        raise InputError(
+            f"a change to {begun.model} has begun, {begun.done} entries are encoded: finish it with "
+            f"that model, or forget it (glimpse reindex --collection {collection.name} --abandon)"
+        )
+    collection.next.begin(encoder.ref, encoder.fingerprint, encoder.dim)
+    info = collection.next.info()
+    assert info is not None
+    return info
 
 
 def _left(collection: Collection) -> Iterator[Record]:

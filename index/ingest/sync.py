@@ -29,7 +29,6 @@ from index.ingest.diff import FileInfo, Files, Known, compare
 from index.ingest.rejection import measure_rejection
 from index.ingest.scan import check_folders, entries_at, files_at, outermost, place_of
 
-MayRead = Callable[[Path], bool]
 STEP = 1000  # unchanged files from one word of progress to the next; changes of metadata in one commit
 DELETED = 10_000  # entries deleted in one commit
 
@@ -90,15 +89,29 @@ def open_or_create(data: Path, name: str, encoder: Encoder) -> Collection:
     return collection
 
 
+@dataclass(frozen=True)
+class SyncOptions:
+    """What goes for all files of a run.
+
+    Attributes:
+        captions: metadata by absolute path; a file that it does not name keeps what it has.
+        allow_empty: remove all entries of a folder in which no image is left. Without it such a folder is an error,
+            because a disk that is not mounted looks just like that.
+        may_read: asked of each file before it is read; one that may not be is skipped.
+    """
+
+    captions: Mapping[Path, Metadata] = field(default_factory=dict)
+    allow_empty: bool = False
+    may_read: Callable[[Path], bool] = lambda path: True
+
+
 def index_folders(
     collection: Collection,
     encoder: Encoder,
     folders: Sequence[Path],
+    options: SyncOptions = SyncOptions(),
     *,
-    captions: Mapping[Path, Metadata] | None = None,
-    allow_empty: bool = False,
     progress: Progress | None = None,
-    may_read: MayRead | None = None,
     turn: AbstractContextManager[object] | None = None,
     report: IndexReport | None = None,
 ) -> IndexReport:
@@ -108,20 +121,17 @@ def index_folders(
         collection: open for writing, of this encoder's model.
         encoder: makes the vectors.
         folders: walked with all their subfolders; hidden ones are left out.
-        captions: metadata by absolute path; a file that it does not name keeps what it has.
-        allow_empty: remove all entries of a folder in which no image is left. Without it such a folder is an error,
-            because a disk that is not mounted looks just like that.
+        options: of the run.
         progress: told after each batch. The total counts names, so it is known before a file is looked at.
-        may_read: asked of each file before it is read; one that may not be is skipped. Without it all may.
         turn: entered for each commit; others who write through the same `collection` may have it in between.
         report: filled as it goes, for who wants to look on; it is what is returned.
 
     Raises:
         InputError: a folder is missing, or empty without `allow_empty`. Nothing has been changed then.
     """
-    roots = check_folders(collection, folders, allow_empty=allow_empty)
+    roots = check_folders(collection, folders, allow_empty=options.allow_empty)
     total = sum(1 for root in roots for _ in image_names(root)) if progress else 0
-    run = _Run(collection, encoder, roots, captions or {}, allow_empty, may_read, progress, total)
+    run = _Run(collection, encoder, roots, options, progress, total)
     run.report = report or run.report
     run.turn = turn or run.turn
     return run.index((walk_images(root, on_error=run.failed), collection.paths(root)) for root in roots)
@@ -132,17 +142,14 @@ def index_paths(
     encoder: Encoder,
     folders: Sequence[Path],
     paths: Iterable[Path],
-    *,
-    captions: Mapping[Path, Metadata] | None = None,
-    allow_empty: bool = False,
-    may_read: MayRead | None = None,
+    options: SyncOptions = SyncOptions(),
 ) -> IndexReport:
     """As `index_folders`, but look only at `paths`: the files and subfolders of `folders` where something happened.
 
     Each is taken as it is now: there, changed, or gone with all that was below it.
     """
-    roots = check_folders(collection, folders, allow_empty=allow_empty)
-    run = _Run(collection, encoder, roots, captions or {}, allow_empty, may_read)
+    roots = check_folders(collection, folders, allow_empty=options.allow_empty)
+    run = _Run(collection, encoder, roots, options)
     places = outermost(place for path in paths if (place := place_of(path, roots)))
     return run.index((files_at(place, roots, run.failed), entries_at(collection, place)) for place in places)
 
@@ -155,9 +162,7 @@ class _Run:
         collection: Collection,
         encoder: Encoder,
         roots: Sequence[Path],
-        captions: Mapping[Path, Metadata],
-        allow_empty: bool,
-        may_read: MayRead | None = None,
+        options: SyncOptions,
         progress: Progress | None = None,
         total: int = 0,
     ) -> None:
@@ -166,9 +171,7 @@ class _Run:
         self._collection = collection
         self._encoder = encoder
         self._roots = roots
-        self._captions = captions
-        self._allow_empty = allow_empty
-        self._may_read = may_read
+        self._options = options
         self._progress = progress
         self._total = total
         self._done = 0
@@ -189,7 +192,7 @@ class _Run:
             self._tell()
         self._commit([])
         if self._gone:  # a disk may have been unmounted by now
-            check_folders(self._collection, self._roots, allow_empty=self._allow_empty)
+            check_folders(self._collection, self._roots, allow_empty=self._options.allow_empty)
         for gone in batches(sorted(self._gone - self._moved), DELETED):
             self.report.removed += self._collection.delete(gone)
         measure_rejection(self._collection, self._encoder)
@@ -231,15 +234,15 @@ class _Run:
 
     def _caption_of(self, path: Path) -> Metadata | None:
         """What the captions say of a file, which they may know by the place that a link leads to."""
-        if not self._captions:
+        if not self._options.captions:
             return None
-        new = self._captions.get(path) or self._captions.get(Path(os.path.realpath(path)))
+        new = self._options.captions.get(path) or self._options.captions.get(Path(os.path.realpath(path)))
         self.report.captioned += new is not None
         return new
 
     def _read(self, found: FileInfo) -> _File:
         """Read and decode one file, in a thread."""
-        if self._may_read and not self._may_read(found.path):
+        if not self._options.may_read(found.path):
             return _File(found, error="it leads to where nothing may be read")
         try:
             data = read_bytes(found.path)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import watchfiles
 
@@ -20,9 +20,8 @@ from base.progress import Progress
 from base.walk import is_image_name
 from encoder.encoder import Encoder
 from index.collection import Collection
-from index.ingest.captions import Metadata
 from index.ingest.scan import outermost, place_of
-from index.ingest.sync import IndexReport, MayRead, index_folders, index_paths, open_or_create
+from index.ingest.sync import IndexReport, SyncOptions, index_folders, index_paths, open_or_create
 from index.local.layout import collection_folder, folder_identity
 
 QUIET_MS = 500  # a batch ends when nothing has happened for so long,
@@ -31,21 +30,32 @@ IDLE_MS = 1000  # how often to look whether the folders are still there
 RETRY_S = 1.0  # while another process writes
 
 
+@dataclass(frozen=True)
+class Watching:
+    """How a watch begins, waits and ends.
+
+    Attributes:
+        make: make the collection at the first pass if there is none.
+        on_wait: told why, when another writer must be waited for.
+        stop: ends the watch between two batches.
+    """
+
+    make: bool = True
+    on_wait: Callable[[str], None] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
 def watch_folders(
     data: Path,
     name: str,
     encoder: Encoder,
     folders: Sequence[Path],
+    options: SyncOptions = SyncOptions(),
+    watching: Watching | None = None,
     *,
-    captions: Mapping[Path, Metadata] | None = None,
-    allow_empty: bool = False,
-    may_read: MayRead | None = None,
-    make: bool = True,
     progress: Progress | None = None,
-    on_wait: Callable[[str], None] | None = None,
-    stop: threading.Event | None = None,
 ) -> Iterator[IndexReport]:
-    """Bring a collection in step with `folders`, and keep it there until `stop` is set or the caller has enough.
+    """Bring a collection in step with `folders`, and keep it there until it is stopped or the caller has enough.
 
     A file that is still being written may be skipped; it is read again at its next change. Files that move keep their
     entries. What happened while nobody watched is found by the first pass, which looks at everything.
@@ -55,13 +65,9 @@ def watch_folders(
         name: of the collection. It is opened for each batch and closed after it.
         encoder: makes the vectors.
         folders: watched with all their subfolders, except hidden ones and those behind links.
-        captions: as `index.ingest.sync.index_folders`, read once.
-        allow_empty: as `index.ingest.sync.index_folders`.
-        may_read: likewise.
-        make: make the collection at the first pass if there is none.
+        options: as of `index.ingest.sync.index_folders`; captions are read once.
+        watching: how it begins, waits and ends.
         progress: told of the first pass.
-        on_wait: told why, when another writer must be waited for.
-        stop: ends the watch between two batches.
 
     Yields:
         The report of the first pass, then one for each batch in which there was something to do.
@@ -72,11 +78,11 @@ def watch_folders(
         CollectionError: a folder is gone, is another one than before (a disk was unmounted) or suddenly holds no image;
             nothing has been removed then. Or the folders cannot be watched.
     """
-    stop = stop or threading.Event()
+    watching = watching or Watching()
+    make, stop = watching.make, watching.stop
     roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
     identities = [_identity(root) for root in roots]
     own = Path(data).absolute()  # what the catalog writes must not wake the watch that made it write
-    options: Any = {"captions": captions, "allow_empty": allow_empty, "may_read": may_read}
     folder = collection_folder(data, name)
     filled = folder_identity(folder)
     first = True
@@ -90,16 +96,16 @@ def watch_folders(
         places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots)]
         if not places:
             continue
-        collection = _open(data, name, encoder, on_wait, stop)
+        collection = _open(data, name, encoder, watching)
         if collection is None:
             return
         with collection:
             if first:
                 make, filled = False, folder_identity(folder)
-                report = index_folders(collection, encoder, roots, progress=progress, **options)
+                report = index_folders(collection, encoder, roots, options, progress=progress)
             else:
                 try:
-                    report = index_paths(collection, encoder, roots, places, **options)
+                    report = index_paths(collection, encoder, roots, places, options)
                 except InputError as error:  # what was right at first has become wrong
                     raise CollectionError(str(error)) from error
         if first or report.added or report.updated or report.moved or report.removed or report.skipped:
@@ -143,14 +149,9 @@ def _matters(path: Path, roots: Sequence[Path]) -> bool:
     return image and place_of(path, roots) is not None
 
 
-def _open(
-    data: Path,
-    name: str,
-    encoder: Encoder,
-    on_wait: Callable[[str], None] | None,
-    stop: threading.Event,
-) -> Collection | None:
+def _open(data: Path, name: str, encoder: Encoder, watching: Watching) -> Collection | None:
     """The collection for one batch, once no other process writes to it; None if the watch is stopped before."""
+    on_wait = watching.on_wait
     while True:
         try:
             return open_or_create(data, name, encoder)
@@ -158,7 +159,7 @@ def _open(
             if on_wait:
                 on_wait(f"{str(error).partition(':')[0]}; waiting for it")
                 on_wait = None  # once is enough
-        if stop.wait(RETRY_S):
+        if watching.stop.wait(RETRY_S):
             return None
 
 

@@ -19,10 +19,10 @@ from base.walk import image_names
 from encoder.encoder import Encoder
 from encoder.zero_shot import build_classifier
 from index.collection import Collection, open_collection
-from index.ingest.captions import Metadata, read_captions
+from index.ingest.captions import read_captions
 from index.ingest.reindex import ReindexReport, reindex
-from index.ingest.sync import IndexReport, index_folders, open_or_create
-from index.ingest.watch import watch_folders
+from index.ingest.sync import IndexReport, SyncOptions, index_folders, open_or_create
+from index.ingest.watch import Watching, watch_folders
 from labelling.rows import LabelReport, images_left, label_images
 from labelling.table import Table, open_table, write_rows
 from service.collections.writers import Writers
@@ -73,12 +73,12 @@ class JobContext:
         """The folders that it was asked to read, if it still may. FolderRefused."""
         return [self.roots.folder(folder) for folder in self.job.request["folders"]]
 
-    def captions(self) -> dict[Path, Metadata] | None:
-        """The metadata that it was asked to attach."""
-        asked = self.job.request
-        if asked["captions"] is None:
-            return None
-        return read_captions(self.roots.file(asked["captions"]), image_key=asked["image_key"])
+    def options(self) -> SyncOptions:
+        """How it was asked to read them, and the metadata that it was asked to attach."""
+        asked, captions = self.job.request, {}
+        if asked["captions"] is not None:
+            captions = read_captions(self.roots.file(asked["captions"]), image_key=asked["image_key"])
+        return SyncOptions(captions, asked["allow_empty"], self.roots.may_read)
 
 
 def work(context: JobContext) -> None:
@@ -94,7 +94,7 @@ def work(context: JobContext) -> None:
 def _index(context: JobContext) -> None:
     asked = context.job.request
     name = asked["collection"]
-    folders, captions = context.folders(), context.captions()
+    folders, options = context.folders(), context.options()
 
     def opened() -> Collection:
         return open_or_create(context.data, name, context.encoder)
@@ -111,10 +111,7 @@ def _index(context: JobContext) -> None:
                 context.tell(done, total, index_counts(report))
 
             try:
-                index_folders(
-                    collection, context.encoder, folders, captions=captions, allow_empty=asked["allow_empty"],
-                    progress=tell, may_read=context.roots.may_read, turn=turn, report=report,
-                )  # fmt: skip
+                index_folders(collection, context.encoder, folders, options, progress=tell, turn=turn, report=report)
                 return
             except EntryNotFound:  # a request deleted an entry that was just compared: go on from what is there
                 if attempt == ATTEMPTS - 1:
@@ -128,9 +125,13 @@ def _watch(context: JobContext) -> None:
     context.keep()
     asked, job = context.job.request, context.job
     reports = watch_folders(
-        context.data, asked["collection"], context.encoder, context.folders(), captions=context.captions(),
-        allow_empty=asked["allow_empty"], may_read=context.roots.may_read, make=False, stop=context.stop,
-    )  # fmt: skip
+        context.data,
+        asked["collection"],
+        context.encoder,
+        context.folders(),
+        context.options(),
+        Watching(make=False, stop=context.stop),
+    )
     told = job.report
     for i, report in enumerate(reports):
         new = index_counts(report)
