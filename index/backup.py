@@ -21,6 +21,7 @@ from base.files import fsync_file, new_file
 from index.collection import Collection, open_collection
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, appearing, collection_folder, uploads_folder
+from index.local.snapshot import Snapshot
 
 UPLOADS = "glimpse.uploads"  # in the tar's header: the folder that the entries say their files are in
 UPLOAD = re.compile(r"uploads/([0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]+)")
@@ -154,7 +155,7 @@ def _sha256(path: Path) -> str:
 def _forget_snapshot(path: Path) -> None:
     """The files that a copied catalog names were not copied: nobody need look for them, nor warn."""
     with closing(Catalog(path)) as catalog:
-        catalog.set_snapshot({"version": 0, "segments": {}})
+        catalog.set_snapshot(Snapshot(0))
 
 
 def _check(path: Path, whose: str) -> int:

@@ -10,6 +10,7 @@ import pytest
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, EntryNotFound, InputError
 from index.entry import Entry
 from index.local.catalog.catalog import SCHEMA_VERSION, Catalog
+from index.local.snapshot import Snapshot
 from index.search.filters import parse_filter
 
 DIM = 4
@@ -168,10 +169,10 @@ def test_deletions_are_kept_back_to_the_snapshot_before_the_last(catalog):
     ids = put(catalog, "/a", "/b", "/c")  # version 1
     for i in ids:
         catalog.delete([i])  # 2, 3, 4
-    catalog.set_snapshot({"version": 3})
+    catalog.set_snapshot(Snapshot(3))
     assert seen(catalog, 1)[1:3] == (True, {"image": ids, "text": []})
-    catalog.set_snapshot({"version": 4})
-    assert catalog.snapshot() == {"version": 4}
+    catalog.set_snapshot(Snapshot(4))
+    assert catalog.snapshot() == Snapshot(4)
     assert seen(catalog, 1)[1] is False
     assert seen(catalog, 3)[1:3] == (True, {"image": ids[2:], "text": []})
     assert seen(catalog, 0)[1] is True

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -364,7 +365,7 @@ def test_a_snapshot_that_lacks_rows_is_rebuilt(tmp_path, caplog):
         pets.compact()
         record = pets._catalog.snapshot()
         pets.upsert(images(*range(5, 10)))
-        pets._catalog.set_snapshot({**record, "version": 2})  # claims rows that it does not hold
+        pets._catalog.set_snapshot(replace(record, version=2))  # claims rows that it does not hold
     with open_collection(tmp_path, "pets") as pets:
         assert len(pets.search(unit(3), k=100)) == 10
     assert "5 image vectors for 10 entries" in caplog.text

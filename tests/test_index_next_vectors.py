@@ -1,4 +1,5 @@
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from base.errors import CollectionError, InputError
 from index.entry import Entry, NextInfo
 from index.local.catalog.catalog import Catalog
+from index.local.snapshot import SegmentRecord, Snapshot
 from index.search.filters import parse_filter
 
 META = {"name": "n", "model": "old", "fingerprint": "old-print", "dim": 4, "created_at": "2026-01-01T00:00:00+00:00"}
@@ -46,10 +48,10 @@ def test_a_swap_puts_every_next_vector_and_the_model_in_place(catalog):
             catalog.next.swap(None)
         assert (catalog.state(), catalog.meta["model"]) == (before, "old")
         assert (reader.vectors(images) == OLD).all()  # the present model is served all the while
-        snapshot = {"segments": {"image": {"count": 2}, "text": {"count": 1}}}
+        snapshot = Snapshot(0, {"image": SegmentRecord(2, 3, {}), "text": SegmentRecord(1, 3, {})})
         version = catalog.next.swap(snapshot, drop=[images[1]])
         assert version == before[0] + 1
-        assert catalog.snapshot() == {**snapshot, "version": version}
+        assert catalog.snapshot() == replace(snapshot, version=version)
         assert (catalog.meta["model"], catalog.meta["fingerprint"], catalog.dim) == ("new", "new-print", 3)
         # Another process that held the old version must start anew, and learns of the model on the way.
         with reader.changes(before[0]) as changes:

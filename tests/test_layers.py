@@ -27,8 +27,8 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
 INSIDE = {  # of its own package: what a folder may import beside itself
     "index.search": {"index.entry", "index.rows"},
     "index.local": {"index.entry", "index.rows", "index.config", "index.search"},
-    "index.local.catalog": {"index.entry", "index.config", "index.search"},
-    "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog"},
+    "index.local.catalog": {"index.entry", "index.config", "index.search", "index.local.snapshot"},
+    "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
     "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
     "index.ingest": {
         "index.collection",

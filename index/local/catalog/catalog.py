@@ -49,6 +49,7 @@ from index.local.catalog.tables import (
     read_meta,
     record,
 )
+from index.local.snapshot import Snapshot
 from index.search.calibration import Rejection
 from index.search.filters import Filter
 
@@ -160,15 +161,15 @@ class Catalog:
         with self._db.writing() as db:
             return delete_rows(db, among, next_version(db))
 
-    def set_snapshot(self, snapshot: Mapping[str, Any]) -> None:
-        """Name the newest snapshot, a JSON object with the `version` that it holds."""
+    def set_snapshot(self, snapshot: Snapshot) -> None:
+        """Name the newest snapshot."""
         with self._db.writing() as db:
             # Tombstones are kept back to the snapshot before: a reader a little behind need not load the new one.
-            before = json.loads(read_meta(db, "snapshot"))
-            since = before["version"] if before else 0
+            before = Snapshot.of_json(read_meta(db, "snapshot"))
+            since = before.version if before else 0
             db.execute("DELETE FROM tombstones WHERE version <= ?", (since,))
             db.execute("UPDATE meta SET value = ? WHERE key = 'tombstones_since'", (since,))
-            db.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (json.dumps(snapshot),))
+            db.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (snapshot.to_json(),))
             next_revision(db)  # so that readers look, and stand on the new one
 
     def set_index_config(self, config: IndexConfig) -> None:
@@ -208,9 +209,10 @@ class Catalog:
             ).fetchone()
             return version, revision
 
-    def snapshot(self) -> dict[str, Any] | None:
+    def snapshot(self) -> Snapshot | None:
         """What `set_snapshot` was last given."""
-        return self._read_json("snapshot")
+        with self._db.reading() as db:
+            return Snapshot.of_json(read_meta(db, "snapshot"))
 
     def count(self, modality: Modality | None = None) -> int:
         """How many rows there are."""

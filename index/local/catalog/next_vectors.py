@@ -7,7 +7,8 @@ file. A row whose vector is set meanwhile is due again, because its version is n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from index.local.catalog.tables import (
     read_meta,
     record,
 )
+from index.local.snapshot import Snapshot
 
 LEFT = "NOT EXISTS (SELECT 1 FROM next_vectors n WHERE n.id = entries.id AND n.version = entries.version)"
 BLOCK = 8192  # vectors handed over at a time
@@ -104,10 +106,10 @@ class NextVectors:
             if len(rows) < BLOCK:
                 return
 
-    def swap(self, snapshot: Mapping[str, Any] | None, drop: Sequence[int] = ()) -> int:
+    def swap(self, snapshot: Snapshot | None, drop: Sequence[int] = ()) -> int:
         """Put the next vectors and model in place, delete the rows `drop`, name `snapshot`; returns the new version.
 
-        One transaction. Every index starts anew from it. The snapshot's "version" is set to the new one.
+        One transaction. Every index starts anew from it. The snapshot's version is set to the new one.
 
         Raises:
             CollectionError: there are rows that are neither done nor dropped.
@@ -125,10 +127,10 @@ class NextVectors:
             )
             db.execute("DELETE FROM tombstones")
             # An entry that was deleted since the snapshot was built is still in it, and no tombstone will say so.
-            held = {m: segment["count"] for m, segment in (snapshot["segments"] if snapshot else {}).items()}
+            held = {m: segment.count for m, segment in (snapshot.segments if snapshot else {}).items()}
             fits = all(held.get(modality, 0) == count for modality, count in read_counts(db).items())
-            named = {**snapshot, "version": version} if snapshot is not None and fits else None
-            values = {**info, "tombstones_since": version, "snapshot": json.dumps(named), "bar": "null"}
+            named = replace(snapshot, version=version).to_json() if snapshot is not None and fits else "null"
+            values = {**info, "tombstones_since": version, "snapshot": named, "bar": "null"}
             db.executemany("UPDATE meta SET value = ? WHERE key = ?", ((value, key) for key, value in values.items()))
             db.execute("DELETE FROM next_vectors")
             _set_next(db, None)

@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from base.errors import CollectionDamaged, CollectionError, EntryNotFound, Glimp
 from index.config import IndexConfig
 from index.entry import MODALITIES, Modality
 from index.local.catalog.catalog import Catalog, Changes
+from index.local.snapshot import SegmentRecord, Snapshot, Tuning
 from index.local.vectors.ann import CoarseIndex, use_threads
-from index.local.vectors.segment import Ids, Tuning
+from index.local.vectors.segment import Ids
 from index.local.vectors.segment_files import (
-    Description,
     file_names,
     is_verified_at_open,
     open_segment,
@@ -51,16 +51,17 @@ COMPARED = 65_536  # rows held against the catalog at a time
 class State:
     """The vectors as of one commit."""
 
-    stamp: tuple[int, int]  # of the catalog: version, revision
+    version: int  # the last commit that is in it
+    revision: int | None  # of the catalog; None: as files have it, and not yet held against the catalog
     dim: int
     fingerprint: str  # of the model whose vectors these are
     views: Mapping[Modality, View]
-    snapshot: Description | None = field(default=None, repr=False)  # what it stands on
+    snapshot: Snapshot | None = field(default=None, repr=False)  # what it stands on
 
     @property
-    def version(self) -> int:
-        """The last commit that is in it."""
-        return self.stamp[0]
+    def stamp(self) -> tuple[int, int | None]:
+        """As `Catalog.state` gives it."""
+        return self.version, self.revision
 
 
 class LiveIndex:
@@ -72,7 +73,7 @@ class LiveIndex:
         self._state: State | None = None  # nothing is loaded until a search wants it
         self._changing = threading.Lock()  # held to replace the state
         self._building = threading.Lock()  # held to write files
-        self._damaged: list[Description] = []  # snapshots not to be used again
+        self._damaged: list[Snapshot] = []  # snapshots not to be used again
         self._background: list[threading.Thread] = []
         self._stop = threading.Event()
 
@@ -104,17 +105,15 @@ class LiveIndex:
                 use_threads(threads)
             with self._clean():
                 state = self.refresh()
-                snapshot: Description = {"version": state.version, "segments": {}}
+                segments: dict[Modality, SegmentRecord] = {}
                 for modality, view in state.views.items():
-                    if view.count:
-                        trained = _trained(self._folder, state.snapshot, modality)
-                        snapshot["segments"][modality] = write_segment(
-                            self._folder,
-                            modality,
-                            view.dim,
-                            view.blocks(),
-                            partial(build, config=config, before=trained),
-                        )
+                    trained = _trained(self._folder, state.snapshot, modality)
+                    index = partial(build, config=config, before=trained)
+                    if view.count and (
+                        written := write_segment(self._folder, modality, view.dim, view.blocks(), index)
+                    ):
+                        segments[modality] = written
+                snapshot = Snapshot(state.version, segments)
                 self._catalog.set_snapshot(snapshot)
                 self._adopt(snapshot)
 
@@ -127,13 +126,13 @@ class LiveIndex:
             if info.left > len(drop):
                 raise CollectionError(f"{info.left} entries have no vector of {info.model} yet: go on")
             with self._clean():
-                snapshot: Description = {"version": 0, "segments": {}}
+                segments: dict[Modality, SegmentRecord] = {}
                 for modality in MODALITIES:
                     blocks = _without(self._catalog.next.rows(modality), drop)
                     written = write_segment(self._folder, modality, info.dim, blocks, partial(build, config=config))
                     if written:
-                        snapshot["segments"][modality] = written
-                self._catalog.next.swap(snapshot, drop)
+                        segments[modality] = written
+                self._catalog.next.swap(Snapshot(0, segments), drop)
 
     @contextmanager
     def _clean(self) -> Iterator[None]:
@@ -147,7 +146,7 @@ class LiveIndex:
     def fresh(self) -> int:
         """How many rows and deletions the snapshot lacks."""
         snapshot = self._sound_snapshot()
-        return sum(self._catalog.count_changes(snapshot["version"] if snapshot else 0).values())
+        return sum(self._catalog.count_changes(snapshot.version if snapshot else 0).values())
 
     def is_due(self) -> bool:
         """Whether what the snapshot lacks costs a search, or the next open, more than a little."""
@@ -156,14 +155,14 @@ class LiveIndex:
     def describe(self) -> dict[str, dict[str, Any]]:
         """For each modality that has a built index: its kind, rows, size, and what it was measured to find."""
         snapshot = self._sound_snapshot()
-        segments = snapshot["segments"].items() if snapshot else ()
-        changed = self._catalog.count_changes(snapshot["version"]) if snapshot else {}
+        segments = snapshot.segments.items() if snapshot else ()
+        changed = self._catalog.count_changes(snapshot.version) if snapshot else {}
         return {
             modality: {
-                "rows": described["count"],
+                "rows": described.count,
                 "fresh": changed[modality],  # rows and deletions that it lacks
-                "bytes": sum(file["bytes"] for file in described["files"].values()),
-                **(described["tuning"] or {"kind": "exact", "recall": 1.0}),
+                "bytes": described.bytes,
+                **(asdict(described.tuning) if described.tuning else {"kind": "exact", "recall": 1.0}),
             }
             for modality, described in segments
         }
@@ -172,7 +171,7 @@ class LiveIndex:
         """What is wrong with the files of the snapshot, or with what they hold."""
         snapshot = self._catalog.snapshot()
         problems = []
-        for modality, described in (snapshot["segments"] if snapshot else {}).items():
+        for modality, described in (snapshot.segments if snapshot else {}).items():
             try:
                 verify(self._folder, described)
                 segment = open_segment(self._folder, described)
@@ -180,7 +179,7 @@ class LiveIndex:
                 problems.append(f"{error}; it is built anew when the collection is next written to")
                 continue
             assert snapshot is not None
-            with self._catalog.changes(snapshot["version"]) as changes:
+            with self._catalog.changes(snapshot.version) as changes:
                 fresh = [ids for m, ids, _ in changes.written if m == modality]
                 fresh.append(np.array(changes.deleted[modality], np.int64))
             problems += self._differences(modality, LivePart(segment).without(np.concatenate(fresh)))
@@ -220,9 +219,9 @@ class LiveIndex:
             dim, fingerprint = int(changes.meta["dim"]), str(changes.meta["fingerprint"])
             if not changes.complete or (dim != state.dim and state.version):
                 return None
-            stamp = (changes.version, changes.revision)
-            if changes.version == state.version and state.stamp[1] >= 0:  # only metadata has changed
-                return State(stamp, dim, fingerprint, state.views, state.snapshot)
+            version, revision = changes.version, changes.revision
+            if version == state.version and state.revision is not None:  # only metadata has changed
+                return State(version, revision, dim, fingerprint, state.views, state.snapshot)
             views = _replayed(state.views if dim == state.dim else _no_views(dim), changes)
             for modality, count in changes.counts.items():
                 if views[modality].count != count:
@@ -230,10 +229,10 @@ class LiveIndex:
                         "%s: %d %s vectors for %d entries; building them anew from the catalog",
                         self._folder, views[modality].count, modality, count,
                     )  # fmt: skip
-                    if state.snapshot is not None and state.stamp[1] < 0:
+                    if state.snapshot is not None and state.revision is None:
                         self._damaged.append(state.snapshot)
                     return None
-            return State(stamp, dim, fingerprint, views, state.snapshot)
+            return State(version, revision, dim, fingerprint, views, state.snapshot)
 
     def _read(self) -> State:
         """The state of the named snapshot; an empty one if there is none or it is not sound."""
@@ -245,18 +244,18 @@ class LiveIndex:
                     self._distrust(snapshot, error)
         return self._empty()
 
-    def _opened(self, snapshot: Description) -> State:
-        segments = {m: open_segment(self._folder, described) for m, described in snapshot["segments"].items()}
-        dim = next((described["dim"] for described in snapshot["segments"].values()), self._catalog.dim)
+    def _opened(self, snapshot: Snapshot) -> State:
+        segments = {m: open_segment(self._folder, described) for m, described in snapshot.segments.items()}
+        dim = next((described.dim for described in snapshot.segments.values()), self._catalog.dim)
         views = {m: View(dim, (LivePart(segments[m]),) if m in segments else ()) for m in MODALITIES}
-        if not all(map(is_verified_at_open, snapshot["segments"].values())):
+        if not all(map(is_verified_at_open, snapshot.segments.values())):
             self._in_background(self._verify, snapshot)
-        return State((snapshot["version"], -1), dim, "", views, snapshot)  # -1: not yet held against the catalog
+        return State(snapshot.version, None, dim, "", views, snapshot)
 
     def _empty(self) -> State:
-        return State((0, -1), self._catalog.dim, "", _no_views(self._catalog.dim))
+        return State(0, None, self._catalog.dim, "", _no_views(self._catalog.dim))
 
-    def _adopt(self, snapshot: Description) -> None:
+    def _adopt(self, snapshot: Snapshot) -> None:
         """Stand on a newer snapshot from now on."""
         try:
             opened = self._opened(snapshot)
@@ -268,9 +267,9 @@ class LiveIndex:
             if self._state is None or self._state.snapshot != snapshot:
                 self._state = self._replay(opened) or self._state
 
-    def _verify(self, snapshot: Description) -> None:
+    def _verify(self, snapshot: Snapshot) -> None:
         try:
-            for described in snapshot["segments"].values():
+            for described in snapshot.segments.values():
                 verify(self._folder, described, self._stop)
         except InputError as error:
             if self._catalog.snapshot() == snapshot and not self._stop.is_set():
@@ -279,15 +278,15 @@ class LiveIndex:
                     if self._state is not None and self._state.snapshot == snapshot:
                         self._state = None
 
-    def _sound_snapshot(self) -> Description | None:
+    def _sound_snapshot(self) -> Snapshot | None:
         snapshot = self._catalog.snapshot()
         return None if snapshot in self._damaged else snapshot
 
-    def _distrust(self, snapshot: Description, error: InputError) -> None:
+    def _distrust(self, snapshot: Snapshot, error: InputError) -> None:
         log.warning("building the vectors anew from the catalog: %s", error)
         self._damaged.append(snapshot)
 
-    def _in_background(self, work: Callable[[Description], None], snapshot: Description) -> None:
+    def _in_background(self, work: Callable[[Snapshot], None], snapshot: Snapshot) -> None:
         """Do it beside searches, unless that is under way."""
 
         def run() -> None:
@@ -330,12 +329,12 @@ def _without(blocks: Iterable[tuple[Ids, Rows16]], ids: Sequence[int]) -> Iterat
         yield some[keep], x16[keep]
 
 
-def _trained(folder: Path, snapshot: Description | None, modality: Modality) -> tuple[CoarseIndex, Tuning] | None:
+def _trained(folder: Path, snapshot: Snapshot | None, modality: Modality) -> tuple[CoarseIndex, Tuning] | None:
     """The coarse index of the snapshot, emptied, to be filled again."""
-    described = snapshot["segments"].get(modality) if snapshot else None
-    if not described or "coarse" not in described["files"]:
+    described = snapshot.segments.get(modality) if snapshot else None
+    if not described or not described.tuning or "coarse" not in described.files:
         return None
     try:
-        return CoarseIndex.trained(folder / described["files"]["coarse"]["name"]), Tuning(**described["tuning"])
+        return CoarseIndex.trained(folder / described.files["coarse"].name), described.tuning
     except InputError:
         return None

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index.local.snapshot import Tuning
 from index.local.vectors.ann import BLOCK, Bits, CoarseIndex, FlatRows, Positions
 from index.rows import Rows
 
@@ -26,29 +25,6 @@ PROBED = 60  # rows in the lists that are probed, for each hit wanted: the tunin
 TIE = 2e-6  # scores of one row differ by less from one routine to another
 
 Ids = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """How a coarse index is searched, and what that was measured to find."""
-
-    kind: str
-    factory: str  # FAISS's name of it
-    trained_rows: int
-    effort: int  # inverted lists probed (nprobe), or width of the beam (efSearch)
-    factor: int  # candidates that are compared exactly, for each hit wanted
-    recall: float  # recall@10 against exact, on held-out queries
-    target: float  # what was asked for
-
-    def asdict(self) -> dict[str, Any]:
-        """As JSON keeps it."""
-        return asdict(self)
-
-    @property
-    def lists(self) -> int:
-        """How many inverted lists there are; 0 in a graph."""
-        name = self.factory.partition(",")[0]
-        return int(name.removeprefix("IVF")) if name.startswith("IVF") else 0
 
 
 class RowMask:

@@ -4,7 +4,7 @@
     image-3f2a9c.rows    its rows in float16 (FAISS)
     image-3f2a9c.coarse  its coarse index (FAISS), if it has one
 
-What is written is described by a JSON object with sizes and checksums, which the catalog keeps. A file that is not as
+What is written is described with sizes and checksums, and the catalog keeps that. A file that is not as
 described is never parsed: FAISS trusts the sizes that a damaged header names.
 """
 
@@ -13,24 +13,22 @@ from __future__ import annotations
 import threading
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from base.errors import CollectionError, InputError
 from base.files import fsync_file
 from index.entry import Modality
+from index.local.snapshot import FileRecord, SegmentRecord, Snapshot
 from index.local.vectors.ann import CoarseIndex, FlatRows
-from index.local.vectors.segment import Ids, Segment, Tuning
+from index.local.vectors.segment import Ids, Segment
 from index.rows import Rows16
 
 SUFFIXES = (".ids", ".rows", ".coarse")
 CHECKED_AT_OPEN = 256 * 2**20  # bytes; larger rows are checked by `verify`, beside the first searches
 CHUNK = 1 << 20
-
-Description = dict[str, Any]
 
 
 def write_segment(
@@ -39,7 +37,7 @@ def write_segment(
     dim: int,
     blocks: Iterable[tuple[Ids, Rows16]],
     index: Callable[[Ids, FlatRows], Segment],
-) -> Description | None:
+) -> SegmentRecord | None:
     """Write a segment under a new name and describe it; None if there are no rows. It is on disk when this returns.
 
     `blocks` of ascending ids (m,) and rows (m, dim) go to disk one by one; `index` works on the mapped rows.
@@ -68,7 +66,7 @@ def write_segment(
             segment.coarse.write(paths["coarse"])
         fsync_file(folder)
         files = {kind: _describe(path) for kind, path in paths.items()}
-        return {"count": n, "dim": dim, "files": files, "tuning": segment.tuning.asdict() if segment.tuning else None}
+        return SegmentRecord(n, dim, files, segment.tuning)
     except BaseException as error:
         for kind in ("ids", "rows", "coarse"):  # on a full disk they would be in everybody's way
             (folder / f"{stem}.{kind}").unlink(missing_ok=True)
@@ -78,13 +76,13 @@ def write_segment(
         raise
 
 
-def open_segment(folder: Path, described: Mapping[str, Any]) -> Segment:
+def open_segment(folder: Path, described: SegmentRecord) -> Segment:
     """Map what `write_segment` wrote. InputError if a file is missing or not as described."""
-    for kind, file in described["files"].items():
-        small = file["bytes"] <= CHECKED_AT_OPEN
-        _check(folder / file["name"], file, whole=small or kind != "rows")
-    paths = {kind: folder / file["name"] for kind, file in described["files"].items()}
-    n, dim = described["count"], described["dim"]
+    for kind, file in described.files.items():
+        small = file.bytes <= CHECKED_AT_OPEN
+        _check(folder / file.name, file, whole=small or kind != "rows")
+    paths = {kind: folder / file.name for kind, file in described.files.items()}
+    n, dim = described.count, described.dim
     try:
         ids = np.asarray(np.load(paths["ids"], mmap_mode="r"))
     except (OSError, ValueError) as error:
@@ -94,18 +92,18 @@ def open_segment(folder: Path, described: Mapping[str, Any]) -> Segment:
     rows = FlatRows.read(paths["rows"], n, dim)
     if "coarse" not in paths:
         return Segment(ids, rows)
-    return Segment(ids, rows, CoarseIndex.read(paths["coarse"], n, dim), Tuning(**described["tuning"]))
+    return Segment(ids, rows, CoarseIndex.read(paths["coarse"], n, dim), described.tuning)
 
 
-def is_verified_at_open(described: Mapping[str, Any]) -> bool:
+def is_verified_at_open(described: SegmentRecord) -> bool:
     """Whether `open_segment` has read all of it."""
-    return bool(described["files"]["rows"]["bytes"] <= CHECKED_AT_OPEN)
+    return described.files["rows"].bytes <= CHECKED_AT_OPEN
 
 
-def verify(folder: Path, described: Mapping[str, Any], stop: threading.Event | None = None) -> None:
+def verify(folder: Path, described: SegmentRecord, stop: threading.Event | None = None) -> None:
     """Read all of a segment's files and compare them with their checksums. InputError if one differs."""
-    for file in described["files"].values():
-        _check(folder / file["name"], file, whole=True, stop=stop)
+    for file in described.files.values():
+        _check(folder / file.name, file, whole=True, stop=stop)
 
 
 def remove_other_files(folder: Path, named: Iterable[str]) -> None:
@@ -116,21 +114,21 @@ def remove_other_files(folder: Path, named: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def file_names(snapshot: Mapping[str, Any] | None) -> list[str]:
+def file_names(snapshot: Snapshot | None) -> list[str]:
     """The files that a snapshot names."""
-    segments = snapshot["segments"].values() if snapshot else ()
-    return [file["name"] for segment in segments for file in segment["files"].values()]
+    segments = snapshot.segments.values() if snapshot else ()
+    return [file.name for segment in segments for file in segment.files.values()]
 
 
-def _describe(path: Path) -> Description:
-    return {"name": path.name, "bytes": path.stat().st_size, "head": _crc32(path, CHUNK), "crc32": _crc32(path)}
+def _describe(path: Path) -> FileRecord:
+    return FileRecord(path.name, path.stat().st_size, _crc32(path, CHUNK), _crc32(path))
 
 
-def _check(path: Path, file: Mapping[str, Any], *, whole: bool, stop: threading.Event | None = None) -> None:
+def _check(path: Path, file: FileRecord, *, whole: bool, stop: threading.Event | None = None) -> None:
     try:
-        same_size = path.stat().st_size == file["bytes"]
+        same_size = path.stat().st_size == file.bytes
         if same_size:
-            same = _crc32(path, stop=stop) == file["crc32"] if whole else _crc32(path, CHUNK) == file["head"]
+            same = _crc32(path, stop=stop) == file.crc32 if whole else _crc32(path, CHUNK) == file.head
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if stop is not None and stop.is_set():

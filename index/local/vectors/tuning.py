@@ -15,8 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from index.config import IndexConfig, IndexKind
+from index.local.snapshot import Tuning
 from index.local.vectors.ann import CoarseIndex, FlatRows, Positions
-from index.local.vectors.segment import Ids, Segment, Tuning, scan
+from index.local.vectors.segment import Ids, Segment, scan
 from index.rows import Rows
 
 EXACT_ROWS = 100_000

@@ -1,0 +1,95 @@
+"""Collections on disk stay readable: one written out here as glimpse 0.1 writes it, statement by statement.
+
+Whoever changes what is on disk changes nothing here, but teaches the new glimpse to open this.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.collection import open_collection
+from index.config import IndexConfig
+from index.search.calibration import Rejection
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, modality TEXT NOT NULL, path TEXT UNIQUE, text TEXT, metadata TEXT NOT NULL,
+    sha256 TEXT, mtime_ns INTEGER, size INTEGER, width INTEGER, height INTEGER, taken TEXT,
+    version INTEGER NOT NULL, vector BLOB NOT NULL
+) STRICT;
+CREATE INDEX entries_sha256 ON entries (sha256) WHERE sha256 IS NOT NULL;
+CREATE TABLE tombstones (version INTEGER, id INTEGER, modality TEXT NOT NULL, PRIMARY KEY (version, id))
+    STRICT, WITHOUT ROWID;
+CREATE INDEX entries_version ON entries (modality, version, size, width, height, mtime_ns, taken);
+CREATE TABLE facets (modality TEXT, key TEXT, value ANY, id INTEGER, PRIMARY KEY (modality, key, value, id))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE next_vectors (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, vector BLOB NOT NULL) STRICT;
+"""
+META = {
+    "name": "old", "model": "m", "fingerprint": "f", "dim": 4, "created_at": "2026-01-01T00:00:00+00:00",
+    "version": 3, "revision": 5, "tombstones_since": 0, "images": 3, "texts": 1,
+    "snapshot": "null",
+    "wish": json.dumps({"kind": "ivf-sq8", "recall": 0.9}),
+    "bar": json.dumps({"fingerprint": "f", "rows": 3, "bar": 0.125, "doubt": 0.5}),
+    "next": json.dumps({"model": "new", "fingerprint": "new-print", "dim": 2}),
+}  # fmt: skip
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A data folder with the collection `old`, in the middle of a reindex."""
+    folder = tmp_path / "collections" / "old"
+    folder.mkdir(parents=True)
+    x = np.eye(4, dtype=np.float16)
+    with closing(sqlite3.connect(folder / "catalog.sqlite", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(SCHEMA)
+        db.execute(f"PRAGMA application_id = {0x676C696D}")
+        db.execute("PRAGMA user_version = 2")
+        db.executemany("INSERT INTO meta VALUES (?, ?)", META.items())
+        row = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, 1, 2, 30, 40, NULL, ?, ?)"
+        for i in (1, 2, 3):
+            db.execute(row, (i, "image", f"/p/{i}.jpg", None, '{"n": "1"}', f"{i:064x}", i, x[i - 1].tobytes()))
+            db.executemany("INSERT INTO facets VALUES ('image', 'n', ?, ?)", [("1", i), (1, i)])
+        db.execute(row, (5, "text", None, "a text", "{}", None, 3, x[3].tobytes()))
+        db.execute("INSERT INTO tombstones VALUES (2, 4, 'image')")
+        db.execute("INSERT INTO next_vectors VALUES (1, 1, ?)", (np.array([0, 1], np.float16).tobytes(),))
+    return tmp_path
+
+
+def test_a_collection_of_before_opens(old: Path) -> None:
+    with open_collection(old, "old", writable=True) as collection:
+        assert collection.check() == []
+        assert collection.info().counts == {"image": 3, "text": 1}
+        assert [hit.id for hit in collection.search(np.eye(4)[1], 1)] == [2]
+        assert collection.filter_ids({"must": [{"key": "n", "match": {"value": 1}}]}, "image").tolist() == [1, 2, 3]
+        assert collection.index_config == IndexConfig("ivf-sq8", 0.9)
+        assert collection.rejection() == Rejection("f", 3, 0.125, 0.5)
+        info = collection.next.info()
+        assert info is not None
+        assert (info.model, info.done, info.left) == ("new", 1, 3)
+
+
+def test_what_is_written_today_can_be_read_by_the_glimpse_of_before(old: Path) -> None:
+    measured = Rejection("f", 4, None, 1.0)
+    with open_collection(old, "old", writable=True) as collection:
+        collection.next.write([2, 3, 5], np.eye(2)[[0, 1, 0]])
+        collection.next.swap()
+        collection.set_rejection(measured)
+        collection.compact(IndexConfig("exact", 0.95))
+    with closing(sqlite3.connect(old / "collections" / "old" / "catalog.sqlite")) as db:
+        meta = dict(db.execute("SELECT key, value FROM meta"))
+    assert meta.keys() == META.keys()
+    assert json.loads(meta["bar"]) == {"fingerprint": "f", "rows": 4, "bar": None, "doubt": 1.0}
+    assert json.loads(meta["wish"]) == {"kind": "exact", "recall": 0.95}
+    assert (meta["model"], meta["dim"], json.loads(meta["next"])) == ("new", 2, None)
+    snapshot = json.loads(meta["snapshot"])
+    assert snapshot["segments"]["image"].keys() == {"count", "dim", "files", "tuning"}
+    assert snapshot["segments"]["image"]["files"]["rows"].keys() == {"name", "bytes", "head", "crc32"}
