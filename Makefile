@@ -61,8 +61,9 @@ bench: dev  ## measure against references, a table a script; takes minutes of an
 	@$(BIN)/python -c 'import pandas' 2>/dev/null || $(PIP) 'pandas>=2'  # open_clip's trainer, a reference, reads CSV by it
 	@for script in bench/*_speed.py; do $(BIN)/python $$script || exit 1; done
 
-docs: dev  ## write docs/cli.md from --help
+docs: dev  ## write docs/cli.md from --help, and draw docs/house.svg from the imports
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_house.py
 
 clean:  ## remove .venv, caches and the demo
 	rm -rf $(VENV) glimpse-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -47,7 +47,7 @@ def inference(request: Request) -> Inference:
 
 
 def rejections(request: Request) -> Rejections:
-    """What measures the rejections of collections. 503 while the model is loading."""
+    """What measures the rejection thresholds of collections. 503 while the model is loading."""
     return service_of(request).ready().rejections
 
 

@@ -18,6 +18,11 @@ def test_the_page_of_the_command_line_is_current() -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == script["render"](), "run make docs"
 
 
+def test_the_picture_of_the_house_is_current() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_house.py"))
+    assert (ROOT / "docs" / "house.svg").read_text(encoding="utf-8") == script["render"](), "run make docs"
+
+
 def test_the_layout_in_the_architecture_page_is_the_layout() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     tree = page.split("```text\n", 1)[1].split("```", 1)[0]

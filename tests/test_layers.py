@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("base", "encoder", "index", "labelling", "training", "service", "glimpse")
+HOUSE = runpy.run_path(str(ROOT / "docs" / "make_house.py"))
+PACKAGES: tuple[str, ...] = HOUSE["PACKAGES"]
+FILES: list[Path] = HOUSE["source_files"]()
 MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "base": set(),
     "encoder": {"base"},
@@ -81,29 +83,6 @@ ONLY_IN = {
     "rich": {"glimpse/"},
     "torch": {"encoder/", "training/", "glimpse/demo/run.py"},
 }
-FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-
-
-def module_of(path: Path) -> str:
-    """The name that a file is imported by."""
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-MODULES = {module_of(path): path for path in FILES}
-
-
-def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in the file; of ours the names in it too, as `index.entry.Hit`."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            module = node.module or ""
-            ours = module.split(".")[0] in PACKAGES
-            found |= {f"{module}.{alias.name}" for alias in node.names} if ours else {module}
-    return found
 
 
 def lies_in(module: str, place: str) -> bool:
@@ -119,8 +98,8 @@ def rule_for(module: str, rules: dict[str, set[str]]) -> tuple[str, set[str]] | 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_imports_only_what_its_layer_may(path: Path) -> None:
-    name, own = path.relative_to(ROOT).as_posix(), module_of(path)
-    for module in imports(path):
+    name, own = path.relative_to(ROOT).as_posix(), HOUSE["module_of"](path)
+    for module in HOUSE["imports"](path):
         top = module.split(".")[0]
         rule = rule_for(own, INSIDE if top == own.split(".")[0] else MAY_IMPORT)
         if top in PACKAGES and rule is not None and not lies_in(module, rule[0]):
@@ -132,27 +111,9 @@ def test_a_file_imports_only_what_its_layer_may(path: Path) -> None:
             )
 
 
-def children() -> Iterator[tuple[str, dict[str, set[str]]]]:
-    """The house and each folder: which of the files and folders right below it import which."""
-    for folder in ["", *sorted({module_of(path.parent / "__init__.py") for path in FILES})]:
-        graph: dict[str, set[str]] = {}
-        for module, path in MODULES.items():
-            here = below(folder, module)
-            for target in imports(path) if here else ():
-                there = below(folder, target)
-                if there and there != here and (not folder or f"{folder}.{there}" in MODULES):
-                    graph.setdefault(str(here), set()).add(there)
-        yield folder or "the house", graph
-
-
-def below(folder: str, module: str) -> str | None:
-    """The file or folder right below `folder` that a module of ours lies in."""
-    if not folder:
-        return module.split(".")[0] if module.split(".")[0] in PACKAGES else None
-    return module.removeprefix(f"{folder}.").split(".")[0] if module.startswith(f"{folder}.") else None
-
-
-@pytest.mark.parametrize(("folder", "graph"), list(children()), ids=lambda value: value if value is str else None)
+@pytest.mark.parametrize(
+    ("folder", "graph"), [pytest.param(*room, id=room[0] or "the house") for room in HOUSE["graphs"]()]
+)
 def test_no_imports_run_in_a_circle(folder: str, graph: dict[str, set[str]]) -> None:
     TopologicalSorter(graph).prepare()  # CycleError names the circle
 

@@ -1,6 +1,6 @@
-"""Measures the bar (index.ingest.rejection) of collections that get uploads: after them, and not in a request.
+"""Measures the rejection threshold of collections that get uploads: after them, and not in a request.
 
-`glimpse index` and jobs measure it themselves.
+How is `index.ingest.rejection`'s matter. `glimpse index` and jobs measure it themselves.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Rejections:
         self._waiting: dict[str, asyncio.Task[None]] = {}
 
     def measure_soon(self, name: str) -> None:
-        """See to it that the bar of a collection is measured, if it is due."""
+        """See to it that the rejection threshold of a collection is measured, if it is due."""
         if name not in self._waiting:
             self._waiting[name] = asyncio.create_task(self._measure(name))
 
@@ -52,7 +52,7 @@ class Rejections:
                 except CollectionLocked:
                     continue
         except GlimpseError as error:
-            log.warning("the bar of collection %s is not measured: %s", name, error)
+            log.warning("the rejection threshold of collection %s is not measured: %s", name, error)
         finally:
             del self._waiting[name]
 

@@ -73,7 +73,7 @@ def measured(name: Stage, work: Callable[P, R]) -> Callable[P, R]:
 
 
 class MeasuredReads:
-    """A collection, or a moment of one, whose reads in a search are measured, index and catalog apart."""
+    """A collection, or a view of one, whose reads in a search are measured, index and catalog apart."""
 
     STAGES: Mapping[str, Stage] = {"nearest": "index", "select": "catalog", "records_of": "catalog"}
 
