@@ -25,7 +25,7 @@ CASES = (
 STEPS = """
 import gc, os, sys, torch
 from encoder.load import build_clip
-from tests.test_training_ranks import CASES
+from tests.test_training_distributed import CASES
 from tests.test_training_step import batch_of
 from training.config import TrainConfig
 from training.data.loader import Batch
