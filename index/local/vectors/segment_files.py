@@ -29,6 +29,7 @@ from index.rows import Rows16
 SUFFIXES = (".ids", ".rows", ".coarse")
 CHECKED_AT_OPEN = 256 * 2**20  # bytes; larger rows are checked by `verify`, beside the first searches
 CHUNK = 1 << 20
+NPY = b"\x93NUMPY\x01\x00"  # how a file of numpy begins
 
 
 def write_segment(
@@ -83,12 +84,7 @@ def open_segment(folder: Path, described: SegmentRecord) -> Segment:
         _check(folder / file.name, file, whole=small or kind != "rows")
     paths = {kind: folder / file.name for kind, file in described.files.items()}
     n, dim = described.count, described.dim
-    try:
-        ids = np.asarray(np.load(paths["ids"], mmap_mode="r"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{paths['ids']}: cannot be read ({error})") from error
-    if ids.shape != (n,) or ids.dtype != np.int64:
-        raise InputError(f"{paths['ids']}: not {n} ids")
+    ids = _map_ids(paths["ids"], n)
     rows = FlatRows.read(paths["rows"], n, dim)
     if "coarse" not in paths:
         return Segment(ids, rows)
@@ -118,6 +114,24 @@ def file_names(snapshot: Snapshot | None) -> list[str]:
     """The files that a snapshot names."""
     segments = snapshot.segments.values() if snapshot else ()
     return [file.name for segment in segments for file in segment.files.values()]
+
+
+def _map_ids(path: Path, n: int) -> Ids:
+    """Map the file of `n` ids. InputError if it is none.
+
+    numpy's own loading parses the header as Python, and CPython 3.11 fails now and then where two threads parse at once
+    (its issue 106905).
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(10)
+            header = file.read(int.from_bytes(start[8:], "little"))
+        offset = len(start) + len(header)
+        if start[:8] == NPY and b"'<i8'" in header and path.stat().st_size == offset + 8 * n:
+            return np.asarray(np.memmap(path, np.int64, "r", offset, (n,)))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    raise InputError(f"{path}: not {n} ids")
 
 
 def _describe(path: Path) -> FileRecord:
