@@ -124,5 +124,17 @@ def test_what_is_imported_first_brings_no_torch() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_are_short_and_take_few_arguments(path: Path) -> None:
+    if path.parent.name == "commands":  # an option is an argument there
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            names = [argument.arg for argument in given if argument.arg not in ("self", "cls")]
+            assert len(names) <= 7, f"{node.name}: give it a dataclass of the field for some of {', '.join(names)}"
+            assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is longer than a page"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_says_first_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

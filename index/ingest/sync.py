@@ -52,6 +52,11 @@ class IndexReport:
         """Images encoded a second, of the whole run's time."""
         return self.encoded / self.seconds if self.seconds else 0.0
 
+    @property
+    def is_news(self) -> bool:
+        """Whether there is anything to tell of."""
+        return bool(self.added or self.updated or self.moved or self.removed or self.skipped)
+
 
 @dataclass(frozen=True)
 class _File:

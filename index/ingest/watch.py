@@ -87,10 +87,7 @@ def watch_folders(
     filled = folder_identity(folder)
     first = True
     for paths in _changes(roots, stop):
-        if [_identity(root) for root in roots] != identities:
-            raise CollectionError(
-                "a watched folder is another one than before; was a disk unmounted? Nothing is removed"
-            )
+        _check_same(roots, identities)
         if not make and (filled is None or folder_identity(folder) != filled):
             raise CollectionNotFound(f"collection {name!r} was deleted: start the watch again to fill a new one")
         places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots)]
@@ -104,13 +101,19 @@ def watch_folders(
                 make, filled = False, folder_identity(folder)
                 report = index_folders(collection, encoder, roots, options, progress=progress)
             else:
-                try:
-                    report = index_paths(collection, encoder, roots, places, options)
-                except InputError as error:  # what was right at first has become wrong
-                    raise CollectionError(str(error)) from error
-        if first or report.added or report.updated or report.moved or report.removed or report.skipped:
+                report = _index_places(collection, encoder, roots, places, options)
+        if first or report.is_news:
             yield report
         first = False
+
+
+def _index_places(
+    collection: Collection, encoder: Encoder, roots: Sequence[Path], places: Sequence[Path], options: SyncOptions
+) -> IndexReport:
+    try:
+        return index_paths(collection, encoder, roots, places, options)
+    except InputError as error:  # what was right at first has become wrong
+        raise CollectionError(str(error)) from error
 
 
 def _changes(roots: Sequence[Path], stop: threading.Event) -> Iterator[list[Path]]:
@@ -161,6 +164,11 @@ def _open(data: Path, name: str, encoder: Encoder, watching: Watching) -> Collec
                 on_wait = None  # once is enough
         if watching.stop.wait(RETRY_S):
             return None
+
+
+def _check_same(roots: Sequence[Path], identities: Sequence[tuple[int, int]]) -> None:
+    if [_identity(root) for root in roots] != identities:
+        raise CollectionError("a watched folder is another one than before; was a disk unmounted? Nothing is removed")
 
 
 def _identity(root: Path) -> tuple[int, int]:
