@@ -13,6 +13,7 @@ import ctypes
 import hashlib
 import io
 import logging
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,8 +29,10 @@ import pillow_heif
 import torch
 import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from base.errors import ImageError
+from encoder.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -120,7 +123,10 @@ def decode_picture(
         ImageError: as `read_picture`.
     """
     image, (width, height), taken = _decode(data, name, preprocess.height_width, max_pixels)
-    return Picture(to_pixels(image, preprocess), width, height, taken)
+    try:
+        return Picture(to_pixels(image, preprocess), width, height, taken)
+    except MemoryError as error:
+        raise ImageError(name, "cannot be decoded: it takes more memory than there is") from error
 
 
 def open_image(
@@ -219,16 +225,17 @@ def _decode(
     data: bytes, name: str | None, at_least: tuple[int, int] | None, max_pixels: int
 ) -> tuple[Image.Image, tuple[int, int], str | None]:
     """Decode to upright RGB; also the upright original's (width, height), and when it was taken."""
+    if problem := problem_of(data):
+        raise ImageError(name, problem)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             original = image.size
-            if at_least is not None and image.format in ("JPEG", "MPO"):
-                side = max(at_least) * DRAFT_MARGIN
+            side = None if at_least is None else max(at_least) * DRAFT_MARGIN
+            if side is not None and image.format in ("JPEG", "MPO"):
                 scale = min(1.0, side / min(image.size))
                 image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
-            if image.width * image.height > max_pixels:
-                millions = f"{image.width * image.height / 1e6:,.0f} million pixels"
-                raise ImageError(name, f"the image has {millions}; the limit is {max_pixels / 1e6:,.0f} million")
+            halvings = _halve(image, data, side) if isinstance(image, Jpeg2KImageFile) else 0
+            _check_size(image, name, halvings, max_pixels)
             image.load()
             taken = _taken(image)
             before = image.size
@@ -241,6 +248,25 @@ def _decode(
     except Exception as error:  # decoders raise whatever they meet: SyntaxError, struct.error, IndexError, MemoryError
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(name, f"cannot be decoded: {reason}") from error
+
+
+def _halve(image: Jpeg2KImageFile, data: bytes, side: float | None) -> int:
+    """Have a JPEG 2000 decoded at a fraction, if `side` pixels suffice; how often it is halved."""
+    most = 0 if side is None else int(math.log2(max(1.0, min(image.size) / side)))
+    image.reduce = halvings = min(most, jpeg2000_levels(data))
+    return halvings
+
+
+def _check_size(image: Image.Image, name: str | None, halvings: int, max_pixels: int) -> None:
+    """ImageError if what is decoded now would be too much."""
+    pixels = image.width * image.height >> 2 * halvings
+    limit = min(max_pixels, JPEG2000_PIXELS) if isinstance(image, Jpeg2KImageFile) else max_pixels
+    if pixels > limit:
+        raise ImageError(
+            name, f"the image has {pixels / 1e6:,.0f} million pixels; the limit is {limit / 1e6:,.0f} million"
+        )
+    if max(image.size) > MAX_SIDE:
+        raise ImageError(name, f"the image has a side of {max(image.size):,} pixels; the limit is {MAX_SIDE:,}")
 
 
 def _turn_upright(image: Image.Image) -> None:

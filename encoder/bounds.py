@@ -1,0 +1,76 @@
+"""What decoding a file would take, read off its bytes before anything is decoded: pixels inside, sides, scans.
+
+A header may say less than the decoder then does: icons hold whole PNG and JPEG 2000 files, and a progressive JPEG may
+repeat its scans without end. Knows no decoder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MAX_SIDE = 100_000  # pixels; decoders take a row, or a column, at a time
+MAX_SCANS = 100  # of a progressive JPEG; encoders make some ten
+ICON_PIXELS = 16_000_000  # of each picture in an ICO or ICNS; 1,024 x 1,024 is the largest that systems show
+JPEG2000_PIXELS = 16_000_000  # decoded; the decoder lets no other thread run, at some 24 million pixels a second
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG2000 = b"\xff\x4f\xff\x51"  # start of codestream, size
+_CODING_STYLE = b"\xff\x52"
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in a scan; neither a stuffed byte, a restart nor padding
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+_SCAN, _END = 0xDA, 0xD9
+
+
+def problem_of(data: bytes) -> str | None:
+    """Why a file should not be decoded, whatever its header says; None if nothing speaks against it."""
+    if data[:4] in (b"\x00\x00\x01\x00", b"\x00\x00\x02\x00", b"icns"):
+        for width, height in _inside(data):
+            if width * height > ICON_PIXELS:
+                return f"the icon holds a picture of {width} x {height}; the limit is {ICON_PIXELS // 10**6} million"
+    if data[:2] == b"\xff\xd8" and (scans := _scans(data)) > MAX_SCANS:
+        return f"the JPEG has {scans} scans or more; the limit is {MAX_SCANS}"
+    return None
+
+
+def jpeg2000_levels(data: bytes) -> int:
+    """How many times a JPEG 2000 can be halved while it is decoded; 0 where it does not say."""
+    start = data.find(_JPEG2000)
+    at = data.find(_CODING_STYLE, start + 4) if start >= 0 else -1
+    return min(data[at + 9], 32) if 0 <= at < len(data) - 9 else 0
+
+
+def _inside(data: bytes) -> Iterator[tuple[int, int]]:
+    """The sizes of what is in an icon, wherever it lies: each PNG, JPEG 2000 and, in an ICO, bitmap."""
+    at = data.find(_PNG)
+    while at >= 0:
+        yield int.from_bytes(data[at + 16 : at + 20]), int.from_bytes(data[at + 20 : at + 24])
+        at = data.find(_PNG, at + 1)
+    at = data.find(_JPEG2000)
+    while at >= 0:
+        yield int.from_bytes(data[at + 8 : at + 12]), int.from_bytes(data[at + 12 : at + 16])
+        at = data.find(_JPEG2000, at + 1)
+    if data[:4] != b"icns":
+        for entry in range(6, 6 + 16 * int.from_bytes(data[4:6], "little"), 16):
+            at = int.from_bytes(data[entry + 12 : entry + 16], "little")
+            if data[at : at + 8] != _PNG:
+                width, height = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (at + 4, at + 8))
+                yield abs(width), abs(height) // 2  # a mask of as many rows is counted in
+
+
+def _scans(data: bytes) -> int:
+    """The scans of a progressive JPEG, up to one more than `MAX_SCANS`; 0 of another kind, which has a few."""
+    at, scans, progressive = 2, 0, False
+    while found := _MARKER.search(data, at):
+        kind, at = data[found.start() + 1], found.end()
+        if kind == _END:
+            break
+        if kind == _SCAN:
+            if not progressive:
+                return 0
+            scans += 1
+            if scans > MAX_SCANS:
+                break
+        progressive |= kind in _PROGRESSIVE
+        at += int.from_bytes(data[at : at + 2])  # the segment; what follows a scan's is its data
+    return scans

@@ -1,0 +1,115 @@
+"""Small files that decode to much, or for long, are refused before a decoder sees them; honest ones are not."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from base.errors import ImageError
+from encoder.encoder import Encoder
+from encoder.image import Preprocess, decode_picture, open_image
+
+SMALL = Preprocess(size=32)
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png(side: int) -> bytes:
+    return saved(Image.new("1", (side, side)), "PNG")
+
+
+def icns(inside: bytes, kind: bytes = b"ic10") -> bytes:
+    part = kind + struct.pack(">I", len(inside) + 8) + inside
+    return b"icns" + struct.pack(">I", len(part) + 8) + part
+
+
+def ico(inside: bytes) -> bytes:
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(inside), 22) + inside
+
+
+def bitmap(width: int, height: int) -> bytes:
+    return struct.pack("<IiiHHIIiiII", 40, width, 2 * height, 1, 1, 0, 0, 0, 0, 0, 0) + bytes(100)
+
+
+def picture(size: tuple[int, int] = (64, 48)) -> Image.Image:
+    blocks = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8))
+    return blocks.resize(size, Image.Resampling.NEAREST)
+
+
+def with_scans(more: int) -> bytes:
+    """A progressive JPEG whose last scan is there so many times more."""
+    data = saved(picture(), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + more * scan + data[-2:]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (icns(png(8000)), "the icon holds a picture of 8000 x 8000; the limit is 16 million"),
+        (icns(icns(png(8000)), b"icp4"), "the icon holds"),
+        (ico(png(8000)), "the icon holds a picture of 8000 x 8000"),
+        (ico(bitmap(20_000, 20_000)), "the icon holds a picture of 20000 x 20000"),
+        (ico(bitmap(-20_000, -20_000)), "the icon holds"),
+        (with_scans(800), "the JPEG has 101 scans or more; the limit is 100"),
+        (saved(Image.new("1", (100_001, 1)), "PNG"), "a side of 100,001 pixels; the limit is 100,000"),
+        (saved(Image.new("1", (1, 119_000_000)), "PNG"), "a side of 119,000,000 pixels"),
+        (saved(Image.new("1", (11_000, 11_000)), "PNG"), "121 million pixels; the limit is 120 million"),
+    ],
+)
+def test_a_small_file_of_much_is_refused_at_once(data: bytes, said: str, encoder: Encoder, tmp_path: Path) -> None:
+    tracemalloc.start()
+    with pytest.raises(ImageError, match=said):
+        decode_picture(data, SMALL)
+    with pytest.raises(ImageError, match=said):
+        open_image(data)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+    (tmp_path / "bomb").write_bytes(data)
+    (tmp_path / "good.png").write_bytes(saved(picture(), "PNG"))
+    [[(_, bomb), (_, good)]] = encoder.encode_stream([tmp_path / "bomb", tmp_path / "good.png"])
+    assert isinstance(bomb, ImageError)
+    assert not isinstance(good, ImageError)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(picture((256, 256)), "ICNS"),
+        saved(picture((256, 256)), "ICO"),
+        saved(picture((64, 64)), "ICO", bitmap_format="bmp"),
+        with_scans(0),
+        with_scans(20),
+        saved(picture(), "JPEG") + b"\xff\xda" * 5000,  # a film after the picture, as phones append one
+        saved(picture(), "JPEG", comment=b"\xff\xda" * 5000, progressive=True),
+        saved(picture(), "JPEG", restart_marker_blocks=1, progressive=True),
+        saved(picture(), "JPEG2000"),
+    ],
+)
+def test_its_honest_relatives_are_read(data: bytes) -> None:
+    assert decode_picture(data, SMALL).pixels.shape == (32, 32, 3)
+    assert open_image(data).mode == "RGB"
+
+
+def test_a_large_jpeg_2000_is_decoded_at_a_fraction_or_not_at_all() -> None:
+    image = picture((8, 6)).resize((4800, 3600), Image.Resampling.NEAREST)  # 17 million pixels
+    data = saved(image, "JPEG2000")
+    with pytest.raises(ImageError, match="17 million pixels; the limit is 16 million"):
+        open_image(data)
+    read = decode_picture(data, SMALL)
+    assert (read.width, read.height) == (4800, 3600)
+    whole = decode_picture(saved(image, "PNG"), SMALL)
+    assert np.abs(read.pixels.astype(int) - whole.pixels).mean() < 6
+    flat = saved(image, "JPEG2000", num_resolutions=1)  # it cannot be halved
+    with pytest.raises(ImageError, match="the limit is 16 million"):
+        decode_picture(flat, SMALL)
