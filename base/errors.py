@@ -1,4 +1,4 @@
-"""Every error that glimpse raises on purpose. Imports nothing, so any package may use it at no cost.
+"""The errors that glimpse raises on purpose; a room may add a kind of its own. Imports nothing, so it costs nothing.
 
     GlimpseError
     ├── InputError             a value that the caller gave cannot be used

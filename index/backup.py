@@ -29,7 +29,7 @@ UPLOAD = re.compile(r"uploads/([0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class FileSummary:
-    """What a file holds now."""
+    """How much a backup or an export holds."""
 
     entries: int
     bytes: int

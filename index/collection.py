@@ -1,4 +1,4 @@
-"""The door to collections: made, opened, listed and deleted by name. What one can do is `Collection`'s."""
+"""The door to collections: made, opened, listed and deleted by name. All of them are `local` as yet."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from index.local.layout import (
     collection_folder,
     collection_names,
     folder_bytes,
+    folder_identity,
     lock_writer,
     sweep,
     uploads_folder,
 )
+from index.local.read_view import ReadView
 
 __all__ = [
     "MODALITIES",
@@ -31,7 +33,10 @@ __all__ = [
     "Entry",
     "Hit",
     "Modality",
+    "ReadView",
     "Record",
+    "collection_identity",
+    "collection_names",
     "create_collection",
     "delete_collection",
     "list_collections",
@@ -95,6 +100,11 @@ def list_collections(data: Path) -> list[CollectionInfo]:
                 CollectionInfo(name, "", "", 0, {}, "", folder_bytes(collection_folder(data, name)), problem=str(error))
             )
     return infos
+
+
+def collection_identity(data: Path, name: str) -> object:
+    """Of the collection of that name: one that is made anew has another. None: there is none."""
+    return folder_identity(collection_folder(data, name))
 
 
 def delete_collection(data: Path, name: str) -> None:

@@ -1,1 +1,1 @@
-"""Labels for images: label sets, the stream of rows, and the report of a run. Imports encoder and index."""
+"""Labels for images: label sets, rows as a stream with the report of a run, the table they go to. Imports encoder and index."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from base.errors import GlimpseError, InputError, LabelSetNotFound
 from base.files import write_whole
+from base.names import NAME
 from encoder.prompts import check_labels, check_templates, fill_templates
-from index.local.layout import NAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class Labelled:
 
 @dataclass
 class LabelReport:
-    """What a run has done so far.
+    """What a labelling run has done so far.
 
     Attributes:
         labelled: images that have a label.

@@ -21,7 +21,7 @@ from service.settings import Settings, problems_of, unknown_variables
 
 @dataclass(frozen=True)
 class PreflightReport:
-    """What was found."""
+    """What `glimpse serve --check` says."""
 
     settings: dict[str, Any]  # as they take effect, secrets masked; empty if they cannot be read
     problems: list[str]  # the service would not start, or would not serve a collection

@@ -30,7 +30,7 @@ FAILED = "the service could not start; its log says why"
 
 @dataclass(frozen=True)
 class Warm:
-    """What is there once the model is."""
+    """The parts of a service that need the model, there once it is loaded and warm."""
 
     inference: Inference
     rejections: Rejections

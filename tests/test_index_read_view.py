@@ -9,8 +9,7 @@ import pytest
 from base.errors import CollectionError, InputError, ModelMismatch
 from index.collection import Entry, create_collection, delete_collection, open_collection
 from index.config import IndexConfig
-from index.local.vectors import live
-from index.local.vectors import segment_files as snapshot
+from index.local.vectors import live, segment_files
 from index.search.query import Query
 
 DIM = 16
@@ -160,7 +159,7 @@ def test_a_damaged_snapshot_is_looked_at_once(tmp_path, monkeypatch, caplog):
         made.compact()
     next((tmp_path / "collections/shop").glob("*.rows")).write_bytes(b"damaged")
     opened = []
-    monkeypatch.setattr(live, "open_segment", lambda *args: opened.append(args) or snapshot.open_segment(*args))
+    monkeypatch.setattr(live, "open_segment", lambda *args: opened.append(args) or segment_files.open_segment(*args))
     with open_collection(tmp_path, "shop") as reader:
         for _ in range(3):
             assert len(reader.search(unit(1)[0], 1000)) == 300

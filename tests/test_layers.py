@@ -32,13 +32,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "index.local.catalog": {"index.entry", "index.config", "index.search", "index.local.snapshot"},
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
     "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
-    "index.ingest": {
-        "index.collection",
-        "index.entry",
-        "index.local.layout",
-        "index.local.read_view",
-        "index.search.calibration",
-    },
+    "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
     "training.data": set(),
     "training.losses": set(),
     "training.run_folder": set(),

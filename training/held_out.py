@@ -35,7 +35,7 @@ from training.step import autocast
 
 @dataclass(frozen=True)
 class Marks:
-    """How a model did.
+    """The measures of a model on the held-out part and the probe.
 
     Attributes:
         metrics: of the held-out part; see `training.metrics`.

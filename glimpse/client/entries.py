@@ -32,7 +32,7 @@ class NewImage:
 
 
 class Entries(Connection):
-    """Entries of collections."""
+    """The calls of `Client` on a collection's entries."""
 
     def add_images(
         self,

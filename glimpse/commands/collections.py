@@ -67,8 +67,7 @@ def check(
     """Read all that is stored and name every problem. Exits with 1 if a collection has one."""
     from base.errors import CollectionError, CollectionNotFound
     from glimpse import console
-    from index.collection import open_collection
-    from index.local.layout import collection_names
+    from index.collection import collection_names, open_collection
 
     found: dict[str, list[str]] = {}
     for name in names or collection_names(data):

@@ -93,7 +93,7 @@ def search(
 
 
 class Asked(NamedTuple):
-    """What is asked for."""
+    """The parts of a query as the command line gives them."""
 
     texts: list[str]
     away: list[str]

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder.encoder import Encoder, Vectors
-from index.collection import Collection
-from index.local.read_view import ReadView
+from index.collection import Collection, ReadView
 from index.search.calibration import MEANINGLESS, SAMPLE, Rejection, fit
 
 KNOWN = 256  # texts that belong to the collection

@@ -35,7 +35,7 @@ DELETED = 10_000  # entries deleted in one commit
 
 @dataclass
 class IndexReport:
-    """What a run did, in files. `updated` counts changed pictures and changed metadata."""
+    """What an indexing run did, in files. `updated` counts changed pictures and changed metadata."""
 
     added: int = 0
     updated: int = 0

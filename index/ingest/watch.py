@@ -19,10 +19,9 @@ from base.errors import CollectionError, CollectionLocked, CollectionNotFound, I
 from base.progress import Progress
 from base.walk import is_image_name
 from encoder.encoder import Encoder
-from index.collection import Collection
+from index.collection import Collection, collection_identity
 from index.ingest.scan import outermost, place_of
 from index.ingest.sync import IndexReport, SyncOptions, index_folders, index_paths, open_or_create
-from index.local.layout import collection_folder, folder_identity
 
 QUIET_MS = 500  # a batch ends when nothing has happened for so long,
 BATCH_MS = 10_000  # or after so long: a long copy is taken in a few batches
@@ -83,12 +82,11 @@ def watch_folders(
     roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
     identities = [_identity(root) for root in roots]
     own = Path(data).absolute()  # what the catalog writes must not wake the watch that made it write
-    folder = collection_folder(data, name)
-    filled = folder_identity(folder)
+    filled = collection_identity(data, name)
     first = True
     for paths in _changes(roots, stop):
         _check_same(roots, identities)
-        if not make and (filled is None or folder_identity(folder) != filled):
+        if not make and (filled is None or collection_identity(data, name) != filled):
             raise CollectionNotFound(f"collection {name!r} was deleted: start the watch again to fill a new one")
         places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots)]
         if not places:
@@ -98,7 +96,7 @@ def watch_folders(
             return
         with collection:
             if first:
-                make, filled = False, folder_identity(folder)
+                make, filled = False, collection_identity(data, name)
                 report = index_folders(collection, encoder, roots, options, progress=progress)
             else:
                 report = _index_places(collection, encoder, roots, places, options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import socket
 import uuid
@@ -14,9 +13,9 @@ from pathlib import Path
 
 from base.errors import CollectionError, CollectionExists, CollectionLocked, CollectionNotFound, InputError
 from base.files import fsync_file
+from base.names import NAME
 
 CATALOG = "catalog.sqlite"
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def collection_folder(data: Path, name: str) -> Path:

@@ -14,7 +14,10 @@ from index.rows import unit_rows
 
 
 class NextModel:
-    """What `Collection.next` is. Reading is open to all, the rest to who opened the collection for writing."""
+    """`Collection.next`: begins, fills, swaps in or forgets another model's vectors.
+
+    Reading is open to all, the rest to who opened the collection for writing.
+    """
 
     def __init__(self, catalog: Catalog, live: LiveIndex, check_writable: Callable[[], None]) -> None:
         self._catalog = catalog

@@ -22,7 +22,7 @@ SOON = 2.0  # seconds after an upload; those that come meanwhile are measured wi
 
 
 class Rejections:
-    """Make it inside the event loop that uses it."""
+    """Sees to the rejection thresholds of a service's collections. Make it inside the event loop that uses it."""
 
     def __init__(self, collections: OpenCollections, inference: Inference) -> None:
         self._collections = collections

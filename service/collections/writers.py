@@ -31,7 +31,7 @@ POLL = 0.02  # seconds from one look at another process's lock to the next
 
 @dataclass
 class _Slot:
-    """The turn at one collection."""
+    """Whose turn it is to write to one collection, and the collection while it is open for that."""
 
     queue: asyncio.Lock = field(default_factory=asyncio.Lock)  # requests, first come first served
     turn: threading.Lock = field(default_factory=threading.Lock)  # whose thread writes: also one whose client has left

@@ -1,4 +1,4 @@
-"""The encoder as requests use it: images, texts and classifiers, each through its queue, the model on one thread."""
+"""The encoder as requests use it: images, texts and classifiers of label sets, the model on one thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEXT_BATCH = 64
 
 
 class Inference:
-    """A warm DualEncoder behind two queues. Make it inside the event loop that uses it.
+    """A warm DualEncoder behind two queues, one for texts, one for images. Make it inside the event loop that uses it.
 
     Args:
         encoder: loaded and warmed up in `model`.

@@ -19,7 +19,10 @@ R = TypeVar("R")
 
 
 class Pool:
-    """A thread pool with a bound on what waits, for who asks first. A cancelled call that has not begun never runs."""
+    """A thread pool with a bound on what waits, which callers hold: `check_room`, then `run`.
+
+    A cancelled call that has not begun never runs.
+    """
 
     def __init__(self, threads: int, queue_size: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="decode")

@@ -5,7 +5,7 @@ through the store, and one of them takes over when it ends. Jobs that were runni
 
 One job at a time works on a collection, in the order that they came. Of all that index, label and reindex one runs at
 a time: they share one model, and two at once would each take twice as long. A watch mostly waits, so watches run
-beside them. Knows no HTTP.
+beside them. Knows no route.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Response
 from starlette.concurrency import run_in_threadpool
 
-from index.local.layout import NAME
+from base.names import NAME
 from service.deps import CollectionDep, CollectionsDep, InferenceDep, retried
 from service.errors import documented
 from service.schemas.examples import MAKE

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from index.local.layout import NAME
+from base.names import NAME
 from labelling.label_sets import LabelSet, LabelSets
 from service.deps import SettingsDep, json_body
 from service.errors import documented

@@ -7,7 +7,7 @@ from contextlib import suppress
 from fastapi import APIRouter, Response
 
 from base.errors import CollectionError
-from index.local.layout import collection_names
+from index.collection import collection_names
 from service.deps import ServiceDep
 from service.telemetry.metrics import CONTENT_TYPE, exposition
 

@@ -49,7 +49,7 @@ async def search(asked: SearchRequest, collection: CollectionDep, request: Reque
 
 
 class QueryPart(NamedTuple):
-    """One thing to look for."""
+    """One part of a query: a text, an image, an entry or a vector, and its weight."""
 
     place: str  # in the request
     kind: str  # text, image, id or vector

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, RootModel, StringConstraints, model_validator
 
-from index.local.layout import NAME
+from base.names import NAME
 from service.jobs.store import Job, Kind, State
 from service.schemas.search import Label, RequestModel, Schema
 

@@ -1,7 +1,7 @@
 """What goes in and out over REST: the service, collections, search, embeddings.
 
-Entries are in `schemas_entries`, labels in `schemas_labels`. Names are the field's (`limit`, `score`) and, for
-embeddings, OpenAI's.
+Entries, labels and jobs have files of their own, on the base classes here. Names are the field's (`limit`, `score`)
+and, for embeddings, OpenAI's.
 """
 
 from __future__ import annotations
