@@ -11,7 +11,8 @@ PAGE = Path(__file__).with_name("cli.md")
 INTRO = """# The command line
 
 Written by `make docs` from `--help`. Results go to standard output, everything else to standard error; the exit code
-is 0 for done, 1 for failed, 2 for wrong input. Options that name an environment variable can be set by it.
+is 0 for done, 1 for failed, 2 for wrong input, 130 for interrupted and 143 for ended by SIGTERM, a training that was
+saved then too. Options that name an environment variable can be set by it.
 """
 
 

@@ -10,7 +10,7 @@ from base.errors import GlimpseError, InputError
 
 
 def main() -> None:
-    """Run a command. Exits with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    """Run a command. Exits with 0 done, 1 failed, 2 wrong input, 130 interrupted, 143 ended by SIGTERM."""
     from glimpse.cli import app
 
     for stream in (sys.stdout, sys.stderr):  # a file's name need not be UTF-8

@@ -21,15 +21,15 @@ from training.run_folder import METRICS
 from training.train import train
 
 
-def run_training(config: TrainConfig, *, resume: bool = False, as_json: bool = False) -> Finished:
-    """Train and show it; returns how it ended. Of several processes the first one shows it."""
+def run_training(config: TrainConfig, *, resume: bool = False, as_json: bool = False) -> int:
+    """Train and show it; returns 0, or the signal that it was stopped by. Of several processes the first one shows it."""
     with _stop_on_interrupt() as stop:
         run = train(config, resume=resume, should_stop=stop.is_set)
         [finished] = deque(_shown(run, config) if is_first() else run, maxlen=1)
     assert isinstance(finished, Finished)
     if as_json and is_first():
         console.print_json(_as_json(finished))
-    return finished
+    return stop.signal if finished.stopped else 0
 
 
 def _shown(run: Iterator[Event], config: TrainConfig) -> Iterator[Event]:
@@ -143,13 +143,19 @@ def _print_end(end: Finished) -> None:
     console.err.print(f"{what}; in {end.out}, with {end.out}/report.html")
 
 
+class _Stop(threading.Event):
+    """Set by a signal."""
+
+    signal: int = signal.SIGINT
+
+
 @contextmanager
-def _stop_on_interrupt() -> Iterator[threading.Event]:
+def _stop_on_interrupt() -> Iterator[_Stop]:
     """The first Ctrl-C or SIGTERM asks to stop after the step under way; a second one stops at once.
 
     One that follows within a second is the same one: torchrun sends it again to whom the terminal sent it.
     """
-    stop = threading.Event()
+    stop = _Stop()
     asked = 0.0
 
     def ask(signum: int, frame: object) -> None:
@@ -159,6 +165,7 @@ def _stop_on_interrupt() -> Iterator[threading.Event]:
         if not stop.is_set() and is_first():
             console.err.print("stopping after this step; Ctrl-C again stops at once and loses the epoch so far")
         asked = asked or time.monotonic()
+        stop.signal = signum
         stop.set()
 
     before = {signum: signal.signal(signum, ask) for signum in (signal.SIGINT, signal.SIGTERM)}

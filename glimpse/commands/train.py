@@ -51,7 +51,8 @@ def train(
     else:
         given = {name: _value(SETTINGS[name], value) for name, value in settings.items()}
         config = TrainConfig(pairs=str(pairs.absolute()), out=str(out), **given)
-    run_training(config, resume=resume, as_json=json)
+    if stopped_by := run_training(config, resume=resume, as_json=json):
+        raise typer.Exit(128 + stopped_by)  # a run that is not done must not look like one to who goes on after it
 
 
 def _refuse_settings(context: typer.Context, out: Path) -> None:

@@ -113,8 +113,7 @@ def _train(folder: Path, world: Path) -> tuple[dict[str, Any], dict[str, Any], D
         val_fraction=0.05,
         seed=SEED,
     )
-    ended = run_training(config, resume=(run / LAST / STATE).is_file())
-    if ended.stopped:
+    if run_training(config, resume=(run / LAST / STATE).is_file()):
         raise KeyboardInterrupt
     encoder = load_encoder(run)
     return before, _recall(encoder, world, unseen), encoder

@@ -200,8 +200,11 @@ function card(hit, index) {
 const captionKey = (hit) => ["caption", "title"].find((key) => hit.metadata[key]);
 
 function captionOf(hit) {
-  return String(hit.metadata[captionKey(hit)] ?? hit.text ?? fileName(hit.path) ?? `#${hit.id}`);
+  return words(hit.metadata[captionKey(hit)] ?? hit.text ?? fileName(hit.path) ?? `#${hit.id}`);
 }
+
+/* Metadata are the user's: an object need not know how to become a string. */
+const words = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
 
 const fileName = (path) => path?.split(/[\\/]/).pop();
 
@@ -244,7 +247,7 @@ function view(index) {
 function fact(name, value) {
   if (value === null || value === "") return [];
   const term = Object.assign(document.createElement("dt"), { textContent: name });
-  const text = typeof value === "object" ? JSON.stringify(value) : String(value);
+  const text = words(value);
   return [term, Object.assign(document.createElement("dd"), { textContent: text })];
 }
 

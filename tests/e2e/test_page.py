@@ -5,6 +5,7 @@ import shutil
 import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
+from index.collection import open_collection
 from service.app import create_app
 from service.keys import add_key
 
@@ -87,6 +88,20 @@ def test_an_image_as_the_query(page, data):
     assert cards(page, 9).first.locator(".caption").inner_text() == "picture 03"
     page.get_by_role("button", name="Remove the image").click()
     cards(page, 0)
+
+
+def test_a_caption_that_is_no_text_blanks_nothing(page, data):
+    odd = [{"toString": 1}, ["a", 1], {"caption": None}, True]
+    with open_collection(data, "pictures", writable=True) as writer:
+        before = {record.id: record.metadata for record in writer.records("image", limit=len(odd))}
+        writer.update({key: {"metadata": {"caption": caption}} for key, caption in zip(before, odd, strict=True)})
+    try:
+        page.goto("/?q=boat&c=pictures")
+        captions = cards(page, 9).locator(".caption").all_inner_texts()
+        assert {'{"toString":1}', '["a",1]', '{"caption":null}', "true"} <= set(captions)
+    finally:
+        with open_collection(data, "pictures", writable=True) as writer:
+            writer.update({key: {"metadata": metadata} for key, metadata in before.items()})
 
 
 def test_by_keyboard_alone(page):
