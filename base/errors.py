@@ -106,7 +106,7 @@ class LabelSetNotFound(GlimpseError):
     """No label set of that name is kept."""
 
     code = "label_set_not_found"
-    param = "label_set"
+    param: str | None = None  # where a request named it
 
     def __init__(self, name: str) -> None:
         super().__init__(f"no label set {name!r}; GET /v1/label-sets lists those there are")

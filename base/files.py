@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import itertools
-import json
+import fcntl
 import os
 import shutil
-import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from base.errors import InputError
 
-_numbers = itertools.count()
+PART = ".part"
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to. When the block ends it is on disk and takes the place of `path`.
+    """An empty file beside `path` to write to. When the block ends it is on disk and takes the place of `path`.
 
-    When the block raises, nothing is left of it. What a killed process of this machine left there is removed first:
-    such files, or folders, begin with the name that was given and are as large as what they were to become.
+    When the block raises, nothing is left of it. It is locked meanwhile: what a killed process left there may be large,
+    so who writes `path` next removes such files that nobody holds, with all whose names begin with theirs.
 
     Raises:
-        OSError: what the block wrote cannot be put on disk, or renamed.
+        OSError: it cannot be made, put on disk, or renamed.
     """
-    beginning = f".{os.fsdecode(os.fsencode(path.name)[:100])}.{socket.gethostname()[:64]}."
+    beginning = f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
     _sweep(path.parent, beginning)
-    part = path.with_name(f"{beginning}{os.getpid()}.{next(_numbers)}.part")
+    part = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}")
+    held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
+        fcntl.flock(held, fcntl.LOCK_EX)
         yield part
         fsync_file(part)
         part.replace(path)
         fsync_file(path.parent)
     finally:
         part.unlink(missing_ok=True)
+        os.close(held)
 
 
 @contextmanager
@@ -59,11 +60,6 @@ def write_whole(path: Path, content: str | bytes) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """The same for a JSON object."""
-    write_whole(path, json.dumps(content, indent=2) + "\n")
-
-
 def fsync_file(path: Path) -> None:
     """Make a file, or the names in a folder, survive a power cut."""
     fd = os.open(path, os.O_RDONLY)
@@ -74,25 +70,29 @@ def fsync_file(path: Path) -> None:
 
 
 def _sweep(folder: Path, beginning: str) -> None:
-    """Remove what begins so and whose process is gone."""
+    """Remove the parts that begin so and that nobody holds, with what stands beside them."""
     with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.startswith(beginning):
-                continue
-            pid = entry.name[len(beginning) :].partition(".")[0]
-            if not pid.isdigit() or _is_alive(int(pid)):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                Path(entry.path).unlink(missing_ok=True)
+        names = [entry.name for entry in entries if entry.name.startswith(beginning) and PART in entry.name]
+        for part in {name[: name.index(PART) + len(PART)] for name in names}:
+            if not _is_held(folder / part):
+                for path in (folder / name for name in names if name.startswith(part)):
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink(missing_ok=True)
 
 
-def _is_alive(pid: int) -> bool:
+def _is_held(part: Path) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        fd = os.open(part, os.O_RDONLY)
+    except FileNotFoundError:  # what is beside it has been left behind
         return False
-    except (PermissionError, OverflowError):
+    except OSError:
         return True
-    return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -26,7 +26,6 @@ import torch
 from common import machine
 from open_clip_trainer import open_clip_train
 
-from base.files import replace_json
 from encoder.device import choose_device, choose_precision
 from encoder.load import build_clip, load_encoder
 from encoder.weights import WEIGHTS
@@ -35,6 +34,7 @@ from training.config import TrainConfig
 from training.data.pairs import Pair, read_pairs
 from training.data.split import split_pairs
 from training.evaluate import evaluate_pairs
+from training.run_folder import write_json
 from training.train import train
 
 SMALL = {
@@ -88,7 +88,7 @@ def main() -> None:
         folder = run.train_open_clip() if changes is None else run.train_glimpse(way, changes)
         metrics = evaluate_pairs(load_encoder(folder, precision="fp32"), run.held_out)
         results["runs"][name] = {key: metrics[key] for key in DIRECTIONS}
-        replace_json(results_file, results)
+        write_json(results_file, results)
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
     print_table(results["runs"], arguments.seeds)
     print(f"\n{len(pairs)} pairs, {arguments.epochs} epochs, batches of {arguments.batch_size}; {machine()}")

@@ -22,7 +22,7 @@ from training.train import train
 
 
 def run_training(config: TrainConfig, *, resume: bool = False, as_json: bool = False) -> int:
-    """Train and show it; returns 0, or the signal that it was stopped by. Of several processes the first one shows it."""
+    """Train and show it; gives 0, or the signal that stopped it. Of several processes the first one shows it."""
     with _stop_on_interrupt() as stop:
         run = train(config, resume=resume, should_stop=stop.is_set)
         [finished] = deque(_shown(run, config) if is_first() else run, maxlen=1)

@@ -70,7 +70,11 @@ class LabelSets:
         """
         if name is None:
             return LabelSet.of(labels or (), templates)
-        kept = self.get(name)
+        try:
+            kept = self.get(name)
+        except LabelSetNotFound as error:
+            error.param = "label_set"
+            raise
         return LabelSet.of(kept.labels, templates or kept.templates)
 
     def put(self, name: str, label_set: LabelSet) -> bool:

@@ -167,7 +167,7 @@ def _change(data: Path, change: Callable[[list[Key]], list[Key]]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         keys = sorted(change(read_keys(data)), key=lambda key: key.name)
         with whole_file(data / FILE) as part:
-            part.touch(mode=0o600)
+            part.chmod(0o600)
             part.write_text(json.dumps({"keys": [asdict(key) for key in keys]}, indent=2))
     finally:
         os.close(lock)

@@ -465,3 +465,11 @@ def scripted(answers: list) -> Iterator[Scripted]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_misspelt_word_of_a_search_is_named_before_anything_is_asked():
+    with (
+        Client("http://127.0.0.1:9") as client,
+        pytest.raises(TypeError, match=r"no limt; it has modality, filter, limit"),
+    ):
+        client.search("pets", "red", limt=3)

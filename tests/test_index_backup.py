@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import subprocess
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -36,6 +39,9 @@ def vectors(n: int, seed: int = 0) -> np.ndarray:
 
 def fill(pets: Collection, n: int = 50) -> list[int]:
     return pets.upsert([Entry(x, "image", f"/{i}.jpg", metadata={"i": i}) for i, x in enumerate(vectors(n))])
+
+
+ROOT = Path(__file__).parents[1]
 
 
 def files(folder: Path) -> list[str]:
@@ -244,3 +250,28 @@ def test_a_restore_that_fails_late_leaves_nothing(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match="No space"):
         restore(tmp_path, tmp_path / "file", "copy")
     assert files(tmp_path / "collections") == ["pets"]
+
+
+@pytest.mark.parametrize("stage", ["backup", "copy"])
+def test_the_next_backup_removes_what_a_killed_one_left(tmp_path: Path, stage: str) -> None:
+    with create(tmp_path) as pets:
+        fill(pets)
+    killed = {
+        "backup": "b._check = lambda path, whose: os.kill(os.getpid(), signal.SIGKILL)",
+        "copy": "d.fsync_file = lambda path: os.kill(os.getpid(), signal.SIGKILL)",
+    }[stage]
+    script = (
+        "import os, signal, sys; from pathlib import Path; from index import backup as b\n"
+        "from index.local.catalog import database as d\n"
+        f"{killed}\n"
+        "b.back_up(Path(sys.argv[1]), 'pets', Path(sys.argv[2]))"
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path), str(out / "pets.glimpse")], cwd=ROOT, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert len(files(out)) == 1
+    back_up(tmp_path, "pets", out / "pets.glimpse")
+    assert files(out) == ["pets.glimpse"]

@@ -342,6 +342,12 @@ def test_filters_stand_sixteen_deep_in_each_other_and_no_deeper(shared):
         shared.filter_ids(parse_filter(wanted), "image")
 
 
+def test_an_id_that_none_can_have_is_no_entrys(shared):
+    everything = shared.filter_ids(parse_filter({}), "image").tolist()
+    wanted = {"must": [{"has_id": [*everything, 2**70, -(10**400)]}]}
+    assert shared.filter_ids(parse_filter(wanted), "image").tolist() == everything
+
+
 def test_an_answer_is_good_until_an_entry_changes(tmp_path):
     Catalog.create(tmp_path / "catalog.sqlite", META)
     red = {"must": [{"key": "colour", "match": {"value": "red"}}]}

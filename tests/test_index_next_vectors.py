@@ -1,4 +1,4 @@
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -107,3 +107,21 @@ def test_next_vectors_must_fit(catalog):
     catalog.next.begin("new", "new-print", 3)
     with pytest.raises(InputError, match=r"must be \(1, 3\), not \(1, 4\)"):
         catalog.next.write(ids, OLD[None])
+
+
+def test_a_swap_that_is_not_committed_changes_nothing(catalog, monkeypatch):
+    (a,) = put(catalog, "/a")
+    catalog.next.begin("new", "new-print", 3)
+    catalog.next.write([a], NEW[:1])
+    commit = catalog._db.writing
+
+    @contextmanager
+    def full():
+        with commit() as db:
+            yield db
+            raise CollectionError("the disk is full")
+
+    monkeypatch.setattr(catalog._db, "writing", full)
+    with pytest.raises(CollectionError, match="full"):
+        catalog.next.swap(None)
+    assert (catalog.dim, catalog.meta["model"]) == (4, "old")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -221,3 +224,29 @@ def test_a_damaged_state_or_config_is_one_line(config: TrainConfig) -> None:
         (Path(config.out) / "train_config.json").write_text(content)
         with pytest.raises(TrainingError, match="not a training run that can be resumed"):
             TrainConfig.load(Path(config.out))
+
+
+def test_a_run_of_before_a_setting_was_renamed_goes_on(config: TrainConfig) -> None:
+    list(train(dataclasses.replace(config, epochs=1)))
+    path = Path(config.out) / "train_config.json"
+    kept = json.loads(path.read_text())
+    kept["shard"] = kept.pop("fsdp")
+    path.write_text(json.dumps(kept))
+    assert TrainConfig.load(Path(config.out)) == dataclasses.replace(config, epochs=1)
+
+
+@pytest.mark.parametrize("other", [{"folders": True}, {"loss": "nt-xent"}])
+def test_columns_that_nobody_reads_need_no_name(config: TrainConfig, other: dict[str, Any]) -> None:
+    assert dataclasses.replace(config, caption_key="", **other).keys.captions == ()
+
+
+def test_a_run_folder_can_be_read_by_others_and_says_nothing_of_how_it_was_written(config: TrainConfig) -> None:
+    before = os.umask(0o077)
+    try:
+        list(train(dataclasses.replace(config, epochs=1)))
+    finally:
+        os.umask(before)
+    files = [path for path in Path(config.out).rglob("*") if path.is_file() and path.name != "log.jsonl"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
+    state = (Path(config.out) / "last" / "training_state.pt").read_bytes()
+    assert b".part" not in state

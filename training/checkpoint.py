@@ -5,8 +5,7 @@ Every file is written beside its name and renamed, so a kill leaves the old one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from base.errors import TrainingError
-from base.files import whole_file, write_json
 from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
-from training.run_folder import METRICS, STATE
+from training.run_folder import METRICS, STATE, artefact, write_json
 
 
 @dataclass
@@ -40,19 +38,6 @@ class TrainState:
     interpolation: dict[str, Any] | None = None  # at the end of the run
 
 
-@contextmanager
-def artefact(path: Path) -> Iterator[Path]:
-    """`whole_file` for what a library writes: whatever it makes of a full disk is a TrainingError."""
-    try:
-        with whole_file(path) as part:
-            yield part
-    except OSError:
-        raise
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise TrainingError(f"{path}: cannot be written ({reason}); is there space left on the disk?") from error
-
-
 def save_model(folder: Path, parts: ClipParts) -> None:
     """Write config, weights and, where the model does not use CLIP's own, the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +45,6 @@ def save_model(folder: Path, parts: ClipParts) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.clip.state_dict().items()}
     with artefact(folder / WEIGHTS) as part:
         save_file(weights, part, metadata={"format": "pt"})
-        part.chmod(0o644)  # safetensors makes files that only their owner can read, and a container is another user
     save_tokenizer = getattr(parts.tokenizer, "save_pretrained", None)
     if save_tokenizer is not None:
         save_tokenizer(folder)
@@ -75,8 +59,8 @@ def save_metrics(folder: Path, metrics: dict[str, Any]) -> None:
 def save_state(folder: Path, state: TrainState, learned: dict[str, Any]) -> None:
     """Write all that exact resuming needs, as one file; `learned` are the states of the model and the optimiser."""
     folder.mkdir(parents=True, exist_ok=True)
-    with artefact(folder / STATE) as part:
-        torch.save({"progress": vars(state)} | learned, part)
+    with artefact(folder / STATE) as part, part.open("wb") as file:  # given a name, torch puts it into the file
+        torch.save({"progress": vars(state)} | learned, file)
 
 
 def load_state(folder: Path, restore: Callable[[dict[str, Any]], None]) -> TrainState:

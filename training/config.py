@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from base.errors import InputError, TrainingError
-from base.files import write_json
 from training.data.keys import Keys
-from training.run_folder import TRAIN_CONFIG
+from training.run_folder import TRAIN_CONFIG, write_json
 
 if TYPE_CHECKING:
     from training.data.augment import Augmentation
@@ -154,8 +153,9 @@ class TrainConfig:
     @property
     def keys(self) -> Keys:
         """The columns that it reads."""
-        keys = Keys.of(self.image_key, self.caption_key, self.label_key, self.negative_key)
-        return keys.images_only() if self.images_only else keys
+        if self.images_only or self.folders:  # without captions, or with those of the classes
+            return Keys.of(self.image_key, None, self.label_key)
+        return Keys.of(self.image_key, self.caption_key, self.label_key, self.negative_key)
 
     @property
     def images_only(self) -> bool:
@@ -217,6 +217,8 @@ class TrainConfig:
         path = folder / TRAIN_CONFIG
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if "shard" in values:  # as it was called at first
+                values["fsdp"] = values.pop("shard")
             unknown = values.keys() - {setting.name for setting in fields(cls)}
             if unknown:
                 raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")

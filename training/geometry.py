@@ -110,7 +110,7 @@ def mutual_information_bound(loss: float, guess: float) -> float:
 
 
 @dataclass(frozen=True)
-class Health:
+class Geometry:
     """How the images and texts of held-out pairs lie in the space; None where there was nothing to measure.
 
     Attributes:
@@ -136,7 +136,7 @@ class Health:
     negative_histogram: list[int]
 
 
-def examine(encoded: Encoded, seed: int = 0) -> Health:
+def examine(encoded: Encoded, seed: int = 0) -> Geometry:
     """Measure the space on at most `SAMPLE` pairs, the same ones for the same seed."""
     of_image, of_text = np.asarray(encoded.image_of_pair), np.asarray(encoded.text_of_pair)
     sample = np.random.default_rng(seed).permutation(len(of_image))[:SAMPLE]
@@ -150,7 +150,7 @@ def examine(encoded: Encoded, seed: int = 0) -> Health:
     at_image, at_text = positives.nonzero(as_tuple=True)
 
     cosines = images @ texts.T
-    return Health(
+    return Geometry(
         alignment=_number(alignment(images[at_image], texts[at_text])),
         uniformity_images=_number(uniformity(images)),
         uniformity_texts=_number(uniformity(texts)),

@@ -15,7 +15,6 @@ from base.walk import class_folder, walk_images
 from encoder.encoder import Vectors
 from encoder.load import ClipParts
 from encoder.model import DualEncoder, logit_scale_of
-from training.checkpoint import artefact
 from training.config import TrainConfig
 from training.data.keys import Keys
 from training.data.pairs import Pair, read_pairs
@@ -29,7 +28,7 @@ from training.evaluate import (
 )
 from training.geometry import neighbours_kept
 from training.metrics import mean_recall, selection_score
-from training.run_folder import LAST, PROBE_START
+from training.run_folder import LAST, PROBE_START, artefact
 from training.step import autocast
 
 

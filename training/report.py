@@ -17,11 +17,10 @@ from typing import Any
 
 from base.charts import Series, histogram, line_chart
 from base.errors import ImageError, TrainingError
-from base.files import write_whole
 from base.page import figures, page, section, warnings_note
 from encoder.image import open_image
 from training.geometry import BINS
-from training.run_folder import METRICS, REPORT, TRAIN_CONFIG, read_json, read_log
+from training.run_folder import METRICS, REPORT, TRAIN_CONFIG, artefact, read_json, read_log
 
 THUMBNAIL = 280  # pixels of the longer side: sharp on a phone, some 10 kB
 WORST_CLASSES = 8
@@ -75,7 +74,10 @@ def write_report(out: Path) -> Path:
         section("Settings", _settings(config)),
     ]
     path = out / REPORT
-    write_whole(path, page(f"{name}: training report", parts).encode("utf-8", "replace"))  # a path may hold any bytes
+    with artefact(path) as part:
+        part.write_bytes(
+            page(f"{name}: training report", parts).encode("utf-8", "replace")
+        )  # a path may hold any bytes
     return path
 
 

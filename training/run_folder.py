@@ -1,4 +1,6 @@
-"""The files of a run folder: their names, and how others read them. Imports no torch; the service may import it.
+"""The files of a run folder: their names, how they are written, and how others read them.
+
+Imports no torch, and nothing of training: the service may import it.
 
 runs/pets/open_clip_config.json, open_clip_model.safetensors    the best epoch, as `load_encoder` reads it
 runs/pets/train_config.json, metrics.json, log.jsonl            what was asked, what came of it, every step
@@ -10,8 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from base.errors import TrainingError
+from base.files import whole_file
 
 TRAIN_CONFIG = "train_config.json"
 METRICS = "metrics.json"
@@ -21,6 +27,26 @@ TENSORBOARD = "tensorboard"
 LAST = "last"
 STATE = "training_state.pt"  # in LAST
 PROBE_START = "probe_start.npz"  # in LAST
+
+
+@contextmanager
+def artefact(path: Path) -> Iterator[Path]:
+    """`base.files.whole_file` for a file of the folder: whatever a library makes of a full disk is a TrainingError."""
+    try:
+        with whole_file(path) as part:
+            yield part
+            part.chmod(0o644)  # who serves the model is another user, in a container say
+    except OSError:
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise TrainingError(f"{path}: cannot be written ({reason}); is there space left on the disk?") from error
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Put a JSON object there."""
+    with artefact(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -115,8 +115,8 @@ class Client(Entries, Jobs):
         Raises:
             ModelMismatch: there is one of another model.
         """
-        wish = given(kind=kind, recall=recall) or None
-        return read(Collection, self.ask("PUT", f"/v1/collections/{in_path(name)}", json=wish))
+        config = given(kind=kind, recall=recall) or None
+        return read(Collection, self.ask("PUT", f"/v1/collections/{in_path(name)}", json=config))
 
     def delete_collection(self, name: str) -> None:
         """Delete it with its entries and uploaded files. CollectionNotFound if there is none."""
@@ -157,6 +157,8 @@ class Client(Entries, Jobs):
         Raises:
             CollectionNotFound, EntryNotFound, ImageError, InputError, ModelMismatch: as the service says.
         """
+        if unknown := shape.keys() - Shape.__annotations__.keys():
+            raise TypeError(f"search() has no {', '.join(sorted(unknown))}; it has {', '.join(Shape.__annotations__)}")
         looked = _looked(Part(text, image, id, vector))
         if query is not None:
             looked["query"] = [_looked(one) | {"weight": one.weight} for one in query]

@@ -56,7 +56,7 @@ def label(
     total = sum(1 for _ in image_names(folder))
     with _output(out) as file, console.progress_bar("labelling") as bar:
         for _ in write_rows(batches, Table(file), report):
-            bar(report.done, total)
+            bar(report.done + len(report.unread), total)
     skipped = report.unread + report.skips
     if json:
         console.print_json(
@@ -117,6 +117,9 @@ def _at_service(url: str, folder: Path, label_set: LabelSet, report: LabelReport
             images = images_left(folder, report)
             for image in service.classify(images, label_set.labels, templates=label_set.templates):
                 path = Path(str(image.image))
-                yield [Labelled(path, image.label or "", image.score or 0.0, image.error or "")]
+                if image.label is None:
+                    yield [Labelled(path, error=image.error or "the service said nothing of it")]
+                else:
+                    yield [Labelled(path, image.label, image.score or 0.0)]
 
     return rows()

@@ -56,13 +56,13 @@ def mine(
 
     Index the images of the pairs first; then train with: glimpse train OUT --negative-key negative.
     """
-    from base.files import whole_file
     from encoder.load import load_encoder
     from glimpse import console
     from index.collection import open_collection
     from training.data.keys import Keys
     from training.data.pairs import read_pairs
     from training.mine import Choice
+    from training.run_folder import artefact
 
     choice = Choice(negatives, _window(rank_window), relative_margin)
     _check_out(out, pairs)
@@ -94,7 +94,7 @@ def mine(
         for pair, key in zip(file.pairs, ids, strict=True)
         for negative in [next(mined) if key is not None else []]
     ]
-    with whole_file(out) as part:
+    with artefact(out) as part:
         _write(part, rows)
     summary = {
         "out": str(out),

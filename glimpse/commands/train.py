@@ -59,11 +59,15 @@ def _refuse_settings(context: typer.Context, out: Path) -> None:
     for name in context.params:
         source = getattr(context.get_parameter_source(name), "name", "")
         if name not in ("out", "json", "resume") and source == "COMMANDLINE":
-            flag = "PAIRS" if name == "pairs" else f"--{name.replace('_', '-')}"
+            flag = "PAIRS" if name == "pairs" else _flag(name)
             raise InputError(
                 f"--resume goes on with the settings of the run in --out, without {flag}; to train it further, start a "
                 f"new run with --model {out}"
             )
+
+
+def _flag(name: str) -> str:
+    return str(SETTINGS[name].metadata.get("flag", f"--{name.replace('_', '-')}"))
 
 
 def _value(setting: Field[Any], given: Any) -> Any:
@@ -81,8 +85,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
     types = get_type_hints(TrainConfig)
     for name, setting in SETTINGS.items():
         more = {key: value for key, value in setting.metadata.items() if key not in ("is_path", "is_model", "flag")}
-        flag = setting.metadata.get("flag", f"--{name.replace('_', '-')}")
-        names = () if setting.default is True else (flag,)  # of one that is on typer makes --no-name as well
+        names = () if setting.default is True else (_flag(name),)  # of one that is on typer makes --no-name as well
         kind, default = types[name], setting.default
         if isinstance(default, tuple):
             kind, default = list[str] | None, None

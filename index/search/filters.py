@@ -132,10 +132,9 @@ def _condition(part: object, at: str) -> Condition:
         return IsEmpty(key)
     if "has_id" in named:
         _, ids = _only(named, at, ("has_id",))
-        for key in _list(ids, f"{at}.has_id"):
-            if isinstance(key, bool) or not isinstance(key, int) or not isinstance(bounded(key), int):
-                raise InputError(f"{at}.has_id: ids must be integers of 64 bits")
-        return HasId(tuple(ids))
+        if any(isinstance(key, bool) or not isinstance(key, int) for key in _list(ids, f"{at}.has_id")):
+            raise InputError(f"{at}.has_id: ids must be integers")
+        return HasId(tuple(key for key in ids if isinstance(bounded(key), int)))  # no entry has another one
     if "key" not in named:
         raise InputError(f'{at}: lacks its key, as in {{"key": "colour", "match": {{"value": "red"}}}}')
     key = _text(named.pop("key"), f"{at}.key")

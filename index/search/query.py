@@ -149,6 +149,7 @@ def run(readable: Readable, query: Query) -> list[Hit]:
         ModelMismatch: the collection is not, or no longer, of the model with the query's `fingerprint`.
         CollectionError: entries are deleted faster than they can be looked at.
     """
+    wanted = None if query.filter is None else parse_filter(query.filter)
     for _ in range(ATTEMPTS):
         view = readable.read_view()
         if query.fingerprint is not None:
@@ -156,14 +157,14 @@ def run(readable: Readable, query: Query) -> list[Hit]:
         if np.shape(query.vector) != (view.dim,):
             raise InputError(f"vector: must have the collection's {view.dim} values, not {np.size(query.vector)}")
         try:
-            return _page(view, query, unit_rows(np.asarray(query.vector)[None], view.dim)[0])
+            return _page(view, query, wanted, unit_rows(np.asarray(query.vector)[None], view.dim)[0])
         except EntryNotFound:
             continue  # a candidate was deleted meanwhile: search again for who takes its place
     raise CollectionError("entries are deleted faster than this search can look at them: try again")
 
 
-def _page(collection: Searchable, query: Query, q: Vector) -> list[Hit]:
-    among = None if query.filter is None else collection.select(parse_filter(query.filter), query.modality)
+def _page(collection: Searchable, query: Query, passing: Filter | None, q: Vector) -> list[Hit]:
+    among = None if passing is None else collection.select(passing, query.modality)
     wanted = query.offset + query.limit
     needed = max(wanted, POOL) if query.diversity else wanted
     if query.cutoff:

@@ -40,7 +40,7 @@ class _Request(Generic[T]):
         self.result: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
 
     def put(self, index: int, row: Vectors) -> None:
-        """Note one vector; the last one completes the job, in whatever order they came."""
+        """Note one vector; the last one completes the request, in whatever order they came."""
         self.rows[index] = row
         if len(self.rows) == len(self.items) and not self.result.done():
             self.result.set_result(np.stack([self.rows[i] for i in range(len(self.items))]))
@@ -79,14 +79,14 @@ class Batcher(Generic[T]):
         self._wait = QUEUE_WAIT.labels(name)
         self._batch_size = BATCH_SIZE.labels(name)
         self._seconds_each = 0.0  # that an item took in the last batch
-        self._jobs: deque[_Request[T]] = deque()
+        self._requests: deque[_Request[T]] = deque()
         self._filled = asyncio.Event()
         self._worker = asyncio.create_task(self._work())
 
     @property
     def waiting(self) -> int:
         """Items in the queue now."""
-        return sum(len(job.items) - job.taken for job in self._jobs)
+        return sum(len(request.items) - request.taken for request in self._requests)
 
     async def __call__(self, items: Sequence[T]) -> Vectors:
         """Encode items (at least one) to (n, dim), in their order. Cancelled, it leaves the queue.
@@ -97,24 +97,24 @@ class Batcher(Generic[T]):
         if self.waiting >= self._queue_size:
             seconds = math.ceil(self.waiting * self._seconds_each) or 1
             raise Overloaded(f"the queue is full ({self._queue_size} items wait); try again in {seconds} s", seconds)
-        job = _Request(items)
+        request = _Request(items)
         if self._worker.done():  # closed
-            job.result.cancel()
-        self._jobs.append(job)
+            request.result.cancel()
+        self._requests.append(request)
         self._filled.set()
         try:
-            return await job.result
+            return await request.result
         finally:
             with contextlib.suppress(ValueError):  # still there if it was cancelled or failed half-way
-                self._jobs.remove(job)
+                self._requests.remove(request)
 
     async def close(self) -> None:
         """Stop; a request that has no answer yet is cancelled, and so is one that comes later."""
         self._worker.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._worker
-        for job in self._jobs:
-            job.result.cancel()
+        for request in self._requests:
+            request.result.cancel()
 
     async def _work(self) -> None:
         while True:
@@ -122,14 +122,14 @@ class Batcher(Generic[T]):
             await self._gather()
             if batch := self._take():
                 now = time.perf_counter()
-                for job, _ in batch:
-                    self._wait.observe(now - job.since)
+                for request, _ in batch:
+                    self._wait.observe(now - request.since)
                 self._batch_size.observe(len(batch))
                 try:
                     await self._run(batch)
                 except asyncio.CancelledError:
-                    for job, _ in batch:
-                        job.result.cancel()
+                    for request, _ in batch:
+                        request.result.cancel()
                     raise
             else:
                 self._filled.clear()
@@ -142,20 +142,20 @@ class Batcher(Generic[T]):
             await asyncio.sleep(PAUSE)
 
     def _take(self) -> list[tuple[_Request[T], int]]:
-        """The next batch, as (job, index of its item)."""
+        """The next batch, as (request, index of its item)."""
         batch: list[tuple[_Request[T], int]] = []
-        while self._jobs and len(batch) < self._max_batch:
-            job = self._jobs.popleft()
-            if job.result.done():
+        while self._requests and len(batch) < self._max_batch:
+            request = self._requests.popleft()
+            if request.result.done():
                 continue
-            batch.append((job, job.taken))
-            job.taken += 1
-            if job.taken < len(job.items):
-                self._jobs.append(job)
+            batch.append((request, request.taken))
+            request.taken += 1
+            if request.taken < len(request.items):
+                self._requests.append(request)
         return batch
 
     async def _run(self, batch: list[tuple[_Request[T], int]]) -> None:
-        items = [job.items[index] for job, index in batch]
+        items = [request.items[index] for request, index in batch]
         started = time.perf_counter()
         try:
             rows = await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, items)
@@ -165,14 +165,14 @@ class Batcher(Generic[T]):
             await self._run_apart(batch, error)
             return
         self._seconds_each = (time.perf_counter() - started) / len(items)
-        for (job, index), row in zip(batch, rows, strict=True):
-            job.put(index, row)
+        for (request, index), row in zip(batch, rows, strict=True):
+            request.put(index, row)
 
     async def _run_apart(self, batch: list[tuple[_Request[T], int]], error: Exception) -> None:
         """After a failure run each request's part alone, so that the error reaches the one that causes it."""
-        jobs = list(dict.fromkeys(job for job, _ in batch))
-        if len(jobs) > 1:
-            for job in jobs:
-                await self._run([(owner, index) for owner, index in batch if owner is job])
-        elif not jobs[0].result.done():
-            jobs[0].result.set_exception(error)
+        requests = list(dict.fromkeys(request for request, _ in batch))
+        if len(requests) > 1:
+            for request in requests:
+                await self._run([(owner, index) for owner, index in batch if owner is request])
+        elif not requests[0].result.done():
+            requests[0].result.set_exception(error)

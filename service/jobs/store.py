@@ -119,10 +119,6 @@ class JobStore:
         """Have it cancelled by who runs jobs."""
         self._file(key, "cancel").touch()
 
-    def is_cancelled(self, key: str) -> bool:
-        """Whether somebody has asked for that."""
-        return self._file(key, "cancel").exists()
-
     def forget(self, key: str) -> None:
         """Remove a job that has ended, with its result."""
         for suffix in ("csv", "json", "cancel"):  # the job before its cancelling: it must not seem to go on

@@ -6,18 +6,18 @@ from fastapi import APIRouter
 
 from service.deps import InferenceDep
 from service.errors import documented
-from service.schemas.search import HealthAnswer
+from service.schemas.search import Health
 
 router = APIRouter(prefix="/health", tags=["service"])
 
 
 @router.get("/live", summary="Is the process alive?")
-async def live() -> HealthAnswer:
+async def live() -> Health:
     """Answers as soon as the server listens, long before the model is loaded."""
-    return HealthAnswer()
+    return Health()
 
 
 @router.get("/ready", summary="Can it answer searches?", responses=documented(503))
-async def ready(inference: InferenceDep) -> HealthAnswer:
+async def ready(inference: InferenceDep) -> Health:
     """503 until the model is loaded and warm and the collections are open."""
-    return HealthAnswer()
+    return Health()

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from base.errors import InputError
 from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSets
 from service.deps import CollectionsDep, InferenceDep, JobsDep, ServiceDep, SettingsDep, json_body, retried
@@ -65,7 +66,10 @@ def ask(
     if isinstance(wanted, LabelJob):
         # as it is now: a label set that changes later changes no job
         label_set = LabelSets(settings.data).resolve(wanted.labels, wanted.label_set, wanted.templates)
-        label_set.check_prompts(settings.max_prompts)
+        try:
+            label_set.check_prompts(settings.max_prompts)
+        except InputError as error:
+            raise Refusal(422, str(error), code=error.code, param="labels") from None
         keep = asdict(label_set)
     if isinstance(wanted, ReindexJob):
         collections.get(wanted.collection)  # 404 now, not when its turn comes

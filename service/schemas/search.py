@@ -36,7 +36,7 @@ class RequestModel(Schema):
     model_config = ConfigDict(extra="forbid")
 
 
-class HealthAnswer(Schema):
+class Health(Schema):
     """Whether the service is alive, or ready."""
 
     status: Literal["ok"] = "ok"

@@ -82,7 +82,7 @@ class Catalog:
         self.path = path
         self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION)
         self._filters = FilterCache()
-        self.next = NextVectors(self._db, self._identify)
+        self.next = NextVectors(self._db, self._is_now)
         try:
             with self._db.reading() as db:
                 self._identify(db)
@@ -110,9 +110,12 @@ class Catalog:
 
     def _identify(self, db: Connection) -> dict[str, Any]:
         # A swap, by any process, changes what the catalog is: whoever reads vectors looks again.
-        meta: dict[str, Any] = read_identity(db)
-        self.meta, self.dim = meta, int(meta["dim"])
+        self._is_now(meta := read_identity(db))
         return meta
+
+    def _is_now(self, meta: dict[str, Any]) -> None:
+        self.meta: dict[str, Any] = meta
+        self.dim = int(meta["dim"])
 
     def identity(self) -> dict[str, Any]:
         """name, model, fingerprint, dim, created_at, as they are now."""

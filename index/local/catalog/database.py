@@ -17,7 +17,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
-from base.files import whole_file
+from base.files import fsync_file
 
 __all__ = ["Connection", "Database"]
 
@@ -33,7 +33,7 @@ class Database:
         Raises:
             CollectionNotFound: there is no such file.
             CollectionDamaged: it is not ours, or not sound.
-            CollectionError: its schema is another one.
+            CollectionError: its schema is another one; or it must be written to be opened, and cannot.
         """
         self.path = path
         self._idle: list[Connection] = []
@@ -150,27 +150,33 @@ class Database:
             db.execute("COMMIT")
 
     def copy_to(self, path: Path) -> None:
-        """Write a consistent copy to `path`, as of now, while others read and write; it appears whole or not at all.
+        """Write a consistent copy to `path`, as of now, while others read and write; on disk when it returns.
+
+        A kill may leave half of it: who wants it whole gives a part of `base.files.whole_file`.
 
         Raises:
-            InputError: `path` is there already.
+            InputError: there is something at `path` already.
             CollectionError: it cannot be written, say for want of space; nothing is left of it.
         """
-        if path.exists():
+        if path.exists() and path.stat().st_size:
             raise InputError(f"{path}: exists already; choose another name, or delete it first")
         try:
-            with whole_file(path) as part:
+            with self.reading() as db:
                 try:
-                    with self.reading() as db, closing(_connect(part, "mode=rwc")) as copy:
+                    with closing(_connect(path, "mode=rwc")) as copy:
                         copy.execute("PRAGMA synchronous = OFF")  # synced once, when it is whole
                         db.backup(copy)
-                finally:
-                    for suffix in ("-journal", "-wal", "-shm"):
-                        part.with_name(part.name + suffix).unlink(missing_ok=True)
-        except sqlite3.OperationalError as error:
-            raise _named(path, error) from error
-        except OSError as error:
-            raise CollectionError(f"{path}: {error.strerror}") from error
+                except sqlite3.DatabaseError as error:
+                    raise _named(path, error) from error
+            fsync_file(path)
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise CollectionError(f"{path}: {error.strerror}") from error
+            raise
+        finally:
+            for suffix in ("-journal", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
 
     def _check_same_file(self) -> None:
         # A collection deleted and made anew by another process has other ids: never mix the two.

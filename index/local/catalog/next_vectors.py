@@ -24,6 +24,7 @@ from index.local.catalog.tables import (
     json_ids,
     next_version,
     read_counts,
+    read_identity,
     read_meta,
     record,
 )
@@ -38,10 +39,10 @@ class NextVectors:
 
     Args:
         db: the catalog's.
-        swapped: called in the transaction of a swap, with its connection.
+        swapped: told what the catalog is after a swap: name, model, fingerprint, dim, created_at.
     """
 
-    def __init__(self, db: Database, swapped: Callable[[Connection], object]) -> None:
+    def __init__(self, db: Database, swapped: Callable[[dict[str, Any]], None]) -> None:
         self._db = db
         self._swapped = swapped
 
@@ -134,7 +135,8 @@ class NextVectors:
             db.executemany("UPDATE meta SET value = ? WHERE key = ?", ((value, key) for key, value in values.items()))
             db.execute("DELETE FROM next_vectors")
             _set_next(db, None)
-            self._swapped(db)
+            identity = read_identity(db)
+        self._swapped(identity)
         return version
 
     def abandon(self) -> None:
