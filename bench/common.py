@@ -15,7 +15,7 @@ from PIL import Image
 
 from encoder.load import build_clip, open_clip  # open_clip from there: it imports torchvision first
 from encoder.weights import CONFIG
-from training.checkpoint import save_model
+from training.records.checkpoint import save_model
 
 __all__ = ["compare", "embeddings", "machine", "open_clip", "photos", "random_model"]
 

@@ -35,7 +35,7 @@ from PIL import Image
 from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
 from encoder.zero_shot import build_classifier
-from training.checkpoint import save_model
+from training.records.checkpoint import save_model
 
 ROOT = Path(__file__).parents[1]
 TINY = {

@@ -29,11 +29,11 @@ from open_clip_trainer import open_clip_train
 from encoder.device import choose_device, choose_precision
 from encoder.load import build_clip, load_encoder
 from encoder.weights import WEIGHTS
-from training.checkpoint import save_model
 from training.config import TrainConfig
 from training.data.pairs import Pair, read_pairs
 from training.data.split import split_pairs
-from training.evaluate import evaluate_pairs
+from training.evaluation.evaluate import evaluate_pairs
+from training.records.checkpoint import save_model
 from training.run_folder import write_json
 from training.train import train
 

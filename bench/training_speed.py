@@ -33,7 +33,7 @@ from training.config import TrainConfig
 from training.data.loader import Batch, PairLoader
 from training.data.pairs import read_pairs
 from training.data.split import split_pairs
-from training.events import Step
+from training.records.events import Step
 from training.train import train
 
 OURS = "glimpse train"

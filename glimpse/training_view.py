@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from glimpse import console
 from training.config import TrainConfig
-from training.distributed import is_first
-from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
+from training.model.distributed import is_first
+from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.run_folder import METRICS
 from training.train import train
 

@@ -17,7 +17,7 @@ from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
 from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
-from training.checkpoint import save_model
+from training.records.checkpoint import save_model
 
 TINY = {
     "embed_dim": 32,

@@ -20,7 +20,7 @@ from encoder.load import build_clip, fingerprint, load_clip, load_encoder, publi
 from encoder.model import DualEncoder
 from encoder.weights import CONFIG, WEIGHTS
 from tests.conftest import TINY
-from training.checkpoint import save_model
+from training.records.checkpoint import save_model
 
 
 def test_a_run_folder_gives_back_the_model_that_was_saved(tiny_config: Path, tmp_path: Path) -> None:

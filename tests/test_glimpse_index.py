@@ -17,7 +17,7 @@ from base.errors import InputError
 from encoder.load import build_clip
 from glimpse.cli import app
 from tests.conftest import plain_picture
-from training.checkpoint import save_model
+from training.records.checkpoint import save_model
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 

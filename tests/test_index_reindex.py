@@ -21,7 +21,7 @@ from index.collection import Collection, Entry, open_collection
 from index.ingest.reindex import reindex
 from index.ingest.sync import index_folders, open_or_create
 from tests.conftest import TINY, SmallBatches, plain_picture
-from training.checkpoint import save_model
+from training.records.checkpoint import save_model
 
 
 @pytest.fixture(scope="module")

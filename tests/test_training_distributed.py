@@ -30,8 +30,8 @@ from tests.test_training_step import batch_of
 from training.config import TrainConfig
 from training.data.loader import Batch
 from training.objective import Objective
-from training.distributed import join_ranks
-from training.starting_model import choose_trainable
+from training.model.distributed import join_ranks
+from training.model.starting_model import choose_trainable
 from training.step import Stepper, Towers
 
 config_path, out = sys.argv[1:]
@@ -136,7 +136,7 @@ def test_a_batch_that_cannot_be_shared_is_one_line(
 
 
 def test_gathering_alone_gives_back_what_it_got() -> None:
-    from training.distributed import Ranks
+    from training.model.distributed import Ranks
 
     rows = torch.randn(3, 2, requires_grad=True)
     assert Ranks().gather(rows, [3]) is rows

@@ -25,8 +25,8 @@ from encoder.image import to_pixels
 from encoder.load import build_clip
 from encoder.model import Normalise
 from encoder.text import TextTower
-from training.evaluate import Encoded
-from training.geometry import (
+from training.evaluation.evaluate import Encoded
+from training.evaluation.geometry import (
     SAMPLE,
     alignment,
     confusions,
@@ -38,8 +38,8 @@ from training.geometry import (
     positive_similarity,
     uniformity,
 )
-from training.metrics import mean_recall
-from training.warnings import warnings_of
+from training.evaluation.metrics import mean_recall
+from training.evaluation.warnings import warnings_of
 
 seeds = st.integers(0, 10_000)
 

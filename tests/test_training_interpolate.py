@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from base.errors import InputError, TrainingError
-from training.interpolate import interpolate, sweep
+from training.model.interpolate import interpolate, sweep
 
 
 def weights(seed: int) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from base.errors import TrainingError
-from training.journal import Journal
+from training.records.journal import Journal
 from training.run_folder import LOG, TENSORBOARD, read_log
 
 STEPS_AN_EPOCH = 3

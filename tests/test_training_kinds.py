@@ -14,11 +14,11 @@ import torch
 from base.errors import InputError, TrainingError
 from encoder.load import build_clip, load_clip, load_encoder
 from tests.conftest import COLOURS, plain_picture
-from training.checkpoint import save_model
 from training.config import LOSSES, TrainConfig
 from training.data.pairs import Pair
-from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
-from training.metrics import mean_recall
+from training.evaluation.metrics import mean_recall
+from training.records.checkpoint import save_model
+from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.source import open_source, without_negatives_of
 from training.train import _Run, train
 

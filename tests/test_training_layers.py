@@ -13,7 +13,7 @@ from torch import nn
 
 from base.errors import InputError
 from encoder.load import build_clip, open_clip
-from training.layers import count_trainable, layer_of, lock, lr_scale_of, set_mode, top_of
+from training.model.layers import count_trainable, layer_of, lock, lr_scale_of, set_mode, top_of
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 RESNET = {"embed_dim": 32, "vision_cfg": {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8}, "text_cfg": TEXT}

@@ -16,9 +16,9 @@ from encoder.load import ClipParts, build_clip, fingerprint
 from encoder.model import DualEncoder
 from encoder.text import TextTower
 from tests.conftest import plain_picture
-from training.layers import count_trainable, set_mode
-from training.lora import add_lora, merged
-from training.optim import adamw
+from training.model.layers import count_trainable, set_mode
+from training.model.lora import add_lora, merged
+from training.model.optim import adamw
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 VIT = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}

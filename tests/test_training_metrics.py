@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.metrics import classification_metrics, first_relevant_ranks, mean_recall, retrieval_metrics
+from training.evaluation.metrics import classification_metrics, first_relevant_ranks, mean_recall, retrieval_metrics
 
 
 def test_the_rank_of_the_first_relevant_item() -> None:

@@ -326,7 +326,7 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], message: str, picture
 
 def test_another_model_or_other_images_are_refused(pictures: Path, tiny_config: Path, tmp_path: Path) -> None:
     from encoder.load import build_clip
-    from training.checkpoint import save_model
+    from training.records.checkpoint import save_model
 
     out = pictures.with_name("mined.jsonl")
     save_model(tmp_path / "other", build_clip(tiny_config))

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from encoder.load import build_clip
-from training.layers import layer_of, lock, lr_scale_of
-from training.lora import add_lora
-from training.optim import adamw, set_lr
+from training.model.layers import layer_of, lock, lr_scale_of
+from training.model.lora import add_lora
+from training.model.optim import adamw, set_lr
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from base.charts import HEIGHT, WIDTH, Series, histogram, line_chart
 from base.errors import TrainingError
-from training.report import write_report
+from training.records.report import write_report
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
 EMPTY_TAGS = {"meta", "img", "br"}

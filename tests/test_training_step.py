@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from encoder.load import ClipParts, build_clip, load_clip
-from training.checkpoint import save_model
 from training.config import LOSSES, TrainConfig
 from training.data.loader import Batch, text_id
-from training.distributed import Ranks
+from training.model.distributed import Ranks
+from training.model.optim import adamw
+from training.model.starting_model import choose_trainable, load_start
 from training.objective import Objective, positives_of
-from training.optim import adamw
-from training.starting_model import choose_trainable, load_start
+from training.records.checkpoint import save_model
 from training.step import Stepper, Towers
 
 COLOURS = ("red", "green", "blue", "red", "black", "white", "pink", "grey", "gold", "brown", "cyan")

@@ -17,9 +17,9 @@ import torch
 from base.errors import InputError, TrainingError
 from encoder.load import build_clip, load_clip, load_encoder
 from training.config import TrainConfig
-from training.events import Epoch, Finished, Started, Step
+from training.model.optim import MAX_LOGIT_SCALE, adamw, clamp_logit_scale, lr_at
 from training.objective import INFO_NCE
-from training.optim import MAX_LOGIT_SCALE, adamw, clamp_logit_scale, lr_at
+from training.records.events import Epoch, Finished, Started, Step
 from training.train import train
 
 

@@ -18,7 +18,7 @@ from encoder.model import DualEncoder, logit_scale_of
 from training.config import TrainConfig
 from training.data.keys import Keys
 from training.data.pairs import Pair, read_pairs
-from training.evaluate import (
+from training.evaluation.evaluate import (
     Encoded,
     encode_images,
     encode_pairs,
@@ -26,8 +26,8 @@ from training.evaluate import (
     evaluate_pairs,
     evaluate_views,
 )
-from training.geometry import neighbours_kept
-from training.metrics import mean_recall, selection_score
+from training.evaluation.geometry import neighbours_kept
+from training.evaluation.metrics import mean_recall, selection_score
 from training.run_folder import LAST, PROBE_START, artefact
 from training.step import autocast
 
@@ -37,7 +37,7 @@ class Marks:
     """The measures of a model on the held-out part and the probe.
 
     Attributes:
-        metrics: of the held-out part; see `training.metrics`.
+        metrics: of the held-out part; see `training.evaluation.metrics`.
         validation: the one number of them: mean recall, or top-1.
         probe: of the second set, 0 to 1; None without one.
         encoded: the vectors of the held-out part.

@@ -16,13 +16,13 @@ from encoder.device import choose_device, choose_precision
 from encoder.load import ClipParts, fingerprint, load_clip
 from encoder.model import logit_scale_of
 from training.config import TrainConfig
-from training.distributed import Ranks
-from training.fsdp import load_whole_state, shard, whole_state, whole_weights
-from training.layers import count_trainable, set_mode
-from training.lora import merged
-from training.optim import adamw
+from training.model.distributed import Ranks
+from training.model.fsdp import load_whole_state, shard, whole_state, whole_weights
+from training.model.layers import count_trainable, set_mode
+from training.model.lora import merged
+from training.model.optim import adamw
+from training.model.starting_model import choose_trainable, load_start
 from training.run_folder import LAST
-from training.starting_model import choose_trainable, load_start
 from training.step import Towers
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from training import losses
 from training.config import TrainConfig
-from training.distributed import Ranks
-from training.geometry import hardest_negative_similarity, positive_similarity
+from training.evaluation.geometry import hardest_negative_similarity, positive_similarity
+from training.model.distributed import Ranks
 
 INFO_NCE = {
     "info-nce": losses.info_nce,

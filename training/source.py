@@ -12,7 +12,7 @@ from training.data.loader import Feeding, Loader, PairLoader
 from training.data.pairs import Pair, hash_pairs, is_shards, open_pairs, text_key
 from training.data.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
 from training.data.split import split_classes, split_images, split_pairs
-from training.distributed import Ranks
+from training.model.distributed import Ranks
 
 
 @dataclass(frozen=True)

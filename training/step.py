@@ -24,9 +24,9 @@ from encoder.load import ClipParts
 from encoder.model import Normalise
 from encoder.text import TextTower
 from training.data.loader import Batch, text_id
-from training.fsdp import average_whole_gradients, whole
+from training.model.fsdp import average_whole_gradients, whole
+from training.model.optim import clamp_logit_scale
 from training.objective import Features, Objective
-from training.optim import clamp_logit_scale
 
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]  # images, texts, logit_scale, logit_bias
 

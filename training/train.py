@@ -19,23 +19,23 @@ from torch import Tensor
 from base.errors import InputError, ModelError, TrainingError
 from encoder.load import ClipParts, fingerprint, load_clip
 from encoder.weights import CONFIG, WEIGHTS
-from training.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
 from training.config import TrainConfig
-from training.distributed import Ranks, join_ranks
-from training.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
-from training.geometry import confusions, examine, mutual_information_bound
+from training.evaluation.geometry import confusions, examine, mutual_information_bound
+from training.evaluation.warnings import warnings_of
 from training.held_out import HeldOut
-from training.interpolate import interpolate, sweep
-from training.journal import Journal
 from training.learner import Learner
+from training.model.distributed import Ranks, join_ranks
+from training.model.interpolate import interpolate, sweep
+from training.model.optim import MAX_LOGIT_SCALE, lr_at, set_lr
+from training.model.starting_model import load_start
 from training.objective import Objective
-from training.optim import MAX_LOGIT_SCALE, lr_at, set_lr
-from training.report import write_report
+from training.records.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
+from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
+from training.records.journal import Journal
+from training.records.report import write_report
 from training.run_folder import LAST, METRICS, STATE, TRAIN_CONFIG
 from training.source import Source, make_loader, open_source
-from training.starting_model import load_start
 from training.step import Stepper
-from training.warnings import warnings_of
 
 FEW = 10  # held out
 NAMED = 100  # of the images that cannot be read

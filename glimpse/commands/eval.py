@@ -30,7 +30,7 @@ def eval(  # noqa: A001  the command's name
     from glimpse import console
     from training.data.keys import Keys
     from training.data.pairs import read_pairs
-    from training.evaluate import evaluate_folders, evaluate_pairs
+    from training.evaluation.evaluate import evaluate_folders, evaluate_pairs
 
     if (pairs is None) == (folders is None):
         raise InputError("give either --pairs CSV or --folders DIR")

@@ -31,7 +31,7 @@ from labelling.rows import LabelReport, images_left, label_images
 from training.config import TrainConfig
 from training.data.keys import Keys
 from training.data.pairs import read_pairs
-from training.evaluate import evaluate_pairs
+from training.evaluation.evaluate import evaluate_pairs
 from training.run_folder import LAST, STATE
 
 if TYPE_CHECKING:

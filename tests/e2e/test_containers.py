@@ -21,7 +21,7 @@ import pytest
 from conftest import COLOURS, plain_picture
 
 from encoder.load import build_clip
-from training.checkpoint import save_model
+from training.records.checkpoint import save_model
 
 pytestmark = pytest.mark.docker
 COMPOSE_FILE = Path(__file__).parents[2] / "docker" / "compose.yaml"

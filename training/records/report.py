@@ -19,7 +19,7 @@ from base.charts import Series, histogram, line_chart
 from base.errors import ImageError, TrainingError
 from base.page import figures, page, section, warnings_note
 from encoder.image import open_image
-from training.geometry import BINS
+from training.evaluation.geometry import BINS
 from training.run_folder import METRICS, REPORT, TRAIN_CONFIG, artefact, read_json, read_log
 
 THUMBNAIL = 280  # pixels of the longer side: sharp on a phone, some 10 kB

@@ -11,8 +11,8 @@ from torch import nn
 
 from encoder.load import ClipParts, build_clip, load_clip
 from training.config import TrainConfig
-from training.layers import lock
-from training.lora import add_lora
+from training.model.layers import lock
+from training.model.lora import add_lora
 
 SIGLIP_BIAS = -10.0  # Zhai et al. 2023, section 3.2: nearly all pairs are wrong, so begin by saying so ...
 SIGLIP_SCALE = 10.0  # ... with a scale at which cosines cannot overrule it, as CLIP's 100 would

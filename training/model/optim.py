@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from training.layers import lr_scale_of
+from training.model.layers import lr_scale_of
 
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, section 2.5: "clipped to prevent scaling the logits by more than 100"
 
@@ -25,7 +25,7 @@ def adamw(clip: nn.Module, *, lr: float, weight_decay: float, layer_decay: float
         clip: an open_clip model.
         lr: of the top layer.
         weight_decay: of the matrices.
-        layer_decay: how much slower each layer learns than the one above it; see `training.layers.lr_scale_of`.
+        layer_decay: how much slower each layer learns than the one above it; see `training.model.layers.lr_scale_of`.
     """
     scales = lr_scale_of(clip, layer_decay)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}

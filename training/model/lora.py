@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from base.errors import InputError, TrainingError
-from training.layers import layer_of, top_of
+from training.model.layers import layer_of, top_of
 
 
 def add_lora(

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from base.errors import InputError
 from encoder.encoder import Vectors
-from training.evaluate import Encoded
-from training.metrics import scored_chunks
+from training.evaluation.evaluate import Encoded
+from training.evaluation.metrics import scored_chunks
 
 SAMPLE = 2000  # pairs that `examine` looks at: 16 MB of cosines
 BINS = 40  # of cosine in [-1, 1]

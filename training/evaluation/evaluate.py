@@ -22,7 +22,7 @@ from encoder.image import Pixels, open_image
 from encoder.zero_shot import Classifier, build_classifier
 from training.data.augment import Augmentation
 from training.data.pairs import Pair, text_key
-from training.metrics import classification_metrics, retrieval_metrics, view_metrics
+from training.evaluation.metrics import classification_metrics, retrieval_metrics, view_metrics
 
 Image = Path | bytes
 
@@ -50,7 +50,7 @@ class Encoded:
     skipped: list[dict[str, str]]
 
     def retrieval(self) -> dict[str, Any]:
-        """As `training.metrics.retrieval_metrics`."""
+        """As `metrics.retrieval_metrics`."""
         return retrieval_metrics(self.images, self.texts, self.image_of_pair, self.text_of_pair)
 
 
@@ -136,7 +136,7 @@ def evaluate_pairs(encoder: Encoder, pairs: Sequence[Pair], *, progress: Progres
     """Retrieval both ways; every image with a text is relevant to it.
 
     Returns:
-        As `training.metrics.retrieval_metrics`, with "skipped": [{"path", "reason"}] of images that cannot be read.
+        As `metrics.retrieval_metrics`, with "skipped": [{"path", "reason"}] of images that cannot be read.
 
     Raises:
         InputError: no image can be read.
@@ -153,7 +153,7 @@ def evaluate_classes(
     templates: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], Encoded]:
-    """Zero-shot accuracy on images with a label each, as `training.metrics.classification_metrics`; and the vectors.
+    """Zero-shot accuracy on images with a label each, as `metrics.classification_metrics`; and the vectors.
 
     Args:
         encoder: classifies.
@@ -200,7 +200,7 @@ def evaluate_folders(
 def evaluate_views(
     encoder: Encoder, pairs: Sequence[Pair], augmentation: Augmentation, seed: int
 ) -> tuple[dict[str, Any], Encoded]:
-    """How well a view of an image finds the image's other view, as `training.metrics.view_metrics`; and the vectors."""
+    """How well a view of an image finds the image's other view, as `metrics.view_metrics`; and the vectors."""
     encoded = encode_views(encoder, pairs, augmentation, seed)
     return view_metrics(encoded.images, encoded.texts), encoded
 

@@ -55,7 +55,7 @@ class Epoch:
     logit_scale: float
     clamped: bool  # whether the scale sits on its limit
     guess: float | None  # the loss of guessing, where the loss is a cross entropy
-    health: dict[str, Any]  # `training.geometry.Geometry`
+    health: dict[str, Any]  # `training.evaluation.geometry.Geometry`
 
 
 @dataclass(frozen=True)

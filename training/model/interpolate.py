@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from base.errors import InputError, TrainingError
-from training.metrics import selection_score
+from training.evaluation.metrics import selection_score
 
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 

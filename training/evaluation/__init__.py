@@ -1,0 +1,1 @@
+"""How good a model is, and how its space lies: measures, and warnings in plain words."""
