@@ -31,9 +31,16 @@ def walk_images(
     Raises:
         InputError: `folder` is not a folder.
     """
+    check_folder(folder)
+    yield from _walk(folder, on_error or (lambda path, reason: None))
+
+
+def check_folder(folder: Path) -> None:
+    """InputError unless it is a folder."""
+    if folder.is_file():
+        raise InputError(f"{folder}: a file; give the folder that it is in")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    yield from _walk(folder, on_error or (lambda path, reason: None))
 
 
 def image_names(folder: Path) -> Iterator[str]:
@@ -63,15 +70,16 @@ def is_image_name(name: str) -> bool:
 
 
 def _walk(folder: Path, on_error: Callable[[Path, str], None]) -> Iterator[tuple[Path, os.stat_result]]:
-    try:
-        names = sorted(_names(folder))
-    except OSError as error:
-        on_error(folder, error.strerror or str(error))
-        return
-    for name in names:
-        path = folder / os.fsdecode(name)
+    within = [(folder, _sorted(folder, on_error))]  # not by recursion: folders may stand a thousand deep
+    while within:
+        here, names = within[-1]
+        name = next(names, None)
+        if name is None:
+            within.pop()
+            continue
+        path = here / os.fsdecode(name)
         if name.endswith(b"/"):
-            yield from _walk(path, on_error)
+            within.append((path, _sorted(path, on_error)))
             continue
         try:
             status = path.stat()
@@ -80,6 +88,14 @@ def _walk(folder: Path, on_error: Callable[[Path, str], None]) -> Iterator[tuple
             continue
         if stat.S_ISREG(status.st_mode):
             yield path, status
+
+
+def _sorted(folder: Path, on_error: Callable[[Path, str], None]) -> Iterator[bytes]:
+    try:
+        return iter(sorted(_names(folder)))
+    except OSError as error:
+        on_error(folder, error.strerror or str(error))
+        return iter(())
 
 
 def _names(folder: Path) -> Iterator[bytes]:

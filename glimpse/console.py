@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 # No markup: "[live]" or ":cat:" in a file name is a name.
 # Into a pipe a path is never broken over lines.
@@ -65,7 +67,7 @@ def working(what: str) -> Iterator[None]:
 def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:
     """Name the files that could not be read, at most `limit` of them."""
     for path, reason in skipped[:limit]:
-        err.print(f"skipped {path}: {reason}")
+        err.print(f"skipped {shown_as(path)}: {reason}")
     if len(skipped) > limit:
         err.print(f"... and {len(skipped) - limit} more; --json lists them all")
 
@@ -77,5 +79,10 @@ def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
         numeric = all(isinstance(row[i], (int, float)) for row in rows)
         shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+        shown.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else Text(shown_as(str(cell))) for cell in row))
     return shown
+
+
+def shown_as(text: str) -> str:
+    """A text with its control characters escaped: a file's name may hold some that a terminal would obey."""
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" else c for c in text)

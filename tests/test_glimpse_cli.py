@@ -180,11 +180,13 @@ def test_interrupting_a_training_saves_it(
         (["search", "red", "--data", "nothing"], 1, "no collection 'images' in nothing"),
         (["search", "--data", "nothing"], 2, "give a text"),
         (["index", "nowhere", "--model", "x"], 2, "nowhere: no such folder"),
+        (["index", "red.png", "--model", "x"], 2, "red.png: a file; give the folder that it is in"),
         (["index", "."], 2, "collection images is new: give the model"),
         (["index", ".", "--model", "no/model"], 1, "neither a folder here nor a model"),
         (["label", ".", "--model", "x"], 2, "give either --labels"),
         (["label", ".", "--model", "x", "--labels", "a,b", "--template", "no place"], 2, "has no {} for the label"),
         (["label", ".", "--model", "x", "--labels", " , "], 2, "no labels given"),
+        (["label", ".", "--model", "x", "--labels", "red.png"], 2, "give it by --labels-file"),
         (["eval", "--model", "x"], 2, "give either --pairs CSV or --folders DIR"),
         (["train"], 2, "give a CSV of image-text pairs"),
         (["train", "gone.csv", "--init", "ViT-B-32"], 2, "cannot be read as a CSV file"),
@@ -192,6 +194,9 @@ def test_interrupting_a_training_saves_it(
         (["train", "--resume", "--out", "nowhere"], 1, "not a training run"),
         (["serve", "--model", "no/model", "--port", "0"], 1, "neither a folder here nor a model"),
         (["search", "x", "-k", "0"], 2, "-k"),
+        (["search", ""], 2, "the text is empty"),
+        (["search", "x", "--not", " "], 2, "the text is empty"),
+        (["search", "red.png"], 2, "give --image red.png"),
         (["search", "--not", "x"], 2, "give a text"),
         (["search", "x", "--collapse", "2"], 2, "collapse: must be above 0, up to 1, not 2.0"),
         (["search", "x", "--cutoff", "never"], 2, "cutoff: must be auto"),
@@ -208,6 +213,7 @@ def test_interrupting_a_training_saves_it(
 def test_errors_are_one_line_that_names_the_remedy(
     arguments: list[str], code: int, message: str, tmp_path: Path
 ) -> None:
+    plain_picture("red").save(tmp_path / "red.png")
     done = glimpse(*arguments, cwd=tmp_path)
     assert done.returncode == code
     assert message in done.stderr
@@ -250,6 +256,28 @@ def test_names_that_are_not_utf8_are_no_obstacle(tiny_run: Path, tmp_path: Path)
     shown = ok("search", "red", "--data", data)
     assert str(folder / "[live] :cat:.png") in shown
     assert name in shown.encode(errors="surrogateescape")
+
+
+def test_a_name_cannot_write_to_the_terminal(tiny_run: Path, tmp_path: Path) -> None:
+    folder, data = tmp_path / "pictures", tmp_path / "data"
+    folder.mkdir()
+    plain_picture("red").save(folder / "\x1b[2J\nred.png")
+    (folder / "\x1b[2Jbad.png").write_text("no picture")
+    indexed = glimpse("index", folder, "--model", tiny_run, "--data", data)
+    assert "\\x1b[2Jbad.png" in indexed.stderr
+    shown = ok("search", "red", "--data", data)
+    assert "\\x1b[2J\\nred.png" in shown
+    assert "\x1b" not in indexed.stderr + shown
+
+
+def test_a_label_with_a_comma_stands_in_quotes(tiny_run: Path, tmp_path: Path) -> None:
+    plain_picture("red").save(tmp_path / "red.png")
+    out = tmp_path / "labels.csv"
+    many = ", ".join(f"label {i}" for i in range(60))  # longer than the name of a file may be
+    asked = ("--labels", f'"red, or so", blue, {many}', "--model", tiny_run, "--out", out, "--json")
+    per_label = json.loads(ok("label", tmp_path, *asked))["labels"]
+    assert list(per_label)[:3] == ["red, or so", "blue", "label 0"]
+    assert len(per_label) == 62
 
 
 def test_a_disk_that_is_full_or_no_folder_is_one_line(tiny_run: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_it_finds_what_is_new_and_what_is_gone(tmp_path: Path, before: list[str]
     assert {known[item] for item in found if isinstance(item, int)} == set(known) - there
     files = {str(item.path): item.id for item in found if isinstance(item, FileInfo)}
     assert files == {path: known.index(path) if path in known else None for path in there}
+
+
+def test_folders_may_stand_deeper_than_python_calls(tmp_path: Path) -> None:
+    deep = tmp_path / "deep"
+    here = deep
+    for _ in range(1_300):
+        here.mkdir()
+        here /= "d"
+    (here.parent / "x.png").touch()
+    try:
+        assert [path.name for path, _ in walk_images(deep)] == ["x.png"]
+        assert len(list(image_names(deep))) == 1
+    finally:
+        subprocess.run(["rm", "-rf", str(deep)], check=True)  # shutil.rmtree calls itself for each
 
 
 def test_what_could_not_be_entered_is_not_gone(tmp_path: Path) -> None:

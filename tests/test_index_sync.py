@@ -207,6 +207,17 @@ def test_a_link_to_nothing_is_listed(collection: Collection, encoder: DualEncode
     assert counts(report) == {"added": 12, "skipped": 1, "encoded": 12}
 
 
+def test_a_file_of_a_far_century_is_indexed_and_known_again(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path
+) -> None:
+    first = next(colour_folder.rglob("*.png"))
+    os.utime(first, ns=(0, 11_000_000_000 * 10**9))
+    if first.stat().st_mtime_ns < 2**63:
+        pytest.skip("this disk does not hold such times")
+    assert counts(index_folders(collection, encoder, [colour_folder]))["added"] == 12
+    assert "encoded" not in counts(index_folders(collection, encoder, [colour_folder]))
+
+
 def test_copies_of_one_picture_are_encoded_once_and_moved_one_by_one(
     collection: Collection, encoder: DualEncoder, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ def eval(  # noqa: A001  the command's name
     json: AsJson = False,
 ) -> None:
     """Measure a model on your own data: recall@k on pairs, or zero-shot accuracy on class folders."""
+    from base.walk import check_folder
     from encoder.load import load_encoder
     from encoder.prompts import read_labels
     from glimpse import console
@@ -43,8 +44,7 @@ def eval(  # noqa: A001  the command's name
             content = evaluate_pairs(encoder, file.pairs, progress=progress)
     else:
         assert folders is not None
-        if not folders.is_dir():
-            raise InputError(f"{folders}: no such folder")
+        check_folder(folders)
         encoder = load_encoder(model, device, precision)
         with console.progress_bar("encoding") as progress:
             content = evaluate_folders(encoder, folders, labels=names, templates=template or (), progress=progress)

@@ -41,12 +41,12 @@ def index(
     --watch and --json each batch is one JSON object on a line of its own. With --url the images are sent to a service,
     which keeps copies; what it has of the same bytes stays, and nothing is removed there.
     """
+    from base.walk import check_folder
     from glimpse import console
     from index.ingest.captions import read_captions
 
     for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
+        check_folder(folder)
     metadata = read_captions(captions, image_key=image_key) if captions else None
     if url is not None and is_remote(context, "allow_empty", "watch"):
         _upload(url, collection, folders, captions, metadata or {}, json)

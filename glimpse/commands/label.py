@@ -21,7 +21,7 @@ def label(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Folder of images; subfolders are included.")],
     model: ModelIfLocal = None,
-    labels: Annotated[str | None, typer.Option(help='What to choose from: "cat,dog,bird".')] = None,
+    labels: Annotated[str | None, typer.Option(help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")] = None,
     labels_file: Annotated[Path | None, typer.Option(help="The same from a file, one label a line.")] = None,
     template: Template = None,
     out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
@@ -31,8 +31,8 @@ def label(
     json: AsJson = False,
 ) -> None:
     """Label each image of a folder with the likeliest of your labels (zero-shot; no training needed)."""
-    from base.walk import image_names
-    from encoder.prompts import read_labels
+    from base.walk import check_folder, image_names
+    from encoder.prompts import read_labels, split_labels
     from glimpse import console
     from labelling.label_sets import LabelSet
     from labelling.rows import LabelReport
@@ -43,11 +43,9 @@ def label(
     to_stdout = str(out) == "-"
     if json and to_stdout:
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
-    label_set = LabelSet.of(
-        read_labels(labels_file) if labels_file else (labels or "").split(","), templates=template or ()
-    )
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+    given = read_labels(labels_file) if labels_file else split_labels(labels or "")
+    label_set = LabelSet.of(given, templates=template or ())
+    check_folder(folder)
     report = LabelReport(per_label=dict.fromkeys(label_set.labels, 0))
     if url is not None and is_remote(context):
         batches = _at_service(url, folder, label_set, report)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from base.errors import InputError
+from base.walk import is_image_name
 from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ def search(
     """Search a collection by words, example images, entries of its own, or all of these together."""
     from glimpse import console
 
+    for words in [text, *(no or [])]:
+        _check_words(words)
     asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
     if not (asked.texts or asked.images or asked.ids):
         raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
@@ -90,6 +94,14 @@ def search(
             else "it is empty"
         )
         console.err.print(f"nothing found in {collection}: {why}")
+
+
+def _check_words(words: str | None) -> None:
+    """InputError for what nobody means as a description."""
+    if words is not None and not words.strip():
+        raise InputError('the text is empty: say what to look for, as in glimpse search "red shirt"')
+    if words is not None and is_image_name(words) and os.path.isfile(words):  # noqa: PTH113  as for labels
+        raise InputError(f"{words} is a file: to look for what is like it, give --image {words}")
 
 
 class Asked(NamedTuple):

@@ -43,7 +43,7 @@ def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[FileIn
             entry = next(entries, None)
         unreadable.clear()
         if entry and entry[0] == str(path):
-            yield FileInfo(path, stat, entry[1], entry[2:] == (stat.st_mtime_ns, stat.st_size))
+            yield FileInfo(path, stat, entry[1], entry[2:] == (mtime_ns(stat), stat.st_size))
             entry = next(entries, None)
         else:
             yield FileInfo(path, stat, None, same=False)
@@ -52,6 +52,11 @@ def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[FileIn
             yield entry[1]
         entry = next(entries, None)
     unreadable.clear()
+
+
+def mtime_ns(stat: os.stat_result) -> int:
+    """When a file was changed, as the catalog holds it: some disks tell of times that 64 bits of nanoseconds do not."""
+    return max(-(2**63), min(stat.st_mtime_ns, 2**63 - 1))
 
 
 def _inside(path: str, places: set[str]) -> bool:

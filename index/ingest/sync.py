@@ -25,7 +25,7 @@ from encoder.encoder import Encoder, Vectors
 from encoder.image import Picture, decode_picture, read_bytes, sha256_of
 from index.collection import Collection, Entry, Record, create_collection, open_collection
 from index.ingest.captions import Metadata
-from index.ingest.diff import FileInfo, Files, Known, compare
+from index.ingest.diff import FileInfo, Files, Known, compare, mtime_ns
 from index.ingest.rejection import measure_rejection
 from index.ingest.scan import check_folders, entries_at, files_at, outermost, place_of
 
@@ -341,7 +341,7 @@ class _Run:
         return {
             "path": str(file.found.path),
             "sha256": file.sha256,
-            "mtime_ns": file.found.stat.st_mtime_ns,
+            "mtime_ns": mtime_ns(file.found.stat),
             "size": file.found.stat.st_size,
             "width": file.picture and file.picture.width,
             "height": file.picture and file.picture.height,
