@@ -64,7 +64,12 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
 
 
 def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: str) -> DualEncoder:
-    """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32"."""
+    """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32".
+
+    Raises:
+        ModelError: a weight is NaN or infinite.
+    """
+    _check_finite(parts, ref)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     hash_of_all = fingerprint(parts)
     logit_scale = logit_scale_of(parts.clip)  # before bf16 rounds it
@@ -77,6 +82,16 @@ def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: st
         logit_scale=logit_scale,
         precision=precision,
     )
+
+
+def _check_finite(parts: ClipParts, ref: str) -> None:
+    """ModelError for a model that would give every picture the same vector of NaN, and no error."""
+    for name, weight in parts.clip.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ModelError(
+                f"{ref}: {name} holds NaN or infinite weights, as a training that diverged leaves; "
+                "take weights of before, or train again with a lower --lr"
+            )
 
 
 def load_clip(ref: str | Path) -> ClipParts:

@@ -33,6 +33,16 @@ def test_a_run_folder_gives_back_the_model_that_was_saved(tiny_config: Path, tmp
     assert load_encoder(f"local-dir:{tmp_path / 'run'}").dim == TINY["embed_dim"]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_of_a_training_that_diverged_are_refused(tiny_config: Path, tmp_path: Path, value: float) -> None:
+    parts = build_clip(tiny_config)
+    with torch.no_grad():
+        parts.clip.visual.conv1.weight.view(-1)[7] = value
+    save_model(tmp_path / "run", parts)
+    with pytest.raises(ModelError, match=r"visual\.conv1\.weight holds NaN or infinite weights"):
+        load_encoder(str(tmp_path / "run"))
+
+
 def test_the_fingerprint_tells_weights_and_preprocessing_apart(tiny_config: Path) -> None:
     torch.manual_seed(0)
     one = build_clip(tiny_config)

@@ -385,7 +385,7 @@ def test_base64_is_the_same_to_the_bit(client):
 
 def test_embeddings_of_texts_and_images_mixed(client, encoder, files):
     image = b64(files[0].read_bytes())
-    inputs = [{"text": "a boat"}, {"image": image}, f"data:image/png;base64,{image}", "a boat"]
+    inputs = [{"text": "a boat"}, {"image": image}, f"\n data:image/png;base64,{image}\n", "a boat"]
     vectors = [d["embedding"] for d in embed(client, input=inputs)["data"]]
     np.testing.assert_allclose(vectors[1], encoder.encode_images([files[0]])[0], atol=1e-5)
     np.testing.assert_allclose(vectors[1], vectors[2], atol=1e-5)

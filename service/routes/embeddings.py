@@ -51,7 +51,9 @@ def _inputs(asked: EmbeddingsRequest, settings: Settings) -> list[TextInput | Im
     """The inputs as a list of what they are, checked."""
     listed = asked.input if isinstance(asked.input, list) else [asked.input]
     if not 1 <= len(listed) <= settings.max_batch:
-        raise Refusal(422, f"give 1 to {settings.max_batch} inputs", code="invalid_request", param="input")
+        raise Refusal(
+            422, f"give 1 to {settings.max_batch} inputs (GLIMPSE_MAX_BATCH)", code="invalid_request", param="input"
+        )
     inputs = [_typed(item) if isinstance(item, str) else item for item in listed]
     for i, item in enumerate(inputs):
         if isinstance(item, TextInput) and not 1 <= len(item.text) <= MAX_TEXT:
@@ -61,7 +63,8 @@ def _inputs(asked: EmbeddingsRequest, settings: Settings) -> list[TextInput | Im
 
 
 def _typed(text: str) -> TextInput | ImageInput:
-    return ImageInput(image=text) if text[:11].lower() == "data:image/" else TextInput(text=text)
+    start = text[:100].lstrip()[:11].lower()  # a shell's $(base64 ...) leaves spaces and line ends around
+    return ImageInput(image=text.strip()) if start == "data:image/" else TextInput(text=text)
 
 
 async def _vectors(inputs: list[TextInput | ImageInput], inference: Inference) -> list[Vectors]:
