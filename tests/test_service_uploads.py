@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -109,10 +110,10 @@ def test_the_same_bytes_keep_their_entry_and_are_not_encoded_again(client, here)
     assert both_new[0]["id"] == both_new[1]["id"]
 
 
-def test_a_lost_file_comes_back_with_the_same_bytes(client):
+@pytest.mark.parametrize("left", [b"", bytes(len(picture(112)))], ids=["emptied", "zeros of its length"])
+def test_a_damaged_file_comes_back_with_the_same_bytes(client, left):
     key = one(client, picture(112))
-    path = record(client, key)["path"]
-    open(path, "wb").close()  # noqa: PTH123
+    Path(record(client, key)["path"]).write_bytes(left)
     assert one(client, picture(112)) == key
     assert client.get(f"{IMAGES}/{key}/content").content == picture(112)
 

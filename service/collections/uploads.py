@@ -45,9 +45,9 @@ class Uploads:
 
     def keep(self, path: Path, data: bytes) -> None:
         """Make sure that a file with these bytes lies at its path, on disk. CollectionError if it cannot be written."""
+        if _holds(path, data):
+            return
         try:
-            if path.is_file() and path.stat().st_size == len(data):
-                return
             new = [folder for folder in path.parents if not folder.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as part:
@@ -63,6 +63,14 @@ class Uploads:
         """Remove a file, if it is one of these."""
         if path.is_relative_to(self._folder):
             path.unlink(missing_ok=True)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether a file has these bytes; not by its size, which damage leaves as it was."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 @dataclass(slots=True)
