@@ -42,14 +42,12 @@ def jpeg2000_levels(data: bytes) -> int:
 
 def _inside(data: bytes) -> Iterator[tuple[int, int]]:
     """The sizes of what is in an icon, wherever it lies: each PNG, JPEG 2000 and, in an ICO, bitmap."""
-    at = data.find(_PNG)
-    while at >= 0:
-        yield int.from_bytes(data[at + 16 : at + 20]), int.from_bytes(data[at + 20 : at + 24])
-        at = data.find(_PNG, at + 1)
-    at = data.find(_JPEG2000)
-    while at >= 0:
-        yield int.from_bytes(data[at + 8 : at + 12]), int.from_bytes(data[at + 12 : at + 16])
-        at = data.find(_JPEG2000, at + 1)
+    for mark, to_width, to_height in ((_PNG, 16, 20), (_JPEG2000, 8, 12)):
+        at = data.find(mark)
+        while at >= 0:
+            width, height = (int.from_bytes(data[i : i + 4]) for i in (at + to_width, at + to_height))
+            yield width, height
+            at = data.find(mark, at + 1)
     if data[:4] != b"icns":
         for entry in range(6, 6 + 16 * int.from_bytes(data[4:6], "little"), 16):
             at = int.from_bytes(data[entry + 12 : entry + 16], "little")

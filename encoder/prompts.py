@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,13 +42,7 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def split_labels(text: str) -> list[str]:
-    """The labels of a text with commas between, as in a row of CSV: one with a comma in it stands in quotes.
-
-    Raises:
-        InputError: it is the name of a file.
-    """
-    if os.path.isfile(text):  # noqa: PTH113  Path.is_file fails on a name too long for a disk
-        raise InputError(f"--labels {text}: that is a file; give it by --labels-file")
+    """The labels of a text with commas between, as in a row of CSV: one with a comma in it stands in quotes."""
     return [label for row in csv.reader(text.splitlines(), skipinitialspace=True) for label in row]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ Template = Annotated[
     list[str] | None,
     typer.Option("--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.'),
 ]
+Labels = Annotated[str | None, typer.Option("--labels", help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Url = Annotated[
     str | None,
@@ -40,6 +42,15 @@ Url = Annotated[
 ]
 DATA = Path("glimpse-data")
 LOCAL = ("data", "model", "device", "precision")  # a service has its own
+
+
+def labels_of(given: str, instead: str) -> list[str]:
+    """The labels of --labels. InputError for the name of a file; `instead` is how to give one."""
+    from encoder.prompts import split_labels
+
+    if os.path.isfile(given):  # noqa: PTH113  Path.is_file fails on a name too long for a disk
+        raise InputError(f"--labels {given}: that is a file; {instead}")
+    return split_labels(given)
 
 
 def is_remote(context: typer.Context, *local: str) -> bool:

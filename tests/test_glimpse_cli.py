@@ -187,6 +187,7 @@ def test_interrupting_a_training_saves_it(
         (["label", ".", "--model", "x", "--labels", "a,b", "--template", "no place"], 2, "has no {} for the label"),
         (["label", ".", "--model", "x", "--labels", " , "], 2, "no labels given"),
         (["label", ".", "--model", "x", "--labels", "red.png"], 2, "give it by --labels-file"),
+        (["jobs", "start", "label", "/photos", "--labels", "red.png"], 2, "that is a file; give what is in it"),
         (["eval", "--model", "x"], 2, "give either --pairs CSV or --folders DIR"),
         (["train"], 2, "give a CSV of image-text pairs"),
         (["train", "gone.csv", "--init", "ViT-B-32"], 2, "cannot be read as a CSV file"),

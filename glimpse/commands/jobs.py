@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glimpse.options import AsJson, Template
+from glimpse.options import AsJson, Labels, Template, labels_of
 
 if TYPE_CHECKING:
     from glimpse.client import Client, Job
@@ -97,7 +97,7 @@ def start_watch(
 @start.command("label", epilog='Example: glimpse jobs start label /photos --labels "beach,city" --follow')
 def start_label(
     folder: Annotated[str, typer.Argument(help="Folder on the service's machine, absolute.")],
-    labels: Annotated[str | None, typer.Option(help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")] = None,
+    labels: Labels = None,
     label_set: Annotated[str | None, typer.Option(help="Name of labels that the service keeps, instead.")] = None,
     template: Template = None,
     follow: Follow = False,
@@ -106,11 +106,15 @@ def start_label(
 ) -> None:
     """Label a folder of the service's machine. `glimpse jobs result` prints the CSV."""
     from base.errors import InputError
-    from encoder.prompts import check_labels, split_labels
+    from encoder.prompts import check_labels
 
     if (labels is None) == (label_set is None):
         raise InputError('give either --labels "cat,dog" or --label-set NAME')
-    named = {"label_set": label_set} if labels is None else {"labels": check_labels(split_labels(labels))}
+    named = (
+        {"label_set": label_set}
+        if labels is None
+        else {"labels": check_labels(labels_of(labels, "give what is in it"))}
+    )
     _start(url, json, follow, "label", {"folder": folder, "templates": template or [], **named})
 
 

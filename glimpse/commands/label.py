@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from base.errors import InputError
-from glimpse.options import AsJson, Device, ModelIfLocal, Precision, Template, Url, is_remote
+from glimpse.options import AsJson, Device, Labels, ModelIfLocal, Precision, Template, Url, is_remote, labels_of
 
 if TYPE_CHECKING:
     from labelling.label_sets import LabelSet
@@ -21,7 +21,7 @@ def label(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Folder of images; subfolders are included.")],
     model: ModelIfLocal = None,
-    labels: Annotated[str | None, typer.Option(help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")] = None,
+    labels: Labels = None,
     labels_file: Annotated[Path | None, typer.Option(help="The same from a file, one label a line.")] = None,
     template: Template = None,
     out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
@@ -32,7 +32,7 @@ def label(
 ) -> None:
     """Label each image of a folder with the likeliest of your labels (zero-shot; no training needed)."""
     from base.walk import check_folder, image_names
-    from encoder.prompts import read_labels, split_labels
+    from encoder.prompts import read_labels
     from glimpse import console
     from labelling.label_sets import LabelSet
     from labelling.rows import LabelReport
@@ -43,7 +43,7 @@ def label(
     to_stdout = str(out) == "-"
     if json and to_stdout:
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
-    given = read_labels(labels_file) if labels_file else split_labels(labels or "")
+    given = read_labels(labels_file) if labels_file else labels_of(labels or "", "give it by --labels-file")
     label_set = LabelSet.of(given, templates=template or ())
     check_folder(folder)
     report = LabelReport(per_label=dict.fromkeys(label_set.labels, 0))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from base.errors import InputError
+from base.walk import check_folder
 
 
 def mcp(
@@ -33,7 +34,6 @@ def mcp(
     from glimpse.client import Client
 
     for each in folder or ():
-        if not each.is_dir():
-            raise InputError(f"{each}: no such folder")
+        check_folder(each)
     with Client(url) as client:
         mcp_server(client, folder or ()).run()

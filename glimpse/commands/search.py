@@ -50,9 +50,9 @@ def search(
     """Search a collection by words, example images, entries of its own, or all of these together."""
     from glimpse import console
 
-    for words in [text, *(no or [])]:
-        _check_words(words)
     asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
+    for words in (*asked.texts, *asked.away):
+        _check_words(words)
     if not (asked.texts or asked.images or asked.ids):
         raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
     shape = {
@@ -96,11 +96,11 @@ def search(
         console.err.print(f"nothing found in {collection}: {why}")
 
 
-def _check_words(words: str | None) -> None:
+def _check_words(words: str) -> None:
     """InputError for what nobody means as a description."""
-    if words is not None and not words.strip():
+    if not words.strip():
         raise InputError('the text is empty: say what to look for, as in glimpse search "red shirt"')
-    if words is not None and is_image_name(words) and os.path.isfile(words):  # noqa: PTH113  as for labels
+    if is_image_name(words) and os.path.isfile(words):  # noqa: PTH113  as for labels
         raise InputError(f"{words} is a file: to look for what is like it, give --image {words}")
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
@@ -209,11 +210,10 @@ def _text(value: object, at: str, what: str = "a text") -> str:
 
 
 def _path(value: object, at: str) -> str:
-    try:
-        if isinstance(value, str) and os.fsencode(value) is not None:
+    if isinstance(value, str):
+        with suppress(UnicodeEncodeError):
+            os.fsencode(value)
             return value
-    except UnicodeEncodeError:
-        pass
     raise InputError(f"{at}: must be a path")
 
 
