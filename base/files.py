@@ -27,10 +27,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     beginning = f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
     _sweep(path.parent, beginning)
-    part = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}")
-    held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    part, held = _locked_part(path, beginning)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
         yield part
         fsync_file(part)
         part.replace(path)
@@ -69,30 +67,49 @@ def fsync_file(path: Path) -> None:
         os.close(fd)
 
 
+def _locked_part(path: Path, beginning: str) -> tuple[Path, int]:
+    """An empty part beside `path`, and the descriptor that holds its lock."""
+    while True:
+        part = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}")
+        held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        except OSError:
+            part.unlink(missing_ok=True)
+            os.close(held)
+            raise
+        if os.fstat(held).st_nlink:
+            return part, held
+        os.close(held)  # another's sweep came between making and locking it
+
+
 def _sweep(folder: Path, beginning: str) -> None:
     """Remove the parts that begin so and that nobody holds, with what stands beside them."""
     with suppress(OSError), os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name.startswith(beginning) and PART in entry.name]
         for part in {name[: name.index(PART) + len(PART)] for name in names}:
-            if not _is_held(folder / part):
-                for path in (folder / name for name in names if name.startswith(part)):
+            with _taken(folder / part) as is_ours:
+                for path in (folder / name for name in names if is_ours and name.startswith(part)):
                     if path.is_dir() and not path.is_symlink():
                         shutil.rmtree(path, ignore_errors=True)
                     else:
                         path.unlink(missing_ok=True)
 
 
-def _is_held(part: Path) -> bool:
+@contextmanager
+def _taken(part: Path) -> Iterator[bool]:
+    """Whether nobody else holds it; then nobody does while the block runs."""
     try:
         fd = os.open(part, os.O_RDONLY)
-    except FileNotFoundError:  # what is beside it has been left behind
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        yield isinstance(error, FileNotFoundError)  # what is beside it has been left behind
+        return
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = True
+        except OSError:
+            is_ours = False
+        yield is_ours
     finally:
         os.close(fd)
-    return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,34 @@ def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
         first.write_text("first")
         second.write_text("second")
     assert (names(tmp_path), file.read_text()) == (["file"], "first")
+
+
+def test_a_sweep_between_the_making_of_a_part_and_its_lock_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    lock = fcntl.flock
+    swept = []
+
+    def sweep_first(fd: int, how: int) -> None:
+        if not swept:
+            swept.append(names(tmp_path))
+            write_whole(file, "another's")
+        lock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
+    with whole_file(file) as part:
+        assert part.exists()
+        part.write_text("ours")
+    assert len(swept[0]) == 1
+    assert (names(tmp_path), file.read_text()) == (["file"], "ours")
+
+
+def test_many_at_once_all_write(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: write_whole(file, f"{i}\n" * 100), range(400)))
+    assert (names(tmp_path), len(set(file.read_text().split()))) == (["file"], 1)
 
 
 def test_a_file_that_a_person_named_is_not_overwritten_unasked(tmp_path: Path) -> None:
