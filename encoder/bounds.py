@@ -16,6 +16,7 @@ JPEG2000_PIXELS = 16_000_000  # decoded; the decoder lets no other thread run, a
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG2000 = b"\xff\x4f\xff\x51"  # start of codestream, size
+_SLOW = (_JPEG2000, b"\0\0\0\x0cjP  ", b"icns", b"DDS ", b"qoif", b"P1", b"P2", b"P3")
 _CODING_STYLE = b"\xff\x52"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in a scan; neither a stuffed byte, a restart nor padding
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
@@ -31,6 +32,11 @@ def problem_of(data: bytes) -> str | None:
     if data[:2] == b"\xff\xd8" and (scans := _scans(data)) > MAX_SCANS:
         return f"the JPEG has {scans} scans or more; the limit is {MAX_SCANS}"
     return None
+
+
+def is_slow(data: bytes) -> bool:
+    """Whether its decoder holds the interpreter (JPEG 2000, and icons that may hold one), or is written in Python."""
+    return data.startswith(_SLOW)
 
 
 def jpeg2000_levels(data: bytes) -> int:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
-from encoder.image import Pixels, Preprocess, open_image, to_pixels, upright_rgb
+from encoder.decode import upright
+from encoder.image import Pixels, Preprocess, open_image, to_pixels
 
 Vectors = npt.NDArray[np.float32]
 ImageSource = str | Path | bytes | Image.Image
@@ -106,5 +107,5 @@ class Encoder(ABC):
 
     def _read(self, image: ImageSource) -> Pixels:
         if isinstance(image, Image.Image):
-            return to_pixels(upright_rgb(image), self.preprocess)
+            return to_pixels(upright(image), self.preprocess)
         return to_pixels(open_image(image, at_least=self.preprocess.height_width), self.preprocess)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from base.errors import ImageError
-from encoder.image import MAX_FILE_BYTES, Preprocess, open_image, read_picture, to_pixels, upright_rgb
+from encoder.decode import upright
+from encoder.image import MAX_FILE_BYTES, Preprocess, open_image, read_picture, to_pixels
 
 ORIENTATION = 0x0112
 
@@ -119,7 +120,7 @@ def test_a_large_jpeg_decoded_at_a_fraction_looks_the_same(monkeypatch: pytest.M
     data = encoded(scene(2400, 1800), "JPEG", quality=92)
     assert open_image(data, at_least=(64, 64)).width < 400
     reduced = read_picture(data, Preprocess(size=64))
-    monkeypatch.setattr("encoder.image.DRAFT_MARGIN", 1000)
+    monkeypatch.setattr("encoder.decode.DRAFT_MARGIN", 1000)
     full = read_picture(data, Preprocess(size=64))
     assert (reduced.width, reduced.height) == (full.width, full.height) == (2400, 1800)
     assert np.abs(reduced.pixels.astype(int) - full.pixels.astype(int)).mean() < 2
@@ -132,7 +133,7 @@ def test_a_large_jpeg_decoded_at_a_fraction_looks_the_same(monkeypatch: pytest.M
         (b"", "not an image"),
         (encoded(scene(), "JPEG")[:2000], "cannot be decoded"),
         (encoded(scene(), "PNG")[:300], "cannot be decoded"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not in a format that glimpse reads"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not in a format that glimpse reads: PostScript"),
     ],
 )
 def test_what_cannot_be_decoded_is_one_kind_of_error(data: bytes, reason: str) -> None:
@@ -177,7 +178,7 @@ def test_a_large_image_is_converted_in_bands_that_nobody_sees(mode: str, monkeyp
     rng = np.random.default_rng(0)
     values = rng.integers(0, 256, (37, 23, 4), np.uint8)
     image = Image.fromarray(rng.random((37, 23), np.float32)) if mode == "F" else Image.fromarray(values).convert(mode)
-    whole = np.asarray(upright_rgb(image))
-    monkeypatch.setattr("encoder.image._BAND_PIXELS", 100)
-    np.testing.assert_array_equal(np.asarray(upright_rgb(image)), whole)
+    whole = np.asarray(upright(image))
+    monkeypatch.setattr("encoder.colour._BAND_PIXELS", 100)
+    np.testing.assert_array_equal(np.asarray(upright(image)), whole)
     assert len(np.unique(whole)) > 50

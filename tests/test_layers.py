@@ -46,20 +46,26 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "glimpse.client": {"glimpse.__version__"},
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
-    "base.errors", "base.files", "base.walk", "glimpse.cli", "glimpse.client", "index.collection", "index.duplicates",
+    "base.errors", "base.files", "base.walk", "encoder.sandbox", "glimpse.cli", "glimpse.client", "index.collection", "index.duplicates",
     "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/load.py", "encoder/weights.py"},
     "huggingface_hub": {"encoder/weights.py"},
     "PIL": {
+        "encoder/decode.py",
+        "encoder/colour.py",
+        "encoder/profile.py",
+        "encoder/raw.py",
+        "encoder/signature.py",
+        "encoder/sandbox.py",
         "encoder/image.py",
         "encoder/encoder.py",
         "training/data/augment.py",
         "service/inference/images.py",
         "glimpse/demo/postcards/",
     },
-    "pillow_heif": {"encoder/image.py"},
+    "pillow_heif": {"encoder/decode.py"},
     "faiss": {"index/local/vectors/ann.py"},
     "sqlite3": {"index/local/catalog/database.py"},
     "watchfiles": {"index/ingest/watch.py"},

@@ -1,0 +1,278 @@
+"""Decodes the bytes of an image file to an upright sRGB picture; whatever a decoder raises becomes one `ImageError`.
+
+What a file would take is asked before it is decoded (`bounds`); a camera's raw file gives its preview (`raw`); of pages
+and frames the first that shows something is taken; a JPEG that was cut off shows what there is of it. Resizes nothing
+but to save time, and imports no torch, so that a process that does but this starts at once (`sandbox`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import logging
+import math
+import re
+import warnings
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import PIL
+import pillow_heif
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+
+from base.errors import ImageError
+from encoder.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
+from encoder.colour import contrast, to_srgb
+from encoder.profile import profile_of
+from encoder.raw import exif_of, is_raw, preview_of
+from encoder.signature import what_it_is
+
+pillow_heif.register_heif_opener()
+# What the decoders think of odd metadata would drown a folder's report; what they cannot read becomes an ImageError.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+for _libtiff in (Path(PIL.__file__).parents[1] / "pillow.libs").glob("libtiff-*.so*"):  # it prints to stderr by itself
+    ctypes.CDLL(str(_libtiff)).TIFFSetWarningHandler(None)
+    ctypes.CDLL(str(_libtiff)).TIFFSetErrorHandler(None)
+
+MAX_PIXELS = 120_000_000  # decoded size; a larger image is refused, a larger JPEG is first decoded at a fraction
+Image.MAX_IMAGE_PIXELS = 2**30  # Pillow would refuse a large JPEG before it can be decoded at a fraction
+DRAFT_MARGIN = 1.5  # of the model's side; docs/benchmarks.md says what it costs in cosine
+
+# EPS would start Ghostscript, and the rest are documents, meteorology and fonts rather than photos.
+FORMATS = (
+    "JPEG", "PNG", "WEBP", "HEIF", "AVIF", "GIF", "BMP", "DDS", "DIB", "ICNS", "ICO", "JPEG2000", "PCX", "PPM", "PSD",
+    "QOI", "SGI", "TGA", "TIFF",
+)  # fmt: skip
+_PAGED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
+_MOST_PAGES = 100  # looked at for one that shows something
+_CONTENT = 10  # of 128: a page with less contrast shows next to nothing
+_MOST_MISSING = 0.5  # of a JPEG's rows
+_EXIF_TIME = re.compile(r"\s*(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d:\d\d)", re.ASCII)
+_EXIF_OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d", re.ASCII)
+_FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP acTL fcTL fdAT eXIf".split())
+_LIBRARY = re.compile(r"\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture out of its file."""
+
+    image: Image.Image  # RGB, upright, sRGB; a JPEG perhaps at a fraction of its size
+    width: int  # of the upright original
+    height: int
+    taken: str | None = None  # when, by its EXIF: ISO 8601, in the camera's local time where that names no offset
+    missing: float = 0.0  # the share of its rows that the file no longer has
+
+
+def decode(
+    data: bytes, name: str | None = None, *, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+) -> Decoded:
+    """Decode the bytes of an image file, in this process.
+
+    Args:
+        data: the file.
+        name: what an error calls it.
+        at_least: (height, width) that suffice; formats that can are decoded at a fraction of their size.
+        max_pixels: the largest decoded image that is accepted.
+
+    Raises:
+        ImageError: it cannot be decoded, or is larger than the limits; carries the reason.
+    """
+    if problem := problem_of(data):
+        raise ImageError(name, problem)
+    outer = None
+    if is_raw(data):
+        preview = preview_of(data)
+        if preview is None:
+            raise ImageError(name, "a camera's raw file with no JPEG preview in it; export it as JPEG or TIFF")
+        data, outer = preview, exif_of(data)
+    side = None if at_least is None else math.ceil(max(at_least) * DRAFT_MARGIN)
+    wish = _Wish(data, name, side, max_pixels, outer)
+    try:
+        return _decode(data, wish)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise whatever they meet: SyntaxError, struct.error, IndexError, MemoryError
+        with contextlib.suppress(Exception):
+            if mended := _mend(data):
+                return _decode(mended, wish, cut=data.startswith(_JPEG))
+        if not isinstance(error, UnidentifiedImageError):
+            raise ImageError(name, f"cannot be decoded: {_reason(error)}") from error
+        known = what_it_is(data)
+        reason = f"not in a format that glimpse reads: {known}" if known else "not an image that glimpse knows"
+        raise ImageError(name, reason) from None
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A Pillow image as `decode` would give it: loaded, turned upright, sRGB.
+
+    Raises:
+        ImageError: its data cannot be decoded.
+    """
+    try:
+        image.load()
+        turned = image.copy()  # the caller's own stays as it is
+        _turn_upright(turned)
+        return to_srgb(turned, image.info.get("icc_profile"))
+    except Exception as error:
+        raise ImageError(None, f"cannot be decoded: {_reason(error)}") from error
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """How a file is to be decoded."""
+
+    data: bytes  # the file as it is; what is decoded may be mended
+    name: str | None
+    side: int | None  # pixels of the shorter side that suffice
+    max_pixels: int
+    outer: Image.Exif | None  # of the raw file around it
+
+
+def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        original = image.size
+        _reduce(image, data, wish)
+        image.load()
+        missing = _missing(image) if cut else 0.0
+        page = _page_with_content(image, wish) if image.format in _PAGED else image
+        if page is not image:
+            original = page.size
+        _take_over(page, wish.outer)
+        taken = _taken(page)
+        profile = profile_of(page, wish.data)
+        before = page.size
+        _turn_upright(page)
+        width, height = original if page.size == before else original[::-1]
+        return Decoded(to_srgb(page, profile, wish.side), width, height, taken, missing)
+
+
+def _reduce(image: Image.Image, data: bytes, wish: _Wish) -> None:
+    """Have it decoded at a fraction where that suffices and the format can; ImageError if it is too much."""
+    side = wish.side
+    if side is not None and image.format in ("JPEG", "MPO"):
+        scale = min(1.0, side / min(image.size))
+        image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
+    halvings = 0
+    if isinstance(image, Jpeg2KImageFile):
+        most = 0 if side is None else int(math.log2(max(1.0, min(image.size) / side)))
+        image.reduce = halvings = min(most, jpeg2000_levels(data))
+    _check_size(image, wish, halvings)
+
+
+def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:
+    pixels = image.width * image.height >> 2 * halvings
+    limit = min(wish.max_pixels, JPEG2000_PIXELS) if isinstance(image, Jpeg2KImageFile) else wish.max_pixels
+    if pixels > limit:
+        raise ImageError(
+            wish.name, f"the image has {pixels / 1e6:,.0f} million pixels; the limit is {limit / 1e6:,.0f} million"
+        )
+    if max(image.size) > MAX_SIDE:
+        raise ImageError(wish.name, f"the image has a side of {max(image.size):,} pixels; the limit is {MAX_SIDE:,}")
+
+
+def _missing(image: Image.Image) -> float:
+    """The share of rows that a JPEG which was cut off no longer has: its decoder fills them with one grey.
+
+    Raises:
+        ImageError: most are missing.
+    """
+    rows = np.asarray(image.convert("RGB"))
+    filled = (rows == rows[-1, -1]).all(axis=(1, 2))
+    missing = len(rows) if filled.all() else int(np.argmin(filled[::-1]))
+    if missing > _MOST_MISSING * len(rows):
+        raise ImageError(None, "most of it is missing")
+    return missing / len(rows)
+
+
+def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
+    """The loaded first page, or a later one if that shows next to nothing: films fade in, scans begin with a cover."""
+    if not getattr(image, "is_animated", False) or (most := contrast(image)) >= _CONTENT:
+        return image
+    best = image.copy()
+    best.format, pixels = image.format, 0
+    for number in range(1, _MOST_PAGES):
+        try:
+            image.seek(number)
+            _check_size(image, wish)
+            pixels += image.width * image.height
+            if pixels > wish.max_pixels:
+                break
+            image.load()
+            shown = contrast(image)
+        except Exception:  # the end, or damage: what came before stands
+            break
+        if shown > most:
+            best, most = image.copy(), shown
+            best.format = image.format
+        if most >= _CONTENT:
+            break
+    return best
+
+
+def _take_over(image: Image.Image, outer: Image.Exif | None) -> None:
+    """Give a preview what the raw file around it says and it does not."""
+    if outer:
+        with contextlib.suppress(Exception):
+            exif = image.getexif()
+            for tag, value in outer.items():
+                exif.setdefault(tag, value)
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Apply the EXIF orientation, in place: it is there only in some; a broken EXIF block must not cost the picture."""
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _taken(image: Image.Image) -> str | None:
+    """When a loaded picture was taken: EXIF's DateTimeOriginal, or DateTime where that says nothing."""
+    with contextlib.suppress(Exception):
+        exif = image.getexif()
+        original = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
+        tag = ExifTags.Base
+        return _iso_time(original.get(tag.DateTimeOriginal), original.get(tag.OffsetTimeOriginal)) or _iso_time(
+            exif.get(tag.DateTime), original.get(tag.OffsetTime)
+        )
+    return None
+
+
+def _iso_time(time: object, offset: object) -> str | None:
+    """EXIF's "2021:07:04 12:34:56" and "+02:00" in ISO 8601; None for what is no date, or before photography."""
+    found = _EXIF_TIME.match(str(time))
+    if not found or int(found[1]) < _FIRST_PHOTOGRAPH:
+        return None
+    zone = str(offset)[:6] if _EXIF_OFFSET.match(str(offset)) else ""
+    try:
+        return datetime.fromisoformat(f"{found[1]}-{found[2]}-{found[3]}T{found[4]}{zone}").isoformat()
+    except ValueError:
+        return None
+
+
+def _mend(data: bytes) -> bytes | None:
+    """A PNG without its text and profiles, which may be too large or damaged; a JPEG with the end that it lacks."""
+    if data.startswith(_JPEG):
+        return data + _JPEG_END
+    if not data.startswith(_PNG):
+        return None
+    at, kept = len(_PNG), [_PNG]
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4])
+        if data[at + 4 : at + 8] in _PNG_CHUNKS:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
+
+
+def _reason(error: Exception) -> str:
+    """What a decoder says, in one line; nothing of its insides."""
+    reason = " ".join(str(error).split())
+    return "its data are damaged" if not reason or _LIBRARY.search(reason) else reason

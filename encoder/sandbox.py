@@ -1,0 +1,155 @@
+"""Decodes pictures in processes of their own: those whose decoder would hold this interpreter, or might not end.
+
+A process takes one picture after the other, is killed when one takes too long, and ends with the program that started
+it, or when nothing was asked of it for a minute. What goes between is lengths, JSON and pixels, nothing that runs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+from base.errors import ImageError
+from encoder.decode import Decoded, decode
+
+MAX_SECONDS = 20.0  # for one picture
+MAX_PROCESSES = 2
+MAX_MEMORY = 4 * 2**30  # bytes of address space
+IDLE_SECONDS = 60
+
+
+def decode_apart(
+    data: bytes, name: str | None = None, *, at_least: tuple[int, int] | None = None, max_pixels: int
+) -> Decoded:
+    """As `encoder.decode.decode`, in another process; waits for one of `MAX_PROCESSES` that is free.
+
+    Raises:
+        ImageError: as `decode`; or it took too long, or ended the process.
+    """
+    worker = _free.get()
+    try:
+        return worker.decode(data, name, at_least, max_pixels)
+    finally:
+        _free.put(worker)
+
+
+class _Worker:
+    """A process that decodes, started when it is needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def decode(self, data: bytes, name: str | None, at_least: tuple[int, int] | None, max_pixels: int) -> Decoded:
+        request = json.dumps({"at_least": at_least, "max_pixels": max_pixels}).encode()
+        for _ in range(2):  # an idle one may end just now
+            process = self._started()
+            assert process.stdin
+            assert process.stdout
+            late, began = threading.Timer(MAX_SECONDS, process.kill), time.monotonic()
+            late.start()
+            try:
+                _write(process.stdin, request, data)
+                header, pixels = _read(process.stdout), _read(process.stdout)
+            except (OSError, EOFError):
+                if time.monotonic() - began >= MAX_SECONDS:
+                    raise ImageError(name, f"decoding it took more than {MAX_SECONDS:.0f} seconds") from None
+                self.close()
+                continue
+            finally:
+                late.cancel()
+            answer = json.loads(header)
+            if "error" in answer:
+                raise ImageError(name, answer["error"])
+            image = Image.frombuffer("RGB", tuple(answer.pop("pixels")), pixels, "raw", "RGB", 0, 1)
+            return Decoded(image, **answer)
+        raise ImageError(name, "cannot be decoded: it ended the process that tried")
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process and self._process.poll() is not None:
+            self.close()
+        if not self._process:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "encoder.sandbox"],  # -P: a folder of photos may hold a PIL.py
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for who started it
+            )
+        return self._process
+
+
+_free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+_workers = [_Worker() for _ in range(MAX_PROCESSES)]
+for _worker in _workers:
+    _free.put(_worker)
+
+
+@atexit.register
+def _close() -> None:
+    for worker in _workers:
+        worker.close()
+
+
+def _write(file: IO[bytes], *parts: bytes) -> None:
+    for part in parts:
+        file.write(len(part).to_bytes(8))
+        file.write(part)
+    file.flush()
+
+
+def _read(file: IO[bytes]) -> bytes:
+    """Raises EOFError if the other side has ended."""
+    size = file.read(8)
+    part = file.read(int.from_bytes(size)) if len(size) == 8 else b""
+    if len(size) < 8 or len(part) < int.from_bytes(size):
+        raise EOFError
+    return part
+
+
+def _serve() -> None:
+    """Answer requests on stdin until it ends."""
+    import signal
+
+    if os.name == "posix":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    while True:
+        signal.alarm(IDLE_SECONDS)
+        try:
+            request, data = json.loads(_read(sys.stdin.buffer)), _read(sys.stdin.buffer)
+        except EOFError:
+            return
+        signal.alarm(0)
+        at_least = tuple(request["at_least"]) if request["at_least"] else None
+        try:
+            decoded = decode(data, at_least=at_least, max_pixels=request["max_pixels"])
+        except ImageError as error:
+            _write(sys.stdout.buffer, json.dumps({"error": error.reason}).encode(), b"")
+            continue
+        answer = {"pixels": decoded.image.size, "width": decoded.width, "height": decoded.height}
+        answer |= {"taken": decoded.taken, "missing": decoded.missing}
+        _write(sys.stdout.buffer, json.dumps(answer).encode(), np.asarray(decoded.image).tobytes())
+
+
+if __name__ == "__main__":
+    _serve()

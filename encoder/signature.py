@@ -1,0 +1,59 @@
+"""What a file is that is no picture glimpse reads, by its first bytes: so that a person knows what to do with it."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import TiffImagePlugin
+
+_HEAD = 1024
+_KINDS: tuple[tuple[tuple[bytes, ...], str], ...] = (
+    ((b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL; convert it to JPEG or PNG"),
+    ((b"%!PS", b"\xc5\xd0\xd3\xc6"), "PostScript; save it as PNG"),
+    ((b"%PDF",), "a PDF; save its pages as PNG"),
+    ((b"8BPB", b"8BPS\0\x02"), "a large Photoshop file (PSB); save it as PNG or TIFF"),
+    ((b"gimp xcf",), "a file of GIMP; export it as PNG"),
+    ((b"AT&TFORM",), "a DjVu document"),
+    ((b"SIMPLE  =",), "a FITS file of measurements"),
+    ((b"v/1\x01",), "an OpenEXR file; convert it to PNG"),
+    ((b"#?RADIANCE", b"#?RGBE"), "a Radiance HDR file; convert it to PNG"),
+    ((b"\xd7\xcd\xc6\x9a", b"\x01\0\x09\0", b"\x01\0\0\0\x6c\0\0\0"), "a Windows metafile; save it as PNG"),
+    ((b"PK\x03\x04",), "a ZIP archive"),
+    ((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf", b"Rar!"), "compressed; unpack it first"),
+    ((b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"\0\0\x01\xba"), "a film or sound"),
+)
+_MOVIES = (b"ftypisom", b"ftypmp4", b"ftypM4V", b"ftypqt  ", b"ftyp3g", b"ftypavc", b"ftypMSNV", b"moov", b"mdat")
+_SAMPLES, _BITS, _COMPRESSION = 277, 258, 259
+
+
+def what_it_is(data: bytes) -> str | None:
+    """A few words for the kind of a file, as in "a PDF; save its pages as PNG"; None if it is none that is known."""
+    head = data[:_HEAD]
+    for starts, name in _KINDS:
+        if head.startswith(starts) and not (starts[0] == b"\x1aE\xdf\xa3" and head[8:12] == b"WEBP"):
+            return name
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return _tiff(data)
+    if head[4:12].startswith(_MOVIES):
+        return "a film"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<svg", b"<?xml")) and b"<svg" in data[:4096].lower():
+        return "a drawing in SVG; save it as PNG"
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
+        return "a web page, as servers send in place of a picture"
+    return None
+
+
+def _tiff(data: bytes) -> str:
+    """Its channels and bits, which say why it is not read."""
+    try:
+        directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+        file = io.BytesIO(data)
+        file.seek(directory.next)
+        directory.load(file)
+        bits = directory.get(_BITS, (1,))
+        bits = max(bits) if isinstance(bits, tuple) else bits
+        channels, packing = directory.get(_SAMPLES, 1), directory.get(_COMPRESSION, 1)
+        return f"a TIFF with {channels} channels of {bits} bits, compression {packing}; save it as RGB or grey"
+    except Exception:  # whatever a broken directory makes Pillow raise
+        return "a TIFF whose directory is damaged"
