@@ -40,6 +40,7 @@ for _libtiff in (Path(PIL.__file__).parents[1] / "pillow.libs").glob("libtiff-*.
     ctypes.CDLL(str(_libtiff)).TIFFSetErrorHandler(None)
 
 MAX_PIXELS = 120_000_000  # decoded size; a larger image is refused, a larger JPEG is first decoded at a fraction
+MAX_FILE_BYTES = 512 * 2**20
 Image.MAX_IMAGE_PIXELS = 2**30  # Pillow would refuse a large JPEG before it can be decoded at a fraction
 DRAFT_MARGIN = 1.5  # of the model's side; docs/benchmarks.md says what it costs in cosine
 
@@ -109,6 +110,24 @@ def decode(
         known = what_it_is(data)
         reason = f"not in a format that glimpse reads: {known}" if known else "not an image that glimpse knows"
         raise ImageError(name, reason) from None
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ImageError: it cannot be read, is empty, or is larger than `MAX_FILE_BYTES`.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise ImageError(path, "the file is empty")
+        if size > MAX_FILE_BYTES:
+            raise ImageError(path, f"the file has {size / 2**20:,.0f} MiB; the limit is {MAX_FILE_BYTES >> 20} MiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(path, error.strerror or str(error)) from error
 
 
 def upright(image: Image.Image) -> Image.Image:

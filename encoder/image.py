@@ -20,13 +20,11 @@ import torch.nn.functional as F
 from PIL import Image
 
 from base.errors import ImageError
-from encoder.bounds import is_slow
-from encoder.decode import MAX_PIXELS, Decoded, decode
-from encoder.sandbox import decode_apart
+from encoder.decode import MAX_PIXELS, read_bytes
+from encoder.sandbox import decode_bounded
 
 Pixels = npt.NDArray[np.uint8]
 
-MAX_FILE_BYTES = 512 * 2**20
 _MAX_ASPECT = 4  # a 10 x 40,000 strip would be resized to 224 x 896,000 only to be cropped
 
 
@@ -92,7 +90,7 @@ def decode_picture(
     Raises:
         ImageError: as `read_picture`.
     """
-    found = _decode(data, name, preprocess.height_width, max_pixels)
+    found = decode_bounded(data, name, at_least=preprocess.height_width, max_pixels=max_pixels)
     try:
         return Picture(to_pixels(found.image, preprocess), found.width, found.height, found.taken, found.missing)
     except MemoryError as error:
@@ -113,8 +111,8 @@ def open_image(
         ImageError: the file cannot be read or decoded, or is larger than the limits; carries the reason.
     """
     if isinstance(source, bytes):
-        return _decode(source, None, at_least, max_pixels).image
-    return _decode(read_bytes(source), str(source), at_least, max_pixels).image
+        return decode_bounded(source, at_least=at_least, max_pixels=max_pixels).image
+    return decode_bounded(read_bytes(source), str(source), at_least=at_least, max_pixels=max_pixels).image
 
 
 def to_pixels(image: Image.Image, preprocess: Preprocess) -> Pixels:
@@ -153,32 +151,9 @@ def resize(array: Pixels, height: int, width: int, interpolation: str = "bicubic
     return resized.numpy()
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        ImageError: it cannot be read, is empty, or is larger than `MAX_FILE_BYTES`.
-    """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size == 0:
-            raise ImageError(path, "the file is empty")
-        if size > MAX_FILE_BYTES:
-            raise ImageError(path, f"the file has {size / 2**20:,.0f} MiB; the limit is {MAX_FILE_BYTES >> 20} MiB")
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(path, error.strerror or str(error)) from error
-
-
 def sha256_of(data: bytes) -> str:
     """SHA-256 of a file's bytes, 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
-
-
-def _decode(data: bytes, name: str | None, at_least: tuple[int, int] | None, max_pixels: int) -> Decoded:
-    where = decode_apart if is_slow(data) else decode
-    return where(data, name, at_least=at_least, max_pixels=max_pixels)
 
 
 def _trim(array: Pixels) -> Pixels:

@@ -1,7 +1,8 @@
-"""Decodes pictures in processes of their own: those whose decoder would hold this interpreter, or might not end.
+"""The one door to decoding: in this process, or apart where a decoder would hold the interpreter, or might not end.
 
-A process takes one picture after the other, is killed when one takes too long, and ends with the program that started
-it, or when nothing was asked of it for a minute. What goes between is lengths, JSON and pixels, nothing that runs.
+A process of its own takes one picture after the other, is killed when one takes too long, and ends with the program
+that started it, or when nothing was asked of it for a minute. What goes between is lengths, JSON and pixels, nothing
+that runs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 from base.errors import ImageError
-from encoder.decode import Decoded, decode
+from encoder.bounds import is_slow
+from encoder.decode import MAX_PIXELS, Decoded, decode
 
 MAX_SECONDS = 20.0  # for one picture
 MAX_PROCESSES = 2
@@ -28,14 +30,22 @@ MAX_MEMORY = 4 * 2**30  # bytes of address space
 IDLE_SECONDS = 60
 
 
-def decode_apart(
-    data: bytes, name: str | None = None, *, at_least: tuple[int, int] | None = None, max_pixels: int
+def decode_bounded(
+    data: bytes, name: str | None = None, *, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
 ) -> Decoded:
-    """As `encoder.decode.decode`, in another process; waits for one of `MAX_PROCESSES` that is free.
+    """As `encoder.decode.decode`: in this process, or apart where the format's decoder may take long.
 
     Raises:
         ImageError: as `decode`; or it took too long, or ended the process.
     """
+    where = decode_apart if is_slow(data) else decode
+    return where(data, name, at_least=at_least, max_pixels=max_pixels)
+
+
+def decode_apart(
+    data: bytes, name: str | None = None, *, at_least: tuple[int, int] | None = None, max_pixels: int
+) -> Decoded:
+    """The same in another process, whatever it takes; waits for one of `MAX_PROCESSES` that is free."""
     worker = _free.get()
     try:
         return worker.decode(data, name, at_least, max_pixels)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from base.errors import ImageError
-from encoder.decode import upright
-from encoder.image import MAX_FILE_BYTES, Preprocess, open_image, read_picture, to_pixels
+from encoder.decode import MAX_FILE_BYTES, upright
+from encoder.image import Preprocess, open_image, read_picture, to_pixels
 
 ORIENTATION = 0x0112
 

@@ -46,7 +46,8 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "glimpse.client": {"glimpse.__version__"},
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
-    "base.errors", "base.files", "base.walk", "encoder.sandbox", "glimpse.cli", "glimpse.client", "index.collection", "index.duplicates",
+    "base.errors", "base.files", "base.walk", "encoder.sandbox", "glimpse.cli", "glimpse.client", "index.collection",
+    "index.duplicates", "index.ingest.twins",
     "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {

@@ -21,8 +21,9 @@ from base.errors import CollectionNotFound, ImageError
 from base.progress import Progress
 from base.read_ahead import batches, read_batches
 from base.walk import image_names, walk_images
+from encoder.decode import read_bytes
 from encoder.encoder import Encoder, Vectors
-from encoder.image import Picture, decode_picture, read_bytes, sha256_of
+from encoder.image import Picture, decode_picture, sha256_of
 from index.collection import Collection, Entry, Record, create_collection, open_collection
 from index.ingest.captions import Metadata
 from index.ingest.diff import FileInfo, Files, Known, compare, mtime_ns

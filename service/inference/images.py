@@ -16,8 +16,8 @@ from typing import BinaryIO
 from PIL import Image
 
 from base.errors import ImageError
-from encoder.decode import FORMATS
-from encoder.image import Picture, Preprocess, open_image, read_bytes, read_picture, sha256_of
+from encoder.decode import FORMATS, read_bytes
+from encoder.image import Picture, Preprocess, open_image, read_picture, sha256_of
 
 # Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
 CONTENT_TYPES = {
