@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,25 @@ IMAGE_SUFFIXES = frozenset(
     .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi
     .ras .rgb .rgba .sgi .tga .tif .tiff .webp .wmf .xbm .xpm
     """.split()
+)
+
+# Folders, in lower case, of what was thrown away or is kept for going back to.
+BINS = frozenset(
+    "#recycle $recycle.bin @recycle .recycle .recycle.bin .recycler recycled recycler .trash .trashes trash "
+    "trashed .deleted papierkorb corbeille papelera cestino lost+found #snapshot .snapshot .snapshots "
+    "@recently-snapshot .stversions .dropbox.cache".split()
+)
+_BIN = re.compile(r"\.trash-\d+|found\.\d{3}")  # of a user on a Linux disk; of a repaired Windows disk
+_COPY = "copy|copia|cópia|copie|kopie|kopia|kopi|copiar|копия|副本|コピー|复制|複製|복사본|사본"
+_COPIES = (  # how systems name a copy, matched against a name without its suffix, case folded
+    re.compile(rf"(?:^|.*[\s_.(\-–—の의])(?:{_COPY})[\s_\-]*\(?\d{{0,3}}\)*"),  # x copy, x - copy (2), x_copy2
+    re.compile(rf"(?:{_COPY})\s*(?:\(\d+\)\s*)?(?:of|von|van|de|di|da|do|av|af|från|～|〜|~)\s.*"),  # copy (2) of x
+    re.compile(r"(?:копия|kopia)\s*(?:\(\d+\))?\s.*"),  # копия x
+    re.compile(r".*\S\s?\(\d{1,3}\)"),  # x (1); not a year
+    re.compile(
+        r".*\((?:.*\s)?(?:copy|copie|kopie|copia)(?:\s.*)?\)"
+    ),  # x (another copy), x (a's conflicted copy of 2020)
+    re.compile(r".*\.sync-conflict-.*|.*_conflict-\d.*"),
 )
 
 
@@ -67,6 +88,20 @@ def class_folder(image: Path, folder: Path) -> str | None:
 def is_image_name(name: str) -> bool:
     """Whether a file of that name is an image to `walk_images`."""
     return not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+
+
+def is_spare_name(path: str | Path) -> bool:
+    """Whether a file lies in a recycle bin or a snapshot, or is named as a copy: of two alike it is never the original.
+
+    It knows the names that Windows, macOS, Linux desktops, NAS systems and sync programs give, in a dozen languages.
+    """
+    *folders, name = unicodedata.normalize("NFC", str(path)).casefold().split("/")
+    if any(folder in BINS or _BIN.fullmatch(folder) for folder in folders) or name.startswith(".trashed-"):
+        return True
+    if re.search(r"\.(?:\d{1,3}|bak|old|orig)$|~$", name):  # x.jpg.1, x.jpg~
+        return True
+    stem = re.sub(r"\.[a-z0-9_]{1,10}$", "", name).strip()
+    return any(copy.fullmatch(stem) for copy in _COPIES)
 
 
 def _walk(folder: Path, on_error: Callable[[Path, str], None]) -> Iterator[tuple[Path, os.stat_result]]:
