@@ -1,11 +1,12 @@
-"""Finds pictures that are in a collection more than once: the same bytes, or vectors that are nearly the same.
+"""Finds pictures that are in a collection more than once: the same bytes, or alike in vector and in pixels.
 
-It reads the collection and names groups. It deletes nothing, and looks at files only in `spare_files`.
+It reads the collection and names groups. It deletes nothing, and looks at files only in `spare_files`; who compares
+pixels is given to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from base.errors import InputError
 from base.progress import Progress
+from base.walk import is_spare_name
 from index.collection import Collection, Hit, Record
 
 BATCH = 256  # searches at a time
@@ -38,14 +40,19 @@ class Group:
 
 
 def near_duplicates(
-    collection: Collection, threshold: float = 0.95, *, progress: Progress | None = None
+    collection: Collection,
+    threshold: float = 0.95,
+    *,
+    twins: Callable[[str, str], bool] | None = None,
+    progress: Progress | None = None,
 ) -> list[Group]:
-    """Group images by the cosine of their vectors, the largest groups first.
+    """Group images by the cosine of their vectors and by their pixels, the largest groups first.
 
-    The best image has the most pixels; of equal ones the larger file, then the older entry. From the best one down,
-    each that is in no group yet takes all those for its own whose cosine with it is `threshold` or more. So every
-    member is that close to the one that would be kept. Connected components would not promise that: a chain of small
-    steps makes one group of pictures that have nothing in common.
+    The best image lies in no recycle bin and is not named as a copy; of several it has the most pixels; of equal ones
+    the larger file, then the older entry. From the best one down, each that is in no group yet takes all those for its
+    own whose cosine with it is `threshold` or more and that have the same bytes or are `twins`. So every member is that
+    close to the one that would be kept. Connected components would not promise that: a chain of small steps makes one
+    group of pictures that have nothing in common.
 
     It searches once for each image that is in no group, so its time is that of as many searches, and it finds what the
     collection's index finds. It holds a few numbers an image, and the records of those that are in groups.
@@ -53,6 +60,8 @@ def near_duplicates(
     Args:
         collection: open; only its images are looked at.
         threshold: cosine, above 0 and at most 1. What means "the same picture" differs from model to model.
+        twins: whether two files show the same picture. A model alone does not know: it may see no more than that both
+            are dark. None: vectors decide alone.
         progress: told (done, all) now and then.
 
     Raises:
@@ -71,7 +80,10 @@ def near_duplicates(
             if best.id in seen:
                 continue
             seen.add(best.id)
-            others = [hit for hit in _alike(collection, best.id, hits, threshold) if hit.id not in seen]
+            near = (hit for hit in _alike(collection, best.id, hits, threshold) if hit.id not in seen)
+            others = [
+                hit for hit in near if not twins or _same(best, hit.record) or twins(*map(_file, (best, hit.record)))
+            ]
             if others:
                 seen.update(hit.id for hit in others)
                 groups.append(
@@ -94,7 +106,7 @@ def identical_files(collection: Collection) -> list[Group]:
     return _largest_first(
         [
             Group(best, [Duplicate(other, 1.0, identical=True) for other in others])
-            for best, *others in copies.values()
+            for best, *others in (sorted(same, key=_is_spare) for same in copies.values())
             if others
         ]
     )
@@ -114,10 +126,18 @@ def spare_files(group: Group) -> list[str]:
 
 def _best_first(collection: Collection) -> NDArray[np.int64]:
     """The ids (n,) of all images, the best one first."""
-    rows = ((r.id, (r.width or 0) * (r.height or 0), r.size or 0) for r in collection.records("image"))
-    ids, pixels, size = np.fromiter(rows, np.dtype((np.int64, 3))).T
-    ordered: NDArray[np.int64] = ids[np.lexsort((ids, -size, -pixels))]
+    rows = ((r.id, (r.width or 0) * (r.height or 0), r.size or 0, _is_spare(r)) for r in collection.records("image"))
+    ids, pixels, size, spare = np.fromiter(rows, np.dtype((np.int64, 4))).T
+    ordered: NDArray[np.int64] = ids[np.lexsort((ids, -size, -pixels, spare))]
     return ordered
+
+
+def _is_spare(record: Record) -> bool:
+    return record.path is not None and is_spare_name(record.path)
+
+
+def _file(record: Record) -> str:
+    return record.path or f"image {record.id}"
 
 
 def _alike(collection: Collection, key: int, hits: list[Hit], threshold: float) -> list[Hit]:

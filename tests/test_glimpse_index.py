@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import torch
 from base.errors import InputError
 from encoder.load import build_clip
 from glimpse.cli import app
+from glimpse.demo.postcards.scenes import all_scenes, draw_postcard
 from tests.conftest import plain_picture
 from training.records.checkpoint import save_model
 
@@ -85,8 +87,19 @@ def test_duplicates(data: Path, colour_folder: Path, tiny_run: Path, capsys: pyt
     assert [(file["path"], file["score"], file["identical"]) for file in group["others"]] == [(str(copy), 1.0, True)]
     call("duplicates", *source, "--identical", "--spare", "-0")
     assert capsys.readouterr().out == f"{copy}\0"
-    call("duplicates", *source, "--threshold", "0.2", "--spare")  # with so low a one all are alike
-    assert len(capsys.readouterr().out.splitlines()) == 12
+    postcards = [draw_postcard(scene, random.Random(0)).image for scene in all_scenes()[:2]]
+    postcards[0].save(colour_folder / "card.png")
+    postcards[0].reduce(2).save(colour_folder / "card (1).jpg", quality=70)
+    postcards[1].save(colour_folder / "other.png")
+    call("index", colour_folder, *source, "--device", "cpu")
+    capsys.readouterr()
+    call("duplicates", *source, "--threshold", "0.2", "--spare")  # to vectors all are alike; flat pictures are none
+    assert set(capsys.readouterr().out.splitlines()) == {str(colour_folder / "card (1).jpg"), str(copy)}
+    (colour_folder / "card.png").unlink()
+    call("duplicates", *source, "--threshold", "0.2", "--json")
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["not_compared"] == [str(colour_folder / "card.png")]
+    assert "1 images are alike by their vectors alone and left out" in captured.err
     with pytest.raises(InputError, match="--null goes with --spare"):
         call("duplicates", *source, "-0")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,32 @@ def test_a_chain_of_small_steps_is_not_one_group(collection: Collection) -> None
 def test_the_best_has_the_most_pixels(collection: Collection) -> None:
     collection.upsert([*at(0, pixels=10), *at(12, pixels=30), *at(24, pixels=20), *at(180, pixels=99)])
     assert ids_of(near_duplicates(collection, threshold=float(np.cos(np.radians(15))))) == [[2, 1, 3]]
+
+
+@pytest.mark.parametrize(
+    "spare",
+    ["#recycle/IMG_1.jpg", "$RECYCLE.BIN/S-1-5/IMG_1.jpg", "2020/IMG_1 copy.jpg", "2020/IMG_1 (1).jpg", ".trash/x.jpg"],
+)
+def test_what_lies_in_a_recycle_bin_or_is_named_as_a_copy_is_never_the_best(spare: str, collection: Collection) -> None:
+    paths = [Path("/photos", spare), Path("/photos/2020/IMG_1.jpg")]
+    row = at(0, pixels=10, sha256="a" * 64)[0]
+    larger = replace(row, width=99, path=paths[0])
+    collection.upsert([larger, replace(row, path=paths[1])])
+    for groups in (near_duplicates(collection), identical_files(collection)):
+        assert [group.best.path for group in groups] == [str(paths[1])]
+
+
+def test_a_near_vector_alone_is_no_duplicate(collection: Collection) -> None:
+    rows = [replace(row, path=f"/{number}.jpg") for number, row in enumerate(at(0, 1, 2, 3, sha256="b" * 64))]
+    collection.upsert([replace(rows[0], sha256="a" * 64), *rows[1:]])
+    asked: list[tuple[str, str]] = []
+
+    def twins(one: str, other: str) -> bool:
+        asked.append((one, other))
+        return False
+
+    assert ids_of(near_duplicates(collection, twins=twins)) == [[2, 3, 4]]  # the same bytes need no second opinion
+    assert asked == [("/0.jpg", f"/{number}.jpg") for number in (1, 2, 3)]
 
 
 def test_many_copies_are_one_group_and_come_first(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:

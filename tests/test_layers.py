@@ -46,8 +46,8 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "glimpse.client": {"glimpse.__version__"},
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
-    "base.errors", "base.files", "base.walk", "encoder.sandbox", "glimpse.cli", "glimpse.client", "index.collection",
-    "index.duplicates", "index.ingest.twins",
+    "base.errors", "base.files", "base.walk", "encoder.sandbox", "encoder.twins", "glimpse.cli", "glimpse.client",
+    "index.collection", "index.duplicates",
     "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
@@ -60,6 +60,7 @@ ONLY_IN = {
         "encoder/raw.py",
         "encoder/signature.py",
         "encoder/sandbox.py",
+        "encoder/twins.py",
         "encoder/image.py",
         "encoder/encoder.py",
         "training/data/augment.py",

@@ -28,17 +28,27 @@ def duplicates(
 ) -> None:
     """Find images that a collection has more than once, the largest groups first. Nothing is deleted.
 
-    A group is the image with the most pixels and those that are as near to it as --threshold. Scores are those of the
-    collection's own model; look at some groups before you trust a threshold.
+    A group is the image with the most pixels and those that are as near to it as --threshold and whose files show the
+    same picture: encoded anew, resized, or cropped by a little. Files in recycle bins and those named as copies are
+    never the best. Scores are those of the collection's own model; look at some groups before you delete.
     """
+    from encoder.twins import Twins
     from glimpse import console
     from index.collection import open_collection
     from index.duplicates import identical_files, near_duplicates, spare_files
 
     if (null and not spare) or (spare and json):
         raise InputError("--null goes with --spare, and --spare with no --json")
+    twins = Twins()
     with open_collection(data, collection) as source, console.progress_bar("comparing") as progress:
-        groups = identical_files(source) if identical else near_duplicates(source, threshold, progress=progress)
+        groups = (
+            identical_files(source) if identical else near_duplicates(source, threshold, twins=twins, progress=progress)
+        )
+    if twins.unread:
+        console.err.print(
+            f"{len(twins.unread)} images are alike by their vectors alone and left out: their files cannot be read, "
+            f"the first: {min(twins.unread)}"
+        )
     if spare:
         for path in (path for group in groups for path in spare_files(group)):
             print(path, end="\0" if null else "\n")
@@ -47,6 +57,7 @@ def duplicates(
         console.print_json(
             {
                 "collection": collection,
+                "not_compared": sorted(twins.unread),
                 "groups": [
                     {
                         "best": _file(group.best),
