@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from base.errors import InputError
+from base.left_out import BIN, BINS, EXCLUDED, LINKED, UNREAD, LeftOut, Rules, begins_as_image, is_not_photos
 
 # What a person would call an image file, whether or not encoder.image can decode it: one that it cannot is reported.
 IMAGE_SUFFIXES = frozenset(
@@ -20,40 +21,40 @@ IMAGE_SUFFIXES = frozenset(
     """.split()
 )
 
-# Folders, in lower case, of what was thrown away or is kept for going back to.
-BINS = frozenset(
-    "#recycle $recycle.bin @recycle .recycle .recycle.bin .recycler recycled recycler .trash .trashes trash "
-    "trashed .deleted papierkorb corbeille papelera cestino lost+found #snapshot .snapshot .snapshots "
-    "@recently-snapshot .stversions .dropbox.cache".split()
-)
-_BIN = re.compile(r"\.trash-\d+|found\.\d{3}")  # of a user on a Linux disk; of a repaired Windows disk
 _COPY = "copy|copia|cópia|copie|kopie|kopia|kopi|copiar|копия|副本|コピー|复制|複製|복사본|사본"
 _COPIES = (  # how systems name a copy, matched against a name without its suffix, case folded
     re.compile(rf"(?:^|.*[\s_.(\-–—の의])(?:{_COPY})[\s_\-]*\(?\d{{0,3}}\)*"),  # x copy, x - copy (2), x_copy2
     re.compile(rf"(?:{_COPY})\s*(?:\(\d+\)\s*)?(?:of|von|van|de|di|da|do|av|af|från|～|〜|~)\s.*"),  # copy (2) of x
     re.compile(r"(?:копия|kopia)\s*(?:\(\d+\))?\s.*"),  # копия x
     re.compile(r".*\S\s?\(\d{1,3}\)"),  # x (1); not a year
-    re.compile(
-        r".*\((?:.*\s)?(?:copy|copie|kopie|copia)(?:\s.*)?\)"
-    ),  # x (another copy), x (a's conflicted copy of 2020)
+    re.compile(r".*\((?:.*\s)?(?:copy|copie|kopie|copia)(?:\s.*)?\)"),  # x (another copy), x (a's conflicted copy)
     re.compile(r".*\.sync-conflict-.*|.*_conflict-\d.*"),
 )
 
 
 def walk_images(
-    folder: Path, *, on_error: Callable[[Path, str], None] | None = None
+    folder: Path,
+    *,
+    rules: Rules = Rules(),
+    on_error: Callable[[Path, str], None] | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield (path, stat) of each image file below a folder; hidden files and folders are left out.
 
     The paths come in the order of their bytes, as a database sorts them, so that two such streams can be compared
-    without holding either. Links to files are followed, links to folders are not, so a loop of links ends. A folder or
-    file that cannot be entered is given to `on_error(path, reason)`, and the walk goes on.
+    without holding either. Links to files are followed.
+
+    Args:
+        folder: taken whatever its own name is.
+        rules: what is left out, and whether links to folders are followed.
+        on_error: given (path, reason) of a folder or file that cannot be entered; the walk goes on.
+        left_out: counts what could be a picture, or hold some, and is left out.
 
     Raises:
         InputError: `folder` is not a folder.
     """
     check_folder(folder)
-    yield from _walk(folder, on_error or (lambda path, reason: None))
+    yield from _Walk(folder, rules, on_error or (lambda path, reason: None), left_out).images()
 
 
 def check_folder(folder: Path) -> None:
@@ -64,13 +65,14 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder}: no such folder")
 
 
-def image_names(folder: Path) -> Iterator[str]:
+def image_names(folder: Path, rules: Rules = Rules(), left_out: LeftOut | None = None) -> Iterator[str]:
     """Yield the name of each image file below a folder, in no order and with no look at the file: to count them."""
+    walk = _Walk(folder, rules, lambda path, reason: None, left_out)
     folders = [folder]
     while folders:
         here = folders.pop()
         try:
-            for name in map(os.fsdecode, _names(here)):
+            for name in map(os.fsdecode, walk.names(here)):
                 if name.endswith("/"):
                     folders.append(here / name)
                 else:
@@ -96,7 +98,7 @@ def is_spare_name(path: str | Path) -> bool:
     It knows the names that Windows, macOS, Linux desktops, NAS systems and sync programs give, in a dozen languages.
     """
     *folders, name = unicodedata.normalize("NFC", str(path)).casefold().split("/")
-    if any(folder in BINS or _BIN.fullmatch(folder) for folder in folders) or name.startswith(".trashed-"):
+    if any(folder in BINS or BIN.fullmatch(folder) for folder in folders) or name.startswith(".trashed-"):
         return True
     if re.search(r"\.(?:\d{1,3}|bak|old|orig)$|~$", name):  # x.jpg.1, x.jpg~
         return True
@@ -104,42 +106,100 @@ def is_spare_name(path: str | Path) -> bool:
     return any(copy.fullmatch(stem) for copy in _COPIES)
 
 
-def _walk(folder: Path, on_error: Callable[[Path, str], None]) -> Iterator[tuple[Path, os.stat_result]]:
-    within = [(folder, _sorted(folder, on_error))]  # not by recursion: folders may stand a thousand deep
-    while within:
-        here, names = within[-1]
-        name = next(names, None)
-        if name is None:
-            within.pop()
-            continue
-        path = here / os.fsdecode(name)
-        if name.endswith(b"/"):
-            within.append((path, _sorted(path, on_error)))
-            continue
-        try:
-            status = path.stat()
-        except OSError as error:
-            on_error(path, error.strerror or str(error))
-            continue
-        if stat.S_ISREG(status.st_mode):
-            yield path, status
+class _Walk:
+    """A walk below a folder, and which folders it has entered."""
 
+    def __init__(
+        self, root: Path, rules: Rules, on_error: Callable[[Path, str], None], left_out: LeftOut | None
+    ) -> None:
+        self._root = root
+        self._rules = rules
+        self._on_error = on_error
+        self._left_out = left_out
+        self._entered: set[tuple[int, int]] = set()  # (device, inode), where links are followed
+        self._real_root = os.path.realpath(root) if rules.follow_links else ""
 
-def _sorted(folder: Path, on_error: Callable[[Path, str], None]) -> Iterator[bytes]:
-    try:
-        return iter(sorted(_names(folder)))
-    except OSError as error:
-        on_error(folder, error.strerror or str(error))
-        return iter(())
-
-
-def _names(folder: Path) -> Iterator[bytes]:
-    """The images and folders in a folder, unsorted; folders end in "/", so that they sort as the paths below them."""
-    with os.scandir(folder) as scan:
-        for entry in scan:
-            if entry.name.startswith("."):
+    def images(self) -> Iterator[tuple[Path, os.stat_result]]:
+        within = [(self._root, self._sorted(self._root))]  # not by recursion: folders may stand a thousand deep
+        while within:
+            here, names = within[-1]
+            name = next(names, None)
+            if name is None:
+                within.pop()
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield os.fsencode(entry.name) + b"/"
-            elif is_image_name(entry.name):
-                yield os.fsencode(entry.name)
+            path = here / os.fsdecode(name)
+            if name.endswith(b"/"):
+                within.append((path, self._sorted(path)))
+                continue
+            try:
+                status = path.stat()
+            except OSError as error:
+                self._on_error(path, error.strerror or str(error))
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield path, status
+
+    def names(self, folder: Path) -> Iterator[bytes]:
+        """The images and folders in a folder, unsorted; folders end in "/", and so sort as the paths below them."""
+        if self._rules.follow_links and not self._enters(folder):
+            return
+        with os.scandir(folder) as scan:
+            for entry in scan:
+                if entry.name.startswith("."):
+                    continue
+                if self._rules.exclude and self._rules.excludes(folder / entry.name, self._root):
+                    if self._left_out is not None:
+                        self._left_out.add(EXCLUDED, folder / entry.name)
+                elif self._is_folder(entry):
+                    if self._takes_folder(entry, folder):
+                        yield os.fsencode(entry.name) + b"/"
+                elif self._takes_file(entry, folder):
+                    yield os.fsencode(entry.name)
+
+    def _sorted(self, folder: Path) -> Iterator[bytes]:
+        try:
+            return iter(sorted(self.names(folder)))
+        except OSError as error:
+            self._on_error(folder, error.strerror or str(error))
+            return iter(())
+
+    @staticmethod
+    def _is_folder(entry: os.DirEntry[str]) -> bool:
+        """Whether it is one, or leads to one."""
+        try:
+            return entry.is_dir()
+        except OSError:  # a link that leads to where one may not look, or round in a circle
+            return False
+
+    def _takes_folder(self, entry: os.DirEntry[str], parent: Path) -> bool:
+        path = parent / entry.name
+        if is_not_photos(path):
+            if self._left_out is not None:
+                self._left_out.add_folder(path)
+            return False
+        if not entry.is_symlink():
+            return True
+        if self._rules.follow_links:  # what lies below the root is walked at its own place
+            real = os.path.realpath(path)
+            return not f"{real}/".startswith(f"{self._real_root}/")
+        if self._left_out is not None:
+            self._left_out.add(LINKED, path)
+        return False
+
+    def _takes_file(self, entry: os.DirEntry[str], parent: Path) -> bool:
+        if is_image_name(entry.name):
+            return True
+        path = parent / entry.name
+        if self._rules.any_name and path.suffix.lower() not in UNREAD and begins_as_image(path):
+            return True
+        if self._left_out is not None:
+            self._left_out.add_file(path)
+        return False
+
+    def _enters(self, folder: Path) -> bool:
+        """Whether a folder is entered for the first time."""
+        status = folder.stat()
+        key = (status.st_dev, status.st_ino)
+        is_new = key not in self._entered
+        self._entered.add(key)
+        return is_new

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from base.walk import is_spare_name
+from base.left_out import LeftOut, Rules
+from base.walk import image_names, is_spare_name, walk_images
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,79 @@ def test_copies_and_what_lies_in_a_bin_are_spare(path: str) -> None:
 )
 def test_originals_are_not(path: str) -> None:
     assert not is_spare_name(f"/home/a/{path}")
+
+
+def walked(root: Path, rules: Rules = Rules()) -> tuple[list[str], list[str]]:
+    """The images found below a folder, and what is said of the rest."""
+    left_out, counted = LeftOut(), LeftOut()
+    found = [str(path.relative_to(root)) for path, _ in walk_images(root, rules=rules, left_out=left_out)]
+    assert len(list(image_names(root, rules, counted))) == len(found)
+    assert {kind: count for kind, (count, _) in counted.kinds.items()} == {
+        kind: count for kind, (count, _) in left_out.kinds.items()
+    }
+    return found, [line.replace(f"{root}/", "") for line in left_out.lines()]
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"\xff\xd8\xff\xe0 begins as a JPEG")
+
+
+def test_folders_that_are_not_photos_are_left_out_and_named(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "a.jpg", "x/@eaDir/1.jpg", "y/@eaDir/1.jpg", "#recycle/1.jpg", "$RECYCLE.BIN/1.jpg", "#snapshot/1.jpg",
+        "System Volume Information/1.jpg", "lost+found/1.jpg", "__MACOSX/1.jpg", "node_modules/a/1.jpg",
+        "@Recycle/1.jpg", "RECYCLER/1.jpg", "L.photoslibrary/originals/1.jpg", "L.photoslibrary/resources/d/1.jpg",
+        "cat Previews.lrdata/1.jpg", "resources/1.jpg", "found.000/1.jpg",
+    )  # fmt: skip
+    found, said = walked(tmp_path)
+    assert found == ["L.photoslibrary/originals/1.jpg", "a.jpg", "resources/1.jpg"]
+    assert len(said) == 13
+    assert any(line.startswith("2 folders named @eaDir, which is not photos, as ") for line in said)
+    assert walked(tmp_path / "#recycle") == (["1.jpg"], [])  # who names it means it
+
+
+def test_patterns_leave_out_names_and_paths(tmp_path: Path) -> None:
+    touch(tmp_path, "a/b/1.jpg", "a/c/1.jpg", "b/2.jpg", "thumb_1.jpg", "Cafe\u0301/1.jpg", "deep/er/x/1.jpg")
+    found, said = walked(tmp_path, Rules(("b", "thumb_*", "Caf\u00e9/", "deep/*/x")))
+    assert found == ["a/c/1.jpg"]
+    assert [line.split(", as ")[0] for line in said] == ["5 names by --exclude"]
+    assert walked(tmp_path, Rules(("a/b", "/b/", f"{tmp_path}/deep", "*.JPG")))[0] == [
+        "Cafe\u0301/1.jpg",
+        "a/c/1.jpg",
+        "thumb_1.jpg",
+    ]
+    rules = Rules(("b",))
+    assert rules.leaves_out(tmp_path / "a/b/1.jpg", tmp_path)
+    assert rules.leaves_out(tmp_path / "@eaDir/1.jpg", tmp_path)
+    assert not rules.leaves_out(tmp_path / "a/1.jpg", tmp_path)
+
+
+def test_linked_folders_are_followed_once_when_asked(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    touch(root, "1.jpg", "sub/2.jpg")
+    touch(tmp_path, "else/3.jpg", "else/in/4.jpg")
+    (root / "inside").symlink_to(root / "sub")  # walked at its own place
+    (root / "link").symlink_to(tmp_path / "else")
+    (root / "once-more").symlink_to(tmp_path / "else" / "in")
+    (tmp_path / "else" / "round").symlink_to(tmp_path)
+    (root / "self").symlink_to("self")
+    found, said = walked(root)
+    assert found == ["1.jpg", "sub/2.jpg"]
+    assert said[0].startswith("3 linked folders (--follow-links follows them), as ")
+    assert walked(root, Rules(follow_links=True)) == (["1.jpg", "link/3.jpg", "link/in/4.jpg", "sub/2.jpg"], [])
+
+
+def test_pictures_that_nothing_reads_are_counted_by_kind(tmp_path: Path) -> None:
+    touch(tmp_path, "1.CR2", "2.cr2", "3.jxl", "4.jpg_large", "5.jpg~", "6.jpg.1", "notes.txt", "noext", "clip.mov")
+    found, said = walked(tmp_path)
+    assert found == []
+    assert [line.split(", as ")[0] for line in sorted(said)] == [
+        "1 .jxl file (JPEG XL is not read)",
+        "2 .cr2 files (camera raw is not read; keep JPEGs beside, or export them)",
+        "3 files with something behind a picture's suffix (--any-name looks at what is in them)",
+    ]
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert walked(tmp_path, Rules(any_name=True))[0] == ["4.jpg_large", "5.jpg~", "6.jpg.1", "clip.mov", "noext"]
