@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 # Folders, in lower case, of what was thrown away or is kept for going back to.
 BINS = frozenset(
@@ -98,8 +99,7 @@ def is_not_photos(folder: Path) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of what is left out: the noun of one, and what more there is to say."""
 
     noun: str

@@ -35,6 +35,7 @@ _COPIES = (  # how systems name a copy, matched against a name without its suffi
 def walk_images(
     folder: Path,
     *,
+    below: Path | None = None,
     rules: Rules = Rules(),
     on_error: Callable[[Path, str], None] | None = None,
     left_out: LeftOut | None = None,
@@ -46,6 +47,7 @@ def walk_images(
 
     Args:
         folder: taken whatever its own name is.
+        below: the folder that patterns of paths start at; default: this one.
         rules: what is left out, and whether links to folders are followed.
         on_error: given (path, reason) of a folder or file that cannot be entered; the walk goes on.
         left_out: counts what could be a picture, or hold some, and is left out.
@@ -54,7 +56,7 @@ def walk_images(
         InputError: `folder` is not a folder.
     """
     check_folder(folder)
-    yield from _Walk(folder, rules, on_error or (lambda path, reason: None), left_out).images()
+    yield from _Walk(below or folder, rules, on_error or (lambda path, reason: None), left_out).images(folder)
 
 
 def check_folder(folder: Path) -> None:
@@ -119,8 +121,8 @@ class _Walk:
         self._entered: set[tuple[int, int]] = set()  # (device, inode), where links are followed
         self._real_root = os.path.realpath(root) if rules.follow_links else ""
 
-    def images(self) -> Iterator[tuple[Path, os.stat_result]]:
-        within = [(self._root, self._sorted(self._root))]  # not by recursion: folders may stand a thousand deep
+    def images(self, folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+        within = [(folder, self._sorted(folder))]  # not by recursion: folders may stand a thousand deep
         while within:
             here, names = within[-1]
             name = next(names, None)

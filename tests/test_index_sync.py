@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+import index.ingest.places
 from base.errors import InputError, ModelMismatch
+from base.left_out import Rules
+from encoder.image import sha256_of
 from encoder.model import DualEncoder
 from index.collection import Collection
 from index.ingest.captions import read_captions
-from index.ingest.sync import IndexReport, SyncOptions, index_folders, index_paths, open_or_create
+from index.ingest.report import IndexReport
+from index.ingest.sync import SyncOptions, index_folders, index_paths, open_or_create
 from tests.conftest import SmallBatches, plain_picture
 
 
@@ -363,3 +367,125 @@ def test_when_a_picture_was_taken(collection: Collection, encoder: DualEncoder, 
         "blank.jpg": None,
         "year1.jpg": None,
     }
+
+
+def entries(collection: Collection) -> dict[str, tuple[int, dict[str, Any]]]:
+    """Id and metadata by path."""
+    return {str(record.path): (record.id, record.metadata) for record in collection.records()}
+
+
+@pytest.mark.parametrize("state", ["empty", "missing", "with empty subfolders"])
+def test_a_disk_in_a_subfolder_that_is_away_keeps_its_entries(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path, state: str
+) -> None:
+    (colour_folder / "nas").mkdir()
+    for colour in ("green", "blue"):  # 8 of 12 pictures
+        (colour_folder / colour).rename(colour_folder / "nas" / colour)
+    captions = {path: {"stars": 5} for path in colour_folder.rglob("*.png")}
+    index_folders(collection, encoder, [colour_folder], SyncOptions(captions))
+    before = entries(collection)
+    (colour_folder / "nas").rename(tmp_path / "away")
+    if state != "missing":
+        (colour_folder / "nas").mkdir()
+    if state == "with empty subfolders":
+        (colour_folder / "nas" / "green").mkdir()
+    (colour_folder / "red" / "0.png").unlink()  # what is deleted beside it is gone
+    report = index_folders(collection, encoder, [colour_folder])
+    assert counts(report) == {"removed": 1, "unchanged": 3}
+    (kept,) = report.kept
+    assert (kept.folder, kept.entries) == (str(colour_folder / "nas"), 8)
+    assert "--allow-empty removes them" in str(kept)
+    if state != "missing":
+        (colour_folder / "nas" / "green").exists() and (colour_folder / "nas" / "green").rmdir()
+        (colour_folder / "nas").rmdir()
+    (tmp_path / "away").rename(colour_folder / "nas")
+    report = index_folders(collection, encoder, [colour_folder])
+    assert (counts(report), report.kept) == ({"unchanged": 11}, [])
+    assert entries(collection) == {path: entry for path, entry in before.items() if not path.endswith("red/0.png")}
+    (colour_folder / "nas").rename(tmp_path / "away")
+    assert counts(index_folders(collection, encoder, [colour_folder], SyncOptions(allow_empty=True)))["removed"] == 8
+
+
+def test_a_small_disk_is_known_by_its_folder(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    green = colour_folder / "green"  # 4 of 12
+    monkeypatch.setattr(index.ingest.places, "is_mount", lambda here, above: os.path.samestat(here, green.stat()))
+    index_folders(collection, encoder, [colour_folder])
+    monkeypatch.undo()
+    green.rename(tmp_path / "away")
+    report = index_folders(collection, encoder, [colour_folder])
+    assert counts(report) == {"unchanged": 8}
+    assert "the disk that was mounted there is not there" in str(report.kept[0])
+    green.mkdir()
+    assert index_folders(collection, encoder, [colour_folder]).kept[0].entries == 4
+    green.rmdir()
+    shutil.copytree(tmp_path / "away", tmp_path / "home")  # what is here is a copy of what is there
+    report = index_folders(collection, encoder, [tmp_path / "home"])
+    assert counts(report) == {"added": 4}
+    (tmp_path / "away").rename(green)
+    assert counts(index_folders(collection, encoder, [colour_folder])) == {"unchanged": 12}
+
+
+def test_a_folder_that_was_emptied_is_not_taken_for_a_disk(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path
+) -> None:
+    index_folders(collection, encoder, [colour_folder])
+    for path in (colour_folder / "green").iterdir():
+        path.unlink()
+    assert counts(index_folders(collection, encoder, [colour_folder])) == {"removed": 4, "unchanged": 8}
+    shutil.rmtree(colour_folder / "red")
+    report = index_folders(collection, encoder, [colour_folder, colour_folder / "blue"])
+    assert (counts(report), report.kept) == ({"removed": 4, "unchanged": 4}, [])
+
+
+def test_a_root_that_was_renamed_keeps_its_entries(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(colour_folder / "red", colour_folder / "red2")  # the same bytes under other names
+    captions = {path: {"name": "/".join(path.parts[-2:])} for path in colour_folder.rglob("*.png")}
+    index_folders(collection, encoder, [colour_folder], SyncOptions(captions))
+    ids = {key for key, _ in entries(collection).values()}
+    new = colour_folder.rename(tmp_path / "elsewhere")
+    assert counts(index_folders(collection, encoder, [new])) == {"moved": 16}
+    now = entries(collection)
+    assert {key for key, _ in now.values()} == ids
+    assert all(path.endswith(metadata["name"]) for path, (_, metadata) in now.items())
+
+
+def test_what_was_changed_with_its_time_and_size_kept_is_found(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_folders(collection, encoder, [colour_folder])
+    path = colour_folder / "red" / "0.png"
+    before, (old, *_) = path.stat(), collection.find_sha256(sha256_of(path.read_bytes()))
+    data = bytearray((colour_folder / "blue" / "0.png").read_bytes())
+    path.write_bytes(data.ljust(before.st_size, b"\0")[: before.st_size])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert counts(index_folders(collection, encoder, [colour_folder])) == {"updated": 1, "unchanged": 11, "encoded": 1}
+    assert collection.get(old.id).sha256 != old.sha256
+    collection.set_places({})  # as of a collection that was made before places were remembered
+    monkeypatch.setattr("index.ingest.sync.decode_picture", None)  # nothing is decoded
+    assert counts(index_folders(collection, encoder, [colour_folder])) == {"unchanged": 12}
+    assert counts(index_folders(collection, encoder, [colour_folder], SyncOptions(check_contents=True))) == {
+        "unchanged": 12
+    }
+
+
+def test_entries_of_what_is_left_out_now_go_with_a_word_and_those_behind_links_stay(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path
+) -> None:
+    (colour_folder / "green").rename(tmp_path / "green")
+    (colour_folder / "link").symlink_to(tmp_path / "green")
+    options = SyncOptions(rules=Rules(follow_links=True))
+    assert counts(index_folders(collection, encoder, [colour_folder], options)) == {"added": 12, "encoded": 12}
+    report = index_folders(collection, encoder, [colour_folder])
+    assert counts(report) == {"unchanged": 8}
+    assert "4 entries of" in str(report.kept[0])
+    assert "--follow-links" in str(report.kept[0])
+    report = index_folders(collection, encoder, [colour_folder], SyncOptions(rules=Rules(("link", "red"))))
+    assert (report.removed, report.left_out_entries, report.unchanged) == (8, 8, 4)
+    report = index_paths(
+        collection, encoder, [colour_folder], [colour_folder / "red"], SyncOptions(rules=Rules(("red/*",)))
+    )
+    assert counts(report) == {}

@@ -14,7 +14,8 @@ import index.ingest.watch
 from base.errors import CollectionError
 from encoder.model import DualEncoder
 from index.collection import open_collection
-from index.ingest.sync import IndexReport, open_or_create
+from index.ingest.report import IndexReport
+from index.ingest.sync import open_or_create
 from index.ingest.watch import Watching, watch_folders
 from tests.conftest import plain_picture
 

@@ -11,7 +11,7 @@ from base.errors import InputError
 from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
 
 if TYPE_CHECKING:
-    from index.ingest.sync import IndexReport
+    from index.ingest.report import IndexReport
 
 
 def index(

@@ -18,10 +18,10 @@ class FileInfo:
     path: Path
     stat: os.stat_result
     id: int | None  # of its entry; None: it is new
-    same: bool  # time and size are those of the entry
+    same: bool  # time and size are those of the entry, and nothing was done to it since it was last looked at
 
 
-def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[FileInfo | int]:
+def compare(files: Files, known: Known, unreadable: set[str], looked: int | None = None) -> Iterator[FileInfo | int]:
     """Merge the files of a place with the entries from there, both in the order of their paths' bytes.
 
     Args:
@@ -29,6 +29,8 @@ def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[FileIn
         known: the entries.
         unreadable: files and folders that could not be entered; `files` adds them before it gives the next file, and
             they are taken out here. Entries from there may still be there, so nothing is said of them.
+        looked: when they were last looked at, in nanoseconds. To what has a later ctime something was done, even where
+            its time and size were kept. None: it is not known.
 
     Yields:
         A `FileInfo` for each file, and the id of each entry whose file is gone.
@@ -43,7 +45,8 @@ def compare(files: Files, known: Known, unreadable: set[str]) -> Iterator[FileIn
             entry = next(entries, None)
         unreadable.clear()
         if entry and entry[0] == str(path):
-            yield FileInfo(path, stat, entry[1], entry[2:] == (mtime_ns(stat), stat.st_size))
+            same = entry[2:] == (mtime_ns(stat), stat.st_size) and (looked is None or stat.st_ctime_ns <= looked)
+            yield FileInfo(path, stat, entry[1], same)
             entry = next(entries, None)
         else:
             yield FileInfo(path, stat, None, same=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from base.errors import InputError
+from base.errors import CollectionNotFound, InputError
+from base.left_out import LeftOut, Rules, begins_as_image, is_not_photos, no_images
 from base.walk import image_names, is_image_name, walk_images
-from index.collection import Collection
+from index.collection import Collection, open_collection
 from index.ingest.diff import Known
 
 
@@ -18,7 +20,18 @@ def outermost(paths: Iterable[Path]) -> list[Path]:
     return sorted(path for path in unique if unique.isdisjoint(path.parents))
 
 
-def check_folders(collection: Collection, folders: Iterable[Path], *, allow_empty: bool) -> list[Path]:
+def check_any_image(data: Path, name: str, folders: Iterable[Path], rules: Rules) -> None:
+    """Before a collection is made: InputError if there is no image in any folder, and never was."""
+    roots, left_out = outermost(Path(os.path.abspath(folder)) for folder in folders), LeftOut()  # noqa: PTH100
+    if any(next(image_names(root, rules, left_out), None) for root in roots):
+        return
+    with suppress(CollectionNotFound), open_collection(data, name) as collection:
+        if any(next(iter(collection.paths(root)), None) for root in roots):
+            return  # `check_folders` says how many
+    raise InputError(no_images(roots, left_out))
+
+
+def check_folders(collection: Collection, folders: Iterable[Path], rules: Rules, *, allow_empty: bool) -> list[Path]:
     """The folders to keep in step with, absolute and outermost.
 
     Raises:
@@ -28,7 +41,7 @@ def check_folders(collection: Collection, folders: Iterable[Path], *, allow_empt
     for root in roots:
         if not root.is_dir():
             raise InputError(f"{root}: no such folder. Is a disk not mounted? Nothing has been removed")
-        if allow_empty or next(image_names(root), None):
+        if allow_empty or next(image_names(root, rules), None):
             continue
         if lost := sum(1 for _ in collection.paths(root)):
             raise InputError(
@@ -54,14 +67,23 @@ def place_of(path: Path, roots: Sequence[Path]) -> Path | None:
 
 
 def files_at(
-    place: Path, roots: Sequence[Path], on_error: Callable[[Path, str], None]
+    place: Path,
+    roots: Sequence[Path],
+    rules: Rules,
+    on_error: Callable[[Path, str], None],
+    left_out: LeftOut | None = None,
 ) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield (path, stat) of the images at a place: those below a folder, or one file, or none."""
+    root = next(root for root in roots if place.is_relative_to(root))
     try:
-        if place.is_dir():
-            if place in roots or not place.is_symlink():
-                yield from walk_images(place, on_error=on_error)
-        elif is_image_name(place.name) and place.is_file():
+        if place == root:
+            yield from walk_images(place, rules=rules, on_error=on_error, left_out=left_out)
+        elif rules.leaves_out(place, root):
+            return
+        elif place.is_dir():
+            if not place.is_symlink() and not is_not_photos(place):
+                yield from walk_images(place, below=root, rules=rules, on_error=on_error, left_out=left_out)
+        elif place.is_file() and (is_image_name(place.name) or (rules.any_name and begins_as_image(place))):
             yield place, place.stat()
     except OSError as error:
         on_error(place, error.strerror or str(error))

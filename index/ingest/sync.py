@@ -17,46 +17,26 @@ from typing import Any
 
 import numpy as np
 
-from base.errors import CollectionNotFound, ImageError
+from base.errors import CollectionNotFound, EntryNotFound, ImageError
+from base.left_out import Rules
 from base.progress import Progress
 from base.read_ahead import batches, read_batches
-from base.walk import image_names, walk_images
+from base.walk import image_names
 from encoder.decode import read_bytes
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Picture, decode_picture, sha256_of
 from index.collection import Collection, Entry, Record, create_collection, open_collection
 from index.ingest.captions import Metadata
-from index.ingest.diff import FileInfo, Files, Known, compare, mtime_ns
+from index.ingest.copies import KnownBytes
+from index.ingest.diff import FileInfo, Files, compare, mtime_ns
+from index.ingest.gone import divide
+from index.ingest.places import Places
 from index.ingest.rejection import measure_rejection
+from index.ingest.report import IndexReport
 from index.ingest.scan import check_folders, entries_at, files_at, outermost, place_of
 
 STEP = 1000  # unchanged files from one word of progress to the next; changes of metadata in one commit
 DELETED = 10_000  # entries deleted in one commit
-
-
-@dataclass
-class IndexReport:
-    """What an indexing run did, in files. `updated` counts changed pictures and changed metadata."""
-
-    added: int = 0
-    updated: int = 0
-    moved: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    skipped: list[dict[str, str]] = field(default_factory=list)  # {"path", "reason"}
-    encoded: int = 0
-    captioned: int = 0  # files that the captions name
-    seconds: float = 0.0
-
-    @property
-    def images_per_second(self) -> float:
-        """Images encoded a second, of the whole run's time."""
-        return self.encoded / self.seconds if self.seconds else 0.0
-
-    @property
-    def is_news(self) -> bool:
-        """Whether there is anything to tell of."""
-        return bool(self.added or self.updated or self.moved or self.removed or self.skipped)
 
 
 @dataclass(frozen=True)
@@ -65,16 +45,8 @@ class _File:
 
     found: FileInfo
     sha256: str = ""
-    picture: Picture | None = None
+    picture: Picture | None = None  # None without an error: it has the bytes that its entry says
     error: str = ""
-
-
-@dataclass(frozen=True)
-class _Copies:
-    """What several entries with the same bytes have in common."""
-
-    first: int  # an entry of theirs, whose vector can be taken
-    gone: list[Record]  # those whose own file is no longer there
 
 
 def open_or_create(data: Path, name: str, encoder: Encoder) -> Collection:
@@ -104,11 +76,15 @@ class SyncOptions:
         allow_empty: remove all entries of a folder in which no image is left. Without it such a folder is an error,
             because a disk that is not mounted looks just like that.
         may_read: asked of each file before it is read; one that may not be is skipped.
+        rules: which names are walked.
+        check_contents: read every file, whatever its time, size and ctime say.
     """
 
     captions: Mapping[Path, Metadata] = field(default_factory=dict)
     allow_empty: bool = False
     may_read: Callable[[Path], bool] = lambda path: True
+    rules: Rules = Rules()
+    check_contents: bool = False
 
 
 def index_folders(
@@ -135,12 +111,12 @@ def index_folders(
     Raises:
         InputError: a folder is missing, or empty without `allow_empty`. Nothing has been changed then.
     """
-    roots = check_folders(collection, folders, allow_empty=options.allow_empty)
-    total = sum(1 for root in roots for _ in image_names(root)) if progress else 0
+    roots = check_folders(collection, folders, options.rules, allow_empty=options.allow_empty)
+    total = sum(1 for root in roots for _ in image_names(root, options.rules)) if progress else 0
     run = _Run(collection, encoder, roots, options, progress, total)
     run.report = report or run.report
     run.turn = turn or run.turn
-    return run.index((walk_images(root, on_error=run.failed), collection.paths(root)) for root in roots)
+    return run.index(roots)
 
 
 def index_paths(
@@ -154,10 +130,9 @@ def index_paths(
 
     Each is taken as it is now: there, changed, or gone with all that was below it.
     """
-    roots = check_folders(collection, folders, allow_empty=options.allow_empty)
+    roots = check_folders(collection, folders, options.rules, allow_empty=options.allow_empty)
     run = _Run(collection, encoder, roots, options)
-    places = outermost(place for path in paths if (place := place_of(path, roots)))
-    return run.index((files_at(place, roots, run.failed), entries_at(collection, place)) for place in places)
+    return run.index(outermost(place for path in paths if (place := place_of(path, roots))))
 
 
 class _Run:
@@ -185,39 +160,70 @@ class _Run:
         self._gone: set[int] = set()  # entries whose file is no longer there
         self._moved: set[int] = set()  # of which these turned up elsewhere
         self._captioned: dict[int, Mapping[str, Any]] = {}  # changes of metadata alone, waiting for a commit
-        self._copies: dict[str, _Copies] = {}  # by sha256, of bytes that several entries have
+        self._places = Places(collection)
+        self._bytes = KnownBytes(collection, roots, self._places)
+        self._seen: set[Path] = set()  # folders with images
 
-    def index(self, places: Iterable[tuple[Files, Known]]) -> IndexReport:
+    def index(self, places: Sequence[Path]) -> IndexReport:
         """Look at all places, and only then forget what is gone: it may have moved from one to the next."""
-        started = time.perf_counter()
-        changed = chain.from_iterable(self._changed(files, known) for files, known in places)
+        started, began = time.perf_counter(), time.time_ns()
+        changed = chain.from_iterable(map(self._changed, places))
         size = self._encoder.batch_size
         for batch in read_batches(self._read, changed, size, overlap=self._encoder.overlap):
             self._commit(batch)
             self._done += len(batch)
             self._tell()
         self._commit([])
-        if self._gone:  # a disk may have been unmounted by now
-            check_folders(self._collection, self._roots, allow_empty=self._options.allow_empty)
-        for gone in batches(sorted(self._gone - self._moved), DELETED):
-            self.report.removed += self._collection.delete(gone)
+        self._forget()
+        self._places.remember(
+            self._roots,
+            self._seen,
+            kept=[kept.folder for kept in self.report.kept],
+            looked=began if list(places) == list(self._roots) else None,
+        )
         measure_rejection(self._collection, self._encoder)
         self._done = self._total
         self._tell()
         self.report.seconds = round(time.perf_counter() - started, 3)
         return self.report
 
+    def _forget(self) -> None:
+        """Delete the entries of what is gone, but not of what may be away."""
+        options = self._options
+        if self._gone:  # a disk may have been unmounted by now
+            check_folders(self._collection, self._roots, options.rules, allow_empty=options.allow_empty)
+        gone = divide(
+            self._collection,
+            self._gone - self._moved,
+            self._roots,
+            options.rules,
+            self._places,
+            keep_away=not options.allow_empty,
+        )
+        self.report.kept = gone.kept
+        for ids in batches(gone.left_out, DELETED):
+            self.report.left_out_entries += self._collection.delete(ids)
+        self.report.removed += self.report.left_out_entries
+        for ids in batches(gone.deleted, DELETED):
+            self.report.removed += self._collection.delete(ids)
+
     def failed(self, path: Path, reason: str) -> None:
         """Remember a file or folder that cannot be entered."""
         self.report.skipped.append({"path": str(path), "reason": reason})
         self._unreadable.add(str(path))
 
-    def _changed(self, files: Files, known: Known) -> Iterator[FileInfo]:
-        """The files that are new or whose time or size differs; of the others only the captions are looked at."""
-        for found in compare(files, known, self._unreadable):
+    def _changed(self, place: Path) -> Iterator[FileInfo]:
+        """The files that are new or look changed; of the others only the captions are looked at."""
+        root = next(root for root in self._roots if place.is_relative_to(root))
+        looked = -1 if self._options.check_contents else self._places.looked_at(root)
+        seen = 0
+        for found in compare(self._files(place), entries_at(self._collection, place), self._unreadable, looked):
             if isinstance(found, int):
                 self._gone.add(found)
-            elif found.id is None or not found.same:
+                continue
+            seen += 1
+            self._seen.add(found.path.parent)
+            if found.id is None or not found.same:
                 yield found
             else:
                 if self._caption(found.path, found.id):
@@ -227,6 +233,11 @@ class _Run:
                 self._done += 1
                 if self._done % STEP == 0:
                     self._tell()
+        if place == root and not seen:
+            self.report.no_image.append(str(root))
+
+    def _files(self, place: Path) -> Files:
+        return files_at(place, self._roots, self._options.rules, self.failed, self.report.left_out)
 
     def _caption(self, path: Path, key: int) -> bool:
         """Whether the captions give an unchanged file other metadata than it has."""
@@ -247,15 +258,23 @@ class _Run:
         return new
 
     def _read(self, found: FileInfo) -> _File:
-        """Read and decode one file, in a thread."""
+        """Read one file, and decode it unless its entry has these bytes, in a thread."""
         if not self._options.may_read(found.path):
             return _File(found, error="it leads to where nothing may be read")
         try:
             data = read_bytes(found.path)
-            picture = decode_picture(data, self._encoder.preprocess, name=str(found.path))
-            return _File(found, sha256_of(data), picture)
+            sha256 = sha256_of(data)
+            if found.id is not None and self._has_bytes(found.id, sha256):
+                return _File(found, sha256)
+            return _File(found, sha256, decode_picture(data, self._encoder.preprocess, name=str(found.path)))
         except ImageError as error:
             return _File(found, error=error.reason)
+
+    def _has_bytes(self, key: int, sha256: str) -> bool:
+        try:
+            return self._collection.get(key).sha256 == sha256
+        except EntryNotFound:  # a request deleted it
+            return False
 
     def _commit(self, files: list[_File]) -> None:
         """Write a batch, encoding only pictures of which no entry has the same bytes; others write meanwhile."""
@@ -276,20 +295,20 @@ class _Run:
 
     def _commit_known(self, files: list[_File]) -> list[tuple[_File, Record | None]]:
         """Write what needs no encoding; returns what does, with the entry that it has."""
-        changes, self._captioned = self._captioned, {}
+        changes: dict[int, Mapping[str, Any]] = self._captioned
+        self._captioned = {}
         entries: list[Entry] = []
         fresh: list[tuple[_File, Record | None]] = []
         for file in files:
-            if file.picture is None:
+            if file.error:
                 self.report.skipped.append({"path": str(file.found.path), "reason": file.error})
                 continue
             old = self._collection.get(file.found.id) if file.found.id is not None else None
-            if old and old.sha256 == file.sha256:  # touched, not changed
-                changes[old.id] = self._fields(file, old)
-                self.report.unchanged += 1
+            if old and file.picture is None:  # touched, not changed
+                self._touch(file, old, changes)
                 continue
-            copies = self._copies_of(file.sha256)
-            if copies and not old and (moved := self._moved_from(copies, changes)):
+            copies = self._bytes.find(file.sha256)
+            if copies and not old and (moved := self._bytes.moved_from(copies, file.found.path, changes)):
                 self._moved.add(moved.id)
                 changes[moved.id] = self._fields(file, moved)
                 self.report.moved += 1
@@ -308,31 +327,17 @@ class _Run:
         self.report.added += old is None
         self.report.updated += old is not None
 
-    def _copies_of(self, sha256: str) -> _Copies | None:
-        """The entries with these bytes. Where they are many, all are looked through once and not for each file."""
-        known = self._copies.get(sha256)
-        if known and self._collection.get(known.first).sha256 == sha256:
-            return known
-        records = self._collection.find_sha256(sha256)
-        if not records:
-            return None
-        copies = _Copies(records[0].id, [record for record in records if self._is_gone(record)])
-        if len(records) > 1:  # one is as quickly found again, and a million of them need not be remembered
-            self._copies[sha256] = copies
-        return copies
-
-    def _is_gone(self, record: Record) -> bool:
-        """Whether its file is no longer there: known of a file in the folders of this run, or in a folder that is."""
-        path = Path(record.path or os.devnull)
-        return not path.exists() and (path.parent.is_dir() or any(root in path.parents for root in self._roots))
-
-    def _moved_from(self, copies: _Copies, taken: Mapping[int, object]) -> Record | None:
-        """The next of these entries whose file is gone: this is where it went."""
-        while copies.gone:
-            record = copies.gone.pop()
-            if record.id not in taken and self._is_gone(self._collection.get(record.id)):
-                return record
-        return None
+    def _touch(self, file: _File, old: Record, changes: dict[int, Mapping[str, Any]]) -> None:
+        """Note what is new of a file whose bytes are those of its entry."""
+        stat, caption = file.found.stat, self._caption_of(file.found.path)
+        new: dict[str, Any] = {"mtime_ns": mtime_ns(stat), "size": stat.st_size}
+        is_told = caption is not None and caption != old.metadata
+        if is_told:
+            new["metadata"] = caption
+        if is_told or (old.mtime_ns, old.size) != (new["mtime_ns"], new["size"]):
+            changes[old.id] = new
+        self.report.updated += is_told
+        self.report.unchanged += not is_told
 
     def _entry(self, file: _File, old: Record | None, vector: Vectors) -> Entry:
         return Entry(vector=vector, modality="image", **self._fields(file, old))

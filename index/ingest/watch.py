@@ -20,8 +20,9 @@ from base.progress import Progress
 from base.walk import is_image_name
 from encoder.encoder import Encoder
 from index.collection import Collection, collection_identity
+from index.ingest.report import IndexReport
 from index.ingest.scan import outermost, place_of
-from index.ingest.sync import IndexReport, SyncOptions, index_folders, index_paths, open_or_create
+from index.ingest.sync import SyncOptions, index_folders, index_paths, open_or_create
 
 QUIET_MS = 500  # a batch ends when nothing has happened for so long,
 BATCH_MS = 10_000  # or after so long: a long copy is taken in a few batches

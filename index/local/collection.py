@@ -305,6 +305,15 @@ class Collection:
         self._check_writable()
         self._catalog.set_rejection(measured)
 
+    def places(self) -> dict[str, Any]:
+        """What runs over folders remember of them (index.ingest.places)."""
+        return self._catalog.places()
+
+    def set_places(self, places: Mapping[str, Any]) -> None:
+        """Keep what they are to remember."""
+        self._check_writable()
+        self._catalog.set_places(places)
+
     def _check_writable(self) -> None:
         if self._lock is None:
             raise CollectionError(f"collection {self.name!r} is open for reading only, or closed")

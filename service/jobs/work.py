@@ -21,7 +21,8 @@ from encoder.zero_shot import build_classifier
 from index.collection import Collection, open_collection
 from index.ingest.captions import read_captions
 from index.ingest.reindex import ReindexReport, reindex
-from index.ingest.sync import IndexReport, SyncOptions, index_folders, open_or_create
+from index.ingest.report import IndexReport
+from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from index.ingest.watch import Watching, watch_folders
 from labelling.rows import LabelReport, images_left, label_images
 from labelling.table import Table, open_table, write_rows

@@ -184,6 +184,11 @@ class Catalog:
         fields = asdict(measured)
         self._write_json("bar", {"bar": fields.pop("threshold"), **fields})
 
+    def set_places(self, places: Mapping[str, Any]) -> None:
+        """Keep what runs over folders remember of them (index.ingest.places)."""
+        with self._db.writing() as db:  # a catalog of before has no such row
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('places', ?)", (json.dumps(places),))
+
     def _write_json(self, key: str, value: Mapping[str, Any]) -> None:
         with self._db.writing() as db:
             db.execute("UPDATE meta SET value = ? WHERE key = ?", (json.dumps(value), key))
@@ -198,6 +203,16 @@ class Catalog:
         """What `set_rejection` was last given."""
         kept = self._read_json("bar")
         return None if kept is None else Rejection(threshold=kept.pop("bar"), **kept)
+
+    def places(self) -> dict[str, Any]:
+        """What `set_places` was last given; {} if that is none, or not to be read: then it is found out anew."""
+        with self._db.reading() as db:
+            rows = db.execute("SELECT value FROM meta WHERE key = 'places'").fetchall()
+        try:
+            places = json.loads(rows[0][0]) if rows else {}
+        except (TypeError, ValueError):
+            return {}
+        return places if isinstance(places, dict) else {}
 
     def _read_json(self, key: str) -> dict[str, Any] | None:
         with self._db.reading() as db:

@@ -1,0 +1,118 @@
+"""Entries whose file is not there: which were deleted, and which may be away with their disk. Deletes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from base.left_out import Rules
+from base.read_ahead import batches
+from index.collection import Collection
+from index.ingest.places import Places
+
+BATCH = 10_000  # records looked at together
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Entries that stay though their files were not found."""
+
+    folder: str
+    entries: int
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        noun = "entry" if self.entries == 1 else "entries"
+        return f"{self.entries} {noun} of {self.folder} kept: {self.reason}; {self.remedy}"
+
+
+@dataclass
+class Gone:
+    """Entries whose files a run did not find, divided.
+
+    Attributes:
+        deleted: ids of those whose file is no longer there.
+        left_out: ids of those whose file is there, and is left out of the walk by its name.
+        kept: the others.
+    """
+
+    deleted: list[int] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+
+
+def divide(
+    collection: Collection, ids: Iterable[int], roots: Sequence[Path], rules: Rules, places: Places, *, keep_away: bool
+) -> Gone:
+    """Which of these entries, all below `roots`, may be deleted.
+
+    What stood in a folder that is now missing or without any image stays, if that is known to have been another folder
+    or a mounted disk, or if such folders held most of the entries below the roots: a disk that is not mounted looks
+    just like that. `keep_away` false deletes them too. What is there, but was not walked, stays where nothing but an
+    option of the run speaks against it.
+    """
+    gone = Gone()
+    hidden: list[Path] = []
+    by_folder: dict[Path, list[int]] = {}
+    for some in batches(sorted(ids), BATCH):
+        for record in collection.records_of(some).values():
+            path = Path(str(record.path))
+            root = next(root for root in roots if path.is_relative_to(root))
+            if rules.leaves_out(path, root):
+                gone.left_out.append(record.id)
+            elif os.path.isfile(path):  # noqa: PTH113  not allowed to look is no error
+                hidden.append(path)
+            else:
+                by_folder.setdefault(path.parent, []).append(record.id)
+    if hidden:
+        reason = "the files are there, behind linked folders or with odd names, and were not looked at"
+        remedy = "--follow-links or --any-name looks at them, --exclude removes them"
+        gone.kept.append(Kept(_common(hidden), len(hidden), reason, remedy))
+    empty: dict[Path, list[int]] = {}
+    for folder, entries in by_folder.items():
+        top = _outermost_empty(folder, roots, places) if keep_away else None
+        if top is None:
+            gone.deleted += entries
+        else:
+            empty.setdefault(top, []).extend(entries)
+    _divide_empty(collection, empty, roots, places, gone)
+    return gone
+
+
+def _divide_empty(
+    collection: Collection, empty: dict[Path, list[int]], roots: Sequence[Path], places: Places, gone: Gone
+) -> None:
+    if not empty:
+        return
+    total = sum(1 for root in roots for _ in collection.paths(root))
+    is_most = 2 * sum(map(len, empty.values())) > total
+    for folder, entries in empty.items():
+        reason = places.why_away(folder)
+        if is_most and reason is None:
+            state = "empty" if folder.is_dir() else "missing"
+            reason = f"the folder is {state}, as that of a disk that is not mounted"
+        if reason is None:
+            gone.deleted += entries
+        else:
+            gone.kept.append(Kept(str(folder), len(entries), reason, "--allow-empty removes them"))
+
+
+def _outermost_empty(folder: Path, roots: Sequence[Path], places: Places) -> Path | None:
+    """The outermost folder below a root, from this one up, that is missing or without any image; None: not even this.
+
+    Of several that are so, one that is known to be away goes before one that merely holds nothing else.
+    """
+    chain: list[Path] = []
+    for here in (folder, *folder.parents):
+        if here in roots or not places.holds_none(here):
+            break
+        chain.append(here)
+    away = [here for here in chain if places.why_away(here)] or chain
+    return away[-1] if away else None
+
+
+def _common(paths: Sequence[Path]) -> str:
+    return os.path.commonpath([path.parent for path in paths])

@@ -1,0 +1,114 @@
+"""What runs remember of the folders that they looked at: whether each is still that folder, and when it was looked at.
+
+A disk that is not mounted leaves no folder, or an empty one that is another than the one with the pictures. Asks the
+disk for folders only, never for pictures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from base.walk import image_names
+from index.collection import Collection
+
+MARGIN_NS = 60 * 10**9  # by which the clock of a disk, a server's perhaps, may be behind ours
+
+
+class Places:
+    """What a collection remembers, and what a run adds to it."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        kept: dict[str, Any] = collection.places()
+        self._folders: dict[str, list[int]] = kept.get(
+            "folders", {}
+        )  # path -> inode, and 1 if a disk was mounted there
+        self._looked: dict[str, int] = kept.get("looked", {})  # root -> ns
+        self._without_image: dict[Path, bool] = {}
+
+    def looked_at(self, root: Path) -> int | None:
+        """Nanoseconds of the clock; what changed later by its ctime has not been seen. None: it is not known."""
+        return self._looked.get(str(root))
+
+    def holds_none(self, folder: Path) -> bool:
+        """Whether a folder is missing or no image is in it; asked once in a run."""
+        if folder not in self._without_image:
+            self._without_image[folder] = next(image_names(folder), None) is None and _may_look(folder)
+        return self._without_image[folder]
+
+    def why_away(self, folder: Path) -> str | None:
+        """Why a folder that is missing or holds no image is likely to come back; None if nothing speaks for that."""
+        if (known := self._folders.get(str(folder))) is None:
+            return None
+        now = _identity(folder)
+        was_mount = bool(known[1])
+        if now is None:
+            return "the disk that was mounted there is not there" if was_mount else None
+        if was_mount and not now[1]:
+            return "no disk is mounted there now"
+        return "it is another folder than before, as where a disk is not mounted" if now[0] != known[0] else None
+
+    def is_away(self, path: Path) -> bool:
+        """Whether a file that is not there is likely to come back, with a folder that it is in."""
+        return any(
+            str(folder) in self._folders and self.why_away(folder) is not None and self.holds_none(folder)
+            for folder in path.parents
+        )
+
+    def remember(self, roots: Sequence[Path], seen: Iterable[Path], *, kept: Iterable[str], looked: int | None) -> None:
+        """Keep what this run saw.
+
+        Args:
+            roots: the folders that it looked at.
+            seen: the folders with images among them.
+            kept: folders that are away.
+            looked: when it began to look at everything, in nanoseconds; None: it looked at a few places only.
+        """
+        away = [Path(folder) for folder in kept]
+        folders = dict(self._folders)
+        if looked is not None:
+            folders = {
+                folder: known
+                for folder, known in folders.items()
+                if not _is_in(Path(folder), roots) or _is_in(Path(folder), away)
+            }
+            self._looked |= {str(root): looked - MARGIN_NS for root in roots}
+        entered = {folder for path in seen for folder in (path, *path.parents)}
+        for folder in sorted(entered):
+            identity = _identity(folder)
+            if identity and (identity[1] or _is_in(folder, roots)):
+                folders[str(folder)] = identity
+        if folders != self._folders or looked is not None:
+            self._collection.set_places({"folders": folders, "looked": self._looked})
+
+
+def _is_in(folder: Path, places: Iterable[Path]) -> bool:
+    return any(folder.is_relative_to(place) for place in places)
+
+
+def _identity(folder: Path) -> list[int] | None:
+    """The inode, and 1 if another disk begins here than that of the folder above; None if it is not there."""
+    try:
+        here, above = folder.stat(), folder.parent.stat()
+    except OSError:
+        return None
+    return [here.st_ino, int(is_mount(here, above))]
+
+
+def is_mount(here: os.stat_result, above: os.stat_result) -> bool:
+    """Whether a folder is on another disk than the one above it."""
+    return here.st_dev != above.st_dev
+
+
+def _may_look(folder: Path) -> bool:
+    """Whether a folder can be read, or is not there; of one that cannot nothing is known."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            os.scandir(folder).close()
+        except PermissionError:
+            return False
+    return True

@@ -1,0 +1,44 @@
+"""What an indexing run did, for people and programs. Does nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from base.left_out import LeftOut
+from index.ingest.gone import Kept
+
+
+@dataclass
+class IndexReport:
+    """What an indexing run did, in files.
+
+    Attributes:
+        updated: changed pictures and changed metadata.
+        left_out: what the walks passed by; `left_out_entries` of those removed were there, and are left out now.
+        kept: entries whose files are missing, and may come back.
+        no_image: folders in which there was no image at all.
+    """
+
+    added: int = 0
+    updated: int = 0
+    moved: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    skipped: list[dict[str, str]] = field(default_factory=list)  # {"path", "reason"}
+    encoded: int = 0
+    captioned: int = 0  # files that the captions name
+    seconds: float = 0.0
+    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out_entries: int = 0
+    kept: list[Kept] = field(default_factory=list)
+    no_image: list[str] = field(default_factory=list)
+
+    @property
+    def images_per_second(self) -> float:
+        """Images encoded a second, of the whole run's time."""
+        return self.encoded / self.seconds if self.seconds else 0.0
+
+    @property
+    def is_news(self) -> bool:
+        """Whether there is anything to tell of."""
+        return bool(self.added or self.updated or self.moved or self.removed or self.skipped or self.kept)
