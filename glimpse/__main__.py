@@ -31,8 +31,13 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> int:
+    from glimpse.console import shown_as
+
     rank = os.environ.get("RANK", "0")  # of several processes of torchrun
-    print(f"glimpse{f' (process {rank})' if rank != '0' else ''}: {message}", file=sys.stderr)
+    print(
+        f"glimpse{f' (process {rank})' if rank != '0' else ''}: {shown_as(message, sys.stderr.isatty())}",
+        file=sys.stderr,
+    )
     return code
 
 

@@ -6,22 +6,36 @@ Results go to stdout, everything else to stderr, so that `glimpse ... --json | j
 from __future__ import annotations
 
 import json
+import re
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+if TYPE_CHECKING:
+    from base.left_out import LeftOut
+
 # No markup: "[live]" or ":cat:" in a file name is a name.
 # Into a pipe a path is never broken over lines.
+_OBEYED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 WIDTH = None if sys.stdout.isatty() else 10_000
-out = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=WIDTH)
-err = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stderr=True)
+
+
+class _Console(Console):
+    """Prints one line a call: what is in it of names cannot begin another, nor tell a terminal what to do."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        shown = (shown_as(one, self.is_terminal) if isinstance(one, str) else one for one in objects)
+        super().print(*shown, **options)
+
+
+out = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=WIDTH)
+err = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stderr=True)
 
 
 def print_json(content: Any) -> None:
@@ -67,9 +81,15 @@ def working(what: str) -> Iterator[None]:
 def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:
     """Name the files that could not be read, at most `limit` of them."""
     for path, reason in skipped[:limit]:
-        err.print(f"skipped {shown_as(path)}: {reason}")
+        err.print(f"skipped {path}: {reason}")
     if len(skipped) > limit:
         err.print(f"... and {len(skipped) - limit} more; --json lists them all")
+
+
+def print_left_out(left_out: LeftOut) -> None:
+    """Say what walks passed by that could be a picture, or hold some: a line a kind."""
+    for line in left_out.lines():
+        err.print(f"left out: {line}")
 
 
 def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
@@ -79,10 +99,19 @@ def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
         numeric = all(isinstance(row[i], (int, float)) for row in rows)
         shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else Text(shown_as(str(cell))) for cell in row))
+        shown.add_row(
+            *(f"{cell:.3f}" if isinstance(cell, float) else Text(shown_as(str(cell), out.is_terminal)) for cell in row)
+        )
     return shown
 
 
-def shown_as(text: str) -> str:
-    """A text with its control characters escaped: a file's name may hold some that a terminal would obey."""
-    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" else c for c in text)
+def shown_as(text: str, terminal: bool = False) -> str:
+    """A text with what a terminal would obey escaped: control characters, and marks that turn the direction of writing.
+
+    Bytes of a name that are not UTF-8 go out as they are, so that a program has the name, but not to a `terminal`.
+    """
+    return "".join(_escape(c) if _OBEYED.match(c) or (terminal and "\ud800" <= c <= "\udfff") else c for c in text)
+
+
+def _escape(c: str) -> str:
+    return f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else repr(c)[1:-1]

@@ -31,6 +31,21 @@ Template = Annotated[
     typer.Option("--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.'),
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        help="Leave out files and folders of this name, as '*_thumb*'; with a / in it, of this path below the folder, "
+        "as 'old/*'. As in a shell; repeatable.",
+    ),
+]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Also walk what links to folders lead to, each folder once.")
+]
+AnyName = Annotated[
+    bool, typer.Option("--any-name", help="Files without a picture's suffix too, if their first bytes are a picture's.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Url = Annotated[
     str | None,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from base.left_out import LeftOut, Rules
 from base.walk import image_names, walk_images
 from glimpse.client import Client, NewImage
 from glimpse.console import Bar
@@ -25,6 +26,7 @@ class UploadReport:
     skipped: list[dict[str, str]]
     captioned: int
     seconds: float
+    left_out: LeftOut
 
     @property
     def images_per_second(self) -> float:
@@ -33,7 +35,12 @@ class UploadReport:
 
 
 def upload_folders(
-    client: Client, collection: str, folders: Sequence[Path], captions: Mapping[Path, Mapping[str, Any]], bar: Bar
+    client: Client,
+    collection: str,
+    folders: Sequence[Path],
+    rules: Rules,
+    captions: Mapping[Path, Mapping[str, Any]],
+    bar: Bar,
 ) -> UploadReport:
     """Send each image below the folders; the collection is made if there is none.
 
@@ -42,14 +49,18 @@ def upload_folders(
     started = time.perf_counter()
     client.create_collection(collection)
     there = {entry.sha256: entry.metadata for entry in client.entries(collection) if entry.sha256}
-    total = sum(1 for folder in folders for _ in image_names(folder))
+    total = sum(1 for folder in folders for _ in image_names(folder, rules))
     skipped: list[dict[str, str]] = []
+    left_out = LeftOut()
     captioned = kept = 0
+
+    def failed(path: Path, reason: str) -> None:
+        skipped.append({"path": str(path), "reason": reason})
 
     def images() -> Iterator[NewImage]:
         nonlocal captioned, kept
         for folder in folders:
-            for path, _ in walk_images(folder, on_error=lambda p, why: skipped.append({"path": str(p), "reason": why})):
+            for path, _ in walk_images(folder, rules=rules, on_error=failed, left_out=left_out):
                 known = captions.get(path.resolve(), {})
                 captioned += bool(known)
                 image = NewImage(path, metadata=known, name=str(path.relative_to(folder)))
@@ -66,7 +77,7 @@ def upload_folders(
     skipped += [{"path": str(one.image), "reason": one.error} for one in sent if one.error is not None]
     added = len({one.id for one in sent if one.created})  # of two files of the same bytes both may say so
     unchanged = kept + sum(one.id is not None for one in sent) - added
-    return UploadReport(added, unchanged, skipped, captioned, round(time.perf_counter() - started, 2))
+    return UploadReport(added, unchanged, skipped, captioned, round(time.perf_counter() - started, 2), left_out)
 
 
 def _sha256(path: Path) -> str:

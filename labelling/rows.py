@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from base.errors import ImageError
+from base.left_out import LeftOut, Rules
 from base.walk import walk_images
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class LabelReport:
         skipped: images that have none.
         skips: path and reason of those, the first `most_skips` if that is given.
         unread: the same of folders and files that the walk could not enter. Each walk finds them anew.
+        left_out: what the walk passed by.
         last: the image done last; a run over the same folder may go on behind it.
     """
 
@@ -46,6 +48,7 @@ class LabelReport:
     skipped: int = 0
     skips: list[tuple[str, str]] = field(default_factory=list)
     unread: list[tuple[str, str]] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
     last: str = ""
     most_skips: int | None = None
 
@@ -67,7 +70,10 @@ class LabelReport:
 
 
 def images_left(
-    folder: Path, report: LabelReport, may_read: Callable[[Path], bool] = lambda path: True
+    folder: Path,
+    report: LabelReport,
+    may_read: Callable[[Path], bool] = lambda path: True,
+    rules: Rules = Rules(),
 ) -> Iterator[Path]:
     """The images below a folder behind the last one of the report, in the order of the walk.
 
@@ -76,8 +82,12 @@ def images_left(
     Raises:
         InputError: `folder` is not a folder.
     """
+
+    def failed(path: Path, reason: str) -> None:
+        report.unread.append((str(path), reason))
+
     after = os.fsencode(report.last)
-    for path, _ in walk_images(folder, on_error=lambda path, reason: report.unread.append((str(path), reason))):
+    for path, _ in walk_images(folder, rules=rules, on_error=failed, left_out=report.left_out):
         if os.fsencode(path) <= after:
             continue
         if may_read(path):

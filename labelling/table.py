@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import Self, TextIO
 
 from labelling.rows import Labelled, LabelReport
 
@@ -41,6 +42,32 @@ class Table:
         return self._file.tell()
 
 
+class LateTable:
+    """A Table in place of the file at `path`, opened with its first row: a run without one leaves what is there.
+
+    Use it in a `with`. OSError as it writes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = ExitStack()
+        self._table: Table | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
+
+    def write(self, images: Iterable[Labelled]) -> None:
+        """As `Table.write`."""
+        rows = [image for image in images if not image.error]
+        if rows and self._table is None:
+            self._table = Table(self._opened.enter_context(open_table(self._path)))
+        if self._table is not None:
+            self._table.write(rows)
+
+
 def open_table(path: Path, size: int | None = None) -> TextIO:
     """The file of a Table: a new one in place of what is there, or the first `size` bytes of it. OSError."""
     if size is not None:
@@ -48,7 +75,9 @@ def open_table(path: Path, size: int | None = None) -> TextIO:
     return path.open("w" if size is None else "a", newline="", encoding="utf-8", errors="surrogateescape")
 
 
-def write_rows(batches: Iterable[list[Labelled]], table: Table, report: LabelReport) -> Iterator[LabelReport]:
+def write_rows(
+    batches: Iterable[list[Labelled]], table: Table | LateTable, report: LabelReport
+) -> Iterator[LabelReport]:
     """Write batches of labelled images to a table and count them; yields the report after each one."""
     for batch in batches:
         table.write(batch)

@@ -32,8 +32,11 @@ def duplicates(
     same picture: encoded anew, resized, or cropped by a little. Files in recycle bins and those named as copies are
     never the best. Scores are those of the collection's own model; look at some groups before you delete.
     """
+    import sys
+
     from encoder.twins import Twins
     from glimpse import console
+    from glimpse.console import shown_as
     from index.collection import open_collection
     from index.duplicates import identical_files, near_duplicates, spare_files
 
@@ -50,8 +53,9 @@ def duplicates(
             f"the first: {min(twins.unread)}"
         )
     if spare:
+        on_terminal = sys.stdout.isatty() and not null
         for path in (path for group in groups for path in spare_files(group)):
-            print(path, end="\0" if null else "\n")
+            print(shown_as(path, terminal=True) if on_terminal else path, end="\0" if null else "\n")
         return
     if json:
         console.print_json(

@@ -8,9 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
+from glimpse.options import (
+    DATA,
+    AnyName,
+    AsJson,
+    Collection,
+    Data,
+    Device,
+    Exclude,
+    FollowLinks,
+    ModelOfCollection,
+    Precision,
+    Url,
+    is_remote,
+)
 
 if TYPE_CHECKING:
+    from base.left_out import Rules
     from index.ingest.report import IndexReport
 
 
@@ -27,6 +41,12 @@ def index(
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Remove the entries of a folder in which no image is left.")
     ] = False,
+    check_contents: Annotated[
+        bool, typer.Option("--check-contents", help="Read every file: finds what changed with its time and size kept.")
+    ] = False,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = False,
+    any_name: AnyName = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then follow the folders, a line for each batch of changes, until Ctrl-C.")
     ] = False,
@@ -41,6 +61,7 @@ def index(
     --watch and --json each batch is one JSON object on a line of its own. With --url the images are sent to a service,
     which keeps copies; what it has of the same bytes stays, and nothing is removed there.
     """
+    from base.left_out import Rules
     from base.walk import check_folder
     from glimpse import console
     from index.ingest.captions import read_captions
@@ -48,14 +69,20 @@ def index(
     for folder in folders:
         check_folder(folder)
     metadata = read_captions(captions, image_key=image_key) if captions else None
-    if url is not None and is_remote(context, "allow_empty", "watch"):
-        _upload(url, collection, folders, captions, metadata or {}, json)
+    rules = Rules(tuple(exclude or ()), follow_links, any_name)
+    if watch and follow_links:
+        raise InputError("--watch does not see what happens behind links: name the folders that they lead to instead")
+    if url is not None and is_remote(context, "allow_empty", "check_contents", "watch"):
+        _upload(url, collection, folders, rules, captions, metadata or {}, json)
         return
     from encoder.load import load_encoder
+    from index.ingest.scan import check_any_image
     from index.ingest.sync import SyncOptions, index_folders, open_or_create
 
+    if not (watch or allow_empty):
+        check_any_image(data, collection, folders, rules)
     encoder = load_encoder(model or _model_of(data, collection), device, precision)
-    options = SyncOptions(metadata or {}, allow_empty)
+    options = SyncOptions(metadata or {}, allow_empty, rules=rules, check_contents=check_contents)
     if watch:
         from index.ingest.watch import Watching, watch_folders
 
@@ -86,7 +113,7 @@ def index(
     if json:
         console.print_json({"collection": collection, **_as_json(report)})
         return
-    console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
+    _say_what_was_not_taken(report)
     console.out.print(
         f"{collection}: {total} images ({report.added} added, {report.updated} updated, {report.moved} moved, "
         f"{report.removed} removed, {report.unchanged} unchanged, {len(report.skipped)} skipped) "
@@ -95,24 +122,41 @@ def index(
 
 
 def _upload(
-    url: str, collection: str, folders: list[Path], captions: Path | None, metadata: dict[Path, Any], json: bool
+    url: str,
+    collection: str,
+    folders: list[Path],
+    rules: Rules,
+    captions: Path | None,
+    metadata: dict[Path, Any],
+    json: bool,
 ) -> None:
+    from base.left_out import LeftOut, no_images
+    from base.walk import image_names
     from glimpse import console
     from glimpse.client import Client
     from glimpse.upload import upload_folders
 
+    left_out = LeftOut()
+    if not any(next(image_names(folder, rules, left_out), None) for folder in folders):
+        raise InputError(no_images(folders, left_out))
     with Client(url) as client, console.progress_bar("uploading") as progress:
-        report = upload_folders(client, collection, folders, metadata, progress)
+        report = upload_folders(client, collection, folders, rules, metadata, progress)
         total = client.collection(collection).counts.get("image", 0)
     if metadata and not report.captioned:
         _say_no_captions(captions, metadata)
     if json:
         counts = {name: getattr(report, name) for name in ("added", "unchanged", "skipped", "seconds")}
         console.print_json(
-            {"collection": collection, **counts, "images_per_second": round(report.images_per_second, 1)}
+            {
+                "collection": collection,
+                **counts,
+                "left_out": report.left_out.as_json(),
+                "images_per_second": round(report.images_per_second, 1),
+            }
         )
         return
     console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
+    console.print_left_out(report.left_out)
     console.out.print(
         f"{collection}: {total} images ({report.added} added, {report.unchanged} unchanged, "
         f"{len(report.skipped)} skipped) in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
@@ -125,18 +169,29 @@ def _say_no_captions(captions: Path | None, metadata: dict[Path, Any]) -> None:
     console.err.print(f"{captions}: none of its {len(metadata)} images is in these folders; no captions attached")
 
 
+def _say_what_was_not_taken(report: IndexReport) -> None:
+    from glimpse import console
+
+    console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
+    console.print_left_out(report.left_out)
+    for folder in report.no_image:
+        console.err.print(f"no image in {folder}")
+    for kept in report.kept:
+        console.err.print(str(kept))
+    if report.left_out_entries:
+        console.err.print(f"{report.left_out_entries} of those removed are there, and left out now by their names")
+
+
 def _print_batch(report: IndexReport, json: bool) -> None:
     """One line for what was just done, at once, also into a pipe."""
     from datetime import datetime
     from json import dumps
 
-    from glimpse import console
-
     now = datetime.now().astimezone()
     if json:
         print(dumps({"time": now.isoformat(timespec="seconds"), **_as_json(report)}), flush=True)
         return
-    console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
+    _say_what_was_not_taken(report)
     counts = {name: getattr(report, name) for name in ("added", "updated", "moved", "removed")}
     counts["skipped"] = len(report.skipped)
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
@@ -144,6 +199,8 @@ def _print_batch(report: IndexReport, json: bool) -> None:
 
 
 def _as_json(report: IndexReport) -> dict[str, Any]:
+    from dataclasses import asdict
+
     return {
         "added": report.added,
         "updated": report.updated,
@@ -151,6 +208,10 @@ def _as_json(report: IndexReport) -> dict[str, Any]:
         "removed": report.removed,
         "unchanged": report.unchanged,
         "skipped": report.skipped,
+        "left_out": report.left_out.as_json(),
+        "left_out_entries": report.left_out_entries,
+        "kept": [asdict(kept) for kept in report.kept],
+        "no_image": report.no_image,
         "seconds": report.seconds,
         "images_per_second": round(report.images_per_second, 1),
     }

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from io import TextIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
 from base.errors import InputError
-from glimpse.options import AsJson, Device, Labels, ModelIfLocal, Precision, Template, Url, is_remote, labels_of
+from glimpse.options import (
+    AnyName,
+    AsJson,
+    Device,
+    Exclude,
+    FollowLinks,
+    Labels,
+    ModelIfLocal,
+    Precision,
+    Template,
+    Url,
+    is_remote,
+    labels_of,
+)
 
 if TYPE_CHECKING:
+    from base.left_out import Rules
     from labelling.label_sets import LabelSet
     from labelling.rows import Labelled, LabelReport
+    from labelling.table import LateTable, Table
 
 
 def label(
@@ -25,18 +42,22 @@ def label(
     labels_file: Annotated[Path | None, typer.Option(help="The same from a file, one label a line.")] = None,
     template: Template = None,
     out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
+    exclude: Exclude = None,
+    follow_links: FollowLinks = False,
+    any_name: AnyName = False,
     device: Device = "auto",
     precision: Precision = "auto",
     url: Url = None,
     json: AsJson = False,
 ) -> None:
     """Label each image of a folder with the likeliest of your labels (zero-shot; no training needed)."""
+    from base.left_out import LeftOut, Rules, no_images
     from base.walk import check_folder, image_names
     from encoder.prompts import read_labels
     from glimpse import console
     from labelling.label_sets import LabelSet
     from labelling.rows import LabelReport
-    from labelling.table import Table, write_rows
+    from labelling.table import write_rows
 
     if (labels is None) == (labels_file is None):
         raise InputError('give either --labels "cat,dog" or --labels-file FILE')
@@ -46,14 +67,21 @@ def label(
     given = read_labels(labels_file) if labels_file else labels_of(labels or "", "give it by --labels-file")
     label_set = LabelSet.of(given, templates=template or ())
     check_folder(folder)
+    _check_out(out)
+    remote = url is not None and is_remote(context)
+    if not remote and model is None:
+        raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
+    rules, left_out = Rules(tuple(exclude or ()), follow_links, any_name), LeftOut()
+    total = sum(1 for _ in image_names(folder, rules, left_out))
+    if not total:
+        raise InputError(no_images([folder], left_out))
     report = LabelReport(per_label=dict.fromkeys(label_set.labels, 0))
-    if url is not None and is_remote(context):
-        batches = _at_service(url, folder, label_set, report)
+    if remote:
+        batches = _at_service(str(url), folder, rules, label_set, report)
     else:
-        batches = _here(model, device, precision, folder, label_set, report)
-    total = sum(1 for _ in image_names(folder))
-    with _output(out) as file, console.progress_bar("labelling") as bar:
-        for _ in write_rows(batches, Table(file), report):
+        batches = _here(str(model), device, precision, folder, rules, label_set, report)
+    with _output(out) as table, console.progress_bar("labelling") as bar:
+        for _ in write_rows(batches, table, report):
             bar(report.done + len(report.unread), total)
     skipped = report.unread + report.skips
     if json:
@@ -63,46 +91,77 @@ def label(
                 "labelled": report.labelled,
                 "labels": report.per_label,
                 "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+                "left_out": report.left_out.as_json(),
             }
         )
-        return
-    console.print_skipped(skipped)
-    console.err.print(f"{report.labelled} images labelled, {len(skipped)} skipped")
-    if not to_stdout:
+    else:
+        console.print_skipped(skipped)
+        console.print_left_out(report.left_out)
+        console.err.print(f"{report.labelled} images labelled, {len(skipped)} skipped")
+    if not report.labelled:
+        console.err.print("no image could be labelled" + ("" if to_stdout else f"; nothing is written to {out}"))
+        raise typer.Exit(1)
+    if not json and not to_stdout:
         rows = sorted(report.per_label.items(), key=lambda item: -item[1])
         console.out.print(console.table("label", "images", rows=rows))
 
 
-def _output(out: Path) -> AbstractContextManager[TextIO]:
-    import sys
-    from contextlib import nullcontext
+def _check_out(out: Path) -> None:
+    """Refuse, before any work, a file that cannot be written."""
+    if str(out) == "-":
+        return
+    if out.is_dir():
+        raise InputError(f"--out {out}: a folder; name a file in it, as in {out / 'labels.csv'}")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"--out {out}: there is no such folder to write it in")
+    if not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
+        raise InputError(f"--out {out}: cannot be written (Permission denied)")
 
-    from labelling.table import open_table
+
+@contextmanager
+def _output(out: Path) -> Iterator[Table | LateTable]:
+    """Where the rows go. A terminal gets them with what it would obey escaped."""
+    import sys
+
+    from glimpse.console import shown_as
+    from labelling.table import LateTable, Table
+
+    class Terminal(TextIOBase):
+        def write(self, text: str) -> int:
+            return sys.stdout.write(shown_as(text.rstrip("\r\n"), terminal=True) + "\n")
+
+        def flush(self) -> None:
+            sys.stdout.flush()
 
     if str(out) == "-":
-        return nullcontext(sys.stdout)
-    try:
-        return open_table(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
+        yield Table(cast("TextIO", Terminal()) if sys.stdout.isatty() else sys.stdout)
+        return
+    with LateTable(out) as table:
+        yield table
 
 
 def _here(
-    model: str | None, device: str, precision: str, folder: Path, label_set: LabelSet, report: LabelReport
+    model: str,
+    device: str,
+    precision: str,
+    folder: Path,
+    rules: Rules,
+    label_set: LabelSet,
+    report: LabelReport,
 ) -> Iterator[list[Labelled]]:
     """Label with a model on this machine, which is loaded before this returns."""
     from encoder.load import load_encoder
     from encoder.zero_shot import build_classifier
     from labelling.rows import images_left, label_images
 
-    if model is None:
-        raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
     encoder = load_encoder(model, device, precision)
     classifier = build_classifier(encoder, label_set.labels, label_set.templates)
-    return label_images(encoder, classifier, images_left(folder, report))
+    return label_images(encoder, classifier, images_left(folder, report, rules=rules))
 
 
-def _at_service(url: str, folder: Path, label_set: LabelSet, report: LabelReport) -> Iterator[list[Labelled]]:
+def _at_service(
+    url: str, folder: Path, rules: Rules, label_set: LabelSet, report: LabelReport
+) -> Iterator[list[Labelled]]:
     """Have a service label; it is there and takes our key when this returns. The rows come as its answers do."""
     from glimpse.client import Client
     from labelling.rows import Labelled, images_left
@@ -112,7 +171,7 @@ def _at_service(url: str, folder: Path, label_set: LabelSet, report: LabelReport
 
     def rows() -> Iterator[list[Labelled]]:
         with service:
-            images = images_left(folder, report)
+            images = images_left(folder, report, rules=rules)
             for image in service.classify(images, label_set.labels, templates=label_set.templates):
                 path = Path(str(image.image))
                 if image.label is None:

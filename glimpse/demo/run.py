@@ -150,29 +150,32 @@ def _label(world: Path, encoder: DualEncoder) -> float:
 
 def _print_summary(folder: Path, results: dict[str, Any]) -> None:
     before, after = results["before"]["text_to_image"], results["after"]["text_to_image"]
-    console.out.print(f"\nOn {N_UNSEEN} postcards of combinations that the model has never seen:", style="bold")
+    console.out.print()
+    console.out.print(f"On {N_UNSEEN} postcards of combinations that the model has never seen:", style="bold")
     rows = [(f"text->image {name}", before[name], after[name]) for name in ("recall@1", "recall@5", "recall@10")]
     console.out.print(console.table("", "before", "after", rows=rows))
     console.out.print(f"zero-shot top-1 on the main object, of {len(SUBJECTS)}: {results['top1']:.3f}")
-    console.out.print("\nSearches:", style="bold")
+    console.out.print()
+    console.out.print("Searches:", style="bold")
     encoder = load_encoder(folder / "model")
     with open_collection(folder / "data", COLLECTION) as collection:
         for query, vector in zip(QUERIES, encoder.encode_texts(QUERIES), strict=True):
             best = collection.search(vector, 3)
             found = "; ".join(hit.record.metadata["caption"] for hit in best)
-            console.out.print(f"  {query}\n    -> {found}")
-    console.out.print(
-        "\nThis model knows only its small drawn world. For your own photos take a real checkpoint:\n"
-        "  glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k\n"
-        '  glimpse search "a dog on the beach" --collection photos'
-    )
+            console.out.print(f"  {query}")
+            console.out.print(f"    -> {found}")
+    console.out.print()
+    console.out.print("This model knows only its small drawn world. For your own photos take a real checkpoint:")
+    console.out.print("  glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k")
+    console.out.print('  glimpse search "a dog on the beach" --collection photos')
 
 
 def _serve(folder: Path, host: str, port: int) -> None:
     from service.app import serve
 
     port = _free_port(host, port)
-    console.out.print(f"\nOpen http://{host}:{port}/  (Ctrl-C ends)", style="bold")
+    console.out.print()
+    console.out.print(f"Open http://{host}:{port}/  (Ctrl-C ends)", style="bold")
     serve(_settings(folder, host, port))
 
 
