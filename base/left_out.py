@@ -1,198 +1,55 @@
-"""What a walk leaves out, by its name: folders that are not photos, what a person excludes, kinds that nothing reads.
-
-It counts them, and has the words for it. It looks at no file, but for the first bytes of one.
-"""
+"""What of a source is not used: how many for each reason, and the first of them. Counts; says nothing by itself."""
 
 from __future__ import annotations
 
-import os
-import re
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
-
-# Folders, in lower case, of what was thrown away or is kept for going back to.
-BINS = frozenset(
-    "#recycle $recycle.bin @recycle .recycle .recycle.bin .recycler recycled recycler .trash .trashes trash "
-    "trashed .deleted papierkorb corbeille papelera cestino lost+found lost.dir files_trashbin files_versions "
-    "#snapshot .snapshot .snapshots @recently-snapshot .stversions .dropbox.cache".split()
-)
-BIN = re.compile(r"\.trash-\d+|found\.\d{3}")  # of a user on a Linux disk; of a repaired Windows disk
-# A folder of such a name may well hold what a person put there.
-_MAY_BE_PHOTOS = {"trash", "trashed", "papierkorb", "corbeille", "papelera", "cestino"}
-# What systems and programs keep for themselves: thumbnails, caches, pictures of their own.
-_NOT_PHOTOS = (BINS - _MAY_BE_PHOTOS) | {
-    "@eadir", "@__thumb", "@tmp", "@sharebin", "system volume information", "temporary items", "network trash folder",
-    "__macosx", "__pycache__", "node_modules", "bower_components", "site-packages", "captureone",
-}  # fmt: skip
-_NOT_PHOTOS_LIKE = re.compile(r"found\.\d{3}|.*\.lrdata|appdata_oc.*")  # of a repaired disk, Lightroom, Nextcloud
-_LIBRARY = re.compile(r".*\.(?:migrated)?(?:photoslibrary|photolibrary|aplibrary)")  # Photos, iPhoto, Aperture
-_NOT_ORIGINALS = frozenset(
-    "resources derivatives database private scopes caches cache thumbnails previews data data.noindex faces".split()
-) | {"ipod photo cache", "apple tv photo cache"}
-
-_RAW = "camera raw is not read; keep JPEGs beside, or export them"
-UNREAD: dict[str, str] = {  # suffixes of pictures that nothing here reads, and why
-    **dict.fromkeys(
-        ".3fr .arw .bay .cap .cr2 .cr3 .crw .dcr .dcs .dng .eip .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw "
-        ".orf .ori .pef .ptx .raf .raw .rw2 .rwl .rwz .sr2 .srf .srw .x3f".split(),
-        _RAW,
-    ),
-    **dict.fromkeys([".jxl"], "JPEG XL is not read"),
-    **dict.fromkeys([".jxr", ".wdp", ".hdp"], "JPEG XR is not read"),
-    **dict.fromkeys([".svg", ".svgz"], "drawings are not read; export them as PNG"),
-    **dict.fromkeys([".psb", ".xcf", ".kra", ".ora", ".afphoto"], "a program's own format; export them as PNG"),
-    **dict.fromkeys([".exr", ".hdr", ".bpg", ".flif", ".djvu", ".dcm", ".pict", ".pct", ".mng", ".jng"], "not read"),
-}
-# A picture's suffix with something behind it: x.jpg_large, x.jpg~, x.jpg.1
-_ODD = re.compile(r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)(?:[^a-z0-9].*|\.(?:\d+|bak|old|orig|tmp))", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Which of the names below a folder are walked.
-
-    Attributes:
-        exclude: patterns of names, of files and folders at any depth, or with a "/" in it of the path below the folder
-            that is walked (or the whole path). * and ? and [] are as in a shell; * also stands for "/". NFC or NFD, and
-            a "/" at the end, are all one.
-        follow_links: walk what links to folders lead to, each folder once.
-        any_name: a file without a picture's suffix is one if its first bytes are a picture's.
-    """
-
-    exclude: tuple[str, ...] = ()
-    follow_links: bool = False
-    any_name: bool = False
-
-    def excludes(self, path: Path, root: Path) -> bool:
-        """Whether a pattern names this path."""
-        if not self.exclude:
-            return False
-        below, whole, name = (_nfc(part) for part in (path.relative_to(root), path, path.name))
-        for pattern in (_nfc(pattern).rstrip("/").removeprefix("./") for pattern in self.exclude):
-            if fnmatchcase(name, pattern):
-                return True
-            if "/" in pattern and (fnmatchcase(below, pattern.removeprefix("/")) or fnmatchcase(whole, pattern)):
-                return True
-        return False
-
-    def leaves_out(self, path: Path, root: Path) -> bool:
-        """Whether a file below `root` is not walked, for its name or for that of a folder that it is in."""
-        for place in (path, *path.parents):
-            if place == root:
-                break
-            if self.excludes(place, root) or (place != path and is_not_photos(place)):
-                return True
-        return False
-
-
-def is_not_photos(folder: Path) -> bool:
-    """Whether a folder is, by its name, one that systems and programs keep for themselves."""
-    name = folder.name.lower()
-    return (
-        name in _NOT_PHOTOS
-        or _NOT_PHOTOS_LIKE.fullmatch(name) is not None
-        or (name in _NOT_ORIGINALS and _LIBRARY.fullmatch(folder.parent.name.lower()) is not None)
-    )
-
-
-class Kind(NamedTuple):
-    """A kind of what is left out: the noun of one, and what more there is to say."""
-
-    noun: str
-    detail: str
-
-    def words(self, count: int) -> str:
-        """As in: 3 linked folders (--follow-links follows them)."""
-        return f"{count} {self.noun}{'' if count == 1 else 's'} {self.detail}"
-
-
-LINKED = Kind("linked folder", "(--follow-links follows them)")
-EXCLUDED = Kind("name", "by --exclude")
-ODD = Kind("file", "with something behind a picture's suffix (--any-name looks at what is in them)")
 
 
 @dataclass
 class LeftOut:
-    """What walks have left out, by kind: how many, and the first.
+    """Rows, files, samples that were left out.
+
+    A reason begins with what was left out, as in "rows without caption".
 
     Attributes:
-        kinds: of what could be a picture, or hold some.
-        others: files of other kinds, which are not named in `lines`.
+        found: by reason, how many and the first.
+        totals: how many rows, files, samples there were, by that first word, where it is known.
     """
 
-    kinds: dict[Kind, tuple[int, str]] = field(default_factory=dict)
-    others: tuple[int, str] = (0, "")
+    found: dict[str, tuple[int, str]] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
 
-    def add(self, kind: Kind, path: Path) -> None:
-        """Count one."""
-        count, first = self.kinds.get(kind, (0, str(path)))
-        self.kinds[kind] = (count + 1, first)
+    def add(self, reason: str, first: str, count: int = 1) -> None:
+        """Count some that were left out; `first` says which is the first of them, and where it stands."""
+        known, name = self.found.get(reason, (0, first))
+        self.found[reason] = (known + count, name)
 
-    def add_folder(self, path: Path) -> None:
-        """Count a folder that is not photos."""
-        self.add(Kind("folder", f"named {path.name}, which is not photos"), path)
+    def add_all(self, others: LeftOut) -> None:
+        """Count what was left out elsewhere too."""
+        for reason, (count, first) in others.found.items():
+            self.add(reason, first, count)
+        for noun, total in others.totals.items():
+            self.totals[noun] = self.totals.get(noun, 0) + total
 
-    def add_file(self, path: Path) -> None:
-        """Count a file that is no image to a walk."""
-        suffix = path.suffix.lower()
-        if suffix in UNREAD:
-            self.add(Kind(f"{suffix} file", f"({UNREAD[suffix]})"), path)
-        elif _ODD.search(path.name.lower()):
-            self.add(ODD, path)
-        else:
-            self.others = (self.others[0] + 1, self.others[1] or str(path))
+    def unread(self, path: Path, reason: str) -> None:
+        """Count a file or folder that cannot be read or entered; for `base.walk.walk_images`."""
+        self.add("files and folders that cannot be read", f"{path} ({reason})")
+
+    def count(self, ending: str = "") -> int:
+        """How many were left out, for reasons that end so."""
+        return sum(count for reason, (count, _) in self.found.items() if reason.endswith(ending))
 
     def lines(self) -> list[str]:
-        """What to tell a person, a line a kind."""
-        return [f"{kind.words(count)}, as {first}" for kind, (count, first) in self.kinds.items()]
-
-    def as_json(self) -> list[dict[str, object]]:
-        """The same for a program."""
+        """One line a reason: "39 of 40 rows without caption, the first: img/01.jpg (line 2)"."""
         return [
-            {"what": f"{kind.noun} {kind.detail}", "count": count, "first": first}
-            for kind, (count, first) in self.kinds.items()
+            f"{count}{self._of(reason)} {reason}, the first: {first}" for reason, (count, first) in self.found.items()
         ]
 
+    def as_json(self) -> list[dict[str, object]]:
+        """The same for programs."""
+        return [{"reason": reason, "count": count, "first": first} for reason, (count, first) in self.found.items()]
 
-def no_images(folders: Sequence[Path], left_out: LeftOut) -> str:
-    """That there are none, and what there is instead."""
-    said = f"no image in {', '.join(map(str, folders))}"
-    there = left_out.lines()
-    count, first = left_out.others
-    if count:
-        there.append(f"{count} file{'' if count == 1 else 's'} of other kinds, as {first}")
-    if not there:
-        return f"{said}, and no other file. Is a disk not mounted?"
-    hint = (
-        ""
-        if left_out.kinds.keys() - {ODD} or not (count or ODD in left_out.kinds)
-        else "; --any-name looks at contents"
-    )
-    return f"{said}; left out: {'; '.join(there)}{hint}"
-
-
-def begins_as_image(path: Path) -> bool:
-    """Whether the first bytes of a file are those of a picture of a common kind; not if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(32)
-    except OSError:
-        return False
-    return (
-        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"8BPS", b"qoif", b"DDS "))
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or (head[:2] == b"BM" and head[6:10] == bytes(4))
-        or (
-            head[4:8] == b"ftyp"
-            and head[8:12] in (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
-        )
-        or head.startswith((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"icns"))
-    )
-
-
-def _nfc(path: str | Path) -> str:
-    return unicodedata.normalize("NFC", os.fspath(path))
+    def _of(self, reason: str) -> str:
+        total = self.totals.get(reason.split()[0])
+        return f" of {total}" if total is not None else ""

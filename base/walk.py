@@ -6,11 +6,12 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from base.errors import InputError
-from base.left_out import BIN, BINS, EXCLUDED, LINKED, UNREAD, LeftOut, Rules, begins_as_image, is_not_photos
+from base.left_out import LeftOut
+from base.rules import BIN, BINS, EXCLUDED, LINKED, UNREAD, Rules, begins_as_image, is_not_photos, reason_of
 
 # What a person would call an image file, whether or not encoder.image can decode it: one that it cannot is reported.
 IMAGE_SUFFIXES = frozenset(
@@ -21,6 +22,7 @@ IMAGE_SUFFIXES = frozenset(
     """.split()
 )
 
+OTHERS = "files of other kinds"
 _COPY = "copy|copia|cópia|copie|kopie|kopia|kopi|copiar|копия|副本|コピー|复制|複製|복사본|사본"
 _COPIES = (  # how systems name a copy, matched against a name without its suffix, case folded
     re.compile(rf"(?:^|.*[\s_.(\-–—の의])(?:{_COPY})[\s_\-]*\(?\d{{0,3}}\)*"),  # x copy, x - copy (2), x_copy2
@@ -67,20 +69,22 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder}: no such folder")
 
 
-def image_names(folder: Path, rules: Rules = Rules(), left_out: LeftOut | None = None) -> Iterator[str]:
+def image_names(folder: Path, rules: Rules = Rules()) -> Iterator[str]:
     """Yield the name of each image file below a folder, in no order and with no look at the file: to count them."""
-    walk = _Walk(folder, rules, lambda path, reason: None, left_out)
-    folders = [folder]
-    while folders:
-        here = folders.pop()
-        try:
-            for name in map(os.fsdecode, walk.names(here)):
-                if name.endswith("/"):
-                    folders.append(here / name)
-                else:
-                    yield name
-        except OSError:  # `walk_images` names it
-            continue
+    return _Walk(folder, rules, lambda path, reason: None, None).all_names()
+
+
+def no_images(folders: Sequence[Path], rules: Rules = Rules()) -> str:
+    """What to say of folders without any image: that, and what there is instead."""
+    left_out = LeftOut()
+    for folder in folders:
+        for _ in _Walk(folder, rules, left_out.unread, left_out, OTHERS).all_names():
+            pass
+    said = f"no image in {', '.join(map(str, folders))}"
+    if not left_out.found:
+        return f"{said}, and no other file. Is a disk not mounted?"
+    hint = "; --any-name looks at their contents" if OTHERS in left_out.found and not rules.any_name else ""
+    return f"{said}; left out: {'; '.join(left_out.lines())}{hint}"
 
 
 def class_folder(image: Path, folder: Path) -> str | None:
@@ -112,12 +116,18 @@ class _Walk:
     """A walk below a folder, and which folders it has entered."""
 
     def __init__(
-        self, root: Path, rules: Rules, on_error: Callable[[Path, str], None], left_out: LeftOut | None
+        self,
+        root: Path,
+        rules: Rules,
+        on_error: Callable[[Path, str], None],
+        left_out: LeftOut | None,
+        others: str | None = None,  # the reason to count files of other kinds by, if they are to be counted
     ) -> None:
         self._root = root
         self._rules = rules
         self._on_error = on_error
         self._left_out = left_out
+        self._others = others
         self._entered: set[tuple[int, int]] = set()  # (device, inode), where links are followed
         self._real_root = os.path.realpath(root) if rules.follow_links else ""
 
@@ -141,6 +151,19 @@ class _Walk:
             if stat.S_ISREG(status.st_mode):
                 yield path, status
 
+    def all_names(self) -> Iterator[str]:
+        folders = [self._root]
+        while folders:
+            here = folders.pop()
+            try:
+                for name in map(os.fsdecode, self.names(here)):
+                    if name.endswith("/"):
+                        folders.append(here / name)
+                    else:
+                        yield name
+            except OSError as error:
+                self._on_error(here, error.strerror or str(error))
+
     def names(self, folder: Path) -> Iterator[bytes]:
         """The images and folders in a folder, unsorted; folders end in "/", and so sort as the paths below them."""
         if self._rules.follow_links and not self._enters(folder):
@@ -151,7 +174,7 @@ class _Walk:
                     continue
                 if self._rules.exclude and self._rules.excludes(folder / entry.name, self._root):
                     if self._left_out is not None:
-                        self._left_out.add(EXCLUDED, folder / entry.name)
+                        self._left_out.add(EXCLUDED, str(folder / entry.name))
                 elif self._is_folder(entry):
                     if self._takes_folder(entry, folder):
                         yield os.fsencode(entry.name) + b"/"
@@ -177,7 +200,7 @@ class _Walk:
         path = parent / entry.name
         if is_not_photos(path):
             if self._left_out is not None:
-                self._left_out.add_folder(path)
+                self._left_out.add(f"folders named {path.name}, which is not photos", str(path))
             return False
         if not entry.is_symlink():
             return True
@@ -185,7 +208,7 @@ class _Walk:
             real = os.path.realpath(path)
             return not f"{real}/".startswith(f"{self._real_root}/")
         if self._left_out is not None:
-            self._left_out.add(LINKED, path)
+            self._left_out.add(LINKED, str(path))
         return False
 
     def _takes_file(self, entry: os.DirEntry[str], parent: Path) -> bool:
@@ -194,8 +217,8 @@ class _Walk:
         path = parent / entry.name
         if self._rules.any_name and path.suffix.lower() not in UNREAD and begins_as_image(path):
             return True
-        if self._left_out is not None:
-            self._left_out.add_file(path)
+        if self._left_out is not None and (reason := reason_of(path) or self._others):
+            self._left_out.add(reason, str(path))
         return False
 
     def _enters(self, folder: Path) -> bool:

@@ -87,7 +87,7 @@ def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:
 
 
 def print_left_out(left_out: LeftOut) -> None:
-    """Say what walks passed by that could be a picture, or hold some: a line a kind."""
+    """Say what of a source was not used: a line for each reason."""
     for line in left_out.lines():
         err.print(f"left out: {line}")
 

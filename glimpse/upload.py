@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from base.left_out import LeftOut, Rules
+from base.left_out import LeftOut
+from base.rules import Rules
 from base.walk import image_names, walk_images
 from glimpse.client import Client, NewImage
 from glimpse.console import Bar

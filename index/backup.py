@@ -47,8 +47,15 @@ def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Fi
     with new_file(file, overwrite=overwrite) as part:
         copy_catalog(data, name, part)
         entries = _check(part, f"collection {name!r}")
+        check_worth(file, name, entries)
         _add_uploads(part, uploads_folder(data, name))
     return FileSummary(entries, file.stat().st_size)
+
+
+def check_worth(file: Path, name: str, entries: int) -> None:
+    """InputError if an empty collection would take the place of a file that is there."""
+    if not entries and file.exists():
+        raise InputError(f"{file}: left as it is, for collection {name!r} is empty; write it elsewhere, or delete it")
 
 
 def restore(data: Path, file: Path, name: str) -> FileSummary:

@@ -34,7 +34,7 @@ try:
 except ImportError:
     raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
 
-from index.backup import FileSummary, copy_catalog
+from index.backup import FileSummary, check_worth, copy_catalog
 from index.collection import Collection, create_collection, open_collection
 from index.entry import Entry, Modality, Record
 from index.local.catalog.catalog import Catalog
@@ -72,6 +72,7 @@ def export_parquet(
         copy_catalog(data, name, copy)
         with closing(Catalog(copy)) as catalog:
             total, done = catalog.count(), 0
+            check_worth(file, name, total)
             about = {"name": name, **{key: str(catalog.meta[key]) for key in ("model", "fingerprint", "dim")}}
             schema = _schema(catalog.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
             with pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=REPEATED) as writer:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from base.errors import ImageError
-from base.left_out import LeftOut, Rules
+from base.left_out import LeftOut
+from base.rules import Rules
 from base.walk import walk_images
 
 if TYPE_CHECKING:

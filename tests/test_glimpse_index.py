@@ -16,8 +16,11 @@ import torch
 
 from base.errors import InputError
 from encoder.load import build_clip
+from glimpse.__main__ import _fail
 from glimpse.cli import app
+from glimpse.console import shown_as
 from glimpse.demo.postcards.scenes import all_scenes, draw_postcard
+from index.collection import create_collection
 from tests.conftest import plain_picture
 from training.records.checkpoint import save_model
 
@@ -120,3 +123,105 @@ def test_watch_prints_a_line_for_each_batch_until_ctrl_c(data: Path, colour_fold
     watch.send_signal(signal.SIGINT)
     out, err = watch.communicate(timeout=20)
     assert (watch.returncode, out, err) == (0, "", "")
+
+
+def test_a_folder_without_images_says_what_it_holds(tiny_run: Path, tmp_path: Path) -> None:
+    folder, new = tmp_path / "folder", ("-c", "new", "--data", tmp_path / "new", "--model", tiny_run)
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"no image in .*folder, and no other file\. Is a disk not mounted"):
+        call("index", folder, *new)
+    (folder / "1.nef").touch()
+    (folder / "noext").touch()
+    for command in (("index", folder, *new), ("label", folder, "--labels", "a,b", "--model", tiny_run)):
+        with pytest.raises(
+            InputError, match=r"1 \.nef files \(camera raw is not read.*1 files of other kinds, the first: .*noext"
+        ):
+            call(*command)
+    assert not (tmp_path / "new").exists()
+    plain_picture("red").save(folder / "noext", "PNG")
+    assert call("index", folder, *new, "--device", "cpu", "--any-name") == 0
+
+
+def test_what_is_left_out_is_counted(
+    data: Path, colour_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (colour_folder / "red").rename(colour_folder / "#recycle")
+    (colour_folder / "green").rename(tmp_path / "green")
+    (colour_folder / "green").symlink_to(tmp_path / "green")
+    (colour_folder / "1.cr2").touch()
+    index = ("index", colour_folder, "-c", "colours", "--data", data, "--device", "cpu")
+    capsys.readouterr()
+    call(*index)
+    said = capsys.readouterr().err
+    assert f"left out: 1 folders named #recycle, which is not photos, the first: {colour_folder}/#recycle" in said
+    assert "left out: 1 linked folders (--follow-links follows them), the first: " in said
+    assert "left out: 1 .cr2 files (camera raw is not read" in said
+    assert "4 entries of" in said
+    call(*index, "--follow-links", "--exclude", "blue", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["unchanged"], report["removed"], report["left_out_entries"], report["kept"]) == (4, 4, 4, [])
+    assert {kind["count"] for kind in report["left_out"]} == {1}
+
+
+def test_an_output_is_not_overwritten_by_a_run_without_results(
+    data: Path, colour_folder: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    out, label = tmp_path / "labels.csv", ("--labels", "a,b", "--model", tiny_run, "--device", "cpu")
+    assert call("label", colour_folder, *label, "--out", out) == 0
+    before = out.read_bytes()
+    assert before.count(b"\n") == 13
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="no image in"):
+        call("label", empty, *label, "--out", out)
+    (empty / "broken.jpg").write_text("no picture")
+    assert call("label", empty, *label, "--out", out) == 1
+    assert call("label", empty, *label, "--out", tmp_path / "new.csv") == 1
+    assert out.read_bytes() == before
+    assert not (tmp_path / "new.csv").exists()
+    for kind in ("backup", "export"):
+        file = tmp_path / kind
+        call("collections", kind, "colours", file, "--data", data)
+        size = file.stat().st_size
+        shutil.move(data / "collections" / "colours", tmp_path / f"kept-{kind}")
+        with create_collection(data, "colours", model="m", fingerprint="f", dim=32):
+            pass
+        with pytest.raises(InputError, match="left as it is, for collection 'colours' is empty"):
+            call("collections", kind, "colours", file, "--data", data, "--force")
+        assert file.stat().st_size == size
+        shutil.rmtree(data / "collections" / "colours")
+        shutil.move(tmp_path / f"kept-{kind}", data / "collections" / "colours")
+
+
+def test_prune(data: Path, colour_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (colour_folder / "green").rename(tmp_path / "green")
+    (colour_folder / "red" / "0.png").unlink()
+    source = ("collections", "prune", "colours")
+    capsys.readouterr()
+    with pytest.raises(InputError, match="deleting 5 entries of colours cannot be undone: say --yes"):
+        call(*source, "--data", data)
+    said = capsys.readouterr().err
+    assert f"4 of {colour_folder}/green: the folder is missing\n" in said
+    assert f"1 of {colour_folder}/red: the files are missing\n" in said
+    call(*source, colour_folder / "red", "--data", data, "--yes", "--json")
+    assert json.loads(capsys.readouterr().out)["removed"] == 1
+    call(*source, "--data", data, "--yes")
+    assert "colours: 4 entries deleted, 7 images left" in capsys.readouterr().out
+    call(*source, "--data", data, "--yes")
+    assert "nothing to delete" in capsys.readouterr().out
+
+
+def test_names_cannot_tell_a_terminal_what_to_do(
+    data: Path, colour_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "a\x1b]0;x\x07\n\x9b\u202e.png"
+    shutil.copy(colour_folder / "red" / "0.png", colour_folder / name)
+    source = ("-c", "colours", "--data", data)
+    call("index", colour_folder, *source, "--device", "cpu")
+    capsys.readouterr()
+    call("duplicates", *source, "--identical")
+    assert r"a\x1b]0;x\x07\n\x9b\u202e.png" in capsys.readouterr().out
+    assert shown_as("caf\udce9\u00e9", terminal=True) == "caf\\xe9\u00e9"
+    assert shown_as("caf\udce9") == "caf\udce9"
+    assert _fail("\x1b[2J: no such\nfolder", 2) == 2
+    assert capsys.readouterr().err == "glimpse: \\x1b[2J: no such\\nfolder\n"

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 import index.ingest.places
 from base.errors import InputError, ModelMismatch
-from base.left_out import Rules
+from base.rules import Rules
 from encoder.image import sha256_of
 from encoder.model import DualEncoder
 from index.collection import Collection

@@ -1,4 +1,4 @@
-"""`glimpse collections ...`: list, check, back up, restore, export, import, compact, delete."""
+"""`glimpse collections ...`: list, check, back up, restore, export, import, compact, prune, delete."""
 
 from __future__ import annotations
 
@@ -202,6 +202,53 @@ def compact(
         console.print_json({"collection": name, "bytes": info.bytes, "index": info.index})
         return
     console.out.print(f"{name}: {_state(info.index) or 'empty'}")
+
+
+@collections.command(epilog="Example: glimpse collections prune photos /media/old-disk")
+def prune(
+    name: Name,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Only what was in these folders. Default: all.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Delete the entries of images whose files are no longer there, with all that is kept of them, after asking.
+
+    It first says how many of which folders. Look at the list: a disk that is not mounted looks like one that is gone
+    for good. Uploaded images are left alone.
+    """
+    import os
+    import sys
+
+    from glimpse import console
+    from index.collection import open_collection
+    from index.ingest.gone import find_dead
+    from index.ingest.gone import prune as delete_dead
+    from index.local.layout import uploads_folder
+
+    with open_collection(data, name, writable=True) as collection:
+        with console.working("looking for the files"):
+            roots = [Path(os.path.abspath(folder)) for folder in folders or ()]  # noqa: PTH100  keeps links as named
+            dead = find_dead(collection, roots, uploads_folder(data, name).absolute())
+        total, removed = sum(len(one.ids) for one in dead), 0
+        for one in dead:
+            console.err.print(f"{len(one.ids)} of {one.folder}: {one.note}")
+        if dead and not yes:
+            if not sys.stdin.isatty():
+                raise InputError(f"deleting {total} entries of {name} cannot be undone: say --yes")
+            if not typer.confirm(f"Delete these {total} entries of {name}? This cannot be undone.", err=True):
+                raise typer.Exit(1)
+        removed = delete_dead(collection, dead)
+        left = collection.count("image")
+    if json:
+        gone = [{"folder": one.folder, "entries": len(one.ids), "note": one.note} for one in dead]
+        console.print_json({"collection": name, "removed": removed, "folders": gone})
+    elif dead:
+        console.out.print(f"{name}: {removed} entries deleted, {left} images left")
+    else:
+        console.out.print(f"{name}: nothing to delete, no file of its {left} images is missing")
 
 
 @collections.command(epilog="Example: glimpse collections delete shop")

@@ -24,7 +24,7 @@ from glimpse.options import (
 )
 
 if TYPE_CHECKING:
-    from base.left_out import Rules
+    from base.rules import Rules
     from index.ingest.report import IndexReport
 
 
@@ -61,7 +61,7 @@ def index(
     --watch and --json each batch is one JSON object on a line of its own. With --url the images are sent to a service,
     which keeps copies; what it has of the same bytes stays, and nothing is removed there.
     """
-    from base.left_out import Rules
+    from base.rules import Rules
     from base.walk import check_folder
     from glimpse import console
     from index.ingest.captions import read_captions
@@ -130,15 +130,13 @@ def _upload(
     metadata: dict[Path, Any],
     json: bool,
 ) -> None:
-    from base.left_out import LeftOut, no_images
-    from base.walk import image_names
+    from base.walk import image_names, no_images
     from glimpse import console
     from glimpse.client import Client
     from glimpse.upload import upload_folders
 
-    left_out = LeftOut()
-    if not any(next(image_names(folder, rules, left_out), None) for folder in folders):
-        raise InputError(no_images(folders, left_out))
+    if not any(next(image_names(folder, rules), None) for folder in folders):
+        raise InputError(no_images(folders, rules))
     with Client(url) as client, console.progress_bar("uploading") as progress:
         report = upload_folders(client, collection, folders, rules, metadata, progress)
         total = client.collection(collection).counts.get("image", 0)

@@ -243,6 +243,8 @@ def _print(job: Job, json: bool) -> None:
         return
     report = dict(job.report or {})
     skips = report.pop("skips", [])
+    for one in report.get("left_out", []):
+        console.err.print(f"left out: {one['count']} {one['reason']}, the first: {one['first']}")
     counts = ", ".join(f"{value} {name}" for name, value in report.items() if isinstance(value, int) and value)
     console.print_skipped([(skip["path"], skip["reason"]) for skip in skips])
     said = [job.kind, job.collection or "", job.state, _far(job), counts, (job.error or {}).get("message", "")]

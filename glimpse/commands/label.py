@@ -28,7 +28,7 @@ from glimpse.options import (
 )
 
 if TYPE_CHECKING:
-    from base.left_out import Rules
+    from base.rules import Rules
     from labelling.label_sets import LabelSet
     from labelling.rows import Labelled, LabelReport
     from labelling.table import LateTable, Table
@@ -51,8 +51,8 @@ def label(
     json: AsJson = False,
 ) -> None:
     """Label each image of a folder with the likeliest of your labels (zero-shot; no training needed)."""
-    from base.left_out import LeftOut, Rules, no_images
-    from base.walk import check_folder, image_names
+    from base.rules import Rules
+    from base.walk import check_folder, image_names, no_images
     from encoder.prompts import read_labels
     from glimpse import console
     from labelling.label_sets import LabelSet
@@ -71,10 +71,10 @@ def label(
     remote = url is not None and is_remote(context)
     if not remote and model is None:
         raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
-    rules, left_out = Rules(tuple(exclude or ()), follow_links, any_name), LeftOut()
-    total = sum(1 for _ in image_names(folder, rules, left_out))
+    rules = Rules(tuple(exclude or ()), follow_links, any_name)
+    total = sum(1 for _ in image_names(folder, rules))
     if not total:
-        raise InputError(no_images([folder], left_out))
+        raise InputError(no_images([folder], rules))
     report = LabelReport(per_label=dict.fromkeys(label_set.labels, 0))
     if remote:
         batches = _at_service(str(url), folder, rules, label_set, report)

@@ -84,6 +84,10 @@ def mine(
                 found += batch
                 progress(len(found), len(known))
 
+    if out.exists() and not any(found):
+        raise InputError(
+            f"{out}: left as it is, for no negative passed: widen --rank-window or lower --relative-margin"
+        )
     root = images_root or out.parent
     mined = iter(found)
     caption_name = keys.captions[0]

@@ -1,4 +1,4 @@
-"""Entries whose file is not there: which were deleted, and which may be away with their disk. Deletes nothing."""
+"""Entries whose file is not there: which were deleted, and which may be away with their disk. Only `prune` deletes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from base.left_out import Rules
 from base.read_ahead import batches
+from base.rules import Rules
 from index.collection import Collection
 from index.ingest.places import Places
 
@@ -80,6 +80,66 @@ def divide(
             empty.setdefault(top, []).extend(entries)
     _divide_empty(collection, empty, roots, places, gone)
     return gone
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Entries of a folder whose files are not there.
+
+    Attributes:
+        folder: the outermost that is missing; of files missing from a folder that is there, that one.
+        ids: of the entries.
+        note: what is known of the folder.
+    """
+
+    folder: str
+    ids: list[int]
+    note: str
+
+
+def find_dead(collection: Collection, folders: Sequence[Path], apart_from: Path) -> list[Dead]:
+    """The image entries whose file is not there, by folder, most first. What cannot be looked at is not dead.
+
+    Args:
+        collection: open.
+        folders: look at what was below these only; none: at all.
+        apart_from: a folder not to look at, as that of uploaded files.
+    """
+    places = Places(collection)
+    found: dict[Path, list[int]] = {}
+    for root in folders or [Path("/")]:
+        for name, key, *_ in collection.paths(root):
+            path = Path(name)
+            if not path.is_relative_to(apart_from) and _is_missing(path):
+                missing = [folder for folder in path.parents if _is_missing(folder)]
+                found.setdefault(missing[-1] if missing else path.parent, []).append(key)
+    dead = []
+    for folder, ids in found.items():
+        note = places.why_away(folder) or ("the folder is missing" if _is_missing(folder) else "the files are missing")
+        dead.append(Dead(str(folder), ids, note))
+    return sorted(dead, key=lambda one: (-len(one.ids), one.folder))
+
+
+def prune(collection: Collection, dead: Iterable[Dead]) -> int:
+    """Delete these entries, but those whose file came back meanwhile. Returns how many went."""
+    ids = [
+        record.id
+        for one in dead
+        for some in batches(one.ids, BATCH)
+        for record in collection.records_of(some).values()
+        if _is_missing(Path(str(record.path)))
+    ]
+    return sum(collection.delete(some) for some in batches(ids, BATCH))
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.lstat()  # a link is there, wherever it leads
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _divide_empty(

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from base.errors import CollectionNotFound, InputError
-from base.left_out import LeftOut, Rules, begins_as_image, is_not_photos, no_images
-from base.walk import image_names, is_image_name, walk_images
+from base.left_out import LeftOut
+from base.rules import Rules, begins_as_image, is_not_photos
+from base.walk import image_names, is_image_name, no_images, walk_images
 from index.collection import Collection, open_collection
 from index.ingest.diff import Known
 
@@ -22,13 +23,13 @@ def outermost(paths: Iterable[Path]) -> list[Path]:
 
 def check_any_image(data: Path, name: str, folders: Iterable[Path], rules: Rules) -> None:
     """Before a collection is made: InputError if there is no image in any folder, and never was."""
-    roots, left_out = outermost(Path(os.path.abspath(folder)) for folder in folders), LeftOut()  # noqa: PTH100
-    if any(next(image_names(root, rules, left_out), None) for root in roots):
+    roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
+    if any(next(image_names(root, rules), None) for root in roots):
         return
     with suppress(CollectionNotFound), open_collection(data, name) as collection:
         if any(next(iter(collection.paths(root)), None) for root in roots):
             return  # `check_folders` says how many
-    raise InputError(no_images(roots, left_out))
+    raise InputError(no_images(roots, rules))
 
 
 def check_folders(collection: Collection, folders: Iterable[Path], rules: Rules, *, allow_empty: bool) -> list[Path]:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from base.errors import CollectionNotFound, EntryNotFound, ImageError
-from base.left_out import Rules
 from base.progress import Progress
 from base.read_ahead import batches, read_batches
+from base.rules import Rules
 from base.walk import image_names
 from encoder.decode import read_bytes
 from encoder.encoder import Encoder, Vectors

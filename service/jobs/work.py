@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from base.errors import CollectionError, EntryNotFound
-from base.walk import image_names
+from base.errors import CollectionError, EntryNotFound, InputError
+from base.left_out import LeftOut
+from base.walk import image_names, no_images
 from encoder.encoder import Encoder
 from encoder.zero_shot import build_classifier
 from index.collection import Collection, open_collection
 from index.ingest.captions import read_captions
 from index.ingest.reindex import ReindexReport, reindex
 from index.ingest.report import IndexReport
+from index.ingest.scan import check_any_image
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from index.ingest.watch import Watching, watch_folders
 from labelling.rows import LabelReport, images_left, label_images
@@ -96,6 +98,8 @@ def _index(context: JobContext) -> None:
     asked = context.job.request
     name = asked["collection"]
     folders, options = context.folders(), context.options()
+    if context.job.kind == "index" and not asked["allow_empty"]:
+        check_any_image(context.data, name, folders, options.rules)
 
     def opened() -> Collection:
         return open_or_create(context.data, name, context.encoder)
@@ -141,6 +145,7 @@ def _watch(context: JobContext) -> None:
         if i:  # the first one looks at all that was just looked at
             told["skipped"] += new["skipped"]
             told["skips"] = (told["skips"] + new["skips"])[-REASONS:]
+            told["left_out"] = new["left_out"]
         job.starts = 0  # it has come through all there was
         context.keep()
     raise Stopped
@@ -179,6 +184,8 @@ def _label(context: JobContext) -> None:
     folder = context.roots.folder(context.job.request["folder"])
     classifier = build_classifier(context.encoder, keep["labels"], keep["templates"])
     total = sum(1 for _ in image_names(folder))
+    if not total:
+        raise InputError(no_images([folder]))
     report, size = _label_report(context)
     with open_table(context.store.result(context.job.id), size) as file:
         table = Table(file, begin=size is None)
@@ -228,6 +235,7 @@ def label_counts(report: LabelReport) -> dict[str, Any]:
         "per_label": dict(report.per_label),
         "skipped": report.skipped + len(report.unread),
         "skips": [_skip(*skip) for skip in (report.skips + report.unread)[:REASONS]],
+        "left_out": _left_out(report.left_out),
     }
 
 
@@ -235,7 +243,11 @@ def index_counts(report: IndexReport) -> dict[str, Any]:
     """As a job reports them."""
     skips = [_skip(file["path"], file["reason"]) for file in report.skipped[:REASONS]]
     counts: dict[str, Any] = {count: getattr(report, count) for count in COUNTS}
-    return counts | {"skipped": len(report.skipped), "skips": skips}
+    kept = [
+        {"reason": f"entries kept: {one.reason}; {one.remedy}", "count": one.entries, "first": _text(one.folder)}
+        for one in report.kept
+    ]
+    return counts | {"skipped": len(report.skipped), "skips": skips, "left_out": _left_out(report.left_out) + kept}
 
 
 def reindex_counts(report: ReindexReport) -> dict[str, Any]:
@@ -247,7 +259,19 @@ def reindex_counts(report: ReindexReport) -> dict[str, Any]:
 
 
 def _skip(path: str | Path, reason: str) -> dict[str, str]:
-    return {"path": os.fsencode(path).decode("utf-8", "replace"), "reason": reason}
+    return {"path": _text(path), "reason": reason}
+
+
+def _left_out(left_out: LeftOut) -> list[dict[str, object]]:
+    return [
+        {"reason": _text(reason), "count": count, "first": _text(first)}
+        for reason, (count, first) in left_out.found.items()
+    ]
+
+
+def _text(name: str | Path) -> str:
+    """As UTF-8 can say it."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 WORK: dict[str, Callable[[JobContext], None]] = {"index": _index, "watch": _watch, "reindex": _reindex, "label": _label}

@@ -94,6 +94,7 @@ JOB: dict[str, Any] = {
     "report": {
         "added": 639, "updated": 0, "moved": 0, "removed": 0, "unchanged": 0, "encoded": 639, "skipped": 1,
         "skips": [{"path": "/photos/empty.jpg", "reason": "the file is empty"}],
+        "left_out": [],
     },
     "error": None, "waiting": None,
 }  # fmt: skip
@@ -121,7 +122,21 @@ class Skips(Schema):
     skips: list[Skip] = Field(description="up to a hundred of them")
 
 
-class IndexCounts(Skips):
+class WasLeftOut(Schema):
+    """What was not used, for one reason: names that a walk passes by."""
+
+    reason: str = Field(examples=["linked folders (--follow-links follows them)"])
+    count: int
+    first: str = Field(examples=["/photos/more"])
+
+
+class Walked(Skips):
+    """What a walk over folders left out, and entries that it kept of folders that may be away with their disk."""
+
+    left_out: list[WasLeftOut] = Field([], description="what was not used, by reason")
+
+
+class IndexCounts(Walked):
     """Of an index job since it was last started, in files; of a watch, of all that it has met since."""
 
     added: int
@@ -132,7 +147,7 @@ class IndexCounts(Skips):
     encoded: int
 
 
-class LabelCounts(Skips):
+class LabelCounts(Walked):
     """Of a label job, in images; labels that no image has are not named."""
 
     labelled: int
