@@ -32,13 +32,8 @@ _NOT_ORIGINALS = frozenset(
     "resources derivatives database private scopes caches cache thumbnails previews data data.noindex faces".split()
 ) | {"ipod photo cache", "apple tv photo cache"}
 
-_RAW = "camera raw is not read; keep JPEGs beside, or export them"
 UNREAD: dict[str, str] = {  # suffixes of pictures that nothing here reads, and why
-    **dict.fromkeys(
-        ".3fr .arw .bay .cap .cr2 .cr3 .crw .dcr .dcs .dng .eip .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw "
-        ".orf .ori .pef .ptx .raf .raw .rw2 .rwl .rwz .sr2 .srf .srw .x3f".split(),
-        _RAW,
-    ),
+    **dict.fromkeys(".bay .cap .dcs .eip .k25 .mos .ptx .rwz".split(), "a rare kind of camera raw; export it as JPEG"),
     **dict.fromkeys([".jxl"], "JPEG XL is not read"),
     **dict.fromkeys([".jxr", ".wdp", ".hdp"], "JPEG XR is not read"),
     **dict.fromkeys([".svg", ".svgz"], "drawings are not read; export them as PNG"),

@@ -13,12 +13,13 @@ from base.errors import InputError
 from base.left_out import LeftOut
 from base.rules import BIN, BINS, EXCLUDED, LINKED, UNREAD, Rules, begins_as_image, is_not_photos, reason_of
 
-# What a person would call an image file, whether or not encoder.image can decode it: one that it cannot is reported.
+# What a person would call an image file, whether or not encoder.decode can decode it: one that it cannot is reported.
 IMAGE_SUFFIXES = frozenset(
     """
-    .apng .avif .avifs .bmp .bw .cur .dcx .dds .dib .emf .eps .fits .flc .fli .gif .heic .heics .heif .heifs .hif
-    .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pcx .pfm .pgm .png .pnm .ppm .psd .qoi
-    .ras .rgb .rgba .sgi .tga .tif .tiff .webp .wmf .xbm .xpm
+    .3fr .apng .arw .avif .avifs .bmp .bw .cr2 .cr3 .crw .cur .dcr .dcx .dds .dib .dng .emf .eps .erf .fff .fits .flc
+    .fli .gif .gpr .heic .heics .heif .heifs .hif .icns .ico .iiq .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx
+    .kdc .mef .mpo .mrw .nef .nrw .orf .ori .pbm .pcx .pef .pfm .pgm .png .pnm .ppm .psd .qoi .raf .ras .raw .rgb
+    .rgba .rw2 .rwl .sgi .sr2 .srf .srw .tga .tif .tiff .webp .wmf .x3f .xbm .xpm
     """.split()
 )
 

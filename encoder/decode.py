@@ -12,6 +12,7 @@ import ctypes
 import io
 import logging
 import math
+import os
 import re
 import warnings
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
-from base.errors import ImageError
+from base.errors import ImageError, InputError
 from encoder.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
 from encoder.colour import contrast, to_srgb
 from encoder.profile import profile_of
@@ -39,7 +40,15 @@ for _libtiff in (Path(PIL.__file__).parents[1] / "pillow.libs").glob("libtiff-*.
     ctypes.CDLL(str(_libtiff)).TIFFSetWarningHandler(None)
     ctypes.CDLL(str(_libtiff)).TIFFSetErrorHandler(None)
 
-MAX_PIXELS = 120_000_000  # decoded size; a larger image is refused, a larger JPEG is first decoded at a fraction
+
+def _max_pixels() -> int:
+    given = os.environ.get("GLIMPSE_MAX_PIXELS") or "120000000"
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"GLIMPSE_MAX_PIXELS={given}: give a number of pixels, as 200000000")
+    return int(given)
+
+
+MAX_PIXELS = _max_pixels()  # decoded size; a larger image is refused, a larger JPEG is first decoded at a fraction
 MAX_FILE_BYTES = 512 * 2**20
 Image.MAX_IMAGE_PIXELS = 2**30  # Pillow would refuse a large JPEG before it can be decoded at a fraction
 DRAFT_MARGIN = 1.5  # of the model's side; docs/benchmarks.md says what it costs in cosine
@@ -191,8 +200,10 @@ def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:
     pixels = image.width * image.height >> 2 * halvings
     limit = min(wish.max_pixels, JPEG2000_PIXELS) if isinstance(image, Jpeg2KImageFile) else wish.max_pixels
     if pixels > limit:
+        hint = " (GLIMPSE_MAX_PIXELS)" if limit == wish.max_pixels else ""
         raise ImageError(
-            wish.name, f"the image has {pixels / 1e6:,.0f} million pixels; the limit is {limit / 1e6:,.0f} million"
+            wish.name,
+            f"the image has {pixels / 1e6:,.0f} million pixels; the limit is {limit / 1e6:,.0f} million{hint}",
         )
     if max(image.size) > MAX_SIDE:
         raise ImageError(wish.name, f"the image has a side of {max(image.size):,} pixels; the limit is {MAX_SIDE:,}")

@@ -138,12 +138,12 @@ def test_linked_folders_are_followed_once_when_asked(tmp_path: Path) -> None:
 
 
 def test_pictures_that_nothing_reads_are_counted_by_kind(tmp_path: Path) -> None:
-    touch(tmp_path, "1.CR2", "2.cr2", "3.jxl", "4.jpg_large", "5.jpg~", "6.jpg.1", "notes.txt", "noext", "clip.mov")
+    touch(tmp_path, "1.EIP", "2.eip", "3.jxl", "4.jpg_large", "5.jpg~", "6.jpg.1", "notes.txt", "noext", "clip.mov")
     found, said = walked(tmp_path)
     assert found == []
     assert [line.split(", the first: ")[0] for line in sorted(said)] == [
         "1 .jxl files (JPEG XL is not read)",
-        "2 .cr2 files (camera raw is not read; keep JPEGs beside, or export them)",
+        "2 .eip files (a rare kind of camera raw; export it as JPEG)",
         "3 files with something behind a picture's suffix (--any-name looks at what is in them)",
     ]
     (tmp_path / "notes.txt").write_text("no picture")

@@ -224,8 +224,11 @@ def test_errors_are_one_line_that_names_the_remedy(
 
 def test_settings_come_from_the_environment_too(tiny_run: Path, tmp_path: Path) -> None:
     plain_picture("red").save(tmp_path / "red.png")
-    done = glimpse("index", tmp_path, GLIMPSE_MODEL=str(tiny_run), GLIMPSE_DATA=str(tmp_path / "data"))
+    plain_picture("blue", size=(1200, 1000)).save(tmp_path / "large.png")
+    env = {"GLIMPSE_MODEL": str(tiny_run), "GLIMPSE_DATA": str(tmp_path / "data"), "GLIMPSE_MAX_PIXELS": "1000000"}
+    done = glimpse("index", tmp_path, **env)
     assert done.returncode == 0, done.stderr
+    assert "large.png: the image has 1 million pixels; the limit is 1 million (GLIMPSE_MAX_PIXELS)" in done.stderr
     assert "images: 1 images (1 added" in done.stdout
     assert (tmp_path / "data" / "collections" / "images").is_dir()
 

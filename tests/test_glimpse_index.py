@@ -130,11 +130,11 @@ def test_a_folder_without_images_says_what_it_holds(tiny_run: Path, tmp_path: Pa
     folder.mkdir()
     with pytest.raises(InputError, match=r"no image in .*folder, and no other file\. Is a disk not mounted"):
         call("index", folder, *new)
-    (folder / "1.nef").touch()
+    (folder / "1.jxl").touch()
     (folder / "noext").touch()
     for command in (("index", folder, *new), ("label", folder, "--labels", "a,b", "--model", tiny_run)):
         with pytest.raises(
-            InputError, match=r"1 \.nef files \(camera raw is not read.*1 files of other kinds, the first: .*noext"
+            InputError, match=r"1 \.jxl files \(JPEG XL is not read.*1 files of other kinds, the first: .*noext"
         ):
             call(*command)
     assert not (tmp_path / "new").exists()
@@ -148,14 +148,14 @@ def test_what_is_left_out_is_counted(
     (colour_folder / "red").rename(colour_folder / "#recycle")
     (colour_folder / "green").rename(tmp_path / "green")
     (colour_folder / "green").symlink_to(tmp_path / "green")
-    (colour_folder / "1.cr2").touch()
+    (colour_folder / "1.svg").touch()
     index = ("index", colour_folder, "-c", "colours", "--data", data, "--device", "cpu")
     capsys.readouterr()
     call(*index)
     said = capsys.readouterr().err
     assert f"left out: 1 folders named #recycle, which is not photos, the first: {colour_folder}/#recycle" in said
     assert "left out: 1 linked folders (--follow-links follows them), the first: " in said
-    assert "left out: 1 .cr2 files (camera raw is not read" in said
+    assert "left out: 1 .svg files (drawings are not read" in said
     assert "4 entries of" in said
     call(*index, "--follow-links", "--exclude", "blue", "--json")
     report = json.loads(capsys.readouterr().out)
