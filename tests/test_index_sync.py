@@ -416,7 +416,7 @@ def test_a_small_disk_is_known_by_its_folder(
     green.rename(tmp_path / "away")
     report = index_folders(collection, encoder, [colour_folder])
     assert counts(report) == {"unchanged": 8}
-    assert "the disk that was mounted there is not there" in str(report.kept[0])
+    assert "the folder is missing, and a disk was mounted there" in str(report.kept[0])
     green.mkdir()
     assert index_folders(collection, encoder, [colour_folder]).kept[0].entries == 4
     green.rmdir()

@@ -125,6 +125,21 @@ def test_a_folder_that_goes_away_is_an_error_and_loses_nothing(
     assert len(watch.paths()) == 12
 
 
+def test_a_subfolder_that_goes_away_keeps_its_entries(watch: Watch, colour_folder: Path, tmp_path: Path) -> None:
+    nas = colour_folder / "nas"
+    nas.mkdir()
+    for colour in ("green", "blue"):
+        (colour_folder / colour).rename(nas / colour)
+    watch.until(moved=8)
+    nas.rename(tmp_path / "away")
+    kept = next(watch._reports).kept
+    assert [(one.folder, one.entries) for one in kept] == [(str(nas), 8)]
+    (tmp_path / "away").rename(nas)
+    plain_picture("yellow").save(colour_folder / "new.png")
+    watch.until(added=1, encoded=1)
+    assert len(watch.paths()) == 13
+
+
 def test_another_folder_in_its_place_is_an_error_and_loses_nothing(
     watch: Watch, colour_folder: Path, tmp_path: Path
 ) -> None:

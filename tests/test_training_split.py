@@ -19,6 +19,13 @@ pairs_of_few = st.lists(st.tuples(few, st.lists(few, max_size=2)), min_size=2, m
 )
 
 
+def test_a_class_whose_name_is_not_utf8_is_split_too() -> None:
+    pairs = [Pair(Path(f"{i}.png"), ("a",), "caf\udce9" if i % 2 else "dog") for i in range(8)]
+    train, val = split_classes(pairs, 0.25, 0)
+    assert Counter(pair.label for pair in val) == {"caf\udce9": 1, "dog": 1}
+    assert Counter(train + val) == Counter(pairs)
+
+
 @given(pairs=pairs_of_few, fraction=st.floats(0.05, 0.5), seed=st.integers(0, 3))
 def test_no_caption_and_no_image_is_on_both_sides(pairs: list[Pair], fraction: float, seed: int) -> None:
     try:

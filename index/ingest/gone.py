@@ -25,8 +25,8 @@ class Kept:
     remedy: str
 
     def __str__(self) -> str:
-        noun = "entry" if self.entries == 1 else "entries"
-        return f"{self.entries} {noun} of {self.folder} kept: {self.reason}; {self.remedy}"
+        noun = "entry of {} is" if self.entries == 1 else "entries of {} are"
+        return f"{self.entries} {noun.format(self.folder)} kept: {self.reason}; {self.remedy}"
 
 
 @dataclass
@@ -153,7 +153,7 @@ def _divide_empty(
         reason = places.why_away(folder)
         if is_most and reason is None:
             state = "empty" if folder.is_dir() else "missing"
-            reason = f"the folder is {state}, as that of a disk that is not mounted"
+            reason = f"the folder is {state}, as where a disk is not mounted"
         if reason is None:
             gone.deleted += entries
         else:

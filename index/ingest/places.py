@@ -47,10 +47,11 @@ class Places:
         now = _identity(folder)
         was_mount = bool(known[1])
         if now is None:
-            return "the disk that was mounted there is not there" if was_mount else None
+            return "the folder is missing, and a disk was mounted there" if was_mount else None
         if was_mount and not now[1]:
-            return "no disk is mounted there now"
-        return "it is another folder than before, as where a disk is not mounted" if now[0] != known[0] else None
+            return "the folder is empty, and no disk is mounted there now"
+        is_other = now[0] != known[0]
+        return "the folder is empty, and another than before, as where a disk is not mounted" if is_other else None
 
     def is_away(self, path: Path) -> bool:
         """Whether a file that is not there is likely to come back, with a folder that it is in."""
