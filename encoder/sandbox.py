@@ -24,7 +24,7 @@ from base.errors import ImageError
 from encoder.bounds import is_slow
 from encoder.decode import MAX_PIXELS, Decoded, decode
 
-MAX_SECONDS = 20.0  # for one picture
+MAX_SECONDS = 30.0  # for one picture
 MAX_PROCESSES = 2
 MAX_MEMORY = 4 * 2**30  # bytes of address space
 IDLE_SECONDS = 60

@@ -284,7 +284,7 @@ def test_a_decoder_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.5)
     with pytest.raises(ImageError, match=r"took more than"):
         image.open_image(plain)
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 20.0)
+    monkeypatch.setattr(sandbox, "MAX_SECONDS", 30.0)
     assert image.open_image(b"P3 2 1 255\n1 2 3 4 5 6").getpixel((1, 0)) == (4, 5, 6)
     with pytest.raises(ImageError, match="million pixels; the limit is"):
         image.open_image(b"P3 20000 20000 255\n1 2 3", max_pixels=1_000_000)
