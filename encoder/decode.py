@@ -79,7 +79,7 @@ class Decoded:
     width: int  # of the upright original
     height: int
     taken: str | None = None  # when, by its EXIF: ISO 8601, in the camera's local time where that names no offset
-    missing: float = 0.0  # the share of its rows that the file no longer has
+    missing: float | None = None  # the share of its rows that a file lacks which was cut off; None: it is whole
 
 
 def decode(
@@ -170,7 +170,7 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
         original = image.size
         _reduce(image, data, wish)
         image.load()
-        missing = _missing(image) if cut else 0.0
+        missing = _missing(image) if cut else None
         page = _page_with_content(image, wish) if image.format in _PAGED else image
         if page is not image:
             original = page.size

@@ -68,7 +68,7 @@ class Picture:
     width: int  # of the upright original, before any reduced decode
     height: int
     taken: str | None = None  # when, by its EXIF: ISO 8601, in the camera's local time where that names no offset
-    missing: float = 0.0  # the share of its rows that the file no longer has
+    missing: float | None = None  # the share of its rows that a file lacks which was cut off; None: it is whole
 
 
 def read_picture(source: str | Path | bytes, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Picture:

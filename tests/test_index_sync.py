@@ -23,6 +23,7 @@ from index.ingest.captions import read_captions
 from index.ingest.report import IndexReport
 from index.ingest.sync import SyncOptions, index_folders, index_paths, open_or_create
 from tests.conftest import SmallBatches, plain_picture
+from tests.test_encoder_image import scene
 
 
 @pytest.fixture
@@ -489,3 +490,16 @@ def test_entries_of_what_is_left_out_now_go_with_a_word_and_those_behind_links_s
         collection, encoder, [colour_folder], [colour_folder / "red"], SyncOptions(rules=Rules(("red/*",)))
     )
     assert counts(report) == {}
+
+
+def test_a_file_that_was_cut_off_is_taken_and_counted(encoder: DualEncoder, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    scene(640, 480).save(folder / "whole.jpg", quality=90)
+    (folder / "cut.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:-800])
+    with open_or_create(tmp_path / "data", "photos", encoder) as collection:
+        report = index_folders(collection, encoder, [folder])
+    assert (report.added, report.skipped) == (2, [])
+    ((path, reason),) = (file.values() for file in report.cut_off)
+    assert path == str(folder / "cut.jpg")
+    assert "% of its rows are missing" in reason

@@ -172,6 +172,11 @@ def _say_what_was_not_taken(report: IndexReport) -> None:
 
     console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
     console.print_left_out(report.left_out)
+    if report.cut_off:
+        first = report.cut_off[0]
+        console.err.print(
+            f"{len(report.cut_off)} files are cut off; what there is was taken, the first: {first['path']}"
+        )
     for folder in report.no_image:
         console.err.print(f"no image in {folder}")
     for kept in report.kept:
@@ -206,6 +211,7 @@ def _as_json(report: IndexReport) -> dict[str, Any]:
         "removed": report.removed,
         "unchanged": report.unchanged,
         "skipped": report.skipped,
+        "cut_off": report.cut_off,
         "left_out": report.left_out.as_json(),
         "left_out_entries": report.left_out_entries,
         "kept": [asdict(kept) for kept in report.kept],

@@ -14,6 +14,7 @@ class IndexReport:
 
     Attributes:
         updated: changed pictures and changed metadata.
+        cut_off: pictures whose files end before they do, taken with what there is: {"path", "reason"}.
         left_out: what the walks passed by; `left_out_entries` of those removed were there, and are left out now.
         kept: entries whose files are missing, and may come back.
         no_image: folders in which there was no image at all.
@@ -25,6 +26,7 @@ class IndexReport:
     removed: int = 0
     unchanged: int = 0
     skipped: list[dict[str, str]] = field(default_factory=list)  # {"path", "reason"}
+    cut_off: list[dict[str, str]] = field(default_factory=list)
     encoded: int = 0
     captioned: int = 0  # files that the captions name
     seconds: float = 0.0

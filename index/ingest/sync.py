@@ -266,7 +266,11 @@ class _Run:
             sha256 = sha256_of(data)
             if found.id is not None and self._has_bytes(found.id, sha256):
                 return _File(found, sha256)
-            return _File(found, sha256, decode_picture(data, self._encoder.preprocess, name=str(found.path)))
+            picture = decode_picture(data, self._encoder.preprocess, name=str(found.path))
+            if picture.missing is not None:
+                said = f"the file is cut off, and {picture.missing:.0%} of its rows are missing"
+                self.report.cut_off.append({"path": str(found.path), "reason": said})
+            return _File(found, sha256, picture)
         except ImageError as error:
             return _File(found, error=error.reason)
 
