@@ -21,7 +21,8 @@ _FAINT = 40  # of 255: what is visible differs less from white on average, so wh
 _SAMPLE = (256, 256)
 _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 _SRGB = ImageCms.createProfile("sRGB")
-_FEWEST_BITS = 4  # of grey; what is darker is a black picture
+_DEPTHS = (8, 10, 12, 14, 16)  # bits of grey that scans and cameras keep in 16
+_PROFILED = (12, 16)  # where a profile says what the numbers mean, dark ones are meant
 _SAME = 3  # of 255: a profile that changes no colour by more is sRGB by another name
 _WHITE_IS_ZERO = 262  # TIFF's PhotometricInterpretation, where 0 means that
 
@@ -37,14 +38,14 @@ def to_srgb(image: Image.Image, profile: bytes | None, at_least: int | None = No
         profile: ICC. None is sRGB; a broken one, or one of another colour space, is passed over.
         at_least: the shorter side, in pixels, that suffices.
     """
-    image = _plain(image)
+    image = _plain(image, profiled=profile is not None)
     if image.mode == "LAB":
         profile = _LAB
     if profile and image.mode != "F":
         with contextlib.suppress(ImageCms.PyCMSError, ValueError):
             image = _convert(image, profile, at_least)
     if image.mode == "I;16":
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = _eight_bits(image)
     elif image.mode == "F":
         image = _spread(np.asarray(image))
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -62,11 +63,12 @@ def contrast(image: Image.Image) -> float:
     return float(np.asarray(grey, np.float32).std())
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image, *, profiled: bool) -> Image.Image:
     """The same picture in one of the modes RGB, L, I;16, CMYK, LAB and F, opaque, in the range that is used."""
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16)
-        values <<= 16 - max(_FEWEST_BITS, int(values.max(initial=0)).bit_length())  # scans have 12 or 14 of 16 bits
+        most = int(values.max(initial=0))
+        values <<= 16 - next(bits for bits in (_PROFILED if profiled else _DEPTHS) if most < 1 << bits)
         return Image.fromarray(~values if _is_inverted(image) else values)
     if image.mode in ("I", "F"):
         values = np.asarray(image, np.float32)
@@ -83,12 +85,16 @@ def _plain(image: Image.Image) -> Image.Image:
 def _convert(image: Image.Image, profile: bytes, at_least: int | None) -> Image.Image:
     """To sRGB, as far as the profile changes anything that can be seen."""
     mode = _space(profile)
-    if {image.mode, mode} == {"RGB", "L"} or (image.mode == "I;16" and mode == "RGB"):
-        image = image.convert("L").convert(mode) if mode == "RGB" else image.convert("L")
+    if image.mode == "I;16" and mode != "L":
+        image = _eight_bits(image)
+    if {image.mode, mode} == {"RGB", "L"}:
+        image = image.convert(mode)
+    if mode == "L":
+        return Image.fromarray(_greys(profile, image.mode)[np.asarray(image)])
     transform = _transform(profile, image.mode) if mode else None
     if transform is None:
         return image
-    if at_least and image.mode != "I;16" and (factor := min(image.size) // at_least) > 1:
+    if at_least and (factor := min(image.size) // (2 * at_least)) > 1:
         image = image.reduce(factor)
     return ImageCms.applyTransform(image, transform) or image
 
@@ -103,6 +109,21 @@ def _space(profile: bytes) -> str | None:
 
 
 @lru_cache(maxsize=32)
+def _greys(profile: bytes, mode: str) -> npt.NDArray[np.uint8]:
+    """What each grey of 8 or 16 bits is in sRGB: littleCMS loses shadows where it is left to be quick.
+
+    Raises:
+        PyCMSError: the profile is not for grey pictures.
+    """
+    opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    flags = ImageCms.Flags.NOOPTIMIZE
+    transform = ImageCms.buildTransform(opened, _SRGB, mode, "RGB", ImageCms.Intent.PERCEPTUAL, flags)
+    numbers = np.arange(256, dtype=np.uint8) if mode == "L" else np.arange(2**16, dtype=np.uint16)
+    ramp = ImageCms.applyTransform(Image.fromarray(numbers[None]), transform)
+    return np.asarray(ramp)[0, :, 0]
+
+
+@lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """What converts pictures of a mode to sRGB; None where that changes nothing to see.
 
@@ -111,12 +132,11 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """
     opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     transform = ImageCms.buildTransform(opened, _SRGB, mode, "RGB", ImageCms.Intent.PERCEPTUAL)
-    if mode in ("RGB", "L"):
+    if mode == "RGB":
         steps = np.arange(0, 256, 17, dtype=np.uint8)
         grid = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(64, 64, 3)
-        before = Image.fromarray(grid).convert(mode)
-        after = np.asarray(ImageCms.applyTransform(before, transform), np.int16)
-        if np.abs(after - np.asarray(before.convert("RGB"), np.int16)).max() <= _SAME:
+        after = np.asarray(ImageCms.applyTransform(Image.fromarray(grid), transform), np.int16)
+        if np.abs(after - grid).max() <= _SAME:
             return None
     return transform
 
@@ -152,6 +172,10 @@ def _use_range(image: Image.Image) -> Image.Image:
     most = max(high for _, high in image.getextrema())  # type: ignore[misc]
     factor = 255 / (2 ** max(1, most.bit_length()) - 1)
     return image.point(lambda value: value * factor) if factor > 1 else image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _is_inverted(image: Image.Image) -> bool:
