@@ -33,7 +33,9 @@ _NOT_ORIGINALS = frozenset(
 ) | {"ipod photo cache", "apple tv photo cache"}
 
 UNREAD: dict[str, str] = {  # suffixes of pictures that nothing here reads, and why
-    **dict.fromkeys(".bay .cap .dcs .eip .k25 .mos .ptx .rwz".split(), "a rare kind of camera raw; export it as JPEG"),
+    **dict.fromkeys(
+        ".bay .cap .dcs .eip .k25 .mos .ptx .raw .rwz".split(), "a rare kind of camera raw; export it as JPEG"
+    ),
     **dict.fromkeys([".jxl"], "JPEG XL is not read"),
     **dict.fromkeys([".jxr", ".wdp", ".hdp"], "JPEG XR is not read"),
     **dict.fromkeys([".svg", ".svgz"], "drawings are not read; export them as PNG"),
