@@ -46,7 +46,7 @@ UNREAD: dict[str, str] = {  # suffixes of pictures that nothing here reads, and 
 ODD = "files with something behind a picture's suffix (--any-name looks at what is in them)"
 LINKED = "linked folders (--follow-links follows them)"
 EXCLUDED = "names by --exclude"
-_ODD = re.compile(r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)(?:[^a-z0-9].*|\.(?:\d+|bak|old|orig|tmp))", re.DOTALL)
+_ODD = re.compile(r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)(?:[^a-z0-9.][^.]*|\.(?:\d+|bak|old|orig|tmp))\Z")
 
 
 @dataclass(frozen=True, slots=True)
