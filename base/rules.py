@@ -33,7 +33,9 @@ _NOT_ORIGINALS = frozenset(
 ) | {"ipod photo cache", "apple tv photo cache"}
 
 UNREAD: dict[str, str] = {  # suffixes of pictures that nothing here reads, and why
-    **dict.fromkeys(".bay .cap .dcs .eip .k25 .mos .ptx .rwz".split(), "a rare kind of camera raw; export it as JPEG"),
+    **dict.fromkeys(
+        ".bay .cap .dcs .eip .k25 .mos .ptx .raw .rwz".split(), "a rare kind of camera raw; export it as JPEG"
+    ),
     **dict.fromkeys([".jxl"], "JPEG XL is not read"),
     **dict.fromkeys([".jxr", ".wdp", ".hdp"], "JPEG XR is not read"),
     **dict.fromkeys([".svg", ".svgz"], "drawings are not read; export them as PNG"),
@@ -44,7 +46,7 @@ UNREAD: dict[str, str] = {  # suffixes of pictures that nothing here reads, and 
 ODD = "files with something behind a picture's suffix (--any-name looks at what is in them)"
 LINKED = "linked folders (--follow-links follows them)"
 EXCLUDED = "names by --exclude"
-_ODD = re.compile(r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)(?:[^a-z0-9].*|\.(?:\d+|bak|old|orig|tmp))", re.DOTALL)
+_ODD = re.compile(r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)(?:[^a-z0-9.][^.]*|\.(?:\d+|bak|old|orig|tmp))\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ IMAGE_SUFFIXES = frozenset(
     """
     .3fr .apng .arw .avif .avifs .bmp .bw .cr2 .cr3 .crw .cur .dcr .dcx .dds .dib .dng .emf .eps .erf .fff .fits .flc
     .fli .gif .gpr .heic .heics .heif .heifs .hif .icns .ico .iiq .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx
-    .kdc .mef .mpo .mrw .nef .nrw .orf .ori .pbm .pcx .pef .pfm .pgm .png .pnm .ppm .psd .qoi .raf .ras .raw .rgb
+    .kdc .mef .mpo .mrw .nef .nrw .orf .ori .pbm .pcx .pef .pfm .pgm .png .pnm .ppm .psd .qoi .raf .ras .rgb
     .rgba .rw2 .rwl .sgi .sr2 .srf .srw .tga .tif .tiff .webp .wmf .x3f .xbm .xpm
     """.split()
 )

@@ -139,6 +139,8 @@ def test_linked_folders_are_followed_once_when_asked(tmp_path: Path) -> None:
 
 def test_pictures_that_nothing_reads_are_counted_by_kind(tmp_path: Path) -> None:
     touch(tmp_path, "1.EIP", "2.eip", "3.jxl", "4.jpg_large", "5.jpg~", "6.jpg.1", "notes.txt", "noext", "clip.mov")
+    for sidecar in ("7.jpg.json", "7.jpg(1).json", "7.jpg.xmp", "7.png.txt"):
+        (tmp_path / sidecar).write_text("of a picture")
     found, said = walked(tmp_path)
     assert found == []
     assert [line.split(", the first: ")[0] for line in sorted(said)] == [

@@ -34,6 +34,10 @@ ImageKey = Annotated[str, typer.Option(help="Column of --captions that holds the
 AllowEmpty = Annotated[
     bool, typer.Option("--allow-empty", help="Remove the entries of a folder in which no image is left.")
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="PATTERN", help="Leave out names that match, as for glimpse index; repeatable."),
+]
 Follow = Annotated[bool, typer.Option("--follow", help="Stay, and show how far it is.")]
 
 
@@ -69,12 +73,13 @@ def start_index(
     captions: Captions = None,
     image_key: ImageKey = "image",
     allow_empty: AllowEmpty = False,
+    exclude: Exclude = None,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
 ) -> None:
     """Bring a collection in step with folders of the service's machine, those that its operator allows."""
-    fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty}
+    fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty, "exclude": exclude or []}
     _start(url, json, follow, "index", {"collection": collection, "folders": folders, **fields})
 
 
@@ -85,12 +90,13 @@ def start_watch(
     captions: Captions = None,
     image_key: ImageKey = "image",
     allow_empty: AllowEmpty = False,
+    exclude: Exclude = None,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
 ) -> None:
     """Keep a collection in step with folders of the service's machine as they change, until the job is cancelled."""
-    fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty}
+    fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty, "exclude": exclude or []}
     _start(url, json, follow, "watch", {"collection": collection, "folders": folders, **fields})
 
 
@@ -100,6 +106,7 @@ def start_label(
     labels: Labels = None,
     label_set: Annotated[str | None, typer.Option(help="Name of labels that the service keeps, instead.")] = None,
     template: Template = None,
+    exclude: Exclude = None,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
@@ -115,7 +122,9 @@ def start_label(
         if labels is None
         else {"labels": check_labels(labels_of(labels, "give what is in it"))}
     )
-    _start(url, json, follow, "label", {"folder": folder, "templates": template or [], **named})
+    _start(
+        url, json, follow, "label", {"folder": folder, "templates": template or [], "exclude": exclude or [], **named}
+    )
 
 
 @start.command("reindex", epilog="Example: glimpse jobs start reindex --collection photos")
@@ -171,6 +180,8 @@ def result(
     if str(out) == "-":
         sys.stdout.buffer.write(content)
         return
+    if out.exists() and content.count(b"\n") < 2:  # the header
+        raise InputError(f"{out}: left as it is, for job {id} has labelled nothing; write it elsewhere, or delete it")
     out.write_bytes(content)
     if json:
         console.print_json({"job": id, "out": str(out), "bytes": len(content)})

@@ -115,7 +115,8 @@ def find_dead(collection: Collection, folders: Sequence[Path], apart_from: Path)
                 found.setdefault(missing[-1] if missing else path.parent, []).append(key)
     dead = []
     for folder, ids in found.items():
-        note = places.why_away(folder) or ("the folder is missing" if _is_missing(folder) else "the files are missing")
+        why = places.why_away(folder) if places.holds_none(folder) else None
+        note = why or ("the folder is missing" if _is_missing(folder) else "the files are missing")
         dead.append(Dead(str(folder), ids, note))
     return sorted(dead, key=lambda one: (-len(one.ids), one.folder))
 

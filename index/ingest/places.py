@@ -32,7 +32,7 @@ class Places:
 
     def looked_at(self, root: Path) -> int | None:
         """Nanoseconds of the clock; what changed later by its ctime has not been seen. None: it is not known."""
-        return self._looked.get(str(root))
+        return max((self._looked[str(at)] for at in (root, *root.parents) if str(at) in self._looked), default=None)
 
     def holds_none(self, folder: Path) -> bool:
         """Whether a folder is missing or no image is in it; asked once in a run."""

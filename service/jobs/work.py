@@ -16,6 +16,7 @@ from typing import Any
 
 from base.errors import CollectionError, EntryNotFound, InputError
 from base.left_out import LeftOut
+from base.rules import Rules
 from base.walk import image_names, no_images
 from encoder.encoder import Encoder
 from encoder.zero_shot import build_classifier
@@ -81,7 +82,11 @@ class JobContext:
         asked, captions = self.job.request, {}
         if asked["captions"] is not None:
             captions = read_captions(self.roots.file(asked["captions"]), image_key=asked["image_key"])
-        return SyncOptions(captions, asked["allow_empty"], self.roots.may_read)
+        return SyncOptions(captions, asked["allow_empty"], self.roots.may_read, self.rules())
+
+    def rules(self) -> Rules:
+        """Which names it was asked to leave out."""
+        return Rules(tuple(self.job.request.get("exclude", ())))  # a job of an earlier version has none
 
 
 def work(context: JobContext) -> None:
@@ -183,9 +188,10 @@ def _label(context: JobContext) -> None:
     keep = context.job.keep
     folder = context.roots.folder(context.job.request["folder"])
     classifier = build_classifier(context.encoder, keep["labels"], keep["templates"])
-    total = sum(1 for _ in image_names(folder))
+    rules = context.rules()
+    total = sum(1 for _ in image_names(folder, rules))
     if not total:
-        raise InputError(no_images([folder]))
+        raise InputError(no_images([folder], rules))
     report, size = _label_report(context)
     with open_table(context.store.result(context.job.id), size) as file:
         table = Table(file, begin=size is None)
@@ -197,7 +203,7 @@ def _label(context: JobContext) -> None:
 
         checkpoint()
         try:
-            images = images_left(folder, report, context.roots.may_read)
+            images = images_left(folder, report, context.roots.may_read, rules)
             for _ in write_rows(label_images(context.encoder, classifier, images), table, report):
                 if context.is_due:
                     checkpoint()

@@ -26,6 +26,9 @@ ServerPath = Annotated[
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 
 
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
 class Folders(RequestModel):
     """What index and watch have in common."""
 
@@ -36,6 +39,9 @@ class Folders(RequestModel):
     image_key: str = Field("image", max_length=1000, description="the column of captions that holds the image's path")
     allow_empty: bool = Field(
         False, strict=True, description="remove the entries of a folder in which no image is left"
+    )
+    exclude: list[Pattern] = Field(
+        [], max_length=100, description="leave out names that match, or with a / in it paths below the folder"
     )
 
 
@@ -59,6 +65,9 @@ class LabelJob(RequestModel):
     labels: list[Label] | None = Field(None, min_length=1)
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
+    exclude: list[Pattern] = Field(
+        [], max_length=100, description="leave out names that match, or with a / in it paths below the folder"
+    )
 
     @model_validator(mode="after")
     def _has_labels(self) -> LabelJob:
@@ -88,7 +97,7 @@ EXAMPLES: list[dict[str, Any]] = [
 ]
 JOB: dict[str, Any] = {
     "id": "0623a1f4c8d2e09b7c41", "kind": "index", "state": "running", "collection": "photos",
-    "request": EXAMPLES[0] | {"captions": None, "image_key": "image", "allow_empty": False},
+    "request": EXAMPLES[0] | {"captions": None, "image_key": "image", "allow_empty": False, "exclude": []},
     "created_at": "2026-01-31T12:00:00+00:00", "started_at": "2026-01-31T12:00:00+00:00", "ended_at": None,
     "done": 640, "total": 18230,
     "report": {
