@@ -14,7 +14,7 @@ def models(
     json: AsJson = False,
 ) -> None:
     """List the published open_clip models that --model takes. hf-hub:ORG/NAME and run folders work as well."""
-    from encoder.load import published_models
+    from encoder.published import published_models
     from glimpse import console
 
     names = [name for name in published_models() if contains.lower() in name.lower()]
