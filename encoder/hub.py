@@ -110,9 +110,13 @@ def tokenizer_folder(repository: Repository) -> Path | None:
     """
     *vocabulary, last = TOKENIZER_FILES[1:]
     if not (_cached(repository, last) and _cached(repository, *vocabulary)):
-        for name in TOKENIZER_FILES:
-            if _try_cache(repository, name) is None:  # neither there nor known to be nowhere
-                hub_file(repository, name)
+        try:
+            for name in TOKENIZER_FILES:
+                if _try_cache(repository, name) is None:  # neither there nor known to be nowhere
+                    hub_file(repository, name)
+        except ModelUnavailable:
+            if not _cached(repository, *vocabulary):
+                raise
     found = _cached(repository, *vocabulary)
     return found and found.parent
 

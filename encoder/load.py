@@ -71,17 +71,10 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
 
 
 def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: str) -> DualEncoder:
-    """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32".
-
-    Raises:
-        ModelError: a weight is NaN or infinite.
-    """
-    _check_finite(parts, ref)
+    """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32"."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     hash_of_all = fingerprint(parts)
     logit_scale = logit_scale_of(parts.clip)  # before bf16 rounds it
-    if not math.isfinite(logit_scale):
-        raise ModelError(f"{ref}: its logit_scale is too large to compute with; take weights of before")
     return DualEncoder(
         parts.clip.to(device=device, dtype=dtype).eval().requires_grad_(False),
         parts.tokenizer,
@@ -91,17 +84,6 @@ def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: st
         logit_scale=logit_scale,
         precision=precision,
     )
-
-
-def _check_finite(parts: ClipParts, ref: str) -> None:
-    """ModelError for a model that would give every picture the same vector of NaN, and no error."""
-    for name, weight in parts.clip.state_dict().items():
-        # the sum, a tenth of the time, is finite unless a weight is not, or the sum itself runs over
-        if not torch.isfinite(weight.sum(dtype=torch.float32)) and not torch.isfinite(weight).all():
-            raise ModelError(
-                f"{ref}: {name} holds NaN or infinite weights, as a training that diverged leaves; "
-                "take weights of before, or train again with a lower --lr"
-            )
 
 
 def load_clip(ref: str | Path) -> ClipParts:
@@ -225,7 +207,21 @@ def _build(
             **(more or {}),
         )
         load_weights(clip, weights, ref)
+        _check_finite(clip, ref)
         return ClipParts(clip, _tokenizer(model_cfg, folder, ref), _preprocess(clip), model_cfg)
+
+
+def _check_finite(clip: nn.Module, ref: str) -> None:
+    """ModelError for a model that would give every picture the same vector of NaN, and no error."""
+    for name, weight in clip.state_dict().items():
+        # a sum that runs over, of finite weights, is of a model that diverged as well
+        if not torch.isfinite(weight.sum(dtype=torch.float32)):
+            raise ModelError(
+                f"{ref}: {name} holds NaN or infinite weights, as a training that diverged leaves; "
+                "take weights of before, or train again with a lower --lr"
+            )
+    if not math.isfinite(logit_scale_of(clip)):
+        raise ModelError(f"{ref}: its logit_scale is too large to compute with; take weights of before")
 
 
 def _tag_weights(name: str, published: dict[str, Any], ref: str) -> Path:

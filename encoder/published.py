@@ -14,7 +14,7 @@ import open_clip  # noqa: E402  needs the line above
 _WEIGHTS_FILE = re.compile(r"\.(pt|pth|bin|safetensors)$")
 _SIZES = {"base": "b", "large": "l", "huge": "h", "giant": "g", "gigantic": "bigg"}
 _HUB_ADDRESS = re.compile(
-    r"^(?:hf-hub:)?(?:https?://[^/]+/|hf://|huggingface\.co/|hf\.co/)"
+    r"^(?:hf-hub:)?(?:https?://[^/]+/|(?:hf|hf_?hub|huggingface):(?://)?|huggingface\.co/|hf\.co/)"
     r"(?P<name>[\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(?P<revision>[^/]+).*)?/?$"
 )
 
@@ -31,6 +31,8 @@ def no_such_model(ref: str) -> str:
     name, _, tag = ref.partition("/")
     if name in open_clip.list_models():
         return _no_such_weights(name, tag)
+    if _WEIGHTS_FILE.search(ref):
+        return "no such file"
     near = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.6 if tag else 0.4)
     repository = [f"hf-hub:{ref.rstrip('/')}"] if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?/?", ref) else []
     meant = f"did you mean {' or '.join(near or repository)}?"

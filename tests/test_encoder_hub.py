@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tempfile
@@ -127,6 +128,11 @@ def test_a_download_that_breaks_is_told_of_the_file_that_is_there(hub: LocalHub)
     with pytest.raises(ModelUnavailable, match=f"answers 503 for tiny/demo/{WEIGHTS}"):
         load_clip("hf-hub:tiny/demo")
     assert not [asked for asked in hub.asked if "open_clip_pytorch_model" in asked]
+    hub.broken.clear()
+    content = io.BytesIO()
+    torch.save(safetensors.torch.load(hub.repositories["tiny/demo"].pop(WEIGHTS)), content)
+    hub.repositories["tiny/demo"]["open_clip_pytorch_model.bin"] = content.getvalue()
+    load_clip("hf-hub:tiny/demo")  # what is not there is passed by
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, CONFIG])
