@@ -82,7 +82,7 @@ def load_weights(clip: Any, file: Path, ref: str) -> None:
         found = open_clip.load_checkpoint(clip, str(file), strict=False)
     except pickle.UnpicklingError as error:
         raise ModelError(f"{ref}: {_not_plain_weights(file, str(error))}") from error
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         if "TorchScript" in str(error):
             raise ModelError(
                 f"{ref}: {file.name} is a TorchScript archive, as OpenAI published its models; take one that "
@@ -90,13 +90,15 @@ def load_weights(clip: Any, file: Path, ref: str) -> None:
             ) from error
         if "zip archive" in str(error):
             raise ModelError(f"{ref}: {file.name} is cut short or damaged; copy or download it again") from error
-        raise
+        raise ModelError(f"{ref}: {_of_another(file)}: {' '.join(str(error).split())[:200]}") from error
     if found and (found.missing_keys or found.unexpected_keys):
         lacks, extra = _some(found.missing_keys), _some(found.unexpected_keys)
         parts = [f"it lacks {lacks}"] * bool(lacks) + [f"it has {extra} beside"] * bool(extra)
-        raise ModelError(
-            f"{ref}: the model cannot be built: {file.name} holds weights of another architecture; {', '.join(parts)}"
-        )
+        raise ModelError(f"{ref}: {_of_another(file)}: {', '.join(parts)}")
+
+
+def _of_another(file: Path) -> str:
+    return f"the model cannot be built: {file.name} holds weights of another architecture"
 
 
 def _not_plain_weights(file: Path, reason: str) -> str:

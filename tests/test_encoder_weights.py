@@ -106,7 +106,7 @@ def test_weights_that_are_cut_or_scripted_or_of_another_model_are_told(tiny_run:
     with pytest.raises(ModelError, match="is no file of weights, or a damaged one"):
         load_clip(tmp_path)
     torch.save({"model": weights, "optimizer": {}}, file)
-    with pytest.raises(ModelError, match=r"another architecture; it lacks .* and \d+ more, it has model and 1 more"):
+    with pytest.raises(ModelError, match=r"another architecture: it lacks .* and \d+ more, it has model and 1 more"):
         load_clip(tmp_path)
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), file)
     with pytest.raises(ModelError, match="is a TorchScript archive"):
