@@ -20,7 +20,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from base.errors import ModelError, ModelUnavailable
 from encoder.hub_refusals import no_such_file, not_here, refused, status_of
-from encoder.published import hub_address, repository_like, tag_of
+from encoder.published import hub_address, on_hub, repository_like, tag_of
 from encoder.weights import CONFIG, HUB_WEIGHTS, read_json
 
 TOKENIZER_FILES = (
@@ -119,6 +119,16 @@ def tokenizer_folder(repository: Repository) -> Path | None:
                 raise
     found = _cached(repository, *vocabulary)
     return found and found.parent
+
+
+def models_here() -> list[str]:
+    """Each `name/tag` and `hf-hub:ORG/NAME` whose weights are in the cache of this machine."""
+    tags = [tag for tag, (name, files) in on_hub().items() if _cached(Repository(name, None, tag), *files)]
+    names = sorted(
+        folder.name.split("--", 1)[1].replace("--", "/") for folder in Path(constants.HF_HUB_CACHE).glob("models--*")
+    )
+    repositories = [Repository(name, None, f"hf-hub:{name}") for name in names]
+    return tags + [each.ref for each in repositories if _cached(each, CONFIG) and _cached(each, *HUB_WEIGHTS)]
 
 
 def hub_file(repository: Repository, *names: str) -> Path | None:

@@ -66,7 +66,8 @@ def not_here(ref: str, reason: str) -> ModelUnavailable:
     """The error for a model that the cache lacks and nobody gives."""
     return ModelUnavailable(
         f"{ref}: not on this machine (looked in {constants.HF_HUB_CACHE}) and it cannot be downloaded: {reason}. "
-        "Run once where there is a network and copy that folder here, or give a run folder that glimpse trained"
+        "Run once where there is a network and copy that folder here, give a run folder that glimpse trained, "
+        "or what `glimpse models --here` lists"
     )
 
 

@@ -34,10 +34,10 @@ from encoder.hf_text import tokenizer_place, with_tower_here
 from encoder.hub import Repository, hub_file, hub_folder, require_transformers
 from encoder.image import Preprocess
 from encoder.model import DualEncoder, logit_scale_of
-from encoder.published import architectures_like, no_such_model, usual_preprocessing
+from encoder.published import architectures_like, no_such_model, repository_of, usual_preprocessing
 from encoder.text import Tokenizer
 from encoder.torchvision_cpu import import_torchvision
-from encoder.weights import CONFIG, HUB_WEIGHTS, how_to_take, load_weights, no_run_folder, read_json, weights_in
+from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, weights_in
 
 import_torchvision()
 import open_clip  # noqa: E402  needs the line above
@@ -227,10 +227,9 @@ def _check_finite(clip: nn.Module, ref: str) -> None:
 def _tag_weights(name: str, published: dict[str, Any], ref: str) -> Path:
     """The file of published weights, from the cache or the hub."""
     require_transformers(open_clip.get_model_config(name)["text_cfg"], ref)
-    repository, _, file = published.get("hf_hub", "").rpartition("/")
+    repository, names = repository_of(published)
     if not repository:
         raise ModelError(f"{ref}: not on the hub; download {published.get('url')} and give --model {name}/FILE")
-    names = (f"{Path(file).stem}.safetensors", file) if file else HUB_WEIGHTS
     weights = hub_file(Repository(repository, None, ref), *names)
     if weights is None:
         raise ModelError(f"{ref}: {repository} has none of {', '.join(names)}")

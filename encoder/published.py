@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from pathlib import Path
 from typing import Any
 
 from encoder.torchvision_cpu import import_torchvision
+from encoder.weights import HUB_WEIGHTS
 
 import_torchvision()
 import open_clip  # noqa: E402  needs the line above
@@ -15,7 +17,7 @@ _WEIGHTS_FILE = re.compile(r"\.(pt|pth|bin|safetensors)$")
 _SIZES = {"base": "b", "large": "l", "huge": "h", "giant": "g", "gigantic": "bigg"}
 _HUB_ADDRESS = re.compile(
     r"^(?:hf-hub:)?(?:https?://[^/]+/|(?:hf|hf_?hub|huggingface):(?://)?|huggingface\.co/|hf\.co/)"
-    r"(?P<name>[\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(?P<revision>[^/]+).*)?/?$"
+    r"(?P<name>[\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(?P<revision>[^/?#]+).*)?/?(?:[?#].*)?$"
 )
 
 
@@ -72,10 +74,21 @@ def repository_misspelt(name: str) -> str | None:
 
 def tag_of(repository: str) -> str | None:
     """The `name/tag` whose weights a repository holds."""
-    for name, tag in open_clip.list_pretrained():
-        if open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "").rstrip("/") == repository:
-            return f"{name}/{tag}"
-    return None
+    return next((model for model, (name, _) in on_hub().items() if name == repository), None)
+
+
+def on_hub() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """For each `name/tag` the repository of its weights, and the names that their file may have there."""
+    return {
+        f"{name}/{tag}": repository_of(open_clip.get_pretrained_cfg(name, tag))
+        for name, tag in open_clip.list_pretrained()
+    }
+
+
+def repository_of(published: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The same for one of open_clip's entries; "" where its weights are not on the hub."""
+    repository, _, file = published.get("hf_hub", "").rpartition("/")
+    return repository, (f"{Path(file).stem}.safetensors", file) if file else HUB_WEIGHTS
 
 
 def usual_preprocessing(name: str) -> dict[str, Any]:
@@ -96,8 +109,7 @@ def _no_such_weights(name: str, tag: str) -> str:
 
 
 def _repositories() -> list[str]:
-    hubs = (open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "") for name, tag in open_clip.list_pretrained())
-    return sorted({"/".join(hub.split("/")[:2]) for hub in hubs if hub})
+    return sorted({repository for repository, _ in on_hub().values() if repository})
 
 
 def _words(name: str) -> set[str]:

@@ -19,6 +19,7 @@ from huggingface_hub.utils import close_session
 
 from base.errors import ModelError, ModelUnavailable
 from encoder import hub as hub_module
+from encoder.hub import Repository, hub_folder, models_here
 from encoder.load import load_clip, load_encoder, make_encoder
 from encoder.model import DualEncoder
 from encoder.weights import CONFIG, WEIGHTS
@@ -170,6 +171,14 @@ def test_published_weights_come_the_same_way(hub: LocalHub) -> None:
     with pytest.raises(ModelError, match=r"^ViT-B-32/laion2b_s34b_b79k: no such repository"):
         load_clip("ViT-B-32/laion2b_s34b_b79k")
     assert hub.asked[0].startswith("HEAD laion/CLIP-ViT-B-32-laion2B-s34B-b79K/resolve/main/")
+
+
+def test_what_is_on_this_machine_is_listed(hub: LocalHub) -> None:
+    name = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+    hub.repositories[name] = hub.repositories["tiny/demo"]
+    assert models_here() == []
+    hub_folder(Repository.of(f"hf-hub:{name}"))
+    assert models_here() == ["ViT-B-32/laion2b_s34b_b79k", f"hf-hub:{name}"]
 
 
 def test_config_and_weights_are_of_one_commit(hub: LocalHub, encoder: DualEncoder) -> None:
