@@ -33,7 +33,10 @@ def weights_in(folder: Path, ref: str) -> Path:
     """
     files = _weights_files(folder)
     if not files:
-        raise ModelError(f"{ref}: the folder has a config but no weights; training into it has not finished an epoch")
+        raise ModelError(
+            f"{ref}: the folder has a config but no weights ({', '.join(_SUFFIXES)}); where glimpse trains into it, "
+            "it has not finished an epoch"
+        )
     usual = [folder / name for name in _USUAL_NAMES if folder / name in files]
     others = sorted((file for file in files if file.suffix != ".pt"), key=lambda f: (f.suffix != ".safetensors", f))
     if chosen := usual or others:
