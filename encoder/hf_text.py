@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ModelError, ModelUnavailable
-from encoder.hub import TOKENIZER_FILES, Repository, hub_file, tokenizer_folder
+from encoder.hub import VOCABULARIES, Repository, hub_file, tokenizer_folder
 
 TEXT_TOWER = "text_tower"  # in a run folder
 TOWER_CONFIG = "config.json"  # in TEXT_TOWER
@@ -53,7 +53,7 @@ def tokenizer_place(text_cfg: dict[str, Any], folder: Path | None, ref: str) -> 
     """
     name = text_cfg["hf_tokenizer_name"]
     for place in (folder, Path(name)):
-        if place and _has(place, *TOKENIZER_FILES[1:]):
+        if place and _has(place, *VOCABULARIES):
             return place
     found = tokenizer_folder(Repository(name, None, ref))
     if found is None:

@@ -23,19 +23,12 @@ from encoder.hub_refusals import no_such_file, not_here, refused, status_of
 from encoder.published import hub_address, on_hub, repository_like, tag_of
 from encoder.weights import CONFIG, HUB_WEIGHTS, read_json
 
-TOKENIZER_FILES = (
-    "config.json",  # names the kind, where tokenizer_config.json of an old repository does not
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
+VOCABULARIES = (  # a tokenizer has one of them
+    "tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
     "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer_config.json",  # the last: where it is cached, the others were looked for
-)
+)  # fmt: skip
+_BESIDE = ("config.json", "special_tokens_map.json", "added_tokens.json")  # the first names an old repository's kind
+_LAST = "tokenizer_config.json"  # where it is cached, the others were looked for
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0  # a dead network is soon told; a mirror may think
 
 
@@ -108,16 +101,15 @@ def tokenizer_folder(repository: Repository) -> Path | None:
     Raises:
         ModelError, ModelUnavailable: as `hub_folder`.
     """
-    *vocabulary, last = TOKENIZER_FILES[1:]
-    if not (_cached(repository, last) and _cached(repository, *vocabulary)):
+    if not (_cached(repository, _LAST) and _cached(repository, *VOCABULARIES)):
         try:
-            for name in TOKENIZER_FILES:
+            for name in (*_BESIDE, *VOCABULARIES, _LAST):
                 if _try_cache(repository, name) is None:  # neither there nor known to be nowhere
                     hub_file(repository, name)
         except ModelUnavailable:
-            if not _cached(repository, *vocabulary):
+            if not _cached(repository, *VOCABULARIES):
                 raise
-    found = _cached(repository, *vocabulary)
+    found = _cached(repository, *VOCABULARIES)
     return found and found.parent
 
 
