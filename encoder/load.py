@@ -3,7 +3,9 @@
 A reference is one of
     runs/pets                          a run folder: `open_clip_config.json` beside its weights
     hf-hub:timm/ViT-B-16-SigLIP        a repository of the Hugging Face hub; in the cache it is a run folder
+    hf-hub:timm/ViT-B-16-SigLIP@REV    the same at a branch, tag or commit
     ViT-B-32/laion2b_s34b_b79k         an open_clip architecture and the tag of its weights
+    ViT-B-32/logs/x/epoch_5.pt         an open_clip architecture and a file of its weights
 
 What lies on this machine is never asked for over the network.
 """
@@ -11,11 +13,12 @@ What lies on this machine is never asked for over the network.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import json
 import logging
+import math
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,14 +30,18 @@ from torch import nn
 
 from base.errors import ModelError
 from encoder.device import choose_device, choose_precision
+from encoder.hf_text import tokenizer_place, with_tower_here
+from encoder.hub import Repository, hub_file, hub_folder, require_transformers
 from encoder.image import Preprocess
 from encoder.model import DualEncoder, logit_scale_of
+from encoder.published import architectures_like, no_such_model, repository_of, usual_preprocessing
 from encoder.text import Tokenizer
 from encoder.torchvision_cpu import import_torchvision
-from encoder.weights import CONFIG, hub_folder, read_json, tag_weights
+from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, weights_in
 
 import_torchvision()
 import open_clip  # noqa: E402  needs the line above
+from open_clip.tokenizer import HFTokenizer  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
     """Load a dual encoder with its preprocessing and tokenizer.
 
     Args:
-        ref: a run folder, `hf-hub:org/name`, or an open_clip `name/tag`.
+        ref: a run folder, `hf-hub:org/name`, an open_clip `name/tag`, or its name with a file of weights.
         device: "auto" (the GPU if there is one), or a torch device such as "cpu" or "cuda:1".
         precision: "auto" (bf16 where the processor has it), "bf16" or "fp32".
 
@@ -64,12 +71,7 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
 
 
 def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: str) -> DualEncoder:
-    """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32".
-
-    Raises:
-        ModelError: a weight is NaN or infinite.
-    """
-    _check_finite(parts, ref)
+    """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32"."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     hash_of_all = fingerprint(parts)
     logit_scale = logit_scale_of(parts.clip)  # before bf16 rounds it
@@ -84,17 +86,6 @@ def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: st
     )
 
 
-def _check_finite(parts: ClipParts, ref: str) -> None:
-    """ModelError for a model that would give every picture the same vector of NaN, and no error."""
-    for name, weight in parts.clip.named_parameters():
-        # the sum, a tenth of the time, is finite unless a weight is not, or the sum itself runs over
-        if not torch.isfinite(weight.sum(dtype=torch.float32)) and not torch.isfinite(weight).all():
-            raise ModelError(
-                f"{ref}: {name} holds NaN or infinite weights, as a training that diverged leaves; "
-                "take weights of before, or train again with a lower --lr"
-            )
-
-
 def load_clip(ref: str | Path) -> ClipParts:
     """The open_clip model behind a reference.
 
@@ -103,14 +94,19 @@ def load_clip(ref: str | Path) -> ClipParts:
     """
     text = str(ref)
     if text.startswith("hf-hub:"):
-        return _load_folder(hub_folder(text.removeprefix("hf-hub:")), text)
-    folder = Path(text.removeprefix("local-dir:")).expanduser()
-    if folder.is_dir():
-        return _load_folder(folder, text)
+        return _load_folder(hub_folder(Repository.of(text)), text)
+    path = Path(text.removeprefix("local-dir:")).expanduser()
+    if path.is_dir():
+        return _load_folder(path, text)
+    if path.is_file():
+        return _load_file_alone(path, text)
     name, _, tag = text.partition("/")
-    if tag and name in open_clip.list_models():
-        return _load_tag(name, tag)
-    raise ModelError(f"{text}: {_no_such_model(name, tag)}")
+    if name in open_clip.list_models():
+        if (file := Path(tag).expanduser()).is_file():
+            return _load_named(name, file, text, usual_preprocessing(name))
+        if published := tag and open_clip.get_pretrained_cfg(name, tag):
+            return _load_named(name, _tag_weights(name, published, text), text, published)
+    raise ModelError(f"{text}: {no_such_model(text)}")
 
 
 def build_clip(config: str | Path) -> ClipParts:
@@ -125,7 +121,9 @@ def build_clip(config: str | Path) -> ClipParts:
     if text in open_clip.list_models():
         model_cfg = open_clip.get_model_config(text)
     else:
-        model_cfg = read_json(Path(text), f"{text}: neither an open_clip architecture nor a file; {_models_like(text)}")
+        model_cfg = read_json(
+            Path(text), f"{text}: neither an open_clip architecture nor a file; {architectures_like(text)}"
+        )
         model_cfg = model_cfg.get("model_cfg", model_cfg)
     missing = {"embed_dim", "vision_cfg", "text_cfg"} - model_cfg.keys()
     if missing:
@@ -135,12 +133,7 @@ def build_clip(config: str | Path) -> ClipParts:
     with _errors_of_open_clip(text), _quiet():
         clip = _instantiate(model_cfg)
         preprocess = Preprocess(size=_one_number_if_square(clip.visual.image_size))
-        return ClipParts(clip, _tokenizer(model_cfg, text), preprocess, model_cfg)
-
-
-def published_models() -> list[str]:
-    """Every `name/tag` that open_clip can download."""
-    return [f"{name}/{tag}" for name, tag in open_clip.list_pretrained()]
+        return ClipParts(clip, _tokenizer(model_cfg, None, text), preprocess, model_cfg)
 
 
 def fingerprint(parts: ClipParts) -> str:
@@ -154,58 +147,93 @@ def fingerprint(parts: ClipParts) -> str:
 
 
 def _lasting(ref: str | Path) -> str:
-    """The reference as a collection can keep it: a folder's path must work from any other folder."""
-    folder = Path(str(ref).removeprefix("local-dir:")).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else str(ref)
+    """The reference as a collection can keep it: a path must work from any other folder."""
+    text = str(ref)
+    path = Path(text.removeprefix("local-dir:")).expanduser()
+    if path.exists():
+        return str(path.resolve())
+    name, _, tag = text.partition("/")
+    if name in open_clip.list_models() and (file := Path(tag).expanduser()).is_file():
+        return f"{name}/{file.resolve()}"
+    return text
 
 
-def _load_folder(folder: Path, ref: str) -> ClipParts:
-    """A folder of open_clip's `local-dir:` form."""
-    config = read_json(folder / CONFIG, f"{ref}: not a run folder, it has no {CONFIG}")
-    if "model_cfg" not in config:
+def _load_folder(folder: Path, ref: str, weights: Path | None = None) -> ClipParts:
+    """A folder of open_clip's `local-dir:` form; with `weights` those of its files."""
+    config = read_json(folder / CONFIG, f"{ref}: {no_run_folder(folder)}")
+    model_cfg = config.get("model_cfg")
+    if not isinstance(model_cfg, dict) or not isinstance(model_cfg.get("text_cfg"), dict):
         raise ModelError(f"{ref}: its {CONFIG} has no model_cfg, so it is not one that open_clip wrote")
-    if not any(file.suffix in (".safetensors", ".bin", ".pth") for file in folder.iterdir()):
-        raise ModelError(f"{ref}: the folder has a config but no weights; training into it has not finished an epoch")
+    weights = weights or weights_in(folder, ref)
     if unreadable := [file.name for file in folder.iterdir() if file.is_file() and not os.access(file, os.R_OK)]:
         raise ModelError(f"{ref}: {unreadable[0]} may not be read by this user; give it read permission (chmod a+r)")
-    with _errors_of_open_clip(ref), _quiet():
-        clip = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
-        tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    return ClipParts(clip, tokenizer, _preprocess(clip), config["model_cfg"])
+    return _build(f"local-dir:{folder}", model_cfg, weights, ref, folder)
 
 
-def _load_tag(name: str, tag: str) -> ClipParts:
-    """An open_clip architecture with published weights."""
-    published = open_clip.get_pretrained_cfg(name, tag)
-    ref = f"{name}/{tag}"
-    if not published:
-        raise ModelError(f"{ref}: {_no_such_model(name, tag)}")
-    weights = tag_weights(published, ref)
+def _load_named(name: str, weights: Path, ref: str, preprocessing: dict[str, Any]) -> ClipParts:
+    """An open_clip architecture with weights from a file."""
     # open_clip only warns when weights trained with QuickGELU meet an architecture without it
     model_cfg = open_clip.get_model_config(name)
-    quick_gelu = bool(published.get("quick_gelu") or model_cfg.get("quick_gelu"))
+    quick_gelu = bool(preprocessing.get("quick_gelu") or model_cfg.get("quick_gelu"))
     model_cfg["quick_gelu"] = quick_gelu
+    more = {"force_preprocess_cfg": preprocessing, "force_quick_gelu": quick_gelu}
+    return _build(name, model_cfg, weights, ref, None, more)
+
+
+def _load_file_alone(file: Path, ref: str) -> ClipParts:
+    """A file of weights beside its config; ModelError where there is none, for weights do not tell what they are of."""
+    if (file.parent / CONFIG).is_file():
+        return _load_folder(file.parent, ref, file)
+    raise ModelError(f"{ref}: {how_to_take(file)}")
+
+
+def _build(
+    source: str,
+    model_cfg: dict[str, Any],
+    weights: Path,
+    ref: str,
+    folder: Path | None,
+    more: dict[str, Any] | None = None,
+) -> ClipParts:
+    """What open_clip makes of `source`, with those weights, and with texts as the folder or the hub has them."""
+    text_cfg = model_cfg["text_cfg"]
+    require_transformers(text_cfg, ref)
     with _errors_of_open_clip(ref), _quiet():
         clip = open_clip.create_model(
-            name, pretrained=str(weights), force_preprocess_cfg=published, force_quick_gelu=quick_gelu
+            source,
+            load_weights=False,
+            pretrained_text=False,
+            **({"text_cfg": with_tower_here(text_cfg, folder, ref)} if text_cfg.get("hf_model_name") else {}),
+            **(more or {}),
         )
-        tokenizer = _tokenizer(model_cfg, name)
-    return ClipParts(clip, tokenizer, _preprocess(clip), model_cfg)
+        load_weights(clip, weights, ref)
+        _check_finite(clip, ref)
+        return ClipParts(clip, _tokenizer(model_cfg, folder, ref), _preprocess(clip), model_cfg)
 
 
-def _no_such_model(name: str, tag: str) -> str:
-    if name not in open_clip.list_models():
-        return f"neither a folder here nor a model that open_clip knows; {_models_like(name)}"
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.3) or tags[:3]
-    if not near:
-        return f"open_clip has no published weights for {name}; `glimpse models` lists those that have"
-    return f"no such weights; for {name} there are {', '.join(f'{name}/{tag}' for tag in near)}"
+def _check_finite(clip: nn.Module, ref: str) -> None:
+    """ModelError for a model that would give every picture the same vector of NaN, and no error."""
+    for name, weight in clip.state_dict().items():
+        # a sum that runs over, of finite weights, is of a model that diverged as well
+        if not torch.isfinite(weight.sum(dtype=torch.float32)):
+            raise ModelError(
+                f"{ref}: {name} holds NaN or infinite weights, as a training that diverged leaves; "
+                "take weights of before, or train again with a lower --lr"
+            )
+    if not math.isfinite(logit_scale_of(clip)):
+        raise ModelError(f"{ref}: its logit_scale is too large to compute with; take weights of before")
 
 
-def _models_like(name: str) -> str:
-    near = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(near)}?" if near else "`glimpse models` lists what there is"
+def _tag_weights(name: str, published: dict[str, Any], ref: str) -> Path:
+    """The file of published weights, from the cache or the hub."""
+    require_transformers(open_clip.get_model_config(name)["text_cfg"], ref)
+    repository, names = repository_of(published)
+    if not repository:
+        raise ModelError(f"{ref}: not on the hub; download {published.get('url')} and give --model {name}/FILE")
+    weights = hub_file(Repository(repository, None, ref), *names)
+    if weights is None:
+        raise ModelError(f"{ref}: {repository} has none of {', '.join(names)}")
+    return weights
 
 
 def _instantiate(model_cfg: dict[str, Any]) -> Any:
@@ -223,17 +251,15 @@ def _preprocess(clip: Any) -> Preprocess:
     return Preprocess.from_open_clip(config | {"size": _one_number_if_square(config["size"])})
 
 
-def _tokenizer(model_cfg: dict[str, Any], name: str) -> Tokenizer:
+def _tokenizer(model_cfg: dict[str, Any], folder: Path | None, ref: str) -> Tokenizer:
     text_cfg = model_cfg["text_cfg"]
-    if not text_cfg.get("hf_tokenizer_name"):
-        kwargs = text_cfg.get("tokenizer_kwargs") or {}
-        return open_clip.SimpleTokenizer(context_length=text_cfg.get("context_length", 77), **kwargs)  # type: ignore[no-any-return]
-    if name in open_clip.list_models():
-        return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
+    context_length = text_cfg.get("context_length", 77)
     kwargs = text_cfg.get("tokenizer_kwargs") or {}
-    return open_clip.HFTokenizer(  # type: ignore[no-any-return]
-        text_cfg["hf_tokenizer_name"], context_length=text_cfg.get("context_length", 77), **kwargs
-    )
+    if not text_cfg.get("hf_tokenizer_name"):
+        return open_clip.SimpleTokenizer(context_length=context_length, **kwargs)  # type: ignore[no-any-return]
+    place = tokenizer_place(text_cfg, folder, ref)
+    mode = text_cfg.get("tokenizer_mode")
+    return HFTokenizer(str(place), context_length, tokenizer_mode=mode, **kwargs)  # type: ignore[no-any-return]
 
 
 def _one_number_if_square(size: Any) -> int | tuple[int, int]:
@@ -251,7 +277,8 @@ def _errors_of_open_clip(ref: str) -> Iterator[None]:
     except ImportError as error:
         raise ModelError(f"{ref}: needs `pip install 'glimpse[hf]'` for its tokenizer ({error})") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        reason = " ".join(plain.split())[:300] or type(error).__name__
         raise ModelError(f"{ref}: the model cannot be built: {reason}") from error
 
 

@@ -1,97 +1,138 @@
-"""Finds the weights of published models: in the caches of this machine first, else by download, or says why not."""
+"""Files of weights: which one a folder has, and reading it into a model, with our words for what does not fit."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import urllib.error
-import urllib.request
+import pickle
+import re
 from pathlib import Path
 from typing import Any
 
-from base.errors import ModelError, ModelUnavailable
+from base.errors import ModelError
 from encoder.torchvision_cpu import import_torchvision
 
 import_torchvision()
 import open_clip  # noqa: E402  needs the line above
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache  # noqa: E402
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
-_HUB_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "spiece.model")
-_PROBE_SECONDS = 5.0
+HUB_WEIGHTS = (WEIGHTS, "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+_USUAL_NAMES = (
+    *HUB_WEIGHTS, "open_clip_pytorch_model.pth", "model.safetensors", "pytorch_model.bin", "pytorch_model.pth",
+    "model.pth",
+)  # fmt: skip
+_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")  # the last is what open_clip's trainer writes, one an epoch
+_NOT_WEIGHTS = ("training_state.pt", "training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt")
 
 
-def tag_weights(published: dict[str, Any], ref: str) -> Path:
-    """The weights file of an open_clip tag, from the cache or the network."""
-    repository, _, file = published.get("hf_hub", "").rpartition("/")
-    if repository:
-        names = (file.rsplit(".", 1)[0] + ".safetensors", file) if file else _HUB_WEIGHTS
-        return _hub_file(repository, tuple(dict.fromkeys(names)), ref)
-    url = published["url"]
-    cached = Path("~/.cache/clip").expanduser() / url.rsplit("/", 1)[-1]
-    if not cached.is_file():
-        _require_answer(url, ref, cached.parent)
-    try:
-        return Path(open_clip.download_pretrained(published))
-    except Exception as error:
-        raise ModelUnavailable(_unavailable(ref, cached.parent, error)) from error
+def weights_in(folder: Path, ref: str) -> Path:
+    """The weights of a run folder, chosen as open_clip does; where there are none, its trainer's only checkpoint.
+
+    Raises:
+        ModelError: there are none, or several checkpoints.
+    """
+    files = _weights_files(folder)
+    if not files:
+        raise ModelError(
+            f"{ref}: the folder has a config but no weights ({', '.join(_SUFFIXES)}); where glimpse trains into it, "
+            "it has not finished an epoch"
+        )
+    usual = [folder / name for name in _USUAL_NAMES if folder / name in files]
+    others = sorted((file for file in files if file.suffix != ".pt"), key=lambda f: (f.suffix != ".safetensors", f))
+    if chosen := usual or others:
+        return chosen[0]
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files[:4])
+        raise ModelError(f"{ref}: the folder has several checkpoints ({names}); name one, as {files[-1]}")
+    return files[0]
 
 
-def hub_folder(repository: str) -> Path:
-    """The cached snapshot of a hub repository with its config, weights and tokenizer: a run folder."""
-    ref = f"hf-hub:{repository}"
-    config = _hub_file(repository, (CONFIG,), ref)
-    _hub_file(repository, _HUB_WEIGHTS, ref)
-    text_cfg = read_json(config, f"{ref}: no {CONFIG}").get("model_cfg", {}).get("text_cfg", {})
-    if text_cfg.get("hf_tokenizer_name"):
-        for name in _TOKENIZER_FILES:
-            with contextlib.suppress(ModelError):  # a repository has some of these, its tokenizer says if one lacks
-                _hub_file(repository, (name,), ref)
-    return config.parent
+def _weights_files(folder: Path) -> list[Path]:
+    """What may be weights in a folder, the newest last; nothing where there is no folder."""
+    files = [file for file in folder.glob("*") if file.suffix in _SUFFIXES and file.name not in _NOT_WEIGHTS]
+    return sorted((file for file in files if file.is_file()), key=lambda file: (file.stat().st_mtime, file.name))
 
 
-def _hub_file(repository: str, names: tuple[str, ...], ref: str) -> Path:
-    """The first of `names` that a hub repository has: from the cache if it is there, else downloaded."""
-    found = {name: try_to_load_from_cache(repository, name) for name in names}
-    for cached in found.values():
-        if isinstance(cached, str):
-            return Path(cached)
-    names = tuple(name for name, cached in found.items() if cached is None)  # else the cache knows that there is none
-    if not names:
-        raise ModelError(f"{ref}: the repository has no {' or '.join(found)}")
-    cache = Path(constants.HF_HUB_CACHE)
-    if constants.HF_HUB_OFFLINE:
-        raise ModelUnavailable(_unavailable(ref, cache, "HF_HUB_OFFLINE is set"))
-    _require_answer(constants.ENDPOINT, ref, cache)
-    failure: Exception | None = None
-    for name in names:
-        try:
-            return Path(hf_hub_download(repository, name))
-        except Exception as error:
-            failure = error
-    raise ModelUnavailable(_unavailable(ref, cache, failure)) from failure
+def no_run_folder(folder: Path) -> str:
+    """What a folder without a config is, as far as its files tell."""
+    reason = f"not a run folder, it has no {CONFIG}"
+    if (folder / "config.json").is_file():
+        return f"{reason}; its config.json is of transformers, whose models glimpse does not take"
+    checkpoints = _weights_files(folder) or _weights_files(folder / "checkpoints")
+    return f"{reason}; {checkpoints[-1].name} is {how_to_take(checkpoints[-1])}" if checkpoints else reason
 
 
-def _require_answer(url: str, ref: str, cache: Path) -> None:
-    """One quick request first: the download libraries retry a dead network for minutes."""
-    request = urllib.request.Request(url, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=_PROBE_SECONDS):
-            pass
-    except urllib.error.HTTPError:
-        return  # it answers; what it says to the real request matters
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(_unavailable(ref, cache, getattr(error, "reason", error))) from error
-
-
-def _unavailable(ref: str, cache: Path, reason: object) -> str:
-    first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+def how_to_take(file: Path) -> str:
+    """What to give for a file that has no config beside it."""
+    if file.suffix not in _SUFFIXES:
+        return f"not a model; give a run folder, or a file of weights ({', '.join(_SUFFIXES)})"
+    architecture = _architecture_beside(file)
+    if architecture in open_clip.list_models():
+        return f"weights alone, of {architecture} as its params.txt says: give {architecture}/{file}"
     return (
-        f"{ref}: not on this machine (looked in {cache}) and it cannot be downloaded: {first_line}. "
-        "Run once where there is a network and copy that folder here, or give a run folder that glimpse trained"
+        "weights alone, which do not say of which architecture: give ARCHITECTURE/FILE, as "
+        f"ViT-B-32/{file} for a run of open_clip with --model ViT-B-32"
     )
+
+
+def load_weights(clip: Any, file: Path, ref: str) -> None:
+    """Read a file of weights into a model, in place.
+
+    Raises:
+        ModelError: it holds other things than weights, or weights of another architecture.
+    """
+    try:
+        found = open_clip.load_checkpoint(clip, str(file), strict=False)
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{ref}: {_not_plain_weights(file, str(error))}") from error
+    except (RuntimeError, AssertionError) as error:
+        if "TorchScript" in str(error):
+            raise ModelError(
+                f"{ref}: {file.name} is a TorchScript archive, as OpenAI published its models; take one that "
+                "`glimpse models openai` lists"
+            ) from error
+        if "zip archive" in str(error):
+            raise ModelError(f"{ref}: {file.name} is cut short or damaged; copy or download it again") from error
+        raise ModelError(f"{ref}: {_of_another(file)}: {' '.join(str(error).split())[:200]}") from error
+    if found and (found.missing_keys or found.unexpected_keys):
+        lacks, extra = _some(found.missing_keys), _some(found.unexpected_keys)
+        parts = [f"it lacks {lacks}"] * bool(lacks) + [f"it has {extra} beside"] * bool(extra)
+        raise ModelError(f"{ref}: {_of_another(file)}: {', '.join(parts)}")
+
+
+def _of_another(file: Path) -> str:
+    return f"the model cannot be built: {file.name} holds weights of another architecture"
+
+
+def _not_plain_weights(file: Path, reason: str) -> str:
+    """What torch's restricted unpickler met, and how weights are taken out of such a file."""
+    met = re.search(r"GLOBAL (\S+)", reason)
+    if met is None:
+        return f"{file.name} is no file of weights, or a damaged one; copy or download it again"
+    alone = file.with_name(f"{file.stem}_weights.pt")
+    return (
+        f"{file.name} holds more than weights ({met[1]}), which could run code when it is loaded. If you trust it, "
+        f"save its weights alone: python -c \"import torch; c = torch.load({str(file)!r}, map_location='cpu', "
+        f"weights_only=False); torch.save(c.get('state_dict', c), {str(alone)!r})\", and give that file"
+    )
+
+
+def _architecture_beside(file: Path) -> str | None:
+    """The architecture that open_clip's trainer noted beside a checkpoint or one folder up, in `params.txt`."""
+    for folder in (file.parent, file.parent.parent):
+        try:
+            note = (folder / "params.txt").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        named = re.search(r"^model: (\S+)$", note, re.MULTILINE)
+        if named:
+            return named[1]
+    return None
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}" if names else ""
 
 
 def read_json(path: Path, missing: str) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from base.errors import InputError
 Data = Annotated[Path, typer.Option("--data", envvar="GLIMPSE_DATA", help="Folder that holds the collections.")]
 Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
 Model = Annotated[
-    str, typer.Option("--model", envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or NAME/TAG of open_clip.")
+    str,
+    typer.Option(
+        "--model", envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE."
+    ),
 ]
 ModelOfCollection = Annotated[
     str | None, typer.Option("--model", envvar="GLIMPSE_MODEL", help="Default: the model that built the collection.")
@@ -21,7 +24,9 @@ ModelOfCollection = Annotated[
 ModelIfLocal = Annotated[
     str | None,
     typer.Option(
-        "--model", envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or NAME/TAG of open_clip. Not with --url."
+        "--model",
+        envvar="GLIMPSE_MODEL",
+        help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE. Not with --url.",
     ),
 ]
 Device = Annotated[str, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")]

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
         protected_namespaces=(),
     )
 
-    model: str = Field(description="model reference: name/tag, hf-hub:org/name or a run folder")
+    model: str = Field(description="model reference: name/tag, name/file, hf-hub:org/name or a run folder")
     data: Path = Field(Path("glimpse-data"), description="folder with the collections")
     device: str = "auto"
     precision: str = "auto"

@@ -16,8 +16,9 @@ from huggingface_hub import constants
 from base.errors import ModelError, ModelUnavailable
 from encoder.device import choose_precision
 from encoder.image import Preprocess
-from encoder.load import build_clip, fingerprint, load_clip, load_encoder, published_models
+from encoder.load import build_clip, fingerprint, load_clip, load_encoder
 from encoder.model import DualEncoder
+from encoder.published import published_models
 from encoder.weights import CONFIG, WEIGHTS
 from tests.conftest import TINY
 from training.records.checkpoint import save_model
@@ -96,6 +97,16 @@ def test_weights_that_cannot_be_had_are_one_line_within_seconds(
         ("ViT-B-32/opena", "there are ViT-B-32/openai"),
         ("ViT-B-32", "there are ViT-B-32/"),
         ("no/such/folder", "neither a folder here nor a model"),
+        ("gone/epoch_5.pt", "no such file$"),
+        ("tiny/demo", r"did you mean hf-hub:tiny/demo\?$"),
+        ("laion/CLIP-ViT-B-32-laion2B-s34B-b79K/", r"did you mean hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K\?$"),
+        ("openai/clip-vit-base-patch32@main", r"did you mean hf-hub:openai/clip-vit-base-patch32@main\?$"),
+        ("https://huggingface.co/ORG/NAME", r"did you mean hf-hub:ORG/NAME\?$"),
+        ("https://huggingface.co/ORG/NAME/tree/v1.0/", r"did you mean hf-hub:ORG/NAME@v1\.0\?$"),
+        ("http://127.0.0.1:80/ORG/NAME/blob/main/open_clip_config.json", r"did you mean hf-hub:ORG/NAME\?$"),
+        ("hf-hub:https://huggingface.co/ORG/NAME", r"did you mean hf-hub:ORG/NAME\?$"),
+        ("huggingface.co/ORG/NAME", r"did you mean hf-hub:ORG/NAME\?$"),
+        ("hf://ORG/NAME", r"did you mean hf-hub:ORG/NAME\?$"),
     ],
 )
 def test_a_wrong_reference_is_met_with_a_suggestion(ref: str, message: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from index.collection import Entry, create_collection
 from tests.conftest import plain_picture
+from tests.local_hub import LocalHub, running
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 
@@ -293,3 +294,18 @@ def test_a_disk_that_is_full_or_no_folder_is_one_line(tiny_run: Path, tmp_path: 
         done = glimpse(*arguments)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_hub_behind_a_proxy_gives_its_models_and_its_refusals_are_one_line(
+    tiny_run: Path, colour_folder: Path, tmp_path: Path
+) -> None:
+    hub = LocalHub({"tiny/demo": {file.name: file.read_bytes() for file in tiny_run.iterdir()}})
+    hub.refusals["tiny/gated"] = (401, {"X-Error-Code": "GatedRepo"})
+    label = ("label", colour_folder, "--labels", "red,blue", "--model")
+    with running(hub):
+        env = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://hub.invalid", "ALL_PROXY": hub.url}
+        labelled = glimpse(*label, "hf-hub:tiny/demo@main/", **env)
+        assert (labelled.returncode, len(labelled.stdout.splitlines())) == (0, 13), labelled.stderr
+        refused = glimpse(*label, "hf-hub:tiny/gated", **env)
+    assert refused.returncode == 1
+    assert re.fullmatch(r"glimpse: hf-hub:tiny/gated: .*accept its terms.*set HF_TOKEN.*\n", refused.stderr)

@@ -51,8 +51,8 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
-    "open_clip": {"encoder/load.py", "encoder/weights.py"},
-    "huggingface_hub": {"encoder/weights.py"},
+    "open_clip": {"encoder/load.py", "encoder/published.py", "encoder/weights.py"},
+    "huggingface_hub": {"encoder/hub.py", "encoder/hub_refusals.py"},
     "PIL": {
         "encoder/decode.py",
         "encoder/colour.py",

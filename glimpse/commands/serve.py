@@ -15,7 +15,7 @@ from glimpse.options import AsJson
 def serve(
     model: Annotated[
         str | None,
-        typer.Option(envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or NAME/TAG of open_clip."),
+        typer.Option(envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE."),
     ] = None,
     data: Annotated[
         Path | None,

@@ -5,6 +5,8 @@ Every file is written beside its name and renamed, so a kill leaves the old one 
 
 from __future__ import annotations
 
+import json
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from base.errors import TrainingError
+from encoder.hf_text import TEXT_TOWER, TOWER_CONFIG
 from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
 from training.run_folder import METRICS, STATE, artefact, write_json
@@ -39,7 +42,7 @@ class TrainState:
 
 
 def save_model(folder: Path, parts: ClipParts) -> None:
-    """Write config, weights and, where the model does not use CLIP's own, the tokenizer."""
+    """Write config, weights and, where the model does not use CLIP's own, the tokenizer and the text tower's config."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": parts.model_cfg, "preprocess_cfg": parts.preprocess.to_open_clip()}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.clip.state_dict().items()}
@@ -48,6 +51,12 @@ def save_model(folder: Path, parts: ClipParts) -> None:
     save_tokenizer = getattr(parts.tokenizer, "save_pretrained", None)
     if save_tokenizer is not None:
         save_tokenizer(folder)
+    tower_config = getattr(getattr(parts.clip, "text", None), "config", None)  # of a Hugging Face tower
+    if tower_config is not None:
+        (folder / TEXT_TOWER).mkdir(exist_ok=True)
+        whole = json.loads(tower_config.to_json_string(use_diff=False))
+        whole.pop("_name_or_path", None)  # of this machine
+        write_json(folder / TEXT_TOWER / TOWER_CONFIG, whole)
     write_json(folder / CONFIG, config)
 
 
@@ -76,6 +85,8 @@ def load_state(folder: Path, restore: Callable[[dict[str, Any]], None]) -> Train
         content = torch.load(path, map_location="cpu", weights_only=True)
         restore(content)
         return TrainState(**content["progress"])
+    except pickle.UnpicklingError as error:  # torch's own words advise what glimpse has no option for
+        raise TrainingError(f"{path}: not a state that glimpse saved; start anew with another --out") from error
     except Exception as error:  # torch.load raises whatever the bytes lead it to
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise TrainingError(f"{path}: not a state of this model ({reason}); start anew with another --out") from error

@@ -1,0 +1,65 @@
+"""Where the text towers and tokenizers of Hugging Face lie on this machine, so that no library asks the hub by itself.
+
+open_clip's config only names them (`hf_model_name`, `hf_tokenizer_name`). A run folder holds both: the tokenizer beside
+the weights, the tower's config in `text_tower/`. For a published model they come from the hub, as its weights do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from base.errors import ModelError, ModelUnavailable
+from encoder.hub import VOCABULARIES, Repository, hub_file, tokenizer_folder
+
+TEXT_TOWER = "text_tower"  # in a run folder
+TOWER_CONFIG = "config.json"  # in TEXT_TOWER
+
+
+def with_tower_here(text_cfg: dict[str, Any], folder: Path | None, ref: str) -> dict[str, Any]:
+    """The `text_cfg` to build from: a folder with the tower's config where it names a repository.
+
+    Args:
+        text_cfg: of an open_clip config.
+        folder: the run folder, if it is one.
+        ref: the model that is loaded.
+
+    Raises:
+        ModelError, ModelUnavailable: as `encoder.hub.hub_file`.
+    """
+    name = text_cfg.get("hf_model_name")
+    if not name:
+        return text_cfg
+    places = (place for place in (folder and folder / TEXT_TOWER, Path(name)) if place)
+    place = next((place for place in places if _has(place, TOWER_CONFIG)), None)
+    if place is None:
+        try:
+            config = hub_file(Repository(name, None, ref), TOWER_CONFIG)
+        except ModelUnavailable as error:
+            if folder is None:
+                raise
+            raise ModelUnavailable(f"{error}, or put {TOWER_CONFIG} of {name} into {folder / TEXT_TOWER}") from error
+        if config is None:
+            raise ModelError(f"{ref}: its text tower is {name}, which has no {TOWER_CONFIG}")
+        place = config.parent
+    return text_cfg | {"hf_model_name": str(place), "hf_model_pretrained": False}
+
+
+def tokenizer_place(text_cfg: dict[str, Any], folder: Path | None, ref: str) -> Path:
+    """The folder with the tokenizer's files: the run folder, else where those of the repository lie that it names.
+
+    Raises:
+        ModelError, ModelUnavailable: as `encoder.hub.tokenizer_folder`.
+    """
+    name = text_cfg["hf_tokenizer_name"]
+    for place in (folder, Path(name)):
+        if place and _has(place, *VOCABULARIES):
+            return place
+    found = tokenizer_folder(Repository(name, None, ref))
+    if found is None:
+        raise ModelError(f"{ref}: its tokenizer is {name}, which has no files of one")
+    return found
+
+
+def _has(folder: Path, *names: str) -> bool:
+    return any((folder / name).is_file() for name in names)
