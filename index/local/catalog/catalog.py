@@ -21,6 +21,15 @@ from numpy.typing import NDArray
 from base.errors import CollectionDamaged, EntryNotFound, InputError
 from index.config import IndexConfig
 from index.entry import MODALITIES, Entry, Modality, Record
+from index.local.catalog.checksums import (
+    check_rows,
+    checksum,
+    has_checksums,
+    is_counted,
+    meta_sealed,
+    seal_block,
+    seal_rows,
+)
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facets import file_facets, unfile_facets
 from index.local.catalog.filters import FilterCache
@@ -80,7 +89,7 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         """Open the catalog at `path`. CollectionNotFound, CollectionDamaged, or CollectionError for another schema."""
         self.path = path
-        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION)
+        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, {"checksum": checksum})
         self._filters = FilterCache()
         self.next = NextVectors(self._db, self._is_now)
         try:
@@ -93,8 +102,8 @@ class Catalog:
     @staticmethod
     def create(path: Path, meta: Mapping[str, str | int]) -> None:
         """Make a new, empty catalog at `path`, which must not exist. `meta` has the keys META."""
-        rows = {**meta, **STATE}
-        Database.create(path, APPLICATION_ID, SCHEMA_VERSION, SCHEMA, "INSERT INTO meta VALUES (?, ?)", rows.items())
+        rows = [(key, value, checksum(key, value)) for key, value in {**meta, **STATE}.items()]
+        Database.create(path, APPLICATION_ID, SCHEMA_VERSION, SCHEMA, "INSERT INTO meta VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
         """Close its connections. A second call does nothing."""
@@ -144,8 +153,10 @@ class Catalog:
                 raise InputError(f"cannot update {', '.join(sorted(unknown))}; fields are {', '.join(sorted(known))}")
         encoders: dict[str, Callable[[Any], str | bytes | None]] = {"path": encode_path, "metadata": encode_metadata}
         described = json_ids(key for key, fields in changes.items() if "metadata" in fields)
+        changed = json_ids(changes)
         with self._db.writing() as db:
             next_revision(db)
+            check_rows(db, changed)
             unfile_facets(db, metadata_of(db, described))
             # Paths are let go first: in a chain of moves (a to b, b to c) no order would do.
             moved = [(int(key),) for key, fields in changes.items() if "path" in fields]
@@ -157,6 +168,7 @@ class Catalog:
                 if db.execute(update, (*values, int(key))).rowcount == 0:
                     raise EntryNotFound(f"no entry with id {key}")
             file_facets(db, metadata_of(db, described))
+            seal_rows(db, changed)
 
     def delete(self, ids: Iterable[int]) -> int:
         """Delete rows; unknown ids are passed over. Returns how many went."""
@@ -174,6 +186,22 @@ class Catalog:
             db.execute("UPDATE meta SET value = ? WHERE key = 'tombstones_since'", (since,))
             db.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (snapshot.to_json(),))
             next_revision(db)  # so that readers look, and stand on the new one
+
+    def is_sealed(self) -> bool:
+        """Whether every row has a checksum; those of a glimpse of before have none until they are written."""
+        with self._db.reading() as db:
+            return (
+                has_checksums(db)
+                and is_counted(db)
+                and db.execute("SELECT 1 FROM entries WHERE checksum IS NULL LIMIT 1").fetchone() is None
+            )
+
+    def seal(self) -> None:
+        """Give a checksum to each row that has none, as it is; a block a transaction."""
+        after: int | None = 0
+        while after is not None:
+            with self._db.writing() as db:
+                after = seal_block(db, after, BLOCK)
 
     def set_index_config(self, config: IndexConfig) -> None:
         """Keep the configuration of the collection's index."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionError, InputError
 from index.entry import Modality, NextInfo, Record
+from index.local.catalog.checksums import AS_BYTES, DAMAGED, STORED
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.tables import (
     COLUMNS,
@@ -31,6 +32,10 @@ from index.local.catalog.tables import (
 from index.local.snapshot import Snapshot
 
 LEFT = "NOT EXISTS (SELECT 1 FROM next_vectors n WHERE n.id = entries.id AND n.version = entries.version)"
+SWAPPED = f"""
+    SELECT ?, n.vector, iif(entries.checksum <> {STORED}, {DAMAGED}, checksum({", ".join(AS_BYTES[:-2])}, ?, n.vector))
+    FROM next_vectors n WHERE n.id = entries.id
+"""
 BLOCK = 8192  # vectors handed over at a time
 
 
@@ -122,10 +127,7 @@ class NextVectors:
             left = db.execute(f"SELECT count(*) FROM entries WHERE {LEFT}").fetchone()[0]
             if left:
                 raise CollectionError(f"{left} entries have no vector of {info['model']} yet: finish the reindex first")
-            db.execute(
-                "UPDATE entries SET version = ?, vector = (SELECT vector FROM next_vectors n WHERE n.id = entries.id)",
-                (version,),
-            )
+            db.execute(f"UPDATE entries SET (version, vector, checksum) = ({SWAPPED})", (version, version))
             db.execute("DELETE FROM tombstones")
             # An entry that was deleted since the snapshot was built is still in it, and no tombstone will say so.
             held = {m: segment.count for m, segment in (snapshot.segments if snapshot else {}).items()}
