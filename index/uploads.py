@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from base.errors import InputError
 from base.files import PART
 from index.local.collection import Collection
 from index.local.layout import uploads_folder
@@ -26,6 +27,18 @@ def is_upload(path: str | Path, folder: Path) -> bool:
     """Whether a path is, to the letter, that of an upload in `folder`, so that it leads nowhere else."""
     inside = str(path).removeprefix(f"{folder}/")
     return inside != str(path) and UPLOAD.fullmatch(inside) is not None
+
+
+def check_paths(paths: Iterable[str | Path | None], data: Path, name: str) -> None:
+    """InputError if one of these paths, which a file from elsewhere gives, may not be an entry's of the collection.
+
+    Inside of the folder of all uploads it must be one of the collection's own.
+    """
+    own = uploads_folder(data, name)
+    for path in paths:
+        if path is not None and str(path).startswith(f"{own.parent}/") and not is_upload(path, own):
+            raise InputError(f"{str(path)!r} is in the folder of uploads, and no upload of collection {name!r}; with "
+                             "its files a collection goes by `collections backup` and `restore`")  # fmt: skip
 
 
 def problem_of(path: str, folder: Path) -> str | None:

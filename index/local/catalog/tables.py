@@ -69,6 +69,7 @@ WRITTEN = ("id", *FIELDS, "version", "vector")  # of a row; its checksum is over
 # A file name need not be UTF-8. Paths go in and out as bytes, so that every name that Python can hold is kept.
 COLUMNS = ", ".join(["id", *FIELDS]).replace("path", "CAST(path AS BLOB)")
 JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+DEEPEST = 100  # levels of metadata: what reads them, here and elsewhere, goes down a call a level
 AMONG = "id IN (SELECT value FROM json_each(?))"  # one statement for any number of ids
 
 
@@ -153,9 +154,18 @@ def encode_metadata(metadata: Mapping[str, Any] | None) -> str:
     if not metadata:
         return "{}"
     try:
-        return JSON.encode(dict(metadata))
+        text = JSON.encode(dict(metadata))
+        if text.count("{") + text.count("[") > DEEPEST and _depth(metadata) > DEEPEST:
+            raise ValueError(f"it is deeper than {DEEPEST} levels")
+        return text
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"metadata must be a JSON object: {error}") from error
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list | tuple) else 0
 
 
 def record(row: tuple[Any, ...]) -> Record:
@@ -163,7 +173,7 @@ def record(row: tuple[Any, ...]) -> Record:
     key, modality, path, text, metadata, *rest = row
     try:
         return Record(key, modality, None if path is None else os.fsdecode(path), text, json.loads(metadata), *rest)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CollectionDamaged(
             f"entry {key} has metadata that are no JSON: restore the catalog from a backup"
         ) from error
