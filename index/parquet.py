@@ -75,7 +75,8 @@ def export_parquet(
             total, done = catalog.count(), 0
             about = {"name": name, **{key: str(catalog.meta[key]) for key in ("model", "fingerprint", "dim")}}
             schema = _schema(catalog.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
-            with pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=REPEATED) as writer:
+            how = {"compression": "zstd", "use_dictionary": REPEATED, "write_page_checksum": True}
+            with pq.ParquetWriter(part, schema, **how) as writer:
                 for records in _blocks(catalog.records()):
                     x = catalog.vectors([record.id for record in records])
                     writer.write_batch(_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
@@ -117,7 +118,7 @@ def import_parquet(
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        source = pq.ParquetFile(file, memory_map=True)
+        source = pq.ParquetFile(file, memory_map=True, page_checksum_verification=True)
         source.schema_arrow  # noqa: B018  parses what the file says of its columns
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{file}: not a Parquet file ({_first_line(error)})") from error
@@ -233,7 +234,7 @@ def _is_utf8(path: str) -> bool:
 
 def _dim(source: Any, file: Path, said: str | None) -> int:
     """The length of the vectors, as the file says or as the first one has it."""
-    if said is not None:
+    if said is not None and "vector" in source.schema_arrow.names:
         if not said.isdecimal() or len(said) > 6:
             raise InputError(f"{file}: damaged (its vectors have {said[:20]!r} values); get the file anew")
         return int(said)

@@ -217,13 +217,13 @@ def test_changed_bytes_are_an_error_of_one_line(tmp_path: Path) -> None:
     export_parquet(tmp_path, "pets", tmp_path / "file")
     whole = (tmp_path / "file").read_bytes()
     errors: list[str] = []
-    for i in range(len(whole) - 700, len(whole), 14):  # where it says what its columns are
+    for i in [*range(4, 300, 12), *range(len(whole) - 300, len(whole), 30)]:
         (tmp_path / "file").write_bytes(whole[:i] + bytes([whole[i] ^ 0x55]) + whole[i + 1 :])
         try:
             import_parquet(tmp_path, tmp_path / "file", f"n{i}")
         except GlimpseError as error:
             errors.append(str(error))
-    assert len(errors) > 25
+    assert len(errors) > 20
     assert not [error for error in errors if "\n" in error]
 
 
