@@ -11,6 +11,7 @@ from typing import TextIO
 from labelling.rows import Labelled, LabelReport
 
 HEADER = ("path", "label", "score")
+FORMULA = tuple("=+-@\t\r")  # a spreadsheet takes what begins so for a formula
 
 
 class Table:
@@ -31,7 +32,7 @@ class Table:
         """Add a row for each image that has a label, and hand them to the system: a killed run keeps them."""
         for image in images:
             if not image.error:
-                self._rows.writerow((image.path, image.label, f"{image.score:.4f}"))
+                self._rows.writerow((_as_cell(image.path), image.label, f"{image.score:.4f}"))
         self._file.flush()
 
     def sync(self) -> int:
@@ -39,6 +40,11 @@ class Table:
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
+
+
+def _as_cell(path: Path) -> str:
+    """The path; of a file of this folder with `./` before it, where a spreadsheet would calculate its name."""
+    return f"./{path}" if str(path).startswith(FORMULA) else str(path)
 
 
 def open_table(path: Path, size: int | None = None) -> TextIO:
