@@ -123,11 +123,7 @@ def import_parquet(
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{file}: not a Parquet file ({_first_line(error)})") from error
     with source:
-        about = {
-            key.decode(errors="replace").removeprefix("glimpse."): word.decode(errors="replace")
-            for key, word in (source.schema_arrow.metadata or {}).items()
-            if key.startswith(b"glimpse.")
-        }
+        about = _about(source)
         if fingerprint and about.get("fingerprint", fingerprint) != fingerprint:
             raise InputError(f"{file}: its vectors are of {about.get('model')}, not of {model}: leave --model out")
         model, fingerprint = about.get("model", model), about.get("fingerprint", fingerprint)
@@ -149,6 +145,15 @@ def import_parquet(
             entries = _fill(collection, batches, source, progress, keep_ids=True)
             collection.compact()
         return Imported(name, entries, ignored)
+
+
+def _about(source: Any) -> dict[str, str]:
+    """What the file says of its vectors: model, fingerprint, dim, name; nothing if glimpse has not written it."""
+    return {
+        key.decode(errors="replace").removeprefix("glimpse."): word.decode(errors="replace")
+        for key, word in (source.schema_arrow.metadata or {}).items()
+        if key.startswith(b"glimpse.")
+    }
 
 
 def _fill(

@@ -22,13 +22,12 @@ from base.errors import CollectionDamaged, EntryNotFound, InputError
 from index.config import IndexConfig
 from index.entry import MODALITIES, Entry, Modality, Record
 from index.local.catalog.checksums import (
-    check_rows,
     checksum,
     has_checksums,
     is_counted,
     meta_sealed,
+    rows_sealed,
     seal_block,
-    seal_rows,
 )
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facets import file_facets, unfile_facets
@@ -153,10 +152,8 @@ class Catalog:
                 raise InputError(f"cannot update {', '.join(sorted(unknown))}; fields are {', '.join(sorted(known))}")
         encoders: dict[str, Callable[[Any], str | bytes | None]] = {"path": encode_path, "metadata": encode_metadata}
         described = json_ids(key for key, fields in changes.items() if "metadata" in fields)
-        changed = json_ids(changes)
-        with self._db.writing() as db:
+        with self._db.writing() as db, rows_sealed(db, json_ids(changes)):
             next_revision(db)
-            check_rows(db, changed)
             unfile_facets(db, metadata_of(db, described))
             # Paths are let go first: in a chain of moves (a to b, b to c) no order would do.
             moved = [(int(key),) for key, fields in changes.items() if "path" in fields]
@@ -168,7 +165,6 @@ class Catalog:
                 if db.execute(update, (*values, int(key))).rowcount == 0:
                     raise EntryNotFound(f"no entry with id {key}")
             file_facets(db, metadata_of(db, described))
-            seal_rows(db, changed)
 
     def delete(self, ids: Iterable[int]) -> int:
         """Delete rows; unknown ids are passed over. Returns how many went."""

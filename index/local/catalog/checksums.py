@@ -63,15 +63,12 @@ def meta_sealed(db: Connection) -> Iterator[None]:
             db.execute("UPDATE meta SET checksum = ? WHERE key = ?", (new, key))
 
 
-def check_rows(db: Connection, among: str) -> None:
-    """CollectionDamaged if one of the rows AMONG is not what was written: to change it would hide that."""
-    for (key,) in db.execute(f"SELECT id FROM entries WHERE {AMONG} AND checksum <> {STORED}", (among,)):
-        raise CollectionDamaged(f"entry {key} is damaged: restore the collection from a backup, or delete the entry")
-
-
-def seal_rows(db: Connection, among: str) -> None:
-    """Give the rows AMONG their checksums."""
-    db.execute(f"UPDATE entries SET checksum = {STORED} WHERE {AMONG}", (among,))
+@contextmanager
+def rows_sealed(db: Connection, among: str) -> Iterator[None]:
+    """Around a change of some fields of the rows AMONG: they get new checksums; what was damaged stays damaged."""
+    db.execute(f"UPDATE entries SET checksum = {DAMAGED} WHERE {AMONG} AND checksum <> {STORED}", (among,))
+    yield
+    db.execute(f"UPDATE entries SET checksum = {STORED} WHERE {AMONG} AND checksum IS NOT {DAMAGED}", (among,))
 
 
 def seal_block(db: Connection, after: int, rows: int) -> int | None:
