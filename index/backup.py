@@ -19,6 +19,7 @@ from base.errors import CollectionDamaged, CollectionError, InputError
 from base.files import fsync_file, new_file
 from index.collection import Collection, open_collection
 from index.local.catalog.catalog import Catalog
+from index.local.catalog.integrity import UNCOUNTED
 from index.local.layout import CATALOG, appearing, collection_folder, uploads_folder
 from index.local.snapshot import Snapshot
 from index.local.vectors.live import LiveIndex
@@ -48,11 +49,8 @@ def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Fi
         CollectionDamaged: something that `collections check` asks finds a problem; what was at `file` stays.
     """
     with new_file(file, overwrite=overwrite) as part, open_collection(data, name) as collection:
-        try:
-            _copy_sound(collection, part)
-            entries = _add_uploads(part, collection, uploads_folder(data, name))
-        except CollectionDamaged as error:
-            raise CollectionDamaged(f"collection {name!r} is damaged: {error}; restore an earlier backup") from error
+        copy_sound(collection, part)
+        entries = _add_uploads(part, collection, uploads_folder(data, name))
     return FileSummary(entries, file.stat().st_size)
 
 
@@ -76,42 +74,46 @@ def restore(data: Path, file: Path, name: str) -> FileSummary:
         header = _unpack(file, catalog, own / "uploads")
         fsync_file(catalog)
         try:
-            entries = _check_unpacked(catalog, own / "uploads", header, folder)
+            problems = list(_problems_of_unpacked(catalog, own / "uploads", header, folder))
         except CollectionDamaged as error:
-            why = str(error).removeprefix(f"{catalog}: ")
-            raise CollectionDamaged(f"{file} is damaged: {why}; take an earlier backup") from error
+            problems = [str(error).removeprefix(f"{catalog}: ")]
+        if problems:
+            raise _damaged(str(file), problems)
         with open_collection(own, name, writable=True) as collection:
             if UPLOADS in header:
                 _move_uploads(collection, header[UPLOADS], own / "uploads", folder)
             collection.compact()
+            entries = collection.count()
     return FileSummary(entries, file.stat().st_size)
 
 
-def copy_catalog(data: Path, name: str, path: Path) -> None:
-    """Copy the catalog of a collection to `path`, as of one moment, while others write."""
-    with open_collection(data, name) as collection, closing(Catalog(collection.folder / CATALOG)) as catalog:
-        catalog.copy_to(path)
+def copy_sound(collection: Collection, path: Path) -> None:
+    """Copy the catalog to `path`, as of one moment, while others write, and prove that it is sound.
 
-
-def _copy_sound(collection: Collection, part: Path) -> None:
-    """Copy the catalog to `part`. CollectionDamaged if the copy or the index has a problem."""
+    Raises:
+        CollectionDamaged: the copy or the index has a problem.
+    """
     with closing(Catalog(collection.folder / CATALOG)) as source:
         for _ in range(ATTEMPTS):
             snapshot = source.snapshot()
-            os.truncate(part, 0)
-            source.copy_to(part)
-            problems = _check(part, collection.folder)
+            if path.exists():
+                os.truncate(path, 0)
+            source.copy_to(path)
+            problems = _check(path, collection.folder)
             if not problems:
                 return
             if source.snapshot() == snapshot:  # else files of the index were replaced meanwhile
                 break
-    raise _damaged(problems)
+    raise _damaged(f"collection {collection.name!r}", problems)
 
 
 def _check(path: Path, folder: Path) -> list[str]:
     """What is wrong with a copied catalog, or with the index in `folder`, held against it."""
-    with closing(Catalog(path)) as copy:
-        return copy.check() or LiveIndex(folder, copy).check()
+    try:
+        with closing(Catalog(path)) as copy:
+            return copy.check() or LiveIndex(folder, copy).check()
+    except CollectionDamaged as error:
+        return [str(error).removeprefix(f"{path}: ")]
 
 
 def _add_uploads(catalog: Path, collection: Collection, folder: Path) -> int:
@@ -149,7 +151,7 @@ def _add_upload(tar: tarfile.TarFile, collection: Collection, path: str, folder:
         if collection.find_path(path) is None:
             return False
         problem = f"{path} is missing"
-    raise CollectionDamaged(problem)
+    raise _damaged(f"collection {collection.name!r}", [problem])
 
 
 def _unpack(file: Path, catalog: Path, uploads: Path) -> dict[str, str]:
@@ -183,8 +185,8 @@ def _tar(file: Path) -> Iterator[tarfile.TarFile]:
         raise CollectionDamaged(f"{file} is damaged: {error}; take an earlier backup") from error
 
 
-def _check_unpacked(path: Path, uploads: Path, header: dict[str, str], folder: Path) -> int:
-    """How many entries an unpacked backup has. CollectionDamaged if it has a problem, or is not all of a backup.
+def _problems_of_unpacked(path: Path, uploads: Path, header: dict[str, str], folder: Path) -> Iterator[str]:
+    """What is wrong with an unpacked backup, or with how its parts belong together.
 
     Args:
         path: of its catalog, whose files of an index nobody need look for from now on.
@@ -192,23 +194,23 @@ def _check_unpacked(path: Path, uploads: Path, header: dict[str, str], folder: P
         header: what it says of itself.
         folder: where the uploads of the collection will lie.
     """
+    before = header.get(UPLOADS)
+    if before is not None and (before in ("", "/") or os.path.abspath(before) != before):  # noqa: PTH100  its words
+        yield f"it says that its uploaded files were in {before!r}"
+        return
     with closing(Catalog(path)) as catalog:
-        if problems := catalog.check():
-            raise _damaged(problems)
-        before = header.get(UPLOADS)
-        if before is not None and (before in ("", "/") or os.path.abspath(before) != before):  # noqa: PTH100  its words
-            raise CollectionDamaged(f"it says that its uploaded files were in {before!r}")
+        yield from (problem for problem in catalog.check() if problem != UNCOUNTED)  # one of before may have made it
         named = set()
         for where in {before or str(folder), str(folder)}:
-            paths = [known for known, *_ in catalog.paths(where)]
-            if strange := [known for known in paths if not is_upload(known, Path(where))]:
-                raise CollectionDamaged(f"{strange[0]!r} is in the folder of uploads and not of the form of one")
-            named |= {Path(known).relative_to(where) for known in paths} if where == before else set()
+            for known, *_ in catalog.paths(where):
+                if not is_upload(known, Path(where)):
+                    yield f"{known!r} is in the folder of uploads and not of the form of one"
+                elif where == before:
+                    named.add(Path(known).relative_to(where))
         there = {each.relative_to(uploads) for each in uploads.rglob("*.*")}
         if there - named or (COMPLETE in header and named - there):
-            raise CollectionDamaged(f"{len(there ^ named)} of its entries or uploaded files belong to none")
+            yield f"{len(there ^ named)} of its entries or uploaded files belong to none"
         catalog.set_snapshot(Snapshot(0))
-        return catalog.count()
 
 
 def _move_uploads(collection: Collection, before: str, unpacked: Path, folder: Path) -> None:
@@ -223,6 +225,6 @@ def _move_uploads(collection: Collection, before: str, unpacked: Path, folder: P
         collection.update({key: {"path": folder / Path(path).relative_to(before)} for path, key, *_ in paths})
 
 
-def _damaged(problems: list[str]) -> CollectionDamaged:
+def _damaged(what: str, problems: list[str]) -> CollectionDamaged:
     more = f" and {len(problems) - 1} more problems" if len(problems) > 1 else ""
-    return CollectionDamaged(f"{problems[0]}{more}")
+    return CollectionDamaged(f"{what} is damaged: {problems[0]}{more}; take an earlier backup")

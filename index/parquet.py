@@ -34,7 +34,7 @@ try:
 except ImportError:
     raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
 
-from index.backup import FileSummary, copy_catalog
+from index.backup import FileSummary, copy_sound
 from index.collection import Collection, create_collection, open_collection
 from index.entry import Entry, Modality, Record
 from index.local.catalog.catalog import Catalog
@@ -61,6 +61,8 @@ def export_parquet(
 ) -> FileSummary:
     """Write the collection, as of one moment, to `file`. For that a copy of its catalog stands beside it meanwhile.
 
+    The copy is checked: Parquet has no place for the catalog's own checksums, so damage would be unknown from then on.
+
     Raises:
         InputError: `file` is there and `overwrite` is not given, or its folder is missing.
         CollectionNotFound, CollectionDamaged: see `base.errors`.
@@ -70,7 +72,8 @@ def export_parquet(
         tempfile.TemporaryDirectory(dir=file.parent, prefix=f"{part.name}.") as folder,
     ):
         copy = Path(folder) / "copy.sqlite"
-        copy_catalog(data, name, copy)
+        with open_collection(data, name) as collection:
+            copy_sound(collection, copy)
         with closing(Catalog(copy)) as catalog:
             total, done = catalog.count(), 0
             about = {"name": name, **{key: str(catalog.meta[key]) for key in ("model", "fingerprint", "dim")}}

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index.backup import restore
 from index.collection import open_collection
 from index.config import IndexConfig
 from index.search.calibration import Rejection
@@ -113,6 +114,7 @@ def test_rows_of_before_get_their_checksums_and_what_it_writes_later_is_taken(ol
         db.execute("UPDATE entries SET text = 'theirs' WHERE id = 3")
         db.execute("INSERT OR REPLACE INTO next_vectors SELECT id, version, X'003C0000' FROM entries WHERE id = 2")
         db.commit()
+    assert restore(old, catalog, "copy").entries == 4
     with open_collection(old, "old", writable=True) as collection:
         assert ["older glimpse" in line for line in collection.check()] == [True]
         collection.compact()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from base.errors import CollectionExists, GlimpseError, InputError, ModelMismatch
+from base.errors import CollectionDamaged, CollectionExists, GlimpseError, InputError, ModelMismatch
 from index import parquet
 from index.collection import Collection, Entry, create_collection, delete_collection, open_collection
 from index.parquet import export_parquet, import_parquet
@@ -253,3 +253,14 @@ def test_without_pyarrow_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delitem(sys.modules, "index.parquet")
     with pytest.raises(InputError, match=r"glimpse\[parquet\]"):
         importlib.import_module("index.parquet")
+
+
+def test_a_damaged_collection_is_not_exported(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        pets.upsert([FULL])
+    catalog = tmp_path / "collections/pets/catalog.sqlite"
+    catalog.write_bytes(catalog.read_bytes().replace("süß".encode(), "süb".encode() + b"x"))
+    (tmp_path / "file").write_bytes(b"sound")
+    with pytest.raises(CollectionDamaged, match="not what was written"):
+        export_parquet(tmp_path, "pets", tmp_path / "file", overwrite=True)
+    assert (tmp_path / "file").read_bytes() == b"sound"

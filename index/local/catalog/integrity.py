@@ -18,6 +18,7 @@ from index.local.catalog.tables import META, STATE, foreign_objects, is_normal, 
 
 BLOCK = 4096  # rows read at a time
 SHOWN = 5  # ids named in one problem
+UNCOUNTED = "its revision is damaged, or an older glimpse has written: `collections compact` takes it as it is"
 UNIT = 2e-3  # a unit vector, rounded to float16, is within this of length 1
 
 
@@ -61,7 +62,7 @@ def _meta(db: Connection) -> Iterator[str]:
     if not has_checksums(db):
         return
     if not is_counted(db):
-        yield "its revision is damaged, or an older glimpse has written: `collections compact` takes it as it is"
+        yield UNCOUNTED
         return
     for key, value, kept in db.execute("SELECT key, value, checksum FROM meta"):
         if kept not in (None, checksum(key, value)):
