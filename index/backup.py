@@ -79,6 +79,8 @@ def restore(data: Path, file: Path, name: str) -> FileSummary:
             problems = [str(error).removeprefix(f"{catalog}: ")]
         if problems:
             raise _damaged(str(file), problems)
+        with closing(Catalog(catalog)) as unpacked:
+            unpacked.set_snapshot(Snapshot(0))  # the files that it names were not copied: nobody need look for them
         with open_collection(own, name, writable=True) as collection:
             if UPLOADS in header:
                 _move_uploads(collection, header[UPLOADS], own / "uploads", folder)
@@ -189,7 +191,7 @@ def _problems_of_unpacked(path: Path, uploads: Path, header: dict[str, str], fol
     """What is wrong with an unpacked backup, or with how its parts belong together.
 
     Args:
-        path: of its catalog, whose files of an index nobody need look for from now on.
+        path: of its catalog.
         uploads: where its uploaded files are.
         header: what it says of itself.
         folder: where the uploads of the collection will lie.
@@ -210,7 +212,6 @@ def _problems_of_unpacked(path: Path, uploads: Path, header: dict[str, str], fol
         there = {each.relative_to(uploads) for each in uploads.rglob("*.*")}
         if there - named or (COMPLETE in header and named - there):
             yield f"{len(there ^ named)} of its entries or uploaded files belong to none"
-        catalog.set_snapshot(Snapshot(0))
 
 
 def _move_uploads(collection: Collection, before: str, unpacked: Path, folder: Path) -> None:

@@ -47,7 +47,9 @@ def meta_sealed(db: Connection) -> Iterator[None]:
     CollectionDamaged if the file has a trigger, which would run with it: there is none of ours.
     """
     for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type IN ('trigger', 'view')"):
-        raise CollectionDamaged(f"the catalog has a trigger or view {name!r} that is not glimpse's: restore a backup")
+        raise CollectionDamaged(
+            f"the catalog has a trigger or view {name!r} that is not glimpse's: restore it from a backup"
+        )
     if not has_checksums(db):
         for table in ("meta", "entries"):
             db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
