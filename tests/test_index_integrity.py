@@ -102,6 +102,16 @@ def test_a_changed_bit_is_named_whatever_it_says_now(one, place):
             assert f"1 entries are not what was written (id {key})" in damaged.check()
 
 
+@pytest.mark.parametrize("value", ["{", "[]", "5", '{"kand": 1}', '{"kind": "best"}', '{"recall": "x"}'])
+def test_a_value_of_meta_that_cannot_be_is_damage_and_no_traceback(catalog, value):
+    with closing(sqlite3.connect(catalog.path)) as db:
+        db.execute("UPDATE meta SET value = ? WHERE key IN ('wish', 'bar', 'next')", (value,))
+        db.commit()
+    for read in (catalog.index_config, catalog.rejection, catalog.next.info):
+        with pytest.raises(CollectionDamaged, match="restore it from a backup"):
+            read()
+
+
 def test_a_row_that_is_written_whole_is_sound_again(one):
     catalog, _ = one
     x = np.eye(1, DIM, dtype=np.float32)

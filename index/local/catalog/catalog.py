@@ -54,6 +54,7 @@ from index.local.catalog.tables import (
     next_version,
     read_counts,
     read_identity,
+    read_json,
     read_meta,
     record,
 )
@@ -216,17 +217,18 @@ class Catalog:
 
     def index_config(self) -> IndexConfig:
         """What `set_index_config` was last given; the defaults if nothing was."""
-        return IndexConfig(**self._read_json("wish") or {})
+        with self._db.reading() as db:
+            kept = read_json(db, "wish", ("kind", "recall"), whole=False)
+        try:
+            return IndexConfig(**kept or {})
+        except (InputError, TypeError) as error:
+            raise CollectionDamaged(f"the catalog's wish is damaged: restore it from a backup ({error})") from error
 
     def rejection(self) -> Rejection | None:
         """What `set_rejection` was last given."""
-        kept = self._read_json("bar")
-        return None if kept is None else Rejection(threshold=kept.pop("bar"), **kept)
-
-    def _read_json(self, key: str) -> dict[str, Any] | None:
         with self._db.reading() as db:
-            value: dict[str, Any] | None = json.loads(read_meta(db, key))
-            return value
+            kept = read_json(db, "bar", ("bar", "fingerprint", "rows", "doubt"))
+        return None if kept is None else Rejection(threshold=kept.pop("bar"), **kept)
 
     def state(self) -> tuple[int, int]:
         """(version, revision): the last commit, by any process, that set or deleted a vector; that changed anything."""

@@ -14,7 +14,7 @@ from index.entry import MODALITIES
 from index.local.catalog.checksums import AS_BYTES, checksum, has_checksums, is_counted
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facets import Scalar, facets_of
-from index.local.catalog.tables import META, STATE, foreign_objects, is_normal, read_counts, read_meta
+from index.local.catalog.tables import META, NEXT, STATE, foreign_objects, is_normal, read_counts, read_json, read_meta
 
 BLOCK = 4096  # rows read at a time
 SHOWN = 5  # ids named in one problem
@@ -105,7 +105,7 @@ def _faults(row: tuple[Any, ...], version: int, dim: int) -> Iterator[str]:
     if modality.decode(errors="replace") not in MODALITIES:
         yield f"have the modality {modality.decode(errors='replace')!r}"
     if path is not None and not is_normal(path):
-        yield "have a path with '..' in it, which no file of theirs needs"
+        yield "have a path with '..' or a zero byte in it"
     if not isinstance(written, int) or written > version:
         yield "are newer than the catalog's version"
     if not isinstance(vector, bytes) or len(vector) != 2 * dim:
@@ -129,7 +129,7 @@ def _not_unit(vectors: Sequence[Any], dim: int) -> NDArray[np.bool_]:
 
 
 def _next_vectors(db: Connection) -> Iterator[str]:
-    coming = json.loads(read_meta(db, "next"))
+    coming = read_json(db, "next", NEXT)
     rows = db.execute("SELECT id, vector FROM next_vectors ORDER BY id")
     while coming and (block := rows.fetchmany(BLOCK)):
         ids, vectors = zip(*block, strict=True)

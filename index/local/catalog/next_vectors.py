@@ -20,13 +20,14 @@ from index.local.catalog.checksums import AS_BYTES, DAMAGED, STORED
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.tables import (
     COLUMNS,
+    NEXT,
     decode_vectors,
     delete_rows,
     json_ids,
     next_version,
     read_counts,
     read_identity,
-    read_meta,
+    read_json,
     record,
 )
 from index.local.snapshot import Snapshot
@@ -58,7 +59,7 @@ class NextVectors:
         """
         info = {"model": model, "fingerprint": fingerprint, "dim": dim}
         with self._db.writing() as db:
-            before = json.loads(read_meta(db, "next"))
+            before = read_json(db, "next", NEXT)
             goes_on = before is not None and (before["fingerprint"], before["dim"]) == (fingerprint, dim)
             if not goes_on:
                 db.execute("DELETE FROM next_vectors")
@@ -69,7 +70,7 @@ class NextVectors:
         """How far it is; None: no change of model is under way."""
         with self._db.reading() as db:
             db.execute("BEGIN")
-            info = json.loads(read_meta(db, "next"))
+            info = read_json(db, "next", NEXT)
             if info is None:
                 return None
             total = db.execute("SELECT count(*) FROM entries").fetchone()[0]
@@ -149,7 +150,7 @@ class NextVectors:
 
 
 def _next(db: Connection) -> dict[str, Any]:
-    info: dict[str, Any] | None = json.loads(read_meta(db, "next"))
+    info = read_json(db, "next", NEXT)
     if info is None:
         raise CollectionError("no change of model is under way: begin one first")
     return info

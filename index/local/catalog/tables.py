@@ -56,6 +56,7 @@ OURS = {(kind.lower(), name) for kind, name in re.findall(r"CREATE (TABLE|INDEX)
 SQLITES = {("table", name) for name in ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")}
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
 META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
+NEXT = ("model", "fingerprint", "dim")  # of a change of model that is under way
 STATE = {  # of a new catalog
     "version": 0, "revision": 0, "tombstones_since": 0, "snapshot": "null", "next": "null", "wish": "{}", "bar": "null",
     **{f"{modality}s": 0 for modality in MODALITIES},  # how many rows: counting a million takes longer than a search
@@ -91,6 +92,22 @@ def read_meta(db: Connection, key: str) -> Any:
     for (value,) in db.execute("SELECT value FROM meta WHERE key = ?", (key,)):
         return value
     raise CollectionDamaged(f"the catalog lacks its {key}: restore it from a backup")
+
+
+def read_json(db: Connection, key: str, names: tuple[str, ...], *, whole: bool = True) -> dict[str, Any] | None:
+    """A value of `meta` that is a JSON object with those fields, or some of them if it need not be whole; or null.
+
+    CollectionDamaged if it is anything else.
+    """
+    try:
+        kept: dict[str, Any] | None = json.loads(read_meta(db, key))
+        if kept is None or (
+            isinstance(kept, dict) and (kept.keys() == set(names) if whole else kept.keys() <= set(names))
+        ):
+            return kept
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise CollectionDamaged(f"the catalog's {key} is damaged: restore it from a backup")
 
 
 def read_identity(db: Connection) -> dict[str, Any]:
@@ -129,8 +146,11 @@ def json_ids(ids: Iterable[int]) -> str:
 
 
 def is_normal(path: bytes) -> bool:
-    """Whether a path leads to where it seems to: one with `..` may lead out of a folder that it begins with."""
-    return b".." not in path or b".." not in path.split(b"/")
+    """Whether a path leads to where it seems to: one with `..` may lead out of a folder that it begins with.
+
+    One with a zero byte leads nowhere.
+    """
+    return b"\0" not in path and (b".." not in path or b".." not in path.split(b"/"))
 
 
 def encode_path(path: str | Path | None) -> bytes | None:
@@ -138,7 +158,7 @@ def encode_path(path: str | Path | None) -> bytes | None:
     if path is None:
         return None
     encoded = os.fsencode(path)
-    if not is_normal(encoded) or b"\0" in encoded:
+    if not is_normal(encoded):
         raise InputError(f"{str(path)!r} cannot be the path of an entry: it must be normal, without '..' or zero bytes")
     return encoded
 
