@@ -1,18 +1,17 @@
 """A collection in one file, copied while others search and write; and a collection made anew of such a file.
 
 The file is the catalog, vectors included: SQLite's one file is its own format for keeping. A collection with uploaded
-files is a tar of its catalog and of them. What is derived (the snapshot) is left out and built when it is restored.
+files is a tar of them and of its catalog. What is derived (the snapshot) is left out and built when it is restored.
 Parquet is `index.parquet`'s.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +19,15 @@ from base.errors import CollectionDamaged, CollectionError, InputError
 from base.files import fsync_file, new_file
 from index.collection import Collection, open_collection
 from index.local.catalog.catalog import Catalog
+from index.local.catalog.integrity import UNCOUNTED
 from index.local.layout import CATALOG, appearing, collection_folder, uploads_folder
 from index.local.snapshot import Snapshot
+from index.local.vectors.live import LiveIndex
+from index.uploads import UPLOAD, is_upload, problem_of
 
 UPLOADS = "glimpse.uploads"  # in the tar's header: the folder that the entries say their files are in
-UPLOAD = re.compile(r"uploads/([0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]+)")
+COMPLETE = "glimpse.complete"  # there as well: each of those entries has its file in the tar
+ATTEMPTS = 5  # at a copy whose index is not built anew while it is checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +39,19 @@ class FileSummary:
 
 
 def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> FileSummary:
-    """Write the collection, as of one moment, to `file`, and prove that the copy is sound before it gets that name.
+    """Write the collection, as of one moment, to `file`, and prove that it is sound before the copy gets that name.
 
-    An uploaded file that is deleted while this runs may be missing in it, though its entry is there.
+    An entry whose uploaded file is deleted while this runs is left out.
 
     Raises:
         InputError: `file` is there already and `overwrite` is not given, or its folder is not.
-        CollectionNotFound, CollectionDamaged: the collection is missing, or a check finds problems in it.
+        CollectionNotFound: there is no such collection.
+        CollectionDamaged: something that `collections check` asks finds a problem; what was at `file` stays.
     """
-    with new_file(file, overwrite=overwrite) as part:
-        copy_catalog(data, name, part)
-        entries = _check(part, f"collection {name!r}")
+    with new_file(file, overwrite=overwrite) as part, open_collection(data, name) as collection:
+        copy_sound(collection, part)
+        entries = _add_uploads(part, collection, uploads_folder(data, name))
         check_worth(file, name, entries)
-        _add_uploads(part, uploads_folder(data, name))
     return FileSummary(entries, file.stat().st_size)
 
 
@@ -71,54 +74,103 @@ def restore(data: Path, file: Path, name: str) -> FileSummary:
     wal = file.with_name(file.name + "-wal")
     if wal.exists() and wal.stat().st_size:
         raise InputError(f"{file}: a catalog in use: copy it with `glimpse collections backup`")
+    folder = uploads_folder(data, name)
     with appearing(data, name) as own:
         catalog = collection_folder(own, name) / CATALOG
         catalog.parent.mkdir(parents=True)
-        before = _unpack(file, catalog, own / "uploads")
+        header = _unpack(file, catalog, own / "uploads")
         fsync_file(catalog)
-        entries = _check(catalog, str(file))
-        _forget_snapshot(catalog)
+        try:
+            problems = list(_problems_of_unpacked(catalog, own / "uploads", header, folder))
+        except CollectionDamaged as error:
+            problems = [str(error).removeprefix(f"{catalog}: ")]
+        if problems:
+            raise _damaged(str(file), problems)
+        with closing(Catalog(catalog)) as unpacked:
+            unpacked.set_snapshot(Snapshot(0))  # the files that it names were not copied: nobody need look for them
         with open_collection(own, name, writable=True) as collection:
-            if before is not None:
-                _move_uploads(collection, before, own / "uploads", uploads_folder(data, name))
+            if UPLOADS in header:
+                _move_uploads(collection, header[UPLOADS], own / "uploads", folder)
             collection.compact()
+            entries = collection.count()
     return FileSummary(entries, file.stat().st_size)
 
 
-def copy_catalog(data: Path, name: str, path: Path) -> None:
-    """Copy the catalog of a collection to `path`, as of one moment, while others write."""
-    with open_collection(data, name) as collection, closing(Catalog(collection.folder / CATALOG)) as catalog:
-        catalog.copy_to(path)
+def copy_sound(collection: Collection, path: Path) -> None:
+    """Copy the catalog to `path`, as of one moment, while others write, and prove that it is sound.
+
+    Raises:
+        CollectionDamaged: the copy or the index has a problem.
+    """
+    with closing(Catalog(collection.folder / CATALOG)) as source:
+        for _ in range(ATTEMPTS):
+            snapshot = source.snapshot()
+            if path.exists():
+                os.truncate(path, 0)
+            source.copy_to(path)
+            problems = _check(path, collection.folder)
+            if not problems:
+                return
+            if source.snapshot() == snapshot:  # else files of the index were replaced meanwhile
+                break
+    raise _damaged(f"collection {collection.name!r}", problems)
 
 
-def _add_uploads(catalog: Path, folder: Path) -> None:
-    """Put a tar of the catalog and of the files in `folder` that its entries name in its place, if there are any."""
-    with closing(Catalog(catalog)) as opened:
-        paths = [Path(path) for path, *_ in opened.paths(folder)]
-    if not paths:
-        return
+def _check(path: Path, folder: Path) -> list[str]:
+    """What is wrong with a copied catalog, or with the index in `folder`, held against it."""
+    try:
+        with closing(Catalog(path)) as copy:
+            return copy.check() or LiveIndex(folder, copy).check()
+    except CollectionDamaged as error:
+        return [str(error).removeprefix(f"{path}: ")]
+
+
+def _add_uploads(catalog: Path, collection: Collection, folder: Path) -> int:
+    """Put a tar of the files in `folder` that its entries name and of the catalog in its place, if there are any.
+
+    Returns how many entries it has. CollectionDamaged if a file is not as it was uploaded.
+    """
     part = catalog.with_name(f"{catalog.name}.tar")
     try:
-        with tarfile.open(part, "w", pax_headers={UPLOADS: str(folder)}) as tar:
-            tar.add(catalog, CATALOG)
-            for path in paths:
-                with suppress(FileNotFoundError):
-                    tar.add(path, f"uploads/{path.relative_to(folder)}", recursive=False)
+        with closing(Catalog(catalog)) as copy:
+            paths = [(path, key) for path, key, *_ in copy.paths(folder)]
+            if not paths:
+                return copy.count()
+            with tarfile.open(part, "w", pax_headers={UPLOADS: str(folder), COMPLETE: "1"}) as tar:
+                copy.delete([key for path, key in paths if not _add_upload(tar, collection, path, folder)])
+                entries = copy.count()
+                copy.close()  # all of it is in its file then
+                tar.add(catalog, CATALOG)
         part.replace(catalog)
+        return entries
     except OSError as error:
         raise CollectionError(f"{part}: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def _unpack(file: Path, catalog: Path, uploads: Path) -> str | None:
-    """Copy what is in a backup to where it is looked at; the folder that its uploaded files were in, if it has any."""
+def _add_upload(tar: tarfile.TarFile, collection: Collection, path: str, folder: Path) -> bool:
+    """Add a file; False if its entry was deleted meanwhile. CollectionDamaged unless it is as it was uploaded."""
+    try:
+        problem = problem_of(path, folder)
+        if problem is None:
+            tar.add(path, f"uploads/{Path(path).relative_to(folder)}", recursive=False)
+            return True
+    except FileNotFoundError:
+        if collection.find_path(path) is None:
+            return False
+        problem = f"{path} is missing"
+    raise _damaged(f"collection {collection.name!r}", [problem])
+
+
+def _unpack(file: Path, catalog: Path, uploads: Path) -> dict[str, str]:
+    """Copy what is in a backup to where it is looked at; what its header says, if it is one with uploaded files."""
     if not tarfile.is_tarfile(file):
         shutil.copyfile(file, catalog)  # never opened where it lies: a backup stays as it was written
-        return None
+        return {}
     with _tar(file) as tar:
         for member in tar:
-            found = UPLOAD.fullmatch(member.name)
+            found = UPLOAD.fullmatch(member.name.removeprefix("uploads/")) if member.name != CATALOG else None
             source = tar.extractfile(member) if member.isfile() and (found or member.name == CATALOG) else None
             if source is None:
                 raise CollectionDamaged(f"{file} is no backup: it has {member.name!r} in it")
@@ -126,11 +178,11 @@ def _unpack(file: Path, catalog: Path, uploads: Path) -> str | None:
             to.parent.mkdir(parents=True, exist_ok=True)
             with to.open("wb") as target:
                 shutil.copyfileobj(source, target)
-            if found and _sha256(to) != found[2]:
+            if found and problem_of(str(to), uploads):
                 raise CollectionDamaged(f"{file} is damaged: {member.name} has other bytes; take an earlier backup")
         if not catalog.exists():
             raise CollectionDamaged(f"{file} is no backup: it has no {CATALOG} in it")
-        return tar.pax_headers.get(UPLOADS)
+        return dict(tar.pax_headers)
 
 
 @contextmanager
@@ -142,38 +194,45 @@ def _tar(file: Path) -> Iterator[tarfile.TarFile]:
         raise CollectionDamaged(f"{file} is damaged: {error}; take an earlier backup") from error
 
 
+def _problems_of_unpacked(path: Path, uploads: Path, header: dict[str, str], folder: Path) -> Iterator[str]:
+    """What is wrong with an unpacked backup, or with how its parts belong together.
+
+    Args:
+        path: of its catalog.
+        uploads: where its uploaded files are.
+        header: what it says of itself.
+        folder: where the uploads of the collection will lie.
+    """
+    before = header.get(UPLOADS)
+    if before is not None and (before in ("", "/") or os.path.abspath(before) != before):  # noqa: PTH100  its words
+        yield f"it says that its uploaded files were in {before!r}"
+        return
+    with closing(Catalog(path)) as catalog:
+        yield from (problem for problem in catalog.check() if problem != UNCOUNTED)  # one of before may have made it
+        named = set()
+        for where in {before or str(folder), str(folder)}:
+            for known, *_ in catalog.paths(where):
+                if not is_upload(known, Path(where)):
+                    yield f"{known!r} is in the folder of uploads and not of the form of one"
+                elif where == before:
+                    named.add(Path(known).relative_to(where))
+        there = {each.relative_to(uploads) for each in uploads.rglob("*.*")}
+        if there - named or (COMPLETE in header and named - there):
+            yield f"{len(there ^ named)} of its entries or uploaded files belong to none"
+
+
 def _move_uploads(collection: Collection, before: str, unpacked: Path, folder: Path) -> None:
     """Put uploaded files where those of this collection belong, and have its entries say so."""
     for path in unpacked.rglob("*.*"):
         to = folder / path.relative_to(unpacked)
         to.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(to)  # one that is there has the same bytes: they are its name
+        path.replace(to)  # one that is there has the same bytes, or they are damaged: its name is their hash
         fsync_file(to)
     if before != str(folder):
         paths = collection.paths(before)
         collection.update({key: {"path": folder / Path(path).relative_to(before)} for path, key, *_ in paths})
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _forget_snapshot(path: Path) -> None:
-    """The files that a copied catalog names were not copied: nobody need look for them, nor warn."""
-    with closing(Catalog(path)) as catalog:
-        catalog.set_snapshot(Snapshot(0))
-
-
-def _check(path: Path, whose: str) -> int:
-    """How many entries the catalog at `path` has. CollectionDamaged if a check finds a problem in it."""
-    try:
-        with closing(Catalog(path)) as catalog:
-            problems = catalog.check()
-            entries = catalog.count()
-    except CollectionDamaged as error:
-        problems = [str(error).removeprefix(f"{path}: ")]
-    if problems:
-        more = f" and {len(problems) - 1} more problems" if len(problems) > 1 else ""
-        raise CollectionDamaged(f"{whose} is damaged: {problems[0]}{more}; take an earlier backup")
-    return entries
+def _damaged(what: str, problems: list[str]) -> CollectionDamaged:
+    more = f" and {len(problems) - 1} more problems" if len(problems) > 1 else ""
+    return CollectionDamaged(f"{what} is damaged: {problems[0]}{more}; take an earlier backup")

@@ -25,6 +25,7 @@ from index.local.layout import (
     uploads_folder,
 )
 from index.local.read_view import ReadView
+from index.uploads import leftovers, upload_problems
 
 __all__ = [
     "MODALITIES",
@@ -35,6 +36,7 @@ __all__ = [
     "Modality",
     "ReadView",
     "Record",
+    "check_collection",
     "collection_identity",
     "collection_names",
     "create_collection",
@@ -84,6 +86,21 @@ def open_collection(data: Path, name: str, *, writable: bool = False) -> Collect
         if lock is not None:
             os.close(lock)
         raise
+
+
+def check_collection(data: Path, name: str) -> tuple[list[str], list[Path]]:
+    """Every problem found by reading all that a collection has, one line each; and files that it could do without.
+
+    Its catalog, its index, the files of its uploads; and of those the ones that no entry has. CollectionNotFound.
+    """
+    try:
+        with open_collection(data, name) as collection:
+            problems = [*collection.check(), *upload_problems(collection, data)]
+            return problems, list(leftovers(collection, data))
+    except CollectionNotFound:
+        raise
+    except CollectionError as error:
+        return [str(error)], []
 
 
 def list_collections(data: Path) -> list[CollectionInfo]:

@@ -34,11 +34,12 @@ try:
 except ImportError:
     raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
 
-from index.backup import FileSummary, check_worth, copy_catalog
+from index.backup import FileSummary, check_worth, copy_sound
 from index.collection import Collection, create_collection, open_collection
 from index.entry import Entry, Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.layout import appearing
+from index.uploads import check_paths
 
 ROWS = 8192  # a row group, and a commit of an import
 FIELDS = "id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()
@@ -60,6 +61,8 @@ def export_parquet(
 ) -> FileSummary:
     """Write the collection, as of one moment, to `file`. For that a copy of its catalog stands beside it meanwhile.
 
+    The copy is checked: Parquet has no place for the catalog's own checksums, so damage would be unknown from then on.
+
     Raises:
         InputError: `file` is there and `overwrite` is not given, or its folder is missing.
         CollectionNotFound, CollectionDamaged: see `base.errors`.
@@ -69,13 +72,15 @@ def export_parquet(
         tempfile.TemporaryDirectory(dir=file.parent, prefix=f"{part.name}.") as folder,
     ):
         copy = Path(folder) / "copy.sqlite"
-        copy_catalog(data, name, copy)
+        with open_collection(data, name) as collection:
+            copy_sound(collection, copy)
         with closing(Catalog(copy)) as catalog:
             total, done = catalog.count(), 0
             check_worth(file, name, total)
             about = {"name": name, **{key: str(catalog.meta[key]) for key in ("model", "fingerprint", "dim")}}
             schema = _schema(catalog.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
-            with pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=REPEATED) as writer:
+            how = {"compression": "zstd", "use_dictionary": REPEATED, "write_page_checksum": True}
+            with pq.ParquetWriter(part, schema, **how) as writer:
                 for records in _blocks(catalog.records()):
                     x = catalog.vectors([record.id for record in records])
                     writer.write_batch(_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
@@ -117,49 +122,85 @@ def import_parquet(
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     try:
-        source = pq.ParquetFile(file, memory_map=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: not a Parquet file ({str(error).splitlines()[0]})") from error
+        source = pq.ParquetFile(file, memory_map=True, page_checksum_verification=True)
+        source.schema_arrow  # noqa: B018  parses what the file says of its columns
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{file}: not a Parquet file ({_first_line(error)})") from error
     with source:
-        about = {
-            key.decode().removeprefix("glimpse."): word.decode()
-            for key, word in (source.schema_arrow.metadata or {}).items()
-            if key.startswith(b"glimpse.")
-        }
+        about = _about(source)
         if fingerprint and about.get("fingerprint", fingerprint) != fingerprint:
-            raise InputError(f"{file}: its vectors are of {about['model']}, not of {model}: leave --model out")
+            raise InputError(f"{file}: its vectors are of {about.get('model')}, not of {model}: leave --model out")
         model, fingerprint = about.get("model", model), about.get("fingerprint", fingerprint)
         if not model or not fingerprint:
             raise InputError(f"{file}: does not say which model made its vectors: give --model")
         ignored = [column for column in source.schema_arrow.names if column not in (*FIELDS, "vector")]
-        dim = int(about["dim"]) if "dim" in about else _dim(source, file)
+        dim = _dim(source, file, about.get("dim"))
         if into:
             with open_collection(data, into, writable=True) as collection:
                 collection.check_model(fingerprint)
-                return Imported(into, _fill(collection, source, file, progress, keep_ids=False), ignored)
+                batches = _batches(source, file, data, into, dim)
+                return Imported(into, _fill(collection, batches, source, progress, keep_ids=False), ignored)
         name = name or about.get("name") or file.stem
         with (
             appearing(data, name) as own,
             create_collection(own, name, model=model, fingerprint=fingerprint, dim=dim) as collection,
         ):
-            entries = _fill(collection, source, file, progress, keep_ids=True)
+            batches = _batches(source, file, data, name, dim)
+            entries = _fill(collection, batches, source, progress, keep_ids=True)
             collection.compact()
         return Imported(name, entries, ignored)
 
 
-def _fill(collection: Collection, source: Any, file: Path, progress: Progress | None, *, keep_ids: bool) -> int:
-    done, total = 0, source.metadata.num_rows
-    for batch in source.iter_batches(batch_size=ROWS):
-        where = f"{file}, rows {done} to {done + batch.num_rows - 1}"
+def _about(source: Any) -> dict[str, str]:
+    """What the file says of its vectors: model, fingerprint, dim, name; nothing if glimpse has not written it."""
+    return {
+        key.decode(errors="replace").removeprefix("glimpse."): word.decode(errors="replace")
+        for key, word in (source.schema_arrow.metadata or {}).items()
+        if key.startswith(b"glimpse.")
+    }
+
+
+def _fill(
+    collection: Collection,
+    batches: Iterator[tuple[str, list[Entry]]],
+    source: Any,
+    progress: Progress | None,
+    *,
+    keep_ids: bool,
+) -> int:
+    done = 0
+    for where, entries in batches:
         try:
-            entries = _entries(batch, collection.dim)
             collection.upsert(entries if keep_ids else [replace(entry, id=None) for entry in entries])
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
-        done += batch.num_rows
+        done += len(entries)
         if progress:
-            progress(done, total)
+            progress(done, source.metadata.num_rows)
     return done
+
+
+def _batches(source: Any, file: Path, data: Path, name: str, dim: int) -> Iterator[tuple[str, list[Entry]]]:
+    """The rows of the file as entries for the collection `name`, some at a time, and which rows they are."""
+    batches, done = source.iter_batches(batch_size=ROWS), 0
+    while True:
+        where = f"{file}, from row {done} on"
+        try:
+            batch = next(batches, None)
+            if batch is None:
+                return
+            entries = _entries(batch, dim)
+            check_paths((entry.path for entry in entries), data, name)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise InputError(f"{where}: damaged ({_first_line(error)}); get the file anew") from error
+        yield where, entries
+        done += batch.num_rows
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _type(field: str) -> Any:
@@ -200,8 +241,12 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def _dim(source: Any, file: Path) -> int:
-    """The length of the first vector."""
+def _dim(source: Any, file: Path, said: str | None) -> int:
+    """The length of the vectors, as the file says or as the first one has it."""
+    if said is not None and "vector" in source.schema_arrow.names:
+        if not said.isdecimal() or len(said) > 6:
+            raise InputError(f"{file}: damaged (its vectors have {said[:20]!r} values); get the file anew")
+        return int(said)
     for batch in source.iter_batches(batch_size=1, columns=["vector"]):
         if batch.num_columns and hasattr(batch.column(0), "flatten"):
             return len(batch.column(0).flatten())
@@ -218,7 +263,7 @@ def _entries(batch: Any, dim: int) -> list[Entry]:
         try:
             values: list[Any] = batch.column(field).cast(kind).to_pylist()
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(f"column {field}: {str(error).splitlines()[0]}; it must hold {kind}") from error
+            raise InputError(f"column {field}: {_first_line(error)}; it must hold {kind}") from error
         return values
 
     rows = [dict(zip(FIELDS, values, strict=True)) for values in zip(*map(column, FIELDS), strict=True)]
@@ -246,7 +291,7 @@ def _vectors(column: Any, dim: int) -> NDArray[np.float32]:
 def _metadata(text: str | None) -> dict[str, Any]:
     try:
         content = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):  # RecursionError: brackets in thousands of brackets
         content = None
     if not isinstance(content, dict):
         raise InputError(f"column metadata: must hold JSON objects, not {(text or '')[:40]!r}")

@@ -1,6 +1,7 @@
 """Label sets: what is chosen from, and the prompts to ask with; some are kept under a name in a data folder.
 
-A kept one is a small JSON file, <data>/label-sets/<name>.json. Knows no HTTP.
+A kept one is a small JSON file, <data>/label-sets/<name>.json, with a checksum, since a changed letter makes labels and
+templates that look like others. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from base.errors import GlimpseError, InputError, LabelSetNotFound
 from base.files import write_whole
@@ -55,10 +57,14 @@ class LabelSets:
         path = self._path(name)
         try:
             kept = json.loads(path.read_bytes())
-            return LabelSet.of(kept["labels"], kept["templates"])
+            checksum = kept.pop("checksum", None)  # None: kept before there was one
+            read = LabelSet.of(**kept)
+            if checksum not in (None, _checksum(read)) or kept != _fields(read):
+                raise ValueError("it is not what was kept")
+            return read
         except FileNotFoundError:
             raise LabelSetNotFound(name) from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise GlimpseError(f"the file of label set {name!r} is damaged: PUT it again, or DELETE it") from error
 
     def resolve(self, labels: Sequence[str] | None, name: str | None, templates: Sequence[str] = ()) -> LabelSet:
@@ -86,7 +92,7 @@ class LabelSets:
         path = self._path(name)
         try:
             is_new = not path.exists()
-            write_whole(path, json.dumps({"labels": label_set.labels, "templates": label_set.templates}))
+            write_whole(path, json.dumps({**_fields(label_set), "checksum": _checksum(label_set)}))
         except OSError as error:
             raise GlimpseError(
                 f"label set {name!r} cannot be kept: {error.strerror}; make room, or let the data folder be written to"
@@ -106,3 +112,13 @@ class LabelSets:
                 f"{name!r} cannot name a label set: use a-z, 0-9, '.', '_' and '-', a letter or digit first"
             )
         return self._folder / f"{name}.json"
+
+
+def _fields(label_set: LabelSet) -> dict[str, list[str]]:
+    """As it is kept."""
+    return {"labels": list(label_set.labels), "templates": list(label_set.templates)}
+
+
+def _checksum(label_set: LabelSet) -> int:
+    """CRC-32 of the labels and templates as JSON."""
+    return crc32(json.dumps(_fields(label_set)).encode())

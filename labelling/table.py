@@ -12,6 +12,7 @@ from typing import Self, TextIO
 from labelling.rows import Labelled, LabelReport
 
 HEADER = ("path", "label", "score")
+FORMULA = tuple("=+-@\t\r")  # a spreadsheet takes what begins so for a formula
 
 
 class Table:
@@ -32,7 +33,7 @@ class Table:
         """Add a row for each image that has a label, and hand them to the system: a killed run keeps them."""
         for image in images:
             if not image.error:
-                self._rows.writerow((image.path, image.label, f"{image.score:.4f}"))
+                self._rows.writerow((_as_cell(image.path), image.label, f"{image.score:.4f}"))
         self._file.flush()
 
     def sync(self) -> int:
@@ -66,6 +67,11 @@ class LateTable:
             self._table = Table(self._opened.enter_context(open_table(self._path)))
         if self._table is not None:
             self._table.write(rows)
+
+
+def _as_cell(path: Path) -> str:
+    """The path; of a file of this folder with `./` before it, where a spreadsheet would calculate its name."""
+    return f"./{path}" if str(path).startswith(FORMULA) else str(path)
 
 
 def open_table(path: Path, size: int | None = None) -> TextIO:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 Scope = Literal["read", "admin"]
 FILE = "keys.json"
 SHORTEST = 32  # characters of a key that the operator made: what is shorter might be guessed
+SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 
 
@@ -45,18 +46,37 @@ class Key:
             raise InputError(f"{self.name!r} cannot name a key: use 1 to 64 letters, digits, dots, dashes, underscores")
         if self.scope not in get_args(Scope):
             raise InputError(f"{self.scope!r} is no scope of a key: read or admin")
+        if not (isinstance(self.sha256, str) and SHA256.fullmatch(self.sha256)):
+            raise InputError(f"the hash of key {self.name!r} is none: it must be 64 digits of 0-9 and a-f")
+        if not isinstance(self.created_at, str | None):
+            raise InputError(f"the time of key {self.name!r} is no text")
 
 
 def read_keys(data: Path) -> list[Key]:
-    """The keys of a data folder, by name; none if there is no file. InputError if it is damaged."""
-    path = data / FILE
+    """The keys of a data folder, by name; none if there is no file. InputError if it, or one of them, is damaged."""
+    keys, problems = _read(data / FILE)
+    if problems:
+        raise InputError(f"{data / FILE}: not a file of keys ({problems[0]}); mend it, or delete it and add keys anew")
+    return keys
+
+
+def _read(path: Path) -> tuple[list[Key], list[str]]:
+    """The sound keys of a file, and what is wrong with it or with others of its keys."""
     try:
-        found = json.loads(path.read_bytes())
-        return [Key(**fields) for fields in found["keys"]]
+        found = json.loads(path.read_bytes())["keys"]
+        if not isinstance(found, list):
+            raise TypeError("its keys are no list")
     except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: not a file of keys ({error}); mend it, or delete it and add keys anew") from error
+        return [], []
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        return [], [str(error) or type(error).__name__]
+    keys, problems = [], []
+    for i, fields in enumerate(found, start=1):
+        try:
+            keys.append(Key(**fields))
+        except (InputError, TypeError) as error:
+            problems.append(f"number {i}: {str(error).removeprefix('Key.__init__() ')}")
+    return keys, problems
 
 
 def add_key(data: Path, name: str, scope: Scope) -> str:
@@ -135,15 +155,16 @@ class Keyring:
         return found
 
     def _refresh(self) -> None:
-        """Read the file again if it is another one. One that cannot be read has no keys, and opens nothing."""
+        """Read the file again if it is another one. What is damaged in it is no key, and opens nothing."""
         seen = _version(self._data / FILE)
         if seen != self._seen:
             self._seen = seen
-            try:
-                self._keys = self._given + read_keys(self._data)
-            except InputError as error:
-                log.error("no key of the file is taken: %s", error)
-                self._keys, self._required = self._given, True
+            kept, problems = _read(self._data / FILE)
+            for problem in problems:
+                which = "this key of the file is not taken" if kept else "no key of the file is taken"
+                log.error("%s: %s: %s", which, self._data / FILE, problem)
+            self._keys = self._given + kept
+            self._required |= bool(problems)
         self._required |= bool(self._keys)
 
 

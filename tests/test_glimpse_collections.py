@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -77,6 +78,29 @@ def test_check(run: Run, pets: Path) -> None:
     code, out, _ = run("check", "--json")
     assert code == 1
     assert "damaged" in json.loads(out)["problems"]["pets"][0]
+
+
+def test_uploads_are_checked_and_what_no_entry_has_is_removed(run: Run, pets: Path, tmp_path: Path) -> None:
+    names = [f"{hashlib.sha256(content).hexdigest()}.png" for content in (b"kept", b"left")]
+    kept, left = (tmp_path / "uploads" / "pets" / name[:2] / name for name in names)
+    for path, content in ((kept, b"kept"), (left, b"left")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    with open_collection(tmp_path, "pets", writable=True) as collection:
+        collection.update({1: {"path": str(kept)}})
+    code, out, _ = run("check")
+    assert (code, out.splitlines()[0], str(left) in out, "compact pets" in out) == (0, "pets: sound", True, True)
+    assert read(run("check", "--json")) == {"problems": {"pets": []}, "leftovers": {"pets": [str(left)]}}
+    assert run("compact", "pets") == (0, "pets: exact\n", "removed 1 uploaded files that no entry had\n")
+    assert run("check") == (0, "pets: sound\n", "")
+    file = tmp_path / "pets.glimpse"
+    assert run("backup", "pets", file)[0] == 0
+    sound = file.read_bytes()
+    kept.write_bytes(b"kepT")
+    for arguments in (("check",), ("backup", "pets", file, "--force")):
+        code, out, err = run(*arguments)
+        assert (code, str(kept) in out + err) == (1, True)
+    assert file.read_bytes() == sound
 
 
 def test_backup_and_restore(run: Run, pets: Path, tmp_path: Path) -> None:

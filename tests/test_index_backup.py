@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import tarfile
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from base.errors import CollectionDamaged, CollectionExists, CollectionNotFound, InputError
+from index import backup
 from index.backup import back_up, restore
 from index.collection import (
     Collection,
     Entry,
+    check_collection,
     create_collection,
     delete_collection,
     list_collections,
     open_collection,
 )
 from index.local.layout import uploads_folder
+from index.uploads import remove_leftovers
 
 DIM = 16
 
@@ -91,7 +97,6 @@ def test_uploaded_files_go_with_their_collection(tmp_path: Path) -> None:
     with create(here) as pets:
         fill(pets, 3)
         kept = [upload(here, pets, f"file {i}".encode()) for i in range(3)]
-        kept[2].unlink()
     back_up(here, "pets", file)
     kept[1].rename(kept[1].with_suffix(".gone"))  # a restore does not look at what was there
     for data, name in ((there, "pets"), (here, "again")):
@@ -107,6 +112,132 @@ def test_uploaded_files_go_with_their_collection(tmp_path: Path) -> None:
         delete_collection(data, name)
         assert not own.exists()
     assert kept[0].exists()  # of another collection
+
+
+def flip(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("harm", [flip, Path.unlink, lambda path: path.chmod(0) or path.unlink() or path.mkdir()])
+def test_a_damaged_upload_is_named_and_never_backed_up(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    with create(tmp_path) as pets:
+        paths = [upload(tmp_path, pets, f"file {i}".encode()) for i in range(3)]
+    file = tmp_path / "pets.glimpse"
+    back_up(tmp_path, "pets", file)
+    sound = file.read_bytes()
+    assert check_collection(tmp_path, "pets") == ([], [])
+    harm(paths[1])
+    [problem], _ = check_collection(tmp_path, "pets")
+    assert str(paths[1]) in problem
+    with pytest.raises(CollectionDamaged, match=str(paths[1])):
+        back_up(tmp_path, "pets", file, overwrite=True)
+    assert file.read_bytes() == sound
+    assert not [name for name in files(tmp_path) if ".part" in name]
+
+
+def test_a_changed_vector_is_not_backed_up_even_if_its_row_has_no_checksum(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        fill(pets)
+        pets.compact()
+    file, catalog = tmp_path / "pets.glimpse", tmp_path / "collections/pets/catalog.sqlite"
+    back_up(tmp_path, "pets", file)
+    with closing(sqlite3.connect(catalog)) as db:
+        db.execute("UPDATE entries SET checksum = NULL")
+        db.commit()
+    back_up(tmp_path, "pets", file, overwrite=True)
+    vector = vectors(50)[7].astype(np.float16).tobytes()
+    content = catalog.read_bytes()
+    assert content.count(vector) == 1
+    catalog.write_bytes(content.replace(vector, bytes([vector[0], vector[1] ^ 0x80]) + vector[2:]))  # another sign
+    assert check_collection(tmp_path, "pets")[0]
+    with pytest.raises(CollectionDamaged, match="image 8: its vector"):
+        back_up(tmp_path, "pets", file, overwrite=True)
+
+
+def test_an_upload_that_is_deleted_while_it_is_backed_up_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with create(tmp_path) as pets:
+        paths = [upload(tmp_path, pets, f"file {i}".encode()) for i in range(2)]
+
+        def meanwhile(path: Path, folder: Path) -> list[str]:
+            gone = pets.find_path(paths[0])
+            assert gone is not None
+            pets.delete([gone.id])
+            paths[0].unlink()
+            return []
+
+        monkeypatch.setattr(backup, "_check", meanwhile)
+        assert back_up(tmp_path, "pets", tmp_path / "pets.glimpse").entries == 1
+    assert restore(tmp_path, tmp_path / "pets.glimpse", "again").entries == 1
+    assert check_collection(tmp_path, "again") == ([], [])
+
+
+def test_what_a_kill_leaves_of_uploads_is_named_and_removed(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        kept, left = (upload(tmp_path, pets, content) for content in (b"kept", b"left"))
+        entry = pets.find_path(left)
+        assert entry is not None
+        pets.delete([entry.id])
+        part = left.with_name(f".{left.name}.0a.part")
+        theirs = left.with_name("notes.txt")
+        for path in (part, theirs):
+            path.write_bytes(b"")
+        assert check_collection(tmp_path, "pets") == ([], [part, left])
+        assert remove_leftovers(pets, tmp_path) == 2
+    assert check_collection(tmp_path, "pets") == ([], [])
+    assert (kept.exists(), theirs.exists()) == (True, True)
+
+
+def test_a_path_that_leads_out_of_the_uploads_is_neither_taken_nor_restored(tmp_path: Path) -> None:
+    """As a catalog of before may hold one."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    own = uploads_folder(tmp_path, "pets")
+    with create(tmp_path) as pets:
+        upload(tmp_path, pets, b"file")
+        [key] = pets.upsert([Entry(vectors(1)[0], "image", "/fine.jpg")])
+    for path in (f"{own}/../../secret.txt", f"{own}/notes.txt", f"{own}//{'ab' * 32}.png"):
+        with closing(sqlite3.connect(tmp_path / "collections/pets/catalog.sqlite")) as db:
+            db.execute("UPDATE entries SET path = ?, checksum = NULL WHERE id = ?", (path, key))
+            db.commit()
+        assert check_collection(tmp_path, "pets")[0]
+        with pytest.raises(CollectionDamaged, match="pets' is damaged"):
+            back_up(tmp_path, "pets", tmp_path / "file", overwrite=True)
+        with pytest.raises(CollectionDamaged, match="file is damaged"):
+            restore(tmp_path, packed(tmp_path, {"glimpse.uploads": str(own)}), "copy")
+    assert files(tmp_path / "collections") == ["pets"]
+
+
+def packed(data: Path, header: dict[str, str]) -> Path:
+    """A tar of the collection `pets` and its uploads, as a stranger may make one."""
+    with tarfile.open(data / "file", "w", pax_headers=header) as tar:
+        tar.add(data / "collections/pets/catalog.sqlite", "catalog.sqlite")
+        own = uploads_folder(data, "pets")
+        for path in own.rglob("*.png"):
+            tar.add(path, f"uploads/{path.relative_to(own)}")
+    return data / "file"
+
+
+def test_what_a_backup_says_of_itself_is_checked(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        path, lost = (upload(tmp_path, pets, content) for content in (b"file", b"lost"))
+    own = str(uploads_folder(tmp_path, "pets"))
+    for header in (
+        {},
+        *({"glimpse.uploads": word} for word in ("", "/", "//", "pets", own + "/", own + "s", own + "/..")),
+    ):
+        with pytest.raises(CollectionDamaged, match="file is damaged"):
+            restore(tmp_path, packed(tmp_path, header), "copy")
+    lost.unlink()
+    with pytest.raises(CollectionDamaged, match="1 of its entries"):
+        restore(tmp_path, packed(tmp_path, {"glimpse.uploads": own, "glimpse.complete": "1"}), "copy")
+    restore(tmp_path, packed(tmp_path, {"glimpse.uploads": own}), "copy")  # of before, which left out what was lost
+    [problem], _ = check_collection(tmp_path, "copy")
+    assert f"{lost.name} is missing" in problem
+    with open_collection(tmp_path, "copy") as copy:
+        assert copy.find_path(uploads_folder(tmp_path, "copy") / path.relative_to(own)) is not None
 
 
 def test_a_tar_that_is_no_backup_of_ours_is_refused(tmp_path: Path) -> None:

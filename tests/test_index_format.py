@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index.backup import restore
 from index.collection import open_collection
 from index.config import IndexConfig
 from index.search.calibration import Rejection
@@ -93,3 +94,30 @@ def test_what_is_written_today_can_be_read_by_the_glimpse_of_before(old: Path) -
     snapshot = json.loads(meta["snapshot"])
     assert snapshot["segments"]["image"].keys() == {"count", "dim", "files", "tuning"}
     assert snapshot["segments"]["image"]["files"]["rows"].keys() == {"name", "bytes", "head", "crc32"}
+
+
+def test_rows_of_before_get_their_checksums_and_what_it_writes_later_is_taken(old: Path) -> None:
+    catalog = old / "collections" / "old" / "catalog.sqlite"
+
+    def checksums() -> list[int | None]:
+        with closing(sqlite3.connect(catalog)) as db:
+            return [kept for (kept,) in db.execute("SELECT checksum FROM entries ORDER BY id")]
+
+    with open_collection(old, "old", writable=True) as collection:
+        collection.update({2: {"text": "new"}})
+        before, written, *_ = checksums()
+        assert (before, written is None) == (None, False)
+        collection.compact()
+    assert None not in checksums()
+    with closing(sqlite3.connect(catalog)) as db:  # as the glimpse of before changes an entry, and begins a reindex
+        db.execute("UPDATE meta SET value = value + 1 WHERE key = 'revision'")
+        db.execute("UPDATE entries SET text = 'theirs' WHERE id = 3")
+        db.execute("INSERT OR REPLACE INTO next_vectors SELECT id, version, X'003C0000' FROM entries WHERE id = 2")
+        db.commit()
+    assert restore(old, catalog, "copy").entries == 4
+    with open_collection(old, "old", writable=True) as collection:
+        assert ["older glimpse" in line for line in collection.check()] == [True]
+        collection.compact()
+        assert collection.check() == []
+        assert collection.get(3).text == "theirs"
+    assert None not in checksums()

@@ -5,6 +5,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from base.errors import CollectionDamaged
 from index.entry import Entry
 from index.local.catalog.catalog import Catalog
 
@@ -48,6 +49,11 @@ def test_a_sound_catalog_has_no_problems(catalog):
         ("DELETE FROM meta WHERE key = 'dim'", "lacks dim"),
         ("UPDATE meta SET value = 'x' WHERE key = 'revision'", "revision of 'x'"),
         ("UPDATE meta SET value = '[]' WHERE key = 'snapshot'", "snapshot"),
+        ("UPDATE meta SET value = value + 1 WHERE key = 'revision'", "its revision is damaged"),
+        ("UPDATE entries SET text = 'x' WHERE id = 3", "1 entries are not what was written .id 3"),
+        ("UPDATE entries SET path = '/a/../b' WHERE id = 3", "1 entries have a path with '..'"),
+        ("UPDATE tombstones SET version = 99", "1 deletions are of no commit"),
+        ("UPDATE sqlite_sequence SET seq = 3", "ids are counted up to 3, there are some up to 500"),
     ],
 )
 def test_each_kind_of_harm_is_found(catalog, harm, problem):
@@ -57,6 +63,90 @@ def test_each_kind_of_harm_is_found(catalog, harm, problem):
     problems = catalog.check()
     assert any(re.search(problem, line) for line in problems), problems
     assert all("\n" not in line for line in problems)
+
+
+def flipped(catalog, place):
+    """The catalog with a changed bit at the end of the first place where its file holds these bytes."""
+    catalog.close()
+    content = bytearray(catalog.path.read_bytes())
+    content[content.index(place) + len(place) - 1] ^= 1
+    catalog.path.write_bytes(content)
+    return closing(Catalog(catalog.path))
+
+
+ROW = b'image/one.jpga boat{"n": "x"}' + b"ab" * 32 + b"2026-01-01"  # as it lies in the file
+
+
+@pytest.fixture
+def one(catalog):
+    """The catalog with one entry more, and its id."""
+    x = np.eye(1, DIM, dtype=np.float32)
+    entry = Entry(x[0], "image", "/one.jpg", "a boat", {"n": "x"}, sha256="ab" * 32, taken="2026-01-01")
+    return catalog, catalog.upsert([entry], x)[0]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(ROW[: ROW.index(end) + len(end)] for end in (b".jpg", b"boat", b"abab", b"-01-01")),
+        b"\0\x3c\0\0",
+        *(b"modelm", b"fingerprintf", b"bar"),  # of meta
+    ],
+)
+def test_a_changed_bit_is_named_whatever_it_says_now(one, place):
+    catalog, key = one
+    with flipped(catalog, place) as damaged:
+        assert any("not what was written" in line or "lacks bar" in line for line in damaged.check())
+        if not place.isalpha():
+            damaged.update({key: {"metadata": {}}})  # which does not hide it
+            assert f"1 entries are not what was written (id {key})" in damaged.check()
+
+
+@pytest.mark.parametrize("value", ["{", "[]", "5", '{"kand": 1}', '{"kind": "best"}', '{"recall": "x"}'])
+def test_a_value_of_meta_that_cannot_be_is_damage_and_no_traceback(catalog, value):
+    with closing(sqlite3.connect(catalog.path)) as db:
+        db.execute("UPDATE meta SET value = ? WHERE key IN ('wish', 'bar', 'next')", (value,))
+        db.commit()
+    for read in (catalog.index_config, catalog.rejection, catalog.next.info):
+        with pytest.raises(CollectionDamaged, match="restore it from a backup"):
+            read()
+
+
+def test_a_row_that_is_written_whole_is_sound_again(one):
+    catalog, _ = one
+    x = np.eye(1, DIM, dtype=np.float32)
+    with flipped(catalog, b"a boat") as damaged:
+        damaged.upsert([Entry(x[0], "image", "/one.jpg", "a boat")], x)
+        assert damaged.check() == []
+
+
+def test_a_change_of_model_does_not_hide_damage(one):
+    catalog, key = one
+    with flipped(catalog, b"a boat") as damaged:
+        damaged.next.begin("new", "new", 2)
+        damaged.next.write(range(1, key + 1), np.eye(2, dtype=np.float32)[np.zeros(key, int)])
+        damaged.next.swap(None)
+        assert damaged.check() == [f"1 entries are not what was written (id {key})"]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "CREATE TRIGGER harm AFTER INSERT ON entries BEGIN UPDATE entries SET text = 'pwned'; END",
+        "CREATE VIEW harm AS SELECT * FROM entries",
+        "CREATE TABLE harm (x)",
+        "CREATE VIRTUAL TABLE harm USING fts5(x)",
+        "CREATE INDEX harm ON entries (text)",
+        "DROP INDEX entries_version",
+    ],
+)
+def test_what_is_not_ours_is_named_and_nothing_is_written_under_a_trigger(catalog, harm):
+    with closing(sqlite3.connect(catalog.path)) as db:
+        db.execute(harm)
+    assert any("harm" in line or "lacks its index 'entries_version'" in line for line in catalog.check())
+    if "TRIGGER" in harm:
+        with pytest.raises(CollectionDamaged, match="'harm'"):
+            catalog.update({1: {"text": "mine"}})
 
 
 def test_damaged_pages_are_problems_too(catalog):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from base.errors import CollectionExists, InputError, ModelMismatch
+from base.errors import CollectionDamaged, CollectionExists, GlimpseError, InputError, ModelMismatch
 from index import parquet
 from index.collection import Collection, Entry, create_collection, delete_collection, open_collection
 from index.parquet import export_parquet, import_parquet
@@ -91,7 +91,9 @@ WORDS = st.text(st.characters(codec="utf-8"), max_size=4)
 
 @settings(max_examples=10, deadline=None)
 @given(
-    paths=st.sets(st.binary(min_size=1, max_size=8).filter(lambda name: b"\0" not in name), max_size=5),
+    paths=st.sets(
+        st.binary(min_size=1, max_size=8).filter(lambda name: b"\0" not in name and b".." not in name), max_size=5
+    ),
     texts=st.lists(st.none() | WORDS, min_size=5, max_size=5),
     metadata=st.dictionaries(WORDS, st.none() | st.booleans() | st.integers() | WORDS, max_size=3),
 )
@@ -176,6 +178,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "id below 1": ({"vector": VECTORS, "id": [0, 1, 2]}, "id"),
     "modality": ({"vector": VECTORS, "modality": ["video"] * 3}, "modality"),
     "metadata": ({"vector": VECTORS, "metadata": ["{}", "[1]", "{"]}, "JSON objects"),
+    "metadata too deep": (
+        {"vector": VECTORS, "metadata": ["{}", '{"a":' * 101 + "{}" + "}" * 101, "{}"]},
+        "100 levels",
+    ),
+    "metadata far too deep": ({"vector": VECTORS, "metadata": ['{"a":' * 5000 + "1" + "}" * 5000] * 3}, "JSON"),
+    "a way out": ({"vector": VECTORS, "path": ["/a", "/b/../../c", "/d"]}, "must be normal"),
+    "a relative way out": ({"vector": VECTORS, "path": ["a", "..", "d"]}, "must be normal"),
     "nested metadata": ({"vector": VECTORS, "metadata": [{"a": 1}] * 3}, "column metadata"),
 }
 
@@ -188,6 +197,34 @@ def test_a_file_that_cannot_be_used_leaves_nothing(tmp_path: Path, what: str) ->
         import_parquet(tmp_path, tmp_path / "file.parquet", model="x", fingerprint="abc")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("collections/*"))
+
+
+@pytest.mark.parametrize("tail", ["file/notes.txt", "other/ab/{}.png", "file/ab//{}.png", "file/ab/{}.png/x", "x"])
+def test_only_its_own_uploads_are_paths_of_a_collection(tmp_path: Path, tail: str) -> None:
+    own, other = (f"{tmp_path}/uploads/{end.replace('{}', 'ab' * 32)}" for end in ("file/ab/{}.png", tail))
+    file = tmp_path / "file.parquet"
+    pq.write_table(pa.table({"vector": VECTORS[:2], "path": [own, other]}), file)
+    with pytest.raises(InputError, match="folder of uploads"):
+        import_parquet(tmp_path, file, model="x", fingerprint="abc")
+    assert not list(tmp_path.glob("collections/*"))
+    pq.write_table(pa.table({"vector": VECTORS[:1], "path": [own]}), file)
+    assert import_parquet(tmp_path, file, model="x", fingerprint="abc").entries == 1
+
+
+def test_changed_bytes_are_an_error_of_one_line(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        pets.upsert([FULL])
+    export_parquet(tmp_path, "pets", tmp_path / "file")
+    whole = (tmp_path / "file").read_bytes()
+    errors: list[str] = []
+    for i in [*range(4, 300, 12), *range(len(whole) - 300, len(whole), 30)]:
+        (tmp_path / "file").write_bytes(whole[:i] + bytes([whole[i] ^ 0x55]) + whole[i + 1 :])
+        try:
+            import_parquet(tmp_path, tmp_path / "file", f"n{i}")
+        except GlimpseError as error:
+            errors.append(str(error))
+    assert len(errors) > 20
+    assert not [error for error in errors if "\n" in error]
 
 
 def test_what_is_no_parquet(tmp_path: Path) -> None:
@@ -216,3 +253,14 @@ def test_without_pyarrow_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delitem(sys.modules, "index.parquet")
     with pytest.raises(InputError, match=r"glimpse\[parquet\]"):
         importlib.import_module("index.parquet")
+
+
+def test_a_damaged_collection_is_not_exported(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        pets.upsert([FULL])
+    catalog = tmp_path / "collections/pets/catalog.sqlite"
+    catalog.write_bytes(catalog.read_bytes().replace("süß".encode(), "süb".encode() + b"x"))
+    (tmp_path / "file").write_bytes(b"sound")
+    with pytest.raises(CollectionDamaged, match="not what was written"):
+        export_parquet(tmp_path, "pets", tmp_path / "file", overwrite=True)
+    assert (tmp_path / "file").read_bytes() == b"sound"

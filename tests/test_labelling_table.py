@@ -14,7 +14,7 @@ from encoder.encoder import Encoder
 from encoder.prompts import DEFAULT_TEMPLATES
 from encoder.zero_shot import Classifier, build_classifier
 from labelling.label_sets import LabelSet, LabelSets
-from labelling.rows import LabelReport, images_left, label_images
+from labelling.rows import Labelled, LabelReport, images_left, label_images
 from labelling.table import Table, open_table, write_rows
 from tests.conftest import SmallBatches
 
@@ -107,3 +107,18 @@ def test_label_sets(tmp_path: Path) -> None:
             call()
     with pytest.raises(InputError, match="no labels"):
         kept.resolve(None, None)
+
+
+def test_a_name_that_a_spreadsheet_would_calculate_stays_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["=1+1.png", "+1.png", "-1.png", "@a.png", "\ta.png", "a=1.png"]
+    for name in names:
+        Path(name).touch()
+    with open_table(tmp_path / "labels.csv") as file:
+        Table(file).write([Labelled(Path(name), "red", 1.0) for name in names])
+    paths = [row["path"] for row in read(tmp_path / "labels.csv")]
+    assert not [path for path in paths if path[0] not in "./a"]
+    assert [Path(path) for path in paths] == [Path(name) for name in names]
+    assert all(Path(path).exists() for path in paths)

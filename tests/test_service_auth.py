@@ -220,7 +220,7 @@ def test_removing_the_last_key_opens_nothing(tmp_path):
     assert ring.find(key) is None
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"keys": [{"name": "a"}]}', '{"keys": [7]}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"keys": [{"name": "a"}]}', '{"keys": [7]}', '{"keys": {}}'])
 def test_a_damaged_file_of_keys_opens_nothing(tmp_path, content, caplog):
     key = add_key(tmp_path, "a", "read")
     ring = Keyring(tmp_path, given_keys(f"given:admin:{SECRET}"))
@@ -232,6 +232,23 @@ def test_a_damaged_file_of_keys_opens_nothing(tmp_path, content, caplog):
     assert "no key of the file is taken" in caplog.text
     with pytest.raises(InputError, match="not a file of keys"):
         read_keys(tmp_path)
+
+
+@pytest.mark.parametrize("sha256", [7, None, "ä" * 64, "0" * 63, "G" * 64, ["0" * 64]])
+def test_a_key_whose_hash_is_damaged_is_named_and_the_others_work(tmp_path, sha256, caplog):
+    key = add_key(tmp_path, "a", "read")
+    file = tmp_path / "keys.json"
+    content = json.loads(file.read_text())
+    content["keys"].append(content["keys"][0] | {"name": "b", "sha256": sha256})
+    file.write_text(json.dumps(content))
+    ring = Keyring(tmp_path)
+    assert (ring.required, ring.find(key).name, ring.find(SECRET)) == (True, "a", None)
+    assert "not taken" in caplog.text
+    assert "number 2" in caplog.text
+    with pytest.raises(InputError, match="number 2"):  # as `serve --check` says it
+        read_keys(tmp_path)
+    with pytest.raises(InputError, match="number 2"):  # else it would be forgotten
+        add_key(tmp_path, "c", "read")
 
 
 def test_a_key_that_someone_wrote_into_the_file_by_hand_is_checked(tmp_path):

@@ -487,12 +487,59 @@ def test_old_jobs_are_forgotten_with_their_results(tmp_path, monkeypatch):
     assert {path.stem for path in store.folder.iterdir()} == left
 
 
-def test_a_damaged_file_is_passed_over(tmp_path):
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, b"{"),
+        (None, b"\xff\xfe"),
+        (None, b"[]"),
+        (b'"kind": "label"', b'"kind": "libel"'),
+        (b'"state": "queued"', b'"state": "quaued"'),
+        (b'"collection": null', b'"collection": []'),
+        (b'"collection": null', b'"collection": "Shop"'),
+        (b'"ended_at": null', b'"ended_at": 7'),
+        (b'"ended_at": null', b'"ended_at": "yesterday"'),
+        (b'"starts": 0', b'"starts": "0"'),
+        (b'"keep"', b'"kept"'),
+        (b'"id": "0', b'"id": "1'),
+    ],
+)
+def test_a_job_whose_file_is_damaged_has_failed(tmp_path, before, after):
     store = JobStore(tmp_path)
     good, bad = store.new("label", {}, None, {}), store.new("label", {}, None, {})
-    (store.folder / f"{bad.id}.json").write_text("{")
-    assert [job.id for job in JobStore(tmp_path).all()] == [good.id]
-    assert JobStore(tmp_path).get(bad.id) is None
+    file = store.folder / f"{bad.id}.json"
+    content = file.read_bytes()
+    assert before is None or before in content
+    file.write_bytes(after if before is None else content.replace(before, after))
+    store = JobStore(tmp_path)
+    assert {job.id: job.state for job in store.all()} == {bad.id: "failed", good.id: "queued"}
+    found = store.get(bad.id)
+    assert (found.error["code"], found.created_at[:16]) == ("job_damaged", good.created_at[:16])
+    store.sweep()
+    assert len(store.all()) == 2
+    store.forget(bad.id)
+    assert [job.id for job in store.all()] == [good.id]
+
+
+def test_damaged_jobs_are_answered_as_failed_and_the_others_go_on(here):
+    client, _, photos = here
+    keys = [ask(client, folders=[str(photos)]) for _ in range(3)]
+    for key in keys:
+        ended(client, key)
+    folder = photos.parent / "data" / "jobs"
+    harms = ((b'"index"', b'"ondex"'), (b'"folders"', b'"golders"'), (b'"added"', b'"adder"'))
+    for key, harm in zip(keys, harms, strict=True):
+        file = folder / f"{key}.json"
+        file.write_bytes(file.read_bytes().replace(*harm))
+        assert job_of(client, key)["state"] == "failed"
+    (folder / f"{'0' * 20}.json").write_text('{"collection": []}')
+    jobs = {job["id"]: job for job in client.get(JOBS).json()["jobs"]}
+    assert [jobs[key]["error"]["code"] for key in (*keys, "0" * 20)] == ["job_damaged"] * 4
+    assert [jobs[key]["kind"] for key in keys] == [None, "index", "index"]
+    assert [events_of(client, key)[-1][0] for key in keys] == ["end"] * 3
+    ended(client, ask(client, folders=[str(photos)]))
+    for key in keys:
+        assert client.delete(f"{JOBS}/{key}?forget=true").status_code == 204
 
 
 def test_a_file_with_the_inode_and_the_time_of_the_one_before_is_read_anew(tmp_path):

@@ -134,6 +134,30 @@ def test_a_damaged_file_is_named_and_can_be_replaced(client, here):
     assert put(client, "odd").status_code == 200
 
 
+def test_a_changed_letter_is_damage_and_a_file_of_before_is_not(client, here):
+    file = here[1] / "label-sets" / "odd.json"
+    put(client, "odd", labels=["cat", "dög"], templates=["a picture of a {}."])
+    put(client, "good")
+    whole = file.read_bytes()
+    for i in range(len(whole)):
+        file.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
+        answer = client.get("/v1/label-sets/odd")
+        if answer.status_code == 200:  # a space that JSON does not mind, or a digit of an escape that says the same
+            assert answer.json() == {"name": "odd", "labels": ["cat", "dög"], "templates": ["a picture of a {}."]}, i
+        else:
+            assert "'odd' is damaged" in error_of(answer, 500)["message"]
+    assert client.get("/v1/label-sets/good").status_code == 200
+    file.write_text('{"labels": ["cat"], "templates": ["a {}"]}')
+    assert client.get("/v1/label-sets/odd").json()["labels"] == ["cat"]
+    for wrong in (
+        '{"labels": "cat", "templates": ["a {}"]}',
+        '{"labels": ["cat"], "templates": ["a {}"], "chedksum": 1}',
+    ):
+        file.write_text(wrong)
+        error_of(client.get("/v1/label-sets/odd"), 500)
+    client.delete("/v1/label-sets/odd")
+
+
 def test_one_set_written_by_many_is_always_one_of_theirs(client):
     sets = [[f"label {i} {j}" for j in range(8)] for i in range(6)]
 

@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import json
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -181,6 +183,21 @@ def test_a_deleted_upload_is_gone_with_its_file_an_indexed_file_stays(client, he
     indexed = here[2][2]
     assert client.delete(f"{IMAGES}/3").status_code == 204
     assert indexed.is_file()
+
+
+@pytest.mark.parametrize("way", ["{own}/../../victim.jpg", "{own}/ab/../ab/{victim}", "{own}/victim.jpg"])
+def test_a_path_that_leads_out_deletes_nothing(client, data, way):
+    key = one(client, picture(140))
+    own = data / "uploads" / "pictures"
+    victim = Path(way.format(own=own, victim=f"{'ab' * 32}.png"))
+    (own / "ab").mkdir(exist_ok=True)
+    victim.write_bytes(b"mine")
+    with closing(sqlite3.connect(data / "collections/pictures/catalog.sqlite")) as db:  # as one of before may hold it
+        db.execute("UPDATE entries SET path = ?, checksum = NULL WHERE id = ?", (str(victim), key))
+        db.commit()
+    assert client.delete(f"{IMAGES}/{key}").status_code == 204
+    assert victim.read_bytes() == b"mine"
+    victim.unlink()
 
 
 def test_a_file_that_cannot_be_kept_leaves_no_entry(tmp_path):

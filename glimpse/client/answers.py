@@ -120,11 +120,11 @@ class Job:
     """A job as it stands. `request` is what was asked, `report` what it has done, of its kind (docs/jobs.md)."""
 
     id: str
-    kind: str
+    kind: str | None  # None, and no request: its file is damaged
     state: str  # queued, running, cancelling, succeeded, failed, cancelled
     created_at: str
     collection: str | None = None
-    request: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] | None = field(default_factory=dict)
     started_at: str | None = None
     ended_at: str | None = None
     done: int = 0

@@ -64,25 +64,27 @@ def check(
     data: Data = DATA,
     json: AsJson = False,
 ) -> None:
-    """Read all that is stored and name every problem. Exits with 1 if a collection has one."""
-    from base.errors import CollectionError, CollectionNotFound
+    """Read all that is stored, uploaded files too, and name every problem. Exits with 1 if a collection has one."""
     from glimpse import console
-    from index.collection import collection_names, open_collection
+    from index.collection import check_collection, collection_names
 
     found: dict[str, list[str]] = {}
+    left: dict[str, list[str]] = {}
     for name in names or collection_names(data):
-        try:
-            with open_collection(data, name) as collection, console.working(f"checking {name}"):
-                found[name] = collection.check()
-        except CollectionNotFound:
-            raise
-        except CollectionError as error:
-            found[name] = [str(error)]
+        with console.working(f"checking {name}"):
+            found[name], files = check_collection(data, name)
+        if files:
+            left[name] = [str(file) for file in files]
     if json:
-        console.print_json({"problems": found})
+        console.print_json({"problems": found, **({"leftovers": left} if left else {})})
     else:
         for name, problems in found.items():
             console.out.print(f"{name}: {'; '.join(problems) or 'sound'}")
+        for name, paths in left.items():
+            console.out.print(
+                f"{name}: {len(paths)} uploaded files that no entry has, as a kill leaves them, the first {paths[0]}; "
+                f"glimpse collections compact {name} removes them"
+            )
     raise typer.Exit(1 if any(found.values()) else 0)
 
 
@@ -186,10 +188,14 @@ def compact(
     data: Data = DATA,
     json: AsJson = False,
 ) -> None:
-    """Build a collection's index now, and say what it finds; it is otherwise done in the background, when it pays."""
+    """Build a collection's index now, and say what it finds; it is otherwise done in the background, when it pays.
+
+    Uploaded files that no entry has, as a kill leaves them, are removed.
+    """
     from glimpse import console
     from index.collection import open_collection
     from index.config import IndexConfig
+    from index.uploads import remove_leftovers
 
     with open_collection(data, name, writable=True) as collection:
         kept = collection.index_config
@@ -197,10 +203,13 @@ def compact(
             collection.compact(
                 IndexConfig(kind or kept.kind, kept.recall if recall is None else recall)  # type: ignore[arg-type]
             )
+        removed = remove_leftovers(collection, data)
         info = collection.info()
     if json:
-        console.print_json({"collection": name, "bytes": info.bytes, "index": info.index})
+        console.print_json({"collection": name, "bytes": info.bytes, "index": info.index, "removed": removed})
         return
+    if removed:
+        console.err.print(f"removed {removed} uploaded files that no entry had")
     console.out.print(f"{name}: {_state(info.index) or 'empty'}")
 
 

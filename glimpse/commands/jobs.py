@@ -61,7 +61,9 @@ def list_(
     if json:
         console.print_json({"jobs": [asdict(job) for job in found]})
         return
-    rows = [(job.id, job.kind, job.collection or "", job.state, _far(job), job.created_at) for job in found]
+    rows = [
+        (job.id, job.kind or "damaged", job.collection or "", job.state, _far(job), job.created_at) for job in found
+    ]
     columns = ("job", "kind", "collection", "state", "done", "asked for")
     console.out.print(console.table(*columns, rows=rows) if rows else f"none at {client.url}")
 
@@ -258,7 +260,14 @@ def _print(job: Job, json: bool) -> None:
         console.err.print(f"left out: {one['count']} {one['reason']}, the first: {one['first']}")
     counts = ", ".join(f"{value} {name}" for name, value in report.items() if isinstance(value, int) and value)
     console.print_skipped([(skip["path"], skip["reason"]) for skip in skips])
-    said = [job.kind, job.collection or "", job.state, _far(job), counts, (job.error or {}).get("message", "")]
+    said = [
+        job.kind or "damaged",
+        job.collection or "",
+        job.state,
+        _far(job),
+        counts,
+        (job.error or {}).get("message", ""),
+    ]
     console.out.print(f"{job.id}: {', '.join(filter(None, said))}")
 
 

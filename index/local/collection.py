@@ -181,10 +181,14 @@ class Collection:
     def compact(self, config: IndexConfig | None = None) -> None:
         """Build the index anew, tuned, without what was deleted, and write it as files that open fast.
 
-        It happens by itself, beside searches, as a collection grows. `config` is kept for the next times.
+        It happens by itself, beside searches, as a collection grows. `config` is kept for the next times. Rows of a
+        glimpse of before, which knew no checksums, get theirs, unless the old index says that they are damaged.
         """
         self._check_writable()
+        to_seal = not self._catalog.is_sealed() and not self._live.check()
         self._live.compact(config or self.index_config)
+        if to_seal:
+            self._catalog.seal()
         if config is not None:  # only now: one that cannot be built must not stand in the way of the next times
             self._catalog.set_index_config(config)
 

@@ -4,7 +4,8 @@
 
 The name follows from the bytes, so the same bytes are one file and one entry. A file is there, whole and on disk,
 before its entry is committed, and goes after its entry is gone; a kill in between leaves a file too many, never an
-entry without its file. Only who holds the writer's lock writes here. Knows no HTTP.
+entry without its file. `collections check` names such a file, `collections compact` removes it. Only who holds the
+writer's lock writes here. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from encoder.encoder import Vectors
 from encoder.image import Picture, sha256_of
 from index.collection import Collection, Entry
 from index.local.layout import uploads_folder
+from index.uploads import is_upload
 from service.collections.metadata import merge_patch
 
 # What a file is called follows from how it begins: what the client calls it may be wrong, or missing.
@@ -61,7 +63,7 @@ class Uploads:
 
     def remove(self, path: Path) -> None:
         """Remove a file, if it is one of these."""
-        if path.is_relative_to(self._folder):
+        if is_upload(path, self._folder):
             path.unlink(missing_ok=True)
 
 

@@ -22,9 +22,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from base.files import write_whole
+from base.names import NAME
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,11 @@ STATES: tuple[State, ...] = ("queued", "running", "cancelling", "succeeded", "fa
 ID = re.compile(r"[0-9a-f]{20}")
 KEPT = 1000  # jobs that have ended, the newest,
 KEPT_FOR = timedelta(days=30)  # and none that ended longer ago
+DAMAGED = {
+    "message": "the job's file is damaged: forget the job, and ask for it again",
+    "type": "server_error",
+    "code": "job_damaged",
+}
 LEFT_BEHIND = 60.0  # seconds after which a part of a file is of nobody who still writes
 
 
@@ -42,8 +50,10 @@ LEFT_BEHIND = 60.0  # seconds after which a part of a file is of nobody who stil
 class Job:
     """What is known of a job. Times are UTC, as 2026-01-31T12:00:00+00:00."""
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", strict=True)
+
     id: str  # begins with its time, so ids sort as jobs were asked for
-    kind: Kind
+    kind: Kind | None  # None: its file is damaged
     request: dict[str, Any]  # as it was asked for
     collection: str | None  # that it works on
     created_at: str
@@ -64,6 +74,9 @@ class Job:
     def ended(self) -> bool:
         """Whether nothing more will come of it."""
         return self.state in ("succeeded", "failed", "cancelled")
+
+
+JOB = TypeAdapter(Job)
 
 
 class JobStore:
@@ -172,11 +185,27 @@ class JobStore:
 
 
 def _parsed(path: Path) -> Job | None:
+    """The job of a file; one that failed if the file is damaged, so that it is seen. None: the file is gone."""
     try:
-        return Job(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
-        log.warning("%s cannot be read, so this job is passed over: %s", path, error)
+        job = JOB.validate_json(path.read_bytes())
+        for time_ in (job.created_at, job.started_at, job.ended_at):
+            datetime.fromisoformat(time_ or job.created_at)
+        if job.id != path.stem or not NAME.fullmatch(job.collection or "none"):
+            raise ValueError("its id or its collection cannot be")
+        return job
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValidationError):  # its own words quote what the file holds
+            first = error.errors(include_input=False)[0]
+            error = ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        log.warning("%s is damaged, so this job has failed: %s", path, error)
+        return _damaged(path)
+
+
+def _damaged(path: Path) -> Job:
+    asked = datetime.fromtimestamp(int(path.stem[:14], 16) / 1e6, UTC).isoformat(timespec="seconds")  # so ids begin
+    return Job(path.stem, None, {}, None, asked, state="failed", ended_at=asked, error=DAMAGED)
 
 
 def now() -> str:

@@ -96,6 +96,7 @@ def work(context: JobContext) -> None:
         Stopped: it was to end before.
         GlimpseError: it cannot be done.
     """
+    assert context.job.kind is not None  # one whose file is damaged has ended
     WORK[context.job.kind](context)
 
 

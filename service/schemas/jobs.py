@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, RootModel, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from base.names import NAME
-from service.jobs.store import Job, Kind, State
+from service.jobs.store import DAMAGED, Job, Kind, State
 from service.schemas.search import Label, RequestModel, Schema
 
 MAX_FOLDERS = 100
@@ -187,10 +195,10 @@ class JobAnswer(Schema):
     model_config = ConfigDict(json_schema_extra={"example": JOB})
 
     id: str
-    kind: Kind
+    kind: Kind | None = Field(description="null: its file is damaged")
     state: State
     collection: str | None
-    request: AnyJob
+    request: AnyJob | None = Field(description="null: its file is damaged")
     created_at: str
     started_at: str | None
     ended_at: str | None
@@ -204,7 +212,12 @@ class JobAnswer(Schema):
     def of(cls, job: Job) -> JobAnswer:
         """Of a kept job."""
         fields = {name: getattr(job, name) for name in cls.model_fields}
-        return cls.model_validate(fields | {"report": job.report or None})
+        fields |= {"report": job.report or None, "request": None if job.kind is None else job.request}
+        try:
+            return cls.model_validate(fields)
+        except ValidationError:  # what it asked for, reports or failed with is not what we ever write
+            state = "failed" if job.ended else job.state
+            return cls.model_validate(fields | {"state": state, "request": None, "report": None, "error": DAMAGED})
 
 
 class JobsAnswer(Schema):

@@ -21,6 +21,14 @@ from numpy.typing import NDArray
 from base.errors import CollectionDamaged, EntryNotFound, InputError
 from index.config import IndexConfig
 from index.entry import MODALITIES, Entry, Modality, Record
+from index.local.catalog.checksums import (
+    checksum,
+    has_checksums,
+    is_counted,
+    meta_sealed,
+    rows_sealed,
+    seal_block,
+)
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facets import file_facets, unfile_facets
 from index.local.catalog.filters import FilterCache
@@ -46,6 +54,7 @@ from index.local.catalog.tables import (
     next_version,
     read_counts,
     read_identity,
+    read_json,
     read_meta,
     record,
 )
@@ -80,7 +89,7 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         """Open the catalog at `path`. CollectionNotFound, CollectionDamaged, or CollectionError for another schema."""
         self.path = path
-        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION)
+        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, {"checksum": checksum})
         self._filters = FilterCache()
         self.next = NextVectors(self._db, self._is_now)
         try:
@@ -93,8 +102,8 @@ class Catalog:
     @staticmethod
     def create(path: Path, meta: Mapping[str, str | int]) -> None:
         """Make a new, empty catalog at `path`, which must not exist. `meta` has the keys META."""
-        rows = {**meta, **STATE}
-        Database.create(path, APPLICATION_ID, SCHEMA_VERSION, SCHEMA, "INSERT INTO meta VALUES (?, ?)", rows.items())
+        rows = [(key, value, checksum(key, value)) for key, value in {**meta, **STATE}.items()]
+        Database.create(path, APPLICATION_ID, SCHEMA_VERSION, SCHEMA, "INSERT INTO meta VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
         """Close its connections. A second call does nothing."""
@@ -144,7 +153,7 @@ class Catalog:
                 raise InputError(f"cannot update {', '.join(sorted(unknown))}; fields are {', '.join(sorted(known))}")
         encoders: dict[str, Callable[[Any], str | bytes | None]] = {"path": encode_path, "metadata": encode_metadata}
         described = json_ids(key for key, fields in changes.items() if "metadata" in fields)
-        with self._db.writing() as db:
+        with self._db.writing() as db, rows_sealed(db, json_ids(changes)):
             next_revision(db)
             unfile_facets(db, metadata_of(db, described))
             # Paths are let go first: in a chain of moves (a to b, b to c) no order would do.
@@ -175,6 +184,22 @@ class Catalog:
             db.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (snapshot.to_json(),))
             next_revision(db)  # so that readers look, and stand on the new one
 
+    def is_sealed(self) -> bool:
+        """Whether every row has a checksum; those of a glimpse of before have none until they are written."""
+        with self._db.reading() as db:
+            return (
+                has_checksums(db)
+                and is_counted(db)
+                and db.execute("SELECT 1 FROM entries WHERE checksum IS NULL LIMIT 1").fetchone() is None
+            )
+
+    def seal(self) -> None:
+        """Give a checksum to each row that has none, as it is; a block a transaction."""
+        after: int | None = 0
+        while after is not None:
+            with self._db.writing() as db:
+                after = seal_block(db, after, BLOCK)
+
     def set_index_config(self, config: IndexConfig) -> None:
         """Keep the configuration of the collection's index."""
         self._write_json("wish", asdict(config))
@@ -197,11 +222,17 @@ class Catalog:
 
     def index_config(self) -> IndexConfig:
         """What `set_index_config` was last given; the defaults if nothing was."""
-        return IndexConfig(**self._read_json("wish") or {})
+        with self._db.reading() as db:
+            kept = read_json(db, "wish", ("kind", "recall"), whole=False)
+        try:
+            return IndexConfig(**kept or {})
+        except (InputError, TypeError) as error:
+            raise CollectionDamaged(f"the catalog's wish is damaged: restore it from a backup ({error})") from error
 
     def rejection(self) -> Rejection | None:
         """What `set_rejection` was last given."""
-        kept = self._read_json("bar")
+        with self._db.reading() as db:
+            kept = read_json(db, "bar", ("bar", "fingerprint", "rows", "doubt"))
         return None if kept is None else Rejection(threshold=kept.pop("bar"), **kept)
 
     def places(self) -> dict[str, Any]:
@@ -213,11 +244,6 @@ class Catalog:
         except (TypeError, ValueError):
             return {}
         return places if isinstance(places, dict) else {}
-
-    def _read_json(self, key: str) -> dict[str, Any] | None:
-        with self._db.reading() as db:
-            value: dict[str, Any] | None = json.loads(read_meta(db, key))
-            return value
 
     def state(self) -> tuple[int, int]:
         """(version, revision): the last commit, by any process, that set or deleted a vector; that changed anything."""

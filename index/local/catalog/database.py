@@ -10,8 +10,8 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -27,8 +27,22 @@ FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want
 class Database:
     """An open SQLite file in WAL mode: many readers, in any process, beside one writer."""
 
-    def __init__(self, path: Path, application_id: int, schema_version: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        application_id: int,
+        schema_version: int,
+        around: Callable[[Connection], AbstractContextManager[None]],
+        functions: Mapping[str, Callable[..., Any]],
+    ) -> None:
         """Open it.
+
+        Args:
+            path: of the file.
+            application_id: what the file must say of itself.
+            schema_version: as well.
+            around: entered in each transaction that writes, and left before it is committed.
+            functions: what statements may call, by name.
 
         Raises:
             CollectionNotFound: there is no such file.
@@ -36,6 +50,8 @@ class Database:
             CollectionError: its schema is another one; or it must be written to be opened, and cannot.
         """
         self.path = path
+        self._around = around
+        self._functions = functions
         self._idle: list[Connection] = []
         self._closed = False
         self._mode = "mode=rw"
@@ -114,6 +130,8 @@ class Database:
                 db = self._idle.pop()
             except IndexError:
                 db = _connect(self.path, self._mode)
+                for name, function in self._functions.items():
+                    db.create_function(name, -1, function, deterministic=True)
             yield db
         except sqlite3.DatabaseError as error:
             raise _named(self.path, error) from error
@@ -139,7 +157,8 @@ class Database:
         with self._writing, self.reading() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
-                yield db
+                with self._around(db):
+                    yield db
             except sqlite3.IntegrityError as error:
                 column = str(error).rpartition(".")[2]
                 if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
@@ -191,6 +210,7 @@ class Database:
 def _connect(path: Path, mode: str) -> Connection:
     uri = f"{path.absolute().as_uri()}?{mode}"
     db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere names no function that does anything
     db.execute("PRAGMA synchronous = FULL")  # FULL syncs the WAL at each commit; NORMAL would not
     db.execute("PRAGMA cache_size = -16000")  # KB
     db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages, 32 MB: fewer copies of the same page into the file

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from base.errors import InputError
 from index.entry import Entry, Modality
+from index.local.catalog.checksums import checksum
 from index.local.catalog.database import Connection
 from index.local.catalog.facets import file_facets, unfile_facets
-from index.local.catalog.tables import AMONG, FIELDS, FIELDS_OF, count_rows, encode_metadata, encode_path, json_ids
+from index.local.catalog.tables import AMONG, FIELDS_OF, WRITTEN, count_rows, encode_metadata, encode_path, json_ids
 
-WRITTEN = ("id", *FIELDS, "version", "vector")
-VALUES = f"({', '.join('CAST(? AS TEXT)' if name == 'path' else '?' for name in WRITTEN)})"
+COLUMNS = (*WRITTEN, "checksum")
+VALUES = f"({', '.join('CAST(? AS TEXT)' if name == 'path' else '?' for name in COLUMNS)})"
 TOGETHER = 50  # rows in one INSERT: each statement costs a look at AUTOINCREMENT's counter
 LOOKUP = 500  # paths looked up by one statement
 
@@ -41,7 +42,8 @@ def write_batch(db: Connection, entries: Sequence[Entry], x16: NDArray[np.float1
     rows = []
     for key, i in dict(zip(ids, range(len(ids)), strict=True)).items():  # the last of each id
         modality, _, text, _, *rest = FIELDS_OF(entries[i])
-        rows.append((key, modality, paths[i], text, metadata[i], *rest, version, blobs[i]))
+        row = (key, modality, paths[i], text, metadata[i], *rest, version, blobs[i])
+        rows.append((*row, checksum(*row)))
     _write_rows(db, rows)
     old = {key: (modality, key, text) for key, modality, text in there.values()}
     new = {row[0]: (row[1], row[0], row[4]) for row in rows}
@@ -97,12 +99,12 @@ def _ids(
 
 
 def _write_rows(db: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows of WRITTEN, replacing those with the same id."""
-    sets = ", ".join(f"{name} = excluded.{name}" for name in WRITTEN[1:])
+    """Insert rows of COLUMNS, replacing those with the same id."""
+    sets = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
     for start in range(0, len(rows), TOGETHER):
         some = rows[start : start + TOGETHER]
         db.execute(
-            f"INSERT INTO entries ({', '.join(WRITTEN)}) VALUES {', '.join([VALUES] * len(some))} "
+            f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES {', '.join([VALUES] * len(some))} "
             f"ON CONFLICT (id) DO UPDATE SET {sets}",
             list(chain.from_iterable(some)),
         )

@@ -16,21 +16,27 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionError, InputError
 from index.entry import Modality, NextInfo, Record
+from index.local.catalog.checksums import AS_BYTES, DAMAGED, STORED
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.tables import (
     COLUMNS,
+    NEXT,
     decode_vectors,
     delete_rows,
     json_ids,
     next_version,
     read_counts,
     read_identity,
-    read_meta,
+    read_json,
     record,
 )
 from index.local.snapshot import Snapshot
 
 LEFT = "NOT EXISTS (SELECT 1 FROM next_vectors n WHERE n.id = entries.id AND n.version = entries.version)"
+SWAPPED = f"""
+    SELECT ?, n.vector, iif(entries.checksum <> {STORED}, {DAMAGED}, checksum({", ".join(AS_BYTES[:-2])}, ?, n.vector))
+    FROM next_vectors n WHERE n.id = entries.id
+"""
 BLOCK = 8192  # vectors handed over at a time
 
 
@@ -53,7 +59,7 @@ class NextVectors:
         """
         info = {"model": model, "fingerprint": fingerprint, "dim": dim}
         with self._db.writing() as db:
-            before = json.loads(read_meta(db, "next"))
+            before = read_json(db, "next", NEXT)
             goes_on = before is not None and (before["fingerprint"], before["dim"]) == (fingerprint, dim)
             if not goes_on:
                 db.execute("DELETE FROM next_vectors")
@@ -64,7 +70,7 @@ class NextVectors:
         """How far it is; None: no change of model is under way."""
         with self._db.reading() as db:
             db.execute("BEGIN")
-            info = json.loads(read_meta(db, "next"))
+            info = read_json(db, "next", NEXT)
             if info is None:
                 return None
             total = db.execute("SELECT count(*) FROM entries").fetchone()[0]
@@ -122,10 +128,7 @@ class NextVectors:
             left = db.execute(f"SELECT count(*) FROM entries WHERE {LEFT}").fetchone()[0]
             if left:
                 raise CollectionError(f"{left} entries have no vector of {info['model']} yet: finish the reindex first")
-            db.execute(
-                "UPDATE entries SET version = ?, vector = (SELECT vector FROM next_vectors n WHERE n.id = entries.id)",
-                (version,),
-            )
+            db.execute(f"UPDATE entries SET (version, vector, checksum) = ({SWAPPED})", (version, version))
             db.execute("DELETE FROM tombstones")
             # An entry that was deleted since the snapshot was built is still in it, and no tombstone will say so.
             held = {m: segment.count for m, segment in (snapshot.segments if snapshot else {}).items()}
@@ -147,7 +150,7 @@ class NextVectors:
 
 
 def _next(db: Connection) -> dict[str, Any]:
-    info: dict[str, Any] | None = json.loads(read_meta(db, "next"))
+    info = read_json(db, "next", NEXT)
     if info is None:
         raise CollectionError("no change of model is under way: begin one first")
     return info

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -25,7 +26,7 @@ from index.local.catalog.facets import unfile_facets
 # entries_version gives what is newer than a version; what else it covers answers a filter on file fields without
 # touching the wide rows. Whatever is written is newest, so that it grows at its end.
 SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL, checksum INTEGER) STRICT, WITHOUT ROWID;
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     modality TEXT NOT NULL,
@@ -39,7 +40,8 @@ CREATE TABLE entries (
     height INTEGER,
     taken TEXT,
     version INTEGER NOT NULL,
-    vector BLOB NOT NULL
+    vector BLOB NOT NULL,
+    checksum INTEGER
 ) STRICT;
 CREATE INDEX entries_sha256 ON entries (sha256) WHERE sha256 IS NOT NULL;
 CREATE TABLE tombstones (version INTEGER, id INTEGER, modality TEXT NOT NULL, PRIMARY KEY (version, id))
@@ -49,9 +51,12 @@ CREATE TABLE facets (modality TEXT, key TEXT, value ANY, id INTEGER, PRIMARY KEY
     STRICT, WITHOUT ROWID;
 CREATE TABLE next_vectors (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, vector BLOB NOT NULL) STRICT;
 """
-SCHEMA_VERSION = 2  # 1 was never released
+SCHEMA_VERSION = 2  # 1 was never released; a catalog of before may lack the checksums
+OURS = {(kind.lower(), name) for kind, name in re.findall(r"CREATE (TABLE|INDEX) (\w+)", SCHEMA)}
+SQLITES = {("table", name) for name in ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")}
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
 META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
+NEXT = ("model", "fingerprint", "dim")  # of a change of model that is under way
 STATE = {  # of a new catalog
     "version": 0, "revision": 0, "tombstones_since": 0, "snapshot": "null", "next": "null", "wish": "{}", "bar": "null",
     **{f"{modality}s": 0 for modality in MODALITIES},  # how many rows: counting a million takes longer than a search
@@ -61,10 +66,25 @@ FIELDS = (
     "modality", "path", "text", "metadata", "sha256", "mtime_ns", "size", "width", "height", "taken"
 )  # fmt: skip
 FIELDS_OF = attrgetter(*FIELDS)
+WRITTEN = ("id", *FIELDS, "version", "vector")  # of a row; its checksum is over these
 # A file name need not be UTF-8. Paths go in and out as bytes, so that every name that Python can hold is kept.
 COLUMNS = ", ".join(["id", *FIELDS]).replace("path", "CAST(path AS BLOB)")
 JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+DEEPEST = 100  # levels of metadata: what reads them, here and elsewhere, goes down a call a level
 AMONG = "id IN (SELECT value FROM json_each(?))"  # one statement for any number of ids
+
+
+def foreign_objects(db: Connection) -> list[str]:
+    """What the file has beside our tables and indexes, and what it lacks of them: a line each.
+
+    A trigger or a view of somebody else's would have his statements run when we write.
+    """
+    rows = db.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema").fetchall()
+    there = {(kind, name) for kind, name, sql in rows if not sql.upper().startswith("CREATE VIRTUAL")}
+    own = {(kind, name) for kind, name, sql in rows if kind == "index" and not sql}  # made by SQLite for UNIQUE
+    strange = [f"it has a {kind} {name!r} that is not glimpse's" for kind, name, sql in rows
+               if (kind, name) not in OURS | SQLITES | own or (kind, name) not in there]  # fmt: skip
+    return strange + [f"it lacks its {kind} {name!r}" for kind, name in sorted(OURS - there)]
 
 
 def read_meta(db: Connection, key: str) -> Any:
@@ -72,6 +92,22 @@ def read_meta(db: Connection, key: str) -> Any:
     for (value,) in db.execute("SELECT value FROM meta WHERE key = ?", (key,)):
         return value
     raise CollectionDamaged(f"the catalog lacks its {key}: restore it from a backup")
+
+
+def read_json(db: Connection, key: str, names: tuple[str, ...], *, whole: bool = True) -> dict[str, Any] | None:
+    """A value of `meta` that is a JSON object with those fields, or some of them if it need not be whole; or null.
+
+    CollectionDamaged if it is anything else.
+    """
+    try:
+        kept: dict[str, Any] | None = json.loads(read_meta(db, key))
+        if kept is None or (
+            isinstance(kept, dict) and (kept.keys() == set(names) if whole else kept.keys() <= set(names))
+        ):
+            return kept
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise CollectionDamaged(f"the catalog's {key} is damaged: restore it from a backup")
 
 
 def read_identity(db: Connection) -> dict[str, Any]:
@@ -109,9 +145,22 @@ def json_ids(ids: Iterable[int]) -> str:
         raise InputError(f"an id must be an integer: {error}") from error
 
 
+def is_normal(path: bytes) -> bool:
+    """Whether a path leads to where it seems to: one with `..` may lead out of a folder that it begins with.
+
+    One with a zero byte leads nowhere.
+    """
+    return b"\0" not in path and (b".." not in path or b".." not in path.split(b"/"))
+
+
 def encode_path(path: str | Path | None) -> bytes | None:
-    """A path as it is bound, with CAST(? AS TEXT) around it."""
-    return None if path is None else os.fsencode(path)
+    """A path as it is bound, with CAST(? AS TEXT) around it. InputError for one that is not normal."""
+    if path is None:
+        return None
+    encoded = os.fsencode(path)
+    if not is_normal(encoded):
+        raise InputError(f"{str(path)!r} cannot be the path of an entry: it must be normal, without '..' or zero bytes")
+    return encoded
 
 
 def inside_of(folder: str | Path) -> tuple[bytes, bytes]:
@@ -125,9 +174,18 @@ def encode_metadata(metadata: Mapping[str, Any] | None) -> str:
     if not metadata:
         return "{}"
     try:
-        return JSON.encode(dict(metadata))
+        text = JSON.encode(dict(metadata))
+        if text.count("{") + text.count("[") > DEEPEST and _depth(metadata) > DEEPEST:
+            raise ValueError(f"it is deeper than {DEEPEST} levels")
+        return text
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"metadata must be a JSON object: {error}") from error
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list | tuple) else 0
 
 
 def record(row: tuple[Any, ...]) -> Record:
@@ -135,7 +193,7 @@ def record(row: tuple[Any, ...]) -> Record:
     key, modality, path, text, metadata, *rest = row
     try:
         return Record(key, modality, None if path is None else os.fsdecode(path), text, json.loads(metadata), *rest)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CollectionDamaged(
             f"entry {key} has metadata that are no JSON: restore the catalog from a backup"
         ) from error

@@ -1,0 +1,86 @@
+"""A checksum for each row of entries and meta, so that a changed bit is known whatever the row says now.
+
+A glimpse of before reads and writes such a catalog and knows no checksums. Whatever it writes counts the revision, so
+the revision's own checksum tells that it did; then no row's is believed. A row without one is taken as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from zlib import crc32
+
+from base.errors import CollectionDamaged
+from index.local.catalog.database import Connection
+from index.local.catalog.tables import AMONG, WRITTEN
+
+TEXTS = {"modality", "path", "text", "metadata", "sha256", "taken"}
+AS_BYTES = [f"CAST(entries.{name} AS BLOB)" if name in TEXTS else f"entries.{name}" for name in WRITTEN]
+STORED = f"checksum({', '.join(AS_BYTES)})"  # of a row as it lies there
+DAMAGED = -1  # no checksum: what a row keeps that is changed though it was damaged, so that it stays known
+BYTES: dict[type, Callable[[Any], bytes]] = {
+    bytes: bytes, str: str.encode, int: b"%d".__mod__, bool: b"%d".__mod__, type(None): lambda _: b"\xff",
+}  # fmt: skip
+
+
+def checksum(*values: Any) -> int:
+    """CRC-32 of values as SQLite holds them; a text and its bytes are the same."""
+    return crc32(b"\0".join([BYTES.get(type(value), _as_text)(value) for value in values]))
+
+
+def has_checksums(db: Connection) -> bool:
+    """Whether a catalog has the columns for them: one that only a glimpse of before has written to has not."""
+    return db.execute("SELECT 1 FROM pragma_table_info('entries') WHERE name = 'checksum'").fetchone() is not None
+
+
+def is_counted(db: Connection) -> bool:
+    """Whether the last commit was of a glimpse that knows checksums."""
+    rows = db.execute("SELECT value, checksum FROM meta WHERE key = 'revision'").fetchall()
+    return [kept for _, kept in rows] == [checksum("revision", value) for value, _ in rows]
+
+
+@contextmanager
+def meta_sealed(db: Connection) -> Iterator[None]:
+    """Around a transaction that writes: each value of meta that it sets gets its checksum.
+
+    CollectionDamaged if the file has a trigger, which would run with it: there is none of ours.
+    """
+    for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type IN ('trigger', 'view')"):
+        raise CollectionDamaged(
+            f"the catalog has a trigger or view {name!r} that is not glimpse's: restore it from a backup"
+        )
+    if not has_checksums(db):
+        for table in ("meta", "entries"):
+            db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
+    elif not is_counted(db):
+        for table in ("meta", "entries"):
+            db.execute(f"UPDATE {table} SET checksum = NULL WHERE checksum IS NOT NULL")
+    before = {key: (value, kept) for key, value, kept in db.execute("SELECT key, value, checksum FROM meta")}
+    yield
+    for key, value in db.execute("SELECT key, value FROM meta").fetchall():
+        was, kept = before.get(key, (None, None))
+        if value != was or kept is None:
+            new = checksum(key, value) if kept in (None, checksum(key, was)) else DAMAGED
+            db.execute("UPDATE meta SET checksum = ? WHERE key = ?", (new, key))
+
+
+@contextmanager
+def rows_sealed(db: Connection, among: str) -> Iterator[None]:
+    """Around a change of some fields of the rows AMONG: they get new checksums; what was damaged stays damaged."""
+    db.execute(f"UPDATE entries SET checksum = {DAMAGED} WHERE {AMONG} AND checksum <> {STORED}", (among,))
+    yield
+    db.execute(f"UPDATE entries SET checksum = {STORED} WHERE {AMONG} AND checksum IS NOT {DAMAGED}", (among,))
+
+
+def seal_block(db: Connection, after: int, rows: int) -> int | None:
+    """Give checksums to those that have none of some rows above the id `after`. Returns the last id; None: no row."""
+    query = "SELECT max(id) FROM (SELECT id FROM entries WHERE id > ? ORDER BY id LIMIT ?)"
+    last: int | None = db.execute(query, (after, rows)).fetchone()[0]
+    update = f"UPDATE entries SET checksum = {STORED} WHERE id > ? AND id <= ? AND checksum IS NULL"
+    db.execute(update, (after, last))
+    return last
+
+
+def _as_text(value: object) -> bytes:
+    return str(value).encode()

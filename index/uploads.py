@@ -1,0 +1,94 @@
+"""Files of uploaded images as a collection has them: how they are called, and which are damaged, missing or left over.
+
+    <data>/uploads/<collection>/<first two digits>/<sha256>.<suffix>
+
+The service writes them (service/collections/uploads.py). Only files of that form in the collection's own folder are
+ever read, backed up or removed as uploads, whatever a path in the catalog says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from base.errors import InputError
+from base.files import PART
+from index.local.collection import Collection
+from index.local.layout import uploads_folder
+
+UPLOAD = re.compile(r"([0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]+)")
+
+
+def is_upload(path: str | Path, folder: Path) -> bool:
+    """Whether a path is, to the letter, that of an upload in `folder`, so that it leads nowhere else."""
+    inside = str(path).removeprefix(f"{folder}/")
+    return inside != str(path) and UPLOAD.fullmatch(inside) is not None
+
+
+def check_paths(paths: Iterable[str | Path | None], data: Path, name: str) -> None:
+    """InputError if one of these paths, which a file from elsewhere gives, may not be an entry's of the collection.
+
+    Inside of the folder of all uploads it must be one of the collection's own.
+    """
+    own = uploads_folder(data, name)
+    for path in paths:
+        if path is not None and str(path).startswith(f"{own.parent}/") and not is_upload(path, own):
+            raise InputError(f"{str(path)!r} is in the folder of uploads, and no upload of collection {name!r}; with "
+                             "its files a collection goes by `collections backup` and `restore`")  # fmt: skip
+
+
+def problem_of(path: str, folder: Path) -> str | None:
+    """What is wrong with the file that an entry says was uploaded to `folder`; None: it has the bytes that were sent.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if not is_upload(path, folder):
+        return f"{path!r} is in the folder of uploads and not of the form of one"
+    try:
+        with Path(path).open("rb") as file:
+            sound = hashlib.file_digest(file, "sha256").hexdigest() == Path(path).stem
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    return None if sound else f"{path} has other bytes than were uploaded"
+
+
+def upload_problems(collection: Collection, data: Path) -> Iterator[str]:
+    """A line for each entry whose uploaded file is damaged or missing."""
+    folder = uploads_folder(data, collection.name)
+    for path, key, *_ in collection.paths(folder):
+        try:
+            problem = problem_of(path, folder)
+        except FileNotFoundError:
+            problem = f"{path} is missing" if collection.find_path(path) else None  # None: deleted meanwhile
+        if problem:
+            yield f"upload of entry {key}: {problem}; upload it again, or delete the entry"
+
+
+def leftovers(collection: Collection, data: Path) -> Iterator[Path]:
+    """Uploaded files that no entry has, and beginnings of some: a kill leaves them, and nobody misses them.
+
+    While a service writes to the collection one may be on its way in.
+    """
+    folder = uploads_folder(data, collection.name)
+    for part in sorted(folder.iterdir()) if folder.is_dir() else ():
+        with suppress(NotADirectoryError, FileNotFoundError):
+            names = sorted(os.listdir(part))  # noqa: PTH208  names are all that is wanted
+            known = {path for path, *_ in collection.paths(part)}
+            for path in (part / name for name in names):
+                if str(path) not in known and (is_upload(path, folder) or path.suffix == PART):
+                    yield path
+
+
+def remove_leftovers(collection: Collection, data: Path) -> int:
+    """Remove them from a collection that is open for writing, so that none is on its way in. Returns how many."""
+    found = list(leftovers(collection, data))
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
