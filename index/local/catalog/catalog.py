@@ -212,7 +212,8 @@ class Catalog:
     def set_places(self, places: Mapping[str, Any]) -> None:
         """Keep what runs over folders remember of them (index.ingest.places)."""
         with self._db.writing() as db:  # a catalog of before has no such row
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('places', ?)", (json.dumps(places),))
+            put = "INSERT INTO meta (key, value) VALUES ('places', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+            db.execute(put, (json.dumps(places),))
 
     def _write_json(self, key: str, value: Mapping[str, Any]) -> None:
         with self._db.writing() as db:
