@@ -23,7 +23,7 @@ from index.local.catalog.integrity import UNCOUNTED
 from index.local.layout import CATALOG, appearing, collection_folder, uploads_folder
 from index.local.snapshot import Snapshot
 from index.local.vectors.live import LiveIndex
-from index.uploads import UPLOAD, is_upload, problem_of
+from index.uploads import UPLOAD, is_upload, leading_away, problem_of
 
 UPLOADS = "glimpse.uploads"  # in the tar's header: the folder that the entries say their files are in
 COMPLETE = "glimpse.complete"  # there as well: each of those entries has its file in the tar
@@ -133,6 +133,8 @@ def _add_uploads(catalog: Path, collection: Collection, folder: Path) -> int:
     part = catalog.with_name(f"{catalog.name}.tar")
     try:
         with closing(Catalog(catalog)) as copy:
+            if away := leading_away(copy.paths_with_dots(), folder):
+                raise _damaged(f"collection {collection.name!r}", away)
             paths = [(path, key) for path, key, *_ in copy.paths(folder)]
             if not paths:
                 return copy.count()
@@ -204,10 +206,11 @@ def _problems_of_unpacked(path: Path, uploads: Path, header: dict[str, str], fol
         folder: where the uploads of the collection will lie.
     """
     before = header.get(UPLOADS)
-    if before is not None and (before in ("", "/") or os.path.abspath(before) != before):  # noqa: PTH100  its words
+    if before is not None and (not before.startswith("/") or before in ("/", "//") or str(Path(before)) != before):
         yield f"it says that its uploaded files were in {before!r}"
         return
     with closing(Catalog(path)) as catalog:
+        yield from leading_away(catalog.paths_with_dots(), Path(before or folder))
         yield from (problem for problem in catalog.check() if problem != UNCOUNTED)  # one of before may have made it
         named = set()
         for where in {before or str(folder), str(folder)}:

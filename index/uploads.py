@@ -32,10 +32,12 @@ def is_upload(path: str | Path, folder: Path) -> bool:
 def check_paths(paths: Iterable[str | Path | None], data: Path, name: str) -> None:
     """InputError if one of these paths, which a file from elsewhere gives, may not be an entry's of the collection.
 
-    Inside of the folder of all uploads it must be one of the collection's own.
+    It must be normal; and inside of the folder of all uploads it must be one of the collection's own.
     """
     own = uploads_folder(data, name)
     for path in paths:
+        if path is not None and ".." in Path(path).parts and not is_upload(path, own):
+            raise InputError(f"{str(path)!r} cannot be the path of an entry: it must be normal, without '..'")
         if path is not None and str(path).startswith(f"{own.parent}/") and not is_upload(path, own):
             raise InputError(f"{str(path)!r} is in the folder of uploads, and no upload of collection {name!r}; with "
                              "its files a collection goes by `collections backup` and `restore`")  # fmt: skip
@@ -59,9 +61,16 @@ def problem_of(path: str, folder: Path) -> str | None:
     return None if sound else f"{path} has other bytes than were uploaded"
 
 
+def leading_away(paths: Iterable[tuple[str, int]], folder: Path) -> list[str]:
+    """A line for each entry, of these whose paths have a part `..`, that is no upload in `folder`."""
+    return [f"entry {key}: its path {path!r} has '..' in it: delete the entry"
+            for path, key in paths if not is_upload(path, folder)]  # fmt: skip
+
+
 def upload_problems(collection: Collection, data: Path) -> Iterator[str]:
-    """A line for each entry whose uploaded file is damaged or missing."""
+    """A line for each entry whose uploaded file is damaged or missing, or whose path leads away."""
     folder = uploads_folder(data, collection.name)
+    yield from leading_away(collection.paths_with_dots(), folder)
     for path, key, *_ in collection.paths(folder):
         try:
             problem = problem_of(path, folder)

@@ -198,7 +198,7 @@ def test_a_path_that_leads_out_of_the_uploads_is_neither_taken_nor_restored(tmp_
     with create(tmp_path) as pets:
         upload(tmp_path, pets, b"file")
         [key] = pets.upsert([Entry(vectors(1)[0], "image", "/fine.jpg")])
-    for path in (f"{own}/../../secret.txt", f"{own}/notes.txt", f"{own}//{'ab' * 32}.png"):
+    for path in (f"{own}/../../secret.txt", "/photos/../secret.txt", f"{own}/notes.txt", f"{own}//{'ab' * 32}.png"):
         with closing(sqlite3.connect(tmp_path / "collections/pets/catalog.sqlite")) as db:
             db.execute("UPDATE entries SET path = ?, checksum = NULL WHERE id = ?", (path, key))
             db.commit()
@@ -208,6 +208,20 @@ def test_a_path_that_leads_out_of_the_uploads_is_neither_taken_nor_restored(tmp_
         with pytest.raises(CollectionDamaged, match="file is damaged"):
             restore(tmp_path, packed(tmp_path, {"glimpse.uploads": str(own)}), "copy")
     assert files(tmp_path / "collections") == ["pets"]
+
+
+def test_a_data_folder_that_was_named_by_a_way_around_works_as_it_did(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    data = tmp_path / "here" / ".." / "data"
+    with create(data) as pets:
+        path = upload(data, pets, b"file")
+    assert ".." in path.parts
+    assert check_collection(data, "pets") == ([], [])
+    back_up(data, "pets", tmp_path / "file")
+    for there, name in ((data, "again"), (tmp_path / "there", "pets")):
+        restore(there, tmp_path / "file", name)
+        assert check_collection(there, name) == ([], [])
+        assert len(list(uploads_folder(there, name).glob("*/*"))) == 1
 
 
 def packed(data: Path, header: dict[str, str]) -> Path:
@@ -226,7 +240,7 @@ def test_what_a_backup_says_of_itself_is_checked(tmp_path: Path) -> None:
     own = str(uploads_folder(tmp_path, "pets"))
     for header in (
         {},
-        *({"glimpse.uploads": word} for word in ("", "/", "//", "pets", own + "/", own + "s", own + "/..")),
+        *({"glimpse.uploads": word} for word in ("", "/", "//", "pets", own + "/", own + "s", own + "//x")),
     ):
         with pytest.raises(CollectionDamaged, match="file is damaged"):
             restore(tmp_path, packed(tmp_path, header), "copy")

@@ -240,6 +240,10 @@ class Collection:
         """Stream (path, id, mtime_ns, size) of the images inside that folder, in the order of the paths' bytes."""
         return self._catalog.paths(under)
 
+    def paths_with_dots(self) -> list[tuple[str, int]]:
+        """(path, id) of the entries whose path has a part `..`."""
+        return self._catalog.paths_with_dots()
+
     def find_path(self, path: str | Path) -> Record | None:
         """The record of that path."""
         return next(iter(self._catalog.find("path", path)), None)

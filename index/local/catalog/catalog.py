@@ -378,6 +378,14 @@ class Catalog:
                 return
             after = rows[-1][0]
 
+    def paths_with_dots(self) -> list[tuple[str, int]]:
+        """(path, id) of the entries whose path has a part `..`, so that it may lead elsewhere than it begins."""
+        with self._db.reading() as db:
+            rows = db.execute(
+                "SELECT CAST(path AS BLOB), id FROM entries WHERE path LIKE '%..%' ORDER BY id"
+            ).fetchall()
+        return [(os.fsdecode(path), key) for path, key in rows if b".." in path.split(b"/")]
+
     def find(self, column: Literal["path", "sha256"], value: str | Path) -> list[Record]:
         """The records with that path (at most one) or that hash, in the order of ids."""
         query = f"SELECT {COLUMNS} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id"

@@ -145,21 +145,13 @@ def json_ids(ids: Iterable[int]) -> str:
         raise InputError(f"an id must be an integer: {error}") from error
 
 
-def is_normal(path: bytes) -> bool:
-    """Whether a path leads to where it seems to: one with `..` may lead out of a folder that it begins with.
-
-    One with a zero byte leads nowhere.
-    """
-    return b"\0" not in path and (b".." not in path or b".." not in path.split(b"/"))
-
-
 def encode_path(path: str | Path | None) -> bytes | None:
-    """A path as it is bound, with CAST(? AS TEXT) around it. InputError for one that is not normal."""
+    """A path as it is bound, with CAST(? AS TEXT) around it. InputError for one with a zero byte: no file has it."""
     if path is None:
         return None
     encoded = os.fsencode(path)
-    if not is_normal(encoded):
-        raise InputError(f"{str(path)!r} cannot be the path of an entry: it must be normal, without '..' or zero bytes")
+    if b"\0" in encoded:
+        raise InputError(f"{str(path)!r} cannot be the path of an entry: it has a zero byte")
     return encoded
 
 
