@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Request
 
 from base.errors import CollectionLocked
 from index.collection import Collection, Record
+from index.search.patience import Patience
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.errors import Refusal
@@ -34,6 +35,11 @@ def settings(request: Request) -> Settings:
 def collections(request: Request) -> OpenCollections:
     """The collections of the data folder."""
     return service_of(request).collections
+
+
+def patience(request: Request) -> Patience:
+    """How long this request's filter may take."""
+    return Patience(settings(request).filter_seconds, " (the operator: raise GLIMPSE_FILTER_SECONDS)")
 
 
 def decoders(request: Request) -> Pool:
@@ -92,6 +98,7 @@ def at_once(look_up: Callable[[Request], T]) -> Callable[[Request], Awaitable[T]
 ServiceDep = Annotated[Service, Depends(at_once(service_of))]
 SettingsDep = Annotated[Settings, Depends(at_once(settings))]
 CollectionsDep = Annotated[OpenCollections, Depends(at_once(collections))]
+PatienceDep = Annotated[Patience, Depends(at_once(patience))]
 DecodersDep = Annotated[Pool, Depends(at_once(decoders))]
 InferenceDep = Annotated[Inference, Depends(at_once(inference))]
 RejectionsDep = Annotated[Rejections, Depends(rejections)]

@@ -52,6 +52,7 @@ from index.local.catalog.tables import (
 from index.local.snapshot import Snapshot
 from index.search.calibration import Rejection
 from index.search.filters import Filter
+from index.search.patience import Patience
 
 PAGE = 1000  # records read at a time
 BLOCK = 8192  # vectors handed over at a time
@@ -285,11 +286,11 @@ class Catalog:
             raise EntryNotFound(f"no entry with id {absent[0]}")
         return decode_vectors([rows[key] for key in ids], dim).astype(np.float32)
 
-    def filter_ids(self, wanted: Filter, modality: Modality) -> NDArray[np.int64]:
-        """The ids, ascending and read-only, of the entries that a filter lets through."""
+    def filter_ids(self, wanted: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:
+        """The ids, ascending and read-only, of the entries that a filter lets through. FilterTooSlow, GivenUp."""
         with self._db.reading() as db:
             db.execute("BEGIN")
-            return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality)
+            return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality, patience)
 
     def records(
         self,

@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection
@@ -19,8 +19,9 @@ from typing import Any
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import fsync_file
 
-__all__ = ["Connection", "Database"]
+__all__ = ["Connection", "Database", "interruptible"]
 
+STEPS = 100_000  # of SQLite's machine between two looks at the clock: a millisecond or two
 FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want of space
 
 
@@ -186,6 +187,20 @@ class Database:
             same = False
         if not same:
             raise CollectionNotFound(f"{self.path}: deleted or replaced since it was opened; open the collection again")
+
+
+@contextmanager
+def interruptible(db: Connection, over: Callable[[], Exception | None]) -> Iterator[None]:
+    """Ask `over` now and then while a statement of the block runs; what it gives ends that, and is raised."""
+    db.set_progress_handler(lambda: over() is not None, STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _code(error) == sqlite3.SQLITE_INTERRUPT and (reason := over()):
+            raise reason from error
+        raise
+    finally:
+        db.set_progress_handler(None, STEPS)
 
 
 def _connect(path: Path, mode: str) -> Connection:

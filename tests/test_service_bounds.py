@@ -1,0 +1,91 @@
+"""What a request may take of the service, and that the service ends in time whatever runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from service_world import error_of, serving, settings_for, tiny_encoder, until
+
+from index.collection import Entry, create_collection
+from service.app import create_app
+
+ROOT = Path(__file__).parents[1]
+# a second or two: all but a few entries fulfil each condition
+SLOW = {"should": [{"key": "n", "range": {"gt": i}} for i in range(1, 1001)]}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service with a collection of 20,000, a filter on which may take 0.5 s."""
+    folder = tmp_path_factory.mktemp("bounds")
+    encoder = tiny_encoder(folder)
+    with create_collection(folder, "large", model="tiny", fingerprint="tiny", dim=32) as large:
+        x = encoder.encode_texts(["x"])[0]
+        large.upsert([Entry(x, "image", f"/{i}", metadata={"n": i}) for i in range(20_000)])
+    with serving(create_app(settings_for(folder, filter_seconds=0.5), encoder)) as address:
+        yield address
+
+
+def test_a_filter_that_takes_too_long_is_refused_with_what_to_do(url: str) -> None:
+    asked = {"text": "x", "filter": SLOW}
+    error = error_of(httpx.post(f"{url}/v1/collections/large/search", json=asked, timeout=20), 422)
+    assert (error["code"], error["param"]) == ("filter_too_slow", "filter")
+    assert "longer than 0.5 s" in error["message"]
+    assert "GLIMPSE_FILTER_SECONDS" in error["message"]
+    listed = httpx.get(f"{url}/v1/collections/large/images", params={"filter": json.dumps({"should": [{}] * 1001})})
+    assert "1000 conditions" in error_of(listed, 422)["message"]
+    same = {"should": [{"key": "n", "range": {"gte": 0}}] * 1000}
+    answer = httpx.post(f"{url}/v1/collections/large/search", json={"text": "x", "filter": same})
+    assert len(answer.json()["hits"]) == 10
+
+
+def test_a_filter_ends_when_its_client_leaves(url: str) -> None:
+    def ended() -> float:
+        found = re.search(r'seconds_count\{stage="catalog"\} (\S+)', httpx.get(f"{url}/metrics").text)
+        return float(found[1]) if found else 0.0
+
+    before = ended()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}/v1/collections/large/search", json={"text": "x", "filter": SLOW}, timeout=0.15)
+    until(lambda: ended() > before, 0.25)  # before its time is over
+
+
+STUCK = """
+import signal, sys, threading, time, uvicorn
+from service.http import server
+
+async def app(scope, receive, send):
+    while (message := await receive())["type"] != "lifespan.shutdown":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+server.END = 1.0
+threading.Thread(target=time.sleep, args=(60,)).start()  # as a decode: Python waits for it at its end
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+stuck = server.TimelyServer(uvicorn.Config(app, port=0))
+stuck.on_stop = lambda: print("told", flush=True)
+stuck.run()
+"""
+
+
+def test_a_stop_is_over_in_time_whatever_runs() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert any("running on" in line for line in process.stderr)
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        out, log = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "told\n")
+    assert 0.9 < time.monotonic() - started < 5
+    assert "left undone" in log
