@@ -165,6 +165,10 @@ def _no_json() -> JSONResponse:
 async def _of_nobody(request: Request, error: Exception) -> JSONResponse:
     # starlette raises it again after this answer, so the server logs its traceback; the client learns nothing of it
     message = "the service failed on this request; its log says why"
-    # it leaves from outside of service.http.middleware
-    headers = {"X-Content-Type-Options": "nosniff", "X-Request-Id": getattr(request.state, "request_id", "")}
+    # it leaves from outside of service.http.middleware, and the server closes the connection
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        "X-Request-Id": getattr(request.state, "request_id", ""),
+        "Connection": "close",
+    }
     return refuse_to_answer(500, message, code="internal_error", headers=headers)

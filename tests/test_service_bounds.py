@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -57,6 +58,34 @@ def test_a_filter_ends_when_its_client_leaves(url: str) -> None:
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{url}/v1/collections/large/search", json={"text": "x", "filter": SLOW}, timeout=0.15)
     until(lambda: ended() > before, 0.25)  # before its time is over
+
+
+def test_no_answer_is_5xx_while_collections_come_and_go(url: str) -> None:
+    vector = [1.0] * 32
+    asks = [
+        ("GET", "/v1/info", None),
+        ("GET", "/metrics", None),
+        ("GET", "/v1/collections/gone", None),
+        ("GET", "/v1/collections/gone/images", None),
+        ("POST", "/v1/collections/gone/search", {"vector": vector}),
+        ("POST", "/v1/collections/gone/texts", {"texts": ["a"]}),
+        ("POST", "/knn-service", {"embedding_input": vector, "indice_name": "gone"}),
+        *[("PUT", "/v1/collections/gone", {"kind": "exact"}), ("DELETE", "/v1/collections/gone", None)] * 2,
+    ]
+    end = time.monotonic() + 2.5
+
+    def ask(n: int) -> set[int]:
+        statuses: set[int] = set()
+        with httpx.Client(base_url=url, timeout=20) as client:
+            while time.monotonic() < end:
+                n += 1
+                method, path, body = asks[n % len(asks)]
+                statuses.add(client.request(method, path, json=body).status_code)
+        return statuses
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = set().union(*pool.map(ask, range(8)))
+    assert {200, 201, 204, 404} <= seen <= {200, 201, 204, 404, 409}
 
 
 STUCK = """

@@ -240,6 +240,7 @@ def test_an_unforeseen_error_says_nothing_of_the_inside(tmp_path):
         answer = client.post(SEARCH, json={"text": "x"})
         assert error_of(answer, 500)["code"] == "internal_error"
         assert "secret" not in answer.text
+        assert answer.headers["connection"] == "close"  # the server does, so the next request must not come that way
 
 
 def test_alive_but_not_ready_while_the_model_loads(tmp_path):

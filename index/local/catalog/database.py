@@ -56,7 +56,7 @@ class Database:
             with self.reading() as db:
                 db.execute("PRAGMA schema_version")  # reads the file
         except CollectionError as error:
-            if not (_code(error) == sqlite3.SQLITE_CANTOPEN and os.statvfs(self.path).f_flag & os.ST_RDONLY):
+            if not (_code(error) == sqlite3.SQLITE_CANTOPEN and _is_read_only(self.path)):
                 raise
             # SQLite wants its -shm file beside a catalog that may be written to. Nobody can write here, so that
             # the file alone is the truth, unless a writer left commits in the -wal.
@@ -107,7 +107,7 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A connection; a transaction that is begun on it ends with the block."""
         if self._closed:
-            raise CollectionError(f"{self.path}: used after it was closed")
+            raise CollectionNotFound(f"{self.path}: closed, perhaps because it was deleted; open the collection again")
         db = None
         try:
             self._check_same_file()
@@ -117,6 +117,7 @@ class Database:
                 db = _connect(self.path, self._mode)
             yield db
         except sqlite3.DatabaseError as error:
+            self._check_same_file()
             raise _named(self.path, error) from error
         except UnicodeDecodeError as error:  # SQLite's own message quotes what it read
             raise _damaged(self.path, error) from error
@@ -226,6 +227,13 @@ def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
             f"{path}: cannot be opened; SQLite must be able to write in its folder, unless the disk is read-only"
         )
     return CollectionError(f"{path}: {' '.join(str(error).split())}")
+
+
+def _is_read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except FileNotFoundError:  # deleted in this moment
+        return False
 
 
 def _damaged(path: Path, error: Exception) -> CollectionDamaged:
