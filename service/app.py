@@ -20,7 +20,7 @@ from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
 from service.http.auth import RequireKey, check_exposure, keyring_of
 from service.http.connections import HEAD_BYTES, PatientHttp, take_descriptors
-from service.http.middleware import BodyLimit, CancelWhenGone, Observed, SafeHeaders
+from service.http.middleware import BodyLimit, CancelWhenGone, HeadAsGet, Observed, SafeHeaders
 from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
 from service.preflight import check_address
@@ -84,8 +84,8 @@ def _middleware(settings: Settings) -> list[Middleware]:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["*"],  # those of OpenAI's client are many; what guards is the origin
         expose_headers=["Retry-After", "X-Request-Id"],
     )
     key = Middleware(
@@ -99,6 +99,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         key,
         Middleware(BodyLimit, limit=settings.max_upload_bytes),
         Middleware(CancelWhenGone),
+        Middleware(HeadAsGet),
     ]
 
 

@@ -81,6 +81,25 @@ async def json_body(request: Request) -> None:
         raise Refusal(415, "send JSON, with Content-Type: application/json", code="unsupported_media_type")
 
 
+def check_texts(number: int, settings: Settings, param: str) -> None:
+    """422 for more texts than one request may have, with what to set in the clients that people have."""
+    if number > settings.max_texts:
+        message = (
+            f"{number} texts in one request, {settings.max_texts} may be (GLIMPSE_MAX_TEXTS): send fewer at a time "
+            "(LangChain: chunk_size, LlamaIndex: embed_batch_size)"
+        )
+        raise Refusal(422, message, code="too_many", param=param)
+
+
+def check_images(number: int, settings: Settings, param: str) -> None:
+    """422 for more images than one request may have."""
+    if number > settings.max_batch:
+        message = (
+            f"{number} images in one request, {settings.max_batch} may be (GLIMPSE_MAX_BATCH): send fewer at a time"
+        )
+        raise Refusal(422, message, code="too_many", param=param)
+
+
 def media_type(request: Request) -> str:
     """The body's content type without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -154,7 +154,9 @@ def invalid(problems: Sequence[Any]) -> JSONResponse:
     if first["type"] == "json_invalid":
         return _no_json()
     param = ".".join(where) or None
-    message = f"{param or 'the body'}: {first['msg']}" + (f" (and {more} more)" if more else "")
+    message = f"{param or 'the body'}: {first['msg'].removeprefix('Value error, ')}" + (
+        f" (and {more} more)" if more else ""
+    )
     return refuse_to_answer(422, message, code="invalid_request", param=param)
 
 

@@ -36,7 +36,8 @@ def get_one(collection: CollectionDep) -> CollectionAnswer:
 @router.put(
     "/{collection}",
     summary="Make a collection",
-    responses=documented(408, 409, 413, 422, 503) | {201: {"model": CollectionAnswer, "description": "it was made"}},
+    responses=documented(408, 409, 413, 415, 422, 503)
+    | {201: {"model": CollectionAnswer, "description": "it was made"}},
 )
 async def put(
     name: NameDep,
