@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from base import errors
+from base.files import disk_problem
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(errors.GlimpseError, _of_glimpse)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(OSError, _of_disk)
     app.add_exception_handler(Exception, _of_nobody)
 
 
@@ -139,6 +141,15 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
         headers = {"Allow": ", ".join(request.app.state.service.paths.methods(request.url.path) or ["GET", "HEAD"])}
     code, param = getattr(error, "code", None), getattr(error, "param", None)
     return refuse_to_answer(error.status_code, str(error.detail), code=code, param=param, headers=headers)
+
+
+async def _of_disk(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    problem = disk_problem(error)
+    if problem is None:
+        raise error
+    log.error("%s %s: %s", request.method, request.url.path, problem)
+    return refuse_to_answer(500, problem, code="disk_error")
 
 
 async def _of_validation(_: Request, error: Exception) -> JSONResponse:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -86,6 +86,40 @@ def test_no_answer_is_5xx_while_collections_come_and_go(url: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         seen = set().union(*pool.map(ask, range(8)))
     assert {200, 201, 204, 404} <= seen <= {200, 201, 204, 404, 409}
+
+
+def test_a_full_and_a_read_only_disk_are_named_wherever_something_is_written(
+    on_own_disk: Callable[[str], None],
+) -> None:
+    on_own_disk("""
+import pytest
+from service_world import add_collection, client_of, create_app, draw, error_of, settings_for, tiny_encoder
+from service.keys import add_key
+import io, sys
+from glimpse.__main__ import main
+
+encoder = tiny_encoder(disk)
+with client_of(create_app(settings_for(disk), encoder)) as client:
+    client.put("/v1/label-sets/pets", json={"labels": ["a"]})
+    with pytest.raises(OSError), open(disk / "ballast", "ab", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(512))
+    full = error_of(client.put("/v1/collections/new"), 500)
+    assert (full["code"], str(disk) in full["message"]) == ("collection_error", True)
+    assert "the disk is full; free some space" in full["message"]
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["glimpse", "keys", "add", "bob", "--data", str(disk)])
+        patch.setattr(sys, "stderr", said := io.StringIO())
+        main()
+    assert said.getvalue().startswith(f"glimpse: {disk}/keys.json: the disk is full; free some space"), said.getvalue()
+    (disk / "ballast").unlink()
+    mount("--bind", str(disk))
+    subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
+    for method, path in (("PUT", "/v1/collections/new"), ("DELETE", "/v1/label-sets/pets")):
+        error = error_of(client.request(method, path), 500)
+        assert error["code"] == "disk_error"
+        assert f"{disk}/" in error["message"] and "on a read-only disk; make it writable" in error["message"]
+""")
 
 
 STUCK = """

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from base.errors import CollectionError, CollectionExists, CollectionLocked, CollectionNotFound, InputError
-from base.files import fsync_file
+from base.files import disk_problem, fsync_file
 from base.names import NAME
 
 CATALOG = "catalog.sqlite"
@@ -144,7 +144,8 @@ def lock_writer(folder: Path, name: str) -> int:
         except FileNotFoundError:
             raise CollectionNotFound(f"collection {name!r} was deleted just now") from None
         except OSError as error:  # a read-only disk, or another user's
-            raise CollectionError(f"collection {name!r} cannot be written to: {path}: {error.strerror}") from None
+            why = disk_problem(error, path) or f"{path}: {error.strerror}"
+            raise CollectionError(f"collection {name!r} cannot be written to: {why}") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(fd), path.stat()):
@@ -159,4 +160,7 @@ def lock_writer(folder: Path, name: str) -> int:
             ) from None
         except FileNotFoundError:
             pass
+        except OSError as error:  # a full disk
+            os.close(fd)
+            raise CollectionError(disk_problem(error, path) or f"{path}: {error.strerror}") from None
         os.close(fd)  # the folder was deleted, and perhaps made anew, between open and lock
