@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -27,12 +28,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     beginning = f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
     _sweep(path.parent, beginning)
-    part, held = _locked_part(path, beginning)
+    with _naming(path):
+        part, held = _locked_part(path, beginning)
     try:
-        yield part
-        fsync_file(part)
-        part.replace(path)
-        fsync_file(path.parent)
+        with _naming(path, part):
+            yield part
+            fsync_file(part)
+            part.replace(path)
+            fsync_file(path.parent)
     finally:
         part.unlink(missing_ok=True)
         os.close(held)
@@ -65,6 +68,28 @@ def fsync_file(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def disk_problem(error: OSError, path: Path | None = None) -> str | None:
+    """Of a write to a full or read-only disk where it was, what is wrong and what to do; None for another error."""
+    name = str(path) if path else error.filename
+    where = f"{os.fsdecode(name)}: " if name else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}the disk is full; free some space and try again (nothing was changed)"
+    if error.errno == errno.EROFS:
+        return f"{where}on a read-only disk; make it writable and try again"
+    return None
+
+
+@contextmanager
+def _naming(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Have errors name the file that was to be written: a full disk does not say where, and a part means nothing."""
+    try:
+        yield
+    except OSError as error:
+        if part is None or error.filename in (None, str(part)):
+            error.filename = str(path)
+        raise
 
 
 def _locked_part(path: Path, beginning: str) -> tuple[Path, int]:

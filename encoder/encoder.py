@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,22 +71,31 @@ class Encoder(ABC):
         return np.stack(rows) if rows else np.empty((0, self.dim), np.float32)
 
     def encode_stream(
-        self, images: Iterable[S], *, batch_size: int | None = None
+        self,
+        images: Iterable[S],
+        *,
+        batch_size: int | None = None,
+        read: Callable[[S], bytes] | None = None,
     ) -> Iterator[list[tuple[S, Vectors | ImageError]]]:
         """Read and encode a stream of images, as `encode_images` takes them, in bounded memory.
+
+        Args:
+            images: as they come.
+            batch_size: if not the encoder's own.
+            read: gives an image's bytes where they are not to be read by its path, or raises ImageError.
 
         Yields:
             One list a batch, in order: (image, its vector (dim,) or the ImageError that reading it raised).
         """
 
-        def read(image: S) -> tuple[S, Pixels | ImageError]:
+        def look(image: S) -> tuple[S, Pixels | ImageError]:
             try:
-                return image, self._read(image)
+                return image, self._read(read(image) if read else image)
             except ImageError as error:
                 return image, error
 
         size = batch_size or self.batch_size
-        for batch in read_batches(read, images, size, overlap=self.overlap):
+        for batch in read_batches(look, images, size, overlap=self.overlap):
             good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             vectors = iter(self.encode_pixels(np.stack(good)) if good else ())
             yield [(image, px if isinstance(px, ImageError) else next(vectors)) for image, px in batch]

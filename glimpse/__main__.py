@@ -7,6 +7,7 @@ import os
 import sys
 
 from base.errors import GlimpseError, InputError
+from base.files import disk_problem
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(_fail(f"{where}{error.strerror or error}", 1))
+        sys.exit(_fail(disk_problem(error) or f"{where}{error.strerror or error}", 1))
 
 
 def _fail(message: str, code: int) -> int:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
-from base.files import fsync_file
 from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.collection import Collection
@@ -21,7 +19,7 @@ from index.local.layout import (
     folder_bytes,
     folder_identity,
     lock_writer,
-    sweep,
+    removing,
     uploads_folder,
 )
 from index.local.read_view import ReadView
@@ -77,7 +75,10 @@ def open_collection(data: Path, name: str, *, writable: bool = False) -> Collect
     if not folder.is_dir():
         names = ", ".join(collection_names(data)) or "none yet: `glimpse index FOLDER` makes one"
         raise CollectionNotFound(f"no collection {name!r} in {data}; there are: {names}")
+    identity = folder_identity(folder)
     if not (folder / CATALOG).is_file():
+        if identity is None or folder_identity(folder) != identity:
+            raise CollectionNotFound(f"collection {name!r} was deleted just now")
         raise CollectionDamaged(f"{folder} has no {CATALOG}: restore it from a backup, or delete the folder")
     lock = lock_writer(folder, name) if writable else None
     try:
@@ -107,16 +108,20 @@ def list_collections(data: Path) -> list[CollectionInfo]:
     """Every collection by name; one that cannot be opened is listed with its `problem`."""
     infos = []
     for name in collection_names(data):
-        try:
-            with open_collection(data, name) as collection:
-                infos.append(collection.info())
-        except CollectionNotFound:
-            continue  # deleted in this moment
-        except CollectionError as error:
-            infos.append(
-                CollectionInfo(name, "", "", 0, {}, "", folder_bytes(collection_folder(data, name)), problem=str(error))
-            )
+        with suppress(CollectionNotFound):  # deleted in this moment
+            infos.append(_info(data, name))
     return infos
+
+
+def _info(data: Path, name: str) -> CollectionInfo:
+    try:
+        with open_collection(data, name) as collection:
+            return collection.info()
+    except CollectionNotFound:
+        raise
+    except CollectionError as error:
+        size = folder_bytes(collection_folder(data, name))
+        return CollectionInfo(name, "", "", 0, {}, "", size, problem=str(error))
 
 
 def collection_identity(data: Path, name: str) -> object:
@@ -134,11 +139,7 @@ def delete_collection(data: Path, name: str) -> None:
         open_collection(data, name)  # raises, naming those that exist
     lock = lock_writer(folder, name)
     try:
-        gone = folder.with_name(f".gone-{uuid.uuid4().hex}")
-        folder.rename(gone)  # one step: after it there is no collection, whatever happens to the rest
-        with suppress(FileNotFoundError):  # the next collection of this name has uploads of its own
+        with removing(folder) as gone, suppress(FileNotFoundError):  # the next one of this name has its own uploads
             uploads_folder(data, name).rename(gone / "uploads")
-        fsync_file(folder.parent)
-        sweep(folder.parent)
     finally:
         os.close(lock)

@@ -70,15 +70,10 @@ class LabelReport:
         self.per_label[image.label] = self.per_label.get(image.label, 0) + 1
 
 
-def images_left(
-    folder: Path,
-    report: LabelReport,
-    may_read: Callable[[Path], bool] = lambda path: True,
-    rules: Rules = Rules(),
-) -> Iterator[Path]:
+def images_left(folder: Path, report: LabelReport, rules: Rules = Rules()) -> Iterator[Path]:
     """The images below a folder behind the last one of the report, in the order of the walk.
 
-    What cannot be entered, and what `may_read` refuses, goes to the report's `unread`.
+    What cannot be entered goes to the report's `unread`.
 
     Raises:
         InputError: `folder` is not a folder.
@@ -89,17 +84,15 @@ def images_left(
 
     after = os.fsencode(report.last)
     for path, _ in walk_images(folder, rules=rules, on_error=failed, left_out=report.left_out):
-        if os.fsencode(path) <= after:
-            continue
-        if may_read(path):
+        if os.fsencode(path) > after:
             yield path
-        else:
-            report.unread.append((str(path), "it leads to where nothing may be read"))
 
 
-def label_images(encoder: Encoder, classifier: Classifier, paths: Iterable[Path]) -> Iterator[list[Labelled]]:
-    """Label image files as they come, in their order; one list a batch."""
-    for batch in encoder.encode_stream(paths):
+def label_images(
+    encoder: Encoder, classifier: Classifier, paths: Iterable[Path], read: Callable[[Path], bytes] | None = None
+) -> Iterator[list[Labelled]]:
+    """Label image files as they come, in their order; one list a batch. `read` gives their bytes, or an ImageError."""
+    for batch in encoder.encode_stream(paths, read=read):
         good = [vector for _, vector in batch if not isinstance(vector, ImageError)]
         best = iter(classifier.best(np.stack(good)) if good else ())
         yield [

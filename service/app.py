@@ -20,8 +20,9 @@ from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
 from service.http.auth import RequireKey, check_exposure, keyring_of
 from service.http.connections import HEAD_BYTES, PatientHttp, take_descriptors
-from service.http.middleware import BodyLimit, CancelWhenGone, Observed, SafeHeaders
+from service.http.middleware import BodyLimit, CancelWhenGone, HeadAsGet, Observed, SafeHeaders
 from service.http.paths import Paths
+from service.http.server import REQUESTS_END, TimelyServer
 from service.preflight import check_address
 from service.routes import (
     classify,
@@ -83,8 +84,8 @@ def _middleware(settings: Settings) -> list[Middleware]:
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["*"],  # those of OpenAI's client are many; what guards is the origin
         expose_headers=["Retry-After", "X-Request-Id"],
     )
     key = Middleware(
@@ -98,6 +99,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         key,
         Middleware(BodyLimit, limit=settings.max_upload_bytes),
         Middleware(CancelWhenGone),
+        Middleware(HeadAsGet),
     ]
 
 
@@ -119,6 +121,7 @@ def serve(settings: Settings) -> None:
     service: Service = app.state.service
     service.on_failure = lambda: setattr(server, "should_exit", True)
     service.is_stopping = lambda: server.should_exit
+    server.on_stop = service.jobs.end_soon
     # uvicorn finishes what it accepted and then sends itself the signal again, to die of it: a stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server.run()
@@ -126,10 +129,10 @@ def serve(settings: Settings) -> None:
         raise service.failure
 
 
-def server_of(app: FastAPI) -> uvicorn.Server:
+def server_of(app: FastAPI) -> TimelyServer:
     """The server for an application of `create_app`, at the host and port of its settings."""
     settings: Settings = app.state.service.settings
-    return uvicorn.Server(
+    return TimelyServer(
         uvicorn.Config(
             app,
             host=settings.host,
@@ -137,7 +140,8 @@ def server_of(app: FastAPI) -> uvicorn.Server:
             http=PatientHttp,
             h11_max_incomplete_event_size=HEAD_BYTES,
             ws="none",
-            timeout_graceful_shutdown=30,
+            timeout_graceful_shutdown=REQUESTS_END,
+            timeout_keep_alive=settings.keep_alive_seconds,
             log_config=None,  # service.telemetry.logs
             access_log=False,  # service.http.middleware.Observed
             server_header=False,

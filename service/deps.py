@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Request
 
 from base.errors import CollectionLocked
 from index.collection import Collection, Record
+from index.search.patience import Patience
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.errors import Refusal
@@ -34,6 +35,11 @@ def settings(request: Request) -> Settings:
 def collections(request: Request) -> OpenCollections:
     """The collections of the data folder."""
     return service_of(request).collections
+
+
+def patience(request: Request) -> Patience:
+    """How long this request's filter may take."""
+    return Patience(settings(request).filter_seconds, " (the operator: raise GLIMPSE_FILTER_SECONDS)")
 
 
 def decoders(request: Request) -> Pool:
@@ -75,6 +81,25 @@ async def json_body(request: Request) -> None:
         raise Refusal(415, "send JSON, with Content-Type: application/json", code="unsupported_media_type")
 
 
+def check_texts(number: int, settings: Settings, param: str) -> None:
+    """422 for more texts than one request may have, with what to set in the clients that people have."""
+    if number > settings.max_texts:
+        message = (
+            f"{number} texts in one request, {settings.max_texts} may be (GLIMPSE_MAX_TEXTS): send fewer at a time "
+            "(LangChain: chunk_size, LlamaIndex: embed_batch_size)"
+        )
+        raise Refusal(422, message, code="too_many", param=param)
+
+
+def check_images(number: int, settings: Settings, param: str) -> None:
+    """422 for more images than one request may have."""
+    if number > settings.max_batch:
+        message = (
+            f"{number} images in one request, {settings.max_batch} may be (GLIMPSE_MAX_BATCH): send fewer at a time"
+        )
+        raise Refusal(422, message, code="too_many", param=param)
+
+
 def media_type(request: Request) -> str:
     """The body's content type without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -92,6 +117,7 @@ def at_once(look_up: Callable[[Request], T]) -> Callable[[Request], Awaitable[T]
 ServiceDep = Annotated[Service, Depends(at_once(service_of))]
 SettingsDep = Annotated[Settings, Depends(at_once(settings))]
 CollectionsDep = Annotated[OpenCollections, Depends(at_once(collections))]
+PatienceDep = Annotated[Patience, Depends(at_once(patience))]
 DecodersDep = Annotated[Pool, Depends(at_once(decoders))]
 InferenceDep = Annotated[Inference, Depends(at_once(inference))]
 RejectionsDep = Annotated[Rejections, Depends(rejections)]

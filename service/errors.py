@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from base import errors
+from base.files import disk_problem
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(errors.GlimpseError, _of_glimpse)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(OSError, _of_disk)
     app.add_exception_handler(Exception, _of_nobody)
 
 
@@ -141,6 +143,15 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
     return refuse_to_answer(error.status_code, str(error.detail), code=code, param=param, headers=headers)
 
 
+async def _of_disk(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    problem = disk_problem(error)
+    if problem is None:
+        raise error
+    log.error("%s %s: %s", request.method, request.url.path, problem)
+    return refuse_to_answer(500, problem, code="disk_error")
+
+
 async def _of_validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     return invalid(error.errors())
@@ -154,7 +165,9 @@ def invalid(problems: Sequence[Any]) -> JSONResponse:
     if first["type"] == "json_invalid":
         return _no_json()
     param = ".".join(where) or None
-    message = f"{param or 'the body'}: {first['msg']}" + (f" (and {more} more)" if more else "")
+    message = f"{param or 'the body'}: {first['msg'].removeprefix('Value error, ')}" + (
+        f" (and {more} more)" if more else ""
+    )
     return refuse_to_answer(422, message, code="invalid_request", param=param)
 
 
@@ -165,6 +178,10 @@ def _no_json() -> JSONResponse:
 async def _of_nobody(request: Request, error: Exception) -> JSONResponse:
     # starlette raises it again after this answer, so the server logs its traceback; the client learns nothing of it
     message = "the service failed on this request; its log says why"
-    # it leaves from outside of service.http.middleware
-    headers = {"X-Content-Type-Options": "nosniff", "X-Request-Id": getattr(request.state, "request_id", "")}
+    # it leaves from outside of service.http.middleware, and the server closes the connection
+    headers = {
+        "X-Content-Type-Options": "nosniff",
+        "X-Request-Id": getattr(request.state, "request_id", ""),
+        "Connection": "close",
+    }
     return refuse_to_answer(500, message, code="internal_error", headers=headers)

@@ -59,8 +59,11 @@ class Settings(BaseSettings):
     job_roots: Listed = Field((), description="folders that jobs may read, as /photos; none: no job reads any")
     max_upload_bytes: int = Field(32 * 2**20, ge=1024, description="largest body of a request")
     max_pixels: int = Field(120_000_000, ge=1, description="largest image that is decoded")
-    max_batch: int = Field(64, ge=1, description="most images or texts in one request")
+    max_batch: int = Field(64, ge=1, description="most images in one request")
+    max_texts: int = Field(2048, ge=1, description="most texts in one request")
     max_prompts: int = Field(4096, ge=1, description="most labels times templates in one classification")
+    filter_seconds: float = Field(5.0, gt=0, description="longest that a filter takes")
+    keep_alive_seconds: int = Field(75, ge=1, description="how long a connection is kept between two requests")
     queue_size: int = Field(512, ge=1, description="images or texts that may wait; beyond it the answer is 429")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON")

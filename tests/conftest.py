@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
 from training.records.checkpoint import save_model
 
+ROOT = Path(__file__).parents[1]
 TINY = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
@@ -98,6 +102,34 @@ def colour_pairs(tmp_path: Path) -> Callable[[int], Path]:
         return folder / "pairs.csv"
 
     return make
+
+
+DISK = """
+import os, subprocess, sys
+from pathlib import Path
+disk = Path(sys.argv[1])
+def mount(*options):
+    subprocess.run(["mount", *options, str(disk)], check=True)
+mount("-t", "tmpfs", "-o", "size=4m", "tmpfs")
+"""
+
+
+@pytest.fixture
+def on_own_disk(tmp_path: Path) -> Callable[[str], None]:
+    """Runs Python in a process with a small `disk` of its own: a tmpfs in a mount namespace."""
+    probe = ["unshare", "-Urm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)]
+    try:
+        subprocess.run(probe, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this kernel gives no mount namespace: {error}")
+
+    def run(code: str) -> None:
+        command = ["unshare", "-Urm", sys.executable, "-c", DISK + code, str(tmp_path)]
+        env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
 class SmallBatches(Encoder):

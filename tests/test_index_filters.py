@@ -1,5 +1,7 @@
 import json
 import os
+import time
+import tracemalloc
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -8,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from base.errors import InputError
+from base.errors import GlimpseError, InputError
 from index.entry import Entry
 from index.local.catalog.catalog import Catalog
 from index.search.filters import parse_filter
+from index.search.patience import Patience
 
 DIM = 2
 META = {"name": "n", "model": "m", "fingerprint": "f", "dim": DIM, "created_at": "2026-01-01T00:00:00+00:00"}
@@ -296,7 +299,7 @@ def shifted(part, first):
         ({"must": [{"key": 1, "match": {"value": 1}}]}, r"filter\.must\[0\]\.key: must be a text"),
         ({"must": [{"key": "a", "match": {"text": "x"}}]}, r"filter\.must\[0\]\.match: no 'text' here"),
         ({"must": [{"key": "a", "match": {"value": 1, "any": [1]}}]}, r"match: needs one of value, any, except"),
-        ({"must": [{"key": "a", "match": {"value": None}}]}, r"match\.value: must be a text, a number or a boolean"),
+        ({"must": [{"key": "a", "match": {"value": None}}]}, r"match: needs one of value, any, except"),
         ({"must": [{"key": "a", "match": {"value": "\ud800"}}]}, "lone surrogate"),
         ({"must": [{"key": "a", "match": {"any": []}}]}, r"match\.any: needs 1 to 10000 values"),
         ({"must": [{"key": "a", "match": {"any": [[1]]}}]}, r"match\.any: must be a text"),
@@ -320,7 +323,9 @@ def shifted(part, first):
         ({"must": [{"has_id": [True]}]}, r"filter\.must\[0\]\.has_id: ids must be integers"),
         ({"must": [{"has_id": [1], "key": "a"}]}, r"filter\.must\[0\]: no 'key' here"),
         ({"must": [{"key": "a", "match": {"value": float("nan")}}]}, r"match\.value: NaN and infinity"),
-        ({"must": [{"has_id": [1]}] * 1001}, "1001 conditions, more than 1000"),
+        ({"must": [{"has_id": [1]}] * 1001}, "more than 1000 conditions"),
+        ({"should": [{}] * 1001}, "more than 1000 conditions"),
+        ({"should": [{"must": [{}] * 101}, {"must": None}] * 10}, "more than 1000 conditions"),
     ],
 )
 def test_what_is_no_filter_is_named_with_its_place(shared, wanted, message):
@@ -340,6 +345,31 @@ def test_filters_stand_sixteen_deep_in_each_other_and_no_deeper(shared):
         wanted = {"must": [wanted]}
     with pytest.raises(InputError, match="16 deep"):
         shared.filter_ids(parse_filter(wanted), "image")
+
+
+def test_what_is_null_counts_as_absent(shared):
+    said = {"must": [{"key": "a", "match": {"any": [1]}}, {"key": "b", "range": {"gte": 1}}, {}]}
+    dumped = {
+        "must": [
+            {"key": "a", "match": {"any": [1], "value": None}, "range": None, "geo_radius": None, "is_empty": None},
+            {"key": "b", "range": {"gte": 1, "lt": None}, "match": None},
+            {"min_should": None},
+        ],
+        "should": None,
+        "must_not": None,
+    }
+    assert parse_filter(dumped) == parse_filter(said)
+
+
+def test_brackets_behind_a_key_lead_into_its_list(tmp_path):
+    Catalog.create(tmp_path / "catalog.sqlite", META)
+    with closing(Catalog(tmp_path / "catalog.sqlite")) as catalog:
+        [entry, _] = put(catalog, {"items": [{"k": [1]}, {"k": 2}]}, {"items": [{"k": 3}]})
+        for key in ("items[].k", "items[].k[]", "items.k"):
+            wanted = parse_filter(
+                {"must": [{"key": key, "match": {"value": 2}}], "must_not": [{"is_empty": {"key": key}}]}
+            )
+            assert catalog.filter_ids(wanted, "image").tolist() == [entry], key
 
 
 def test_an_id_that_none_can_have_is_no_entrys(shared):
@@ -388,3 +418,25 @@ def test_many_ids_come_out_as_they_went_in(tmp_path):
         folder = {"must": [{"key": "file.folder", "match": {"value": "/p"}}]}
         assert catalog.filter_ids(parse_filter(folder), "image").tolist() == all_images[20_000:]
         assert catalog.filter_ids(parse_filter({"must_not": [folder]}), "text").tolist() == texts
+
+        # as many conditions as may be, each of which most fulfil
+        many = parse_filter({"should": many_of(1000)})
+        tracemalloc.start()
+        assert catalog.filter_ids(parse_filter({"should": many_of(100)}), "image").size
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000  # all their lists are 16 MB
+        tracemalloc.stop()
+        for patience, error in ((Patience(0.05, "; ask less"), "longer than 0.05 s.*; ask less"), (left(), "nobody")):
+            started = time.monotonic()
+            with pytest.raises(GlimpseError, match=error):
+                catalog.filter_ids(many, "image", patience)
+            assert time.monotonic() - started < 1
+        assert catalog.filter_ids(parse_filter(above), "image", Patience(20)).size == 15_000
+
+
+def many_of(n):
+    return [{"key": "n", "range": {"gt": i}} for i in range(1, n + 1)]
+
+
+def left():
+    with Patience(20) as patience:
+        return patience

@@ -36,7 +36,7 @@ class Shelf:
         order = np.lexsort((among, -scores))[:k]
         return scores[order], among[order]
 
-    def select(self, filter, modality):  # noqa: A002
+    def select(self, filter, modality, patience=None):  # noqa: A002
         (match,) = filter.must
         return {key for key in self.rows if self.metadata[key].get(match.key) in match.values}
 

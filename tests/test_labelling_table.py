@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import InputError, LabelSetNotFound
+from base.errors import ImageError, InputError, LabelSetNotFound
 from encoder.encoder import Encoder
 from encoder.prompts import DEFAULT_TEMPLATES
 from encoder.zero_shot import Classifier, build_classifier
@@ -84,11 +84,17 @@ def test_a_run_that_was_ended_goes_on_behind_its_last_image(
     assert (report.labelled, report.per_label, report.skipped) == (12, expected.per_label, 2)
 
 
-def test_what_may_not_be_read_is_named(encoder: Encoder, photos: Path) -> None:
-    report = LabelReport()
-    images = list(images_left(photos, report, lambda path: path.parent.name != "red"))
-    assert {path.parent.name for path in images} == {"blue", "green"}
-    assert len(report.unread) == 5
+def test_what_may_not_be_read_is_named(encoder: Encoder, classifier: Classifier, photos: Path) -> None:
+    def read_all_but_red(path: Path) -> bytes:
+        if path.parent.name == "red":
+            raise ImageError(path, "not for you")
+        return path.read_bytes()
+
+    batches = label_images(encoder, classifier, images_left(photos, LabelReport()), read_all_but_red)
+    images = [image for batch in batches for image in batch]
+    refused = {image.path.parent.name for image in images if image.error == "not for you"}
+    assert (refused, len(images)) == ({"red"}, 14)
+    assert sum(bool(image.label) for image in images) == 8
 
 
 def test_label_sets(tmp_path: Path) -> None:

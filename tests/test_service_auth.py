@@ -315,6 +315,9 @@ def test_without_keys_a_foreign_name_is_refused(tmp_path):
         ({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "http://other.testserver", "Sec-Fetch-Site": "same-site"}, 403),
         ({"Origin": "https://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),  # as no browser posts
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "none"}, 200),
         ({"Origin": "http://testserver.evil.example"}, 403),
         ({"Origin": "http://testserver:81"}, 403),
         ({"Origin": "null"}, 403),

@@ -17,7 +17,7 @@ PICTURE = base64.b64encode(picture(0)).decode()
 def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("errors")
     create_collection(folder, "foreign", model="other/model", fingerprint="other", dim=32).close()
-    with world(folder, max_upload_bytes=200_000, max_batch=8, max_prompts=50) as (client, encoder, files):
+    with world(folder, max_upload_bytes=200_000, max_batch=8, max_texts=8, max_prompts=50) as (client, encoder, files):
         yield client, encoder, files
 
 
@@ -108,8 +108,8 @@ def test_422_of_classify(client, body, param):
     ("body", "param"),
     [
         ({"input": []}, "input"),
-        ({"input": ""}, "input[0]"),
-        ({"input": ["a", ""]}, "input[1]"),
+        ({"input": ""}, "input.0.text"),
+        ({"input": ["a", ""]}, "input.1.text"),
         ({"input": ["a"] * 9}, "input"),
         ({"input": "a", "dimensions": 16}, "dimensions"),
         ({"input": ["a", "data:image/png;base64,AAAA"]}, "input[1]"),
@@ -148,7 +148,7 @@ def test_405_names_what_is_allowed(client):
     assert answer.headers["allow"] == "POST"
     answer = client.post("/v1/collections/pictures")  # by several routes
     error_of(answer, 405)
-    assert answer.headers["allow"] == "DELETE, GET, PUT"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, PUT"
     answer = client.put("/static/style.css")
     error_of(answer, 405)
     assert answer.headers["allow"] == "GET, HEAD"
@@ -240,6 +240,7 @@ def test_an_unforeseen_error_says_nothing_of_the_inside(tmp_path):
         answer = client.post(SEARCH, json={"text": "x"})
         assert error_of(answer, 500)["code"] == "internal_error"
         assert "secret" not in answer.text
+        assert answer.headers["connection"] == "close"  # the server does, so the next request must not come that way
 
 
 def test_alive_but_not_ready_while_the_model_loads(tmp_path):

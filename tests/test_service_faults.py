@@ -143,7 +143,7 @@ BODIES = [  # path, headers, body, status
     (SEARCH, JSON, b"", 422),
     (SEARCH, JSON, b"null", 422),
     (SEARCH, JSON, HUGE, 413),
-    (SEARCH, JSON | {"Content-Encoding": "gzip"}, gzip.compress(b'{"text": "x"}'), 422),
+    (SEARCH, JSON | {"Content-Encoding": "gzip"}, gzip.compress(b'{"text": "x"}'), 415),
     (SEARCH, {"Content-Type": "application/json; charset=utf-16"}, '{"text": "x"}'.encode("utf-16"), 200),
     (SEARCH, {"Content-Type": "text/json"}, b'{"text": "x"}', 415),
     (SEARCH, {"Content-Type": "\xff/\xff"}, b"{}", 415),

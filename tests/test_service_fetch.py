@@ -130,7 +130,8 @@ def test_no_name_of_this_machine_is_reached(server, host):
     "address",
     "10.0.0.1 172.16.3.4 192.168.1.1 127.0.0.1 127.9.9.9 169.254.169.254 100.64.0.1 0.0.0.0 255.255.255.255 224.0.0.1 "
     "192.0.2.1 198.18.0.1 240.0.0.1 ::1 :: fe80::1 fc00::1 fd00:ec2::254 ff02::1 ::ffff:10.0.0.1 "
-    "::ffff:169.254.169.254 64:ff9b::a00:1 2002:a00:1:: 2001:0:a00:1:: 2001:db8::1".split(),
+    "::ffff:169.254.169.254 64:ff9b::a00:1 2002:a00:1:: 2001:0:a00:1:: 2001:db8::1 "
+    "fec0::1 ::10.0.0.1 ::ffff:0:10.0.0.1".split(),
 )
 def test_inner_addresses_are_not_public(address):
     assert not is_public(ipaddress.ip_address(address))
@@ -139,6 +140,14 @@ def test_inner_addresses_are_not_public(address):
 @pytest.mark.parametrize("address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
 def test_those_of_the_internet_are(address):
     assert is_public(ipaddress.ip_address(address))
+
+
+def test_a_name_without_any_address_is_refused(monkeypatch):
+    async def nothing(*_, **__):
+        return []
+
+    monkeypatch.setattr(asyncio.base_events.BaseEventLoop, "getaddrinfo", nothing)
+    assert "cannot be found" in refusal("http://none.example/", "none.example")
 
 
 def test_a_name_with_one_inner_address_is_refused(server, monkeypatch):

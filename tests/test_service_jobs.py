@@ -12,6 +12,7 @@ import pytest
 from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
 import service.jobs.store
+from base.errors import ImageError
 from index.collection import open_collection
 from index.local.layout import collection_folder, lock_writer
 from service.app import create_app
@@ -354,8 +355,30 @@ def test_only_what_lies_in_a_root_is_read(roots):
         messages.add(str(error.value).replace(repr(f"{roots}/{refused}"), ""))
     assert len(messages) == 1  # nobody learns what is there
     assert Roots([str(roots / "alias")]).folder(f"{roots}/photos/in") == roots / "photos" / "in"
-    assert not Roots([]).may_read(roots)
-    assert Roots(["/"]).may_read(roots)
+    with pytest.raises(FolderRefused):
+        Roots([]).folder(str(roots))
+    assert Roots(["/"]).folder(str(roots)) == roots
+
+
+def test_a_file_that_is_exchanged_is_read_as_it_was_opened(roots):
+    allowed = Roots([str(roots / "photos")])
+    photo, secret = next((roots / "photos" / "in").iterdir()), next((roots / "secret").iterdir())
+    secret.write_bytes(picture(9))
+    inside = photo.read_bytes()
+    with allowed.opened(photo) as held:
+        photo.rename(photo.with_name("moved.png"))
+        photo.symlink_to(secret)
+        assert held.read_bytes() == inside
+    for read in (allowed.read, allowed.read_indexed, lambda path: allowed.read_indexed(roots / "alias/in" / path.name)):
+        with pytest.raises(ImageError, match=r"^.*/in/.*: it leads to where nothing may be read$"):
+            read(photo)
+        assert read(photo.with_name("moved.png")) == inside
+    os.mkfifo(photo.with_name("pipe.png"))
+    with pytest.raises(ImageError, match="empty"):
+        allowed.read(photo.with_name("pipe.png"))
+    assert allowed.read_indexed(secret) == secret.read_bytes()  # as `glimpse index` found it
+    with pytest.raises(ImageError):
+        allowed.read(secret)
 
 
 def test_a_link_that_leads_out_is_left_out_and_one_that_stays_is_not(roots):

@@ -129,7 +129,7 @@ def test_the_service_does_as_its_document_says_whatever_is_sent(tmp_path: Path) 
     files = draw(tmp_path / "files", 4)
     for name in ("photos", "0"):
         add_collection(tmp_path, encoder, files, name)
-    settings = settings_for(tmp_path, api_keys=f"boss:admin:{KEY}", max_batch=8)
+    settings = settings_for(tmp_path, api_keys=f"boss:admin:{KEY}", max_batch=8, max_texts=8)
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     budget = ("--max-time", str(SECONDS)) if SECONDS else ("--max-examples", "4", "--generation-deterministic")
     with serving(create_app(settings, encoder)) as url:

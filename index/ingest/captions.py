@@ -11,17 +11,18 @@ from base.errors import InputError
 Metadata = dict[str, Any]
 
 
-def read_captions(path: Path, *, image_key: str = "image") -> dict[Path, Metadata]:
+def read_captions(path: Path, *, image_key: str = "image", opened: Path | None = None) -> dict[Path, Metadata]:
     """Metadata by absolute image path: every other column that is not empty, under its own name.
 
-    Relative image paths start at the CSV's folder. Where an image has several rows, values that differ become a list.
+    Relative image paths start at the CSV's folder. `opened` is a name of the open file, if it is not to be opened by
+    `path` again. Where an image has several rows, values that differ become a list.
 
     Raises:
         InputError: no such file, or no column `image_key`.
     """
     found: dict[Path, Metadata] = {}
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with (opened or path).open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             columns = rows.fieldnames or []
             if image_key not in columns:

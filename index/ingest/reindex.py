@@ -7,7 +7,7 @@ any moment goes on with the next one. It holds the writer's lock all the while; 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def reindex(
     encoder: Encoder,
     *,
     drop_unreadable: bool = False,
+    read: Callable[[Path], bytes] = read_bytes,
     progress: Progress | None = None,
     report: ReindexReport | None = None,
 ) -> ReindexReport:
@@ -68,6 +69,7 @@ def reindex(
         collection: open for writing.
         encoder: of the new model. If the collection is of this model already, nothing is done.
         drop_unreadable: swap all the same, and delete those entries by the swap.
+        read: gives the bytes of a file; one of which it raises an ImageError counts as unreadable.
         progress: told (done, all) after each batch.
         report: filled as it goes, for who wants to look on; it is what is returned.
 
@@ -82,10 +84,10 @@ def reindex(
     info = _begin(collection, encoder)
     report.resumed, total = info.done, info.done + info.left
 
-    def read(record: Record) -> _Read:
-        return _read(record, encoder)
+    def look(record: Record) -> _Read:
+        return _read(record, encoder, read)
 
-    for batch in read_batches(read, _left(collection), encoder.batch_size, overlap=encoder.overlap):
+    for batch in read_batches(look, _left(collection), encoder.batch_size, overlap=encoder.overlap):
         good = [item for item in batch if not item.error]
         if changed := {item.record.id: {"sha256": None} for item in good if item.changed}:
             collection.update(changed)  # the hash no longer says what its vector is of: no copy may take that vector
@@ -131,14 +133,14 @@ def _left(collection: Collection) -> Iterator[Record]:
         page = collection.next.left(after_id=page[-1].id, limit=PAGE)
 
 
-def _read(record: Record, encoder: Encoder) -> _Read:
+def _read(record: Record, encoder: Encoder, read: Callable[[Path], bytes]) -> _Read:
     """Read one entry, in a thread."""
     if record.modality == "text":
         return _Read(record, text=record.text) if record.text is not None else _Read(record, error="it has no text")
     if record.path is None:
         return _Read(record, error="it has no file")
     try:
-        data = read_bytes(Path(record.path))
+        data = read(Path(record.path))
         pixels = decode_picture(data, encoder.preprocess, name=record.path).pixels
     except ImageError as error:
         return _Read(record, error=error.reason)

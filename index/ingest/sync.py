@@ -75,16 +75,16 @@ class SyncOptions:
         captions: metadata by absolute path; a file that it does not name keeps what it has.
         allow_empty: remove all entries of a folder in which no image is left. Without it such a folder is an error,
             because a disk that is not mounted looks just like that.
-        may_read: asked of each file before it is read; one that may not be is skipped.
+        read: gives the bytes of a file; one of which it raises an ImageError is skipped.
         rules: which names are walked.
         check_contents: read every file, whatever its time, size and ctime say.
     """
 
     captions: Mapping[Path, Metadata] = field(default_factory=dict)
     allow_empty: bool = False
-    may_read: Callable[[Path], bool] = lambda path: True
     rules: Rules = Rules()
     check_contents: bool = False
+    read: Callable[[Path], bytes] = read_bytes
 
 
 def index_folders(
@@ -259,10 +259,8 @@ class _Run:
 
     def _read(self, found: FileInfo) -> _File:
         """Read one file, and decode it unless its entry has these bytes, in a thread."""
-        if not self._options.may_read(found.path):
-            return _File(found, error="it leads to where nothing may be read")
         try:
-            data = read_bytes(found.path)
+            data = self._options.read(found.path)
             sha256 = sha256_of(data)
             if found.id is not None and self._has_bytes(found.id, sha256):
                 return _File(found, sha256)

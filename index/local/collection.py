@@ -31,6 +31,7 @@ from index.local.vectors.live import LiveIndex, background_threads
 from index.rows import as_ids, unit_rows
 from index.search.calibration import Rejection
 from index.search.filters import parse_filter
+from index.search.patience import Patience
 from index.search.query import ATTEMPTS, Query, run
 
 log = logging.getLogger(__name__)
@@ -296,9 +297,19 @@ class Collection:
             # a hit was deleted since the search: search again for who takes its place
         raise CollectionError("entries are deleted faster than this search can look at them: try again")
 
-    def filter_ids(self, filter: Mapping[str, Any], modality: Modality) -> NDArray[np.int64]:  # noqa: A002
-        """The ids, ascending, that pass a filter (index.search.filters). InputError if it is none."""
-        return self._catalog.filter_ids(parse_filter(filter), _known(modality))
+    def filter_ids(
+        self,
+        filter: Mapping[str, Any],  # noqa: A002
+        modality: Modality,
+        patience: Patience | None = None,
+    ) -> NDArray[np.int64]:
+        """The ids, ascending, that pass a filter (index.search.filters).
+
+        Raises:
+            InputError: it is none.
+            FilterTooSlow, GivenUp: the `patience` is over.
+        """
+        return self._catalog.filter_ids(parse_filter(filter), _known(modality), patience)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""

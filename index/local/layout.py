@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from base.errors import CollectionError, CollectionExists, CollectionLocked, CollectionNotFound, InputError
-from base.files import fsync_file
+from base.files import disk_problem, fsync_file
 from base.names import NAME
 
 CATALOG = "catalog.sqlite"
@@ -49,13 +50,15 @@ def collection_names(data: Path) -> list[str]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """What a collection takes on disk."""
+    """What a collection takes on disk. CollectionNotFound if it was deleted just now."""
     total = 0
-    for path in folder.iterdir():
-        try:
+    try:
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
+        raise CollectionNotFound(f"collection {folder.name!r} was deleted just now") from None
+    for path in paths:
+        with suppress(FileNotFoundError):  # SQLite's own files come and go
             total += path.stat().st_size
-        except FileNotFoundError:  # SQLite's own files come and go
-            continue
     return total
 
 
@@ -79,22 +82,46 @@ def appearing(data: Path, name: str) -> Iterator[Path]:
         raise taken
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent)
-    own = folder.parent / f".new-{uuid.uuid4().hex}"
-    own.mkdir()
-    with _held(own):
+    with ExitStack() as locks:
+        own = _own_folder(folder.parent, locks)
         try:
             yield own
             made = collection_folder(own, name)
             fsync_file(made)
             try:
                 made.rename(folder)  # POSIX refuses this onto a folder with anything in it
-            except OSError:
-                if not folder.exists():
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 raise taken from None
             fsync_file(folder.parent)
         finally:
             shutil.rmtree(own, ignore_errors=True)
+
+
+@contextmanager
+def removing(folder: Path) -> Iterator[Path]:
+    """A collection's folder under a name that is no collection's; it goes when the block ends.
+
+    In one step: after it there is no collection, whatever happens to the rest.
+    """
+    with _held(folder):  # no other sweep takes it before the end of the block
+        gone = folder.with_name(f".gone-{uuid.uuid4().hex}")
+        folder.rename(gone)
+        yield gone
+        fsync_file(folder.parent)
+    sweep(folder.parent)
+
+
+def _own_folder(parent: Path, locks: ExitStack) -> Path:
+    """A new folder whose lock we have: another one if a sweep came before the lock."""
+    while True:
+        own = parent / f".new-{uuid.uuid4().hex}"
+        own.mkdir()
+        with suppress(FileNotFoundError, BlockingIOError):
+            locks.enter_context(_held(own))
+            if own.exists():
+                return own
 
 
 @contextmanager
@@ -117,7 +144,8 @@ def lock_writer(folder: Path, name: str) -> int:
         except FileNotFoundError:
             raise CollectionNotFound(f"collection {name!r} was deleted just now") from None
         except OSError as error:  # a read-only disk, or another user's
-            raise CollectionError(f"collection {name!r} cannot be written to: {path}: {error.strerror}") from None
+            why = disk_problem(error, path) or f"{path}: {error.strerror}"
+            raise CollectionError(f"collection {name!r} cannot be written to: {why}") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(fd), path.stat()):
@@ -132,4 +160,7 @@ def lock_writer(folder: Path, name: str) -> int:
             ) from None
         except FileNotFoundError:
             pass
+        except OSError as error:  # a full disk
+            os.close(fd)
+            raise CollectionError(disk_problem(error, path) or f"{path}: {error.strerror}") from None
         os.close(fd)  # the folder was deleted, and perhaps made anew, between open and lock

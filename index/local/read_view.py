@@ -18,6 +18,7 @@ from index.local.vectors.live import State
 from index.rows import as_ids, unit_rows
 from index.search.calibration import FEWEST, SAMPLE, Calibration
 from index.search.filters import Filter
+from index.search.patience import Patience
 
 DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
@@ -54,9 +55,9 @@ class ReadView:
         ids, x = self._state.views[modality].sample(m)
         return ids, unit_rows(x, self.dim)
 
-    def select(self, filter: Filter, modality: Modality) -> NDArray[np.int64]:  # noqa: A002
-        """The ids, ascending, that pass a filter."""
-        return self._catalog.filter_ids(filter, modality)
+    def select(self, filter: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:  # noqa: A002
+        """The ids, ascending, that pass a filter. FilterTooSlow, GivenUp."""
+        return self._catalog.filter_ids(filter, modality, patience)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""

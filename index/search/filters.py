@@ -11,7 +11,8 @@ What stands in the lists is another filter or a condition. A key with a list ful
     {"is_empty": {"key": "colour"}}                         holds no text, number or boolean: missing, null, []
     {"has_id": [1, 2]}
 
-Keys are those of the metadata, inner ones with dots ("shop.price"). A text that is a JSON number, as CSV columns hold
+Keys are those of the metadata, inner ones with dots ("shop.price", of objects in a list "items.k" or "items[].k").
+Fields that are null count as absent. A text that is a JSON number, as CSV columns hold
 them, equals that text and that number both; `except` takes it for the number.
 The prefix file. leads to the file instead: file.path, file.folder (it and all below), file.size (bytes), file.width,
 file.height, file.modified (moments in ISO 8601, UTC if they name no zone), file.taken (ISO 8601, compared as text).
@@ -82,18 +83,11 @@ class Filter:
     should: tuple[Condition | Filter, ...] = ()
     must_not: tuple[Condition | Filter, ...] = ()
 
-    def conditions(self) -> int:
-        """How many conditions it has, at all depths."""
-        parts = (*self.must, *self.should, *self.must_not)
-        return sum(part.conditions() if isinstance(part, Filter) else 1 for part in parts)
-
 
 def parse_filter(wanted: object) -> Filter:
     """Check a filter. InputError names the place, as in "filter.must[0].range: ..."."""
-    parsed = _filter(wanted, "filter", 1)
-    if parsed.conditions() > MOST:
-        raise InputError(f"filter: {parsed.conditions()} conditions, more than {MOST}")
-    return parsed
+    _check_number(wanted)
+    return _filter(wanted, "filter", 1)
 
 
 def bounded(value: int) -> int | float:
@@ -104,6 +98,19 @@ def bounded(value: int) -> int | float:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+
+
+def _check_number(wanted: object) -> None:
+    """InputError for more than MOST conditions, before any is looked at. An empty filter is one, of all entries."""
+    waiting, found = [wanted], 0
+    while waiting:
+        part = waiting.pop()
+        lists = [part.get(name) for name in CLAUSES] if isinstance(part, dict) else []
+        inner = [each for parts in lists if isinstance(parts, list | tuple) for each in parts]
+        found += not inner
+        waiting += inner
+        if found + len(waiting) > MOST:
+            raise InputError(f"filter: more than {MOST} conditions (an empty filter counts as one)")
 
 
 def _filter(wanted: object, at: str, depth: int) -> Filter:
@@ -117,9 +124,10 @@ def _filter(wanted: object, at: str, depth: int) -> Filter:
 
 
 def _part(part: object, at: str, depth: int) -> Condition | Filter:
-    if isinstance(part, dict) and (not part or any(name in part for name in CLAUSES)):
-        return _filter(part, at, depth + 1)
-    return _condition(part, at)
+    given = _given(part) if isinstance(part, dict) else part
+    if isinstance(given, dict) and (not given or any(name in given for name in CLAUSES)):
+        return _filter(given, at, depth + 1)
+    return _condition(given, at)
 
 
 def _condition(part: object, at: str) -> Condition:
@@ -127,7 +135,7 @@ def _condition(part: object, at: str) -> Condition:
     if "is_empty" in named:
         _, inner = _only(named, at, ("is_empty",))
         _, given = _only(inner, f"{at}.is_empty", ("key",))
-        key = _text(given, f"{at}.is_empty.key")
+        key = _key(given, f"{at}.is_empty.key")
         if key.startswith("file."):
             _reader(key, f"{at}.is_empty.key")
         return IsEmpty(key)
@@ -138,7 +146,7 @@ def _condition(part: object, at: str) -> Condition:
         return HasId(tuple(key for key in ids if isinstance(bounded(key), int)))  # no entry has another one
     if "key" not in named:
         raise InputError(f'{at}: lacks its key, as in {{"key": "colour", "match": {{"value": "red"}}}}')
-    key = _text(named.pop("key"), f"{at}.key")
+    key = _key(named.pop("key"), f"{at}.key")
     kind, test = _only(named, at, ("match", "range"))
     return _range(key, test, f"{at}.range") if kind == "range" else _match(key, test, f"{at}.match")
 
@@ -209,6 +217,11 @@ def _text(value: object, at: str, what: str = "a text") -> str:
     return value
 
 
+def _key(value: object, at: str) -> str:
+    """A key as the facets have it: Qdrant writes [] behind the name of a list, and here any key may lead into one."""
+    return "".join(_text(value, at).split("[]"))
+
+
 def _path(value: object, at: str) -> str:
     if isinstance(value, str):
         with suppress(UnicodeEncodeError):
@@ -231,10 +244,16 @@ def _object(value: object, at: str, names: Sequence[str]) -> dict[str, Any]:
     """`value` if it is an object with no other than these names."""
     if not isinstance(value, dict):
         raise InputError(f"{at}: must be an object with {' or '.join(names)}")
-    for name in value:
+    given = _given(value)
+    for name in given:
         if name not in names:
             raise InputError(f"{at}: no {name!r} here; there are {', '.join(names)}")
-    return dict(value)
+    return given
+
+
+def _given(value: dict[str, Any]) -> dict[str, Any]:
+    """What is said: clients that are made of models send the fields that nobody set as null."""
+    return {name: part for name, part in value.items() if part is not None}
 
 
 def _list(value: object, at: str) -> list[Any]:

@@ -30,6 +30,7 @@ from index.rows import unit_rows
 from index.search import ranking
 from index.search.calibration import Judgement
 from index.search.filters import Filter, parse_filter
+from index.search.patience import Patience
 
 Vector = NDArray[np.float32]
 Cutoff = Literal["auto"]
@@ -65,6 +66,7 @@ class Query:
     fingerprint: str | None = None  # of the model that made the vector; None: it is the collection's own
     text: bool = False  # the vector is that of words alone, so it may be found to fit nothing
     exclude: Sequence[int] = ()  # ids, such as the query's own entries
+    patience: Patience | None = None  # with the filter; None: as long as it takes
 
     def __post_init__(self) -> None:
         _check("limit", 1 <= self.limit <= MAX_LIMIT, f"1 to {MAX_LIMIT}", self.limit)
@@ -98,8 +100,8 @@ class Searchable(Protocol):
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scores and ids (m,) of the k nearest, of all or of a selection: descending, equal scores by id."""
 
-    def select(self, filter: Filter, modality: Modality, /) -> Selection:  # noqa: A002
-        """What passes a filter, for `nearest`."""
+    def select(self, filter: Filter, modality: Modality, patience: Patience | None, /) -> Selection:  # noqa: A002
+        """What passes a filter, for `nearest`. FilterTooSlow, GivenUp: the patience is over."""
 
     def vectors(self, ids: NDArray[np.int64], modality: Modality, /) -> NDArray[np.float32]:
         """Unit rows (n, dim). EntryNotFound if one is gone."""
@@ -146,6 +148,7 @@ def run(readable: Readable, query: Query) -> list[Hit]:
 
     Raises:
         InputError: the vector has not the collection's length, or the filter cannot be read.
+        FilterTooSlow, GivenUp: the query's `patience` is over.
         ModelMismatch: the collection is not, or no longer, of the model with the query's `fingerprint`.
         CollectionError: entries are deleted faster than they can be looked at.
     """
@@ -164,7 +167,7 @@ def run(readable: Readable, query: Query) -> list[Hit]:
 
 
 def _page(collection: Searchable, query: Query, passing: Filter | None, q: Vector) -> list[Hit]:
-    among = None if passing is None else collection.select(passing, query.modality)
+    among = None if passing is None else collection.select(passing, query.modality, query.patience)
     wanted = query.offset + query.limit
     needed = max(wanted, POOL) if query.diversity else wanted
     if query.cutoff:
@@ -266,6 +269,8 @@ def _group_key(value: Any, path: str) -> str | None:
     if path in value:
         return _group_key(value[path], "")
     head, _, rest = path.partition(".")
+    if head.endswith("[]"):  # as filters may have it
+        return _group_key(value.get(head[:-2]), rest)
     return _group_key(value.get(head), rest) if rest else None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from base.errors import EntryNotFound
 from index.collection import Collection, Modality, Record
+from index.search.patience import Patience
 from service.collections.metadata import merge_patch
 from service.collections.uploads import Uploads
 
@@ -26,17 +27,23 @@ def find(collection: Collection, entry_id: int, modality: Modality) -> Record:
 
 
 def page(
-    collection: Collection, modality: Modality, limit: int, after: int, wanted: Mapping[str, Any] | None
+    collection: Collection,
+    modality: Modality,
+    limit: int,
+    after: int,
+    wanted: Mapping[str, Any] | None,
+    patience: Patience,
 ) -> tuple[list[Record], int | None]:
     """Up to `limit` records above the id `after`, in the order of ids, and the id to go on from; None at the end.
 
     Raises:
         InputError: `wanted` is no filter; the message names the place.
+        FilterTooSlow, GivenUp: the `patience` is over.
     """
     if wanted is None:
         records = list(collection.records(modality, after_id=after, limit=limit + 1))
     else:
-        ids = collection.filter_ids(wanted, modality)
+        ids = collection.filter_ids(wanted, modality, patience)
         first = int(np.searchsorted(ids, after, side="right"))
         found = collection.records_of(ids[first : first + limit + 1].tolist())
         records = [found[key] for key in sorted(found)]

@@ -98,12 +98,12 @@ def _only_reads(scope: Scope) -> bool:
 def is_foreign(headers: Headers, origins: Sequence[str]) -> bool:
     """Whether a browser sends this for another site's page, none of the allowed `origins` ("*": all).
 
-    Browsers say so; what else asks has no Origin.
+    Browsers say so; what else asks has neither Origin nor Sec-Fetch-Site.
     """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if origin is None or site in ("same-origin", "none") or not {"*", origin}.isdisjoint(origins):
+    if site in ("same-origin", "none") or not {"*", origin}.isdisjoint(origins):
         return False
-    return site is not None or origin.partition("://")[2] != headers.get("host")
+    return site is not None or (origin is not None and origin.partition("://")[2] != headers.get("host"))
 
 
 def _is_ours(name: str) -> bool:

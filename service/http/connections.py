@@ -29,7 +29,8 @@ class PatientHttp(Http):
     """uvicorn's HTTP/1.1, which drops a connection that neither finishes the head of a request nor takes its answer.
 
     Both are looked at every `PATIENCE` seconds: no request has begun since the last time and none is under way; or
-    bytes wait to be sent and none has gone.
+    bytes wait to be sent and none has gone. One that waits for its next request is closed by uvicorn
+    (GLIMPSE_KEEP_ALIVE_SECONDS).
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -67,7 +68,9 @@ class PatientHttp(Http):
         unsent = self._unsent()
         idle = self.cycle is None or self.cycle.response_complete
         now = (self.cycle, unsent, self._resumed)
-        if now == self._seen and (idle or unsent):
+        # between two requests uvicorn's own timer waits, for as long as a connection is kept
+        kept = self.timeout_keep_alive_task is not None and not self.cycle.more_body and not unsent
+        if now == self._seen and (idle or unsent) and not kept:
             self.transport.abort()
             return
         self._seen = now

@@ -24,6 +24,7 @@ class Paths:
         return next((template for template, pattern in self._patterns if pattern.fullmatch(path)), None)
 
     def methods(self, path: str) -> list[str]:
-        """The methods that a path has, as GET; none if it is not the API's."""
+        """The methods that a path has, as GET; none if it is not the API's. HEAD is there wherever GET is."""
         template = self.template(path)
-        return sorted(map(str.upper, self._app.openapi()["paths"][template])) if template else []
+        methods = set(map(str.upper, self._app.openapi()["paths"][template])) if template else set()
+        return sorted(methods | {"HEAD"} if "GET" in methods else methods)

@@ -53,7 +53,8 @@ class Batcher(Generic[T]):
         encode: n items -> (n, dim), called in `executor`, never twice at once.
         executor: the model's own thread.
         max_batch: items in one call.
-        queue_size: items that may wait; while that many do, a new request is refused.
+        queue_size: items that may wait; while that many do, a new request is refused. Of one request no more count
+            than fill a batch: the others are in nobody's way, for requests are served in turn.
         name: of the queue, in the metrics.
         coming: whether more items will soon be here.
         gather: seconds that a batch may wait for them at most.
@@ -88,13 +89,17 @@ class Batcher(Generic[T]):
         """Items in the queue now."""
         return sum(len(request.items) - request.taken for request in self._requests)
 
+    @property
+    def _in_the_way(self) -> int:
+        return sum(min(len(request.items) - request.taken, self._max_batch) for request in self._requests)
+
     async def __call__(self, items: Sequence[T]) -> Vectors:
         """Encode items (at least one) to (n, dim), in their order. Cancelled, it leaves the queue.
 
         Raises:
             Overloaded: the queue is full.
         """
-        if self.waiting >= self._queue_size:
+        if self._in_the_way >= self._queue_size:
             seconds = math.ceil(self.waiting * self._seconds_each) or 1
             raise Overloaded(f"the queue is full ({self._queue_size} items wait); try again in {seconds} s", seconds)
         request = _Request(items)

@@ -21,21 +21,26 @@ from service.telemetry.metrics import stage
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AT_ONCE = 16  # so many images, each of `max_bytes` at most, are in memory
-EMBEDDED = [ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")]
+INNER = [  # IPv6 that leads to IPv4 or into a site: NAT64, 6to4, Teredo, IPv4 as IPv6 (two forms of old), site-local
+    ipaddress.ip_network(net)
+    for net in (
+        "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96", "fec0::/10"
+    )
+]  # fmt: skip
 HEADERS = {"User-Agent": "glimpse", "Accept": "image/*", "Accept-Encoding": "identity"}
 
 
 def is_web_address(image: str) -> bool:
     """Whether an image is given by its address on the web."""
-    return image[:8].lower().startswith(("http://", "https://"))
+    return image[:100].lstrip()[:8].lower().startswith(("http://", "https://"))
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the internet, and none that leads to an inner one (NAT64, 6to4, Teredo)."""
+    """Whether an address is one of the internet, and none that leads to an inner one."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
-        if any(address in network for network in EMBEDDED):
+        if any(address in network for network in INNER):
             return False
     return address.is_global and not address.is_multicast
 
@@ -95,7 +100,7 @@ class Fetcher:
         if self._client is None:
             raise ImageError(None, "addresses are not fetched; send the image itself as base64 or as a data URI, "
                                    "or have the operator allow its host (GLIMPSE_FETCH_HOSTS)")  # fmt: skip
-        url, host = self._allowed(address)
+        url, host = self._allowed(address.strip())
         try:
             with stage("fetch"):
                 async with asyncio.timeout(self._seconds):
@@ -150,6 +155,8 @@ class Fetcher:
         except (OSError, UnicodeError) as error:
             raise ImageError(None, f"{host} cannot be found") from error
         addresses = [ipaddress.ip_address(str(where[0])) for *_, where in found]
+        if not addresses:
+            raise ImageError(None, f"{host} cannot be found")
         if not all(map(is_public, addresses)):
             raise ImageError(None, f"{host} is not on the public internet, so it is not fetched from")
         return addresses

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from PIL import Image
 
@@ -30,7 +31,8 @@ LARGE = 16_000_000  # pixels; decoding that many takes some 200 MB
 _large = threading.Lock()
 # Pillow's own blocks of 16 MiB come from the heap, which keeps what one large image took; larger ones are given back.
 Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
-_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
+# with parameters too; of bytes that say not what they are the decoder knows
+_DATA_URI = re.compile(r"data:(image/[\w.+-]+|application/octet-stream)?(;[\w-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 
 class FileChanged(Exception):
@@ -43,13 +45,14 @@ def image_bytes(image: str) -> bytes:
     Raises:
         ImageError: it is neither.
     """
+    image = image.strip()
     if image[:8].lower().startswith(("http://", "https://", "file:/")):
         raise ImageError(None, "addresses are not fetched; send the image itself as base64 or as a data URI")
     if match := _DATA_URI.match(image):
         image = image[match.end() :]
     elif image[:5].lower() == "data:":
-        raise ImageError(None, "a data URI must begin with data:image/...;base64,")
-    code = "".join(image.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
+        raise ImageError(None, "begins with data: as an image does, but not with data:image/...;base64,")
+    code = "".join(unquote(image).split()).rstrip("=").translate(str.maketrans("-_", "+/"))
     try:
         data = base64.b64decode(code + "=" * (-len(code) % 4), validate=True)
     except (binascii.Error, ValueError):

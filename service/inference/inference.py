@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from base.errors import ImageError
+from base.read_ahead import batches
 from encoder.encoder import Vectors
 from encoder.image import Pixels
 from encoder.model import DualEncoder
@@ -129,8 +130,9 @@ class Inference:
         seen = self.encoder.seen_texts(texts)
         if seen is not None:
             return sum(text.tokens for text in seen)
-        # on the model's thread: Hugging Face tokenizers cannot be borrowed twice
-        return await asyncio.get_running_loop().run_in_executor(self._model, self._count_tokens, texts)
+        # on the model's thread: Hugging Face tokenizers cannot be borrowed twice; and other work comes in between
+        run = asyncio.get_running_loop().run_in_executor
+        return sum([await run(self._model, self._count_tokens, part) for part in batches(texts, TEXT_BATCH)])
 
     def on_model(self, work: Callable[[T], R], items: T) -> R:
         """Call `work` on the model's thread, in turn with the batches; for threads of our own, not the event loop."""

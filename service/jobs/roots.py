@@ -1,16 +1,24 @@
 """What jobs may read of the server's disk: what lies in the folders that the operator names, and nothing else.
 
-A place counts as where it really is, links and `..` resolved. What is outside and what is not there are refused in the
-same words, so nobody learns what the disk holds.
+A place counts as where it really is, links and `..` resolved; a file is opened before that is asked, and read from
+there, so nothing is won by exchanging it in between. What is outside and what is not there are refused in the same
+words, so nobody learns what the disk holds.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from base.errors import InputError
+from base.errors import ImageError, InputError
+from encoder.decode import read_bytes
+
+HOLD = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)  # holds the file; neither waits for a pipe nor wakes a device
+OUTSIDE = "it leads to where nothing may be read"
 
 
 class FolderRefused(InputError):
@@ -37,13 +45,45 @@ class Roots:
         """The file, likewise."""
         return self._place(asked, os.path.isfile)
 
-    def may_read(self, path: Path) -> bool:
-        """Whether a path really leads into a root. Links within a folder may lead anywhere: ask for each file."""
+    def read(self, path: Path) -> bytes:
+        """The bytes of a file that really lies in a root. ImageError: it does not, or cannot be read."""
         try:
-            real = Path(os.path.realpath(path))
+            with self.opened(path) as held:
+                return read_bytes(held)
+        except FolderRefused as error:
+            raise ImageError(path, OUTSIDE) from error
+        except ImageError as error:
+            raise ImageError(path, error.reason) from error
+
+    def read_indexed(self, path: Path) -> bytes:
+        """The same for an entry's file. What `glimpse index` found in no root, by whatever name, is read as it is."""
+        return self.read(path) if any(map(self._leads_in, path.parents)) else read_bytes(path)
+
+    @contextmanager
+    def opened(self, path: Path) -> Iterator[Path]:
+        """A name of the very file that lies at `path` now, whatever is put in its place meanwhile.
+
+        It is opened first, and then the system is asked where that leads. FolderRefused: not into a root.
+        """
+        try:
+            fd = os.open(path, HOLD | os.O_CLOEXEC)
+        except OSError as error:
+            raise ImageError(path, error.strerror or str(error)) from error
+        try:
+            if not self._holds(_place_of(fd)):
+                raise self._refused(str(path))
+            yield Path(f"/dev/fd/{fd}")
+        finally:
+            os.close(fd)
+
+    def _holds(self, path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in self._roots)
+
+    def _leads_in(self, path: Path) -> bool:
+        try:
+            return self._holds(Path(os.path.realpath(path)))
         except (OSError, ValueError):  # a NUL
             return False
-        return any(real.is_relative_to(root) for root in self._roots)
 
     def _place(self, asked: str, is_there: Callable[[Path], bool]) -> Path:
         if not self._roots:
@@ -51,7 +91,17 @@ class Roots:
                 "jobs may read no folders here: the operator names those that they may in GLIMPSE_JOB_ROOTS"
             )
         path = Path(os.path.abspath(asked))  # noqa: PTH100  keeps links as named
-        if not (self.may_read(path) and is_there(path)):
-            raise FolderRefused(f"{asked!r} is nothing that jobs may read: give an absolute path that is there, "
-                                "in a folder of GLIMPSE_JOB_ROOTS")  # fmt: skip
+        if not (self._leads_in(path) and is_there(path)):
+            raise self._refused(asked)
         return path
+
+    def _refused(self, asked: str) -> FolderRefused:
+        return FolderRefused(f"{asked!r} is nothing that jobs may read: give an absolute path that is there, "
+                             "in a folder of GLIMPSE_JOB_ROOTS")  # fmt: skip
+
+
+def _place_of(fd: int) -> Path:
+    """Where an open file lies, without links."""
+    if sys.platform == "darwin":
+        return Path(os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
+    return Path(f"/proc/self/fd/{fd}").readlink()

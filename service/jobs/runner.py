@@ -36,7 +36,7 @@ SWEEP_EVERY = 60.0  # seconds
 WAITING = 1000  # jobs that have not ended
 WATCHES = 16  # that run at once, each with a thread
 STARTS = 3  # without getting on: then it is the job that kills the process
-GRACE = 20.0  # seconds that running jobs have to come to a commit when the service stops
+GRACE = 20.0  # seconds that running jobs have to come to a commit once the service is told to stop
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Jobs:
         self._inference: Inference | None = None
         self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
+        self._end_by = 0.0  # when who waits for them loses patience
         self._awake = threading.Event()
         self._lock: int | None = None
         self._swept = -SWEEP_EVERY
@@ -67,19 +68,24 @@ class Jobs:
         self._inference = inference
         self._manager.start()
 
-    def stop(self) -> None:
-        """End what runs between two of its commits, to be gone on with at the next start."""
+    def end_soon(self) -> None:
+        """Have what runs end between two of its commits, to be gone on with at the next start. Waits for nothing."""
+        self._end_by = self._end_by or time.monotonic() + GRACE
         self._stopping.set()
         self._awake.set()
+        for each in list(self._running.values()):
+            each.stop.set()
+
+    def stop(self) -> None:
+        """The same, and wait for it, for `GRACE` seconds since it was first asked for."""
+        self.end_soon()
         if self._inference is None:
             return
         self._manager.join()
+        self.end_soon()  # also what was started meanwhile
         running = list(self._running.values())
         for each in running:
-            each.stop.set()
-        end = time.monotonic() + GRACE
-        for each in running:
-            each.thread.join(max(0.0, end - time.monotonic()))
+            each.thread.join(max(0.0, self._end_by - time.monotonic()))
         if self._lock is not None and not any(each.thread.is_alive() for each in running):
             os.close(self._lock)  # else it goes with the process
 

@@ -81,8 +81,10 @@ class JobContext:
         """How it was asked to read them, and the metadata that it was asked to attach."""
         asked, captions = self.job.request, {}
         if asked["captions"] is not None:
-            captions = read_captions(self.roots.file(asked["captions"]), image_key=asked["image_key"])
-        return SyncOptions(captions, asked["allow_empty"], self.roots.may_read, self.rules())
+            path = self.roots.file(asked["captions"])
+            with self.roots.opened(path) as opened:
+                captions = read_captions(path, image_key=asked["image_key"], opened=opened)
+        return SyncOptions(captions, asked["allow_empty"], rules=self.rules(), read=self.roots.read)
 
     def rules(self) -> Rules:
         """Which names it was asked to leave out."""
@@ -175,7 +177,14 @@ def _reindex(context: JobContext) -> None:
 
         same = collection.fingerprint == context.encoder.fingerprint
         try:
-            reindex(collection, context.encoder, drop_unreadable=asked["drop_unreadable"], progress=tell, report=report)
+            reindex(
+                collection,
+                context.encoder,
+                drop_unreadable=asked["drop_unreadable"],
+                read=context.roots.read_indexed,
+                progress=tell,
+                report=report,
+            )
         finally:
             context.job.report = reindex_counts(report)
     if not (same or report.swapped):
@@ -204,8 +213,9 @@ def _label(context: JobContext) -> None:
 
         checkpoint()
         try:
-            images = images_left(folder, report, context.roots.may_read, rules)
-            for _ in write_rows(label_images(context.encoder, classifier, images), table, report):
+            images = images_left(folder, report, rules)
+            labelled = label_images(context.encoder, classifier, images, context.roots.read)
+            for _ in write_rows(labelled, table, report):
                 if context.is_due:
                     checkpoint()
                 context.tell(report.done, total, label_counts(report))

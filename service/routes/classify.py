@@ -12,10 +12,11 @@ from starlette.datastructures import UploadFile
 
 from base.errors import ImageError
 from encoder.encoder import Vectors
+from encoder.prompts import split_labels
 from encoder.zero_shot import Classifier
 from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections
-from service.deps import CollectionsDep, InferenceDep, SettingsDep, media_type
+from service.deps import CollectionsDep, InferenceDep, SettingsDep, check_images, media_type
 from service.errors import Refusal, documented
 from service.http.bodies import FILES, from_json
 from service.schemas.labels import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
@@ -30,7 +31,7 @@ FORM = {
         "labels": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "one field is split at commas; repeated fields are taken as they are",
+            "description": "one field is split at its commas, if not in quotes; repeated fields are taken as they are",
         },
         "label_set": {"type": "string", "description": "the name of a kept label set, instead of labels"},
         "templates": {"type": "array", "items": {"type": "string"}},
@@ -74,8 +75,7 @@ async def question(request: Request, settings: SettingsDep) -> Question:
         given = await _from_form(request, settings.max_batch)
     else:
         raise Refusal(415, "send application/json or multipart/form-data", code="unsupported_media_type")
-    if len(given.images) > settings.max_batch:
-        raise Refusal(422, f"{settings.max_batch} images at most in one request", code="too_many", param="images")
+    check_images(len(given.images), settings, "images")
     if bool(given.labels) == bool(given.label_set):
         raise Refusal(422, "give either labels or label_set", code="invalid_request", param="labels")
     kept = LabelSets(settings.data)
@@ -145,5 +145,5 @@ async def _from_form(request: Request, max_files: int) -> _Given:
         texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
     if not images:
         raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
-    labels = texts["labels"][0].split(",") if len(texts["labels"]) == 1 else texts["labels"]
+    labels = split_labels(texts["labels"][0]) if len(texts["labels"]) == 1 else texts["labels"]
     return _Given(images, labels, next(iter(texts["label_set"]), None), texts["templates"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Response
 from starlette.concurrency import run_in_threadpool
 
+from base.errors import CollectionLocked, CollectionNotFound
 from base.names import NAME
 from service.deps import CollectionDep, CollectionsDep, InferenceDep, retried
 from service.errors import documented
@@ -33,7 +36,8 @@ def get_one(collection: CollectionDep) -> CollectionAnswer:
 @router.put(
     "/{collection}",
     summary="Make a collection",
-    responses=documented(408, 409, 413, 422, 503) | {201: {"model": CollectionAnswer, "description": "it was made"}},
+    responses=documented(408, 409, 413, 415, 422, 503)
+    | {201: {"model": CollectionAnswer, "description": "it was made"}},
 )
 async def put(
     name: NameDep,
@@ -49,7 +53,7 @@ async def put(
     """
     encoder = inference.encoder
     config = asked.config() if asked else None
-    with retried():
+    with retried(), _not_deleted_meanwhile(name):
         if await collections.create(
             name, model=encoder.ref, fingerprint=encoder.fingerprint, dim=encoder.dim, config=config
         ):
@@ -58,7 +62,15 @@ async def put(
         collection.check_model(encoder.fingerprint)
         if config is not None and config != await run_in_threadpool(lambda: collection.index_config):
             await collections.writers.write(name, lambda writer: writer.compact(config))
-    return CollectionAnswer.of(await run_in_threadpool(collection.info))
+        return CollectionAnswer.of(await run_in_threadpool(collection.info))
+
+
+@contextmanager
+def _not_deleted_meanwhile(name: str) -> Iterator[None]:
+    try:
+        yield
+    except CollectionNotFound:
+        raise CollectionLocked(f"collection {name!r} was deleted by others at the same time; try again") from None
 
 
 @router.delete("/{collection}", summary="Delete a collection", status_code=204, responses=documented(404, 409, 422))

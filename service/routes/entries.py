@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
+from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
 from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections import entries
 from service.collections.uploads import Uploads
-from service.deps import CollectionDep, SettingsDep, WriterDep, json_body
+from service.deps import CollectionDep, PatienceDep, SettingsDep, WriterDep, json_body
 from service.errors import Refusal, documented
 from service.schemas.entries import PageAnswer, PatchRequest
 from service.schemas.search import MAX_ID, RecordAnswer
@@ -43,15 +45,18 @@ def entry_routes(modality: Modality) -> APIRouter:
     router = APIRouter(prefix=f"/v1/collections/{{collection}}/{modality}s", tags=[f"{modality}s"])
 
     @router.get("", summary=f"List {modality}s", responses=documented(404, 422))
-    def list_all(
+    async def list_all(
         collection: CollectionDep,
+        patience: PatienceDep,
         wanted: Annotated[dict[str, Any] | None, Depends(parsed_filter)],
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
         after: Annotated[int, Query(ge=0, le=MAX_ID, description="the `next` of the page before")] = 0,
     ) -> PageAnswer:
         """In the order of ids. What comes while you page is at the end; nothing is passed over or comes twice."""
         try:
-            records, following = entries.page(collection, modality, limit, after, wanted)
+            with patience:
+                look = partial(entries.page, collection, modality, limit, after, wanted, patience)
+                records, following = await run_in_threadpool(look)
         except InputError as error:
             raise Refusal(422, str(error), code=error.code, param=str(error).partition(": ")[0]) from error
         answers = [RecordAnswer.of_record(record, collection.name) for record in records]

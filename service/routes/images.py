@@ -20,6 +20,7 @@ from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
 from base.errors import ImageError
+from encoder.prompts import split_labels
 from index.collection import Collection, Record
 from service.collections.uploads import Upload, Uploads, add
 from service.deps import (
@@ -92,7 +93,7 @@ async def upload_form(request: Request, settings: SettingsDep) -> Form:
     if media_type(request) != "multipart/form-data":
         raise Refusal(415, "send multipart/form-data", code="unsupported_media_type")
     if is_foreign(request.headers, settings.cors_origins):
-        raise Refusal(403, f"pages of {request.headers['origin']} may not upload here", code="foreign_origin")
+        raise Refusal(403, "pages of other sites may not upload here", code="foreign_origin")
     async with request.form(max_files=settings.max_batch, max_fields=MAX_FIELDS) as form:
         parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
         if unknown := [name for name, _ in parts if name not in ("file", "image")]:
@@ -101,7 +102,7 @@ async def upload_form(request: Request, settings: SettingsDep) -> Form:
         files = [(Path(part.filename or "").name[:MAX_NAME], await part.read()) for _, part in parts]
         fields: dict[str, Any] = {name: value for name, value in form.multi_items() if isinstance(value, str)}
         if tags := [tag for tag in form.getlist("tags") if isinstance(tag, str)]:
-            fields["tags"] = tags[0].split(",") if len(tags) == 1 else tags
+            fields["tags"] = split_labels(tags[0]) if len(tags) == 1 else tags
     if not files:
         raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
     said = from_fields(UploadFields, fields)

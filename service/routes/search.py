@@ -14,7 +14,7 @@ from base.errors import ImageError, InputError
 from encoder.encoder import Vectors
 from index.collection import Collection, Hit
 from index.search.query import Query, mix, run
-from service.deps import CollectionDep, inference, json_body
+from service.deps import CollectionDep, PatienceDep, inference, json_body
 from service.errors import Refusal, documented
 from service.schemas.search import HitAnswer, QueryInputs, SearchAnswer, SearchRequest
 from service.telemetry.metrics import MeasuredReads
@@ -30,7 +30,9 @@ KINDS = tuple(QueryInputs.model_fields)
     dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
 )
-async def search(asked: SearchRequest, collection: CollectionDep, request: Request) -> SearchAnswer:
+async def search(
+    asked: SearchRequest, collection: CollectionDep, patience: PatienceDep, request: Request
+) -> SearchAnswer:
     """Find by words, images, entries of the collection and vectors, or by a weighted mix of them.
 
     In this order: `filter` and `modality` choose among the entries; the list ends at `score_threshold` and at the
@@ -42,8 +44,10 @@ async def search(asked: SearchRequest, collection: CollectionDep, request: Reque
     """
     started = time.perf_counter()
     # what is left of the request are the fields of a Query, by their names
-    query = await query_of(parts_of(asked), collection, request, **asked.model_dump(exclude={*KINDS, "query"}))
-    hits = await run_in_threadpool(find, collection, query)
+    choices = asked.model_dump(exclude={*KINDS, "query"})
+    query = await query_of(parts_of(asked), collection, request, patience=patience, **choices)
+    with patience:
+        hits = await run_in_threadpool(find, collection, query)
     answers = [HitAnswer.of(hit, collection.name) for hit in hits]
     return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6))
 

@@ -8,10 +8,10 @@ from fastapi import Depends
 
 from index.collection import Collection, Entry
 from service.collections.metadata import merge_patch
-from service.deps import CollectionDep, InferenceDep, SettingsDep, WriterDep, json_body
-from service.errors import Refusal, documented
+from service.deps import CollectionDep, InferenceDep, SettingsDep, WriterDep, check_texts, json_body
+from service.errors import documented
 from service.routes.entries import entry_routes
-from service.schemas.entries import TextEntry, TextsAnswer, TextsRequest
+from service.schemas.entries import TextsAnswer, TextsRequest
 
 router = entry_routes("text")
 
@@ -30,16 +30,14 @@ async def add(
     409: the collection was built by another model; or others write to it, and Retry-After says when to try again.
     """
     started = time.perf_counter()
-    if len(asked.texts) > settings.max_batch:
-        raise Refusal(422, f"{settings.max_batch} texts at most in one request", code="too_many", param="texts")
+    check_texts(len(asked.texts), settings, "texts")
     fingerprint = inference.encoder.fingerprint
     collection.check_model(fingerprint)
-    texts = [TextEntry(text=text) if isinstance(text, str) else text for text in asked.texts]
-    metadata = [merge_patch(merge_patch({}, asked.patch()), text.patch()) for text in texts]
-    vectors = await inference.texts([text.text for text in texts])
+    metadata = [merge_patch(merge_patch({}, asked.patch()), text.patch()) for text in asked.texts]
+    vectors = await inference.texts([text.text for text in asked.texts])
     new = [
         Entry(vector, "text", text=text.text, metadata=described)
-        for text, vector, described in zip(texts, vectors, metadata, strict=True)
+        for text, vector, described in zip(asked.texts, vectors, metadata, strict=True)
     ]
 
     def write(writable: Collection) -> list[int]:

@@ -14,7 +14,7 @@ from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections.metadata import check_metadata
 from service.schemas import examples
-from service.schemas.search import Image, RecordAnswer, RequestModel, Schema, Text
+from service.schemas.search import Image, ImitatingModel, RecordAnswer, RequestModel, Schema, Text
 
 MAX_TAGS = 100
 
@@ -62,12 +62,20 @@ class TextEntry(Described):
     text: Text
 
 
+def _as_entry(given: Any) -> Any:
+    if not isinstance(given, str | dict | TextEntry):
+        raise ValueError("must be a text, or an object with text")
+    return {"text": given} if isinstance(given, str) else given
+
+
 class TextsRequest(Described):
     """Texts to become entries; `metadata` and `tags` here are those of all, a text's own come before them."""
 
     model_config = ConfigDict(json_schema_extra=examples.ADD_TEXTS)
 
-    texts: list[Text | TextEntry] = Field(min_length=1)
+    texts: list[Annotated[TextEntry, BeforeValidator(_as_entry, json_schema_input_type=Text | TextEntry)]] = Field(
+        min_length=1
+    )
 
 
 class TextsAnswer(Schema):
@@ -113,7 +121,7 @@ class PageAnswer(Schema):
     model_config = ConfigDict(json_schema_extra=examples.PAGE)
 
 
-class KnnRequest(Schema):
+class KnnRequest(ImitatingModel):
     """clip-retrieval's request: one of text, image, image_url and embedding_input.
 
     What else its clients send (`use_mclip`, `aesthetic_score`, `use_safety_model`, ...) is passed over: there is no

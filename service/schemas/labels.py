@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from service.schemas import examples
-from service.schemas.search import MAX_ID, Image, Label, RequestModel, Schema
+from service.schemas.search import MAX_ID, Image, ImitatingModel, Label, RequestModel, Schema
 
 
 class ClassifyRequest(RequestModel):
@@ -84,14 +84,14 @@ class LabelSetsAnswer(Schema):
     model_config = ConfigDict(json_schema_extra=examples.LABEL_SETS)
 
 
-class ZeroShotParameters(Schema):
+class ZeroShotParameters(ImitatingModel):
     """What to choose from. Parameters that other servers know are passed over."""
 
     candidate_labels: list[Label] = Field(min_length=1)
     hypothesis_template: Label | None = Field(None, description="a sentence with {} for the label")
 
 
-class ZeroShotRequest(Schema):
+class ZeroShotRequest(ImitatingModel):
     """Hugging Face's request of the task zero-shot-image-classification."""
 
     model_config = ConfigDict(json_schema_extra=examples.ZERO_SHOT)

@@ -9,7 +9,18 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from index.collection import CollectionInfo, Hit, Modality, Record
 from index.config import IndexConfig, IndexKind
@@ -19,7 +30,22 @@ from service.schemas import examples
 MAX_ID = 2**63 - 1
 MAX_PARTS = 32
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+MAX_TEXT = 10_000  # characters; a model reads some 77 tokens of them
+TOKENS = "token ids are not taken; send texts (LangChain: check_embedding_ctx_length=False)"
+
+
+def is_data_uri(text: str) -> bool:
+    """Whether a text is meant as a file: it begins with data:, perhaps behind spaces or a line end."""
+    return text[:100].lstrip()[:5].lower() == "data:"
+
+
+def _words(text: str) -> str:
+    if is_data_uri(text) and not text.lstrip()[5:6].isspace():
+        raise ValueError("begins with data: as an image does; send that as an image")
+    return text
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_words)]
 Label = Annotated[str, StringConstraints(max_length=1_000)]
 Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
 
@@ -31,9 +57,39 @@ class Schema(BaseModel):
 
 
 class RequestModel(Schema):
-    """Base of what a client sends: a misspelt field is refused, not ignored."""
+    """Base of what a client sends: a misspelt field is refused, not ignored, and one that is null counts as absent.
+
+    Null is what clients made of models send for what nobody set.
+    """
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        absent = {name for name, field in cls.model_fields.items() if field.default is not None}
+        return {name: value for name, value in given.items() if value is not None or name not in absent}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema, in which every field that may be absent may be null."""
+        schema = handler(core)
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, field in cls.model_fields.items():
+            if name in fields and not field.is_required() and field.default is not None:
+                told = {
+                    key: fields[name].pop(key) for key in ("title", "description", "default") if key in fields[name]
+                }
+                fields[name] = {"anyOf": [fields[name], {"type": "null"}], **told}
+        return schema
+
+
+class ImitatingModel(RequestModel):
+    """The same in the shape of another service: what else its clients send is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
 class Health(Schema):
@@ -249,24 +305,53 @@ class SearchAnswer(Schema):
     model_config = ConfigDict(json_schema_extra=examples.FOUND)
 
 
-class TextInput(RequestModel):
+class TextInput(ImitatingModel):
     """A text to embed."""
 
     text: str
 
 
-class ImageInput(RequestModel):
+class ImageInput(ImitatingModel):
     """An image to embed."""
 
     image: Image
 
 
-class EmbeddingsRequest(RequestModel):
-    """OpenAI's request; a string that begins with data:image/ is an image."""
+class Input(ImitatingModel):
+    """A text or an image."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)] | None = None
+    image: Image | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Input:
+        if (self.text is None) == (self.image is None):
+            raise ValueError("give either text or image")
+        return self
+
+
+def _inputs(given: Any) -> list[Any]:
+    """What is to be embedded, as a list of objects: errors then name the one that is wrong, and not all it could be."""
+    inputs = []
+    for item in given if isinstance(given, list) else [given]:
+        if type(item) is int or (isinstance(item, list) and all(type(token) is int for token in item)):
+            raise ValueError(TOKENS)
+        if not isinstance(item, str | dict):
+            raise ValueError("must be a text, or an object with text or image, or a list of those")
+        is_image = isinstance(item, str) and is_data_uri(item)
+        inputs.append(item if isinstance(item, dict) else {"image" if is_image else "text": item})
+    return inputs
+
+
+_Shown = str | TextInput | ImageInput  # in the documentation
+
+
+class EmbeddingsRequest(ImitatingModel):
+    """OpenAI's request; a string that begins with data: is an image, or refused."""
 
     model_config = ConfigDict(json_schema_extra=examples.EMBED)
 
-    input: str | TextInput | ImageInput | list[str | TextInput | ImageInput]
+    input: Annotated[list[Input], BeforeValidator(_inputs, json_schema_input_type=_Shown | list[_Shown])]
     model: str = Field("default", description="the served model's name, or default")
     encoding_format: Literal["float", "base64"] = Field("float", description="base64: little-endian float32")
     dimensions: int | None = Field(None, ge=1, description="if given, the model's own")

@@ -61,6 +61,7 @@ from index.local.catalog.tables import (
 from index.local.snapshot import Snapshot
 from index.search.calibration import Rejection
 from index.search.filters import Filter
+from index.search.patience import Patience
 
 PAGE = 1000  # records read at a time
 BLOCK = 8192  # vectors handed over at a time
@@ -212,8 +213,8 @@ class Catalog:
     def set_places(self, places: Mapping[str, Any]) -> None:
         """Keep what runs over folders remember of them (index.ingest.places)."""
         with self._db.writing() as db:  # a catalog of before has no such row
-            put = "INSERT INTO meta (key, value) VALUES ('places', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-            db.execute(put, (json.dumps(places),))
+            put = "INSERT INTO meta (key, value) VALUES ('places', ?) ON CONFLICT (key) DO UPDATE SET value = ?"
+            db.execute(put, [json.dumps(places)] * 2)
 
     def _write_json(self, key: str, value: Mapping[str, Any]) -> None:
         with self._db.writing() as db:
@@ -327,11 +328,11 @@ class Catalog:
             raise EntryNotFound(f"no entry with id {absent[0]}")
         return decode_vectors([rows[key] for key in ids], dim).astype(np.float32)
 
-    def filter_ids(self, wanted: Filter, modality: Modality) -> NDArray[np.int64]:
-        """The ids, ascending and read-only, of the entries that a filter lets through."""
+    def filter_ids(self, wanted: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:
+        """The ids, ascending and read-only, of the entries that a filter lets through. FilterTooSlow, GivenUp."""
         with self._db.reading() as db:
             db.execute("BEGIN")
-            return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality)
+            return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality, patience)
 
     def records(
         self,

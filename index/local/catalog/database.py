@@ -19,8 +19,9 @@ from typing import Any
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import fsync_file
 
-__all__ = ["Connection", "Database"]
+__all__ = ["Connection", "Database", "interruptible"]
 
+STEPS = 100_000  # of SQLite's machine between two looks at the clock: a millisecond or two
 FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want of space
 
 
@@ -71,7 +72,7 @@ class Database:
             with self.reading() as db:
                 db.execute("PRAGMA schema_version")  # reads the file
         except CollectionError as error:
-            if not (_code(error) == sqlite3.SQLITE_CANTOPEN and os.statvfs(self.path).f_flag & os.ST_RDONLY):
+            if not (_code(error) == sqlite3.SQLITE_CANTOPEN and _is_read_only(self.path)):
                 raise
             # SQLite wants its -shm file beside a catalog that may be written to. Nobody can write here, so that
             # the file alone is the truth, unless a writer left commits in the -wal.
@@ -122,7 +123,7 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A connection; a transaction that is begun on it ends with the block."""
         if self._closed:
-            raise CollectionError(f"{self.path}: used after it was closed")
+            raise CollectionNotFound(f"{self.path}: closed, perhaps because it was deleted; open the collection again")
         db = None
         try:
             self._check_same_file()
@@ -134,6 +135,7 @@ class Database:
                     db.create_function(name, -1, function, deterministic=True)
             yield db
         except sqlite3.DatabaseError as error:
+            self._check_same_file()
             raise _named(self.path, error) from error
         except UnicodeDecodeError as error:  # SQLite's own message quotes what it read
             raise _damaged(self.path, error) from error
@@ -207,6 +209,20 @@ class Database:
             raise CollectionNotFound(f"{self.path}: deleted or replaced since it was opened; open the collection again")
 
 
+@contextmanager
+def interruptible(db: Connection, over: Callable[[], Exception | None]) -> Iterator[None]:
+    """Ask `over` now and then while a statement of the block runs; what it gives ends that, and is raised."""
+    db.set_progress_handler(lambda: over() is not None, STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _code(error) == sqlite3.SQLITE_INTERRUPT and (reason := over()):
+            raise reason from error
+        raise
+    finally:
+        db.set_progress_handler(None, STEPS)
+
+
 def _connect(path: Path, mode: str) -> Connection:
     uri = f"{path.absolute().as_uri()}?{mode}"
     db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False)
@@ -231,6 +247,13 @@ def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
             f"{path}: cannot be opened; SQLite must be able to write in its folder, unless the disk is read-only"
         )
     return CollectionError(f"{path}: {' '.join(str(error).split())}")
+
+
+def _is_read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except FileNotFoundError:  # deleted in this moment
+        return False
 
 
 def _damaged(path: Path, error: Exception) -> CollectionDamaged:
