@@ -17,6 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from base.left_out import LeftOut
+
 # No markup: "[live]" or ":cat:" in a file name is a name.
 # Into a pipe a path is never broken over lines.
 WIDTH = None if sys.stdout.isatty() else 10_000
@@ -70,6 +72,12 @@ def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:
         err.print(f"skipped {shown_as(path)}: {reason}")
     if len(skipped) > limit:
         err.print(f"... and {len(skipped) - limit} more; --json lists them all")
+
+
+def print_left_out(left_out: LeftOut) -> None:
+    """Say what of a source was not used: a line for each reason."""
+    for line in left_out.lines():
+        err.print(f"left out: {shown_as(line)}")
 
 
 def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from base.left_out import LeftOut
 from base.walk import image_names, walk_images
 from glimpse.client import Client, NewImage
 from glimpse.console import Bar
+from index.ingest.captions import Captions
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class UploadReport:
     added: int
     unchanged: int  # the same bytes were there, whatever was said of them
     skipped: list[dict[str, str]]
-    captioned: int
+    left_out: LeftOut  # of the captions
     seconds: float
 
     @property
@@ -33,25 +34,24 @@ class UploadReport:
 
 
 def upload_folders(
-    client: Client, collection: str, folders: Sequence[Path], captions: Mapping[Path, Mapping[str, Any]], bar: Bar
+    client: Client, collection: str, folders: Sequence[Path], captions: Captions, bar: Bar
 ) -> UploadReport:
     """Send each image below the folders; the collection is made if there is none.
 
-    `filename` of an entry's metadata is the path below its folder. `captions` are metadata by absolute path.
+    `filename` of an entry's metadata is the path below its folder.
     """
     started = time.perf_counter()
     client.create_collection(collection)
     there = {entry.sha256: entry.metadata for entry in client.entries(collection) if entry.sha256}
     total = sum(1 for folder in folders for _ in image_names(folder))
     skipped: list[dict[str, str]] = []
-    captioned = kept = 0
+    kept = 0
 
     def images() -> Iterator[NewImage]:
-        nonlocal captioned, kept
+        nonlocal kept
         for folder in folders:
             for path, _ in walk_images(folder, on_error=lambda p, why: skipped.append({"path": str(p), "reason": why})):
-                known = captions.get(path.resolve(), {})
-                captioned += bool(known)
+                known = captions.of(path.resolve()) or {}
                 image = NewImage(path, metadata=known, name=str(path.relative_to(folder)))
                 said = {"filename": image.filename, **known}
                 same = there.get(_sha256(path))
@@ -66,7 +66,7 @@ def upload_folders(
     skipped += [{"path": str(one.image), "reason": one.error} for one in sent if one.error is not None]
     added = len({one.id for one in sent if one.created})  # of two files of the same bytes both may say so
     unchanged = kept + sum(one.id is not None for one in sent) - added
-    return UploadReport(added, unchanged, skipped, captioned, round(time.perf_counter() - started, 2))
+    return UploadReport(added, unchanged, skipped, captions.left_out(), round(time.perf_counter() - started, 2))
 
 
 def _sha256(path: Path) -> str:

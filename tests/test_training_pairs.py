@@ -13,18 +13,10 @@ import pytest
 from base.errors import InputError
 from encoder.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
+from training.data.folders import read_class_folders, read_images, read_sidecars
 from training.data.keys import Keys
-from training.data.pairs import (
-    Pair,
-    PairSet,
-    hash_pairs,
-    is_shards,
-    open_pairs,
-    read_class_folders,
-    read_images,
-    read_pairs,
-    read_sidecars,
-)
+from training.data.pairs import Pair, PairSet, hash_pairs, is_shards, read_pairs
+from training.source import open_pairs
 
 
 @pytest.fixture
@@ -86,19 +78,26 @@ def test_json_lines_hold_texts_and_lists_of_texts(red: Path) -> None:
     [
         ("a.csv", "a,b\n1,2\n", 'no column "image"; it has a, b. Choose one with --image-key'),
         ("a.csv", "image,b\n1,2\n", 'no column "title"; it has image, b. Choose one with --caption-key'),
-        ("a.csv", "image,title\ngone.png,x\n", "1 rows name an image that is not under"),
+        (
+            "a.csv",
+            "image,title\ngone.png,x\n",
+            "1 of 1 rows whose image is not there, the first: gone.png (line 2). Images are looked for from",
+        ),
         ("a.csv", "", 'no column "image"; it has none'),
-        ("a.csv", None, "cannot be read as a CSV file (no such file or directory)"),
-        ("a.csv", "image;title\n1;2\n", 'no column "image"; it has image;title; separate columns with commas'),
-        ("a.csv", "image\ttitle\n1\t2\n", "name it .tsv"),
+        ("a.csv", None, "cannot be read as a table (no such file or directory)"),
+        ("a.csv", "image,title\n1,2,3\n\n4,5,6\n", "2 of 2 rows with more cells than the header"),
+        ("a.csv", 'image,title\nred.png,2\n3,4\n5,"6\n7,8\n', "the row that starts at line 4 cannot be read"),
+        ("a.csv", "".join(f"{i}," for i in range(999)), "it has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 990 more. Choose"),
         ("a.csv", "image,title,title\n1,2,3\n", '2 columns are named "title"; rename all but one'),
-        ("a.csv", 'image,title\n1,"a\nb"\n\n2,"' + "x" * 200_000, "the row that starts at line 5 cannot be read"),
+        ("a.csv", 'image,title\n1,"a\nb"\n\n2,"' + "x" * 200_000, "1 of 2 rows with a broken quote, the first: line 5"),
         ("a.csv", f'image,"{"x" * 200_000}', "the row that starts at line 1 cannot be read"),
-        ("a.tsv", "image,title\n1,2\n", 'no column "image"; it has image,title.'),
         ("a.jsonl", '{"image": "1"}\n{"b": 2}\n', 'no column "title"; it has image, b. Choose one with --caption-key'),
         ("a.jsonl", '{"image": "1", "title": "x"}\n\n{"image"\n', "line 3 is not JSON"),
-        ("a.jsonl", "[1]", "line 1 is not a JSON object"),
-        ("a.jsonl", None, "cannot be read as a JSON Lines file"),
+        ("a.jsonl", "[1]", "item 1 is not a JSON object"),
+        ("a.json", '[{"image": "1"}, ', "begins as a JSON array and is none"),
+        ("a.json", '{"info": 1, "images": [], "annotations": []}', "(a COCO file: write an object an image instead)"),
+        ("a.json", "[" * 100_000, "begins as a JSON array and is none (too deep)"),
+        ("a.jsonl", None, "cannot be read as a table"),
     ],
 )
 def test_unusable_tables_say_what_to_do(name: str, content: str | None, message: str, tmp_path: Path) -> None:
@@ -111,11 +110,11 @@ def test_unusable_tables_say_what_to_do(name: str, content: str | None, message:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["latin.csv", "latin.jsonl", "sixteen.csv", "red.png", "texts.tar"])
+@pytest.mark.parametrize("name", ["latin.csv", "latin.jsonl", "unmarked.csv", "red.png", "texts.tar"])
 def test_what_is_no_text_is_no_table(name: str, red: Path) -> None:
     red.with_name("latin.csv").write_bytes("image,title\nred.png,café\n".encode("latin-1"))
     red.with_name("latin.jsonl").write_bytes('{"title": "café"}\n'.encode("latin-1"))
-    red.with_name("sixteen.csv").write_text("image,title\nred.png,red\n", encoding="utf-16")
+    red.with_name("unmarked.csv").write_text("image,title\nred.png,red\n", encoding="utf-16-le")
     red.with_name("text").write_text("all of it is UTF-8")
     with tarfile.open(red.with_name("texts.tar"), "w") as tar:
         tar.add(red.with_name("text"), "text")
@@ -177,7 +176,8 @@ def test_class_folders_are_labels_with_templates(colour_folder: Path) -> None:
     found = read_class_folders(colour_folder, ["a {} thing", "{}"])
     of_red = {pair.image: pair for pair in found.pairs if pair.label == "dark_red"}
     assert of_red[colour_folder / "dark_red/deep/0.png"].captions == ("a dark red thing", "dark red")
-    assert (len(of_red), len(found.pairs), found.without_caption) == (4, 12, 1)
+    assert (len(of_red), len(found.pairs)) == (4, 12)
+    assert found.left_out.found == {"images in no class folder": (1, str(colour_folder / "loose.png"))}
     assert {pair.label for pair in found.pairs} == {"dark_red", "green", "blue"}
     by_default = open_pairs(str(colour_folder), folders=True)
     assert by_default.pairs[0].captions == tuple(text.replace("{}", "blue") for text in DEFAULT_TEMPLATES)

@@ -106,10 +106,14 @@ def test_captions_come_from_the_json_or_else_the_txt(tmp_path: Path) -> None:
     assert found.pairs == [
         Pair(png(0), ("named", "twice"), "hat", ("a cap",)),
         Pair(png(1), ("one", "two")),
-        Pair(png(4), ("\ufffd caption",)),
     ]
-    assert (found.without_caption, found.without_image) == (1, 1)
+    assert found.left_out.found == {
+        "samples with a .json that cannot be read": (1, f"0002 in {shard}"),
+        "samples without image": (1, f"0003 in {shard}"),
+        "samples with a .txt that is not in UTF-8": (1, f"0004 in {shard}"),
+    }
     assert count_samples([shard]) == 4
+    assert count_samples([shard], Keys.of(label="kind")) == 2
     bare = read_shard_pairs([shard], Keys.of(caption=None))
     assert [pair.image for pair in bare.pairs] == [png(i) for i in (0, 1, 2, 4)]
     assert {pair.captions for pair in bare.pairs} == {()}

@@ -139,8 +139,7 @@ class _Run:
         return Started(
             n_train=self._source.n_train,
             n_val=len(self._source.val),
-            without_caption=self._source.without_caption,
-            without_image=self._source.without_image,
+            left_out=self._source.left_out,
             parameters=self._learner.parameters,
             trainable=self._learner.trainable,
             steps=self._total_steps,
@@ -250,6 +249,10 @@ class _Run:
         config, state = self._config, self._state
         marks = self._held_out.measure(plain, at_start=epoch == 0)
         best = epoch == 0 or marks.score > self._best_score()
+        if epoch == 0:  # of the held-out part: they cannot be read in any epoch
+            skipped = [f"{file['path']}: {file['reason']}" for file in marks.encoded.skipped]
+            state.epoch_skipped = len(skipped)
+            state.unreadable |= dict.fromkeys(skipped[:NAMED])
         if best:
             state.confusions = [asdict(confusion) for confusion in confusions(marks.encoded)]
         scale = self._learner.logit_scale
@@ -352,6 +355,7 @@ class _Run:
                 "best_score": self._best_score(),
                 "interpolation": state.interpolation,
                 "unreadable": list(state.unreadable),
+                "left_out": self._source.left_out.as_json(),
                 "warnings": self._warnings_before() + list(self._warnings(ended).values()),
                 "epochs": state.history,
                 "confusions": state.confusions,

@@ -11,6 +11,7 @@ from base.errors import InputError
 from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
 
 if TYPE_CHECKING:
+    from index.ingest.captions import Captions
     from index.ingest.sync import IndexReport
 
 
@@ -21,7 +22,7 @@ def index(
     data: Data = DATA,
     model: ModelOfCollection = None,
     captions: Annotated[
-        Path | None, typer.Option(help="CSV whose other columns become metadata of the images it names.")
+        Path | None, typer.Option(help="Table whose other columns become metadata of the images it names.")
     ] = None,
     image_key: Annotated[str, typer.Option(help="Column of --captions that holds the image's path.")] = "image",
     allow_empty: Annotated[
@@ -43,19 +44,19 @@ def index(
     """
     from base.walk import check_folder
     from glimpse import console
-    from index.ingest.captions import read_captions
+    from index.ingest.captions import Captions, read_captions
 
     for folder in folders:
         check_folder(folder)
-    metadata = read_captions(captions, image_key=image_key) if captions else None
+    metadata = read_captions(captions, image_key=image_key) if captions else Captions()
     if url is not None and is_remote(context, "allow_empty", "watch"):
-        _upload(url, collection, folders, captions, metadata or {}, json)
+        _upload(url, collection, folders, metadata, json)
         return
     from encoder.load import load_encoder
     from index.ingest.sync import SyncOptions, index_folders, open_or_create
 
     encoder = load_encoder(model or _model_of(data, collection), device, precision)
-    options = SyncOptions(metadata or {}, allow_empty)
+    options = SyncOptions(metadata, allow_empty)
     if watch:
         from index.ingest.watch import Watching, watch_folders
 
@@ -71,6 +72,7 @@ def index(
             )
             first = next(reports)
         try:
+            console.print_left_out(first.left_out)
             _print_batch(first, json)
             for report in reports:
                 _print_batch(report, json)
@@ -81,8 +83,7 @@ def index(
         total = target.count("image")
         with console.working("building the index"):
             target.close()
-    if metadata and not report.captioned:
-        _say_no_captions(captions, metadata)
+    console.print_left_out(report.left_out)
     if json:
         console.print_json({"collection": collection, **_as_json(report)})
         return
@@ -94,9 +95,7 @@ def index(
     )
 
 
-def _upload(
-    url: str, collection: str, folders: list[Path], captions: Path | None, metadata: dict[Path, Any], json: bool
-) -> None:
+def _upload(url: str, collection: str, folders: list[Path], metadata: Captions, json: bool) -> None:
     from glimpse import console
     from glimpse.client import Client
     from glimpse.upload import upload_folders
@@ -104,12 +103,16 @@ def _upload(
     with Client(url) as client, console.progress_bar("uploading") as progress:
         report = upload_folders(client, collection, folders, metadata, progress)
         total = client.collection(collection).counts.get("image", 0)
-    if metadata and not report.captioned:
-        _say_no_captions(captions, metadata)
+    console.print_left_out(report.left_out)
     if json:
         counts = {name: getattr(report, name) for name in ("added", "unchanged", "skipped", "seconds")}
         console.print_json(
-            {"collection": collection, **counts, "images_per_second": round(report.images_per_second, 1)}
+            {
+                "collection": collection,
+                **counts,
+                "left_out": report.left_out.as_json(),
+                "images_per_second": round(report.images_per_second, 1),
+            }
         )
         return
     console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
@@ -117,12 +120,6 @@ def _upload(
         f"{collection}: {total} images ({report.added} added, {report.unchanged} unchanged, "
         f"{len(report.skipped)} skipped) in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
     )
-
-
-def _say_no_captions(captions: Path | None, metadata: dict[Path, Any]) -> None:
-    from glimpse import console
-
-    console.err.print(f"{captions}: none of its {len(metadata)} images is in these folders; no captions attached")
 
 
 def _print_batch(report: IndexReport, json: bool) -> None:
@@ -151,6 +148,7 @@ def _as_json(report: IndexReport) -> dict[str, Any]:
         "removed": report.removed,
         "unchanged": report.unchanged,
         "skipped": report.skipped,
+        "left_out": report.left_out.as_json(),
         "seconds": report.seconds,
         "images_per_second": round(report.images_per_second, 1),
     }

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from base.errors import CollectionNotFound, ImageError
+from base.left_out import LeftOut
 from base.progress import Progress
 from base.read_ahead import batches, read_batches
 from base.walk import image_names, walk_images
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Picture, decode_picture, read_bytes, sha256_of
 from index.collection import Collection, Entry, Record, create_collection, open_collection
-from index.ingest.captions import Metadata
+from index.ingest.captions import Captions, Metadata
 from index.ingest.diff import FileInfo, Files, Known, compare, mtime_ns
 from index.ingest.rejection import measure_rejection
 from index.ingest.scan import check_folders, entries_at, files_at, outermost, place_of
@@ -45,6 +46,7 @@ class IndexReport:
     skipped: list[dict[str, str]] = field(default_factory=list)  # {"path", "reason"}
     encoded: int = 0
     captioned: int = 0  # files that the captions name
+    left_out: LeftOut = field(default_factory=LeftOut)  # of the captions, by a run over all of the folders
     seconds: float = 0.0
 
     @property
@@ -99,13 +101,13 @@ class SyncOptions:
     """What goes for all files of a run.
 
     Attributes:
-        captions: metadata by absolute path; a file that it does not name keeps what it has.
+        captions: metadata by image; a file that they do not name keeps what it has.
         allow_empty: remove all entries of a folder in which no image is left. Without it such a folder is an error,
             because a disk that is not mounted looks just like that.
         may_read: asked of each file before it is read; one that may not be is skipped.
     """
 
-    captions: Mapping[Path, Metadata] = field(default_factory=dict)
+    captions: Captions = field(default_factory=Captions)
     allow_empty: bool = False
     may_read: Callable[[Path], bool] = lambda path: True
 
@@ -139,7 +141,9 @@ def index_folders(
     run = _Run(collection, encoder, roots, options, progress, total)
     run.report = report or run.report
     run.turn = turn or run.turn
-    return run.index((walk_images(root, on_error=run.failed), collection.paths(root)) for root in roots)
+    done = run.index((walk_images(root, on_error=run.failed), collection.paths(root)) for root in roots)
+    done.left_out = options.captions.left_out()
+    return done
 
 
 def index_paths(
@@ -238,10 +242,8 @@ class _Run:
         return True
 
     def _caption_of(self, path: Path) -> Metadata | None:
-        """What the captions say of a file, which they may know by the place that a link leads to."""
-        if not self._options.captions:
-            return None
-        new = self._options.captions.get(path) or self._options.captions.get(Path(os.path.realpath(path)))
+        """What the captions say of a file."""
+        new = self._options.captions.of(path)
         self.report.captioned += new is not None
         return new
 
@@ -281,6 +283,7 @@ class _Run:
         for file in files:
             if file.picture is None:
                 self.report.skipped.append({"path": str(file.found.path), "reason": file.error})
+                self._options.captions.of(file.found.path)  # the row that names it is not at fault
                 continue
             old = self._collection.get(file.found.id) if file.found.id is not None else None
             if old and old.sha256 == file.sha256:  # touched, not changed

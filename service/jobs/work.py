@@ -19,7 +19,7 @@ from base.walk import image_names
 from encoder.encoder import Encoder
 from encoder.zero_shot import build_classifier
 from index.collection import Collection, open_collection
-from index.ingest.captions import read_captions
+from index.ingest.captions import Captions, read_captions
 from index.ingest.reindex import ReindexReport, reindex
 from index.ingest.sync import IndexReport, SyncOptions, index_folders, open_or_create
 from index.ingest.watch import Watching, watch_folders
@@ -75,7 +75,7 @@ class JobContext:
 
     def options(self) -> SyncOptions:
         """How it was asked to read them, and the metadata that it was asked to attach."""
-        asked, captions = self.job.request, {}
+        asked, captions = self.job.request, Captions()
         if asked["captions"] is not None:
             captions = read_captions(self.roots.file(asked["captions"]), image_key=asked["image_key"])
         return SyncOptions(captions, asked["allow_empty"], self.roots.may_read)
@@ -234,7 +234,7 @@ def index_counts(report: IndexReport) -> dict[str, Any]:
     """As a job reports them."""
     skips = [_skip(file["path"], file["reason"]) for file in report.skipped[:REASONS]]
     counts: dict[str, Any] = {count: getattr(report, count) for count in COUNTS}
-    return counts | {"skipped": len(report.skipped), "skips": skips}
+    return counts | {"skipped": len(report.skipped), "skips": skips, "left_out": report.left_out.as_json()}
 
 
 def reindex_counts(report: ReindexReport) -> dict[str, Any]:

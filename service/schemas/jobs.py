@@ -93,7 +93,7 @@ JOB: dict[str, Any] = {
     "done": 640, "total": 18230,
     "report": {
         "added": 639, "updated": 0, "moved": 0, "removed": 0, "unchanged": 0, "encoded": 639, "skipped": 1,
-        "skips": [{"path": "/photos/empty.jpg", "reason": "the file is empty"}],
+        "skips": [{"path": "/photos/empty.jpg", "reason": "the file is empty"}], "left_out": [],
     },
     "error": None, "waiting": None,
 }  # fmt: skip
@@ -121,6 +121,14 @@ class Skips(Schema):
     skips: list[Skip] = Field(description="up to a hundred of them")
 
 
+class RowsLeftOut(Schema):
+    """Rows of the table of captions that were of no use."""
+
+    reason: str = Field(examples=["rows name no image of these folders"])
+    count: int
+    first: str = Field(examples=["img/01.jpg (line 2)"])
+
+
 class IndexCounts(Skips):
     """Of an index job since it was last started, in files; of a watch, of all that it has met since."""
 
@@ -130,6 +138,7 @@ class IndexCounts(Skips):
     removed: int
     unchanged: int
     encoded: int
+    left_out: list[RowsLeftOut] = Field([], description="rows of captions that were of no use, by why")
 
 
 class LabelCounts(Skips):
