@@ -10,7 +10,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,6 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from base.left_out import LeftOut
+
+if TYPE_CHECKING:
+    from encoder.cut import CutTexts
 
 # No markup: "[live]" or ":cat:" in a file name is a name.
 # Into a pipe a path is never broken over lines.
@@ -78,6 +81,12 @@ def print_left_out(left_out: LeftOut) -> None:
     """Say what of a source was not used: a line for each reason."""
     for line in left_out.lines():
         err.print(f"left out: {shown_as(line)}")
+
+
+def print_cut(cut: CutTexts) -> None:
+    """Say if texts are longer than the model reads."""
+    if cut.read:
+        err.print(f"warning: {shown_as(str(cut))}", style="yellow")
 
 
 def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:

@@ -51,7 +51,8 @@ class Imported:
     """What an import did."""
 
     collection: str
-    entries: int
+    entries: int  # rows of the file
+    replaced: int  # of these, rows that took the place of an entry, or of a row before, with the same path
     ignored: list[str]  # columns of the file that no field of an entry takes
 
 
@@ -135,15 +136,18 @@ def import_parquet(
         if into:
             with open_collection(data, into, writable=True) as collection:
                 collection.check_model(fingerprint)
-                return Imported(into, _fill(collection, source, file, progress, keep_ids=False), ignored)
+                before = collection.count()
+                rows = _fill(collection, source, file, progress, keep_ids=False)
+                return Imported(into, rows, rows - (collection.count() - before), ignored)
         name = name or about.get("name") or file.stem
         with (
             appearing(data, name) as own,
             create_collection(own, name, model=model, fingerprint=fingerprint, dim=dim) as collection,
         ):
             entries = _fill(collection, source, file, progress, keep_ids=True)
+            replaced = entries - collection.count()
             collection.compact()
-        return Imported(name, entries, ignored)
+        return Imported(name, entries, replaced, ignored)
 
 
 def _fill(collection: Collection, source: Any, file: Path, progress: Progress | None, *, keep_ids: bool) -> int:

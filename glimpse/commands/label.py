@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from base.errors import InputError
-from glimpse.options import AsJson, Device, Labels, ModelIfLocal, Precision, Template, Url, is_remote, labels_of
+from glimpse.options import (
+    AsJson,
+    Device,
+    Labels,
+    LabelsFile,
+    ModelIfLocal,
+    Precision,
+    Template,
+    Url,
+    given_labels,
+    is_remote,
+)
 
 if TYPE_CHECKING:
     from labelling.label_sets import LabelSet
@@ -22,7 +33,7 @@ def label(
     folder: Annotated[Path, typer.Argument(help="Folder of images; subfolders are included.")],
     model: ModelIfLocal = None,
     labels: Labels = None,
-    labels_file: Annotated[Path | None, typer.Option(help="The same from a file, one label a line.")] = None,
+    labels_file: LabelsFile = None,
     template: Template = None,
     out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
     device: Device = "auto",
@@ -32,7 +43,6 @@ def label(
 ) -> None:
     """Label each image of a folder with the likeliest of your labels (zero-shot; no training needed)."""
     from base.walk import check_folder, image_names
-    from encoder.prompts import read_labels
     from glimpse import console
     from labelling.label_sets import LabelSet
     from labelling.rows import LabelReport
@@ -43,8 +53,7 @@ def label(
     to_stdout = str(out) == "-"
     if json and to_stdout:
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
-    given = read_labels(labels_file) if labels_file else labels_of(labels or "", "give it by --labels-file")
-    label_set = LabelSet.of(given, templates=template or ())
+    label_set = LabelSet.of(given_labels(labels, labels_file), templates=template or ())
     check_folder(folder)
     report = LabelReport(per_label=dict.fromkeys(label_set.labels, 0))
     if url is not None and is_remote(context):
@@ -93,11 +102,13 @@ def _here(
     """Label with a model on this machine, which is loaded before this returns."""
     from encoder.load import load_encoder
     from encoder.zero_shot import build_classifier
+    from glimpse import console
     from labelling.rows import images_left, label_images
 
     if model is None:
         raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
     encoder = load_encoder(model, device, precision)
+    console.print_cut(encoder.cut_texts(label_set.prompts()))
     classifier = build_classifier(encoder, label_set.labels, label_set.templates)
     return label_images(encoder, classifier, images_left(folder, report))
 

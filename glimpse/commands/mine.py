@@ -104,18 +104,21 @@ def mine(
         "not_in_collection": len(rows) - len(known),
         "without_caption": file.without_caption,
         "without_image": file.without_image,
+        "left_out": file.left_out.as_json(),
     }
     if json:
         console.print_json(summary)
         return
-    left_out = {
-        "not_in_collection": f"are not in collection {collection}, so they have none",
-        "without_caption": "rows without caption left out",
-        "without_image": "rows with a missing image left out",
-    }
+    lone = next((str(pair.image) for pair, key in zip(file.pairs, ids, strict=True) if key is None), "")
+    console.print_left_out(file.left_out)
     console.out.print(
         f"{out}: {summary['pairs']} pairs, {summary['with_negatives']} with negatives, {summary['mean_negatives']} "
-        "each on average" + "".join(f"; {summary[name]} {why}" for name, why in left_out.items() if summary[name])
+        f"each on average"
+        + (
+            f"; {summary['not_in_collection']} are not in collection {collection}, so they have none, the first: {lone}"
+            if lone
+            else ""
+        )
     )
     if not summary["with_negatives"]:
         console.err.print("no negative passed: widen --rank-window or lower --relative-margin")

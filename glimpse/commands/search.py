@@ -134,6 +134,7 @@ def _search(
 
     import numpy as np
 
+    from glimpse import console
     from index.collection import open_collection
     from index.search.query import Query, mix
 
@@ -150,6 +151,7 @@ def _search(
             encoder = load_encoder(model or source.model, device, precision)
             made_by = encoder.fingerprint
             source.check_model(made_by)
+            console.print_cut(encoder.cut_texts(texts + away))
             started = time.perf_counter()
             vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
         else:

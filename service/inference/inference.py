@@ -13,10 +13,11 @@ from typing import TypeVar
 import numpy as np
 
 from base.errors import ImageError
+from encoder.cut import CutTexts, may_be_cut
 from encoder.encoder import Vectors
 from encoder.image import Pixels
 from encoder.model import DualEncoder
-from encoder.zero_shot import Classifier
+from encoder.zero_shot import Classifier, check_apart
 from labelling.label_sets import LabelSet
 from service.inference.batcher import Batcher
 from service.inference.fetch import Fetcher, is_web_address
@@ -144,7 +145,12 @@ class Inference:
         self._model.shutdown(wait=True, cancel_futures=True)
 
     async def _build(self, key: LabelSet) -> Classifier:
-        vectors = await self.texts(key.prompts())
+        prompts, cut = key.prompts(), CutTexts()
+        if any(may_be_cut(prompt, self.encoder.text.context_length) for prompt in prompts):
+            # on the model's thread: Hugging Face tokenizers cannot be borrowed twice
+            cut = await asyncio.get_running_loop().run_in_executor(self._model, self.encoder.cut_texts, prompts)
+        check_apart(key.labels, prompts, cut)
+        vectors = await self.texts(prompts)
         self._classifiers[key] = classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale)
         while len(self._classifiers) > CLASSIFIERS:
             self._classifiers.popitem(last=False)
