@@ -139,13 +139,13 @@ class Table:
                 try:
                     cells = next(reader, None)
                 except csv.Error as error:
-                    if not width or number > begin:
+                    cells = _read_loosely(last, form) if number == begin else []
+                    if not cells and (number > begin or not width):
                         raise InputError(
                             f"{self.path}: the row that starts at line {begin} cannot be read ({error}); look for a "
                             "quote that is opened there and not closed"
                         ) from error
-                    cells = _read_loosely(last, form)
-                    if len(cells) != width:
+                    if len(cells) != (width or len(cells)):
                         self.left_out.add(BROKEN, f"line {begin}")
                         continue
                 if cells is None:

@@ -75,10 +75,9 @@ def check_apart(labels: Sequence[str], prompts: Sequence[str], cut: CutTexts) ->
     for i, label in enumerate(labels):
         read = tuple(cut.read.get(prompt, prompt) for prompt in prompts[i * each : (i + 1) * each])
         if (other := seen.setdefault(read, label)) is not label:
-            why = (
-                f"it reads {cut.tokens} tokens of a prompt; shorten them" if cut.read else "reword one, or leave it out"
-            )
-            raise InputError(f"the labels {_quoted(other)} and {_quoted(label)} are the same to the model: {why}")
+            why = f", which reads {cut.tokens} tokens of a prompt" if cut.read else ""
+            both = f"{_quoted(other)} and {_quoted(label)}"
+            raise InputError(f"the labels {both} are the same to the model{why}; reword one, or leave it out")
 
 
 def _quoted(label: str) -> str:

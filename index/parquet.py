@@ -52,7 +52,7 @@ class Imported:
 
     collection: str
     entries: int  # rows of the file
-    replaced: int  # of these, rows that took the place of an entry, or of a row before, with the same path
+    replaced: int  # of these, rows that took the place of an entry, or of a row before, with the same path or id
     ignored: list[str]  # columns of the file that no field of an entry takes
 
 
@@ -136,22 +136,22 @@ def import_parquet(
         if into:
             with open_collection(data, into, writable=True) as collection:
                 collection.check_model(fingerprint)
-                before = collection.count()
-                rows = _fill(collection, source, file, progress, keep_ids=False)
-                return Imported(into, rows, rows - (collection.count() - before), ignored)
+                return Imported(into, *_fill(collection, source, file, progress, keep_ids=False), ignored)
         name = name or about.get("name") or file.stem
         with (
             appearing(data, name) as own,
             create_collection(own, name, model=model, fingerprint=fingerprint, dim=dim) as collection,
         ):
             entries = _fill(collection, source, file, progress, keep_ids=True)
-            replaced = entries - collection.count()
             collection.compact()
-        return Imported(name, entries, replaced, ignored)
+        return Imported(name, *entries, ignored)
 
 
-def _fill(collection: Collection, source: Any, file: Path, progress: Progress | None, *, keep_ids: bool) -> int:
-    done, total = 0, source.metadata.num_rows
+def _fill(
+    collection: Collection, source: Any, file: Path, progress: Progress | None, *, keep_ids: bool
+) -> tuple[int, int]:
+    """Write the rows; how many there were, and how many of them took the place of another."""
+    done, total, before = 0, source.metadata.num_rows, collection.count()
     for batch in source.iter_batches(batch_size=ROWS):
         where = f"{file}, rows {done} to {done + batch.num_rows - 1}"
         try:
@@ -162,7 +162,7 @@ def _fill(collection: Collection, source: Any, file: Path, progress: Progress | 
         done += batch.num_rows
         if progress:
             progress(done, total)
-    return done
+    return done, done - (collection.count() - before)
 
 
 def _type(field: str) -> Any:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from base.errors import InputError
 from encoder.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
-from training.data.folders import read_class_folders, read_images, read_sidecars
+from training.data.folders import labelled_images, read_class_folders, read_images, read_sidecars
 from training.data.keys import Keys
 from training.data.pairs import Pair, PairSet, hash_pairs, is_shards, read_pairs
+from training.data.split import split_classes
 from training.source import open_pairs
 
 
@@ -160,6 +163,59 @@ def test_captions_lie_beside_images(tmp_path: Path) -> None:
     ]
     assert (found.without_caption, found.without_image) == (3, 1)
     assert open_pairs(str(tmp_path)) == found
+
+
+def test_captions_go_by_several_names_and_encodings(tmp_path: Path) -> None:
+    texts = {
+        "a.txt": "plain", "b.TXT": "capitals", "c.png.txt": "behind", "d.caption": "caption", "e.txt": "marked",
+        "f.txt": "one", "f.caption": "two", "caf\u00e9.txt": "composed",
+    }  # fmt: skip
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-16" if name == "e.txt" else "utf-8")
+    for name in ("a", "b", "c", "d", "e", "f", "cafe\u0301"):
+        plain_picture("red").save(tmp_path / f"{name}.png")
+    found = read_sidecars(tmp_path)
+    assert sorted(caption for pair in found.pairs for caption in pair.captions) == sorted(texts.values())
+    assert found.left_out.count() == 0
+    for name in texts:
+        (tmp_path / name).write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match=rf"8 texts that are not in UTF-8, the first: {tmp_path}/a.txt; 7 of 7 images"):
+        read_sidecars(tmp_path)
+
+
+def test_a_class_that_cannot_be_entered_stops_and_one_without_images_is_named(
+    colour_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (colour_folder / "empty").mkdir()
+    (colour_folder / "linked").symlink_to(tmp_path)
+    (colour_folder / "red/dangling.png").symlink_to(tmp_path / "nowhere.png")
+    images, left_out = labelled_images(colour_folder)
+    assert len(images) == 12
+    assert left_out.found == {
+        "files that cannot be read": (1, f"{colour_folder}/red/dangling.png (No such file or directory)"),
+        "class folders without images": (2, f"{colour_folder}/empty"),
+    }
+    scandir = os.scandir
+
+    def refuse(path: str | Path) -> Any:
+        if str(path).endswith("red"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=rf"{colour_folder}/red: cannot be entered \(Permission denied\)"):
+        read_class_folders(colour_folder)
+    (colour_folder / "green/0.txt").write_text("of a folder that can be entered")
+    locked = "files and folders that cannot be read"
+    assert read_sidecars(colour_folder).left_out.found[locked] == (1, f"{colour_folder}/red (Permission denied)")
+
+
+def test_labels_need_not_be_utf8(colour_folder: Path) -> None:
+    (colour_folder / "red").rename(colour_folder / "caf\udce9")
+    pairs = read_class_folders(colour_folder).pairs
+    train, val = split_classes(pairs, 0.25, 0)
+    assert (len(train), len(val)) == (9, 3)
+    assert split_classes(pairs, 0.25, 0) == (train, val)
 
 
 def test_a_folder_without_captions_names_three_remedies(colour_folder: Path) -> None:

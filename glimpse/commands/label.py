@@ -108,8 +108,8 @@ def _here(
     if model is None:
         raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
     encoder = load_encoder(model, device, precision)
-    console.print_cut(encoder.cut_texts(label_set.prompts()))
     classifier = build_classifier(encoder, label_set.labels, label_set.templates)
+    console.print_cut(encoder.cut_texts(label_set.prompts()))
     return label_images(encoder, classifier, images_left(folder, report))
 
 

@@ -19,13 +19,11 @@ class Captions(dict[Path, Metadata]):
     """Metadata by absolute image path, and which rows of the table were of use.
 
     Attributes:
-        rows: how many the table has.
-        unread: of these, those that could not be read.
+        unread: rows that could not be read.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows = 0
         self.unread = LeftOut()
         self._rows_of: dict[Path, tuple[int, str]] = {}  # how many, and the image as the first one names it
         self._used: set[Path] = set()
@@ -50,7 +48,7 @@ class Captions(dict[Path, Metadata]):
 
     def left_out(self) -> LeftOut:
         """The rows that could not be read, and those whose image nobody has asked for."""
-        found = LeftOut(totals={"rows": self.rows})
+        found = LeftOut()
         found.add_all(self.unread)
         for image, (count, name) in self._rows_of.items():
             if image not in self._used:
@@ -69,7 +67,6 @@ def read_captions(path: Path, *, image_key: str = "image") -> Captions:
     found, names = Captions(), Names(path.parent)
     table = Table(path, [(image_key, "--image-key")], each_once=True)
     for where, row in table.rows():
-        found.rows += 1
         name = row.pop(image_key, None)
         if not isinstance(name, str) or not name.strip():
             found.unread.add("rows without an image's name", where)
@@ -85,7 +82,6 @@ def read_captions(path: Path, *, image_key: str = "image") -> Captions:
             found.add(image, metadata, named(name, where))
         else:
             found.unread.add("rows with values that cannot be kept as JSON", named(name, where))
-    found.rows += table.left_out.count()
     found.unread.add_all(table.left_out)
     return found
 

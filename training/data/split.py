@@ -69,7 +69,7 @@ def split_classes(pairs: Sequence[Pair], val_fraction: float, seed: int) -> tupl
     val: list[Pair] = []
     for label, group in groups.items():
         held_out = min(len(group) - 1, max(1, round(len(group) * val_fraction)))
-        order = random.Random(f"{seed} {label}").sample(group, len(group))
+        order = random.Random(f"{seed} {label}".encode("utf-8", "surrogateescape")).sample(group, len(group))
         val += order[:held_out]
         train += order[held_out:]
     if not val:

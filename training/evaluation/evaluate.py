@@ -113,7 +113,7 @@ def encode_views(encoder: Encoder, pairs: Sequence[Pair], augmentation: Augmenta
             image = open_image(pair.image, at_least=encoder.preprocess.height_width)
         except ImageError as error:
             return pair, error
-        rng = random.Random(f"{seed} {_name(pair.image)}")
+        rng = random.Random(f"{seed} {_name(pair.image)}".encode("utf-8", "surrogateescape"))
         return pair, (augmentation(image, encoder.preprocess, rng), augmentation(image, encoder.preprocess, rng))
 
     sources: list[Image] = []

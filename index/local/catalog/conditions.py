@@ -96,7 +96,7 @@ def _in_folder(condition: Match) -> Select:
 
 
 def _forms(paths: Sequence[str | float]) -> list[str]:
-    """Paths as they are given, and with their accents composed and decomposed: they look the same to who writes them."""
+    """Paths as they are given, and with their accents composed and decomposed: to a person they are the same."""
     forms = (unicodedata.normalize(form, path) for path in map(str, paths) for form in ("NFC", "NFD"))
     return list(dict.fromkeys((*map(str, paths), *forms)))
 
