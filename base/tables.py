@@ -24,7 +24,7 @@ from base.left_out import LeftOut
 
 MAX_CELL = 16 * 2**20  # characters; csv's own limit, 131,072, is less than a long text
 csv.field_size_limit(MAX_CELL)
-MAX_ARRAY = 256 * 2**20  # bytes of a JSON array, which is read whole
+MAX_WHOLE = 256 * 2**20  # bytes of a JSON array, which is read whole
 DELIMITERS = ",;\t|"
 MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -172,18 +172,32 @@ class Table:
                     try:
                         yield f"line {number}", parse_json(line)
                     except ValueError as error:
+                        if number == 1 and (whole := self._object()) is not None:
+                            yield "line 1", whole
+                            return
                         raise InputError(
                             f"{self.path}: line {number} is not JSON ({error}); each line holds one object, or all is "
                             "one array of them"
                         ) from error
 
-    def _items(self) -> Iterator[tuple[str, Any]]:
-        if self.path.stat().st_size > MAX_ARRAY:
-            raise InputError(f"{self.path}: a JSON array of more than {MAX_ARRAY >> 20} MB; give one object a line")
-        with self._open() as file:
-            text = file.read()
+    def _object(self) -> Any:
+        """What the file says if all of it is one JSON object over several lines, or else None."""
         try:
-            items = parse_json(text)
+            return self._whole()
+        except ValueError:
+            return None
+
+    def _whole(self) -> Any:
+        if self.path.stat().st_size > MAX_WHOLE:
+            raise InputError(f"{self.path}: JSON of more than {MAX_WHOLE >> 20} MB in one; give one object a line")
+        with self._open() as file:
+            return parse_json(file.read())
+
+    def _items(self) -> Iterator[tuple[str, Any]]:
+        try:
+            items = self._whole()
+        except (InputError, UnicodeError):
+            raise
         except ValueError as error:
             raise InputError(f"{self.path}: begins as a JSON array and is none ({error})") from error
         yield from ((f"item {number}", item) for number, item in enumerate(items, start=1))
