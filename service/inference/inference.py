@@ -133,6 +133,13 @@ class Inference:
         # on the model's thread: Hugging Face tokenizers cannot be borrowed twice
         return await asyncio.get_running_loop().run_in_executor(self._model, self._count_tokens, texts)
 
+    async def cut_texts(self, texts: Sequence[str]) -> CutTexts:
+        """Those of the texts that are longer than the model reads; of texts that are short enough for any, at once."""
+        if not any(may_be_cut(text, self.encoder.text.context_length) for text in texts):
+            return CutTexts(len(set(texts)))
+        # on the model's thread: Hugging Face tokenizers cannot be borrowed twice
+        return await asyncio.get_running_loop().run_in_executor(self._model, self.encoder.cut_texts, texts)
+
     def on_model(self, work: Callable[[T], R], items: T) -> R:
         """Call `work` on the model's thread, in turn with the batches; for threads of our own, not the event loop."""
         return self._model.submit(work, items).result()
@@ -145,11 +152,8 @@ class Inference:
         self._model.shutdown(wait=True, cancel_futures=True)
 
     async def _build(self, key: LabelSet) -> Classifier:
-        prompts, cut = key.prompts(), CutTexts()
-        if any(may_be_cut(prompt, self.encoder.text.context_length) for prompt in prompts):
-            # on the model's thread: Hugging Face tokenizers cannot be borrowed twice
-            cut = await asyncio.get_running_loop().run_in_executor(self._model, self.encoder.cut_texts, prompts)
-        check_apart(key.labels, prompts, cut)
+        prompts = key.prompts()
+        check_apart(key.labels, prompts, await self.cut_texts(prompts))
         vectors = await self.texts(prompts)
         self._classifiers[key] = classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale)
         while len(self._classifiers) > CLASSIFIERS:

@@ -38,12 +38,13 @@ async def embeddings(asked: EmbeddingsRequest, inference: InferenceDep, settings
         raise Refusal(422, message, code="invalid_dimensions", param="dimensions")
     inputs = _inputs(asked, settings)
     vectors = await _vectors(inputs, inference)
-    tokens = await inference.count_tokens([item.text for item in inputs if isinstance(item, TextInput)])
+    texts = [item.text for item in inputs if isinstance(item, TextInput)]
+    tokens, cut = await inference.count_tokens(texts), await inference.cut_texts(texts)
     data = [
         Embedding(index=i, embedding=_base64(vector) if asked.encoding_format == "base64" else vector.tolist())
         for i, vector in enumerate(vectors)
     ]
-    usage = Usage(prompt_tokens=tokens, total_tokens=tokens)
+    usage = Usage(prompt_tokens=tokens, total_tokens=tokens, cut_texts=len(cut.read))
     return EmbeddingsAnswer(data=data, model=encoder.ref, usage=usage)
 
 
