@@ -219,13 +219,15 @@ class Names:
         """The file of that name, or None if there is none."""
         if not isinstance(name, str):
             return None
+        if _is_file(path := self._root / name):
+            return path
         readings = dict.fromkeys(_readings(name))
         for reading in readings:
             for form in dict.fromkeys((reading, *(unicodedata.normalize(kind, reading) for kind in ("NFC", "NFD")))):
                 if _is_file(path := self._root / form):
                     return path
         mixed = (self._look(reading) for reading in readings if not reading.isascii())
-        return next((path for path in mixed if path is not None and _is_file(path)), None)
+        return next((found for found in mixed if found is not None and _is_file(found)), None)
 
     def likely(self, name: str) -> Path:
         """Where a file of that name would be, if there were one."""
@@ -297,9 +299,21 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _not_a_table(path: Path) -> InputError:
     return InputError(
-        f"{path}: not text in UTF-8; save it as UTF-8, or give a table instead: CSV, TSV or JSON Lines with a row an "
-        "image, as in image,title"
+        f"{path}: not text in UTF-8{_first_broken_line(path)}; save it as UTF-8, or give a table instead: CSV, TSV or "
+        "JSON Lines with a row an image, as in image,title"
     )
+
+
+def _first_broken_line(path: Path) -> str:
+    """Which line is not UTF-8, for who looks for it in an editor; "" if that cannot be said."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                if "\0" in line.decode():
+                    return ""
+            except UnicodeDecodeError:
+                return f" (line {number})"
+    return ""
 
 
 def _repeated(path: Path, columns: Sequence[str], name: str) -> InputError:

@@ -97,7 +97,7 @@ def test_json_keeps_its_types_and_nan_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("image,title\n1.png,x\n2.png,'né'\n".encode("cp1252"), "not text in UTF-8"),
+        ("image,title\n1.png,x\n2.png,'né'\n".encode("cp1252"), "not text in UTF-8 (line 3); save it"),
         (b'[{"image": "1.png"}, 3]', "item 2 is not a JSON object"),
         (json.dumps([{f"key {i} {'x' * 300}": i for i in range(2000)}]).encode(), "and 1990 more. Choose one with"),
         (b'{"images": [],\n "annotations": []}', "it has images, annotations (a COCO file: write an object an image"),

@@ -121,7 +121,9 @@ def test_what_is_no_text_is_no_table(name: str, red: Path) -> None:
     red.with_name("text").write_text("all of it is UTF-8")
     with tarfile.open(red.with_name("texts.tar"), "w") as tar:
         tar.add(red.with_name("text"), "text")
-    with pytest.raises(InputError, match=rf"{name}: not text in UTF-8; save it as UTF-8, or give a table.*image,title"):
+    with pytest.raises(
+        InputError, match=rf"{name}: not text in UTF-8( \(line [12]\))?; save it as UTF-8, or give a table.*image,title"
+    ):
         read_pairs(red.with_name(name))
 
 
@@ -267,6 +269,7 @@ def test_images_alone_need_no_captions(colour_folder: Path) -> None:
     of_table = open_pairs(str(table), Keys.of(negative="nowhere"), images_only=True)
     assert of_table.pairs == [Pair(colour_folder / "red/0.png"), Pair(colour_folder / "red/1.png")]
     assert (of_table.without_caption, of_table.without_image) == (0, 1)
+    assert of_table.left_out.count("an image that is there already") == 1
 
 
 @pytest.mark.parametrize("read", [read_images, read_sidecars, read_class_folders])

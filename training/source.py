@@ -64,7 +64,12 @@ def open_source(config: TrainConfig) -> Source:
     split = split_images if config.images_only else split_classes if config.folders else split_pairs
     train, val = split(found.pairs, config.val_fraction, config.seed)
     content = hash_pairs(train + val)
-    train = without_negatives_of(train, val)
+    kept = without_negatives_of(train, val)
+    for before, after in zip(train, kept, strict=True):
+        for text in before.negatives:
+            if text not in after.negatives:
+                found.left_out.add("hard negatives that are held-out captions", text)
+    train = kept
     return Source(train, [], val, len(train), found.left_out, content)
 
 
@@ -136,5 +141,8 @@ def make_loader(source: Source, preprocess: Preprocess, config: TrainConfig, ran
 def _images_of(found: PairSet) -> PairSet:
     bare: dict[str, Pair] = {}
     for pair in found.pairs:
-        bare.setdefault(image_key_of(pair), replace(pair, captions=(), negatives=()))
+        key = image_key_of(pair)
+        if key in bare:
+            found.left_out.add("rows with an image that is there already", key)
+        bare.setdefault(key, replace(pair, captions=(), negatives=()))
     return replace(found, pairs=list(bare.values()))

@@ -5,6 +5,7 @@ Reads names and texts, never pixels.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -129,10 +130,14 @@ def _no_images(folder: Path) -> InputError:
 
 def _texts_below(folder: Path) -> Iterator[Path]:
     """The files of captions below a folder; hidden ones are left out."""
-    for here, names, _ in os.walk(folder):
-        names[:] = sorted(name for name in names if not name.startswith("."))
-        for paths in _texts_in(Path(here)).values():
+    folders = [folder]
+    while folders:  # not by recursion, as in `base.walk`
+        here = folders.pop()
+        for paths in _texts_in(here).values():
             yield from paths
+        with contextlib.suppress(OSError), os.scandir(here) as scan:  # the walk for images names it
+            inner = [e.name for e in scan if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)]
+            folders += [here / name for name in sorted(inner, reverse=True)]
 
 
 def _texts_in(folder: Path) -> dict[str, list[Path]]:
