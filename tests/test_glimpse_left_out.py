@@ -66,6 +66,11 @@ def test_eval_takes_labels_as_label_does(glimpse: Any, colour_folder: Path, tmp_
     assert by_file == by_name
     unused = {"reason": "class folders without images", "count": 1, "first": str(colour_folder / "empty")}
     assert by_file["left_out"] == [unused]
+    for image in (colour_folder / "green").iterdir():
+        image.write_bytes(b"broken")
+    out, err = glimpse("eval", "--folders", colour_folder)
+    assert out.startswith("8 images (6 left out): top-1 ")
+    assert "left out: 1 classes without an image that can be read, the first: green\n" in err
     with pytest.raises(InputError, match="that is a file; give it by --labels-file"):
         glimpse("eval", "--folders", colour_folder, "--labels", labels)
     with pytest.raises(InputError, match="go with --folders"):

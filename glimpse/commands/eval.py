@@ -55,13 +55,18 @@ def eval(  # noqa: A001  the command's name
         assert folders is not None
         labelled, left_out = labelled_images(folders)
         content, cut = _classes(load_encoder(model, device, precision), labelled, names, template or ())
+        unread = {file["path"] for file in content["skipped"]}
+        read = {label for path, label in labelled if str(path) not in unread}
+        for label in sorted({label for _, label in labelled} - read):
+            left_out.add("classes without an image that can be read", label)
     if json:
         console.print_json(content | {"left_out": left_out.as_json(), "cut_texts": len(cut.read)})
         return
     console.print_skipped([(file["path"], file["reason"]) for file in content["skipped"]])
     console.print_left_out(left_out)
     console.print_cut(cut)
-    without = f" ({lost} left out)" if (lost := left_out.count() + len(content["skipped"])) else ""
+    lost = left_out.count() + len(content["skipped"])
+    without = f" ({lost} left out)" if lost else ""
     if pairs is not None:
         console.out.print(f"{content['n_images']} images, {content['n_texts']} texts{without}")
         rows = [(way.replace("_to_", " -> "), *content[way].values()) for way in ("text_to_image", "image_to_text")]
