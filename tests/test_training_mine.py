@@ -160,6 +160,7 @@ def test_the_negatives_are_the_captions_of_the_nearest_wrong_images(
         "without_caption": 0,
         "without_image": 0,
         "left_out": [],
+        "cut_texts": 0,
     }
 
 

@@ -78,6 +78,7 @@ def mine(
             )
         encoder = load_encoder(model or source.model, device, precision)
         source.check_model(encoder.fingerprint)
+        cut = encoder.cut_texts([caption for pair, _ in known for caption in pair.captions])
         found: list[list[str]] = []
         with console.progress_bar("mining") as progress:
             for batch in _mine(source, encoder, known, choice):
@@ -105,12 +106,14 @@ def mine(
         "without_caption": file.without_caption,
         "without_image": file.without_image,
         "left_out": file.left_out.as_json(),
+        "cut_texts": len(cut.read),
     }
     if json:
         console.print_json(summary)
         return
     lone = next((str(pair.image) for pair, key in zip(file.pairs, ids, strict=True) if key is None), "")
     console.print_left_out(file.left_out)
+    console.print_cut(cut)
     console.out.print(
         f"{out}: {summary['pairs']} pairs, {summary['with_negatives']} with negatives, {summary['mean_negatives']} "
         f"each on average"

@@ -186,10 +186,12 @@ def _read_filter(given: str | None) -> dict[str, Any] | None:
     """A filter as JSON, or @ and the file that holds it."""
     import json
 
+    from base.tables import decode_text
+
     if given is None:
         return None
     try:
-        found = json.loads(Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given)
+        found = json.loads(decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given)
     except (OSError, ValueError) as error:
         raise InputError(f"--filter: {error}; give JSON, or @FILE that holds it") from None
     if not isinstance(found, dict):
