@@ -16,6 +16,7 @@ from PIL import Image
 
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
+from encoder.cut import CutTexts
 from encoder.decode import upright
 from encoder.image import Pixels, Preprocess, open_image, to_pixels
 
@@ -52,6 +53,10 @@ class Encoder(ABC):
     @abstractmethod
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Encode texts to (n, dim) float32 unit rows, in the order given."""
+
+    def cut_texts(self, texts: Sequence[str]) -> CutTexts:
+        """The texts that are longer than the model reads, if the encoder knows."""
+        return CutTexts(len(set(texts)))
 
     def encode_images(self, images: Iterable[ImageSource]) -> Vectors:
         """Encode images: paths, bytes of image files, or Pillow images.

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoder.cut import CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, Preprocess
 from encoder.text import TextTower, Tokenizer
@@ -97,6 +98,10 @@ class DualEncoder(Encoder):
             while len(self._texts) > TEXT_CACHE:
                 self._texts.popitem(last=False)
         return np.stack([found[text].vector for text in texts]) if texts else np.empty((0, self.dim), np.float32)
+
+    def cut_texts(self, texts: Sequence[str]) -> CutTexts:
+        """The texts that are longer than the model reads."""
+        return find_cut(self.text.tokenize, texts)
 
     def seen_texts(self, texts: Sequence[str]) -> list[EncodedText] | None:
         """What is kept of texts that are all in the cache of `encode_texts`, else None. Any thread may ask."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from base.errors import InputError
+from base.tables import decode_text
 
 DEFAULT_TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "{}")
 
@@ -50,10 +51,16 @@ def read_labels(path: Path) -> tuple[str, ...]:
     """Labels from a text file, one a line; empty lines and lines that start with # do not count.
 
     Raises:
-        InputError: the file cannot be read, or names no label.
+        InputError: the file cannot be read, is a table or JSON, or names no label.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a text file of labels, one a line ({error})") from error
-    return check_labels([line for line in lines if not line.lstrip().startswith("#")])
+        lines = decode_text(path.read_bytes()).splitlines()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"{path}: cannot be read as a text file of labels, one a line ({why})") from error
+    labels = [line for line in lines if not line.lstrip().startswith("#")]
+    if path.suffix.lower() in (".csv", ".tsv") and any("," in line or "\t" in line for line in labels):
+        raise InputError(f"{path}: a table with several columns; give a text file with one label a line")
+    if any(label.lstrip().startswith(("[", "{")) for label in labels[:1]):
+        raise InputError(f"{path}: JSON; give a text file with one label a line")
+    return check_labels(labels)

@@ -13,15 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Tokenizer = Callable[[Sequence[str]], Tensor]
+Tokenizer = Callable[..., Tensor]  # of a list of texts; open_clip's take `context_length` too
 
 
 class TextTower:
-    """The text half of an open_clip model with its tokenizer: texts -> tokens (n, L) -> unnormalised (n, dim)."""
+    """The text half of an open_clip model with its tokenizer: texts -> tokens (n, L) -> unnormalised (n, dim).
+
+    Attributes:
+        context_length: tokens that it reads of a text at most, L.
+    """
 
     def __init__(self, clip: nn.Module, tokenizer: Tokenizer) -> None:
         self._clip: Any = clip
         self._tokenizer = tokenizer
+        self.context_length = tokenizer([""]).shape[1]
         # open_clip's CLIP keeps the parts of the tower on itself, CustomTextCLIP in `.text`, under two sets of names.
         self._tower: Any = getattr(clip, "text", clip)
         self._pool = str(getattr(self._tower, "text_pool_type", getattr(self._tower, "pool_type", "")))
@@ -34,9 +39,9 @@ class TextTower:
         if self.can_cut:
             self._positions_first()
 
-    def tokenize(self, texts: Sequence[str]) -> Tensor:
+    def tokenize(self, texts: Sequence[str], **length: int) -> Tensor:
         """Token ids (n, context_length) int64, padded; texts that are too long are cut."""
-        return self._tokenizer(list(texts))
+        return self._tokenizer(list(texts), **length)
 
     def lengths(self, tokens: Tensor) -> Tensor:
         """Positions (n,) that each row needs: through its end-of-text, or the full width where the tower cannot cut."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from base.errors import InputError
+from encoder.cut import CutTexts
 from encoder.encoder import Encoder, Vectors
 from encoder.prompts import check_labels, check_templates, fill_templates
 
@@ -49,8 +51,34 @@ def build_classifier(encoder: Encoder, labels: Sequence[str], templates: Sequenc
         templates: sentences with `{}`; none stands for `encoder.prompts.DEFAULT_TEMPLATES`.
 
     Raises:
-        InputError: no label, or a template without `{}`.
+        InputError: no label, two that are the same to the model, or a template without `{}`.
     """
     labels, templates = check_labels(labels), check_templates(templates)
     prompts = [prompt for label in labels for prompt in fill_templates(label, templates)]
+    check_apart(labels, prompts, encoder.cut_texts(prompts))
     return Classifier.of_prompts(labels, encoder.encode_texts(prompts), encoder.logit_scale)
+
+
+def check_apart(labels: Sequence[str], prompts: Sequence[str], cut: CutTexts) -> None:
+    """Refuse labels that a model cannot tell apart, because what it reads of their prompts is the same.
+
+    Args:
+        labels: as `check_labels` gives them.
+        prompts: as many for each, label by label.
+        cut: those of them that are longer than the model reads.
+
+    Raises:
+        InputError: two labels have the same prompts, as far as they are read.
+    """
+    each = len(prompts) // len(labels)
+    seen: dict[tuple[str | bytes, ...], str] = {}
+    for i, label in enumerate(labels):
+        read = tuple(cut.read.get(prompt, prompt) for prompt in prompts[i * each : (i + 1) * each])
+        if (other := seen.setdefault(read, label)) is not label:
+            why = f", which reads {cut.tokens} tokens of a prompt" if cut.read else ""
+            both = f"{_quoted(other)} and {_quoted(label)}"
+            raise InputError(f"the labels {both} are the same to the model{why}; reword one, or leave it out")
+
+
+def _quoted(label: str) -> str:
+    return f'"{label}"' if len(label) <= 60 else f'"{label[:40]}...{label[-17:]}"'

@@ -19,6 +19,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from base.left_out import LeftOut
+    from encoder.cut import CutTexts
 
 # No markup: "[live]" or ":cat:" in a file name is a name.
 # Into a pipe a path is never broken over lines.
@@ -90,6 +91,12 @@ def print_left_out(left_out: LeftOut) -> None:
     """Say what of a source was not used: a line for each reason."""
     for line in left_out.lines():
         err.print(f"left out: {line}")
+
+
+def print_cut(cut: CutTexts) -> None:
+    """Say if texts are longer than the model reads."""
+    if cut.read:
+        err.print(f"warning: {cut}", style="yellow")
 
 
 def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:

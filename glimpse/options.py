@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,7 @@ Template = Annotated[
     typer.Option("--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.'),
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")]
+LabelsFile = Annotated[Path | None, typer.Option("--labels-file", help="The same from a file, one label a line.")]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(
@@ -71,6 +73,17 @@ def labels_of(given: str, instead: str) -> list[str]:
     if os.path.isfile(given):  # noqa: PTH113  Path.is_file fails on a name too long for a disk
         raise InputError(f"--labels {given}: that is a file; {instead}")
     return split_labels(given)
+
+
+def given_labels(labels: str | None, labels_file: Path | None) -> Sequence[str]:
+    """The labels of --labels or of --labels-file; none if neither is given. InputError for both."""
+    from encoder.prompts import read_labels
+
+    if labels is not None and labels_file is not None:
+        raise InputError('give either --labels "cat,dog" or --labels-file FILE')
+    if labels_file is not None:
+        return read_labels(labels_file)
+    return labels_of(labels, "give it by --labels-file") if labels is not None else ()
 
 
 def is_remote(context: typer.Context, *local: str) -> bool:

@@ -67,6 +67,8 @@ def _as_json(finished: Finished) -> dict[str, object]:
         "best_score": finished.best_score,
         "alpha": finished.alpha,
         "warnings": metrics["warnings"],
+        "left_out": metrics["left_out"],
+        "unreadable": metrics["unreadable"],
         "epochs": [
             {key: epoch[key] for key in ("epoch", "loss", "score", "probe")} | epoch["metrics"]
             for epoch in metrics["epochs"]
@@ -75,21 +77,16 @@ def _as_json(finished: Finished) -> dict[str, object]:
 
 
 def _print_plan(plan: Started, config: TrainConfig) -> None:
-    dropped = [
-        f"{count} {why}"
-        for count, why in ((plan.without_caption, "without caption"), (plan.without_image, "without image"))
-        if count
-    ]
     what = "images" if config.images_only or config.folders else "pairs"
     learns = "" if plan.trainable == plan.parameters else f", {plan.trainable / 1e6:.2f} M of them learn"
     processes = "" if plan.world == 1 else f", {plan.world} processes"
     probe = f"; probe: {plan.probe} of {config.probe}" if plan.probe else ""
     console.err.print(
         f"{plan.n_train} {what} to train on, {plan.n_val} held out"
-        + (f" ({', '.join(dropped)}: left out)" if dropped else "")
-        + f"; {plan.parameters / 1e6:.1f} M parameters{learns}, {plan.steps} steps of {config.batch_size}, "
+        f"; {plan.parameters / 1e6:.1f} M parameters{learns}, {plan.steps} steps of {config.batch_size}, "
         f"{plan.device} {plan.precision}{processes}{probe}"
     )
+    console.print_left_out(plan.left_out)
     if plan.resumed_at:
         console.err.print(f"resumed at step {plan.resumed_at}")
 
@@ -103,7 +100,7 @@ def _print_epoch(epoch: Epoch, epochs: int) -> None:
         + ("  best" if epoch.best and epoch.epoch else "")
         + (f"  ({epoch.skipped} unreadable images skipped)" if epoch.skipped else "")
     )
-    if epoch.epoch == 1:
+    if epoch.epoch <= 1 and epoch.skipped:
         for image in epoch.unreadable:
             console.err.print(f"skipped {image}")
         if epoch.skipped > len(epoch.unreadable):

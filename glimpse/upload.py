@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from base.left_out import LeftOut
 from base.rules import Rules
 from base.walk import image_names, walk_images
 from glimpse.client import Client, NewImage
 from glimpse.console import Bar
+from index.ingest.captions import Captions
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,8 @@ class UploadReport:
     added: int
     unchanged: int  # the same bytes were there, whatever was said of them
     skipped: list[dict[str, str]]
-    captioned: int
-    seconds: float
     left_out: LeftOut
+    seconds: float
 
     @property
     def images_per_second(self) -> float:
@@ -36,16 +35,11 @@ class UploadReport:
 
 
 def upload_folders(
-    client: Client,
-    collection: str,
-    folders: Sequence[Path],
-    rules: Rules,
-    captions: Mapping[Path, Mapping[str, Any]],
-    bar: Bar,
+    client: Client, collection: str, folders: Sequence[Path], rules: Rules, captions: Captions, bar: Bar
 ) -> UploadReport:
     """Send each image below the folders; the collection is made if there is none.
 
-    `filename` of an entry's metadata is the path below its folder. `captions` are metadata by absolute path.
+    `filename` of an entry's metadata is the path below its folder.
     """
     started = time.perf_counter()
     client.create_collection(collection)
@@ -53,17 +47,16 @@ def upload_folders(
     total = sum(1 for folder in folders for _ in image_names(folder, rules))
     skipped: list[dict[str, str]] = []
     left_out = LeftOut()
-    captioned = kept = 0
+    kept = 0
 
     def failed(path: Path, reason: str) -> None:
         skipped.append({"path": str(path), "reason": reason})
 
     def images() -> Iterator[NewImage]:
-        nonlocal captioned, kept
+        nonlocal kept
         for folder in folders:
             for path, _ in walk_images(folder, rules=rules, on_error=failed, left_out=left_out):
-                known = captions.get(path.resolve(), {})
-                captioned += bool(known)
+                known = captions.of(path.resolve()) or {}
                 image = NewImage(path, metadata=known, name=str(path.relative_to(folder)))
                 said = {"filename": image.filename, **known}
                 same = there.get(_sha256(path))
@@ -78,7 +71,8 @@ def upload_folders(
     skipped += [{"path": str(one.image), "reason": one.error} for one in sent if one.error is not None]
     added = len({one.id for one in sent if one.created})  # of two files of the same bytes both may say so
     unchanged = kept + sum(one.id is not None for one in sent) - added
-    return UploadReport(added, unchanged, skipped, captioned, round(time.perf_counter() - started, 2), left_out)
+    left_out.add_all(captions.left_out())
+    return UploadReport(added, unchanged, skipped, left_out, round(time.perf_counter() - started, 2))
 
 
 def _sha256(path: Path) -> str:

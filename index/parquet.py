@@ -52,7 +52,8 @@ class Imported:
     """What an import did."""
 
     collection: str
-    entries: int
+    entries: int  # rows of the file
+    replaced: int  # of these, rows that took the place of an entry, or of a row before, with the same path or id
     ignored: list[str]  # columns of the file that no field of an entry takes
 
 
@@ -139,7 +140,7 @@ def import_parquet(
             with open_collection(data, into, writable=True) as collection:
                 collection.check_model(fingerprint)
                 batches = _batches(source, file, data, into, dim)
-                return Imported(into, _fill(collection, batches, source, progress, keep_ids=False), ignored)
+                return Imported(into, *_fill(collection, batches, source, progress, keep_ids=False), ignored)
         name = name or about.get("name") or file.stem
         with (
             appearing(data, name) as own,
@@ -148,7 +149,7 @@ def import_parquet(
             batches = _batches(source, file, data, name, dim)
             entries = _fill(collection, batches, source, progress, keep_ids=True)
             collection.compact()
-        return Imported(name, entries, ignored)
+        return Imported(name, *entries, ignored)
 
 
 def _about(source: Any) -> dict[str, str]:
@@ -167,8 +168,9 @@ def _fill(
     progress: Progress | None,
     *,
     keep_ids: bool,
-) -> int:
-    done = 0
+) -> tuple[int, int]:
+    """Write the rows; how many there were, and how many of them took the place of another."""
+    done, before = 0, collection.count()
     for where, entries in batches:
         try:
             collection.upsert(entries if keep_ids else [replace(entry, id=None) for entry in entries])
@@ -177,7 +179,7 @@ def _fill(
         done += len(entries)
         if progress:
             progress(done, source.metadata.num_rows)
-    return done
+    return done, done - (collection.count() - before)
 
 
 def _batches(source: Any, file: Path, data: Path, name: str, dim: int) -> Iterator[tuple[str, list[Entry]]]:

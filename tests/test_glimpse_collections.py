@@ -123,7 +123,7 @@ def test_export_and_import(run: Run, pets: Path, tmp_path: Path, encoder: DualEn
     file = tmp_path / "pets.parquet"
     assert run("export", "pets", file)[1].startswith(f"pets exported to {file}: 12 entries, ")
     assert run("import", file, "again") == (0, f"again: 12 entries imported from {file}\n", "")
-    imported = {"collection": "again", "entries": 12, "ignored_columns": []}
+    imported = {"collection": "again", "entries": 12, "replaced": 12, "ignored_columns": []}
     assert read(run("import", file, "--into", "again", "--json")) == imported
     assert run("import", file, "new", "--into", "again")[0] == 2
 

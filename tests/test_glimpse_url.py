@@ -110,10 +110,12 @@ def test_a_folder_is_sent_and_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     captions = tmp_path / "captions.csv"
-    captions.write_text(f"image,title\n{pictures / '0' / 'red.png'},a red one\n")
+    captions.write_text(f"image,title\n{pictures / '0' / 'red.png'},a red one\ngone.png,x\n")
     index = ("index", pictures, "-c", "sent", "--url", url)
     first = json.loads(said(capsys, *index, "--captions", captions, "--json"))
     assert (first["collection"], first["added"], first["unchanged"]) == ("sent", 8, 0)
+    unused = {"reason": "rows name no image of these folders", "count": 1, "first": "gone.png (line 3)"}
+    assert first["left_out"] == [unused]
     assert first["skipped"] == [
         {"path": str(pictures / "broken.jpg"), "reason": "not an image, or not in a format that glimpse reads"}
     ]

@@ -155,7 +155,7 @@ def test_vectors_that_others_made(tmp_path: Path, kind: str) -> None:
     with pytest.raises(InputError, match="--model"):
         import_parquet(tmp_path, tmp_path / "theirs.parquet")
     done = import_parquet(tmp_path, tmp_path / "theirs.parquet", model="x", fingerprint="abc")
-    assert (done.collection, done.entries, done.ignored) == ("theirs", 20, ["price"])
+    assert (done.collection, done.entries, done.replaced, done.ignored) == ("theirs", 20, 0, ["price"])
     with open_collection(tmp_path, "theirs") as theirs:
         assert theirs.dim == DIM
         assert [theirs.search(v, 1)[0].record.path for v in x] == columns["path"]
@@ -264,3 +264,12 @@ def test_a_damaged_collection_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(CollectionDamaged, match="not what was written"):
         export_parquet(tmp_path, "pets", tmp_path / "file", overwrite=True)
     assert (tmp_path / "file").read_bytes() == b"sound"
+
+
+def test_rows_that_take_the_place_of_another_are_counted(tmp_path: Path) -> None:
+    table = pa.table({"vector": vectors(20).tolist(), "path": [f"/{i % 3}" for i in range(20)]})
+    pq.write_table(table, tmp_path / "same.parquet")
+    done = import_parquet(tmp_path, tmp_path / "same.parquet", model="x", fingerprint="abc")
+    assert (done.entries, done.replaced) == (20, 17)
+    done = import_parquet(tmp_path, tmp_path / "same.parquet", into="same", fingerprint="abc")
+    assert (done.entries, done.replaced) == (20, 20)

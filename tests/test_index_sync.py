@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +18,14 @@ from PIL import ExifTags, Image
 import index.ingest.places
 from base.errors import InputError, ModelMismatch
 from base.rules import Rules
+from base.tables import TOO_MANY
 from encoder.image import sha256_of
 from encoder.model import DualEncoder
-from index.collection import Collection
+from index.collection import Collection, Entry
 from index.ingest.captions import read_captions
 from index.ingest.report import IndexReport
 from index.ingest.sync import SyncOptions, index_folders, index_paths, open_or_create
+from index.search.query import Query
 from tests.conftest import SmallBatches, plain_picture
 from tests.test_encoder_image import scene
 
@@ -503,3 +507,46 @@ def test_a_file_that_was_cut_off_is_taken_and_counted(encoder: DualEncoder, tmp_
     ((path, reason),) = (file.values() for file in report.cut_off)
     assert path == str(folder / "cut.jpg")
     assert "% of its rows are missing" in reason
+
+
+def test_rows_of_captions_that_are_of_no_use_are_counted(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path
+) -> None:
+    (colour_folder / "red/empty.png").touch()
+    table = colour_folder / "captions.txt"
+    table.write_text(
+        "image;title;price\n"
+        "red\\0.png; A red one ;9.5\n"
+        "red/empty.png;unreadable, but there;1\n"
+        "else/1.png;one;1\n"
+        "else/1.png;other;1\n"
+        ";nameless;1\n"
+        "red/1.png;too;many;cells\n"
+    )
+    report = index_folders(collection, encoder, [colour_folder], SyncOptions(read_captions(table)))
+    record = collection.find_path(colour_folder / "red/0.png")
+    assert record is not None
+    assert record.metadata == {"title": "A red one", "price": "9.5"}
+    assert report.left_out.lines() == [
+        "1 of 6 rows without an image's name, the first: line 6",
+        f"1 of 6 {TOO_MANY}, the first: line 7",
+        "2 of 6 rows name no image of these folders, the first: else/1.png (line 4)",
+    ]
+    table.write_text("image,title,title\nred/0.png,a,b\n")
+    with pytest.raises(InputError, match='2 columns are named "title"'):
+        read_captions(table)
+    table.write_text(json.dumps({"image": "red/0.png", "price": 9, "deep": None, "tags": ["a"]}) + "\n")
+    assert read_captions(table) == {colour_folder / "red/0.png": {"price": 9, "tags": ["a"]}}
+    table.write_text('{"image": "1.png", "deep": ' + "[" * 50 + "]" * 50 + '}\n{"image": "1.png", "t": "\\ud800"}\n')
+    assert read_captions(table).left_out().count("cannot be kept as JSON") == 2
+
+
+def test_a_folder_is_filtered_by_in_either_form_of_its_accents(collection: Collection, encoder: DualEncoder) -> None:
+    forms = [unicodedata.normalize(form, "/café") for form in ("NFC", "NFD")]
+    x = encoder.encode_texts(["x"])[0]
+    collection.upsert([Entry(x, "image", f"{folder}/{i}.png") for i, folder in enumerate([*forms, "/other"])])
+    for folder in forms:
+        match = {"must": [{"key": "file.folder", "match": {"value": folder}}]}
+        assert len(collection.query(Query(x, filter=match))) == 2
+        path = {"must_not": [{"key": "file.path", "match": {"value": f"{folder}/0.png"}}]}
+        assert [hit.record.id for hit in collection.query(Query(x, filter=path))] == [2, 3]

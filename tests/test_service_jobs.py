@@ -92,8 +92,10 @@ def test_an_index_job_fills_a_collection_that_is_searched_at_once(here):
 
 def test_captions_become_metadata(here):
     client, _, photos = here
-    (photos / "said.csv").write_text("file,title\n00.jpg,a boat\n00.png,a boat\n")
-    ended(client, ask(client, folders=[str(photos)], captions=str(photos / "said.csv"), image_key="file"))
+    (photos / "said.csv").write_text("file,title\n00.jpg,a boat\ngone.png,a boat\n")
+    job = ended(client, ask(client, folders=[str(photos)], captions=str(photos / "said.csv"), image_key="file"))
+    unused = {"reason": "rows name no image of these folders", "count": 1, "first": "gone.png (line 3)"}
+    assert job["report"]["left_out"] == [unused]
     entries = client.get("/v1/collections/photos/images").json()["entries"]
     assert [e["metadata"] for e in entries if "/00." in e["path"]] == [{"title": "a boat"}]
 

@@ -374,7 +374,13 @@ def test_embeddings_of_texts(client, encoder):
     assert [d["index"] for d in answer["data"]] == [0, 1]
     got = np.array([d["embedding"] for d in answer["data"]], np.float32)
     np.testing.assert_allclose(got, encoder.encode_texts(["a boat", "a house"]), atol=1e-5)
-    assert answer["usage"] == {"prompt_tokens": 8, "total_tokens": 8}  # begin, a, boat, end
+    assert answer["usage"] == {"prompt_tokens": 8, "total_tokens": 8, "cut_texts": 0}  # begin, a, boat, end
+    long = "word " * 100
+    assert embed(client, input=[f"{long}one", f"{long}two", "short"])["usage"]["cut_texts"] == 2
+    labels = ["cat", f"{long}one", f"{long}two"]
+    refused = client.post("/v1/classify", json={"image": "data:image/png;base64,eA==", "labels": labels})
+    assert refused.status_code == 422
+    assert "are the same to the model, which reads 77 tokens of a prompt" in refused.json()["error"]["message"]
 
 
 def test_base64_is_the_same_to_the_bit(client):

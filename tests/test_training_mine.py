@@ -159,6 +159,8 @@ def test_the_negatives_are_the_captions_of_the_nearest_wrong_images(
         "not_in_collection": 0,
         "without_caption": 0,
         "without_image": 0,
+        "left_out": [],
+        "cut_texts": 0,
     }
 
 
@@ -286,7 +288,9 @@ def test_pairs_that_are_not_indexed_are_kept_and_counted(pictures: Path, tmp_pat
     assert not any("a new red one" in row["negative"] for row in rows_of(out))
     said = CliRunner().invoke(app, [str(pictures), "--out", str(out), "--data", str(tmp_path / "data")])
     assert "25 pairs" in said.stdout
-    assert "; 1 are not in collection images, so they have none; 1 rows without caption left out" in said.stdout
+    assert f"; 1 are not in collection images, so they have none, the first: {tmp_path / 'new.png'}" in said.stdout
+    assert "left out: 1 of 27 rows without caption, the first: 3.png (line 28)\n" in said.stderr
+    assert "left out: 1 of 27 rows whose image is not there, the first: no name (line 27)\n" in said.stderr
 
 
 def test_images_that_no_pair_names_stand_in_nobodys_way(pictures: Path, tmp_path: Path) -> None:

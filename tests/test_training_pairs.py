@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from base.errors import InputError
 from encoder.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
+from training.data.folders import labelled_images, read_class_folders, read_images, read_sidecars
 from training.data.keys import Keys
-from training.data.pairs import (
-    Pair,
-    PairSet,
-    hash_pairs,
-    is_shards,
-    open_pairs,
-    read_class_folders,
-    read_images,
-    read_pairs,
-    read_sidecars,
-)
+from training.data.pairs import Pair, PairSet, hash_pairs, is_shards, read_pairs
+from training.data.split import split_classes
+from training.source import open_pairs
 
 
 @pytest.fixture
@@ -86,19 +81,26 @@ def test_json_lines_hold_texts_and_lists_of_texts(red: Path) -> None:
     [
         ("a.csv", "a,b\n1,2\n", 'no column "image"; it has a, b. Choose one with --image-key'),
         ("a.csv", "image,b\n1,2\n", 'no column "title"; it has image, b. Choose one with --caption-key'),
-        ("a.csv", "image,title\ngone.png,x\n", "1 rows name an image that is not under"),
+        (
+            "a.csv",
+            "image,title\ngone.png,x\n",
+            "1 of 1 rows whose image is not there, the first: gone.png (line 2). Images are looked for from",
+        ),
         ("a.csv", "", 'no column "image"; it has none'),
-        ("a.csv", None, "cannot be read as a CSV file (no such file or directory)"),
-        ("a.csv", "image;title\n1;2\n", 'no column "image"; it has image;title; separate columns with commas'),
-        ("a.csv", "image\ttitle\n1\t2\n", "name it .tsv"),
+        ("a.csv", None, "cannot be read as a table (no such file or directory)"),
+        ("a.csv", "image,title\n1,2,3\n\n4,5,6\n", "2 of 2 rows with more cells than the header"),
+        ("a.csv", 'image,title\nred.png,2\n3,4\n5,"6\n7,8\n', "the row that starts at line 4 cannot be read"),
+        ("a.csv", "".join(f"{i}," for i in range(999)), "it has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 990 more. Choose"),
         ("a.csv", "image,title,title\n1,2,3\n", '2 columns are named "title"; rename all but one'),
-        ("a.csv", 'image,title\n1,"a\nb"\n\n2,"' + "x" * 200_000, "the row that starts at line 5 cannot be read"),
+        ("a.csv", 'image,title\n1,"a\nb"\n\n2,"' + "x" * 200_000, "1 of 2 rows with a broken quote, the first: line 5"),
         ("a.csv", f'image,"{"x" * 200_000}', "the row that starts at line 1 cannot be read"),
-        ("a.tsv", "image,title\n1,2\n", 'no column "image"; it has image,title.'),
         ("a.jsonl", '{"image": "1"}\n{"b": 2}\n', 'no column "title"; it has image, b. Choose one with --caption-key'),
         ("a.jsonl", '{"image": "1", "title": "x"}\n\n{"image"\n', "line 3 is not JSON"),
-        ("a.jsonl", "[1]", "line 1 is not a JSON object"),
-        ("a.jsonl", None, "cannot be read as a JSON Lines file"),
+        ("a.jsonl", "[1]", "item 1 is not a JSON object"),
+        ("a.json", '[{"image": "1"}, ', "begins as a JSON array and is none"),
+        ("a.json", '{"info": 1, "images": [], "annotations": []}', "(a COCO file: write an object an image instead)"),
+        ("a.json", "[" * 100_000, "begins as a JSON array and is none (too deep)"),
+        ("a.jsonl", None, "cannot be read as a table"),
     ],
 )
 def test_unusable_tables_say_what_to_do(name: str, content: str | None, message: str, tmp_path: Path) -> None:
@@ -111,15 +113,17 @@ def test_unusable_tables_say_what_to_do(name: str, content: str | None, message:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["latin.csv", "latin.jsonl", "sixteen.csv", "red.png", "texts.tar"])
+@pytest.mark.parametrize("name", ["latin.csv", "latin.jsonl", "unmarked.csv", "red.png", "texts.tar"])
 def test_what_is_no_text_is_no_table(name: str, red: Path) -> None:
     red.with_name("latin.csv").write_bytes("image,title\nred.png,café\n".encode("latin-1"))
     red.with_name("latin.jsonl").write_bytes('{"title": "café"}\n'.encode("latin-1"))
-    red.with_name("sixteen.csv").write_text("image,title\nred.png,red\n", encoding="utf-16")
+    red.with_name("unmarked.csv").write_text("image,title\nred.png,red\n", encoding="utf-16-le")
     red.with_name("text").write_text("all of it is UTF-8")
     with tarfile.open(red.with_name("texts.tar"), "w") as tar:
         tar.add(red.with_name("text"), "text")
-    with pytest.raises(InputError, match=rf"{name}: not text in UTF-8; save it as UTF-8, or give a table.*image,title"):
+    with pytest.raises(
+        InputError, match=rf"{name}: not text in UTF-8( \(line [12]\))?; save it as UTF-8, or give a table.*image,title"
+    ):
         read_pairs(red.with_name(name))
 
 
@@ -163,6 +167,59 @@ def test_captions_lie_beside_images(tmp_path: Path) -> None:
     assert open_pairs(str(tmp_path)) == found
 
 
+def test_captions_go_by_several_names_and_encodings(tmp_path: Path) -> None:
+    texts = {
+        "a.txt": "plain", "b.TXT": "capitals", "c.png.txt": "behind", "d.caption": "caption", "e.txt": "marked",
+        "f.txt": "one", "f.caption": "two", "caf\u00e9.txt": "composed",
+    }  # fmt: skip
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-16" if name == "e.txt" else "utf-8")
+    for name in ("a", "b", "c", "d", "e", "f", "cafe\u0301"):
+        plain_picture("red").save(tmp_path / f"{name}.png")
+    found = read_sidecars(tmp_path)
+    assert sorted(caption for pair in found.pairs for caption in pair.captions) == sorted(texts.values())
+    assert found.left_out.count() == 0
+    for name in texts:
+        (tmp_path / name).write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match=rf"8 texts that are not in UTF-8, the first: {tmp_path}/a.txt; 7 of 7 images"):
+        read_sidecars(tmp_path)
+
+
+def test_a_class_that_cannot_be_entered_stops_and_one_without_images_is_named(
+    colour_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (colour_folder / "empty").mkdir()
+    (colour_folder / "linked").symlink_to(tmp_path)
+    (colour_folder / "red/dangling.png").symlink_to(tmp_path / "nowhere.png")
+    images, left_out = labelled_images(colour_folder)
+    assert len(images) == 12
+    assert left_out.found == {
+        "files that cannot be read": (1, f"{colour_folder}/red/dangling.png (No such file or directory)"),
+        "class folders without images": (2, f"{colour_folder}/empty"),
+    }
+    scandir = os.scandir
+
+    def refuse(path: str | Path) -> Any:
+        if str(path).endswith("red"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=rf"{colour_folder}/red: cannot be entered \(Permission denied\)"):
+        read_class_folders(colour_folder)
+    (colour_folder / "green/0.txt").write_text("of a folder that can be entered")
+    locked = "files and folders that cannot be read"
+    assert read_sidecars(colour_folder).left_out.found[locked] == (1, f"{colour_folder}/red (Permission denied)")
+
+
+def test_labels_need_not_be_utf8(colour_folder: Path) -> None:
+    (colour_folder / "red").rename(colour_folder / "caf\udce9")
+    pairs = read_class_folders(colour_folder).pairs
+    train, val = split_classes(pairs, 0.25, 0)
+    assert (len(train), len(val)) == (9, 3)
+    assert split_classes(pairs, 0.25, 0) == (train, val)
+
+
 def test_a_folder_without_captions_names_three_remedies(colour_folder: Path) -> None:
     with pytest.raises(InputError) as caught:
         open_pairs(str(colour_folder))
@@ -177,7 +234,8 @@ def test_class_folders_are_labels_with_templates(colour_folder: Path) -> None:
     found = read_class_folders(colour_folder, ["a {} thing", "{}"])
     of_red = {pair.image: pair for pair in found.pairs if pair.label == "dark_red"}
     assert of_red[colour_folder / "dark_red/deep/0.png"].captions == ("a dark red thing", "dark red")
-    assert (len(of_red), len(found.pairs), found.without_caption) == (4, 12, 1)
+    assert (len(of_red), len(found.pairs)) == (4, 12)
+    assert found.left_out.found == {"images in no class folder": (1, str(colour_folder / "loose.png"))}
     assert {pair.label for pair in found.pairs} == {"dark_red", "green", "blue"}
     by_default = open_pairs(str(colour_folder), folders=True)
     assert by_default.pairs[0].captions == tuple(text.replace("{}", "blue") for text in DEFAULT_TEMPLATES)
@@ -211,6 +269,7 @@ def test_images_alone_need_no_captions(colour_folder: Path) -> None:
     of_table = open_pairs(str(table), Keys.of(negative="nowhere"), images_only=True)
     assert of_table.pairs == [Pair(colour_folder / "red/0.png"), Pair(colour_folder / "red/1.png")]
     assert (of_table.without_caption, of_table.without_image) == (0, 1)
+    assert of_table.left_out.count("an image that is there already") == 1
 
 
 @pytest.mark.parametrize("read", [read_images, read_sidecars, read_class_folders])

@@ -17,6 +17,7 @@ import webdataset
 from PIL import Image
 
 from base.errors import InputError, TrainingError
+from base.left_out import LeftOut
 from encoder.image import Preprocess
 from training.data.augment import Augmentation
 from training.data.keys import Keys
@@ -106,10 +107,14 @@ def test_captions_come_from_the_json_or_else_the_txt(tmp_path: Path) -> None:
     assert found.pairs == [
         Pair(png(0), ("named", "twice"), "hat", ("a cap",)),
         Pair(png(1), ("one", "two")),
-        Pair(png(4), ("\ufffd caption",)),
     ]
-    assert (found.without_caption, found.without_image) == (1, 1)
+    assert found.left_out.found == {
+        "samples with a .json that cannot be read": (1, f"0002 in {shard}"),
+        "samples without image": (1, f"0003 in {shard}"),
+        "samples with a .txt that is not in UTF-8": (1, f"0004 in {shard}"),
+    }
     assert count_samples([shard]) == 4
+    assert count_samples([shard], Keys.of(label="kind")) == 2
     bare = read_shard_pairs([shard], Keys.of(caption=None))
     assert [pair.image for pair in bare.pairs] == [png(i) for i in (0, 1, 2, 4)]
     assert {pair.captions for pair in bare.pairs} == {()}
@@ -200,6 +205,34 @@ def test_rows_know_what_belongs_together(tmp_path: Path) -> None:
     assert [len(np.unique(column)) for column in batch.ids.T] == [3, 2, 4]
     assert len(np.unique(batch.ids, axis=0)) == 12
     assert (batch.ids > 0).all()
+
+
+def test_what_is_counted_is_what_is_trained_on(tmp_path: Path) -> None:
+    deep = b'{"title": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    few = write(
+        tmp_path / "few.tar",
+        [{"png": png(i), **({"txt": f"number {i}"} if i < 4 else {"json": deep} if i == 4 else {})} for i in range(8)],
+    )
+    left_out = LeftOut()
+    assert count_samples([few], Keys(), left_out) == 4
+    assert left_out.lines() == [
+        f"1 of 8 samples with a .json that cannot be read, the first: 0004 in {few}",
+        f"3 of 8 samples without caption, the first: 0005 in {few}",
+    ]
+    feeding = Feeding(4, 0, Augmentation(0.5))
+    batches = list(ShardLoader([few], SMALL, feeding, samples=4, keys=Keys()).epoch(1))
+    assert sorted(captions(batches)) == [f"number {i}" for i in range(4)]
+    assert read_shard_pairs([few, few], limit=5).left_out.count("which are enough to measure") == 3
+
+
+def test_members_that_do_not_follow_each_other_are_named(tmp_path: Path) -> None:
+    with webdataset.TarWriter(str(tmp_path / "apart.tar")) as tar:
+        for kind in ("png", "txt"):
+            for i in range(3):
+                tar.write({"__key__": str(i), kind: png(i) if kind == "png" else "text"})
+    message = r"3 of 6 samples whose members do not follow each other in the tar \(write it with tar --sort=name\)"
+    with pytest.raises(InputError, match=message):
+        read_shard_pairs([str(tmp_path / "apart.tar")])
 
 
 def test_two_views_of_images_without_captions(shards: Callable[..., list[str]]) -> None:

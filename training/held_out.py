@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from base.errors import InputError
+from base.left_out import LeftOut
 from base.walk import class_folder, walk_images
 from encoder.encoder import Vectors
 from encoder.load import ClipParts
 from encoder.model import DualEncoder, logit_scale_of
 from training.config import TrainConfig
+from training.data.folders import labelled_images
 from training.data.keys import Keys
 from training.data.pairs import Pair, read_pairs
 from training.evaluation.evaluate import (
@@ -68,6 +70,11 @@ class HeldOut:
         """What the second set is, in words."""
         return self._probe.kind if self._probe else None
 
+    @property
+    def left_out(self) -> LeftOut:
+        """What of the second set is not used."""
+        return self._probe.left_out if self._probe else LeftOut()
+
     def measure(self, parts: ClipParts, *, at_start: bool = False) -> Marks:
         """Measure a model where it is; leaves it in eval mode.
 
@@ -114,6 +121,7 @@ class Probe:
 
     Attributes:
         kind: what it is, in words.
+        left_out: what of it is not used.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -123,15 +131,19 @@ class Probe:
         self._pairs: list[Pair] = []
         self._images: list[Path] = []
         self._classes: list[str] = []
+        self.left_out = LeftOut()
         if source.is_dir():
-            self._images = [path for path, _ in walk_images(source)]
+            self._images = [path for path, _ in walk_images(source, on_error=self.left_out.unread)]
             if len(self._images) < 2:
                 raise InputError(f"{source}: {len(self._images)} images to probe with; give two or more")
             self._classes = [label for path in self._images if (label := class_folder(path, source)) is not None]
             classified = len(self._classes) == len(self._images) and len(set(self._classes)) > 1
             self.kind = "class folders" if classified else "images"
+            if classified:
+                self.left_out = labelled_images(source)[1]
         elif source.is_file():
-            self._pairs = read_pairs(source, Keys.of(config.image_key, config.caption_key)).pairs
+            found = read_pairs(source, Keys.of(config.image_key, config.caption_key))
+            self._pairs, self.left_out = found.pairs, found.left_out
             self.kind = "pairs"
         else:
             raise InputError(f"{source}: no such file or folder to probe with")

@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from base.errors import InputError, ModelError, TrainingError
+from encoder.cut import find_cut
 from encoder.load import ClipParts, fingerprint, load_clip
 from encoder.weights import CONFIG, WEIGHTS
 from training.config import TrainConfig
@@ -38,6 +39,7 @@ from training.source import Source, make_loader, open_source
 from training.step import Stepper
 
 FEW = 10  # held out
+LOOKED_AT = 100_000  # pairs whose captions are measured before the first step
 NAMED = 100  # of the images that cannot be read
 
 
@@ -94,6 +96,7 @@ class _Run:
                 )
             if not (self._out / CONFIG).exists() or not (self._out / WEIGHTS).exists():
                 raise TrainingError(f"{self._out}: its best model is no longer there; put it back, or begin a new run")
+        self._about_data = self._look_at_data()
         self._stepper = Stepper(
             self._learner.towers,
             Objective(config, ranks),
@@ -139,8 +142,7 @@ class _Run:
         return Started(
             n_train=self._source.n_train,
             n_val=len(self._source.val),
-            without_caption=self._source.without_caption,
-            without_image=self._source.without_image,
+            left_out=self._source.left_out,
             parameters=self._learner.parameters,
             trainable=self._learner.trainable,
             steps=self._total_steps,
@@ -151,9 +153,18 @@ class _Run:
             probe=self._held_out.probe_kind,
         )
 
+    def _look_at_data(self) -> list[str]:
+        """What there is to tell of the captions and the probe."""
+        said = [f"Probe not whole: {line}." for line in self._held_out.left_out.lines()]
+        if not (self._config.images_only or self._config.folders):
+            pairs = [*self._source.val, *self._source.train[:LOOKED_AT]]
+            cut = find_cut(self._learner.parts.tokenizer, [text for pair in pairs for text in pair.captions])
+            said += [f"Long captions: {cut}."] if cut.read else []
+        return said
+
     def _warnings_before(self) -> list[str]:
         """What can be told before the first step."""
-        config, warnings = self._config, []
+        config, warnings = self._config, list(self._about_data)
         if len(self._source.val) < FEW:
             warnings.append(
                 f"Few held out: {len(self._source.val)} can hardly tell one epoch from another; give more pairs, or a "
@@ -250,6 +261,10 @@ class _Run:
         config, state = self._config, self._state
         marks = self._held_out.measure(plain, at_start=epoch == 0)
         best = epoch == 0 or marks.score > self._best_score()
+        if epoch == 0:  # of the held-out part: they cannot be read in any epoch
+            skipped = [f"{file['path']}: {file['reason']}" for file in marks.encoded.skipped]
+            state.epoch_skipped = len(skipped)
+            state.unreadable |= dict.fromkeys(skipped[:NAMED])
         if best:
             state.confusions = [asdict(confusion) for confusion in confusions(marks.encoded)]
         scale = self._learner.logit_scale
@@ -352,6 +367,7 @@ class _Run:
                 "best_score": self._best_score(),
                 "interpolation": state.interpolation,
                 "unreadable": list(state.unreadable),
+                "left_out": self._source.left_out.as_json(),
                 "warnings": self._warnings_before() + list(self._warnings(ended).values()),
                 "epochs": state.history,
                 "confusions": state.confusions,

@@ -169,11 +169,19 @@ def import_(
     with console.progress_bar("importing") as progress:
         done = import_parquet(data, file, name, into=into, model=ref, fingerprint=fingerprint, progress=progress)
     if json:
-        console.print_json({"collection": done.collection, "entries": done.entries, "ignored_columns": done.ignored})
+        console.print_json(
+            {
+                "collection": done.collection,
+                "entries": done.entries,
+                "replaced": done.replaced,
+                "ignored_columns": done.ignored,
+            }
+        )
         return
     if done.ignored:
         console.err.print(f"columns not taken: {', '.join(done.ignored)}")
-    console.out.print(f"{done.collection}: {done.entries} entries imported from {file}")
+    replaced = f"; {done.replaced} of them took the place of another with the same path or id" if done.replaced else ""
+    console.out.print(f"{done.collection}: {done.entries} entries imported from {file}{replaced}")
 
 
 @collections.command(epilog="Example: glimpse collections compact shop --recall 0.99")

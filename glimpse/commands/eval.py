@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from base.errors import InputError
-from glimpse.options import AsJson, Device, Model, Precision, Template
+from glimpse.options import AsJson, Device, Labels, LabelsFile, Model, Precision, Template, given_labels
+
+if TYPE_CHECKING:
+    from encoder.cut import CutTexts
+    from encoder.model import DualEncoder
+    from training.data.pairs import Pair
 
 
 def eval(  # noqa: A001  the command's name
     model: Model,
-    pairs: Annotated[Path | None, typer.Option(help="CSV of image-text pairs: retrieval both ways.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Table of image-text pairs: retrieval both ways.")] = None,
     folders: Annotated[Path | None, typer.Option(help="Folder with a folder a class: zero-shot accuracy.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="With --folders: labels to choose from, one a line.")] = None,
+    labels: Labels = None,
+    labels_file: LabelsFile = None,
     template: Template = None,
     images_root: Annotated[Path | None, typer.Option(help="Where relative paths of --pairs start.")] = None,
     image_key: Annotated[str, typer.Option(help="Column of the image's path.")] = "image",
@@ -24,38 +31,71 @@ def eval(  # noqa: A001  the command's name
     precision: Precision = "auto",
     json: AsJson = False,
 ) -> None:
-    """Measure a model on your own data: recall@k on pairs, or zero-shot accuracy on class folders."""
-    from base.walk import check_folder
+    """Measure a model on your own data: recall@k on pairs, or zero-shot accuracy on class folders.
+
+    What of it could not be used is counted, in text and in JSON. A class folder that cannot be entered ends it. With
+    --folders the labels to choose from are the classes, unless --labels or --labels-file gives more.
+    """
     from encoder.load import load_encoder
-    from encoder.prompts import read_labels
     from glimpse import console
+    from training.data.folders import labelled_images
     from training.data.keys import Keys
     from training.data.pairs import read_pairs
-    from training.evaluation.evaluate import evaluate_folders, evaluate_pairs
 
     if (pairs is None) == (folders is None):
-        raise InputError("give either --pairs CSV or --folders DIR")
-    names = read_labels(labels) if labels else ()
-    content: dict[str, Any]
+        raise InputError("give either --pairs TABLE or --folders DIR")
+    names = given_labels(labels, labels_file)
     if pairs is not None:
+        if names or template:
+            raise InputError("--labels, --labels-file and --template go with --folders, not with --pairs")
         file = read_pairs(pairs, Keys.of(image_key, caption_key), images_root=images_root)
-        encoder = load_encoder(model, device, precision)
-        with console.progress_bar("encoding") as progress:
-            content = evaluate_pairs(encoder, file.pairs, progress=progress)
+        left_out = file.left_out
+        content, cut = _pairs(load_encoder(model, device, precision), file.pairs)
     else:
         assert folders is not None
-        check_folder(folders)
-        encoder = load_encoder(model, device, precision)
-        with console.progress_bar("encoding") as progress:
-            content = evaluate_folders(encoder, folders, labels=names, templates=template or (), progress=progress)
+        labelled, left_out = labelled_images(folders)
+        content, cut = _classes(load_encoder(model, device, precision), labelled, names, template or ())
+        unread = {file["path"] for file in content["skipped"]}
+        read = {label for path, label in labelled if str(path) not in unread}
+        for label in sorted({label for _, label in labelled} - read):
+            left_out.add("classes without an image that can be read", label)
     if json:
-        console.print_json(content)
+        console.print_json(content | {"left_out": left_out.as_json(), "cut_texts": len(cut.read)})
         return
     console.print_skipped([(file["path"], file["reason"]) for file in content["skipped"]])
+    console.print_left_out(left_out)
+    console.print_cut(cut)
+    lost = left_out.count() + len(content["skipped"])
+    without = f" ({lost} left out)" if lost else ""
     if pairs is not None:
-        console.out.print(f"{content['n_images']} images, {content['n_texts']} texts")
+        console.out.print(f"{content['n_images']} images, {content['n_texts']} texts{without}")
         rows = [(way.replace("_to_", " -> "), *content[way].values()) for way in ("text_to_image", "image_to_text")]
         console.out.print(console.table("", "recall@1", "recall@5", "recall@10", "median rank", rows=rows))
     else:
-        console.out.print(f"{content['n_images']} images: top-1 {content['top1']:.3f}, top-5 {content['top5']:.3f}")
+        top = f"top-1 {content['top1']:.3f}, top-5 {content['top5']:.3f}"
+        console.out.print(f"{content['n_images']} images{without}: {top}")
         console.out.print(console.table("label", "top-1", rows=list(content["per_class"].items())))
+
+
+def _pairs(encoder: DualEncoder, pairs: Sequence[Pair]) -> tuple[dict[str, Any], CutTexts]:
+    from glimpse import console
+    from training.evaluation.evaluate import encode_pairs
+
+    with console.progress_bar("encoding") as progress:
+        encoded = encode_pairs(encoder, pairs, progress=progress)
+    return encoded.retrieval() | {"skipped": encoded.skipped}, encoder.cut_texts(encoded.strings)
+
+
+def _classes(
+    encoder: DualEncoder, labelled: Sequence[tuple[Path, str]], labels: Sequence[str], templates: Sequence[str]
+) -> tuple[dict[str, Any], CutTexts]:
+    from glimpse import console
+    from labelling.label_sets import LabelSet
+    from training.evaluation.evaluate import evaluate_classes
+
+    asked = LabelSet.of(labels or sorted({label for _, label in labelled}), templates)
+    with console.progress_bar("encoding") as progress:
+        metrics, encoded = evaluate_classes(
+            encoder, labelled, labels=asked.labels, templates=asked.templates, progress=progress
+        )
+    return metrics | {"skipped": encoded.skipped}, encoder.cut_texts(asked.prompts())

@@ -25,6 +25,7 @@ from glimpse.options import (
 
 if TYPE_CHECKING:
     from base.rules import Rules
+    from index.ingest.captions import Captions
     from index.ingest.report import IndexReport
 
 
@@ -35,7 +36,7 @@ def index(
     data: Data = DATA,
     model: ModelOfCollection = None,
     captions: Annotated[
-        Path | None, typer.Option(help="CSV whose other columns become metadata of the images it names.")
+        Path | None, typer.Option(help="Table whose other columns become metadata of the images it names.")
     ] = None,
     image_key: Annotated[str, typer.Option(help="Column of --captions that holds the image's path.")] = "image",
     allow_empty: Annotated[
@@ -64,16 +65,16 @@ def index(
     from base.rules import Rules
     from base.walk import check_folder
     from glimpse import console
-    from index.ingest.captions import read_captions
+    from index.ingest.captions import Captions, read_captions
 
     for folder in folders:
         check_folder(folder)
-    metadata = read_captions(captions, image_key=image_key) if captions else None
+    metadata = read_captions(captions, image_key=image_key) if captions else Captions()
     rules = Rules(tuple(exclude or ()), follow_links, any_name)
     if watch and follow_links:
         raise InputError("--watch does not see what happens behind links: name the folders that they lead to instead")
     if url is not None and is_remote(context, "allow_empty", "check_contents", "watch"):
-        _upload(url, collection, folders, rules, captions, metadata or {}, json)
+        _upload(url, collection, folders, rules, metadata, json)
         return
     from encoder.load import load_encoder
     from index.ingest.scan import check_any_image
@@ -82,7 +83,7 @@ def index(
     if not (watch or allow_empty):
         check_any_image(data, collection, folders, rules)
     encoder = load_encoder(model or _model_of(data, collection), device, precision)
-    options = SyncOptions(metadata or {}, allow_empty, rules=rules, check_contents=check_contents)
+    options = SyncOptions(metadata, allow_empty, rules=rules, check_contents=check_contents)
     if watch:
         from index.ingest.watch import Watching, watch_folders
 
@@ -98,6 +99,7 @@ def index(
             )
             first = next(reports)
         try:
+            console.print_left_out(first.left_out)
             _print_batch(first, json)
             for report in reports:
                 _print_batch(report, json)
@@ -108,8 +110,7 @@ def index(
         total = target.count("image")
         with console.working("building the index"):
             target.close()
-    if metadata and not report.captioned:
-        _say_no_captions(captions, metadata)
+    console.print_left_out(report.left_out)
     if json:
         console.print_json({"collection": collection, **_as_json(report)})
         return
@@ -121,15 +122,7 @@ def index(
     )
 
 
-def _upload(
-    url: str,
-    collection: str,
-    folders: list[Path],
-    rules: Rules,
-    captions: Path | None,
-    metadata: dict[Path, Any],
-    json: bool,
-) -> None:
+def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metadata: Captions, json: bool) -> None:
     from base.walk import image_names, no_images
     from glimpse import console
     from glimpse.client import Client
@@ -140,8 +133,7 @@ def _upload(
     with Client(url) as client, console.progress_bar("uploading") as progress:
         report = upload_folders(client, collection, folders, rules, metadata, progress)
         total = client.collection(collection).counts.get("image", 0)
-    if metadata and not report.captioned:
-        _say_no_captions(captions, metadata)
+    console.print_left_out(report.left_out)
     if json:
         counts = {name: getattr(report, name) for name in ("added", "unchanged", "skipped", "seconds")}
         console.print_json(
@@ -159,12 +151,6 @@ def _upload(
         f"{collection}: {total} images ({report.added} added, {report.unchanged} unchanged, "
         f"{len(report.skipped)} skipped) in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
     )
-
-
-def _say_no_captions(captions: Path | None, metadata: dict[Path, Any]) -> None:
-    from glimpse import console
-
-    console.err.print(f"{captions}: none of its {len(metadata)} images is in these folders; no captions attached")
 
 
 def _say_what_was_not_taken(report: IndexReport) -> None:

@@ -28,7 +28,7 @@ Id = Annotated[str, typer.Argument(help="The job's id.")]
 Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
 Folders = Annotated[list[str], typer.Argument(help="Folders on the service's machine, absolute.")]
 Captions = Annotated[
-    str | None, typer.Option(help="CSV on the service's machine, whose other columns become metadata.")
+    str | None, typer.Option(help="Table on the service's machine, whose other columns become metadata.")
 ]
 ImageKey = Annotated[str, typer.Option(help="Column of --captions that holds the image's path.")]
 AllowEmpty = Annotated[

@@ -19,12 +19,13 @@ from glimpse.options import (
     Exclude,
     FollowLinks,
     Labels,
+    LabelsFile,
     ModelIfLocal,
     Precision,
     Template,
     Url,
+    given_labels,
     is_remote,
-    labels_of,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def label(
     folder: Annotated[Path, typer.Argument(help="Folder of images; subfolders are included.")],
     model: ModelIfLocal = None,
     labels: Labels = None,
-    labels_file: Annotated[Path | None, typer.Option(help="The same from a file, one label a line.")] = None,
+    labels_file: LabelsFile = None,
     template: Template = None,
     out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
     exclude: Exclude = None,
@@ -53,7 +54,6 @@ def label(
     """Label each image of a folder with the likeliest of your labels (zero-shot; no training needed)."""
     from base.rules import Rules
     from base.walk import check_folder, image_names, no_images
-    from encoder.prompts import read_labels
     from glimpse import console
     from labelling.label_sets import LabelSet
     from labelling.rows import LabelReport
@@ -64,8 +64,7 @@ def label(
     to_stdout = str(out) == "-"
     if json and to_stdout:
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
-    given = read_labels(labels_file) if labels_file else labels_of(labels or "", "give it by --labels-file")
-    label_set = LabelSet.of(given, templates=template or ())
+    label_set = LabelSet.of(given_labels(labels, labels_file), templates=template or ())
     check_folder(folder)
     _check_out(out)
     remote = url is not None and is_remote(context)
@@ -152,11 +151,13 @@ def _here(
     """Label with a model on this machine, which is loaded before this returns."""
     from encoder.load import load_encoder
     from encoder.zero_shot import build_classifier
+    from glimpse import console
     from labelling.rows import images_left, label_images
 
     encoder = load_encoder(model, device, precision)
     classifier = build_classifier(encoder, label_set.labels, label_set.templates)
-    return label_images(encoder, classifier, images_left(folder, report, rules=rules))
+    console.print_cut(encoder.cut_texts(label_set.prompts()))
+    return label_images(encoder, classifier, images_left(folder, report, rules))
 
 
 def _at_service(

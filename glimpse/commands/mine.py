@@ -78,6 +78,7 @@ def mine(
             )
         encoder = load_encoder(model or source.model, device, precision)
         source.check_model(encoder.fingerprint)
+        cut = encoder.cut_texts([caption for pair, _ in known for caption in pair.captions])
         found: list[list[str]] = []
         with console.progress_bar("mining") as progress:
             for batch in _mine(source, encoder, known, choice):
@@ -108,18 +109,23 @@ def mine(
         "not_in_collection": len(rows) - len(known),
         "without_caption": file.without_caption,
         "without_image": file.without_image,
+        "left_out": file.left_out.as_json(),
+        "cut_texts": len(cut.read),
     }
     if json:
         console.print_json(summary)
         return
-    left_out = {
-        "not_in_collection": f"are not in collection {collection}, so they have none",
-        "without_caption": "rows without caption left out",
-        "without_image": "rows with a missing image left out",
-    }
+    lone = next((str(pair.image) for pair, key in zip(file.pairs, ids, strict=True) if key is None), "")
+    console.print_left_out(file.left_out)
+    console.print_cut(cut)
     console.out.print(
         f"{out}: {summary['pairs']} pairs, {summary['with_negatives']} with negatives, {summary['mean_negatives']} "
-        "each on average" + "".join(f"; {summary[name]} {why}" for name, why in left_out.items() if summary[name])
+        f"each on average"
+        + (
+            f"; {summary['not_in_collection']} are not in collection {collection}, so they have none, the first: {lone}"
+            if lone
+            else ""
+        )
     )
     if not summary["with_negatives"]:
         console.err.print("no negative passed: widen --rank-window or lower --relative-margin")

@@ -134,6 +134,7 @@ def _search(
 
     import numpy as np
 
+    from glimpse import console
     from index.collection import open_collection
     from index.search.query import Query, mix
 
@@ -150,6 +151,7 @@ def _search(
             encoder = load_encoder(model or source.model, device, precision)
             made_by = encoder.fingerprint
             source.check_model(made_by)
+            console.print_cut(encoder.cut_texts(texts + away))
             started = time.perf_counter()
             vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
         else:
@@ -184,10 +186,12 @@ def _read_filter(given: str | None) -> dict[str, Any] | None:
     """A filter as JSON, or @ and the file that holds it."""
     import json
 
+    from base.tables import decode_text
+
     if given is None:
         return None
     try:
-        found = json.loads(Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given)
+        found = json.loads(decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given)
     except (OSError, ValueError) as error:
         raise InputError(f"--filter: {error}; give JSON, or @FILE that holds it") from None
     if not isinstance(found, dict):

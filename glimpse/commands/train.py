@@ -17,7 +17,7 @@ from training.config import TrainConfig
 Pairs = Annotated[
     Path | None,
     typer.Argument(
-        help="CSV, TSV or JSONL of image-text pairs; a folder of images with a .txt beside each, of class "
+        help="Table of image-text pairs (CSV, JSON Lines); a folder of images with a .txt beside each, of class "
         "folders (--folders), or of images alone (--loss nt-xent); WebDataset shards as 'shards/{000..009}.tar'."
     ),
 ]

@@ -25,7 +25,7 @@ from glimpse import console
 from glimpse.demo.postcards.scenes import SUBJECTS, split_scenes, write_postcards
 from glimpse.training_view import run_training
 from index.collection import open_collection
-from index.ingest.captions import read_captions
+from index.ingest.captions import Captions, read_captions
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from labelling.rows import LabelReport, images_left, label_images
 from training.config import TrainConfig
@@ -126,7 +126,9 @@ def _recall(encoder: DualEncoder, world: Path, pairs: list[Any]) -> dict[str, An
 
 def _index(folder: Path, world: Path, encoder: DualEncoder) -> None:
     cards = read_captions(world / "train.csv") | read_captions(world / "unseen.csv")
-    captions = {path: card | {"caption": _title(path)} for path, card in cards.items()}
+    captions = Captions()
+    for path, card in cards.items():
+        captions.add(path, card | {"caption": _title(path)}, path.name)
     with open_or_create(folder / "data", COLLECTION, encoder) as collection, console.progress_bar("indexing") as bar:
         report = index_folders(collection, encoder, [world], SyncOptions(captions), progress=bar)
     console.out.print(f"     {collection.name}: {report.added} images, {report.images_per_second:.0f} images/s")

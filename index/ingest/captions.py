@@ -1,51 +1,111 @@
-"""Captions and other metadata of image files, from a CSV. Reads text only; attaches nothing by itself."""
+"""Captions and other metadata of image files, from a table. Reads text only; attaches nothing by itself."""
 
 from __future__ import annotations
 
-import csv
+import json
+import os
 from pathlib import Path
 from typing import Any
 
-from base.errors import InputError
+from base.left_out import LeftOut
+from base.tables import Names, Table, named
 
 Metadata = dict[str, Any]
 
+DEEPEST = 32  # objects and lists inside each other
 
-def read_captions(path: Path, *, image_key: str = "image", opened: Path | None = None) -> dict[Path, Metadata]:
-    """Metadata by absolute image path: every other column that is not empty, under its own name.
 
-    Relative image paths start at the CSV's folder. `opened` is a name of the open file, if it is not to be opened by
-    `path` again. Where an image has several rows, values that differ become a list.
+class Captions(dict[Path, Metadata]):
+    """Metadata by absolute image path, and which rows of the table were of use.
+
+    Attributes:
+        unread: rows that could not be read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread = LeftOut()
+        self._rows_of: dict[Path, tuple[int, str]] = {}  # how many, and the image as the first one names it
+        self._used: set[Path] = set()
+
+    def add(self, image: Path, metadata: Metadata, name: str) -> None:
+        """Take a row. Where an image has several, values that differ become a list."""
+        known = self.setdefault(image, {})
+        for key, value in metadata.items():
+            _merge(known, key, value)
+        count, first = self._rows_of.get(image, (0, name))
+        self._rows_of[image] = (count + 1, first)
+
+    def of(self, path: Path) -> Metadata | None:
+        """What is known of an image, which the table may name by the place that a link leads to."""
+        if not self:
+            return None
+        image = path if path in self else Path(os.path.realpath(path))
+        if image not in self:
+            return None
+        self._used.add(image)
+        return self[image]
+
+    def left_out(self) -> LeftOut:
+        """The rows that could not be read, and those whose image nobody has asked for."""
+        found = LeftOut()
+        found.add_all(self.unread)
+        for image, (count, name) in self._rows_of.items():
+            if image not in self._used:
+                found.add("rows name no image of these folders", name, count)
+        return found
+
+
+def read_captions(path: Path, *, image_key: str = "image", opened: Path | None = None) -> Captions:
+    """Metadata by image: every other column that is not empty, under its own name.
+
+    Relative image paths start at the table's folder. `opened` is a name of the open file, if it is not to be opened by
+    `path` again. Texts of CSV lose blanks around them; JSON keeps its types.
 
     Raises:
-        InputError: no such file, or no column `image_key`.
+        InputError: no such file, no table, no column `image_key`, or a column that is there twice.
     """
-    found: dict[Path, Metadata] = {}
-    try:
-        with (opened or path).open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
-            if image_key not in columns:
-                there = ", ".join(columns) or "none"
-                raise InputError(f'{path}: no column "{image_key}"; it has {there}. Choose one with --image-key')
-            for row in rows:
-                image = (path.parent / (row.pop(image_key) or "")).resolve()
-                known = found.setdefault(image, {})
-                for name, value in row.items():
-                    if name is not None and value:
-                        _merge(known, name, value)
-    except InputError:
-        raise
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a CSV file ({error})") from error
+    found, names = Captions(), Names(path.parent)
+    table = Table(opened or path, [(image_key, "--image-key")], each_once=True)
+    for where, row in table.rows():
+        name = row.pop(image_key, None)
+        if not isinstance(name, str) or not name.strip():
+            found.unread.add("rows without an image's name", where)
+            continue
+        try:
+            image = (names.find(name) or names.likely(name)).resolve()
+        except (OSError, ValueError):
+            found.unread.add("rows whose image no file can be named", named(name, where))
+            continue
+        values = {key: value.strip() if isinstance(value, str) else value for key, value in row.items()}
+        metadata = {key: value for key, value in values.items() if value not in ("", None)}
+        if _can_be_kept(metadata):
+            found.add(image, metadata, named(name, where))
+        else:
+            found.unread.add("rows with values that cannot be kept as JSON", named(name, where))
+    found.unread.add_all(table.left_out)
     return found
 
 
-def _merge(known: Metadata, name: str, value: str) -> None:
+def _can_be_kept(metadata: Metadata) -> bool:
+    """Whether there are neither half characters in it nor objects in objects beyond all use."""
+    try:
+        text = json.dumps(metadata, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return text.count(b"[") + text.count(b"{") <= DEEPEST or not _is_deeper(metadata, DEEPEST)
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return bool(inner) and (depth == 0 or any(_is_deeper(part, depth - 1) for part in inner))
+
+
+def _merge(known: Metadata, name: str, value: Any) -> None:
     if name not in known:
         known[name] = value
     elif isinstance(known[name], list):
         if value not in known[name]:
-            known[name].append(value)
+            known[name] = [*known[name], value]
     elif known[name] != value:
         known[name] = [known[name], value]

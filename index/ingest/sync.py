@@ -6,7 +6,6 @@ Of a million files it holds no more than a batch, and the ids of those that are 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,7 +25,7 @@ from encoder.decode import read_bytes
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Picture, decode_picture, sha256_of
 from index.collection import Collection, Entry, Record, create_collection, open_collection
-from index.ingest.captions import Metadata
+from index.ingest.captions import Captions, Metadata
 from index.ingest.copies import KnownBytes
 from index.ingest.diff import FileInfo, Files, compare, mtime_ns
 from index.ingest.gone import divide
@@ -72,7 +71,7 @@ class SyncOptions:
     """What goes for all files of a run.
 
     Attributes:
-        captions: metadata by absolute path; a file that it does not name keeps what it has.
+        captions: metadata by image; a file that they do not name keeps what it has.
         allow_empty: remove all entries of a folder in which no image is left. Without it such a folder is an error,
             because a disk that is not mounted looks just like that.
         read: gives the bytes of a file; one of which it raises an ImageError is skipped.
@@ -80,7 +79,7 @@ class SyncOptions:
         check_contents: read every file, whatever its time, size and ctime say.
     """
 
-    captions: Mapping[Path, Metadata] = field(default_factory=dict)
+    captions: Captions = field(default_factory=Captions)
     allow_empty: bool = False
     rules: Rules = Rules()
     check_contents: bool = False
@@ -116,7 +115,9 @@ def index_folders(
     run = _Run(collection, encoder, roots, options, progress, total)
     run.report = report or run.report
     run.turn = turn or run.turn
-    return run.index(roots)
+    done = run.index(roots)
+    done.left_out.add_all(options.captions.left_out())
+    return done
 
 
 def index_paths(
@@ -250,10 +251,8 @@ class _Run:
         return True
 
     def _caption_of(self, path: Path) -> Metadata | None:
-        """What the captions say of a file, which they may know by the place that a link leads to."""
-        if not self._options.captions:
-            return None
-        new = self._options.captions.get(path) or self._options.captions.get(Path(os.path.realpath(path)))
+        """What the captions say of a file."""
+        new = self._options.captions.of(path)
         self.report.captioned += new is not None
         return new
 
@@ -304,6 +303,7 @@ class _Run:
         for file in files:
             if file.error:
                 self.report.skipped.append({"path": str(file.found.path), "reason": file.error})
+                self._options.captions.of(file.found.path)  # the row that names it is not at fault
                 continue
             old = self._collection.get(file.found.id) if file.found.id is not None else None
             if old and file.picture is None:  # touched, not changed

@@ -14,10 +14,11 @@ import numpy as np
 
 from base.errors import ImageError
 from base.read_ahead import batches
+from encoder.cut import CutTexts, may_be_cut
 from encoder.encoder import Vectors
 from encoder.image import Pixels
 from encoder.model import DualEncoder
-from encoder.zero_shot import Classifier
+from encoder.zero_shot import Classifier, check_apart
 from labelling.label_sets import LabelSet
 from service.inference.batcher import Batcher
 from service.inference.fetch import Fetcher, is_web_address
@@ -134,6 +135,13 @@ class Inference:
         run = asyncio.get_running_loop().run_in_executor
         return sum([await run(self._model, self._count_tokens, part) for part in batches(texts, TEXT_BATCH)])
 
+    async def cut_texts(self, texts: Sequence[str]) -> CutTexts:
+        """Those of the texts that are longer than the model reads; of texts that are short enough for any, at once."""
+        if not any(may_be_cut(text, self.encoder.text.context_length) for text in texts):
+            return CutTexts(len(set(texts)))
+        # on the model's thread: Hugging Face tokenizers cannot be borrowed twice
+        return await asyncio.get_running_loop().run_in_executor(self._model, self.encoder.cut_texts, texts)
+
     def on_model(self, work: Callable[[T], R], items: T) -> R:
         """Call `work` on the model's thread, in turn with the batches; for threads of our own, not the event loop."""
         return self._model.submit(work, items).result()
@@ -146,7 +154,9 @@ class Inference:
         self._model.shutdown(wait=True, cancel_futures=True)
 
     async def _build(self, key: LabelSet) -> Classifier:
-        vectors = await self.texts(key.prompts())
+        prompts = key.prompts()
+        check_apart(key.labels, prompts, await self.cut_texts(prompts))
+        vectors = await self.texts(prompts)
         self._classifiers[key] = classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale)
         while len(self._classifiers) > CLASSIFIERS:
             self._classifiers.popitem(last=False)

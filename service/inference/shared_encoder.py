@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from base.read_ahead import batches
+from encoder.cut import CutTexts
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
 from service.inference.inference import Inference
+
+R = TypeVar("R")
 
 # What goes through the model in one piece is what a request may have to wait for. A quarter of a batch costs a job a
 # seventh of its speed (ViT-B/32, 8 images on one core); smaller pieces cost much more.
@@ -50,7 +53,11 @@ class SharedEncoder(Encoder):
         parts = [self._on_model(self._own.encode_texts, part) for part in batches(texts, TEXTS)]
         return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
 
-    def _on_model(self, work: Callable[[Any], Vectors], items: Any) -> Vectors:
+    def cut_texts(self, texts: Sequence[str]) -> CutTexts:
+        """As `Encoder.cut_texts`."""
+        return self._on_model(self._own.cut_texts, texts)
+
+    def _on_model(self, work: Callable[[Any], R], items: Any) -> R:
         with self._inference.turn:
             if self._stop.is_set():
                 raise Stopped

@@ -21,7 +21,7 @@ from base.walk import image_names, no_images
 from encoder.encoder import Encoder
 from encoder.zero_shot import build_classifier
 from index.collection import Collection, open_collection
-from index.ingest.captions import read_captions
+from index.ingest.captions import Captions, read_captions
 from index.ingest.reindex import ReindexReport, reindex
 from index.ingest.report import IndexReport
 from index.ingest.scan import check_any_image
@@ -79,7 +79,7 @@ class JobContext:
 
     def options(self) -> SyncOptions:
         """How it was asked to read them, and the metadata that it was asked to attach."""
-        asked, captions = self.job.request, {}
+        asked, captions = self.job.request, Captions()
         if asked["captions"] is not None:
             path = self.roots.file(asked["captions"])
             with self.roots.opened(path) as opened:

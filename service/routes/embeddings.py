@@ -41,8 +41,9 @@ async def embeddings(asked: EmbeddingsRequest, inference: InferenceDep, settings
     check_texts(len(texts), settings, "input")
     check_images(len(asked.input) - len(texts), settings, "input")
     vectors = await _vectors(asked.input, inference)
-    tokens = await inference.count_tokens(texts)
-    return await run_in_threadpool(_answer, vectors, tokens, encoder.ref, asked.encoding_format == "base64")
+    tokens, cut = await inference.count_tokens(texts), await inference.cut_texts(texts)
+    usage = Usage(prompt_tokens=tokens, total_tokens=tokens, cut_texts=len(cut.read))
+    return await run_in_threadpool(_answer, vectors, usage, encoder.ref, asked.encoding_format == "base64")
 
 
 async def _vectors(inputs: list[Input], inference: Inference) -> list[Vectors]:
@@ -61,12 +62,12 @@ async def _vectors(inputs: list[Input], inference: Inference) -> list[Vectors]:
     return vectors
 
 
-def _answer(vectors: list[Vectors], tokens: int, model: str, base64: bool) -> Response:
+def _answer(vectors: list[Vectors], usage: Usage, model: str, base64: bool) -> Response:
     """The answer as it is sent, made in a thread: of 2,048 texts it has a million numbers."""
     data = [
         Embedding(index=i, embedding=_base64(vector) if base64 else vector.tolist()) for i, vector in enumerate(vectors)
     ]
-    answer = EmbeddingsAnswer(data=data, model=model, usage=Usage(prompt_tokens=tokens, total_tokens=tokens))
+    answer = EmbeddingsAnswer(data=data, model=model, usage=usage)
     return Response(answer.model_dump_json(), media_type="application/json")
 
 

@@ -98,7 +98,7 @@ EMBEDDED: Examples = {"example": {
     "object": "list",
     "data": [{"object": "embedding", "index": 0, "embedding": [0.0123, -0.0456, 0.0789]}],
     "model": "ViT-B-32/datacomp_xl_s13b_b90k",
-    "usage": {"prompt_tokens": 5, "total_tokens": 5},
+    "usage": {"prompt_tokens": 5, "total_tokens": 5, "cut_texts": 0},
 }}
 
 COLLECTION: Examples = {"example": {

@@ -43,7 +43,7 @@ class Folders(RequestModel):
     kind: Literal["index", "watch"]
     collection: Name = Field(description="made if there is none")
     folders: list[ServerPath] = Field(min_length=1, max_length=MAX_FOLDERS)
-    captions: ServerPath | None = Field(None, description="CSV whose other columns become metadata of its images")
+    captions: ServerPath | None = Field(None, description="table whose other columns become metadata of its images")
     image_key: str = Field("image", max_length=1000, description="the column of captions that holds the image's path")
     allow_empty: bool = Field(
         False, strict=True, description="remove the entries of a folder in which no image is left"
@@ -140,7 +140,7 @@ class Skips(Schema):
 
 
 class WasLeftOut(Schema):
-    """What was not used, for one reason: names that a walk passes by."""
+    """What was not used, for one reason: names that a walk passes by, rows of captions."""
 
     reason: str = Field(examples=["linked folders (--follow-links follows them)"])
     count: int

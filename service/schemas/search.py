@@ -371,6 +371,7 @@ class Usage(Schema):
 
     prompt_tokens: int
     total_tokens: int
+    cut_texts: int = Field(0, description="texts that are longer than the model reads: their ends had no influence")
 
 
 class EmbeddingsAnswer(Schema):

@@ -7,8 +7,8 @@ local files, on a disk or a mounted store; of a stream of any length only a buff
 from __future__ import annotations
 
 import glob
-import json
 import random
+import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
@@ -16,13 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ImageError, InputError, TrainingError
+from base.left_out import LeftOut
 from base.read_ahead import read_batches
+from base.tables import decode_text, parse_json
 from base.walk import IMAGE_SUFFIXES
 from encoder.image import Preprocess
 from training.data.keys import Keys
 from training.data.loader import Batch, Feeding, Row, RowReader, pair_ids
 from training.data.pairs import Pair, PairSet, clean, make_pair, texts_of
 
+SAMPLE = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)  # as the library: a sample's name ends at the first dot
+META = re.compile(r"__[^/]*__($|/)")  # members that the library passes over
+APART = "samples whose members do not follow each other in the tar (write it with tar --sort=name)"
 SHUFFLE_BUFFER = 1000  # samples; neighbours in a shard are often of one source, and a batch should not be
 
 
@@ -51,13 +56,30 @@ def expand_shards(source: str) -> list[str]:
     return list(found)
 
 
-def count_samples(shards: Sequence[str]) -> int:
-    """How many samples with an image the shards hold, by the headers of the tar files alone.
+def count_samples(shards: Sequence[str], keys: Keys = Keys(captions=()), left_out: LeftOut | None = None) -> int:
+    """How many usable samples the shards hold, by the headers of the tar files and the texts: no image is read.
+
+    Args:
+        shards: as `expand_shards` gives them.
+        keys: as `read_shard_pairs`; without captions a sample needs its image alone.
+        left_out: told of the samples that are not usable.
 
     Raises:
         InputError: a shard cannot be read, or is cut short.
     """
-    return sum(_count(shard) for shard in shards)
+    told = left_out if left_out is not None else LeftOut()
+    usable = samples = 0
+    for shard in shards:
+        known: set[str] = set()
+        for name, members in _contents(shard):
+            problem = _pair(members, keys)[1]
+            if problem:
+                told.add(APART if name in known else problem, f"{name} in {shard}")
+            known.add(name)
+            usable += not problem
+            samples += 1
+    told.totals["samples"] = told.totals.get("samples", 0) + samples
+    return usable
 
 
 def hold_out_shards(shards: Sequence[str], val_fraction: float, seed: int) -> tuple[list[str], list[str]]:
@@ -87,22 +109,15 @@ def read_shard_pairs(shards: Sequence[str], keys: Keys = Keys(), limit: int = 50
         InputError: a shard cannot be read or is cut short, or no sample is usable.
         TrainingError: the library webdataset is not installed.
     """
-    count_samples(shards)  # the stream below cannot tell a shard that is cut short from a shorter one
-    pairs: list[Pair] = []
-    without_caption = without_image = 0
-    for sample in (sample for shard in shards for sample in _samples(shard)):
-        pair = _pair(sample, keys)
-        if not pair.image:
-            without_image += 1
-        elif keys.captions and not pair.captions:
-            without_caption += 1
-        else:
-            pairs.append(pair)
-            if len(pairs) == limit:
-                break
-    if not pairs:
-        raise _no_sample(shards, keys)
-    return PairSet(pairs, without_caption, without_image)
+    left_out = LeftOut()
+    n = count_samples(shards, keys, left_out)  # the stream below cannot tell a shard that is cut short
+    pairs = (_pair(sample, keys) for shard in shards for sample in _samples(shard))
+    usable = list(islice((pair for pair, problem in pairs if not problem), limit))
+    if not usable:
+        raise _no_sample(shards, keys, left_out)
+    if n > limit:
+        left_out.add(f"samples that are held out beyond {limit}, which are enough to measure", shards[-1], n - limit)
+    return PairSet(usable, left_out)
 
 
 class ShardLoader:
@@ -176,7 +191,7 @@ class ShardLoader:
             rng = random.Random(f"{seed} {turn}")
             order = rng.sample(shards, len(shards)) if turn else shards
             pairs = (_pair(sample, self._keys) for shard in order for sample in _samples(shard))
-            usable = (pair for pair in pairs if pair.image and (pair.captions or not self._keys.captions))
+            usable = (pair for pair, problem in pairs if not problem)
             none = True
             for pair in webdataset.shuffle(SHUFFLE_BUFFER, initial=SHUFFLE_BUFFER, rng=rng)(usable):
                 none = False
@@ -197,30 +212,45 @@ def _samples(shard: str) -> Iterator[Mapping[str, Any]]:
         raise _broken(shard, error) from error
 
 
-def _pair(sample: Mapping[str, Any], keys: Keys) -> Pair:
-    """What a sample holds; an image that it lacks is b"", captions that it lacks are none."""
+def _pair(sample: Mapping[str, Any], keys: Keys) -> tuple[Pair, str]:
+    """What a sample holds, and why it cannot be used, as a reason of `LeftOut`; "" if it can."""
     image = next((data for suffix, data in sample.items() if _is_image(suffix)), b"")
+    problems = [] if image else ["samples without image"]
+    fields: Any = {}
+    captions: tuple[str, ...] = ()
     try:
-        fields = json.loads(sample.get("json", b"{}"))
+        fields = parse_json(sample.get("json", b"{}"))
+        fields = fields if isinstance(fields, dict) else {}
+        captions = texts_of(fields, keys.captions)
     except ValueError:
-        fields = None
-    fields = fields if isinstance(fields, dict) else {}
-    captions = texts_of(fields, keys.captions)
+        if keys.labels or keys.negatives or (keys.captions and "txt" not in sample):
+            problems.append("samples with a .json that cannot be read")
     if keys.captions and not captions:
-        lines = sample.get("txt", b"").decode("utf-8-sig", "replace").splitlines()
-        captions = tuple(dict.fromkeys(text for text in map(clean, lines) if text))
-    return make_pair(image, captions, texts_of(fields, keys.labels), texts_of(fields, keys.negatives))
+        try:
+            lines = decode_text(sample.get("txt", b"")).splitlines()
+            captions = tuple(dict.fromkeys(text for text in map(clean, lines) if text))
+            problems += [] if captions else ["samples without caption"]
+        except ValueError:
+            problems.append("samples with a .txt that is not in UTF-8")
+    pair = make_pair(image, captions, texts_of(fields, keys.labels), texts_of(fields, keys.negatives))
+    return pair, problems[0] if problems else ""
 
 
-def _count(shard: str) -> int:
-    keys = set()
+def _contents(shard: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The samples of a shard as `_samples` has them, by name; of an image that is not empty one byte stands for all."""
+    name, members = "", dict[str, bytes]()
     try:
         with tarfile.open(shard) as tar:
             for member in tar:
-                folder, _, name = member.name.rpartition("/")
-                stem, _, suffix = name.partition(".")  # as the library: a sample's name ends at the first dot
-                if member.isreg() and stem and _is_image(suffix):
-                    keys.add((folder, stem))
+                found = SAMPLE.fullmatch(member.name)
+                if not member.isreg() or not found or META.match(member.name):
+                    continue
+                if found[1] != name and members:
+                    yield name, members
+                    members = {}
+                name, suffix = found[1], found[2].lower()
+                file = tar.extractfile(member) if suffix in ("json", "txt") else None
+                members[suffix] = file.read() if file else bytes(min(1, member.size))
             # tarfile takes a header that is cut off, or none, for the end; the real one is two blocks of zeros.
             assert tar.fileobj
             tar.fileobj.seek(tar.offset)
@@ -228,7 +258,8 @@ def _count(shard: str) -> int:
                 raise InputError(f"{shard}: is cut short or damaged (no end-of-archive); copy it again or leave it out")
     except (OSError, EOFError, tarfile.TarError) as error:
         raise _broken(shard, error) from error
-    return len(keys)
+    if members:
+        yield name, members
 
 
 def _is_image(suffix: str) -> bool:
@@ -240,9 +271,10 @@ def _broken(shard: str, error: Exception) -> InputError:
     return InputError(f"{shard}: cannot be read as a tar file of samples ({reason}); copy it again or leave it out")
 
 
-def _no_sample(shards: Sequence[str], keys: Keys) -> InputError:
+def _no_sample(shards: Sequence[str], keys: Keys, left_out: LeftOut | None = None) -> InputError:
     wanted = f' with a .txt or a .json with "{",".join(keys.captions)}" (--caption-key)' if keys.captions else ""
-    return InputError(f"{', '.join(shards[:3])}: no image{wanted} in {len(shards)} shards")
+    why = "".join(f"; {line}" for line in left_out.lines()) if left_out else ""
+    return InputError(f"{', '.join(shards[:3])}: no image{wanted} in {len(shards)} shards{why}")
 
 
 def _webdataset() -> None:

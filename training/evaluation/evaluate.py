@@ -6,6 +6,7 @@ What was encoded for a measurement stays available as `Encoded`, so that nothing
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ import numpy as np
 from base.errors import ImageError, InputError
 from base.progress import Progress
 from base.read_ahead import read_batches
-from base.walk import class_folder, walk_images
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, open_image
 from encoder.zero_shot import Classifier, build_classifier
@@ -113,7 +113,7 @@ def encode_views(encoder: Encoder, pairs: Sequence[Pair], augmentation: Augmenta
             image = open_image(pair.image, at_least=encoder.preprocess.height_width)
         except ImageError as error:
             return pair, error
-        rng = random.Random(f"{seed} {_name(pair.image)}")
+        rng = random.Random(f"{seed} {_name(pair.image)}".encode("utf-8", "surrogateescape"))
         return pair, (augmentation(image, encoder.preprocess, rng), augmentation(image, encoder.preprocess, rng))
 
     sources: list[Image] = []
@@ -158,7 +158,7 @@ def evaluate_classes(
     Args:
         encoder: classifies.
         labelled: images with their true labels.
-        labels: what to choose from; must include every true one. Default: those that occur.
+        labels: what to choose from; must include every true one, in any form of its accents. Default: those that occur.
         templates: prompt templates; default as `build_classifier`.
         progress: told of each batch.
 
@@ -167,34 +167,13 @@ def evaluate_classes(
     """
     true = {label for _, label in labelled}
     classifier = build_classifier(encoder, labels or sorted(true), templates)
-    if unknown := sorted(true - set(classifier.labels)):
+    known = {unicodedata.normalize("NFC", label): label for label in classifier.labels}
+    as_given = {label: known.get(unicodedata.normalize("NFC", label)) for label in true}
+    if unknown := sorted(label for label, given in as_given.items() if given is None):
         raise InputError(f"the label {unknown[0]!r} of an image is not among those to choose from")
+    labelled = [(image, str(as_given[label])) for image, label in labelled]
     encoded = encode_classes(encoder, labelled, classifier, progress)
     return classification_metrics(classifier.scores(encoded.images), encoded.text_of_pair, classifier.labels), encoded
-
-
-def evaluate_folders(
-    encoder: Encoder,
-    folder: Path,
-    *,
-    labels: Sequence[str] = (),
-    templates: Sequence[str] = (),
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Zero-shot accuracy on class folders: an image's true label is the name of its folder right below `folder`.
-
-    Returns:
-        As `evaluate_classes`, with "skipped": [{"path", "reason"}].
-
-    Raises:
-        InputError: no class folders; and as `evaluate_classes`.
-    """
-    classes = ((path, class_folder(path, folder)) for path, _ in walk_images(folder))
-    labelled = [(path, label) for path, label in classes if label is not None]
-    if not labelled:
-        raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
-    metrics, encoded = evaluate_classes(encoder, labelled, labels=labels, templates=templates, progress=progress)
-    return metrics | {"skipped": encoded.skipped}
 
 
 def evaluate_views(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from base.left_out import LeftOut
+
 
 @dataclass(frozen=True)
 class Started:
@@ -12,8 +14,7 @@ class Started:
 
     n_train: int
     n_val: int
-    without_caption: int
-    without_image: int
+    left_out: LeftOut  # of the source
     parameters: int
     trainable: int  # of the parameters
     steps: int

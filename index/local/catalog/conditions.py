@@ -5,6 +5,7 @@ Values are always bound, never part of an SQL text; keys too, and the columns of
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,7 +78,8 @@ def _on_file(condition: Match | Range) -> Select:
     if isinstance(condition, Range):
         test, values = _within(column, mark, condition)
     else:
-        values = [_bound(value, column) for value in condition.values]
+        given = _forms(condition.values) if column == "path" else condition.values
+        values = [_bound(value, column) for value in given]
         test = f"{column} {'NOT ' * condition.negated}IN ({_marks(mark, values)})"
     if column == "path":
         return Select(f"{PATHS} {test}", tuple(values), both=True)
@@ -86,10 +88,17 @@ def _on_file(condition: Match | Range) -> Select:
 
 def _in_folder(condition: Match) -> Select:
     values: list[Scalar] = []
-    for folder in condition.values:
-        values += inside_of(str(folder))
-    test = " OR ".join(["path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"] * len(condition.values))
+    folders = _forms(condition.values)
+    for folder in folders:
+        values += inside_of(folder)
+    test = " OR ".join(["path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"] * len(folders))
     return Select(f"{PATHS} {'NOT ' * condition.negated}({test})", tuple(values), both=True)
+
+
+def _forms(paths: Sequence[str | float]) -> list[str]:
+    """Paths as they are given, and with their accents composed and decomposed: to a person they are the same."""
+    forms = (unicodedata.normalize(form, path) for path in map(str, paths) for form in ("NFC", "NFD"))
+    return list(dict.fromkeys((*map(str, paths), *forms)))
 
 
 def _is_empty(key: str) -> Select | tuple[Select, ...]:

@@ -1,0 +1,169 @@
+"""Pairs out of folders: captions beside images, class folders, bare images. What cannot be used is counted.
+
+Reads names and texts, never pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from base.errors import InputError
+from base.left_out import LeftOut
+from base.tables import decode_text
+from base.walk import class_folder, walk_images
+from encoder.prompts import check_templates, fill_templates
+from training.data.pairs import Pair, PairSet, clean
+
+SUFFIXES = (".txt", ".caption")  # of captions: in any case, in place of the image's suffix or behind it
+
+
+def read_sidecars(folder: Path) -> PairSet:
+    """Read images with texts of the same name beside each: every line that is not empty is a caption.
+
+    Of `7.jpg` these are `7.txt`, `7.jpg.txt`, `7.caption` and `7.jpg.caption`, in capitals too; all that there are.
+
+    Raises:
+        InputError: no such folder, or no image has a caption.
+    """
+    pairs: list[Pair] = []
+    left_out, count = LeftOut(), 0
+    texts = lru_cache(64)(_texts_in)
+    used: set[Path] = set()
+    for image, _ in walk_images(folder, on_error=left_out.unread):
+        count += 1
+        beside = texts(image.parent)
+        own = [path for name in dict.fromkeys((image.stem, image.name)) for path in beside.get(_composed(name), ())]
+        used.update(own)
+        if captions := tuple(dict.fromkeys(line for path in own for line in _lines(path, left_out))):
+            pairs.append(Pair(image, captions))
+        else:
+            left_out.add("images without caption", str(image))
+    if not count:
+        raise _no_images(folder)
+    left_out.totals["images"] = count
+    if not pairs:
+        raise InputError(
+            f"{folder}: no image has a .txt with its caption beside it; {'; '.join(left_out.lines())}. Give --folders "
+            "for a folder of class folders, a CSV of pairs instead of the folder, or --loss nt-xent for images alone"
+        )
+    for path in _texts_below(folder):
+        if path not in used:
+            left_out.add("texts without image", str(path))
+    return PairSet(pairs, left_out)
+
+
+def read_class_folders(folder: Path, templates: Sequence[str] = ()) -> PairSet:
+    """Read a folder of class folders: the folder right below `folder` is the label, its captions the filled templates.
+
+    Args:
+        folder: as `labelled_images` takes it.
+        templates: sentences with `{}` for the label; none stands for `encoder.prompts.DEFAULT_TEMPLATES`.
+
+    Raises:
+        InputError: as `labelled_images`; fewer than two classes, or a template without `{}`.
+    """
+    templates = check_templates(templates)
+    images, left_out = labelled_images(folder)
+    labels = dict.fromkeys(label for _, label in images)
+    if len(labels) == 1:
+        raise InputError(f"{folder}: images of one class only ({next(iter(labels))}); give two or more to tell apart")
+    captions = {label: tuple(dict.fromkeys(map(clean, fill_templates(label, templates)))) for label in labels}
+    return PairSet([Pair(path, captions[label], label) for path, label in images], left_out)
+
+
+def labelled_images(folder: Path) -> tuple[list[tuple[Path, str]], LeftOut]:
+    """The images in class folders, each with the folder right below `folder` that it is in, at any depth.
+
+    Raises:
+        InputError: no such folder, no class folders, or a folder that cannot be entered: on what is left of a class,
+            or without it, any measure would be wrong.
+    """
+    left_out = LeftOut()
+
+    def failed(path: Path, reason: str) -> None:
+        if path.is_symlink() or not path.is_dir():
+            left_out.add("files that cannot be read", f"{path} ({reason})")
+        else:
+            raise InputError(f"{path}: cannot be entered ({reason}); let it be read, or move it out of {folder}")
+
+    images = []
+    for path, _ in walk_images(folder, on_error=failed):
+        if (label := class_folder(path, folder)) is None:
+            left_out.add("images in no class folder", str(path))
+        else:
+            images.append((path, label))
+    if not images and not left_out.count():
+        raise _no_images(folder)
+    if not images:
+        raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
+    classes = {label for _, label in images}
+    with os.scandir(folder) as scan:
+        for entry in sorted(scan, key=lambda entry: entry.name):
+            if not entry.name.startswith(".") and entry.name not in classes and entry.is_dir():
+                why = " (a link)" if entry.is_symlink() else ""
+                left_out.add("class folders without images", entry.path + why)
+    return images, left_out
+
+
+def read_images(folder: Path) -> PairSet:
+    """Read the images below a folder, without captions.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    left_out = LeftOut()
+    pairs = [Pair(path) for path, _ in walk_images(folder, on_error=left_out.unread)]
+    if not pairs:
+        raise _no_images(folder)
+    return PairSet(pairs, left_out)
+
+
+def _no_images(folder: Path) -> InputError:
+    shards = f"; for the shards there give '{folder}/*.tar'" if any(folder.glob("*.tar")) else ""
+    return InputError(f"{folder}: no images in it{shards}")
+
+
+def _texts_below(folder: Path) -> Iterator[Path]:
+    """The files of captions below a folder; hidden ones are left out."""
+    folders = [folder]
+    while folders:  # not by recursion, as in `base.walk`
+        here = folders.pop()
+        for paths in _texts_in(here).values():
+            yield from paths
+        with contextlib.suppress(OSError), os.scandir(here) as scan:  # the walk for images names it
+            inner = [e.name for e in scan if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)]
+            folders += [here / name for name in sorted(inner, reverse=True)]
+
+
+def _texts_in(folder: Path) -> dict[str, list[Path]]:
+    """The files of captions right in a folder, by their names without suffix and with accents composed."""
+    found: dict[str, list[Path]] = {}
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208  names alone
+    except OSError:  # the walk for images names it
+        return found
+    for suffix in SUFFIXES:
+        for name in names:
+            if name.lower().endswith(suffix) and not name.startswith("."):
+                found.setdefault(_composed(name[: -len(suffix)]), []).append(folder / name)
+    return found
+
+
+def _lines(path: Path, left_out: LeftOut) -> list[str]:
+    """The texts in a file, one a line; of one that cannot be read none, and it is counted."""
+    try:
+        return [text for text in map(clean, decode_text(path.read_bytes()).splitlines()) if text]
+    except OSError as error:
+        left_out.add("texts that cannot be read", f"{path} ({error.strerror})")
+    except ValueError:
+        left_out.add("texts that are not in UTF-8", str(path))
+    return []
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
