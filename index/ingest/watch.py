@@ -17,6 +17,7 @@ import watchfiles
 
 from base.errors import CollectionError, CollectionLocked, CollectionNotFound, InputError
 from base.progress import Progress
+from base.rules import Rules
 from base.walk import is_image_name
 from encoder.encoder import Encoder
 from index.collection import Collection, collection_identity
@@ -89,7 +90,7 @@ def watch_folders(
         _check_same(roots, identities)
         if not make and (filled is None or collection_identity(data, name) != filled):
             raise CollectionNotFound(f"collection {name!r} was deleted: start the watch again to fill a new one")
-        places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots)]
+        places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots, options.rules)]
         if not places:
             continue
         collection = _open(data, name, encoder, watching)
@@ -145,9 +146,9 @@ def _changes(roots: Sequence[Path], stop: threading.Event) -> Iterator[list[Path
             continue
 
 
-def _matters(path: Path, roots: Sequence[Path]) -> bool:
+def _matters(path: Path, roots: Sequence[Path], rules: Rules) -> bool:
     """Whether an image or a folder may be there, or may have been."""
-    image = is_image_name(path.name) or not os.path.isfile(path)  # noqa: PTH113  not allowed to look is no error
+    image = rules.any_name or is_image_name(path.name) or not os.path.isfile(path)  # noqa: PTH113  not allowed to look
     return image and place_of(path, roots) is not None
 
 
