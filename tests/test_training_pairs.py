@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from base.errors import InputError
+from base.rules import LINKED, Rules
 from encoder.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
 from training.data.folders import labelled_images, read_class_folders, read_images, read_sidecars
@@ -191,11 +192,21 @@ def test_a_class_that_cannot_be_entered_stops_and_one_without_images_is_named(
     (colour_folder / "empty").mkdir()
     (colour_folder / "linked").symlink_to(tmp_path)
     (colour_folder / "red/dangling.png").symlink_to(tmp_path / "nowhere.png")
+    (colour_folder / "@eaDir").mkdir()
+    (colour_folder / "blue").rename(colour_folder / "later")
+    images, left_out = labelled_images(colour_folder, Rules(("later",)))
+    assert {label for _, label in images} == {"red", "green"}
+    assert left_out.found["names by --exclude"] == (1, f"{colour_folder}/later")
+    assert left_out.found["folders named @eaDir, which is not photos"] == (1, f"{colour_folder}/@eaDir")
+    assert left_out.found["class folders without images"] == (2, f"{colour_folder}/empty")
+    (colour_folder / "later").rename(colour_folder / "blue")
+    (colour_folder / "@eaDir").rmdir()
     images, left_out = labelled_images(colour_folder)
     assert len(images) == 12
     assert left_out.found == {
         "files that cannot be read": (1, f"{colour_folder}/red/dangling.png (No such file or directory)"),
         "class folders without images": (2, f"{colour_folder}/empty"),
+        LINKED: (1, f"{colour_folder}/linked"),
     }
     scandir = os.scandir
 

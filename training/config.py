@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from base.errors import InputError, TrainingError
+from base.rules import Rules
 from training.data.keys import Keys
 from training.run_folder import TRAIN_CONFIG, write_json
 
@@ -54,6 +55,9 @@ class TrainConfig:
     negative_key: str | None = _option(None, "Column of hard negatives, as glimpse mine writes them.")
     folders: bool = _option(False, "PAIRS is a folder with a folder a class.")
     templates: tuple[str, ...] = _option((), "With --folders: caption with {} for the label.", flag="--template")
+    exclude: tuple[str, ...] = _option((), "Leave out files and folders of a folder that match, as for glimpse index.")
+    follow_links: bool = _option(False, "Also walk what links to folders lead to, each folder once.")
+    any_name: bool = _option(False, "Files without a picture's suffix too, if their first bytes are a picture's.")
     val_fraction: float = _option(0.1, "Part that is held out to measure on.")
     probe: str | None = _option(
         None, "A second set that must not be forgotten: pairs, class folders, or a folder of images.", is_path=True
@@ -149,6 +153,11 @@ class TrainConfig:
             raise InputError("with both towers locked there is nothing to train; let one of them learn")
         if self.model is not None and Path(self.model).resolve() == Path(self.out).resolve():
             raise InputError(f"--out {self.out} is the model to start from, and would be overwritten; choose another")
+
+    @property
+    def rules(self) -> Rules:
+        """Which names of a folder it walks."""
+        return Rules(self.exclude, self.follow_links, self.any_name)
 
     @property
     def keys(self) -> Keys:

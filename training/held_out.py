@@ -133,14 +133,14 @@ class Probe:
         self._classes: list[str] = []
         self.left_out = LeftOut()
         if source.is_dir():
-            self._images = [path for path, _ in walk_images(source, on_error=self.left_out.unread)]
+            self._images = [path for path, _ in walk_images(source, rules=config.rules, on_error=self.left_out.unread)]
             if len(self._images) < 2:
                 raise InputError(f"{source}: {len(self._images)} images to probe with; give two or more")
             self._classes = [label for path in self._images if (label := class_folder(path, source)) is not None]
             classified = len(self._classes) == len(self._images) and len(set(self._classes)) > 1
             self.kind = "class folders" if classified else "images"
             if classified:
-                self.left_out = labelled_images(source)[1]
+                self.left_out = labelled_images(source, config.rules)[1]
         elif source.is_file():
             found = read_pairs(source, Keys.of(config.image_key, config.caption_key))
             self._pairs, self.left_out = found.pairs, found.left_out

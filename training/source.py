@@ -8,6 +8,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.left_out import LeftOut
+from base.rules import Rules
 from encoder.image import Preprocess
 from training.config import TrainConfig
 from training.data.folders import read_class_folders, read_images, read_sidecars
@@ -60,6 +61,7 @@ def open_source(config: TrainConfig) -> Source:
         images_only=config.images_only,
         templates=config.templates,
         images_root=Path(config.images_root) if config.images_root else None,
+        rules=config.rules,
     )
     split = split_images if config.images_only else split_classes if config.folders else split_pairs
     train, val = split(found.pairs, config.val_fraction, config.seed)
@@ -81,6 +83,7 @@ def open_pairs(
     images_only: bool = False,
     templates: Sequence[str] = (),
     images_root: Path | None = None,
+    rules: Rules = Rules(),
 ) -> PairSet:
     """Read pairs from a table or a folder, whichever `source` is.
 
@@ -91,6 +94,7 @@ def open_pairs(
         images_only: leave captions and negatives out; each image once.
         templates: of the captions of class folders.
         images_root: as `read_pairs`.
+        rules: which names of a folder are walked.
 
     Raises:
         InputError: nothing usable, or a folder with neither classes nor captions; names the remedies.
@@ -98,9 +102,9 @@ def open_pairs(
     path = Path(source)
     if path.is_dir():
         if folders:
-            found = read_class_folders(path, templates)
+            found = read_class_folders(path, templates, rules)
             return _images_of(found) if images_only else found
-        return read_images(path) if images_only else read_sidecars(path)
+        return read_images(path, rules) if images_only else read_sidecars(path, rules)
     if folders:
         raise InputError(f"{path}: not a folder; --folders takes a folder of class folders, as in {path}/cat/1.jpg")
     if images_only:

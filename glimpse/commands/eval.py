@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
-from glimpse.options import AsJson, Device, Labels, LabelsFile, Model, Precision, Template, given_labels
+from glimpse.options import (
+    AnyName,
+    AsJson,
+    Device,
+    Exclude,
+    FollowLinks,
+    Labels,
+    LabelsFile,
+    Model,
+    Precision,
+    Template,
+    given_labels,
+)
 
 if TYPE_CHECKING:
     from encoder.cut import CutTexts
@@ -27,6 +39,9 @@ def eval(  # noqa: A001  the command's name
     images_root: Annotated[Path | None, typer.Option(help="Where relative paths of --pairs start.")] = None,
     image_key: Annotated[str, typer.Option(help="Column of the image's path.")] = "image",
     caption_key: Annotated[str, typer.Option(help="Column of the text.")] = "title",
+    exclude: Exclude = None,
+    follow_links: FollowLinks = False,
+    any_name: AnyName = False,
     device: Device = "auto",
     precision: Precision = "auto",
     json: AsJson = False,
@@ -36,6 +51,7 @@ def eval(  # noqa: A001  the command's name
     What of it could not be used is counted, in text and in JSON. A class folder that cannot be entered ends it. With
     --folders the labels to choose from are the classes, unless --labels or --labels-file gives more.
     """
+    from base.rules import Rules
     from encoder.load import load_encoder
     from glimpse import console
     from training.data.folders import labelled_images
@@ -53,7 +69,7 @@ def eval(  # noqa: A001  the command's name
         content, cut = _pairs(load_encoder(model, device, precision), file.pairs)
     else:
         assert folders is not None
-        labelled, left_out = labelled_images(folders)
+        labelled, left_out = labelled_images(folders, Rules(tuple(exclude or ()), follow_links, any_name))
         content, cut = _classes(load_encoder(model, device, precision), labelled, names, template or ())
         unread = {file["path"] for file in content["skipped"]}
         read = {label for path, label in labelled if str(path) not in unread}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.left_out import LeftOut
+from base.rules import Rules, is_not_photos
 from base.tables import decode_text
 from base.walk import class_folder, walk_images
 from encoder.prompts import check_templates, fill_templates
@@ -22,7 +23,7 @@ from training.data.pairs import Pair, PairSet, clean
 SUFFIXES = (".txt", ".caption")  # of captions: in any case, in place of the image's suffix or behind it
 
 
-def read_sidecars(folder: Path) -> PairSet:
+def read_sidecars(folder: Path, rules: Rules = Rules()) -> PairSet:
     """Read images with texts of the same name beside each: every line that is not empty is a caption.
 
     Of `7.jpg` these are `7.txt`, `7.jpg.txt`, `7.caption` and `7.jpg.caption`, in capitals too; all that there are.
@@ -34,7 +35,7 @@ def read_sidecars(folder: Path) -> PairSet:
     left_out, count = LeftOut(), 0
     texts = lru_cache(64)(_texts_in)
     used: set[Path] = set()
-    for image, _ in walk_images(folder, on_error=left_out.unread):
+    for image, _ in walk_images(folder, rules=rules, on_error=left_out.unread, left_out=left_out):
         count += 1
         beside = texts(image.parent)
         own = [path for name in dict.fromkeys((image.stem, image.name)) for path in beside.get(_composed(name), ())]
@@ -57,18 +58,19 @@ def read_sidecars(folder: Path) -> PairSet:
     return PairSet(pairs, left_out)
 
 
-def read_class_folders(folder: Path, templates: Sequence[str] = ()) -> PairSet:
+def read_class_folders(folder: Path, templates: Sequence[str] = (), rules: Rules = Rules()) -> PairSet:
     """Read a folder of class folders: the folder right below `folder` is the label, its captions the filled templates.
 
     Args:
         folder: as `labelled_images` takes it.
         templates: sentences with `{}` for the label; none stands for `encoder.prompts.DEFAULT_TEMPLATES`.
+        rules: which names are walked.
 
     Raises:
         InputError: as `labelled_images`; fewer than two classes, or a template without `{}`.
     """
     templates = check_templates(templates)
-    images, left_out = labelled_images(folder)
+    images, left_out = labelled_images(folder, rules)
     labels = dict.fromkeys(label for _, label in images)
     if len(labels) == 1:
         raise InputError(f"{folder}: images of one class only ({next(iter(labels))}); give two or more to tell apart")
@@ -76,7 +78,7 @@ def read_class_folders(folder: Path, templates: Sequence[str] = ()) -> PairSet:
     return PairSet([Pair(path, captions[label], label) for path, label in images], left_out)
 
 
-def labelled_images(folder: Path) -> tuple[list[tuple[Path, str]], LeftOut]:
+def labelled_images(folder: Path, rules: Rules = Rules()) -> tuple[list[tuple[Path, str]], LeftOut]:
     """The images in class folders, each with the folder right below `folder` that it is in, at any depth.
 
     Raises:
@@ -92,7 +94,7 @@ def labelled_images(folder: Path) -> tuple[list[tuple[Path, str]], LeftOut]:
             raise InputError(f"{path}: cannot be entered ({reason}); let it be read, or move it out of {folder}")
 
     images = []
-    for path, _ in walk_images(folder, on_error=failed):
+    for path, _ in walk_images(folder, rules=rules, on_error=failed, left_out=left_out):
         if (label := class_folder(path, folder)) is None:
             left_out.add("images in no class folder", str(path))
         else:
@@ -104,20 +106,22 @@ def labelled_images(folder: Path) -> tuple[list[tuple[Path, str]], LeftOut]:
     classes = {label for _, label in images}
     with os.scandir(folder) as scan:
         for entry in sorted(scan, key=lambda entry: entry.name):
+            if rules.excludes(Path(entry.path), folder) or is_not_photos(Path(entry.path)):
+                continue
             if not entry.name.startswith(".") and entry.name not in classes and entry.is_dir():
                 why = " (a link)" if entry.is_symlink() else ""
                 left_out.add("class folders without images", entry.path + why)
     return images, left_out
 
 
-def read_images(folder: Path) -> PairSet:
+def read_images(folder: Path, rules: Rules = Rules()) -> PairSet:
     """Read the images below a folder, without captions.
 
     Raises:
         InputError: no such folder, or no image in it.
     """
     left_out = LeftOut()
-    pairs = [Pair(path) for path, _ in walk_images(folder, on_error=left_out.unread)]
+    pairs = [Pair(path) for path, _ in walk_images(folder, rules=rules, on_error=left_out.unread, left_out=left_out)]
     if not pairs:
         raise _no_images(folder)
     return PairSet(pairs, left_out)
