@@ -28,7 +28,7 @@ from torch import nn
 from base.errors import ModelError
 from encoder.device import choose_device, choose_precision
 from encoder.image import Preprocess
-from encoder.model import DualEncoder, logit_scale_of
+from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
 from encoder.text import Tokenizer
 from encoder.torchvision_cpu import import_torchvision
 from encoder.weights import CONFIG, hub_folder, read_json, tag_weights
@@ -72,8 +72,8 @@ def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: st
     _check_finite(parts, ref)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     hash_of_all = fingerprint(parts)
-    logit_scale = logit_scale_of(parts.clip)  # before bf16 rounds it
-    return DualEncoder(
+    logit_scale, logit_bias = logit_scale_of(parts.clip), logit_bias_of(parts.clip)  # before bf16 rounds them
+    encoder = DualEncoder(
         parts.clip.to(device=device, dtype=dtype).eval().requires_grad_(False),
         parts.tokenizer,
         parts.preprocess,
@@ -82,6 +82,8 @@ def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: st
         logit_scale=logit_scale,
         precision=precision,
     )
+    encoder.logit_bias = logit_bias
+    return encoder
 
 
 def _check_finite(parts: ClipParts, ref: str) -> None:

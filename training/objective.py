@@ -58,6 +58,24 @@ class Objective:
             negative_ids: (m,) int64.
             counts: (n, m) of every process; they may differ.
         """
+        gathered, right, rows = self._gather(features, ids, negative_ids, counts)
+        share = len(ids) * self.ranks.world / sum(n for n, _ in counts)
+        loss = self._loss(gathered, right if self.config.multi_positive else None, rows)
+        measures = self._measure(gathered, right[rows], rows)
+        return loss * share, {name: value * share for name, value in measures.items()}
+
+    def best_bias(
+        self, features: Features, ids: Tensor, negative_ids: Tensor, counts: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        """The logit_bias () at which the sigmoid loss of the whole batch is least; the same in every process."""
+        f, right, _ = self._gather(features, ids, negative_ids, counts)
+        positives = right if self.config.multi_positive else None
+        return losses.best_siglip_bias(f.images, f.texts, f.logit_scale, positives=positives)
+
+    def _gather(
+        self, features: Features, ids: Tensor, negative_ids: Tensor, counts: Sequence[tuple[int, int]]
+    ) -> tuple[Features, Tensor, slice]:
+        """The features of all processes, which of them belong together, and the rows of this process."""
         n, rank = len(ids), self.ranks.rank
         rows_of, extra = [n for n, _ in counts], [m for _, m in counts]
         images = self.ranks.gather(features.images, rows_of)
@@ -68,12 +86,8 @@ class Objective:
             negative_ids = self.ranks.gather(negative_ids, extra)
         right = positives_of(ids, negative_ids)
         start = sum(rows_of[:rank])
-        rows = slice(start, start + n)
-        share = n * self.ranks.world / sum(rows_of)
         gathered = Features(images, texts, features.logit_scale, features.logit_bias)
-        loss = self._loss(gathered, right if self.config.multi_positive else None, rows)
-        measures = self._measure(gathered, right[rows], rows)
-        return loss * share, {name: value * share for name, value in measures.items()}
+        return gathered, right, slice(start, start + n)
 
     def _loss(self, f: Features, positives: Tensor | None, rows: slice) -> Tensor:
         config = self.config
