@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -13,6 +13,8 @@ from base.errors import InputError
 from glimpse.options import AsJson, Device, Labels, ModelIfLocal, Precision, Template, Url, is_remote, labels_of
 
 if TYPE_CHECKING:
+    from encoder.encoder import Encoder
+    from encoder.zero_shot import Classifier, ScoredBy
     from labelling.label_sets import LabelSet
     from labelling.rows import Labelled, LabelReport
 
@@ -24,6 +26,10 @@ def label(
     labels: Labels = None,
     labels_file: Annotated[Path | None, typer.Option(help="The same from a file, one label a line.")] = None,
     template: Template = None,
+    scores: Annotated[
+        Literal["softmax", "sigmoid"] | None,
+        typer.Option(help="One of the labels, or each on its own.", show_default="as the model was trained"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
     device: Device = "auto",
     precision: Precision = "auto",
@@ -35,7 +41,7 @@ def label(
     from encoder.prompts import read_labels
     from glimpse import console
     from labelling.label_sets import LabelSet
-    from labelling.rows import LabelReport
+    from labelling.rows import LabelReport, images_left, label_images
     from labelling.table import Table, write_rows
 
     if (labels is None) == (labels_file is None):
@@ -48,9 +54,10 @@ def label(
     check_folder(folder)
     report = LabelReport(per_label=dict.fromkeys(label_set.labels, 0))
     if url is not None and is_remote(context):
-        batches = _at_service(url, folder, label_set, report)
+        batches = _at_service(url, folder, label_set, scores, report)
     else:
-        batches = _here(model, device, precision, folder, label_set, report)
+        encoder, classifier = _here(model, device, precision, label_set, scores)
+        batches = label_images(encoder, classifier, images_left(folder, report))
     total = sum(1 for _ in image_names(folder))
     with _output(out) as file, console.progress_bar("labelling") as bar:
         for _ in write_rows(batches, Table(file), report):
@@ -88,21 +95,21 @@ def _output(out: Path) -> AbstractContextManager[TextIO]:
 
 
 def _here(
-    model: str | None, device: str, precision: str, folder: Path, label_set: LabelSet, report: LabelReport
-) -> Iterator[list[Labelled]]:
-    """Label with a model on this machine, which is loaded before this returns."""
+    model: str | None, device: str, precision: str, label_set: LabelSet, scores: ScoredBy | None
+) -> tuple[Encoder, Classifier]:
+    """A model on this machine, and what it labels with."""
     from encoder.load import load_encoder
     from encoder.zero_shot import build_classifier
-    from labelling.rows import images_left, label_images
 
     if model is None:
         raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
     encoder = load_encoder(model, device, precision)
-    classifier = build_classifier(encoder, label_set.labels, label_set.templates)
-    return label_images(encoder, classifier, images_left(folder, report))
+    return encoder, build_classifier(encoder, label_set.labels, label_set.templates).by(scores)
 
 
-def _at_service(url: str, folder: Path, label_set: LabelSet, report: LabelReport) -> Iterator[list[Labelled]]:
+def _at_service(
+    url: str, folder: Path, label_set: LabelSet, scores: ScoredBy | None, report: LabelReport
+) -> Iterator[list[Labelled]]:
     """Have a service label; it is there and takes our key when this returns. The rows come as its answers do."""
     from glimpse.client import Client
     from labelling.rows import Labelled, images_left
@@ -113,7 +120,7 @@ def _at_service(url: str, folder: Path, label_set: LabelSet, report: LabelReport
     def rows() -> Iterator[list[Labelled]]:
         with service:
             images = images_left(folder, report)
-            for image in service.classify(images, label_set.labels, templates=label_set.templates):
+            for image in service.classify(images, label_set.labels, templates=label_set.templates, scores=scores):
                 path = Path(str(image.image))
                 if image.label is None:
                     yield [Labelled(path, error=image.error or "the service said nothing of it")]

@@ -145,7 +145,8 @@ class Inference:
 
     async def _build(self, key: LabelSet) -> Classifier:
         vectors = await self.texts(key.prompts())
-        self._classifiers[key] = classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale)
+        classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
+        self._classifiers[key] = classifier
         while len(self._classifiers) > CLASSIFIERS:
             self._classifiers.popitem(last=False)
         return classifier

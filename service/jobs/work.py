@@ -176,7 +176,9 @@ def _reindex(context: JobContext) -> None:
 def _label(context: JobContext) -> None:
     keep = context.job.keep
     folder = context.roots.folder(context.job.request["folder"])
-    classifier = build_classifier(context.encoder, keep["labels"], keep["templates"])
+    classifier = build_classifier(context.encoder, keep["labels"], keep["templates"]).by(
+        context.job.request.get("scores")
+    )
     total = sum(1 for _ in image_names(folder))
     report, size = _label_report(context)
     with open_table(context.store.result(context.job.id), size) as file:

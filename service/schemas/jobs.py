@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, RootModel, StringConstraints, model_validator
 
 from base.names import NAME
+from encoder.zero_shot import ScoredBy
 from service.jobs.store import Job, Kind, State
+from service.schemas.labels import SCORES_HELP
 from service.schemas.search import Label, RequestModel, Schema
 
 MAX_FOLDERS = 100
@@ -59,6 +61,7 @@ class LabelJob(RequestModel):
     labels: list[Label] | None = Field(None, min_length=1)
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
+    scores: ScoredBy | None = Field(None, description=SCORES_HELP)
 
     @model_validator(mode="after")
     def _has_labels(self) -> LabelJob:
