@@ -37,7 +37,7 @@ def test_a_model_with_a_bias_scores_each_label_on_its_own(
         expected = torch.sigmoid(clip.logit_scale.exp() * torch.from_numpy(images) @ texts.T + clip.logit_bias)  # type: ignore[operator]
     classifier = build_classifier(sigmoid, LABELS, ["{}"])
     np.testing.assert_allclose(classifier.scores(images), expected, atol=1e-6)
-    assert classifier.by(None) == classifier.by("sigmoid") == classifier
+    assert classifier.by(None) is classifier.by("sigmoid") is classifier
     alone = build_classifier(sigmoid, ["red"], ["{}"]).scores(images)
     np.testing.assert_allclose(alone, expected[:, :1], atol=1e-6)
     assert alone.max() < 0.9

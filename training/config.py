@@ -68,7 +68,7 @@ class TrainConfig:
     loss: str = _option("info-nce", f"{', '.join(LOSSES[:-1])} or {LOSSES[-1]}.")
     temperature: float | None = _option(None, "Fix it.", show_default="learned")
     margin: float | None = _option(
-        None, "Distance of contrastive and triplet.", show_default="contrastive 1, triplet 0.2"
+        None, "Distance of contrastive and triplet.", show_default="contrastive 1.4, triplet 0.2"
     )
     mining: str = _option("semi-hard", f"Of triplet: {' or '.join(MINING)}.")
     hardness: float = _option(0.0, "Near negatives count exp(hardness * cosine) times.")
@@ -185,8 +185,8 @@ class TrainConfig:
 
     @property
     def used_margin(self) -> float:
-        """A distance between unit rows. Contrastive: 1, a cosine of 0.5. Triplet: 0.2, as FaceNet."""
-        return self.margin if self.margin is not None else (1.0 if self.loss == "contrastive" else 0.2)
+        """A distance between unit rows. Contrastive: 1.4, what unrelated rows are apart. Triplet: 0.2, as FaceNet."""
+        return self.margin if self.margin is not None else (1.4 if self.loss == "contrastive" else 0.2)
 
     @property
     def augmentation(self) -> Augmentation:
