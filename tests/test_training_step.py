@@ -37,7 +37,7 @@ def batch_of(n: int, negatives: int = 0, views: bool = False, size: int = 32) ->
 
 
 def stepper_of(parts: ClipParts, chunk_size: int | None = None, **settings: Any) -> Stepper:
-    config = TrainConfig(pairs="", out="", init="x", **settings)
+    config = TrainConfig(**{"pairs": "", "out": "", "init": "x"} | settings)
     choose_trainable(parts.clip, config)
     optimizer = torch.optim.SGD([p for p in parts.clip.parameters() if p.requires_grad], lr=0.0)
     towers = Towers(parts, torch.device("cpu"), "fp32")
@@ -157,6 +157,16 @@ def test_what_is_locked_or_not_reached_stays(tiny_config: Path, settings: dict[s
     changed = {name for name, p in parts.clip.named_parameters() if not torch.equal(p, before[name])}
     assert not any(name.startswith(still) for name in changed)
     assert changed
+
+
+def test_batch_hard_from_random_weights_begins_semi_hard(tiny_config: Path, tiny_run: Path) -> None:
+    def loss(progress: float, **settings: Any) -> float:
+        return stepper_of(built(tiny_config), loss="triplet", **settings)(batch_of(11), 1, [(11, 0)], progress).loss
+
+    semi_hard, hard = loss(1.0, mining="semi-hard"), loss(1.0, mining="batch-hard")
+    assert hard > semi_hard == loss(0.0, mining="semi-hard")
+    assert [loss(progress, mining="batch-hard") for progress in (0.0, 0.6, 0.8)] == [semi_hard, semi_hard, hard]
+    assert loss(0.0, init=None, model=str(tiny_run), mining="batch-hard") == hard
 
 
 def test_the_sigmoid_loss_brings_its_bias(tiny_config: Path, tmp_path: Path) -> None:

@@ -48,7 +48,12 @@ class Objective:
     ranks: Ranks
 
     def __call__(
-        self, features: Features, ids: Tensor, negative_ids: Tensor, counts: Sequence[tuple[int, int]]
+        self,
+        features: Features,
+        ids: Tensor,
+        negative_ids: Tensor,
+        counts: Sequence[tuple[int, int]],
+        progress: float = 1.0,
     ) -> tuple[Tensor, dict[str, float]]:
         """The share of this process in the loss () and in some measures; means over processes are those of the batch.
 
@@ -57,10 +62,11 @@ class Objective:
             ids: (n, 3) int64; see `positives_of`.
             negative_ids: (m,) int64.
             counts: (n, m) of every process; they may differ.
+            progress: the share of the run's steps that is done, 0 to 1.
         """
         gathered, right, rows = self._gather(features, ids, negative_ids, counts)
         share = len(ids) * self.ranks.world / sum(n for n, _ in counts)
-        loss = self._loss(gathered, right if self.config.multi_positive else None, rows)
+        loss = self._loss(gathered, right if self.config.multi_positive else None, rows, progress)
         measures = self._measure(gathered, right[rows], rows)
         return loss * share, {name: value * share for name, value in measures.items()}
 
@@ -89,13 +95,13 @@ class Objective:
         gathered = Features(images, texts, features.logit_scale, features.logit_bias)
         return gathered, right, slice(start, start + n)
 
-    def _loss(self, f: Features, positives: Tensor | None, rows: slice) -> Tensor:
+    def _loss(self, f: Features, positives: Tensor | None, rows: slice, progress: float) -> Tensor:
         config = self.config
         match config.loss:
             case "contrastive":
                 return losses.contrastive(f.images, f.texts, config.used_margin, positives=positives, rows=rows)
             case "triplet":
-                mining = config.mining
+                mining = config.mining_at(progress)
                 return losses.triplet(
                     f.images, f.texts, config.used_margin, mining=mining, positives=positives, rows=rows
                 )

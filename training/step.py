@@ -113,17 +113,18 @@ class Stepper:
         self._chunk_size = chunk_size
         self._seed = f"{seed} {ranks.rank}"
 
-    def __call__(self, batch: Batch, step: int, counts: Sequence[tuple[int, int]]) -> StepResult:
+    def __call__(self, batch: Batch, step: int, counts: Sequence[tuple[int, int]], progress: float = 1.0) -> StepResult:
         """Train on this process's part of batch number `step`.
 
         Args:
             batch: n > 0 rows and m hard negatives.
             step: seeds the dropout.
             counts: (n, m) of every process.
+            progress: the share of the run's steps that is done, 0 to 1.
         """
 
         def loss_of(outputs: Outputs) -> tuple[Tensor, dict[str, float]]:
-            return self._objective(Features(*outputs), *_ids(batch, outputs[0].device), counts)
+            return self._objective(Features(*outputs), *_ids(batch, outputs[0].device), counts, progress)
 
         self._optimizer.zero_grad(set_to_none=True)
         parts = self._chunks(batch, counts)

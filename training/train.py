@@ -200,7 +200,7 @@ class _Run:
                 total_steps=self._total_steps,
             )
             set_lr(self._learner.optimizer, lr)
-            result = self._stepper(batch, state.step, counts)
+            result = self._stepper(batch, state.step, counts, (state.step - 1) / self._total_steps)
             if not result.finite:
                 number = state.step - (epoch - 1) * len(self._loader)
                 raise TrainingError(
