@@ -93,4 +93,5 @@ def test_every_loss_learns_the_demos_world(run: Run, world: Path, rows: list[str
         found = glimpse("eval", "--model", out, "--pairs", world / "unseen.csv", "--caption-key=caption")
         what, chance, recall = "text to image", CHANCE, found["text_to_image"]["recall@10"]
     rows.append(f"| `{run.flags}` | {what} | {chance:.3f} | {recall:.2f} |")
+    print(rows[-1])
     assert recall >= run.floor
