@@ -32,7 +32,8 @@ class Encoder(ABC):
         ref: the reference that its model was loaded from.
         fingerprint: hash of its weights and preprocessing; two encoders with the same one embed alike.
         dim: length of its vectors.
-        logit_scale: what cosines are multiplied by before a softmax (CLIP's `logit_scale.exp()`).
+        logit_scale: what cosines are multiplied by before a softmax (CLIP's `logit_scale.exp()`) or a sigmoid.
+        logit_bias: what is added to them before a sigmoid (SigLIP); None for a model that was trained by a softmax.
         preprocess: how it wants its images.
         batch_size: images at a time that keep its device busy without holding much memory.
         overlap: whether to read the next images while it works; see `base.read_ahead.read_batches`.
@@ -42,6 +43,7 @@ class Encoder(ABC):
     fingerprint: str
     dim: int
     logit_scale: float
+    logit_bias: float | None = None
     preprocess: Preprocess
     batch_size: int
     overlap: bool

@@ -33,7 +33,7 @@ from encoder.device import choose_device, choose_precision
 from encoder.hf_text import tokenizer_place, with_tower_here
 from encoder.hub import Repository, hub_file, hub_folder, require_transformers
 from encoder.image import Preprocess
-from encoder.model import DualEncoder, logit_scale_of
+from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
 from encoder.published import architectures_like, no_such_model, repository_of, usual_preprocessing
 from encoder.text import Tokenizer
 from encoder.torchvision_cpu import import_torchvision
@@ -74,8 +74,8 @@ def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: st
     """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32"."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     hash_of_all = fingerprint(parts)
-    logit_scale = logit_scale_of(parts.clip)  # before bf16 rounds it
-    return DualEncoder(
+    logit_scale, logit_bias = logit_scale_of(parts.clip), logit_bias_of(parts.clip)  # before bf16 rounds them
+    encoder = DualEncoder(
         parts.clip.to(device=device, dtype=dtype).eval().requires_grad_(False),
         parts.tokenizer,
         parts.preprocess,
@@ -84,6 +84,8 @@ def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: st
         logit_scale=logit_scale,
         precision=precision,
     )
+    encoder.logit_bias = logit_bias
+    return encoder
 
 
 def load_clip(ref: str | Path) -> ClipParts:

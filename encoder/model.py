@@ -71,6 +71,7 @@ class DualEncoder(Encoder):
         self.fingerprint = fingerprint
         self.preprocess = preprocess
         self.logit_scale = logit_scale
+        self.logit_bias = logit_bias_of(clip)
         self.precision = precision
         self._clip: Any = clip
         self.device = next(clip.parameters()).device
@@ -136,6 +137,12 @@ def logit_scale_of(clip: nn.Module) -> float:
     """What a model multiplies cosines by: CLIP's `logit_scale.exp()`."""
     parameter: Any = clip.logit_scale
     return float(parameter.detach().float().exp())
+
+
+def logit_bias_of(clip: nn.Module) -> float | None:
+    """What a model for the sigmoid loss adds to scaled cosines; None for one that was trained without."""
+    parameter: Any = getattr(clip, "logit_bias", None)
+    return None if parameter is None else float(parameter.detach().float())
 
 
 def _unit(x: Tensor) -> Vectors:

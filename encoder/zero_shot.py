@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,32 +15,55 @@ from encoder.encoder import Encoder, Vectors
 from encoder.prompts import check_labels, check_templates, fill_templates
 
 Scores = npt.NDArray[np.float32]
+ScoredBy = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """Labels, their unit vectors (n_labels, dim), and the model's scale."""
+    """Labels, their unit vectors (n_labels, dim), the model's scale, and its bias if it is one for the sigmoid loss."""
 
     labels: tuple[str, ...]
     weights: Vectors
     logit_scale: float
+    logit_bias: float | None = None
 
     @classmethod
-    def of_prompts(cls, labels: tuple[str, ...], vectors: Vectors, logit_scale: float) -> Classifier:
+    def of_prompts(
+        cls, labels: tuple[str, ...], vectors: Vectors, logit_scale: float, logit_bias: float | None
+    ) -> Classifier:
         """Of the prompts' unit vectors (n_labels * n_templates, dim), label by label: their means, unit again."""
         means = vectors.reshape(len(labels), -1, vectors.shape[1]).mean(axis=1)
-        return cls(labels, means / np.linalg.norm(means, axis=1, keepdims=True), logit_scale)
+        return cls(labels, means / np.linalg.norm(means, axis=1, keepdims=True), logit_scale, logit_bias)
+
+    def by(self, scores: ScoredBy | None) -> Classifier:
+        """The same with another kind of `scores`; None stands for the model's own.
+
+        Raises:
+            InputError: "sigmoid" of a model without logit_bias.
+        """
+        if scores == "sigmoid" and self.logit_bias is None:
+            raise InputError(
+                "this model has no sigmoid scores: they need a logit_bias, as SigLIP's models have and those trained "
+                "with --loss siglip; leave scores out, or take softmax"
+            )
+        return replace(self, logit_bias=None) if scores == "softmax" else self
 
     def scores(self, vectors: Vectors) -> Scores:
-        """Probabilities (n, n_labels) of unit image vectors (n, dim): softmax(logit_scale * cosine)."""
-        logits = self.logit_scale * (vectors @ self.weights.T)
+        """Probabilities (n, n_labels) of unit image vectors (n, dim), as the model was trained to give them.
+
+        Without a logit_bias softmax(logit_scale * cosine): the labels compete, and a row sums to one. With one
+        sigmoid(logit_scale * cosine + logit_bias): each label on its own, and where none fits none is likely.
+        """
+        logits = self.logit_scale * (vectors @ self.weights.T).astype(np.float64)
+        if self.logit_bias is not None:
+            return np.exp(-np.logaddexp(0, -logits - self.logit_bias)).astype(np.float32)
         exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exp / exp.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+        return (exp / exp.sum(axis=1, keepdims=True)).astype(np.float32)  # type: ignore[no-any-return]
 
     def best(self, vectors: Vectors) -> list[tuple[str, float]]:
         """The likeliest label of each row with its probability."""
-        scores = self.scores(vectors)
-        return [(self.labels[i], float(row[i])) for row, i in zip(scores, scores.argmax(axis=1), strict=True)]
+        nearest = (vectors @ self.weights.T).argmax(axis=1)  # of probabilities that round to one there are several
+        return [(self.labels[i], float(row[i])) for row, i in zip(self.scores(vectors), nearest, strict=True)]
 
 
 def build_classifier(encoder: Encoder, labels: Sequence[str], templates: Sequence[str] = ()) -> Classifier:
@@ -56,7 +80,7 @@ def build_classifier(encoder: Encoder, labels: Sequence[str], templates: Sequenc
     labels, templates = check_labels(labels), check_templates(templates)
     prompts = [prompt for label in labels for prompt in fill_templates(label, templates)]
     check_apart(labels, prompts, encoder.cut_texts(prompts))
-    return Classifier.of_prompts(labels, encoder.encode_texts(prompts), encoder.logit_scale)
+    return Classifier.of_prompts(labels, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
 
 
 def check_apart(labels: Sequence[str], prompts: Sequence[str], cut: CutTexts) -> None:

@@ -66,6 +66,16 @@ def encoder(tiny_run: Path) -> DualEncoder:
     return load_encoder(tiny_run, device="cpu", precision="fp32")
 
 
+@pytest.fixture(scope="session")
+def sigmoid_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a model for the sigmoid loss, with a logit_bias that bf16 cannot hold."""
+    folder = tmp_path_factory.mktemp("sigmoid")
+    (folder / "config.json").write_text(json.dumps(TINY | {"init_logit_bias": -2.3, "init_logit_scale": 2.0}))
+    torch.manual_seed(0)
+    save_model(folder / "run", build_clip(folder / "config.json"))
+    return folder / "run"
+
+
 def plain_picture(colour: str, shade: int = 0, size: tuple[int, int] = (48, 40)) -> Image.Image:
     """A picture of one colour; `shade` makes it another picture of the same colour."""
     rgb = tuple(min(255, max(0, channel + shade)) for channel in COLOURS[colour])

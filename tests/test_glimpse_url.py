@@ -97,6 +97,23 @@ def test_labels_are_those_that_are_given_here(
         assert theirs_row == ours_row
 
 
+def test_labels_are_scored_as_is_asked(
+    url: str, sigmoid_run: Path, tiny_run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def scores(*arguments: object) -> list[float]:
+        table = said(capsys, "label", pictures, "--labels", "red", *arguments).splitlines()
+        return [float(row.rpartition(",")[2]) for row in table[1:]]
+
+    here = ("--device", "cpu", "--precision", "fp32", "--model")
+    assert max(scores(*here, sigmoid_run)) < 0.9  # one label alone may not fit
+    assert scores(*here, sigmoid_run, "--scores", "sigmoid") == scores(*here, sigmoid_run)
+    assert set(scores(*here, sigmoid_run, "--scores", "softmax")) == {1.0}
+    assert set(scores("--url", url, "--scores", "softmax")) == {1.0}
+    for which in ((*here, tiny_run), ("--url", url)):
+        with pytest.raises(InputError, match="no sigmoid scores"):
+            call("label", pictures, "--labels", "red", "--scores", "sigmoid", *which)
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

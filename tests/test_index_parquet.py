@@ -271,5 +271,5 @@ def test_rows_that_take_the_place_of_another_are_counted(tmp_path: Path) -> None
     pq.write_table(table, tmp_path / "same.parquet")
     done = import_parquet(tmp_path, tmp_path / "same.parquet", model="x", fingerprint="abc")
     assert (done.entries, done.replaced) == (20, 17)
-    done = import_parquet(tmp_path, tmp_path / "same.parquet", into="same", fingerprint="abc")
+    done = import_parquet(tmp_path, tmp_path / "same.parquet", into="same", model="x", fingerprint="abc")
     assert (done.entries, done.replaced) == (20, 20)

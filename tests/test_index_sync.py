@@ -22,7 +22,7 @@ from base.tables import TOO_MANY
 from encoder.image import sha256_of
 from encoder.model import DualEncoder
 from index.collection import Collection, Entry
-from index.ingest.captions import read_captions
+from index.ingest.captions import Captions, read_captions
 from index.ingest.report import IndexReport
 from index.ingest.sync import SyncOptions, index_folders, index_paths, open_or_create
 from index.search.query import Query
@@ -374,6 +374,13 @@ def test_when_a_picture_was_taken(collection: Collection, encoder: DualEncoder, 
     }
 
 
+def captions_of(metadata: dict[Path, dict[str, Any]]) -> Captions:
+    captions = Captions()
+    for path, values in metadata.items():
+        captions.add(path, values, str(path))
+    return captions
+
+
 def entries(collection: Collection) -> dict[str, tuple[int, dict[str, Any]]]:
     """Id and metadata by path."""
     return {str(record.path): (record.id, record.metadata) for record in collection.records()}
@@ -386,7 +393,7 @@ def test_a_disk_in_a_subfolder_that_is_away_keeps_its_entries(
     (colour_folder / "nas").mkdir()
     for colour in ("green", "blue"):  # 8 of 12 pictures
         (colour_folder / colour).rename(colour_folder / "nas" / colour)
-    captions = {path: {"stars": 5} for path in colour_folder.rglob("*.png")}
+    captions = captions_of({path: {"stars": 5} for path in colour_folder.rglob("*.png")})
     index_folders(collection, encoder, [colour_folder], SyncOptions(captions))
     before = entries(collection)
     (colour_folder / "nas").rename(tmp_path / "away")
@@ -448,7 +455,7 @@ def test_a_root_that_was_renamed_keeps_its_entries(
     collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(colour_folder / "red", colour_folder / "red2")  # the same bytes under other names
-    captions = {path: {"name": "/".join(path.parts[-2:])} for path in colour_folder.rglob("*.png")}
+    captions = captions_of({path: {"name": "/".join(path.parts[-2:])} for path in colour_folder.rglob("*.png")})
     index_folders(collection, encoder, [colour_folder], SyncOptions(captions))
     ids = {key for key, _ in entries(collection).values()}
     new = colour_folder.rename(tmp_path / "elsewhere")

@@ -130,6 +130,8 @@ def test_a_label_job_gives_a_csv(here):
     best = asked.json()["results"][0]
     assert rows[0][1] == best["label"]
     assert float(rows[0][2]) == pytest.approx(best["score"], abs=1e-3)
+    impossible = ask(client, "label", folder=str(photos), labels=["boat"], scores="sigmoid")
+    assert "no sigmoid scores" in ended(client, impossible, "failed")["error"]["message"]
     assert client.delete(f"{JOBS}/{key}", params={"forget": True}).status_code == 204
     assert error_of(client.get(f"{JOBS}/{key}/result"), 404)["code"] == "job_not_found"
 

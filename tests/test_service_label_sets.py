@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from huggingface_hub import InferenceClient
-from service_world import error_of, picture, serving, settings_for, tiny_encoder, world
+from service_world import client_of, error_of, picture, serving, settings_for, tiny_encoder, world
 
 from encoder.prompts import DEFAULT_TEMPLATES
 from index.collection import create_collection
@@ -200,3 +200,28 @@ def test_hugging_faces_own_client_works_unchanged(tmp_path):
         body = {"image": PICTURE, "labels": LABELS, "templates": TEMPLATES}
         expected = httpx.post(f"{url}/v1/classify", json=body).json()["results"][0]["scores"]
     assert [{"label": element.label, "score": element.score} for element in found] == expected
+
+
+# --- models that score each label on its own ---
+
+
+def test_a_sigmoid_model_says_that_none_fits(client, tmp_path):
+    refused = client.post("/v1/classify", json={"image": PICTURE, "labels": ["cat"], "scores": "sigmoid"})
+    assert error_of(refused, 422)["param"] == "scores"  # of a model without a bias
+    encoder = tiny_encoder(tmp_path)
+    encoder.logit_scale, encoder.logit_bias = 10.0, -12.0
+    with client_of(create_app(settings_for(tmp_path), encoder)) as sigmoid:
+        assert sigmoid.get("/v1/info").json()["logit_bias"] == -12.0
+        [own] = classify(sigmoid, labels=["cat"])
+        assert 0 < own["score"] < 0.2  # a cosine of one would be 0.12
+        [softmax] = classify(sigmoid, labels=["cat"], scores="softmax")
+        assert softmax["score"] == 1.0
+        body = {"inputs": PICTURE, "parameters": {"candidate_labels": ["cat"]}}
+        [as_in_hugging_face] = sigmoid.post("/v1/zero-shot", json=body).json()
+        assert as_in_hugging_face["score"] == pytest.approx(own["score"], rel=1e-4)
+        files = {"file": base64.b64decode(PICTURE)}
+        for by, expected in (("softmax", softmax), ("sigmoid", own)):
+            sent = sigmoid.post("/v1/classify", data={"labels": "cat", "scores": by}, files=files)
+            assert sent.json()["results"][0]["score"] == pytest.approx(expected["score"], abs=1e-6)
+        unknown = sigmoid.post("/v1/classify", data={"labels": "cat", "scores": "?"}, files=files)
+        assert error_of(unknown, 422)["param"] == "scores"

@@ -41,6 +41,7 @@ def steps(ranks):
     for loss, chunk_size, uneven in CASES:
         torch.manual_seed(0)
         parts = build_clip(config_path)
+        parts.clip.logit_bias = torch.nn.Parameter(torch.tensor(-10.0))
         config = TrainConfig(pairs="", out="", init="x", loss=loss, hardness=0.5 if loss == "info-nce" else 0.0)
         choose_trainable(parts.clip, config)
         optimizer = torch.optim.SGD([p for p in parts.clip.parameters() if p.requires_grad], lr=0.0)
@@ -53,9 +54,11 @@ def steps(ranks):
         batch = Batch(whole.pixels[rows], whole.captions[rows], whole.ids[rows], negatives, views, [])
         towers = Towers(parts, torch.device("cpu"), "fp32")
         step = Stepper(towers, Objective(config, ranks), optimizer, grad_clip=1e9, chunk_size=chunk_size, seed=0)
-        result = step(batch, 1, ranks.everyone((len(batch.ids), len(batch.negatives))))
+        counts = ranks.everyone((len(batch.ids), len(batch.negatives)))
+        bias = step.fit_bias(batch, counts) if loss == "siglip" else 0.0
+        result = step(batch, 1, counts)
         grads = {name: p.grad for name, p in parts.clip.named_parameters() if p.grad is not None}
-        results.append({"loss": result.loss, "measures": result.measures, "grads": grads})
+        results.append({"loss": result.loss, "bias": bias, "measures": result.measures, "grads": grads})
     if ranks.first:
         torch.save(results, out)
 
@@ -86,6 +89,8 @@ def test_two_processes_have_the_loss_and_the_gradient_of_one(tiny_config: Path, 
         results.append(torch.load(out, weights_only=True))
     for case, one, two in zip(CASES, *results, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5), case
+        assert two["bias"] == pytest.approx(one["bias"], rel=1e-5)
+        assert (one["bias"] == 0) == (case[0] != "siglip")
         assert two["measures"] == pytest.approx(one["measures"], rel=1e-4), case
         assert one["grads"].keys() == two["grads"].keys()
         assert max(gradient.abs().max() for gradient in one["grads"].values()) > 1e-3

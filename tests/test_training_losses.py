@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from training.losses import (
+    best_siglip_bias,
     contrastive,
     image_to_text,
     info_nce,
@@ -112,7 +113,7 @@ def test_contrastive_is_the_formula(n: int, m: int, margin: float, seed: int) ->
         d = [distance(images[i].numpy(), texts[j].numpy()) for j in range(n + m)]
         pull = [d[j] ** 2 / 2 for j in range(n + m) if right[i, j]]
         push = [max(0.0, margin - d[j]) ** 2 / 2 for j in range(n + m) if not right[i, j]]
-        total += sum(pull) / len(pull) + (sum(push) / len(push) if push else 0.0)
+        total += sum(pull) / len(pull) + sum(push)
     ours = contrastive(images, texts, margin, positives=torch.from_numpy(right))
     assert ours.item() == pytest.approx(total / n, rel=1e-9, abs=1e-12)
 
@@ -149,11 +150,25 @@ def test_siglip_is_the_formula(n: int, m: int, seed: int) -> None:
     images, texts, right = unit(n, 4, seed), unit(n + m, 4, seed + 1), pairs_of(n, m, seed)
     total = 0.0
     for i in range(n):
+        own = [j for j in range(n + m) if right[i, j]]
         for j in range(n + m):
             sign = 1 if right[i, j] else -1
-            total += math.log1p(math.exp(-sign * (7.3 * float(images[i] @ texts[j]) - 2.0)))
+            each = math.log1p(math.exp(-sign * (7.3 * float(images[i] @ texts[j]) - 2.0)))
+            total += each / len(own) if j in own else each
     ours = siglip(images, texts, SCALE, BIAS, positives=torch.from_numpy(right))
     assert ours.item() == pytest.approx(total / n, rel=1e-10)
+
+
+@given(st.integers(2, 7), st.integers(0, 2), st.floats(0.1, 100), st.integers(0, 10**6))
+def test_the_best_siglip_bias_leaves_no_better_one(n: int, m: int, scale: float, seed: int) -> None:
+    images, texts = unit(n, 4, seed), unit(n + m, 4, seed + 1)
+    positives = torch.eye(n, n + m, dtype=torch.bool)
+    s = torch.tensor(scale, dtype=torch.float64)
+    best = best_siglip_bias(images, texts, s, positives=positives)
+    least = siglip(images, texts, s, best, positives=positives)
+    for other in (-20.0, -1.0, -0.1, 0.1, 1.0, 20.0):
+        assert siglip(images, texts, s, best + other, positives=positives) > least
+    assert torch.equal(best, best_siglip_bias(images, texts, s))
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoder.load import ClipParts, build_clip, load_clip
+from encoder.load import ClipParts, build_clip, open_clip
+from encoder.model import logit_bias_of, logit_scale_of
 from training.config import LOSSES, TrainConfig
 from training.data.loader import Batch, text_id
 from training.model.distributed import Ranks
@@ -35,7 +37,7 @@ def batch_of(n: int, negatives: int = 0, views: bool = False, size: int = 32) ->
 
 
 def stepper_of(parts: ClipParts, chunk_size: int | None = None, **settings: Any) -> Stepper:
-    config = TrainConfig(pairs="", out="", init="x", **settings)
+    config = TrainConfig(**{"pairs": "", "out": "", "init": "x"} | settings)
     choose_trainable(parts.clip, config)
     optimizer = torch.optim.SGD([p for p in parts.clip.parameters() if p.requires_grad], lr=0.0)
     towers = Towers(parts, torch.device("cpu"), "fp32")
@@ -157,8 +159,44 @@ def test_what_is_locked_or_not_reached_stays(tiny_config: Path, settings: dict[s
     assert changed
 
 
+def test_batch_hard_from_random_weights_begins_semi_hard(tiny_config: Path, tiny_run: Path) -> None:
+    def loss(progress: float, **settings: Any) -> float:
+        return stepper_of(built(tiny_config), loss="triplet", **settings)(batch_of(11), 1, [(11, 0)], progress).loss
+
+    semi_hard, hard = loss(1.0, mining="semi-hard"), loss(1.0, mining="batch-hard")
+    assert hard > semi_hard == loss(0.0, mining="semi-hard")
+    assert [loss(progress, mining="batch-hard") for progress in (0.0, 0.6, 0.8)] == [semi_hard, semi_hard, hard]
+    assert loss(0.0, init=None, model=str(tiny_run), mining="batch-hard") == hard
+
+
 def test_the_sigmoid_loss_brings_its_bias(tiny_config: Path, tmp_path: Path) -> None:
     parts = load_start(TrainConfig(pairs="", out="", init=str(tiny_config), loss="siglip"))
     assert parts.clip.logit_bias.item() == -10.0  # type: ignore[operator]
+    assert logit_scale_of(parts.clip) == pytest.approx(10)
     save_model(tmp_path / "run", parts)
-    assert load_clip(tmp_path / "run").clip.logit_bias.item() == -10.0  # type: ignore[operator]
+    made = open_clip.create_model(f"local-dir:{tmp_path / 'run'}")  # by open_clip itself
+    assert (made.logit_bias.item(), made.logit_scale.item()) == (-10.0, pytest.approx(math.log(10)))
+    fixed = load_start(TrainConfig(pairs="", out="", init=str(tiny_config), loss="siglip", temperature=0.05))
+    assert logit_scale_of(fixed.clip) == pytest.approx(20)
+
+
+@pytest.mark.parametrize("chunk_size", [None, 3])
+def test_a_trained_model_keeps_its_scale_and_gets_the_bias_that_fits_a_batch(
+    tiny_run: Path, chunk_size: int | None
+) -> None:
+    config = TrainConfig(pairs="", out="", model=str(tiny_run), loss="siglip")
+    parts = load_start(config)
+    with torch.no_grad():
+        parts.clip.logit_scale.fill_(math.log(100))  # type: ignore[operator]
+    batch, counts = batch_of(11, negatives=2), [(11, 2)]
+    stepper = stepper_of(parts, chunk_size, loss="siglip")
+    best = stepper.fit_bias(batch, counts)
+    assert logit_bias_of(parts.clip) == pytest.approx(best)
+    assert logit_scale_of(parts.clip) == pytest.approx(100)
+
+    def loss(bias: float) -> float:
+        with torch.no_grad():
+            parts.clip.logit_bias.fill_(bias)  # type: ignore[operator]
+        return stepper(batch, 1, counts).loss
+
+    assert loss(best) < min(loss(best - 0.5), loss(best + 0.5), loss(-10.0))

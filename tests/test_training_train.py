@@ -64,6 +64,26 @@ def test_a_run_learns_and_leaves_a_model(config: TrainConfig) -> None:
     assert (best.fingerprint == last.fingerprint) == (finished.best_epoch == 3)
 
 
+def test_a_fine_tuning_with_the_sigmoid_loss_goes_on_exactly(
+    config: TrainConfig, tiny_run: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(config, init=None, model=str(tiny_run), loss="siglip", epochs=2)
+    whole = list(train(dataclasses.replace(config, out=str(tmp_path / "whole"))))
+    stop = iter([False] * 5 + [True] * 9)
+    list(train(config, should_stop=lambda: next(stop)))
+    list(train(TrainConfig.load(Path(config.out)), resume=True))
+    stopped, at_once = (
+        [json.loads(line)["loss"] for line in (Path(out) / "log.jsonl").read_text().splitlines() if "grad_norm" in line]
+        for out in (config.out, tmp_path / "whole")
+    )
+    assert stopped == at_once
+    encoder = load_encoder(config.out)
+    assert encoder.fingerprint == load_encoder(tmp_path / "whole").fingerprint
+    assert encoder.logit_bias is not None
+    assert encoder.logit_bias not in (0.0, -10.0)
+    assert max(event.loss for event in whole if isinstance(event, Step)) < 8  # guessing costs 4
+
+
 @pytest.mark.parametrize("stop_after", [2, 4, 6])
 def test_a_stopped_run_goes_on_exactly(config: TrainConfig, stop_after: int, tmp_path: Path) -> None:
     whole = list(train(dataclasses.replace(config, out=str(tmp_path / "whole"))))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOSSES = ("info-nce", "image-to-text", "text-to-image", "siglip", "contrastive", "triplet", "nt-xent")
 MINING = ("semi-hard", "batch-hard")
+SEMI_HARD = 0.7  # of the steps from random weights, before batch-hard
 
 
 T = TypeVar("T")
@@ -72,9 +73,9 @@ class TrainConfig:
     loss: str = _option("info-nce", f"{', '.join(LOSSES[:-1])} or {LOSSES[-1]}.")
     temperature: float | None = _option(None, "Fix it.", show_default="learned")
     margin: float | None = _option(
-        None, "Distance of contrastive and triplet.", show_default="contrastive 1, triplet 0.2"
+        None, "Distance of contrastive and triplet.", show_default="contrastive 1.4, triplet 0.2"
     )
-    mining: str = _option("semi-hard", f"Of triplet: {' or '.join(MINING)}.")
+    mining: str = _option("semi-hard", f"Of triplet: {' or '.join(MINING)} (from random weights: after semi-hard).")
     hardness: float = _option(0.0, "Near negatives count exp(hardness * cosine) times.")
     multi_positive: bool = _option(True, "Rows with the same caption, image or label are not pushed apart.")
 
@@ -194,8 +195,17 @@ class TrainConfig:
 
     @property
     def used_margin(self) -> float:
-        """A distance between unit rows. Contrastive: 1, a cosine of 0.5. Triplet: 0.2, as FaceNet."""
-        return self.margin if self.margin is not None else (1.0 if self.loss == "contrastive" else 0.2)
+        """A distance between unit rows. Contrastive: 1.4, what unrelated rows are apart. Triplet: 0.2, as FaceNet."""
+        return self.margin if self.margin is not None else (1.4 if self.loss == "contrastive" else 0.2)
+
+    def mining_at(self, progress: float) -> str:
+        """How triplet mines once this share of the steps is done, 0 to 1.
+
+        Random weights begin semi-hard. With the learning rate still high, the nearest wrong one of a batch, which may
+        be right but for its caption, would draw all rows into one point; once they are told apart and the rate is low,
+        batch-hard goes on from there.
+        """
+        return "semi-hard" if self.init is not None and progress < SEMI_HARD else self.mining
 
     @property
     def augmentation(self) -> Augmentation:

@@ -132,9 +132,10 @@ def contrastive(
 ) -> Tensor:
     """Pairwise contrastive loss with a margin (Hadsell, Chopra & LeCun 2006, equation 4).
 
-    d^2 / 2 for right pairs and max(0, margin - d)^2 / 2 for wrong ones, each averaged over its pairs of a row: of the
-    n^2 pairs of a batch nearly all are wrong, and one mean over all would hardly see the right ones. A wrong pair
-    farther apart than the margin has no gradient.
+    d^2 / 2 for right pairs, averaged over those of a row, and max(0, margin - d)^2 / 2 for wrong ones, summed over
+    those of a row, as the paper sums over all pairs. A wrong pair farther apart than the margin has no gradient, so the
+    sum soon is one over the few near ones. A mean, over all wrong pairs or over those within the margin, weighs no more
+    than one right pair: all rows run together before they are told apart.
 
     Args:
         images: (n, dim) unit rows.
@@ -147,8 +148,7 @@ def contrastive(
     squared = _squared_distances(images[rows], texts)
     pull = (squared * right).sum(1) / right.sum(1)
     push = (margin - _root(squared)).clamp(min=0).square()
-    wrong = ~right
-    return (pull + (push * wrong).sum(1) / wrong.sum(1).clamp(min=1)).mean() / 2
+    return (pull + (push * ~right).sum(1)).mean() / 2
 
 
 def triplet(
@@ -191,7 +191,9 @@ def siglip(
 ) -> Tensor:
     """Sigmoid loss (SigLIP, Zhai et al. 2023, algorithm 1): each pair on its own, right or wrong.
 
-    -sum over texts of log sigmoid(+-(logit_scale * cosine + logit_bias)), averaged over images.
+    -log sigmoid(+-(logit_scale * cosine + logit_bias)), summed over an image's wrong texts and averaged over its right
+    ones, of which the paper has one: a caption that many images share would else count its square times in a batch, and
+    little but it would be learned. Averaged over images.
 
     Args:
         images: (n, dim) unit rows.
@@ -203,7 +205,25 @@ def siglip(
     """
     right = (_own(len(images), len(texts), images.device) if positives is None else positives)[rows]
     logits = logit_scale * images[rows] @ texts.T + logit_bias
-    return -F.logsigmoid(torch.where(right, logits, -logits)).sum(1).mean()
+    each = -F.logsigmoid(torch.where(right, logits, -logits))
+    return ((each * right).sum(1) / right.sum(1) + (each * ~right).sum(1)).mean()
+
+
+def best_siglip_bias(images: Tensor, texts: Tensor, logit_scale: Tensor, *, positives: Tensor | None = None) -> Tensor:
+    """The logit_bias () at which `siglip` of these embeddings is least. Arguments as there.
+
+    Where nothing is wrong the loss falls without end; then it is one that says right to everything.
+    """
+    right = _own(len(images), len(texts), images.device) if positives is None else positives
+    logits = (logit_scale * images @ texts.T).double()
+    least = logits.new_tensor(-20.0) - logits.max()  # even the nearest pair is wrong, ...
+    most = logits.new_tensor(20.0) - logits.min()  # ... even the farthest is right
+    for _ in range(60):  # the loss is convex in the bias: halve until its slope is zero
+        middle = (least + most) / 2
+        chance = torch.sigmoid(logits + middle)
+        slope = (chance * ~right).sum(1) - ((1 - chance) * right).sum(1) / right.sum(1)
+        least, most = (middle, most) if slope.mean() < 0 else (least, middle)
+    return ((least + most) / 2).to(images.dtype)
 
 
 def _cross_entropy(logits: Tensor, against: Tensor, right: Tensor, wrong: Tensor) -> Tensor:

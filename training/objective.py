@@ -48,7 +48,12 @@ class Objective:
     ranks: Ranks
 
     def __call__(
-        self, features: Features, ids: Tensor, negative_ids: Tensor, counts: Sequence[tuple[int, int]]
+        self,
+        features: Features,
+        ids: Tensor,
+        negative_ids: Tensor,
+        counts: Sequence[tuple[int, int]],
+        progress: float = 1.0,
     ) -> tuple[Tensor, dict[str, float]]:
         """The share of this process in the loss () and in some measures; means over processes are those of the batch.
 
@@ -57,7 +62,26 @@ class Objective:
             ids: (n, 3) int64; see `positives_of`.
             negative_ids: (m,) int64.
             counts: (n, m) of every process; they may differ.
+            progress: the share of the run's steps that is done, 0 to 1.
         """
+        gathered, right, rows = self._gather(features, ids, negative_ids, counts)
+        share = len(ids) * self.ranks.world / sum(n for n, _ in counts)
+        loss = self._loss(gathered, right if self.config.multi_positive else None, rows, progress)
+        measures = self._measure(gathered, right[rows], rows)
+        return loss * share, {name: value * share for name, value in measures.items()}
+
+    def best_bias(
+        self, features: Features, ids: Tensor, negative_ids: Tensor, counts: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        """The logit_bias () at which the sigmoid loss of the whole batch is least; the same in every process."""
+        f, right, _ = self._gather(features, ids, negative_ids, counts)
+        positives = right if self.config.multi_positive else None
+        return losses.best_siglip_bias(f.images, f.texts, f.logit_scale, positives=positives)
+
+    def _gather(
+        self, features: Features, ids: Tensor, negative_ids: Tensor, counts: Sequence[tuple[int, int]]
+    ) -> tuple[Features, Tensor, slice]:
+        """The features of all processes, which of them belong together, and the rows of this process."""
         n, rank = len(ids), self.ranks.rank
         rows_of, extra = [n for n, _ in counts], [m for _, m in counts]
         images = self.ranks.gather(features.images, rows_of)
@@ -68,20 +92,16 @@ class Objective:
             negative_ids = self.ranks.gather(negative_ids, extra)
         right = positives_of(ids, negative_ids)
         start = sum(rows_of[:rank])
-        rows = slice(start, start + n)
-        share = n * self.ranks.world / sum(rows_of)
         gathered = Features(images, texts, features.logit_scale, features.logit_bias)
-        loss = self._loss(gathered, right if self.config.multi_positive else None, rows)
-        measures = self._measure(gathered, right[rows], rows)
-        return loss * share, {name: value * share for name, value in measures.items()}
+        return gathered, right, slice(start, start + n)
 
-    def _loss(self, f: Features, positives: Tensor | None, rows: slice) -> Tensor:
+    def _loss(self, f: Features, positives: Tensor | None, rows: slice, progress: float) -> Tensor:
         config = self.config
         match config.loss:
             case "contrastive":
                 return losses.contrastive(f.images, f.texts, config.used_margin, positives=positives, rows=rows)
             case "triplet":
-                mining = config.mining
+                mining = config.mining_at(progress)
                 return losses.triplet(
                     f.images, f.texts, config.used_margin, mining=mining, positives=positives, rows=rows
                 )

@@ -113,36 +113,26 @@ class Stepper:
         self._chunk_size = chunk_size
         self._seed = f"{seed} {ranks.rank}"
 
-    def __call__(self, batch: Batch, step: int, counts: Sequence[tuple[int, int]]) -> StepResult:
+    def __call__(self, batch: Batch, step: int, counts: Sequence[tuple[int, int]], progress: float = 1.0) -> StepResult:
         """Train on this process's part of batch number `step`.
 
         Args:
             batch: n > 0 rows and m hard negatives.
             step: seeds the dropout.
             counts: (n, m) of every process.
+            progress: the share of the run's steps that is done, 0 to 1.
         """
-        pixels = torch.from_numpy(batch.pixels)
-        if batch.views is not None:
-            others = torch.from_numpy(batch.views)
-        else:
-            others = self._towers.tokenize(batch.captions + batch.negatives)
-        ids = torch.from_numpy(batch.ids)
-        negative_ids = torch.tensor([text_id(text) for text in batch.negatives], dtype=torch.int64)
 
         def loss_of(outputs: Outputs) -> tuple[Tensor, dict[str, float]]:
-            device = outputs[0].device
-            return self._objective(Features(*outputs), ids.to(device), negative_ids.to(device), counts)
+            return self._objective(Features(*outputs), *_ids(batch, outputs[0].device), counts, progress)
 
         self._optimizer.zero_grad(set_to_none=True)
-        rows = [n for n, _ in counts]
-        # As many chunks in every process: a spread model is gathered anew for each.
-        chunks = 1 if self._chunk_size is None else min(min(rows), math.ceil(max(rows) / self._chunk_size))
-        if chunks == 1:
+        parts = self._chunks(batch, counts)
+        if len(parts) == 1:
             self._seed_chunk(step, 0)
-            loss, measures = loss_of(self._model(pixels, others))
+            loss, measures = loss_of(self._model(*parts[0]))
             loss.backward()  # type: ignore[no-untyped-call]
         else:
-            parts = list(zip(torch.tensor_split(pixels, chunks), torch.tensor_split(others, chunks), strict=True))
             loss, measures = self._in_chunks(parts, step, loss_of)
         if self._sharded:
             average_whole_gradients(self._towers)
@@ -153,6 +143,28 @@ class Stepper:
             if self._objective.config.clamps_scale:
                 clamp_logit_scale(self._towers.clip)
         return result
+
+    def fit_bias(self, batch: Batch, counts: Sequence[tuple[int, int]]) -> float:
+        """Set the logit_bias to where the sigmoid loss of a batch is least, and return it. Leaves it in eval mode."""
+        self._towers.eval()
+        with torch.no_grad():
+            embedded = [self._towers(*part) for part in self._chunks(batch, counts)]
+            features = Features(*_joined(embedded))
+            bias = self._objective.best_bias(features, *_ids(batch, features.images.device), counts)
+            self._towers.clip.logit_bias.fill_(bias)
+        return float(bias)
+
+    def _chunks(self, batch: Batch, counts: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
+        """A batch as the towers take it, whole or in pieces."""
+        pixels = torch.from_numpy(batch.pixels)
+        if batch.views is not None:
+            others = torch.from_numpy(batch.views)
+        else:
+            others = self._towers.tokenize(batch.captions + batch.negatives)
+        rows = [n for n, _ in counts]
+        # As many chunks in every process: a spread model is gathered anew for each.
+        chunks = 1 if self._chunk_size is None else min(min(rows), math.ceil(max(rows) / self._chunk_size))
+        return list(zip(torch.tensor_split(pixels, chunks), torch.tensor_split(others, chunks), strict=True))
 
     def _in_chunks(
         self,
@@ -165,8 +177,7 @@ class Stepper:
             for i, part in enumerate(parts):
                 self._seed_chunk(step, i)
                 embedded.append(self._towers(*part))
-        images, texts = (torch.cat([outputs[side] for outputs in embedded]) for side in (0, 1))
-        leaves = [x.detach().requires_grad_() for x in (images, texts, *embedded[0][2:])]
+        leaves = [x.detach().requires_grad_() for x in _joined(embedded)]
         loss, measures = loss_of((leaves[0], leaves[1], leaves[2], leaves[3]))
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [torch.zeros_like(x) if x.grad is None else x.grad for x in leaves]
@@ -199,6 +210,18 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def _ids(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of its rows and of its hard negatives; see `training.objective.positives_of`."""
+    negatives = torch.tensor([text_id(text) for text in batch.negatives], dtype=torch.int64)
+    return torch.from_numpy(batch.ids).to(device), negatives.to(device)
+
+
+def _joined(chunks: Sequence[Outputs]) -> Outputs:
+    """What the towers give for a batch, of what they gave for its chunks."""
+    images, texts = (torch.cat([outputs[side] for outputs in chunks]) for side in (0, 1))
+    return images, texts, *chunks[0][2:]
 
 
 def _unit(features: Tensor) -> Tensor:

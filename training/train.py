@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from base.errors import InputError, ModelError, TrainingError
@@ -118,6 +119,7 @@ class _Run:
             for warning in self._warnings_before():
                 yield Warned(warning)
             if not state.history:
+                self._fit_bias()
                 yield from self._end_epoch(0, started=time.perf_counter())
             for epoch in range(len(state.history), config.epochs + 1):
                 if self._out_of_patience():
@@ -177,6 +179,16 @@ class _Run:
             )
         return warnings
 
+    def _fit_bias(self) -> None:
+        """Where a trained model gets a logit_bias, begin with one that fits the first batch that can be read."""
+        if not self._learner.lacks_bias:
+            return
+        for batch in self._loader.epoch(1):
+            counts = self._ranks.everyone((len(batch.pixels), len(batch.negatives)))
+            if _enough(counts):
+                self._state.start_bias = self._stepper.fit_bias(batch, counts)
+                return
+
     def _steps(self, epoch: int) -> Iterator[Step]:
         """The rest of an epoch's steps."""
         config, state = self._config, self._state
@@ -185,12 +197,12 @@ class _Run:
         before = time.perf_counter()
         for batch in self._loader.epoch(epoch, skip=done):
             everyone = self._ranks.everyone((len(batch.pixels), len(batch.negatives), batch.unreadable))
-            rows = [n for n, _, _ in everyone]
+            counts = [(n, m) for n, m, _ in everyone]
             state.step += 1
             for _, _, unreadable in everyone:
                 state.epoch_skipped += len(unreadable)
                 state.unreadable |= dict.fromkeys(unreadable[: NAMED - len(state.unreadable)])
-            if sum(rows) < 2 or not all(rows):  # one row alone has no negative, and a process without rows no part
+            if not _enough(counts):
                 continue
             lr = lr_at(
                 state.step - 1,
@@ -199,7 +211,7 @@ class _Run:
                 total_steps=self._total_steps,
             )
             set_lr(self._learner.optimizer, lr)
-            result = self._stepper(batch, state.step, [(n, m) for n, m, _ in everyone])
+            result = self._stepper(batch, state.step, counts, (state.step - 1) / self._total_steps)
             if not result.finite:
                 number = state.step - (epoch - 1) * len(self._loader)
                 raise TrainingError(
@@ -220,7 +232,7 @@ class _Run:
                 lr=lr,
                 logit_scale=self._learner.logit_scale,
                 grad_norm=result.grad_norm,
-                samples_per_second=sum(rows) / (before - since),
+                samples_per_second=sum(n for n, _ in counts) / (before - since),
                 measures=result.measures
                 | ({} if guess is None else {"mutual_information": mutual_information_bound(result.loss, guess)}),
             )
@@ -330,7 +342,7 @@ class _Run:
             marks = self._held_out.measure(parts)
             return marks.validation, marks.probe
 
-        found = sweep(start.clip.state_dict(), tuned, evaluate)
+        found = sweep(self._weights(start), tuned, evaluate)
         return {"alpha": found.alpha, "sweep": found.table, "of": of}
 
     def _mix(self) -> None:
@@ -341,9 +353,14 @@ class _Run:
         parts = load_clip(self._tuned)
         if fingerprint(parts) != found["of"]:
             return  # mixed before, by a run that was killed then
-        start = load_start(self._config).clip.state_dict()
+        start = self._weights(load_start(self._config))
         parts.clip.load_state_dict(interpolate(start, parts.clip.state_dict(), found["alpha"]))
         save_model(self._out, parts)
+
+    def _weights(self, start: ClipParts) -> dict[str, Tensor]:
+        """Those that the run started from, with the logit_bias that it fitted."""
+        weights, bias = start.clip.state_dict(), self._state.start_bias
+        return weights if bias is None else weights | {"logit_bias": torch.full_like(weights["logit_bias"], bias)}
 
     def _best_score(self) -> float:
         """Of what the run folder holds: an epoch, or a mixture of its weights with the start's."""
@@ -386,6 +403,11 @@ class _Run:
     def _news(self, before: dict[str, str], after: dict[str, str]) -> Iterator[Warned]:
         """The warnings of a kind that was not there before."""
         yield from (Warned(message) for kind, message in after.items() if kind not in before)
+
+
+def _enough(counts: Sequence[tuple[int, int]]) -> bool:
+    """One row alone has no negative, and a process without rows no part in the step."""
+    return sum(n for n, _ in counts) > 1 and all(n for n, _ in counts)
 
 
 def _flat(step: Step) -> dict[str, float]:

@@ -44,6 +44,7 @@ class Info:
     precision: str
     logit_scale: float
     collections: list[Collection]
+    logit_bias: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

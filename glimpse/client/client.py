@@ -172,6 +172,7 @@ class Client(Entries, Jobs):
         *,
         label_set: str | None = None,
         templates: Sequence[str] = (),
+        scores: Literal["softmax", "sigmoid"] | None = None,
     ) -> Iterator[Classified]:
         """The likeliest label of each image, in order. Requests are sent as the results are taken.
 
@@ -180,13 +181,15 @@ class Client(Entries, Jobs):
             labels: to choose from; or
             label_set: the name of kept ones.
             templates: sentences with {} for the label. Default: those of the label set, else the service's own.
+            scores: "softmax", one of them; "sigmoid", each on its own. Default: as the model was trained.
 
         Raises:
-            InputError: the labels or templates cannot be used.
+            InputError: the labels, templates or scores cannot be used.
         """
         if (labels is None) == (label_set is None):
             raise InputError("give either labels or label_set")
-        asked = given(labels=None if labels is None else list(labels), label_set=label_set, templates=list(templates))
+        chosen = None if labels is None else list(labels)
+        asked = given(labels=chosen, label_set=label_set, templates=list(templates), scores=scores)
 
         def ask(batch: Sequence[tuple[Image, bytes]], patient: bool) -> Sequence[Any]:
             body = asked | {"images": [base64_of(data) for _, data in batch]}

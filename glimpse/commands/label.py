@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO, cast
 
 import typer
 
@@ -30,6 +30,8 @@ from glimpse.options import (
 
 if TYPE_CHECKING:
     from base.rules import Rules
+    from encoder.encoder import Encoder
+    from encoder.zero_shot import Classifier, ScoredBy
     from labelling.label_sets import LabelSet
     from labelling.rows import Labelled, LabelReport
     from labelling.table import LateTable, Table
@@ -42,6 +44,10 @@ def label(
     labels: Labels = None,
     labels_file: LabelsFile = None,
     template: Template = None,
+    scores: Annotated[
+        Literal["softmax", "sigmoid"] | None,
+        typer.Option(help="One of the labels, or each on its own.", show_default="as the model was trained"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
     exclude: Exclude = None,
     follow_links: FollowLinks = False,
@@ -56,7 +62,7 @@ def label(
     from base.walk import check_folder, image_names, no_images
     from glimpse import console
     from labelling.label_sets import LabelSet
-    from labelling.rows import LabelReport
+    from labelling.rows import LabelReport, images_left, label_images
     from labelling.table import write_rows
 
     if (labels is None) == (labels_file is None):
@@ -76,9 +82,10 @@ def label(
         raise InputError(no_images([folder], rules))
     report = LabelReport(per_label=dict.fromkeys(label_set.labels, 0))
     if remote:
-        batches = _at_service(str(url), folder, rules, label_set, report)
+        batches = _at_service(str(url), folder, rules, label_set, scores, report)
     else:
-        batches = _here(str(model), device, precision, folder, rules, label_set, report)
+        encoder, classifier = _here(str(model), device, precision, label_set, scores)
+        batches = label_images(encoder, classifier, images_left(folder, report, rules))
     with _output(out) as table, console.progress_bar("labelling") as bar:
         for _ in write_rows(batches, table, report):
             bar(report.done + len(report.unread), total)
@@ -140,28 +147,20 @@ def _output(out: Path) -> Iterator[Table | LateTable]:
 
 
 def _here(
-    model: str,
-    device: str,
-    precision: str,
-    folder: Path,
-    rules: Rules,
-    label_set: LabelSet,
-    report: LabelReport,
-) -> Iterator[list[Labelled]]:
-    """Label with a model on this machine, which is loaded before this returns."""
+    model: str, device: str, precision: str, label_set: LabelSet, scores: ScoredBy | None
+) -> tuple[Encoder, Classifier]:
+    """A model on this machine, and what it labels with."""
     from encoder.load import load_encoder
     from encoder.zero_shot import build_classifier
     from glimpse import console
-    from labelling.rows import images_left, label_images
 
     encoder = load_encoder(model, device, precision)
-    classifier = build_classifier(encoder, label_set.labels, label_set.templates)
     console.print_cut(encoder.cut_texts(label_set.prompts()))
-    return label_images(encoder, classifier, images_left(folder, report, rules))
+    return encoder, build_classifier(encoder, label_set.labels, label_set.templates).by(scores)
 
 
 def _at_service(
-    url: str, folder: Path, rules: Rules, label_set: LabelSet, report: LabelReport
+    url: str, folder: Path, rules: Rules, label_set: LabelSet, scores: ScoredBy | None, report: LabelReport
 ) -> Iterator[list[Labelled]]:
     """Have a service label; it is there and takes our key when this returns. The rows come as its answers do."""
     from glimpse.client import Client
@@ -172,8 +171,8 @@ def _at_service(
 
     def rows() -> Iterator[list[Labelled]]:
         with service:
-            images = images_left(folder, report, rules=rules)
-            for image in service.classify(images, label_set.labels, templates=label_set.templates):
+            images = images_left(folder, report, rules)
+            for image in service.classify(images, label_set.labels, templates=label_set.templates, scores=scores):
                 path = Path(str(image.image))
                 if image.label is None:
                     yield [Labelled(path, error=image.error or "the service said nothing of it")]

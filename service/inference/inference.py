@@ -157,7 +157,8 @@ class Inference:
         prompts = key.prompts()
         check_apart(key.labels, prompts, await self.cut_texts(prompts))
         vectors = await self.texts(prompts)
-        self._classifiers[key] = classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale)
+        classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
+        self._classifiers[key] = classifier
         while len(self._classifiers) > CLASSIFIERS:
             self._classifiers.popitem(last=False)
         return classifier

@@ -39,7 +39,7 @@ class SharedEncoder(Encoder):
         self._stop = stop
         self._own = own = inference.encoder
         self.ref, self.fingerprint, self.dim = own.ref, own.fingerprint, own.dim
-        self.logit_scale, self.preprocess = own.logit_scale, own.preprocess
+        self.logit_scale, self.logit_bias, self.preprocess = own.logit_scale, own.logit_bias, own.preprocess
         self.batch_size, self.overlap = own.batch_size, own.overlap
 
     def encode_pixels(self, pixels: Pixels) -> Vectors:

@@ -197,7 +197,8 @@ def _reindex(context: JobContext) -> None:
 def _label(context: JobContext) -> None:
     keep = context.job.keep
     folder = context.roots.folder(context.job.request["folder"])
-    classifier = build_classifier(context.encoder, keep["labels"], keep["templates"])
+    scores = context.job.request.get("scores")
+    classifier = build_classifier(context.encoder, keep["labels"], keep["templates"]).by(scores)
     rules = context.rules()
     total = sum(1 for _ in image_names(folder, rules))
     if not total:

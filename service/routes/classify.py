@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from base.errors import ImageError
+from base.errors import ImageError, InputError
 from encoder.encoder import Vectors
 from encoder.prompts import split_labels
-from encoder.zero_shot import Classifier
+from encoder.zero_shot import Classifier, ScoredBy
 from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, InferenceDep, SettingsDep, check_images, media_type
 from service.errors import Refusal, documented
 from service.http.bodies import FILES, from_json
-from service.schemas.labels import ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
+from service.schemas.labels import SCORES_HELP, ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 
@@ -35,6 +35,7 @@ FORM = {
         },
         "label_set": {"type": "string", "description": "the name of a kept label set, instead of labels"},
         "templates": {"type": "array", "items": {"type": "string"}},
+        "scores": {"type": "string", "enum": list(get_args(ScoredBy)), "description": SCORES_HELP},
     },
 }
 BODY = {
@@ -53,6 +54,7 @@ class Question:
     images: list[bytes | str]
     label_set: LabelSet
     stored: tuple[str, int] | None = None  # collection and id of an image, instead of images
+    scores: ScoredBy | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class _Given:
     label_set: str | None
     templates: list[str]
     stored: tuple[str, int] | None = None
+    scores: ScoredBy | None = None
 
 
 async def question(request: Request, settings: SettingsDep) -> Question:
@@ -80,7 +83,7 @@ async def question(request: Request, settings: SettingsDep) -> Question:
         raise Refusal(422, "give either labels or label_set", code="invalid_request", param="labels")
     kept = LabelSets(settings.data)
     label_set = await run_in_threadpool(kept.resolve, given.labels, given.label_set, given.templates)
-    return Question(given.images, label_set, given.stored)
+    return Question(given.images, label_set, given.stored, given.scores)
 
 
 @router.post(
@@ -92,8 +95,10 @@ async def question(request: Request, settings: SettingsDep) -> Question:
 async def classify(
     asked: Annotated[Question, Depends(question)], inference: InferenceDep, collections: CollectionsDep
 ) -> ClassifyAnswer:
-    """Score each image against each label: softmax(logit_scale * cosine), so the scores of an image sum to one.
+    """Score each image against each label, as the model was trained to or as `scores` says.
 
+    By softmax(logit_scale * cosine) the scores of an image sum to one. By sigmoid(logit_scale * cosine + logit_bias),
+    of models that have a logit_bias (SigLIP), each label stands on its own, and none may fit.
     Among several images, one that cannot be read has `error` in place of its label. If none can be read, it is a 422.
     Of an image of a collection its vector there is scored; 409 if another model made it.
     """
@@ -101,7 +106,7 @@ async def classify(
     vectors: list[Vectors | ImageError] = []
     if asked.stored is not None:
         vectors.append(await run_in_threadpool(_kept_vector, collections, inference.encoder.fingerprint, *asked.stored))
-    classifier = await inference.classifier(asked.label_set)
+    classifier = _by(await inference.classifier(asked.label_set), asked.scores)
     vectors += await inference.images(asked.images)
     failures = [vector for vector in vectors if isinstance(vector, ImageError)]
     if len(failures) == len(vectors):
@@ -112,8 +117,15 @@ async def classify(
 
 def label_scores(vector: Vectors, classifier: Classifier) -> list[LabelScore]:
     """Each label with its probability for the image of this vector (dim,), the likeliest first."""
-    row = classifier.scores(vector[None])[0]
-    return [LabelScore(label=classifier.labels[i], score=float(row[i])) for i in (-row).argsort(kind="stable")]
+    row, nearest = classifier.scores(vector[None])[0], (-(classifier.weights @ vector)).argsort(kind="stable")
+    return [LabelScore(label=classifier.labels[i], score=float(row[i])) for i in nearest]
+
+
+def _by(classifier: Classifier, scores: ScoredBy | None) -> Classifier:
+    try:
+        return classifier.by(scores)
+    except InputError as error:
+        raise Refusal(422, str(error), code=error.code, param="scores") from None
 
 
 def _kept_vector(collections: OpenCollections, fingerprint: str, name: str, entry_id: int) -> Vectors:
@@ -134,16 +146,19 @@ def _result(vector: Vectors | ImageError, classifier: Classifier) -> ClassifyRes
 def _from_json(asked: ClassifyRequest) -> _Given:
     images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
     stored = (asked.collection, asked.id) if asked.collection is not None and asked.id is not None else None
-    return _Given(images, asked.labels or [], asked.label_set, asked.templates, stored)
+    return _Given(images, asked.labels or [], asked.label_set, asked.templates, stored, asked.scores)
 
 
 async def _from_form(request: Request, max_files: int) -> _Given:
     async with request.form(max_files=max_files) as form:
         files = [part for name in ("file", "image") for part in form.getlist(name) if isinstance(part, UploadFile)]
         images: list[bytes | str] = [await file.read() for file in files]
-        names = ("labels", "label_set", "templates")
+        names = ("labels", "label_set", "templates", "scores")
         texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
     if not images:
         raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
     labels = split_labels(texts["labels"][0]) if len(texts["labels"]) == 1 else texts["labels"]
-    return _Given(images, labels, next(iter(texts["label_set"]), None), texts["templates"])
+    scores: Any = next(iter(texts["scores"]), None)
+    if scores not in (None, *get_args(ScoredBy)):
+        raise Refusal(422, f"scores is {' or '.join(get_args(ScoredBy))}", code="invalid_request", param="scores")
+    return _Given(images, labels, next(iter(texts["label_set"]), None), texts["templates"], scores=scores)

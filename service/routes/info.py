@@ -25,6 +25,7 @@ def info(inference: InferenceDep, collections: CollectionsDep) -> InfoAnswer:
         device=str(encoder.device),
         precision=encoder.precision,
         logit_scale=encoder.logit_scale,
+        logit_bias=encoder.logit_bias,
         collections=[CollectionAnswer.of(info) for info in collections.infos()],
     )
 

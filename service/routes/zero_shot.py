@@ -21,7 +21,10 @@ router = APIRouter(prefix="/v1", tags=["classify"])
     responses=documented(408, 413, 415, 422, 429, 503),
 )
 async def zero_shot(asked: ZeroShotRequest, inference: InferenceDep) -> ZeroShotAnswer:
-    """The scores that /v1/classify gives for one image; without `hypothesis_template`, with its own templates."""
+    """The scores that /v1/classify gives for one image; without `hypothesis_template`, with its own templates.
+
+    As in that task, a model with a logit_bias (SigLIP) scores each label on its own, others by a softmax over all.
+    """
     template = asked.parameters.hypothesis_template
     classifier = await inference.classifier(
         LabelSet.of(asked.parameters.candidate_labels, [] if template is None else [template])

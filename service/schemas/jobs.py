@@ -15,7 +15,9 @@ from pydantic import (
 )
 
 from base.names import NAME
+from encoder.zero_shot import ScoredBy
 from service.jobs.store import DAMAGED, Job, Kind, State
+from service.schemas.labels import SCORES_HELP
 from service.schemas.search import Label, RequestModel, Schema
 
 MAX_FOLDERS = 100
@@ -73,6 +75,7 @@ class LabelJob(RequestModel):
     labels: list[Label] | None = Field(None, min_length=1)
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
+    scores: ScoredBy | None = Field(None, description=SCORES_HELP)
     exclude: list[Pattern] = Field(
         [], max_length=100, description="leave out names that match, or with a / in it paths below the folder"
     )

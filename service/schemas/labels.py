@@ -6,8 +6,11 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
+from encoder.zero_shot import ScoredBy
 from service.schemas import examples
 from service.schemas.search import MAX_ID, Image, ImitatingModel, Label, RequestModel, Schema
+
+SCORES_HELP = "softmax: one of them; sigmoid: each on its own; default: as the model was trained"
 
 
 class ClassifyRequest(RequestModel):
@@ -22,6 +25,7 @@ class ClassifyRequest(RequestModel):
     labels: list[Label] | None = Field(None, min_length=1)
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
+    scores: ScoredBy | None = Field(None, description=SCORES_HELP)
 
     @model_validator(mode="after")
     def _has_image(self) -> ClassifyRequest:

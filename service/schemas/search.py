@@ -162,6 +162,7 @@ class InfoAnswer(Schema):
     device: str
     precision: str
     logit_scale: float
+    logit_bias: float | None = None
     collections: list[CollectionAnswer]
 
     model_config = ConfigDict(json_schema_extra=examples.INFO)

@@ -173,7 +173,8 @@ def evaluate_classes(
         raise InputError(f"the label {unknown[0]!r} of an image is not among those to choose from")
     labelled = [(image, str(as_given[label])) for image, label in labelled]
     encoded = encode_classes(encoder, labelled, classifier, progress)
-    return classification_metrics(classifier.scores(encoded.images), encoded.text_of_pair, classifier.labels), encoded
+    cosines = encoded.images @ classifier.weights.T
+    return classification_metrics(cosines, encoded.text_of_pair, classifier.labels), encoded
 
 
 def evaluate_views(

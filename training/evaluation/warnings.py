@@ -58,7 +58,7 @@ def _collapsed(records: Sequence[Record]) -> str | None:
         if stuck or ((narrowed or flattened) and settled and apart is not None and apart < APART):
             return (
                 f"Collapse: after epoch {records[-1]['epoch']} the {side} all have nearly the same embedding; start "
-                "anew with a lower --lr, a larger --batch-size, and a loss that has negatives."
+                "anew with a lower --lr, a larger --batch-size, and a loss that has negatives (triplet: semi-hard)."
             )
     return None
 

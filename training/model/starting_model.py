@@ -21,8 +21,9 @@ SIGLIP_SCALE = 10.0  # ... with a scale at which cosines cannot overrule it, as 
 def load_start(config: TrainConfig) -> ClipParts:
     """The model of `config.model`, or random weights of `config.init` by its seed, in fp32 on the CPU.
 
-    The sigmoid loss gives a model without logit_bias one, with the scale that goes with it; a fixed temperature sets
-    the logit_scale.
+    The sigmoid loss gives a model without logit_bias one: -10. Random weights start with the scale that goes with it; a
+    trained model keeps its own, and the run fits the bias to it (`Stepper.fit_bias`). A fixed temperature sets the
+    logit_scale.
 
     Raises:
         ModelError: as `encoder.load`.
@@ -30,15 +31,19 @@ def load_start(config: TrainConfig) -> ClipParts:
     torch.manual_seed(config.seed)
     parts = load_clip(config.model) if config.model is not None else build_clip(str(config.init))
     clip: Any = parts.clip
+    new: dict[str, float] = {}  # of the architecture
+    if config.loss == "siglip":
+        if getattr(clip, "logit_bias", None) is None:
+            clip.logit_bias = nn.Parameter(torch.full_like(clip.logit_scale, SIGLIP_BIAS))
+            new["init_logit_bias"] = SIGLIP_BIAS
+        if config.init is not None and (new or "init_logit_scale" not in parts.model_cfg):
+            new["init_logit_scale"] = math.log(SIGLIP_SCALE)
     with torch.no_grad():
         if config.temperature is not None:
             clip.logit_scale.fill_(math.log(1 / config.temperature))
-        if config.loss == "siglip" and getattr(clip, "logit_bias", None) is None:
-            clip.logit_bias = nn.Parameter(torch.tensor(SIGLIP_BIAS))
-            if config.temperature is None:
-                clip.logit_scale.fill_(math.log(SIGLIP_SCALE))
-            parts = replace(parts, model_cfg=parts.model_cfg | {"init_logit_bias": SIGLIP_BIAS})
-    return parts
+        elif "init_logit_scale" in new:
+            clip.logit_scale.fill_(new["init_logit_scale"])
+    return replace(parts, model_cfg=parts.model_cfg | new)
 
 
 def choose_trainable(clip: nn.Module, config: TrainConfig) -> None:

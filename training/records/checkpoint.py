@@ -27,7 +27,8 @@ class TrainState:
     """Where a run stands. `step` counts batches of the whole run; `history` holds a record an epoch."""
 
     pairs_hash: str  # of the pairs it was begun with
-    start: str | None = None  # fingerprint of the model it was begun with, where that is fine-tuned
+    start: str | None = None  # fingerprint of the model it was begun with, where that is fine-tuned, ...
+    start_bias: float | None = None  # ... and the logit_bias that it was given then, where it had none
     step: int = 0
     epoch_loss_sum: float = 0.0  # over the steps of the epoch that is under way, ...
     epoch_guess_sum: float = 0.0  # ... what guessing would have cost, ...
