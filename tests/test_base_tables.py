@@ -10,7 +10,8 @@ import pytest
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.tables import Names, Table, decode_text, some_of
+from base.named_files import Names
+from base.tables import Table, decode_text, some_of
 
 FLAGS = [("image", "--image-key")]
 TEXT = "image,title\n1.png,a; long\n"

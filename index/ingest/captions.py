@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from base.left_out import LeftOut
-from base.tables import Names, Table, named
+from base.named_files import Names
+from base.tables import Table, named
 
 Metadata = dict[str, Any]
 

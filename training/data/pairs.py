@@ -15,7 +15,8 @@ from typing import Any
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.tables import Names, Table, named
+from base.named_files import Names
+from base.tables import Table, named
 from encoder.image import sha256_of
 from training.data.keys import Keys
 

@@ -1,0 +1,82 @@
+"""The files that names mean which people wrote into a table, on this system or another. Looks; reads no file."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+
+class Names:
+    """The files that the names in a table mean: as they stand there, or else as they must have been meant.
+
+    Tried are the name; the name without blanks around it; a `file:` URI as its path; `/` for each backslash; and each
+    of these with its accents composed and decomposed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Relative names start at `root`."""
+        self._root = root
+        self._listing = lru_cache(64)(_by_form)
+
+    def find(self, name: object) -> Path | None:
+        """The file of that name, or None if there is none."""
+        if not isinstance(name, str):
+            return None
+        if _is_file(path := self._root / name):
+            return path
+        readings = dict.fromkeys(_readings(name))
+        for reading in readings:
+            for form in dict.fromkeys((reading, *(unicodedata.normalize(kind, reading) for kind in ("NFC", "NFD")))):
+                if _is_file(path := self._root / form):
+                    return path
+        mixed = (self._look(reading) for reading in readings if not reading.isascii())
+        return next((found for found in mixed if found is not None and _is_file(found)), None)
+
+    def likely(self, name: str) -> Path:
+        """Where a file of that name would be, if there were one."""
+        return self._root / list(_readings(name))[-1]
+
+    def _look(self, reading: str) -> Path | None:
+        """Folder by folder, by what lies there: a path may have accents of both forms."""
+        path = self._root
+        for part in Path(reading).parts:
+            if os.path.exists(path / part):  # noqa: PTH110  a name too long is no error
+                path /= part
+            elif found := self._listing(path).get(unicodedata.normalize("NFC", part)):
+                path /= found
+            else:
+                return None
+        return path
+
+
+def _readings(name: str) -> Iterator[str]:
+    """What a name may mean, as it stands first."""
+    yield name
+    name = name.strip()
+    yield name
+    if name[:5].lower() == "file:":
+        path = os.fsdecode(unquote_to_bytes(name[5:].removeprefix("//")))
+        yield path
+        host, _, rest = path.partition("/")
+        name = f"/{rest}" if host == "localhost" else path
+        yield name
+    yield name.replace("\\", "/")
+
+
+def _by_form(folder: Path) -> dict[str, str]:
+    """The names in a folder by their composed form; none of a folder that cannot be entered."""
+    try:
+        return {unicodedata.normalize("NFC", name): name for name in os.listdir(folder)}  # noqa: PTH208  names alone
+    except (OSError, ValueError):
+        return {}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or no name at all
+        return False
