@@ -324,6 +324,10 @@ def shifted(part, first):
         ({"must": [{"has_id": [1], "key": "a"}]}, r"filter\.must\[0\]: no 'key' here"),
         ({"must": [{"key": "a", "match": {"value": float("nan")}}]}, r"match\.value: NaN and infinity"),
         ({"must": [{"has_id": [1]}] * 1001}, "more than 1000 conditions"),
+        (
+            {"should": [{"key": "a", "match": {"any": [1] * 10_000}}, {"has_id": [1] * 990_001}]},
+            "1000000 values and ids",
+        ),
         ({"should": [{}] * 1001}, "more than 1000 conditions"),
         ({"should": [{"must": [{}] * 101}, {"must": None}] * 10}, "more than 1000 conditions"),
     ],

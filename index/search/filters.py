@@ -38,6 +38,7 @@ COMPARISONS = ("gt", "gte", "lt", "lte")
 DEEPEST = 16  # filters inside filters
 MOST = 1000  # conditions
 MOST_VALUES = 10_000  # of an `any` or `except`
+MOST_IN_ALL = 1_000_000  # values and ids of a filter
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -101,16 +102,27 @@ def bounded(value: int) -> int | float:
 
 
 def _check_number(wanted: object) -> None:
-    """InputError for more than MOST conditions, before any is looked at. An empty filter is one, of all entries."""
-    waiting, found = [wanted], 0
+    """InputError for more conditions or values than may be, before any is looked at. An empty filter is a condition."""
+    waiting, found, values = [wanted], 0, 0
     while waiting:
         part = waiting.pop()
         lists = [part.get(name) for name in CLAUSES] if isinstance(part, dict) else []
         inner = [each for parts in lists if isinstance(parts, list | tuple) for each in parts]
         found += not inner
+        values += _values(part)
         waiting += inner
         if found + len(waiting) > MOST:
             raise InputError(f"filter: more than {MOST} conditions (an empty filter counts as one)")
+        if values > MOST_IN_ALL:
+            raise InputError(f"filter: more than {MOST_IN_ALL} values and ids in all")
+
+
+def _values(part: object) -> int:
+    if not isinstance(part, dict):
+        return 0
+    match = part.get("match")
+    lists = [part.get("has_id"), *(match.values() if isinstance(match, dict) else ())]
+    return sum(len(each) for each in lists if isinstance(each, list | tuple))
 
 
 def _filter(wanted: object, at: str, depth: int) -> Filter:

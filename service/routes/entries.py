@@ -35,7 +35,7 @@ def parsed_filter(text: FilterQuery = None) -> dict[str, Any] | None:
         parsed = json.loads(text)
     except (ValueError, RecursionError):
         raise Refusal(422, "filter: must be JSON", code="invalid_json", param="filter") from None
-    if not isinstance(parsed, dict):
+    if parsed is not None and not isinstance(parsed, dict):
         raise Refusal(422, "filter: must be a JSON object", code="invalid_request", param="filter")
     return parsed
 

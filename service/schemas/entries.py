@@ -25,9 +25,10 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_json(value: Any) -> Any:
-    """Of a form's field, which is text."""
+    """Of a form's field, which is text. Null counts as absent."""
     try:
-        return json.loads(value) if isinstance(value, str) else value
+        parsed = json.loads(value) if isinstance(value, str) else value
+        return {} if parsed is None else parsed
     except (ValueError, RecursionError):
         raise ValueError("must be JSON") from None
 
