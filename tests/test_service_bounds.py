@@ -20,19 +20,19 @@ from index.collection import Entry, create_collection
 from service.app import create_app
 
 ROOT = Path(__file__).parents[1]
-# a second or two: all but a few entries fulfil each condition
-SLOW = {"should": [{"key": "n", "range": {"gt": i}} for i in range(1, 1001)]}
+# some seconds: all but a few entries fulfil each condition
+SLOW = {"must": [{"key": "n", "match": {"except": [i]}} for i in range(1000)]}
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service with a collection of 20,000, a filter on which may take 0.5 s."""
+    """A service with a collection of 20,000, a filter on which may take 1 s."""
     folder = tmp_path_factory.mktemp("bounds")
     encoder = tiny_encoder(folder)
     with create_collection(folder, "large", model="tiny", fingerprint="tiny", dim=32) as large:
         x = encoder.encode_texts(["x"])[0]
         large.upsert([Entry(x, "image", f"/{i}", metadata={"n": i}) for i in range(20_000)])
-    with serving(create_app(settings_for(folder, filter_seconds=0.5), encoder)) as address:
+    with serving(create_app(settings_for(folder, filter_seconds=1.0), encoder)) as address:
         yield address
 
 
@@ -40,7 +40,7 @@ def test_a_filter_that_takes_too_long_is_refused_with_what_to_do(url: str) -> No
     asked = {"text": "x", "filter": SLOW}
     error = error_of(httpx.post(f"{url}/v1/collections/large/search", json=asked, timeout=20), 422)
     assert (error["code"], error["param"]) == ("filter_too_slow", "filter")
-    assert "longer than 0.5 s" in error["message"]
+    assert "longer than 1 s" in error["message"]
     assert "GLIMPSE_FILTER_SECONDS" in error["message"]
     listed = httpx.get(f"{url}/v1/collections/large/images", params={"filter": json.dumps({"should": [{}] * 1001})})
     assert "1000 conditions" in error_of(listed, 422)["message"]
@@ -57,7 +57,7 @@ def test_a_filter_ends_when_its_client_leaves(url: str) -> None:
     before = ended()
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{url}/v1/collections/large/search", json={"text": "x", "filter": SLOW}, timeout=0.15)
-    until(lambda: ended() > before, 0.25)  # before its time is over
+    until(lambda: ended() > before, 0.7)  # before its time is over
 
 
 def test_no_answer_is_5xx_while_collections_come_and_go(url: str) -> None:

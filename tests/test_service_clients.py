@@ -164,10 +164,10 @@ def test_a_connection_is_kept_for_as_long_as_is_set(tmp_path: Path, monkeypatch:
     """Longer than one that has asked for nothing yet, and no longer."""
     monkeypatch.setattr(connections, "PATIENCE", 0.15)
     assert settings_for(tmp_path).keep_alive_seconds == 75
-    app = create_app(settings_for(tmp_path, keep_alive_seconds=1), tiny_encoder(tmp_path))
+    app = create_app(settings_for(tmp_path, keep_alive_seconds=2), tiny_encoder(tmp_path))
     with serving(app) as url, httpx.Client(base_url=url) as client:
         socket = client.get("/health/live").extensions["network_stream"].get_extra_info("socket")
-        socket.settimeout(0.7)
+        socket.settimeout(0.8)
         with pytest.raises(TimeoutError):
             socket.recv(1)
         socket.settimeout(5)
