@@ -134,7 +134,7 @@ def test_a_folder_is_sent_and_sent_again(
     unused = {"reason": "rows name no image of these folders", "count": 1, "first": "gone.png (line 3)"}
     assert first["left_out"] == [unused]
     assert first["skipped"] == [
-        {"path": str(pictures / "broken.jpg"), "reason": "not an image, or not in a format that glimpse reads"}
+        {"path": str(pictures / "broken.jpg"), "reason": "not an image that glimpse knows"}
     ]
     sent: list[str] = []
     monkeypatch.setattr(

@@ -102,7 +102,7 @@ def test_what_cannot_be_read_stops_the_swap_until_it_is_back_or_dropped(
         assert not report.swapped
         assert {item["path"]: item["reason"] for item in report.unreadable} == {
             str(gone): "No such file or directory",
-            str(broken): "not an image, or not in a format that glimpse reads",
+            str(broken): "not an image that glimpse knows",
         }
         assert vectors_are_of_texts(collection, encoder)
         with pytest.raises(CollectionError, match="2 entries"):

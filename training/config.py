@@ -241,7 +241,8 @@ class TrainConfig:
             unknown = values.keys() - {setting.name for setting in fields(cls)}
             if unknown:
                 raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")
-            values |= {"templates": tuple(values.get("templates", ())), "out": str(folder)}  # it may have been moved
+            values |= {name: tuple(values.get(name, ())) for name in ("templates", "exclude")}  # lists in JSON
+            values["out"] = str(folder)  # it may have been moved
             return cls(**values)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise TrainingError(f"{folder}: not a training run that can be resumed ({error})") from error
