@@ -66,7 +66,7 @@ def main(folder: Path, model: str | Path) -> None:
                 change(image, how, copies / f"{number}--{how}")
         with open_or_create(Path(place) / "data", "all", encoder) as collection:
             index_folders(collection, encoder, [folder, copies])
-            groups = near_duplicates(collection, 0.95, twins=Twins())
+            groups = near_duplicates(collection, twins=Twins())
     found: Counter[str] = Counter()
     false = []
 

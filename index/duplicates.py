@@ -41,7 +41,7 @@ class Group:
 
 def near_duplicates(
     collection: Collection,
-    threshold: float = 0.95,
+    threshold: float = 0.9,
     *,
     twins: Callable[[str, str], bool] | None = None,
     progress: Progress | None = None,

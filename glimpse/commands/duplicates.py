@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def duplicates(
     collection: Collection = "images",
     data: Data = DATA,
-    threshold: Annotated[float, typer.Option(help="Cosine from which two images are the same picture, 0 to 1.")] = 0.95,
+    threshold: Annotated[float, typer.Option(help="Cosine from which two images are the same picture, 0 to 1.")] = 0.9,
     identical: Annotated[bool, typer.Option("--identical", help="Only files with the same bytes.")] = False,
     spare: Annotated[
         bool, typer.Option("--spare", help="Only print the paths that could go: all but the best of each group.")
