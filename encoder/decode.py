@@ -180,6 +180,8 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
         before = page.size
         _turn_upright(page)
         width, height = original if page.size == before else original[::-1]
+        if wish.side and page.width * page.height > wish.max_pixels:  # grey, which becomes three times as much
+            page = page.convert("L").reduce(max(1, min(page.size) // (2 * wish.side)))
         return Decoded(to_srgb(page, profile, wish.side), width, height, taken, missing)
 
 
@@ -199,8 +201,10 @@ def _reduce(image: Image.Image, data: bytes, wish: _Wish) -> None:
 def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:
     pixels = image.width * image.height >> 2 * halvings
     limit = min(wish.max_pixels, JPEG2000_PIXELS) if isinstance(image, Jpeg2KImageFile) else wish.max_pixels
+    if wish.side and image.mode in ("1", "L"):  # one byte a pixel; the next step makes it smaller
+        limit *= 3
     if pixels > limit:
-        hint = " (GLIMPSE_MAX_PIXELS)" if limit == wish.max_pixels else ""
+        hint = " (GLIMPSE_MAX_PIXELS)" if limit >= wish.max_pixels else ""
         raise ImageError(
             wish.name,
             f"the image has {pixels / 1e6:,.0f} million pixels; the limit is {limit / 1e6:,.0f} million{hint}",

@@ -231,6 +231,18 @@ def test_what_stands_beside_a_png_does_not_cost_it() -> None:
     assert difference(damaged.replace(b"hello", b"hullo"), scene()) == 0
 
 
+def test_a_large_scan_in_one_colour_costs_a_third() -> None:
+    sheet = Image.new("1", (4000, 3000), 1)
+    ImageDraw.Draw(sheet).rectangle((0, 0, 1999, 3000), fill=0)
+    data = encoded(sheet, "TIFF", compression="group4")
+    decoded = decode(data, at_least=(64, 64), max_pixels=4_500_000)
+    assert (decoded.width, decoded.height) == (4000, 3000)
+    assert [decoded.image.getpixel((x, 90)) for x in (10, decoded.image.width - 10)] == [(0, 0, 0), (255, 255, 255)]
+    for options in ({"max_pixels": 3_900_000, "at_least": (64, 64)}, {"max_pixels": 4_500_000}):
+        with pytest.raises(ImageError, match="12 million pixels; the limit is"):
+            decode(data, **options)  # type: ignore[arg-type]
+
+
 def test_a_raw_file_gives_the_preview_in_it() -> None:
     small, large = encoded(scene(80, 60), "JPEG"), encoded(scene(), "JPEG", quality=95)
     sensor = b"\xff\xd8\xff\xc3\0\x0b\x08\x20\0\x20\0\x01\x01\x11\0" + bytes(500)  # lossless: nobody's picture

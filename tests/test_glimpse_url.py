@@ -133,9 +133,7 @@ def test_a_folder_is_sent_and_sent_again(
     assert (first["collection"], first["added"], first["unchanged"]) == ("sent", 8, 0)
     unused = {"reason": "rows name no image of these folders", "count": 1, "first": "gone.png (line 3)"}
     assert first["left_out"] == [unused]
-    assert first["skipped"] == [
-        {"path": str(pictures / "broken.jpg"), "reason": "not an image that glimpse knows"}
-    ]
+    assert first["skipped"] == [{"path": str(pictures / "broken.jpg"), "reason": "not an image that glimpse knows"}]
     sent: list[str] = []
     monkeypatch.setattr(
         "glimpse.client.entries.read_image", lambda image: sent.append(image.name) or image.read_bytes()
