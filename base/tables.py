@@ -29,6 +29,7 @@ MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 TOO_MANY = "rows with more cells than the header (put a text with the separator in it in quotes)"
+TOO_LONG = f"rows with a cell of more than {MAX_CELL >> 20} million characters"
 BROKEN = "rows with a broken quote"
 Flags = Sequence[tuple[str, str]]
 
@@ -47,22 +48,24 @@ class Table:
         left_out: rows that could not be read; complete when all rows were.
     """
 
-    def __init__(self, path: Path, flags: Flags, *, each_once: bool = False) -> None:
+    def __init__(self, path: Path, flags: Flags, *, each_once: bool = False, opened: Path | None = None) -> None:
         """Open a table.
 
         Args:
             path: the file.
             flags: columns that must be there, each with the flag that chooses it.
+            opened: a name of the open file, if it is not to be opened by `path` again.
             each_once: no other column of a CSV may be there twice either, for all are wanted.
 
         Raises:
             InputError: no such file, no text, or a CSV without one of the columns, or with one twice.
         """
         self.path = path
+        self._opened = opened or path
         self.left_out = LeftOut()
         self._flags = flags
         with _reading(path):
-            with path.open("rb") as file:
+            with self._opened.open("rb") as file:
                 self._encoding = encoding_of(file.read(4))
             with self._open() as text:
                 head = text.read(2**16)
@@ -91,7 +94,7 @@ class Table:
         self.left_out.totals["rows"] = count + self.left_out.count()
 
     def _open(self) -> TextIO:
-        return self.path.open(newline="", encoding=self._encoding)
+        return self._opened.open(newline="", encoding=self._encoding)
 
     def _check(self, columns: Sequence[str]) -> None:
         for key, flag in self._flags:
@@ -142,7 +145,7 @@ class Table:
                             "quote that is opened there and not closed"
                         ) from error
                     if len(cells) != (width or len(cells)):
-                        self.left_out.add(BROKEN, f"line {begin}")
+                        self.left_out.add(TOO_LONG if len(last) > MAX_CELL else BROKEN, f"line {begin}")
                         continue
                 if cells is None:
                     return
@@ -184,7 +187,7 @@ class Table:
             return None
 
     def _whole(self) -> Any:
-        if self.path.stat().st_size > MAX_WHOLE:
+        if self._opened.stat().st_size > MAX_WHOLE:
             raise InputError(f"{self.path}: JSON of more than {MAX_WHOLE >> 20} MB in one; give one object a line")
         with self._open() as file:
             return parse_json(file.read())

@@ -51,11 +51,6 @@ def to_srgb(image: Image.Image, profile: bytes | None, at_least: int | None = No
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def is_blank(image: Image.Image) -> bool:
-    """Whether a picture shows next to nothing: its grey values spread by less than 4 of 255."""
-    return contrast(image) < 4
-
-
 def contrast(image: Image.Image) -> float:
     """The standard deviation of a loaded picture's grey values, 0 to 128, on a sample."""
     small = image.resize(_SAMPLE, Image.Resampling.NEAREST)

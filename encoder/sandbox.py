@@ -75,6 +75,9 @@ class _Worker:
                     raise ImageError(name, f"decoding it took more than {MAX_SECONDS:.0f} seconds") from None
                 self.close()
                 continue
+            except BaseException:  # what is still in the pipe would be the next one's answer
+                self.close()
+                raise
             finally:
                 late.cancel()
             answer = json.loads(header)

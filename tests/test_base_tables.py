@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import unicodedata
 from pathlib import Path
@@ -88,6 +89,18 @@ def test_rows_that_cannot_be_read_are_counted_with_their_lines(tmp_path: Path) -
 def test_cells_may_be_long(tmp_path: Path) -> None:
     rows, _ = read(tmp_path / "a.csv", f"image,title\n1.png,{'x' * 400_000}\n")
     assert [len(str(value)) for value in rows[0][1]] == [5, 400_000]
+
+
+def test_a_cell_beyond_all_use_is_named_for_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("base.tables.MAX_CELL", 1000)
+    limit = csv.field_size_limit(1000)
+    try:
+        (tmp_path / "t.csv").write_text("image,title\na.png," + "x" * 2000 + "\nb.png,y\n")
+        table = Table(tmp_path / "t.csv", [("image", "--image-key")])
+        assert [row.cells["image"] for row in table.rows()] == ["b.png"]
+        assert "a cell of more than" in table.left_out.lines()[0]
+    finally:
+        csv.field_size_limit(limit)
 
 
 def test_json_keeps_its_types_and_nan_says_nothing(tmp_path: Path) -> None:

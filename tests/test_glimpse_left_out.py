@@ -98,6 +98,21 @@ def test_index_says_which_rows_name_none_of_its_images(glimpse: Any, colour_fold
     assert "are cut" not in glimpse("search", "a short one")[1]
 
 
+def test_index_says_once_what_it_leaves_out_and_a_link_in_a_circle_is_a_row_like_any(
+    glimpse: Any, colour_folder: Path
+) -> None:
+    (colour_folder / "drawing.svg").write_text("<svg/>")
+    (colour_folder / "loop.png").symlink_to("loop.png")
+    table = colour_folder / "table.csv"
+    table.write_text("image,title,\nloop.png,a,b\nred/0.png,c,d\n")
+    _, err = glimpse("index", colour_folder, "--captions", table)
+    assert len([line for line in err.splitlines() if ".svg files" in line]) == 1
+    assert len([line for line in err.splitlines() if "rows name no image" in line]) == 1
+    titled = '{"must": [{"key": "title", "match": {"any": ["a", "c"]}}]}'
+    (hit,) = json.loads(glimpse("search", "red", "--filter", titled, "--json")[0])["hits"]
+    assert hit["metadata"] == {"title": "c"}
+
+
 def test_train_says_what_it_cannot_use(glimpse: Any, tiny_run: Path, tmp_path: Path) -> None:
     for i in range(8):
         plain_picture("red", i).save(tmp_path / f"{i}.png")

@@ -99,7 +99,6 @@ def index(
             )
             first = next(reports)
         try:
-            console.print_left_out(first.left_out)
             _print_batch(first, json)
             for report in reports:
                 _print_batch(report, json)
@@ -110,8 +109,8 @@ def index(
         total = target.count("image")
         with console.working("building the index"):
             target.close()
-    console.print_left_out(report.left_out)
     if json:
+        console.print_left_out(report.left_out)
         console.print_json({"collection": collection, **_as_json(report)})
         return
     _say_what_was_not_taken(report)
@@ -133,8 +132,8 @@ def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metada
     with Client(url) as client, console.progress_bar("uploading") as progress:
         report = upload_folders(client, collection, folders, rules, metadata, progress)
         total = client.collection(collection).counts.get("image", 0)
-    console.print_left_out(report.left_out)
     if json:
+        console.print_left_out(report.left_out)
         counts = {name: getattr(report, name) for name in ("added", "unchanged", "skipped", "seconds")}
         console.print_json(
             {

@@ -67,19 +67,19 @@ def read_captions(path: Path, *, image_key: str = "image", opened: Path | None =
         InputError: no such file, no table, no column `image_key`, or a column that is there twice.
     """
     found, names = Captions(), Names(path.parent)
-    table = Table(opened or path, [(image_key, "--image-key")], each_once=True)
+    table = Table(path, [(image_key, "--image-key")], each_once=True, opened=opened)
     for where, row in table.rows():
         name = row.pop(image_key, None)
         if not isinstance(name, str) or not name.strip():
             found.unread.add("rows without an image's name", where)
             continue
         try:
-            image = (names.find(name) or names.likely(name)).resolve()
+            image = Path(os.path.realpath(names.find(name) or names.likely(name)))  # links may lead in a circle
         except (OSError, ValueError):
             found.unread.add("rows whose image no file can be named", named(name, where))
             continue
         values = {key: value.strip() if isinstance(value, str) else value for key, value in row.items()}
-        metadata = {key: value for key, value in values.items() if value not in ("", None)}
+        metadata = {key: value for key, value in values.items() if key and value not in ("", None)}
         if _can_be_kept(metadata):
             found.add(image, metadata, named(name, where))
         else:

@@ -105,7 +105,7 @@ def find_dead(collection: Collection, folders: Sequence[Path], apart_from: Path)
         folders: look at what was below these only; none: at all.
         apart_from: a folder not to look at, as that of uploaded files.
     """
-    places = Places(collection)
+    places = Places(collection, Rules(any_name=True))
     found: dict[Path, list[int]] = {}
     for root in folders or [Path("/")]:
         for name, key, *_ in collection.paths(root):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from base.rules import Rules
 from base.walk import image_names
 from index.collection import Collection
 
@@ -21,13 +23,12 @@ MARGIN_NS = 60 * 10**9  # by which the clock of a disk, a server's perhaps, may 
 class Places:
     """What a collection remembers, and what a run adds to it."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, rules: Rules) -> None:
         self._collection = collection
-        kept: dict[str, Any] = collection.places()
-        self._folders: dict[str, list[int]] = kept.get(
-            "folders", {}
-        )  # path -> inode, and 1 if a disk was mounted there
-        self._looked: dict[str, int] = kept.get("looked", {})  # root -> ns
+        self._rules = replace(rules, exclude=())
+        kept = collection.places()
+        self._folders: dict[str, list[int]] = _those_like([0, 0], kept.get("folders"))  # inode, 1: a disk began there
+        self._looked: dict[str, int] = _those_like(0, kept.get("looked"))  # root -> ns
         self._without_image: dict[Path, bool] = {}
 
     def looked_at(self, root: Path) -> int | None:
@@ -37,7 +38,7 @@ class Places:
     def holds_none(self, folder: Path) -> bool:
         """Whether a folder is missing or no image is in it; asked once in a run."""
         if folder not in self._without_image:
-            self._without_image[folder] = next(image_names(folder), None) is None and _may_look(folder)
+            self._without_image[folder] = next(image_names(folder, self._rules), None) is None and _may_look(folder)
         return self._without_image[folder]
 
     def why_away(self, folder: Path) -> str | None:
@@ -85,6 +86,17 @@ class Places:
                 folders[str(folder)] = identity
         if folders != self._folders or looked is not None:
             self._collection.set_places({"folders": folders, "looked": self._looked})
+
+
+def _those_like(form: object, kept: object) -> dict[str, Any]:
+    """Of what the catalog kept by name, what has the form of an example; nothing of what is damaged."""
+    if not isinstance(kept, dict):
+        return {}
+    return {name: value for name, value in kept.items() if _form(value) == _form(form)}
+
+
+def _form(value: object) -> object:
+    return [type(part) for part in value] if isinstance(value, list) else type(value)
 
 
 def _is_in(folder: Path, places: Iterable[Path]) -> bool:

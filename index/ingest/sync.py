@@ -161,7 +161,7 @@ class _Run:
         self._gone: set[int] = set()  # entries whose file is no longer there
         self._moved: set[int] = set()  # of which these turned up elsewhere
         self._captioned: dict[int, Mapping[str, Any]] = {}  # changes of metadata alone, waiting for a commit
-        self._places = Places(collection)
+        self._places = Places(collection, options.rules)
         self._bytes = KnownBytes(collection, roots, self._places)
         self._seen: set[Path] = set()  # folders with images
 
@@ -265,7 +265,8 @@ class _Run:
                 return _File(found, sha256)
             picture = decode_picture(data, self._encoder.preprocess, name=str(found.path))
             if picture.missing is not None:
-                said = f"the file is cut off, and {picture.missing:.0%} of its rows are missing"
+                share = f", and {picture.missing:.0%} of its rows are missing" if picture.missing >= 0.005 else ""
+                said = f"the file is cut off{share}"
                 self.report.cut_off.append({"path": str(found.path), "reason": said})
             return _File(found, sha256, picture)
         except ImageError as error:
