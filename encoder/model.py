@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from base.errors import ModelError
 from encoder.cut import CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, Preprocess
@@ -146,5 +147,12 @@ def logit_bias_of(clip: nn.Module) -> float | None:
 
 
 def _unit(x: Tensor) -> Vectors:
-    """Rows scaled to length one, in float32 whatever the model ran in."""
-    return F.normalize(x.float(), dim=-1).cpu().numpy()
+    """Rows scaled to length one, in float32 whatever the model ran in.
+
+    Raises:
+        ModelError: a row has no direction: weights of zeros, or numbers beyond the precision.
+    """
+    rows: Vectors = F.normalize(x.float(), dim=-1).cpu().numpy()
+    if not (np.square(rows).sum(-1) > 0.5).all():
+        raise ModelError("the model gives vectors of zeros or NaN: its weights are damaged, or --precision is too low")
+    return rows

@@ -21,6 +21,7 @@ _USUAL_NAMES = (
     *HUB_WEIGHTS, "open_clip_pytorch_model.pth", "model.safetensors", "pytorch_model.bin", "pytorch_model.pth",
     "model.pth",
 )  # fmt: skip
+_POINTER = b"version https://git-lfs"
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")  # the last is what open_clip's trainer writes, one an epoch
 _NOT_WEIGHTS = ("training_state.pt", "training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt")
 
@@ -81,6 +82,11 @@ def load_weights(clip: Any, file: Path, ref: str) -> None:
     Raises:
         ModelError: it holds other things than weights, or weights of another architecture.
     """
+    with file.open("rb") as opened:
+        if opened.read(len(_POINTER)) == _POINTER:
+            raise ModelError(
+                f"{ref}: {file.name} is a pointer of Git LFS, not the weights; fetch them with `git lfs pull`"
+            )
     try:
         found = open_clip.load_checkpoint(clip, str(file), strict=False)
     except pickle.UnpicklingError as error:

@@ -14,6 +14,7 @@ from PIL import Image
 from base.errors import ImageError
 from encoder.encoder import Encoder
 from encoder.image import Preprocess, decode_picture, open_image
+from service.inference.images import decode as decode_for_a_request
 
 SMALL = Preprocess(size=32)
 
@@ -80,6 +81,12 @@ def test_a_small_file_of_much_is_refused_at_once(data: bytes, said: str, encoder
     [[(_, bomb), (_, good)]] = encoder.encode_stream([tmp_path / "bomb", tmp_path / "good.png"])
     assert isinstance(bomb, ImageError)
     assert not isinstance(good, ImageError)
+
+
+def test_an_icon_is_refused_before_a_service_opens_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.inference.images.Image.open", None)  # to open an ICO is to decode what is inside
+    with pytest.raises(ImageError, match="the icon holds a picture of 8000 x 8000"):
+        decode_for_a_request(ico(png(8000)), SMALL, 10**9)
 
 
 @pytest.mark.parametrize(

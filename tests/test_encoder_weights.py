@@ -102,6 +102,12 @@ def test_weights_that_are_cut_or_scripted_or_of_another_model_are_told(tiny_run:
     file.write_bytes(file.read_bytes()[:-2000])
     with pytest.raises(ModelError, match="is cut short or damaged"):
         load_clip(tmp_path)
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 600000000\n")
+    with pytest.raises(ModelError, match="is a pointer of Git LFS"):
+        load_clip(tmp_path)
+    torch.save({name: torch.zeros_like(value) for name, value in weights.items()}, file)
+    with pytest.raises(ModelError, match="vectors of zeros"):
+        load_encoder(tmp_path, device="cpu")
     file.write_bytes(b"not weights")
     with pytest.raises(ModelError, match="is no file of weights, or a damaged one"):
         load_clip(tmp_path)

@@ -374,6 +374,10 @@ def test_brackets_behind_a_key_lead_into_its_list(tmp_path):
                 {"must": [{"key": key, "match": {"value": 2}}], "must_not": [{"is_empty": {"key": key}}]}
             )
             assert catalog.filter_ids(wanted, "image").tolist() == [entry], key
+    for key in ("items[0].k", "items[-1].k", "items[*].k", "items[]k", "$.items[].k"):
+        with pytest.raises(InputError, match="is no key: of a list any element"):
+            parse_filter({"must": [{"key": key, "match": {"value": 2}}]})
+    parse_filter({"must": [{"key": "price [EUR]", "match": {"value": 2}}]})
 
 
 def test_an_id_that_none_can_have_is_no_entrys(shared):

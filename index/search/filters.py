@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -231,7 +232,12 @@ def _text(value: object, at: str, what: str = "a text") -> str:
 
 def _key(value: object, at: str) -> str:
     """A key as the facets have it: Qdrant writes [] behind the name of a list, and here any key may lead into one."""
-    return "".join(_text(value, at).split("[]"))
+    key = _text(value, at).replace("[].", ".").removesuffix("[]")
+    if re.search(r"\[(-?\d+)?\]\.|\[\*\]|\[\](?!$)|^\$\.", key):
+        raise InputError(
+            f"{at}: {key} is no key: of a list any element may fulfil a condition, as items.k or items[].k"
+        )
+    return key
 
 
 def _path(value: object, at: str) -> str:

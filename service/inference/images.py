@@ -17,6 +17,7 @@ from urllib.parse import unquote
 from PIL import Image
 
 from base.errors import ImageError
+from encoder.bounds import problem_of
 from encoder.decode import FORMATS, read_bytes
 from encoder.image import Picture, Preprocess, open_image, read_picture, sha256_of
 
@@ -108,6 +109,8 @@ def open_indexed(path: Path, sha256: str | None) -> BinaryIO:
 @contextmanager
 def _turn(data: bytes) -> Iterator[None]:
     """Wait for other large images, if this is one by its header. JPEGs are decoded at a fraction."""
+    if problem := problem_of(data):  # before any decoder sees it: to open an icon is to decode what it holds
+        raise ImageError(None, problem)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             is_large = image.width * image.height > LARGE and image.format not in ("JPEG", "MPO")
