@@ -13,18 +13,26 @@ from base.errors import InputError
 from base.left_out import LeftOut
 from base.rules import BIN, BINS, EXCLUDED, LINKED, UNREAD, Rules, begins_as_image, is_not_photos, reason_of
 
-# What a person would call an image file, whether or not encoder.decode can decode it: one that it cannot is reported.
-IMAGE_SUFFIXES = frozenset(
+RAW_SUFFIXES = frozenset(  # of cameras
     """
-    .3fr .apng .arw .avif .avifs .bmp .bw .cr2 .cr3 .crw .cur .dcr .dcx .dds .dib .dng .emf .eps .erf .fff .fits .flc
-    .fli .gif .gpr .heic .heics .heif .heifs .hif .icns .ico .iiq .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx
-    .kdc .mef .mpo .mrw .nef .nrw .orf .ori .pbm .pcx .pef .pfm .pgm .png .pnm .ppm .psd .qoi .raf .ras .rgb
-    .rgba .rw2 .rwl .sgi .sr2 .srf .srw .tga .tif .tiff .webp .wmf .x3f .xbm .xpm
+    .3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mrw .nef .nrw .orf .ori .pef .raf .rw2 .rwl
+    .sr2 .srf .srw .x3f
+    """.split()
+)
+# What a person would call an image file, whether or not encoder.decode can decode it: one that it cannot is reported.
+IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
+    """
+    .apng .avif .avifs .bmp .bw .cur .dcx .dds .dib .emf .eps .fits .flc .fli .gif .heic .heics .heif .heifs .hif
+    .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pcx .pfm .pgm .png .pnm .ppm .psd
+    .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .webp .wmf .xbm .xpm
     """.split()
 )
 
 OTHERS = "files of other kinds"
-_COPY = "copy|copia|cópia|copie|kopie|kopia|kopi|copiar|копия|副本|コピー|复制|複製|복사본|사본"
+_COPY = (
+    "copy|copia|cópia|copie|kopie|kopia|kópia|kopi|kopio|kopya|kopyası|kopija|másolat|másolata|copiar|αντίγραφο|копия|"
+    "副本|コピー|复制|複製|복사본|사본"
+)
 _COPIES = (  # how systems name a copy, matched against a name without its suffix, case folded
     re.compile(rf"(?:^|.*[\s_.(\-–—の의])(?:{_COPY})[\s_\-]*\(?\d{{0,3}}\)*"),  # x copy, x - copy (2), x_copy2
     re.compile(rf"(?:{_COPY})\s*(?:\(\d+\)\s*)?(?:of|von|van|de|di|da|do|av|af|från|～|〜|~)\s.*"),  # copy (2) of x

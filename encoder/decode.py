@@ -79,6 +79,7 @@ class Decoded:
     width: int  # of the upright original
     height: int
     taken: str | None = None  # when, by its EXIF: ISO 8601, in the camera's local time where that names no offset
+    is_film: bool = False  # it has more pages or frames than this one
     missing: float | None = None  # the share of its rows that a file lacks which was cut off; None: it is whole
 
 
@@ -171,7 +172,8 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
         _reduce(image, data, wish)
         image.load()
         missing = _missing(image) if cut else None
-        page = _page_with_content(image, wish) if image.format in _PAGED else image
+        is_film = image.format in _PAGED and getattr(image, "is_animated", False)
+        page = _page_with_content(image, wish) if is_film else image
         if page is not image:
             original = page.size
         _take_over(page, wish.outer)
@@ -182,7 +184,7 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
         width, height = original if page.size == before else original[::-1]
         if wish.side and page.width * page.height > wish.max_pixels:  # grey, which becomes three times as much
             page = page.convert("L").reduce(max(1, min(page.size) // (2 * wish.side)))
-        return Decoded(to_srgb(page, profile, wish.side), width, height, taken, missing)
+        return Decoded(to_srgb(page, profile, wish.side), width, height, taken, is_film, missing)
 
 
 def _reduce(image: Image.Image, data: bytes, wish: _Wish) -> None:
@@ -229,7 +231,7 @@ def _missing(image: Image.Image) -> float:
 
 def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
     """The loaded first page, or a later one if that shows next to nothing: films fade in, scans begin with a cover."""
-    if not getattr(image, "is_animated", False) or (most := contrast(image)) >= _CONTENT:
+    if (most := contrast(image)) >= _CONTENT:
         return image
     best = image.copy()
     best.format, pixels = image.format, 0

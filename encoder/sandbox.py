@@ -160,7 +160,7 @@ def _serve() -> None:
             _write(sys.stdout.buffer, json.dumps({"error": error.reason}).encode(), b"")
             continue
         answer = {"pixels": decoded.image.size, "width": decoded.width, "height": decoded.height}
-        answer |= {"taken": decoded.taken, "missing": decoded.missing}
+        answer |= {"taken": decoded.taken, "is_film": decoded.is_film, "missing": decoded.missing}
         _write(sys.stdout.buffer, json.dumps(answer).encode(), np.asarray(decoded.image).tobytes())
 
 

@@ -20,6 +20,7 @@ from encoder.decode import read_bytes
 from encoder.sandbox import decode_bounded
 
 Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
 
 SIDE = 64  # pixels of a sketch
 CROPPED = 0.06  # what two twins may differ in scale, and in shape
@@ -27,8 +28,11 @@ FLAT = 4.0  # of 255: with less contrast there is nothing to compare
 LIKE = 0.97  # correlation of two twins' grey values, laid on each other
 ROUGHLY_LIKE = 0.85  # the same of 8 x 8 pixels, before that
 TINTED = 20.0  # of 255: what the mean colours of twins may differ
-LIGHT_APART = 6.0  # of 255: what any part of a twin may differ, on average
-COLOUR_APART = 16.0  # the same of red, green and blue: JPEG keeps a quarter of the colours
+LIGHT_APART = 8.0  # of 255: what any part of a twin may differ, on average
+COLOUR_APART = 20.0  # the same of red, green and blue: JPEG keeps a quarter of the colours
+DETAIL, BLOCK = 512, 8  # pixels a side of what is compared at last, and of its blocks
+CONTRAST = 14.0  # of 255, in the standard deviation: blocks with less are noise and gradients
+BLOCK_LIKE = 0.6  # correlation of each block of two twins
 _PART = 10  # parts a side
 _COARSE, _FINE = 6, 4  # steps of laying one on the other
 
@@ -37,8 +41,10 @@ _COARSE, _FINE = 6, 4  # steps of laying one on the other
 class Sketch:
     """A picture made small, whatever its shape."""
 
-    pixels: NDArray[np.uint8]  # (SIDE, SIDE, 3)
+    pixels: Pixels  # (SIDE, SIDE, 3)
     shape: float  # width / height
+    side: int = SIDE  # the shorter one of the picture, in pixels
+    is_all: bool = True  # of the file: no other page or frame, nothing that is cut off
 
     @property
     def grey(self) -> Floats:
@@ -50,12 +56,16 @@ class Sketch:
 def sketch(path: str | Path) -> Sketch | None:
     """The sketch of an image file; None if it cannot be read."""
     try:
-        image = decode_bounded(read_bytes(path), at_least=(SIDE, SIDE)).image
+        decoded = decode_bounded(read_bytes(path), at_least=(2 * SIDE, 2 * SIDE))
     except ImageError:
         return None
-    much = min(image.size) >= 4 * SIDE
-    small = image.resize((SIDE, SIDE), Image.Resampling.BOX if much else Image.Resampling.LANCZOS)
-    return Sketch(np.asarray(small), image.width / image.height)
+    is_all = not decoded.is_film and decoded.missing is None
+    side = min(decoded.width, decoded.height)
+    return Sketch(_small(decoded.image, SIDE), decoded.width / decoded.height, side, is_all)
+
+
+def _small(image: Image.Image, side: int) -> Pixels:
+    return np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0))
 
 
 class Twins:
@@ -64,20 +74,68 @@ class Twins:
     def __init__(self) -> None:
         self.unread: set[str] = set()
         self._sketch = lru_cache(maxsize=4096)(sketch)  # 12 KB each
+        self._detail = lru_cache(maxsize=64)(_detail)  # 768 KB each
 
     def __call__(self, a: str, b: str) -> bool:
         """Whether two files show the same picture."""
         one, other = self._sketch(a), self._sketch(b)
         self.unread.update(path for path, found in ((a, one), (b, other)) if found is None)
-        return one is not None and other is not None and are_twins(one, other)
+        if one is None or other is None or not are_twins(one, other):
+            return False
+        return differ_nowhere(*self._details(a, b, min(one.side, other.side)), place_of(one, other))
+
+    def _details(self, a: str, b: str, side: int) -> tuple[Pixels, Pixels]:
+        """Both (n, n, 3), n no larger than the smaller of the two has pixels."""
+        n = max(SIDE, min(DETAIL, side) // BLOCK * BLOCK)
+        return self._detail(a, n), self._detail(b, n)
 
 
 def are_twins(a: Sketch, b: Sketch) -> bool:
-    """Whether both show the same picture. Of pictures without contrast nothing can be said: False."""
+    """Whether both show the same picture, as far as sketches tell.
+
+    Of pictures without contrast, or that are not all of their file, nothing can be said: False.
+    """
+    if not (a.is_all and b.is_all):
+        return False
     if abs(math.log(a.shape / b.shape)) > CROPPED or not _may_be_twins(a, b):
         return False
     correlation, light, colour = likeness(a, b)
     return correlation >= LIKE and light <= LIGHT_APART and colour <= COLOUR_APART
+
+
+def differ_nowhere(a: Pixels, b: Pixels, place: NDArray[np.float64]) -> bool:
+    """Whether two pictures are the same in every block: a word of a page, a bird in the sky.
+
+    Args:
+        a: (n, n, 3).
+        b: (n, n, 3).
+        place: that lays `a` on `b`, roughly.
+    """
+    x, y = (pixels.mean(axis=2, dtype=np.float32) for pixels in (a, b))
+    place = _register(_half(x), _half(y), place, _FINE)
+    place = _register(x, y, place, _FINE)
+    n = len(x)
+    laid = _samples(n, *place[2:]) @ x @ _samples(n, *place[:2]).T
+    return worst_block(laid, y) >= BLOCK_LIKE
+
+
+def worst_block(x: Floats, y: Floats) -> float:
+    """The least correlation of the blocks of two grey pictures (n, n) in which either has contrast; 1 if none has."""
+    blocks = [_blocks(pixels[BLOCK:-BLOCK, BLOCK:-BLOCK]) for pixels in (x, y)]
+    x, y = (block - block.mean(axis=1, keepdims=True) for block in blocks)  # (blocks, BLOCK * BLOCK)
+    spread = np.sqrt((x * x).mean(1)), np.sqrt((y * y).mean(1))
+    seen = np.maximum(*spread) >= CONTRAST
+    like = (x * y).mean(1)[seen] / (spread[0] * spread[1] + 1e-6)[seen]
+    return float(like.min(initial=1.0))
+
+
+def _blocks(grey: Floats) -> Floats:
+    n = len(grey) // BLOCK
+    return grey.reshape(n, BLOCK, n, BLOCK).swapaxes(1, 2).reshape(n * n, -1)
+
+
+def _detail(path: str, n: int) -> Pixels:
+    return _small(decode_bounded(read_bytes(path), at_least=(n, n)).image, n)
 
 
 def _may_be_twins(a: Sketch, b: Sketch) -> bool:
@@ -94,15 +152,19 @@ def likeness(a: Sketch, b: Sketch) -> tuple[float, float, float]:
     Returns:
         The correlation of their grey values, and the largest difference of a part's grey and of its colours, of 255.
     """
-    place = np.array([1.0, 0.0, 1.0, 0.0])
-    place = _register(_half(a.grey), _half(b.grey), place, _COARSE)
-    place = _register(a.grey, b.grey, place, _FINE)
+    place = place_of(a, b)
     rows, columns = _samples(SIDE, *place[2:]), _samples(SIDE, *place[:2])
     laid = np.einsum("ij,jkc,lk->ilc", rows, a.pixels.astype(np.float32), columns, optimize=True)
     x, y = (_half(pixels)[1:-1, 1:-1] for pixels in (laid, b.pixels.astype(np.float32)))
     correlation = float(np.corrcoef(x.mean(2).ravel(), y.mean(2).ravel())[0, 1])
     parts = (x - y).reshape(_PART, 3, _PART, 3, 3).mean(axis=(1, 3))
     return correlation, float(np.abs(parts.mean(2)).max()), float(np.abs(parts).max())
+
+
+def place_of(a: Sketch, b: Sketch) -> NDArray[np.float64]:
+    """Scale and shift, across and down, that lay `a` on `b`."""
+    place = _register(_half(a.grey), _half(b.grey), np.array([1.0, 0.0, 1.0, 0.0]), _COARSE)
+    return _register(a.grey, b.grey, place, _FINE)
 
 
 def _register(a: Floats, b: Floats, place: NDArray[np.float64], steps: int) -> NDArray[np.float64]:

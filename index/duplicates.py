@@ -6,6 +6,7 @@ pixels is given to it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 
 from base.errors import InputError
 from base.progress import Progress
-from base.walk import is_spare_name
+from base.walk import RAW_SUFFIXES, is_spare_name
 from index.collection import Collection, Hit, Record
 
 BATCH = 256  # searches at a time
+LOSSLESS = {".png", ".tif", ".tiff", ".bmp", ".psd", ".pnm", ".ppm", ".pgm"}
 NEAREST = 16  # neighbours looked at first; where all are duplicates, more
 
 
@@ -48,7 +50,8 @@ def near_duplicates(
 ) -> list[Group]:
     """Group images by the cosine of their vectors and by their pixels, the largest groups first.
 
-    The best image lies in no recycle bin and is not named as a copy; of several it has the most pixels; of equal ones
+    The best image lies in no recycle bin and is not named as a copy; of several it is a camera's raw file, or has the
+    most pixels; of equal ones
     the larger file, then the older entry. From the best one down, each that is in no group yet takes all those for its
     own whose cosine with it is `threshold` or more and that have the same bytes or are `twins`. So every member is that
     close to the one that would be kept. Connected components would not promise that: a chain of small steps makes one
@@ -106,34 +109,65 @@ def identical_files(collection: Collection) -> list[Group]:
     return _largest_first(
         [
             Group(best, [Duplicate(other, 1.0, identical=True) for other in others])
-            for best, *others in (sorted(same, key=_is_spare) for same in copies.values())
+            for best, *others in (
+                sorted(same, key=lambda record: (_is_spare(record), -len(record.metadata))) for same in copies.values()
+            )
             if others
         ]
     )
 
 
 def spare_files(group: Group) -> list[str]:
-    """Paths of the others, if they could be deleted without a loss: the best one's file is there, and is not theirs.
+    """Paths of the others that could be deleted without a loss.
 
-    A link and the file that it leads to are one file, whichever of them is the best.
+    The best one's file is there with the bytes that were indexed, is not theirs (a link and the file that it leads to
+    are one), is of no lesser kind (a raw file or a lossless one is never spare beside a JPEG), and its entry says all
+    that theirs says.
     """
-    best = Path(group.best.path or "")
-    if not best.is_file():
+    best = group.best
+    if not _is_as_indexed(best):
         return []
-    paths = [Path(other.record.path) for other in group.others if other.record.path]
-    return [str(path) for path in paths if path.is_file() and not path.samefile(best)]
+    return [
+        str(other.record.path)
+        for other in group.others
+        if _is_as_indexed(other.record)
+        and not Path(str(other.record.path)).samefile(str(best.path))
+        and _worth(other.record) <= _worth(best)
+        and best.metadata | other.record.metadata == best.metadata
+    ]
+
+
+def _is_as_indexed(record: Record) -> bool:
+    """Whether its file has the bytes that the entry was made of."""
+    try:
+        with Path(record.path or "").open("rb") as file:
+            return record.sha256 == hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return False
+
+
+def _worth(record: Record) -> int:
+    suffix = Path(record.path or "").suffix.lower()
+    return 2 if suffix in RAW_SUFFIXES else 1 if suffix in LOSSLESS else 0
 
 
 def _best_first(collection: Collection) -> NDArray[np.int64]:
     """The ids (n,) of all images, the best one first."""
-    rows = ((r.id, (r.width or 0) * (r.height or 0), r.size or 0, _is_spare(r)) for r in collection.records("image"))
-    ids, pixels, size, spare = np.fromiter(rows, np.dtype((np.int64, 4))).T
-    ordered: NDArray[np.int64] = ids[np.lexsort((ids, -size, -pixels, spare))]
+    rows = (
+        (r.id, (r.width or 0) * (r.height or 0), r.size or 0, _worth(r) < 2, _is_spare(r))
+        for r in collection.records("image")
+    )
+    ids, pixels, size, not_raw, spare = np.fromiter(rows, np.dtype((np.int64, 5))).T
+    ordered: NDArray[np.int64] = ids[np.lexsort((ids, -size, -pixels, not_raw, spare))]
     return ordered
 
 
 def _is_spare(record: Record) -> bool:
     return record.path is not None and is_spare_name(record.path)
+
+
+def _plain_last(record: Record) -> tuple[bool, int]:
+    return _is_spare(record), -len(record.metadata)
 
 
 def _file(record: Record) -> str:

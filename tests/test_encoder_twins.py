@@ -71,6 +71,34 @@ def test_another_picture_is_none(tmp_path: Path) -> None:
     assert [name for name, other in others.items() if twins(original, saved(other, tmp_path / f"{name}.png"))] == []
 
 
+def invoice(number: int) -> Image.Image:
+    page = Image.new("RGB", (850, 1100), "white")
+    pen = ImageDraw.Draw(page)
+    pen.text((60, 60), "Own Works", fill="black", font_size=40)
+    pen.text((60, 150), f"Invoice {number}", fill="black", font_size=24)
+    for i in range(12):
+        pen.text((60, 250 + 40 * i), f"item {i}, of some kind, {3 * i} pieces", fill="black", font_size=20)
+    return page
+
+
+def test_a_word_of_a_page_is_seen(tmp_path: Path) -> None:
+    twins, original = Twins(), saved(invoice(1041), tmp_path / "1041.png")
+    assert not twins(original, saved(invoice(1047), tmp_path / "1047.png"))
+    assert twins(original, saved(invoice(1041), tmp_path / "again.jpg", quality=60))
+    assert twins(original, saved(invoice(1041).resize((425, 550)), tmp_path / "half.jpg"))
+
+
+def test_of_a_file_with_more_in_it_or_less_nothing_is_said(tmp_path: Path) -> None:
+    twins, image = Twins(), card(0)
+    original = saved(image, tmp_path / "original.png")
+    pages = saved(image, tmp_path / "pages.tif", save_all=True, append_images=[card(1)])
+    film = saved(image, tmp_path / "film.webp", save_all=True, append_images=[card(1)], quality=90)
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(Path(saved(image, tmp_path / "whole.jpg", quality=95)).read_bytes()[:-300])
+    assert twins(original, str(tmp_path / "whole.jpg"))
+    assert [path for path in (pages, film, str(cut)) if twins(original, path)] == []
+
+
 def test_of_pictures_that_show_nothing_and_files_that_are_no_pictures_nothing_is_said(tmp_path: Path) -> None:
     twins = Twins()
     plain = [saved(Image.new("RGB", (64, 64), shade), tmp_path / f"{shade}.png") for shade in ("black", "white")]

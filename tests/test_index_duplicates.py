@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 import index.duplicates
 from base.errors import InputError
 from encoder.model import DualEncoder
-from index.collection import Collection, Entry, create_collection
-from index.duplicates import identical_files, near_duplicates, spare_files
+from index.collection import Collection, Entry, Record, create_collection
+from index.duplicates import Duplicate, Group, identical_files, near_duplicates, spare_files
 from index.ingest.sync import index_folders, open_or_create
 from tests.conftest import plain_picture
 
@@ -164,3 +165,39 @@ def test_what_would_be_lost_is_not_spare(encoder: DualEncoder, tmp_path: Path) -
         assert spare_files(group) == [str(folder / "z-copy.png")]
         (folder / "a-link.png").unlink()
         assert spare_files(group) == []  # without the best, each of the others may be the last
+
+
+@pytest.mark.parametrize(
+    ("best", "other", "spare"),
+    [
+        ("a.jpg", "b.jpg", True),
+        ("a.png", "b.jpg", True),
+        ("a.jpg", "b.tif", False),
+        ("a.png", "b.dng", False),
+        ("a.dng", "b.jpg", True),
+    ],
+)
+def test_what_a_lesser_kind_cannot_replace_is_not_spare(best: str, other: str, spare: bool, tmp_path: Path) -> None:
+    records = [recorded(tmp_path / name, b"same") for name in (best, other)]
+    group = Group(records[0], [Duplicate(records[1], 1.0, identical=True)])
+    assert spare_files(group) == [str(tmp_path / other)] * spare
+
+
+def test_what_changed_since_it_was_indexed_or_says_more_is_not_spare(tmp_path: Path) -> None:
+    best, other = (recorded(tmp_path / name, b"same") for name in ("a.jpg", "b.jpg"))
+    noted = replace(other, metadata={"note": "grandma"})
+    assert spare_files(Group(best, [Duplicate(noted, 1.0, identical=True)])) == []
+    known = replace(best, metadata={"note": "grandma", "stars": 5})
+    assert spare_files(Group(known, [Duplicate(noted, 1.0, identical=True)])) == [other.path]
+    (tmp_path / "b.jpg").write_bytes(b"other")
+    assert spare_files(Group(known, [Duplicate(noted, 1.0, identical=True)])) == []
+    (tmp_path / "b.jpg").write_bytes(b"same")
+    (tmp_path / "a.jpg").write_bytes(b"cut")
+    assert spare_files(Group(known, [Duplicate(noted, 1.0, identical=True)])) == []
+
+
+def recorded(path: Path, data: bytes) -> Record:
+    """A file, and what the catalog would say of it."""
+    path.write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Record(1, "image", str(path), None, {}, sha256, None, len(data), 8, 8)
