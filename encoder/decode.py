@@ -15,6 +15,7 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +69,7 @@ _FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
 _JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP acTL fcTL fdAT eXIf".split())
+_PNG_WORDS = frozenset(b"tRNS gAMA cHRM sRGB cICP eXIf".split())
 _LIBRARY = re.compile(r"\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
 
 
@@ -112,8 +114,8 @@ def decode(
     except ImageError:
         raise
     except Exception as error:  # decoders raise whatever they meet: SyntaxError, struct.error, IndexError, MemoryError
-        with contextlib.suppress(Exception):
-            if mended := _mend(data):
+        for mended in _mended(data):
+            with contextlib.suppress(Exception):
                 return _decode(mended, wish, cut=data.startswith(_JPEG))
         if not isinstance(error, UnidentifiedImageError):
             raise ImageError(name, f"cannot be decoded: {_reason(error)}") from error
@@ -230,7 +232,7 @@ def _missing(image: Image.Image) -> float:
 
 
 def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
-    """The loaded first page, or a later one if that shows next to nothing: films fade in, scans begin with a cover."""
+    """The loaded first page, or if that shows next to nothing the one with the most contrast: films fade in."""
     if (most := contrast(image)) >= _CONTENT:
         return image
     best = image.copy()
@@ -249,8 +251,6 @@ def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
         if shown > most:
             best, most = image.copy(), shown
             best.format = image.format
-        if most >= _CONTENT:
-            break
     return best
 
 
@@ -293,16 +293,24 @@ def _iso_time(time: object, offset: object) -> str | None:
         return None
 
 
-def _mend(data: bytes) -> bytes | None:
-    """A PNG without its text and profiles, which may be too large or damaged; a JPEG with the end that it lacks."""
+def _mended(data: bytes) -> Iterator[bytes]:
+    """A JPEG with the end that it lacks; a PNG without what stands beside the picture, and without all but the picture.
+
+    Text and profiles may be too large, any chunk damaged, and the picture sound.
+    """
     if data.startswith(_JPEG):
-        return data + _JPEG_END
-    if not data.startswith(_PNG):
-        return None
+        yield data + _JPEG_END
+    elif data.startswith(_PNG):
+        yield _only(data, _PNG_CHUNKS)
+        yield _only(data, _PNG_CHUNKS - _PNG_WORDS)
+
+
+def _only(data: bytes, kinds: frozenset[bytes]) -> bytes:
+    """A PNG with such chunks alone."""
     at, kept = len(_PNG), [_PNG]
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4])
-        if data[at + 4 : at + 8] in _PNG_CHUNKS:
+        if data[at + 4 : at + 8] in kinds:
             kept.append(data[at:end])
         at = end
     return b"".join(kept)

@@ -59,7 +59,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"{path}: cannot be read as a text file of labels, one a line ({why})") from error
     labels = [line for line in lines if not line.lstrip().startswith("#")]
-    if path.suffix.lower() in (".csv", ".tsv") and any("," in line or "\t" in line for line in labels):
+    if path.suffix.lower() in (".csv", ".tsv") and any(mark in line for line in labels for mark in ",;\t"):
         raise InputError(f"{path}: a table with several columns; give a text file with one label a line")
     if any(label.lstrip().startswith(("[", "{")) for label in labels[:1]):
         raise InputError(f"{path}: JSON; give a text file with one label a line")

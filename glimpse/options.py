@@ -72,6 +72,8 @@ def labels_of(given: str, instead: str) -> list[str]:
 
     if os.path.isfile(given):  # noqa: PTH113  Path.is_file fails on a name too long for a disk
         raise InputError(f"--labels {given}: that is a file; {instead}")
+    if "," not in given and given.lower().endswith((".txt", ".csv", ".tsv", ".json")):
+        raise InputError(f"--labels {given}: no such file, and no label that a picture could have; {instead}")
     return split_labels(given)
 
 

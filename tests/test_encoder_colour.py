@@ -201,7 +201,8 @@ def test_what_is_transparent_is_laid_on_what_shows_it() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_a_film_that_fades_in_is_known_by_a_frame_that_shows_something(kind: str) -> None:
-    frames = [Image.new("RGB", (320, 240)), Image.new("RGB", (320, 240), (3, 3, 3)), scene()]
+    black = Image.new("RGB", (320, 240))
+    frames = [black, Image.new("RGB", (320, 240), (3, 3, 3)), Image.blend(black, scene(), 0.4), scene()]
     options = {"lossless": True} if kind == "WEBP" else {}
     film = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     assert difference(film, scene()) < 8  # a GIF has 256 colours
@@ -227,6 +228,8 @@ def test_what_stands_beside_a_png_does_not_cost_it() -> None:
     for kind, data in ((b"zTXt", b"a\0\0" + text), (b"iTXt", b"a\0\x01\0\0\0" + text), (b"iCCP", b"a\0\0" + text)):
         for late in (False, True):
             assert difference(with_chunk(png, kind, data, late=late), scene()) == 0
+    for kind in (b"gAMA", b"cHRM", b"sRGB", b"tRNS"):
+        assert difference(with_chunk(png, kind, b"\0"), scene()) == 0
     damaged = with_chunk(png, b"tEXt", b"Comment\0hello")
     assert difference(damaged.replace(b"hello", b"hullo"), scene()) == 0
 

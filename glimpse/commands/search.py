@@ -98,10 +98,11 @@ def search(
 
 def _check_words(words: str) -> None:
     """InputError for what nobody means as a description."""
-    if not words.strip():
+    if not any(character.isprintable() and not character.isspace() for character in words):
         raise InputError('the text is empty: say what to look for, as in glimpse search "red shirt"')
-    if is_image_name(words) and os.path.isfile(words):  # noqa: PTH113  as for labels
-        raise InputError(f"{words} is a file: to look for what is like it, give --image {words}")
+    is_path = os.path.exists(words) if is_image_name(words) else os.sep in words and os.path.isdir(words)  # noqa: PTH110, PTH112
+    if is_path or words.startswith("file://") or (is_image_name(words) and os.sep in words):
+        raise InputError(f"{words} is a path: to look for what is like a picture, give --image {words}")
 
 
 class Asked(NamedTuple):
