@@ -211,6 +211,23 @@ def test_prune(data: Path, colour_folder: Path, tmp_path: Path, capsys: pytest.C
     assert "nothing to delete" in capsys.readouterr().out
 
 
+def test_what_is_kept_of_a_pruned_file_goes_to_its_copy(
+    data: Path, colour_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ("-c", "colours", "--data", data)
+    (colour_folder / "table.csv").write_text("image,stars\nred/0.png,5\nred/1.png,4\n")
+    call("index", colour_folder, *source, "--captions", colour_folder / "table.csv", "--device", "cpu")
+    shutil.copytree(colour_folder / "red", colour_folder / "elsewhere")
+    call("index", colour_folder, *source, "--device", "cpu")
+    shutil.rmtree(colour_folder / "red")
+    capsys.readouterr()
+    call("collections", "prune", "colours", "--data", data, "--yes")
+    assert "the folder is missing; 2 with metadata" in capsys.readouterr().err
+    call("search", "red", *source, "--filter", '{"must": [{"key": "stars", "range": {"gte": 4}}]}', "--json")
+    found = {hit["path"]: hit["metadata"]["stars"] for hit in json.loads(capsys.readouterr().out)["hits"]}
+    assert found == {str(colour_folder / "elsewhere" / name): stars for name, stars in (("0.png", "5"), ("1.png", "4"))}
+
+
 def test_names_cannot_tell_a_terminal_what_to_do(
     data: Path, colour_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from base.read_ahead import batches
 from base.rules import Rules
-from index.collection import Collection
+from index.collection import Collection, Record
 from index.ingest.places import Places
 
 BATCH = 10_000  # records looked at together
@@ -117,20 +118,34 @@ def find_dead(collection: Collection, folders: Sequence[Path], apart_from: Path)
     for folder, ids in found.items():
         why = places.why_away(folder) if places.holds_none(folder) else None
         note = why or ("the folder is missing" if _is_missing(folder) else "the files are missing")
+        described = sum(
+            bool(one.metadata) for some in batches(ids, BATCH) for one in collection.records_of(some).values()
+        )
+        note += f"; {described} with metadata" if described else ""
         dead.append(Dead(str(folder), ids, note))
     return sorted(dead, key=lambda one: (-len(one.ids), one.folder))
 
 
 def prune(collection: Collection, dead: Iterable[Dead]) -> int:
-    """Delete these entries, but those whose file came back meanwhile. Returns how many went."""
-    ids = [
-        record.id
-        for one in dead
-        for some in batches(one.ids, BATCH)
-        for record in collection.records_of(some).values()
-        if _is_missing(Path(str(record.path)))
-    ]
+    """Delete these entries, but those whose file came back meanwhile. Returns how many went.
+
+    What was kept of one goes over to an entry of the same bytes of which nothing is kept, if there is one with a file.
+    """
+    ids: list[int] = []
+    heirs: dict[int, dict[str, Any]] = {}
+    for some in (some for one in dead for some in batches(one.ids, BATCH)):
+        for record in collection.records_of(some).values():
+            if _is_missing(Path(str(record.path))):
+                ids.append(record.id)
+                if record.metadata and (heir := _heir(collection, record)) is not None:
+                    heirs.setdefault(heir, {"metadata": record.metadata})
+    collection.update(heirs)
     return sum(collection.delete(some) for some in batches(ids, BATCH))
+
+
+def _heir(collection: Collection, record: Record) -> int | None:
+    copies = collection.find_sha256(record.sha256) if record.sha256 else []
+    return next((one.id for one in copies if not one.metadata and not _is_missing(Path(str(one.path)))), None)
 
 
 def _is_missing(path: Path) -> bool:
