@@ -30,7 +30,7 @@ from torch import nn
 
 from base.errors import ModelError
 from encoder.device import choose_device, choose_precision
-from encoder.hf_text import tokenizer_place, with_tower_here
+from encoder.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
 from encoder.hub import Repository, hub_file, hub_folder, require_transformers
 from encoder.image import Preprocess
 from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
@@ -256,11 +256,12 @@ def _preprocess(clip: Any) -> Preprocess:
 def _tokenizer(model_cfg: dict[str, Any], folder: Path | None, ref: str) -> Tokenizer:
     text_cfg = model_cfg["text_cfg"]
     context_length = text_cfg.get("context_length", 77)
-    kwargs = text_cfg.get("tokenizer_kwargs") or {}
+    kwargs = tokenizer_settings(text_cfg, ref)
     if not text_cfg.get("hf_tokenizer_name"):
         return open_clip.SimpleTokenizer(context_length=context_length, **kwargs)  # type: ignore[no-any-return]
     place = tokenizer_place(text_cfg, folder, ref)
     mode = text_cfg.get("tokenizer_mode")
+    kwargs["trust_remote_code"] = False  # left out, transformers would ask at a terminal
     return HFTokenizer(str(place), context_length, tokenizer_mode=mode, **kwargs)  # type: ignore[no-any-return]
 
 
