@@ -20,7 +20,7 @@ from huggingface_hub.utils import close_session
 from base.errors import ModelError, ModelUnavailable
 from encoder import hub as hub_module
 from encoder.hub import Repository, hub_folder, models_here
-from encoder.load import load_clip, load_encoder, make_encoder
+from encoder.load import build_clip, load_clip, load_encoder, make_encoder
 from encoder.model import DualEncoder
 from encoder.weights import CONFIG, WEIGHTS
 from tests.conftest import TINY
@@ -134,6 +134,20 @@ def test_a_download_that_breaks_is_told_of_the_file_that_is_there(hub: LocalHub)
     torch.save(safetensors.torch.load(hub.repositories["tiny/demo"].pop(WEIGHTS)), content)
     hub.repositories["tiny/demo"]["open_clip_pytorch_model.bin"] = content.getvalue()
     load_clip("hf-hub:tiny/demo")  # what is not there is passed by
+
+
+@pytest.mark.parametrize("config", [{"model_cfg": []}, {"model_cfg": {"text_cfg": [1]}}, {}])
+def test_a_config_of_another_form_is_told_before_weights_are_downloaded(
+    hub: LocalHub, tmp_path: Path, config: dict[str, object]
+) -> None:
+    hub.repositories["tiny/demo"][CONFIG] = json.dumps(config).encode()
+    with pytest.raises(ModelError, match=r"^hf-hub:tiny/demo: its open_clip_config\.json has no model_cfg"):
+        load_clip("hf-hub:tiny/demo")
+    assert not any(WEIGHTS in asked for asked in hub.asked)
+    (tmp_path / "own.json").write_text(json.dumps(TINY | config))
+    if config:
+        with pytest.raises(ModelError, match="not an open_clip model config, it lacks"):
+            build_clip(tmp_path / "own.json")
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, CONFIG])
