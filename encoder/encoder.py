@@ -60,6 +60,10 @@ class Encoder(ABC):
         """The texts that are longer than the model reads, if the encoder knows."""
         return CutTexts(len(set(texts)))
 
+    def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
+        """What the model reads of each text, or the text where the encoder does not know; those alike are one to it."""
+        return list(texts)
+
     def encode_images(self, images: Iterable[ImageSource]) -> Vectors:
         """Encode images: paths, bytes of image files, or Pillow images.
 

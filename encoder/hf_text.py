@@ -11,9 +11,15 @@ from typing import Any
 
 from base.errors import ModelError, ModelUnavailable
 from encoder.hub import VOCABULARIES, Repository, hub_file, tokenizer_folder
+from encoder.weights import read_json
 
 TEXT_TOWER = "text_tower"  # in a run folder
 TOWER_CONFIG = "config.json"  # in TEXT_TOWER
+_SETTINGS = frozenset(  # of tokenizers: how they cut texts; not where they come from, nor what they run
+    "clean strip_sep_token language reduction_mask use_fast legacy add_prefix_space add_bos_token add_eos_token "
+    "do_lower_case padding_side truncation_side pad_token bos_token eos_token unk_token cls_token sep_token mask_token "
+    "src_lang tgt_lang additional_special_tokens model_max_length".split()
+)
 
 
 def with_tower_here(text_cfg: dict[str, Any], folder: Path | None, ref: str) -> dict[str, Any]:
@@ -42,6 +48,8 @@ def with_tower_here(text_cfg: dict[str, Any], folder: Path | None, ref: str) -> 
         if config is None:
             raise ModelError(f"{ref}: its text tower is {name}, which has no {TOWER_CONFIG}")
         place = config.parent
+    if not _is_known(place / TOWER_CONFIG):
+        raise ModelError(f"{ref}: its text tower {name} brings code of its own, which glimpse does not run")
     return text_cfg | {"hf_model_name": str(place), "hf_model_pretrained": False}
 
 
@@ -59,6 +67,38 @@ def tokenizer_place(text_cfg: dict[str, Any], folder: Path | None, ref: str) -> 
     if found is None:
         raise ModelError(f"{ref}: its tokenizer is {name}, which has no files of one")
     return found
+
+
+def tokenizer_settings(text_cfg: dict[str, Any], ref: str) -> dict[str, Any]:
+    """The `tokenizer_kwargs` of a `text_cfg`, which a stranger may have written and transformers obeys.
+
+    Raises:
+        ModelError: one that is not known to be about texts alone, as `trust_remote_code` is not.
+    """
+    settings = text_cfg.get("tokenizer_kwargs") or {}
+    if not isinstance(settings, dict):
+        raise ModelError(f"{ref}: its tokenizer_kwargs are not an object of JSON")
+    for name, value in settings.items():
+        if name not in _SETTINGS or not _is_plain(value):
+            raise ModelError(
+                f"{ref}: its tokenizer_kwargs hold {name}, which is not taken from a model's config, for it could run "
+                "code; take it out, if the model does without"
+            )
+    return dict(settings)
+
+
+def _is_known(tower: Path) -> bool:
+    """Whether a tower is of a kind that transformers has, or brings no code; else it would ask at a terminal."""
+    config = read_json(tower, f"{tower}: not there")
+    if "auto_map" not in config:
+        return True
+    from transformers import CONFIG_MAPPING
+
+    return config.get("model_type") in CONFIG_MAPPING
+
+
+def _is_plain(value: Any) -> bool:
+    return all(isinstance(each, str | int | float | None) for each in (value if isinstance(value, list) else [value]))
 
 
 def _has(folder: Path, *names: str) -> bool:

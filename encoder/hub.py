@@ -21,7 +21,7 @@ from huggingface_hub.utils import validate_repo_id
 from base.errors import ModelError, ModelUnavailable
 from encoder.hub_refusals import no_such_file, not_here, refused, status_of
 from encoder.published import hub_address, on_hub, repository_like, tag_of
-from encoder.weights import CONFIG, HUB_WEIGHTS, read_json
+from encoder.weights import CONFIG, HUB_WEIGHTS, read_json, read_model_cfg
 
 VOCABULARIES = (  # a tokenizer has one of them
     "tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
@@ -82,7 +82,7 @@ def hub_folder(repository: Repository) -> Path:
         config = hub_file(repository, CONFIG)
         if config is None:
             raise ModelError(_not_of_open_clip(repository))
-        text_cfg = _text_cfg(config)
+        text_cfg = read_model_cfg(config, repository.ref, f"{config}: not there")["text_cfg"]
         require_transformers(text_cfg, repository.ref)
         if text_cfg.get("hf_tokenizer_name"):
             with contextlib.suppress(ModelUnavailable):  # it need not have one of its own
@@ -189,11 +189,6 @@ def _cached(repository: Repository, *names: str) -> Path | None:
 def _try_cache(repository: Repository, name: str) -> Any:
     """A path, None where nothing is known, or a mark that the repository has no such file."""
     return try_to_load_from_cache(repository.name, name, revision=repository.revision)
-
-
-def _text_cfg(config: Path) -> dict[str, Any]:
-    text_cfg = read_json(config, f"{config}: not there").get("model_cfg", {}).get("text_cfg", {})
-    return text_cfg if isinstance(text_cfg, dict) else {}
 
 
 def _not_of_open_clip(repository: Repository) -> str:

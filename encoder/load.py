@@ -30,14 +30,14 @@ from torch import nn
 
 from base.errors import ModelError
 from encoder.device import choose_device, choose_precision
-from encoder.hf_text import tokenizer_place, with_tower_here
+from encoder.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
 from encoder.hub import Repository, hub_file, hub_folder, require_transformers
 from encoder.image import Preprocess
 from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
 from encoder.published import architectures_like, no_such_model, repository_of, usual_preprocessing
 from encoder.text import Tokenizer
 from encoder.torchvision_cpu import import_torchvision
-from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, weights_in
+from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, read_model_cfg, weights_in
 
 import_torchvision()
 import open_clip  # noqa: E402  needs the line above
@@ -127,9 +127,10 @@ def build_clip(config: str | Path) -> ClipParts:
             Path(text), f"{text}: neither an open_clip architecture nor a file; {architectures_like(text)}"
         )
         model_cfg = model_cfg.get("model_cfg", model_cfg)
-    missing = {"embed_dim", "vision_cfg", "text_cfg"} - model_cfg.keys()
-    if missing:
-        raise ModelError(f"{text}: not an open_clip model config, it lacks {', '.join(sorted(missing))}")
+    parts = {"embed_dim": int, "text_cfg": dict, "vision_cfg": dict}
+    known = model_cfg if isinstance(model_cfg, dict) else {}
+    if missing := [name for name, kind in parts.items() if not isinstance(known.get(name), kind)]:
+        raise ModelError(f"{text}: not an open_clip model config, it lacks {', '.join(missing)}")
     if model_cfg["text_cfg"].get("hf_model_name"):
         raise ModelError(f"{text}: its text tower is a Hugging Face model with weights of its own; start from --model")
     with _errors_of_open_clip(text), _quiet():
@@ -162,10 +163,7 @@ def _lasting(ref: str | Path) -> str:
 
 def _load_folder(folder: Path, ref: str, weights: Path | None = None) -> ClipParts:
     """A folder of open_clip's `local-dir:` form; with `weights` those of its files."""
-    config = read_json(folder / CONFIG, f"{ref}: {no_run_folder(folder)}")
-    model_cfg = config.get("model_cfg")
-    if not isinstance(model_cfg, dict) or not isinstance(model_cfg.get("text_cfg"), dict):
-        raise ModelError(f"{ref}: its {CONFIG} has no model_cfg, so it is not one that open_clip wrote")
+    model_cfg = read_model_cfg(folder / CONFIG, ref, f"{ref}: {no_run_folder(folder)}")
     weights = weights or weights_in(folder, ref)
     if unreadable := [file.name for file in folder.iterdir() if file.is_file() and not os.access(file, os.R_OK)]:
         raise ModelError(f"{ref}: {unreadable[0]} may not be read by this user; give it read permission (chmod a+r)")
@@ -256,11 +254,12 @@ def _preprocess(clip: Any) -> Preprocess:
 def _tokenizer(model_cfg: dict[str, Any], folder: Path | None, ref: str) -> Tokenizer:
     text_cfg = model_cfg["text_cfg"]
     context_length = text_cfg.get("context_length", 77)
-    kwargs = text_cfg.get("tokenizer_kwargs") or {}
+    kwargs = tokenizer_settings(text_cfg, ref)
     if not text_cfg.get("hf_tokenizer_name"):
         return open_clip.SimpleTokenizer(context_length=context_length, **kwargs)  # type: ignore[no-any-return]
     place = tokenizer_place(text_cfg, folder, ref)
     mode = text_cfg.get("tokenizer_mode")
+    kwargs["trust_remote_code"] = False  # left out, transformers would ask at a terminal
     return HFTokenizer(str(place), context_length, tokenizer_mode=mode, **kwargs)  # type: ignore[no-any-return]
 
 

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.errors import ModelError
-from encoder.cut import CutTexts, find_cut
+from base.read_ahead import batches
+from encoder.cut import TEXTS, CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, Preprocess
 from encoder.text import TextTower, Tokenizer
@@ -104,6 +105,10 @@ class DualEncoder(Encoder):
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """The texts that are longer than the model reads."""
         return find_cut(self.text.tokenize, texts)
+
+    def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
+        """The bytes of each text's tokens."""
+        return [row.tobytes() for part in batches(texts, TEXTS) for row in self.text.tokenize(part).numpy()]
 
     def seen_texts(self, texts: Sequence[str]) -> list[EncodedText] | None:
         """What is kept of texts that are all in the cache of `encode_texts`, else None. Any thread may ask."""

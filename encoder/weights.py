@@ -141,6 +141,18 @@ def _some(names: list[str]) -> str:
     return f"{names[0]}{more}" if names else ""
 
 
+def read_model_cfg(file: Path, ref: str, missing: str) -> dict[str, Any]:
+    """The `model_cfg` in a config that open_clip wrote, with its `text_cfg`; both are objects.
+
+    Raises:
+        ModelError: as `read_json`, or it has none.
+    """
+    model_cfg = read_json(file, missing).get("model_cfg")
+    if not isinstance(model_cfg, dict) or not isinstance(model_cfg.get("text_cfg"), dict):
+        raise ModelError(f"{ref}: its {CONFIG} has no model_cfg, so it is not one that open_clip wrote")
+    return model_cfg
+
+
 def read_json(path: Path, missing: str) -> dict[str, Any]:
     """The object in a JSON file; `missing` is the message if there is no such file.
 

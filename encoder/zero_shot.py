@@ -79,25 +79,29 @@ def build_classifier(encoder: Encoder, labels: Sequence[str], templates: Sequenc
     """
     labels, templates = check_labels(labels), check_templates(templates)
     prompts = [prompt for label in labels for prompt in fill_templates(label, templates)]
-    check_apart(labels, prompts, encoder.cut_texts(prompts))
+    check_apart(labels, prompts, encoder.cut_texts(prompts), encoder.as_read(prompts))
     return Classifier.of_prompts(labels, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
 
 
-def check_apart(labels: Sequence[str], prompts: Sequence[str], cut: CutTexts) -> None:
+def check_apart(
+    labels: Sequence[str], prompts: Sequence[str], cut: CutTexts, as_read: Sequence[str | bytes] = ()
+) -> None:
     """Refuse labels that a model cannot tell apart, because what it reads of their prompts is the same.
 
     Args:
         labels: as `check_labels` gives them.
         prompts: as many for each, label by label.
         cut: those of them that are longer than the model reads.
+        as_read: of each prompt, as `Encoder.as_read` gives it; without it those alike are told only where they are cut.
 
     Raises:
-        InputError: two labels have the same prompts, as far as they are read.
+        InputError: two labels have the same prompts, as far as they are read: CLIP reads no capitals.
     """
     each = len(prompts) // len(labels)
+    as_read = as_read or [cut.read.get(prompt, prompt) for prompt in prompts]
     seen: dict[tuple[str | bytes, ...], str] = {}
     for i, label in enumerate(labels):
-        read = tuple(cut.read.get(prompt, prompt) for prompt in prompts[i * each : (i + 1) * each])
+        read = tuple(as_read[i * each : (i + 1) * each])
         if (other := seen.setdefault(read, label)) is not label:
             why = f", which reads {cut.tokens} tokens of a prompt" if cut.read else ""
             both = f"{_quoted(other)} and {_quoted(label)}"

@@ -290,18 +290,3 @@ def test_a_tiff_that_is_not_read_says_what_it_is() -> None:
     at = data.index(struct.pack("<HHI", 277, 3, 1))
     with pytest.raises(ImageError, match="a TIFF with 5 channels of 8 bits"):
         decode(data[: at + 8] + b"\x05\0" + data[at + 10 :])
-
-
-def test_a_decoder_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    from encoder import image, sandbox
-
-    plain = b"P3 3000 3000 255\n" + b"1 " * 27_000_000
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 0.5)
-    with pytest.raises(ImageError, match=r"took more than"):
-        image.open_image(plain)
-    monkeypatch.setattr(sandbox, "MAX_SECONDS", 30.0)
-    assert image.open_image(b"P3 2 1 255\n1 2 3 4 5 6").getpixel((1, 0)) == (4, 5, 6)
-    with pytest.raises(ImageError, match="million pixels; the limit is"):
-        image.open_image(b"P3 20000 20000 255\n1 2 3", max_pixels=1_000_000)
-    jp2 = encoded(scene(), "JPEG2000")
-    assert np.abs(np.asarray(image.open_image(jp2), int) - np.asarray(scene(), int)).mean() < 1

@@ -20,7 +20,7 @@ from huggingface_hub.utils import close_session
 from base.errors import ModelError, ModelUnavailable
 from encoder import hub as hub_module
 from encoder.hub import Repository, hub_folder, models_here
-from encoder.load import load_clip, load_encoder, make_encoder
+from encoder.load import build_clip, load_clip, load_encoder, make_encoder
 from encoder.model import DualEncoder
 from encoder.weights import CONFIG, WEIGHTS
 from tests.conftest import TINY
@@ -136,6 +136,20 @@ def test_a_download_that_breaks_is_told_of_the_file_that_is_there(hub: LocalHub)
     load_clip("hf-hub:tiny/demo")  # what is not there is passed by
 
 
+@pytest.mark.parametrize("config", [{"model_cfg": []}, {"model_cfg": {"text_cfg": [1]}}, {}])
+def test_a_config_of_another_form_is_told_before_weights_are_downloaded(
+    hub: LocalHub, tmp_path: Path, config: dict[str, object]
+) -> None:
+    hub.repositories["tiny/demo"][CONFIG] = json.dumps(config).encode()
+    with pytest.raises(ModelError, match=r"^hf-hub:tiny/demo: its open_clip_config\.json has no model_cfg"):
+        load_clip("hf-hub:tiny/demo")
+    assert not any(WEIGHTS in asked for asked in hub.asked)
+    (tmp_path / "own.json").write_text(json.dumps(TINY | config))
+    if config:
+        with pytest.raises(ModelError, match="not an open_clip model config, it lacks"):
+            build_clip(tmp_path / "own.json")
+
+
 @pytest.mark.parametrize("file", [WEIGHTS, CONFIG])
 def test_a_byte_that_is_flipped_on_the_way_is_found_and_not_kept(hub: LocalHub, file: str) -> None:
     hub.damaged.add(file)
@@ -245,3 +259,36 @@ def test_a_run_folder_with_a_hugging_face_text_tower_needs_no_network(
         ModelUnavailable, match=f"no config.json of {kind}.* or put config.json of {kind} into .*run/text_"
     ):
         load_clip(tmp_path / "run")
+
+
+@pytest.mark.parametrize("place", ["tower", "tokenizer"])
+def test_code_that_a_model_brings_is_neither_run_nor_asked_about(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    run = tmp_path / "run"
+    (run / "text_tower").mkdir(parents=True)
+    tower = _text_tower("roberta")
+    settings = json.loads(tower["tokenizer_config.json"]) | {"tokenizer_class": "Own"}
+    for name, content in tower.items():
+        ((run / "text_tower" if name == "config.json" else run) / name).write_bytes(content)
+    text_cfg = {"hf_model_name": "some/tower", "hf_tokenizer_name": "some/tower", "hf_pooler_type": "mean_pooler"}
+    model_cfg = TINY | {"text_cfg": text_cfg | {"context_length": 8}}
+    built_from = model_cfg["text_cfg"] | {"hf_model_name": str(run / "text_tower"), "hf_model_pretrained": False}
+    weights = open_clip.CustomTextCLIP(**model_cfg | {"text_cfg": built_from}).state_dict()
+    safetensors.torch.save_file(weights, run / WEIGHTS)
+    (run / CONFIG).write_text(json.dumps({"model_cfg": model_cfg, "preprocess_cfg": {}}))
+    load_clip(run)
+    (run / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
+    shutil.copy(run / "own.py", run / "text_tower")
+    if place == "tower":
+        own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
+        (run / "text_tower" / "config.json").write_text(json.dumps(own))
+    else:
+        own = {"auto_map": {"AutoTokenizer": ["own.Own", None]}}
+        (run / "tokenizer_config.json").write_text(json.dumps(settings | own))
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "y")
+    with pytest.raises(ModelError, match=r"code of its own|trust_remote_code|custom code"):
+        load_clip(run)
+    assert not asked
+    assert not (tmp_path / "ran").exists()

@@ -137,6 +137,22 @@ def test_weights_of_another_architecture_are_refused(tiny_run: Path, tmp_path: P
         load_encoder(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    "kwargs",
+    [{"trust_remote_code": True}, {"code_revision": "main"}, {"bpe_path": "/x"}, {"clean": {"a": 1}}, ["lower"]],
+)
+def test_a_config_may_not_say_what_a_tokenizer_runs(tiny_run: Path, tmp_path: Path, kwargs: object) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / CONFIG).read_text())
+    config["model_cfg"]["text_cfg"]["tokenizer_kwargs"] = {"clean": "canonicalize"}
+    (tmp_path / "run" / CONFIG).write_text(json.dumps(config))
+    assert load_clip(tmp_path / "run").tokenizer(["A, b"]).equal(load_clip(tmp_path / "run").tokenizer(["a b"]))
+    config["model_cfg"]["text_cfg"]["tokenizer_kwargs"] = kwargs
+    (tmp_path / "run" / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="its tokenizer_kwargs"):
+        load_clip(tmp_path / "run")
+
+
 def test_devices_and_precisions_are_checked(tiny_run: Path) -> None:
     with pytest.raises(ModelError, match="--device cpu"):
         load_encoder(tiny_run, device="toaster")

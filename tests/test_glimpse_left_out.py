@@ -150,4 +150,7 @@ def test_labels_that_a_model_cannot_tell_apart_are_refused(encoder: DualEncoder)
         build_classifier(encoder, ["cat", f"{LONG} one", f"{LONG} two"])
     with pytest.raises(InputError, match='"dark_red" and "dark red" are the same to the model; reword one'):
         build_classifier(encoder, ["dark_red", "dark red"])
+    for one, other in (("cat", "Cat"), ("caf\u00e9", "cafe\u0301"), ("fish  bowl", "fish bowl")):
+        with pytest.raises(InputError, match=f'"{one}" and "{other}" are the same to the model; reword one'):
+            build_classifier(encoder, ["cow", one, other])
     assert build_classifier(encoder, ["cat", f"one {LONG}", f"two {LONG}"]).labels[1].startswith("one")

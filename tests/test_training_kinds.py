@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from base.errors import InputError, TrainingError
+from base.rules import EXCLUDED, LINKED
 from encoder.load import build_clip, load_clip, load_encoder
 from tests.conftest import COLOURS, plain_picture
 from training.config import LOSSES, TrainConfig
 from training.data.pairs import Pair
 from training.evaluation.metrics import mean_recall
+from training.held_out import Probe
 from training.records.checkpoint import save_model
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.source import open_source, without_negatives_of
@@ -158,6 +160,21 @@ def test_the_probe_is_measured_and_halves_the_score(
             assert epoch.probe is not None
             validation = mean_recall(epoch.metrics)
             assert epoch.score == pytest.approx((validation + epoch.probe) / 2)
+
+
+def test_what_is_left_out_of_a_probe_of_bare_images_is_said(coloured_folder: Path, tmp_path: Path) -> None:
+    probe = tmp_path / "probe"
+    probe.mkdir()
+    for i in range(2):
+        plain_picture("red", i).save(probe / f"{i}.png")
+    (probe / "linked").symlink_to(coloured_folder)
+    config = settings_of(tmp_path, tmp_path, init="tiny", probe=str(probe), exclude=("1.png",))
+    with pytest.raises(InputError, match="1 images to probe with"):
+        Probe(config)
+    plain_picture("red", 3).save(probe / "3.png")
+    found = Probe(config)
+    assert found.kind == "images"
+    assert found.left_out.found == {LINKED: (1, f"{probe}/linked"), EXCLUDED: (1, f"{probe}/1.png")}
 
 
 def test_weights_between_start_and_best_are_tried(

@@ -168,6 +168,17 @@ def test_captions_lie_beside_images(tmp_path: Path) -> None:
     assert open_pairs(str(tmp_path)) == found
 
 
+def test_captions_in_what_is_excluded_are_not_said_to_lack_an_image(tmp_path: Path) -> None:
+    for name in ("a/1", "b/2", "node_modules/x/3", "c/4"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        plain_picture("red").save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("red")
+    (tmp_path / "a/lone.txt").write_text("no image")
+    found = read_sidecars(tmp_path, Rules(exclude=("b", "c/*.png")))
+    assert [pair.image for pair in found.pairs] == [tmp_path / "a/1.png"]
+    assert found.left_out.found["texts without image"] == (1, f"{tmp_path}/a/lone.txt")
+
+
 def test_captions_go_by_several_names_and_encodings(tmp_path: Path) -> None:
     texts = {
         "a.txt": "plain", "b.TXT": "capitals", "c.png.txt": "behind", "d.caption": "caption", "e.txt": "marked",

@@ -17,6 +17,7 @@ from encoder.load import ClipParts, build_clip, open_clip
 from encoder.model import logit_bias_of, logit_scale_of
 from training.config import LOSSES, TrainConfig
 from training.data.loader import Batch, text_id
+from training.learner import Learner
 from training.model.distributed import Ranks
 from training.model.optim import adamw
 from training.model.starting_model import choose_trainable, load_start
@@ -178,6 +179,20 @@ def test_the_sigmoid_loss_brings_its_bias(tiny_config: Path, tmp_path: Path) -> 
     assert (made.logit_bias.item(), made.logit_scale.item()) == (-10.0, pytest.approx(math.log(10)))
     fixed = load_start(TrainConfig(pairs="", out="", init=str(tiny_config), loss="siglip", temperature=0.05))
     assert logit_scale_of(fixed.clip) == pytest.approx(20)
+
+
+def test_a_bias_that_a_model_was_trained_with_is_not_fitted_anew(
+    tiny_config: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    def lacks_bias(*, resume: bool = False, **model: str) -> bool:
+        config = TrainConfig(pairs="", out=str(tmp_path), loss="siglip", device="cpu", **model)  # type: ignore[arg-type]
+        return Learner(config, Ranks(), resume=resume).lacks_bias
+
+    save_model(tmp_path / "run", load_start(TrainConfig(pairs="", out="", init=str(tiny_config), loss="siglip")))
+    assert not lacks_bias(model=str(tmp_path / "run"))  # it is -10, as one that is given anew
+    assert not lacks_bias(init=str(tiny_config))
+    assert lacks_bias(model=str(tiny_run))
+    assert not lacks_bias(model=str(tiny_run), resume=True)
 
 
 @pytest.mark.parametrize("chunk_size", [None, 3])

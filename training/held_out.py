@@ -133,7 +133,8 @@ class Probe:
         self._classes: list[str] = []
         self.left_out = LeftOut()
         if source.is_dir():
-            self._images = [path for path, _ in walk_images(source, rules=config.rules, on_error=self.left_out.unread)]
+            found = walk_images(source, rules=config.rules, on_error=self.left_out.unread, left_out=self.left_out)
+            self._images = [path for path, _ in found]
             if len(self._images) < 2:
                 raise InputError(f"{source}: {len(self._images)} images to probe with; give two or more")
             self._classes = [label for path in self._images if (label := class_folder(path, source)) is not None]
@@ -142,8 +143,8 @@ class Probe:
             if classified:
                 self.left_out = labelled_images(source, config.rules)[1]
         elif source.is_file():
-            found = read_pairs(source, Keys.of(config.image_key, config.caption_key))
-            self._pairs, self.left_out = found.pairs, found.left_out
+            read = read_pairs(source, Keys.of(config.image_key, config.caption_key))
+            self._pairs, self.left_out = read.pairs, read.left_out
             self.kind = "pairs"
         else:
             raise InputError(f"{source}: no such file or folder to probe with")

@@ -14,14 +14,14 @@ import torch
 from base.errors import ModelError
 from encoder.device import choose_device, choose_precision
 from encoder.load import ClipParts, fingerprint, load_clip
-from encoder.model import logit_bias_of, logit_scale_of
+from encoder.model import logit_scale_of
 from training.config import TrainConfig
 from training.model.distributed import Ranks
 from training.model.fsdp import load_whole_state, shard, whole_state, whole_weights
 from training.model.layers import count_trainable, set_mode
 from training.model.lora import merged
 from training.model.optim import adamw
-from training.model.starting_model import SIGLIP_BIAS, choose_trainable, load_start
+from training.model.starting_model import choose_trainable, load_start
 from training.run_folder import LAST
 from training.step import Towers
 
@@ -34,6 +34,7 @@ class Learner:
         towers: the same as one module.
         optimizer: AdamW over what learns.
         start: fingerprint of the model that is fine-tuned, where a new run will mix with it at the end; else None.
+        lacks_bias: whether a trained model was given a logit_bias for the sigmoid loss, which a new run fits to it.
         device, precision: where and in what it runs ("fp32" or "bf16").
     """
 
@@ -42,8 +43,11 @@ class Learner:
         self._ranks = ranks
         device = choose_device(config.device)
         self.precision = choose_precision(config.precision, device)
+        self.parts: ClipParts
+        self.lacks_bias = False
         try:
-            self.parts = load_start(config)
+            self.parts = start = load_start(config)
+            self.lacks_bias = start.lacks_bias and not resume
         except ModelError:
             if not resume:
                 raise
@@ -66,12 +70,6 @@ class Learner:
     def logit_scale(self) -> float:
         """What it multiplies cosines by now."""
         return logit_scale_of(self.parts.clip)
-
-    @property
-    def lacks_bias(self) -> bool:
-        """Whether a trained model was given a logit_bias for the sigmoid loss, which it has to be fitted to yet."""
-        config = self._config
-        return config.loss == "siglip" and config.model is not None and logit_bias_of(self.parts.clip) == SIGLIP_BIAS
 
     @property
     def parameters(self) -> int:

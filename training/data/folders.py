@@ -52,7 +52,7 @@ def read_sidecars(folder: Path, rules: Rules = Rules()) -> PairSet:
             f"{folder}: no image has a .txt with its caption beside it; {'; '.join(left_out.lines())}. Give --folders "
             "for a folder of class folders, a CSV of pairs instead of the folder, or --loss nt-xent for images alone"
         )
-    for path in _texts_below(folder):
+    for path in _texts_below(folder, rules):
         if path not in used:
             left_out.add("texts without image", str(path))
     return PairSet(pairs, left_out)
@@ -132,16 +132,24 @@ def _no_images(folder: Path) -> InputError:
     return InputError(f"{folder}: no images in it{shards}")
 
 
-def _texts_below(folder: Path) -> Iterator[Path]:
-    """The files of captions below a folder; hidden ones are left out."""
+def _texts_below(folder: Path, rules: Rules) -> Iterator[Path]:
+    """The files of captions below a folder, where a walk looks for images, but for those of images that it excludes."""
     folders = [folder]
     while folders:  # not by recursion, as in `base.walk`
         here = folders.pop()
-        for paths in _texts_in(here).values():
-            yield from paths
+        inner: list[Path] = []
+        excluded: set[str] = set()
         with contextlib.suppress(OSError), os.scandir(here) as scan:  # the walk for images names it
-            inner = [e.name for e in scan if not e.name.startswith(".") and e.is_dir(follow_symlinks=False)]
-            folders += [here / name for name in sorted(inner, reverse=True)]
+            for entry in scan:
+                path = here / entry.name
+                if rules.excludes(path, folder):
+                    excluded |= {_composed(path.stem), _composed(path.name)}
+                elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False) and not is_not_photos(path):
+                    inner.append(path)
+        for name, paths in _texts_in(here).items():
+            if name not in excluded:
+                yield from paths
+        folders += sorted(inner, reverse=True)
 
 
 def _texts_in(folder: Path) -> dict[str, list[Path]]:

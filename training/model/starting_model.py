@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +18,14 @@ SIGLIP_BIAS = -10.0  # Zhai et al. 2023, section 3.2: nearly all pairs are wrong
 SIGLIP_SCALE = 10.0  # ... with a scale at which cosines cannot overrule it, as CLIP's 100 would
 
 
-def load_start(config: TrainConfig) -> ClipParts:
+@dataclass(frozen=True)
+class Start(ClipParts):
+    """The model that a run starts from."""
+
+    lacks_bias: bool  # it is trained and was given a logit_bias just now, which has to be fitted to it
+
+
+def load_start(config: TrainConfig) -> Start:
     """The model of `config.model`, or random weights of `config.init` by its seed, in fp32 on the CPU.
 
     The sigmoid loss gives a model without logit_bias one: -10. Random weights start with the scale that goes with it; a
@@ -43,7 +50,8 @@ def load_start(config: TrainConfig) -> ClipParts:
             clip.logit_scale.fill_(math.log(1 / config.temperature))
         elif "init_logit_scale" in new:
             clip.logit_scale.fill_(new["init_logit_scale"])
-    return replace(parts, model_cfg=parts.model_cfg | new)
+    lacks_bias = config.model is not None and "init_logit_bias" in new
+    return Start(clip, parts.tokenizer, parts.preprocess, parts.model_cfg | new, lacks_bias)
 
 
 def choose_trainable(clip: nn.Module, config: TrainConfig) -> None:
