@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import resource
 import threading
 import time
 
@@ -546,6 +547,22 @@ def test_a_job_whose_file_is_damaged_has_failed(tmp_path, before, after):
     assert len(store.all()) == 2
     store.forget(bad.id)
     assert [job.id for job in store.all()] == [good.id]
+
+
+def test_a_job_that_cannot_be_read_for_now_is_not_taken_for_damaged(tmp_path):
+    job = JobStore(tmp_path).new("label", {}, None, {})
+    store = JobStore(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        found = store.get(job.id)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found is None
+    assert store.get(job.id).state == "queued"
+    (store.folder / f"{'0' * 20}.json").write_text("{")  # of 1970, as its id says
+    store.sweep()
+    assert [job.kind for job in store.all()] == ["label", None]
 
 
 def test_damaged_jobs_are_answered_as_failed_and_the_others_go_on(here):
