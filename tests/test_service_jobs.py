@@ -176,6 +176,36 @@ def test_a_watch_follows_until_it_is_cancelled_and_lets_others_work(here):
     assert ended(client, ask(client, folders=[str(photos)]))["report"]["added"] == 1
 
 
+def test_jobs_tell_what_was_not_taken_or_not_wholly_and_a_watch_forgets_none_of_it(here):
+    client, _, photos = here
+    (photos / "cut.jpg").write_bytes(picture(50, (320, 240), "JPEG")[:3000])
+    (photos / "link").symlink_to(photos.parent)
+    (photos / "empty").mkdir()
+
+    def told(key):
+        return {one["reason"].split(" (")[0]: one for one in (job_of(client, key)["report"] or {}).get("left_out", [])}
+
+    key = ask(client, "watch", folders=[str(photos)])
+    until(lambda: told(key))
+    (photos / "more").mkdir()
+    (photos / "more/link").symlink_to(photos.parent)
+    (photos / "more/new.png").write_bytes(picture(99))
+    until(lambda: job_of(client, key)["report"]["added"] == 12)
+    cut, linked = "files cut off; what there is was taken", "linked folders"
+    until(lambda: told(key)[linked]["count"] == 2)
+    assert told(key)[linked]["first"] == str(photos / "link")
+    assert (told(key)[cut]["count"], told(key)[cut]["first"]) == (1, str(photos / "cut.jpg"))
+    client.delete(f"{JOBS}/{key}")
+    ended(client, key, "cancelled")
+    key = ask(client, folders=[str(photos)], exclude=["0*"])
+    ended(client, key)
+    reason = "entries removed whose files are there, left out by their names"
+    assert told(key)[reason] == {"reason": reason, "count": 10, "first": None}
+    key = ask(client, folders=[str(photos / "empty")], allow_empty=True)
+    ended(client, key)
+    assert told(key)["folders without any image"]["first"] == str(photos / "empty")
+
+
 def test_a_watch_ends_when_its_collection_is_deleted_and_does_not_bring_it_back(here):
     client, _, photos = here
     key = ask(client, "watch", folders=[str(photos)])

@@ -257,7 +257,8 @@ def _print(job: Job, json: bool) -> None:
     report = dict(job.report or {})
     skips = report.pop("skips", [])
     for one in report.get("left_out", []):
-        console.err.print(f"left out: {one['count']} {one['reason']}, the first: {one['first']}")
+        first = f", the first: {one['first']}" if one["first"] else ""
+        console.err.print(f"left out: {one['count']} {one['reason']}{first}")
     counts = ", ".join(f"{value} {name}" for name, value in report.items() if isinstance(value, int) and value)
     console.print_skipped([(skip["path"], skip["reason"]) for skip in skips])
     said = [

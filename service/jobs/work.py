@@ -153,7 +153,7 @@ def _watch(context: JobContext) -> None:
         if i:  # the first one looks at all that was just looked at
             told["skipped"] += new["skipped"]
             told["skips"] = (told["skips"] + new["skips"])[-REASONS:]
-            told["left_out"] = new["left_out"]
+        told["left_out"] = _with_more(told["left_out"], new["left_out"], again=not i)
         job.starts = 0  # it has come through all there was
         context.keep()
     raise Stopped
@@ -261,11 +261,8 @@ def index_counts(report: IndexReport) -> dict[str, Any]:
     """As a job reports them."""
     skips = [_skip(file["path"], file["reason"]) for file in report.skipped[:REASONS]]
     counts: dict[str, Any] = {count: getattr(report, count) for count in COUNTS}
-    kept = [
-        {"reason": f"entries kept: {one.reason}; {one.remedy}", "count": one.entries, "first": _text(one.folder)}
-        for one in report.kept
-    ]
-    return counts | {"skipped": len(report.skipped), "skips": skips, "left_out": _left_out(report.left_out) + kept}
+    left_out = _left_out(report.left_out) + _noted(report)
+    return counts | {"skipped": len(report.skipped), "skips": skips, "left_out": left_out}
 
 
 def reindex_counts(report: ReindexReport) -> dict[str, Any]:
@@ -285,6 +282,31 @@ def _left_out(left_out: LeftOut) -> list[dict[str, object]]:
         {"reason": _text(reason), "count": count, "first": _text(first)}
         for reason, (count, first) in left_out.found.items()
     ]
+
+
+def _noted(report: IndexReport) -> list[dict[str, Any]]:
+    """What else a person would want to know of an indexing run, in the same shape."""
+    noted: list[tuple[str, int, str | None]] = [
+        (f"entries kept: {one.reason}; {one.remedy}", one.entries, one.folder) for one in report.kept
+    ]
+    if report.cut_off:
+        noted.append(("files cut off; what there is was taken", len(report.cut_off), report.cut_off[0]["path"]))
+    if report.no_image:
+        noted.append(("folders without any image", len(report.no_image), report.no_image[0]))
+    if report.left_out_entries:
+        noted.append(("entries removed whose files are there, left out by their names", report.left_out_entries, None))
+    return [{"reason": reason, "count": count, "first": first and _text(first)} for reason, count, first in noted]
+
+
+def _with_more(known: list[dict[str, Any]], new: list[dict[str, Any]], *, again: bool) -> list[dict[str, Any]]:
+    """What was left out, and what more was, by reason; `again`, or with the same first, the same was met once more."""
+    found = {one["reason"]: one for one in known}
+    for one in new:
+        before = found.setdefault(one["reason"], one)
+        counts = before["count"], one["count"]
+        same = again or before["first"] == one["first"]
+        found[one["reason"]] = before | {"count": max(counts) if same else sum(counts)}
+    return list(found.values())[-REASONS:]
 
 
 def _text(name: str | Path) -> str:
