@@ -131,8 +131,6 @@ def test_a_label_job_gives_a_csv(here):
     best = asked.json()["results"][0]
     assert rows[0][1] == best["label"]
     assert float(rows[0][2]) == pytest.approx(best["score"], abs=1e-3)
-    impossible = ask(client, "label", folder=str(photos), labels=["boat"], scores="sigmoid")
-    assert "no sigmoid scores" in ended(client, impossible, "failed")["error"]["message"]
     assert client.delete(f"{JOBS}/{key}", params={"forget": True}).status_code == 204
     assert error_of(client.get(f"{JOBS}/{key}/result"), 404)["code"] == "job_not_found"
 
@@ -501,6 +499,9 @@ def test_labels_are_checked_when_they_are_asked_for(client, tmp_path_factory):
     assert error_of(client.post(JOBS, json=asked), 422)
     asked = {"kind": "label", "folder": folder, "labels": [str(i) for i in range(5000)]}
     assert error_of(client.post(JOBS, json=asked), 422)
+    asked = {"kind": "label", "folder": folder, "labels": ["boat"], "scores": "sigmoid"}
+    error = error_of(client.post(JOBS, json=asked), 422)
+    assert (error["param"], error["message"][:32]) == ("scores", "this model has no sigmoid scores")
     asked = {"kind": "label", "folder": folder, "label_set": "none"}
     assert error_of(client.post(JOBS, json=asked), 404)["code"] == "label_set_not_found"
     asked = {"kind": "label", "folder": folder, "label_set": "../x"}
