@@ -428,12 +428,16 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_stays_is_not(roots):
         assert ended(client, key)["report"]["skipped"] == 1
         assert "bad.png" not in client.get(f"{JOBS}/{key}/result").text
         (left_out,) = job["report"]["left_out"]
-        assert (left_out["reason"].split(" (")[0], left_out["count"]) == ("linked folders", 2)
+        reason = "linked folders (on the command line --follow-links follows them)"  # a job has no such field
+        assert (left_out["reason"], left_out["count"]) == (reason, 2)
         job = ended(client, ask(client, "label", folder=str(photos), labels=["a", "b"], exclude=["0*"]))
-        assert "names by --exclude" in {left_out["reason"] for left_out in job["report"]["left_out"]}
+        assert "names by exclude" in {left_out["reason"] for left_out in job["report"]["left_out"]}
         (photos / "empty").mkdir()
-        job = ended(client, ask(client, folders=[str(photos / "empty")]), "failed")
-        assert "no image in" in job["error"]["message"]
+        (photos / "empty" / "scan.jpg~").touch()
+        for fields in ({"folders": [str(photos / "empty")]}, {"folder": str(photos / "empty"), "labels": ["a"]}):
+            job = ended(client, ask(client, "label" if "labels" in fields else "index", **fields), "failed")
+            assert "no image in" in job["error"]["message"]
+            assert "(on the command line --any-name looks at what is in them)" in job["error"]["message"]
         for folder in (secret, photos / "out", roots / "photos2", roots / "none", "/etc"):
             for asked in (
                 {"kind": "index", "collection": "x", "folders": [str(folder)]},
@@ -443,7 +447,7 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_stays_is_not(roots):
                  if folder != "/etc" else "/etc/passwd"},
             ):  # fmt: skip
                 assert error_of(client.post(JOBS, json=asked), 403)["code"] == "folder_refused"
-        assert len(client.get(JOBS).json()["jobs"]) == 4
+        assert len(client.get(JOBS).json()["jobs"]) == 5
 
 
 def test_a_folder_is_checked_again_when_its_job_runs(here):

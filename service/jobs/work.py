@@ -7,6 +7,7 @@ image stands last in it; what was written after that is cut off, and done again.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -107,7 +108,10 @@ def _index(context: JobContext) -> None:
     name = asked["collection"]
     folders, options = context.folders(), context.options()
     if context.job.kind == "index" and not asked["allow_empty"]:
-        check_any_image(context.data, name, folders, options.rules)
+        try:
+            check_any_image(context.data, name, folders, options.rules)
+        except InputError as error:
+            raise InputError(_for_jobs(str(error))) from error
 
     def opened() -> Collection:
         return open_or_create(context.data, name, context.encoder)
@@ -202,7 +206,7 @@ def _label(context: JobContext) -> None:
     rules = context.rules()
     total = sum(1 for _ in image_names(folder, rules))
     if not total:
-        raise InputError(no_images([folder], rules))
+        raise InputError(_for_jobs(no_images([folder], rules)))
     report, size = _label_report(context)
     with open_table(context.store.result(context.job.id), size) as file:
         table = Table(file, begin=size is None)
@@ -279,7 +283,7 @@ def _skip(path: str | Path, reason: str) -> dict[str, str]:
 
 def _left_out(left_out: LeftOut) -> list[dict[str, object]]:
     return [
-        {"reason": _text(reason), "count": count, "first": _text(first)}
+        {"reason": _for_jobs(_text(reason)), "count": count, "first": _text(first)}
         for reason, (count, first) in left_out.found.items()
     ]
 
@@ -287,7 +291,7 @@ def _left_out(left_out: LeftOut) -> list[dict[str, object]]:
 def _noted(report: IndexReport) -> list[dict[str, Any]]:
     """What else a person would want to know of an indexing run, in the same shape."""
     noted: list[tuple[str, int, str | None]] = [
-        (f"entries kept: {one.reason}; {one.remedy}", one.entries, one.folder) for one in report.kept
+        (f"entries kept: {one.reason}; {_for_jobs(one.remedy)}", one.entries, one.folder) for one in report.kept
     ]
     if report.cut_off:
         noted.append(("files cut off; what there is was taken", len(report.cut_off), report.cut_off[0]["path"]))
@@ -307,6 +311,15 @@ def _with_more(known: list[dict[str, Any]], new: list[dict[str, Any]], *, again:
         same = again or before["first"] == one["first"]
         found[one["reason"]] = before | {"count": max(counts) if same else sum(counts)}
     return list(found.values())[-REASONS:]
+
+
+def _for_jobs(said: str) -> str:
+    """What a command would say, with the fields of a job in place of its options, and no option for one of its own.
+
+    Jobs follow no links and look into no odd files: both may lead out of the folders that jobs may read.
+    """
+    said = re.sub(r"--(exclude|allow-empty)\b", lambda option: option[1].replace("-", "_"), said)
+    return re.sub(r"--(?:follow-links|any-name)\b(?: or --any-name\b)?", r"on the command line \g<0>", said)
 
 
 def _text(name: str | Path) -> str:
