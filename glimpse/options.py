@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,6 +38,10 @@ Template = Annotated[
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")]
 LabelsFile = Annotated[Path | None, typer.Option("--labels-file", help="The same from a file, one label a line.")]
+Scores = Annotated[
+    Literal["softmax", "sigmoid"] | None,
+    typer.Option("--scores", help="One of the labels, or each on its own.", show_default="as the model was trained"),
+]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(

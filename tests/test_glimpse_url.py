@@ -212,6 +212,9 @@ def test_jobs(url: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFi
     call("jobs", "cancel", watch, "--url", url)
     assert watch in capsys.readouterr().err
     assert call("jobs", "follow", watch, "--url", url) == 1  # it was cancelled
+    with pytest.raises(ServiceError, match="no sigmoid scores") as refused:
+        call(*label, "--scores", "sigmoid")
+    assert refused.value.status == 422
     with pytest.raises(ServiceError, match="folder") as refused:
         call("jobs", "start", "index", tmp_path, "--url", url)
     assert refused.value.status == 403

@@ -123,12 +123,14 @@ with client_of(create_app(settings_for(disk), encoder)) as client:
 
 
 STUCK = """
-import signal, sys, threading, time, uvicorn
+import asyncio, signal, sys, threading, time, uvicorn
 from service.http import server
 
 async def app(scope, receive, send):
     while (message := await receive())["type"] != "lifespan.shutdown":
         await send({"type": "lifespan.startup.complete"})
+    if sys.argv[1] == "failed":
+        await asyncio.sleep(60)
     await send({"type": "lifespan.shutdown.complete"})
 
 server.END = 1.0
@@ -136,13 +138,15 @@ threading.Thread(target=time.sleep, args=(60,)).start()  # as a decode: Python w
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 stuck = server.TimelyServer(uvicorn.Config(app, port=0))
 stuck.on_stop = lambda: print("told", flush=True)
+stuck.should_exit = sys.argv[1] == "failed"  # as when the model cannot be loaded
 stuck.run()
 """
 
 
-def test_a_stop_is_over_in_time_whatever_runs() -> None:
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_a_stop_is_over_in_time_whatever_runs(state: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", STUCK], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", STUCK, state], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         assert any("running on" in line for line in process.stderr)

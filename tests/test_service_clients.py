@@ -50,7 +50,9 @@ def test_a_data_uri_is_an_image_however_it_is_written(client: TestClient) -> Non
     ):
         assert client.post(path, json=body).status_code == 200, path
     assert client.post(EMBEDDINGS, json={"input": {"text": "data: of words"}}).status_code == 200
-    assert client.post(SEARCH, json={"text": "Data: a chart"}).status_code == 200
+    for words in ("Data: a chart", "data:\n2024", "DATA:driven"):
+        assert client.post(SEARCH, json={"text": words}).status_code == 200
+        assert embed(client, [words, "a boat"])[0] == embed(client, {"text": words})[0]
 
 
 @pytest.mark.parametrize(

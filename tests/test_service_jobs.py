@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import resource
 import threading
 import time
 
@@ -130,8 +131,6 @@ def test_a_label_job_gives_a_csv(here):
     best = asked.json()["results"][0]
     assert rows[0][1] == best["label"]
     assert float(rows[0][2]) == pytest.approx(best["score"], abs=1e-3)
-    impossible = ask(client, "label", folder=str(photos), labels=["boat"], scores="sigmoid")
-    assert "no sigmoid scores" in ended(client, impossible, "failed")["error"]["message"]
     assert client.delete(f"{JOBS}/{key}", params={"forget": True}).status_code == 204
     assert error_of(client.get(f"{JOBS}/{key}/result"), 404)["code"] == "job_not_found"
 
@@ -173,6 +172,36 @@ def test_a_watch_follows_until_it_is_cancelled_and_lets_others_work(here):
     ended(client, key, "cancelled")
     (photos / "newer.png").write_bytes(picture(98))
     assert ended(client, ask(client, folders=[str(photos)]))["report"]["added"] == 1
+
+
+def test_jobs_tell_what_was_not_taken_or_not_wholly_and_a_watch_forgets_none_of_it(here):
+    client, _, photos = here
+    (photos / "cut.jpg").write_bytes(picture(50, (320, 240), "JPEG")[:3000])
+    (photos / "link").symlink_to(photos.parent)
+    (photos / "empty").mkdir()
+
+    def told(key):
+        return {one["reason"].split(" (")[0]: one for one in (job_of(client, key)["report"] or {}).get("left_out", [])}
+
+    key = ask(client, "watch", folders=[str(photos)])
+    until(lambda: told(key))
+    (photos / "more").mkdir()
+    (photos / "more/link").symlink_to(photos.parent)
+    (photos / "more/new.png").write_bytes(picture(99))
+    until(lambda: job_of(client, key)["report"]["added"] == 12)
+    cut, linked = "files cut off; what there is was taken", "linked folders"
+    until(lambda: told(key)[linked]["count"] == 2)
+    assert told(key)[linked]["first"] == str(photos / "link")
+    assert (told(key)[cut]["count"], told(key)[cut]["first"]) == (1, str(photos / "cut.jpg"))
+    client.delete(f"{JOBS}/{key}")
+    ended(client, key, "cancelled")
+    key = ask(client, folders=[str(photos)], exclude=["0*"])
+    ended(client, key)
+    reason = "entries removed whose files are there, left out by their names"
+    assert told(key)[reason] == {"reason": reason, "count": 10, "first": None}
+    key = ask(client, folders=[str(photos / "empty")], allow_empty=True)
+    ended(client, key)
+    assert told(key)["folders without any image"]["first"] == str(photos / "empty")
 
 
 def test_a_watch_ends_when_its_collection_is_deleted_and_does_not_bring_it_back(here):
@@ -399,12 +428,16 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_stays_is_not(roots):
         assert ended(client, key)["report"]["skipped"] == 1
         assert "bad.png" not in client.get(f"{JOBS}/{key}/result").text
         (left_out,) = job["report"]["left_out"]
-        assert (left_out["reason"].split(" (")[0], left_out["count"]) == ("linked folders", 2)
+        reason = "linked folders (on the command line --follow-links follows them)"  # a job has no such field
+        assert (left_out["reason"], left_out["count"]) == (reason, 2)
         job = ended(client, ask(client, "label", folder=str(photos), labels=["a", "b"], exclude=["0*"]))
-        assert "names by --exclude" in {left_out["reason"] for left_out in job["report"]["left_out"]}
+        assert "names by exclude" in {left_out["reason"] for left_out in job["report"]["left_out"]}
         (photos / "empty").mkdir()
-        job = ended(client, ask(client, folders=[str(photos / "empty")]), "failed")
-        assert "no image in" in job["error"]["message"]
+        (photos / "empty" / "scan.jpg~").touch()
+        for fields in ({"folders": [str(photos / "empty")]}, {"folder": str(photos / "empty"), "labels": ["a"]}):
+            job = ended(client, ask(client, "label" if "labels" in fields else "index", **fields), "failed")
+            assert "no image in" in job["error"]["message"]
+            assert "(on the command line --any-name looks at what is in them)" in job["error"]["message"]
         for folder in (secret, photos / "out", roots / "photos2", roots / "none", "/etc"):
             for asked in (
                 {"kind": "index", "collection": "x", "folders": [str(folder)]},
@@ -414,7 +447,7 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_stays_is_not(roots):
                  if folder != "/etc" else "/etc/passwd"},
             ):  # fmt: skip
                 assert error_of(client.post(JOBS, json=asked), 403)["code"] == "folder_refused"
-        assert len(client.get(JOBS).json()["jobs"]) == 4
+        assert len(client.get(JOBS).json()["jobs"]) == 5
 
 
 def test_a_folder_is_checked_again_when_its_job_runs(here):
@@ -470,6 +503,9 @@ def test_labels_are_checked_when_they_are_asked_for(client, tmp_path_factory):
     assert error_of(client.post(JOBS, json=asked), 422)
     asked = {"kind": "label", "folder": folder, "labels": [str(i) for i in range(5000)]}
     assert error_of(client.post(JOBS, json=asked), 422)
+    asked = {"kind": "label", "folder": folder, "labels": ["boat"], "scores": "sigmoid"}
+    error = error_of(client.post(JOBS, json=asked), 422)
+    assert (error["param"], error["message"][:32]) == ("scores", "this model has no sigmoid scores")
     asked = {"kind": "label", "folder": folder, "label_set": "none"}
     assert error_of(client.post(JOBS, json=asked), 404)["code"] == "label_set_not_found"
     asked = {"kind": "label", "folder": folder, "label_set": "../x"}
@@ -546,6 +582,22 @@ def test_a_job_whose_file_is_damaged_has_failed(tmp_path, before, after):
     assert len(store.all()) == 2
     store.forget(bad.id)
     assert [job.id for job in store.all()] == [good.id]
+
+
+def test_a_job_that_cannot_be_read_for_now_is_not_taken_for_damaged(tmp_path):
+    job = JobStore(tmp_path).new("label", {}, None, {})
+    store = JobStore(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        found = store.get(job.id)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found is None
+    assert store.get(job.id).state == "queued"
+    (store.folder / f"{'0' * 20}.json").write_text("{")  # of 1970, as its id says
+    store.sweep()
+    assert [job.kind for job in store.all()] == ["label", None]
 
 
 def test_damaged_jobs_are_answered_as_failed_and_the_others_go_on(here):

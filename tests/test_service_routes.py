@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from service_world import add_collection, client_of, error_of, picture, settings
 from encoder.zero_shot import build_classifier
 from index.collection import Entry, create_collection, delete_collection, open_collection
 from service.app import create_app
+from service.inference.shared_encoder import SharedEncoder
 from service.schemas.examples import SEARCH
 
 
@@ -381,6 +383,20 @@ def test_embeddings_of_texts(client, encoder):
     refused = client.post("/v1/classify", json={"image": "data:image/png;base64,eA==", "labels": labels})
     assert refused.status_code == 422
     assert "are the same to the model, which reads 77 tokens of a prompt" in refused.json()["error"]["message"]
+
+
+def test_long_texts_are_looked_at_in_parts_and_only_if_they_may_be_cut(client, encoder, monkeypatch):
+    parts: list[int] = []
+    look = encoder.cut_texts
+    monkeypatch.setattr(encoder, "cut_texts", lambda texts: parts.append(len(texts)) or look(texts))
+    assert embed(client, input=["photograph " * 30 + str(i) for i in range(70)])["usage"]["cut_texts"] == 0
+    assert parts == []
+    texts = ["word " * 100 + str(i) for i in range(70)]
+    assert embed(client, input=[*texts, *texts])["usage"]["cut_texts"] == 70
+    assert parts == [64, 6]
+    shared = SharedEncoder(client.app.state.service.warm.inference, threading.Event())
+    assert shared.cut_texts([*texts, "short"]) == look([*texts, "short"])
+    assert max(parts[2:]) == 32
 
 
 def test_base64_is_the_same_to_the_bit(client):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glimpse.options import AsJson, Labels, Template, labels_of
+from glimpse.options import AsJson, Labels, Scores, Template, labels_of
 
 if TYPE_CHECKING:
     from glimpse.client import Client, Job
@@ -108,6 +108,7 @@ def start_label(
     labels: Labels = None,
     label_set: Annotated[str | None, typer.Option(help="Name of labels that the service keeps, instead.")] = None,
     template: Template = None,
+    scores: Scores = None,
     exclude: Exclude = None,
     follow: Follow = False,
     url: ServiceUrl = None,
@@ -124,9 +125,8 @@ def start_label(
         if labels is None
         else {"labels": check_labels(labels_of(labels, "give what is in it"))}
     )
-    _start(
-        url, json, follow, "label", {"folder": folder, "templates": template or [], "exclude": exclude or [], **named}
-    )
+    fields = {"templates": template or [], "scores": scores, "exclude": exclude or []}
+    _start(url, json, follow, "label", {"folder": folder, **fields, **named})
 
 
 @start.command("reindex", epilog="Example: glimpse jobs start reindex --collection photos")
@@ -257,7 +257,8 @@ def _print(job: Job, json: bool) -> None:
     report = dict(job.report or {})
     skips = report.pop("skips", [])
     for one in report.get("left_out", []):
-        console.err.print(f"left out: {one['count']} {one['reason']}, the first: {one['first']}")
+        first = f", the first: {one['first']}" if one["first"] else ""
+        console.err.print(f"left out: {one['count']} {one['reason']}{first}")
     counts = ", ".join(f"{value} {name}" for name, value in report.items() if isinstance(value, int) and value)
     console.print_skipped([(skip["path"], skip["reason"]) for skip in skips])
     said = [

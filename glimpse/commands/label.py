@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
@@ -22,6 +22,7 @@ from glimpse.options import (
     LabelsFile,
     ModelIfLocal,
     Precision,
+    Scores,
     Template,
     Url,
     given_labels,
@@ -44,10 +45,7 @@ def label(
     labels: Labels = None,
     labels_file: LabelsFile = None,
     template: Template = None,
-    scores: Annotated[
-        Literal["softmax", "sigmoid"] | None,
-        typer.Option(help="One of the labels, or each on its own.", show_default="as the model was trained"),
-    ] = None,
+    scores: Scores = None,
     out: Annotated[Path, typer.Option(help="CSV to write: path,label,score. - is standard output.")] = Path("-"),
     exclude: Exclude = None,
     follow_links: FollowLinks = False,

@@ -24,10 +24,12 @@ class TimelyServer(uvicorn.Server):
     """
 
     on_stop: Callable[[], object] = staticmethod(lambda: None)  # called once, in a thread of its own
+    _was_told = False  # to stop, by a signal; `should_exit` may be set for another reason
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The process was told to stop."""
-        if not self.should_exit:
+        if not self._was_told:
+            self._was_told = True
             threading.Thread(target=self._end, name="end", daemon=True).start()
         super().handle_exit(sig, frame)
 

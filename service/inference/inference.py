@@ -136,11 +136,18 @@ class Inference:
         return sum([await run(self._model, self._count_tokens, part) for part in batches(texts, TEXT_BATCH)])
 
     async def cut_texts(self, texts: Sequence[str]) -> CutTexts:
-        """Those of the texts that are longer than the model reads; of texts that are short enough for any, at once."""
-        if not any(may_be_cut(text, self.encoder.text.context_length) for text in texts):
-            return CutTexts(len(set(texts)))
-        # on the model's thread: Hugging Face tokenizers cannot be borrowed twice
-        return await asyncio.get_running_loop().run_in_executor(self._model, self.encoder.cut_texts, texts)
+        """Those of the texts that are longer than the model reads; of texts that are known to be shorter, at once."""
+        length = self.encoder.text.context_length
+        unique = list(dict.fromkeys(texts))
+        long = [text for text in unique if may_be_cut(text, length)]
+        seen = self.encoder.seen_texts(long)
+        if seen is not None:  # one that fills the context may be cut
+            long = [text for text, known in zip(long, seen, strict=True) if known.tokens >= length]
+        run = asyncio.get_running_loop().run_in_executor
+        read: dict[str, bytes] = {}
+        for part in batches(long, TEXT_BATCH):  # on the model's thread and in parts, as `count_tokens`
+            read |= (await run(self._model, self.encoder.cut_texts, part)).read
+        return CutTexts(len(unique), length, read)
 
     def on_model(self, work: Callable[[T], R], items: T) -> R:
         """Call `work` on the model's thread, in turn with the batches; for threads of our own, not the event loop."""

@@ -55,7 +55,11 @@ class SharedEncoder(Encoder):
 
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """As `Encoder.cut_texts`."""
-        return self._on_model(self._own.cut_texts, texts)
+        unique = list(dict.fromkeys(texts))
+        read: dict[str, bytes] = {}
+        for part in batches(unique, TEXTS):
+            read |= self._on_model(self._own.cut_texts, part).read
+        return CutTexts(len(unique), self._own.text.context_length, read)
 
     def _on_model(self, work: Callable[[Any], R], items: Any) -> R:
         with self._inference.turn:

@@ -84,7 +84,7 @@ class JobStore:
 
     def __init__(self, data: Path) -> None:
         self.folder = data.absolute() / "jobs"
-        self._read: dict[str, tuple[tuple[int, ...], Job | None]] = {}  # id -> (which file it was, what it said)
+        self._read: dict[str, tuple[tuple[int, ...], Job]] = {}  # id -> (which file it was, what it said)
         self._reading = threading.Lock()
 
     def new(self, kind: Kind, request: dict[str, Any], collection: str | None, keep: dict[str, Any]) -> Job:
@@ -100,13 +100,13 @@ class JobStore:
         write_whole(self._file(job.id, "json"), json.dumps(asdict(job)))
 
     def get(self, key: str) -> Job | None:
-        """The job of that id; None if there is none."""
+        """The job of that id; None if there is none, or it cannot be read now."""
         if not ID.fullmatch(key):
             return None
         return self._job(key, self._file(key, "cancel").exists())
 
     def all(self) -> list[Job]:
-        """Every job, the newest first."""
+        """Every job that can be read, the newest first."""
         try:
             names = set(os.listdir(self.folder))  # noqa: PTH208  names are all that is wanted
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class JobStore:
         with self._reading:
             for key in self._read.keys() - set(keys):
                 del self._read[key]
-            ended = {key: job for key, (_, job) in self._read.items() if job and job.ended}  # never changes again
+            ended = {key: job for key, (_, job) in self._read.items() if job.ended}  # never changes again
         jobs = (ended.get(key) or self._job(key, f"{key}.cancel" in names) for key in keys)
         return [job for job in jobs if job]
 
@@ -138,9 +138,9 @@ class JobStore:
             self._file(key, suffix).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Forget jobs that ended long ago, or that are too many, and what a kill left half-written."""
+        """Forget jobs that ended long ago, or that are too many, and what a kill left half-written; none damaged."""
         oldest = (datetime.now(UTC) - KEPT_FOR).isoformat()
-        ended = [job for job in self.all() if job.ended]
+        ended = [job for job in self.all() if job.ended and job.kind is not None]
         for i, job in enumerate(ended):
             if i >= KEPT or (job.ended_at or "") < oldest:
                 self.forget(job.id)
@@ -168,34 +168,37 @@ class JobStore:
         path = self._file(key, "json")
         try:
             status = path.stat()
+            # within a tick of the clock an inode may come again
+            stamp = status.st_ino, status.st_mtime_ns, status.st_size
+            with self._reading:
+                known = self._read.get(key)
+            if known is None or known[0] != stamp:
+                known = stamp, _parsed(path)
+                with self._reading:
+                    self._read[key] = known
         except FileNotFoundError:
             return None
-        stamp = status.st_ino, status.st_mtime_ns, status.st_size  # within a tick of the clock an inode may come again
-        with self._reading:
-            known = self._read.get(key)
-        if known is None or known[0] != stamp:
-            known = stamp, _parsed(path)
-            with self._reading:
-                self._read[key] = known
+        except OSError as error:  # too many open files, say: that tells nothing of the job
+            log.warning("%s cannot be read now: %s", path, error)
+            return None
         job = known[1]
-        return replace(job, state="cancelling") if job and cancelled and not job.ended else job
+        return replace(job, state="cancelling") if cancelled and not job.ended else job
 
     def _file(self, key: str, suffix: str) -> Path:
         return self.folder / f"{key}.{suffix}"
 
 
-def _parsed(path: Path) -> Job | None:
-    """The job of a file; one that failed if the file is damaged, so that it is seen. None: the file is gone."""
+def _parsed(path: Path) -> Job:
+    """The job of a file; one that failed if the file is damaged, so that it is seen. OSError: it cannot be read."""
+    content = path.read_bytes()
     try:
-        job = JOB.validate_json(path.read_bytes())
+        job = JOB.validate_json(content)
         for time_ in (job.created_at, job.started_at, job.ended_at):
             datetime.fromisoformat(time_ or job.created_at)
         if job.id != path.stem or not NAME.fullmatch(job.collection or "none"):
             raise ValueError("its id or its collection cannot be")
         return job
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         if isinstance(error, ValidationError):  # its own words quote what the file holds
             first = error.errors(include_input=False)[0]
             error = ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")

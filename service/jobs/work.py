@@ -7,6 +7,7 @@ image stands last in it; what was written after that is cut off, and done again.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -107,7 +108,10 @@ def _index(context: JobContext) -> None:
     name = asked["collection"]
     folders, options = context.folders(), context.options()
     if context.job.kind == "index" and not asked["allow_empty"]:
-        check_any_image(context.data, name, folders, options.rules)
+        try:
+            check_any_image(context.data, name, folders, options.rules)
+        except InputError as error:
+            raise InputError(_for_jobs(str(error))) from error
 
     def opened() -> Collection:
         return open_or_create(context.data, name, context.encoder)
@@ -153,7 +157,7 @@ def _watch(context: JobContext) -> None:
         if i:  # the first one looks at all that was just looked at
             told["skipped"] += new["skipped"]
             told["skips"] = (told["skips"] + new["skips"])[-REASONS:]
-            told["left_out"] = new["left_out"]
+        told["left_out"] = _with_more(told["left_out"], new["left_out"], again=not i)
         job.starts = 0  # it has come through all there was
         context.keep()
     raise Stopped
@@ -202,7 +206,7 @@ def _label(context: JobContext) -> None:
     rules = context.rules()
     total = sum(1 for _ in image_names(folder, rules))
     if not total:
-        raise InputError(no_images([folder], rules))
+        raise InputError(_for_jobs(no_images([folder], rules)))
     report, size = _label_report(context)
     with open_table(context.store.result(context.job.id), size) as file:
         table = Table(file, begin=size is None)
@@ -261,11 +265,8 @@ def index_counts(report: IndexReport) -> dict[str, Any]:
     """As a job reports them."""
     skips = [_skip(file["path"], file["reason"]) for file in report.skipped[:REASONS]]
     counts: dict[str, Any] = {count: getattr(report, count) for count in COUNTS}
-    kept = [
-        {"reason": f"entries kept: {one.reason}; {one.remedy}", "count": one.entries, "first": _text(one.folder)}
-        for one in report.kept
-    ]
-    return counts | {"skipped": len(report.skipped), "skips": skips, "left_out": _left_out(report.left_out) + kept}
+    left_out = _left_out(report.left_out) + _noted(report)
+    return counts | {"skipped": len(report.skipped), "skips": skips, "left_out": left_out}
 
 
 def reindex_counts(report: ReindexReport) -> dict[str, Any]:
@@ -282,9 +283,43 @@ def _skip(path: str | Path, reason: str) -> dict[str, str]:
 
 def _left_out(left_out: LeftOut) -> list[dict[str, object]]:
     return [
-        {"reason": _text(reason), "count": count, "first": _text(first)}
+        {"reason": _for_jobs(_text(reason)), "count": count, "first": _text(first)}
         for reason, (count, first) in left_out.found.items()
     ]
+
+
+def _noted(report: IndexReport) -> list[dict[str, Any]]:
+    """What else a person would want to know of an indexing run, in the same shape."""
+    noted: list[tuple[str, int, str | None]] = [
+        (f"entries kept: {one.reason}; {_for_jobs(one.remedy)}", one.entries, one.folder) for one in report.kept
+    ]
+    if report.cut_off:
+        noted.append(("files cut off; what there is was taken", len(report.cut_off), report.cut_off[0]["path"]))
+    if report.no_image:
+        noted.append(("folders without any image", len(report.no_image), report.no_image[0]))
+    if report.left_out_entries:
+        noted.append(("entries removed whose files are there, left out by their names", report.left_out_entries, None))
+    return [{"reason": reason, "count": count, "first": first and _text(first)} for reason, count, first in noted]
+
+
+def _with_more(known: list[dict[str, Any]], new: list[dict[str, Any]], *, again: bool) -> list[dict[str, Any]]:
+    """What was left out, and what more was, by reason; `again`, or with the same first, the same was met once more."""
+    found = {one["reason"]: one for one in known}
+    for one in new:
+        before = found.setdefault(one["reason"], one)
+        counts = before["count"], one["count"]
+        same = again or before["first"] == one["first"]
+        found[one["reason"]] = before | {"count": max(counts) if same else sum(counts)}
+    return list(found.values())[-REASONS:]
+
+
+def _for_jobs(said: str) -> str:
+    """What a command would say, with the fields of a job in place of its options, and no option for one of its own.
+
+    Jobs follow no links and look into no odd files: both may lead out of the folders that jobs may read.
+    """
+    said = re.sub(r"--(exclude|allow-empty)\b", lambda option: option[1].replace("-", "_"), said)
+    return re.sub(r"--(?:follow-links|any-name)\b(?: or --any-name\b)?", r"on the command line \g<0>", said)
 
 
 def _text(name: str | Path) -> str:

@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
+from encoder.encoder import Encoder
+from encoder.zero_shot import Classifier, ScoredBy
 from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSets
 from service.deps import CollectionsDep, InferenceDep, JobsDep, ServiceDep, SettingsDep, json_body, retried
@@ -64,6 +67,7 @@ def ask(
     except FolderRefused as error:
         raise Refusal(403, str(error), code=error.code) from None
     if isinstance(wanted, LabelJob):
+        _check_scores(inference.encoder, wanted.scores)
         # as it is now: a label set that changes later changes no job
         label_set = LabelSets(settings.data).resolve(wanted.labels, wanted.label_set, wanted.templates)
         try:
@@ -185,6 +189,14 @@ async def _events(store: JobStore, job: Job | None, is_stopping: Callable[[], bo
         await asyncio.sleep(LOOK_EVERY)
         silent += LOOK_EVERY
         job = await run_in_threadpool(store.get, job.id)
+
+
+def _check_scores(encoder: Encoder, scores: ScoredBy | None) -> None:
+    """422 if the model has no such scores."""
+    try:
+        Classifier((), np.empty((0, encoder.dim), np.float32), encoder.logit_scale, encoder.logit_bias).by(scores)
+    except InputError as error:
+        raise Refusal(422, str(error), code=error.code, param="scores") from None
 
 
 def _check_places(roots: Roots, wanted: Any) -> None:

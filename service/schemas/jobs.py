@@ -143,11 +143,11 @@ class Skips(Schema):
 
 
 class WasLeftOut(Schema):
-    """What was not used, for one reason: names that a walk passes by, rows of captions."""
+    """What was not used, or not wholly, for one reason: names that a walk passes by, rows of captions, cut files."""
 
-    reason: str = Field(examples=["linked folders (--follow-links follows them)"])
+    reason: str = Field(examples=["linked folders (on the command line --follow-links follows them)"])
     count: int
-    first: str = Field(examples=["/photos/more"])
+    first: str | None = Field(examples=["/photos/more"], description="null: not known")
 
 
 class Walked(Skips):

@@ -7,6 +7,7 @@ and, for embeddings, OpenAI's.
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -34,13 +35,16 @@ MAX_TEXT = 10_000  # characters; a model reads some 77 tokens of them
 TOKENS = "token ids are not taken; send texts (LangChain: check_embedding_ctx_length=False)"
 
 
+_DATA_URI = re.compile(r"\s*data:(?:[;,]|[\w.+-]+/)", re.IGNORECASE)
+
+
 def is_data_uri(text: str) -> bool:
-    """Whether a text is meant as a file: it begins with data:, perhaps behind spaces or a line end."""
-    return text[:100].lstrip()[:5].lower() == "data:"
+    """Whether a text is meant as a file: data: and a media type, ";" or "," right behind it; spaces may come before."""
+    return _DATA_URI.match(text) is not None
 
 
 def _words(text: str) -> str:
-    if is_data_uri(text) and not text.lstrip()[5:6].isspace():
+    if is_data_uri(text):
         raise ValueError("begins with data: as an image does; send that as an image")
     return text
 
@@ -348,7 +352,7 @@ _Shown = str | TextInput | ImageInput  # in the documentation
 
 
 class EmbeddingsRequest(ImitatingModel):
-    """OpenAI's request; a string that begins with data: is an image, or refused."""
+    """OpenAI's request; a string that begins as a data URI does is an image, or refused."""
 
     model_config = ConfigDict(json_schema_extra=examples.EMBED)
 
