@@ -177,7 +177,8 @@ def test_a_watch_follows_until_it_is_cancelled_and_lets_others_work(here):
 def test_jobs_tell_what_was_not_taken_or_not_wholly_and_a_watch_forgets_none_of_it(here):
     client, _, photos = here
     (photos / "cut.jpg").write_bytes(picture(50, (320, 240), "JPEG")[:3000])
-    (photos / "link").symlink_to(photos.parent)
+    (photos.parent / "elsewhere").mkdir()
+    (photos / "link").symlink_to(photos.parent / "elsewhere")
     (photos / "empty").mkdir()
 
     def told(key):
@@ -185,10 +186,12 @@ def test_jobs_tell_what_was_not_taken_or_not_wholly_and_a_watch_forgets_none_of_
 
     key = ask(client, "watch", folders=[str(photos)])
     until(lambda: told(key))
+    (photos / "first.png").write_bytes(picture(98))
+    until(lambda: job_of(client, key)["report"]["added"] == 12)  # it has come through its own first look
     (photos / "more").mkdir()
-    (photos / "more/link").symlink_to(photos.parent)
+    (photos / "more/link").symlink_to(photos.parent / "elsewhere")
     (photos / "more/new.png").write_bytes(picture(99))
-    until(lambda: job_of(client, key)["report"]["added"] == 12)
+    until(lambda: job_of(client, key)["report"]["added"] == 13)
     cut, linked = "files cut off; what there is was taken", "linked folders"
     until(lambda: told(key)[linked]["count"] == 2)
     assert told(key)[linked]["first"] == str(photos / "link")
