@@ -108,6 +108,8 @@ def reason_of(path: Path) -> str | None:
 def begins_as_image(path: Path) -> bool:
     """Whether the first bytes of a file are those of a picture of a common kind; not if it cannot be read."""
     try:
+        if not path.is_file():  # a pipe would keep who reads it waiting
+            return False
         with path.open("rb") as file:
             head = file.read(32)
     except OSError:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from base.left_out import LeftOut
-from base.rules import Rules
+from base.rules import Rules, begins_as_image
 from base.walk import image_names, is_spare_name, walk_images
 
 
@@ -52,6 +53,11 @@ from base.walk import image_names, is_spare_name, walk_images
         "IMG_1.jpg.1",
     ],
 )
+def test_a_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert not begins_as_image(tmp_path / "pipe")
+
+
 def test_copies_and_what_lies_in_a_bin_are_spare(path: str) -> None:
     assert is_spare_name(f"/home/a/{path}")
 

@@ -223,7 +223,7 @@ BAD = {
     "gigabytes as gif": renamed(saved(SMALL, "GIF"), struct.pack("<HH", *SMALL.size), b"\xff\xff\xff\xff"),
     "gigabytes as bmp": renamed(saved(SMALL, "BMP"), struct.pack("<II", *SMALL.size), b"\xff\xff\0\0\xff\xff\0\0"),
     "gigabytes as webp": saved(Image.new("RGB", (16_000, 2_000)), "WEBP", lossless=True),
-    "gigabytes as tiff": saved(Image.new("L", (30_000, 1_001)), "TIFF", compression="tiff_adobe_deflate"),
+    "gigabytes as tiff": saved(Image.new("L", (90_500, 1_001)), "TIFF", compression="tiff_adobe_deflate"),
     "gigabytes of png text": saved(SMALL, "PNG")[:33] + png(1, 1)[33:-12] + b"\0\0\0\0junk",
     "half a png": picture(2)[:120],
     "half a jpeg": picture(2, kind="JPEG")[:300],

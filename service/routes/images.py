@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,7 +197,9 @@ def content(record: RecordDep) -> StreamingResponse:
         file = open_indexed(path, record.sha256)
     size = os.fstat(file.fileno()).st_size
     headers = CACHE | {"Content-Security-Policy": "default-src 'none'; sandbox", "Content-Length": str(size)}
-    return StreamingResponse(_pieces(file), media_type=media_type, headers=headers)
+    pieces = _pieces(file)
+    weakref.finalize(pieces, file.close)  # of a client that left before the first of them nobody asks for any
+    return StreamingResponse(pieces, media_type=media_type, headers=headers)
 
 
 @router.get(
