@@ -53,11 +53,6 @@ from base.walk import image_names, is_spare_name, walk_images
         "IMG_1.jpg.1",
     ],
 )
-def test_a_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    assert not begins_as_image(tmp_path / "pipe")
-
-
 def test_copies_and_what_lies_in_a_bin_are_spare(path: str) -> None:
     assert is_spare_name(f"/home/a/{path}")
 
@@ -156,3 +151,8 @@ def test_pictures_that_nothing_reads_are_counted_by_kind(tmp_path: Path) -> None
     ]
     (tmp_path / "notes.txt").write_text("no picture")
     assert walked(tmp_path, Rules(any_name=True))[0] == ["4.jpg_large", "5.jpg~", "6.jpg.1", "clip.mov", "noext"]
+
+
+def test_a_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert not begins_as_image(tmp_path / "pipe")
