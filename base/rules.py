@@ -16,11 +16,25 @@ from pathlib import Path
 BINS = frozenset(
     "#recycle $recycle.bin @recycle .recycle .recycle.bin .recycler recycled recycler .trash .trashes trash "
     "trashed .deleted papierkorb corbeille papelera cestino lost+found lost.dir files_trashbin files_versions "
-    "#snapshot .snapshot .snapshots @recently-snapshot .stversions .dropbox.cache".split()
-)
+    "#snapshot .snapshot .snapshots @recently-snapshot .stversions .dropbox.cache _gsdata_ "
+    "kosz prullenbak lixeira papirkurv papperskorgen roskakori ごみ箱 回收站 휴지통 корзина".split()
+) | {"recently deleted", "deleted items", "recycle bin", "zuletzt gelöscht"}
 BIN = re.compile(r"\.trash-\d+|found\.\d{3}")  # of a user on a Linux disk; of a repaired Windows disk
 # A folder of such a name may well hold what a person put there.
-_MAY_BE_PHOTOS = {"trash", "trashed", "papierkorb", "corbeille", "papelera", "cestino"}
+_MAY_BE_PHOTOS = {
+    "trash",
+    "trashed",
+    "papierkorb",
+    "corbeille",
+    "papelera",
+    "cestino",
+    "kosz",
+    "prullenbak",
+    "lixeira",
+    "papirkurv",
+    "papperskorgen",
+    "roskakori",
+} | {name for name in BINS if not name.startswith(("#", "$", "@", ".", "_")) and (" " in name or not name.isascii())}
 # What systems and programs keep for themselves: thumbnails, caches, pictures of their own.
 _NOT_PHOTOS = (BINS - _MAY_BE_PHOTOS) | {
     "@eadir", "@__thumb", "@tmp", "@sharebin", "system volume information", "temporary items", "network trash folder",

@@ -16,6 +16,9 @@ from base.walk import image_names, is_spare_name, walk_images
     "path",
     [
         "p/#recycle/IMG_1.jpg",
+        "p/Recently Deleted/IMG_1.jpg",
+        "p/Kosz/IMG_1.jpg",
+        "p/IMG_1 - másolat.jpg",
         "p/$RECYCLE.BIN/S-1-5-21/$R0AB.jpg",
         "p/@Recycle/a/IMG_1.jpg",
         "p/lost+found/#123.jpg",

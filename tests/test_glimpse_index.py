@@ -140,6 +140,9 @@ def test_a_folder_without_images_says_what_it_holds(tiny_run: Path, tmp_path: Pa
     assert not (tmp_path / "new").exists()
     plain_picture("red").save(folder / "noext", "PNG")
     assert call("index", folder, *new, "--device", "cpu", "--any-name") == 0
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "1.jpg").write_text("words")
+    assert call("index", tmp_path / "broken", "-c", "none", *new[2:], "--device", "cpu") == 1
 
 
 def test_what_is_left_out_is_counted(

@@ -38,7 +38,8 @@ def embed(client: TestClient, given: object, **more: object) -> list[list[float]
 def test_a_data_uri_is_an_image_however_it_is_written(client: TestClient) -> None:
     [expected] = embed(client, {"image": PICTURE})
     for uri in (
-        f" {URI}", f"\n{URI}\n", URI.replace("data:", "DATA:"), URI.replace(";base64", ";charset=utf-8;base64"),
+        f" {URI}", f"\n{URI}\n", f"\ufeff{URI}", f"'{URI}", URI.replace("data:", "DATA:"),
+        URI.replace(";base64", ";charset=utf-8;base64"),
         URI.replace("image/png", ""), URI.replace("image/png", "application/octet-stream"), URI.replace("=", "%3D"),
     ):  # fmt: skip
         np.testing.assert_allclose(embed(client, uri)[0], expected, atol=1e-5)

@@ -383,6 +383,8 @@ def test_embeddings_of_texts(client, encoder):
     refused = client.post("/v1/classify", json={"image": "data:image/png;base64,eA==", "labels": labels})
     assert refused.status_code == 422
     assert "are the same to the model, which reads 77 tokens of a prompt" in refused.json()["error"]["message"]
+    refused = client.post("/v1/classify", json={"image": "data:image/png;base64,eA==", "labels": ["cat", "Cat"]})
+    assert 'the labels "cat" and "Cat" are the same to the model' in refused.json()["error"]["message"]
 
 
 def test_long_texts_are_looked_at_in_parts_and_only_if_they_may_be_cut(client, encoder, monkeypatch):

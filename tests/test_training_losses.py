@@ -167,7 +167,7 @@ def test_the_best_siglip_bias_leaves_no_better_one(n: int, m: int, scale: float,
     best = best_siglip_bias(images, texts, s, positives=positives)
     least = siglip(images, texts, s, best, positives=positives)
     for other in (-20.0, -1.0, -0.1, 0.1, 1.0, 20.0):
-        assert siglip(images, texts, s, best + other, positives=positives) > least
+        assert siglip(images, texts, s, best + other, positives=positives) > least * (1 - 1e-9) - 1e-12
     assert torch.equal(best, best_siglip_bias(images, texts, s))
 
 

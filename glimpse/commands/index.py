@@ -119,6 +119,8 @@ def index(
         f"{report.removed} removed, {report.unchanged} unchanged, {len(report.skipped)} skipped) "
         f"in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
     )
+    if report.skipped and not total:
+        raise typer.Exit(1)
 
 
 def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metadata: Captions, json: bool) -> None:

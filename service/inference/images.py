@@ -46,7 +46,7 @@ def image_bytes(image: str) -> bytes:
     Raises:
         ImageError: it is neither.
     """
-    image = image.strip()
+    image = image.strip().strip("\ufeff\u200b\0\"'").strip()  # a mark of byte order is no space to Python
     if image[:8].lower().startswith(("http://", "https://", "file:/")):
         raise ImageError(None, "addresses are not fetched; send the image itself as base64 or as a data URI")
     if match := _DATA_URI.match(image):

@@ -61,6 +61,10 @@ class SharedEncoder(Encoder):
             read |= self._on_model(self._own.cut_texts, part).read
         return CutTexts(len(unique), self._own.text.context_length, read)
 
+    def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
+        """As `Encoder.as_read`."""
+        return [read for part in batches(texts, TEXTS) for read in self._on_model(self._own.as_read, part)]
+
     def _on_model(self, work: Callable[[Any], R], items: Any) -> R:
         with self._inference.turn:
             if self._stop.is_set():

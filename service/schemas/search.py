@@ -35,11 +35,11 @@ MAX_TEXT = 10_000  # characters; a model reads some 77 tokens of them
 TOKENS = "token ids are not taken; send texts (LangChain: check_embedding_ctx_length=False)"
 
 
-_DATA_URI = re.compile(r"\s*data:(?:[;,]|[\w.+-]+/)", re.IGNORECASE)
+_DATA_URI = re.compile(r"[\s\ufeff\u200b\0\"']*data\s*:(?:[;,]|[\w.+-]+/)", re.IGNORECASE)
 
 
 def is_data_uri(text: str) -> bool:
-    """Whether a text is meant as a file: data: and a media type, ";" or "," right behind it; spaces may come before."""
+    """Whether a text is meant as a file: data: and a media type, ";" or "," behind it, whatever is around that."""
     return _DATA_URI.match(text) is not None
 
 
