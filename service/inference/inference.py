@@ -162,10 +162,10 @@ class Inference:
 
     async def _build(self, key: LabelSet) -> Classifier:
         prompts = key.prompts()
+        vectors = await self.texts(prompts)  # first, for this is where a full queue refuses
         cut, run = await self.cut_texts(prompts), asyncio.get_running_loop().run_in_executor
         parts = [await run(self._model, self.encoder.as_read, part) for part in batches(prompts, TEXT_BATCH)]
         check_apart(key.labels, prompts, cut, [read for part in parts for read in part])
-        vectors = await self.texts(prompts)
         classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
         self._classifiers[key] = classifier
         while len(self._classifiers) > CLASSIFIERS:
