@@ -88,7 +88,12 @@ class DualEncoder(Encoder):
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """As `Encoder.encode_pixels`."""
         with torch.inference_mode():
-            return _unit(self._clip.encode_image(self._normalise(torch.from_numpy(pixels))))
+            rows = _unit(self._clip.encode_image(self._normalise(torch.from_numpy(pixels))))
+        if not (np.square(rows).sum(-1) > 0.5).all():  # weights of zeros, or numbers beyond the precision
+            raise ModelError(
+                "the model gives vectors of zeros or NaN: its weights are damaged, or --precision is too low"
+            )
+        return rows
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """As `Encoder.encode_texts`. Texts seen lately come from a cache."""
@@ -152,12 +157,6 @@ def logit_bias_of(clip: nn.Module) -> float | None:
 
 
 def _unit(x: Tensor) -> Vectors:
-    """Rows scaled to length one, in float32 whatever the model ran in.
-
-    Raises:
-        ModelError: a row has no direction: weights of zeros, or numbers beyond the precision.
-    """
+    """Rows scaled to length one, in float32 whatever the model ran in."""
     rows: Vectors = F.normalize(x.float(), dim=-1).cpu().numpy()
-    if not (np.square(rows).sum(-1) > 0.5).all():
-        raise ModelError("the model gives vectors of zeros or NaN: its weights are damaged, or --precision is too low")
     return rows

@@ -10,6 +10,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
 
 from base.errors import ModelError, TrainingError
 from encoder.load import build_clip, fingerprint, load_clip, load_encoder
@@ -107,7 +108,7 @@ def test_weights_that_are_cut_or_scripted_or_of_another_model_are_told(tiny_run:
         load_clip(tmp_path)
     torch.save({name: torch.zeros_like(value) for name, value in weights.items()}, file)
     with pytest.raises(ModelError, match="vectors of zeros"):
-        load_encoder(tmp_path, device="cpu")
+        load_encoder(tmp_path, device="cpu").encode_images([Image.new("RGB", (40, 40), "red")])
     file.write_bytes(b"not weights")
     with pytest.raises(ModelError, match="is no file of weights, or a damaged one"):
         load_clip(tmp_path)
