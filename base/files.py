@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import uuid
@@ -68,6 +69,12 @@ def fsync_file(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits. OSError."""
+    with open(path, "rb") as file:  # noqa: PTH123  a path may be text
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def disk_problem(error: OSError, path: Path | None = None) -> str | None:

@@ -19,6 +19,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from base.errors import ModelError, ModelUnavailable
+from base.files import file_sha256
 from encoder.hub_refusals import no_such_file, not_here, refused, status_of
 from encoder.published import hub_address, on_hub, repository_like, tag_of
 from encoder.weights import CONFIG, HUB_WEIGHTS, read_json, read_model_cfg
@@ -171,8 +172,7 @@ def _download(repository: Repository, name: str) -> Path:
 def _is_whole(path: Path, etag: str) -> bool:
     """Whether a file has the hash that the hub names it by: SHA-256 for large files, git's SHA-1 for small ones."""
     if re.fullmatch(r"[0-9a-f]{64}", etag):
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == etag
+        return file_sha256(path) == etag
     if re.fullmatch(r"[0-9a-f]{40}", etag):
         content = path.read_bytes()
         git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)

@@ -6,10 +6,11 @@ by its bytes. Develops nothing and decodes nothing.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
+
+from encoder.signature import tiff_directory
 
 _TIFF = (b"II*\0", b"MM\0*")
 _NEARLY_TIFF = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")  # Olympus, Panasonic
@@ -30,13 +31,10 @@ def is_raw(data: bytes) -> bool:
     if data[8:10] == b"CR":
         return True
     try:
-        directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
-        file = io.BytesIO(data)
-        file.seek(directory.next)
-        directory.load(file)
+        directory = tiff_directory(data)
         reduced = directory.get(_SUBFILE, 0) & 1 and _MAKE in directory
         return bool(_DNG in directory or reduced or directory.get(_PHOTOMETRIC) in _CFA)
-    except Exception:  # whatever a broken directory makes Pillow raise
+    except Exception:
         return False
 
 
@@ -55,7 +53,7 @@ def exif_of(data: bytes) -> Image.Exif:
         directory = directory[:2] + (b"*\0" if directory[:2] == b"II" else b"\0*") + directory[4:]
     try:
         exif.load(directory)
-    except Exception:  # as above
+    except Exception:  # as `tiff_directory`
         return Image.Exif()
     return exif
 

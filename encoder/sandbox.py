@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import fields
 from typing import IO
 
 import numpy as np
@@ -159,8 +160,8 @@ def _serve() -> None:
         except ImageError as error:
             _write(sys.stdout.buffer, json.dumps({"error": error.reason}).encode(), b"")
             continue
-        answer = {"pixels": decoded.image.size, "width": decoded.width, "height": decoded.height}
-        answer |= {"taken": decoded.taken, "is_film": decoded.is_film, "missing": decoded.missing}
+        answer = {field.name: getattr(decoded, field.name) for field in fields(decoded) if field.name != "image"}
+        answer["pixels"] = decoded.image.size
         _write(sys.stdout.buffer, json.dumps(answer).encode(), np.asarray(decoded.image).tobytes())
 
 

@@ -44,16 +44,22 @@ def what_it_is(data: bytes) -> str | None:
     return None
 
 
+def tiff_directory(data: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """The tags of a TIFF's first picture; whatever a broken directory makes Pillow raise."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+    file = io.BytesIO(data)
+    file.seek(directory.next)
+    directory.load(file)
+    return directory
+
+
 def _tiff(data: bytes) -> str:
     """Its channels and bits, which say why it is not read."""
     try:
-        directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
-        file = io.BytesIO(data)
-        file.seek(directory.next)
-        directory.load(file)
+        directory = tiff_directory(data)
         bits = directory.get(_BITS, (1,))
         bits = max(bits) if isinstance(bits, tuple) else bits
         channels, packing = directory.get(_SAMPLES, 1), directory.get(_COMPRESSION, 1)
         return f"a TIFF with {channels} channels of {bits} bits, compression {packing}; save it as RGB or grey"
-    except Exception:  # whatever a broken directory makes Pillow raise
+    except Exception:
         return "a TIFF whose directory is damaged"

@@ -21,6 +21,7 @@ from encoder.sandbox import decode_bounded
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+Place = NDArray[np.float64]  # (4,): scale and shift across, scale and shift down
 
 SIDE = 64  # pixels of a sketch
 CROPPED = 0.06  # what two twins may differ in scale, and in shape
@@ -43,8 +44,8 @@ class Sketch:
 
     pixels: Pixels  # (SIDE, SIDE, 3)
     shape: float  # width / height
-    side: int = SIDE  # the shorter one of the picture, in pixels
-    is_all: bool = True  # of the file: no other page or frame, nothing that is cut off
+    side: int  # the shorter one of the picture, in pixels
+    is_all: bool  # of the file: no other page or frame, nothing that is cut off
 
     @property
     def grey(self) -> Floats:
@@ -80,43 +81,38 @@ class Twins:
         """Whether two files show the same picture."""
         one, other = self._sketch(a), self._sketch(b)
         self.unread.update(path for path, found in ((a, one), (b, other)) if found is None)
-        if one is None or other is None or not are_twins(one, other):
+        if one is None or other is None or (place := place_of(one, other)) is None:
             return False
-        return differ_nowhere(*self._details(a, b, min(one.side, other.side)), place_of(one, other))
-
-    def _details(self, a: str, b: str, side: int) -> tuple[Pixels, Pixels]:
-        """Both (n, n, 3), n no larger than the smaller of the two has pixels."""
-        n = max(SIDE, min(DETAIL, side) // BLOCK * BLOCK)
-        return self._detail(a, n), self._detail(b, n)
+        n = max(SIDE, min(DETAIL, one.side, other.side) // BLOCK * BLOCK)  # no more than the smaller one has
+        return differ_nowhere(self._detail(a, n), self._detail(b, n), place)
 
 
-def are_twins(a: Sketch, b: Sketch) -> bool:
-    """Whether both show the same picture, as far as sketches tell.
+def place_of(a: Sketch, b: Sketch) -> Place | None:
+    """Where `a` lies on `b`, if as far as sketches tell both show the same picture.
 
-    Of pictures without contrast, or that are not all of their file, nothing can be said: False.
+    Of pictures without contrast, or that are not all of their file, nothing can be said: None.
     """
-    if not (a.is_all and b.is_all):
-        return False
-    if abs(math.log(a.shape / b.shape)) > CROPPED or not _may_be_twins(a, b):
-        return False
-    correlation, light, colour = likeness(a, b)
-    return correlation >= LIKE and light <= LIGHT_APART and colour <= COLOUR_APART
+    if not (a.is_all and b.is_all) or abs(math.log(a.shape / b.shape)) > CROPPED or not _may_be_twins(a, b):
+        return None
+    place = _register(_half(a.grey), _half(b.grey), np.array([1.0, 0.0, 1.0, 0.0]), _COARSE)
+    place = _register(a.grey, b.grey, place, _FINE)
+    laid = _lay(a.pixels.astype(np.float32).transpose(2, 0, 1), place).transpose(1, 2, 0)
+    correlation, light, colour = likeness(laid, b.pixels.astype(np.float32))
+    return place if correlation >= LIKE and light <= LIGHT_APART and colour <= COLOUR_APART else None
 
 
-def differ_nowhere(a: Pixels, b: Pixels, place: NDArray[np.float64]) -> bool:
+def differ_nowhere(a: Pixels, b: Pixels, place: Place) -> bool:
     """Whether two pictures are the same in every block: a word of a page, a bird in the sky.
 
     Args:
         a: (n, n, 3).
         b: (n, n, 3).
-        place: that lays `a` on `b`, roughly.
+        place: of `a` on `b`, roughly.
     """
     x, y = (pixels.mean(axis=2, dtype=np.float32) for pixels in (a, b))
     place = _register(_half(x), _half(y), place, _FINE)
     place = _register(x, y, place, _FINE)
-    n = len(x)
-    laid = _samples(n, *place[2:]) @ x @ _samples(n, *place[:2]).T
-    return worst_block(laid, y) >= BLOCK_LIKE
+    return worst_block(_lay(x, place), y) >= BLOCK_LIKE
 
 
 def worst_block(x: Floats, y: Floats) -> float:
@@ -146,34 +142,25 @@ def _may_be_twins(a: Sketch, b: Sketch) -> bool:
     return float(np.corrcoef(x.mean(2).ravel(), y.mean(2).ravel())[0, 1]) >= ROUGHLY_LIKE
 
 
-def likeness(a: Sketch, b: Sketch) -> tuple[float, float, float]:
-    """How like two pictures are, laid on each other.
+def likeness(a: Floats, b: Floats) -> tuple[float, float, float]:
+    """How like two pictures (SIDE, SIDE, 3) are that lie on each other.
 
     Returns:
         The correlation of their grey values, and the largest difference of a part's grey and of its colours, of 255.
     """
-    place = place_of(a, b)
-    rows, columns = _samples(SIDE, *place[2:]), _samples(SIDE, *place[:2])
-    laid = np.einsum("ij,jkc,lk->ilc", rows, a.pixels.astype(np.float32), columns, optimize=True)
-    x, y = (_half(pixels)[1:-1, 1:-1] for pixels in (laid, b.pixels.astype(np.float32)))
+    x, y = (_half(pixels)[1:-1, 1:-1] for pixels in (a, b))
     correlation = float(np.corrcoef(x.mean(2).ravel(), y.mean(2).ravel())[0, 1])
     parts = (x - y).reshape(_PART, 3, _PART, 3, 3).mean(axis=(1, 3))
     return correlation, float(np.abs(parts.mean(2)).max()), float(np.abs(parts).max())
 
 
-def place_of(a: Sketch, b: Sketch) -> NDArray[np.float64]:
-    """Scale and shift, across and down, that lay `a` on `b`."""
-    place = _register(_half(a.grey), _half(b.grey), np.array([1.0, 0.0, 1.0, 0.0]), _COARSE)
-    return _register(a.grey, b.grey, place, _FINE)
-
-
-def _register(a: Floats, b: Floats, place: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-    """Scale and shift, across and down, that lay `a` on `b`, both (n, n), by Gauss-Newton from `place` on."""
+def _register(a: Floats, b: Floats, place: Place, steps: int) -> Place:
+    """The place of `a` on `b`, both (n, n), by Gauss-Newton from `place` on."""
     n = len(a)
     centred = (np.arange(n, dtype=np.float32) + 0.5) / n - 0.5
     same, limit = np.array([1.0, 0.0, 1.0, 0.0]), np.array([CROPPED, CROPPED / 2, CROPPED, CROPPED / 2])
     for _ in range(steps):
-        laid = _samples(n, *place[2:]) @ a @ _samples(n, *place[:2]).T
+        laid = _lay(a, place)
         down, across = (gradient * n for gradient in np.gradient(laid))
         slopes = np.stack([across * centred, across, down * centred[:, None], down], -1).reshape(-1, 4)
         normal = slopes.T @ slopes
@@ -181,6 +168,13 @@ def _register(a: Floats, b: Floats, place: NDArray[np.float64], steps: int) -> N
         place = place + np.linalg.solve(normal, slopes.T @ (b - laid).ravel())
         place = np.clip(place, same - limit, same + limit)
     return place
+
+
+def _lay(pixels: Floats, place: Place) -> Floats:
+    """Planes (..., n, n), scaled and shifted to their place."""
+    n = pixels.shape[-1]
+    rows, columns = _samples(n, *place[2:]), _samples(n, *place[:2])
+    return (rows @ pixels @ columns.T).astype(np.float32, copy=False)
 
 
 def _samples(n: int, scale: float, shift: float) -> Floats:

@@ -4,12 +4,12 @@ those of which something else is said than there. Removes nothing there.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from base.files import file_sha256
 from base.left_out import LeftOut
 from base.rules import Rules
 from base.walk import image_names, walk_images
@@ -78,7 +78,6 @@ def upload_folders(
 def _sha256(path: Path) -> str:
     """Of a file's bytes, 64 hex digits; of one that cannot be read nothing, and who sends it says why."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except (OSError, ValueError):
         return ""

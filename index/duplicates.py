@@ -6,7 +6,6 @@ pixels is given to it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import InputError
+from base.files import file_sha256
 from base.progress import Progress
 from base.walk import RAW_SUFFIXES, is_spare_name
 from index.collection import Collection, Hit, Record
@@ -51,11 +51,10 @@ def near_duplicates(
     """Group images by the cosine of their vectors and by their pixels, the largest groups first.
 
     The best image lies in no recycle bin and is not named as a copy; of several it is a camera's raw file, or has the
-    most pixels; of equal ones
-    the larger file, then the older entry. From the best one down, each that is in no group yet takes all those for its
-    own whose cosine with it is `threshold` or more and that have the same bytes or are `twins`. So every member is that
-    close to the one that would be kept. Connected components would not promise that: a chain of small steps makes one
-    group of pictures that have nothing in common.
+    most pixels; of equal ones the larger file, then the older entry. From the best one down, each that is in no group
+    yet takes all those for its own whose cosine with it is `threshold` or more and that have the same bytes or are
+    `twins`. So every member is that close to the one that would be kept. Connected components would not promise that: a
+    chain of small steps makes one group of pictures that have nothing in common.
 
     It searches once for each image that is in no group, so its time is that of as many searches, and it finds what the
     collection's index finds. It holds a few numbers an image, and the records of those that are in groups.
@@ -109,9 +108,7 @@ def identical_files(collection: Collection) -> list[Group]:
     return _largest_first(
         [
             Group(best, [Duplicate(other, 1.0, identical=True) for other in others])
-            for best, *others in (
-                sorted(same, key=lambda record: (_is_spare(record), -len(record.metadata))) for same in copies.values()
-            )
+            for best, *others in (sorted(same, key=_plain_last) for same in copies.values())
             if others
         ]
     )
@@ -140,8 +137,7 @@ def spare_files(group: Group) -> list[str]:
 def _is_as_indexed(record: Record) -> bool:
     """Whether its file has the bytes that the entry was made of."""
     try:
-        with Path(record.path or "").open("rb") as file:
-            return record.sha256 == hashlib.file_digest(file, "sha256").hexdigest()
+        return record.sha256 == file_sha256(record.path or "")
     except OSError:
         return False
 

@@ -8,7 +8,6 @@ ever read, backed up or removed as uploads, whatever a path in the catalog says.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from base.errors import InputError
-from base.files import PART
+from base.files import PART, file_sha256
 from index.local.collection import Collection
 from index.local.layout import uploads_folder
 
@@ -52,8 +51,7 @@ def problem_of(path: str, folder: Path) -> str | None:
     if not is_upload(path, folder):
         return f"{path!r} is in the folder of uploads and not of the form of one"
     try:
-        with Path(path).open("rb") as file:
-            sound = hashlib.file_digest(file, "sha256").hexdigest() == Path(path).stem
+        sound = file_sha256(path) == Path(path).stem
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -18,9 +18,7 @@ def duplicates(
     data: Data = DATA,
     threshold: Annotated[float, typer.Option(help="Cosine from which two images are the same picture, 0 to 1.")] = 0.9,
     identical: Annotated[bool, typer.Option("--identical", help="Only files with the same bytes.")] = False,
-    spare: Annotated[
-        bool, typer.Option("--spare", help="Only print the paths that could go: all but the best of each group.")
-    ] = False,
+    spare: Annotated[bool, typer.Option("--spare", help="Only print the paths that could go without a loss.")] = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="With --spare: end each path with NUL, for xargs -0.")
     ] = False,
@@ -28,9 +26,10 @@ def duplicates(
 ) -> None:
     """Find images that a collection has more than once, the largest groups first. Nothing is deleted.
 
-    A group is the image with the most pixels and those that are as near to it as --threshold and whose files show the
-    same picture: encoded anew, resized, or cropped by a little. Files in recycle bins and those named as copies are
-    never the best. Scores are those of the collection's own model; look at some groups before you delete.
+    A group is the best image, a raw file or the one with the most pixels, and those that are as near to it as
+    --threshold and whose files show the same picture: encoded anew, resized, or cropped by a little. Files in recycle
+    bins and those named as copies are never the best. Scores are those of the collection's own model; look at some
+    groups before you delete.
     """
     import sys
 
