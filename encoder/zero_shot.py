@@ -41,11 +41,7 @@ class Classifier:
         Raises:
             InputError: "sigmoid" of a model without logit_bias.
         """
-        if scores == "sigmoid" and self.logit_bias is None:
-            raise InputError(
-                "this model has no sigmoid scores: they need a logit_bias, as SigLIP's models have and those trained "
-                "with --loss siglip; leave scores out, or take softmax"
-            )
+        check_scores(self.logit_bias, scores)
         return replace(self, logit_bias=None) if scores == "softmax" else self
 
     def scores(self, vectors: Vectors) -> Scores:
@@ -66,6 +62,15 @@ class Classifier:
         return [(self.labels[i], float(row[i])) for row, i in zip(self.scores(vectors), nearest, strict=True)]
 
 
+def check_scores(logit_bias: float | None, scores: ScoredBy | None) -> None:
+    """InputError for "sigmoid" of a model without logit_bias."""
+    if scores == "sigmoid" and logit_bias is None:
+        raise InputError(
+            "this model has no sigmoid scores: they need a logit_bias, as SigLIP's models have and those trained "
+            "with --loss siglip; leave scores out, or take softmax"
+        )
+
+
 def build_classifier(encoder: Encoder, labels: Sequence[str], templates: Sequence[str] = ()) -> Classifier:
     """A classifier for `labels`: each label's vector is the mean of its prompts' unit vectors, scaled to unit again.
 
@@ -79,26 +84,22 @@ def build_classifier(encoder: Encoder, labels: Sequence[str], templates: Sequenc
     """
     labels, templates = check_labels(labels), check_templates(templates)
     prompts = [prompt for label in labels for prompt in fill_templates(label, templates)]
-    check_apart(labels, prompts, encoder.cut_texts(prompts), encoder.as_read(prompts))
+    check_apart(labels, encoder.as_read(prompts), encoder.cut_texts(prompts))
     return Classifier.of_prompts(labels, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
 
 
-def check_apart(
-    labels: Sequence[str], prompts: Sequence[str], cut: CutTexts, as_read: Sequence[str | bytes] = ()
-) -> None:
+def check_apart(labels: Sequence[str], as_read: Sequence[str | bytes], cut: CutTexts) -> None:
     """Refuse labels that a model cannot tell apart, because what it reads of their prompts is the same.
 
     Args:
         labels: as `check_labels` gives them.
-        prompts: as many for each, label by label.
-        cut: those of them that are longer than the model reads.
-        as_read: of each prompt, as `Encoder.as_read` gives it; without it those alike are told only where they are cut.
+        as_read: what the model reads of the prompts, as `Encoder.as_read` gives it; as many for each, label by label.
+        cut: those of the prompts that are longer than the model reads.
 
     Raises:
         InputError: two labels have the same prompts, as far as they are read: CLIP reads no capitals.
     """
-    each = len(prompts) // len(labels)
-    as_read = as_read or [cut.read.get(prompt, prompt) for prompt in prompts]
+    each = len(as_read) // len(labels)
     seen: dict[tuple[str | bytes, ...], str] = {}
     for i, label in enumerate(labels):
         read = tuple(as_read[i * each : (i + 1) * each])

@@ -92,6 +92,16 @@ def given_labels(labels: str | None, labels_file: Path | None) -> Sequence[str]:
     return labels_of(labels, "give it by --labels-file") if labels is not None else ()
 
 
+def check_out(out: Path, example: str) -> None:
+    """Refuse, before any work, a file of --out that cannot be written; `example` is a name for one. InputError."""
+    if out.is_dir():
+        raise InputError(f"--out {out}: a folder; name a file in it, as in {out / example}")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"--out {out}: there is no such folder to write it in")
+    if not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
+        raise InputError(f"--out {out}: cannot be written (Permission denied)")
+
+
 def is_remote(context: typer.Context, *local: str) -> bool:
     """Whether a command is to ask a service. `local` are options beside LOCAL that none can be asked with.
 

@@ -64,6 +64,14 @@ class Hit:
         return self.record.id
 
 
+def is_deeper(value: Any, depth: int) -> bool:
+    """Whether more than `depth` objects and lists of metadata are inside each other; it looks no deeper than that."""
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    inner = value.values() if isinstance(value, Mapping) else value
+    return depth == 0 or any(is_deeper(part, depth - 1) for part in inner)
+
+
 @dataclass(frozen=True, slots=True)
 class NextInfo:
     """The model that a reindex has begun with, and how far it is: entries `done` and `left`."""

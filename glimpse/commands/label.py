@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOBase
@@ -25,6 +24,7 @@ from glimpse.options import (
     Scores,
     Template,
     Url,
+    check_out,
     given_labels,
     is_remote,
 )
@@ -70,7 +70,8 @@ def label(
         raise InputError("--json prints a summary: write the labels to a file with --out labels.csv")
     label_set = LabelSet.of(given_labels(labels, labels_file), templates=template or ())
     check_folder(folder)
-    _check_out(out)
+    if not to_stdout:
+        check_out(out, "labels.csv")
     remote = url is not None and is_remote(context)
     if not remote and model is None:
         raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
@@ -108,18 +109,6 @@ def label(
     if not json and not to_stdout:
         rows = sorted(report.per_label.items(), key=lambda item: -item[1])
         console.out.print(console.table("label", "images", rows=rows))
-
-
-def _check_out(out: Path) -> None:
-    """Refuse, before any work, a file that cannot be written."""
-    if str(out) == "-":
-        return
-    if out.is_dir():
-        raise InputError(f"--out {out}: a folder; name a file in it, as in {out / 'labels.csv'}")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"--out {out}: there is no such folder to write it in")
-    if not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
-        raise InputError(f"--out {out}: cannot be written (Permission denied)")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision
+from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, check_out
 
 if TYPE_CHECKING:
     from encoder.encoder import Vectors
@@ -226,14 +226,11 @@ def _write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 def _check_out(out: Path, pairs: Path) -> None:
     """Refuse, before any work, a file that cannot be written or that training would not read."""
-    if out.is_dir():
-        raise InputError(f"--out {out}: a folder; name a file in it, as in {out / 'mined.jsonl'}")
+    check_out(out, "mined.jsonl")
     if out.suffix.lower() != ".jsonl":
         raise InputError(f"--out {out}: what is written is JSON Lines; give a name that ends so: {out.stem}.jsonl")
     if out.resolve() == pairs.resolve():
         raise InputError(f"--out {out}: the table of pairs itself; give another name, so that it is not overwritten")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: there is no such folder to write it in")
 
 
 def _window(text: str) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 from base.left_out import LeftOut
 from base.named_files import Names
 from base.tables import Table, named
+from index.entry import is_deeper
 
 Metadata = dict[str, Any]
 
@@ -94,12 +95,7 @@ def _can_be_kept(metadata: Metadata) -> bool:
         text = json.dumps(metadata, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return False
-    return text.count(b"[") + text.count(b"{") <= DEEPEST or not _is_deeper(metadata, DEEPEST)
-
-
-def _is_deeper(value: Any, depth: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return bool(inner) and (depth == 0 or any(_is_deeper(part, depth - 1) for part in inner))
+    return text.count(b"[") + text.count(b"{") <= DEEPEST or not is_deeper(metadata, DEEPEST)
 
 
 def _merge(known: Metadata, name: str, value: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from base.errors import InputError
+from index.entry import is_deeper
 
 MAX_METADATA = 16_384  # bytes of one entry's, as JSON
 DEEPEST = 32  # objects and lists inside each other
@@ -14,7 +15,7 @@ DEEPEST = 32  # objects and lists inside each other
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:
     """InputError for metadata that are too large or too deep, or cannot be kept as JSON."""
-    if _is_deeper(metadata, DEEPEST):
+    if is_deeper(metadata, DEEPEST):
         raise InputError(f"metadata may be {DEEPEST} objects and lists deep, no deeper")
     try:
         size = len(json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode())
@@ -33,13 +34,6 @@ def merge_patch(metadata: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[s
     result = _merge(metadata, patch)
     check_metadata(result)
     return result
-
-
-def _is_deeper(value: Any, depth: int) -> bool:
-    if not isinstance(value, Mapping | list):
-        return False
-    inner = value.values() if isinstance(value, Mapping) else value
-    return depth == 0 or any(_is_deeper(part, depth - 1) for part in inner)
 
 
 def _merge(target: Any, patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -131,9 +131,7 @@ class Inference:
         seen = self.encoder.seen_texts(texts)
         if seen is not None:
             return sum(text.tokens for text in seen)
-        # on the model's thread: Hugging Face tokenizers cannot be borrowed twice; and other work comes in between
-        run = asyncio.get_running_loop().run_in_executor
-        return sum([await run(self._model, self._count_tokens, part) for part in batches(texts, TEXT_BATCH)])
+        return sum(await self._in_parts(self._count_tokens, texts))
 
     async def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """Those of the texts that are longer than the model reads; of texts that are known to be shorter, at once."""
@@ -143,10 +141,9 @@ class Inference:
         seen = self.encoder.seen_texts(long)
         if seen is not None:  # one that fills the context may be cut
             long = [text for text, known in zip(long, seen, strict=True) if known.tokens >= length]
-        run = asyncio.get_running_loop().run_in_executor
         read: dict[str, bytes] = {}
-        for part in batches(long, TEXT_BATCH):  # on the model's thread and in parts, as `count_tokens`
-            read |= (await run(self._model, self.encoder.cut_texts, part)).read
+        for found in await self._in_parts(self.encoder.cut_texts, long):
+            read |= found.read
         return CutTexts(len(unique), length, read)
 
     def on_model(self, work: Callable[[T], R], items: T) -> R:
@@ -163,14 +160,21 @@ class Inference:
     async def _build(self, key: LabelSet) -> Classifier:
         prompts = key.prompts()
         vectors = await self.texts(prompts)  # first, for this is where a full queue refuses
-        cut, run = await self.cut_texts(prompts), asyncio.get_running_loop().run_in_executor
-        parts = [await run(self._model, self.encoder.as_read, part) for part in batches(prompts, TEXT_BATCH)]
-        check_apart(key.labels, prompts, cut, [read for part in parts for read in part])
+        as_read = [read for part in await self._in_parts(self.encoder.as_read, prompts) for read in part]
+        check_apart(key.labels, as_read, await self.cut_texts(prompts))
         classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
         self._classifiers[key] = classifier
         while len(self._classifiers) > CLASSIFIERS:
             self._classifiers.popitem(last=False)
         return classifier
+
+    async def _in_parts(self, work: Callable[[Sequence[str]], R], texts: Sequence[str]) -> list[R]:
+        """What `work` gives for some texts at a time, with other work in between.
+
+        On the model's thread: Hugging Face tokenizers cannot be borrowed twice.
+        """
+        run = asyncio.get_running_loop().run_in_executor
+        return [await run(self._model, work, part) for part in batches(texts, TEXT_BATCH)]
 
     async def _read(self, image: bytes | str) -> Pixels | ImageError:
         try:

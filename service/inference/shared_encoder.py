@@ -50,20 +50,23 @@ class SharedEncoder(Encoder):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """As `Encoder.encode_texts`."""
-        parts = [self._on_model(self._own.encode_texts, part) for part in batches(texts, TEXTS)]
+        parts = self._in_parts(self._own.encode_texts, texts)
         return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
 
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """As `Encoder.cut_texts`."""
         unique = list(dict.fromkeys(texts))
         read: dict[str, bytes] = {}
-        for part in batches(unique, TEXTS):
-            read |= self._on_model(self._own.cut_texts, part).read
+        for found in self._in_parts(self._own.cut_texts, unique):
+            read |= found.read
         return CutTexts(len(unique), self._own.text.context_length, read)
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
-        return [read for part in batches(texts, TEXTS) for read in self._on_model(self._own.as_read, part)]
+        return [read for part in self._in_parts(self._own.as_read, texts) for read in part]
+
+    def _in_parts(self, work: Callable[[Sequence[str]], R], texts: Sequence[str]) -> list[R]:
+        return [self._on_model(work, part) for part in batches(texts, TEXTS)]
 
     def _on_model(self, work: Callable[[Any], R], items: Any) -> R:
         with self._inference.turn:

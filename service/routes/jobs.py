@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
 from encoder.encoder import Encoder
-from encoder.zero_shot import Classifier, ScoredBy
+from encoder.zero_shot import ScoredBy, check_scores
 from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSets
 from service.deps import CollectionsDep, InferenceDep, JobsDep, ServiceDep, SettingsDep, json_body, retried
@@ -194,7 +193,7 @@ async def _events(store: JobStore, job: Job | None, is_stopping: Callable[[], bo
 def _check_scores(encoder: Encoder, scores: ScoredBy | None) -> None:
     """422 if the model has no such scores."""
     try:
-        Classifier((), np.empty((0, encoder.dim), np.float32), encoder.logit_scale, encoder.logit_bias).by(scores)
+        check_scores(encoder.logit_bias, scores)
     except InputError as error:
         raise Refusal(422, str(error), code=error.code, param="scores") from None
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, InputError
-from index.entry import MODALITIES, Modality, Record
+from index.entry import MODALITIES, Modality, Record, is_deeper
 from index.local.catalog.database import Connection
 from index.local.catalog.facets import unfile_facets
 
@@ -167,17 +167,11 @@ def encode_metadata(metadata: Mapping[str, Any] | None) -> str:
         return "{}"
     try:
         text = JSON.encode(dict(metadata))
-        if text.count("{") + text.count("[") > DEEPEST and _depth(metadata) > DEEPEST:
+        if text.count("{") + text.count("[") > DEEPEST and is_deeper(metadata, DEEPEST):
             raise ValueError(f"it is deeper than {DEEPEST} levels")
         return text
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"metadata must be a JSON object: {error}") from error
-
-
-def _depth(value: object) -> int:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return 1 + max(map(_depth, value), default=0) if isinstance(value, list | tuple) else 0
 
 
 def record(row: tuple[Any, ...]) -> Record:
