@@ -19,7 +19,7 @@ RAW_SUFFIXES = frozenset(  # of cameras
     .sr2 .srf .srw .x3f
     """.split()
 )
-# What a person would call an image file, whether or not encoder.decode can decode it: one that it cannot is reported.
+# What a person would call an image file, whether or not encoder.picture can decode it: one that it cannot is reported.
 IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
     """
     .apng .avif .avifs .bmp .bw .cur .dcx .dds .dib .emf .eps .fits .flc .fli .gif .heic .heics .heif .heifs .hif

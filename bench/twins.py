@@ -20,7 +20,7 @@ from PIL import Image
 
 from base.walk import walk_images
 from encoder.load import load_encoder
-from encoder.twins import Twins
+from encoder.picture.twins import Twins
 from index.duplicates import near_duplicates
 from index.ingest.sync import index_folders, open_or_create
 

@@ -17,8 +17,8 @@ from PIL import Image
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
 from encoder.cut import CutTexts
-from encoder.decode import upright
 from encoder.image import Pixels, Preprocess, open_image, to_pixels
+from encoder.picture.decode import upright
 
 Vectors = npt.NDArray[np.float32]
 ImageSource = str | Path | bytes | Image.Image

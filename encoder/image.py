@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from base.errors import ImageError
-from encoder.decode import MAX_PIXELS, read_bytes
-from encoder.sandbox import decode_bounded
+from encoder.picture.decode import MAX_PIXELS, read_bytes
+from encoder.picture.sandbox import decode_bounded
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -30,11 +30,11 @@ from torch import nn
 
 from base.errors import ModelError
 from encoder.device import choose_device, choose_precision
-from encoder.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
-from encoder.hub import Repository, hub_file, hub_folder, require_transformers
+from encoder.hub.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
+from encoder.hub.published import architectures_like, no_such_model, repository_of, usual_preprocessing
+from encoder.hub.repository import Repository, hub_file, hub_folder, require_transformers
 from encoder.image import Preprocess
 from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
-from encoder.published import architectures_like, no_such_model, repository_of, usual_preprocessing
 from encoder.text import Tokenizer
 from encoder.torchvision_cpu import import_torchvision
 from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, read_model_cfg, weights_in

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 
 from base.errors import ImageError
-from encoder import profile
-from encoder.decode import decode
+from encoder.picture import profile
+from encoder.picture.decode import decode
 from tests.test_encoder_image import encoded, scene
 
 Floats = npt.NDArray[np.float64]

@@ -18,8 +18,8 @@ from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
 from base.errors import ModelError, ModelUnavailable
-from encoder import hub as hub_module
-from encoder.hub import Repository, hub_folder, models_here
+from encoder.hub import repository as hub_module
+from encoder.hub.repository import Repository, hub_folder, models_here
 from encoder.load import build_clip, load_clip, load_encoder, make_encoder
 from encoder.model import DualEncoder
 from encoder.weights import CONFIG, WEIGHTS

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from base.errors import ImageError
-from encoder.decode import MAX_FILE_BYTES, upright
 from encoder.image import Preprocess, open_image, read_picture, to_pixels
+from encoder.picture.decode import MAX_FILE_BYTES, upright
 
 ORIENTATION = 0x0112
 
@@ -120,7 +120,7 @@ def test_a_large_jpeg_decoded_at_a_fraction_looks_the_same(monkeypatch: pytest.M
     data = encoded(scene(2400, 1800), "JPEG", quality=92)
     assert open_image(data, at_least=(64, 64)).width < 400
     reduced = read_picture(data, Preprocess(size=64))
-    monkeypatch.setattr("encoder.decode.DRAFT_MARGIN", 1000)
+    monkeypatch.setattr("encoder.picture.decode.DRAFT_MARGIN", 1000)
     full = read_picture(data, Preprocess(size=64))
     assert (reduced.width, reduced.height) == (full.width, full.height) == (2400, 1800)
     assert np.abs(reduced.pixels.astype(int) - full.pixels.astype(int)).mean() < 2
@@ -179,6 +179,6 @@ def test_a_large_image_is_converted_in_bands_that_nobody_sees(mode: str, monkeyp
     values = rng.integers(0, 256, (37, 23, 4), np.uint8)
     image = Image.fromarray(rng.random((37, 23), np.float32)) if mode == "F" else Image.fromarray(values).convert(mode)
     whole = np.asarray(upright(image))
-    monkeypatch.setattr("encoder.colour._BAND_PIXELS", 100)
+    monkeypatch.setattr("encoder.picture.colour._BAND_PIXELS", 100)
     np.testing.assert_array_equal(np.asarray(upright(image)), whole)
     assert len(np.unique(whole)) > 50

@@ -15,10 +15,10 @@ from huggingface_hub import constants
 
 from base.errors import ModelError, ModelUnavailable
 from encoder.device import choose_precision
+from encoder.hub.published import published_models
 from encoder.image import Preprocess
 from encoder.load import build_clip, fingerprint, load_clip, load_encoder
 from encoder.model import DualEncoder
-from encoder.published import published_models
 from encoder.weights import CONFIG, WEIGHTS
 from tests.conftest import TINY
 from training.records.checkpoint import save_model

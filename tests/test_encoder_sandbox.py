@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from base.errors import ImageError
-from encoder import image, sandbox
+from encoder import image
+from encoder.picture import sandbox
 from tests.test_encoder_image import encoded, scene
 
 PLAIN = b"P3 2 1 255\n1 2 3 4 5 6"  # slow to decode, and so decoded apart
@@ -40,7 +41,14 @@ def test_a_decoder_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatc
 def test_modules_in_the_current_folder_are_not_imported(
     worker: sandbox._Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("PIL.py", "numpy.py", "json.py", "base/__init__.py", "encoder/__init__.py", "encoder/sandbox.py"):
+    for name in (
+        "PIL.py",
+        "numpy.py",
+        "json.py",
+        "base/__init__.py",
+        "encoder/__init__.py",
+        "encoder/picture/sandbox.py",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nraise SystemExit\n")
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
-from encoder.twins import Twins
+from encoder.picture.twins import Twins
 from glimpse.demo.postcards.scenes import all_scenes, draw_postcard
 
 SCENES = all_scenes()

@@ -27,6 +27,8 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "glimpse.client": {"base.errors", "glimpse"},
 }
 INSIDE = {  # of its own package: what a folder may import beside itself
+    "encoder.picture": set(),
+    "encoder.hub": {"encoder.weights", "encoder.torchvision_cpu"},
     "index.search": {"index.entry", "index.rows"},
     "index.local": {"index.entry", "index.rows", "index.config", "index.search"},
     "index.local.catalog": {"index.entry", "index.config", "index.search", "index.local.snapshot"},
@@ -46,28 +48,22 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "glimpse.client": {"glimpse.__version__"},
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
-    "base.errors", "base.files", "base.walk", "encoder.sandbox", "encoder.twins", "glimpse.cli", "glimpse.client",
-    "index.collection", "index.duplicates",
+    "base.errors", "base.files", "base.walk", "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
+    "glimpse.client", "index.collection", "index.duplicates",
     "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
-    "open_clip": {"encoder/load.py", "encoder/published.py", "encoder/weights.py"},
-    "huggingface_hub": {"encoder/hub.py", "encoder/hub_refusals.py"},
+    "open_clip": {"encoder/load.py", "encoder/hub/published.py", "encoder/weights.py"},
+    "huggingface_hub": {"encoder/hub/repository.py", "encoder/hub/refusals.py"},
     "PIL": {
-        "encoder/decode.py",
-        "encoder/colour.py",
-        "encoder/profile.py",
-        "encoder/raw.py",
-        "encoder/signature.py",
-        "encoder/sandbox.py",
-        "encoder/twins.py",
+        "encoder/picture/",
         "encoder/image.py",
         "encoder/encoder.py",
         "training/data/augment.py",
         "service/inference/images.py",
         "glimpse/demo/postcards/",
     },
-    "pillow_heif": {"encoder/decode.py"},
+    "pillow_heif": {"encoder/picture/decode.py"},
     "faiss": {"index/local/vectors/ann.py"},
     "sqlite3": {"index/local/catalog/database.py"},
     "watchfiles": {"index/ingest/watch.py"},

@@ -33,7 +33,7 @@ def duplicates(
     """
     import sys
 
-    from encoder.twins import Twins
+    from encoder.picture.twins import Twins
     from glimpse import console
     from glimpse.console import shown_as
     from index.collection import open_collection

@@ -17,8 +17,8 @@ def models(
     json: AsJson = False,
 ) -> None:
     """List the published open_clip models that --model takes. hf-hub:ORG/NAME and run folders work as well."""
-    from encoder.hub import models_here
-    from encoder.published import published_models
+    from encoder.hub.published import published_models
+    from encoder.hub.repository import models_here
     from glimpse import console
 
     names = [name for name in (models_here() if here else published_models()) if contains.lower() in name.lower()]

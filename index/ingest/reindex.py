@@ -16,9 +16,9 @@ import numpy as np
 from base.errors import ImageError, InputError
 from base.progress import Progress
 from base.read_ahead import read_batches
-from encoder.decode import read_bytes
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, decode_picture, sha256_of
+from encoder.picture.decode import read_bytes
 from index.collection import Collection, Record
 from index.entry import NextInfo
 from index.ingest.rejection import measure_rejection

@@ -21,9 +21,9 @@ from base.progress import Progress
 from base.read_ahead import batches, read_batches
 from base.rules import Rules
 from base.walk import image_names
-from encoder.decode import read_bytes
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Picture, decode_picture, sha256_of
+from encoder.picture.decode import read_bytes
 from index.collection import Collection, Entry, Record, create_collection, open_collection
 from index.ingest.captions import Captions, Metadata
 from index.ingest.copies import KnownBytes

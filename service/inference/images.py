@@ -17,9 +17,9 @@ from urllib.parse import unquote
 from PIL import Image
 
 from base.errors import ImageError
-from encoder.bounds import problem_of
-from encoder.decode import FORMATS, read_bytes
 from encoder.image import Picture, Preprocess, open_image, read_picture, sha256_of
+from encoder.picture.bounds import problem_of
+from encoder.picture.decode import FORMATS, read_bytes
 
 # Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
 CONTENT_TYPES = {

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from base.errors import ImageError, InputError
-from encoder.decode import read_bytes
+from encoder.picture.decode import read_bytes
 
 HOLD = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)  # holds the file; neither waits for a pipe nor wakes a device
 OUTSIDE = "it leads to where nothing may be read"

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from base.errors import TrainingError
-from encoder.hf_text import TEXT_TOWER, TOWER_CONFIG
+from encoder.hub.hf_text import TEXT_TOWER, TOWER_CONFIG
 from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
 from training.run_folder import METRICS, STATE, artefact, write_json

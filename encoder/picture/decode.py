@@ -27,11 +27,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from base.errors import ImageError, InputError
-from encoder.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
-from encoder.colour import contrast, to_srgb
-from encoder.profile import profile_of
-from encoder.raw import exif_of, is_raw, preview_of
-from encoder.signature import what_it_is
+from encoder.picture.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
+from encoder.picture.colour import contrast, to_srgb
+from encoder.picture.profile import profile_of
+from encoder.picture.raw import exif_of, is_raw, preview_of
+from encoder.picture.signature import what_it_is
 
 pillow_heif.register_heif_opener()
 # What the decoders think of odd metadata would drown a folder's report; what they cannot read becomes an ImageError.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ModelError, ModelUnavailable
-from encoder.hub import VOCABULARIES, Repository, hub_file, tokenizer_folder
+from encoder.hub.repository import VOCABULARIES, Repository, hub_file, tokenizer_folder
 from encoder.weights import read_json
 
 TEXT_TOWER = "text_tower"  # in a run folder

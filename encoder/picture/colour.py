@@ -1,6 +1,6 @@
 """A decoded picture as a person sees it: sRGB, 8 bits, upright numbers, on a ground that shows what is transparent.
 
-Profiles are converted by littleCMS. Knows nothing of files; `encoder/profile.py` finds what their numbers mean.
+Profiles are converted by littleCMS. Knows nothing of files; `encoder/picture/profile.py` finds what their numbers mean.
 """
 
 from __future__ import annotations

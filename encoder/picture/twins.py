@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from base.errors import ImageError
-from encoder.decode import read_bytes
-from encoder.sandbox import decode_bounded
+from encoder.picture.decode import read_bytes
+from encoder.picture.sandbox import decode_bounded
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from encoder.signature import tiff_directory
+from encoder.picture.signature import tiff_directory
 
 _TIFF = (b"II*\0", b"MM\0*")
 _NEARLY_TIFF = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")  # Olympus, Panasonic

@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 
 from base.errors import ImageError
-from encoder.bounds import is_slow
-from encoder.decode import MAX_PIXELS, Decoded, decode
+from encoder.picture.bounds import is_slow
+from encoder.picture.decode import MAX_PIXELS, Decoded, decode
 
 MAX_SECONDS = 30.0  # for one picture
 MAX_PROCESSES = 2
@@ -34,7 +34,7 @@ IDLE_SECONDS = 60
 def decode_bounded(
     data: bytes, name: str | None = None, *, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
 ) -> Decoded:
-    """As `encoder.decode.decode`: in this process, or apart where the format's decoder may take long.
+    """As `encoder.picture.decode.decode`: in this process, or apart where the format's decoder may take long.
 
     Raises:
         ImageError: as `decode`; or it took too long, or ended the process.
@@ -102,7 +102,7 @@ class _Worker:
             self.close()
         if not self._process:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "encoder.sandbox"],  # -P: a folder of photos may hold a PIL.py
+                [sys.executable, "-P", "-m", "encoder.picture.sandbox"],  # -P: a folder of photos may hold a PIL.py
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
