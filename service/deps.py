@@ -17,7 +17,7 @@ from service.errors import Refusal
 from service.inference.inference import Inference
 from service.inference.pool import Pool
 from service.jobs.runner import Jobs
-from service.schemas.search import MAX_ID
+from service.schemas.base import MAX_ID
 from service.settings import Settings
 from service.state import Service, service_of
 

@@ -13,8 +13,8 @@ from base.errors import CollectionLocked, CollectionNotFound
 from base.names import NAME
 from service.deps import CollectionDep, CollectionsDep, InferenceDep, retried
 from service.errors import documented
+from service.schemas.collections import CollectionAnswer, CollectionRequest, CollectionsAnswer
 from service.schemas.examples import MAKE
-from service.schemas.search import CollectionAnswer, CollectionRequest, CollectionsAnswer
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 

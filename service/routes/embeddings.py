@@ -14,7 +14,7 @@ from encoder.encoder import Vectors
 from service.deps import InferenceDep, SettingsDep, check_images, check_texts, json_body
 from service.errors import Refusal, documented
 from service.inference.inference import Inference
-from service.schemas.search import Embedding, EmbeddingsAnswer, EmbeddingsRequest, Input, Usage
+from service.schemas.embeddings import Embedding, EmbeddingsAnswer, EmbeddingsRequest, Input, Usage
 
 router = APIRouter(prefix="/v1", tags=["embeddings"])
 

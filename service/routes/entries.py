@@ -16,8 +16,9 @@ from service.collections import entries
 from service.collections.uploads import Uploads
 from service.deps import CollectionDep, PatienceDep, SettingsDep, WriterDep, json_body
 from service.errors import Refusal, documented
+from service.schemas.base import MAX_ID
 from service.schemas.entries import PageAnswer, PatchRequest
-from service.schemas.search import MAX_ID, RecordAnswer
+from service.schemas.search import RecordAnswer
 
 EXAMPLE = '{"must": [{"key": "tags", "match": {"value": "sea"}}]}'
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.deps import InferenceDep
 from service.errors import documented
-from service.schemas.search import Health
+from service.schemas.info import Health
 
 router = APIRouter(prefix="/health", tags=["service"])
 

@@ -8,7 +8,8 @@ from fastapi import APIRouter
 
 from service.deps import CollectionsDep, InferenceDep
 from service.errors import documented
-from service.schemas.search import CollectionAnswer, InfoAnswer, ModelAnswer, ModelsAnswer
+from service.schemas.collections import CollectionAnswer
+from service.schemas.info import InfoAnswer, ModelAnswer, ModelsAnswer
 
 router = APIRouter(prefix="/v1", tags=["service"])
 

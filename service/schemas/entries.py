@@ -14,7 +14,8 @@ from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections.metadata import check_metadata
 from service.schemas import examples
-from service.schemas.search import Image, ImitatingModel, RecordAnswer, RequestModel, Schema, Text
+from service.schemas.base import Image, ImitatingModel, RequestModel, Schema, Text
+from service.schemas.search import RecordAnswer
 
 MAX_TAGS = 100
 

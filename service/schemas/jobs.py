@@ -17,8 +17,8 @@ from pydantic import (
 from base.names import NAME
 from encoder.zero_shot import ScoredBy
 from service.jobs.store import DAMAGED, Job, Kind, State
+from service.schemas.base import Label, RequestModel, Schema
 from service.schemas.labels import SCORES_HELP
-from service.schemas.search import Label, RequestModel, Schema
 
 MAX_FOLDERS = 100
 

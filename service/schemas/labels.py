@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from encoder.zero_shot import ScoredBy
 from service.schemas import examples
-from service.schemas.search import MAX_ID, Image, ImitatingModel, Label, RequestModel, Schema
+from service.schemas.base import MAX_ID, Image, ImitatingModel, Label, RequestModel, Schema
 
 SCORES_HELP = "softmax: one of them; sigmoid: each on its own; default: as the model was trained"
 

@@ -1,0 +1,79 @@
+"""What requests and answers over REST have in common: how fields are taken, and texts, labels and images as fields."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+MAX_ID = 2**63 - 1
+MAX_TEXT = 10_000  # characters; a model reads some 77 tokens of them
+_DATA_URI = re.compile(r"[\s\ufeff\u200b\0\"']*data\s*:(?:[;,]|[\w.+-]+/)", re.IGNORECASE)
+
+
+def is_data_uri(text: str) -> bool:
+    """Whether a text is meant as a file: data: and a media type, ";" or "," behind it, whatever is around that."""
+    return _DATA_URI.match(text) is not None
+
+
+def _words(text: str) -> str:
+    if is_data_uri(text):
+        raise ValueError("begins with data: as an image does; send that as an image")
+    return text
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_words)]
+Label = Annotated[str, StringConstraints(max_length=1_000)]
+Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
+
+
+class Schema(BaseModel):
+    """Base of all: `model` is a word of ours, so pydantic must not reserve it."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class RequestModel(Schema):
+    """Base of what a client sends: a misspelt field is refused, not ignored, and one that is null counts as absent.
+
+    Null is what clients made of models send for what nobody set.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        absent = {name for name, field in cls.model_fields.items() if field.default is not None}
+        return {name: value for name, value in given.items() if value is not None or name not in absent}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema, in which every field that may be absent may be null."""
+        schema = handler(core)
+        fields = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, field in cls.model_fields.items():
+            if name in fields and not field.is_required() and field.default is not None:
+                told = {
+                    key: fields[name].pop(key) for key in ("title", "description", "default") if key in fields[name]
+                }
+                fields[name] = {"anyOf": [fields[name], {"type": "null"}], **told}
+        return schema
+
+
+class ImitatingModel(RequestModel):
+    """The same in the shape of another service: what else its clients send is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
