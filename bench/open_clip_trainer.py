@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from encoder.torchvision_cpu import import_torchvision
+from encoder.torchvision_lite import lighten_torchvision
 
 if importlib.util.find_spec("pandas") is None:  # said before anything is measured
     raise SystemExit("open_clip's trainer needs the library pandas; pip install pandas")
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--model-config", type=Path)
     parser.add_argument("--held", action="store_true")
     ours, theirs = parser.parse_known_args()
-    import_torchvision()
+    lighten_torchvision()
     import open_clip
     import open_clip_train.main as trainer
 

@@ -18,6 +18,7 @@ from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
 from encoder.cut import CutTexts
 from encoder.image import Pixels, Preprocess, open_image, to_pixels
+from encoder.known import ModelCard
 from encoder.picture.decode import upright
 
 Vectors = npt.NDArray[np.float32]
@@ -55,6 +56,11 @@ class Encoder(ABC):
     @abstractmethod
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Encode texts to (n, dim) float32 unit rows, in the order given."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What may be noted of its model."""
+        return ModelCard(self.fingerprint, self.dim, self.logit_scale, self.logit_bias, self.preprocess)
 
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """The texts that are longer than the model reads, if the encoder knows."""

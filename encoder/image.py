@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from base.errors import ImageError
@@ -145,6 +143,9 @@ def resize(array: Pixels, height: int, width: int, interpolation: str = "bicubic
         array = array.copy()
     if array.shape[:2] == (height, width):
         return array
+    import torch  # takes a second: not before there is a picture
+    import torch.nn.functional as F
+
     mode = "bilinear" if interpolation == "bilinear" else "bicubic"
     planes = torch.from_numpy(array).permute(2, 0, 1)[None]
     resized = F.interpolate(planes, size=(height, width), mode=mode, antialias=True)[0].permute(1, 2, 0)

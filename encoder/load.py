@@ -21,12 +21,13 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from base.errors import ModelError
 from encoder.device import choose_device, choose_precision
@@ -34,12 +35,13 @@ from encoder.hub.hf_text import tokenizer_place, tokenizer_settings, with_tower_
 from encoder.hub.published import architectures_like, no_such_model, repository_of, usual_preprocessing
 from encoder.hub.repository import Repository, hub_file, hub_folder, require_transformers
 from encoder.image import Preprocess
+from encoder.known import Stamp, lasting, recall, remember, stamps
 from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
 from encoder.text import Tokenizer
-from encoder.torchvision_cpu import import_torchvision
+from encoder.torchvision_lite import lighten_torchvision
 from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, read_model_cfg, weights_in
 
-import_torchvision()
+lighten_torchvision()
 import open_clip  # noqa: E402  needs the line above
 from open_clip.tokenizer import HFTokenizer  # noqa: E402
 
@@ -52,6 +54,7 @@ class ClipParts:
     tokenizer: Tokenizer
     preprocess: Preprocess
     model_cfg: dict[str, Any]  # the architecture, as in `open_clip_config.json`
+    files: tuple[Stamp, ...] = field(default=(), kw_only=True)  # that it was read from, stamped before
 
 
 def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto") -> DualEncoder:
@@ -67,13 +70,24 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
         ModelUnavailable: the weights are not on this machine and cannot be downloaded.
     """
     chosen_device = choose_device(device)
-    return make_encoder(load_clip(ref), _lasting(ref), chosen_device, choose_precision(precision, chosen_device))
+    chosen_precision = choose_precision(precision, chosen_device)
+    parts = load_clip(ref)
+    known = recall(ref, parts.files)
+    encoder = make_encoder(parts, lasting(ref), chosen_device, chosen_precision, known.fingerprint if known else None)
+    if known is None:
+        remember(ref, parts.files, encoder.card)
+    return encoder
 
 
-def make_encoder(parts: ClipParts, ref: str, device: torch.device, precision: str) -> DualEncoder:
-    """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32"."""
+def make_encoder(
+    parts: ClipParts, ref: str, device: torch.device, precision: str, known_as: str | None = None
+) -> DualEncoder:
+    """A DualEncoder of a model that is loaded or built; takes it over, to `device` and "bf16" or "fp32".
+
+    `known_as` is its fingerprint, where that is known.
+    """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    hash_of_all = fingerprint(parts)
+    hash_of_all = known_as or fingerprint(parts)
     logit_scale, logit_bias = logit_scale_of(parts.clip), logit_bias_of(parts.clip)  # before bf16 rounds them
     encoder = DualEncoder(
         parts.clip.to(device=device, dtype=dtype).eval().requires_grad_(False),
@@ -149,18 +163,6 @@ def fingerprint(parts: ClipParts) -> str:
     return digest.hexdigest()[:32]
 
 
-def _lasting(ref: str | Path) -> str:
-    """The reference as a collection can keep it: a path must work from any other folder."""
-    text = str(ref)
-    path = Path(text.removeprefix("local-dir:")).expanduser()
-    if path.exists():
-        return str(path.resolve())
-    name, _, tag = text.partition("/")
-    if name in open_clip.list_models() and (file := Path(tag).expanduser()).is_file():
-        return f"{name}/{file.resolve()}"
-    return text
-
-
 def _load_folder(folder: Path, ref: str, weights: Path | None = None) -> ClipParts:
     """A folder of open_clip's `local-dir:` form; with `weights` those of its files."""
     model_cfg = read_model_cfg(folder / CONFIG, ref, f"{ref}: {no_run_folder(folder)}")
@@ -198,17 +200,32 @@ def _build(
     """What open_clip makes of `source`, with those weights, and with texts as the folder or the hub has them."""
     text_cfg = model_cfg["text_cfg"]
     require_transformers(text_cfg, ref)
+    files = stamps([weights] if folder is None else [folder, folder / CONFIG, weights])
     with _errors_of_open_clip(ref), _quiet():
-        clip = open_clip.create_model(
-            source,
-            load_weights=False,
-            pretrained_text=False,
-            **({"text_cfg": with_tower_here(text_cfg, folder, ref)} if text_cfg.get("hf_model_name") else {}),
-            **(more or {}),
-        )
+        with _Unfilled():
+            clip = open_clip.create_model(
+                source,
+                load_weights=False,
+                pretrained_text=False,
+                **({"text_cfg": with_tower_here(text_cfg, folder, ref)} if text_cfg.get("hf_model_name") else {}),
+                **(more or {}),
+            )
         load_weights(clip, weights, ref)
         _check_finite(clip, ref)
-        return ClipParts(clip, _tokenizer(model_cfg, folder, ref), _preprocess(clip), model_cfg)
+        return ClipParts(clip, _tokenizer(model_cfg, folder, ref), _preprocess(clip), model_cfg, files=files)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves weights as the memory is: filling them with random numbers takes longer than reading those that follow."""
+
+    _FILLS = frozenset(
+        "normal_ uniform_ trunc_normal_ erfinv_ kaiming_normal_ kaiming_uniform_ xavier_normal_ xavier_uniform_".split()
+    )
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__name__", "") in self._FILLS:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
 
 
 def _check_finite(clip: nn.Module, ref: str) -> None:

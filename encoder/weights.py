@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ModelError
-from encoder.torchvision_cpu import import_torchvision
+from encoder.torchvision_lite import lighten_torchvision
 
-import_torchvision()
+lighten_torchvision()
 import open_clip  # noqa: E402  needs the line above
 
 CONFIG = "open_clip_config.json"

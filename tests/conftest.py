@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from encoder.model import DualEncoder
 from training.records.checkpoint import save_model
 
 ROOT = Path(__file__).parents[1]
+CACHE = tempfile.TemporaryDirectory(prefix="glimpse-cache-")  # of this run, also of the programs that it starts
+os.environ["GLIMPSE_CACHE"] = CACHE.name
 TINY = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},

@@ -28,7 +28,7 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
 }
 INSIDE = {  # of its own package: what a folder may import beside itself
     "encoder.picture": set(),
-    "encoder.hub": {"encoder.weights", "encoder.torchvision_cpu"},
+    "encoder.hub": {"encoder.weights", "encoder.torchvision_lite"},
     "index.search": {"index.entry", "index.rows"},
     "index.local": {"index.entry", "index.rows", "index.config", "index.search"},
     "index.local.catalog": {"index.entry", "index.config", "index.search", "index.local.snapshot"},
@@ -48,8 +48,9 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "glimpse.client": {"glimpse.__version__"},
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
-    "base.errors", "base.files", "base.walk", "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
-    "glimpse.client", "index.collection", "index.duplicates",
+    "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.picture.sandbox",
+    "encoder.picture.twins", "glimpse.cli",
+    "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {

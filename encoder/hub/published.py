@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from encoder.torchvision_cpu import import_torchvision
+from encoder.torchvision_lite import lighten_torchvision
 from encoder.weights import HUB_WEIGHTS
 
-import_torchvision()
+lighten_torchvision()
 import open_clip  # noqa: E402  needs the line above
 
 _WEIGHTS_FILE = re.compile(r"\.(pt|pth|bin|safetensors)$")

@@ -76,13 +76,13 @@ def index(
     if url is not None and is_remote(context, "allow_empty", "check_contents", "watch"):
         _upload(url, collection, folders, rules, metadata, json)
         return
-    from encoder.load import load_encoder
+    from encoder.lazy import open_encoder
     from index.ingest.scan import check_any_image
     from index.ingest.sync import SyncOptions, index_folders, open_or_create
 
     if not (watch or allow_empty):
         check_any_image(data, collection, folders, rules)
-    encoder = load_encoder(model or _model_of(data, collection), device, precision)
+    encoder = open_encoder(model or _model_of(data, collection), device, precision)
     options = SyncOptions(metadata, allow_empty, rules=rules, check_contents=check_contents)
     if watch:
         from index.ingest.watch import Watching, watch_folders

@@ -169,11 +169,12 @@ class _Run:
         """Look at all places, and only then forget what is gone: it may have moved from one to the next."""
         started, began = time.perf_counter(), time.time_ns()
         changed = chain.from_iterable(map(self._changed, places))
-        size = self._encoder.batch_size
-        for batch in read_batches(self._read, changed, size, overlap=self._encoder.overlap):
-            self._commit(batch)
-            self._done += len(batch)
-            self._tell()
+        for first in changed:  # the model is loaded to know its batch size: only if there is something for it
+            size, overlap = self._encoder.batch_size, self._encoder.overlap
+            for batch in read_batches(self._read, chain([first], changed), size, overlap=overlap):
+                self._commit(batch)
+                self._done += len(batch)
+                self._tell()
         self._commit([])
         self._forget()
         self._places.remember(

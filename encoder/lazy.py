@@ -1,0 +1,73 @@
+"""open_encoder: an Encoder whose model is loaded when there is something to encode, and not before.
+
+Loading takes seconds, and whether there is anything to do is often known only after a look at the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from base.errors import ModelError
+from encoder.cut import CutTexts
+from encoder.encoder import Encoder, Vectors
+from encoder.image import Pixels
+from encoder.known import ModelCard, lasting, recall
+
+if TYPE_CHECKING:
+    from encoder.model import DualEncoder
+
+
+def open_encoder(ref: str | Path, device: str = "auto", precision: str = "auto") -> Encoder:
+    """A dual encoder as `encoder.load.load_encoder` takes it; loaded at once only where it is not known yet.
+
+    Raises:
+        ModelError, ModelUnavailable: as `load_encoder`, for a known model not before it is loaded.
+    """
+    card = recall(ref)
+    return LazyEncoder(ref, card, device, precision) if card else _load(ref, device, precision)
+
+
+class LazyEncoder(Encoder):
+    """The encoder of a model of which a card is known. What the card does not tell is asked of the model."""
+
+    def __init__(self, ref: str | Path, card: ModelCard, device: str, precision: str) -> None:
+        self.ref = lasting(ref)
+        self.fingerprint, self.dim = card.fingerprint, card.dim
+        self.logit_scale, self.logit_bias = card.logit_scale, card.logit_bias
+        self.preprocess = card.preprocess
+        self._how = ref, device, precision
+
+    @cached_property
+    def _model(self) -> DualEncoder:
+        model = _load(*self._how)
+        if model.fingerprint != self.fingerprint:
+            raise ModelError(f"{self.ref}: its files changed while it was in use; run the command again")
+        return model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def encode_pixels(self, pixels: Pixels) -> Vectors:
+        """As `Encoder.encode_pixels`."""
+        return self._model.encode_pixels(pixels)
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """As `Encoder.encode_texts`."""
+        return self._model.encode_texts(texts)
+
+    def cut_texts(self, texts: Sequence[str]) -> CutTexts:
+        """As `Encoder.cut_texts`."""
+        return self._model.cut_texts(texts)
+
+    def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
+        """As `Encoder.as_read`."""
+        return self._model.as_read(texts)
+
+
+def _load(ref: str | Path, device: str, precision: str) -> DualEncoder:
+    from encoder.load import load_encoder  # torch and open_clip: more than a second
+
+    return load_encoder(ref, device, precision)
