@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from encoder.encoder import Encoder
 from encoder.known import lasting, recall
 from encoder.lazy import LazyEncoder, open_encoder
 from encoder.load import build_clip, load_encoder
@@ -90,7 +88,7 @@ def test_an_index_of_what_is_there_already_loads_no_torch(tiny_run: Path, colour
     assert b" 0 unchanged" in first.stdout, first.stderr
     blocked = command.format("sys.modules['torch'] = None", arguments)
     again = subprocess.run([sys.executable, "-c", blocked], cwd=ROOT, capture_output=True)
-    assert b"(0 added, " in again.stdout, again.stderr
+    assert b"(0 added, " in again.stdout, again.stderr.decode()[-1500:]
 
 
 def test_loading_a_model_brings_no_compiler_and_no_detection() -> None:
@@ -98,12 +96,3 @@ def test_loading_a_model_brings_no_compiler_and_no_detection() -> None:
         "import encoder.load, sys; print({'torch._dynamo', 'torchvision.io', 'torchvision.ops.boxes'} & {*sys.modules})"
     )
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "set()\n"
-
-
-def test_weights_that_are_read_are_not_filled_before(run: Path) -> None:
-    torch.manual_seed(7)
-    expected = torch.rand(1)
-    torch.manual_seed(7)
-    encoder: Encoder = load_encoder(run)
-    assert torch.rand(1) == expected  # no random number was drawn
-    assert encoder.encode_texts(["a"]).shape == (1, encoder.dim)

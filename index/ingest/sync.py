@@ -35,6 +35,7 @@ from index.ingest.report import IndexReport
 from index.ingest.scan import check_folders, entries_at, files_at, outermost, place_of
 
 STEP = 1000  # unchanged files from one word of progress to the next; changes of metadata in one commit
+FIRST = 32  # files read before it is known whether the model is needed: loading it takes seconds
 DELETED = 10_000  # entries deleted in one commit
 
 
@@ -169,12 +170,10 @@ class _Run:
         """Look at all places, and only then forget what is gone: it may have moved from one to the next."""
         started, began = time.perf_counter(), time.time_ns()
         changed = chain.from_iterable(map(self._changed, places))
-        for first in changed:  # the model is loaded to know its batch size: only if there is something for it
-            size, overlap = self._encoder.batch_size, self._encoder.overlap
-            for batch in read_batches(self._read, chain([first], changed), size, overlap=overlap):
-                self._commit(batch)
-                self._done += len(batch)
-                self._tell()
+        for batch in self._read_batches(changed):
+            self._commit(batch)
+            self._done += len(batch)
+            self._tell()
         self._commit([])
         self._forget()
         self._places.remember(
@@ -188,6 +187,14 @@ class _Run:
         self._tell()
         self.report.seconds = round(time.perf_counter() - started, 3)
         return self.report
+
+    def _read_batches(self, changed: Iterator[FileInfo]) -> Iterator[list[_File]]:
+        """All files as read, in batches of the model's size, which is asked for once there is a picture for it."""
+        for batch in read_batches(self._read, changed, FIRST, overlap=False):
+            yield batch
+            if any(file.picture for file in batch):
+                size, overlap = self._encoder.batch_size, self._encoder.overlap
+                yield from read_batches(self._read, changed, size, overlap=overlap)
 
     def _forget(self) -> None:
         """Delete the entries of what is gone, but not of what may be away."""
