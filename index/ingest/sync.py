@@ -35,7 +35,7 @@ from index.ingest.report import IndexReport
 from index.ingest.scan import check_folders, entries_at, files_at, outermost, place_of
 
 STEP = 1000  # unchanged files from one word of progress to the next; changes of metadata in one commit
-FIRST = 32  # files read before it is known whether the model is needed: loading it takes seconds
+FIRST = 4  # files at a time, until one needs the model: loading it takes seconds
 DELETED = 10_000  # entries deleted in one commit
 
 
