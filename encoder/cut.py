@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
 
 from base.read_ahead import batches
-
-if TYPE_CHECKING:
-    from encoder.text import Tokenizer
 
 TEXTS = 1000  # tokenized at a time
 
@@ -44,7 +43,7 @@ def may_be_cut(text: str, length: int) -> bool:
     return len(text.encode(errors="replace")) + 2 > length
 
 
-def find_cut(tokenizer: Tokenizer, texts: Iterable[str]) -> CutTexts:
+def find_cut(tokenizer: Callable[..., Any], texts: Iterable[str]) -> CutTexts:
     """Those of the texts that the tokenizer of a model cuts.
 
     One that was not cut has the same tokens, and padding behind them, where there is room for one token more.
@@ -56,5 +55,5 @@ def find_cut(tokenizer: Tokenizer, texts: Iterable[str]) -> CutTexts:
     for part in batches((text for text in unique if may_be_cut(text, length)), TEXTS):
         for text, row, more in zip(part, tokenizer(part), tokenizer(part, context_length=length + 1), strict=True):
             if int(more[-1]) != padding or not bool((more[:-1] == row).all()):
-                read[text] = row.numpy().tobytes()
+                read[text] = np.asarray(row).tobytes()
     return CutTexts(len(unique), length, read)

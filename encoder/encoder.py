@@ -17,7 +17,7 @@ from PIL import Image
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
 from encoder.cut import CutTexts
-from encoder.image import Pixels, Preprocess, open_image, to_pixels
+from encoder.image import Pixels, Preprocess, Resize, open_image, resize_by_torch, to_pixels
 from encoder.known import ModelCard
 from encoder.picture.decode import upright
 
@@ -38,6 +38,7 @@ class Encoder(ABC):
         preprocess: how it wants its images.
         batch_size: images at a time that keep its device busy without holding much memory.
         overlap: whether to read the next images while it works; see `base.read_ahead.read_batches`.
+        resize: what makes images as large as the model wants them.
     """
 
     ref: str
@@ -48,6 +49,7 @@ class Encoder(ABC):
     preprocess: Preprocess
     batch_size: int
     overlap: bool
+    resize: Resize = staticmethod(resize_by_torch)
 
     @abstractmethod
     def encode_pixels(self, pixels: Pixels) -> Vectors:
@@ -133,5 +135,5 @@ class Encoder(ABC):
 
     def _read(self, image: ImageSource) -> Pixels:
         if isinstance(image, Image.Image):
-            return to_pixels(upright(image), self.preprocess)
-        return to_pixels(open_image(image, at_least=self.preprocess.height_width), self.preprocess)
+            return to_pixels(upright(image), self.preprocess, self.resize)
+        return to_pixels(open_image(image, at_least=self.preprocess.height_width), self.preprocess, self.resize)

@@ -43,7 +43,7 @@ from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, re
 
 lighten_torchvision()
 import open_clip  # noqa: E402  needs the line above
-from open_clip.tokenizer import HFTokenizer  # noqa: E402
+from open_clip.tokenizer import HFTokenizer, get_clean_fn  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,12 @@ def build_clip(config: str | Path) -> ClipParts:
         clip = _instantiate(model_cfg)
         preprocess = Preprocess(size=_one_number_if_square(clip.visual.image_size))
         return ClipParts(clip, _tokenizer(model_cfg, None, text), preprocess, model_cfg)
+
+
+def cleaning_of(tokenizer: Tokenizer) -> str | None:
+    """What one of open_clip's tokenizers does to a text first, by open_clip's name; None for something of its own."""
+    does = getattr(tokenizer, "clean_fn", None)
+    return next((name for name in ("lower", "whitespace", "canonicalize") if get_clean_fn(name) is does), None)
 
 
 def fingerprint(parts: ClipParts) -> str:

@@ -51,17 +51,27 @@ class TextTower:
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Encode token ids (n, L) from the CPU, already cut or not, to (n, dim) on the model's device, unnormalised."""
-        tower = self._tower
         device = self._clip.logit_scale.device
         if not self.can_cut:
             return self._clip.encode_text(tokens.to(device))  # type: ignore[no-any-return]
         end = self._end(tokens)
         length = int(end.max()) + 1
-        tokens, end = tokens[:, :length].to(device), end.to(device)
+        return self._run(tokens[:, :length].to(device), end.to(device))
+
+    def traced(self, tokens: Tensor) -> Tensor:
+        """The same in operations of torch alone, for an exporter; tokens (n, L), already cut or not."""
+        if not self.can_cut:
+            return self._clip.encode_text(tokens)  # type: ignore[no-any-return]
+        found = tokens if self._pool == "argmax" else tokens.eq(self._eos_id or 0).int()
+        return self._run(tokens, found.argmax(dim=-1))
+
+    def _run(self, tokens: Tensor, end: Tensor) -> Tensor:
+        """A tower that can cut: tokens (n, L) and the index (n,) of each row's end-of-text, to (n, dim)."""
+        tower, length = self._tower, tokens.shape[1]
         dtype = tower.transformer.get_cast_dtype()
         x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)  # (n, L, width)
         x = tower.transformer(x, attn_mask=tower.attn_mask[:length, :length].to(dtype))
-        x = tower.ln_final(x[torch.arange(len(x), device=x.device), end])  # pooling first spares L-1 norms
+        x = tower.ln_final(x[torch.arange(x.shape[0], device=x.device), end])  # pooling first spares L-1 norms
         projection = tower.text_projection
         if projection is None:
             return x  # type: ignore[no-any-return]

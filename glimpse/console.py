@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
@@ -17,9 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from base.errors import GlimpseError
+
 if TYPE_CHECKING:
     from base.left_out import LeftOut
     from encoder.cut import CutTexts
+    from encoder.encoder import Encoder
 
 # No markup: "[live]" or ":cat:" in a file name is a name.
 # Into a pipe a path is never broken over lines.
@@ -77,6 +80,19 @@ def working(what: str) -> Iterator[None]:
         return
     with err.status(what):
         yield
+
+
+def prepare_queries(encoder: Encoder) -> None:
+    """At the end of a command: have the model's towers kept, so that a search need not load torch; once a model."""
+    from encoder.towers.folder import towers_of
+
+    if towers_of(encoder.fingerprint) is not None:
+        return
+    from encoder.towers.export import keep_towers
+
+    # what was asked for is done, and a search works without
+    with suppress(GlimpseError, OSError, KeyboardInterrupt), working("preparing searches with this model"):
+        keep_towers(encoder.ref, encoder.fingerprint)
 
 
 def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:

@@ -112,6 +112,7 @@ def index(
     if json:
         console.print_left_out(report.left_out)
         console.print_json({"collection": collection, **_as_json(report)})
+        console.prepare_queries(encoder)
         return
     _say_what_was_not_taken(report)
     console.out.print(
@@ -121,6 +122,7 @@ def index(
     )
     if report.skipped and not total:
         raise typer.Exit(1)
+    console.prepare_queries(encoder)
 
 
 def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metadata: Captions, json: bool) -> None:

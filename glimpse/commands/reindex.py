@@ -70,7 +70,9 @@ def reindex(
             console.err.print(
                 f"a running service must be started anew with --model {encoder.ref} to search it by words"
             )
-    if not same and not report.swapped:
+    if report.swapped:
+        console.prepare_queries(encoder)
+    elif not same:
         console.err.print(
             f"glimpse: {collection} keeps its old model, for {len(report.unreadable)} entries cannot be read: bring "
             "their files back and run this again, or give --drop-unreadable to delete them"

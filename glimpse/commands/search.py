@@ -13,6 +13,7 @@ from base.walk import is_image_name
 from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
 
 if TYPE_CHECKING:
+    from encoder.encoder import Encoder
     from glimpse.client import Client, Hit
     from index.entry import Hit as IndexHit
     from index.entry import Record
@@ -75,22 +76,30 @@ def search(
         found = _search(data, collection, asked, shape, model, device, precision)
     if json:
         console.print_json({"hits": found.hits, "seconds": found.seconds})
-        return
+    else:
+        _print(found, collection, shape)
+    if found.encoder is not None and device == precision == "auto":
+        console.prepare_queries(found.encoder)
+
+
+def _print(found: Outcome, collection: str, shape: dict[str, Any]) -> None:
+    from glimpse import console
+
     judged = any(hit["relevance"] is not None for hit in found.hits)
-    columns = ["score", *(["relevance"] if judged else []), "id", "path" if modality == "image" else "text"]
+    columns = ["score", *(["relevance"] if judged else []), "id", "path" if shape["modality"] == "image" else "text"]
     rows = [
         (hit["score"], *([hit["relevance"]] if judged else []), hit["id"], shown)
         for hit, shown in zip(found.hits, found.shown, strict=True)
     ]
     console.out.print(console.table(*columns, rows=rows))
-    if found.best is not None and (cutoff or score_threshold is not None):
+    if found.best is not None and (shape["cutoff"] or shape["score_threshold"] is not None):
         console.err.print(f"nothing in {collection} fits: the best scored {found.best:.3f}, and was cut off")
     elif not found.hits:
         why = (
-            f"there are fewer than {offset + 1} hits"
+            f"there are fewer than {shape['offset'] + 1} hits"
             if found.best is not None
             else "nothing passes the filter"
-            if filter
+            if shape["filter"]
             else "it is empty"
         )
         console.err.print(f"nothing found in {collection}: {why}")
@@ -121,6 +130,7 @@ class Outcome(NamedTuple):
     shown: list[str]
     seconds: float
     best: float | None = None
+    encoder: Encoder | None = None  # that read the query
 
 
 NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, "offset": 0}
@@ -144,12 +154,19 @@ def _search(
     words = not (images or ids or away)
     # made before the model is loaded, so that a wrong value is said at once
     query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
+    encoder = None
     with open_collection(data, collection) as source:
         vectors, made_by = [*source.vectors(ids)], None
         if texts or images or away:  # entries alone need no model
-            from encoder.load import load_encoder
+            ref, known_as = (model, None) if model else (source.model, source.fingerprint)
+            if device == precision == "auto":
+                from encoder.query import query_encoder
 
-            encoder = load_encoder(model or source.model, device, precision)
+                encoder = query_encoder(ref, known_as, texts=bool(texts or away), images=bool(images))
+            else:
+                from encoder.lazy import open_encoder
+
+                encoder = open_encoder(ref, device, precision)
             made_by = encoder.fingerprint
             source.check_model(made_by)
             console.print_cut(encoder.cut_texts(texts + away))
@@ -162,7 +179,8 @@ def _search(
         seconds = round(time.perf_counter() - started, 4)
         best = [] if hits else source.query(replace(query, **NOT_CUT))
     shown = [str(hit.record.path or hit.record.text) for hit in hits]
-    return Outcome([_as_json(hit.record, hit) for hit in hits], shown, seconds, best[0].score if best else None)
+    found = [_as_json(hit.record, hit) for hit in hits]
+    return Outcome(found, shown, seconds, best[0].score if best else None, encoder)
 
 
 def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -> Outcome:

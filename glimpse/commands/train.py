@@ -53,6 +53,10 @@ def train(
         config = TrainConfig(pairs=str(pairs.absolute()), out=str(out), **given)
     if stopped_by := run_training(config, resume=resume, as_json=json):
         raise typer.Exit(128 + stopped_by)  # a run that is not done must not look like one to who goes on after it
+    from encoder.lazy import open_encoder
+    from glimpse import console
+
+    console.prepare_queries(open_encoder(out))
 
 
 def _refuse_settings(context: typer.Context, out: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from encoder.image import Pixels, Preprocess, resize
+from encoder.image import Pixels, Preprocess, resize_by_torch
 
 MAX_ASPECT = 4 / 3
 DRAWS = 10  # of a crop that fits
@@ -41,7 +41,7 @@ class Augmentation:
         array = np.asarray(image)
         top, left, height, width = random_crop(array.shape[0], array.shape[1], self.min_crop, rng)
         crop = np.ascontiguousarray(array[top : top + height, left : left + width])
-        pixels = resize(crop, *preprocess.height_width, preprocess.interpolation)
+        pixels = resize_by_torch(crop, *preprocess.height_width, preprocess.interpolation)
         if self.flip and rng.random() < 0.5:
             pixels = np.ascontiguousarray(pixels[:, ::-1])
         return self._jitter(pixels, rng) if self.color_jitter else pixels

@@ -1,0 +1,33 @@
+"""query_encoder: the Encoder for a query or two, from a cold start: exported towers where they are kept, else torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from encoder.encoder import Encoder
+from encoder.known import recall
+from encoder.lazy import open_encoder
+from encoder.towers.encoder import TowersEncoder
+from encoder.towers.folder import place_of, towers_of
+
+
+def query_encoder(
+    ref: str | Path, fingerprint: str | None = None, *, texts: bool = True, images: bool = True
+) -> Encoder:
+    """An encoder of a model on the processor, in float32 where towers are kept.
+
+    Args:
+        ref: as `encoder.load.load_encoder` takes it.
+        fingerprint: that the model is to have; None: what `ref` has now.
+        texts: whether it will be asked for them.
+        images: the same.
+
+    Raises:
+        ModelError, ModelUnavailable: as `load_encoder`.
+    """
+    if fingerprint is None and (known := recall(ref)):
+        fingerprint = known.fingerprint
+    kept = towers_of(fingerprint) if fingerprint else None
+    if kept and fingerprint and (kept.text or not texts) and (kept.visual or not images):
+        return TowersEncoder(place_of(fingerprint), kept)
+    return open_encoder(ref)

@@ -1,0 +1,92 @@
+"""TowersEncoder: the Encoder that runs a model's exported towers with ONNX Runtime, for a query and not for a folder.
+
+It starts in a tenth of a second where torch takes one and more. For many images torch is the faster.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from encoder.cut import CutTexts, find_cut
+from encoder.encoder import Encoder, Vectors
+from encoder.image import Pixels, resize_by_pillow
+from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TowersCard
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+    from encoder.towers.tokenizer import TowerTokenizer
+
+
+class TowersEncoder(Encoder):
+    """The encoder of a folder of towers; a tower that is asked for must be there."""
+
+    batch_size = 8
+    overlap = False
+    resize = staticmethod(resize_by_pillow)
+
+    def __init__(self, folder: Path, card: TowersCard) -> None:
+        model = card.model
+        self.ref = str(folder)
+        self.fingerprint, self.dim, self.preprocess = model.fingerprint, model.dim, model.preprocess
+        self.logit_scale, self.logit_bias = model.logit_scale, model.logit_bias
+        self._folder, self._card = folder, card
+
+    def encode_pixels(self, pixels: Pixels) -> Vectors:
+        """As `Encoder.encode_pixels`."""
+        return self._visual.run(None, {"pixels": self.normalise(pixels)})[0]  # type: ignore[no-any-return]
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """As `Encoder.encode_texts`."""
+        tokens = self._tokenizer.cut(self._tokenizer(texts))
+        return self._textual.run(None, {"tokens": tokens})[0]  # type: ignore[no-any-return]
+
+    def cut_texts(self, texts: Sequence[str]) -> CutTexts:
+        """As `Encoder.cut_texts`."""
+        return find_cut(self._tokenizer, texts)
+
+    def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
+        """As `Encoder.as_read`."""
+        return [row.tobytes() for row in self._tokenizer(texts)]
+
+    def normalise(self, pixels: Pixels) -> Vectors:
+        """Pixels (n, h, w, 3) uint8 -> (n, 3, h, w) float32, shifted and scaled as the model was trained."""
+        mean, std = (np.array(each, np.float32) for each in (self.preprocess.mean, self.preprocess.std))
+        scaled = (pixels.astype(np.float32) / 255 - mean) / std
+        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+    @cached_property
+    def _visual(self) -> InferenceSession:
+        return _session(self._folder / VISUAL)
+
+    @cached_property
+    def _textual(self) -> InferenceSession:
+        return _session(self._folder / TEXTUAL)
+
+    @cached_property
+    def _tokenizer(self) -> TowerTokenizer:
+        from tokenizers import Tokenizer
+
+        from encoder.towers.tokenizer import TowerTokenizer
+
+        assert self._card.text is not None, "asked for a tower that is not there"
+        return TowerTokenizer(Tokenizer.from_file(str(self._folder / TOKENIZER)), self._card.text)
+
+
+def _session(file: Path) -> InferenceSession:
+    """A session that is ready at once: the graph as it is, weights mapped where they lie."""
+    from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.log_severity_level = 3
+    return InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

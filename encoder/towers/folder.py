@@ -1,0 +1,93 @@
+"""A folder with the towers of a model: its files, and where it lies among those that are kept for the next search.
+
+visual.onnx, textual.onnx    the graphs: pixels (n, 3, height, width) or tokens (n, length) to unit rows (n, dim)
+visual.onnx.data, ...        their weights, float32
+tokenizer.json               for the `tokenizers` library, texts to token ids
+towers.json                  what else there is to know: `TowersCard`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from base.cache import cache_folder
+from encoder.known import ModelCard
+
+VISUAL, TEXTUAL, TOKENIZER, CARD = "visual.onnx", "textual.onnx", "tokenizer.json", "towers.json"
+_FORMAT = 1
+_KEPT = 4  # models; each takes as much disk as its weights in float32
+
+
+@dataclass(frozen=True)
+class TextCard:
+    """How texts become tokens, beside what tokenizer.json says."""
+
+    context_length: int
+    clean: str  # what is done to a text first, one of open_clip's: "lower", "whitespace", "canonicalize"
+    cut_at: int | None  # a batch may end behind the last of these ids; None: it is always context_length long
+
+
+@dataclass(frozen=True)
+class TowersCard:
+    """Which towers a folder has, and of what model."""
+
+    model: ModelCard
+    text: TextCard | None = None  # None: the text tower could not be exported
+    visual: bool = False
+    why_not: tuple[str, ...] = ()  # for each tower that is not there
+
+
+def towers_of(fingerprint: str) -> TowersCard | None:
+    """The card of the towers that are kept of a model, if any are; from then on they are the last to be dropped."""
+    folder = place_of(fingerprint)
+    try:
+        card = read_card(folder)
+        os.utime(folder)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return card if card.model.fingerprint == fingerprint else None
+
+
+def place_of(fingerprint: str) -> Path:
+    """The folder in the cache with a model's towers."""
+    return cache_folder() / "towers" / f"{fingerprint}-{_FORMAT}"
+
+
+def read_card(folder: Path) -> TowersCard:
+    """The card in a folder. OSError, or as `ModelCard.of_json`, where there is none that can be read."""
+    content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    text = content["text"]
+    return TowersCard(
+        ModelCard.of_json(content["model"]), text and TextCard(**text), content["visual"], tuple(content["why_not"])
+    )
+
+
+def write_card(folder: Path, card: TowersCard) -> None:
+    """Write the card, last of all files. OSError."""
+    (folder / CARD).write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
+
+
+@contextmanager
+def new_towers(fingerprint: str) -> Iterator[Path]:
+    """An empty folder that becomes a model's when the block ends; of those that lie there few are kept. OSError."""
+    place = place_of(fingerprint)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f".{place.name}.{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+        with suppress(OSError):  # another process was first, with the same
+            part.rename(place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    others = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    for old in others[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
