@@ -82,17 +82,18 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def prepare_queries(encoder: Encoder) -> None:
-    """At the end of a command: have the model's towers kept, so that a search need not load torch; once a model."""
+def prepare_queries(encoder: Encoder, *, images: bool = False) -> None:
+    """At the end of a command: have the model's text tower kept, or both, so that a search need not load torch."""
     from encoder.towers.folder import towers_of
 
-    if towers_of(encoder.fingerprint) is not None:
+    kept = towers_of(encoder.fingerprint)
+    if kept and not (images and kept.visual is None):
         return
     from encoder.towers.export import keep_towers
 
     # what was asked for is done, and a search works without
     with suppress(GlimpseError, OSError, KeyboardInterrupt), working("preparing searches with this model"):
-        keep_towers(encoder.ref, encoder.fingerprint)
+        keep_towers(encoder.ref, encoder.fingerprint, images=images)
 
 
 def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:

@@ -45,8 +45,8 @@ _PROBES = (  # texts on which both must agree: lengths, case, what is mended, wh
 )  # fmt: skip
 
 
-def keep_towers(ref: str, fingerprint: str) -> None:
-    """Put the towers of a model into the cache, so that the next query needs no torch.
+def keep_towers(ref: str, fingerprint: str, *, images: bool) -> None:
+    """Put the text tower of a model into the cache, or both, so that the next query needs no torch.
 
     Raises:
         ModelError, ModelUnavailable: as `encoder.load.load_clip`.
@@ -55,11 +55,11 @@ def keep_towers(ref: str, fingerprint: str) -> None:
     from encoder.load import load_clip
 
     with new_towers(fingerprint) as folder:
-        export_towers(load_clip(ref), fingerprint, folder)
+        export_towers(load_clip(ref), fingerprint, folder, images=images)
 
 
-def export_towers(parts: ClipParts, fingerprint: str, folder: Path) -> TowersCard:
-    """Write the towers of a model, in fp32 on the CPU, into an empty folder.
+def export_towers(parts: ClipParts, fingerprint: str, folder: Path, *, images: bool = True) -> TowersCard:
+    """Write the towers of a model, in fp32 on the CPU, into an empty folder; without `images` only that for texts.
 
     One that cannot be exported, or gives other vectors than torch, is left out, and the card says why.
 
@@ -71,8 +71,8 @@ def export_towers(parts: ClipParts, fingerprint: str, folder: Path) -> TowersCar
     model = ModelCard(fingerprint, dim, logit_scale_of(clip), logit_bias_of(clip), parts.preprocess)
     work = _Work(parts, model, folder)
     text = work.attempt("text", work.textual, TEXTUAL)
-    visual = work.attempt("image", work.visual, VISUAL)
-    card = TowersCard(model, text, visual is not None, tuple(work.why_not))
+    visual = bool(work.attempt("image", work.visual, VISUAL)) if images else None
+    card = TowersCard(model, text, visual, tuple(work.why_not))
     write_card(folder, card)
     return card
 

@@ -40,7 +40,7 @@ class TowersCard:
 
     model: ModelCard
     text: TextCard | None = None  # None: the text tower could not be exported
-    visual: bool = False
+    visual: bool | None = None  # None: nobody has asked for it yet
     why_not: tuple[str, ...] = ()  # for each tower that is not there
 
 
@@ -84,10 +84,13 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
+        if place.exists():  # without an image tower
+            place.rename(part.with_suffix(".old"))
         with suppress(OSError):  # another process was first, with the same
             part.rename(place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(part.with_suffix(".old"), ignore_errors=True)
     others = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
     for old in others[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)

@@ -79,7 +79,7 @@ def search(
     else:
         _print(found, collection, shape)
     if found.encoder is not None and device == precision == "auto":
-        console.prepare_queries(found.encoder)
+        console.prepare_queries(found.encoder, images=bool(image))
 
 
 def _print(found: Outcome, collection: str, shape: dict[str, Any]) -> None:

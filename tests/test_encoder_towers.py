@@ -1,0 +1,154 @@
+"""A model's exported towers: tokens and vectors are those of torch, no torch is needed, and few are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoder.encoder import Encoder
+from encoder.known import recall
+from encoder.lazy import LazyEncoder
+from encoder.load import load_clip, load_encoder
+from encoder.model import DualEncoder
+from encoder.query import query_encoder
+from encoder.text import TextTower
+from encoder.towers.encoder import TowersEncoder
+from encoder.towers.export import export_towers, keep_towers
+from encoder.towers.folder import CARD, place_of, read_card, towers_of
+from tests.conftest import ROOT, plain_picture
+
+
+@pytest.fixture(scope="module")
+def towers(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> TowersEncoder:
+    folder = tmp_path_factory.mktemp("towers")
+    card = export_towers(load_clip(tiny_run), "a fingerprint", folder)
+    assert card == read_card(folder)
+    assert card.text
+    assert card.visual
+    assert not card.why_not
+    return TowersEncoder(folder, card)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_run: Path) -> DualEncoder:
+    return load_encoder(tiny_run, "cpu", "fp32")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "towers"
+
+
+TEXTS = ["a red shirt", "", "DON'T &amp; won't", "naïve ÉTÉ 日本 🐈", "word " * 90, "<end_of_text> in it", "a_b-c 12 ½"]
+
+
+def test_texts_have_the_same_vectors_one_by_one_and_together(towers: TowersEncoder, plain: DualEncoder) -> None:
+    expected = plain.encode_texts(TEXTS)
+    assert np.abs(towers.encode_texts(TEXTS) - expected).max() < 1e-5
+    alone = np.concatenate([towers.encode_texts([text]) for text in TEXTS])
+    assert np.abs(alone - expected).max() < 1e-5
+    assert towers.cut_texts(TEXTS) == plain.cut_texts(TEXTS)
+    assert towers.as_read(TEXTS) == plain.as_read(TEXTS)
+
+
+def test_images_have_the_same_vectors(towers: TowersEncoder, plain: DualEncoder) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, *plain.preprocess.height_width, 3), np.uint8)
+    assert np.abs(towers.encode_pixels(pixels) - plain.encode_pixels(pixels)).max() < 1e-5
+    pictures = [plain_picture("red").resize((90, 61)), plain_picture("blue").resize((33, 200))]
+    assert (towers.encode_images(pictures) * plain.encode_images(pictures)).sum(axis=1).min() > 0.9999
+
+
+ASSIGNED = st.characters(exclude_categories=["Cs", "Cn", "Co"])  # of the others the libraries' tables tell differently
+
+
+@given(text=st.text(ASSIGNED, max_size=60))
+def test_any_text_has_the_same_tokens(towers: TowersEncoder, plain: DualEncoder, text: str) -> None:
+    assert towers.as_read([text]) == plain.as_read([text])
+
+
+def test_a_tower_that_gives_other_vectors_is_left_out(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TextTower, "traced", lambda tower, tokens: -tower._run(tokens, tokens.argmax(-1)))
+    card = export_towers(load_clip(tiny_run), "a fingerprint", tmp_path)
+    assert card.text is None
+    assert card.visual
+    [why] = card.why_not
+    assert why == "its text tower cannot be exported: its vectors have a cosine of -1.0000 to torch's"
+    assert not [*tmp_path.glob("textual*")]
+
+
+def test_a_query_takes_the_towers_that_are_kept(tiny_run: Path, cache: Path) -> None:
+    fingerprint = load_encoder(tiny_run).fingerprint
+    assert isinstance(query_encoder(tiny_run), LazyEncoder)
+    keep_towers(str(tiny_run), fingerprint, images=False)
+    assert isinstance(query_encoder(tiny_run, images=False), TowersEncoder)
+    assert isinstance(query_encoder("runs/gone", fingerprint, images=False), TowersEncoder)
+    assert isinstance(query_encoder(tiny_run), LazyEncoder)  # an image tower was not asked for
+    keep_towers(str(tiny_run), fingerprint, images=True)
+    assert isinstance(query_encoder(tiny_run), TowersEncoder)
+    assert [folder.name for folder in cache.iterdir()] == [place_of(fingerprint).name]
+
+
+def test_of_many_models_the_towers_used_last_are_kept(tiny_run: Path, cache: Path) -> None:
+    for name in "abcd":
+        keep_towers(str(tiny_run), name, images=False)
+    assert towers_of("a")
+    keep_towers(str(tiny_run), "e", images=False)
+    assert [name for name in "abcde" if towers_of(name)] == ["a", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"model": 3}'])
+def test_towers_with_a_damaged_card_are_none(tiny_run: Path, cache: Path, content: str) -> None:
+    keep_towers(str(tiny_run), "a", images=False)
+    card = place_of("a") / CARD
+    written = json.loads(card.read_text())
+    card.write_text(content)
+    assert towers_of("a") is None
+    card.write_text(json.dumps(written))
+    assert towers_of("a")
+
+
+def test_what_cannot_be_kept_costs_nothing_but_time(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OSError, match="file"):
+        keep_towers(str(tiny_run), "a", images=False)
+
+
+def test_a_search_loads_no_torch(tiny_run: Path, colour_folder: Path, tmp_path: Path) -> None:
+    def glimpse(*arguments: str, torch: bool = True) -> str:
+        begin = "pass" if torch else "sys.modules['torch'] = None"
+        code = f"import sys; {begin}; sys.argv[1:] = {[*arguments]!r}; from glimpse.__main__ import main; main()"
+        ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    data = ("--data", str(tmp_path / "data"))
+    picture = str(colour_folder / "red" / "0.png")
+    glimpse("index", str(colour_folder), "--model", str(tiny_run), *data)
+    card = recall(tiny_run)
+    assert card
+    assert towers_of(card.fingerprint)
+    hits = json.loads(glimpse("search", "red", "--json", *data, torch=False))["hits"]
+    with_torch = json.loads(glimpse("search", "red", "--json", "--precision", "fp32", *data))["hits"]
+    assert [hit["id"] for hit in hits] == [hit["id"] for hit in with_torch]
+    assert [hit["score"] for hit in hits] == pytest.approx([hit["score"] for hit in with_torch], abs=1e-5)
+    glimpse("search", "--image", picture, *data)  # keeps the image tower too
+    [first] = json.loads(glimpse("search", "--image", picture, "-k", "1", "--json", *data, torch=False))["hits"]
+    assert first["score"] > 0.999
+
+
+def test_a_card_says_what_a_model_is(towers: Encoder, plain: DualEncoder) -> None:
+    assert dataclasses.replace(plain.card, fingerprint="a fingerprint") == towers.card
