@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
 from common import photos
 from gpu_rows import TINY, Bench
 from training_speed import (
@@ -23,11 +26,14 @@ from training_speed import (
 
 import training.train
 from base.read_ahead import READERS, one_ahead
+from encoder.image import Preprocess
 from encoder.load import build_clip, load_encoder
 from glimpse.demo.postcards.scenes import split_scenes, write_postcards
 from training.config import TrainConfig
+from training.data.augment import Augmentation
 from training.data.keys import Keys
-from training.data.pairs import read_pairs
+from training.data.loader import PairIds, RowReader
+from training.data.pairs import Pair, read_pairs
 from training.evaluation.evaluate import evaluate_pairs
 from training.model.distributed import Ranks
 from training.records.events import Epoch, Step
@@ -57,20 +63,44 @@ def measure_reading(bench: Bench) -> None:
     waits = watch_waiting()
     compare_trainers(bench, setup, pictures, workers=workers, of=f"batch {size:,}, JPEGs read", waits=waits)
     with bench.attempt("glimpse's loader alone"):
-        pairs = str(bench.work / str(size) / "pairs.csv")
-        config = TrainConfig(
-            pairs, out="", init=setup.architecture, batch_size=size, val_fraction=4 / (setup.samples + 4)
-        )
-        preprocess = build_clip(setup.architecture).preprocess
-        loader = make_loader(open_source(config), preprocess, config, Ranks(), overlap=True)
-        found = loader.epoch(1)
-        next(found)
-        started = time.perf_counter()
-        for _ in range(batches // 2):
-            next(found)
-        rate = batches // 2 * size / (time.perf_counter() - started)
-        found.close()
+        rate = loader_rate(setup, bench.work / str(size) / "pairs.csv", batches // 2)
         bench.row("glimpse's loader alone", images_per_s=rate, threads=READERS)
+    with bench.attempt(f"the same reading in {workers} processes"):
+        rate = processes_rate(sorted(pictures.iterdir()) * bench.pick(4, 1), workers)
+        bench.row(f"the same reading in {workers} processes", images_per_s=rate)
+
+
+def loader_rate(setup: Setup, pairs: Path, batches: int) -> float:
+    """Images a second that the trainer's loader reads while nothing else runs."""
+    config = TrainConfig(
+        str(pairs), out="", init=setup.architecture, batch_size=setup.batch_size, val_fraction=4 / (setup.samples + 4)
+    )
+    preprocess = build_clip(setup.architecture).preprocess
+    found = make_loader(open_source(config), preprocess, config, Ranks(), overlap=True).epoch(1)
+    next(found)
+    started = time.perf_counter()
+    for _ in range(batches):
+        next(found)
+    seconds = time.perf_counter() - started
+    del found
+    return batches * setup.batch_size / seconds
+
+
+def processes_rate(files: Sequence[Path], processes: int) -> float:
+    """Images a second where nobody shares an interpreter, as the threads of the loader do."""
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        list(pool.map(read_files, [files[:2]] * 4 * processes))  # they have all started then
+        started = time.perf_counter()
+        list(pool.map(read_files, [files] * processes))
+        return processes * len(files) / (time.perf_counter() - started)
+
+
+def read_files(files: Sequence[Path]) -> None:
+    """Read and crop them as the loader does, in a process that has no other thread of Python's."""
+    torch.set_num_threads(1)
+    reader = RowReader(Preprocess(), Augmentation(), two_views=False)
+    for file in files:
+        reader.read(Pair(file, ("",)), PairIds((0,), 0, 0), str(file))
 
 
 def compare_trainers(
