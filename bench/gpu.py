@@ -57,6 +57,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between (default: all)")
     parser.add_argument("--tiny", action="store_true", help="small sizes, which try the script and measure nothing")
     parser.add_argument("--json", type=Path, help="write the JSON there instead of printing it")
+    parser.add_argument(
+        "--log", type=Path, help="append there what the parts' programs say, tracebacks of rows that fail"
+    )
     parser.add_argument("--run", nargs=3, metavar=("PART", "ROWS", "WORK"), help=argparse.SUPPRESS)  # a part's process
     arguments = parser.parse_args()
     if arguments.run:
@@ -77,7 +80,7 @@ def main() -> None:
         if left < (1 if arguments.tiny else PARTS[name].least):
             found = [{"part": name, "row": name, "failed": f"skipped: {max(left, 0):.0f} s were left of --seconds"}]
         else:
-            found = of_process(name, left, arguments.tiny)
+            found = of_process(name, left, arguments)
         rows += found
         for row in found:
             print(line_of(row), flush=True)
@@ -95,12 +98,12 @@ def has_card() -> bool:
     return subprocess.run([sys.executable, "-c", asks], check=False).returncode == 0
 
 
-def of_process(part: str, seconds: float, tiny: bool) -> list[dict[str, Any]]:
+def of_process(part: str, seconds: float, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of a part that runs in a process of its own for so long at most; what ended it early is one of them."""
     work = Path(tempfile.mkdtemp())
     rows, log = work / "rows", work / "log"
     rows.touch()
-    command = [sys.executable, str(HERE / "gpu.py"), "--run", part, str(rows), str(work), *["--tiny"] * tiny]
+    command = [sys.executable, str(HERE / "gpu.py"), "--run", part, str(rows), str(work), *["--tiny"] * arguments.tiny]
     places = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
     try:
         with log.open("wb") as file:
@@ -116,6 +119,9 @@ def of_process(part: str, seconds: float, tiny: bool) -> list[dict[str, Any]]:
             found.append({"part": part, "row": part, "failed": ended + why})
         return found
     finally:
+        if arguments.log and log.exists():
+            with arguments.log.open("ab") as file:
+                file.write(f"== {part}\n".encode() + log.read_bytes())
         shutil.rmtree(work, ignore_errors=True)
 
 

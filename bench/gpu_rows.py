@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Bench:
         try:
             yield
         except (Exception, SystemExit) as error:
+            if not isinstance(error, Unfit):
+                traceback.print_exc()
             self._write({"row": name, "failed": reason(error)})
         gc.collect()  # after the exception, whose frames hold tensors, is gone
         if self.device == "cuda":

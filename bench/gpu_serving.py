@@ -178,6 +178,28 @@ def measure_index(bench: Bench) -> None:
         rates = index_rates(folder, encoder, plain=bench.pick(512, 8), rounds=bench.pick(2, 1))
         for name, rate in rates.items():
             bench.row(f"index, {name}", images_per_s=rate, glimpse_per_this=rates[OURS] / rate)
+    with bench.attempt("JPEGs decoded and resized on the card"):
+        bench.need_cuda()
+        rate = rate_on_card(photos(256, (400, 533)))
+        bench.row("JPEGs decoded and resized on the card", images_per_s=rate)
+
+
+def rate_on_card(drawn: Path) -> float:
+    """Images a second of nvJPEG, as torchvision has it, and torch's resize: what indexing could do and does not."""
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    files = [torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8) for path in sorted(drawn.iterdir())]
+
+    def read() -> None:
+        for start in range(0, len(files), 64):
+            images = decode_jpeg(files[start : start + 64], mode=ImageReadMode.RGB, device="cuda")
+            F.interpolate(torch.stack(images).float(), size=(224, 299), mode="bicubic", antialias=True)
+        torch.cuda.synchronize()
+
+    read()
+    started = time.perf_counter()
+    read()
+    return len(files) / (time.perf_counter() - started)
 
 
 def unlike(drawn: Path, folder: Path, n: int) -> Path:
