@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 ROOT = Path(__file__).parents[1]
 PARTS = "machine training encoding index memory reading sharding losses service learning options".split()
@@ -74,7 +73,6 @@ def test_what_no_longer_fits_is_stopped_or_skipped_and_says_so(cache: Path) -> N
     ]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
 def test_without_a_card_it_measures_nothing(cache: Path) -> None:
     done = run(cache)
     assert (done.returncode, done.stdout) == (2, "")
