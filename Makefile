@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo check check-docker test test-fast test-hf test-docker bench docs clean
+.PHONY: help install dev demo check check-docker test test-fast test-hf test-docker bench bench-gpu docs clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,10 @@ test-docker: dev  ## build the image, then fill, kill, stop and start the servic
 bench: dev  ## measure against references, a table a script; takes minutes of an idle machine
 	@$(BIN)/python -c 'import pandas' 2>/dev/null || $(PIP) 'pandas>=2'  # open_clip's trainer, a reference, reads CSV by it
 	@for script in bench/*_speed.py; do $(BIN)/python $$script || exit 1; done
+
+bench-gpu: install  ## measure on an NVIDIA card, eight minutes at most; ARGS=--tiny tries the script without one
+	@$(BIN)/python -c 'import pandas' 2>/dev/null || $(PIP) 'pandas>=2' || echo "open_clip's trainer is left out: no pandas"
+	@$(BIN)/python bench/gpu.py $(ARGS)
 
 docs: dev  ## write docs/cli.md from --help, and draw docs/house.svg from the imports
 	$(BIN)/python docs/make_cli.py

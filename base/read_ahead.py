@@ -1,4 +1,4 @@
-"""Reads items in threads, batch by batch, in order, with bounded memory."""
+"""Reads items in threads, batch by batch, in order, with bounded memory; and makes one thing ahead of its use."""
 
 from __future__ import annotations
 
@@ -47,6 +47,22 @@ def read_batches(
         finally:
             for future in (future for batch in begun for future in batch):
                 future.cancel()
+
+
+def one_ahead(items: Iterable[T], *, overlap: bool) -> Iterator[T]:
+    """Yield the items in order; with `overlap` the next one is made in a thread while the caller works on this one.
+
+    What making it raises is raised at its turn. A caller who leaves waits for the one that is being made.
+    """
+    if not overlap:
+        yield from items
+        return
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        coming: Future[T | object] = pool.submit(next, iterator, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, iterator, end)
+            yield item  # type: ignore[misc]
 
 
 def _results(begun: deque[list[Future[R]]]) -> list[R]:

@@ -34,11 +34,11 @@ def machine() -> str:
 
 
 def random_model(architecture: str = "ViT-B-32") -> Path:
-    """A run folder of a full-size architecture with random weights: speed needs no trained ones."""
-    folder = CACHE / architecture
+    """A run folder of an architecture, or of a JSON file of one, with random weights: speed needs no trained ones."""
+    folder = CACHE / Path(architecture).name.removesuffix(".json")
     if not (folder / CONFIG).exists():
         torch.manual_seed(0)
-        save_model(folder, build_clip(architecture))
+        save_model(folder, build_clip(Path(architecture) if architecture.endswith(".json") else architecture))
     return folder
 
 

@@ -24,8 +24,15 @@ import torch
 
 from encoder.torchvision_lite import lighten_torchvision
 
-if importlib.util.find_spec("pandas") is None:  # said before anything is measured
-    raise SystemExit("open_clip's trainer needs the library pandas; pip install pandas")
+
+def check_library() -> None:
+    """Say that a library is missing before anything is measured.
+
+    Raises:
+        SystemExit: pandas is.
+    """
+    if importlib.util.find_spec("pandas") is None:
+        raise SystemExit("open_clip's trainer needs the library pandas; pip install pandas")
 
 
 def open_clip_train(arguments: Iterable[object], folder: Path, threads: int | None = None) -> Iterator[str]:
@@ -38,7 +45,11 @@ def open_clip_train(arguments: Iterable[object], folder: Path, threads: int | No
 
     Yields:
         The lines that it logs.
+
+    Raises:
+        SystemExit: it failed; with its last line.
     """
+    check_library()
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(Path(__file__).resolve()), *map(str, arguments)]
     environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})

@@ -52,9 +52,14 @@ def main() -> None:
     arguments = parser.parse_args()
     model = random_model()
     wanted = [arguments.only] if arguments.only else ["texts", "images"]
-    requests = {kind: requests_of(kind) for kind in wanted}
+    pictures = sorted(photos(128, (640, 480)).iterdir())
+    requests = {kind: requests_of(kind, pictures) for kind in wanted}
     print(machine())
-    alone = {kind: model_alone(kind, model) for kind in wanted}
+    alone = {}
+    for kind in wanted:
+        rates = model_alone(kind, model, pictures)
+        print(f"\n{kind}, the model alone: " + ", ".join(f"{rate:.0f}/s by {n}" for n, rate in rates.items()))
+        alone[kind] = max(rates.values())
     for name in arguments.services:
         with serving(name, model) as (port, _):
             for kind in wanted:
@@ -75,39 +80,32 @@ def show(title: str, load: Load, alone: float) -> None:
     )
 
 
-def model_alone(kind: str, model: Path) -> float:
-    """Items a second at the best of `SIZES`: texts from words, tokenizer included; images from pixels."""
+def model_alone(
+    kind: str, model: Path, pictures: Sequence[Path], sizes: Sequence[int] = SIZES, items: int = 256
+) -> dict[int, float]:
+    """Items a second, in batches of each size: texts from words, tokenizer included; images from pixels."""
     encoder = load_encoder(model)
-    pixels = np.stack([read_picture(path, encoder.preprocess).pixels for path in pictures()])
-    texts = iter(np.random.default_rng(0).permutation(TEXTS * 10).tolist())
+    pixels = np.stack([read_picture(path, encoder.preprocess).pixels for path in pictures])
+    texts = itertools.cycle(np.random.default_rng(0).permutation(TEXTS).tolist())
 
     def run(size: int) -> None:
-        for _ in range(256 // size):
+        for _ in range(items // size):
             if kind == "texts":
                 encoder._encode_texts(list(itertools.islice(texts, size)))
             else:
                 encoder.encode_pixels(pixels[:size])
 
-    run(32)
-    seconds = compare({str(size): lambda size=size: run(size) for size in SIZES}, rounds=3 if kind == "texts" else 2)
-    rates = {size: 256 / seconds[str(size)] for size in SIZES}
-    print(
-        f"\n{kind}, the model alone, {encoder.precision}: " + ", ".join(f"{r:.0f}/s by {n}" for n, r in rates.items())
-    )
-    return max(rates.values())
+    run(min(32, items))
+    seconds = compare({str(size): lambda size=size: run(size) for size in sizes}, rounds=3 if kind == "texts" else 2)
+    return {size: items // size * size / seconds[str(size)] for size in sizes}
 
 
-def requests_of(kind: str) -> list[bytes]:
+def requests_of(kind: str, pictures: Sequence[Path]) -> list[bytes]:
     """Whole HTTP requests."""
     if kind == "texts":
         bodies = [json.dumps({"input": text}).encode() for text in TEXTS]
         return [request("/v1/embeddings", "application/json", body) for body in bodies]
-    return [request("/v1/classify", "multipart/form-data; boundary=xx", form(path)) for path in pictures()]
-
-
-def pictures() -> list[Path]:
-    """JPEGs of 640 x 480."""
-    return sorted(photos(128, (640, 480)).glob("*.jpg"))
+    return [request("/v1/classify", "multipart/form-data; boundary=xx", form(path)) for path in pictures]
 
 
 def form(picture: Path) -> bytes:
@@ -160,9 +158,10 @@ def serving(name: str, model: Path, data: Path | None = None) -> Iterator[tuple[
         }[name]
         places = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
         environment = os.environ | {"PYTHONPATH": places}
-        with (Path(folder) / "log").open("wb") as log, subprocess.Popen(command, stderr=log, env=environment) as server:
+        log = Path(folder) / "log"
+        with log.open("wb") as file, subprocess.Popen(command, stderr=file, env=environment) as server:
             try:
-                until_ready(server, port)
+                until_ready(server, port, log)
                 yield port, server.pid
             finally:
                 server.kill()
@@ -177,9 +176,11 @@ main()
 """
 
 
-def until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+def until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     for _ in range(1200):
-        assert server.poll() is None, "the server ended"
+        if server.poll() is not None:
+            said = log.read_text(errors="replace").strip().splitlines() or ["no word"]
+            raise RuntimeError(f"the server ended with {server.returncode}: {said[-1]}")
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5).close()
         except OSError:

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from common import machine
-from open_clip_trainer import open_clip_train
+from open_clip_trainer import check_library, open_clip_train
 
 from encoder.device import choose_device, choose_precision
 from encoder.load import build_clip, load_encoder
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--work", type=Path, default=Path("quality"), help="folder of runs and results")
     arguments = parser.parse_args()
+    check_library()
     os.nice(10)
     torch.set_num_threads(arguments.threads)
     work = arguments.work.resolve()

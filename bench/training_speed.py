@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import itertools
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from common import compare, machine, photos
-from open_clip_trainer import open_clip_train
+from open_clip_trainer import check_library, open_clip_train
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,6 +36,7 @@ from training.data.loader import Batch, PairLoader
 from training.data.pairs import read_pairs
 from training.data.split import split_pairs
 from training.records.events import Step
+from training.step import Stepper
 from training.train import train
 
 OURS = "glimpse train"
@@ -41,7 +44,38 @@ HELD_OUT = 4  # pairs; our trainer measures itself on them, outside the time
 CAPTION = "photo {:05} of soft shapes in many colours"
 
 
+@dataclass(frozen=True)
+class Setup:
+    """One way to train.
+
+    Attributes:
+        architecture: a name of open_clip's, or a JSON file.
+        batch_size: samples.
+        batches: that count.
+        run: batches that a run has, the first one and what workers read ahead included.
+        precision: "fp32" or "bf16".
+        device: "cuda" or "cpu".
+        held: read one batch and keep it on the device; see `hold_batches`.
+        chunk_size: of ours, as `TrainConfig.chunk_size`.
+    """
+
+    architecture: str
+    batch_size: int
+    batches: int
+    run: int
+    precision: str
+    device: str
+    held: bool = False
+    chunk_size: int | None = None
+
+    @property
+    def samples(self) -> int:
+        """To train on."""
+        return self.batch_size * self.run
+
+
 def main() -> None:
+    check_library()
     gpu = torch.cuda.is_available()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--architecture", default="ViT-B-32")
@@ -54,13 +88,20 @@ def main() -> None:
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 2], help="of open_clip's loader, each one a row")
     parser.add_argument("--held", action=argparse.BooleanOptionalAction, default=gpu, help="read one batch and keep it")
     arguments = parser.parse_args()
-    arguments.device = "cuda" if gpu else "cpu"
     arguments.workers = arguments.workers[:1] if arguments.held else arguments.workers
-    arguments.run = 1 + arguments.batches + 2 * max(arguments.workers)  # batches; a worker reads two ahead
+    setup = Setup(
+        architecture=arguments.architecture,
+        batch_size=arguments.batch_size,
+        batches=arguments.batches,
+        run=1 + arguments.batches + 2 * max(arguments.workers),  # a worker reads two ahead
+        precision="",
+        device="cuda" if gpu else "cpu",
+        held=arguments.held,
+    )
     if arguments.held:
         hold_batches()
     work = Path(tempfile.mkdtemp())
-    captions = write_pairs(work, arguments.batch_size * arguments.run)
+    captions = write_pairs(work, setup.samples, photos(256))
     operations = operations_per_sample(arguments.architecture, captions[: arguments.batch_size])
 
     print(machine())
@@ -69,13 +110,14 @@ def main() -> None:
         f"{arguments.rounds} rounds in turns, {'one batch kept on the device' if arguments.held else 'images read'}"
     )
     for precision in arguments.precisions:
-        peak = matrix_rate(precision, arguments.device)
+        setup = replace(setup, precision=precision)
+        peak = matrix_rate(precision, setup.device)
         names = {f"open_clip_train, {workers} workers": workers for workers in arguments.workers}
         rates: dict[str, list[float]] = {name: [] for name in (OURS, *names)}
         for _ in range(arguments.rounds):
-            rates[OURS].append(glimpse_rate(work, arguments, precision))
+            rates[OURS].append(glimpse_rate(work, setup))
             for name, workers in names.items():
-                rates[name].append(open_clip_rate(work, arguments, precision, workers))
+                rates[name].append(open_clip_rate(work, setup, workers))
         print(f"\n{precision}; one matrix product alone runs at {peak / 1e9:.0f} GFLOP/s")
         print(f"{'':30}{'samples/s':>10}{'range':>16}{'GFLOP each':>12}{'of that':>9}{'glimpse / this, range':>28}")
         for name, values in rates.items():
@@ -89,9 +131,15 @@ def main() -> None:
     shutil.rmtree(work)
 
 
-def write_pairs(work: Path, n: int) -> list[str]:
-    """`pairs.csv` for ours and `train.csv`, what ours trains on, for the reference; the captions of the latter."""
-    drawn = sorted(photos(256).iterdir())
+def write_pairs(work: Path, n: int, pictures: Path) -> list[str]:
+    """`pairs.csv` for ours and `train.csv`, what ours trains on, for the reference; the captions of the latter.
+
+    Args:
+        work: the folder that they are written to.
+        n: pairs to train on.
+        pictures: a folder of JPEGs, which they go round.
+    """
+    drawn = sorted(pictures.iterdir())
     rows = []
     for i in range(n + HELD_OUT):  # links: what is drawn differently is not decoded differently
         image = work / f"{i:05}.jpg"
@@ -109,55 +157,65 @@ def write_csv(path: Path, rows: Sequence[tuple[Path, str]]) -> None:
         csv.writer(file).writerows([("image", "title"), *rows])
 
 
-def glimpse_rate(work: Path, arguments: argparse.Namespace, precision: str) -> float:
+def glimpse_rate(work: Path, setup: Setup) -> float:
     """Samples a second of our trainer."""
     config = TrainConfig(
         pairs=str(work / "pairs.csv"),
         out=str(work / "glimpse"),
-        init=arguments.architecture,
+        init=setup.architecture,
         epochs=1,
-        batch_size=arguments.batch_size,
-        val_fraction=HELD_OUT / (arguments.batch_size * arguments.run + HELD_OUT),
-        device=arguments.device,
-        precision=precision,
+        batch_size=setup.batch_size,
+        chunk_size=setup.chunk_size,
+        val_fraction=HELD_OUT / (setup.samples + HELD_OUT),
+        device=setup.device,
+        precision=setup.precision,
         min_crop=0.9,  # as open_clip's
     )
-    steps = (event for event in train(config) if isinstance(event, Step))
-    seconds = time_steps(steps, arguments.batches)
-    shutil.rmtree(config.out)
-    torch.cuda.empty_cache()  # the reference is another process and needs the memory
-    return arguments.batches * arguments.batch_size / seconds
+    run = train(config)
+    try:
+        seconds = time_steps((event for event in run if isinstance(event, Step)), setup.batches)
+    finally:
+        run.close()
+        del run
+        shutil.rmtree(config.out, ignore_errors=True)
+        gc.collect()
+        torch.cuda.empty_cache()  # the reference is another process and needs the memory
+    return setup.batches * setup.batch_size / seconds
 
 
-def open_clip_rate(work: Path, arguments: argparse.Namespace, precision: str, workers: int) -> float:
-    """Samples a second of open_clip's trainer."""
+def open_clip_rate(work: Path, setup: Setup, workers: int) -> float:
+    """Samples a second of open_clip's trainer, its loader with so many processes."""
+    file = Path(setup.architecture)
     options = {
+        **({"--model-config": file} if file.suffix == ".json" else {}),
         "--train-data": work / "train.csv",
         "--csv-separator": ",",
         "--csv-img-key": "image",
-        "--model": arguments.architecture,
+        "--model": file.stem if file.suffix == ".json" else setup.architecture,
         "--epochs": 1,
-        "--batch-size": arguments.batch_size,
+        "--batch-size": setup.batch_size,
         "--warmup": 1,
         "--grad-clip-norm": 1.0,  # ours clips too
-        "--precision": "amp_bf16" if precision == "bf16" else "fp32",
-        "--device": arguments.device,
+        "--precision": "amp_bf16" if setup.precision == "bf16" else "fp32",
+        "--device": setup.device,
         "--workers": workers,
         "--logs": "none",
         "--log-every-n-steps": 1,
     }
-    held = ["--held"] if arguments.held else []
+    held = ["--held"] if setup.held else []
     lines = open_clip_train([*held, *itertools.chain.from_iterable(options.items())], work)
     steps = (line for line in lines if "Train Epoch" in line)
-    return arguments.batches * arguments.batch_size / time_steps(steps, arguments.batches)
+    return setup.batches * setup.batch_size / time_steps(steps, setup.batches)
 
 
 def time_steps(steps: Iterator[object], n: int) -> float:
     """Seconds from the end of the first step to the end of the one `n` later; no more are taken."""
-    next(steps)
+    taken = itertools.islice(steps, 1 + n)
+    if next(taken, None) is None:
+        raise RuntimeError("it ended before its first step")
     started = time.perf_counter()
-    for _ in range(n):
-        next(steps)
+    if sum(1 for _ in taken) < n:
+        raise RuntimeError(f"it ended before step {1 + n}")
     return time.perf_counter() - started
 
 
@@ -194,7 +252,8 @@ def operations_per_sample(architecture: str, captions: Sequence[str]) -> tuple[f
 
 def hold_batches() -> None:
     """Have our trainer read one batch an epoch and keep it on the device, as `open_clip_trainer --held` does."""
-    read, normalise = PairLoader.epoch, Normalise.__call__
+    read, normalise, inputs = PairLoader.epoch, Normalise.__call__, Stepper.inputs
+    made: dict[int, Any] = {}
 
     def epoch(self: PairLoader, epoch: int, skip: int = 0) -> Iterator[Batch]:
         return itertools.repeat(next(read(self, epoch, skip)), len(self) - skip)
@@ -204,7 +263,13 @@ def hold_batches() -> None:
             self.held = (pixels, normalise(self, pixels))
         return self.held[1]
 
-    PairLoader.epoch, Normalise.__call__ = epoch, keep
+    def keep_inputs(self: Stepper, batch: Batch) -> Any:
+        if id(batch) not in made:
+            made.clear()
+            made[id(batch)] = batch, inputs(self, batch)
+        return made[id(batch)][1]
+
+    PairLoader.epoch, Normalise.__call__, Stepper.inputs = epoch, keep, keep_inputs
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from base.read_ahead import read_batches
+from base.read_ahead import one_ahead, read_batches
 
 
 @pytest.mark.parametrize("overlap", [False, True])
@@ -47,4 +48,40 @@ def test_what_a_reader_raises_is_raised_at_its_turn() -> None:
     stream = read_batches(read, range(12), 4, overlap=True)
     assert next(stream) == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="five"):
+        next(stream)
+
+
+@pytest.mark.parametrize(("overlap", "made"), [(False, [0]), (True, [0, 1])])
+def test_one_is_made_ahead_while_the_caller_works(overlap: bool, made: list[int]) -> None:
+    so_far: list[int] = []
+    second = threading.Event()
+    closed = []
+
+    def items() -> Iterator[int]:
+        try:
+            for i in range(5):
+                so_far.append(i)
+                if i == 1:
+                    second.set()
+                yield i
+        finally:
+            closed.append(True)
+
+    stream = one_ahead(items(), overlap=overlap)
+    assert next(stream) == 0
+    assert second.wait(5 if overlap else 0.01) == overlap
+    assert so_far == made
+    assert list(stream) == [1, 2, 3, 4]
+    left = one_ahead(items(), overlap=overlap)
+    next(left)
+    left.close()  # type: ignore[attr-defined]
+    del left
+    assert len(closed) == 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_what_making_one_ahead_raises_is_raised_at_its_turn() -> None:
+    stream = one_ahead((1 // (2 - i) for i in range(4)), overlap=True)
+    assert (next(stream), next(stream)) == (0, 1)
+    with pytest.raises(ZeroDivisionError):
         next(stream)

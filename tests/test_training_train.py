@@ -7,6 +7,7 @@ import json
 import math
 import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import pytest
 import torch
 
 from base.errors import InputError, TrainingError
+from base.read_ahead import one_ahead
 from encoder.load import build_clip, load_clip, load_encoder
 from training.config import TrainConfig
+from training.data.loader import Batch
 from training.model.optim import MAX_LOGIT_SCALE, adamw, clamp_logit_scale, lr_at
 from training.objective import INFO_NCE
 from training.records.events import Epoch, Finished, Started, Step
+from training.step import Inputs, Stepper
 from training.train import train
 
 
@@ -104,6 +108,27 @@ def test_a_stopped_run_goes_on_exactly(config: TrainConfig, stop_after: int, tmp
     assert load_encoder(config.out).fingerprint == load_encoder(tmp_path / "whole").fingerprint
     epoch_losses = [e.loss for e in first + rest if isinstance(e, Epoch)]
     assert epoch_losses == [e.loss for e in whole if isinstance(e, Epoch)]
+
+
+def test_batches_made_ahead_of_a_gpu_are_those_of_a_run_without(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Tokens included: here they are made beside the step on a processor too."""
+    config = dataclasses.replace(config, epochs=2)
+    (Path(config.pairs).parent / "0.png").write_bytes(b"broken")
+    threads: set[str] = set()
+    inputs = Stepper.inputs
+
+    def watched(stepper: Stepper, batch: Batch) -> Inputs:
+        threads.add(threading.current_thread().name)
+        return inputs(stepper, batch)
+
+    monkeypatch.setattr(Stepper, "inputs", watched)
+    whole = list(train(dataclasses.replace(config, out=str(tmp_path / "whole"))))
+    assert threads == {"MainThread"}
+    monkeypatch.setattr("training.train.one_ahead", lambda items, overlap: one_ahead(items, overlap=True))
+    assert losses(list(train(config))) == losses(whole)
+    assert threads == {"MainThread", "ahead_0"}
 
 
 def test_fine_tuning_starts_from_the_model_and_measures_it_first(config: TrainConfig, tiny_run: Path) -> None:

@@ -28,6 +28,7 @@ from training.model.fsdp import average_whole_gradients, whole
 from training.model.optim import clamp_logit_scale
 from training.objective import Features, Objective
 
+Inputs = tuple[Tensor, Tensor]  # pixels and the others, as `Towers.forward` takes them
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor]  # images, texts, logit_scale, logit_bias
 
 
@@ -39,7 +40,7 @@ class Towers(nn.Module):
         self.clip: Any = parts.clip
         self._text = TextTower(parts.clip, parts.tokenizer)
         self._normalise = Normalise(parts.preprocess, device, torch.float32)
-        self._device = device
+        self.device = device
         self._precision = precision
 
     def forward(self, pixels: Tensor, others: Tensor) -> Outputs:
@@ -53,7 +54,7 @@ class Towers(nn.Module):
             (n, dim) and (k, dim) float32 unit rows, and logit_scale () and logit_bias ().
         """
         clip = self.clip
-        with autocast(self._device, self._precision):
+        with autocast(self.device, self._precision):
             images = self._image(pixels)
             texts = self._text(others) if others.dtype == torch.int64 else self._image(others)
         bias = getattr(clip, "logit_bias", None)
@@ -113,7 +114,14 @@ class Stepper:
         self._chunk_size = chunk_size
         self._seed = f"{seed} {ranks.rank}"
 
-    def __call__(self, batch: Batch, step: int, counts: Sequence[tuple[int, int]], progress: float = 1.0) -> StepResult:
+    def __call__(
+        self,
+        batch: Batch,
+        step: int,
+        counts: Sequence[tuple[int, int]],
+        progress: float = 1.0,
+        inputs: Inputs | None = None,
+    ) -> StepResult:
         """Train on this process's part of batch number `step`.
 
         Args:
@@ -121,13 +129,14 @@ class Stepper:
             step: seeds the dropout.
             counts: (n, m) of every process.
             progress: the share of the run's steps that is done, 0 to 1.
+            inputs: what `inputs` makes of the batch, where it was made ahead; else it is made now.
         """
 
         def loss_of(outputs: Outputs) -> tuple[Tensor, dict[str, float]]:
             return self._objective(Features(*outputs), *_ids(batch, outputs[0].device), counts, progress)
 
         self._optimizer.zero_grad(set_to_none=True)
-        parts = self._chunks(batch, counts)
+        parts = self._chunks(inputs or self.inputs(batch), counts)
         if len(parts) == 1:
             self._seed_chunk(step, 0)
             loss, measures = loss_of(self._model(*parts[0]))
@@ -148,19 +157,26 @@ class Stepper:
         """Set the logit_bias to where the sigmoid loss of a batch is least, and return it. Leaves it in eval mode."""
         self._towers.eval()
         with torch.no_grad():
-            embedded = [self._towers(*part) for part in self._chunks(batch, counts)]
+            embedded = [self._towers(*part) for part in self._chunks(self.inputs(batch), counts)]
             features = Features(*_joined(embedded))
             bias = self._objective.best_bias(features, *_ids(batch, features.images.device), counts)
             self._towers.clip.logit_bias.fill_(bias)
         return float(bias)
 
-    def _chunks(self, batch: Batch, counts: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
-        """A batch as the towers take it, whole or in pieces."""
+    def inputs(self, batch: Batch) -> Inputs:
+        """A batch as the towers take it; any thread may make it, while a step is taken on another one."""
         pixels = torch.from_numpy(batch.pixels)
         if batch.views is not None:
             others = torch.from_numpy(batch.views)
         else:
             others = self._towers.tokenize(batch.captions + batch.negatives)
+        if self._towers.device.type == "cuda":  # only out of pinned memory is a copy to a GPU not waited for
+            return pixels.pin_memory(), others.pin_memory()
+        return pixels, others
+
+    def _chunks(self, inputs: Inputs, counts: Sequence[tuple[int, int]]) -> list[Inputs]:
+        """The inputs of a batch, whole or in pieces."""
+        pixels, others = inputs
         rows = [n for n, _ in counts]
         # As many chunks in every process: a spread model is gathered anew for each.
         chunks = 1 if self._chunk_size is None else min(min(rows), math.ceil(max(rows) / self._chunk_size))
@@ -168,7 +184,7 @@ class Stepper:
 
     def _in_chunks(
         self,
-        parts: list[tuple[Tensor, Tensor]],
+        parts: list[Inputs],
         step: int,
         loss_of: Callable[[Outputs], tuple[Tensor, dict[str, float]]],
     ) -> tuple[Tensor, dict[str, float]]:

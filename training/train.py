@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from base.errors import InputError, ModelError, TrainingError
+from base.read_ahead import one_ahead
 from encoder.cut import find_cut
 from encoder.load import ClipParts, fingerprint, load_clip
 from encoder.weights import CONFIG, WEIGHTS
@@ -83,8 +84,8 @@ class _Run:
         self._config, self._source, self._ranks = config, source, ranks
         self._out = Path(config.out)
         self._learner = Learner(config, ranks, resume=resume)
-        overlap = self._learner.device.type != "cpu"
-        self._loader = make_loader(source, self._learner.parts.preprocess, config, ranks, overlap=overlap)
+        self._overlap = self._learner.device.type != "cpu"
+        self._loader = make_loader(source, self._learner.parts.preprocess, config, ranks, overlap=self._overlap)
         self._total_steps = config.epochs * len(self._loader)
         self._held_out = HeldOut(source.val, config, self._learner.precision)
         self._state = TrainState(pairs_hash=source.hash, start=self._learner.start)
@@ -195,7 +196,11 @@ class _Run:
         self._learner.begin_epoch()
         done = state.step - (epoch - 1) * len(self._loader)  # all, if it was stopped before the epoch was measured
         before = time.perf_counter()
-        for batch in self._loader.epoch(epoch, skip=done):
+        batches = (
+            (batch, self._stepper.inputs(batch) if len(batch.pixels) else None)
+            for batch in self._loader.epoch(epoch, skip=done)
+        )
+        for batch, inputs in one_ahead(batches, overlap=self._overlap):
             everyone = self._ranks.everyone((len(batch.pixels), len(batch.negatives), batch.unreadable))
             counts = [(n, m) for n, m, _ in everyone]
             state.step += 1
@@ -211,7 +216,7 @@ class _Run:
                 total_steps=self._total_steps,
             )
             set_lr(self._learner.optimizer, lr)
-            result = self._stepper(batch, state.step, counts, (state.step - 1) / self._total_steps)
+            result = self._stepper(batch, state.step, counts, (state.step - 1) / self._total_steps, inputs)
             if not result.finite:
                 number = state.step - (epoch - 1) * len(self._loader)
                 raise TrainingError(
