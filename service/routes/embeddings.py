@@ -69,13 +69,13 @@ async def _vectors(inputs: list[Input], inference: Inference) -> list[Vectors]:
 
 async def _written(vectors: list[Vectors], encoding: str) -> list[orjson.Fragment]:
     """The items of an `EmbeddingsAnswer` in JSON. pydantic would look at every number, and take five times as long."""
-    items = []
+    items: list[orjson.Fragment] = []
     for part in batches(enumerate(vectors), AT_ONCE):
         if items:
             await asyncio.sleep(0)  # of 2,048 texts there are a million numbers, and others wait
         for i, vector in part:
             row = np.asarray(vector, "<f4")
-            shown = base64.b64encode(row).decode() if encoding == "base64" else row
+            shown = base64.b64encode(row.tobytes()).decode() if encoding == "base64" else row
             item = {"object": "embedding", "index": i, "embedding": shown}
             items.append(orjson.Fragment(orjson.dumps(item, option=orjson.OPT_SERIALIZE_NUMPY)))
     return items
