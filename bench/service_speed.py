@@ -1,12 +1,15 @@
 """The service under load: answers a second, and what one takes, for 1 to 128 clients that ask again and again.
 
 Against the model alone at its best batch size, the service with batches of one, and bench/plain_service.py. Clients and
-server share the machine; nothing is subtracted for it. `--only texts` or `--only images` for half of it.
+server share the machine; nothing is subtracted for it. `--only texts` or `--only images` for half of it. `--services
+glimpse infinity` puts infinity-emb beside it, in bf16 too, where the folder of its programs is in INFINITY; then images
+go to both as data URIs to be embedded, not as forms to be classified.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import itertools
 import json
 import os
@@ -22,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from common import compare, machine, photos, random_model
+from common import CACHE, compare, machine, open_clip, photos, random_model
 from service_load import Load
 
 from encoder.image import read_picture
@@ -36,6 +39,7 @@ COLOURS = "red green blue yellow black white purple orange brown grey pink golde
 THINGS = (
     "dog cat car house boat tree bird horse flower train chair table lamp bike shoe shirt bag cup book clock".split()
 )
+INFINITY_MODEL = "ViT-B-32-transformers"
 PLACES = "at the beach|in the snow|on a table|at night|in a garden|by the river|in a field|under a tree".split("|")
 SIZED = "small large old new shiny broken".split()
 TEXTS = [
@@ -52,8 +56,8 @@ def main() -> None:
     arguments = parser.parse_args()
     model = random_model()
     wanted = [arguments.only] if arguments.only else ["texts", "images"]
-    pictures = sorted(photos(128, (640, 480)).iterdir())
-    requests = {kind: requests_of(kind, pictures) for kind in wanted}
+    pictures = sorted(photos(128, (640, 480)).glob("*.jpg"))
+    beside = "infinity" in arguments.services
     print(machine())
     alone = {}
     for kind in wanted:
@@ -61,13 +65,14 @@ def main() -> None:
         print(f"\n{kind}, the model alone: " + ", ".join(f"{rate:.0f}/s by {n}" for n, rate in rates.items()))
         alone[kind] = max(rates.values())
     for name in arguments.services:
+        requests = {kind: embedded(kind, name, pictures) if beside else requests_of(kind, pictures) for kind in wanted}
         with serving(name, model) as (port, _):
             for kind in wanted:
                 print(f"\n{kind}, {name}{'':14}answers/s  of the model  p50 ms  p99 ms  load maker")
                 for clients in arguments.clients:
                     load = load_of(requests[kind], port, clients, arguments.seconds)
                     show(f"{clients} clients", load, alone[kind])
-                if kind == "texts" and name == "glimpse":
+                if kind == "texts" and name == "glimpse" and not beside:
                     load = load_of(requests[kind][:32], port, 32, arguments.seconds)
                     show("32 clients, 32 texts", load, alone[kind])
 
@@ -106,6 +111,20 @@ def requests_of(kind: str, pictures: Sequence[Path]) -> list[bytes]:
         bodies = [json.dumps({"input": text}).encode() for text in TEXTS]
         return [request("/v1/embeddings", "application/json", body) for body in bodies]
     return [request("/v1/classify", "multipart/form-data; boundary=xx", form(path)) for path in pictures]
+
+
+def embedded(kind: str, service: str, pictures: Sequence[Path]) -> list[bytes]:
+    """The same as vectors that are asked for, of texts and of images as data URIs; infinity has OpenAI's shape too."""
+    inputs = TEXTS if kind == "texts" else [data_uri(path) for path in pictures]
+    if service != "infinity":
+        bodies = [{"input": [each]} for each in inputs]
+        return [request("/v1/embeddings", "application/json", json.dumps(body).encode()) for body in bodies]
+    more = {"model": INFINITY_MODEL, "modality": kind.removesuffix("s")}
+    return [request("/embeddings", "application/json", json.dumps({"input": [x], **more}).encode()) for x in inputs]
+
+
+def data_uri(picture: Path) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
 def form(picture: Path) -> bytes:
@@ -155,13 +174,16 @@ def serving(name: str, model: Path, data: Path | None = None) -> Iterator[tuple[
             "glimpse": [sys.executable, "-m", "glimpse", *flags],
             "batches of one": [sys.executable, "-c", UNBATCHED, *flags],
             "plain": [sys.executable, str(HERE / "plain_service.py"), str(model), str(port)],
+            "infinity": [*infinity(), "--port", str(port)] if name == "infinity" else [],
         }[name]
         places = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
         environment = os.environ | {"PYTHONPATH": places}
         log = Path(folder) / "log"
-        with log.open("wb") as file, subprocess.Popen(command, stderr=file, env=environment) as server:
+        with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as server:
             try:
-                until_ready(server, port, log)
+                until_ready(
+                    server, f"http://127.0.0.1:{port}{'/health' if name == 'infinity' else '/health/ready'}", log
+                )
                 yield port, server.pid
             finally:
                 server.kill()
@@ -176,13 +198,26 @@ main()
 """
 
 
-def until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def infinity() -> list[str]:
+    """The command of infinity-emb, for a ViT-B/32 with random weights of its own; neither compiled nor rewritten."""
+    programs = Path(os.environ["INFINITY"])
+    folder = CACHE / INFINITY_MODEL
+    if not (folder / "config.json").exists():
+        merges = next(Path(open_clip.__file__).parent.glob("bpe_simple_vocab*"))
+        command = [programs / "python", HERE / "infinity_model.py", folder]
+        subprocess.run(command, check=True, env=os.environ | {"MERGES": str(merges)})
+    flags = "--engine torch --device cpu --dtype bfloat16 --no-compile --no-bettertransformer --log-level warning"
+    named = ["--model-id", str(folder), "--served-model-name", INFINITY_MODEL]
+    return [str(programs / "infinity_emb"), "v2", *named, *flags.split()]
+
+
+def until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     for _ in range(1200):
         if server.poll() is not None:
             said = log.read_text(errors="replace").strip().splitlines() or ["no word"]
             raise RuntimeError(f"the server ended with {server.returncode}: {said[-1]}")
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5).close()
+            urllib.request.urlopen(url, timeout=5).close()
         except OSError:
             time.sleep(0.1)
         else:

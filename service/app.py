@@ -19,7 +19,7 @@ from fastapi.security import HTTPBearer
 from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
 from service.http.auth import RequireKey, check_exposure, keyring_of
-from service.http.connections import HEAD_BYTES, PatientHttp, take_descriptors
+from service.http.connections import PatientHttp, take_descriptors
 from service.http.middleware import BodyLimit, CancelWhenGone, HeadAsGet, Observed, SafeHeaders
 from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
@@ -137,8 +137,8 @@ def server_of(app: FastAPI) -> TimelyServer:
             app,
             host=settings.host,
             port=settings.port,
+            loop="asyncio",  # uvloop gains nothing here
             http=PatientHttp,
-            h11_max_incomplete_event_size=HEAD_BYTES,
             ws="none",
             timeout_graceful_shutdown=REQUESTS_END,
             timeout_keep_alive=settings.keep_alive_seconds,

@@ -11,21 +11,17 @@ import fcntl
 import resource
 import sys
 import termios
-from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import refuse_to_answer
 
-if TYPE_CHECKING:
-    from uvicorn.protocols.http.h11_impl import H11Protocol as Http
-else:
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol as Http
-
 PATIENCE = 10.0  # seconds in which something must come of a connection; it is dropped within twice that
-HEAD_BYTES = 131_072  # of a request; a filter stands in it
+HEAD_BYTES = 131_072  # of a request; a filter stands in it. The parser has no bound of its own
 OF_DESCRIPTORS = 0.5  # the share that connections may take; the rest is for files
 
 
-class PatientHttp(Http):
+class PatientHttp(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, which drops a connection that neither finishes the head of a request nor takes its answer.
 
     Both are looked at every `PATIENCE` seconds: no request has begun since the last time and none is under way; or
@@ -38,11 +34,29 @@ class PatientHttp(Http):
         super().connection_made(transport)
         self._seen: tuple[object, int, int] = (None, 0, 0)
         self._resumed = 0
+        self._head = 0  # bytes that came since the last head or part of a body
         self._timer: asyncio.TimerHandle | None = None
         if len(self.connections) > most_connections():
             transport.abort()
         else:
             self._timer = self.loop.call_later(PATIENCE, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        """Take some bytes, unless the head that they belong to has grown too large."""
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("the head of the request is too large")
+
+    def on_headers_complete(self) -> None:
+        """Begin with the request; of its head all has come."""
+        super().on_headers_complete()
+        self._head = 0
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, which service.http.middleware bounds."""
+        super().on_body(body)
+        self._head = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of it at once."""

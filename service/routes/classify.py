@@ -82,7 +82,10 @@ async def question(request: Request, settings: SettingsDep) -> Question:
     if bool(given.labels) == bool(given.label_set):
         raise Refusal(422, "give either labels or label_set", code="invalid_request", param="labels")
     kept = LabelSets(settings.data)
-    label_set = await run_in_threadpool(kept.resolve, given.labels, given.label_set, given.templates)
+    if given.label_set is None:  # no file to read, and a thread costs more than the labels
+        label_set = kept.resolve(given.labels, None, given.templates)
+    else:
+        label_set = await run_in_threadpool(kept.resolve, given.labels, given.label_set, given.templates)
     return Question(given.images, label_set, given.stored, given.scores)
 
 
