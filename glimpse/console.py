@@ -19,7 +19,6 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from base.left_out import LeftOut
-    from encoder.cut import CutTexts
 
 # No markup: "[live]" or ":cat:" in a file name is a name.
 # Into a pipe a path is never broken over lines.
@@ -93,10 +92,10 @@ def print_left_out(left_out: LeftOut) -> None:
         err.print(f"left out: {line}")
 
 
-def print_cut(cut: CutTexts) -> None:
-    """Say if texts are longer than the model reads."""
-    if cut.read:
-        err.print(f"warning: {cut}", style="yellow")
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Say what a person should know of a result."""
+    for line in warnings:
+        err.print(f"warning: {line}", style="yellow")
 
 
 def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:

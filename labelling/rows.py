@@ -41,6 +41,7 @@ class LabelReport:
         skips: path and reason of those, the first `most_skips` if that is given.
         unread: the same of folders and files that the walk could not enter. Each walk finds them anew.
         left_out: what the walk passed by.
+        cut_texts: prompts that are longer than the model reads.
         last: the image done last; a run over the same folder may go on behind it.
     """
 
@@ -50,6 +51,7 @@ class LabelReport:
     skips: list[tuple[str, str]] = field(default_factory=list)
     unread: list[tuple[str, str]] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
+    cut_texts: int = 0
     last: str = ""
     most_skips: int | None = None
 

@@ -114,6 +114,30 @@ def test_labels_are_scored_as_is_asked(
             call("label", pictures, "--labels", "red", "--scores", "sigmoid", *which)
 
 
+def test_a_text_that_the_model_does_not_read_to_its_end_is_said(
+    url: str, tiny_run: Path, pictures: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long, model = "word " * 100, ("--model", tiny_run, "--device", "cpu", "--precision", "fp32")
+    for where in (("--url", url), ("--data", data, *model)):
+        found = json.loads(said(capsys, "search", long, "-c", "colours", "--json", *where))
+        assert (found["cut_texts"], len(found["hits"])) == (1, 8)
+        call("search", long, "--not", f"{long}end", "-c", "colours", *where)
+        warned = capsys.readouterr().err
+        assert "warning: 2 of 2 texts are cut after 77 tokens" in warned
+        assert "2 of them are the same" not in warned
+    for where in (("--url", url), model):
+        out = ("--json", "--out", tmp_path / "labels.csv")
+        call("label", pictures, "--labels", f"red,{long}", "--template", "{}", *out, *where)
+        shown = capsys.readouterr()
+        assert "warning: 1 of 2 texts are cut after 77 tokens" in shown.err
+        assert shown.err.count("warning") == 1
+        assert json.loads(shown.out)["cut_texts"] == 1
+    with Client(url) as client:
+        assert client.search("colours", "a red car").warnings == []
+        [labelled] = client.classify([pictures / "0" / "red.png"], ["red", long], templates=["{}"])
+        assert [line.partition(",")[0] for line in labelled.warnings] == ["1 of 2 texts are cut after 77 tokens"]
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

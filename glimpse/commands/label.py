@@ -84,6 +84,7 @@ def label(
         batches = _at_service(str(url), folder, rules, label_set, scores, report)
     else:
         encoder, classifier = _here(str(model), device, precision, label_set, scores)
+        report.cut_texts = len(classifier.cut.read)
         batches = label_images(encoder, classifier, images_left(folder, report, rules))
     with _output(out) as table, console.progress_bar("labelling") as bar:
         for _ in write_rows(batches, table, report):
@@ -95,6 +96,7 @@ def label(
                 "out": str(out),
                 "labelled": report.labelled,
                 "labels": report.per_label,
+                "cut_texts": report.cut_texts,
                 "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
                 "left_out": report.left_out.as_json(),
             }
@@ -142,14 +144,16 @@ def _here(
     from glimpse import console
 
     encoder = load_encoder(model, device, precision)
-    console.print_cut(encoder.cut_texts(label_set.prompts()))
-    return encoder, build_classifier(encoder, label_set.labels, label_set.templates).by(scores)
+    classifier = build_classifier(encoder, label_set.labels, label_set.templates).by(scores)
+    console.print_warnings(classifier.cut.warnings())
+    return encoder, classifier
 
 
 def _at_service(
     url: str, folder: Path, rules: Rules, label_set: LabelSet, scores: ScoredBy | None, report: LabelReport
 ) -> Iterator[list[Labelled]]:
     """Have a service label; it is there and takes our key when this returns. The rows come as its answers do."""
+    from glimpse import console
     from glimpse.client import Client
     from labelling.rows import Labelled, images_left
 
@@ -160,6 +164,9 @@ def _at_service(
         with service:
             images = images_left(folder, report, rules)
             for image in service.classify(images, label_set.labels, templates=label_set.templates, scores=scores):
+                if image.cut_texts and not report.cut_texts:
+                    report.cut_texts = image.cut_texts
+                    console.print_warnings(image.warnings)
                 path = Path(str(image.image))
                 if image.label is None:
                     yield [Labelled(path, error=image.error or "the service said nothing of it")]

@@ -73,8 +73,9 @@ def search(
             found = _ask(client, collection, asked, shape)
     else:
         found = _search(data, collection, asked, shape, model, device, precision)
+    console.print_warnings(found.warnings)
     if json:
-        console.print_json({"hits": found.hits, "seconds": found.seconds})
+        console.print_json({"hits": found.hits, "seconds": found.seconds, "cut_texts": found.cut_texts})
         return
     judged = any(hit["relevance"] is not None for hit in found.hits)
     columns = ["score", *(["relevance"] if judged else []), "id", "path" if modality == "image" else "text"]
@@ -115,12 +116,17 @@ class Asked(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None."""
+    """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None.
+
+    And how many of the texts are longer than the model reads, with what is to be said of it.
+    """
 
     hits: list[dict[str, Any]]
     shown: list[str]
     seconds: float
-    best: float | None = None
+    best: float | None
+    cut_texts: int
+    warnings: list[str]
 
 
 NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, "offset": 0}
@@ -135,7 +141,7 @@ def _search(
 
     import numpy as np
 
-    from glimpse import console
+    from encoder.cut import CutTexts
     from index.collection import open_collection
     from index.search.query import Query, mix
 
@@ -145,14 +151,14 @@ def _search(
     # made before the model is loaded, so that a wrong value is said at once
     query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
     with open_collection(data, collection) as source:
-        vectors, made_by = [*source.vectors(ids)], None
+        vectors, made_by, cut = [*source.vectors(ids)], None, CutTexts()
         if texts or images or away:  # entries alone need no model
             from encoder.load import load_encoder
 
             encoder = load_encoder(model or source.model, device, precision)
             made_by = encoder.fingerprint
             source.check_model(made_by)
-            console.print_cut(encoder.cut_texts(texts + away))
+            cut = encoder.cut_texts(texts + away)
             started = time.perf_counter()
             vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
         else:
@@ -162,7 +168,8 @@ def _search(
         seconds = round(time.perf_counter() - started, 4)
         best = [] if hits else source.query(replace(query, **NOT_CUT))
     shown = [str(hit.record.path or hit.record.text) for hit in hits]
-    return Outcome([_as_json(hit.record, hit) for hit in hits], shown, seconds, best[0].score if best else None)
+    found = [_as_json(hit.record, hit) for hit in hits]
+    return Outcome(found, shown, seconds, best[0].score if best else None, len(cut.read), cut.warnings())
 
 
 def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -> Outcome:
@@ -180,7 +187,8 @@ def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -
     # the path of an image that was sent is the service's own, its name says more
     shown = [str(hit.text or hit.metadata.get("filename") or hit.path) for hit in found]
     hits = [_as_json(hit, hit) for hit in found]
-    return Outcome(hits, shown, round(found.seconds, 4), best[0].score if best else None)
+    seconds = round(found.seconds, 4)
+    return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
 
 
 def _read_filter(given: str | None) -> dict[str, Any] | None:

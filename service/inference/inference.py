@@ -8,6 +8,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -161,8 +162,10 @@ class Inference:
         prompts = key.prompts()
         vectors = await self.texts(prompts)  # first, for this is where a full queue refuses
         as_read = [read for part in await self._in_parts(self.encoder.as_read, prompts) for read in part]
-        check_apart(key.labels, as_read, await self.cut_texts(prompts))
-        classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
+        cut = await self.cut_texts(prompts)
+        check_apart(key.labels, as_read, cut)
+        made = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
+        classifier = replace(made, cut=cut)
         self._classifiers[key] = classifier
         while len(self._classifiers) > CLASSIFIERS:
             self._classifiers.popitem(last=False)

@@ -112,7 +112,8 @@ async def classify(
     if len(failures) == len(vectors):
         raise failures[0]
     results = [_result(vector, classifier) for vector in vectors]
-    return ClassifyAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
+    seconds = round(time.perf_counter() - started, 6)
+    return ClassifyAnswer(results=results, seconds=seconds, **ClassifyAnswer.told(classifier.cut))
 
 
 def label_scores(vector: Vectors, classifier: Classifier) -> list[LabelScore]:

@@ -14,7 +14,7 @@ from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections.metadata import check_metadata
 from service.schemas import examples
-from service.schemas.base import Image, ImitatingModel, RequestModel, Schema, Text
+from service.schemas.base import Image, ImitatingModel, OfTexts, RequestModel, Schema, Text
 from service.schemas.search import RecordAnswer
 
 MAX_TAGS = 100
@@ -80,7 +80,7 @@ class TextsRequest(Described):
     )
 
 
-class TextsAnswer(Schema):
+class TextsAnswer(OfTexts):
     """The ids of the new entries, in the order sent."""
 
     ids: list[int]

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from encoder.zero_shot import ScoredBy
 from service.schemas import examples
-from service.schemas.base import MAX_ID, Image, ImitatingModel, Label, RequestModel, Schema
+from service.schemas.base import MAX_ID, Image, ImitatingModel, Label, OfTexts, RequestModel, Schema
 
 SCORES_HELP = "softmax: one of them; sigmoid: each on its own; default: as the model was trained"
 
@@ -52,7 +52,7 @@ class ClassifyResult(Schema):
     error: str | None = None
 
 
-class ClassifyAnswer(Schema):
+class ClassifyAnswer(OfTexts):
     """One result an image, in the order sent."""
 
     results: list[ClassifyResult]
