@@ -70,6 +70,13 @@ class Picture:
     taken: str | None = None  # when, by its EXIF: ISO 8601, in the camera's local time where that names no offset
     missing: float | None = None  # the share of its rows that a file lacks which was cut off; None: it is whole
 
+    @property
+    def cut_off(self) -> str | None:
+        """In words that the file is cut off; None: it is whole."""
+        if self.missing is None:
+            return None
+        return "the file is cut off" + (f", and {self.missing:.0%} of its rows are missing" * (self.missing >= 0.005))
+
 
 def read_picture(source: str | Path | bytes, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read one image file, or the bytes of one, ready for the model.
