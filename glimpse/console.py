@@ -92,6 +92,12 @@ def print_left_out(left_out: LeftOut) -> None:
         err.print(f"left out: {line}")
 
 
+def print_cut_off(files: Sequence[tuple[str, str]]) -> None:
+    """Say how many files were taken though they end before their pictures do."""
+    if files:
+        err.print(f"{len(files)} files are cut off; what there is was taken, the first: {files[0][0]}")
+
+
 def print_warnings(warnings: Sequence[str]) -> None:
     """Say what a person should know of a result."""
     for line in warnings:

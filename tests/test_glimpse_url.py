@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from service_world import serving, settings_for
 
 from base.errors import GlimpseError, InputError
@@ -136,6 +140,27 @@ def test_a_text_that_the_model_does_not_read_to_its_end_is_said(
         assert client.search("colours", "a red car").warnings == []
         [labelled] = client.classify([pictures / "0" / "red.png"], ["red", long], templates=["{}"])
         assert [line.partition(",")[0] for line in labelled.warnings] == ["1 of 2 texts are cut after 77 tokens"]
+
+
+def test_files_that_were_cut_off_are_labelled_and_counted(
+    url: str, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    noise = Image.fromarray(np.random.default_rng(0).integers(1, 256, (64, 64, 3), np.uint8))
+    for name, size in (("cut", 10_000), ("lost", 2000), ("whole", None)):
+        path = tmp_path / "photos" / f"{name}.png"
+        noise.save(path)
+        os.truncate(path, size or path.stat().st_size)
+    label = ("label", tmp_path / "photos", "--labels", "red,green", "--out", tmp_path / "labels.csv")
+    for where in (("--url", url), ("--model", tiny_run, "--device", "cpu")):
+        found = json.loads(said(capsys, *label, "--json", *where))
+        [cut] = found["cut_off"]
+        assert cut["path"] == str(tmp_path / "photos" / "cut.png")
+        assert re.fullmatch(r"the file is cut off, and \d\d% of its rows are missing", cut["reason"])
+        assert [Path(one["path"]).name for one in found["skipped"]] == ["lost.png"]
+        assert found["labelled"] == 2
+        call(*label, *where)
+        assert "1 files are cut off; what there is was taken, the first: " in capsys.readouterr().err
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -48,7 +48,7 @@ def mended(data: bytes) -> Iterator[bytes]:
 
 
 def missing_of(image: Image.Image) -> float:
-    """The share of rows that a picture lacks whose file was cut off: its decoder leaves them as it began, or fills them.
+    """The share of rows that a picture lacks whose file was cut off: the decoder left them empty, or filled them.
 
     Raises:
         CutOff: most are missing.

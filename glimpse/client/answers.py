@@ -107,6 +107,7 @@ class Classified:
     score: float | None = None
     scores: dict[str, float] = field(default_factory=dict)  # label -> probability, the likeliest first
     error: str | None = None
+    cut_off: str | None = None  # in words, of a file that ends before its picture does; what there is was labelled
     cut_texts: int = 0
     warnings: list[str] = field(default_factory=list)
 

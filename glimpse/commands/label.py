@@ -98,12 +98,14 @@ def label(
                 "labels": report.per_label,
                 "cut_texts": report.cut_texts,
                 "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+                "cut_off": [{"path": path, "reason": reason} for path, reason in report.cuts],
                 "left_out": report.left_out.as_json(),
             }
         )
     else:
         console.print_skipped(skipped)
         console.print_left_out(report.left_out)
+        console.print_cut_off(report.cuts)
         console.err.print(f"{report.labelled} images labelled, {len(skipped)} skipped")
     if not report.labelled:
         console.err.print("no image could be labelled" + ("" if to_stdout else f"; nothing is written to {out}"))
@@ -171,6 +173,6 @@ def _at_service(
                 if image.label is None:
                     yield [Labelled(path, error=image.error or "the service said nothing of it")]
                 else:
-                    yield [Labelled(path, image.label, image.score or 0.0)]
+                    yield [Labelled(path, image.label, image.score or 0.0, cut_off=image.cut_off or "")]
 
     return rows()

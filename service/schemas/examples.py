@@ -74,7 +74,7 @@ CLASSIFY: Examples = {"examples": [
 
 CLASSIFIED: Examples = {"example": {
     "results": [{
-        "label": "cat", "score": 0.97, "error": None,
+        "label": "cat", "score": 0.97, "error": None, "cut_off": None,
         "scores": [{"label": "cat", "score": 0.97}, {"label": "dog", "score": 0.03}],
     }],
     "seconds": 0.0311, **READ,

@@ -50,6 +50,7 @@ class ClassifyResult(Schema):
     score: float | None = None
     scores: list[LabelScore] = Field([])
     error: str | None = None
+    cut_off: str | None = Field(None, description="of a file that ends before its picture; what there is was taken")
 
 
 class ClassifyAnswer(OfTexts):
