@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from encoder.zero_shot import Classifier, ScoredBy
     from labelling.label_sets import LabelSet
     from labelling.rows import Labelled, LabelReport
-    from labelling.table import LateTable, Table
+    from labelling.table import LabelTable, LateLabelTable
 
 
 def label(
@@ -116,12 +116,12 @@ def label(
 
 
 @contextmanager
-def _output(out: Path) -> Iterator[Table | LateTable]:
+def _output(out: Path) -> Iterator[LabelTable | LateLabelTable]:
     """Where the rows go. A terminal gets them with what it would obey escaped."""
     import sys
 
     from glimpse.console import shown_as
-    from labelling.table import LateTable, Table
+    from labelling.table import LabelTable, LateLabelTable
 
     class Terminal(TextIOBase):
         def write(self, text: str) -> int:
@@ -131,9 +131,9 @@ def _output(out: Path) -> Iterator[Table | LateTable]:
             sys.stdout.flush()
 
     if str(out) == "-":
-        yield Table(cast("TextIO", Terminal()) if sys.stdout.isatty() else sys.stdout)
+        yield LabelTable(cast("TextIO", Terminal()) if sys.stdout.isatty() else sys.stdout)
         return
-    with LateTable(out) as table:
+    with LateLabelTable(out) as table:
         yield table
 
 

@@ -30,7 +30,7 @@ from index.ingest.scan import check_any_image
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from index.ingest.watch import Watching, watch_folders
 from labelling.rows import LabelReport, images_left, label_images
-from labelling.table import Table, open_table, write_rows
+from labelling.table import LabelTable, open_table, write_rows
 from service.collections.writers import Writers
 from service.inference.shared_encoder import Stopped
 from service.jobs.roots import Roots
@@ -213,7 +213,7 @@ def _label(context: JobContext) -> None:
     report, size = _label_report(context)
     report.cut_texts = len(classifier.cut.read)
     with open_table(context.store.result(context.job.id), size) as file:
-        table = Table(file, begin=size is None)
+        table = LabelTable(file, begin=size is None)
 
         def checkpoint() -> None:
             # what is on disk, before what says how much of it counts
