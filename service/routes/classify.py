@@ -158,6 +158,8 @@ async def _from_form(request: Request, max_files: int) -> _Given:
         images: list[bytes | str] = [await file.read() for file in files]
         names = ("labels", "label_set", "templates", "scores")
         texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
+        for name in names[1:]:  # what clients send for what nobody set; a label may well be called so
+            texts[name] = [text for text in texts[name] if text not in ("", "null")]
     if not images:
         raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
     labels = split_labels(texts["labels"][0]) if len(texts["labels"]) == 1 else texts["labels"]

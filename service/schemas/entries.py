@@ -26,9 +26,9 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_json(value: Any) -> Any:
-    """Of a form's field, which is text. Null counts as absent."""
+    """Of a form's field, which is text. Null counts as absent, and so does an empty field."""
     try:
-        parsed = json.loads(value) if isinstance(value, str) else value
+        parsed = json.loads(value or "null") if isinstance(value, str) else value
         return {} if parsed is None else parsed
     except (ValueError, RecursionError):
         raise ValueError("must be JSON") from None
