@@ -1,7 +1,8 @@
 """Tables as people have them: one reader for all who take a table.
 
-A table is CSV, with commas, semicolons, tabs or bars between the cells, JSON Lines, or a JSON array of objects; in
-UTF-8, or in UTF-16 or UTF-32 that begins with its mark. What a column is for is the matter of who asks.
+A table is CSV, with commas, semicolons, tabs or bars between the cells, JSON Lines, a JSON array of objects, or one
+object of columns; in UTF-8, or in UTF-16 or UTF-32 that begins with its mark. What a column is for is the matter of who
+asks.
 """
 
 from __future__ import annotations
@@ -161,8 +162,28 @@ class Table:
             if not isinstance(row, dict):
                 raise InputError(f'{self.path}: {where} is not a JSON object, as in {{"image": "1.jpg", "title": "a"}}')
             seen.update(dict.fromkeys(row))
-            yield Row(where, row)
+            if self._has_columns(row):
+                yield from self._turned(row)
+            else:
+                yield Row(where, row)
         self._check(list(seen))
+
+    def _has_columns(self, whole: dict[str, Any]) -> bool:
+        """Whether an object is a table by columns, `{"image": [...], "title": [...]}`: of a row the image is a name."""
+        return bool(self._flags) and all(isinstance(whole.get(name), list | dict) for name, _ in self._flags)
+
+    def _turned(self, whole: dict[str, Any]) -> Iterator[Row]:
+        """The rows of a table by columns, lists or objects by the row's name, as pandas writes them."""
+        columns = {
+            name: list(cells.values()) if isinstance(cells, dict) else cells
+            for name, cells in whole.items()
+            if isinstance(cells, list | dict)
+        }
+        if len(set(map(len, columns.values()))) > 1:
+            sizes = some_of(f"{name} {len(cells)}" for name, cells in columns.items())
+            raise InputError(f"{self.path}: a JSON object of columns of different lengths ({sizes}); make them one")
+        for number, cells in enumerate(zip(*columns.values(), strict=True), start=1):
+            yield Row(f"item {number}", dict(zip(columns, cells, strict=True)))
 
     def _lines(self) -> Iterator[tuple[str, Any]]:
         with self._open() as file:

@@ -37,6 +37,10 @@ class CutTexts:
             f'the first: "{first}"' + (f"; {alike} of them are the same as another up to there" if alike else "")
         )
 
+    def warnings(self) -> list[str]:
+        """The same as a list of lines, empty if none is cut."""
+        return [str(self)] if self.read else []
+
 
 def may_be_cut(text: str, length: int) -> bool:
     """Whether a text could be longer than a model of that context length reads: a token has one byte or more."""

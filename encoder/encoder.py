@@ -17,7 +17,7 @@ from PIL import Image
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
 from encoder.cut import CutTexts
-from encoder.image import Pixels, Preprocess, Resize, open_image, resize_by_torch, to_pixels
+from encoder.image import Picture, Pixels, Preprocess, Resize, read_picture, resize_by_torch, to_pixels
 from encoder.known import ModelCard
 from encoder.picture.decode import upright
 
@@ -95,6 +95,7 @@ class Encoder(ABC):
         *,
         batch_size: int | None = None,
         read: Callable[[S], bytes] | None = None,
+        note: Callable[[S, Picture], None] | None = None,
     ) -> Iterator[list[tuple[S, Vectors | ImageError]]]:
         """Read and encode a stream of images, as `encode_images` takes them, in bounded memory.
 
@@ -102,6 +103,7 @@ class Encoder(ABC):
             images: as they come.
             batch_size: if not the encoder's own.
             read: gives an image's bytes where they are not to be read by its path, or raises ImageError.
+            note: is told of each picture when it is read, in a thread.
 
         Yields:
             One list a batch, in order: (image, its vector (dim,) or the ImageError that reading it raised).
@@ -109,7 +111,10 @@ class Encoder(ABC):
 
         def look(image: S) -> tuple[S, Pixels | ImageError]:
             try:
-                return image, self._read(read(image) if read else image)
+                picture = self._read(read(image) if read else image)
+                if note:
+                    note(image, picture)
+                return image, picture.pixels
             except ImageError as error:
                 return image, error
 
@@ -133,7 +138,8 @@ class Encoder(ABC):
         mean = np.concatenate(parts).mean(axis=0)
         return mean / np.linalg.norm(mean)  # type: ignore[no-any-return]
 
-    def _read(self, image: ImageSource) -> Pixels:
+    def _read(self, image: ImageSource) -> Picture:
         if isinstance(image, Image.Image):
-            return to_pixels(upright(image), self.preprocess, self.resize)
-        return to_pixels(open_image(image, at_least=self.preprocess.height_width), self.preprocess, self.resize)
+            turned = upright(image)
+            return Picture(to_pixels(turned, self.preprocess, self.resize), turned.width, turned.height)
+        return read_picture(image, self.preprocess, resize=self.resize)

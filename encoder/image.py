@@ -69,20 +69,34 @@ class Picture:
     taken: str | None = None  # when, by its EXIF: ISO 8601, in the camera's local time where that names no offset
     missing: float | None = None  # the share of its rows that a file lacks which was cut off; None: it is whole
 
+    @property
+    def cut_off(self) -> str | None:
+        """In words that the file is cut off; None: it is whole."""
+        if self.missing is None:
+            return None
+        return "the file is cut off" + (f", and {self.missing:.0%} of its rows are missing" * (self.missing >= 0.005))
 
-def read_picture(source: str | Path | bytes, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read one image file, or the bytes of one, ready for the model.
+
+def read_picture(
+    source: str | Path | bytes, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS, resize: Resize | None = None
+) -> Picture:
+    """Read one image file, or the bytes of one, ready for the model; `resize` as for `to_pixels`.
 
     Raises:
         ImageError: the file cannot be read or decoded, or is larger than the limits; carries the reason.
     """
     if isinstance(source, bytes):
-        return decode_picture(source, preprocess, max_pixels=max_pixels)
-    return decode_picture(read_bytes(source), preprocess, name=str(source), max_pixels=max_pixels)
+        return decode_picture(source, preprocess, max_pixels=max_pixels, resize=resize)
+    return decode_picture(read_bytes(source), preprocess, name=str(source), max_pixels=max_pixels, resize=resize)
 
 
 def decode_picture(
-    data: bytes, preprocess: Preprocess, *, name: str | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    preprocess: Preprocess,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    resize: Resize | None = None,
 ) -> Picture:
     """Decode the bytes of an image file, ready for the model; `name` is what an error calls it.
 
@@ -91,7 +105,8 @@ def decode_picture(
     """
     found = decode_bounded(data, name, at_least=preprocess.height_width, max_pixels=max_pixels)
     try:
-        return Picture(to_pixels(found.image, preprocess), found.width, found.height, found.taken, found.missing)
+        pixels = to_pixels(found.image, preprocess, resize)
+        return Picture(pixels, found.width, found.height, found.taken, found.missing)
     except MemoryError as error:
         raise ImageError(name, "cannot be decoded: it takes more memory than there is") from error
 

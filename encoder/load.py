@@ -34,6 +34,7 @@ from encoder.device import choose_device, choose_precision
 from encoder.hub.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
 from encoder.hub.published import architectures_like, no_such_model, repository_of, usual_preprocessing
 from encoder.hub.repository import Repository, hub_file, hub_folder, require_transformers
+from encoder.hub.timm_trunk import with_trunk_here
 from encoder.image import Preprocess
 from encoder.known import Stamp, lasting, recall, remember, stamps
 from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
@@ -148,7 +149,7 @@ def build_clip(config: str | Path) -> ClipParts:
     if model_cfg["text_cfg"].get("hf_model_name"):
         raise ModelError(f"{text}: its text tower is a Hugging Face model with weights of its own; start from --model")
     with _errors_of_open_clip(text), _quiet():
-        clip = _instantiate(model_cfg)
+        clip = _instantiate(model_cfg | {"vision_cfg": with_trunk_here(model_cfg["vision_cfg"], None, text)})
         preprocess = Preprocess(size=_one_number_if_square(clip.visual.image_size))
         return ClipParts(clip, _tokenizer(model_cfg, None, text), preprocess, model_cfg)
 
@@ -204,7 +205,7 @@ def _build(
     more: dict[str, Any] | None = None,
 ) -> ClipParts:
     """What open_clip makes of `source`, with those weights, and with texts as the folder or the hub has them."""
-    text_cfg = model_cfg["text_cfg"]
+    text_cfg, vision_cfg = model_cfg["text_cfg"], model_cfg.get("vision_cfg") or {}
     require_transformers(text_cfg, ref)
     files = stamps([weights] if folder is None else [folder, folder / CONFIG, weights])
     with _errors_of_open_clip(ref), _quiet():
@@ -214,6 +215,7 @@ def _build(
                 load_weights=False,
                 pretrained_text=False,
                 **({"text_cfg": with_tower_here(text_cfg, folder, ref)} if text_cfg.get("hf_model_name") else {}),
+                **({"vision_cfg": with_trunk_here(vision_cfg, folder, ref)} if vision_cfg else {}),
                 **(more or {}),
             )
         load_weights(clip, weights, ref)

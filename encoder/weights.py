@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def how_to_take(file: Path) -> str:
     """What to give for a file that has no config beside it."""
     if file.suffix not in _SUFFIXES:
         return f"not a model; give a run folder, or a file of weights ({', '.join(_SUFFIXES)})"
+    if problem := _problem_of(file):
+        return problem
     architecture = _architecture_beside(file)
     if architecture in open_clip.list_models():
         return f"weights alone, of {architecture} as its params.txt says: give {architecture}/{file}"
@@ -104,6 +107,23 @@ def load_weights(clip: Any, file: Path, ref: str) -> None:
         lacks, extra = _some(found.missing_keys), _some(found.unexpected_keys)
         parts = [f"it lacks {lacks}"] * bool(lacks) + [f"it has {extra} beside"] * bool(extra)
         raise ModelError(f"{ref}: {_of_another(file)}: {', '.join(parts)}")
+
+
+def _problem_of(file: Path) -> str | None:
+    """Why a file cannot hold weights, by how it begins; None where it may: only building the model can tell."""
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(len(_POINTER))
+        if head == _POINTER:
+            return "a pointer of Git LFS, not the weights; fetch them with `git lfs pull`"
+        if head.startswith(b"PK") and zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                sound = any(name.endswith("data.pkl") for name in archive.namelist())
+        else:  # the oldest of torch is a pickle; safetensors has a length and then JSON
+            sound = head.startswith(b"\x80") or (file.suffix == ".safetensors" and head[8:9] == b"{")
+    except (OSError, zipfile.BadZipFile):
+        sound = False
+    return None if sound else "no file of weights, or a damaged one; copy or download it again"
 
 
 def _of_another(file: Path) -> str:

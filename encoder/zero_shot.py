@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -20,12 +20,17 @@ ScoredBy = Literal["softmax", "sigmoid"]
 
 @dataclass(frozen=True)
 class Classifier:
-    """Labels, their unit vectors (n_labels, dim), the model's scale, and its bias if it is one for the sigmoid loss."""
+    """Labels, their unit vectors (n_labels, dim), the model's scale, and its bias if it is one for the sigmoid loss.
+
+    Attributes:
+        cut: those of its prompts that are longer than the model reads.
+    """
 
     labels: tuple[str, ...]
     weights: Vectors
     logit_scale: float
     logit_bias: float | None = None
+    cut: CutTexts = field(default_factory=CutTexts)
 
     @classmethod
     def of_prompts(
@@ -84,8 +89,10 @@ def build_classifier(encoder: Encoder, labels: Sequence[str], templates: Sequenc
     """
     labels, templates = check_labels(labels), check_templates(templates)
     prompts = [prompt for label in labels for prompt in fill_templates(label, templates)]
-    check_apart(labels, encoder.as_read(prompts), encoder.cut_texts(prompts))
-    return Classifier.of_prompts(labels, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
+    cut = encoder.cut_texts(prompts)
+    check_apart(labels, encoder.as_read(prompts), cut)
+    made = Classifier.of_prompts(labels, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
+    return replace(made, cut=cut)
 
 
 def check_apart(labels: Sequence[str], as_read: Sequence[str | bytes], cut: CutTexts) -> None:

@@ -21,7 +21,6 @@ from base.errors import GlimpseError
 
 if TYPE_CHECKING:
     from base.left_out import LeftOut
-    from encoder.cut import CutTexts
     from encoder.encoder import Encoder
 
 # No markup: "[live]" or ":cat:" in a file name is a name.
@@ -110,10 +109,16 @@ def print_left_out(left_out: LeftOut) -> None:
         err.print(f"left out: {line}")
 
 
-def print_cut(cut: CutTexts) -> None:
-    """Say if texts are longer than the model reads."""
-    if cut.read:
-        err.print(f"warning: {cut}", style="yellow")
+def print_cut_off(files: Sequence[tuple[str, str]]) -> None:
+    """Say how many files were taken though they end before their pictures do."""
+    if files:
+        err.print(f"{len(files)} files are cut off; what there is was taken, the first: {files[0][0]}")
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Say what a person should know of a result."""
+    for line in warnings:
+        err.print(f"warning: {line}", style="yellow")
 
 
 def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:

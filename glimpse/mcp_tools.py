@@ -42,6 +42,7 @@ class Hits(BaseModel):
 
     collection: str
     hits: list[Hit]
+    warnings: list[str]
 
 
 class Labels(BaseModel):
@@ -50,6 +51,7 @@ class Labels(BaseModel):
     label: str
     score: float
     scores: dict[str, float]
+    warnings: list[str]
 
 
 class CollectionLine(BaseModel):
@@ -99,13 +101,13 @@ class Tools:
 
     def _answer(self, collection: str, found: client.SearchResult, thumbnails: int) -> CallToolResult:
         lines = [f"{hit.id}: {hit.score:.3f} {_words(hit)}" for hit in found]
-        content: list[Any] = [TextContent(text="\n".join(lines) or f"nothing found in {collection}")]
+        lines = [*_warned(found.warnings), *(lines or [f"nothing found in {collection}"])]
+        content: list[Any] = [TextContent(text="\n".join(lines))]
         for hit in found.hits[:thumbnails]:
             content += _thumbnail(self._service, collection, hit)
         hits = [Hit(**{name: getattr(hit, name) for name in Hit.model_fields}) for hit in found]
-        return CallToolResult(
-            content=content, structured_content=Hits(collection=collection, hits=hits).model_dump(mode="json")
-        )
+        said = Hits(collection=collection, hits=hits, warnings=found.warnings)
+        return CallToolResult(content=content, structured_content=said.model_dump(mode="json"))
 
     def search(
         self,
@@ -163,8 +165,8 @@ class Tools:
             [found] = self._service.classify([given], labels, templates=templates)
             if found.label is None or found.score is None:
                 raise ImageError(image, str(found.error))
-            lines = [f"{score:.3f} {label}" for label, score in found.scores.items()]
-            said = Labels(label=found.label, score=found.score, scores=found.scores)
+            lines = [*_warned(found.warnings), *(f"{score:.3f} {label}" for label, score in found.scores.items())]
+            said = Labels(label=found.label, score=found.score, scores=found.scores, warnings=found.warnings)
             return CallToolResult(
                 content=[TextContent(text="\n".join(lines))], structured_content=said.model_dump(mode="json")
             )
@@ -229,6 +231,11 @@ def _thumbnail(service: client.Client, collection: str, hit: client.Hit) -> list
     except client.ServiceError:
         return []
     return [ImageContent(data=base64.b64encode(data).decode(), mime_type="image/jpeg")]
+
+
+def _warned(warnings: Sequence[str]) -> list[str]:
+    """What the service warns of, as lines."""
+    return [f"warning: {line}" for line in warnings]
 
 
 def _words(hit: client.Hit) -> str:

@@ -36,6 +36,7 @@ class FileSummary:
 
     entries: int
     bytes: int
+    missing: tuple[str, ...] = ()  # uploaded files that entries name and a backup of before did not have
 
 
 def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> FileSummary:
@@ -93,7 +94,8 @@ def restore(data: Path, file: Path, name: str) -> FileSummary:
                 _move_uploads(collection, header[UPLOADS], own / "uploads", folder)
             collection.compact()
             entries = collection.count()
-    return FileSummary(entries, file.stat().st_size)
+            missing = tuple(path for path, *_ in collection.paths(folder) if not Path(path).exists())
+    return FileSummary(entries, file.stat().st_size, missing)
 
 
 def copy_sound(collection: Collection, path: Path) -> None:

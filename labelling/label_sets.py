@@ -52,6 +52,18 @@ class LabelSets:
         """The names of all, sorted."""
         return sorted(path.stem for path in self._folder.glob("*.json") if NAME.fullmatch(path.stem))
 
+    def problems(self) -> list[str]:
+        """Which of them are damaged, a line each."""
+        found = []
+        for name in self.names():
+            try:
+                self.get(name)
+            except LabelSetNotFound:  # deleted just now
+                continue
+            except GlimpseError as error:
+                found.append(str(error))
+        return found
+
     def get(self, name: str) -> LabelSet:
         """The set of that name. LabelSetNotFound, or GlimpseError if its file is damaged."""
         path = self._path(name)

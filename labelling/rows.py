@@ -17,17 +17,19 @@ from base.walk import walk_images
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
+    from encoder.image import Picture
     from encoder.zero_shot import Classifier
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """An image with its likeliest label and that label's probability; or why it cannot be read."""
+    """An image with its likeliest label and that label's probability, and how it is cut off; or why it is not read."""
 
     path: Path
     label: str = ""
     score: float = 0.0
     error: str = ""
+    cut_off: str = ""
 
 
 @dataclass
@@ -39,8 +41,11 @@ class LabelReport:
         per_label: how many have each.
         skipped: images that have none.
         skips: path and reason of those, the first `most_skips` if that is given.
+        cut_off: images that have a label though their files end before they do.
+        cuts: path and reason of those, likewise.
         unread: the same of folders and files that the walk could not enter. Each walk finds them anew.
         left_out: what the walk passed by.
+        cut_texts: prompts that are longer than the model reads.
         last: the image done last; a run over the same folder may go on behind it.
     """
 
@@ -48,8 +53,11 @@ class LabelReport:
     per_label: dict[str, int] = field(default_factory=dict)
     skipped: int = 0
     skips: list[tuple[str, str]] = field(default_factory=list)
+    cut_off: int = 0
+    cuts: list[tuple[str, str]] = field(default_factory=list)
     unread: list[tuple[str, str]] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
+    cut_texts: int = 0
     last: str = ""
     most_skips: int | None = None
 
@@ -63,11 +71,17 @@ class LabelReport:
         self.last = str(image.path)
         if image.error:
             self.skipped += 1
-            if self.most_skips is None or len(self.skips) < self.most_skips:
-                self.skips.append((str(image.path), image.error))
+            self._name(self.skips, image.path, image.error)
             return
+        if image.cut_off:
+            self.cut_off += 1
+            self._name(self.cuts, image.path, image.cut_off)
         self.labelled += 1
         self.per_label[image.label] = self.per_label.get(image.label, 0) + 1
+
+    def _name(self, named: list[tuple[str, str]], path: Path, reason: str) -> None:
+        if self.most_skips is None or len(named) < self.most_skips:
+            named.append((str(path), reason))
 
 
 def images_left(folder: Path, report: LabelReport, rules: Rules = Rules()) -> Iterator[Path]:
@@ -92,10 +106,18 @@ def label_images(
     encoder: Encoder, classifier: Classifier, paths: Iterable[Path], read: Callable[[Path], bytes] | None = None
 ) -> Iterator[list[Labelled]]:
     """Label image files as they come, in their order; one list a batch. `read` gives their bytes, or an ImageError."""
-    for batch in encoder.encode_stream(paths, read=read):
+    cut: dict[Path, str] = {}
+
+    def note(path: Path, picture: Picture) -> None:
+        if picture.cut_off:
+            cut[path] = picture.cut_off
+
+    for batch in encoder.encode_stream(paths, read=read, note=note):
         good = [vector for _, vector in batch if not isinstance(vector, ImageError)]
         best = iter(classifier.best(np.stack(good)) if good else ())
         yield [
-            Labelled(path, error=vector.reason) if isinstance(vector, ImageError) else Labelled(path, *next(best))
+            Labelled(path, error=vector.reason)
+            if isinstance(vector, ImageError)
+            else Labelled(path, *next(best), cut_off=cut.pop(path, ""))
             for path, vector in batch
         ]

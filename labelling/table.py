@@ -15,7 +15,7 @@ HEADER = ("path", "label", "score")
 FORMULA = tuple("=+-@\t\r")  # a spreadsheet takes what begins so for a formula
 
 
-class Table:
+class LabelTable:
     """A CSV that rows are added to; `score` is the label's probability.
 
     Args:
@@ -43,8 +43,8 @@ class Table:
         return self._file.tell()
 
 
-class LateTable:
-    """A Table in place of the file at `path`, opened with its first row: a run without one leaves what is there.
+class LateLabelTable:
+    """A LabelTable in place of the file at `path`, opened with its first row: a run without one leaves what is there.
 
     Use it in a `with`. OSError as it writes.
     """
@@ -52,7 +52,7 @@ class LateTable:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._opened = ExitStack()
-        self._table: Table | None = None
+        self._table: LabelTable | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -61,10 +61,10 @@ class LateTable:
         self._opened.close()
 
     def write(self, images: Iterable[Labelled]) -> None:
-        """As `Table.write`."""
+        """As `LabelTable.write`."""
         rows = [image for image in images if not image.error]
         if rows and self._table is None:
-            self._table = Table(self._opened.enter_context(open_table(self._path)))
+            self._table = LabelTable(self._opened.enter_context(open_table(self._path)))
         if self._table is not None:
             self._table.write(rows)
 
@@ -75,14 +75,14 @@ def _as_cell(path: Path) -> str:
 
 
 def open_table(path: Path, size: int | None = None) -> TextIO:
-    """The file of a Table: a new one in place of what is there, or the first `size` bytes of it. OSError."""
+    """The file of a LabelTable: a new one in place of what is there, or the first `size` bytes of it. OSError."""
     if size is not None:
         os.truncate(path, size)
     return path.open("w" if size is None else "a", newline="", encoding="utf-8", errors="surrogateescape")
 
 
 def write_rows(
-    batches: Iterable[list[Labelled]], table: Table | LateTable, report: LabelReport
+    batches: Iterable[list[Labelled]], table: LabelTable | LateLabelTable, report: LabelReport
 ) -> Iterator[LabelReport]:
     """Write batches of labelled images to a table and count them; yields the report after each one."""
     for batch in batches:

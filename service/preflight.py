@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from base.errors import GlimpseError, InputError
 from index.collection import list_collections
+from labelling.label_sets import LabelSets
 from service.http.auth import check_exposure
+from service.jobs.store import JobStore
 from service.keys import FILE, read_keys
 from service.settings import Settings, problems_of, unknown_variables
 
@@ -49,6 +51,8 @@ def check(given: Mapping[str, Any]) -> PreflightReport:
         warnings.append(f"data: {settings.data} does not exist yet, so there are no collections")
     warnings += [f"job_roots: {root} is no folder" for root in settings.job_roots if not Path(root).is_dir()]
     warnings += _loose_keys(settings)
+    if settings.data.is_dir():
+        warnings += [*LabelSets(settings.data).problems(), *JobStore(settings.data).problems()]
     problems += _check_model(settings, warnings)
     return PreflightReport(settings.model_dump(mode="json"), problems, warnings)
 

@@ -40,12 +40,21 @@ def read(path: Path, content: str | bytes, encoding: str = "utf-8") -> tuple[lis
         "image,title\r1.png,a | b\r",
         '[\n {"image": "1.png", "title": "a | b"}]',
         '\n{"image": "1.png", "title": "a | b"}\n\n',
+        '{"image": ["1.png"], "title": ["a | b"], "source": "a shop"}',
+        '{\n "image": {"7": "1.png"},\n "title": {"7": "a | b"}\n}',
     ],
 )
 def test_the_dialect_is_found(content: str, tmp_path: Path) -> None:
     rows, left_out = read(tmp_path / "table.txt", content)
     assert [[str(value).strip() for value in values if value] for _, values in rows] == [["1.png", "a | b"]]
     assert left_out.found == {}
+
+
+def test_columns_of_different_lengths_are_named(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path / "a.json", '{"image": ["1.png", "2.png"], "title": [null, ["a", "b"]]}')
+    assert rows == [("item 1", ["1.png", None]), ("item 2", ["2.png", ["a", "b"]])]
+    with pytest.raises(InputError, match=r"columns of different lengths \(image 2, title 1\)"):
+        read(tmp_path / "a.json", '{"image": ["1.png", "2.png"], "title": ["a"]}')
 
 
 def test_the_column_that_is_wanted_decides(tmp_path: Path) -> None:

@@ -47,6 +47,16 @@ def picture(size: tuple[int, int] = (64, 48)) -> Image.Image:
     return blocks.resize(size, Image.Resampling.NEAREST)
 
 
+def lossless_webp(width: int, height: int, *, film: bool = False) -> bytes:
+    """The beginning of one, alone or as the first frame of several."""
+    sizes = struct.pack("<BI", 0x2F, (8191 if film else width - 1) | (height - 1) << 14)
+    picture = b"VP8L" + struct.pack("<I", 1000) + sizes
+    if film:
+        canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        picture = b"VP8X" + struct.pack("<II", 10, 2) + canvas + b"ANMF" + bytes(20) + picture
+    return b"RIFF" + struct.pack("<I", 2000) + b"WEBP" + picture + bytes(1000)
+
+
 def with_scans(more: int) -> bytes:
     """A progressive JPEG whose last scan is there so many times more."""
     data = saved(picture(), "JPEG", progressive=True)
@@ -62,6 +72,8 @@ def with_scans(more: int) -> bytes:
         (ico(png(8000)), "the icon holds a picture of 8000 x 8000"),
         (ico(bitmap(20_000, 20_000)), "the icon holds a picture of 20000 x 20000"),
         (ico(bitmap(-20_000, -20_000)), "the icon holds"),
+        (lossless_webp(16_383, 8_000), "the lossless WebP has 131 million pixels; the limit is 50 million"),
+        (lossless_webp(16_383, 8_000, film=True), "the lossless WebP has 131 million pixels; the limit is 50 million"),
         (with_scans(800), "the JPEG has 101 scans or more; the limit is 100"),
         (saved(Image.new("1", (100_001, 1)), "PNG"), "a side of 100,001 pixels; the limit is 100,000"),
         (saved(Image.new("1", (1, 119_000_000)), "PNG"), "a side of 119,000,000 pixels"),
@@ -95,6 +107,8 @@ def test_an_icon_is_refused_before_a_service_opens_it(monkeypatch: pytest.Monkey
         saved(picture((256, 256)), "ICNS"),
         saved(picture((256, 256)), "ICO"),
         saved(picture((64, 64)), "ICO", bitmap_format="bmp"),
+        saved(picture(), "WEBP", lossless=True),
+        saved(picture(), "WEBP", lossless=True, save_all=True, append_images=[Image.new("RGB", (64, 48))]),
         with_scans(0),
         with_scans(20),
         saved(picture(), "JPEG") + b"\xff\xda" * 5000,  # a film after the picture, as phones append one

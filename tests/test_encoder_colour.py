@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, ImageDraw
 from base.errors import ImageError
 from encoder.picture import profile
 from encoder.picture.decode import decode
+from encoder.picture.sandbox import decode_bounded
 from tests.test_encoder_image import encoded, scene
 
 Floats = npt.NDArray[np.float64]
@@ -220,6 +221,47 @@ def test_a_jpeg_that_was_cut_off_shows_what_there_is() -> None:
     assert decode(data).missing is None
     with pytest.raises(ImageError, match="cannot be decoded"):
         decode(data[: len(data) // 4])
+
+
+CUT = {  # as they are stored: from above, from below, every eighth row first, packed, one colour after the other
+    "bmp": ("BMP", {}),
+    "gif": ("GIF", {}),
+    "png": ("PNG", {}),
+    "ppm": ("PPM", {}),
+    "sgi": ("SGI", {}),
+    "tga": ("TGA", {"compression": "tga_rle"}),
+    "tiff": ("TIFF", {}),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_file_that_was_cut_off_shows_what_there_is(name: str) -> None:
+    kind, options = CUT[name]
+    whole = Image.fromarray(np.random.default_rng(1).integers(1, 256, (120, 160, 3), np.uint8))
+    data = encoded(whole, kind, **options)
+    assert decode_bounded(data).missing is None
+    if name != "sgi":
+        for share in (0.98, 0.7):
+            decoded = decode_bounded(data[: int(share * len(data))])
+            assert 0 < (decoded.missing or 0) < 1.1 - share + 0.05
+            there = (np.asarray(decoded.image, int) == np.asarray(decode(data).image, int)).all(axis=(1, 2))
+            assert there.mean() > share - 0.1
+    with pytest.raises(ImageError, match="cut off, and what there is of it is not enough"):
+        decode_bounded(data[: len(data) // 3], at_least=(32, 32))
+    assert decode_bounded(data).missing is None  # the next one is held to its end again
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "DDS", "HEIF", "JPEG2000", "QOI", "WEBP"])
+def test_of_a_file_that_was_cut_off_and_shows_nothing_that_is_said(kind: str) -> None:
+    data = encoded(scene(), kind)
+    for size in (len(data) - 9, len(data) // 2):
+        with pytest.raises(
+            ImageError, match="cannot be decoded: the file is cut off, and what there is of it is not enough"
+        ):
+            decode_bounded(data[:size])
+    tiff = encoded(scene(), "TIFF", compression="tiff_lzw")  # its directory lies at its end
+    with pytest.raises(ImageError, match="the file is cut off"):
+        decode_bounded(tiff[: len(tiff) // 2])
 
 
 def test_what_stands_beside_a_png_does_not_cost_it() -> None:

@@ -204,6 +204,35 @@ def test_config_and_weights_are_of_one_commit(hub: LocalHub, encoder: DualEncode
     assert load_encoder("hf-hub:tiny/demo", device="cpu", precision="fp32").fingerprint == encoder.fingerprint
 
 
+def test_an_image_tower_that_is_named_by_its_repository_comes_by_the_same_door(hub: LocalHub, tmp_path: Path) -> None:
+    trunk = {"architecture": "test_vit", "pretrained_cfg": {"num_classes": 0}, "model_args": {"img_size": 160}}
+    hub.repositories["some/trunk"] = {"config.json": json.dumps(trunk).encode()}
+    vision = {"timm_model_name": "test_vit", "timm_proj": "linear", "image_size": 160}
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(TINY | {"vision_cfg": vision}))
+    parts = build_clip(config)
+    run, again = tmp_path / "run", tmp_path / "again"
+    save_model(run, parts)
+    named = json.loads((run / CONFIG).read_text())
+    named["model_cfg"]["vision_cfg"]["timm_model_name"] = "hf-hub:some/trunk"
+    (run / CONFIG).write_text(json.dumps(named))
+    config.write_text(json.dumps(named["model_cfg"]))
+    build_clip(config)
+    loaded = load_clip(run)
+    assert [path for path in hub.asked if "trunk" in path and "config.json" not in path] == []
+    save_model(again, loaded)
+    shutil.rmtree(tmp_path / "cache")
+    hub.asked.clear()
+    pixels = torch.rand(1, 3, 160, 160)
+    with torch.inference_mode():
+        outputs = [each.clip.eval().encode_image(pixels) for each in (parts, load_clip(again))]
+    assert torch.equal(*outputs)
+    assert hub.asked == []
+    del hub.repositories["some/trunk"]
+    with pytest.raises(ModelError, match="some/trunk"):
+        load_clip(run)
+
+
 def _text_tower(kind: str) -> dict[str, bytes]:
     """The files of a repository of transformers with a small text model of a kind, and a tokenizer."""
     transformers = pytest.importorskip("transformers", reason="make test-hf installs it")

@@ -52,7 +52,7 @@ def test_modules_in_the_current_folder_are_not_imported(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nraise SystemExit\n")
     monkeypatch.chdir(tmp_path)
-    decoded = worker.decode(PLAIN, None, None, 100)
+    decoded = worker.decode(PLAIN, None, max_pixels=100)
     assert decoded.image.getpixel((1, 0)) == (4, 5, 6)
     assert not (tmp_path / "ran").exists()
 
@@ -61,7 +61,7 @@ def test_modules_in_the_current_folder_are_not_imported(
 def test_a_picture_that_takes_more_memory_than_there_may_be_is_an_error_of_its_own(worker: sandbox._Worker) -> None:
     import resource
 
-    worker.decode(PLAIN, None, None, 100)
+    worker.decode(PLAIN, None, max_pixels=100)
     assert worker._process
     limit = resource.prlimit(worker._process.pid, resource.RLIMIT_AS)
     assert limit == (sandbox.MAX_MEMORY, sandbox.MAX_MEMORY)
@@ -69,8 +69,8 @@ def test_a_picture_that_takes_more_memory_than_there_may_be_is_an_error_of_its_o
     has = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
     resource.prlimit(pid, resource.RLIMIT_AS, (has + 2**24, sandbox.MAX_MEMORY))
     with pytest.raises(ImageError, match="cannot be decoded"):
-        worker.decode(large, None, None, 10**7)
-    assert worker.decode(PLAIN, None, None, 100).image.getpixel((1, 0)) == (4, 5, 6)
+        worker.decode(large, None, max_pixels=10**7)
+    assert worker.decode(PLAIN, None, max_pixels=100).image.getpixel((1, 0)) == (4, 5, 6)
     resource.prlimit(pid, resource.RLIMIT_AS, (sandbox.MAX_MEMORY, sandbox.MAX_MEMORY))
-    assert worker.decode(large, None, None, 10**7).image.size == (2000, 2000)
+    assert worker.decode(large, None, max_pixels=10**7).image.size == (2000, 2000)
     assert worker._process.pid == pid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ def test_a_checkpoint_of_a_training_run_is_taken_with_its_architecture(
     (checkpoint.parents[1] / "params.txt").unlink()
     with pytest.raises(ModelError, match=r"do not say of which architecture: give ARCHITECTURE/FILE, as ViT-B-32/"):
         load_clip(checkpoint)
+    junk, page = checkpoint.with_name("junk.pt"), checkpoint.with_name("page.safetensors")
+    junk.write_bytes(b"no weights at all " * 99)
+    page.write_text("<!DOCTYPE html><html>not found</html>")
+    with zipfile.ZipFile(checkpoint.with_name("papers.pt"), "w") as archive:
+        archive.writestr("word/document.xml", "text")
+    for name in ("junk.pt", "page.safetensors", "papers.pt"):
+        with pytest.raises(ModelError, match=f"{name}: no file of weights, or a damaged one; copy or download it"):
+            load_clip(checkpoint.with_name(name))
+        checkpoint.with_name(name).unlink()
     with pytest.raises(ModelError, match=r"there is no file epoch_9\.pt here"):
         load_clip(f"{architecture}/epoch_9.pt")
 

@@ -113,7 +113,7 @@ def test_backup_and_restore(run: Run, pets: Path, tmp_path: Path) -> None:
     code, _, err = run("restore", file)
     assert (code, "exists" in err, err.count("\n")) == (1, True, 1)
     assert read(run("restore", file, "again", "--json")) == {
-        "collection": "again", "file": str(file), "entries": 12, "bytes": file.stat().st_size,
+        "collection": "again", "file": str(file), "entries": 12, "bytes": file.stat().st_size, "missing": [],
     }  # fmt: skip
     assert run("delete", "pets", "--yes")[0] == 0
     assert run("restore", file)[1].startswith(f"pets restored from {file}: 12 entries")

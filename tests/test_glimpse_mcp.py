@@ -75,6 +75,9 @@ def test_an_agent_searches_and_classifies(service: tuple[str, list[Path]]) -> No
         assert words.text.splitlines()[0].startswith(f"{hits[0]['id']}: {hits[0]['score']:.3f} {hits[0]['path']}")
         assert [content.mime_type for content in pictures] == ["image/jpeg"] * 2
         assert max(Image.open(io.BytesIO(base64.b64decode(pictures[0].data))).size) == 256
+        long = await call("search", text="word " * 100)
+        assert long.content[0].text.startswith("warning: 1 of 1 texts are cut after 77 tokens")
+        assert len(long.structured_content["warnings"]) == 1
         texts = await call("search", text="a boat", collection="pictures", modality="text", thumbnails=3)
         assert sorted(hit["text"] for hit in texts.structured_content["hits"]) == ["a house at night", "a red boat"]
         assert len(texts.content) == 1

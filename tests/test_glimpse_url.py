@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from service_world import serving, settings_for
 
 from base.errors import GlimpseError, InputError
@@ -112,6 +116,51 @@ def test_labels_are_scored_as_is_asked(
     for which in ((*here, tiny_run), ("--url", url)):
         with pytest.raises(InputError, match="no sigmoid scores"):
             call("label", pictures, "--labels", "red", "--scores", "sigmoid", *which)
+
+
+def test_a_text_that_the_model_does_not_read_to_its_end_is_said(
+    url: str, tiny_run: Path, pictures: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long, model = "word " * 100, ("--model", tiny_run, "--device", "cpu", "--precision", "fp32")
+    for where in (("--url", url), ("--data", data, *model)):
+        found = json.loads(said(capsys, "search", long, "-c", "colours", "--json", *where))
+        assert (found["cut_texts"], len(found["hits"])) == (1, 8)
+        call("search", long, "--not", f"{long}end", "-c", "colours", *where)
+        warned = capsys.readouterr().err
+        assert "warning: 2 of 2 texts are cut after 77 tokens" in warned
+        assert "2 of them are the same" not in warned
+    for where in (("--url", url), model):
+        out = ("--json", "--out", tmp_path / "labels.csv")
+        call("label", pictures, "--labels", f"red,{long}", "--template", "{}", *out, *where)
+        shown = capsys.readouterr()
+        assert "warning: 1 of 2 texts are cut after 77 tokens" in shown.err
+        assert shown.err.count("warning") == 1
+        assert json.loads(shown.out)["cut_texts"] == 1
+    with Client(url) as client:
+        assert client.search("colours", "a red car").warnings == []
+        [labelled] = client.classify([pictures / "0" / "red.png"], ["red", long], templates=["{}"])
+        assert [line.partition(",")[0] for line in labelled.warnings] == ["1 of 2 texts are cut after 77 tokens"]
+
+
+def test_files_that_were_cut_off_are_labelled_and_counted(
+    url: str, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    noise = Image.fromarray(np.random.default_rng(0).integers(1, 256, (64, 64, 3), np.uint8))
+    for name, size in (("cut", 10_000), ("lost", 2000), ("whole", None)):
+        path = tmp_path / "photos" / f"{name}.png"
+        noise.save(path)
+        os.truncate(path, size or path.stat().st_size)
+    label = ("label", tmp_path / "photos", "--labels", "red,green", "--out", tmp_path / "labels.csv")
+    for where in (("--url", url), ("--model", tiny_run, "--device", "cpu")):
+        found = json.loads(said(capsys, *label, "--json", *where))
+        [cut] = found["cut_off"]
+        assert cut["path"] == str(tmp_path / "photos" / "cut.png")
+        assert re.fullmatch(r"the file is cut off, and \d\d% of its rows are missing", cut["reason"])
+        assert [Path(one["path"]).name for one in found["skipped"]] == ["lost.png"]
+        assert found["labelled"] == 2
+        call(*label, *where)
+        assert "1 files are cut off; what there is was taken, the first: " in capsys.readouterr().err
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

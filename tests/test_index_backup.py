@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from base.errors import CollectionDamaged, CollectionExists, CollectionNotFound, InputError
+from glimpse.cli import app
 from index import backup
 from index.backup import back_up, restore
 from index.collection import (
@@ -247,7 +249,11 @@ def test_what_a_backup_says_of_itself_is_checked(tmp_path: Path) -> None:
     lost.unlink()
     with pytest.raises(CollectionDamaged, match="1 of its entries"):
         restore(tmp_path, packed(tmp_path, {"glimpse.uploads": own, "glimpse.complete": "1"}), "copy")
-    restore(tmp_path, packed(tmp_path, {"glimpse.uploads": own}), "copy")  # of before, which left out what was lost
+    backup = packed(tmp_path, {"glimpse.uploads": own})  # of before, which left out what was lost
+    missing = restore(tmp_path, backup, "copy").missing
+    assert missing == (str(uploads_folder(tmp_path, "copy") / lost.relative_to(own)),)
+    told = CliRunner().invoke(app, ["collections", "restore", str(backup), "more", "--data", str(tmp_path)])
+    assert "warning: 1 uploaded files are neither in the backup nor here, the first: " in told.stderr
     [problem], _ = check_collection(tmp_path, "copy")
     assert f"{lost.name} is missing" in problem
     with open_collection(tmp_path, "copy") as copy:

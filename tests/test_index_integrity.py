@@ -149,6 +149,29 @@ def test_what_is_not_ours_is_named_and_nothing_is_written_under_a_trigger(catalo
             catalog.update({1: {"text": "mine"}})
 
 
+@pytest.mark.parametrize(
+    ("table", "ours", "theirs"),
+    [
+        ("entries", "text TEXT,", "text TEXT CHECK (length(text) < 3),"),
+        ("entries", "checksum INTEGER", "checksum INTEGER, harm TEXT AS (text || '!') STORED"),
+        ("entries", "taken TEXT,", "taken TEXT DEFAULT 'never',"),
+        ("entries", "path TEXT UNIQUE,", "path TEXT UNIQUE COLLATE NOCASE,"),
+        ("meta", "checksum INTEGER", "checksum INTEGER, more TEXT"),
+        ("entries_sha256", "WHERE sha256 IS NOT NULL", "WHERE sha256 IS NOT NULL AND size > 1"),
+        ("next_vectors", "version INTEGER NOT NULL", "version INTEGER NOT NULL REFERENCES entries (id)"),
+    ],
+)
+def test_a_table_of_ours_that_was_changed_is_named(catalog, table, ours, theirs):
+    assert catalog.check() == []
+    with closing(sqlite3.connect(catalog.path, isolation_level=None)) as db:
+        [sql] = db.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        assert sql.count(ours) == 1
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (sql.replace(ours, theirs), table))
+    with closing(Catalog(catalog.path)) as changed:
+        assert any(f"'{table}' is not as glimpse makes it" in line for line in changed.check())
+
+
 def test_damaged_pages_are_problems_too(catalog):
     catalog.close()
     size = catalog.path.stat().st_size

@@ -15,7 +15,7 @@ from encoder.prompts import DEFAULT_TEMPLATES
 from encoder.zero_shot import Classifier, build_classifier
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.rows import Labelled, LabelReport, images_left, label_images
-from labelling.table import Table, open_table, write_rows
+from labelling.table import LabelTable, open_table, write_rows
 from tests.conftest import SmallBatches
 
 
@@ -45,7 +45,7 @@ def test_every_image_has_a_row_or_a_reason(
         done = [
             report.done
             for report in write_rows(
-                label_images(SmallBatches(encoder), classifier, images_left(photos, report)), Table(file), report
+                label_images(SmallBatches(encoder), classifier, images_left(photos, report)), LabelTable(file), report
             )
         ]
     rows = read(tmp_path / "labels.csv")
@@ -64,7 +64,7 @@ def test_a_run_that_was_ended_goes_on_behind_its_last_image(
 ) -> None:
     def label(path: Path, report: LabelReport, size: int | None, most: int) -> int:
         with open_table(path, size) as file:
-            table = Table(file, begin=size is None)
+            table = LabelTable(file, begin=size is None)
             rows = label_images(SmallBatches(encoder), classifier, images_left(photos, report))
             for _, _ in zip(range(most), write_rows(rows, table, report), strict=False):
                 pass
@@ -123,7 +123,7 @@ def test_a_name_that_a_spreadsheet_would_calculate_stays_a_path(
     for name in names:
         Path(name).touch()
     with open_table(tmp_path / "labels.csv") as file:
-        Table(file).write([Labelled(Path(name), "red", 1.0) for name in names])
+        LabelTable(file).write([Labelled(Path(name), "red", 1.0) for name in names])
     paths = [row["path"] for row in read(tmp_path / "labels.csv")]
     assert not [path for path in paths if path[0] not in "./a"]
     assert [Path(path) for path in paths] == [Path(name) for name in names]

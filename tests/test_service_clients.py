@@ -107,9 +107,12 @@ def test_null_counts_as_absent_and_what_others_know_is_passed_over(client: TestC
     assert client.post("/knn-service", json={"text": "a", "num_images": None, "modality": None}).status_code == 200
     assert client.put("/v1/collections/made", json={"kind": None, "recall": None}).status_code == 201
     assert client.get("/v1/collections/pictures/images", params={"filter": "null"}).status_code == 200
-    form = {"metadata": "null", "per_file": "null"}
     files = {"file": ("a.png", picture(55))}
-    assert client.post("/v1/collections/pictures/images", files=files, data=form).status_code == 200
+    for null in ("null", ""):
+        form = {"metadata": null, "per_file": null}
+        assert client.post("/v1/collections/pictures/images", files=files, data=form).status_code == 200
+        form = {"labels": "a,b", "label_set": null, "templates": null, "scores": null}
+        assert client.post("/v1/classify", files=files, data=form).status_code == 200
     error_of(client.post(SEARCH, json={"text": "a", "lmit": None}), 422)  # misspelt all the same
     images = "/v1/collections/pictures/images/1"
     client.patch(images, json={"tags": ["sea"]})

@@ -116,11 +116,17 @@ def test_a_folder_that_is_suddenly_empty_fails_the_job(here):
 def test_a_label_job_gives_a_csv(here):
     client, _, photos = here
     (photos / "empty.jpg").touch()
-    client.put("/v1/label-sets/things", json={"labels": ["boat", "house"], "templates": ["{} at sea"]})
+    cut = picture(77, (64, 64), "BMP")
+    (photos / "11.bmp").write_bytes(cut[:-3000])
+    client.put("/v1/label-sets/things", json={"labels": ["boat", "house"], "templates": ["{} at sea", "{}" * 100]})
     key = ask(client, "label", folder=str(photos), label_set="things")
     job = ended(client, key)
-    assert (job["report"]["labelled"], job["report"]["skipped"], job["done"]) == (10, 1, 11)
-    assert sum(job["report"]["per_label"].values()) == 10
+    assert (job["report"]["labelled"], job["report"]["skipped"], job["done"]) == (11, 1, 12)
+    assert job["report"]["left_out"] == [
+        {"reason": "files cut off; what there is was taken", "count": 1, "first": str(photos / "11.bmp")},
+        {"reason": "prompts longer than the model reads; their ends had no influence", "count": 2, "first": None},
+    ]
+    assert sum(job["report"]["per_label"].values()) == 11
     answer = client.get(f"{JOBS}/{key}/result")
     assert answer.headers["content-type"].startswith("text/csv")
     header, *rows = list(csv.reader(io.StringIO(answer.text, newline="")))

@@ -387,6 +387,14 @@ def test_embeddings_of_texts(client, encoder):
     assert 'the labels "cat" and "Cat" are the same to the model' in refused.json()["error"]["message"]
 
 
+def test_texts_that_are_added_say_if_they_are_cut(client):
+    added = client.post("/v1/collections/pictures/texts", json={"texts": ["word " * 100, "short"]}).json()
+    assert added["cut_texts"] == 1
+    assert added["warnings"][0].startswith("1 of 2 texts are cut after 77 tokens")
+    for key in added["ids"]:
+        client.delete(f"/v1/collections/pictures/texts/{key}")
+
+
 def test_long_texts_are_looked_at_in_parts_and_only_if_they_may_be_cut(client, encoder, monkeypatch):
     parts: list[int] = []
     look = encoder.cut_texts

@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from base.errors import InputError
 from glimpse.cli import app
+from labelling.label_sets import LabelSet, LabelSets
 from service.app import serve
+from service.jobs.store import JobStore
 from service.keys import add_key
 from service.preflight import check
 from service.settings import Settings, read_settings, unknown_variables
@@ -171,6 +173,20 @@ def test_others_may_not_reach_it_without_a_key(tmp_path):
     found = check(given)
     assert not any("reached by" in problem for problem in found.problems)
     assert found.warnings == [f"{tmp_path / 'keys.json'} can be read by other users: chmod 600"]
+
+
+def test_damaged_label_sets_and_jobs_are_named(tmp_path):
+    for name in ("good", "harmed"):
+        LabelSets(tmp_path).put(name, LabelSet.of(["cat", "dog"]))
+    harmed = tmp_path / "label-sets" / "harmed.json"
+    harmed.write_text(harmed.read_text().replace("cat", "cow"))
+    jobs = JobStore(tmp_path)
+    good, bad = jobs.new("label", {}, None, {}), jobs.new("label", {}, None, {})
+    (jobs.folder / f"{bad.id}.json").write_text("{")
+    warnings = check({"data": tmp_path, "model": "no/model", "port": 0}).warnings
+    assert any("label set 'harmed' is damaged" in line for line in warnings)
+    assert any(bad.id in line and "is damaged" in line for line in warnings)
+    assert not any("good" in line or good.id in line for line in warnings)
 
 
 def test_checking_changes_nothing(tmp_path):

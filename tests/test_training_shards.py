@@ -235,6 +235,16 @@ def test_members_that_do_not_follow_each_other_are_named(tmp_path: Path) -> None
         read_shard_pairs([str(tmp_path / "apart.tar")])
 
 
+def test_images_and_texts_in_two_folders_of_a_tar_are_named(tmp_path: Path) -> None:
+    with webdataset.TarWriter(str(tmp_path / "two.tar")) as tar:
+        for folder, kind in (("images", "png"), ("captions", "txt")):
+            for i in range(3):
+                tar.write({"__key__": f"{folder}/{i}", kind: png(i) if kind == "png" else "text"})
+    message = r"3 of 6 samples whose image and text are in two folders of the tar .*, the first: captions/0 in "
+    with pytest.raises(InputError, match=message):
+        read_shard_pairs([str(tmp_path / "two.tar")])
+
+
 def test_two_views_of_images_without_captions(shards: Callable[..., list[str]]) -> None:
     (batch,) = loader(shards(4), Keys.of(caption=None), two_views=True).epoch(0)
     assert batch.captions == [""] * 4

@@ -1,7 +1,7 @@
 """What decoding a file would take, read off its bytes before anything is decoded: pixels inside, sides, scans.
 
-A header may say less than the decoder then does: icons hold whole PNG and JPEG 2000 files, and a progressive JPEG may
-repeat its scans without end. Knows no decoder.
+A header may say less than the decoder then does: icons hold whole PNG and JPEG 2000 files, a progressive JPEG may
+repeat its scans without end, and a lossless WebP takes far more than another. Knows no decoder.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator
 
 MAX_SIDE = 100_000  # pixels; decoders take a row, or a column, at a time
+MAX_CHUNKS = 100  # of a WebP before its first picture
 MAX_SCANS = 100  # of a progressive JPEG; encoders make some ten
 ICON_PIXELS = 16_000_000  # of each picture in an ICO or ICNS; 1,024 x 1,024 is the largest that systems show
+WEBP_PIXELS = 50_000_000  # of a lossless one, whose decoder takes 17 bytes and 50 nanoseconds for each
 JPEG2000_PIXELS = 16_000_000  # decoded; the decoder lets no other thread run, at some 24 million pixels a second
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -31,6 +33,8 @@ def problem_of(data: bytes) -> str | None:
                 return f"the icon holds a picture of {width} x {height}; the limit is {ICON_PIXELS // 10**6} million"
     if data[:2] == b"\xff\xd8" and (scans := _scans(data)) > MAX_SCANS:
         return f"the JPEG has {scans} scans or more; the limit is {MAX_SCANS}"
+    if (pixels := _lossless_webp(data)) > WEBP_PIXELS:
+        return f"the lossless WebP has {pixels / 1e6:,.0f} million pixels; the limit is {WEBP_PIXELS // 10**6} million"
     return None
 
 
@@ -60,6 +64,25 @@ def _inside(data: bytes) -> Iterator[tuple[int, int]]:
             if data[at : at + 8] != _PNG:
                 width, height = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (at + 4, at + 8))
                 yield abs(width), abs(height) // 2  # a mask of as many rows is counted in
+
+
+def _lossless_webp(data: bytes) -> int:
+    """The pixels of a WebP that is lossless, or whose first frame is; 0 of another file."""
+    at, pixels = 12, 0
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return 0
+    for _ in range(MAX_CHUNKS):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        body = data[at + 8 : at + 24]
+        if kind == b"VP8X":  # the canvas of all frames
+            pixels = (int.from_bytes(body[4:7], "little") + 1) * (int.from_bytes(body[7:10], "little") + 1)
+        if kind == b"VP8L":
+            bits = int.from_bytes(body[1:5], "little")
+            return pixels or ((bits & 0x3FFF) + 1) * ((bits >> 14 & 0x3FFF) + 1)
+        if kind == b"VP8 ":
+            return 0
+        at += 24 if kind == b"ANMF" else 8 + size + size % 2  # a frame's own parts lie in it
+    return 0
 
 
 def _scans(data: bytes) -> int:

@@ -1,7 +1,7 @@
 """Decodes the bytes of an image file to an upright sRGB picture; whatever a decoder raises becomes one `ImageError`.
 
 What a file would take is asked before it is decoded (`bounds`); a camera's raw file gives its preview (`raw`); of pages
-and frames the first that shows something is taken; a JPEG that was cut off shows what there is of it. Resizes nothing
+and frames the first that shows something is taken; a file that was cut off shows what there is of it. Resizes nothing
 but to save time, and imports no torch, so that a process that does but this starts at once (`sandbox`).
 """
 
@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import PIL
 import pillow_heif
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from base.errors import ImageError, InputError
 from encoder.picture.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
 from encoder.picture.colour import contrast, to_srgb
+from encoder.picture.cut_off import JPEG, CutOff, is_cut_off, mended, missing_of
 from encoder.picture.profile import profile_of
 from encoder.picture.raw import exif_of, is_raw, preview_of
 from encoder.picture.signature import what_it_is
@@ -62,15 +62,10 @@ FORMATS = (
 _PAGED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
 _MOST_PAGES = 100  # looked at for one that shows something
 _CONTENT = 10  # of 128: a page with less contrast shows next to nothing
-_MOST_MISSING = 0.5  # of a JPEG's rows
 _EXIF_TIME = re.compile(r"\s*(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d:\d\d)", re.ASCII)
 _EXIF_OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d", re.ASCII)
 _FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
-_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP acTL fcTL fdAT eXIf".split())
-_PNG_WORDS = frozenset(b"tRNS gAMA cHRM sRGB cICP eXIf".split())
-_LIBRARY = re.compile(r"\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
+_LIBRARY = re.compile(r"decoder error|overrun|when reading image file|\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,12 @@ class Decoded:
 
 
 def decode(
-    data: bytes, name: str | None = None, *, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    name: str | None = None,
+    *,
+    at_least: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    as_far: bool = False,
 ) -> Decoded:
     """Decode the bytes of an image file, in this process.
 
@@ -95,8 +95,10 @@ def decode(
         name: what an error calls it.
         at_least: (height, width) that suffice; formats that can are decoded at a fraction of their size.
         max_pixels: the largest decoded image that is accepted.
+        as_far: take what there is of a file that was cut off; in a process that decodes nothing else meanwhile.
 
     Raises:
+        CutOff: what there is of the file is not enough, or it is to be taken as far as it goes.
         ImageError: it cannot be decoded, or is larger than the limits; carries the reason.
     """
     if problem := problem_of(data):
@@ -110,13 +112,16 @@ def decode(
     side = None if at_least is None else math.ceil(max(at_least) * DRAFT_MARGIN)
     wish = _Wish(data, name, side, max_pixels, outer)
     try:
-        return _decode(data, wish)
+        with _lenient() if as_far else contextlib.nullcontext():
+            return _decode(data, wish, cut=as_far)
     except ImageError:
         raise
     except Exception as error:  # decoders raise whatever they meet: SyntaxError, struct.error, IndexError, MemoryError
-        for mended in _mended(data):
-            with contextlib.suppress(Exception):
-                return _decode(mended, wish, cut=data.startswith(_JPEG))
+        for better in mended(data):
+            with contextlib.suppress(Exception), _lenient() if as_far else contextlib.nullcontext():
+                return _decode(better, wish, cut=as_far or data.startswith(JPEG))
+        if is_cut_off(data, str(error)):
+            raise CutOff(name) from error
         if not isinstance(error, UnidentifiedImageError):
             raise ImageError(name, f"cannot be decoded: {_reason(error)}") from error
         known = what_it_is(data)
@@ -173,7 +178,7 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
         original = image.size
         _reduce(image, data, wish)
         image.load()
-        missing = _missing(image) if cut else None
+        missing = missing_of(image) if cut else None
         is_film = image.format in _PAGED and getattr(image, "is_animated", False)
         page = _page_with_content(image, wish) if is_film else image
         if page is not image:
@@ -215,20 +220,6 @@ def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:
         )
     if max(image.size) > MAX_SIDE:
         raise ImageError(wish.name, f"the image has a side of {max(image.size):,} pixels; the limit is {MAX_SIDE:,}")
-
-
-def _missing(image: Image.Image) -> float:
-    """The share of rows that a JPEG which was cut off no longer has: its decoder fills them with one grey.
-
-    Raises:
-        ImageError: most are missing.
-    """
-    rows = np.asarray(image.convert("RGB"))
-    filled = (rows == rows[-1, -1]).all(axis=(1, 2))
-    missing = len(rows) if filled.all() else int(np.argmin(filled[::-1]))
-    if missing > _MOST_MISSING * len(rows):
-        raise ImageError(None, "most of it is missing")
-    return missing / len(rows)
 
 
 def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
@@ -293,27 +284,14 @@ def _iso_time(time: object, offset: object) -> str | None:
         return None
 
 
-def _mended(data: bytes) -> Iterator[bytes]:
-    """A JPEG with the end that it lacks; a PNG without what stands beside the picture, and without all but the picture.
-
-    Text and profiles may be too large, any chunk damaged, and the picture sound.
-    """
-    if data.startswith(_JPEG):
-        yield data + _JPEG_END
-    elif data.startswith(_PNG):
-        yield _only(data, _PNG_CHUNKS)
-        yield _only(data, _PNG_CHUNKS - _PNG_WORDS)
-
-
-def _only(data: bytes, kinds: frozenset[bytes]) -> bytes:
-    """A PNG with such chunks alone."""
-    at, kept = len(_PNG), [_PNG]
-    while at + 12 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4])
-        if data[at + 4 : at + 8] in kinds:
-            kept.append(data[at:end])
-        at = end
-    return b"".join(kept)
+@contextlib.contextmanager
+def _lenient() -> Iterator[None]:
+    """Decoders stop where a file ends, all of this process."""
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _reason(error: Exception) -> str:

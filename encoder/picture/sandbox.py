@@ -16,13 +16,14 @@ import sys
 import threading
 import time
 from dataclasses import fields
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
 
 from base.errors import ImageError
 from encoder.picture.bounds import is_slow
+from encoder.picture.cut_off import JPEG, CutOff
 from encoder.picture.decode import MAX_PIXELS, Decoded, decode
 
 MAX_SECONDS = 30.0  # for one picture
@@ -36,20 +37,32 @@ def decode_bounded(
 ) -> Decoded:
     """As `encoder.picture.decode.decode`: in this process, or apart where the format's decoder may take long.
 
+    Apart too is decoded what there is of a file that was cut off, for decoders are told to stop at its end all at once.
+
     Raises:
         ImageError: as `decode`; or it took too long, or ended the process.
     """
     where = decode_apart if is_slow(data) else decode
-    return where(data, name, at_least=at_least, max_pixels=max_pixels)
+    try:
+        return where(data, name, at_least=at_least, max_pixels=max_pixels)
+    except CutOff:
+        if data.startswith(JPEG):  # was taken as far as it goes
+            raise
+        return decode_apart(data, name, at_least=at_least, max_pixels=max_pixels, as_far=True)
 
 
 def decode_apart(
-    data: bytes, name: str | None = None, *, at_least: tuple[int, int] | None = None, max_pixels: int
+    data: bytes,
+    name: str | None = None,
+    *,
+    at_least: tuple[int, int] | None = None,
+    max_pixels: int,
+    as_far: bool = False,
 ) -> Decoded:
     """The same in another process, whatever it takes; waits for one of `MAX_PROCESSES` that is free."""
     worker = _free.get()
     try:
-        return worker.decode(data, name, at_least, max_pixels)
+        return worker.decode(data, name, at_least=at_least, max_pixels=max_pixels, as_far=as_far)
     finally:
         _free.put(worker)
 
@@ -60,8 +73,8 @@ class _Worker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def decode(self, data: bytes, name: str | None, at_least: tuple[int, int] | None, max_pixels: int) -> Decoded:
-        request = json.dumps({"at_least": at_least, "max_pixels": max_pixels}).encode()
+    def decode(self, data: bytes, name: str | None, **wish: Any) -> Decoded:
+        request = json.dumps(wish).encode()
         for _ in range(2):  # an idle one may end just now
             process = self._started()
             assert process.stdin
@@ -82,6 +95,8 @@ class _Worker:
             finally:
                 late.cancel()
             answer = json.loads(header)
+            if answer.get("cut_off"):
+                raise CutOff(name)
             if "error" in answer:
                 raise ImageError(name, answer["error"])
             image = Image.frombuffer("RGB", tuple(answer.pop("pixels")), pixels, "raw", "RGB", 0, 1)
@@ -154,11 +169,13 @@ def _serve() -> None:
         except EOFError:
             return
         signal.alarm(0)
-        at_least = tuple(request["at_least"]) if request["at_least"] else None
+        if request.get("at_least"):
+            request["at_least"] = tuple(request["at_least"])
         try:
-            decoded = decode(data, at_least=at_least, max_pixels=request["max_pixels"])
+            decoded = decode(data, **request)
         except ImageError as error:
-            _write(sys.stdout.buffer, json.dumps({"error": error.reason}).encode(), b"")
+            said = {"error": error.reason, "cut_off": isinstance(error, CutOff)}
+            _write(sys.stdout.buffer, json.dumps(said).encode(), b"")
             continue
         answer = {field.name: getattr(decoded, field.name) for field in fields(decoded) if field.name != "image"}
         answer["pixels"] = decoded.image.size

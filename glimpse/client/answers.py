@@ -74,10 +74,17 @@ class Hit(Record):
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The hits of a search, best first, and the seconds it took there. Iterating goes over the hits."""
+    """The hits of a search, best first, and the seconds it took there. Iterating goes over the hits.
+
+    Attributes:
+        cut_texts: how many of its texts are longer than the model reads.
+        warnings: what a person should know of it, a line each.
+    """
 
     hits: list[Hit]
     seconds: float = 0.0
+    cut_texts: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -88,13 +95,21 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """Of one image: its likeliest label and the probability of each label, or the `error` why it cannot be read."""
+    """Of one image: its likeliest label and the probability of each label, or the `error` why it cannot be read.
+
+    Attributes:
+        cut_texts: how many of the labels' prompts are longer than the model reads; so of each image.
+        warnings: what a person should know of the labels, a line each; so of each image.
+    """
 
     image: Path | bytes
     label: str | None = None
     score: float | None = None
     scores: dict[str, float] = field(default_factory=dict)  # label -> probability, the likeliest first
     error: str | None = None
+    cut_off: str | None = None  # in words, of a file that ends before its picture does; what there is was labelled
+    cut_texts: int = 0
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,10 @@ class Client(Entries, Jobs):
 
         def ask(batch: Sequence[tuple[Image, bytes]], patient: bool) -> Sequence[Any]:
             body = asked | {"images": [base64_of(data) for _, data in batch]}
-            return listed(self.ask("POST", "/v1/classify", json=body, patient=patient), "results")
+            said = self.ask("POST", "/v1/classify", json=body, patient=patient)
+            results = listed(said, "results")
+            of_all = {name: said[name] for name in ("cut_texts", "warnings") if name in said}
+            return [one | of_all if isinstance(one, dict) else one for one in results]
 
         return (_classified(image, said) for image, said in in_batches(images, read_image, ask))
 

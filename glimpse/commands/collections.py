@@ -119,7 +119,18 @@ def restore(
     name = name or file.name.split(".")[0]
     with console.working("copying, checking and building the index"):
         kept = restore(data, file, name)
-    _print_kept(json, f"{name} restored from {file}", kept.entries, kept.bytes, collection=name, file=str(file))
+    if kept.missing:
+        said = f"{len(kept.missing)} uploaded files are neither in the backup nor here, the first: {kept.missing[0]}"
+        console.print_warnings([f"{said}; their entries are found and show no picture: upload them again"])
+    _print_kept(
+        json,
+        f"{name} restored from {file}",
+        kept.entries,
+        kept.bytes,
+        collection=name,
+        file=str(file),
+        missing=list(kept.missing),
+    )
 
 
 @collections.command(epilog="Example: glimpse collections export shop shop.parquet")
@@ -326,7 +337,7 @@ def _state(index: dict[str, dict[str, Any]]) -> str:
     return "; ".join(words)
 
 
-def _print_kept(json: bool, words: str, entries: int, size: int, **named: str) -> None:
+def _print_kept(json: bool, words: str, entries: int, size: int, **named: object) -> None:
     from glimpse import console
 
     if json:

@@ -80,7 +80,7 @@ def eval(  # noqa: A001  the command's name
         return
     console.print_skipped([(file["path"], file["reason"]) for file in content["skipped"]])
     console.print_left_out(left_out)
-    console.print_cut(cut)
+    console.print_warnings(cut.warnings())
     lost = left_out.count() + len(content["skipped"])
     without = f" ({lost} left out)" if lost else ""
     if pairs is not None:

@@ -161,11 +161,7 @@ def _say_what_was_not_taken(report: IndexReport) -> None:
 
     console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
     console.print_left_out(report.left_out)
-    if report.cut_off:
-        first = report.cut_off[0]
-        console.err.print(
-            f"{len(report.cut_off)} files are cut off; what there is was taken, the first: {first['path']}"
-        )
+    console.print_cut_off([(file["path"], file["reason"]) for file in report.cut_off])
     for folder in report.no_image:
         console.err.print(f"no image in {folder}")
     for kept in report.kept:

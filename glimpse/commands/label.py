@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from encoder.zero_shot import Classifier, ScoredBy
     from labelling.label_sets import LabelSet
     from labelling.rows import Labelled, LabelReport
-    from labelling.table import LateTable, Table
+    from labelling.table import LabelTable, LateLabelTable
 
 
 def label(
@@ -84,6 +84,7 @@ def label(
         batches = _at_service(str(url), folder, rules, label_set, scores, report)
     else:
         encoder, classifier = _here(str(model), device, precision, label_set, scores)
+        report.cut_texts = len(classifier.cut.read)
         batches = label_images(encoder, classifier, images_left(folder, report, rules))
     with _output(out) as table, console.progress_bar("labelling") as bar:
         for _ in write_rows(batches, table, report):
@@ -95,13 +96,16 @@ def label(
                 "out": str(out),
                 "labelled": report.labelled,
                 "labels": report.per_label,
+                "cut_texts": report.cut_texts,
                 "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+                "cut_off": [{"path": path, "reason": reason} for path, reason in report.cuts],
                 "left_out": report.left_out.as_json(),
             }
         )
     else:
         console.print_skipped(skipped)
         console.print_left_out(report.left_out)
+        console.print_cut_off(report.cuts)
         console.err.print(f"{report.labelled} images labelled, {len(skipped)} skipped")
     if not report.labelled:
         console.err.print("no image could be labelled" + ("" if to_stdout else f"; nothing is written to {out}"))
@@ -112,12 +116,12 @@ def label(
 
 
 @contextmanager
-def _output(out: Path) -> Iterator[Table | LateTable]:
+def _output(out: Path) -> Iterator[LabelTable | LateLabelTable]:
     """Where the rows go. A terminal gets them with what it would obey escaped."""
     import sys
 
     from glimpse.console import shown_as
-    from labelling.table import LateTable, Table
+    from labelling.table import LabelTable, LateLabelTable
 
     class Terminal(TextIOBase):
         def write(self, text: str) -> int:
@@ -127,9 +131,9 @@ def _output(out: Path) -> Iterator[Table | LateTable]:
             sys.stdout.flush()
 
     if str(out) == "-":
-        yield Table(cast("TextIO", Terminal()) if sys.stdout.isatty() else sys.stdout)
+        yield LabelTable(cast("TextIO", Terminal()) if sys.stdout.isatty() else sys.stdout)
         return
-    with LateTable(out) as table:
+    with LateLabelTable(out) as table:
         yield table
 
 
@@ -142,14 +146,16 @@ def _here(
     from glimpse import console
 
     encoder = load_encoder(model, device, precision)
-    console.print_cut(encoder.cut_texts(label_set.prompts()))
-    return encoder, build_classifier(encoder, label_set.labels, label_set.templates).by(scores)
+    classifier = build_classifier(encoder, label_set.labels, label_set.templates).by(scores)
+    console.print_warnings(classifier.cut.warnings())
+    return encoder, classifier
 
 
 def _at_service(
     url: str, folder: Path, rules: Rules, label_set: LabelSet, scores: ScoredBy | None, report: LabelReport
 ) -> Iterator[list[Labelled]]:
     """Have a service label; it is there and takes our key when this returns. The rows come as its answers do."""
+    from glimpse import console
     from glimpse.client import Client
     from labelling.rows import Labelled, images_left
 
@@ -160,10 +166,13 @@ def _at_service(
         with service:
             images = images_left(folder, report, rules)
             for image in service.classify(images, label_set.labels, templates=label_set.templates, scores=scores):
+                if image.cut_texts and not report.cut_texts:
+                    report.cut_texts = image.cut_texts
+                    console.print_warnings(image.warnings)
                 path = Path(str(image.image))
                 if image.label is None:
                     yield [Labelled(path, error=image.error or "the service said nothing of it")]
                 else:
-                    yield [Labelled(path, image.label, image.score or 0.0)]
+                    yield [Labelled(path, image.label, image.score or 0.0, cut_off=image.cut_off or "")]
 
     return rows()

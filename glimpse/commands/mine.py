@@ -117,7 +117,7 @@ def mine(
         return
     lone = next((str(pair.image) for pair, key in zip(file.pairs, ids, strict=True) if key is None), "")
     console.print_left_out(file.left_out)
-    console.print_cut(cut)
+    console.print_warnings(cut.warnings())
     console.out.print(
         f"{out}: {summary['pairs']} pairs, {summary['with_negatives']} with negatives, {summary['mean_negatives']} "
         f"each on average"

@@ -74,8 +74,9 @@ def search(
             found = _ask(client, collection, asked, shape)
     else:
         found = _search(data, collection, asked, shape, model, device, precision)
+    console.print_warnings(found.warnings)
     if json:
-        console.print_json({"hits": found.hits, "seconds": found.seconds})
+        console.print_json({"hits": found.hits, "seconds": found.seconds, "cut_texts": found.cut_texts})
     else:
         _print(found, collection, shape)
     if found.encoder is not None and device == precision == "auto":
@@ -124,13 +125,18 @@ class Asked(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None."""
+    """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None.
+
+    And how many of the texts are longer than the model reads, with what is to be said of it.
+    """
 
     hits: list[dict[str, Any]]
     shown: list[str]
     seconds: float
-    best: float | None = None
-    encoder: Encoder | None = None  # that read the query
+    best: float | None
+    cut_texts: int
+    warnings: list[str]
+    encoder: Encoder | None = None  # that read the query here
 
 
 NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, "offset": 0}
@@ -145,7 +151,7 @@ def _search(
 
     import numpy as np
 
-    from glimpse import console
+    from encoder.cut import CutTexts
     from index.collection import open_collection
     from index.search.query import Query, mix
 
@@ -156,7 +162,7 @@ def _search(
     query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
     encoder = None
     with open_collection(data, collection) as source:
-        vectors, made_by = [*source.vectors(ids)], None
+        vectors, made_by, cut = [*source.vectors(ids)], None, CutTexts()
         if texts or images or away:  # entries alone need no model
             ref, known_as = (model, None) if model else (source.model, source.fingerprint)
             if device == precision == "auto":
@@ -169,7 +175,7 @@ def _search(
                 encoder = open_encoder(ref, device, precision)
             made_by = encoder.fingerprint
             source.check_model(made_by)
-            console.print_cut(encoder.cut_texts(texts + away))
+            cut = encoder.cut_texts(texts + away)
             started = time.perf_counter()
             vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
         else:
@@ -180,7 +186,8 @@ def _search(
         best = [] if hits else source.query(replace(query, **NOT_CUT))
     shown = [str(hit.record.path or hit.record.text) for hit in hits]
     found = [_as_json(hit.record, hit) for hit in hits]
-    return Outcome(found, shown, seconds, best[0].score if best else None, encoder)
+    best_score = best[0].score if best else None
+    return Outcome(found, shown, seconds, best_score, len(cut.read), cut.warnings(), encoder)
 
 
 def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -> Outcome:
@@ -198,7 +205,8 @@ def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -
     # the path of an image that was sent is the service's own, its name says more
     shown = [str(hit.text or hit.metadata.get("filename") or hit.path) for hit in found]
     hits = [_as_json(hit, hit) for hit in found]
-    return Outcome(hits, shown, round(found.seconds, 4), best[0].score if best else None)
+    seconds = round(found.seconds, 4)
+    return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
 
 
 def _read_filter(given: str | None) -> dict[str, Any] | None:

@@ -272,10 +272,8 @@ class _Run:
             if found.id is not None and self._has_bytes(found.id, sha256):
                 return _File(found, sha256)
             picture = decode_picture(data, self._encoder.preprocess, name=str(found.path))
-            if picture.missing is not None:
-                share = f", and {picture.missing:.0%} of its rows are missing" if picture.missing >= 0.005 else ""
-                said = f"the file is cut off{share}"
-                self.report.cut_off.append({"path": str(found.path), "reason": said})
+            if picture.cut_off:
+                self.report.cut_off.append({"path": str(found.path), "reason": picture.cut_off})
             return _File(found, sha256, picture)
         except ImageError as error:
             return _File(found, error=error.reason)

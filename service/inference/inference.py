@@ -8,7 +8,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import TypeVar
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from base.errors import ImageError
 from base.read_ahead import batches
 from encoder.cut import CutTexts, may_be_cut
 from encoder.encoder import Vectors
-from encoder.image import Pixels
+from encoder.image import Picture, Pixels
 from encoder.model import DualEncoder
 from encoder.zero_shot import Classifier, check_apart
 from labelling.label_sets import LabelSet
@@ -32,6 +33,13 @@ T = TypeVar("T")
 
 CLASSIFIERS = 64  # seen label sets; 1,000 labels at 512 dimensions take 2 MB
 TEXT_BATCH = 64
+
+
+class Seen(NamedTuple):
+    """An image that was read and encoded."""
+
+    vector: Vectors  # (dim,)
+    cut_off: str | None = None  # in words, if its file ends before it does
 
 
 class Inference:
@@ -94,15 +102,19 @@ class Inference:
         Raises:
             Overloaded: as many wait as may; none of these has been begun.
         """
+        return [one if isinstance(one, ImageError) else one.vector for one in await self.seen(images)]
+
+    async def seen(self, images: Sequence[bytes | str]) -> list[Seen | ImageError]:
+        """As `images`, with what is to be said of the files beside their vectors."""
         if not images:
             return []
         if any(isinstance(image, str) and is_web_address(image) for image in images):
             self._fetcher.check_room()
         self._decoders.check_room()
         read = await asyncio.gather(*(self._read(image) for image in images))
-        good = [pixels for pixels in read if not isinstance(pixels, ImageError)]
+        good = [picture.pixels for picture in read if not isinstance(picture, ImageError)]
         vectors = iter(await self._images(good) if good else ())
-        return [pixels if isinstance(pixels, ImageError) else next(vectors) for pixels in read]
+        return [one if isinstance(one, ImageError) else Seen(next(vectors), one.cut_off) for one in read]
 
     async def pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """Encode images that are read already to (n, dim) unit rows."""
@@ -161,8 +173,10 @@ class Inference:
         prompts = key.prompts()
         vectors = await self.texts(prompts)  # first, for this is where a full queue refuses
         as_read = [read for part in await self._in_parts(self.encoder.as_read, prompts) for read in part]
-        check_apart(key.labels, as_read, await self.cut_texts(prompts))
-        classifier = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
+        cut = await self.cut_texts(prompts)
+        check_apart(key.labels, as_read, cut)
+        made = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
+        classifier = replace(made, cut=cut)
         self._classifiers[key] = classifier
         while len(self._classifiers) > CLASSIFIERS:
             self._classifiers.popitem(last=False)
@@ -176,7 +190,7 @@ class Inference:
         run = asyncio.get_running_loop().run_in_executor
         return [await run(self._model, work, part) for part in batches(texts, TEXT_BATCH)]
 
-    async def _read(self, image: bytes | str) -> Pixels | ImageError:
+    async def _read(self, image: bytes | str) -> Picture | ImageError:
         try:
             if isinstance(image, str) and is_web_address(image):
                 async with self._fetcher.get(image) as data:
@@ -185,9 +199,9 @@ class Inference:
         except ImageError as error:
             return error
 
-    def _decode(self, image: bytes | str) -> Pixels:
+    def _decode(self, image: bytes | str) -> Picture:
         data = image_bytes(image) if isinstance(image, str) else image
-        return decode(data, self.encoder.preprocess, self._max_pixels).pixels
+        return decode(data, self.encoder.preprocess, self._max_pixels)
 
     def _encode_images(self, pixels: list[Pixels]) -> Vectors:
         with nullcontext() if self.encoder.overlap else self._decoders.held():

@@ -119,6 +119,14 @@ class JobStore:
         jobs = (ended.get(key) or self._job(key, f"{key}.cancel" in names) for key in keys)
         return [job for job in jobs if job]
 
+    def problems(self) -> list[str]:
+        """Which jobs have a damaged file, a line each."""
+        return [
+            f"job {job.id}: its file {self._file(job.id, 'json')} is damaged, so it has failed: forget the job"
+            for job in self.all()
+            if job.kind is None
+        ]
+
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
         states = [job.state for job in self.all()]

@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from index.ingest.scan import check_any_image
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from index.ingest.watch import Watching, watch_folders
 from labelling.rows import LabelReport, images_left, label_images
-from labelling.table import Table, open_table, write_rows
+from labelling.table import LabelTable, open_table, write_rows
 from service.collections.writers import Writers
 from service.inference.shared_encoder import Stopped
 from service.jobs.roots import Roots
@@ -38,6 +39,8 @@ from service.jobs.store import Job, JobStore
 SAVE_EVERY = 0.5  # seconds from one word of progress to the next
 REASONS = 100  # skipped files that a report names
 ATTEMPTS = 10  # at an index whose entries are deleted by others at the same time
+CUT_OFF = "files cut off; what there is was taken"
+CUT_TEXTS = "prompts longer than the model reads; their ends had no influence"
 COUNTS = ("added", "updated", "moved", "removed", "unchanged", "encoded")
 
 
@@ -208,8 +211,9 @@ def _label(context: JobContext) -> None:
     if not total:
         raise InputError(_for_jobs(no_images([folder], rules)))
     report, size = _label_report(context)
+    report.cut_texts = len(classifier.cut.read)
     with open_table(context.store.result(context.job.id), size) as file:
-        table = Table(file, begin=size is None)
+        table = LabelTable(file, begin=size is None)
 
         def checkpoint() -> None:
             # what is on disk, before what says how much of it counts
@@ -240,14 +244,18 @@ def _label_report(context: JobContext) -> tuple[LabelReport, int | None]:
             report = LabelReport(
                 kept["labelled"], dict(kept["per_label"]), kept["skipped"], skips, last=kept["last"], most_skips=REASONS
             )
+            report.cuts = [(cut["path"], cut["reason"]) for cut in kept.get("cuts", ())]  # a glimpse of before: none
+            report.cut_off = kept.get("cut_off", 0)
             return report, kept["bytes"]
     return LabelReport(most_skips=REASONS), None
 
 
 def _kept(report: LabelReport) -> dict[str, Any]:
     """What a job keeps of a report, to go on from."""
-    counts = {"labelled": report.labelled, "per_label": dict(report.per_label), "skipped": report.skipped}
-    return counts | {"skips": [_skip(*skip) for skip in report.skips], "last": report.last}
+    names = ("labelled", "per_label", "skipped", "cut_off", "last")
+    named = {"skips": report.skips, "cuts": report.cuts}
+    files = {kind: [_skip(*one) for one in those] for kind, those in named.items()}
+    return deepcopy({name: getattr(report, name) for name in names}) | files
 
 
 def label_counts(report: LabelReport) -> dict[str, Any]:
@@ -257,7 +265,11 @@ def label_counts(report: LabelReport) -> dict[str, Any]:
         "per_label": dict(report.per_label),
         "skipped": report.skipped + len(report.unread),
         "skips": [_skip(*skip) for skip in (report.skips + report.unread)[:REASONS]],
-        "left_out": _left_out(report.left_out),
+        "left_out": [
+            *_left_out(report.left_out),
+            *_note(CUT_OFF, report.cut_off, report.cuts[0][0] if report.cuts else None),
+            *_note(CUT_TEXTS, report.cut_texts, None),
+        ],
     }
 
 
@@ -265,7 +277,8 @@ def index_counts(report: IndexReport) -> dict[str, Any]:
     """As a job reports them."""
     skips = [_skip(file["path"], file["reason"]) for file in report.skipped[:REASONS]]
     counts: dict[str, Any] = {count: getattr(report, count) for count in COUNTS}
-    left_out = _left_out(report.left_out) + _noted(report)
+    cut_off = _note(CUT_OFF, len(report.cut_off), report.cut_off[0]["path"] if report.cut_off else None)
+    left_out = _left_out(report.left_out) + cut_off + _noted(report)
     return counts | {"skipped": len(report.skipped), "skips": skips, "left_out": left_out}
 
 
@@ -288,13 +301,15 @@ def _left_out(left_out: LeftOut) -> list[dict[str, object]]:
     ]
 
 
+def _note(reason: str, count: int, first: str | None) -> list[dict[str, Any]]:
+    return [{"reason": reason, "count": count, "first": first and _text(first)}] if count else []
+
+
 def _noted(report: IndexReport) -> list[dict[str, Any]]:
     """What else a person would want to know of an indexing run, in the same shape."""
     noted: list[tuple[str, int, str | None]] = [
         (f"entries kept: {one.reason}; {_for_jobs(one.remedy)}", one.entries, one.folder) for one in report.kept
     ]
-    if report.cut_off:
-        noted.append(("files cut off; what there is was taken", len(report.cut_off), report.cut_off[0]["path"]))
     if report.no_image:
         noted.append(("folders without any image", len(report.no_image), report.no_image[0]))
     if report.left_out_entries:

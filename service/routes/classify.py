@@ -19,6 +19,7 @@ from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, InferenceDep, SettingsDep, check_images, media_type
 from service.errors import Refusal, documented
 from service.http.bodies import FILES, from_json
+from service.inference.inference import Seen
 from service.schemas.labels import SCORES_HELP, ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
 
 router = APIRouter(prefix="/v1", tags=["classify"])
@@ -106,16 +107,18 @@ async def classify(
     Of an image of a collection its vector there is scored; 409 if another model made it.
     """
     started = time.perf_counter()
-    vectors: list[Vectors | ImageError] = []
+    seen: list[Seen | ImageError] = []
     if asked.stored is not None:
-        vectors.append(await run_in_threadpool(_kept_vector, collections, inference.encoder.fingerprint, *asked.stored))
+        kept = await run_in_threadpool(_kept_vector, collections, inference.encoder.fingerprint, *asked.stored)
+        seen.append(Seen(kept))
     classifier = _by(await inference.classifier(asked.label_set), asked.scores)
-    vectors += await inference.images(asked.images)
-    failures = [vector for vector in vectors if isinstance(vector, ImageError)]
-    if len(failures) == len(vectors):
+    seen += await inference.seen(asked.images)
+    failures = [one for one in seen if isinstance(one, ImageError)]
+    if len(failures) == len(seen):
         raise failures[0]
-    results = [_result(vector, classifier) for vector in vectors]
-    return ClassifyAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
+    results = [_result(one, classifier) for one in seen]
+    seconds = round(time.perf_counter() - started, 6)
+    return ClassifyAnswer(results=results, seconds=seconds, **ClassifyAnswer.told(classifier.cut))
 
 
 def label_scores(vector: Vectors, classifier: Classifier) -> list[LabelScore]:
@@ -139,11 +142,11 @@ def _kept_vector(collections: OpenCollections, fingerprint: str, name: str, entr
     return vector
 
 
-def _result(vector: Vectors | ImageError, classifier: Classifier) -> ClassifyResult:
-    if isinstance(vector, ImageError):
-        return ClassifyResult(error=vector.reason)
-    scores = label_scores(vector, classifier)
-    return ClassifyResult(label=scores[0].label, score=scores[0].score, scores=scores)
+def _result(seen: Seen | ImageError, classifier: Classifier) -> ClassifyResult:
+    if isinstance(seen, ImageError):
+        return ClassifyResult(error=seen.reason)
+    scores = label_scores(seen.vector, classifier)
+    return ClassifyResult(label=scores[0].label, score=scores[0].score, scores=scores, cut_off=seen.cut_off)
 
 
 def _from_json(asked: ClassifyRequest) -> _Given:
@@ -158,6 +161,8 @@ async def _from_form(request: Request, max_files: int) -> _Given:
         images: list[bytes | str] = [await file.read() for file in files]
         names = ("labels", "label_set", "templates", "scores")
         texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
+        for name in names[1:]:  # what clients send for what nobody set; a label may well be called so
+            texts[name] = [text for text in texts[name] if text not in ("", "null")]
     if not images:
         raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
     labels = split_labels(texts["labels"][0]) if len(texts["labels"]) == 1 else texts["labels"]

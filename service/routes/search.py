@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import ImageError, InputError
+from encoder.cut import CutTexts
 from encoder.encoder import Vectors
 from index.collection import Collection, Hit
 from index.search.query import Query, mix, run
@@ -45,11 +46,15 @@ async def search(
     started = time.perf_counter()
     # what is left of the request are the fields of a Query, by their names
     choices = asked.model_dump(exclude={*KINDS, "query"})
-    query = await query_of(parts_of(asked), collection, request, patience=patience, **choices)
+    parts = parts_of(asked)
+    query = await query_of(parts, collection, request, patience=patience, **choices)
     with patience:
         hits = await run_in_threadpool(find, collection, query)
     answers = [HitAnswer.of(hit, collection.name) for hit in hits]
-    return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6))
+    texts = [part.value for part in parts if part.kind == "text"]
+    cut = await inference(request).cut_texts(texts) if texts else CutTexts()
+    seconds = round(time.perf_counter() - started, 6)
+    return SearchAnswer(hits=answers, seconds=seconds, **SearchAnswer.told(cut))
 
 
 class QueryPart(NamedTuple):

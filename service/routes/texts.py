@@ -45,4 +45,5 @@ async def add(
         return writable.upsert(new)
 
     ids = await writer(write)
-    return TextsAnswer(ids=ids, seconds=round(time.perf_counter() - started, 6))
+    cut = await inference.cut_texts([text.text for text in asked.texts])
+    return TextsAnswer(ids=ids, seconds=round(time.perf_counter() - started, 6), **TextsAnswer.told(cut))

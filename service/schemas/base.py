@@ -16,6 +16,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from encoder.cut import CutTexts
+
 MAX_ID = 2**63 - 1
 MAX_TEXT = 10_000  # characters; a model reads some 77 tokens of them
 _DATA_URI = re.compile(r"[\s\ufeff\u200b\0\"']*data\s*:(?:[;,]|[\w.+-]+/)", re.IGNORECASE)
@@ -71,6 +73,18 @@ class RequestModel(Schema):
                 }
                 fields[name] = {"anyOf": [fields[name], {"type": "null"}], **told}
         return schema
+
+
+class OfTexts(Schema):
+    """Base of answers to texts: whether the model read them to their ends."""
+
+    cut_texts: int = Field(0, description="texts that are longer than the model reads: their ends had no influence")
+    warnings: list[str] = Field([], description="what a person should know of this answer, a line each")
+
+    @staticmethod
+    def told(cut: CutTexts) -> dict[str, Any]:
+        """Those fields."""
+        return {"cut_texts": len(cut.read), "warnings": cut.warnings()}
 
 
 class ImitatingModel(RequestModel):

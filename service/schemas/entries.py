@@ -14,7 +14,7 @@ from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections.metadata import check_metadata
 from service.schemas import examples
-from service.schemas.base import Image, ImitatingModel, RequestModel, Schema, Text
+from service.schemas.base import Image, ImitatingModel, OfTexts, RequestModel, Schema, Text
 from service.schemas.search import RecordAnswer
 
 MAX_TAGS = 100
@@ -26,9 +26,9 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_json(value: Any) -> Any:
-    """Of a form's field, which is text. Null counts as absent."""
+    """Of a form's field, which is text. Null counts as absent, and so does an empty field."""
     try:
-        parsed = json.loads(value) if isinstance(value, str) else value
+        parsed = json.loads(value or "null") if isinstance(value, str) else value
         return {} if parsed is None else parsed
     except (ValueError, RecursionError):
         raise ValueError("must be JSON") from None
@@ -80,7 +80,7 @@ class TextsRequest(Described):
     )
 
 
-class TextsAnswer(Schema):
+class TextsAnswer(OfTexts):
     """The ids of the new entries, in the order sent."""
 
     ids: list[int]

@@ -32,7 +32,10 @@ RECORD: Examples = {"example": {
 
 HIT: Examples = {"example": {"score": 0.3127, "z": 5.8, "relevance": 0.97, **RECORD["example"]}}
 
-FOUND: Examples = {"example": {"hits": [HIT["example"]], "seconds": 0.0182}}
+# what answers say of texts; here that the model read them to their ends
+READ = {"cut_texts": 0, "warnings": []}
+
+FOUND: Examples = {"example": {"hits": [HIT["example"]], "seconds": 0.0182, **READ}}
 
 PAGE: Examples = {"example": {"entries": [RECORD["example"]], "next": 42}}
 
@@ -52,7 +55,7 @@ ADD_TEXTS: Examples = {"examples": [
     {"texts": ["a red bicycle", {"text": "snow at night", "metadata": {"season": "winter"}}], "tags": ["captions"]},
 ]}
 
-ADDED_TEXTS: Examples = {"example": {"ids": [43, 44], "seconds": 0.0121}}
+ADDED_TEXTS: Examples = {"example": {"ids": [43, 44], "seconds": 0.0121, **READ}}
 
 KNN: Examples = {"examples": [
     {"text": "a red bicycle", "modality": "image", "num_images": 40, "num_result_ids": 40, "indice_name": "photos"},
@@ -71,10 +74,10 @@ CLASSIFY: Examples = {"examples": [
 
 CLASSIFIED: Examples = {"example": {
     "results": [{
-        "label": "cat", "score": 0.97, "error": None,
+        "label": "cat", "score": 0.97, "error": None, "cut_off": None,
         "scores": [{"label": "cat", "score": 0.97}, {"label": "dog", "score": 0.03}],
     }],
-    "seconds": 0.0311,
+    "seconds": 0.0311, **READ,
 }}
 
 KEEP_LABELS: Examples = {"examples": [{"labels": ["cat", "dog", "bird"], "templates": ["a photo of a {}."]}]}

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from encoder.zero_shot import ScoredBy
 from service.schemas import examples
-from service.schemas.base import MAX_ID, Image, ImitatingModel, Label, RequestModel, Schema
+from service.schemas.base import MAX_ID, Image, ImitatingModel, Label, OfTexts, RequestModel, Schema
 
 SCORES_HELP = "softmax: one of them; sigmoid: each on its own; default: as the model was trained"
 
@@ -50,9 +50,10 @@ class ClassifyResult(Schema):
     score: float | None = None
     scores: list[LabelScore] = Field([])
     error: str | None = None
+    cut_off: str | None = Field(None, description="of a file that ends before its picture; what there is was taken")
 
 
-class ClassifyAnswer(Schema):
+class ClassifyAnswer(OfTexts):
     """One result an image, in the order sent."""
 
     results: list[ClassifyResult]

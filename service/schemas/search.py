@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 from index.collection import Hit, Modality, Record
 from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from service.schemas import examples
-from service.schemas.base import MAX_ID, Image, RequestModel, Schema, Text
+from service.schemas.base import MAX_ID, Image, OfTexts, RequestModel, Schema, Text
 
 MAX_PARTS = 32
 
@@ -126,7 +126,7 @@ class SearchRequest(QueryInputs):
         return self
 
 
-class SearchAnswer(Schema):
+class SearchAnswer(OfTexts):
     """The nearest entries, best first."""
 
     hits: list[HitAnswer]

@@ -180,7 +180,8 @@ function show(answer, error) {
     explain("Nothing here yet", "This collection has no images. `glimpse index FOLDER` adds some.");
   } else {
     explain(null);
-    say(`${hits.length} nearest in ${Math.max(1, Math.round(answer.seconds * 1000))} ms`);
+    const found = `${hits.length} nearest in ${Math.max(1, Math.round(answer.seconds * 1000))} ms`;
+    say([found, ...answer.warnings].join(" · "));
   }
 }
 

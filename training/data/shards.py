@@ -28,6 +28,8 @@ from training.data.pairs import Pair, PairSet, clean, make_pair, texts_of
 SAMPLE = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)  # as the library: a sample's name ends at the first dot
 META = re.compile(r"__[^/]*__($|/)")  # members that the library passes over
 APART = "samples whose members do not follow each other in the tar (write it with tar --sort=name)"
+IN_TWO_FOLDERS = "samples whose image and text are in two folders of the tar (a sample is one name in one folder)"
+HALVES = {"samples without image", "samples without caption"}
 SHUFFLE_BUFFER = 1000  # samples; neighbours in a shard are often of one source, and a batch should not be
 
 
@@ -71,10 +73,13 @@ def count_samples(shards: Sequence[str], keys: Keys = Keys(captions=()), left_ou
     usable = samples = 0
     for shard in shards:
         known: set[str] = set()
+        lacking: dict[str, str] = {}  # by the name without its folder, why it cannot be used
         for name, members in _contents(shard):
             problem = _pair(members, keys)[1]
             if problem:
-                told.add(APART if name in known else problem, f"{name} in {shard}")
+                other = lacking.setdefault(name.rpartition("/")[2], problem)
+                reason = APART if name in known else IN_TWO_FOLDERS if {problem, other} == HALVES else problem
+                told.add(reason, f"{name} in {shard}")
             known.add(name)
             usable += not problem
             samples += 1

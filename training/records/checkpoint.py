@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from base.errors import TrainingError
 from encoder.hub.hf_text import TEXT_TOWER, TOWER_CONFIG
+from encoder.hub.timm_trunk import TRUNK_CONFIG, VISION_TOWER, trunk_config
 from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
 from training.run_folder import METRICS, STATE, artefact, write_json
@@ -43,7 +44,7 @@ class TrainState:
 
 
 def save_model(folder: Path, parts: ClipParts) -> None:
-    """Write config, weights and, where the model does not use CLIP's own, the tokenizer and the text tower's config."""
+    """Write config, weights and, where the model does not use CLIP's own, the tokenizer and the towers' configs."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": parts.model_cfg, "preprocess_cfg": parts.preprocess.to_open_clip()}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.clip.state_dict().items()}
@@ -58,6 +59,9 @@ def save_model(folder: Path, parts: ClipParts) -> None:
         whole = json.loads(tower_config.to_json_string(use_diff=False))
         whole.pop("_name_or_path", None)  # of this machine
         write_json(folder / TEXT_TOWER / TOWER_CONFIG, whole)
+    if trunk := trunk_config(parts.clip):
+        (folder / VISION_TOWER).mkdir(exist_ok=True)
+        write_json(folder / VISION_TOWER / TRUNK_CONFIG, json.loads(trunk.read_bytes()))
     write_json(folder / CONFIG, config)
 
 

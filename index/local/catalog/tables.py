@@ -52,7 +52,10 @@ CREATE TABLE facets (modality TEXT, key TEXT, value ANY, id INTEGER, PRIMARY KEY
 CREATE TABLE next_vectors (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, vector BLOB NOT NULL) STRICT;
 """
 SCHEMA_VERSION = 2  # 1 was never released; a catalog of before may lack the checksums
-OURS = {(kind.lower(), name) for kind, name in re.findall(r"CREATE (TABLE|INDEX) (\w+)", SCHEMA)}
+OURS = {
+    (kind.lower(), name): statement
+    for statement, kind, name in re.findall(r"(CREATE (TABLE|INDEX) (\w+)[^;]*);", SCHEMA)
+}
 SQLITES = {("table", name) for name in ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")}
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
 META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
@@ -75,16 +78,27 @@ AMONG = "id IN (SELECT value FROM json_each(?))"  # one statement for any number
 
 
 def foreign_objects(db: Connection) -> list[str]:
-    """What the file has beside our tables and indexes, and what it lacks of them: a line each.
+    """What the file has beside our tables and indexes, what it lacks of them, and what is another: a line each.
 
-    A trigger or a view of somebody else's would have his statements run when we write.
+    A trigger, a view, a check or a computed column of somebody else's would have his statements run when we write.
     """
     rows = db.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema").fetchall()
     there = {(kind, name) for kind, name, sql in rows if not sql.upper().startswith("CREATE VIRTUAL")}
     own = {(kind, name) for kind, name, sql in rows if kind == "index" and not sql}  # made by SQLite for UNIQUE
     strange = [f"it has a {kind} {name!r} that is not glimpse's" for kind, name, sql in rows
-               if (kind, name) not in OURS | SQLITES | own or (kind, name) not in there]  # fmt: skip
-    return strange + [f"it lacks its {kind} {name!r}" for kind, name in sorted(OURS - there)]
+               if (kind, name) not in OURS.keys() | SQLITES | own or (kind, name) not in there]  # fmt: skip
+    strange += [f"its {kind} {name!r} is not as glimpse makes it" for kind, name, sql in rows
+                if (kind, name) in OURS and _as_compared(sql) != _as_compared(OURS[kind, name])]  # fmt: skip
+    return strange + [f"it lacks its {kind} {name!r}" for kind, name in sorted(OURS.keys() - there)]
+
+
+def _as_compared(sql: str) -> str:
+    """A statement without what two that make the same may differ in: space, and the checksums that one of before lacks.
+
+    Their column is last, wherever it came from.
+    """
+    tight = re.sub(r"\s*([(),])\s*", r"\1", " ".join(sql.split()))
+    return tight.replace(",checksum INTEGER)", ")")
 
 
 def read_meta(db: Connection, key: str) -> Any:
