@@ -212,6 +212,19 @@ def test_prune(data: Path, colour_folder: Path, tmp_path: Path, capsys: pytest.C
     assert "colours: 4 entries deleted, 7 images left" in capsys.readouterr().out
     call(*source, "--data", data, "--yes")
     assert "nothing to delete" in capsys.readouterr().out
+    (colour_folder / "blue" / "0.png").rename(tmp_path / "0.png")
+    call("index", colour_folder, "-c", "colours", "--data", data, "--device", "cpu")
+    capsys.readouterr()
+    call(*source, colour_folder / "red", "--data", data, "--yes")
+    assert "nothing to delete" in capsys.readouterr().out
+    with pytest.raises(InputError, match="deleting what is kept of 1 others of colours cannot be undone"):
+        call(*source, colour_folder, "--data", data)
+    call(*source, "--data", data, "--yes", "--json")
+    assert json.loads(capsys.readouterr().out)["forgotten"] == 1
+    (tmp_path / "0.png").rename(colour_folder / "blue" / "0.png")
+    call("index", colour_folder, "-c", "colours", "--data", data, "--device", "cpu", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["added"], report["returned"]) == (1, 0)
 
 
 def test_what_is_kept_of_a_pruned_file_goes_to_its_copy(

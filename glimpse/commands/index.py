@@ -168,6 +168,8 @@ def _say_what_was_not_taken(report: IndexReport) -> None:
         console.err.print(f"no image in {folder}")
     for kept in report.kept:
         console.err.print(str(kept))
+    if report.returned:
+        console.err.print(f"{report.returned} were here before: what was kept of them is theirs again")
     if report.left_out_entries:
         console.err.print(f"{report.left_out_entries} of those removed are there, and left out now by their names")
 
@@ -197,6 +199,7 @@ def _as_json(report: IndexReport) -> dict[str, Any]:
         "moved": report.moved,
         "removed": report.removed,
         "unchanged": report.unchanged,
+        "returned": report.returned,
         "skipped": report.skipped,
         "cut_off": report.cut_off,
         "left_out": report.left_out.as_json(),

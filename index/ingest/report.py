@@ -14,6 +14,7 @@ class IndexReport:
 
     Attributes:
         updated: changed pictures and changed metadata.
+        returned: those added or updated of whose bytes something was kept, from an entry that was gone.
         cut_off: pictures whose files end before they do, taken with what there is: {"path", "reason"}.
         left_out: what the walks passed by; `left_out_entries` of those removed were there, and are left out now.
         kept: entries whose files are missing, and may come back.
@@ -27,6 +28,7 @@ class IndexReport:
     unchanged: int = 0
     skipped: list[dict[str, str]] = field(default_factory=list)  # {"path", "reason"}
     cut_off: list[dict[str, str]] = field(default_factory=list)
+    returned: int = 0
     encoded: int = 0
     captioned: int = 0  # files that the captions name
     seconds: float = 0.0

@@ -52,7 +52,23 @@ CREATE TABLE facets (modality TEXT, key TEXT, value ANY, id INTEGER, PRIMARY KEY
 CREATE TABLE next_vectors (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, vector BLOB NOT NULL) STRICT;
 """
 SCHEMA_VERSION = 2  # 1 was never released; a catalog of before may lack the checksums
+# What a catalog has from the first time on that there is something to keep in it: of entries whose files went.
+KEEPSAKES = """
+CREATE TABLE IF NOT EXISTS keepsakes (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    found INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (path, sha256)
+) STRICT;
+CREATE INDEX IF NOT EXISTS keepsakes_sha256 ON keepsakes (sha256);
+"""
 OURS = {(kind.lower(), name) for kind, name in re.findall(r"CREATE (TABLE|INDEX) (\w+)", SCHEMA)}
+LATER = {(kind.lower(), name) for kind, name in re.findall(r"CREATE (TABLE|INDEX) IF NOT EXISTS (\w+)", KEEPSAKES)}
 SQLITES = {("table", name) for name in ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")}
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
 META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
@@ -83,7 +99,7 @@ def foreign_objects(db: Connection) -> list[str]:
     there = {(kind, name) for kind, name, sql in rows if not sql.upper().startswith("CREATE VIRTUAL")}
     own = {(kind, name) for kind, name, sql in rows if kind == "index" and not sql}  # made by SQLite for UNIQUE
     strange = [f"it has a {kind} {name!r} that is not glimpse's" for kind, name, sql in rows
-               if (kind, name) not in OURS | SQLITES | own or (kind, name) not in there]  # fmt: skip
+               if (kind, name) not in OURS | LATER | SQLITES | own or (kind, name) not in there]  # fmt: skip
     return strange + [f"it lacks its {kind} {name!r}" for kind, name in sorted(OURS - there)]
 
 
