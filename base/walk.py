@@ -11,7 +11,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.rules import BIN, BINS, EXCLUDED, LINKED, UNREAD, Rules, begins_as_image, is_not_photos, reason_of
+from base.rules import BIN, BINS, LINKED, UNREAD, Rules, begins_as_image, ignored_in, is_not_photos, reason_of
 
 RAW_SUFFIXES = frozenset(  # of cameras
     """
@@ -31,12 +31,15 @@ IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
 OTHERS = "files of other kinds"
 _COPY = (
     "copy|copia|cópia|copie|kopie|kopia|kópia|kopi|kopio|kopya|kopyası|kopija|másolat|másolata|copiar|αντίγραφο|копия|"
-    "副本|コピー|复制|複製|복사본|사본"
+    "副本|コピー|复制|複製|拷贝|拷貝|복사본|사본|còpia|koopia|копія|копие|bản sao|salinan|afrit|עותק|نسخة|کپی|สำเนา|"
+    "प्रतिलिपि|duplicate"
 )
 _COPIES = (  # how systems name a copy, matched against a name without its suffix, case folded
     re.compile(rf"(?:^|.*[\s_.(\-–—の의])(?:{_COPY})[\s_\-]*\(?\d{{0,3}}\)*"),  # x copy, x - copy (2), x_copy2
-    re.compile(rf"(?:{_COPY})\s*(?:\(\d+\)\s*)?(?:of|von|van|de|di|da|do|av|af|från|～|〜|~)\s.*"),  # copy (2) of x
-    re.compile(r"(?:копия|kopia)\s*(?:\(\d+\))?\s.*"),  # копия x
+    re.compile(
+        rf"(?:{_COPY})\s*(?:\(\d+\)\s*)?(?:of|von|van|de|di|da|do|av|af|från|～|〜|~|dari|của|של|من|на|του|ของ)\s.*"
+    ),
+    re.compile(r"(?:копия|копія|kopia|สำเนาของ|สำเนา)\s*(?:\(\d+\))?\s.*"),  # копия x
     re.compile(r".*\S\s?\(\d{1,3}\)"),  # x (1); not a year
     re.compile(r".*\((?:.*\s)?(?:copy|copie|kopie|copia)(?:\s.*)?\)"),  # x (another copy), x (a's conflicted copy)
     re.compile(r".*\.sync-conflict-.*|.*_conflict-\d.*"),
@@ -121,6 +124,12 @@ def is_spare_name(path: str | Path) -> bool:
     return any(copy.fullmatch(stem) for copy in _COPIES)
 
 
+def trailing_numbers(path: str | Path) -> int:
+    """How many small numbers a name ends in: A-1, A 2, A_3 have one more than A, IMG_1-1 one more than IMG_1."""
+    stem = re.sub(r"\.[^.]{1,10}$", "", os.path.basename(path))  # noqa: PTH119
+    return len(re.findall(r"[\s_\-]\d{1,2}(?=(?:[\s_\-]\d{1,2})*$)", stem))
+
+
 class _Walk:
     """A walk below a folder, and which folders it has entered."""
 
@@ -177,13 +186,14 @@ class _Walk:
         """The images and folders in a folder, unsorted; folders end in "/", and so sort as the paths below them."""
         if self._rules.follow_links and not self._enters(folder):
             return
+        may_be_named = bool(self._rules.exclude) or any(map(ignored_in, self._up_to_root(folder)))
         with os.scandir(folder) as scan:
             for entry in scan:
                 if entry.name.startswith("."):
                     continue
-                if self._rules.exclude and self._rules.excludes(folder / entry.name, self._root):
+                if may_be_named and (reason := self._rules.excludes(folder / entry.name, self._root)):
                     if self._left_out is not None:
-                        self._left_out.add(EXCLUDED, str(folder / entry.name))
+                        self._left_out.add(reason, str(folder / entry.name))
                 elif self._is_folder(entry):
                     if self._takes_folder(entry, folder):
                         yield os.fsencode(entry.name) + b"/"
@@ -196,6 +206,12 @@ class _Walk:
         except OSError as error:
             self._on_error(folder, error.strerror or str(error))
             return iter(())
+
+    def _up_to_root(self, folder: Path) -> Iterator[Path]:
+        for here in (folder, *folder.parents):
+            yield here
+            if here == self._root:
+                return
 
     @staticmethod
     def _is_folder(entry: os.DirEntry[str]) -> bool:
