@@ -178,6 +178,12 @@ def reason_of(path: Path) -> str | None:
     return ODD if _ODD.search(path.name.lower()) else None
 
 
+def kind_of(name: str) -> str:
+    """The suffix of a file that is no picture, to count it by: in lower case, "" if it has none that is one."""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    return suffix if re.fullmatch(r"\.[a-z0-9_+\-]{1,9}", suffix) and not suffix[1:].isdigit() else ""
+
+
 def begins_as_image(path: Path) -> bool:
     """Whether the first bytes of a file are those of a picture of a common kind; not if it cannot be read."""
     try:

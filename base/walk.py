@@ -6,12 +6,13 @@ import os
 import re
 import stat
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.rules import BIN, BINS, LINKED, UNREAD, Rules, begins_as_image, ignored_in, is_not_photos, reason_of
+from base.rules import BIN, BINS, LINKED, UNREAD, Rules, begins_as_image, ignored_in, is_not_photos, kind_of, reason_of
 
 RAW_SUFFIXES = frozenset(  # of cameras
     """
@@ -53,6 +54,7 @@ def walk_images(
     rules: Rules = Rules(),
     on_error: Callable[[Path, str], None] | None = None,
     left_out: LeftOut | None = None,
+    others: Counter[str] | None = None,
 ) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield (path, stat) of each image file below a folder; hidden files and folders are left out.
 
@@ -65,12 +67,15 @@ def walk_images(
         rules: what is left out, and whether links to folders are followed.
         on_error: given (path, reason) of a folder or file that cannot be entered; the walk goes on.
         left_out: counts what could be a picture, or hold some, and is left out.
+        others: counts the other files, by their suffix.
 
     Raises:
         InputError: `folder` is not a folder.
     """
     check_folder(folder)
-    yield from _Walk(below or folder, rules, on_error or (lambda path, reason: None), left_out).images(folder)
+    walk = _Walk(below or folder, rules, on_error or (lambda path, reason: None), left_out)
+    walk.others = others
+    yield from walk.images(folder)
 
 
 def check_folder(folder: Path) -> None:
@@ -139,13 +144,14 @@ class _Walk:
         rules: Rules,
         on_error: Callable[[Path, str], None],
         left_out: LeftOut | None,
-        others: str | None = None,  # the reason to count files of other kinds by, if they are to be counted
+        other: str | None = None,  # the reason to count files of other kinds by, if they are to be left out as well
     ) -> None:
+        self.others: Counter[str] | None = None
         self._root = root
         self._rules = rules
         self._on_error = on_error
         self._left_out = left_out
-        self._others = others
+        self._other = other
         self._entered: set[tuple[int, int]] = set()  # (device, inode), where links are followed
         self._real_root = os.path.realpath(root) if rules.follow_links else ""
 
@@ -242,8 +248,11 @@ class _Walk:
         path = parent / entry.name
         if self._rules.any_name and path.suffix.lower() not in UNREAD and begins_as_image(path):
             return True
-        if self._left_out is not None and (reason := reason_of(path) or self._others):
-            self._left_out.add(reason, str(path))
+        if reason := reason_of(path) or self._other:
+            if self._left_out is not None:
+                self._left_out.add(reason, str(path))
+        elif self.others is not None:
+            self.others[kind_of(entry.name)] += 1
         return False
 
     def _enters(self, folder: Path) -> bool:

@@ -164,6 +164,8 @@ def _say_what_was_not_taken(report: IndexReport) -> None:
         console.err.print(
             f"{len(report.cut_off)} files are cut off; what there is was taken, the first: {first['path']}"
         )
+    if report.others:
+        console.err.print(report.others_said())
     for folder in report.no_image:
         console.err.print(f"no image in {folder}")
     for kept in report.kept:
@@ -203,6 +205,7 @@ def _as_json(report: IndexReport) -> dict[str, Any]:
         "skipped": report.skipped,
         "cut_off": report.cut_off,
         "left_out": report.left_out.as_json(),
+        "others": dict(report.others.most_common()),
         "left_out_entries": report.left_out_entries,
         "kept": [asdict(kept) for kept in report.kept],
         "no_image": report.no_image,

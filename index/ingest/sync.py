@@ -228,7 +228,8 @@ class _Run:
             self.report.no_image.append(str(root))
 
     def _files(self, place: Path) -> Files:
-        return files_at(place, self._roots, self._options.rules, self.failed, self.report.left_out)
+        report = self.report
+        return files_at(place, self._roots, self._options.rules, self.failed, report.left_out, report.others)
 
     def _read(self, found: FileInfo) -> ReadFile:
         """Read one file, and decode it unless its entry has these bytes, in a thread."""

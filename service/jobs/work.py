@@ -295,6 +295,8 @@ def _noted(report: IndexReport) -> list[dict[str, Any]]:
     ]
     if report.cut_off:
         noted.append(("files cut off; what there is was taken", len(report.cut_off), report.cut_off[0]["path"]))
+    if report.others:
+        noted.append(("files that are no pictures", report.others.total(), None))
     if report.no_image:
         noted.append(("folders without any image", len(report.no_image), report.no_image[0]))
     if report.returned:
