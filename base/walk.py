@@ -6,12 +6,13 @@ import os
 import re
 import stat
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.rules import BIN, BINS, EXCLUDED, LINKED, UNREAD, Rules, begins_as_image, is_not_photos, reason_of
+from base.rules import BIN, BINS, LINKED, UNREAD, Rules, begins_as_image, ignored_in, is_not_photos, kind_of, reason_of
 
 RAW_SUFFIXES = frozenset(  # of cameras
     """
@@ -31,12 +32,15 @@ IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
 OTHERS = "files of other kinds"
 _COPY = (
     "copy|copia|cópia|copie|kopie|kopia|kópia|kopi|kopio|kopya|kopyası|kopija|másolat|másolata|copiar|αντίγραφο|копия|"
-    "副本|コピー|复制|複製|복사본|사본"
+    "副本|コピー|复制|複製|拷贝|拷貝|복사본|사본|còpia|koopia|копія|копие|bản sao|salinan|afrit|עותק|نسخة|کپی|สำเนา|"
+    "प्रतिलिपि|duplicate"
 )
 _COPIES = (  # how systems name a copy, matched against a name without its suffix, case folded
     re.compile(rf"(?:^|.*[\s_.(\-–—の의])(?:{_COPY})[\s_\-]*\(?\d{{0,3}}\)*"),  # x copy, x - copy (2), x_copy2
-    re.compile(rf"(?:{_COPY})\s*(?:\(\d+\)\s*)?(?:of|von|van|de|di|da|do|av|af|från|～|〜|~)\s.*"),  # copy (2) of x
-    re.compile(r"(?:копия|kopia)\s*(?:\(\d+\))?\s.*"),  # копия x
+    re.compile(
+        rf"(?:{_COPY})\s*(?:\(\d+\)\s*)?(?:of|von|van|de|di|da|do|av|af|från|～|〜|~|dari|của|של|من|на|του|ของ)\s.*"
+    ),
+    re.compile(r"(?:копия|копія|kopia|สำเนาของ|สำเนา)\s*(?:\(\d+\))?\s.*"),  # копия x
     re.compile(r".*\S\s?\(\d{1,3}\)"),  # x (1); not a year
     re.compile(r".*\((?:.*\s)?(?:copy|copie|kopie|copia)(?:\s.*)?\)"),  # x (another copy), x (a's conflicted copy)
     re.compile(r".*\.sync-conflict-.*|.*_conflict-\d.*"),
@@ -50,6 +54,7 @@ def walk_images(
     rules: Rules = Rules(),
     on_error: Callable[[Path, str], None] | None = None,
     left_out: LeftOut | None = None,
+    others: Counter[str] | None = None,
 ) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield (path, stat) of each image file below a folder; hidden files and folders are left out.
 
@@ -62,12 +67,15 @@ def walk_images(
         rules: what is left out, and whether links to folders are followed.
         on_error: given (path, reason) of a folder or file that cannot be entered; the walk goes on.
         left_out: counts what could be a picture, or hold some, and is left out.
+        others: counts the other files, by their suffix.
 
     Raises:
         InputError: `folder` is not a folder.
     """
     check_folder(folder)
-    yield from _Walk(below or folder, rules, on_error or (lambda path, reason: None), left_out).images(folder)
+    walk = _Walk(below or folder, rules, on_error or (lambda path, reason: None), left_out)
+    walk.others = others
+    yield from walk.images(folder)
 
 
 def check_folder(folder: Path) -> None:
@@ -121,6 +129,12 @@ def is_spare_name(path: str | Path) -> bool:
     return any(copy.fullmatch(stem) for copy in _COPIES)
 
 
+def trailing_numbers(path: str | Path) -> int:
+    """How many small numbers a name ends in: A-1, A 2, A_3 have one more than A, IMG_1-1 one more than IMG_1."""
+    stem = re.sub(r"\.[^.]{1,10}$", "", os.path.basename(path))  # noqa: PTH119
+    return len(re.findall(r"[\s_\-]\d{1,2}(?=(?:[\s_\-]\d{1,2})*$)", stem))
+
+
 class _Walk:
     """A walk below a folder, and which folders it has entered."""
 
@@ -130,13 +144,14 @@ class _Walk:
         rules: Rules,
         on_error: Callable[[Path, str], None],
         left_out: LeftOut | None,
-        others: str | None = None,  # the reason to count files of other kinds by, if they are to be counted
+        other: str | None = None,  # the reason to count files of other kinds by, if they are to be left out as well
     ) -> None:
+        self.others: Counter[str] | None = None
         self._root = root
         self._rules = rules
         self._on_error = on_error
         self._left_out = left_out
-        self._others = others
+        self._other = other
         self._entered: set[tuple[int, int]] = set()  # (device, inode), where links are followed
         self._real_root = os.path.realpath(root) if rules.follow_links else ""
 
@@ -177,13 +192,14 @@ class _Walk:
         """The images and folders in a folder, unsorted; folders end in "/", and so sort as the paths below them."""
         if self._rules.follow_links and not self._enters(folder):
             return
+        may_be_named = bool(self._rules.exclude) or any(map(ignored_in, self._up_to_root(folder)))
         with os.scandir(folder) as scan:
             for entry in scan:
                 if entry.name.startswith("."):
                     continue
-                if self._rules.exclude and self._rules.excludes(folder / entry.name, self._root):
+                if may_be_named and (reason := self._rules.excludes(folder / entry.name, self._root)):
                     if self._left_out is not None:
-                        self._left_out.add(EXCLUDED, str(folder / entry.name))
+                        self._left_out.add(reason, str(folder / entry.name))
                 elif self._is_folder(entry):
                     if self._takes_folder(entry, folder):
                         yield os.fsencode(entry.name) + b"/"
@@ -196,6 +212,12 @@ class _Walk:
         except OSError as error:
             self._on_error(folder, error.strerror or str(error))
             return iter(())
+
+    def _up_to_root(self, folder: Path) -> Iterator[Path]:
+        for here in (folder, *folder.parents):
+            yield here
+            if here == self._root:
+                return
 
     @staticmethod
     def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -226,8 +248,11 @@ class _Walk:
         path = parent / entry.name
         if self._rules.any_name and path.suffix.lower() not in UNREAD and begins_as_image(path):
             return True
-        if self._left_out is not None and (reason := reason_of(path) or self._others):
-            self._left_out.add(reason, str(path))
+        if reason := reason_of(path) or self._other:
+            if self._left_out is not None:
+                self._left_out.add(reason, str(path))
+        elif self.others is not None:
+            self.others[kind_of(entry.name)] += 1
         return False
 
     def _enters(self, folder: Path) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from base.errors import InputError
 from base.files import file_sha256
 from base.progress import Progress
-from base.walk import RAW_SUFFIXES, is_spare_name
+from base.walk import RAW_SUFFIXES, is_spare_name, trailing_numbers
 from index.collection import Collection, Hit, Record
 
 BATCH = 256  # searches at a time
@@ -51,7 +51,8 @@ def near_duplicates(
     """Group images by the cosine of their vectors and by their pixels, the largest groups first.
 
     The best image lies in no recycle bin and is not named as a copy; of several it is a camera's raw file, or has the
-    most pixels; of equal ones the larger file, then the older entry. From the best one down, each that is in no group
+    most pixels; of equal ones the larger file, then the one whose name ends in fewer small numbers (A rather than A-1),
+    then the older entry. From the best one down, each that is in no group
     yet takes all those for its own whose cosine with it is `threshold` or more and that have the same bytes or are
     `twins`. So every member is that close to the one that would be kept. Connected components would not promise that: a
     chain of small steps makes one group of pictures that have nothing in common.
@@ -150,11 +151,18 @@ def _worth(record: Record) -> int:
 def _best_first(collection: Collection) -> NDArray[np.int64]:
     """The ids (n,) of all images, the best one first."""
     rows = (
-        (r.id, (r.width or 0) * (r.height or 0), r.size or 0, _worth(r) < 2, _is_spare(r))
+        (
+            r.id,
+            (r.width or 0) * (r.height or 0),
+            r.size or 0,
+            _worth(r) < 2,
+            _is_spare(r),
+            trailing_numbers(r.path or ""),
+        )
         for r in collection.records("image")
     )
-    ids, pixels, size, not_raw, spare = np.fromiter(rows, np.dtype((np.int64, 5))).T
-    ordered: NDArray[np.int64] = ids[np.lexsort((ids, -size, -pixels, not_raw, spare))]
+    ids, pixels, size, not_raw, spare, numbered = np.fromiter(rows, np.dtype((np.int64, 6))).T
+    ordered: NDArray[np.int64] = ids[np.lexsort((ids, numbered, -size, -pixels, not_raw, spare))]
     return ordered
 
 
@@ -162,8 +170,12 @@ def _is_spare(record: Record) -> bool:
     return record.path is not None and is_spare_name(record.path)
 
 
-def _plain_last(record: Record) -> tuple[bool, int]:
-    return _is_spare(record), -len(record.metadata)
+def _plain_last(record: Record) -> tuple[bool, int, int]:
+    return _is_spare(record), -len(record.metadata), _numbers(record)
+
+
+def _numbers(record: Record) -> int:
+    return trailing_numbers(record.path or "")
 
 
 def _file(record: Record) -> str:

@@ -50,6 +50,17 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Keepsake:
+    """What is kept of an entry whose file went, or got other bytes."""
+
+    id: int  # its own; the entry's is gone
+    path: str
+    metadata: dict[str, Any]
+    vector: NDArray[np.float32] | None  # (dim,); None: another model made it
+    found: bool  # another file has got its metadata since
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One result of a search."""
 

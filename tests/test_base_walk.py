@@ -54,6 +54,16 @@ from base.walk import image_names, is_spare_name, walk_images
         "IMG_1 - コピー.jpg",
         "IMG_1.jpg~",
         "IMG_1.jpg.1",
+        "p/Lomtár/IMG_1.jpg",
+        "p/Poubelle/IMG_1.jpg",
+        "p/Κάδος Ανακύκλωσης/IMG_1.jpg",
+        "p/Geri Dönüşüm Kutusu/IMG_1.jpg",
+        "p/סל המיחזור/IMG_1.jpg",
+        "p/資源回收筒/IMG_1.jpg",
+        "IMG_1 - копія.jpg",
+        "Salinan dari IMG_1.jpg",
+        "Bản sao của IMG_1.jpg",
+        "IMG_1 - \u05e2\u05d5\u05ea\u05e7.jpg",
     ],
 )
 def test_copies_and_what_lies_in_a_bin_are_spare(path: str) -> None:
@@ -101,11 +111,15 @@ def test_folders_that_are_not_photos_are_left_out_and_named(tmp_path: Path) -> N
         "a.jpg", "x/@eaDir/1.jpg", "y/@eaDir/1.jpg", "#recycle/1.jpg", "$RECYCLE.BIN/1.jpg", "#snapshot/1.jpg",
         "System Volume Information/1.jpg", "lost+found/1.jpg", "__MACOSX/1.jpg", "node_modules/a/1.jpg",
         "@Recycle/1.jpg", "RECYCLER/1.jpg", "L.photoslibrary/originals/1.jpg", "L.photoslibrary/resources/d/1.jpg",
-        "cat Previews.lrdata/1.jpg", "resources/1.jpg", "found.000/1.jpg",
+        "cat Previews.lrdata/1.jpg", "resources/1.jpg", "found.000/1.jpg", "@SynoResource/1.jpg",
+        "Capture One/Cache/1.jpg", "C.cocatalog/Cache/1.jpg", "L.lrlibrary/x/1.jpg", "iPod Photo Cache/F00/1.jpg",
+        "Cache/1.jpg", "Capture One/Output/1.jpg",
     )  # fmt: skip
     found, said = walked(tmp_path)
-    assert found == ["L.photoslibrary/originals/1.jpg", "a.jpg", "resources/1.jpg"]
-    assert len(said) == 13
+    assert found == [
+        "Cache/1.jpg", "Capture One/Output/1.jpg", "L.photoslibrary/originals/1.jpg", "a.jpg", "resources/1.jpg"
+    ]  # fmt: skip
+    assert len(said) == 18
     assert any(line.startswith("2 folders named @eaDir, which is not photos, the first: ") for line in said)
     assert walked(tmp_path / "#recycle") == (["1.jpg"], [])  # who names it means it
 
@@ -124,6 +138,22 @@ def test_patterns_leave_out_names_and_paths(tmp_path: Path) -> None:
     assert rules.leaves_out(tmp_path / "a/b/1.jpg", tmp_path)
     assert rules.leaves_out(tmp_path / "@eaDir/1.jpg", tmp_path)
     assert not rules.leaves_out(tmp_path / "a/1.jpg", tmp_path)
+
+
+def test_an_ignore_file_leaves_out_what_is_in_its_folder_and_below(tmp_path: Path) -> None:
+    touch(tmp_path, "a/b/1.jpg", "a/b/thumb_2.jpg", "a/keep/3.jpg", "b/4.jpg", "thumb_5.jpg", "a/deep/er/6.jpg")
+    (tmp_path / "a" / ".glimpseignore").write_text("# of a program\n\nthumb_*\n/deep/er/\n**/keep\n")
+    found, said = walked(tmp_path)
+    assert found == ["a/b/1.jpg", "b/4.jpg", "thumb_5.jpg"]
+    assert [line.split(", the first: ")[0] for line in said] == ["3 names by .glimpseignore"]
+    rules = Rules()
+    assert rules.leaves_out(tmp_path / "a/keep/3.jpg", tmp_path)
+    assert not rules.leaves_out(tmp_path / "a/keep/3.jpg", tmp_path / "a/keep")  # who names it means it
+    (tmp_path / "a" / ".glimpseignore").write_text("b\n")
+    assert walked(tmp_path)[0] == ["a/deep/er/6.jpg", "a/keep/3.jpg", "b/4.jpg", "thumb_5.jpg"]
+    (tmp_path / "a" / ".glimpseignore").unlink()
+    os.mkfifo(tmp_path / "a" / ".glimpseignore")  # nobody waits for it
+    assert len(walked(tmp_path)[0]) == 6
 
 
 def test_linked_folders_are_followed_once_when_asked(tmp_path: Path) -> None:

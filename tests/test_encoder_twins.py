@@ -109,3 +109,12 @@ def test_of_pictures_that_show_nothing_and_files_that_are_no_pictures_nothing_is
     assert not twins(str(tmp_path / "words.jpg"), plain[0])
     assert not twins(str(tmp_path / "gone.jpg"), plain[0])
     assert twins.unread == {str(tmp_path / "words.jpg"), str(tmp_path / "gone.jpg")}
+
+
+def test_a_file_that_goes_between_two_looks_is_counted(tmp_path: Path) -> None:
+    image, twins = card(0), Twins()
+    whole, again = saved(image, tmp_path / "whole.png"), saved(image, tmp_path / "again.png")
+    assert twins(whole, saved(image.resize((100, 75)), tmp_path / "small.png"))
+    (tmp_path / "whole.png").unlink()  # its sketch is known, its detail at another size is not
+    assert not twins(whole, again)
+    assert twins.unread == {whole}

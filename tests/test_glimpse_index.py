@@ -152,6 +152,9 @@ def test_what_is_left_out_is_counted(
     (colour_folder / "green").rename(tmp_path / "green")
     (colour_folder / "green").symlink_to(tmp_path / "green")
     (colour_folder / "1.svg").touch()
+    (colour_folder / "films").mkdir()  # with nothing else in it
+    for name in ("films/1.MOV", "films/2.mov", "blue/notes.txt", "blue/README", "blue/archive.001"):
+        (colour_folder / name).touch()
     index = ("index", colour_folder, "-c", "colours", "--data", data, "--device", "cpu")
     capsys.readouterr()
     call(*index)
@@ -160,10 +163,12 @@ def test_what_is_left_out_is_counted(
     assert "left out: 1 linked folders (--follow-links follows them), the first: " in said
     assert "left out: 1 .svg files (drawings are not read" in said
     assert "4 entries of" in said
+    assert "5 files are no pictures: 2 .mov, 1 .txt, 2 other\n" in said
     call(*index, "--follow-links", "--exclude", "blue", "--json")
     report = json.loads(capsys.readouterr().out)
     assert (report["unchanged"], report["removed"], report["left_out_entries"], report["kept"]) == (4, 4, 4, [])
     assert {kind["count"] for kind in report["left_out"]} == {1}
+    assert report["others"] == {".mov": 2}
 
 
 def test_an_output_is_not_overwritten_by_a_run_without_results(
@@ -212,6 +217,19 @@ def test_prune(data: Path, colour_folder: Path, tmp_path: Path, capsys: pytest.C
     assert "colours: 4 entries deleted, 7 images left" in capsys.readouterr().out
     call(*source, "--data", data, "--yes")
     assert "nothing to delete" in capsys.readouterr().out
+    (colour_folder / "blue" / "0.png").rename(tmp_path / "0.png")
+    call("index", colour_folder, "-c", "colours", "--data", data, "--device", "cpu")
+    capsys.readouterr()
+    call(*source, colour_folder / "red", "--data", data, "--yes")
+    assert "nothing to delete" in capsys.readouterr().out
+    with pytest.raises(InputError, match="deleting what is kept of 1 others of colours cannot be undone"):
+        call(*source, colour_folder, "--data", data)
+    call(*source, "--data", data, "--yes", "--json")
+    assert json.loads(capsys.readouterr().out)["forgotten"] == 1
+    (tmp_path / "0.png").rename(colour_folder / "blue" / "0.png")
+    call("index", colour_folder, "-c", "colours", "--data", data, "--device", "cpu", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["added"], report["returned"]) == (1, 0)
 
 
 def test_what_is_kept_of_a_pruned_file_goes_to_its_copy(

@@ -71,6 +71,16 @@ def test_what_lies_in_a_recycle_bin_or_is_named_as_a_copy_is_never_the_best(spar
         assert [group.best.path for group in groups] == [str(paths[1])]
 
 
+@pytest.mark.parametrize("copy", ["IMG_1-1.jpg", "IMG_1 2.jpg", "IMG_1_2.jpg"])
+def test_of_files_that_are_alike_in_all_the_one_with_a_number_more_is_the_copy(
+    copy: str, collection: Collection
+) -> None:
+    row = at(0, pixels=10, sha256="a" * 64)[0]
+    collection.upsert([replace(row, path=f"/photos/{name}") for name in (copy, "IMG_1.jpg")])
+    for groups in (near_duplicates(collection), identical_files(collection)):
+        assert [group.best.path for group in groups] == ["/photos/IMG_1.jpg"]
+
+
 def test_a_near_vector_alone_is_no_duplicate(collection: Collection) -> None:
     rows = [replace(row, path=f"/{number}.jpg") for number, row in enumerate(at(0, 1, 2, 3, sha256="b" * 64))]
     collection.upsert([replace(rows[0], sha256="a" * 64), *rows[1:]])

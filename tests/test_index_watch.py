@@ -89,8 +89,13 @@ def test_what_happens_in_a_folder_happens_in_the_collection(watch: Watch, colour
     (colour_folder / "later").rename(colour_folder / ".hidden")
     watch.until(removed=5)
     shutil.copytree(colour_folder / ".hidden", colour_folder / "a" / "b")
-    watch.until(added=5, encoded=5)
+    watch.until(added=5)
     assert set(watch.paths()) == {str(path) for path in colour_folder.rglob("*.png") if ".hidden" not in path.parts}
+
+
+def test_an_ignore_file_counts_at_once(watch: Watch, colour_folder: Path) -> None:
+    (colour_folder / ".glimpseignore").write_text("green/\n")
+    watch.until(removed=4)
 
 
 def test_a_moved_file_keeps_its_entry(watch: Watch, colour_folder: Path) -> None:

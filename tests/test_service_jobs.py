@@ -96,7 +96,8 @@ def test_captions_become_metadata(here):
     (photos / "said.csv").write_text("file,title\n00.jpg,a boat\ngone.png,a boat\n")
     job = ended(client, ask(client, folders=[str(photos)], captions=str(photos / "said.csv"), image_key="file"))
     unused = {"reason": "rows name no image of these folders", "count": 1, "first": "gone.png (line 3)"}
-    assert job["report"]["left_out"] == [unused]
+    table = {"reason": "files that are no pictures", "count": 1, "first": None}
+    assert job["report"]["left_out"] == [unused, table]
     entries = client.get("/v1/collections/photos/images").json()["entries"]
     assert [e["metadata"] for e in entries if "/00." in e["path"]] == [{"title": "a boat"}]
 

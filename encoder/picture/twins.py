@@ -84,7 +84,18 @@ class Twins:
         if one is None or other is None or (place := place_of(one, other)) is None:
             return False
         n = max(SIDE, min(DETAIL, one.side, other.side) // BLOCK * BLOCK)  # no more than the smaller one has
-        return differ_nowhere(self._detail(a, n), self._detail(b, n), place)
+        one_detail, other_detail = self._detail_of(a, n), self._detail_of(b, n)
+        if one_detail is None or other_detail is None:
+            return False
+        return differ_nowhere(one_detail, other_detail, place)
+
+    def _detail_of(self, path: str, n: int) -> Pixels | None:
+        """(n, n, 3); None: the file is gone since it was sketched."""
+        try:
+            return self._detail(path, n)
+        except ImageError:
+            self.unread.add(path)
+            return None
 
 
 def place_of(a: Sketch, b: Sketch) -> Place | None:

@@ -245,7 +245,8 @@ def prune(
     """Delete the entries of images whose files are no longer there, with all that is kept of them, after asking.
 
     It first says how many of which folders. Look at the list: a disk that is not mounted looks like one that is gone
-    for good. Uploaded images are left alone.
+    for good. What `index` keeps of pictures that it removed or found changed, in case they come back, goes too.
+    Uploaded images are left alone.
     """
     import os
     import sys
@@ -263,18 +264,26 @@ def prune(
         total, removed = sum(len(one.ids) for one in dead), 0
         for one in dead:
             console.err.print(f"{len(one.ids)} of {one.folder}: {one.note}")
-        if dead and not yes:
+        everywhere = roots or [Path("/")]
+        kept = sum(collection.keepsakes.count(folder) for folder in everywhere)
+        if kept:
+            console.err.print(f"{kept} that were removed or changed before: their metadata and vectors are kept")
+        if (dead or kept) and not yes:
+            parts = [f"{total} entries"] * bool(dead) + [f"what is kept of {kept} others"] * bool(kept)
+            what = f"{' and '.join(parts)} of {name}"
             if not sys.stdin.isatty():
-                raise InputError(f"deleting {total} entries of {name} cannot be undone: say --yes")
-            if not typer.confirm(f"Delete these {total} entries of {name}? This cannot be undone.", err=True):
+                raise InputError(f"deleting {what} cannot be undone: say --yes")
+            if not typer.confirm(f"Delete {what}? This cannot be undone.", err=True):
                 raise typer.Exit(1)
         removed = delete_dead(collection, dead)
+        forgotten = sum(collection.keepsakes.forget(folder) for folder in everywhere)
         left = collection.count("image")
     if json:
         gone = [{"folder": one.folder, "entries": len(one.ids), "note": one.note} for one in dead]
-        console.print_json({"collection": name, "removed": removed, "folders": gone})
-    elif dead:
-        console.out.print(f"{name}: {removed} entries deleted, {left} images left")
+        console.print_json({"collection": name, "removed": removed, "forgotten": forgotten, "folders": gone})
+    elif dead or kept:
+        also = f", what was kept of {forgotten} others too" if kept else ""
+        console.out.print(f"{name}: {removed} entries deleted{also}, {left} images left")
     else:
         console.out.print(f"{name}: nothing to delete, no file of its {left} images is missing")
 

@@ -162,10 +162,14 @@ def _say_what_was_not_taken(report: IndexReport) -> None:
     console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
     console.print_left_out(report.left_out)
     console.print_cut_off([(file["path"], file["reason"]) for file in report.cut_off])
+    if report.others:
+        console.err.print(report.others_said())
     for folder in report.no_image:
         console.err.print(f"no image in {folder}")
     for kept in report.kept:
         console.err.print(str(kept))
+    if report.returned:
+        console.err.print(f"{report.returned} were here before: what was kept of them is theirs again")
     if report.left_out_entries:
         console.err.print(f"{report.left_out_entries} of those removed are there, and left out now by their names")
 
@@ -195,9 +199,11 @@ def _as_json(report: IndexReport) -> dict[str, Any]:
         "moved": report.moved,
         "removed": report.removed,
         "unchanged": report.unchanged,
+        "returned": report.returned,
         "skipped": report.skipped,
         "cut_off": report.cut_off,
         "left_out": report.left_out.as_json(),
+        "others": dict(report.others.most_common()),
         "left_out_entries": report.left_out_entries,
         "kept": [asdict(kept) for kept in report.kept],
         "no_image": report.no_image,

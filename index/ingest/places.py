@@ -16,6 +16,7 @@ from typing import Any
 from base.rules import Rules
 from base.walk import image_names
 from index.collection import Collection
+from index.ingest.diff import mtime_ns
 
 MARGIN_NS = 60 * 10**9  # by which the clock of a disk, a server's perhaps, may be behind ours
 
@@ -30,6 +31,7 @@ class Places:
         self._folders: dict[str, list[int]] = _those_like([0, 0], kept.get("folders"))  # inode, 1: a disk began there
         self._looked: dict[str, int] = _those_like(0, kept.get("looked"))  # root -> ns
         self._without_image: dict[Path, bool] = {}
+        self._replaced: dict[Path, bool] = {}
 
     def looked_at(self, root: Path) -> int | None:
         """Nanoseconds of the clock; what changed later by its ctime has not been seen. None: it is not known."""
@@ -53,6 +55,24 @@ class Places:
             return "the folder is empty, and no disk is mounted there now"
         is_other = now[0] != known[0]
         return "the folder is empty, and another than before, as where a disk is not mounted" if is_other else None
+
+    def note_same(self, folder: Path) -> None:
+        """A picture of this folder is as its entry says."""
+        self._replaced[folder] = False
+
+    def note_changed(self, folder: Path) -> None:
+        """A picture of this folder is new, or not as its entry says: find out whether all are, before any is taken."""
+        if folder not in self._replaced:
+            known, now = self._folders.get(str(folder)), _identity(folder)
+            is_other = known is not None and now is not None and known[0] != now[0]
+            self._replaced[folder] = is_other and not any(
+                path == f"{folder}{os.sep}{os.path.basename(path)}" and _is_as_known(path, known_as)  # noqa: PTH119
+                for path, _, *known_as in self._collection.paths(folder)
+            )
+
+    def is_replaced(self, folder: Path) -> bool:
+        """Whether another folder stands in its place, with no picture that is as the entry of its name says."""
+        return self._replaced.get(folder, False)
 
     def is_away(self, path: Path) -> bool:
         """Whether a file that is not there is likely to come back, with a folder that it is in."""
@@ -97,6 +117,14 @@ def _those_like(form: object, kept: object) -> dict[str, Any]:
 
 def _form(value: object) -> object:
     return [type(part) for part in value] if isinstance(value, list) else type(value)
+
+
+def _is_as_known(path: str, known_as: list[int | None]) -> bool:
+    try:
+        stat = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return False
+    return [mtime_ns(stat), stat.st_size] == known_as
 
 
 def _is_in(folder: Path, places: Iterable[Path]) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from base.left_out import LeftOut
 from index.ingest.gone import Kept
+
+KINDS = 6  # of files that are no pictures, named in a line
 
 
 @dataclass
@@ -14,7 +17,9 @@ class IndexReport:
 
     Attributes:
         updated: changed pictures and changed metadata.
+        returned: those added or updated of whose bytes something was kept, from an entry that was gone.
         cut_off: pictures whose files end before they do, taken with what there is: {"path", "reason"}.
+        others: files that are no pictures, by suffix.
         left_out: what the walks passed by; `left_out_entries` of those removed were there, and are left out now.
         kept: entries whose files are missing, and may come back.
         no_image: folders in which there was no image at all.
@@ -27,9 +32,11 @@ class IndexReport:
     unchanged: int = 0
     skipped: list[dict[str, str]] = field(default_factory=list)  # {"path", "reason"}
     cut_off: list[dict[str, str]] = field(default_factory=list)
+    returned: int = 0
     encoded: int = 0
     captioned: int = 0  # files that the captions name
     seconds: float = 0.0
+    others: Counter[str] = field(default_factory=Counter)
     left_out: LeftOut = field(default_factory=LeftOut)
     left_out_entries: int = 0
     kept: list[Kept] = field(default_factory=list)
@@ -39,6 +46,14 @@ class IndexReport:
     def images_per_second(self) -> float:
         """Images encoded a second, of the whole run's time."""
         return self.encoded / self.seconds if self.seconds else 0.0
+
+    def others_said(self) -> str:
+        """As in "13 files are no pictures: 12 .mov, 1 other"; of many kinds the most frequent."""
+        kinds = self.others.most_common()
+        named = [(kind, count) for kind, count in kinds if kind][:KINDS]
+        rest = self.others.total() - sum(count for _, count in named)
+        said = [f"{count} {kind}" for kind, count in named] + [f"{rest} other"] * bool(rest)
+        return f"{self.others.total()} files are no pictures: {', '.join(said)}"
 
     @property
     def is_news(self) -> bool:

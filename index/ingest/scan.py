@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -73,17 +74,20 @@ def files_at(
     rules: Rules,
     on_error: Callable[[Path, str], None],
     left_out: LeftOut | None = None,
+    others: Counter[str] | None = None,
 ) -> Iterator[tuple[Path, os.stat_result]]:
     """Yield (path, stat) of the images at a place: those below a folder, or one file, or none."""
     root = next(root for root in roots if place.is_relative_to(root))
     try:
         if place == root:
-            yield from walk_images(place, rules=rules, on_error=on_error, left_out=left_out)
+            yield from walk_images(place, rules=rules, on_error=on_error, left_out=left_out, others=others)
         elif rules.leaves_out(place, root):
             return
         elif place.is_dir():
             if not place.is_symlink() and not is_not_photos(place):
-                yield from walk_images(place, below=root, rules=rules, on_error=on_error, left_out=left_out)
+                yield from walk_images(
+                    place, below=root, rules=rules, on_error=on_error, left_out=left_out, others=others
+                )
         elif place.is_file() and (is_image_name(place.name) or (rules.any_name and begins_as_image(place))):
             yield place, place.stat()
     except OSError as error:

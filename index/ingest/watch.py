@@ -17,7 +17,7 @@ import watchfiles
 
 from base.errors import CollectionError, CollectionLocked, CollectionNotFound, InputError
 from base.progress import Progress
-from base.rules import Rules
+from base.rules import IGNORE_FILE, Rules
 from base.walk import is_image_name
 from encoder.encoder import Encoder
 from index.collection import Collection, collection_identity
@@ -90,6 +90,7 @@ def watch_folders(
         _check_same(roots, identities)
         if not make and (filled is None or collection_identity(data, name) != filled):
             raise CollectionNotFound(f"collection {name!r} was deleted: start the watch again to fill a new one")
+        paths = [path.parent if path.name == IGNORE_FILE else path for path in paths]
         places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots, options.rules)]
         if not places:
             continue

@@ -48,6 +48,7 @@ class Collection:
         name: its name.
         folder: where it lies.
         next: another model's vectors, beside the present ones until they are swapped in.
+        keepsakes: what is kept of entries whose files went.
     """
 
     def __init__(self, folder: Path, lock: int | None) -> None:
@@ -59,6 +60,7 @@ class Collection:
         self._live = LiveIndex(folder, self._catalog)
         self._samples: Samples = {}
         self.next = NextModel(self._catalog, self._live, self._check_writable)
+        self.keepsakes = self._catalog.keepsakes(self._check_writable)
         self._growing = threading.Lock()
         self._unseen = 0  # rows written since it was last asked whether a snapshot is due
         self._compacting: threading.Thread | None = None

@@ -310,8 +310,12 @@ def _noted(report: IndexReport) -> list[dict[str, Any]]:
     noted: list[tuple[str, int, str | None]] = [
         (f"entries kept: {one.reason}; {_for_jobs(one.remedy)}", one.entries, one.folder) for one in report.kept
     ]
+    if report.others:
+        noted.append(("files that are no pictures", report.others.total(), None))
     if report.no_image:
         noted.append(("folders without any image", len(report.no_image), report.no_image[0]))
+    if report.returned:
+        noted.append(("pictures that were here before: what was kept of them is theirs again", report.returned, None))
     if report.left_out_entries:
         noted.append(("entries removed whose files are there, left out by their names", report.left_out_entries, None))
     return [{"reason": reason, "count": count, "first": first and _text(first)} for reason, count, first in noted]

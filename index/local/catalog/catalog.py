@@ -34,6 +34,7 @@ from index.local.catalog.facets import file_facets, unfile_facets
 from index.local.catalog.filters import FilterCache
 from index.local.catalog.insert import write_batch
 from index.local.catalog.integrity import problems
+from index.local.catalog.keepsakes import Keepsakes
 from index.local.catalog.next_vectors import NextVectors
 from index.local.catalog.tables import (
     AMONG,
@@ -132,6 +133,10 @@ class Catalog:
         with self._db.reading() as db:
             db.execute("BEGIN")
             return self._identify(db)
+
+    def keepsakes(self, check_writable: Callable[[], None]) -> Keepsakes:
+        """What is kept of entries whose files went."""
+        return Keepsakes(self._db, check_writable)
 
     # --- writing: one transaction each, on disk when it returns ---
 

@@ -14,6 +14,7 @@ from index.entry import MODALITIES
 from index.local.catalog.checksums import AS_BYTES, checksum, has_checksums, is_counted
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facets import Scalar, facets_of
+from index.local.catalog.keepsakes import damaged
 from index.local.catalog.tables import META, NEXT, STATE, foreign_objects, read_counts, read_json, read_meta
 
 BLOCK = 4096  # rows read at a time
@@ -28,7 +29,7 @@ def problems(database: Database) -> list[str]:
     try:
         with database.reading() as db:
             db.execute("BEGIN")  # all of it as of one moment
-            for check in (_file, foreign_objects, _meta, _rows, _next_vectors, _tombstones):
+            for check in (_file, foreign_objects, _meta, _rows, _next_vectors, _tombstones, damaged):
                 found += check(db)
     except CollectionError as error:  # a damaged page may end the reading
         found.append(str(error))

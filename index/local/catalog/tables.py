@@ -52,9 +52,26 @@ CREATE TABLE facets (modality TEXT, key TEXT, value ANY, id INTEGER, PRIMARY KEY
 CREATE TABLE next_vectors (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, vector BLOB NOT NULL) STRICT;
 """
 SCHEMA_VERSION = 2  # 1 was never released; a catalog of before may lack the checksums
-OURS = {
+# What a catalog has from the first time on that there is something to keep in it: of entries whose files went.
+KEEPSAKES = """
+CREATE TABLE IF NOT EXISTS keepsakes (
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    found INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (path, sha256)
+) STRICT;
+CREATE INDEX IF NOT EXISTS keepsakes_sha256 ON keepsakes (sha256);
+"""
+_STATEMENT = r"(CREATE (TABLE|INDEX) (\w+)[^;]*);"
+OURS = {(kind.lower(), name): statement for statement, kind, name in re.findall(_STATEMENT, SCHEMA)}
+LATER = {
     (kind.lower(), name): statement
-    for statement, kind, name in re.findall(r"(CREATE (TABLE|INDEX) (\w+)[^;]*);", SCHEMA)
+    for statement, kind, name in re.findall(_STATEMENT, KEEPSAKES.replace("IF NOT EXISTS ", ""))  # as SQLite notes them
 }
 SQLITES = {("table", name) for name in ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")}
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
@@ -85,10 +102,11 @@ def foreign_objects(db: Connection) -> list[str]:
     rows = db.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema").fetchall()
     there = {(kind, name) for kind, name, sql in rows if not sql.upper().startswith("CREATE VIRTUAL")}
     own = {(kind, name) for kind, name, sql in rows if kind == "index" and not sql}  # made by SQLite for UNIQUE
+    known = OURS | LATER
     strange = [f"it has a {kind} {name!r} that is not glimpse's" for kind, name, sql in rows
-               if (kind, name) not in OURS.keys() | SQLITES | own or (kind, name) not in there]  # fmt: skip
+               if (kind, name) not in known.keys() | SQLITES | own or (kind, name) not in there]  # fmt: skip
     strange += [f"its {kind} {name!r} is not as glimpse makes it" for kind, name, sql in rows
-                if (kind, name) in OURS and _as_compared(sql) != _as_compared(OURS[kind, name])]  # fmt: skip
+                if (kind, name) in known and _as_compared(sql) != _as_compared(known[kind, name])]  # fmt: skip
     return strange + [f"it lacks its {kind} {name!r}" for kind, name in sorted(OURS.keys() - there)]
 
 
