@@ -151,7 +151,7 @@ def filters(collection: Collection, xq: np.ndarray, x: np.ndarray) -> None:
         times, answers = [], []
         for q in xq[:50]:
             started = time.perf_counter()
-            _, ids = collection.read_view().nearest(q, K, "image", collection.filter_ids(wanted, "image"))
+            ((_, ids),) = collection.read_view().nearest(q[None], K, "image", collection.filter_ids(wanted, "image"))
             collection.records_of(ids.tolist())
             times.append(time.perf_counter() - started)
             answers.append(ids.tolist())

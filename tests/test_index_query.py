@@ -12,6 +12,7 @@ from base.errors import CollectionError, EntryNotFound, InputError
 from index.entry import Record
 from index.search import query as query_module
 from index.search import ranking
+from index.search.calibration import Judgement
 from index.search.filters import parse_filter
 from index.search.query import Query, mix, run
 
@@ -29,12 +30,13 @@ class Shelf:
         self.calibrated = calibrated
         self.looked = []  # k of each search
 
-    def nearest(self, vector, k, modality, among):
+    def nearest(self, xq, k, modality, among):
         self.looked.append(k)
         among = np.array(sorted(set(self.rows) if among is None else set(self.rows) & among), np.int64)
-        scores = np.array([self.rows[key] @ vector for key in among.tolist()], np.float32)
-        order = np.lexsort((among, -scores))[:k]
-        return scores[order], among[order]
+        for vector in xq:
+            scores = np.array([self.rows[key] @ vector for key in among.tolist()], np.float32)
+            order = np.lexsort((among, -scores))[:k]
+            yield scores[order], among[order]
 
     def select(self, filter, modality, patience=None):  # noqa: A002
         (match,) = filter.must
@@ -53,13 +55,14 @@ class Shelf:
         return {key: Record(key, "image", None, None, self.metadata[key], *rest[2:]) for key in ids if key in self.rows}
 
     def calibration(self, modality):
-        return SimpleNamespace(judge=judge) if self.calibrated else None
+        return SimpleNamespace(judge_many=judge_many) if self.calibrated else None
 
 
-def judge(q, scores, *, best, text):
+def judge_many(xq, lists, *, best, text):
     """Relevant is what scores half as much as can be."""
-    assert (np.diff(scores) <= 0).all()
-    return scores * 10, np.clip(scores, 0, 1), int((scores >= 0.5).sum())
+    assert len(xq) == len(lists) == len(best) == len(text)
+    assert all((np.diff(scores) <= 0).all() for scores in lists)
+    return [Judgement(scores * 10, np.clip(scores, 0, 1), int((scores >= 0.5).sum())) for scores in lists]
 
 
 def unit(rng, n, dim=DIM):
@@ -81,7 +84,7 @@ def whole_list(shelf, query):
     """Every stage on every entry; ids in order."""
     q = query.vector / np.linalg.norm(query.vector)
     among = None if query.filter is None else shelf.select(parse_filter(query.filter), query.modality)
-    scores, ids = Shelf.nearest(shelf, q.astype(np.float32), len(shelf.rows), query.modality, among)
+    ((scores, ids),) = Shelf.nearest(shelf, q[None].astype(np.float32), len(shelf.rows), query.modality, among)
     keep = [key not in query.exclude for key in ids]
     scores, ids = scores[keep], ids[keep]
     if query.score_threshold is not None:

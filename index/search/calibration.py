@@ -6,7 +6,7 @@ high score for this query is read off this collection and not fixed beforehand. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -117,12 +117,30 @@ class Calibration:
                 from it, so an entry is as relevant in a filtered list as in the full one. None: the first of `scores`.
             text: the query is a text, so it may be rejected.
         """
+        if best is None:
+            best = float(scores[0]) if len(scores) else 0.0
+        return self.judge_many(query[None], [scores], text=[text], best=[best])[0]
+
+    def judge_many(
+        self,
+        queries: Vectors,
+        scores: Sequence[NDArray[np.float32]],
+        *,
+        text: Sequence[bool],
+        best: Sequence[float],
+    ) -> list[Judgement]:
+        """The same for queries (n, dim), each with its own hits: one product. Equal to `judge` but for its rounding."""
+        middle, spread = background(self.sample, queries)
+        each = zip(scores, middle, spread, text, best, strict=True)
+        return [self._judgement(of, *of_query) for of, *of_query in each]
+
+    def _judgement(
+        self, scores: NDArray[np.float32], middle: np.float32, spread: np.float32, text: bool, best: float
+    ) -> Judgement:
         if not len(scores):
             nothing = np.empty(0, np.float32)
             return Judgement(nothing, nothing, 0)
-        (middle,), (spread,) = background(self.sample, query[None])
         z = ((scores - middle) / spread).astype(np.float32)
-        best = float(scores[0]) if best is None else best
         highest = (best - middle) / spread
         above = float(highest)  # how far the best hit stands above what fits nothing, in standard deviations
         if text and self.threshold is not None:
