@@ -67,14 +67,6 @@ class FlatRows:
         best.finalize()
         return best.D, best.I
 
-    def reaching(self, xq: Rows, least: Rows, among: Positions | None = None) -> tuple[Positions, Positions]:
-        """What scores `least` (nq,) or more, of all or of `among`: numbers of queries and positions of rows, (m,)."""
-        found = []
-        for at, x in self._blocks(among):
-            queries, rows = np.nonzero(xq @ x.T >= least[:, None])
-            found.append((queries, at[rows]))
-        return np.concatenate([queries for queries, _ in found]), np.concatenate([rows for _, rows in found])
-
     def at(self, positions: Positions) -> Rows:
         """The rows (m, dim) at positions (m,)."""
         return self._decoded(self.x16[positions])

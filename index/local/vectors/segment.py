@@ -22,11 +22,10 @@ from index.rows import Rows
 GATHER_SHARE = 1 / 400  # so few of the rows are picked out one by one; FAISS's scan skips to more of them faster
 FILTERED_ROWS = 25_000  # a filter that leaves no more is answered by comparing all that it leaves
 PICKED = 16  # picking a row out costs as much as scanning so many
-BATCH = 16  # from so many queries on, a matrix product beats FAISS's scan for each
+BATCH = 100  # from so many queries on, a matrix product beats a scan for each: 64 over 100,000 rows, 150 over 10,000
 PRODUCT_ROWS = 200_000  # of no more rows a product for many queries is faster than codes for each
 COMPARED = 2048  # candidates compared at a time
 HELD = 1 << 20  # candidates in memory, as far as one query has no more
-TIED = 16  # queries whose last place is contested, looked at anew at a time: all rows may tie
 PROBED = 60  # rows in the lists that are probed, for each hit wanted: the tuning was for ten
 TIE = 2e-6  # scores of one row differ by less from one routine to another
 
@@ -144,22 +143,27 @@ class Segment:
         return queries < BATCH or n > PRODUCT_ROWS
 
     def _exact(self, xq: Rows, queries: Positions, k: int, mask: RowMask | None) -> Iterator[Candidates]:
-        """Of all the rows, or of the mask, for those of `xq` that have these numbers."""
+        """Of all the rows, or of the mask, for those of `xq` that have these numbers.
+
+        FAISS keeps any of several equal scores at the end of a list, so it is asked for more until a tie ends.
+        """
         n = len(self) if mask is None else mask.count
-        keep = min(k + 1, n)  # one more shows whether the last place is contested
-        if len(queries) >= BATCH or n <= GATHER_SHARE * len(self):
-            D, I = self.rows.nearest_of_many(xq[queries], keep, None if mask is None else mask.positions)
-        else:
-            D, I = self.rows.nearest(xq[queries], keep, None if mask is None else mask.bits)
-        contested = D[:, keep - 1] >= D[:, k - 1] - TIE if keep > k else np.zeros(len(queries), bool)
-        yield Candidates.of(queries[~contested], I[~contested])
-        # Any of several equal scores are at the end of a list: all of them are wanted, to take the first by id.
-        tied = np.flatnonzero(contested)
-        for start in range(0, len(tied), TIED):
-            some = tied[start : start + TIED]
-            least = D[some, k - 1] - np.float32(TIE)
-            number, rows = self.rows.reaching(xq[queries[some]], least, None if mask is None else mask.positions)
-            yield Candidates(queries[some][number], rows)
+        fetch = k + 1
+        while len(queries):
+            step = max(1, HELD // fetch)
+            contested = []
+            for some in (queries[start : start + step] for start in range(0, len(queries), step)):
+                D, I = self._compared(xq[some], min(fetch, n), mask)
+                ended = (D[:, -1] < D[:, k - 1] - TIE) | (fetch >= n)
+                yield Candidates.of(some[ended], I[ended])
+                contested.append(some[~ended])
+            queries, fetch = np.concatenate(contested), 8 * fetch
+
+    def _compared(self, xq: Rows, k: int, mask: RowMask | None) -> tuple[Rows, Positions]:
+        n = len(self) if mask is None else mask.count
+        if len(xq) >= BATCH or n <= GATHER_SHARE * len(self):
+            return self.rows.nearest_of_many(xq, k, None if mask is None else mask.positions)
+        return self.rows.nearest(xq, k, None if mask is None else mask.bits)
 
     def _proposed(self, xq: Rows, queries: Positions, k: int, mask: RowMask | None) -> Iterator[Candidates]:
         """Of all the rows, or of a mask that leaves few out."""
