@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 SAMPLE = 2048  # rows: one more pass over 4 MB a query at 512 dimensions
+FEW = 32  # queries
 FEWEST = 50  # rows: of fewer, the background of a query is not known
 # Found on development queries over product photos; bench/cutoff.py measures them on others.
 REACH = 0.6  # of the query's own spread: how far below the best hit a relevant one lies; 0.5 to 0.65 were best
@@ -196,7 +197,8 @@ def background(sample: Vectors, queries: Vectors) -> Background:
     The spread is that of the lower half, mirrored: what is relevant lies in the upper half and would widen it. Efron
     (2004) takes the null distribution from the middle of the data for the same reason.
     """
-    scores = queries @ sample.T
+    # BLAS has threads of its own. For few queries they take longer to give way to the index's than the product does.
+    scores = queries @ sample.T if len(queries) > FEW else np.einsum("ij,kj->ik", queries, sample)
     middle = np.median(scores, axis=1)
     below = np.minimum(scores - middle[:, None], 0)
     return Background(middle, np.sqrt(2 * np.mean(below**2, axis=1)).clip(1e-6))

@@ -23,7 +23,8 @@ GATHER_SHARE = 1 / 400  # so few of the rows are picked out one by one; FAISS's 
 FILTERED_ROWS = 25_000  # a filter that leaves no more is answered by comparing all that it leaves
 PICKED = 16  # picking a row out costs as much as scanning so many
 BATCH = 100  # from so many queries on, a matrix product beats a scan for each: 64 over 100,000 rows, 150 over 10,000
-PRODUCT_ROWS = 200_000  # of no more rows a product for many queries is faster than codes for each
+PRODUCT_ROWS = 1_000_000  # that a filter lets through, at most, for a product instead of codes
+PRODUCT_SHARE = 2000  # and at most so many for each query
 COMPARED = 2048  # candidates compared at a time
 HELD = 1 << 20  # candidates in memory, as far as one query has no more
 PROBED = 60  # rows in the lists that are probed, for each hit wanted: the tuning was for ten
@@ -124,9 +125,10 @@ class Segment:
         if n <= k:
             everything = np.arange(len(self)) if mask is None else mask.positions
             yield Candidates(np.repeat(queries, n), np.tile(everything, len(xq)))
-        elif self.tuning is None or not self._is_worth_proposing(len(xq), k, n):
+        elif not self._is_worth_proposing(len(xq), k, mask):
             yield from self._exact(xq, queries, k, mask)
         else:
+            assert self.tuning is not None
             step = max(1, HELD // (k * self.tuning.factor))
             for start in range(0, len(xq), step):
                 some = queries[start : start + step]
@@ -135,12 +137,16 @@ class Segment:
                 else:
                     yield from self._proposed(xq, some, k, mask)
 
-    def _is_worth_proposing(self, queries: int, k: int, n: int) -> bool:
-        """Whether codes propose candidates faster than `n` rows are compared."""
-        assert self.tuning is not None
-        if n <= FILTERED_ROWS or n <= GATHER_SHARE * len(self) or PICKED * k * self.tuning.factor > n:
+    def _is_worth_proposing(self, queries: int, k: int, mask: RowMask | None) -> bool:
+        """Whether codes propose candidates faster than all rows are compared."""
+        n = len(self) if mask is None else mask.count
+        if self.tuning is None or n <= FILTERED_ROWS or n <= GATHER_SHARE * len(self):
             return False
-        return queries < BATCH or n > PRODUCT_ROWS
+        if n < PICKED * k * self.tuning.factor:
+            return False
+        if mask is None or not mask.filtered or queries < BATCH:
+            return True
+        return n > min(PRODUCT_ROWS, PRODUCT_SHARE * queries)  # else one product is less than to settle each query
 
     def _exact(self, xq: Rows, queries: Positions, k: int, mask: RowMask | None) -> Iterator[Candidates]:
         """Of all the rows, or of the mask, for those of `xq` that have these numbers.
