@@ -14,7 +14,7 @@ from index.search import query as query_module
 from index.search import ranking
 from index.search.calibration import Judgement
 from index.search.filters import parse_filter
-from index.search.query import Query, mix, run
+from index.search.query import Query, mix, run, run_many
 
 DIM = 6
 
@@ -104,10 +104,12 @@ def whole_list(shelf, query):
     return ids.tolist()
 
 
+RED = {"must": [{"key": "colour", "match": {"value": "red"}}]}
+
 asked = st.fixed_dictionaries(
     {},
     optional={
-        "filter": st.just({"must": [{"key": "colour", "match": {"value": "red"}}]}),
+        "filter": st.just(RED),
         "score_threshold": st.sampled_from([-0.5, 0.1, 0.6]),
         "cutoff": st.just("auto"),
         "group_by": st.just("colour"),
@@ -136,6 +138,32 @@ def test_every_page_is_cut_out_of_the_one_list(fields, n, seed, calibrated, limi
                 assert hit.score == pytest.approx(float(shelf.rows[hit.id] @ vector / np.linalg.norm(vector)), abs=1e-5)
                 assert hit.z == (pytest.approx(10 * hit.score, abs=1e-4) if calibrated else None)
                 assert hit.relevance == (pytest.approx(max(hit.score, 0)) if calibrated else None)
+
+
+@settings(deadline=None)
+@given(st.lists(asked, max_size=6), st.integers(0, 80), st.integers(0, 9), st.booleans(), st.integers(1, 20))
+def test_many_queries_get_the_pages_that_each_gets_alone(each, n, seed, calibrated, limit):
+    shelf = shelf_of(n, seed, calibrated)
+    vectors = np.random.default_rng(seed).standard_normal((len(each), DIM)).astype(np.float32)
+    queries = [
+        Query(v, limit=limit, offset=i % 2, **fields) for i, (v, fields) in enumerate(zip(vectors, each, strict=True))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, small in (("JUDGED", 4), ("POOL", 12), ("OVERFETCH", 2)):
+            patch.setattr(query_module, name, small)
+        assert run_many(shelf, queries) == [run(shelf, query) for query in queries]
+
+
+def test_many_queries_of_one_kind_are_one_search_and_one_look_at_records(monkeypatch):
+    shelf, looks = shelf_of(100, calibrated=True), []
+    records_of = shelf.records_of
+    monkeypatch.setattr(shelf, "records_of", lambda ids: looks.append(ids) or records_of(ids))
+    pages = run_many(shelf, [Query(q, filter=RED) for q in unit(np.random.default_rng(0), 50)])
+    assert len(pages) == 50
+    assert (len(shelf.looked), len(looks)) == (2, 1)  # with the filter, and without for what is the best of all
+    for wrong in (np.ones(DIM + 1), np.zeros(DIM)):
+        with pytest.raises(InputError, match="vector"):
+            run_many(shelf, [Query(np.ones(DIM)), Query(wrong)])
 
 
 def test_a_plain_query_fetches_no_more_than_its_page():
