@@ -1,8 +1,9 @@
 """A collection of 10,000, 100,000 and 1,000,000 x 512 against raw FAISS on the same vectors, in the same run.
 
 Each size: durable adds, the build of its index, the time to open, one search at a time (all of the catalog's work
-included), many at once, filters, memory. `python bench/collection_speed.py 10000 100000` for some sizes only; a
-million takes about 10 minutes and 6 GB of disk and memory. DATA=/folder puts the collections elsewhere than in /tmp.
+included), filters, memory; many at once are batch_speed's. `python bench/collection_speed.py 10000 100000` for some
+sizes only; a million takes about 10 minutes and 6 GB of disk and memory. DATA=/folder puts the collections elsewhere
+than in /tmp.
 """
 
 from __future__ import annotations
@@ -70,7 +71,6 @@ def measure(n: int, data: Path) -> None:
         else:
             ways |= by_hand(x, xq, truth, collection, about)
         table(ways, xq, truth)
-        batch(collection, raw, xq)
         filters(collection, xq, x)
 
 
@@ -128,16 +128,6 @@ def table(ways: dict[str, Callable[[np.ndarray], list[int]]], xq: np.ndarray, tr
     print("collection.search against " + ", ".join(
         f"{name}: {ours / np.median(taken):.2f}" for name, taken in times.items() if name != "collection.search"
     ))  # fmt: skip
-
-
-def batch(collection: Collection, raw: faiss.Index, xq: np.ndarray) -> None:
-    seconds = []
-    for way in (lambda: collection.search_many(xq, K), lambda: raw.search(xq, K)):
-        way()
-        started = time.perf_counter()
-        way()
-        seconds.append(time.perf_counter() - started)
-    print(f"{len(xq)} at once: {len(xq) / seconds[0]:,.0f} QPS, raw IndexFlatIP {len(xq) / seconds[1]:,.0f}")
 
 
 def filters(collection: Collection, xq: np.ndarray, x: np.ndarray) -> None:
