@@ -1,8 +1,9 @@
 """A collection of 10,000, 100,000 and 1,000,000 x 512 against raw FAISS on the same vectors, in the same run.
 
 Each size: durable adds, the build of its index, the time to open, one search at a time (all of the catalog's work
-included), many at once, filters, memory. `python bench/collection_speed.py 10000 100000` for some sizes only; a
-million takes about 10 minutes and 6 GB of disk and memory. DATA=/folder puts the collections elsewhere than in /tmp.
+included), filters, memory; many at once are batch_speed's. `python bench/collection_speed.py 10000 100000` for some
+sizes only; a million takes about 10 minutes and 6 GB of disk and memory. DATA=/folder puts the collections elsewhere
+than in /tmp.
 """
 
 from __future__ import annotations
@@ -70,7 +71,6 @@ def measure(n: int, data: Path) -> None:
         else:
             ways |= by_hand(x, xq, truth, collection, about)
         table(ways, xq, truth)
-        batch(collection, raw, xq)
         filters(collection, xq, x)
 
 
@@ -130,16 +130,6 @@ def table(ways: dict[str, Callable[[np.ndarray], list[int]]], xq: np.ndarray, tr
     ))  # fmt: skip
 
 
-def batch(collection: Collection, raw: faiss.Index, xq: np.ndarray) -> None:
-    seconds = []
-    for way in (lambda: collection.search_many(xq, K), lambda: raw.search(xq, K)):
-        way()
-        started = time.perf_counter()
-        way()
-        seconds.append(time.perf_counter() - started)
-    print(f"{len(xq)} at once: {len(xq) / seconds[0]:,.0f} QPS, raw IndexFlatIP {len(xq) / seconds[1]:,.0f}")
-
-
 def filters(collection: Collection, xq: np.ndarray, x: np.ndarray) -> None:
     print(f"\n{'filter leaves':16}{'first ms':>10}{'then p50 ms':>13}{'p99 ms':>8}{'recall@10':>11}")
     n = len(x)
@@ -151,7 +141,7 @@ def filters(collection: Collection, xq: np.ndarray, x: np.ndarray) -> None:
         times, answers = [], []
         for q in xq[:50]:
             started = time.perf_counter()
-            _, ids = collection.read_view().nearest(q, K, "image", collection.filter_ids(wanted, "image"))
+            ((_, ids),) = collection.read_view().nearest(q[None], K, "image", collection.filter_ids(wanted, "image"))
             collection.records_of(ids.tolist())
             times.append(time.perf_counter() - started)
             answers.append(ids.tolist())

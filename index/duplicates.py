@@ -17,9 +17,9 @@ from base.errors import InputError
 from base.files import file_sha256
 from base.progress import Progress
 from base.walk import RAW_SUFFIXES, is_spare_name, trailing_numbers
-from index.collection import Collection, Hit, Record
+from index.collection import Collection, Hit, ReadView, Record
 
-BATCH = 256  # searches at a time
+BATCH = 512  # searches at a time
 LOSSLESS = {".png", ".tif", ".tiff", ".bmp", ".psd", ".pnm", ".ppm", ".pgm"}
 NEAREST = 16  # neighbours looked at first; where all are duplicates, more
 
@@ -78,14 +78,20 @@ def near_duplicates(
     for start in range(0, len(order), BATCH):
         records = collection.records_of(key for key in order[start : start + BATCH].tolist() if key not in seen)
         best_first = [records[key] for key in order[start : start + BATCH].tolist() if key in records]
-        rows = collection.search_many(collection.vectors([best.id for best in best_first]), NEAREST)
-        for best, hits in zip(best_first, rows, strict=True):
+        view = collection.read_view()
+        x = collection.vectors([best.id for best in best_first])
+        rows = [_alike(found, threshold) for found in view.nearest(x, NEAREST, "image")]
+        records |= collection.records_of(key for near in rows for key, _ in near)
+        for best, vector, near in zip(best_first, x, rows, strict=True):
             if best.id in seen:
                 continue
             seen.add(best.id)
-            near = (hit for hit in _alike(collection, best.id, hits, threshold) if hit.id not in seen)
+            if len(near) == NEAREST:
+                near = _all_alike(view, vector, threshold)
+                records |= collection.records_of(key for key, _ in near)
+            hits = [Hit(score, records[key]) for key, score in near if key in records and key not in seen]
             others = [
-                hit for hit in near if not twins or _same(best, hit.record) or twins(*map(_file, (best, hit.record)))
+                hit for hit in hits if not twins or _same(best, hit.record) or twins(*map(_file, (best, hit.record)))
             ]
             if others:
                 seen.update(hit.id for hit in others)
@@ -182,13 +188,22 @@ def _file(record: Record) -> str:
     return record.path or f"image {record.id}"
 
 
-def _alike(collection: Collection, key: int, hits: list[Hit], threshold: float) -> list[Hit]:
-    """Of the nearest, those that reach the threshold; `hits` are looked for further until one does not."""
-    k = NEAREST
-    while len(hits) == k and hits[-1].score >= threshold:
+def _alike(found: tuple[NDArray[np.float32], NDArray[np.int64]], threshold: float) -> list[tuple[int, float]]:
+    """Id and score of those that reach the threshold."""
+    scores, ids = found
+    alike = scores >= threshold
+    return list(zip(ids[alike].tolist(), scores[alike].tolist(), strict=True))
+
+
+def _all_alike(view: ReadView, vector: NDArray[np.float32], threshold: float) -> list[tuple[int, float]]:
+    """The same of all there are: it looks further until one does not reach it."""
+    k = 8 * NEAREST
+    while True:
+        (found,) = view.nearest(vector[None], k, "image")
+        near = _alike(found, threshold)
+        if len(near) < k:
+            return near
         k *= 8
-        hits = collection.search(collection.vector(key), k)
-    return [hit for hit in hits if hit.score >= threshold]
 
 
 def _same(a: Record, b: Record) -> bool:

@@ -20,12 +20,14 @@ def test_flat_rows_find_the_best_and_keep_float16(tmp_path):
     flat = FlatRows.of([x[:700].astype(np.float16), x[700:].astype(np.float16)], 16)
     assert (flat.x16 == x.astype(np.float16)).all()
     assert (flat.float32(5, 9) == x.astype(np.float16)[5:9]).all()
-    D, I = flat.nearest(x[1234], 3)
-    assert I[0] == 1234
-    assert D[0] == pytest.approx(1, abs=1e-3)
+    for search in (flat.nearest, flat.nearest_of_many):
+        D, I = search(x[1234:1236], 3)
+        assert I[:, 0].tolist() == [1234, 1235]
+        assert D[:, 0] == pytest.approx(1, abs=1e-3)
     keep = np.zeros(2000, bool)
     keep[[3, 77]] = True
-    assert set(flat.nearest(x[1234], 10, np.packbits(keep, bitorder="little"))[1]) == {3, 77}
+    assert set(flat.nearest(x[:1], 2, np.packbits(keep, bitorder="little"))[1][0]) == {3, 77}
+    assert set(flat.nearest_of_many(x[:1], 2, np.flatnonzero(keep))[1][0]) == {3, 77}
     assert FlatRows.write(tmp_path / "a.rows", [flat.x16[:99], flat.x16[99:]], 16) == 2000
     faiss.write_index(flat._index, str(tmp_path / "faiss"))
     assert (tmp_path / "a.rows").read_bytes() == (tmp_path / "faiss").read_bytes()

@@ -65,6 +65,16 @@ def test_each_kind_of_harm_is_found(catalog, harm, problem):
     assert all("\n" not in line for line in problems)
 
 
+@pytest.mark.parametrize("metadata", ["[", "", "{}, {}", '{"a": 1'])
+def test_metadata_that_are_no_json_are_known_by_their_entry_among_many(catalog, metadata):
+    with closing(sqlite3.connect(catalog.path)) as db:
+        db.execute("UPDATE entries SET metadata = ? WHERE id = 3", (metadata,))
+        db.commit()
+    assert len(catalog.get([4, 5])) == 2
+    with pytest.raises(CollectionDamaged, match="entry 3 has metadata that are no JSON"):
+        catalog.get(range(1, 9))
+
+
 def flipped(catalog, place):
     """The catalog with a changed bit at the end of the first place where its file holds these bytes."""
     catalog.close()

@@ -12,8 +12,9 @@ from base.errors import CollectionError, EntryNotFound, InputError
 from index.entry import Record
 from index.search import query as query_module
 from index.search import ranking
+from index.search.calibration import Judgement
 from index.search.filters import parse_filter
-from index.search.query import Query, mix, run
+from index.search.query import Query, mix, run, run_many
 
 DIM = 6
 
@@ -29,12 +30,13 @@ class Shelf:
         self.calibrated = calibrated
         self.looked = []  # k of each search
 
-    def nearest(self, vector, k, modality, among):
+    def nearest(self, xq, k, modality, among):
         self.looked.append(k)
         among = np.array(sorted(set(self.rows) if among is None else set(self.rows) & among), np.int64)
-        scores = np.array([self.rows[key] @ vector for key in among.tolist()], np.float32)
-        order = np.lexsort((among, -scores))[:k]
-        return scores[order], among[order]
+        for vector in xq:
+            scores = np.array([self.rows[key] @ vector for key in among.tolist()], np.float32)
+            order = np.lexsort((among, -scores))[:k]
+            yield scores[order], among[order]
 
     def select(self, filter, modality, patience=None):  # noqa: A002
         (match,) = filter.must
@@ -53,13 +55,14 @@ class Shelf:
         return {key: Record(key, "image", None, None, self.metadata[key], *rest[2:]) for key in ids if key in self.rows}
 
     def calibration(self, modality):
-        return SimpleNamespace(judge=judge) if self.calibrated else None
+        return SimpleNamespace(judge_many=judge_many) if self.calibrated else None
 
 
-def judge(q, scores, *, best, text):
+def judge_many(xq, lists, *, best, text):
     """Relevant is what scores half as much as can be."""
-    assert (np.diff(scores) <= 0).all()
-    return scores * 10, np.clip(scores, 0, 1), int((scores >= 0.5).sum())
+    assert len(xq) == len(lists) == len(best) == len(text)
+    assert all((np.diff(scores) <= 0).all() for scores in lists)
+    return [Judgement(scores * 10, np.clip(scores, 0, 1), int((scores >= 0.5).sum())) for scores in lists]
 
 
 def unit(rng, n, dim=DIM):
@@ -81,7 +84,7 @@ def whole_list(shelf, query):
     """Every stage on every entry; ids in order."""
     q = query.vector / np.linalg.norm(query.vector)
     among = None if query.filter is None else shelf.select(parse_filter(query.filter), query.modality)
-    scores, ids = Shelf.nearest(shelf, q.astype(np.float32), len(shelf.rows), query.modality, among)
+    ((scores, ids),) = Shelf.nearest(shelf, q[None].astype(np.float32), len(shelf.rows), query.modality, among)
     keep = [key not in query.exclude for key in ids]
     scores, ids = scores[keep], ids[keep]
     if query.score_threshold is not None:
@@ -101,10 +104,12 @@ def whole_list(shelf, query):
     return ids.tolist()
 
 
+RED = {"must": [{"key": "colour", "match": {"value": "red"}}]}
+
 asked = st.fixed_dictionaries(
     {},
     optional={
-        "filter": st.just({"must": [{"key": "colour", "match": {"value": "red"}}]}),
+        "filter": st.just(RED),
         "score_threshold": st.sampled_from([-0.5, 0.1, 0.6]),
         "cutoff": st.just("auto"),
         "group_by": st.just("colour"),
@@ -133,6 +138,32 @@ def test_every_page_is_cut_out_of_the_one_list(fields, n, seed, calibrated, limi
                 assert hit.score == pytest.approx(float(shelf.rows[hit.id] @ vector / np.linalg.norm(vector)), abs=1e-5)
                 assert hit.z == (pytest.approx(10 * hit.score, abs=1e-4) if calibrated else None)
                 assert hit.relevance == (pytest.approx(max(hit.score, 0)) if calibrated else None)
+
+
+@settings(deadline=None)
+@given(st.lists(asked, max_size=6), st.integers(0, 80), st.integers(0, 9), st.booleans(), st.integers(1, 20))
+def test_many_queries_get_the_pages_that_each_gets_alone(each, n, seed, calibrated, limit):
+    shelf = shelf_of(n, seed, calibrated)
+    vectors = np.random.default_rng(seed).standard_normal((len(each), DIM)).astype(np.float32)
+    queries = [
+        Query(v, limit=limit, offset=i % 2, **fields) for i, (v, fields) in enumerate(zip(vectors, each, strict=True))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, small in (("JUDGED", 4), ("POOL", 12), ("OVERFETCH", 2)):
+            patch.setattr(query_module, name, small)
+        assert run_many(shelf, queries) == [run(shelf, query) for query in queries]
+
+
+def test_many_queries_of_one_kind_are_one_search_and_one_look_at_records(monkeypatch):
+    shelf, looks = shelf_of(100, calibrated=True), []
+    records_of = shelf.records_of
+    monkeypatch.setattr(shelf, "records_of", lambda ids: looks.append(ids) or records_of(ids))
+    pages = run_many(shelf, [Query(q, filter=RED) for q in unit(np.random.default_rng(0), 50)])
+    assert len(pages) == 50
+    assert (len(shelf.looked), len(looks)) == (2, 1)  # with the filter, and without for what is the best of all
+    for wrong in (np.ones(DIM + 1), np.zeros(DIM)):
+        with pytest.raises(InputError, match="vector"):
+            run_many(shelf, [Query(np.ones(DIM)), Query(wrong)])
 
 
 def test_a_plain_query_fetches_no_more_than_its_page():

@@ -46,6 +46,28 @@ def test_scores_are_judged_by_the_new_models_rows_after_a_swap(tmp_path):
         assert [hit.z for hit in after] != [hit.z for hit in before]
 
 
+def test_many_queries_get_what_each_gets_alone(tmp_path):
+    """Of both modalities, with a filter, with dead rows; z and relevance but for their rounding."""
+    with shop(tmp_path, texts=60) as made:
+        made.compact()
+        made.delete(range(1, 40, 3))
+        made.upsert([Entry(x, "image", f"/new/{i}.jpg") for i, x in enumerate(unit(30, seed=2))])
+        chosen = {"must": [{"key": "file.folder", "match": {"value": "/new"}}]}
+        queries = [
+            Query(q, limit=5, modality=modality, filter=wanted, cutoff=cutoff)
+            for q in unit(40, seed=3)
+            for modality, wanted, cutoff in (("image", None, None), ("text", None, "auto"), ("image", chosen, None))
+        ]
+        for query, hits in zip(queries, made.query_many(queries), strict=True):
+            alone = made.query(query)
+            assert [(hit.id, hit.score) for hit in hits] == [(hit.id, hit.score) for hit in alone]
+            assert [hit.z for hit in hits] == pytest.approx([hit.z for hit in alone], abs=1e-4)
+            assert [hit.relevance for hit in hits] == pytest.approx([hit.relevance for hit in alone], abs=1e-4)
+        assert made.query_many([]) == []
+        xq = unit(120, seed=4)  # so many that a product is made
+        assert made.search_many(xq, 7) == [made.search(q, 7) for q in xq]
+
+
 def test_a_vector_of_the_old_model_is_refused_at_once_after_a_swap(tmp_path):
     with shop(tmp_path) as writer, open_collection(tmp_path, "shop") as reader:
         query = Query(unit(1, seed=3)[0], fingerprint="old-print")

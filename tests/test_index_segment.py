@@ -6,9 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.errors import EntryNotFound
+from index.config import IndexConfig
+from index.local.vectors import ann
 from index.local.vectors import segment as segments
 from index.local.vectors.ann import FlatRows
 from index.local.vectors.segment import RowMask, Segment
+from index.local.vectors.tuning import build
 from index.local.vectors.view import View
 from index.rows import unit_rows
 
@@ -33,6 +36,16 @@ def brute(ids, x16, q, k, allowed=None):
     return [key for _, key in sorted(scored)[:k]]
 
 
+@pytest.fixture(scope="module")
+def few_are_many():
+    """A product already for some queries, in blocks of a few rows, so that small segments have several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "BATCH", 16)
+        patch.setattr(ann, "BLOCK", 7)
+        yield
+
+
+@pytest.mark.usefixtures("few_are_many")
 @pytest.mark.parametrize("nq", [1, 30])  # two ways of searching
 @given(data=st.data())
 def test_a_search_is_what_comparing_all_gives(nq, data):
@@ -114,7 +127,67 @@ def test_a_view_is_what_its_changes_left(steps, seed):
         view.vectors(np.array([61]))
 
 
+@pytest.mark.usefixtures("few_are_many")
+@given(
+    steps=st.lists(
+        st.tuples(st.sets(st.integers(1, 60), max_size=8), st.sets(st.integers(1, 60), max_size=12)), max_size=8
+    ),
+    among=st.none() | st.sets(st.integers(1, 60)),
+    k=st.integers(1, 20),
+)
+def test_many_queries_find_what_each_finds_alone_bit_for_bit(steps, among, k):
+    """In fresh segments, with dead rows, with a filter."""
+    view = View(DIM)
+    for i, (gone, written) in enumerate(steps):
+        x16 = random_rows(max(len(written), 1), seed=i // 2)[: len(written)]  # copies in other segments
+        view = view.changed(np.array(sorted(gone - written), np.int64), [(np.array(sorted(written), np.int64), x16)])
+    ids = None if among is None else np.array(sorted(among), np.int64)
+    xq = random_rows(40, seed=9).astype(np.float32)
+    together = view.search(xq, k, ids)
+    assert len(together) == 40
+    for q, (scores, found) in zip(xq, together, strict=True):
+        ((alone, its),) = view.search(q[None], k, ids)
+        assert found.tolist() == its.tolist()
+        assert scores.tolist() == alone.tolist()
+
+
+@pytest.mark.parametrize("kind", ["ivf-rabitq", "ivf-sq8", "hnsw-sq8"])
+def test_many_queries_of_codes_find_what_each_finds_alone(kind, monkeypatch):
+    """By codes, by codes until the best no longer change, and by a product where that is faster for many."""
+    monkeypatch.setattr(segments, "FILTERED_ROWS", 100)
+    monkeypatch.setattr(segments, "BATCH", 16)
+    monkeypatch.setattr(segments, "HELD", 1000)  # candidates of a few queries
+    n = 6000
+    indexed = build(np.arange(n) * 2, FlatRows.of([random_rows(n)], DIM), IndexConfig(kind, 0.7))
+    assert indexed.tuning.kind == kind
+    xq = random_rows(40, seed=5).astype(np.float32)
+    exact = Segment(indexed.ids, indexed.rows)
+    some = np.random.default_rng(0).random(n) < 0.4
+    for mask in (None, RowMask(np.arange(n) % 50 > 0), RowMask(some, filtered=True)):
+        alone = [indexed.search(q[None], 10, mask)[0] for q in xq]
+        with monkeypatch.context() as patch:
+            patch.setattr(segments, "PRODUCT_SHARE", 0)  # no product
+            for (scores, ids), (its, own) in zip(indexed.search(xq, 10, mask), alone, strict=True):
+                assert (ids.tolist(), scores.tolist()) == (own.tolist(), its.tolist())
+    truth = exact.search(xq, 10, mask)
+    by_product = indexed.search(xq, 10, mask)
+    assert (by_product.ids == truth.ids).all()
+    assert (by_product.scores == truth.scores).all()
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_where_all_tie_the_first_by_id_are_found(monkeypatch):
+    """However many queries ask, and with no more candidates in memory at a time than a few of them have."""
+    monkeypatch.setattr(segments, "HELD", 400)
+    x16 = np.repeat(random_rows(1), 300, axis=0)
+    for nq in (1, 40):
+        for scores, ids in flat(np.arange(300) + 5, x16).search(np.repeat(x16[:1].astype(np.float32), nq, axis=0), 3):
+            assert ids.tolist() == [5, 6, 7]
+            assert len(set(scores.tolist())) == 1
+
+
 def test_a_row_scores_the_same_however_it_is_found(monkeypatch):
+    monkeypatch.setattr(segments, "BATCH", 16)
     x16 = random_rows(3000)
     segment = flat(np.arange(3000), x16)
     q = random_rows(40, seed=3).astype(np.float32)

@@ -28,6 +28,15 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
 }
 INSIDE = {  # of its own package: what a folder may import beside itself
     "encoder.picture": set(),
+    "encoder.towers": {
+        "encoder.cut",
+        "encoder.encoder",
+        "encoder.image",
+        "encoder.known",
+        "encoder.load",
+        "encoder.model",
+        "encoder.text",
+    },
     "encoder.hub": {"encoder.weights", "encoder.torchvision_lite"},
     "index.search": {"index.entry", "index.rows"},
     "index.local": {"index.entry", "index.rows", "index.config", "index.search"},
@@ -48,7 +57,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "glimpse.client": {"glimpse.__version__"},
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
-    "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.picture.sandbox",
+    "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.query", "encoder.picture.sandbox",
     "encoder.picture.twins", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
@@ -67,6 +76,10 @@ ONLY_IN = {
     "pillow_heif": {"encoder/picture/decode.py"},
     "faiss": {"index/local/vectors/ann.py"},
     "sqlite3": {"index/local/catalog/database.py"},
+    "onnx": {"encoder/towers/export.py"},
+    "onnxruntime": {"encoder/towers/encoder.py"},
+    "tokenizers": {"encoder/towers/"},
+    "orjson": {"service/routes/embeddings.py"},
     "watchfiles": {"index/ingest/watch.py"},
     "pyarrow": {"index/parquet.py"},
     "fastapi": {"service/"},

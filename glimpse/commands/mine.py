@@ -162,7 +162,7 @@ def _mine(
             marks[image].add(pair.label)
     sharing = Counter(mark for of_image in marks.values() for mark in of_image)
     # Images that no pair names have no caption to lend.
-    among = list(lends) if len(lends) < source.count("image") else None
+    among = np.array(sorted(lends)) if len(lends) < source.count("image") else None
 
     start = 0
     while start < len(pairs):
@@ -177,12 +177,13 @@ def _mine(
         candidates = np.full((len(images), k), -1)
         scores = np.zeros((len(images), k), np.float32)
         same = np.zeros((len(images), k), bool)
-        for row, hits in enumerate(source.search_many(queries, k, ids=among)):
-            for column, hit in enumerate(hits):
-                if hit.id in lends:
-                    candidates[row, column] = lends[hit.id]
-                    scores[row, column] = hit.score
-                    same[row, column] = not marks[hit.id].isdisjoint(marks[images[row]])
+        for row, (found, ids) in enumerate(source.read_view().nearest(queries, k, "image", among)):
+            scores[row, : len(found)] = found
+            own = marks[images[row]]
+            for column, key in enumerate(ids.tolist()):
+                if key in lends:
+                    candidates[row, column] = lends[key]
+                    same[row, column] = not marks[key].isdisjoint(own)
         chosen = hard_negatives(candidates, scores, own_scores, same, choice)
         yield [[texts[text] for text in row] for row in chosen]
 

@@ -43,7 +43,7 @@ def measure_rejection(collection: Collection, encoder: Encoder) -> None:
     if len(known) >= ENOUGH or not Path(encoder.ref).is_dir():
 
         def best(texts: Vectors) -> Vectors:
-            return np.array([view.nearest(q, 1, "image")[0][0] for q in texts], np.float32)
+            return np.array([scores[0] for scores, _ in view.nearest(texts, 1, "image")], np.float32)
 
         vectors = encoder.encode_texts([*MEANINGLESS, *known])
         meaningless, belonging = np.split(vectors, [len(MEANINGLESS)])

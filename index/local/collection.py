@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,7 +33,7 @@ from index.rows import as_ids, unit_rows
 from index.search.calibration import Rejection
 from index.search.filters import parse_filter
 from index.search.patience import Patience
-from index.search.query import ATTEMPTS, Query, run
+from index.search.query import ATTEMPTS, Query, run, run_many
 
 log = logging.getLogger(__name__)
 
@@ -269,6 +270,10 @@ class Collection:
         """The page of hits that a query with filter, groups, cut-off and so on asks for (index.search.query)."""
         return run(self, query)
 
+    def query_many(self, queries: Sequence[Query]) -> list[list[Hit]]:
+        """The page of each, all of one moment, much faster than one after the other."""
+        return run_many(self, queries)
+
     def search(
         self, vector: ArrayLike, k: int = 10, modality: Modality = "image", ids: ArrayLike | None = None
     ) -> list[Hit]:
@@ -287,16 +292,13 @@ class Collection:
             raise InputError(f"k must be at least 1, not {k}")
         among = None if ids is None else np.unique(as_ids(ids))
         for _ in range(ATTEMPTS):
-            view = self._live.refresh().views[_known(modality)]
-            answers = view.search(unit_rows(xq, view.dim), k, among)
-            wanted = {key for _, found in answers for key in found.tolist()}
-            records = self._catalog.get(wanted)
-            if len(records) == len(wanted):
+            answers = self.read_view().nearest(xq, k, _known(modality), among)
+            records = self._catalog.get(np.unique(answers.ids).tolist())
+            with suppress(KeyError):  # a hit was deleted since the search: search again for who takes its place
                 return [
                     [Hit(score, records[key]) for score, key in zip(D.tolist(), I.tolist(), strict=True)]
                     for D, I in answers
                 ]
-            # a hit was deleted since the search: search again for who takes its place
         raise CollectionError("entries are deleted faster than this search can look at them: try again")
 
     def filter_ids(

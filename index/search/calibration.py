@@ -6,7 +6,7 @@ high score for this query is read off this collection and not fixed beforehand. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 SAMPLE = 2048  # rows: one more pass over 4 MB a query at 512 dimensions
+FEW = 32  # queries
 FEWEST = 50  # rows: of fewer, the background of a query is not known
 # Found on development queries over product photos; bench/cutoff.py measures them on others.
 REACH = 0.6  # of the query's own spread: how far below the best hit a relevant one lies; 0.5 to 0.65 were best
@@ -117,12 +118,30 @@ class Calibration:
                 from it, so an entry is as relevant in a filtered list as in the full one. None: the first of `scores`.
             text: the query is a text, so it may be rejected.
         """
+        if best is None:
+            best = float(scores[0]) if len(scores) else 0.0
+        return self.judge_many(query[None], [scores], text=[text], best=[best])[0]
+
+    def judge_many(
+        self,
+        queries: Vectors,
+        scores: Sequence[NDArray[np.float32]],
+        *,
+        text: Sequence[bool],
+        best: Sequence[float],
+    ) -> list[Judgement]:
+        """The same for queries (n, dim), each with its own hits: one product. Equal to `judge` but for its rounding."""
+        middle, spread = background(self.sample, queries)
+        each = zip(scores, middle, spread, text, best, strict=True)
+        return [self._judgement(of, *of_query) for of, *of_query in each]
+
+    def _judgement(
+        self, scores: NDArray[np.float32], middle: np.float32, spread: np.float32, text: bool, best: float
+    ) -> Judgement:
         if not len(scores):
             nothing = np.empty(0, np.float32)
             return Judgement(nothing, nothing, 0)
-        (middle,), (spread,) = background(self.sample, query[None])
         z = ((scores - middle) / spread).astype(np.float32)
-        best = float(scores[0]) if best is None else best
         highest = (best - middle) / spread
         above = float(highest)  # how far the best hit stands above what fits nothing, in standard deviations
         if text and self.threshold is not None:
@@ -178,7 +197,8 @@ def background(sample: Vectors, queries: Vectors) -> Background:
     The spread is that of the lower half, mirrored: what is relevant lies in the upper half and would widen it. Efron
     (2004) takes the null distribution from the middle of the data for the same reason.
     """
-    scores = queries @ sample.T
+    # BLAS has threads of its own. For few queries they take longer to give way to the index's than the product does.
+    scores = queries @ sample.T if len(queries) > FEW else np.einsum("ij,kj->ik", queries, sample)
     middle = np.median(scores, axis=1)
     below = np.minimum(scores - middle[:, None], 0)
     return Background(middle, np.sqrt(2 * np.mean(below**2, axis=1)).clip(1e-6))

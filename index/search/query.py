@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,10 +31,9 @@ from index.search import ranking
 from index.search.calibration import Judgement
 from index.search.filters import Filter, parse_filter
 from index.search.patience import Patience
+from index.search.searchable import Readable, Searchable, Selection, Vector
 
-Vector = NDArray[np.float32]
 Cutoff = Literal["auto"]
-Selection = Any  # what passes a filter, as the store that made it wants it back
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 10_000
@@ -81,48 +80,6 @@ class Query:
         _check("score_threshold", threshold is None or -1 <= threshold <= 1, "-1 to 1", threshold)
 
 
-class Judge(Protocol):
-    """A collection's calibration, as index.search.calibration makes it."""
-
-    def judge(self, query: Vector, scores: NDArray[np.float32], /, *, text: bool, best: float) -> Judgement:
-        """The z (m,) and relevance (m,) of descending `scores` (m,), and how many of them are relevant."""
-
-
-class Searchable(Protocol):
-    """What a search needs of a collection as it is at one moment (index.local.read_view)."""
-
-    @property
-    def dim(self) -> int:
-        """Values of a vector."""
-
-    def nearest(
-        self, vector: Vector, k: int, modality: Modality, among: Selection | None, /
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Scores and ids (m,) of the k nearest, of all or of a selection: descending, equal scores by id."""
-
-    def select(self, filter: Filter, modality: Modality, patience: Patience | None, /) -> Selection:  # noqa: A002
-        """What passes a filter, for `nearest`. FilterTooSlow, GivenUp: the patience is over."""
-
-    def vectors(self, ids: NDArray[np.int64], modality: Modality, /) -> NDArray[np.float32]:
-        """Unit rows (n, dim). EntryNotFound if one is gone."""
-
-    def records_of(self, ids: Sequence[int], /) -> dict[int, Record]:
-        """The records of those that are there."""
-
-    def calibration(self, modality: Modality, /) -> Judge | None:
-        """None while the collection is too small to have one."""
-
-    def check_model(self, fingerprint: str, /) -> None:
-        """ModelMismatch unless the vectors are of that model."""
-
-
-class Readable(Protocol):
-    """What can be searched, and goes on changing."""
-
-    def read_view(self) -> Searchable:
-        """It, as it is now."""
-
-
 def mix(vectors: ArrayLike, weights: Sequence[float]) -> Vector:
     """One unit vector (dim,): the weighted sum of `vectors` (n, dim), each first scaled to length 1.
 
@@ -152,44 +109,100 @@ def run(readable: Readable, query: Query) -> list[Hit]:
         ModelMismatch: the collection is not, or no longer, of the model with the query's `fingerprint`.
         CollectionError: entries are deleted faster than they can be looked at.
     """
-    wanted = None if query.filter is None else parse_filter(query.filter)
+    return run_many(readable, [query])[0]
+
+
+def run_many(readable: Readable, queries: Sequence[Query]) -> list[list[Hit]]:
+    """The page of each query, all of one moment: as `run`, and faster than that for each.
+
+    Those that look equally deep into the same entries are searched for together. Raises as `run`.
+    """
+    passing = [None if query.filter is None else parse_filter(query.filter) for query in queries]
     for _ in range(ATTEMPTS):
         view = readable.read_view()
-        if query.fingerprint is not None:
-            view.check_model(query.fingerprint)
-        if np.shape(query.vector) != (view.dim,):
-            raise InputError(f"vector: must have the collection's {view.dim} values, not {np.size(query.vector)}")
+        for fingerprint in {query.fingerprint for query in queries if query.fingerprint is not None}:
+            view.check_model(fingerprint)
+        for query in queries:
+            if np.shape(query.vector) != (view.dim,):
+                raise InputError(f"vector: must have the collection's {view.dim} values, not {np.size(query.vector)}")
         try:
-            return _page(view, query, wanted, unit_rows(np.asarray(query.vector)[None], view.dim)[0])
+            return _pages(view, _looks(view, queries, passing))
         except EntryNotFound:
             continue  # a candidate was deleted meanwhile: search again for who takes its place
     raise CollectionError("entries are deleted faster than this search can look at them: try again")
 
 
-def _page(collection: Searchable, query: Query, passing: Filter | None, q: Vector) -> list[Hit]:
-    among = None if passing is None else collection.select(passing, query.modality, query.patience)
+@dataclass(slots=True, eq=False)
+class _Look:
+    """A query, and how far its list has been looked at."""
+
+    query: Query
+    q: Vector  # (dim,), unit
+    among: Selection | None
+    excluded: NDArray[np.int64]
+    needed: int = field(init=False)  # hits that are to be left after stage 4
+    k: int = field(init=False)  # candidates to look at
+
+    def __post_init__(self) -> None:
+        query = self.query
+        wanted = query.offset + query.limit
+        self.needed = max(wanted, POOL) if query.diversity else wanted
+        if query.cutoff:
+            self.k = JUDGED
+        elif query.collapse is not None or query.group_by is not None:
+            self.k = min(OVERFETCH * self.needed, DEEPEST)
+        else:
+            self.k = self.needed
+
+
+def _looks(view: Searchable, queries: Sequence[Query], passing: Sequence[Filter | None]) -> list[_Look]:
+    selections: dict[tuple[str, Modality], Selection] = {}
+    looks = []
+    for query, wanted, q in zip(queries, passing, _unit(queries, view.dim), strict=True):
+        among = None
+        if wanted is not None:
+            key = repr(wanted), query.modality  # 1 and True are equal, and not the same
+            if key not in selections:
+                selections[key] = view.select(wanted, query.modality, query.patience)
+            among = selections[key]
+        looks.append(_Look(query, q, among, np.unique(np.asarray(query.exclude, np.int64))))
+    return looks
+
+
+def _unit(queries: Sequence[Query], dim: int) -> Vector:
+    return unit_rows(np.array([query.vector for query in queries]).reshape(-1, dim), dim)
+
+
+def _pages(view: Searchable, looks: Sequence[_Look]) -> list[list[Hit]]:
+    """Stages 1 to 6 for each: a round looks deeper for those whose page is not full yet."""
+    done: dict[_Look, tuple[_Candidates, ranking.Positions]] = {}
+    left = list(looks)
+    while left:
+        deeper = []
+        for look, found in zip(left, _nearest(view, left), strict=True):
+            kept = _kept(view, look.query, found)
+            if len(kept) >= look.needed or found.ended or look.k == DEEPEST:
+                done[look] = found, _page(view, look.query, found, kept)
+            else:
+                look.k = min(OVERFETCH * look.k, DEEPEST)
+                deeper.append(look)
+        left = deeper
+    pages = [done[look] for look in looks]
+    if not pages:
+        return []
+    records = _records(view, np.unique(np.concatenate([found.ids[page] for found, page in pages])))
+    return [found.hits(page, records) for found, page in pages]
+
+
+def _page(view: Searchable, query: Query, found: _Candidates, kept: ranking.Positions) -> ranking.Positions:
+    """Stages 5 and 6."""
     wanted = query.offset + query.limit
-    needed = max(wanted, POOL) if query.diversity else wanted
-    if query.cutoff:
-        k = JUDGED
-    elif query.collapse is not None or query.group_by is not None:
-        k = min(OVERFETCH * needed, DEEPEST)
-    else:
-        k = needed
-    while True:
-        found = _nearest(collection, query, q, among, k)
-        kept = _kept(collection, query, found)
-        if len(kept) >= needed or found.ended or k == DEEPEST:
-            break
-        k = min(OVERFETCH * k, DEEPEST)
     if query.diversity:
         pool = kept[:POOL]
-        order = ranking.mmr(
-            found.scores[pool], collection.vectors(found.ids[pool], query.modality), query.diversity, wanted
-        )
+        x = view.vectors(found.ids[pool], query.modality)
+        order = ranking.mmr(found.scores[pool], x, query.diversity, wanted)
         kept = np.concatenate([pool[order], kept[POOL:]])
-    page = kept[query.offset : wanted]
-    return found.hits(page, _records(collection, found.ids[page]))
+    return kept[query.offset : wanted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,29 +227,73 @@ class _Candidates:
         ]
 
 
-def _nearest(collection: Searchable, query: Query, q: Vector, among: Selection | None, k: int) -> _Candidates:
-    """Stages 1 and 2: the best k candidates or a few more; fewer if the list ends before."""
-    excluded = np.unique(np.asarray(query.exclude, np.int64))
-    fetch = k + len(excluded)
-    scores, ids = collection.nearest(q, fetch, query.modality, among)
-    ended = len(ids) < fetch
-    if len(excluded):
-        others = ~np.isin(ids, excluded)
-        scores, ids = scores[others], ids[others]
-    z, relevance, end = None, None, len(ids)
-    calibration = collection.calibration(query.modality)
-    if calibration is not None and len(ids):
-        first = scores[:COPIES]
-        if among is not None or not (query.text or ended or len(first) == COPIES):
-            first, at = collection.nearest(q, COPIES + len(excluded), query.modality, None)
-            first = first[~np.isin(at, excluded)][:COPIES]
-        z, relevance, relevant = calibration.judge(q, scores, best=_best(first, query.text), text=query.text)
-        end = relevant if query.cutoff else end
-    if query.score_threshold is not None:
-        end = min(end, int(np.count_nonzero(scores >= np.float32(query.score_threshold))))
-    ended = ended or end < len(ids)
-    z, relevance = (None if values is None else values[:end] for values in (z, relevance))
-    return _Candidates(scores[:end], ids[:end], z, relevance, ended)
+class _List(NamedTuple):
+    """What a query found, best first."""
+
+    scores: NDArray[np.float32]
+    ids: NDArray[np.int64]
+    ended: bool  # there are no more
+
+
+def _nearest(view: Searchable, looks: Sequence[_Look]) -> list[_Candidates]:
+    """Stages 1 and 2 of each: the best k candidates or a few more; fewer if the list ends before."""
+    lists = _searched(view, looks, [(look.k + len(look.excluded), look.among) for look in looks])
+    judgements = _judged(view, looks, lists)
+    found = []
+    for look, (scores, ids, ended), judged in zip(looks, lists, judgements, strict=True):
+        end = judged.cut if judged and look.query.cutoff else len(ids)
+        if look.query.score_threshold is not None:
+            end = min(end, int(np.count_nonzero(scores >= np.float32(look.query.score_threshold))))
+        z, relevance = (judged.z[:end], judged.relevance[:end]) if judged else (None, None)
+        found.append(_Candidates(scores[:end], ids[:end], z, relevance, ended or end < len(ids)))
+    return found
+
+
+def _searched(view: Searchable, looks: Sequence[_Look], asked: Sequence[tuple[int, Selection | None]]) -> list[_List]:
+    """Of each, `asked` for so many of a selection: scores, ids, whether that is all; without those excluded."""
+    alike: dict[tuple[Modality, int, int], list[int]] = {}
+    for i, (look, (fetch, among)) in enumerate(zip(looks, asked, strict=True)):
+        alike.setdefault((look.query.modality, fetch, id(among)), []).append(i)
+    answers: dict[int, _List] = {}
+    for (modality, fetch, _), those in alike.items():
+        found = view.nearest(np.stack([looks[i].q for i in those]), fetch, modality, asked[those[0]][1])
+        for i, (scores, ids) in zip(those, found, strict=True):
+            ended = len(ids) < fetch
+            if len(looks[i].excluded):
+                others = ~np.isin(ids, looks[i].excluded)
+                scores, ids = scores[others], ids[others]
+            answers[i] = _List(scores, ids, ended)
+    return [answers[i] for i in range(len(looks))]
+
+
+def _judged(view: Searchable, looks: Sequence[_Look], lists: Sequence[_List]) -> list[Judgement | None]:
+    """What is said of the hits of each; None where there are none, or the collection is too small."""
+    judgements: list[Judgement | None] = [None] * len(looks)
+    for modality in MODALITIES:
+        those = [i for i, look in enumerate(looks) if look.query.modality == modality and len(lists[i].ids)]
+        calibration = view.calibration(modality) if those else None
+        if calibration is None:
+            continue
+        firsts = {i: lists[i].scores[:COPIES] for i in those}
+        again = [i for i in those if looks[i].among is not None or not _tells_best(looks[i].query, lists[i])]
+        asked = [(COPIES + len(looks[i].excluded), None) for i in again]
+        for i, found in zip(again, _searched(view, [looks[i] for i in again], asked), strict=True):
+            firsts[i] = found.scores[:COPIES]
+        text = [looks[i].query.text for i in those]
+        judged = calibration.judge_many(
+            np.stack([looks[i].q for i in those]),
+            [lists[i].scores for i in those],
+            text=text,
+            best=[_best(firsts[i], is_text) for i, is_text in zip(those, text, strict=True)],
+        )
+        for i, judgement in zip(those, judged, strict=True):
+            judgements[i] = judgement
+    return judgements
+
+
+def _tells_best(query: Query, found: _List) -> bool:
+    """Whether a list of the whole collection shows the first hit that is no copy, or that there is none."""
+    return query.text or found.ended or len(found.scores) >= COPIES
 
 
 def _best(first: NDArray[np.float32], text: bool) -> float:

@@ -57,7 +57,7 @@ from index.local.catalog.tables import (
     read_identity,
     read_json,
     read_meta,
-    record,
+    records,
 )
 from index.local.snapshot import Snapshot
 from index.search.calibration import Rejection
@@ -321,7 +321,7 @@ class Catalog:
         """The records of those `ids` that are there, by id."""
         with self._db.reading() as db:
             rows = db.execute(f"SELECT {COLUMNS} FROM entries WHERE {AMONG}", (json_ids(ids),)).fetchall()
-        return {row[0]: record(row) for row in rows}
+        return {record.id: record for record in records(rows)}
 
     def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """The vectors (n, dim) float32 of `ids`, in that order. EntryNotFound if one is not there."""
@@ -362,7 +362,7 @@ class Catalog:
             page = PAGE if left is None else min(PAGE, left)
             with self._db.reading() as db:  # a page at a time: a caller who stops half-way holds nothing open
                 rows = db.execute(query, (after_id, *values, page)).fetchall()
-            yield from map(record, rows)
+            yield from records(rows)
             if len(rows) < page:
                 return
             after_id = rows[-1][0]
@@ -396,4 +396,4 @@ class Catalog:
         """The records with that path (at most one) or that hash, in the order of ids."""
         query = f"SELECT {COLUMNS} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id"
         with self._db.reading() as db:
-            return [record(row) for row in db.execute(query, (os.fsencode(value),))]
+            return records(db.execute(query, (os.fsencode(value),)).fetchall())

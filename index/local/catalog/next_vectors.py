@@ -28,7 +28,7 @@ from index.local.catalog.tables import (
     read_counts,
     read_identity,
     read_json,
-    record,
+    records,
 )
 from index.local.snapshot import Snapshot
 
@@ -81,7 +81,7 @@ class NextVectors:
         """Up to `limit` rows above `after_id`, by id, that have no next vector, or one of what they were before."""
         with self._db.reading() as db:
             query = f"SELECT {COLUMNS} FROM entries WHERE id > ? AND {LEFT} ORDER BY id LIMIT ?"
-            return [record(row) for row in db.execute(query, (after_id, limit))]
+            return records(db.execute(query, (after_id, limit)).fetchall())
 
     def write(self, ids: Sequence[int], x: NDArray[np.float32]) -> None:
         """Keep the next vectors `x` (n, next dim), as float16, of rows; ids that are gone are passed over."""

@@ -27,7 +27,7 @@ from index.entry import MODALITIES, Modality
 from index.local.catalog.catalog import Catalog, Changes
 from index.local.snapshot import SegmentRecord, Snapshot, Tuning
 from index.local.vectors.ann import CoarseIndex, use_threads
-from index.local.vectors.segment import Ids
+from index.local.vectors.ranked import Ids
 from index.local.vectors.segment_files import (
     file_names,
     is_verified_at_open,

@@ -9,22 +9,39 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.local.snapshot import Tuning
-from index.local.vectors.ann import BLOCK, Bits, CoarseIndex, FlatRows, Positions
+from index.local.vectors.ann import Bits, CoarseIndex, FlatRows, Positions
+from index.local.vectors.ranked import Ids, Ranked
 from index.rows import Rows
 
 GATHER_SHARE = 1 / 400  # so few of the rows are picked out one by one; FAISS's scan skips to more of them faster
 FILTERED_ROWS = 25_000  # a filter that leaves no more is answered by comparing all that it leaves
 PICKED = 16  # picking a row out costs as much as scanning so many
-BATCH = 16  # from so many queries on, a matrix product beats FAISS's scan for each
+BATCH = 100  # from so many queries on, a matrix product beats a scan for each: 64 over 100,000 rows, 150 over 10,000
+PRODUCT_ROWS = 1_000_000  # that a filter lets through, at most, for a product instead of codes
+PRODUCT_SHARE = 2000  # and at most so many for each query
+COMPARED = 2048  # candidates compared at a time
+HELD = 1 << 20  # candidates in memory, as far as one query has no more
 PROBED = 60  # rows in the lists that are probed, for each hit wanted: the tuning was for ten
 TIE = 2e-6  # scores of one row differ by less from one routine to another
 
-Ids = NDArray[np.int64]
+
+class Candidates(NamedTuple):
+    """Rows that may be among the best of a query, in any order."""
+
+    query: Positions  # (m,) its number
+    row: Positions  # (m,)
+
+    @classmethod
+    def of(cls, queries: Positions, rows: Positions) -> Candidates:
+        """From rows (nq, width) for queries (nq,); -1 stands for no row."""
+        there = rows >= 0
+        return cls(np.repeat(queries, there.sum(axis=1)), rows[there])
 
 
 class RowMask:
@@ -83,113 +100,109 @@ class Segment:
         mask[self.locate(ids)[1]] = True
         return mask
 
-    def search(self, xq: Rows, k: int, mask: RowMask | None = None) -> list[tuple[Rows, Ids]]:
-        """For each query (nq, dim) its `k` best, of all rows or of the mask: scores descending, equal ones by id."""
+    def search(self, xq: Rows, k: int, mask: RowMask | None = None) -> Ranked:
+        """For each query (nq, dim) its `k` best, of all rows or of the mask."""
         if mask is not None and mask.count == len(self):
             mask = None
-        return [self._exact(q, found, k) for q, found in zip(xq, self._candidates(xq, k, mask), strict=True)]
+        ranked = [self._ranked(xq, found, k) for found in self._candidates(xq, k, mask)]
+        return Ranked.merged(len(xq), ranked, k)
 
-    def scores(self, q: Rows, positions: Positions) -> Rows:
-        """The scores (m,) of rows for one query (dim,): the only routine whose scores are shown."""
-        scores = np.empty(len(positions), np.float32)
-        for start in range(0, len(positions), BLOCK):
-            some = slice(start, start + BLOCK)
-            np.einsum("ij,j->i", self.rows.x16[positions[some]].astype(np.float32), q, out=scores[some])
+    def scores(self, xq: Rows, found: Candidates) -> Rows:
+        """The scores (m,) of candidates: the only routine whose scores are shown, for one query or for many."""
+        scores = np.empty(len(found.row), np.float32)
+        for start in range(0, len(scores), COMPARED):
+            some = slice(start, start + COMPARED)
+            np.einsum("ij,ij->i", self.rows.at(found.row[some]), xq[found.query[some]], out=scores[some])
         return scores
 
-    def _exact(self, q: Rows, positions: Positions, k: int) -> tuple[Rows, Ids]:
-        return best(self.scores(q, positions), self.ids[positions], k)
+    def _ranked(self, xq: Rows, found: Candidates, k: int) -> Ranked:
+        return Ranked(len(xq), found.query, self.scores(xq, found), self.ids[found.row], k)
 
-    def _candidates(self, xq: Rows, k: int, mask: RowMask | None) -> Iterator[Positions]:
-        """For each query, positions that hold its `k` best; the rest is up to `_exact`."""
+    def _candidates(self, xq: Rows, k: int, mask: RowMask | None) -> Iterator[Candidates]:
+        """What holds the `k` best of each query, all of a query's in one piece; the rest is up to `_ranked`."""
         n = len(self) if mask is None else mask.count
+        queries = np.arange(len(xq))
         if n <= k:
             everything = np.arange(len(self)) if mask is None else mask.positions
-            yield from (everything for _ in xq)
-        elif mask is not None and n <= GATHER_SHARE * len(self):
-            yield from scan(xq, k, self.rows, mask.positions)
-        elif self.tuning is not None and n > FILTERED_ROWS and PICKED * k * self.tuning.factor <= n:
-            yield from self._coarse_candidates(xq, k, mask)
-        elif len(xq) >= BATCH:
-            yield from scan(xq, k, self.rows, None if mask is None else mask.positions)
+            yield Candidates(np.repeat(queries, n), np.tile(everything, len(xq)))
+        elif not self._is_worth_proposing(len(xq), k, mask):
+            yield from self._exact(xq, queries, k, mask)
         else:
-            yield from (self._flat_candidates(q, k, n, mask) for q in xq)
+            assert self.tuning is not None
+            step = max(1, HELD // (k * self.tuning.factor))
+            for start in range(0, len(xq), step):
+                some = queries[start : start + step]
+                if mask is not None and mask.filtered:
+                    yield from self._settled(xq, some, k, mask)
+                else:
+                    yield from self._proposed(xq, some, k, mask)
 
-    def _coarse_candidates(self, xq: Rows, k: int, mask: RowMask | None) -> Iterator[Positions]:
+    def _is_worth_proposing(self, queries: int, k: int, mask: RowMask | None) -> bool:
+        """Whether codes propose candidates faster than all rows are compared."""
+        n = len(self) if mask is None else mask.count
+        if self.tuning is None or n <= FILTERED_ROWS or n <= GATHER_SHARE * len(self):
+            return False
+        if n < PICKED * k * self.tuning.factor:
+            return False
+        if mask is None or not mask.filtered or queries < BATCH:
+            return True
+        return n > min(PRODUCT_ROWS, PRODUCT_SHARE * queries)  # else one product is less than to settle each query
+
+    def _exact(self, xq: Rows, queries: Positions, k: int, mask: RowMask | None) -> Iterator[Candidates]:
+        """Of all the rows, or of the mask, for those of `xq` that have these numbers.
+
+        FAISS keeps any of several equal scores at the end of a list, so it is asked for more until a tie ends.
+        """
+        n = len(self) if mask is None else mask.count
+        fetch = k + 1
+        while len(queries):
+            step = max(1, HELD // fetch)
+            contested = []
+            for some in (queries[start : start + step] for start in range(0, len(queries), step)):
+                D, I = self._compared(xq[some], min(fetch, n), mask)
+                ended = (D[:, -1] < D[:, k - 1] - TIE) | (fetch >= n)
+                yield Candidates.of(some[ended], I[ended])
+                contested.append(some[~ended])
+            queries, fetch = np.concatenate(contested), 8 * fetch
+
+    def _compared(self, xq: Rows, k: int, mask: RowMask | None) -> tuple[Rows, Positions]:
+        n = len(self) if mask is None else mask.count
+        if len(xq) >= BATCH or n <= GATHER_SHARE * len(self):
+            return self.rows.nearest_of_many(xq, k, None if mask is None else mask.positions)
+        return self.rows.nearest(xq, k, None if mask is None else mask.bits)
+
+    def _proposed(self, xq: Rows, queries: Positions, k: int, mask: RowMask | None) -> Iterator[Candidates]:
+        """Of all the rows, or of a mask that leaves few out."""
         assert self.coarse is not None
         assert self.tuning is not None
-        effort = max(self.tuning.effort, math.ceil(PROBED * k * self.tuning.lists / len(self)))
-        if mask is not None and mask.filtered:
-            yield from (self._settled_candidates(q, k, effort, mask) for q in xq)
-            return
-        n, bits = (len(self), None) if mask is None else (mask.count, mask.bits)
-        for q, found in zip(xq, self.coarse.nearest(xq, k * self.tuning.factor, effort, bits), strict=True):
-            found = found[found >= 0]
-            yield found if len(found) >= k else self._flat_candidates(q, k, n, mask)
+        bits = None if mask is None else mask.bits
+        found = self.coarse.nearest(xq[queries], k * self.tuning.factor, self._effort(k), bits)
+        enough = found[:, k - 1] >= 0  # what is missing is at the end
+        yield Candidates.of(queries[enough], found[enough])
+        if not enough.all():
+            yield from self._exact(xq, queries[~enough], k, mask)
 
-    def _settled_candidates(self, q: Rows, k: int, effort: int, mask: RowMask) -> Positions:
+    def _settled(self, xq: Rows, queries: Positions, k: int, mask: RowMask) -> Iterator[Candidates]:
         """What a filter lets through may lie anywhere, so ever more is looked at until the best no longer change."""
         assert self.coarse is not None
         assert self.tuning is not None
-        effort = math.ceil(effort / math.sqrt(mask.count / len(self)))  # where it lies evenly, this is enough
+        effort = math.ceil(self._effort(k) / math.sqrt(mask.count / len(self)))  # where it lies evenly, this is enough
         width = k * self.tuning.factor
-        before: Ids | None = None
-        while PICKED * width <= mask.count:
-            (found,) = self.coarse.nearest(q[None], width, effort, mask.bits)
-            proposed: Positions = found[found >= 0]
-            _, ids = self._exact(q, proposed, k)
-            if len(ids) == k and before is not None and np.array_equal(ids, before):
-                return proposed
-            before, effort, width = ids, 2 * effort, 2 * width
-        return self._flat_candidates(q, k, mask.count, mask)
+        before: Ranked | None = None
+        while len(queries) and PICKED * width <= mask.count:
+            found = Candidates.of(queries, self.coarse.nearest(xq[queries], width, effort, mask.bits))
+            ranked = self._ranked(xq, found, k)
+            settled = np.zeros(len(xq), bool)
+            if before is not None:
+                settled[queries] = [
+                    len(ranked[i][1]) == k and np.array_equal(ranked[i][1], before[i][1]) for i in queries
+                ]
+                yield Candidates(*(numbers[settled[found.query]] for numbers in found))
+            queries = queries[~settled[queries]]
+            before, effort, width = ranked, 2 * effort, 2 * width
+        if len(queries):
+            yield from self._exact(xq, queries, k, mask)
 
-    def _flat_candidates(self, q: Rows, k: int, n: int, mask: RowMask | None) -> Positions:
-        """FAISS keeps any of several equal scores at the end of a list, so it is asked for more until a tie ends."""
-        fetch = k + 1
-        while True:
-            D, positions = self.rows.nearest(q, min(fetch, n), None if mask is None else mask.bits)
-            if fetch >= n or D[-1] < D[k - 1] - TIE:
-                return positions
-            fetch *= 8
-
-
-def best(scores: Rows, ids: Ids, k: int) -> tuple[Rows, Ids]:
-    """The `k` highest of scores (m,) with their ids, descending, equal ones by id."""
-    order = np.lexsort((ids, -scores))[:k]
-    return scores[order], ids[order]
-
-
-def scan(xq: Rows, k: int, rows: FlatRows, among: Positions | None = None) -> Iterator[Positions]:
-    """For each query (nq, dim) the positions of its `k` best rows and of all that tie with the last of them.
-
-    One matrix product a block of rows, for any number of queries. `among` (m,): only these positions.
-    """
-    n = len(rows.x16) if among is None else len(among)
-    keep = min(k + 1, n)  # one more shows whether the last place is contested
-    D = np.full((len(xq), keep), -np.inf, np.float32)
-    P = np.zeros((len(xq), keep), np.int64)
-    for start, x in _blocks(rows, among):
-        scores = xq @ x.T
-        most = min(keep, len(x))
-        part = np.argpartition(scores, len(x) - most, axis=1)[:, len(x) - most :]
-        D = np.hstack([D, np.take_along_axis(scores, part, axis=1)])
-        P = np.hstack([P, part + start])
-        top = np.argpartition(D, D.shape[1] - keep, axis=1)[:, D.shape[1] - keep :]
-        D, P = np.take_along_axis(D, top, axis=1), np.take_along_axis(P, top, axis=1)
-    for q, scores, positions in zip(xq, D, P, strict=True):
-        if keep > k:
-            last, next_one = np.partition(scores, 1)[1], scores.min()  # of k + 1: the k-th best and the one after it
-            if next_one >= last - TIE:
-                everything = np.concatenate([x @ q for _, x in _blocks(rows, among)])
-                positions = np.flatnonzero(everything >= last - TIE)
-        yield positions if among is None else among[positions]
-
-
-def _blocks(rows: FlatRows, among: Positions | None) -> Iterator[tuple[int, Rows]]:
-    n = len(rows.x16) if among is None else len(among)
-    for start in range(0, n, BLOCK):
-        stop = min(start + BLOCK, n)
-        if among is None:
-            yield start, rows.float32(start, stop)
-        else:
-            yield start, rows.x16[among[start:stop]].astype(np.float32)
+    def _effort(self, k: int) -> int:
+        assert self.tuning is not None
+        return max(self.tuning.effort, math.ceil(PROBED * k * self.tuning.lists / len(self)))

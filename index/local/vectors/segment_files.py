@@ -23,7 +23,8 @@ from base.files import fsync_file
 from index.entry import Modality
 from index.local.snapshot import FileRecord, SegmentRecord, Snapshot
 from index.local.vectors.ann import CoarseIndex, FlatRows
-from index.local.vectors.segment import Ids, Segment
+from index.local.vectors.ranked import Ids
+from index.local.vectors.segment import Segment
 from index.rows import Rows16
 
 SUFFIXES = (".ids", ".rows", ".coarse")

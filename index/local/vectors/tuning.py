@@ -17,7 +17,8 @@ import numpy as np
 from index.config import IndexConfig, IndexKind
 from index.local.snapshot import Tuning
 from index.local.vectors.ann import CoarseIndex, FlatRows, Positions
-from index.local.vectors.segment import Ids, Segment, scan
+from index.local.vectors.ranked import Ids
+from index.local.vectors.segment import Segment
 from index.rows import Rows
 
 EXACT_ROWS = 100_000
@@ -97,11 +98,12 @@ def tune(segment: Segment, held_out: Positions) -> Segment:
     nearly alike: many candidates must be compared).
     """
     assert segment.tuning is not None
-    own = segment.rows.x16[held_out].astype(np.float32)
-    neighbours = [_best(segment, q, found, CONCEPT) for q, found in _truth(own, CONCEPT, segment)]
-    concepts = np.stack([segment.rows.x16[found].astype(np.float32).mean(axis=0) for found in neighbours])
+    exact = Segment(np.arange(len(segment)), segment.rows)  # so that what it finds are positions
+    own = segment.rows.at(held_out)
+    neighbours = [found for _, found in exact.search(own, CONCEPT)]
+    concepts = np.stack([segment.rows.at(found).mean(axis=0) for found in neighbours])
     truths = [(q, set(found[:K].tolist())) for q, found in zip(own, neighbours, strict=True)]
-    truths += [(q, set(_best(segment, q, found, K).tolist())) for q, found in _truth(concepts, K, segment)]
+    truths += [(q, set(found.tolist())) for q, (_, found) in zip(concepts, exact.search(concepts, K), strict=True)]
     best: Tuning | None = None
     fastest = math.inf
     for effort in _efforts(segment.tuning.lists or MOST_EFFORT):
@@ -121,14 +123,6 @@ def tune(segment: Segment, held_out: Positions) -> Segment:
             break  # more effort has begun to cost more than it saves in candidates
         best, fastest = tuned, seconds
     return Segment(segment.ids, segment.rows, segment.coarse, best)
-
-
-def _truth(xq: Rows, k: int, segment: Segment) -> Iterator[tuple[Rows, Positions]]:
-    return zip(xq, scan(xq, k, segment.rows), strict=True)
-
-
-def _best(segment: Segment, q: Rows, positions: Positions, k: int) -> Positions:
-    return positions[np.argsort(-segment.scores(q, positions), kind="stable")[:k]]
 
 
 def _efforts(most: int) -> Iterator[int]:

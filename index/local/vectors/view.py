@@ -9,7 +9,8 @@ import numpy as np
 
 from base.errors import EntryNotFound
 from index.local.vectors.ann import FlatRows
-from index.local.vectors.segment import Ids, RowMask, Segment, best
+from index.local.vectors.ranked import Ids, Ranked
+from index.local.vectors.segment import RowMask, Segment
 from index.rows import Rows, Rows16
 
 GATHER = 65_536  # rows copied at a time
@@ -52,18 +53,11 @@ class View:
         self.parts = parts
         self.count = sum(part.count for part in parts)
 
-    def search(self, xq: Rows, k: int, ids: Ids | None = None) -> list[tuple[Rows, Ids]]:
-        """For each query (nq, dim) the scores and ids of its `k` best, of all or of `ids` (ascending) only."""
+    def search(self, xq: Rows, k: int, ids: Ids | None = None) -> Ranked:
+        """For each query (nq, dim) its `k` best, of all or of `ids` (ascending) only."""
         parts = [(part.segment, part.among(ids)) for part in self.parts]
         found = [segment.search(xq, k, mask) for segment, mask in parts if mask is None or mask.count]
-        if not found:
-            return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in xq]
-        if len(found) == 1:
-            return found[0]
-        return [
-            best(np.concatenate([scores for scores, _ in row]), np.concatenate([ids for _, ids in row]), k)
-            for row in zip(*found, strict=True)
-        ]
+        return Ranked.merged(len(xq), found, k)
 
     def vectors(self, ids: Ids) -> Rows:
         """The rows (n, dim) under `ids`, in their order. EntryNotFound if one is not there."""
