@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+KINDS = 6  # of files that are no pictures, named in a line
 
 
 @dataclass
@@ -53,3 +56,11 @@ class LeftOut:
     def _of(self, reason: str) -> str:
         total = self.totals.get(reason.split()[0])
         return f" of {total}" if total is not None else ""
+
+
+def others_said(others: Counter[str]) -> str:
+    """As in "13 files are no pictures: 12 .mov, 1 other", of files by their suffix; of many kinds the most frequent."""
+    named = [(kind, count) for kind, count in others.most_common() if kind][:KINDS]
+    rest = others.total() - sum(count for _, count in named)
+    said = [f"{count} {kind}" for kind, count in named] + [f"{rest} other"] * bool(rest)
+    return f"{others.total()} files are no pictures: {', '.join(said)}"

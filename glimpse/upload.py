@@ -5,6 +5,7 @@ those of which something else is said than there. Removes nothing there.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class UploadReport:
     unchanged: int  # the same bytes were there, whatever was said of them
     skipped: list[dict[str, str]]
     left_out: LeftOut
+    others: Counter[str]  # files that are no pictures, by suffix
     seconds: float
 
     @property
@@ -46,7 +48,7 @@ def upload_folders(
     there = {entry.sha256: entry.metadata for entry in client.entries(collection) if entry.sha256}
     total = sum(1 for folder in folders for _ in image_names(folder, rules))
     skipped: list[dict[str, str]] = []
-    left_out = LeftOut()
+    left_out, others = LeftOut(), Counter[str]()
     kept = 0
 
     def failed(path: Path, reason: str) -> None:
@@ -55,7 +57,7 @@ def upload_folders(
     def images() -> Iterator[NewImage]:
         nonlocal kept
         for folder in folders:
-            for path, _ in walk_images(folder, rules=rules, on_error=failed, left_out=left_out):
+            for path, _ in walk_images(folder, rules=rules, on_error=failed, left_out=left_out, others=others):
                 known = captions.of(path.resolve()) or {}
                 image = NewImage(path, metadata=known, name=str(path.relative_to(folder)))
                 said = {"filename": image.filename, **known}
@@ -72,7 +74,7 @@ def upload_folders(
     added = len({one.id for one in sent if one.created})  # of two files of the same bytes both may say so
     unchanged = kept + sum(one.id is not None for one in sent) - added
     left_out.add_all(captions.left_out())
-    return UploadReport(added, unchanged, skipped, left_out, round(time.perf_counter() - started, 2))
+    return UploadReport(added, unchanged, skipped, left_out, others, round(time.perf_counter() - started, 2))
 
 
 def _sha256(path: Path) -> str:

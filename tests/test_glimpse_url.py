@@ -217,6 +217,9 @@ def test_two_files_of_the_same_bytes_are_one_entry(
     assert "twice: 1 images (1 added, 1 unchanged, 1 skipped)" in said(
         capsys, "index", tmp_path, "-c", "twice", "--url", url
     )
+    (tmp_path / "film.mov").touch()
+    again = json.loads(said(capsys, "index", tmp_path, "-c", "twice", "--url", url, "--json"))
+    assert (again["unchanged"], again["others"]) == (2, {".mov": 1})
     label = said(capsys, "label", tmp_path, "--labels", "red,blue", "--url", url)
     assert len(label.splitlines()) == 3
     call("collections", "delete", "twice", "--url", url, "--yes")

@@ -126,6 +126,7 @@ def index(
 
 
 def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metadata: Captions, json: bool) -> None:
+    from base.left_out import others_said
     from base.walk import image_names, no_images
     from glimpse import console
     from glimpse.client import Client
@@ -144,12 +145,15 @@ def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metada
                 "collection": collection,
                 **counts,
                 "left_out": report.left_out.as_json(),
+                "others": dict(report.others.most_common()),
                 "images_per_second": round(report.images_per_second, 1),
             }
         )
         return
     console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
     console.print_left_out(report.left_out)
+    if report.others:
+        console.err.print(others_said(report.others))
     console.out.print(
         f"{collection}: {total} images ({report.added} added, {report.unchanged} unchanged, "
         f"{len(report.skipped)} skipped) in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
@@ -157,13 +161,14 @@ def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metada
 
 
 def _say_what_was_not_taken(report: IndexReport) -> None:
+    from base.left_out import others_said
     from glimpse import console
 
     console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
     console.print_left_out(report.left_out)
     console.print_cut_off([(file["path"], file["reason"]) for file in report.cut_off])
     if report.others:
-        console.err.print(report.others_said())
+        console.err.print(others_said(report.others))
     for folder in report.no_image:
         console.err.print(f"no image in {folder}")
     for kept in report.kept:

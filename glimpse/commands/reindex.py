@@ -47,10 +47,10 @@ def reindex(
             model = begun.model
         if model is None:
             raise InputError("give the new model, as in --model runs/pets")
-        from encoder.load import load_encoder
+        from encoder.lazy import open_encoder
         from index.ingest.reindex import reindex as run
 
-        encoder = load_encoder(model, device, precision)
+        encoder = open_encoder(model, device, precision)
         same = target.fingerprint == encoder.fingerprint
         with console.progress_bar("encoding") as progress:
             report = run(target, encoder, drop_unreadable=drop_unreadable, progress=progress)

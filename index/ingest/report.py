@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from base.left_out import LeftOut
 from index.ingest.gone import Kept
 
-KINDS = 6  # of files that are no pictures, named in a line
-
 
 @dataclass
 class IndexReport:
@@ -46,14 +44,6 @@ class IndexReport:
     def images_per_second(self) -> float:
         """Images encoded a second, of the whole run's time."""
         return self.encoded / self.seconds if self.seconds else 0.0
-
-    def others_said(self) -> str:
-        """As in "13 files are no pictures: 12 .mov, 1 other"; of many kinds the most frequent."""
-        kinds = self.others.most_common()
-        named = [(kind, count) for kind, count in kinds if kind][:KINDS]
-        rest = self.others.total() - sum(count for _, count in named)
-        said = [f"{count} {kind}" for kind, count in named] + [f"{rest} other"] * bool(rest)
-        return f"{self.others.total()} files are no pictures: {', '.join(said)}"
 
     @property
     def is_news(self) -> bool:
