@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from encoder.load import build_clip, open_clip  # open_clip from there: it imports torchvision first
+from encoder.lean_open_clip import open_clip
+from encoder.load import build_clip
 from encoder.weights import CONFIG
 from training.records.checkpoint import save_model
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from encoder.torchvision_lite import lighten_torchvision
+from encoder.lean_open_clip import open_clip
 
 
 def check_library() -> None:
@@ -89,8 +89,6 @@ def main() -> None:
     parser.add_argument("--model-config", type=Path)
     parser.add_argument("--held", action="store_true")
     ours, theirs = parser.parse_known_args()
-    lighten_torchvision()
-    import open_clip
     import open_clip_train.main as trainer
 
     if ours.model_config:

@@ -37,14 +37,10 @@ from encoder.hub.repository import Repository, hub_file, hub_folder, require_tra
 from encoder.hub.timm_trunk import with_trunk_here
 from encoder.image import Preprocess
 from encoder.known import Stamp, lasting, recall, remember, stamps
+from encoder.lean_open_clip import open_clip, with_timm_for
 from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
 from encoder.text import Tokenizer
-from encoder.torchvision_lite import lighten_torchvision
 from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, read_model_cfg, weights_in
-
-lighten_torchvision()
-import open_clip  # noqa: E402  needs the line above
-from open_clip.tokenizer import HFTokenizer, get_clean_fn  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -157,7 +153,10 @@ def build_clip(config: str | Path) -> ClipParts:
 def cleaning_of(tokenizer: Tokenizer) -> str | None:
     """What one of open_clip's tokenizers does to a text first, by open_clip's name; None for something of its own."""
     does = getattr(tokenizer, "clean_fn", None)
-    return next((name for name in ("lower", "whitespace", "canonicalize") if get_clean_fn(name) is does), None)
+    return next(
+        (name for name in ("lower", "whitespace", "canonicalize") if open_clip.tokenizer.get_clean_fn(name) is does),
+        None,
+    )
 
 
 def fingerprint(parts: ClipParts) -> str:
@@ -207,6 +206,7 @@ def _build(
     """What open_clip makes of `source`, with those weights, and with texts as the folder or the hub has them."""
     text_cfg, vision_cfg = model_cfg["text_cfg"], model_cfg.get("vision_cfg") or {}
     require_transformers(text_cfg, ref)
+    with_timm_for(model_cfg)
     files = stamps([weights] if folder is None else [folder, folder / CONFIG, weights])
     with _errors_of_open_clip(ref), _quiet():
         with _Unfilled():
@@ -264,6 +264,7 @@ def _tag_weights(name: str, published: dict[str, Any], ref: str) -> Path:
 def _instantiate(model_cfg: dict[str, Any]) -> Any:
     """The bare model of a config, with random weights: what `create_model` does for a built-in name."""
     config = json.loads(json.dumps(model_cfg))  # open_clip's constructors take it apart
+    with_timm_for(config)
     custom_text = config.pop("custom_text", False)
     if "multimodal_cfg" in config:
         raise ModelError("CoCa models caption as well as embed; glimpse trains dual encoders only")
@@ -285,7 +286,7 @@ def _tokenizer(model_cfg: dict[str, Any], folder: Path | None, ref: str) -> Toke
     place = tokenizer_place(text_cfg, folder, ref)
     mode = text_cfg.get("tokenizer_mode")
     kwargs["trust_remote_code"] = False  # left out, transformers would ask at a terminal
-    return HFTokenizer(str(place), context_length, tokenizer_mode=mode, **kwargs)  # type: ignore[no-any-return]
+    return open_clip.tokenizer.HFTokenizer(str(place), context_length, tokenizer_mode=mode, **kwargs)  # type: ignore[no-any-return]
 
 
 def _one_number_if_square(size: Any) -> int | tuple[int, int]:

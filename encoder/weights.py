@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ModelError
-from encoder.torchvision_lite import lighten_torchvision
-
-lighten_torchvision()
-import open_clip  # noqa: E402  needs the line above
+from encoder.lean_open_clip import open_clip
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"

@@ -129,7 +129,7 @@ def problems_of(error: ValidationError) -> list[str]:
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """A warning for each variable that looks like a setting and is none."""
-    known = ["CONFIG", *CLIENT, *(field.upper() for field in Settings.model_fields)]
+    known = ["CACHE", "CONFIG", *CLIENT, *(field.upper() for field in Settings.model_fields)]
     bare = sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
     return [_no_setting(name, known, PREFIX) for name in bare if name not in known]
 

@@ -37,7 +37,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "encoder.model",
         "encoder.text",
     },
-    "encoder.hub": {"encoder.weights", "encoder.torchvision_lite"},
+    "encoder.hub": {"encoder.weights", "encoder.lean_open_clip"},
     "index.search": {"index.entry", "index.rows"},
     "index.local": {"index.entry", "index.rows", "index.config", "index.search"},
     "index.local.catalog": {"index.entry", "index.config", "index.search", "index.local.snapshot"},
@@ -63,7 +63,7 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
-    "open_clip": {"encoder/load.py", "encoder/hub/published.py", "encoder/weights.py"},
+    "open_clip": {"encoder/lean_open_clip.py"},
     "huggingface_hub": {"encoder/hub/repository.py", "encoder/hub/refusals.py"},
     "PIL": {
         "encoder/picture/",

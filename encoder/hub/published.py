@@ -7,11 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from encoder.torchvision_lite import lighten_torchvision
+from encoder.lean_open_clip import open_clip
 from encoder.weights import HUB_WEIGHTS
-
-lighten_torchvision()
-import open_clip  # noqa: E402  needs the line above
 
 _WEIGHTS_FILE = re.compile(r"\.(pt|pth|bin|safetensors)$")
 _SIZES = {"base": "b", "large": "l", "huge": "h", "giant": "g", "gigantic": "bigg"}
