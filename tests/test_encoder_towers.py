@@ -87,6 +87,14 @@ def test_a_tower_that_gives_other_vectors_is_left_out(
     assert not [*tmp_path.glob("textual*")]
 
 
+def test_a_query_by_an_image_needs_no_text_tower(tiny_run: Path, plain: DualEncoder, tmp_path: Path) -> None:
+    card = export_towers(load_clip(tiny_run), "a fingerprint", tmp_path)
+    alone = TowersEncoder(tmp_path, dataclasses.replace(card, text=None))
+    assert alone.encode_texts([]).shape == (0, plain.dim)
+    assert not alone.cut_texts([]).read
+    assert alone.encode_images([plain_picture("red")]).shape == (1, plain.dim)
+
+
 def test_a_query_takes_the_towers_that_are_kept(tiny_run: Path, cache: Path) -> None:
     fingerprint = load_encoder(tiny_run).fingerprint
     assert isinstance(query_encoder(tiny_run), LazyEncoder)

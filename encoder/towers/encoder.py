@@ -44,12 +44,14 @@ class TowersEncoder(Encoder):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """As `Encoder.encode_texts`."""
+        if not texts:  # of a query by images alone, and there may be no tower for texts
+            return np.empty((0, self.dim), np.float32)
         tokens = self._tokenizer.cut(self._tokenizer(texts))
         return self._textual.run(None, {"tokens": tokens})[0]  # type: ignore[no-any-return]
 
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """As `Encoder.cut_texts`."""
-        return find_cut(self._tokenizer, texts)
+        return find_cut(self._tokenizer, texts) if texts else CutTexts()
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
