@@ -20,6 +20,7 @@ from encoder.export.folder import export_model
 from encoder.image import resize_by_pillow, to_pixels
 from encoder.load import build_clip, load_encoder
 from encoder.text import TextTower
+from encoder.towers.folder import read_card
 from encoder.zero_shot import build_classifier
 from tests.conftest import ROOT, TINY
 from training.records.checkpoint import save_model
@@ -96,6 +97,7 @@ def test_the_program_on_the_card_labels_as_glimpse_does_and_needs_no_torch(
     run = run_of(tmp_path / "run", CLASSIC | config, **preprocess)
     answer = exported(run, tmp_path / "out")
     assert min(answer["least_cosine"].values()) > 0.9999
+    assert read_card(tmp_path / "out").model.fingerprint == load_encoder(run).fingerprint
     labels = "Two Dogs,cat!,red  shirt"
     [code] = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)
     printed = python(code, picture, labels, cwd=tmp_path / "out", without=("torch", "open_clip", "encoder"))

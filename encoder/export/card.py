@@ -23,7 +23,7 @@ licence of the model that they come from: see the model's own.
 | textual.onnx | texts | `tokens` (n, {length}) int64 | `vectors` (n, {dim}) float32, of length one |
 | tokenizer.json | for the `tokenizers` library: texts to `tokens`, cut and padded to {context_length} | | |
 | preprocess.json | how a picture becomes `pixels`, in open_clip's names | | |
-| towers.json | the numbers of this page | | |
+| towers.json | logit_scale and the other numbers of this page | | |
 
 The weights lie beside each graph in a file that ends in `.data`: keep them together. The least cosine of a vector to
 torch's, when this was written, was {image:.6f} for pictures and {text:.6f} for texts.

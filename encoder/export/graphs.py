@@ -19,7 +19,7 @@ from encoder.export.card import README, graphs_card
 from encoder.load import ClipParts, fingerprint, make_encoder
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import LEAST_COSINE, export_towers
-from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, VISUAL
+from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, VISUAL, write_card
 
 PREPROCESS = "preprocess.json"
 NAMES = frozenset([VISUAL, f"{VISUAL}.data", TEXTUAL, f"{TEXTUAL}.data", TOKENIZER, CARD, PREPROCESS, README])
@@ -49,6 +49,8 @@ def write(parts: ClipParts, ref: str, folder: Path) -> tuple[dict[str, float], t
     }
     if min(cosines.values()) < LEAST_COSINE:
         raise ModelError(f"{ref}: its exported towers give other vectors than torch, of a cosine of {cosines}")
+    (folder / CARD).unlink()
+    write_card(folder, card)  # anew, for it may say how large the tokenizer's file is
     (folder / PREPROCESS).write_text(json.dumps(parts.preprocess.to_open_clip(), indent=1), encoding="utf-8")
     (folder / README).write_text(graphs_card(ref, card, cosines), encoding="utf-8")
     return cosines, ()

@@ -46,7 +46,10 @@ def export(
         )
         return
     console.out.print(f"{out}: {model} as {'ONNX graphs' if to == 'onnx' else 'a CLIPModel of transformers'}")
-    rows = [(name, f"{size / 1e6:,.1f} MB") for name, size in exported.files.items()]
+    rows = [
+        (name, f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB")
+        for name, size in exported.files.items()
+    ]
     console.out.print(console.table("file", "size", rows=rows))
     if exported.least_cosine:
         least = ", ".join(f"{name} {cosine:.6f}" for name, cosine in exported.least_cosine.items())
