@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,6 +55,45 @@ def new_file(file: Path, *, overwrite: bool) -> Iterator[Path]:
         yield part
 
 
+@contextmanager
+def new_folder(folder: Path, *, instead_of: Collection[str] = ()) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder`, which a person named, when the block ends; files alone in it.
+
+    When the block raises, nothing is left of it; what a killed process left is swept as by `whole_file`.
+
+    Args:
+        folder: not there, or empty, or with nothing in it but `instead_of`.
+        instead_of: names of files that go with what is there.
+
+    Raises:
+        InputError: there is something else in it, it is a file, or it has no folder to lie in.
+        OSError: as `whole_file`.
+    """
+    folder = folder.resolve()
+    _check_replaceable(folder, instead_of)
+    beginning = f".{os.fsencode(folder.name)[:100].decode(errors='ignore')}."
+    _sweep(folder.parent, beginning)
+    with _naming(folder):
+        part, held = _locked_part(folder, beginning)
+    made, old = Path(f"{part}.new"), Path(f"{part}.old")
+    try:
+        made.mkdir()
+        yield made
+        for file in made.iterdir():
+            fsync_file(file)
+        fsync_file(made)
+        _check_replaceable(folder, instead_of)
+        if folder.exists():
+            folder.rename(old)
+        made.rename(folder)
+        fsync_file(folder.parent)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        part.unlink(missing_ok=True)
+        os.close(held)
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Put `content`, text as UTF-8, at `path` in place of what is there; its folder is made. OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +125,24 @@ def disk_problem(error: OSError, path: Path | None = None) -> str | None:
     if error.errno == errno.EROFS:
         return f"{where}on a read-only disk; make it writable and try again"
     return None
+
+
+def _check_replaceable(folder: Path, names: Collection[str]) -> None:
+    """InputError for a folder that may not be written, or with anything in it but files of these names."""
+    if not folder.parent.is_dir():
+        raise InputError(f"{folder.parent}: no such folder")
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: a file; give the name of a folder")
+    found = sorted(folder.iterdir())
+    if found and not names:
+        raise InputError(
+            f"{folder}: is there already with files in it; choose another name, or replace it with --force"
+        )
+    for path in found:
+        if path.name not in names or path.is_dir():
+            raise InputError(f"{folder}: holds {path.name}, which would be lost with it; choose another name")
 
 
 @contextmanager

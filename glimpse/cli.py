@@ -12,6 +12,7 @@ from glimpse.commands.collections import collections
 from glimpse.commands.demo import demo
 from glimpse.commands.duplicates import duplicates
 from glimpse.commands.eval import eval as evaluate
+from glimpse.commands.export import export
 from glimpse.commands.index import index
 from glimpse.commands.jobs import jobs
 from glimpse.commands.keys import keys
@@ -57,6 +58,7 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     reindex: "glimpse reindex --collection photos --model runs/pets",
     train: "glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5",
     evaluate: "glimpse eval --model runs/pets --folders pets-by-breed",
+    export: "glimpse export runs/shop --out shop-onnx",
     mine: "glimpse mine pairs.csv --collection shop --out mined.jsonl",
     serve: "glimpse serve --model runs/pets --data glimpse-data --port 8000",
     mcp: "glimpse mcp --url http://localhost:8000 --folder ~/Pictures",
