@@ -38,10 +38,10 @@ from encoder.image import Preprocess
 from encoder.known import Stamp, lasting, recall, remember, stamps
 from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
 from encoder.text import Tokenizer
-from encoder.torchvision_lite import lighten_torchvision
+from encoder.torchvision_lite import import_open_clip, import_timm
 from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, read_model_cfg, weights_in
 
-lighten_torchvision()
+import_open_clip()
 import open_clip  # noqa: E402  needs the line above
 from open_clip.tokenizer import HFTokenizer, get_clean_fn  # noqa: E402
 
@@ -148,6 +148,7 @@ def build_clip(config: str | Path) -> ClipParts:
     if model_cfg["text_cfg"].get("hf_model_name"):
         raise ModelError(f"{text}: its text tower is a Hugging Face model with weights of its own; start from --model")
     with _errors_of_open_clip(text), _quiet():
+        import_timm(model_cfg)
         clip = _instantiate(model_cfg)
         preprocess = Preprocess(size=_one_number_if_square(clip.visual.image_size))
         return ClipParts(clip, _tokenizer(model_cfg, None, text), preprocess, model_cfg)
@@ -208,6 +209,7 @@ def _build(
     require_transformers(text_cfg, ref)
     files = stamps([weights] if folder is None else [folder, folder / CONFIG, weights])
     with _errors_of_open_clip(ref), _quiet():
+        import_timm(model_cfg)
         with _Unfilled():
             clip = open_clip.create_model(
                 source,

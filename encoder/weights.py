@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ModelError
-from encoder.torchvision_lite import lighten_torchvision
+from encoder.torchvision_lite import import_open_clip
 
-lighten_torchvision()
+import_open_clip()
 import open_clip  # noqa: E402  needs the line above
 
 CONFIG = "open_clip_config.json"

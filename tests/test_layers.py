@@ -54,7 +54,7 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "labelling.label_sets", "labelling.rows", "labelling.table", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
-    "open_clip": {"encoder/load.py", "encoder/hub/published.py", "encoder/weights.py"},
+    "open_clip": {"encoder/load.py", "encoder/torchvision_lite.py", "encoder/hub/published.py", "encoder/weights.py"},
     "huggingface_hub": {"encoder/hub/repository.py", "encoder/hub/refusals.py"},
     "PIL": {
         "encoder/picture/",

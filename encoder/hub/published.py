@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from encoder.torchvision_lite import lighten_torchvision
+from encoder.torchvision_lite import import_open_clip
 from encoder.weights import HUB_WEIGHTS
 
-lighten_torchvision()
+import_open_clip()
 import open_clip  # noqa: E402  needs the line above
 
 _WEIGHTS_FILE = re.compile(r"\.(pt|pth|bin|safetensors)$")
