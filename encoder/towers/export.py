@@ -28,7 +28,7 @@ from encoder.towers.attention import plain_attention
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TextCard, TowersCard, new_towers, write_card
 from encoder.towers.tokenizer import TowerTokenizer
-from encoder.towers.vocabulary import NotExportable, tokenizer_of
+from encoder.towers.vocabulary import NotExportable, blank_of, tokenizer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ class _Work:
         made, clean = tokenizer_of(self.parts.tokenizer)
         made.save(str(self.folder / TOKENIZER))
         end = getattr(self.parts.tokenizer, "eot_token_id", None) if tower.can_cut else None
-        card = TextCard(tower.context_length, clean, end)
+        card = TextCard(tower.context_length, clean, end, blank_of(self.parts.tokenizer))
         tokenizer = TowerTokenizer(made, card)
         expected = tower.tokenize(_PROBES)
         if not np.array_equal(tokenizer(_PROBES), expected.numpy()):
@@ -149,6 +149,7 @@ class _Traced(nn.Module):
     def __init__(self, clip: nn.Module, run: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.clip, self._run = clip, run
+        self.eval()  # the exporter puts back, in all of it, the mode that it finds here
 
     def forward(self, given: Tensor) -> Tensor:
         return F.normalize(self._run(given), dim=-1)

@@ -32,6 +32,7 @@ class TextCard:
     context_length: int
     clean: str  # what is done to a text first, one of open_clip's: "lower", "whitespace", "canonicalize"
     cut_at: int | None  # a batch may end behind the last of these ids; None: it is always context_length long
+    blank: int | None = None  # the id that becomes 0 wherever it is; None: none does
 
 
 @dataclass(frozen=True)
