@@ -5,15 +5,24 @@ The table is that of docs/models.md; tests/table_of_families.py writes it.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from encoder.towers.export import LEAST_COSINE
-from tests.conftest import ROOT
+from base.errors import ModelError
+from encoder.load import build_clip, load_encoder
+from encoder.query import query_encoder
+from encoder.towers.encoder import TowersEncoder
+from encoder.towers.export import LEAST_COSINE, keep_towers
+from encoder.towers.folder import VISUAL, place_of, towers_of
+from glimpse.cli import app
+from tests.conftest import ROOT, TINY
 from tests.families import Family, compare, make_model
+from training.records.checkpoint import save_model
 
 TEXT = {"layers": 1, "width": 64, "heads": 2}
 VIT = {"layers": 1, "width": 64, "head_width": 32, "patch_size": 16, "image_size": 64}
@@ -47,3 +56,52 @@ def test_timm_is_imported_for_a_model_that_takes_it_and_for_no_other() -> None:
     )
     said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
     assert said.split() == ["False", "timm.models.vision_transformer"]
+
+
+@pytest.fixture
+def one_sided(tmp_path: Path) -> Path:
+    """A run folder of a model whose text tower cannot be exported: its tokenizer drops words by chance."""
+    config = TINY | {"text_cfg": {**TINY["text_cfg"], "tokenizer_kwargs": {"reduction_mask": "random"}}}  # type: ignore[dict-item]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_model(tmp_path / "run", build_clip(tmp_path / "config.json"))
+    return tmp_path / "run"
+
+
+def test_a_tower_that_cannot_be_exported_is_a_reason_and_a_search_does_without(
+    one_sided: Path, colour_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", str(tmp_path / "data")]
+    app(["index", str(colour_folder), "--model", str(one_sided), *data], standalone_mode=False)
+    card = towers_of(load_encoder(one_sided).fingerprint)
+    assert card is not None
+    assert card.why_not == ("its text tower cannot be exported: its tokenizer drops words of long texts",)
+    assert isinstance(query_encoder(one_sided, texts=False), TowersEncoder)
+    red = colour_folder / "red" / "0.png"
+    for asked in (["--image", str(red)], ["a red square"]):
+        capsys.readouterr()
+        app(["search", *asked, *data, "--json"], standalone_mode=False)
+        hits = json.loads(capsys.readouterr().out)["hits"]
+        assert len(hits) == 10
+        assert "--image" not in asked or hits[0]["path"] == str(red)
+
+
+def test_towers_that_were_damaged_are_made_anew(one_sided: Path) -> None:
+    known = load_encoder(one_sided).fingerprint
+    keep_towers(str(one_sided), known)
+    weights = place_of(known) / f"{VISUAL}.data"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    assert towers_of(known) is None
+    assert not isinstance(query_encoder(one_sided, texts=False), TowersEncoder)
+    keep_towers(str(one_sided), known)
+    assert weights.read_bytes() == whole
+    assert {file.name for file in place_of(known).parent.glob(f".{known}*")} == set()
+
+
+def test_towers_are_kept_of_the_model_that_was_used_and_not_of_the_next(one_sided: Path) -> None:
+    used = load_encoder(one_sided).fingerprint
+    torch.manual_seed(1)
+    save_model(one_sided, build_clip(one_sided.parent / "config.json"))  # as training does for a better epoch
+    with pytest.raises(ModelError, match="its files changed while it was in use"):
+        keep_towers(str(one_sided), used)
+    assert towers_of(used) is None

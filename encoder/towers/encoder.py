@@ -44,16 +44,18 @@ class TowersEncoder(Encoder):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """As `Encoder.encode_texts`."""
+        if not texts:  # nor need there be a tower for them
+            return np.empty((0, self.dim), np.float32)
         tokens = self._tokenizer.cut(self._tokenizer(texts))
         return self._textual.run(None, {"tokens": tokens})[0]  # type: ignore[no-any-return]
 
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """As `Encoder.cut_texts`."""
-        return find_cut(self._tokenizer, texts)
+        return find_cut(self._tokenizer, texts) if texts else CutTexts()
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
-        return [row.tobytes() for row in self._tokenizer(texts)]
+        return [row.tobytes() for row in self._tokenizer(texts)] if texts else []
 
     def normalise(self, pixels: Pixels) -> Vectors:
         """Pixels (n, h, w, 3) uint8 -> (n, 3, h, w) float32, shifted and scaled as the model was trained."""

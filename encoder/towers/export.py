@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from onnx.external_data_helper import set_external_data
 from torch import Tensor, nn
 
-from encoder.known import ModelCard
+from base.errors import ModelError
+from encoder.known import ModelCard, recall
 from encoder.model import logit_bias_of, logit_scale_of
 from encoder.text import TextTower
 from encoder.towers.attention import plain_attention
@@ -49,13 +50,19 @@ def keep_towers(ref: str, fingerprint: str) -> None:
     """Put the towers of a model into the cache, so that the next query needs no torch.
 
     Raises:
-        ModelError, ModelUnavailable: as `encoder.load.load_clip`.
+        ModelError: as `encoder.load.load_clip`, or it is another one by now.
+        ModelUnavailable: as `encoder.load.load_clip`.
         OSError: there is no room.
     """
+    from encoder.load import fingerprint as fingerprint_of
     from encoder.load import load_clip
 
+    parts = load_clip(ref)
+    known = recall(ref, parts.files)
+    if (known.fingerprint if known else fingerprint_of(parts)) != fingerprint:
+        raise ModelError(f"{ref}: its files changed while it was in use; run the command again")
     with new_towers(fingerprint) as folder:
-        export_towers(load_clip(ref), fingerprint, folder)
+        export_towers(parts, fingerprint, folder)
 
 
 def export_towers(parts: ClipParts, fingerprint: str, folder: Path) -> TowersCard:

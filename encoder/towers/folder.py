@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from base.cache import cache_folder
@@ -62,8 +63,10 @@ def place_of(fingerprint: str) -> Path:
 
 
 def read_card(folder: Path) -> TowersCard:
-    """The card in a folder. OSError, or as `ModelCard.of_json`, where there is none that can be read."""
+    """The card in a folder. OSError, ValueError, or as `ModelCard.of_json`, where it or what it is of is damaged."""
     content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    if any((folder / name).stat().st_size != size for name, size in content["files"].items()):
+        raise ValueError(f"{folder}: its files are not as they were written")
     text = content["text"]
     return TowersCard(
         ModelCard.of_json(content["model"]), text and TextCard(**text), content["visual"], tuple(content["why_not"])
@@ -72,7 +75,8 @@ def read_card(folder: Path) -> TowersCard:
 
 def write_card(folder: Path, card: TowersCard) -> None:
     """Write the card, last of all files. OSError."""
-    (folder / CARD).write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+    (folder / CARD).write_text(json.dumps(asdict(card) | {"files": sizes}, indent=1), encoding="utf-8")
 
 
 @contextmanager
@@ -80,11 +84,11 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
     """An empty folder that becomes a model's when the block ends; of those that lie there few are kept. OSError."""
     place = place_of(fingerprint)
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
+    part = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     try:
         yield part
+        if towers_of(fingerprint) is None:  # there are none, or damaged ones
+            shutil.rmtree(place, ignore_errors=True)
         with suppress(OSError):  # another process was first, with the same
             part.rename(place)
     finally:
