@@ -82,7 +82,7 @@ def test_a_tower_that_cannot_be_exported_is_a_reason_and_a_search_does_without(
         app(["search", *asked, *data, "--json"], standalone_mode=False)
         hits = json.loads(capsys.readouterr().out)["hits"]
         assert len(hits) == 10
-        assert "--image" not in asked or hits[0]["path"] == str(red)
+        assert "--image" not in asked or Path(hits[0]["path"]).parent == red.parent
 
 
 def test_towers_that_were_damaged_are_made_anew(one_sided: Path) -> None:

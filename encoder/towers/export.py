@@ -225,13 +225,30 @@ def _tracing() -> Iterator[None]:
     level, fused = logger.level, torch.backends.mha.get_fastpath_enabled()
     logger.setLevel(logging.ERROR)
     torch.backends.mha.set_fastpath_enabled(False)  # one operation for a whole block, which ONNX has not
-    attention = nn.MultiheadAttention.forward
-    nn.MultiheadAttention.forward = plain_attention  # type: ignore[method-assign]
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+        with (
+            _instead(nn.MultiheadAttention, "forward", plain_attention),
+            # copies all weights, twice, to note shapes that nobody asks for: a third of the time
+            _instead(torch._C, "_jit_pass_onnx_graph_shape_type_inference", lambda *_: None),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(None),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
-        nn.MultiheadAttention.forward = attention  # type: ignore[method-assign]
         torch.backends.mha.set_fastpath_enabled(fused)
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _instead(owner: Any, name: str, by: Any) -> Iterator[None]:
+    """Something of torch replaced, where this torch has it."""
+    was = getattr(owner, name, None)
+    if was is None:
+        yield
+        return
+    setattr(owner, name, by)
+    try:
+        yield
+    finally:
+        setattr(owner, name, was)
