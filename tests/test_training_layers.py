@@ -13,6 +13,7 @@ from torch import nn
 
 from base.errors import InputError
 from encoder.load import build_clip, open_clip
+from encoder.torchvision_lite import import_timm
 from training.model.layers import count_trainable, layer_of, lock, lr_scale_of, set_mode, top_of
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
@@ -29,6 +30,7 @@ def built(config: dict[str, Any], folder: Path) -> nn.Module:
 def on_meta(name: str) -> nn.Module:
     """A published architecture without its weights' memory."""
     config = open_clip.get_model_config(name)
+    import_timm(config)
     custom = config.pop("custom_text", False)
     with torch.device("meta"):
         clip: nn.Module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
