@@ -56,7 +56,7 @@ test-fast: dev  ## run the tests that take seconds
 
 test-hf: dev  ## run the tests of Hugging Face text towers and exports, with transformers (a process starts 0.6 s later with it)
 	$(PIP) -e '.[train,parquet,hf]'
-	$(BIN)/python -m pytest -q tests/test_encoder_hub.py tests/test_glimpse_export.py
+	$(BIN)/python -m pytest -q tests/test_encoder_hub.py tests/test_encoder_families.py tests/test_glimpse_export.py
 
 test-docker: dev  ## build the image, then fill, kill, stop and start the service with Compose; skipped without Docker
 	$(BIN)/python -m pytest -m docker -q -s -p no:cacheprovider $(ARGS) tests/e2e/test_containers.py

@@ -55,7 +55,7 @@ class TowersEncoder(Encoder):
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
-        return [row.tobytes() for row in self._tokenizer(texts)]
+        return [row.tobytes() for row in self._tokenizer(texts)] if texts else []
 
     def normalise(self, pixels: Pixels) -> Vectors:
         """Pixels (n, h, w, 3) uint8 -> (n, 3, h, w) float32, shifted and scaled as the model was trained."""

@@ -21,14 +21,15 @@ import torch.nn.functional as F
 from onnx.external_data_helper import set_external_data
 from torch import Tensor, nn
 
-from encoder.known import ModelCard
+from base.errors import ModelError
+from encoder.known import ModelCard, recall
 from encoder.model import logit_bias_of, logit_scale_of
 from encoder.text import TextTower
 from encoder.towers.attention import plain_attention
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TextCard, TowersCard, new_towers, write_card
 from encoder.towers.tokenizer import TowerTokenizer
-from encoder.towers.vocabulary import NotExportable, tokenizer_of
+from encoder.towers.vocabulary import NotExportable, blank_of, tokenizer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,13 +50,19 @@ def keep_towers(ref: str, fingerprint: str, *, images: bool) -> None:
     """Put the text tower of a model into the cache, or both, so that the next query needs no torch.
 
     Raises:
-        ModelError, ModelUnavailable: as `encoder.load.load_clip`.
+        ModelError: as `encoder.load.load_clip`, or it is another one by now.
+        ModelUnavailable: as `encoder.load.load_clip`.
         OSError: there is no room.
     """
+    from encoder.load import fingerprint as fingerprint_of
     from encoder.load import load_clip
 
+    parts = load_clip(ref)
+    known = recall(ref, parts.files)
+    if (known.fingerprint if known else fingerprint_of(parts)) != fingerprint:
+        raise ModelError(f"{ref}: its files changed while it was in use; run the command again")
     with new_towers(fingerprint) as folder:
-        export_towers(load_clip(ref), fingerprint, folder, images=images)
+        export_towers(parts, fingerprint, folder, images=images)
 
 
 def export_towers(parts: ClipParts, fingerprint: str, folder: Path, *, images: bool = True) -> TowersCard:
@@ -105,7 +112,7 @@ class _Work:
         made, clean = tokenizer_of(self.parts.tokenizer)
         made.save(str(self.folder / TOKENIZER))
         end = getattr(self.parts.tokenizer, "eot_token_id", None) if tower.can_cut else None
-        card = TextCard(tower.context_length, clean, end)
+        card = TextCard(tower.context_length, clean, end, blank_of(self.parts.tokenizer))
         tokenizer = TowerTokenizer(made, card)
         expected = tower.tokenize(_PROBES)
         if not np.array_equal(tokenizer(_PROBES), expected.numpy()):
@@ -149,6 +156,7 @@ class _Traced(nn.Module):
     def __init__(self, clip: nn.Module, run: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.clip, self._run = clip, run
+        self.eval()  # the exporter puts back, in all of it, the mode that it finds here
 
     def forward(self, given: Tensor) -> Tensor:
         return F.normalize(self._run(given), dim=-1)
@@ -217,13 +225,30 @@ def _tracing() -> Iterator[None]:
     level, fused = logger.level, torch.backends.mha.get_fastpath_enabled()
     logger.setLevel(logging.ERROR)
     torch.backends.mha.set_fastpath_enabled(False)  # one operation for a whole block, which ONNX has not
-    attention = nn.MultiheadAttention.forward
-    nn.MultiheadAttention.forward = plain_attention  # type: ignore[method-assign]
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+        with (
+            _instead(nn.MultiheadAttention, "forward", plain_attention),
+            # copies all weights, twice, to note shapes that nobody asks for: a third of the time
+            _instead(torch._C, "_jit_pass_onnx_graph_shape_type_inference", lambda *_: None),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(None),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
-        nn.MultiheadAttention.forward = attention  # type: ignore[method-assign]
         torch.backends.mha.set_fastpath_enabled(fused)
         logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _instead(owner: Any, name: str, by: Any) -> Iterator[None]:
+    """Something of torch replaced, where this torch has it."""
+    was = getattr(owner, name, None)
+    if was is None:
+        yield
+        return
+    setattr(owner, name, by)
+    try:
+        yield
+    finally:
+        setattr(owner, name, was)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from base.cache import cache_folder
@@ -32,6 +33,7 @@ class TextCard:
     context_length: int
     clean: str  # what is done to a text first, one of open_clip's: "lower", "whitespace", "canonicalize"
     cut_at: int | None  # a batch may end behind the last of these ids; None: it is always context_length long
+    blank: int | None = None  # the id that becomes 0 wherever it is; None: none does
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ def place_of(fingerprint: str) -> Path:
 
 
 def read_card(folder: Path) -> TowersCard:
-    """The card in a folder. OSError, or as `ModelCard.of_json`, where there is none that can be read."""
+    """The card in a folder. OSError, ValueError, or as `ModelCard.of_json`, where it or what it is of is damaged."""
     content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    if any((folder / name).stat().st_size != size for name, size in content["files"].items()):
+        raise ValueError(f"{folder}: its files are not as they were written")
     text = content["text"]
     return TowersCard(
         ModelCard.of_json(content["model"]), text and TextCard(**text), content["visual"], tuple(content["why_not"])
@@ -71,7 +75,8 @@ def read_card(folder: Path) -> TowersCard:
 
 def write_card(folder: Path, card: TowersCard) -> None:
     """Write the card, last of all files. OSError."""
-    (folder / CARD).write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+    (folder / CARD).write_text(json.dumps(asdict(card) | {"files": sizes}, indent=1), encoding="utf-8")
 
 
 @contextmanager
@@ -79,18 +84,17 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
     """An empty folder that becomes a model's when the block ends; of those that lie there few are kept. OSError."""
     place = place_of(fingerprint)
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
+    part = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     try:
         yield part
-        if place.exists():  # without an image tower
-            place.rename(part.with_suffix(".old"))
+        if place.exists():  # damaged, or without an image tower
+            place.rename(part.with_name(f"{part.name}.old"))
         with suppress(OSError):  # another process was first, with the same
             part.rename(place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(part.with_suffix(".old"), ignore_errors=True)
-    others = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
-    for old in others[:-_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(part.with_name(f"{part.name}.old"), ignore_errors=True)
+    with suppress(FileNotFoundError):  # another process drops some as well
+        others = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
+        for old in others[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)

@@ -33,7 +33,10 @@ class TowerTokenizer:
         self._tokenizer.enable_truncation(length)
         self._tokenizer.enable_padding(**{**self._padding, "length": length})
         encoded = self._tokenizer.encode_batch([self._clean(text) for text in texts])
-        return np.array([each.ids for each in encoded], np.int64).reshape(-1, length)
+        tokens = np.array([each.ids for each in encoded], np.int64).reshape(-1, length)
+        if self._card.blank is not None:
+            tokens[tokens == self._card.blank] = 0
+        return tokens
 
     def cut(self, tokens: Tokens) -> Tokens:
         """The same rows, no wider than the longest of them needs, where the tower takes that."""

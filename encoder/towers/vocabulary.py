@@ -29,6 +29,11 @@ def tokenizer_of(tokenizer: Any) -> tuple[Tokenizer, str]:
     return _of_hugging_face(tokenizer), clean
 
 
+def blank_of(tokenizer: Any) -> int | None:
+    """The id that open_clip turns into 0 after all: of a separator that the model was trained without."""
+    return tokenizer.tokenizer.sep_token_id if getattr(tokenizer, "strip_sep_token", False) else None
+
+
 def _of_clip(tokenizer: Any) -> Tokenizer:
     """CLIP's byte-level pairs (open_clip's SimpleTokenizer)."""
     if tokenizer.reduction_fn is not None:
@@ -57,7 +62,7 @@ def _of_clip(tokenizer: Any) -> Tokenizer:
 def _of_hugging_face(tokenizer: Any) -> Tokenizer:
     """One of transformers that is made of `tokenizers` itself."""
     inner = tokenizer.tokenizer
-    if tokenizer.tokenizer_mode or tokenizer.strip_sep_token or not hasattr(inner, "backend_tokenizer"):
+    if tokenizer.tokenizer_mode or not hasattr(inner, "backend_tokenizer"):
         raise NotExportable("its tokenizer has steps of its own outside of the tokenizers library")
     made = Tokenizer.from_str(inner.backend_tokenizer.to_str())
     made.enable_truncation(tokenizer.context_length)
