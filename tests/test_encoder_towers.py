@@ -22,7 +22,7 @@ from encoder.query import query_encoder
 from encoder.text import TextTower
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers, keep_towers
-from encoder.towers.folder import CARD, place_of, read_card, towers_of
+from encoder.towers.folder import CARD, new_towers, place_of, read_card, towers_of
 from tests.conftest import ROOT, plain_picture
 
 
@@ -107,17 +107,22 @@ def test_a_query_takes_the_towers_that_are_kept(tiny_run: Path, cache: Path) -> 
     assert [folder.name for folder in cache.iterdir()] == [place_of(fingerprint).name]
 
 
+def keep_as(name: str, run: Path) -> None:
+    with new_towers(name) as folder:
+        export_towers(load_clip(run), name, folder, images=False)
+
+
 def test_of_many_models_the_towers_used_last_are_kept(tiny_run: Path, cache: Path) -> None:
     for name in "abcd":
-        keep_towers(str(tiny_run), name, images=False)
+        keep_as(name, tiny_run)
     assert towers_of("a")
-    keep_towers(str(tiny_run), "e", images=False)
+    keep_as("e", tiny_run)
     assert [name for name in "abcde" if towers_of(name)] == ["a", "c", "d", "e"]
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"model": 3}'])
 def test_towers_with_a_damaged_card_are_none(tiny_run: Path, cache: Path, content: str) -> None:
-    keep_towers(str(tiny_run), "a", images=False)
+    keep_as("a", tiny_run)
     card = place_of("a") / CARD
     written = json.loads(card.read_text())
     card.write_text(content)
@@ -132,7 +137,7 @@ def test_what_cannot_be_kept_costs_nothing_but_time(
     (tmp_path / "file").touch()
     monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path / "file"))
     with pytest.raises(OSError, match="file"):
-        keep_towers(str(tiny_run), "a", images=False)
+        keep_towers(str(tiny_run), load_encoder(tiny_run).fingerprint, images=False)
 
 
 def test_a_search_loads_no_torch(tiny_run: Path, colour_folder: Path, tmp_path: Path) -> None:
