@@ -12,8 +12,11 @@ from pathlib import Path
 
 def cache_folder() -> Path:
     """GLIMPSE_CACHE, else `glimpse` where the system keeps caches; it need not exist."""
-    if given := os.environ.get("GLIMPSE_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "glimpse"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glimpse"
+    try:
+        if given := os.environ.get("GLIMPSE_CACHE"):
+            return Path(given).expanduser()
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "glimpse"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "glimpse"
+    except RuntimeError:  # a user without a home
+        return Path(os.devnull) / "glimpse"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import faiss
@@ -18,7 +18,7 @@ from encoder.load import build_clip
 from encoder.weights import CONFIG
 from training.records.checkpoint import save_model
 
-__all__ = ["compare", "embeddings", "machine", "open_clip", "photos", "random_model"]
+__all__ = ["compare", "draw", "embeddings", "machine", "open_clip", "photos", "random_model"]
 
 CACHE = Path(os.environ.get("GLIMPSE_BENCH", "~/.cache/glimpse-bench")).expanduser()
 
@@ -44,18 +44,23 @@ def random_model(architecture: str = "ViT-B-32") -> Path:
 
 
 def photos(n: int, size: tuple[int, int] = (400, 533)) -> Path:
-    """A folder of `n` JPEGs with the detail of a photo: smooth shapes and some grain."""
-    folder = CACHE / f"photos-{n}-{size[0]}x{size[1]}"
+    """A folder of `n` drawn photos, as `draw` makes them."""
+    return draw(CACHE / f"photos-{n}-{size[0]}x{size[1]}", n, [size])
+
+
+def draw(folder: Path, n: int, sizes: Sequence[tuple[int, int]]) -> Path:
+    """A folder of `n` JPEGs with the detail of a photo, smooth shapes and some grain: of each size in turn."""
     if folder.exists():
         return folder
     unfinished = folder.with_suffix(".new")
     unfinished.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for i in range(n):
+        width, height = sizes[i % len(sizes)]
         coarse = Image.fromarray(rng.integers(0, 255, (24, 18, 3), dtype=np.uint8)).resize(
-            size, Image.Resampling.BICUBIC
+            (width, height), Image.Resampling.BICUBIC
         )
-        grain = rng.normal(0, 6, (size[1], size[0], 3))
+        grain = rng.normal(0, 6, (height, width, 3))
         Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)).save(
             unfinished / f"{i:04}.jpg", quality=88
         )

@@ -38,6 +38,7 @@ from encoder.hub.timm_trunk import with_trunk_here
 from encoder.image import Preprocess
 from encoder.known import Stamp, lasting, recall, remember, stamps
 from encoder.lean_open_clip import open_clip, with_timm_for
+from encoder.linear import use_fast_products
 from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
 from encoder.text import Tokenizer
 from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, read_model_cfg, weights_in
@@ -70,6 +71,8 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
     chosen_precision = choose_precision(precision, chosen_device)
     parts = load_clip(ref)
     known = recall(ref, parts.files)
+    if chosen_device.type == "cpu" and chosen_precision == "fp32":
+        use_fast_products(parts.clip)
     encoder = make_encoder(parts, lasting(ref), chosen_device, chosen_precision, known.fingerprint if known else None)
     if known is None:
         remember(ref, parts.files, encoder.card)

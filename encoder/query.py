@@ -8,7 +8,7 @@ from encoder.encoder import Encoder
 from encoder.known import recall
 from encoder.lazy import open_encoder
 from encoder.towers.encoder import TowersEncoder
-from encoder.towers.folder import place_of, towers_of
+from encoder.towers.folder import Tower, drop_towers, place_of, towers_of
 
 
 def query_encoder(
@@ -29,5 +29,9 @@ def query_encoder(
         fingerprint = known.fingerprint
     kept = towers_of(fingerprint) if fingerprint else None
     if kept and fingerprint and (kept.text or not texts) and (kept.visual or not images):
-        return TowersEncoder(place_of(fingerprint), kept)
+        encoder = TowersEncoder(place_of(fingerprint), kept)
+        asked: list[Tower] = [*(["text"] if texts else []), *(["image"] if images else [])]
+        if all(map(encoder.is_sound, asked)):
+            return encoder
+        drop_towers(fingerprint)
     return open_encoder(ref)

@@ -91,7 +91,7 @@ def prepare_queries(encoder: Encoder, *, images: bool = False) -> None:
     from encoder.towers.export import keep_towers
 
     # what was asked for is done, and a search works without
-    with suppress(GlimpseError, OSError, KeyboardInterrupt), working("preparing searches with this model"):
+    with suppress(GlimpseError, OSError, MemoryError, KeyboardInterrupt), working("preparing searches with this model"):
         keep_towers(encoder.ref, encoder.fingerprint, images=images)
 
 

@@ -243,6 +243,25 @@ def test_models_are_listed_and_a_closed_pipe_is_no_error() -> None:
     assert "Traceback" not in piped.stderr
 
 
+def test_a_model_is_measured_in_each_precision(tiny_run: Path) -> None:
+    measured = json.loads(ok("models", "--measure", str(tiny_run), "--json"))
+    rows = {row["precision"]: row for row in measured["precisions"]}
+    assert set(rows) == {"fp32", "bf16"}
+    assert [name for name, row in rows.items() if row["is_auto"]] == [measured["auto"]]
+    for row in rows.values():
+        assert row["images_per_second"] > 0
+        assert row["query_ms"] > 0
+        assert row["peak_mb"] > 100  # torch alone is more
+    assert rows["fp32"]["least_cosine"] == pytest.approx(1, abs=1e-5)
+    assert 0.99 < rows["bf16"]["least_cosine"] < 1.00001
+    both = glimpse("models", "vit", "--measure", str(tiny_run))
+    assert both.returncode == 2
+    assert "--measure takes one model" in both.stderr
+    missing = glimpse("models", "--measure", "nowhere/at-all")
+    assert missing.returncode == 1
+    assert "Traceback" not in missing.stderr
+
+
 def test_names_that_are_not_utf8_are_no_obstacle(tiny_run: Path, tmp_path: Path) -> None:
     folder, data, out = tmp_path / "pictures", tmp_path / "data", tmp_path / "labels.csv"
     folder.mkdir()

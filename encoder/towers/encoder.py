@@ -16,7 +16,7 @@ import numpy as np
 from encoder.cut import CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, resize_by_pillow
-from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TowersCard
+from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, Tower, TowersCard
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -57,6 +57,23 @@ class TowersEncoder(Encoder):
         """As `Encoder.as_read`."""
         return [row.tobytes() for row in self._tokenizer(texts)] if texts else []
 
+    def glance(self, tower: Tower) -> list[float]:
+        """The beginning of one vector, always of the same text or picture: what a damaged tower would not give."""
+        if tower == "text":
+            vector = self.encode_texts(["a photo of a dog"])[0]
+        else:
+            height, width = self.preprocess.height_width
+            row = np.linspace(0, 255, width * 3, dtype=np.float32).astype(np.uint8).reshape(1, 1, width, 3)
+            vector = self.encode_pixels(np.broadcast_to(row, (1, height, width, 3)))[0]
+        return [round(float(number), 5) for number in vector[:16]]
+
+    def is_sound(self, tower: Tower) -> bool:
+        """Whether a tower can be run, and gives what it gave when it was made."""
+        try:
+            return bool(np.allclose(self.glance(tower), self._card.glances[tower], atol=1e-3))
+        except Exception:  # of ONNX Runtime, of tokenizers: whatever a damaged file makes of them
+            return False
+
     def normalise(self, pixels: Pixels) -> Vectors:
         """Pixels (n, h, w, 3) uint8 -> (n, 3, h, w) float32, shifted and scaled as the model was trained."""
         mean, std = (np.array(each, np.float32) for each in (self.preprocess.mean, self.preprocess.std))
@@ -83,6 +100,7 @@ class TowersEncoder(Encoder):
 
 def _session(file: Path) -> InferenceSession:
     """A session that is ready at once: the graph as it is, weights mapped where they lie."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would send events of its use to its makers
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     options = SessionOptions()

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from encoder.model import logit_bias_of, logit_scale_of
 from encoder.text import TextTower
 from encoder.towers.attention import plain_attention
 from encoder.towers.encoder import TowersEncoder
-from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TextCard, TowersCard, new_towers, write_card
+from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TextCard, Tower, TowersCard, new_towers, write_card
 from encoder.towers.tokenizer import TowerTokenizer
 from encoder.towers.vocabulary import NotExportable, blank_of, tokenizer_of
 
@@ -80,6 +80,9 @@ def export_towers(parts: ClipParts, fingerprint: str, folder: Path, *, images: b
     text = work.attempt("text", work.textual, TEXTUAL)
     visual = bool(work.attempt("image", work.visual, VISUAL)) if images else None
     card = TowersCard(model, text, visual, tuple(work.why_not))
+    encoder = TowersEncoder(folder, card)
+    made: list[Tower] = [*(["text"] if text else []), *(["image"] if visual else [])]
+    card = replace(card, glances={tower: encoder.glance(tower) for tower in made})
     write_card(folder, card)
     return card
 
@@ -97,7 +100,7 @@ class _Work:
         """What an export gives, or None and a line of why."""
         try:
             return export()
-        except OSError:
+        except (OSError, MemoryError):  # of this machine, not of the model
             raise
         except Exception as error:  # of torch's exporter, of ONNX Runtime, of a model nobody thought of
             for left in self.folder.glob(f"{file}*"):

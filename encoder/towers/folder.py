@@ -11,18 +11,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, Literal
 
 from base.cache import cache_folder
 from encoder.known import ModelCard
 
 VISUAL, TEXTUAL, TOKENIZER, CARD = "visual.onnx", "textual.onnx", "tokenizer.json", "towers.json"
 _FORMAT = 1
+Tower = Literal["text", "image"]
+_LEFT = 3600.0  # seconds, after which nobody is at work any more on what is unfinished
 _KEPT = 4  # models; each takes as much disk as its weights in float32
 
 
@@ -44,6 +47,7 @@ class TowersCard:
     text: TextCard | None = None  # None: the text tower could not be exported
     visual: bool | None = None  # None: nobody has asked for it yet
     why_not: tuple[str, ...] = ()  # for each tower that is not there
+    glances: dict[Tower, list[float]] = field(default_factory=dict)  # what `TowersEncoder.glance` gave of each
 
 
 def towers_of(fingerprint: str) -> TowersCard | None:
@@ -62,6 +66,11 @@ def place_of(fingerprint: str) -> Path:
     return cache_folder() / "towers" / f"{fingerprint}-{_FORMAT}"
 
 
+def drop_towers(fingerprint: str) -> None:
+    """Delete what is kept of a model."""
+    shutil.rmtree(place_of(fingerprint), ignore_errors=True)
+
+
 def read_card(folder: Path) -> TowersCard:
     """The card in a folder. OSError, ValueError, or as `ModelCard.of_json`, where it or what it is of is damaged."""
     content: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
@@ -69,7 +78,11 @@ def read_card(folder: Path) -> TowersCard:
         raise ValueError(f"{folder}: its files are not as they were written")
     text = content["text"]
     return TowersCard(
-        ModelCard.of_json(content["model"]), text and TextCard(**text), content["visual"], tuple(content["why_not"])
+        ModelCard.of_json(content["model"]),
+        text and TextCard(**text),
+        content["visual"],
+        tuple(content["why_not"]),
+        content["glances"],
     )
 
 
@@ -96,5 +109,8 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
         shutil.rmtree(part.with_name(f"{part.name}.old"), ignore_errors=True)
     with suppress(FileNotFoundError):  # another process drops some as well
         others = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
-        for old in others[:-_KEPT]:
+        for old in [folder for folder in others if not folder.name.startswith(".")][:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
+        for left in others:  # by who was killed
+            if left.name.startswith(".") and left.stat().st_mtime < time.time() - _LEFT:
+                shutil.rmtree(left, ignore_errors=True)

@@ -1,12 +1,16 @@
-"""`glimpse models`: what --model takes."""
+"""`glimpse models`: what --model takes, and how fast one of them is here."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from base.errors import InputError
 from glimpse.options import AsJson
+
+if TYPE_CHECKING:
+    from encoder.measure import Measured
 
 
 def models(
@@ -14,9 +18,22 @@ def models(
     here: Annotated[
         bool, typer.Option("--here", help="Only those that are on this machine, so need no network.")
     ] = False,
+    measure: Annotated[
+        str | None,
+        typer.Option(metavar="REF", help="Measure this one instead, as --model takes it: speed, memory, precisions."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """List the published open_clip models that --model takes. hf-hub:ORG/NAME and run folders work as well."""
+    """List the published open_clip models that --model takes. hf-hub:ORG/NAME and run folders work as well.
+
+    With --measure load one of any kind and say what it gives on this machine in each precision, and which of them
+    `--precision auto` takes. Takes some ten seconds, more for a large model.
+    """
+    if measure is not None:
+        if contains or here:
+            raise InputError("--measure takes one model and lists none: give it without a name to look for and --here")
+        _measure(measure, json)
+        return
     from encoder.hub.published import published_models
     from encoder.hub.repository import models_here
     from glimpse import console
@@ -26,3 +43,37 @@ def models(
         console.print_json({"models": names})
     else:
         print("\n".join(names))
+
+
+def _measure(ref: str, json: bool) -> None:
+    from dataclasses import asdict
+
+    from encoder.measure import cold_query_ms, measure
+    from glimpse import console
+
+    with console.working("measuring"):
+        rows = measure(ref)
+        cold = cold_query_ms(ref)
+    [auto] = [row.precision for row in rows if row.is_auto]
+    if json:
+        console.print_json(
+            {"model": ref, "auto": auto, "cold_query_ms": cold, "precisions": [asdict(row) for row in rows]}
+        )
+        return
+    console.out.print(
+        console.table(
+            "precision", "images/s", "ms a query", "MB", "s to load", "cosine to fp32", "", rows=[*map(_row, rows)]
+        )
+    )
+    console.out.print(
+        f"a first query from the shell, without torch: {cold:.0f} ms and what starting Python takes"
+        if cold is not None
+        else "a first query from the shell loads torch: glimpse index or search with this model prepares one without"
+    )
+
+
+def _row(row: Measured) -> tuple[object, ...]:
+    notes = [f"on {row.device}", *(["what auto takes"] if row.is_auto else [])]
+    notes += [] if row.native else ["not native here"]
+    figures = (row.images_per_second, row.query_ms, round(row.peak_mb), row.load_seconds)
+    return (row.precision, *map(str, figures), f"{row.least_cosine:.4f}", ", ".join(notes))

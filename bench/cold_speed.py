@@ -1,0 +1,219 @@
+"""Whole commands from a cold start, as a person meets them: a process each, in turns, the median, page cache warm.
+
+ViT-B-32-256 with random weights. Where the folder of rclip 3.3's programs is in RCLIP, it is beside it with the same
+weights as ONNX files: `rclip WORDS` in a folder indexes what is new in it and searches, so that is its index, and
+`--no-indexing` its search. `--only search large` for some parts; `--rounds` for how many of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from cold_processes import Took, medians, run, show, until
+from cold_rclip import Rclip
+from common import CACHE, draw, machine, photos, random_model
+from PIL import Image
+
+from encoder.image import read_picture
+from encoder.load import load_encoder
+from index.local.layout import CATALOG, collection_folder
+
+HERE = CACHE / "cold"
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # as a processor of some years ago
+WORDS = "a dog on the beach"
+LARGE = [(1632, 1224), (2048, 1536), (2592, 1944), (3072, 2304), (3648, 2736), (4000, 3000), (4608, 3456), (5664, 4248)]
+PARTS = ("search", "again", "large", "small", "avx2", "first")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tower", nargs=2, help=argparse.SUPPRESS)  # a child's: FOLDER PRECISION
+    arguments = parser.parse_args()
+    model = random_model("ViT-B-32-256")
+    if arguments.tower:
+        print(json.dumps(tower_alone(model, Path(arguments.tower[0]), arguments.tower[1])))
+        return
+    rclip = Rclip(Path(os.environ["RCLIP"]), HERE / "rclip", model) if os.environ.get("RCLIP") else None
+    print(machine())
+    for part in arguments.only:
+        bench = Bench(model, rclip, arguments.rounds)
+        getattr(bench, part)()
+
+
+class Bench:
+    """What is measured; a part a method."""
+
+    def __init__(self, model: Path, rclip: Rclip | None, rounds: int) -> None:
+        self.model, self.rclip, self.rounds = model, rclip, rounds
+        self.environment = os.environ | {"GLIMPSE_CACHE": str(HERE / "cache")}
+        small = photos(600)
+        run(self.ours("index", small, "--data", HERE / "600", "--model", model), self.environment)
+        run(self.ours("search", WORDS, "--image", small / "0000.jpg", "--data", HERE / "600"), self.environment)
+
+    def ours(self, *arguments: object) -> list[str]:
+        """A command line of glimpse's."""
+        return [str(Path(sys.executable).with_name("glimpse")), *map(str, arguments)]
+
+    def glimpse(self, *arguments: object, **more: str) -> Took:
+        """Run it, with more in its environment."""
+        return run(self.ours(*arguments), self.environment | more)
+
+    def search(self) -> None:
+        """By words and by an image, in 600."""
+        small, data = photos(600), HERE / "600"
+        image = small / "0001.jpg"
+        ways: dict[str, Callable[[], Took]] = {
+            "search by words": lambda: self.glimpse("search", WORDS, "--data", data),
+            "search by an image": lambda: self.glimpse("search", "--image", image, "--data", data),
+        }
+        if rclip := self.rclip:
+            rclip.index(small)
+            ways["rclip: by words"] = lambda: rclip.search(small, WORDS)
+            ways["rclip: by an image"] = lambda: rclip.search(small, str(image))
+        show("search of 600 images", medians(ways, 3 * self.rounds))
+
+    def again(self) -> None:
+        """Index with nothing to do."""
+        ways: dict[str, Callable[[], Took]] = {}
+        for name, folder in (("600", photos(600)), ("10000", many())):
+            data = HERE / name
+            self.glimpse("index", folder, "--data", data, "--model", self.model)
+            ways[f"index {name} again"] = lambda f=folder, d=data: self.glimpse("index", f, "--data", d)  # type: ignore[misc]
+            if rclip := self.rclip:
+                rclip.index(folder)
+                ways[f"rclip: {name} again"] = lambda f=folder: rclip.index(f)  # type: ignore[misc]
+        show("nothing to do", medians(ways, 2 * self.rounds - 1))
+
+    def large(self) -> None:
+        """Large photos, read at a fraction."""
+        folder = draw(HERE / "photos-96-large", 96, LARGE)
+        self._index("96 photos of 2 to 24 MP", folder)
+
+    def small(self) -> None:
+        """Photos as a shop has them."""
+        self._index("380 photos of 400x533", photos(380))
+
+    def _index(self, title: str, folder: Path) -> None:
+        ways: dict[str, Callable[[], Took]] = {
+            "glimpse index": lambda: self._fresh(folder),
+            "glimpse index --precision fp32": lambda: self._fresh(folder, "fp32"),
+        }
+        if rclip := self.rclip:
+            ways["rclip: index and search"] = lambda: rclip.index(folder, fresh=True)
+        show(title, medians(ways, self.rounds))
+
+    def avx2(self) -> None:
+        """In fp32, as it is and held to AVX2, against the image tower alone under the same."""
+        folder = photos(380)
+        for name, held in (("as it is", {}), ("held to AVX2", AVX2)):
+            took, alone = [], []
+            for _ in range(self.rounds):
+                took.append(self._fresh(folder, "fp32", **held))
+                child = [sys.executable, __file__, "--tower", str(folder), "fp32"]
+                alone.append(
+                    json.loads(subprocess.run(child, env=os.environ | held, check=True, stdout=subprocess.PIPE).stdout)
+                )
+            whole = statistics.median(each.wall for each in took)
+            tower = statistics.median(alone)
+            print(
+                f"\n380 photos in fp32, {name}: the whole command {whole:.2f} s; "
+                f"torch's image tower alone, loaded and warm, {tower:.2f} s; ratio {tower / whole:.2f}",
+                flush=True,
+            )
+
+    def first(self) -> None:
+        """Seconds from the start until the first pictures are in the catalog, and until a service is ready."""
+        folder = photos(380)
+        show(
+            "from the start",
+            medians(
+                {
+                    "index: first pictures committed": lambda: self._until_first(folder),
+                    "serve: ready": self._until_ready,
+                },
+                self.rounds,
+            ),
+        )
+
+    def _fresh(self, folder: Path, precision: str = "auto", **more: str) -> Took:
+        with tempfile.TemporaryDirectory() as data:
+            flags = ("--data", data, "--model", self.model, "--precision", precision)
+            return self.glimpse("index", folder, *flags, **more)
+
+    def _until_first(self, folder: Path) -> Took:
+        with tempfile.TemporaryDirectory() as data:
+            command = self.ours("index", folder, "--data", data, "--model", self.model)
+            catalog = collection_folder(Path(data), "images") / CATALOG
+
+            def there() -> bool:
+                try:
+                    with sqlite3.connect(f"file:{catalog}?mode=ro", uri=True) as database:
+                        return bool(database.execute("SELECT count(*) FROM entries").fetchone()[0])
+                except sqlite3.OperationalError:
+                    return False
+
+            return until(command, self.environment, there)
+
+    def _until_ready(self) -> Took:
+        with tempfile.TemporaryDirectory() as data, socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+            found.close()
+            command = self.ours("serve", "--model", self.model, "--data", data, "--port", port)
+
+            def ready() -> bool:
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5).close()
+                except OSError:
+                    return False
+                return True
+
+            return until(command, self.environment, ready)
+
+
+def many() -> Path:
+    """10,000 small files of 200 pictures: what they show does not matter where nothing is to be done."""
+    folder = HERE / "10000-small"
+    if not folder.exists():
+        unfinished = folder.with_suffix(".new")
+        unfinished.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(0)
+        for i in range(200):
+            first = unfinished / f"{i:03}-00.jpg"
+            Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(first)
+            for j in range(1, 50):
+                shutil.copyfile(first, unfinished / f"{i:03}-{j:02}.jpg")
+        unfinished.rename(folder)
+    return folder
+
+
+def tower_alone(model: Path, folder: Path, precision: str) -> float:
+    """Seconds of the image tower for a folder's pictures, from pixels in memory, loaded and warm."""
+    encoder = load_encoder(model, precision=precision)
+    pixels = np.stack([read_picture(path, encoder.preprocess).pixels for path in sorted(folder.glob("*.jpg"))])
+    size = encoder.batch_size
+    encoder.encode_pixels(pixels[:size])
+    started = time.perf_counter()
+    for start in range(0, len(pixels), size):
+        encoder.encode_pixels(pixels[start : start + size])
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
