@@ -9,11 +9,16 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Sequence
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from functools import lru_cache
+from itertools import filterfalse
 from pathlib import Path
+from typing import NamedTuple
+
+from base.errors import InputError
 
 # Folders, in lower case, of what was thrown away or is kept for going back to.
 BINS = frozenset(
@@ -84,7 +89,8 @@ LINKED = "linked folders (--follow-links follows them)"
 EXCLUDED = "names by --exclude"
 IGNORED = "names by .glimpseignore"
 IGNORE_FILE = ".glimpseignore"
-LONGEST = 1 << 20  # bytes that are read of such a file
+LONGEST = 1 << 20  # bytes of such a file
+_WILD = re.compile(r"[*?\[]")
 _ODD = re.compile(r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)(?:[^a-z0-9.][^.]*|\.(?:\d+|bak|old|orig|tmp))\Z")
 
 
@@ -108,11 +114,14 @@ class Rules:
         """By what a pattern names this path, of --exclude or of an ignore file between it and the root; None: by none.
 
         An ignore file has a pattern a line, for what is in its folder and below; "#" begins a comment.
+
+        Raises:
+            InputError: an ignore file cannot be read.
         """
-        if self.exclude and _is_named(path, root, self.exclude):
+        if self.exclude and _given(self.exclude).name(path, root):
             return EXCLUDED
         for folder in path.parents:
-            if (patterns := ignored_in(folder)) and _is_named(path, folder, patterns):
+            if (patterns := ignored_in(folder)) and patterns.name(path, folder):
                 return IGNORED
             if folder == root:
                 break
@@ -128,35 +137,73 @@ class Rules:
         return False
 
 
-def ignored_in(folder: Path) -> tuple[str, ...]:
-    """The patterns of the ignore file in a folder."""
+class Patterns(NamedTuple):
+    """Patterns of names and of paths, made ready: the plain ones to look up, the others as one expression each."""
+
+    names: frozenset[str]
+    paths: frozenset[str]
+    like_names: re.Pattern[str]
+    like_paths: re.Pattern[str]
+
+    @classmethod
+    def of(cls, given: Iterable[str]) -> Patterns:
+        """As a person writes them."""
+        told = [_nfc(pattern).rstrip("/").removeprefix("./").removeprefix("**/") for pattern in given]
+        names = [pattern for pattern in told if "/" not in pattern]
+        paths = [pattern for pattern in told if "/" in pattern]
+        paths += [pattern.removeprefix("/") for pattern in paths]
+        plain = [frozenset(filterfalse(_WILD.search, each)) for each in (names, paths)]
+        return cls(plain[0], plain[1], _like(names), _like(paths))
+
+    def name(self, path: Path, root: Path) -> bool:
+        """Whether one of them names a path below `root`."""
+        name = _nfc(path.name)
+        if name in self.names or self.like_names.fullmatch(name):
+            return True
+        both = (_nfc(path.relative_to(root)), _nfc(path))
+        return any(each in self.paths or self.like_paths.fullmatch(each) is not None for each in both)
+
+
+def _like(patterns: Iterable[str]) -> re.Pattern[str]:
+    """One expression for those with * ? or [ in them; for none of them one that nothing is like."""
+    return re.compile("|".join(translate(pattern) for pattern in patterns if _WILD.search(pattern)) or r"(?!)")
+
+
+_given = lru_cache(maxsize=16)(Patterns.of)
+
+
+def ignored_in(folder: Path) -> Patterns | None:
+    """The patterns of the ignore file in a folder; None if there is none.
+
+    Raises:
+        InputError: there is one that cannot be read: what it names must not be taken.
+    """
+    file = folder / IGNORE_FILE
     try:
-        status = os.stat(folder / IGNORE_FILE)  # noqa: PTH116
+        status = os.lstat(file)
     except OSError:
-        return ()
-    is_file = stat.S_ISREG(status.st_mode)  # a pipe would keep who reads it waiting
-    return _patterns(folder, status.st_ino, status.st_mtime_ns, status.st_size) if is_file else ()
+        return None
+    try:
+        if stat.S_ISLNK(status.st_mode):
+            status = os.stat(file)  # noqa: PTH116
+        if not stat.S_ISREG(status.st_mode):  # a pipe would keep who reads it waiting
+            raise InputError(f"{file}: is no file; name in it what is not to be taken, a pattern a line, or rename it")
+        return _patterns(folder, status.st_ino, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}), and what it names is not to be taken") from None
 
 
 @lru_cache(maxsize=256)
-def _patterns(folder: Path, *_state: int) -> tuple[str, ...]:
-    try:
-        with (folder / IGNORE_FILE).open("rb") as file:
-            lines = os.fsdecode(file.read(LONGEST)).removeprefix("\ufeff").splitlines()
-    except OSError:
-        return ()
-    return tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
-
-
-def _is_named(path: Path, root: Path, patterns: Sequence[str]) -> bool:
-    """Whether one of the patterns names a path below `root`."""
-    below, whole, name = (_nfc(part) for part in (path.relative_to(root), path, path.name))
-    for pattern in (_nfc(pattern).rstrip("/").removeprefix("./").removeprefix("**/") for pattern in patterns):
-        if fnmatchcase(name, pattern):
-            return True
-        if "/" in pattern and (fnmatchcase(below, pattern.removeprefix("/")) or fnmatchcase(whole, pattern)):
-            return True
-    return False
+def _patterns(folder: Path, _inode: int, _time: int, size: int) -> Patterns:
+    file = folder / IGNORE_FILE
+    if size > LONGEST:
+        raise InputError(f"{file}: is larger than {LONGEST >> 20} MiB; name folders in it rather than files")
+    data = file.read_bytes()
+    text = data.decode("utf-16", errors="replace") if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else os.fsdecode(data)
+    if "\0" in text:
+        raise InputError(f"{file}: is no text in UTF-8, nor in UTF-16 with its mark; save it anew as UTF-8")
+    lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
+    return Patterns.of(line for line in lines if line and not line.startswith("#"))
 
 
 def is_not_photos(folder: Path) -> bool:

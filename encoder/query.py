@@ -30,8 +30,8 @@ def query_encoder(
     kept = towers_of(fingerprint) if fingerprint else None
     if kept and fingerprint and (kept.text or not texts) and (kept.visual or not images):
         encoder = TowersEncoder(place_of(fingerprint), kept)
-        asked: list[Tower] = [*(["text"] if texts else []), *(["image"] if images else [])]
-        if all(map(encoder.is_sound, asked)):
+        asked: dict[Tower, bool] = {"text": texts, "image": images}
+        if all(encoder.is_sound(tower) for tower, is_asked in asked.items() if is_asked):
             return encoder
         drop_towers(fingerprint)
     return open_encoder(ref)

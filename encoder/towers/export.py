@@ -81,8 +81,8 @@ def export_towers(parts: ClipParts, fingerprint: str, folder: Path, *, images: b
     visual = bool(work.attempt("image", work.visual, VISUAL)) if images else None
     card = TowersCard(model, text, visual, tuple(work.why_not))
     encoder = TowersEncoder(folder, card)
-    made: list[Tower] = [*(["text"] if text else []), *(["image"] if visual else [])]
-    card = replace(card, glances={tower: encoder.glance(tower) for tower in made})
+    there: dict[Tower, bool] = {"text": text is not None, "image": bool(visual)}
+    card = replace(card, glances={tower: encoder.glance(tower) for tower, is_there in there.items() if is_there})
     write_card(folder, card)
     return card
 
