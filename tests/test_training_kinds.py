@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from base.errors import InputError, TrainingError
-from base.rules import EXCLUDED, LINKED
 from encoder.load import build_clip, load_clip, load_encoder
 from tests.conftest import COLOURS, plain_picture
 from training.config import LOSSES, TrainConfig
@@ -174,7 +173,10 @@ def test_what_is_left_out_of_a_probe_of_bare_images_is_said(coloured_folder: Pat
     plain_picture("red", 3).save(probe / "3.png")
     found = Probe(config)
     assert found.kind == "images"
-    assert found.left_out.found == {LINKED: (1, f"{probe}/linked"), EXCLUDED: (1, f"{probe}/1.png")}
+    assert found.left_out.found == {
+        "linked folders (--follow-links follows them)": (1, f"{probe}/linked"),
+        "names by --exclude": (1, f"{probe}/1.png"),
+    }
 
 
 def test_weights_between_start_and_best_are_tried(
