@@ -566,6 +566,22 @@ def client(tmp_path_factory):
         yield client
 
 
+def test_a_parameter_that_is_null_counts_as_absent(here):
+    client, _, photos = here
+    key = ask(client, folders=[str(photos)])
+    ended(client, key)
+    page = client.get(JOBS, params={"limit": "", "after": "null", "state": "null", "collection": ""})
+    assert [job["id"] for job in page.json()["jobs"]] == [key]
+    images = "/v1/collections/photos/images"
+    found = client.get(images, params={"limit": "null", "after": "", "filter": ""})
+    assert found.json() == client.get(images).json()
+    entry = found.json()["entries"][0]["id"]
+    small = client.get(f"{images}/{entry}/thumbnail?size=")
+    assert (small.status_code, small.content) == (200, client.get(f"{images}/{entry}/thumbnail").content)
+    assert error_of(client.get(images, params={"limit": "0"}), 422)["param"] == "limit"
+    assert error_of(client.delete(f"{JOBS}/{key}", params={"forget": "null"}), 409)["code"] == "job_ended"
+
+
 def test_labels_are_checked_when_they_are_asked_for(client, tmp_path_factory):
     folder = str(client.app.state.service.settings.data)
     asked = {"kind": "label", "folder": folder, "labels": ["a"] * 2, "templates": ["no place"]}

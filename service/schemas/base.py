@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
     StringConstraints,
     model_validator,
 )
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticUseDefault
 
 from encoder.cut import CutTexts
 
@@ -37,6 +38,16 @@ def _words(text: str) -> str:
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_words)]
 Label = Annotated[str, StringConstraints(max_length=1_000)]
 Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
+
+
+def _default_of_null(given: Any) -> Any:
+    if given in ("", "null"):
+        raise PydanticUseDefault
+    return given
+
+
+# Of a parameter in a query: empty or null counts as absent, as in JSON; for what may be called null not.
+Absent = BeforeValidator(_default_of_null)
 
 
 class Schema(BaseModel):
