@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
     model_validator,
 )
-from pydantic_core import CoreSchema, PydanticUseDefault
+from pydantic_core import CoreSchema, PydanticUseDefault, core_schema
 
 from encoder.cut import CutTexts
 
@@ -46,8 +46,16 @@ def _default_of_null(given: Any) -> Any:
     return given
 
 
-# Of a parameter in a query: empty or null counts as absent, as in JSON; for what may be called null not.
-Absent = BeforeValidator(_default_of_null)
+class _Absent:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_default_of_null, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"type": "null"}, {"type": "string", "enum": ["", "null"]}]}
+
+
+# Of a parameter in a query: empty or null counts as absent, as in JSON. Not of one that may well be called null.
+Absent = _Absent()
 
 
 class Schema(BaseModel):
