@@ -18,10 +18,11 @@ from training.config import LOSSES, TrainConfig
 from training.data.pairs import Pair
 from training.evaluation.metrics import mean_recall
 from training.held_out import Probe
+from training.mixture import Mixture
 from training.records.checkpoint import save_model
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.source import open_source, without_negatives_of
-from training.train import _Run, train
+from training.train import train
 
 
 def settings_of(pairs: Path, tmp_path: Path, **other: Any) -> TrainConfig:
@@ -209,13 +210,13 @@ def test_a_kill_while_the_model_is_mixed_mixes_it_once(
     for moment, after in enumerate((False, True)):  # before the mixture is written, and after
         config = settings_of(pairs, tmp_path / f"{moment}", **settings)
 
-        def killed(run: Any, mix: Any = _Run._mix, after: bool = after) -> None:
+        def killed(run: Any, write: Any = Mixture.write, after: bool = after) -> None:
             if after:
-                mix(run)
+                write(run)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(_Run, "_mix", killed)
+            patch.setattr(Mixture, "write", killed)
             with pytest.raises(KeyboardInterrupt):
                 list(train(config))
         rest = list(train(TrainConfig.load(Path(config.out)), resume=True))
