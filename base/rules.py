@@ -10,7 +10,8 @@ import re
 import stat
 import unicodedata
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -83,14 +84,11 @@ UNREAD: dict[str, str] = {  # suffixes of pictures that nothing here reads, and 
     **dict.fromkeys([".psb", ".xcf", ".kra", ".ora", ".afphoto"], "a program's own format; export them as PNG"),
     **dict.fromkeys([".exr", ".hdr", ".bpg", ".flif", ".djvu", ".dcm", ".pict", ".pct", ".mng", ".jng"], "not read"),
 }
-# A picture's suffix with something behind it: x.jpg_large, x.jpg~, x.jpg.1
-ODD = "files with something behind a picture's suffix (--any-name looks at what is in them)"
-LINKED = "linked folders (--follow-links follows them)"
-EXCLUDED = "names by --exclude"
 IGNORED = "names by .glimpseignore"
 IGNORE_FILE = ".glimpseignore"
 LONGEST = 1 << 20  # bytes of such a file
 _WILD = re.compile(r"[*?\[]")
+# A picture's suffix with something behind it: x.jpg_large, x.jpg~, x.jpg.1
 _ODD = re.compile(r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)(?:[^a-z0-9.][^.]*|\.(?:\d+|bak|old|orig|tmp))\Z")
 
 
@@ -104,14 +102,33 @@ class Rules:
             a "/" at the end, are all one.
         follow_links: walk what links to folders lead to, each folder once.
         any_name: a file without a picture's suffix is one if its first bytes are a picture's.
+        by_request: they are fields of a request, not options of a command: so what is said calls them.
+        opened: gives a name for as long as a file or folder is looked into, of the very one that it has judged; an
+            OSError for what must not be looked into.
     """
 
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
     any_name: bool = False
+    by_request: bool = False
+    opened: Callable[[Path], AbstractContextManager[Path]] = nullcontext
+
+    def called(self, option: str) -> str:
+        """An option of a run, of these rules or another, as who gave them calls it: follow_links, --follow-links."""
+        return option if self.by_request else f"--{option.replace('_', '-')}"
+
+    def takes_odd(self, path: Path) -> bool:
+        """Whether a file whose name is none of an image is one all the same."""
+        if not self.any_name or path.suffix.lower() in UNREAD:
+            return False
+        try:
+            with self.opened(path) as held:
+                return begins_as_image(held)
+        except OSError:
+            return False
 
     def excludes(self, path: Path, root: Path) -> str | None:
-        """By what a pattern names this path, of --exclude or of an ignore file between it and the root; None: by none.
+        """By what a pattern names this path, of `exclude` or of an ignore file between it and the root; None: by none.
 
         An ignore file has a pattern a line, for what is in its folder and below; "#" begins a comment.
 
@@ -119,7 +136,7 @@ class Rules:
             InputError: an ignore file cannot be read.
         """
         if self.exclude and _given(self.exclude).name(path, root):
-            return EXCLUDED
+            return f"names by {self.called('exclude')}"
         for folder in path.parents:
             if (patterns := ignored_in(folder)) and patterns.name(path, folder):
                 return IGNORED
@@ -135,6 +152,15 @@ class Rules:
             if self.excludes(place, root) or (place != path and is_not_photos(place)):
                 return True
         return False
+
+    def reason_of(self, path: Path) -> str | None:
+        """Why a file that is no image to a walk is worth a word: what picture it may be; None if it is none."""
+        suffix = path.suffix.lower()
+        if suffix in UNREAD:
+            return f"{suffix} files ({UNREAD[suffix]})"
+        if not _ODD.search(path.name.lower()):
+            return None
+        return f"files with something behind a picture's suffix ({self.called('any_name')} looks at what is in them)"
 
 
 class Patterns(NamedTuple):
@@ -215,14 +241,6 @@ def is_not_photos(folder: Path) -> bool:
         or (name in _CACHES and _OF_PROGRAMS.fullmatch(folder.parent.name.lower()) is not None)
         or (name in _NOT_ORIGINALS and _LIBRARY.fullmatch(folder.parent.name.lower()) is not None)
     )
-
-
-def reason_of(path: Path) -> str | None:
-    """Why a file that is no image to a walk is worth a word: what kind of picture it may be; None if it is none."""
-    suffix = path.suffix.lower()
-    if suffix in UNREAD:
-        return f"{suffix} files ({UNREAD[suffix]})"
-    return ODD if _ODD.search(path.name.lower()) else None
 
 
 def kind_of(name: str) -> str:

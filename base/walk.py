@@ -12,7 +12,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.rules import BIN, BINS, LINKED, UNREAD, Rules, begins_as_image, ignored_in, is_not_photos, kind_of, reason_of
+from base.rules import BIN, BINS, Rules, ignored_in, is_not_photos, kind_of
 
 RAW_SUFFIXES = frozenset(  # of cameras
     """
@@ -100,7 +100,8 @@ def no_images(folders: Sequence[Path], rules: Rules = Rules()) -> str:
     said = f"no image in {', '.join(map(str, folders))}"
     if not left_out.found:
         return f"{said}, and no other file. Is a disk not mounted?"
-    hint = "; --any-name looks at their contents" if OTHERS in left_out.found and not rules.any_name else ""
+    looks = OTHERS in left_out.found and not rules.any_name
+    hint = f"; {rules.called('any_name')} looks at their contents" if looks else ""
     return f"{said}; left out: {'; '.join(left_out.lines())}{hint}"
 
 
@@ -190,10 +191,10 @@ class _Walk:
 
     def names(self, folder: Path) -> Iterator[bytes]:
         """The images and folders in a folder, unsorted; folders end in "/", and so sort as the paths below them."""
-        if self._rules.follow_links and not self._enters(folder):
-            return
-        may_be_named = bool(self._rules.exclude) or any(map(ignored_in, self._up_to_root(folder)))
-        with os.scandir(folder) as scan:
+        with self._rules.opened(folder) as held, os.scandir(held) as scan:
+            if self._rules.follow_links and not self._enters(held):
+                return
+            may_be_named = bool(self._rules.exclude) or any(map(ignored_in, self._up_to_root(folder)))
             for entry in scan:
                 if entry.name.startswith("."):
                     continue
@@ -239,16 +240,16 @@ class _Walk:
             real = os.path.realpath(path)
             return not f"{real}/".startswith(f"{self._real_root}/")
         if self._left_out is not None:
-            self._left_out.add(LINKED, str(path))
+            self._left_out.add(f"linked folders ({self._rules.called('follow_links')} follows them)", str(path))
         return False
 
     def _takes_file(self, entry: os.DirEntry[str], parent: Path) -> bool:
         if is_image_name(entry.name):
             return True
         path = parent / entry.name
-        if self._rules.any_name and path.suffix.lower() not in UNREAD and begins_as_image(path):
+        if self._rules.takes_odd(path):
             return True
-        if reason := reason_of(path) or self._other:
+        if reason := self._rules.reason_of(path) or self._other:
             if self._left_out is not None:
                 self._left_out.add(reason, str(path))
         elif self.others is not None:

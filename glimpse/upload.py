@@ -21,11 +21,12 @@ from index.ingest.captions import Captions
 
 @dataclass(frozen=True)
 class UploadReport:
-    """What was sent. `skipped` holds path and reason of files that cannot be read."""
+    """What was sent. `skipped` holds path and reason of files that cannot be read, `cut_off` of those cut but taken."""
 
     added: int
     unchanged: int  # the same bytes were there, whatever was said of them
     skipped: list[dict[str, str]]
+    cut_off: list[dict[str, str]]
     left_out: LeftOut
     others: Counter[str]  # files that are no pictures, by suffix
     seconds: float
@@ -71,10 +72,11 @@ def upload_folders(
 
     sent = client.add_images(collection, images(), progress=lambda done: bar(kept + done, total))
     skipped += [{"path": str(one.image), "reason": one.error} for one in sent if one.error is not None]
+    cut_off = [{"path": str(one.image), "reason": one.cut_off} for one in sent if one.cut_off]
     added = len({one.id for one in sent if one.created})  # of two files of the same bytes both may say so
     unchanged = kept + sum(one.id is not None for one in sent) - added
     left_out.add_all(captions.left_out())
-    return UploadReport(added, unchanged, skipped, left_out, others, round(time.perf_counter() - started, 2))
+    return UploadReport(added, unchanged, skipped, cut_off, left_out, others, round(time.perf_counter() - started, 2))
 
 
 def _sha256(path: Path) -> str:

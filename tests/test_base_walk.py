@@ -172,7 +172,6 @@ def test_an_ignore_file_leaves_out_what_is_in_its_folder_and_below(tmp_path: Pat
     assert not rules.leaves_out(tmp_path / "a/keep/3.jpg", tmp_path / "a/keep")  # who names it means it
     (tmp_path / "a" / ".glimpseignore").write_text("b\n")
     assert walked(tmp_path)[0] == ["a/deep/er/6.jpg", "a/keep/3.jpg", "b/4.jpg", "thumb_5.jpg"]
-    (tmp_path / "a" / ".glimpseignore").unlink()
 
 
 def test_linked_folders_are_followed_once_when_asked(tmp_path: Path) -> None:

@@ -161,6 +161,11 @@ def test_files_that_were_cut_off_are_labelled_and_counted(
         assert found["labelled"] == 2
         call(*label, *where)
         assert "1 files are cut off; what there is was taken, the first: " in capsys.readouterr().err
+    index = ("index", tmp_path / "photos", "--url", url, "-c")
+    sent = json.loads(said(capsys, *index, "cuts", "--json"))
+    assert (sent["added"], sent["cut_off"]) == (2, [cut])
+    call(*index, "more")
+    assert "1 files are cut off; what there is was taken, the first: " in capsys.readouterr().err
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

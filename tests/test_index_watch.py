@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import index.ingest.watch
-from base.errors import CollectionError
+from base.errors import CollectionError, InputError
 from encoder.model import DualEncoder
 from index.collection import open_collection
 from index.ingest.report import IndexReport
@@ -182,19 +182,44 @@ def test_a_name_that_is_not_utf8_is_seen(watch: Watch, colour_folder: Path) -> N
     assert str(path) in watch.paths()
 
 
+@pytest.mark.parametrize("linked", ["", "data", "watched"])
 def test_the_watch_does_not_wake_itself(
-    tmp_path: Path, encoder: DualEncoder, colour_folder: Path, monkeypatch: pytest.MonkeyPatch
+    linked: str, tmp_path: Path, encoder: DualEncoder, colour_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The collections lie in the watched folder: their own writes are no reason to write."""
+    """The collections lie in the watched folder, named as it is or by a link: their writes are no reason to write."""
     monkeypatch.setattr(index.ingest.watch, "QUIET_MS", 50)
     monkeypatch.setattr(index.ingest.watch, "IDLE_MS", 50)
     opened: list[str] = []
     monkeypatch.setattr(
         index.ingest.watch, "open_or_create", lambda *given: opened.append("") or open_or_create(*given)
     )
-    watch = Watch(colour_folder / "data", encoder, colour_folder)
+    data, watched = colour_folder / "data", colour_folder
+    data.mkdir()
+    if linked:
+        (tmp_path / "link").symlink_to(data if linked == "data" else watched)
+        data, watched = (tmp_path / "link", watched) if linked == "data" else (data, tmp_path / "link")
+    watch = Watch(data, encoder, watched)
     assert watch.next() == {"added": 12, "encoded": 12}
     threading.Timer(0.7, watch.stop.set).start()
     assert watch.next() == {}
     assert len(opened) == 1
+    watch.close()
+
+
+def test_photos_in_the_data_folder_are_watched_and_what_it_keeps_is_not(
+    tmp_path: Path, encoder: DualEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index.ingest.watch, "QUIET_MS", 100)
+    monkeypatch.setattr(index.ingest.watch, "IDLE_MS", 100)
+    (tmp_path / "photos").mkdir()
+    plain_picture("red").save(tmp_path / "photos" / "1.png")
+    (tmp_path / "link").symlink_to(tmp_path)
+    watch = Watch(tmp_path / "link", encoder, tmp_path / "link" / "photos")
+    assert watch.next() == {"added": 1, "encoded": 1}
+    plain_picture("blue").save(tmp_path / "photos" / "2.png")
+    watch.until(added=1, encoded=1)
+    watch.close()
+    watch = Watch(tmp_path, encoder, tmp_path / "link" / "collections")
+    with pytest.raises(InputError, match="where collections are kept"):
+        watch.next()
     watch.close()

@@ -14,6 +14,8 @@ from service_world import client_of, draw, error_of, picture, settings_for, tiny
 
 import service.jobs.store
 from base.errors import ImageError
+from base.rules import Rules
+from base.walk import walk_images
 from index.collection import open_collection
 from index.local.layout import collection_folder, lock_writer
 from service.app import create_app
@@ -438,7 +440,7 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_stays_is_not(roots):
         assert ended(client, key)["report"]["skipped"] == 1
         assert "bad.png" not in client.get(f"{JOBS}/{key}/result").text
         (left_out,) = job["report"]["left_out"]
-        reason = "linked folders (on the command line --follow-links follows them)"  # a job has no such field
+        reason = "linked folders (follow_links follows them)"
         assert (left_out["reason"], left_out["count"]) == (reason, 2)
         job = ended(client, ask(client, "label", folder=str(photos), labels=["a", "b"], exclude=["0*"]))
         assert "names by exclude" in {left_out["reason"] for left_out in job["report"]["left_out"]}
@@ -447,7 +449,7 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_stays_is_not(roots):
         for fields in ({"folders": [str(photos / "empty")]}, {"folder": str(photos / "empty"), "labels": ["a"]}):
             job = ended(client, ask(client, "label" if "labels" in fields else "index", **fields), "failed")
             assert "no image in" in job["error"]["message"]
-            assert "(on the command line --any-name looks at what is in them)" in job["error"]["message"]
+            assert "(any_name looks at what is in them)" in job["error"]["message"]
         for folder in (secret, photos / "out", roots / "photos2", roots / "none", "/etc"):
             for asked in (
                 {"kind": "index", "collection": "x", "folders": [str(folder)]},
@@ -458,6 +460,63 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_stays_is_not(roots):
             ):  # fmt: skip
                 assert error_of(client.post(JOBS, json=asked), 403)["code"] == "folder_refused"
         assert len(client.get(JOBS).json()["jobs"]) == 5
+
+
+def test_links_are_followed_into_the_roots_and_not_out_of_them(roots):
+    photos, more, secret = roots / "photos", roots / "more", roots / "secret"
+    for i in range(3):
+        draw(more / str(i), 1)
+    (more / "0" / "00.jpg").rename(more / "0" / "odd")
+    (photos / "into").symlink_to(more)
+    (photos / "in" / "secretly").symlink_to(next(secret.iterdir()))  # a picture, but for its name
+    out = f"{photos}/out"
+    with world(roots, n=1, job_roots=f"{photos},{more}") as (client, _, _):
+        asked = {"follow_links": True, "any_name": True}
+        job = ended(client, ask(client, folders=[str(photos)], **asked))
+        assert job["report"]["added"] == job["total"] == 4
+        assert job["report"]["skips"] == [{"path": out, "reason": "it leads to where nothing may be read"}]
+        others = {"reason": "files that are no pictures", "count": 1, "first": None}
+        assert job["report"]["left_out"] == [others]
+        key = ask(client, "label", folder=str(photos), labels=["a", "b"], **asked)
+        report = ended(client, key)["report"]
+        assert (report["labelled"], report["skips"]) == (4, job["report"]["skips"])
+        written = client.get(f"{JOBS}/{key}/result").text
+        assert "/into/0/odd," in written
+        assert "secret" not in written
+        watch = {"kind": "watch", "collection": "x", "folders": [str(photos)], "follow_links": True}
+        assert "name the folders that they lead to" in error_of(client.post(JOBS, json=watch), 422)["message"]
+
+
+def test_a_folder_that_is_exchanged_in_a_walk_is_not_listed(roots):
+    photos, secret = roots / "photos", roots / "secret"
+    names, failed = [], []
+    rules = Rules(opened=Roots([str(photos)]).entered)
+    (photos / "in" / "later").mkdir()
+    (photos / "out").unlink()
+    for path, _ in walk_images(photos, rules=rules, on_error=lambda path, reason: failed.append((path, reason))):
+        names.append(path.name)
+        (photos / "in" / "later").rmdir()  # when it has been found to be a folder, and not entered yet
+        (photos / "in" / "later").symlink_to(secret)
+    assert names == ["00.jpg"]
+    assert failed == [(photos / "in" / "later", "it leads to where nothing may be read")]
+
+
+def test_contents_are_checked_when_that_is_asked_for(here):
+    client, _, photos = here
+    ended(client, ask(client, folders=[str(photos)]))
+    changed, kept = photos / "00.jpg", (photos / "00.jpg").stat()
+    looked = (
+        time.time_ns() + 10**18
+    )  # as if it had been looked at since: what was done to it cannot be known by its ctime
+    with open_collection(client.app.state.service.settings.data, "photos", writable=True) as collection:
+        places = collection.places()
+        collection.set_places(places | {"looked": dict.fromkeys(places["looked"], looked)})
+    data = bytearray(changed.read_bytes())
+    data[-30] ^= 1
+    changed.write_bytes(data)
+    os.utime(changed, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert ended(client, ask(client, folders=[str(photos)]))["report"]["updated"] == 0
+    assert ended(client, ask(client, folders=[str(photos)], check_contents=True))["report"]["updated"] == 1
 
 
 def test_a_folder_is_checked_again_when_its_job_runs(here):
@@ -505,6 +564,22 @@ def client(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jobs")
     with client_of(create_app(settings_for(folder, job_roots=str(folder)), tiny_encoder(folder))) as client:
         yield client
+
+
+def test_a_parameter_that_is_null_counts_as_absent(here):
+    client, _, photos = here
+    key = ask(client, folders=[str(photos)])
+    ended(client, key)
+    page = client.get(JOBS, params={"limit": "", "after": "null", "state": "null", "collection": ""})
+    assert [job["id"] for job in page.json()["jobs"]] == [key]
+    images = "/v1/collections/photos/images"
+    found = client.get(images, params={"limit": "null", "after": "", "filter": ""})
+    assert found.json() == client.get(images).json()
+    entry = found.json()["entries"][0]["id"]
+    small = client.get(f"{images}/{entry}/thumbnail?size=")
+    assert (small.status_code, small.content) == (200, client.get(f"{images}/{entry}/thumbnail").content)
+    assert error_of(client.get(images, params={"limit": "0"}), 422)["param"] == "limit"
+    assert error_of(client.delete(f"{JOBS}/{key}", params={"forget": "null"}), 409)["code"] == "job_ended"
 
 
 def test_labels_are_checked_when_they_are_asked_for(client, tmp_path_factory):

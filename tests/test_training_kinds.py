@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from base.errors import InputError, TrainingError
-from base.rules import EXCLUDED, LINKED
 from encoder.load import build_clip, load_clip, load_encoder
 from tests.conftest import COLOURS, plain_picture
 from training.config import LOSSES, TrainConfig
 from training.data.pairs import Pair
 from training.evaluation.metrics import mean_recall
 from training.held_out import Probe
+from training.mixture import Mixture
 from training.records.checkpoint import save_model
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.source import open_source, without_negatives_of
-from training.train import _Run, train
+from training.train import train
 
 
 def settings_of(pairs: Path, tmp_path: Path, **other: Any) -> TrainConfig:
@@ -174,7 +174,10 @@ def test_what_is_left_out_of_a_probe_of_bare_images_is_said(coloured_folder: Pat
     plain_picture("red", 3).save(probe / "3.png")
     found = Probe(config)
     assert found.kind == "images"
-    assert found.left_out.found == {LINKED: (1, f"{probe}/linked"), EXCLUDED: (1, f"{probe}/1.png")}
+    assert found.left_out.found == {
+        "linked folders (--follow-links follows them)": (1, f"{probe}/linked"),
+        "names by --exclude": (1, f"{probe}/1.png"),
+    }
 
 
 def test_weights_between_start_and_best_are_tried(
@@ -207,13 +210,13 @@ def test_a_kill_while_the_model_is_mixed_mixes_it_once(
     for moment, after in enumerate((False, True)):  # before the mixture is written, and after
         config = settings_of(pairs, tmp_path / f"{moment}", **settings)
 
-        def killed(run: Any, mix: Any = _Run._mix, after: bool = after) -> None:
+        def killed(run: Any, write: Any = Mixture.write, after: bool = after) -> None:
             if after:
-                mix(run)
+                write(run)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(_Run, "_mix", killed)
+            patch.setattr(Mixture, "write", killed)
             with pytest.raises(KeyboardInterrupt):
                 list(train(config))
         rest = list(train(TrainConfig.load(Path(config.out)), resume=True))

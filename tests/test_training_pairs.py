@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from base.errors import InputError
-from base.rules import LINKED, Rules
+from base.rules import Rules
 from encoder.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
 from training.data.folders import labelled_images, read_class_folders, read_images, read_sidecars
@@ -217,7 +217,7 @@ def test_a_class_that_cannot_be_entered_stops_and_one_without_images_is_named(
     assert left_out.found == {
         "files that cannot be read": (1, f"{colour_folder}/red/dangling.png (No such file or directory)"),
         "class folders without images": (2, f"{colour_folder}/empty"),
-        LINKED: (1, f"{colour_folder}/linked"),
+        "linked folders (--follow-links follows them)": (1, f"{colour_folder}/linked"),
     }
     scandir = os.scandir
 

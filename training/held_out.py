@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.walk import class_folder, walk_images
+from base.walk import class_folder
 from encoder.encoder import Vectors
 from encoder.load import ClipParts
 from encoder.model import DualEncoder, logit_scale_of
 from training.config import TrainConfig
-from training.data.folders import labelled_images
+from training.data.folders import labelled_images, walk
 from training.data.keys import Keys
 from training.data.pairs import Pair, read_pairs
 from training.evaluation.evaluate import (
@@ -133,15 +133,18 @@ class Probe:
         self._classes: list[str] = []
         self.left_out = LeftOut()
         if source.is_dir():
-            found = walk_images(source, rules=config.rules, on_error=self.left_out.unread, left_out=self.left_out)
-            self._images = [path for path, _ in found]
+            found = walk(source, config.rules)
+            self._images, self.left_out = found.images, found.left_out
             if len(self._images) < 2:
                 raise InputError(f"{source}: {len(self._images)} images to probe with; give two or more")
             self._classes = [label for path in self._images if (label := class_folder(path, source)) is not None]
             classified = len(self._classes) == len(self._images) and len(set(self._classes)) > 1
             self.kind = "class folders" if classified else "images"
             if classified:
-                self.left_out = labelled_images(source, config.rules)[1]
+                labelled_images(source, config.rules, found)
+            else:
+                for path, reason in found.unread:
+                    self.left_out.unread(path, reason)
         elif source.is_file():
             read = read_pairs(source, Keys.of(config.image_key, config.caption_key))
             self._pairs, self.left_out = read.pairs, read.left_out

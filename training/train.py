@@ -14,23 +14,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from base.errors import InputError, ModelError, TrainingError
+from base.errors import InputError, TrainingError
 from base.read_ahead import one_ahead
 from encoder.cut import find_cut
-from encoder.load import ClipParts, fingerprint, load_clip
+from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
 from training.config import TrainConfig
 from training.evaluation.geometry import confusions, examine, mutual_information_bound
 from training.evaluation.warnings import warnings_of
 from training.held_out import HeldOut
 from training.learner import Learner
+from training.mixture import Mixture
 from training.model.distributed import Ranks, join_ranks
-from training.model.interpolate import interpolate, sweep
 from training.model.optim import MAX_LOGIT_SCALE, lr_at, set_lr
-from training.model.starting_model import load_start
 from training.objective import Objective
 from training.records.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
@@ -304,8 +300,9 @@ class _Run:
     def _finish(self) -> Iterator[Event]:
         """Look between the start and the best epoch for something better than both, and say how it ended."""
         config, state, before = self._config, self._state, self._warnings()
+        mixture = Mixture(config, state, self._held_out, self._learner.device)
         if config.model is not None and config.interpolate and state.interpolation is None:
-            found = self._ranks.from_first(self._sweep() if self._ranks.first else None)
+            found = self._ranks.from_first(mixture.sweep() if self._ranks.first else None)
             if isinstance(found, str):
                 yield Warned(found)
             elif found is not None:
@@ -313,7 +310,7 @@ class _Run:
                 self._save_state()  # before the model is mixed: a kill in between must not mix twice
                 yield Interpolated(found["alpha"], found["sweep"])
         if self._ranks.first:
-            self._mix()
+            mixture.write()
             self._write_results(ended=True)  # nothing was learned since the state was saved
         self._ranks.wait()
         yield from self._news(before, self._warnings(ended=True))
@@ -323,49 +320,6 @@ class _Run:
         state = self._state
         alpha = state.interpolation["alpha"] if state.interpolation else None
         return Finished(str(self._out), state.best_epoch, self._best_score(), stopped, alpha)
-
-    @property
-    def _tuned(self) -> Path:
-        """The model to mix with the start: the best epoch, or the last one where none was better than the start."""
-        return self._out if self._state.best_epoch else self._out / LAST
-
-    def _sweep(self) -> dict[str, Any] | str:
-        """The best mixture, or why none was looked for."""
-        try:
-            start = load_start(self._config)
-        except ModelError as error:
-            return f"Not mixed: the model that the run started from is no longer there ({error})."
-        if self._state.start not in (None, fingerprint(start)):
-            return f"Not mixed: {self._config.model} is no longer the model that the run started from."
-        parts = load_clip(self._tuned)
-        of = fingerprint(parts)
-        tuned = {name: tensor.clone() for name, tensor in parts.clip.state_dict().items()}
-        parts.clip.to(self._learner.device)
-
-        def evaluate(weights: dict[str, Tensor]) -> tuple[float, float | None]:
-            parts.clip.load_state_dict(weights)
-            marks = self._held_out.measure(parts)
-            return marks.validation, marks.probe
-
-        found = sweep(self._weights(start), tuned, evaluate)
-        return {"alpha": found.alpha, "sweep": found.table, "of": of}
-
-    def _mix(self) -> None:
-        """Write the chosen mixture, unless it is what the run folder holds already."""
-        found = self._state.interpolation
-        if found is None or found["alpha"] == (1 if self._state.best_epoch else 0):
-            return
-        parts = load_clip(self._tuned)
-        if fingerprint(parts) != found["of"]:
-            return  # mixed before, by a run that was killed then
-        start = self._weights(load_start(self._config))
-        parts.clip.load_state_dict(interpolate(start, parts.clip.state_dict(), found["alpha"]))
-        save_model(self._out, parts)
-
-    def _weights(self, start: ClipParts) -> dict[str, Tensor]:
-        """Those that the run started from, with the logit_bias that it fitted."""
-        weights, bias = start.clip.state_dict(), self._state.start_bias
-        return weights if bias is None else weights | {"logit_bias": torch.full_like(weights["logit_bias"], bias)}
 
     def _best_score(self) -> float:
         """Of what the run folder holds: an epoch, or a mixture of its weights with the start's."""

@@ -120,6 +120,7 @@ class Uploaded:
     id: int | None = None
     created: bool = False  # false: the same bytes were there before, and keep their entry
     error: str | None = None
+    cut_off: str | None = None  # in words, of a new file that ends before its picture does; what there is was taken
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metada
         total = client.collection(collection).counts.get("image", 0)
     if json:
         console.print_left_out(report.left_out)
-        counts = {name: getattr(report, name) for name in ("added", "unchanged", "skipped", "seconds")}
+        counts = {name: getattr(report, name) for name in ("added", "unchanged", "skipped", "cut_off", "seconds")}
         console.print_json(
             {
                 "collection": collection,
@@ -152,6 +152,7 @@ def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metada
         return
     console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
     console.print_left_out(report.left_out)
+    console.print_cut_off([(file["path"], file["reason"]) for file in report.cut_off])
     if report.others:
         console.err.print(others_said(report.others))
     console.out.print(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glimpse.options import AsJson, Labels, Scores, Template, labels_of
+from glimpse.options import AnyName, AsJson, Labels, Scores, Template, labels_of
 
 if TYPE_CHECKING:
     from glimpse.client import Client, Job
@@ -37,6 +37,15 @@ AllowEmpty = Annotated[
 Exclude = Annotated[
     list[str] | None,
     typer.Option("--exclude", metavar="PATTERN", help="Leave out names that match, as for glimpse index; repeatable."),
+]
+FollowLinks = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links", help="Also walk what links to folders lead to in those that the operator allows, each once."
+    ),
+]
+CheckContents = Annotated[
+    bool, typer.Option("--check-contents", help="Read every file: finds what changed with its time and size kept.")
 ]
 Follow = Annotated[bool, typer.Option("--follow", help="Stay, and show how far it is.")]
 
@@ -75,13 +84,17 @@ def start_index(
     captions: Captions = None,
     image_key: ImageKey = "image",
     allow_empty: AllowEmpty = False,
+    check_contents: CheckContents = False,
     exclude: Exclude = None,
+    follow_links: FollowLinks = False,
+    any_name: AnyName = False,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
 ) -> None:
     """Bring a collection in step with folders of the service's machine, those that its operator allows."""
     fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty, "exclude": exclude or []}
+    fields |= _set(check_contents=check_contents, any_name=any_name, follow_links=follow_links)
     _start(url, json, follow, "index", {"collection": collection, "folders": folders, **fields})
 
 
@@ -92,13 +105,16 @@ def start_watch(
     captions: Captions = None,
     image_key: ImageKey = "image",
     allow_empty: AllowEmpty = False,
+    check_contents: CheckContents = False,
     exclude: Exclude = None,
+    any_name: AnyName = False,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
 ) -> None:
     """Keep a collection in step with folders of the service's machine as they change, until the job is cancelled."""
     fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty, "exclude": exclude or []}
+    fields |= _set(check_contents=check_contents, any_name=any_name)
     _start(url, json, follow, "watch", {"collection": collection, "folders": folders, **fields})
 
 
@@ -110,6 +126,8 @@ def start_label(
     template: Template = None,
     scores: Scores = None,
     exclude: Exclude = None,
+    follow_links: FollowLinks = False,
+    any_name: AnyName = False,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
@@ -125,7 +143,8 @@ def start_label(
         if labels is None
         else {"labels": check_labels(labels_of(labels, "give what is in it"))}
     )
-    fields = {"templates": template or [], "scores": scores, "exclude": exclude or []}
+    fields: dict[str, Any] = {"templates": template or [], "scores": scores, "exclude": exclude or []}
+    fields |= _set(follow_links=follow_links, any_name=any_name)
     _start(url, json, follow, "label", {"folder": folder, **fields, **named})
 
 
@@ -217,6 +236,11 @@ def forget(id: Id, url: ServiceUrl = None, json: AsJson = False) -> None:  # noq
         console.print_json({"forgotten": id})
     else:
         console.err.print(f"{id}: forgotten")
+
+
+def _set(**flags: bool) -> dict[str, bool]:
+    """Those that are given: a service of an earlier version knows none of the others, and refuses what it does not."""
+    return {name: True for name, given in flags.items() if given}
 
 
 def _start(url: str | None, json: bool, follow: bool, kind: str, fields: dict[str, Any]) -> None:

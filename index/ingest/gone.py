@@ -70,7 +70,8 @@ def divide(
                 by_folder.setdefault(path.parent, []).append(record.id)
     if hidden:
         reason = "the files are there, behind linked folders or with odd names, and were not looked at"
-        remedy = "--follow-links or --any-name looks at them, --exclude removes them"
+        links, names, exclude = map(rules.called, ("follow_links", "any_name", "exclude"))
+        remedy = f"{links} or {names} looks at them, {exclude} removes them"
         gone.kept.append(Kept(_common(hidden), len(hidden), reason, remedy))
     empty: dict[Path, list[int]] = {}
     for folder, entries in by_folder.items():
@@ -79,7 +80,7 @@ def divide(
             gone.deleted += entries
         else:
             empty.setdefault(top, []).extend(entries)
-    _divide_empty(collection, empty, roots, places, gone)
+    _divide_empty(collection, empty, roots, places, gone, f"{rules.called('allow_empty')} removes them")
     return gone
 
 
@@ -159,7 +160,12 @@ def _is_missing(path: Path) -> bool:
 
 
 def _divide_empty(
-    collection: Collection, empty: dict[Path, list[int]], roots: Sequence[Path], places: Places, gone: Gone
+    collection: Collection,
+    empty: dict[Path, list[int]],
+    roots: Sequence[Path],
+    places: Places,
+    gone: Gone,
+    remedy: str,
 ) -> None:
     if not empty:
         return
@@ -173,7 +179,7 @@ def _divide_empty(
         if reason is None:
             gone.deleted += entries
         else:
-            gone.kept.append(Kept(str(folder), len(entries), reason, "--allow-empty removes them"))
+            gone.kept.append(Kept(str(folder), len(entries), reason, remedy))
 
 
 def _outermost_empty(folder: Path, roots: Sequence[Path], places: Places) -> Path | None:

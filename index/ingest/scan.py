@@ -10,7 +10,7 @@ from pathlib import Path
 
 from base.errors import CollectionNotFound, InputError
 from base.left_out import LeftOut
-from base.rules import Rules, begins_as_image, is_not_photos
+from base.rules import Rules, is_not_photos
 from base.walk import image_names, is_image_name, no_images, walk_images
 from index.collection import Collection, open_collection
 from index.ingest.diff import Known
@@ -48,7 +48,7 @@ def check_folders(collection: Collection, folders: Iterable[Path], rules: Rules,
         if lost := sum(1 for _ in collection.paths(root)):
             raise InputError(
                 f"{root}: no images there now, but the collection has {lost} from it. Is a disk not mounted? "
-                "Give allow_empty (--allow-empty) to remove them"
+                f"Give {rules.called('allow_empty')} to remove them"
             )
     return roots
 
@@ -88,7 +88,7 @@ def files_at(
                 yield from walk_images(
                     place, below=root, rules=rules, on_error=on_error, left_out=left_out, others=others
                 )
-        elif place.is_file() and (is_image_name(place.name) or (rules.any_name and begins_as_image(place))):
+        elif place.is_file() and (is_image_name(place.name) or rules.takes_odd(place)):
             yield place, place.stat()
     except OSError as error:
         on_error(place, error.strerror or str(error))

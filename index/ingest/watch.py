@@ -29,6 +29,7 @@ QUIET_MS = 500  # a batch ends when nothing has happened for so long,
 BATCH_MS = 10_000  # or after so long: a long copy is taken in a few batches
 IDLE_MS = 1000  # how often to look whether the folders are still there
 RETRY_S = 1.0  # while another process writes
+OWN = ("collections", "uploads", "jobs")  # of the data folder; whatever else lies there may be photos
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def watch_folders(
     entries. What happened while nobody watched is found by the first pass, which looks at everything.
 
     Args:
-        data: the folder of collections. What it holds is never watched.
+        data: the folder of collections. What is kept there of them, and of jobs, is never watched.
         name: of the collection. It is opened for each batch and closed after it.
         encoder: makes the vectors.
         folders: watched with all their subfolders, except hidden ones and those behind links.
@@ -74,7 +75,7 @@ def watch_folders(
         The report of the first pass, then one for each batch in which there was something to do.
 
     Raises:
-        InputError: a folder is missing at first.
+        InputError: a folder is missing at first, or lies where the data folder keeps its own files.
         CollectionNotFound: the collection was deleted, and perhaps made anew: a watch fills none from its middle.
         CollectionError: a folder is gone, is another one than before (a disk was unmounted) or suddenly holds no image;
             nothing has been removed then. Or the folders cannot be watched.
@@ -83,7 +84,7 @@ def watch_folders(
     make, stop = watching.make, watching.stop
     roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
     identities = [_identity(root) for root in roots]
-    own = Path(data).absolute()  # what the catalog writes must not wake the watch that made it write
+    own = _Own(data, roots)
     filled = collection_identity(data, name)
     first = True
     for paths in _changes(roots, stop):
@@ -91,7 +92,7 @@ def watch_folders(
         if not make and (filled is None or collection_identity(data, name) != filled):
             raise CollectionNotFound(f"collection {name!r} was deleted: start the watch again to fill a new one")
         paths = [path.parent if path.name == IGNORE_FILE else path for path in paths]
-        places = [path for path in paths if not path.is_relative_to(own) and _matters(path, roots, options.rules)]
+        places = [path for path in paths if path not in own and _matters(path, roots, options.rules)]
         if not places:
             continue
         collection = _open(data, name, encoder, watching)
@@ -106,6 +107,22 @@ def watch_folders(
         if first or report.is_news:
             yield report
         first = False
+
+
+class _Own:
+    """What is written in the data folder, by whatever links it is reached: it must not wake the watch that wrote it."""
+
+    def __init__(self, data: Path, roots: Sequence[Path]) -> None:
+        real = os.path.realpath(data)
+        self._folders = [Path(real, name) for name in OWN]
+        self._real = [(root, Path(os.path.realpath(root))) for root in roots]
+        for root in roots:
+            if root in self:
+                raise InputError(f"{root}: lies in {data}, where collections are kept; watch a folder of photos")
+
+    def __contains__(self, path: Path) -> bool:
+        here = next((real / path.relative_to(root) for root, real in self._real if path.is_relative_to(root)), path)
+        return any(here.is_relative_to(folder) for folder in self._folders)
 
 
 def _index_places(

@@ -7,6 +7,7 @@ words, so nobody learns what the disk holds.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -75,6 +76,17 @@ class Roots:
             yield Path(f"/dev/fd/{fd}")
         finally:
             os.close(fd)
+
+    @contextmanager
+    def entered(self, path: Path) -> Iterator[Path]:
+        """The same of a file or folder for a walk, to which what it may not look into is an OSError."""
+        try:
+            with self.opened(path) as held:
+                yield held
+        except FolderRefused:
+            raise PermissionError(errno.EACCES, OUTSIDE, str(path)) from None
+        except ImageError as error:
+            raise OSError(error.reason) from None
 
     def _holds(self, path: Path) -> bool:
         return any(path.is_relative_to(root) for root in self._roots)

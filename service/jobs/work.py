@@ -7,7 +7,6 @@ image stands last in it; what was written after that is cut off, and done again.
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -88,11 +87,24 @@ class JobContext:
             path = self.roots.file(asked["captions"])
             with self.roots.opened(path) as opened:
                 captions = read_captions(path, image_key=asked["image_key"], opened=opened)
-        return SyncOptions(captions, asked["allow_empty"], rules=self.rules(), read=self.roots.read)
+        return SyncOptions(
+            captions,
+            asked["allow_empty"],
+            rules=self.rules(),
+            check_contents=asked.get("check_contents", False),
+            read=self.roots.read,
+        )
 
     def rules(self) -> Rules:
-        """Which names it was asked to leave out."""
-        return Rules(tuple(self.job.request.get("exclude", ())))  # a job of an earlier version has none
+        """Which names it was asked to walk; whatever it enters lies in a root once it is open."""
+        asked = self.job.request  # a job of an earlier version has none of these
+        return Rules(
+            tuple(asked.get("exclude", ())),
+            asked.get("follow_links", False),
+            asked.get("any_name", False),
+            by_request=True,
+            opened=self.roots.entered,
+        )
 
 
 def work(context: JobContext) -> None:
@@ -111,10 +123,7 @@ def _index(context: JobContext) -> None:
     name = asked["collection"]
     folders, options = context.folders(), context.options()
     if context.job.kind == "index" and not asked["allow_empty"]:
-        try:
-            check_any_image(context.data, name, folders, options.rules)
-        except InputError as error:
-            raise InputError(_for_jobs(str(error))) from error
+        check_any_image(context.data, name, folders, options.rules)
 
     def opened() -> Collection:
         return open_or_create(context.data, name, context.encoder)
@@ -209,7 +218,7 @@ def _label(context: JobContext) -> None:
     rules = context.rules()
     total = sum(1 for _ in image_names(folder, rules))
     if not total:
-        raise InputError(_for_jobs(no_images([folder], rules)))
+        raise InputError(no_images([folder], rules))
     report, size = _label_report(context)
     report.cut_texts = len(classifier.cut.read)
     with open_table(context.store.result(context.job.id), size) as file:
@@ -296,7 +305,7 @@ def _skip(path: str | Path, reason: str) -> dict[str, str]:
 
 def _left_out(left_out: LeftOut) -> list[dict[str, object]]:
     return [
-        {"reason": _for_jobs(_text(reason)), "count": count, "first": _text(first)}
+        {"reason": _text(reason), "count": count, "first": _text(first)}
         for reason, (count, first) in left_out.found.items()
     ]
 
@@ -308,7 +317,7 @@ def _note(reason: str, count: int, first: str | None) -> list[dict[str, Any]]:
 def _noted(report: IndexReport) -> list[dict[str, Any]]:
     """What else a person would want to know of an indexing run, in the same shape."""
     noted: list[tuple[str, int, str | None]] = [
-        (f"entries kept: {one.reason}; {_for_jobs(one.remedy)}", one.entries, one.folder) for one in report.kept
+        (f"entries kept: {one.reason}; {one.remedy}", one.entries, one.folder) for one in report.kept
     ]
     if report.others:
         noted.append(("files that are no pictures", report.others.total(), None))
@@ -330,15 +339,6 @@ def _with_more(known: list[dict[str, Any]], new: list[dict[str, Any]], *, again:
         same = again or before["first"] == one["first"]
         found[one["reason"]] = before | {"count": max(counts) if same else sum(counts)}
     return list(found.values())[-REASONS:]
-
-
-def _for_jobs(said: str) -> str:
-    """What a command would say, with the fields of a job in place of its options, and no option for one of its own.
-
-    Jobs follow no links and look into no odd files: both may lead out of the folders that jobs may read.
-    """
-    said = re.sub(r"--(exclude|allow-empty)\b", lambda option: option[1].replace("-", "_"), said)
-    return re.sub(r"--(?:follow-links|any-name)\b(?: or --any-name\b)?", r"on the command line \g<0>", said)
 
 
 def _text(name: str | Path) -> str:

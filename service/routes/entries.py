@@ -16,7 +16,7 @@ from service.collections import entries
 from service.collections.uploads import Uploads
 from service.deps import CollectionDep, PatienceDep, SettingsDep, WriterDep, json_body
 from service.errors import Refusal, documented
-from service.schemas.base import MAX_ID
+from service.schemas.base import MAX_ID, Absent
 from service.schemas.entries import PageAnswer, PatchRequest
 from service.schemas.search import RecordAnswer
 
@@ -24,7 +24,9 @@ EXAMPLE = '{"must": [{"key": "tags", "match": {"value": "sea"}}]}'
 
 IdPath = Annotated[int, Path(ge=1, le=MAX_ID)]
 FilterQuery = Annotated[
-    str | None, Query(max_length=8_192, description="as in a search, in JSON", examples=[EXAMPLE], alias="filter")
+    str | None,
+    Query(max_length=8_192, description="as in a search, in JSON", examples=[EXAMPLE], alias="filter"),
+    Absent,
 ]
 
 
@@ -50,8 +52,8 @@ def entry_routes(modality: Modality) -> APIRouter:
         collection: CollectionDep,
         patience: PatienceDep,
         wanted: Annotated[dict[str, Any] | None, Depends(parsed_filter)],
-        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
-        after: Annotated[int, Query(ge=0, le=MAX_ID, description="the `next` of the page before")] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
+        after: Annotated[int, Query(ge=0, le=MAX_ID, description="the `next` of the page before"), Absent] = 0,
     ) -> PageAnswer:
         """In the order of ids. What comes while you page is at the end; nothing is passed over or comes twice."""
         try:

@@ -39,6 +39,7 @@ from service.http.auth import is_foreign
 from service.http.bodies import FILES, from_fields
 from service.inference.images import CONTENT_TYPES, FileChanged, decode, open_indexed, thumbnail
 from service.routes.entries import entry_routes
+from service.schemas.base import Absent
 from service.schemas.entries import UploadAnswer, UploadFields, UploadResult
 
 router = entry_routes("image")
@@ -173,7 +174,8 @@ async def upload(
         elif (entry := next(added)) is None:
             results.append(UploadResult(name=name, error=AGAIN))
         else:
-            results.append(UploadResult(name=name, id=entry[0], created=entry[1]))
+            cut_off = one.picture.cut_off if one.picture else None
+            results.append(UploadResult(name=name, id=entry[0], created=entry[1], cut_off=cut_off or None))
     return UploadAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
 
 
@@ -213,7 +215,7 @@ async def get_thumbnail(
     record: RecordDep,
     decoders: DecodersDep,
     settings: SettingsDep,
-    size: Annotated[int, Query(ge=16, le=1024, description="longest side in pixels")] = 256,
+    size: Annotated[int, Query(ge=16, le=1024, description="longest side in pixels"), Absent] = 256,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Upright, in RGB, no side longer than `size`."""

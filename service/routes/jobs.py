@@ -20,6 +20,7 @@ from service.deps import CollectionsDep, InferenceDep, JobsDep, ServiceDep, Sett
 from service.errors import Refusal, documented
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import ID, Job, JobStore, State
+from service.schemas.base import Absent
 from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -85,16 +86,18 @@ def ask(
 @router.get("", summary="List jobs", responses=documented(422))
 def list_all(
     jobs: JobsDep,
-    state: State | None = None,
+    state: Annotated[State | None, Query(), Absent] = None,
     collection: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
-    after: Annotated[str | None, Query(pattern=f"^{ID.pattern}$", description="the `next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
+    after: Annotated[
+        str | None, Query(pattern=f"^{ID.pattern}$", description="the `next` of the page before"), Absent
+    ] = None,
 ) -> JobsAnswer:
     """The newest first."""
     found = [
         job
         for job in jobs.store.all()
-        if state in (None, job.state) and collection in (None, job.collection) and (after is None or job.id < after)
+        if state in (None, job.state) and collection in (None, "", job.collection) and (after is None or job.id < after)
     ]
     page = found[:limit]
     return JobsAnswer(jobs=[JobAnswer.of(job) for job in page], next=page[-1].id if len(found) > limit else None)
@@ -120,7 +123,7 @@ def get_one(job: JobDep) -> JobAnswer:
 def delete(
     job: JobDep,
     jobs: JobsDep,
-    forget: Annotated[bool, Query(description="forget a job that has ended, with its result")] = False,
+    forget: Annotated[bool, Query(description="forget a job that has ended, with its result"), Absent] = False,
 ) -> Response:
     """One that waits or runs is cancelled (202): what it has committed stays. One that has ended is 409.
 

@@ -10,11 +10,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
     model_validator,
 )
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticUseDefault, core_schema
 
 from encoder.cut import CutTexts
 
@@ -37,6 +38,24 @@ def _words(text: str) -> str:
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_words)]
 Label = Annotated[str, StringConstraints(max_length=1_000)]
 Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
+
+
+def _default_of_null(given: Any) -> Any:
+    if given in ("", "null"):
+        raise PydanticUseDefault
+    return given
+
+
+class _Absent:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_default_of_null, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), {"type": "null"}, {"type": "string", "enum": ["", "null"]}]}
+
+
+# Of a parameter in a query: empty or null counts as absent, as in JSON. Not of one that may well be called null.
+Absent = _Absent()
 
 
 class Schema(BaseModel):

@@ -103,6 +103,9 @@ class UploadResult(Schema):
     id: int | None = None
     created: bool = Field(False, description="false: the same bytes had been uploaded before, and keep their entry")
     error: str | None = None
+    cut_off: str | None = Field(
+        None, description="of a new file that ends before its picture, how; what there is was taken"
+    )
 
 
 class UploadAnswer(Schema):

@@ -45,8 +45,8 @@ PATCH: Examples = {"examples": [
 
 UPLOADED: Examples = {"example": {
     "results": [
-        {"name": "bicycle.jpg", "id": 42, "created": True, "error": None},
-        {"name": "notes.txt", "id": None, "created": False, "error": "the image is empty"},
+        {"name": "bicycle.jpg", "id": 42, "created": True, "error": None, "cut_off": None},
+        {"name": "notes.txt", "id": None, "created": False, "error": "the image is empty", "cut_off": None},
     ],
     "seconds": 0.0574,
 }}

@@ -39,7 +39,23 @@ Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
-class Folders(RequestModel):
+FollowLinks = Annotated[
+    bool, Field(strict=True, description="also walk what links to folders lead to in the permitted ones, each once")
+]
+
+
+class Walk(RequestModel):
+    """What is walked below folders."""
+
+    exclude: list[Pattern] = Field(
+        [], max_length=100, description="leave out names that match, or with a / in it paths below the folder"
+    )
+    any_name: bool = Field(
+        False, strict=True, description="files without a picture's suffix too, if their first bytes are a picture's"
+    )
+
+
+class Folders(Walk):
     """What index and watch have in common."""
 
     kind: Literal["index", "watch"]
@@ -50,8 +66,8 @@ class Folders(RequestModel):
     allow_empty: bool = Field(
         False, strict=True, description="remove the entries of a folder in which no image is left"
     )
-    exclude: list[Pattern] = Field(
-        [], max_length=100, description="leave out names that match, or with a / in it paths below the folder"
+    check_contents: bool = Field(
+        False, strict=True, description="read every file: finds what changed with its time and size kept"
     )
 
 
@@ -59,6 +75,7 @@ class IndexJob(Folders):
     """Bring a collection in step with folders, as `glimpse index`."""
 
     kind: Literal["index"]
+    follow_links: FollowLinks = False
 
 
 class WatchJob(Folders):
@@ -66,8 +83,15 @@ class WatchJob(Folders):
 
     kind: Literal["watch"]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _follows_no_links(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("follow_links"):
+            raise ValueError("a watch sees nothing of what happens behind links: name the folders that they lead to")
+        return given
 
-class LabelJob(RequestModel):
+
+class LabelJob(Walk):
     """Label every image below a folder, as `glimpse label`: its result is a CSV."""
 
     kind: Literal["label"]
@@ -76,9 +100,7 @@ class LabelJob(RequestModel):
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
     scores: ScoredBy | None = Field(None, description=SCORES_HELP)
-    exclude: list[Pattern] = Field(
-        [], max_length=100, description="leave out names that match, or with a / in it paths below the folder"
-    )
+    follow_links: FollowLinks = False
 
     @model_validator(mode="after")
     def _has_labels(self) -> LabelJob:
@@ -108,7 +130,8 @@ EXAMPLES: list[dict[str, Any]] = [
 ]
 JOB: dict[str, Any] = {
     "id": "0623a1f4c8d2e09b7c41", "kind": "index", "state": "running", "collection": "photos",
-    "request": EXAMPLES[0] | {"captions": None, "image_key": "image", "allow_empty": False, "exclude": []},
+    "request": EXAMPLES[0] | {"captions": None, "image_key": "image", "allow_empty": False, "exclude": [],
+                              "any_name": False, "check_contents": False, "follow_links": False},
     "created_at": "2026-01-31T12:00:00+00:00", "started_at": "2026-01-31T12:00:00+00:00", "ended_at": None,
     "done": 640, "total": 18230,
     "report": {
@@ -145,7 +168,7 @@ class Skips(Schema):
 class WasLeftOut(Schema):
     """What was not used, or not wholly, for one reason: names that a walk passes by, rows of captions, cut files."""
 
-    reason: str = Field(examples=["linked folders (on the command line --follow-links follows them)"])
+    reason: str = Field(examples=["linked folders (follow_links follows them)"])
     count: int
     first: str | None = Field(examples=["/photos/more"], description="null: not known")
 

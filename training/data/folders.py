@@ -9,6 +9,7 @@ import contextlib
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -78,23 +79,49 @@ def read_class_folders(folder: Path, templates: Sequence[str] = (), rules: Rules
     return PairSet([Pair(path, captions[label], label) for path, label in images], left_out)
 
 
-def labelled_images(folder: Path, rules: Rules = Rules()) -> tuple[list[tuple[Path, str]], LeftOut]:
+@dataclass
+class Walked:
+    """What one walk below a folder found: its images, what it could not read or enter and why, what it passed by."""
+
+    images: list[Path] = field(default_factory=list)
+    unread: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+
+def walk(folder: Path, rules: Rules = Rules()) -> Walked:
+    """Walk below a folder, once. InputError: no such folder."""
+    found = Walked()
+
+    def failed(path: Path, reason: str) -> None:
+        found.unread.append((path, reason))
+
+    images = walk_images(folder, rules=rules, on_error=failed, left_out=found.left_out)
+    found.images = [path for path, _ in images]
+    return found
+
+
+def labelled_images(
+    folder: Path, rules: Rules = Rules(), found: Walked | None = None
+) -> tuple[list[tuple[Path, str]], LeftOut]:
     """The images in class folders, each with the folder right below `folder` that it is in, at any depth.
+
+    Args:
+        folder: of class folders.
+        rules: which names are walked.
+        found: what a walk there found; None: walk now. What is left out is counted on in it.
 
     Raises:
         InputError: no such folder, no class folders, or a folder that cannot be entered: on what is left of a class,
             or without it, any measure would be wrong.
     """
-    left_out = LeftOut()
-
-    def failed(path: Path, reason: str) -> None:
-        if path.is_symlink() or not path.is_dir():
-            left_out.add("files that cannot be read", f"{path} ({reason})")
-        else:
+    found = found or walk(folder, rules)
+    left_out = found.left_out
+    for path, reason in found.unread:
+        if path.is_dir() and not path.is_symlink():
             raise InputError(f"{path}: cannot be entered ({reason}); let it be read, or move it out of {folder}")
-
+        left_out.add("files that cannot be read", f"{path} ({reason})")
     images = []
-    for path, _ in walk_images(folder, rules=rules, on_error=failed, left_out=left_out):
+    for path in found.images:
         if (label := class_folder(path, folder)) is None:
             left_out.add("images in no class folder", str(path))
         else:
