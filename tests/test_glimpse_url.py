@@ -324,3 +324,11 @@ def test_errors_are_one_line(arguments: list[str], code: int, message: str) -> N
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_jobs_walk_as_they_are_asked_to(url: str, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = ("jobs", "start", "index", pictures, "-c", "walked", "--url", url, "--json", "--follow")
+    job = json.loads(said(capsys, *start, "--follow-links", "--any-name", "--check-contents"))
+    asked = {name for name, value in job["request"].items() if value is True}
+    assert asked == {"follow_links", "any_name", "check_contents"}
+    assert job["report"]["added"] == 8
