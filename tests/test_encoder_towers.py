@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from encoder.query import query_encoder
 from encoder.text import TextTower
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers, keep_towers
-from encoder.towers.folder import CARD, new_towers, place_of, read_card, towers_of
+from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, new_towers, place_of, read_card, towers_of
 from tests.conftest import ROOT, plain_picture
 
 
@@ -118,6 +119,33 @@ def test_of_many_models_the_towers_used_last_are_kept(tiny_run: Path, cache: Pat
     assert towers_of("a")
     keep_as("e", tiny_run)
     assert [name for name in "abcde" if towers_of(name)] == ["a", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("file", [TEXTUAL, f"{TEXTUAL}.data", TOKENIZER])
+@pytest.mark.parametrize("harm", ["gone", "empty", "zeros", "other"])
+def test_damaged_towers_are_dropped_and_torch_answers(
+    tiny_run: Path, cache: Path, plain: DualEncoder, file: str, harm: str
+) -> None:
+    keep_towers(str(tiny_run), plain.fingerprint, images=False)
+    damaged = place_of(plain.fingerprint) / file
+    size = damaged.stat().st_size
+    damaged.unlink()
+    if harm != "gone":
+        damaged.write_bytes({"empty": b"", "zeros": bytes(size), "other": b"\x3d" * size}[harm])
+    encoder = query_encoder(tiny_run, plain.fingerprint, images=False)
+    assert not isinstance(encoder, TowersEncoder)
+    assert encoder.encode_texts(["a dog"]).shape == (1, plain.dim)
+    assert towers_of(plain.fingerprint) is None
+
+
+def test_a_session_tells_nobody(towers: TowersEncoder, tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from encoder.towers.encoder import _session; import sys; _session(Path(sys.argv[1]))"
+    )
+    graph = Path(towers.ref) / TEXTUAL
+    home = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, graph], cwd=ROOT, env=home, check=True)
+    assert not [*tmp_path.rglob("*onnxruntime*")]
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"model": 3}'])

@@ -574,3 +574,13 @@ def test_a_folder_is_filtered_by_in_either_form_of_its_accents(collection: Colle
         assert len(collection.query(Query(x, filter=match))) == 2
         path = {"must_not": [{"key": "file.path", "match": {"value": f"{folder}/0.png"}}]}
         assert [hit.record.id for hit in collection.query(Query(x, filter=path))] == [2, 3]
+
+
+def test_equal_files_that_are_new_together_are_encoded_once(
+    collection: Collection, encoder: DualEncoder, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        plain_picture("red").save(folder / name)
+    assert counts(index_folders(collection, encoder, [folder])) == {"added": 3, "encoded": 1}

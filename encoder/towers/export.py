@@ -46,7 +46,7 @@ _PROBES = (  # texts on which both must agree: lengths, case, what is mended, wh
 )  # fmt: skip
 
 
-def keep_towers(ref: str, fingerprint: str, *, images: bool) -> None:
+def keep_towers(ref: str, fingerprint: str, *, images: bool = True) -> None:
     """Put the text tower of a model into the cache, or both, so that the next query needs no torch.
 
     Raises:

@@ -90,12 +90,13 @@ class Writer:
             fresh = self._write_known(files)
         if not fresh:
             return
-        vectors = self._encoder.encode_pixels(np.stack([file.picture.pixels for file in fresh if file.picture]))
+        pixels = {file.sha256: file.picture.pixels for file in fresh if file.picture}  # equal files once
+        vectors = dict(zip(pixels, self._encoder.encode_pixels(np.stack([*pixels.values()])), strict=True))
         with self._turn:
             now = self._collection.records_of(file.old.id for file in fresh if file.old)
             fresh = [replace(file, old=file.old and now.get(file.old.id)) for file in fresh]
-            self._upsert([(file, x) for file, x in zip(fresh, vectors, strict=True)])
-        self._report.encoded += len(fresh)
+            self._upsert([(file, vectors[file.sha256]) for file in fresh])
+        self._report.encoded += len(vectors)
 
     def _write_known(self, files: Sequence[ReadFile]) -> list[ReadFile]:
         """Write what needs no encoding; returns what does."""
