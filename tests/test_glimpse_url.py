@@ -204,7 +204,7 @@ def test_a_folder_is_sent_and_sent_again(
     assert "0/red.png" in said(capsys, "search", "red", "-c", "sent", "--url", url)  # the name that is known here
 
     listed = json.loads(said(capsys, "collections", "--url", url, "--json"))["collections"]
-    assert [(one["name"], one["counts"]["image"]) for one in listed] == [("colours", 8), ("sent", 8)]
+    assert {("colours", 8), ("sent", 8)} <= {(one["name"], one["counts"]["image"]) for one in listed}
     assert "sent" in said(capsys, "collections", "--url", url)
     with pytest.raises(InputError, match="say --yes"):
         call("collections", "delete", "sent", "--url", url)
