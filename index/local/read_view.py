@@ -85,7 +85,8 @@ def check_model(name: str, model: str, own: str, fingerprint: str) -> None:
     """ModelMismatch unless `fingerprint` is the `own` one of the collection `name`, which `model` made."""
     if fingerprint != own:
         raise ModelMismatch(
-            f"collection {name!r} is of another model: use its own (leave --model out, or --model {model}; a service: "
-            f"restart it with that), or give it another one (glimpse reindex --collection {name} --model NEW; the one "
-            "that a service has: POST /v1/jobs with kind reindex)"
+            f"collection {name!r} is of another model, or of {model} before its files were changed: use its own (leave "
+            f"--model out, or --model {model} with the files that it had; a service: restart it with that), or give it "
+            f"another one (glimpse reindex --collection {name} --model NEW; the one that a service has: POST /v1/jobs "
+            "with kind reindex)"
         )
