@@ -64,6 +64,11 @@ class Encoder(ABC):
         """What may be noted of its model."""
         return ModelCard(self.fingerprint, self.dim, self.logit_scale, self.logit_bias, self.preprocess)
 
+    @card.setter
+    def card(self, card: ModelCard) -> None:
+        self.fingerprint, self.dim, self.preprocess = card.fingerprint, card.dim, card.preprocess
+        self.logit_scale, self.logit_bias = card.logit_scale, card.logit_bias
+
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """The texts that are longer than the model reads, if the encoder knows."""
         return CutTexts(len(set(texts)))

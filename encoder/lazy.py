@@ -35,9 +35,7 @@ class LazyEncoder(Encoder):
 
     def __init__(self, ref: str | Path, card: ModelCard, device: str, precision: str) -> None:
         self.ref = lasting(ref)
-        self.fingerprint, self.dim = card.fingerprint, card.dim
-        self.logit_scale, self.logit_bias = card.logit_scale, card.logit_bias
-        self.preprocess = card.preprocess
+        self.card = card
         self._how = ref, device, precision
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from encoder.image import Preprocess
@@ -85,8 +84,8 @@ image = laid"""
 _SQUASH = "image = image.resize(({width}, {height}), Image.Resampling.{how})"
 
 
-def graphs_card(ref: str, card: TowersCard, cosines: Mapping[str, float]) -> str:
-    """The page of a folder of graphs; `cosines` are the least of "image" and "text" to torch's."""
+def graphs_card(ref: str, card: TowersCard) -> str:
+    """The page of a folder of graphs."""
     assert card.text is not None
     model, text = card.model, card.text
     height, width = model.preprocess.height_width
@@ -106,7 +105,7 @@ def graphs_card(ref: str, card: TowersCard, cosines: Mapping[str, float]) -> str
         scores=scores_in_words(model),
         fingerprint=model.fingerprint,
         code=_CODE.format(fit=_fit(model.preprocess), scores=_scores(model)),
-        **cosines,
+        **card.cosines,
     )
 
 

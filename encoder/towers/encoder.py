@@ -32,11 +32,8 @@ class TowersEncoder(Encoder):
     resize = staticmethod(resize_by_pillow)
 
     def __init__(self, folder: Path, card: TowersCard) -> None:
-        model = card.model
-        self.ref = str(folder)
-        self.fingerprint, self.dim, self.preprocess = model.fingerprint, model.dim, model.preprocess
-        self.logit_scale, self.logit_bias = model.logit_scale, model.logit_bias
-        self._folder, self._card = folder, card
+        self.ref, self.card = str(folder), card.model
+        self._folder, self._towers = folder, card
 
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """As `Encoder.encode_pixels`."""
@@ -70,7 +67,7 @@ class TowersEncoder(Encoder):
     def is_sound(self, tower: Tower) -> bool:
         """Whether a tower can be run, and gives what it gave when it was made."""
         try:
-            return bool(np.allclose(self.glance(tower), self._card.glances[tower], atol=1e-3))
+            return bool(np.allclose(self.glance(tower), self._towers.glances[tower], atol=1e-3))
         except Exception:  # of ONNX Runtime, of tokenizers: whatever a damaged file makes of them
             return False
 
@@ -94,8 +91,8 @@ class TowersEncoder(Encoder):
 
         from encoder.towers.tokenizer import TowerTokenizer
 
-        assert self._card.text is not None, "asked for a tower that is not there"
-        return TowerTokenizer(Tokenizer.from_file(str(self._folder / TOKENIZER)), self._card.text)
+        assert self._towers.text is not None, "asked for a tower that is not there"
+        return TowerTokenizer(Tokenizer.from_file(str(self._folder / TOKENIZER)), self._towers.text)
 
 
 def _session(file: Path) -> InferenceSession:

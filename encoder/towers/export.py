@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from onnx.external_data_helper import set_external_data
 from torch import Tensor, nn
 
 from base.errors import ModelError
+from encoder.encoder import Vectors
 from encoder.known import ModelCard, recall
 from encoder.model import logit_bias_of, logit_scale_of
 from encoder.text import TextTower
@@ -79,7 +80,7 @@ def export_towers(parts: ClipParts, fingerprint: str, folder: Path, *, images: b
     work = _Work(parts, model, folder)
     text = work.attempt("text", work.textual, TEXTUAL)
     visual = bool(work.attempt("image", work.visual, VISUAL)) if images else None
-    card = TowersCard(model, text, visual, tuple(work.why_not))
+    card = TowersCard(model, text, visual, tuple(work.why_not), work.cosines)
     encoder = TowersEncoder(folder, card)
     there: dict[Tower, bool] = {"text": text is not None, "image": bool(visual)}
     card = replace(card, glances={tower: encoder.glance(tower) for tower, is_there in there.items() if is_there})
@@ -95,6 +96,7 @@ class _Work:
     model: ModelCard
     folder: Path
     why_not: list[str] = field(default_factory=list)
+    cosines: dict[Tower, float] = field(default_factory=dict)
 
     def attempt(self, name: str, export: Callable[[], Any], file: str) -> Any:
         """What an export gives, or None and a line of why."""
@@ -126,8 +128,8 @@ class _Work:
         with torch.inference_mode():
             vectors = F.normalize(tower(expected), dim=-1).numpy()
         encoder = TowersEncoder(self.folder, TowersCard(self.model, card))
-        _check(encoder.encode_texts(_PROBES), vectors)
-        _check(np.concatenate([encoder.encode_texts([text]) for text in _PROBES[:4]]), vectors[:4])
+        alone = np.concatenate([encoder.encode_texts([text]) for text in _PROBES[:4]])
+        self.cosines["text"] = _least(np.concatenate([encoder.encode_texts(_PROBES), alone]), [*vectors, *vectors[:4]])
         return card
 
     def visual(self) -> bool:
@@ -142,15 +144,17 @@ class _Work:
         with torch.inference_mode():
             images = clip.encode_image(torch.from_numpy(encoder.normalise(pixels)))
             vectors = F.normalize(images, dim=-1).numpy()
-        _check(encoder.encode_pixels(pixels), vectors)
-        _check(encoder.encode_pixels(pixels[:1]), vectors[:1])
+        alone = encoder.encode_pixels(pixels[:1])
+        self.cosines["image"] = _least(np.concatenate([encoder.encode_pixels(pixels), alone]), [*vectors, vectors[0]])
         return True
 
 
-def _check(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> None:
-    least = float((found * expected).sum(axis=1).min())
+def _least(found: Vectors, expected: Sequence[Vectors]) -> float:
+    """The least cosine of a row to the one expected; NotExportable if it is too low."""
+    least = float((found * np.stack(expected)).sum(axis=1).min())
     if not least >= LEAST_COSINE:
         raise NotExportable(f"its vectors have a cosine of {least:.4f} to torch's")
+    return least
 
 
 class _Traced(nn.Module):

@@ -47,6 +47,7 @@ class TowersCard:
     text: TextCard | None = None  # None: the text tower could not be exported
     visual: bool | None = None  # None: nobody has asked for it yet
     why_not: tuple[str, ...] = ()  # for each tower that is not there
+    cosines: dict[Tower, float] = field(default_factory=dict)  # the least of a vector to torch's
     glances: dict[Tower, list[float]] = field(default_factory=dict)  # what `TowersEncoder.glance` gave of each
 
 
@@ -82,6 +83,7 @@ def read_card(folder: Path) -> TowersCard:
         text and TextCard(**text),
         content["visual"],
         tuple(content["why_not"]),
+        content["cosines"],
         content["glances"],
     )
 
