@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from base.errors import ModelError, ModelUnavailable
-from encoder.hub.repository import VOCABULARIES, Repository, hub_file, tokenizer_folder
+from base.errors import ModelError
+from encoder.hub.repository import TOWER_CONFIG, VOCABULARIES, Repository, tokenizer_folder, tower_folder
 from encoder.weights import read_json
 
 TEXT_TOWER = "text_tower"  # in a run folder
-TOWER_CONFIG = "config.json"  # in TEXT_TOWER
 _SETTINGS = frozenset(  # of tokenizers: how they cut texts; not where they come from, nor what they run
     "clean strip_sep_token language reduction_mask use_fast legacy add_prefix_space add_bos_token add_eos_token "
     "do_lower_case padding_side truncation_side pad_token bos_token eos_token unk_token cls_token sep_token mask_token "
@@ -39,15 +38,7 @@ def with_tower_here(text_cfg: dict[str, Any], folder: Path | None, ref: str) -> 
     places = (place for place in (folder and folder / TEXT_TOWER, Path(name)) if place)
     place = next((place for place in places if _has(place, TOWER_CONFIG)), None)
     if place is None:
-        try:
-            config = hub_file(Repository(name, None, ref), TOWER_CONFIG)
-        except ModelUnavailable as error:
-            if folder is None:
-                raise
-            raise ModelUnavailable(f"{error}, or put {TOWER_CONFIG} of {name} into {folder / TEXT_TOWER}") from error
-        if config is None:
-            raise ModelError(f"{ref}: its text tower is {name}, which has no {TOWER_CONFIG}")
-        place = config.parent
+        place = tower_folder(Repository(name, None, ref), "text tower", folder and folder / TEXT_TOWER)
     if not _is_known(place / TOWER_CONFIG):
         raise ModelError(f"{ref}: its text tower {name} brings code of its own, which glimpse does not run")
     return text_cfg | {"hf_model_name": str(place), "hf_model_pretrained": False}

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import importlib.util
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ VOCABULARIES = (  # a tokenizer has one of them
     "tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
     "tokenizer.model",
 )  # fmt: skip
+TOWER_CONFIG = "config.json"  # of a text or image tower in a repository of its own, and in a run folder's for it
 _BESIDE = ("config.json", "special_tokens_map.json", "added_tokens.json")  # the first names an old repository's kind
 _LAST = "tokenizer_config.json"  # where it is cached, the others were looked for
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0  # a dead network is soon told; a mirror may think
@@ -94,6 +95,30 @@ def hub_folder(repository: Repository) -> Path:
         if weights.parent == config.parent:
             return config.parent
     raise ModelUnavailable(f"{repository.ref}: the repository changes while it is downloaded; try again")
+
+
+def tower_folder(repository: Repository, tower: str, kept: Path | None) -> Path:
+    """The folder with the config.json of a tower that a model's config names by its repository.
+
+    Args:
+        repository: of the tower; its `ref` is the model.
+        tower: what the tower is, as in "text tower".
+        kept: where the run folder would hold that file, if the model is one.
+
+    Raises:
+        ModelError: the repository has no such file.
+        ModelUnavailable: it is not on this machine and cannot be downloaded.
+    """
+    asked_for = replace(repository, ref=f"{repository.ref}: its {tower} {repository.name}")
+    try:
+        config = hub_file(asked_for, TOWER_CONFIG)
+    except ModelUnavailable as error:
+        if kept is None:
+            raise
+        raise ModelUnavailable(f"{error}, or put {TOWER_CONFIG} of {repository.name} into {kept}") from error
+    if config is None:
+        raise ModelError(f"{repository.ref}: its {tower} is {repository.name}, which has no {TOWER_CONFIG}")
+    return config.parent
 
 
 def tokenizer_folder(repository: Repository) -> Path | None:

@@ -11,11 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from base.errors import ModelError, ModelUnavailable
-from encoder.hub.repository import Repository, hub_file
+from encoder.hub.repository import TOWER_CONFIG, Repository, tower_folder
 
 VISION_TOWER = "vision_tower"  # in a run folder
-TRUNK_CONFIG = "config.json"  # in VISION_TOWER
 
 
 def with_trunk_here(vision_cfg: dict[str, Any], folder: Path | None, ref: str) -> dict[str, Any]:
@@ -36,22 +34,12 @@ def with_trunk_here(vision_cfg: dict[str, Any], folder: Path | None, ref: str) -
     if not named:
         return vision_cfg | {"timm_model_pretrained": False}
     place = folder and folder / VISION_TOWER
-    if not (place and (place / TRUNK_CONFIG).is_file()):
-        try:
-            config = hub_file(
-                replace(Repository.of(f"hf-hub:{named[1]}"), ref=f"{ref}: its image tower {named[1]}"), TRUNK_CONFIG
-            )
-        except ModelUnavailable as error:
-            if place is None:
-                raise
-            raise ModelUnavailable(f"{error}, or put {TRUNK_CONFIG} of {named[1]} into {place}") from error
-        if config is None:
-            raise ModelError(f"{ref}: its image tower is {named[1]}, which has no {TRUNK_CONFIG}")
-        place = config.parent
+    if not (place and (place / TOWER_CONFIG).is_file()):
+        place = tower_folder(replace(Repository.of(f"hf-hub:{named[1]}"), ref=ref), "image tower", place)
     return vision_cfg | {"timm_model_name": f"local-dir:{place}", "timm_model_pretrained": False}
 
 
 def trunk_config(clip: Any) -> Path | None:
     """The file that the image tower of a model was built by, if `with_trunk_here` named one."""
     found = getattr(getattr(clip.visual, "trunk", None), "pretrained_cfg", None) or {}
-    return Path(found["file"]) / TRUNK_CONFIG if found.get("source") == "local-dir" else None
+    return Path(found["file"]) / TOWER_CONFIG if found.get("source") == "local-dir" else None

@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import save_file
 
 from base.errors import TrainingError
-from encoder.hub.hf_text import TEXT_TOWER, TOWER_CONFIG
-from encoder.hub.timm_trunk import TRUNK_CONFIG, VISION_TOWER, trunk_config
+from encoder.hub.hf_text import TEXT_TOWER
+from encoder.hub.repository import TOWER_CONFIG
+from encoder.hub.timm_trunk import VISION_TOWER, trunk_config
 from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
 from training.run_folder import METRICS, STATE, artefact, write_json
@@ -61,7 +62,7 @@ def save_model(folder: Path, parts: ClipParts) -> None:
         write_json(folder / TEXT_TOWER / TOWER_CONFIG, whole)
     if trunk := trunk_config(parts.clip):
         (folder / VISION_TOWER).mkdir(exist_ok=True)
-        write_json(folder / VISION_TOWER / TRUNK_CONFIG, json.loads(trunk.read_bytes()))
+        write_json(folder / VISION_TOWER / TOWER_CONFIG, json.loads(trunk.read_bytes()))
     write_json(folder / CONFIG, config)
 
 
