@@ -32,8 +32,9 @@ from glimpse.options import (
 if TYPE_CHECKING:
     from base.rules import Rules
     from encoder.encoder import Encoder
-    from encoder.zero_shot import Classifier, ScoredBy
+    from encoder.zero_shot import ScoredBy
     from labelling.label_sets import LabelSet
+    from labelling.labeller import Labeller
     from labelling.rows import Labelled, LabelReport
     from labelling.table import LabelTable, LateLabelTable
 
@@ -79,13 +80,13 @@ def label(
     total = sum(1 for _ in image_names(folder, rules))
     if not total:
         raise InputError(no_images([folder], rules))
-    report = LabelReport(per_label=dict.fromkeys(label_set.labels, 0))
+    report = LabelReport(per_label=dict.fromkeys(label_set.names, 0))
     if remote:
         batches = _at_service(str(url), folder, rules, label_set, scores, report)
     else:
-        encoder, classifier = _here(str(model), device, precision, label_set, scores)
-        report.cut_texts = len(classifier.cut.read)
-        batches = label_images(encoder, classifier, images_left(folder, report, rules))
+        encoder, labeller = _here(str(model), device, precision, label_set, scores)
+        report.cut_texts = len(labeller.classifier.cut.read)
+        batches = label_images(encoder, labeller, images_left(folder, report, rules))
     with _output(out) as table, console.progress_bar("labelling") as bar:
         for _ in write_rows(batches, table, report):
             bar(report.done + len(report.unread), total)
@@ -139,16 +140,16 @@ def _output(out: Path) -> Iterator[LabelTable | LateLabelTable]:
 
 def _here(
     model: str, device: str, precision: str, label_set: LabelSet, scores: ScoredBy | None
-) -> tuple[Encoder, Classifier]:
+) -> tuple[Encoder, Labeller]:
     """A model on this machine, and what it labels with."""
     from encoder.load import load_encoder
-    from encoder.zero_shot import build_classifier
     from glimpse import console
+    from labelling.labeller import build_labeller
 
     encoder = load_encoder(model, device, precision)
-    classifier = build_classifier(encoder, label_set.labels, label_set.templates).by(scores)
-    console.print_warnings(classifier.cut.warnings())
-    return encoder, classifier
+    labeller = build_labeller(encoder, label_set, scores)
+    console.print_warnings(labeller.classifier.cut.warnings())
+    return encoder, labeller
 
 
 def _at_service(
@@ -157,7 +158,7 @@ def _at_service(
     """Have a service label; it is there and takes our key when this returns. The rows come as its answers do."""
     from glimpse import console
     from glimpse.client import Client
-    from labelling.rows import Labelled, images_left
+    from labelling.rows import Answer, Labelled, images_left
 
     service = Client(url)
     service.info()
@@ -165,7 +166,7 @@ def _at_service(
     def rows() -> Iterator[list[Labelled]]:
         with service:
             images = images_left(folder, report, rules)
-            for image in service.classify(images, label_set.labels, templates=label_set.templates, scores=scores):
+            for image in service.classify(images, label_set.names, templates=label_set.templates, scores=scores):
                 if image.cut_texts and not report.cut_texts:
                     report.cut_texts = image.cut_texts
                     console.print_warnings(image.warnings)
@@ -173,6 +174,7 @@ def _at_service(
                 if image.label is None:
                     yield [Labelled(path, error=image.error or "the service said nothing of it")]
                 else:
-                    yield [Labelled(path, image.label, image.score or 0.0, cut_off=image.cut_off or "")]
+                    answer = Answer(image.label, image.score or 0.0)
+                    yield [Labelled(path, (answer,), answer, cut_off=image.cut_off or "")]
 
     return rows()
