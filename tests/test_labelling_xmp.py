@@ -7,19 +7,23 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 import sidecars
 from conftest import plain_picture
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from base.errors import InputError
 from labelling.xmp.change import plan_words, remove_words, undone, write_words
 from labelling.xmp.merge import marks, parse, people_words, stripped, written
+from labelling.xmp.packet import RDF
 from labelling.xmp.read import read_marks, read_words
 from labelling.xmp.sidecar import sidecar_of
 from labelling.xmp.words import FIELDS, Origin, Word, XmpError
@@ -51,13 +55,13 @@ def image(tmp_path: Path) -> Path:
 
 
 @FORMS
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "latin-1"])
 @pytest.mark.parametrize("line", ["\n", "\r\n"])
 def test_taking_words_away_gives_the_very_bytes_of_before(form: str, encoding: str, line: str) -> None:
     if encoding == "latin-1":
         form = re.sub(r"^<\?x.*\?>\n", "", form).replace("\ufeff", "")
         form = f'<?xml version="1.0" encoding="ISO-8859-1"?>\n{form}'
-    before = form.replace("\n", line).encode(encoding)
+    before = form.replace("\n", line).encode(encoding) + b"\0" * (encoding == "utf-8")
     after = written(before, [*DOG, Word.of("海")], ORIGIN, AI, nobody)
     assert people_words(parse(after)) == people_words(parse(before))
     assert [mark.word.path for mark in marks(parse(after))] == [("animal", "dog"), ("indoors",), ("海",)]
@@ -247,6 +251,78 @@ def test_exiv2_reads_ours_and_all_else_as_before(form: str, tmp_path: Path) -> N
     assert re.search(r"Xmp\.glimpse\.labels\[1\]/glimpse:word +animal\|dog", said)
 
 
+# --- any packets ---
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn"]), min_size=1, max_size=8).filter(str.strip)
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> str:
+    """A packet of any layout, with properties of programs that nobody knows and the fields in every form."""
+    space = draw(st.sampled_from(["", "\n  ", "\t", "\r\n "]))
+    declared = "".join(f' xmlns:{field.prefix}="{field.namespace}"' for field in FIELDS) + ' xmlns:o="http://o/"'
+    descriptions: list[tuple[list[str], list[str]]] = [([], []) for _ in range(draw(st.integers(1, 3)))]
+    for i in range(draw(st.integers(0, 4))):
+        attributes, elements = draw(st.sampled_from(descriptions))
+        value = draw(TEXTS)
+        if draw(st.booleans()):
+            attributes.append(f"o:a{i}={quoteattr(value)}")
+        else:
+            inner = f"<rdf:Seq>{space}<rdf:li o:x={quoteattr(value)}/><rdf:li>{escape(value)}</rdf:li></rdf:Seq>"
+            elements.append(f"<o:e{i}>{draw(st.sampled_from([escape(value), inner]))}</o:e{i}><!-- {i} -->")
+    for field in draw(st.lists(st.sampled_from(FIELDS), unique=True)):
+        attributes, elements = draw(st.sampled_from(descriptions))
+        name, form = f"{field.prefix}:{field.name}", draw(st.sampled_from(["list", "list", "list", "one", "attribute"]))
+        values = draw(st.lists(TEXTS | st.sampled_from(["dog", "ai/animal/dog", "ai|animal|dog"]), max_size=3))
+        if form == "list":
+            items = "".join(f"{space}<rdf:li>{escape(value)}</rdf:li>" for value in values)
+            elements.append(f"<{name}>{space}<rdf:{field.array}>{items}{space}</rdf:{field.array}></{name}>")
+        elif form == "one":
+            elements.append(f"<{name}>{escape(values[0]) if values else ''}</{name}>")
+        elif values:
+            attributes.append(f"{name}={quoteattr(values[0])}")
+    body = ""
+    for attributes, elements in descriptions:
+        start = f"{space}<rdf:Description{space or ' '}{' '.join(attributes)}"
+        body += f"{start}>{space.join(elements)}</rdf:Description>" if elements else f"{start}/>"
+    return (
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"{declared}>{body}{space}</rdf:RDF></x:xmpmeta>'
+    )
+
+
+def foreign(data: bytes) -> list[list[str]]:
+    """What each description holds but for keywords and ours, by another parser; those without anything left out."""
+    names = {f"{{{field.namespace}}}{field.name}" for field in FIELDS}
+    found = []
+    for description in ElementTree.fromstring(data).iter(f"{{{RDF}}}Description"):
+        said = [
+            f"{name}={value}" for name, value in description.attrib.items() if name not in names and "about" not in name
+        ]
+        for element in description:
+            if element.tag not in names and not element.tag.startswith("{urn:glimpse"):
+                element.tail = None
+                said.append(ElementTree.canonicalize(ElementTree.tostring(element)))
+        found.append(sorted(said))
+    return list(filter(None, found))
+
+
+@settings(max_examples=200)
+@given(packet=packets(), words=st.lists(st.sampled_from([*DOG, Word.of("dog"), Word.of("Sea/ö")]), max_size=3))
+def test_whatever_the_packet_all_else_stays(packet: str, words: list[Word]) -> None:
+    before = packet.encode()
+    after = written(before, words, ORIGIN, AI, nobody)
+    assert foreign(after) == foreign(before)
+    for was, now in zip(fields(before), fields(after), strict=True):
+        assert Counter(was or ()) <= Counter(now or ())
+    assert people_words(parse(after)) == people_words(parse(before))
+    assert {mark.word.path for mark in marks(parse(after))} == {word.path for word in words}
+    left = stripped(parse(after))
+    assert foreign(left) == foreign(before)
+    assert [items or None for items in fields(left)] == [items or None for items in fields(before)]
+    if not re.search(r"(TagsList|LastKeywordXMP|hierarchicalSubject|subject)(=|>[^<\s]|></)", packet):
+        assert left == before  # every keyword is in a list
+
+
 # --- any words ---
 
 WORDS = st.lists(
@@ -395,6 +471,11 @@ def test_a_sidecar_that_changed_since_it_was_looked_at_is_left_alone(image: Path
     assert sidecar.read_text(encoding="utf-8") == sidecars.DARKTABLE
 
 
+LIST = (
+    b"<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#' xmlns:dc='http://purl.org/dc/elements/1.1/'>"
+    b"<rdf:Description><dc:subject><rdf:Bag>"
+)
+LIST_END = b"</rdf:Bag></dc:subject></rdf:Description></rdf:RDF>"
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>'
 
 
@@ -405,6 +486,8 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>'
         (b"\xff\xd8\xff\xe0 a picture", "is no XML"),
         (sidecars.DARKTABLE.encode()[:-20], "is no XML"),
         (b"<svg/>", "no rdf:RDF"),
+        (b"<a>" * 101, "more than 100 elements"),
+        (LIST + b"<rdf:li/>" * 200_000 + LIST_END, "more than 200000 keywords"),
         (BOMB.encode(), "declares a document type"),
         (b'<?xml version="1.0" encoding="klingon"?><x/>', "is not in klingon"),
         (b'<?xml version="1.0" encoding="utf-16"?><x/>', "is not in utf-16"),

@@ -203,7 +203,7 @@ def _added(packet: Packet, wanted: Sequence[Mark], elsewhere: Callable[[], Itera
     inside += _array("glimpse:carried", "Bag", ["|".join(path) for path in people] if made else [])
     data = packet.edited([*edits, *packet.add_description(inside, namespaces)])
     merged_packet = parse(data)
-    if any((merged_packet.items(_NAMES[field]) or []) != items for field, items in after.items()):
+    if any(sorted(merged_packet.items(_NAMES[field]) or ()) != sorted(items) for field, items in after.items()):
         raise XmpError(None, "its XMP has a form that nothing can be added to safely")
     return data
 

@@ -18,17 +18,20 @@ from labelling.xmp.words import XmpError
 
 MOST_BYTES = 64 * 2**20  # of a packet; a sidecar with many masks has a few million
 MOST_ELEMENTS = 200_000  # of those looked at
+DEEPEST = 100  # elements in each other; keywords stand at the eighth
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XML_HEAD = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 _ARRAYS = {f"{RDF} {name}" for name in ("Bag", "Seq", "Alt")}
 _TAG = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*+>""")
 _ATTRIBUTE = re.compile(rb"""\s+([^\s=/>"']+)\s*=\s*("[^"]*"|'[^']*')""")
 _DECLARED = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
-_MARKS = (  # of byte order; the longer before those that they begin with
+_MARKS = (  # of byte order, or what a packet begins with; the longer before those that they begin with
     (b"\xff\xfe\0\0", "utf-32-le"),
     (b"\0\0\xfe\xff", "utf-32-be"),
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
+    (b"<\0", "utf-16-le"),
+    (b"\0<", "utf-16-be"),
 )
 
 Edit = tuple[int, int, bytes]  # (start, end, what comes in their place)
@@ -73,6 +76,10 @@ class Packet:
         if len(data) > MOST_BYTES:
             raise XmpError(None, f"the XMP is larger than {MOST_BYTES >> 20} MiB")
         self.data, self._encoding = _as_utf8(data)
+        bare = self.data.rstrip(b"\0")  # some programs end a packet as C ends a text
+        self.data, self._behind = bare, self.data[len(bare) :]
+        if b"\0" in bare:
+            raise XmpError(None, "is no XML: it has zero bytes")
         parsed = _Parser(self.data, wanted)
         if parsed.rdf is None:
             raise XmpError(None, "is XML, but no XMP: it has no rdf:RDF")
@@ -112,7 +119,7 @@ class Packet:
         for start, end, new in sorted(edits, key=lambda edit: edit[:2]):
             pieces += [self.data[place:start], new]
             place = end
-        data = b"".join([*pieces, self.data[place:]])
+        data = b"".join([*pieces, self.data[place:], self._behind])
         if self._encoding is None:
             return data
         return data.decode().encode(self._encoding, "xmlcharrefreplace")
@@ -269,6 +276,8 @@ class _Parser:
             raise XmpError(None, f"is no XML: {what}, line {error.lineno}") from error
 
     def _starts(self, name: str, attributes: list[str]) -> None:
+        if len(self._stack) >= DEEPEST:
+            raise XmpError(None, f"the XMP has more than {DEEPEST} elements in each other")
         parent = self._stack[-1] if self._stack else None
         if not self._is_wanted(name, parent):
             if parent is not None:
@@ -280,7 +289,8 @@ class _Parser:
             raise XmpError(None, f"the XMP has more than {MOST_ELEMENTS} keywords")
         start = self._expat.CurrentByteIndex
         tag = _TAG.match(self._data, start)
-        assert tag is not None, "expat has read the tag"
+        if tag is None:
+            raise XmpError(None, "is no XML that can be edited")
         name = self._wanted.get(name, name)
         element = Element(name, list(zip(attributes[::2], attributes[1::2], strict=True)), start, tag.end())
         if name == f"{RDF} RDF" and self.rdf is None:
