@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 
-STANDS_OUT = 2.5  # standard deviations, from which on a label is given in multi
+STANDS_OUT = 1.5  # standard deviations, from which on a label is given in multi; bench/multi_label.py
 
 
 class Decisions(NamedTuple):

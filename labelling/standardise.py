@@ -6,14 +6,15 @@ has with texts at large, then against what the label has with images at large; o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 
-PRIOR = 16.0  # images: so much more is it believed that a label is no nearer to images than another
+TEXTS = 16.0  # labels: as many of them count as much as the texts at large
+IMAGES = 16.0  # images: as many of them count as much as the belief that all labels are alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +44,21 @@ class Standard:
         if not len(images):
             return plain
         z = plain.z(images)
-        weight = len(images) / (len(images) + PRIOR)
-        variance = weight * z.var(axis=0) + (1 - weight)
-        return cls(labels, centre, covariance, weight * z.mean(axis=0), np.sqrt(variance))
+        share = np.float32(len(images) / (len(images) + IMAGES))
+        return replace(plain, mean=share * z.mean(axis=0), spread=np.sqrt(share * z.var(axis=0) + 1 - share))
 
     def z(self, images: Vectors) -> Vectors:
-        """How far each label stands out of each image (n, dim): (n, n_labels) float32, in standard deviations."""
-        middle = images @ self.centre
-        variance = np.einsum("ij,ij->i", images @ self.covariance, images)
-        of_image = (images @ self.labels.T - middle[:, None]) / np.sqrt(variance.clip(1e-12))[:, None]
+        """How far each label stands out of each image (n, dim): (n, n_labels) float32, in standard deviations.
+
+        What an image has with texts is known from the texts at large, and the better from the labels themselves the
+        more there are: they are what it is told apart by.
+        """
+        cosines = images @ self.labels.T
+        share = np.float32(len(self.labels) / (len(self.labels) + TEXTS))
+        at_large = images @ self.centre
+        spread = np.einsum("ij,ij->i", images @ self.covariance, images)
+        middle = share * cosines.mean(axis=1) + (1 - share) * at_large
+        variance = share * np.square(cosines - middle[:, None]).mean(axis=1)
+        variance += (1 - share) * (spread + np.square(at_large - middle))
+        of_image = (cosines - middle[:, None]) / np.sqrt(variance.clip(1e-12))[:, None]
         return ((of_image - self.mean) / self.spread).astype(np.float32)  # type: ignore[no-any-return]
