@@ -41,7 +41,10 @@ Template = Annotated[
     typer.Option("--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.'),
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")]
-LabelsFile = Annotated[Path | None, typer.Option("--labels-file", help="The same from a file: one a line, JSON, or a table with a column label.")]
+LabelsFile = Annotated[
+    Path | None,
+    typer.Option("--labels-file", help="The same from a file: one a line, JSON, or a table with a column label."),
+]
 Scores = Annotated[
     Literal["softmax", "sigmoid"] | None,
     typer.Option("--scores", help="One of the labels, or each on its own.", show_default="as the model was trained"),
@@ -102,14 +105,14 @@ def given_labels(labels: str | None, labels_file: Path | None) -> Sequence[Label
     return given.labels
 
 
-def check_out(out: Path, example: str) -> None:
-    """Refuse, before any work, a file of --out that cannot be written; `example` is a name for one. InputError."""
+def check_out(out: Path, example: str, option: str = "--out") -> None:
+    """Refuse, before any work, a file that cannot be written; `example` is a name for one. InputError."""
     if out.is_dir():
-        raise InputError(f"--out {out}: a folder; name a file in it, as in {out / example}")
+        raise InputError(f"{option} {out}: a folder; name a file in it, as in {out / example}")
     if not out.absolute().parent.is_dir():
-        raise InputError(f"--out {out}: there is no such folder to write it in")
+        raise InputError(f"{option} {out}: there is no such folder to write it in")
     if not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
-        raise InputError(f"--out {out}: cannot be written (Permission denied)")
+        raise InputError(f"{option} {out}: cannot be written (Permission denied)")
 
 
 def is_remote(context: typer.Context, *local: str) -> bool:

@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 
-NONE = np.empty((0, 0), np.float32)
+
+def _none() -> Vectors:
+    return np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +62,9 @@ class Learned:
     stands_out: float | None = None
     thresholds: tuple[float, ...] = ()
     measured: Measured | None = None
-    examples: Vectors = field(default=NONE, compare=False)
-    targets: Vectors = field(default=NONE, compare=False)
-    standard: Vectors = field(default=NONE, compare=False)
+    examples: Vectors = field(default_factory=_none, compare=False)
+    targets: Vectors = field(default_factory=_none, compare=False)
+    standard: Vectors = field(default_factory=_none, compare=False)
     _key: bytes = field(default=b"", init=False, repr=False)  # stands for the arrays where two are compared
 
     def __post_init__(self) -> None:
@@ -93,7 +95,7 @@ class Learned:
         return examples and standard and len(self.thresholds) in (0, n_labels)
 
     def to_json(self) -> dict[str, Any]:
-        """As `of_json` takes it; arrays as base64 of floats, and of bytes that are 0 or 1. What is not known is left out."""
+        """As `of_json` takes it, without what is unknown; arrays as base64 of floats, and of bytes, 0 or 1."""
         fields: dict[str, Any] = {"fingerprint": self.fingerprint}
         plain = {"model": self.model, "temperature": self.temperature, "stands_out": self.stands_out}
         fields |= {name: value for name, value in plain.items() if value not in (None, "")}

@@ -1,27 +1,31 @@
-"""Images that people labelled: class folders, or a table path,label. What is of no use to a label set is counted.
-
-It reads names and tables, never pixels.
-"""
+"""Images that people labelled: class folders, or a table path,label. What is of no use to a label set is counted."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from base.errors import InputError
+from base.errors import ImageError, InputError
 from base.left_out import LeftOut
 from base.named_files import Names
 from base.rules import Rules
 from base.tables import Table, some_of
-from base.walk import no_images, walk_images
+from base.walk import class_folder, no_images, walk_images
 from encoder.prompts import Label
 from labelling.label_file import composed
+from labelling.learned import Learned, Vectors
 
+if TYPE_CHECKING:
+    from encoder.encoder import Encoder
+    from labelling.label_sets import LabelSet
+
+MOST_TARGETS = 50_000_000  # examples times labels, of a set: 200 MB while it is in use
 NO_LABEL = "images of no label of the set"
 
 
@@ -94,6 +98,53 @@ def read_truth(place: Path, labels: Sequence[Label], rules: Rules = Rules()) -> 
     return Truth(list(found), has, left_out)
 
 
+def class_names(folder: Path, rules: Rules = Rules()) -> list[str]:
+    """The names of the class folders right below a folder, sorted. InputError for none with an image."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no folder of class folders; name the labels of a table by --labels")
+    names = {name for path, _ in walk_images(folder, rules=rules) if (name := class_folder(path, folder))}
+    if not names:
+        raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
+    return sorted(names)
+
+
+def encode_truth(
+    encoder: Encoder, truth: Truth, progress: Callable[[int, int | None], None] | None = None
+) -> tuple[Truth, Vectors]:
+    """Those of the images that can be read, and their unit vectors (n, dim). InputError if none can."""
+    rows: list[int] = []
+    vectors: list[Vectors] = []
+    done = 0
+    for batch in encoder.encode_stream(truth.images):
+        for row, (path, vector) in enumerate(batch, start=done):
+            if isinstance(vector, ImageError):
+                truth.left_out.add("images that cannot be read", f"{path} ({vector.reason})")
+            else:
+                rows.append(row)
+                vectors.append(vector)
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(truth.images))
+    if not rows:
+        raise InputError(f"none of the images can be read; {'; '.join(truth.left_out.lines())}")
+    return truth.of(rows), np.stack(vectors)
+
+
+def learn_examples(encoder: Encoder, label_set: LabelSet, has: npt.NDArray[np.bool_], vectors: Vectors) -> Learned:
+    """Examples for a label set: unit vectors (n, dim), and which labels (n, n_labels) they have.
+
+    Raises:
+        InputError: more than can be held.
+    """
+    n, n_labels = has.shape
+    if n * n_labels > MOST_TARGETS:
+        raise InputError(
+            f"{n} examples of {n_labels} labels are more than is held ({MOST_TARGETS:,} examples times labels); "
+            f"give at most {MOST_TARGETS // n_labels}, or fewer labels"
+        )
+    return Learned(encoder.fingerprint, encoder.ref, examples=vectors, targets=has.astype(np.float32))
+
+
 def _of_folder(folder: Path, names: LabelNames, rules: Rules, left_out: LeftOut) -> Iterator[tuple[Path, int]]:
     for path, _ in walk_images(folder, rules=rules, on_error=left_out.unread, left_out=left_out):
         if (label := names.of_folders(path, folder)) is None:
@@ -113,10 +164,10 @@ def _of_table(path: Path, names: LabelNames, left_out: LeftOut) -> Iterator[tupl
         image = next((found for names_in in places if (found := names_in.find(file))), None)
         if image is None:
             left_out.add("rows whose image is not there", f"{file} ({where})")
-        elif (found := names.find(label)) is None:
+        elif (known := names.find(label)) is None:
             left_out.add(NO_LABEL, f"{file}: {some_of([label])} ({where})")
         else:
-            yield Path(os.path.abspath(image)), found  # noqa: PTH100  one file, however it is named
+            yield Path(os.path.abspath(image)), known  # noqa: PTH100  one file, however it is named
     left_out.add_all(table.left_out)
 
 
