@@ -57,15 +57,16 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> s
 def matrix(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """Counts as a square that is the darker, the larger its share of its row.
 
-    Those whose row and column have one name are of another colour.
+    Those whose row and column have one name are of one colour, those in the columns of another row of another; grey is
+    what has a column alone.
     """
     titles = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in columns)
-    lines = []
+    lines, known = [], set(rows)
     for name, row in zip(rows, counts, strict=True):
         cells = []
         for column, count in zip(columns, row, strict=True):
             share = round(100 * count / max(1, sum(row)))
-            colour = "--series-1" if column == name else "--series-2"
+            colour = "--series-1" if column == name else "--series-2" if column in known else "--soft"
             look = f' style="background:color-mix(in srgb,var({colour}) {share}%,transparent)"' if count else ""
             cells.append(f'<td{look} title="{escape(f"{name}: {column}, {count}")}">{count or ""}</td>')
         lines.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>')
@@ -131,6 +132,7 @@ table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nu
 th { font-weight: 400; text-align: left; overflow-wrap: anywhere; }
 thead th, td { text-align: right; white-space: nowrap; padding-left: 10px; }
 thead th { color: var(--soft); font-size: .875rem; }
+thead th:first-child { text-align: left; padding-left: 0; }
 th, td { padding-top: 4px; padding-bottom: 4px; border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }
 .wide { overflow-x: auto; }

@@ -62,6 +62,7 @@ class Calibration:
         label_set: with what was learned.
         truth: the held-out images.
         before, after: what was said of them without it and with it.
+        scored: the same with what was learned but the thresholds.
         thresholds: None if no precision was asked for.
         warnings: what a person should know, a line each.
     """
@@ -70,6 +71,7 @@ class Calibration:
     truth: Truth
     before: Outcome
     after: Outcome
+    scored: Outcome
     thresholds: Thresholds | None
     warnings: tuple[str, ...]
 
@@ -99,7 +101,7 @@ def calibrate_set(
         raise InputError(f"a precision of {precision:g} cannot be asked for; give one above 0 and below 1, as 0.95")
     learned = label_set.learned
     if learned is None or not len(learned.examples):
-        learned = Learned(encoder.fingerprint, encoder.ref)
+        learned = Learned(encoder.fingerprint)
     plain = replace(label_set, learned=learned.uncalibrated())
     truth, vectors = _without_examples(truth, vectors, learned)
     if len(vectors) < FEWEST:
@@ -108,12 +110,12 @@ def calibrate_set(
     labeller = build_labeller(encoder, plain, images=vectors[fit], progress=progress)
     before = outcome(labeller, vectors[held_out], truth.has[held_out])
     fitted = _fitted(labeller, vectors[fit], truth.has[fit])
-    thresholds = None
+    scored, thresholds = outcome(fitted, vectors[held_out], truth.has[held_out]), None
     if precision is not None:
         scores, chosen, _ = fitted.decide(vectors[fit])
         thresholds = fit_thresholds(scores, chosen, truth.has[fit], precision)
         fitted = replace(fitted, thresholds=thresholds.least)
-    after = outcome(fitted, vectors[held_out], truth.has[held_out])
+    after = outcome(fitted, vectors[held_out], truth.has[held_out]) if thresholds else scored
     measured = Measured(
         len(fit),
         len(held_out),
@@ -132,8 +134,9 @@ def calibrate_set(
         measured=measured,
         **({"standard": np.stack([fitted.standard.mean, fitted.standard.spread])} if fitted.standard else {}),
     )
-    warnings = tuple(_warnings(label_set, truth.has[fit], thresholds, precision))
-    return Calibration(replace(label_set, learned=kept), truth.of(held_out), before, after, thresholds, warnings)
+    done = replace(label_set, learned=kept)
+    warnings = tuple(_warnings(done, truth.has[fit], thresholds, precision))
+    return Calibration(done, truth.of(held_out), before, after, scored, thresholds, warnings)
 
 
 def copies(vectors: Rows) -> Ids:
@@ -168,7 +171,10 @@ def _warnings(label_set: LabelSet, has: Has, thresholds: Thresholds | None, prec
         return some_of([label_set.names[row] for row in rows], most=8)
 
     if len(without := np.flatnonzero(~has.any(axis=0))):
-        yield f"no image of {len(without)} labels, whose scores are taken to be as the others': {those(without)}"
+        yield f"no image shows how the scores of these are, which are taken to be as the others': {those(without)}"
+    learned = label_set.learned
+    if learned is not None and learned.temperature is not None and learned.temperature > 0.99 * TEMPERATURES[1]:
+        yield "the scores hardly tell these labels apart: give examples, other words or templates, or another model"
     if thresholds is None:
         return
     of: dict[Found, list[int]] = {"shared": [], "out of reach": [], "own": []}
@@ -176,14 +182,11 @@ def _warnings(label_set: LabelSet, has: Has, thresholds: Thresholds | None, prec
         of[how].append(row)
     if shared := of["shared"]:
         yield (
-            f"too few images to be sure of {len(shared)} labels by themselves, which get the threshold of all "
-            f"({thresholds.least[shared[0]]:.2f}): {those(shared)}"
+            f"too few images to be sure of each by itself, so the threshold of all ({thresholds.least[shared[0]]:.2f}) "
+            f"is taken for {those(shared)}"
         )
     if missed := of["out of reach"]:
-        yield (
-            f"a precision of {precision:g} is out of reach for {len(missed)} labels, which are never given: "
-            f"{those(missed)}"
-        )
+        yield (f"a precision of {precision:g} is out of reach for what is never given from now on: {those(missed)}")
 
 
 def halves(has: Has, groups: npt.NDArray[np.generic], seed: int = 0) -> Halves:
@@ -287,7 +290,7 @@ def fit_thresholds(scores: Rows, chosen: Has, has: Has, precision: float) -> Thr
 def _least(scores: npt.NDArray[np.float32], right: npt.NDArray[np.bool_], precision: float) -> float | None:
     """The least score from which on the lower bound of the precision is what is asked; None if it never is."""
     order = np.argsort(-scores, kind="stable")
-    sorted_scores, hits = scores[order], np.cumsum(right[order])
+    sorted_scores, hits = scores[order], np.cumsum(right[order], dtype=np.intp)
     n = np.arange(1, len(order) + 1)
     whole = np.append(sorted_scores[1:] < sorted_scores[:-1], True)[: len(order)]  # equal scores are given together
     good = np.flatnonzero(whole & (_wilson(hits, n, -SURE) >= precision))
@@ -296,7 +299,7 @@ def _least(scores: npt.NDArray[np.float32], right: npt.NDArray[np.bool_], precis
 
 def _upper(right: npt.NDArray[np.bool_]) -> float:
     """What a precision may well be, by few images; 1 by none."""
-    return float(_wilson(right.sum(keepdims=True), np.array([len(right)]), SURE)[0]) if len(right) else 1.0
+    return float(_wilson(np.array([int(right.sum())]), np.array([len(right)]), SURE)[0]) if len(right) else 1.0
 
 
 def _wilson(hits: Ids, n: Ids, z: float) -> npt.NDArray[np.float64]:

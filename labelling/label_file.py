@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.tables import DELIMITERS, Table, decode_text, parse_json, some_of
+from base.tables import Table, decode_text, parse_json, some_of
 from encoder.prompts import NO_LABELS, Label, split_labels
 
 TWICE = "labels that stand there already"
@@ -116,7 +116,9 @@ def _of_object(path: Path, where: str, item: Mapping[str, Any]) -> Label:
 
 def _is_table(lines: list[str]) -> bool:
     """Whether a .csv is more than one label a line."""
-    return any(mark in line for line in lines for mark in DELIMITERS) or lines[0].strip(' "') == "label"
+    return any(mark in line for line in lines for mark in ",;\t") or any(
+        line.strip(' "') == "label" for line in lines[:1]
+    )
 
 
 def _of_table(path: Path, left_out: LeftOut) -> Iterator[tuple[str, Label]]:

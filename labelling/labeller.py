@@ -51,7 +51,7 @@ class Labeller:
 
     Attributes:
         classifier: the labels' vectors, and how the model scores.
-        correction: from unit vectors (n, dim) and zero-shot logits (n, n_labels) to better logits, by examples.
+        correction: from unit vectors (n, dim) and logits (n, n_labels) to better logits, by examples.
         rejection: None: the likeliest label is given, however unlikely.
         standard: makes it one of several labels ("multi"); None: one label ("single").
         temperature: what logits, or how far they stand out, are divided by before they become probabilities.
@@ -73,11 +73,14 @@ class Labeller:
         return self.classifier.labels
 
     def evidence(self, vectors: Vectors) -> Vectors:
-        """What speaks for each label of unit image vectors (n, dim): (n, n_labels) logits, or in multi z."""
-        logits = self.classifier.logits(vectors)
-        if self.correction is not None:
-            logits = self.correction(vectors, logits)
-        return logits if self.standard is None else self.standard.z(vectors, logits / self.classifier.logit_scale)
+        """What speaks for each label of unit image vectors (n, dim): (n, n_labels) logits; in multi z."""
+        if self.standard is None:
+            return self._corrected(vectors, self.classifier.logits(vectors))
+        z = self.standard.z(vectors)
+        return self._corrected(vectors, SIGMOID * (z - STANDS_OUT)) / SIGMOID + STANDS_OUT
+
+    def _corrected(self, vectors: Vectors, logits: Vectors) -> Vectors:
+        return logits if self.correction is None else self.correction(vectors, logits)
 
     def decide(self, vectors: Vectors) -> Decisions:
         """Of unit image vectors (n, dim) float32."""
@@ -112,33 +115,44 @@ def build_labeller(
     Args:
         encoder: of the model.
         label_set: with what was learned of it by this model.
-        scores: of one label; None: softmax if it is calibrated, or else as the model was trained.
+        scores: of one label; None: softmax if something was learned of it, or else as the model was trained.
         images: (n, dim) unit vectors of a sample of those to label, that several labels are standardised by. A
             calibrated set has its own.
         progress: told of the texts at large that several labels are held against, if they must be encoded first.
 
     Raises:
-        InputError: two labels that are the same to the model, `scores` that it does not have or was not calibrated
-            for, or a set that another model learned.
+        InputError: two labels that are the same to the model, `scores` that it does not have or that nothing was
+            learned for, or a set that another model learned.
     """
     label_set.check_model(encoder.fingerprint, encoder.ref)
     learned = label_set.learned
     classifier = build_classifier(encoder, label_set.labels, label_set.templates)
-    if learned is not None and learned.is_calibrated:
+    if learned is not None:
         if scores == "sigmoid":
-            raise InputError("the scores of a calibrated label set are by softmax: leave scores out")
+            raise InputError("a label set with examples or a calibration has softmax scores: leave scores out")
         scores = "softmax"
     labeller = Labeller(classifier.by(scores))
     if label_set.mode == "multi":
         labeller = replace(labeller, standard=_standard(encoder, classifier, learned, images, progress))
     if learned is None:
         return labeller
+    if len(learned.examples):
+        labeller = replace(labeller, correction=_by_examples(labeller, learned))
     if learned.temperature is not None:
         labeller = replace(labeller, temperature=learned.temperature)
     if learned.stands_out is not None:
         labeller = replace(labeller, stands_out=learned.stands_out)
     thresholds = np.array(learned.thresholds, np.float32) if learned.thresholds else None
     return replace(labeller, thresholds=thresholds)
+
+
+def _by_examples(labeller: Labeller, learned: Learned) -> Callable[[Vectors, Vectors], Vectors]:
+    from labelling.examples import Examples, fit
+
+    evidence = labeller.evidence(learned.examples)
+    is_multi = labeller.standard is not None
+    logits = SIGMOID * (evidence - STANDS_OUT) if is_multi else evidence
+    return fit(Examples(learned.examples, learned.targets), logits, each_alone=is_multi).logits
 
 
 def _standard(

@@ -46,24 +46,24 @@ class Learned:
 
     Attributes:
         fingerprint: of the model; no other may use it.
-        model: its reference then, for people.
         temperature: what logits are divided by before they become probabilities; None: uncalibrated.
-        stands_out: of several labels, the standard deviations from which on one is likelier than not.
         thresholds: the least score with which each label is given; empty: none was chosen.
-        measured: what temperature and thresholds are worth.
         examples: (n, dim) unit vectors of labelled images.
         targets: (n, n_labels) 1 where an example has the label, else 0.
+        model: its reference then, for people.
+        measured: what temperature and thresholds are worth.
+        stands_out: of several labels, the standard deviations from which on one is likelier than not.
         standard: (2, n_labels) mean and spread of each label over images, that several labels were calibrated with.
     """
 
     fingerprint: str
-    model: str = ""
     temperature: float | None = None
-    stands_out: float | None = None
     thresholds: tuple[float, ...] = ()
-    measured: Measured | None = None
     examples: Vectors = field(default_factory=_none, compare=False)
     targets: Vectors = field(default_factory=_none, compare=False)
+    model: str = ""
+    measured: Measured | None = None
+    stands_out: float | None = None
     standard: Vectors = field(default_factory=_none, compare=False)
     _key: bytes = field(default=b"", init=False, repr=False)  # stands for the arrays where two are compared
 
@@ -82,7 +82,7 @@ class Learned:
 
     def uncalibrated(self) -> Learned:
         """Its examples alone: with other prompts, or other examples, scores mean something else."""
-        return Learned(self.fingerprint, self.model, examples=self.examples, targets=self.targets)
+        return Learned(self.fingerprint, examples=self.examples, targets=self.targets, model=self.model)
 
     def calibrated(self, **fields: Any) -> Learned:
         """Its examples, with another calibration."""

@@ -27,7 +27,7 @@ RELIABILITY = (
     "it the labeller is too sure, above it not sure enough. The larger a point, the more images."
 )
 SEVERAL = " Each label of each image counts, and most are far from being given."
-CONFUSED = "Rows are what images are, columns what they were labelled; {most}darker is a larger share of the row."
+CONFUSED = "Rows are what images are, columns what they were labelled{also}, thresholds left aside. {most}"
 MISTAKES = "Images of one label that were given another, the most frequent first."
 LABELS = (
     "Precision is the share of the labels given that are right, recall the share of the images of a label that are "
@@ -40,7 +40,7 @@ def report_of(name: str, done: Calibration) -> str:
     learned = done.label_set.learned
     is_multi = done.label_set.mode == "multi"
     by = learned.model if learned else ""
-    counts = confusion(done.after)
+    counts = confusion(done.scored)
     parts = [
         f'<header><p class="soft">glimpse label set, calibrated</p><h1>{escape(name)}</h1>',
         f'<p class="verdict">{escape(_verdict(done))}</p>',
@@ -125,7 +125,8 @@ def _square(done: Calibration, counts: npt.NDArray[np.int64]) -> str:
 
 def _square_note(done: Calibration, counts: npt.NDArray[np.int64]) -> str:
     n, shown = len(done.label_set.labels), len(_most_confused(counts))
-    return CONFUSED.format(most=f"the {shown} of {n} labels with most mistakes; " if shown < n else "")
+    most = f"Shown are the {shown} of {n} labels with most mistakes." if shown < n else ""
+    return CONFUSED.format(also=" besides" if done.label_set.mode == "multi" else "", most=most).strip()
 
 
 def _most_confused(counts: npt.NDArray[np.int64]) -> list[int]:
@@ -140,18 +141,19 @@ def _mistakes(done: Calibration, counts: npt.NDArray[np.int64]) -> Iterator[str]
     """A card a pair of labels: images of one that were given the other."""
     square = counts[:, :-1].copy()
     np.fill_diagonal(square, 0)
-    has, chosen, names = done.after.has, done.after.chosen, done.label_set.names
+    has, chosen, scores = done.scored.has, done.scored.chosen, done.scored.scores
+    names = done.label_set.names
     for cell in np.argsort(-square, axis=None, kind="stable")[:PAIRS].tolist():
         is_label, given = divmod(cell, len(names))
         if not square[is_label, given]:
             return
         rows = np.flatnonzero(has[:, is_label] & ~has[:, given] & chosen[:, given])
-        rows = rows[np.argsort(-done.after.scores[rows, given], kind="stable")]
+        rows = rows[np.argsort(-scores[rows, given], kind="stable")]
         found: list[tuple[str, str]] = []
         for row in rows.tolist():
             path = done.truth.images[row]
             if len(found) < PICTURES and (uri := thumbnail_uri(path, THUMBNAIL)) is not None:
-                found.append((uri, f"{path}: {names[given]} {done.after.scores[row, given]:.2f}"))
+                found.append((uri, f"{path}: {names[given]} {scores[row, given]:.2f}"))
         note = f"{square[is_label, given]} of {has[:, is_label].sum()}"
         yield pictures(f"{names[is_label]}, labelled {names[given]}", note, found)
 

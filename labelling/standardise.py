@@ -47,15 +47,13 @@ class Standard:
         share = np.float32(len(images) / (len(images) + IMAGES))
         return replace(plain, mean=share * z.mean(axis=0), spread=np.sqrt(share * z.var(axis=0) + 1 - share))
 
-    def z(self, images: Vectors, cosines: Vectors | None = None) -> Vectors:
+    def z(self, images: Vectors) -> Vectors:
         """How far each label stands out of each image (n, dim): (n, n_labels) float32, in standard deviations.
-
-        `cosines` (n, n_labels) of images and labels, where they are known, or known better by examples.
 
         What an image has with texts is known from the texts at large, and the better from the labels themselves the
         more there are: they are what it is told apart by.
         """
-        cosines = images @ self.labels.T if cosines is None else cosines
+        cosines = images @ self.labels.T
         share = np.float32(len(self.labels) / (len(self.labels) + TEXTS))
         at_large = images @ self.centre
         spread = np.einsum("ij,ij->i", images @ self.covariance, images)

@@ -142,7 +142,7 @@ def learn_examples(encoder: Encoder, label_set: LabelSet, has: npt.NDArray[np.bo
             f"{n} examples of {n_labels} labels are more than is held ({MOST_TARGETS:,} examples times labels); "
             f"give at most {MOST_TARGETS // n_labels}, or fewer labels"
         )
-    return Learned(encoder.fingerprint, encoder.ref, examples=vectors, targets=has.astype(np.float32))
+    return Learned(encoder.fingerprint, model=encoder.ref, examples=vectors, targets=has.astype(np.float32))
 
 
 def _of_folder(folder: Path, names: LabelNames, rules: Rules, left_out: LeftOut) -> Iterator[tuple[Path, int]]:
