@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from labelling.outputs.asked import OutputsAsked
     from labelling.rows import LabelReport
     from labelling.runs.journal import Changes, Failure
-    from labelling.runs.run import RunReport, Watcher
+    from labelling.runs.report import RunReport, Watcher
 
 NONE = "(none of these)"
 NAMED = 10  # failures that are printed

@@ -24,7 +24,8 @@ from labelling.outputs.folders import How
 from labelling.runs import deciding
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.journal import Changes
-from labelling.runs.run import Going, LabelRuns, RunBusy, RunNotFound, RunReport, SourceAsked
+from labelling.runs.report import Going, RunReport, SourceAsked
+from labelling.runs.run import LabelRuns, RunBusy, RunNotFound
 from labelling.runs.sources import CollectionSource, FolderSource
 
 AS_USUAL = Going()

@@ -211,7 +211,8 @@ def _run(what: _What, outputs: OutputsAsked, *, dry: bool, overwrite: bool, to_s
     from base.walk import check_folder
     from glimpse import console, label_view
     from labelling.runs.deciding import LabelsAsked
-    from labelling.runs.run import Going, LabelRuns, SourceAsked
+    from labelling.runs.report import Going, SourceAsked
+    from labelling.runs.run import LabelRuns
 
     if what.folder is not None:
         check_folder(what.folder)
