@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, cast, get_args
@@ -19,6 +20,8 @@ from labelling.outputs import files
 from labelling.outputs.folder_names import folders_of
 from labelling.outputs.output import ChangesImages, NotDone, Plan, Step
 from labelling.rows import Labelled
+from labelling.xmp.sidecar import sidecar_of, sidecars_there
+from labelling.xmp.words import XmpError
 
 How = Literal["copy", "move", "hardlink", "symlink"]
 LONGEST = 255  # bytes of a file's name
@@ -233,8 +236,12 @@ class Folders(ChangesImages):
 
     def _sidecars_of(self, image: Path) -> list[Path]:
         """Those that go with it."""
-        full = [image.with_name(image.name + suffix) for suffix in (".xmp", ".XMP")]
-        return [path for path in full if path.is_file()][:1] if self.how in ("copy", "move") else []
+        found = []
+        for path in sidecars_there(image) if self.how in ("copy", "move") else ():
+            with suppress(XmpError):  # of `a.xmp` it may not be told whose it is
+                if path.stem == image.name or sidecar_of(image, "stem") == path:
+                    found.append(path)
+        return found
 
     def _place(self, step: Placed) -> Placed:
         source = Path(step.source)

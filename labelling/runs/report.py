@@ -86,8 +86,10 @@ class Going:
         overwrite: replace files, and metadata, that are not the run's own.
         dry: change nothing but what the run keeps itself.
         watch: told how far it is.
+        tool: who labels, with a version; it is kept beside keywords.
     """
 
     overwrite: bool = False
     dry: bool = False
     watch: Watcher = lambda what, done, total: None
+    tool: str = "glimpse"

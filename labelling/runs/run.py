@@ -19,10 +19,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from base.errors import GlimpseError, InputError
-from index.collection import Collection
 from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Listing
@@ -33,6 +32,10 @@ from labelling.runs.lists import check_lists, remove_lists, write_lists
 from labelling.runs.report import Going, RunInfo, RunReport, SourceAsked, Watcher
 from labelling.runs.sources import Source
 from labelling.runs.store import Row, RunStore
+from labelling.xmp.words import Origin
+
+if TYPE_CHECKING:
+    from index.collection import Collection
 
 FOLDER = "label-runs"
 LAST = "last"  # instead of an id: the run that was used last
@@ -124,7 +127,9 @@ class Run:
             GlimpseError, OSError: it was ended half-way: the disk is full, the model is gone. The same call goes on.
         """
         asked = OutputsAsked.of_json(self._store.get("outputs"))
-        changing = asked.changing(labels.label_set.names, collection, overwrite=going.overwrite)
+        changing = asked.changing(
+            labels.label_set.names, self._origin(going.tool, source.model), collection, overwrite=going.overwrite
+        )
         journal = Journal(self._store, {output.name: output for output in changing}, restamp=self._reads_files)
         check_lists(self._store, asked.files, overwrite=going.overwrite)
         if self._store.get("state") == "undoing":
@@ -178,7 +183,9 @@ class Run:
         What others changed since stays as it is, and is named in `failed`; a later call tries that again.
         """
         asked = OutputsAsked.of_json(self._store.get("outputs"))
-        outputs = {output.name: output for output in asked.changing((), collection, overwrite=False)}
+        outputs = {
+            output.name: output for output in asked.changing((), self._origin("", ""), collection, overwrite=False)
+        }
         journal = Journal(self._store, outputs, restamp=self._reads_files)
         with self._store.writing():
             self._store.set(state="undoing")
@@ -191,6 +198,9 @@ class Run:
             self._store.forget_applied()
             self._store.set(state="undone", used_at=_now())
         return changes
+
+    def _origin(self, tool: str, model: str) -> Origin:
+        return Origin(tool, Path(model).name if Path(model).exists() else model, self.id)
 
     @property
     def _reads_files(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,12 @@ from base.rules import Rules
 from base.walk import check_folder, image_names, no_images, walk_images
 from encoder.encoder import Encoder
 from encoder.image import Picture
-from index.collection import Collection, Record
 from labelling.outputs.files import stamp_of
 from labelling.rows import LabelReport
 from labelling.runs.store import Found, Row, RunStore
+
+if TYPE_CHECKING:
+    from index.collection import Collection, Record
 
 Vectors = npt.NDArray[np.float32]
 Tell = Callable[[int, int], None]  # how many images of how many
@@ -57,6 +59,10 @@ class Source(Protocol):
         """Of the model whose vectors they are."""
 
     @property
+    def model(self) -> str:
+        """Its reference."""
+
+    @property
     def folder(self) -> Path | None:
         """That all of them lie in; None: they may lie anywhere."""
 
@@ -91,6 +97,11 @@ class FolderSource:
     def fingerprint(self) -> str:
         """Of the model."""
         return self.encoder.fingerprint
+
+    @property
+    def model(self) -> str:
+        """Its reference."""
+        return self.encoder.ref
 
     def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
         """As `Source.look`. A folder that cannot be entered is not gone, nor is what is below it."""
@@ -176,6 +187,11 @@ class CollectionSource:
     def fingerprint(self) -> str:
         """Of the model."""
         return self.collection.fingerprint
+
+    @property
+    def model(self) -> str:
+        """Its reference."""
+        return self.collection.model
 
     def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
         """As `Source.look`."""
