@@ -388,7 +388,7 @@ def test_a_dry_run_says_what_would_be_done(world: World, tmp_path: Path) -> None
     out = tmp_path / "labels.csv"
     report = world.run(to=str(world.to), how="move", files=(str(out),), going=Going(dry=True))
     [changes] = report.outputs.values()
-    assert (changes.done, len(changes.first), report.written) == ({"folder": 4, "move": 6}, 5, {})
+    assert (changes.done, len(changes.first), report.written) == ({"folders made": 4, "moved": 6}, 5, {})
     assert changes.first[0] == f"move {world.folder}/0/blue.png -> {world.to}/blue/blue.png"
     assert (tree(world.folder), world.to.exists(), out.exists()) == (before, False, False)
     world.run(to=str(world.to), how="move", files=(str(out),))

@@ -40,6 +40,11 @@ class MadeFolder(Step):
         return Path(self.folder)
 
     @property
+    def counted(self) -> str:
+        """As `Step.counted`."""
+        return "folders made"
+
+    @property
     def said(self) -> str:
         """In words."""
         return f"make {self.folder}"
@@ -53,6 +58,7 @@ class Placed(Step):
     source: str
     target: str
     how: How
+    is_image: bool = True
     of: str = ""
     stamp: str = ""
 
@@ -60,6 +66,12 @@ class Placed(Step):
     def path(self) -> Path:
         """What was made."""
         return Path(self.target)
+
+    @property
+    def counted(self) -> str:
+        """As `Step.counted`."""
+        done = {"copy": "copied", "hardlink": "linked", "symlink": "linked"}
+        return done[self.how] if self.is_image else "sidecars"
 
     @property
     def said(self) -> str:
@@ -81,6 +93,11 @@ class Moved(Step):
     def path(self) -> Path:
         """Where it is moved to."""
         return Path(self.target)
+
+    @property
+    def counted(self) -> str:
+        """As `Step.counted`."""
+        return "moved" if self.is_image else "sidecars"
 
     @property
     def said(self) -> str:
@@ -139,7 +156,8 @@ class Folders(ChangesImages):
             if not set(placed.get(folder, ())) - set(back):
                 steps += self._missing_folders(folder)
                 steps += [
-                    Placed(str(source), str(target), self.how) for source, target in self._targets(image.path, folder)
+                    Placed(str(source), str(target), self.how, source == image.path)
+                    for source, target in self._targets(image.path, folder)
                 ]
         return Plan(back, steps)
 

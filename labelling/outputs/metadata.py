@@ -35,6 +35,11 @@ class Tagged(Step):
         return Path(self.file)
 
     @property
+    def counted(self) -> str:
+        """As `Step.counted`."""
+        return "entries changed"
+
+    @property
     def said(self) -> str:
         """In words."""
         values = ", ".join(

@@ -33,6 +33,11 @@ class Written(Step):
         return Path(self.file)
 
     @property
+    def counted(self) -> str:
+        """As `Step.counted`."""
+        return "photos with new keywords"
+
+    @property
     def said(self) -> str:
         """In words."""
         verb = "make" if self.before is None and not self.embedded else "change"

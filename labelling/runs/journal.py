@@ -32,7 +32,7 @@ class Changes:
     """What an output has changed in this run of the command.
 
     Attributes:
-        done: steps that were done; by kind.
+        done: steps that were done, by what they are counted as.
         taken_back: steps of before that were taken back.
         failed: what could not be done.
         first: the first steps in words, where nothing is done yet.
@@ -45,7 +45,7 @@ class Changes:
 
     def count(self, step: Step, most: int) -> None:
         """Count a step, and say it if it is among the first."""
-        self.done[step.kind] = self.done.get(step.kind, 0) + 1
+        self.done[step.counted] = self.done.get(step.counted, 0) + 1
         if len(self.first) < most and step.kind != "folder":
             self.first.append(step.said)
 

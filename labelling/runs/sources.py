@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +16,7 @@ from base.read_ahead import batches
 from base.rules import Rules
 from base.walk import check_folder, image_names, no_images, walk_images
 from encoder.encoder import Encoder
-from encoder.image import Picture
+from encoder.image import Picture, open_image
 from labelling.outputs.files import stamp_of
 from labelling.rows import LabelReport
 from labelling.runs.store import Found, Row, RunStore
@@ -113,7 +114,11 @@ class FolderSource:
         stamps: dict[Path, str] = {}
         pictures: dict[Path, Picture] = {}
         to_read = self._to_read(store, report, seen, stamps, lambda: tell(seen.total, total))
-        for batch in self.encoder.encode_stream(to_read, note=pictures.__setitem__):
+        first = next(to_read, None)
+        read: Iterable[list[tuple[Path, Vectors | ImageError]]] = ()
+        if first is not None:  # who streams nothing has the model loaded all the same
+            read = self.encoder.encode_stream(chain((first,), to_read), note=pictures.__setitem__)
+        for batch in read:
             self._has_read = True
             with store.writing():
                 store.put(_found(path, stamps.pop(path), vector, pictures.pop(path, None)) for path, vector in batch)
@@ -149,12 +154,12 @@ class FolderSource:
             seen.new += known is None
             seen.changed += known is not None and not is_same
             seen.unchanged += is_same
-            if known and is_same and known[2]:
+            if known and is_same and (known[2] or not _can_be_read(path)):
                 store.mark_seen([known[0]])
                 if seen.unchanged % STEP == 0:
                     tell()
                 continue
-            stamps[path] = stamp  # one that could not be read is tried again: perhaps it may be by now
+            stamps[path] = stamp
             yield path
 
     def _and_moved(self, store: RunStore, walked: Iterator[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
@@ -229,6 +234,15 @@ def _found(path: Path, stamp: str, vector: Vectors | ImageError, picture: Pictur
     if isinstance(vector, ImageError) or picture is None:
         return Found(path, stamp, error=vector.reason if isinstance(vector, ImageError) else "cannot be read")
     return Found(path, stamp, vector, picture.width, picture.height, cut_off=picture.cut_off or "")
+
+
+def _can_be_read(path: Path) -> bool:
+    """Whether an image that could not be read can be now; found out without a model."""
+    try:
+        open_image(path)
+    except ImageError:
+        return False
+    return True
 
 
 def _stamp_of(record: Record) -> str:
