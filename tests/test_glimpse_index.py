@@ -174,7 +174,10 @@ def test_what_is_left_out_is_counted(
 def test_an_output_is_not_overwritten_by_a_run_without_results(
     data: Path, colour_folder: Path, tiny_run: Path, tmp_path: Path
 ) -> None:
-    out, label = tmp_path / "labels.csv", ("--labels", "a,b", "--model", tiny_run, "--device", "cpu")
+    out, label = (
+        tmp_path / "labels.csv",
+        ("--labels", "a,b", "--model", tiny_run, "--device", "cpu", "--data", data, "--force"),
+    )
     assert call("label", colour_folder, *label, "--out", out) == 0
     before = out.read_bytes()
     assert before.count(b"\n") == 13
