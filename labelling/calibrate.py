@@ -29,7 +29,7 @@ Ids = npt.NDArray[np.intp]
 FEWEST = 20  # images to calibrate with
 SAME = 0.9995  # cosine of an image and what is kept of it as an example
 TEMPERATURES = (1 / 64, 64.0)
-SURE = 1.0  # standard errors that a precision must be above what is asked
+SURE = 1.645  # standard errors that a precision must be above what is asked: one in twenty would be by chance
 NEVER = 2.0  # a threshold that no score reaches
 Found = Literal["own", "shared", "out of reach"]
 
