@@ -116,27 +116,32 @@ def calibrate_set(
         thresholds = fit_thresholds(scores, chosen, truth.has[fit], precision)
         fitted = replace(fitted, thresholds=thresholds.least)
     after = outcome(fitted, vectors[held_out], truth.has[held_out]) if thresholds else scored
-    measured = Measured(
-        len(fit),
-        len(held_out),
+    measured = _measured(len(fit), before, after, precision)
+    standard = fitted.standard
+    kept = replace(
+        learned,
+        model=encoder.ref,
+        temperature=fitted.temperature,
+        stands_out=fitted.stands_out if standard else None,
+        thresholds=tuple(thresholds.least.tolist()) if thresholds else (),
+        measured=measured,
+        standard=np.stack([standard.mean, standard.spread]) if standard else np.empty((0, 0), np.float32),
+    )
+    done = replace(label_set, learned=kept)
+    warnings = tuple(_warnings(done, truth.has[fit], thresholds, precision))
+    return Calibration(done, truth.of(held_out), before, after, scored, thresholds, warnings)
+
+
+def _measured(n_fit: int, before: Outcome, after: Outcome, precision: float | None) -> Measured:
+    return Measured(
+        n_fit,
+        len(after.has),
         ece_before=round(before.bins.error, 5),
         ece_after=round(after.bins.error, 5),
         brier_before=round(before.brier, 5),
         brier_after=round(after.brier, 5),
         precision=precision,
     )
-    kept = learned.calibrated(
-        fingerprint=encoder.fingerprint,
-        model=encoder.ref,
-        temperature=fitted.temperature,
-        stands_out=fitted.stands_out if fitted.standard else None,
-        thresholds=tuple(thresholds.least.tolist()) if thresholds else (),
-        measured=measured,
-        **({"standard": np.stack([fitted.standard.mean, fitted.standard.spread])} if fitted.standard else {}),
-    )
-    done = replace(label_set, learned=kept)
-    warnings = tuple(_warnings(done, truth.has[fit], thresholds, precision))
-    return Calibration(done, truth.of(held_out), before, after, scored, thresholds, warnings)
 
 
 def copies(vectors: Rows) -> Ids:

@@ -108,6 +108,7 @@ def build_labeller(
     scores: ScoredBy | None = None,
     *,
     images: Vectors | None = None,
+    rejects: bool = False,
     progress: Progress | None = None,
 ) -> Labeller:
     """A labeller for a label set, by the model of an encoder, with all that was learned of it.
@@ -116,9 +117,11 @@ def build_labeller(
         encoder: of the model.
         label_set: with what was learned of it by this model.
         scores: of one label; None: softmax if something was learned of it, or else as the model was trained.
-        images: (n, dim) unit vectors of a sample of those to label, that several labels are standardised by. A
-            calibrated set has its own.
-        progress: told of the texts at large that several labels are held against, if they must be encoded first.
+        images: (n, dim) unit vectors of a sample of those to label, that several labels are standardised by, and that
+            tell how near an image must be to be any of the labels. A calibrated set has its own standard.
+        rejects: whether an image may be none of the labels though one is the likeliest. One label alone is given to all
+            without it.
+        progress: told of the word bank that labels are held against, if it must be encoded first.
 
     Raises:
         InputError: two labels that are the same to the model, `scores` that it does not have or that nothing was
@@ -134,6 +137,8 @@ def build_labeller(
     labeller = Labeller(classifier.by(scores))
     if label_set.mode == "multi":
         labeller = replace(labeller, standard=_standard(encoder, classifier, learned, images, progress))
+    if rejects:
+        labeller = replace(labeller, rejection=_rejection(encoder, labeller, label_set, images, progress))
     if learned is None:
         return labeller
     if len(learned.examples):
@@ -153,6 +158,19 @@ def _by_examples(labeller: Labeller, learned: Learned) -> Callable[[Vectors, Vec
     is_multi = labeller.standard is not None
     logits = SIGMOID * (evidence - STANDS_OUT) if is_multi else evidence
     return fit(Examples(learned.examples, learned.targets), logits, each_alone=is_multi).logits
+
+
+def _rejection(
+    encoder: Encoder, labeller: Labeller, label_set: LabelSet, images: Vectors | None, progress: Progress | None
+) -> Rejection:
+    from encoder.word_bank import word_bank
+
+    from labelling import rejection
+
+    classifier = labeller.classifier
+    bank = word_bank(encoder, progress)
+    made = rejection.Rejection.of(bank, label_set.labels, classifier.weights, classifier.logit_scale)
+    return made if images is None else made.fitted(made.known(images, classifier.logits(images)))
 
 
 def _standard(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import TextIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO, cast
@@ -165,7 +165,7 @@ def _labels(
     if sum(given is not None for given in (labels, labels_file, name)) != 1:
         raise InputError('give either --labels "cat,dog", --labels-file FILE or --label-set NAME')
     found = LabelSets(data).resolve(given_labels(labels, labels_file), name, template or ())
-    return replace(found, mode="multi") if multi else found
+    return found.in_mode("multi") if multi else found
 
 
 def _outputs(

@@ -66,7 +66,8 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[
 
 def labeller_for(store: RunStore, source: Source, asked: LabelsAsked) -> Labeller:
     """The labeller of a label set, and of a sample of the run's images where that counts."""
-    return build_labeller(source.text_encoder(), asked.label_set, asked.scores)
+    sample = sample_of(store, source) if asked.label_set.mode == "multi" else None
+    return build_labeller(source.text_encoder(), asked.label_set, asked.scores, images=sample)
 
 
 def sample_of(store: RunStore, source: Source) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
