@@ -39,7 +39,9 @@ class Decisions(NamedTuple):
 class Rejection(Protocol):
     """Tells images that are none of the labels."""
 
-    threshold: float
+    @property
+    def threshold(self) -> float:
+        """The least `known` of an image that gets a label."""
 
     def known(self, vectors: Vectors, logits: Vectors) -> Vectors:
         """Of unit vectors (n, dim) and their logits (n, n_labels): (n,) in [0, 1]."""
@@ -136,7 +138,7 @@ def build_labeller(
         scores = "softmax"
     labeller = Labeller(classifier.by(scores))
     if label_set.mode == "multi":
-        labeller = replace(labeller, standard=_standard(encoder, classifier, learned, images, progress))
+        labeller = replace(labeller, standard=_standard(encoder, classifier, label_set, images, progress))
     if rejects:
         labeller = replace(labeller, rejection=_rejection(encoder, labeller, label_set, images, progress))
     if learned is None:
@@ -164,11 +166,10 @@ def _rejection(
     encoder: Encoder, labeller: Labeller, label_set: LabelSet, images: Vectors | None, progress: Progress | None
 ) -> Rejection:
     from encoder.word_bank import word_bank
-
     from labelling import rejection
 
     classifier = labeller.classifier
-    bank = word_bank(encoder, progress)
+    bank = word_bank(encoder, label_set.templates, progress)
     made = rejection.Rejection.of(bank, label_set.labels, classifier.weights, classifier.logit_scale)
     return made if images is None else made.fitted(made.known(images, classifier.logits(images)))
 
@@ -176,17 +177,17 @@ def _rejection(
 def _standard(
     encoder: Encoder,
     classifier: Classifier,
-    learned: Learned | None,
+    label_set: LabelSet,
     images: Vectors | None,
     progress: Progress | None,
 ) -> Standard:
     """What the labels are standardised by: as it was calibrated, or of the images given."""
     from encoder.word_bank import word_bank
 
-    bank = word_bank(encoder, progress)
+    bank = word_bank(encoder, label_set.templates, progress)
     sample = np.empty((0, encoder.dim), np.float32) if images is None else images
     standard = Standard.of(classifier.weights, bank.vectors, sample)
-    if learned is None or not learned.standard.size:
+    if label_set.learned is None or not label_set.learned.standard.size:
         return standard
-    mean, spread = learned.standard
+    mean, spread = label_set.learned.standard
     return replace(standard, mean=mean, spread=spread)
