@@ -23,7 +23,7 @@ from base.tables import Table, named
 from base.walk import no_images, walk_images
 from encoder.prompts import Label
 from labelling.examples import Examples
-from labelling.table import FORMULA
+from labelling.outputs.table import FORMULA
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
