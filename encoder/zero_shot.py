@@ -12,7 +12,7 @@ import numpy.typing as npt
 from base.errors import InputError
 from encoder.cut import CutTexts
 from encoder.encoder import Encoder, Vectors
-from encoder.prompts import check_labels, check_templates, fill_templates
+from encoder.prompts import Label, as_labels, check_templates, prompts_of
 
 Scores = npt.NDArray[np.float32]
 ScoredBy = Literal["softmax", "sigmoid"]
@@ -34,11 +34,13 @@ class Classifier:
 
     @classmethod
     def of_prompts(
-        cls, labels: tuple[str, ...], vectors: Vectors, logit_scale: float, logit_bias: float | None
+        cls, labels: Sequence[str], sizes: Sequence[int], vectors: Vectors, logit_scale: float, logit_bias: float | None
     ) -> Classifier:
-        """Of the prompts' unit vectors (n_labels * n_templates, dim), label by label: their means, unit again."""
-        means = vectors.reshape(len(labels), -1, vectors.shape[1]).mean(axis=1)
-        return cls(labels, means / np.linalg.norm(means, axis=1, keepdims=True), logit_scale, logit_bias)
+        """Of the prompts' unit vectors (n_prompts, dim), label by label, `sizes` of each: their means, unit again."""
+        starts = np.cumsum([0, *sizes[:-1]])
+        means = np.add.reduceat(vectors, starts, axis=0) / np.asarray(sizes, np.float32)[:, None]
+        weights = means / np.linalg.norm(means, axis=1, keepdims=True)
+        return cls(tuple(labels), weights, logit_scale, logit_bias)
 
     def by(self, scores: ScoredBy | None) -> Classifier:
         """The same with another kind of `scores`; None stands for the model's own.
@@ -49,16 +51,24 @@ class Classifier:
         check_scores(self.logit_bias, scores)
         return replace(self, logit_bias=None) if scores == "softmax" else self
 
+    def logits(self, vectors: Vectors) -> Vectors:
+        """logit_scale * cosine (n, n_labels) float32 of unit image vectors (n, dim), without the bias."""
+        return np.float32(self.logit_scale) * (vectors @ self.weights.T)
+
     def scores(self, vectors: Vectors) -> Scores:
         """Probabilities (n, n_labels) of unit image vectors (n, dim), as the model was trained to give them.
 
         Without a logit_bias softmax(logit_scale * cosine): the labels compete, and a row sums to one. With one
         sigmoid(logit_scale * cosine + logit_bias): each label on its own, and where none fits none is likely.
         """
-        logits = self.logit_scale * (vectors @ self.weights.T).astype(np.float64)
+        return self.scores_of(self.logits(vectors))
+
+    def scores_of(self, logits: Vectors) -> Scores:
+        """The same of logits (n, n_labels) as `logits` gives them."""
+        wide = logits.astype(np.float64)
         if self.logit_bias is not None:
-            return np.exp(-np.logaddexp(0, -logits - self.logit_bias)).astype(np.float32)
-        exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+            return np.exp(-np.logaddexp(0, -wide - self.logit_bias)).astype(np.float32)
+        exp = np.exp(wide - wide.max(axis=1, keepdims=True))
         return (exp / exp.sum(axis=1, keepdims=True)).astype(np.float32)  # type: ignore[no-any-return]
 
     def best(self, vectors: Vectors) -> list[tuple[str, float]]:
@@ -76,40 +86,51 @@ def check_scores(logit_bias: float | None, scores: ScoredBy | None) -> None:
         )
 
 
-def build_classifier(encoder: Encoder, labels: Sequence[str], templates: Sequence[str] = ()) -> Classifier:
+def build_classifier(encoder: Encoder, labels: Sequence[str | Label], templates: Sequence[str] = ()) -> Classifier:
     """A classifier for `labels`: each label's vector is the mean of its prompts' unit vectors, scaled to unit again.
 
     Args:
         encoder: encodes the prompts.
-        labels: names; blank and repeated ones are dropped.
+        labels: labels, or texts as `Label.parse` takes them; blank and repeated ones are dropped.
         templates: sentences with `{}`; none stands for `encoder.prompts.DEFAULT_TEMPLATES`.
 
     Raises:
         InputError: no label, two that are the same to the model, or a template without `{}`.
     """
-    labels, templates = check_labels(labels), check_templates(templates)
-    prompts = [prompt for label in labels for prompt in fill_templates(label, templates)]
-    cut = encoder.cut_texts(prompts)
-    check_apart(labels, encoder.as_read(prompts), cut)
-    made = Classifier.of_prompts(labels, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
+    checked = as_labels(labels)
+    names = [label.name for label in checked]
+    each = prompts_of(checked, check_templates(templates))
+    cut = check_prompts(encoder, names, each)
+    prompts, sizes = [prompt for of_label in each for prompt in of_label], [len(of_label) for of_label in each]
+    made = Classifier.of_prompts(names, sizes, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
     return replace(made, cut=cut)
 
 
-def check_apart(labels: Sequence[str], as_read: Sequence[str | bytes], cut: CutTexts) -> None:
+def check_prompts(encoder: Encoder, labels: Sequence[str], each: Sequence[Sequence[str]]) -> CutTexts:
+    """Which prompts, `each` label's, are longer than the model reads. InputError for two labels that it reads alike."""
+    prompts = [prompt for of_label in each for prompt in of_label]
+    cut = encoder.cut_texts(prompts)
+    check_apart(labels, [len(of_label) for of_label in each], encoder.as_read(prompts), cut)
+    return cut
+
+
+def check_apart(labels: Sequence[str], sizes: Sequence[int], as_read: Sequence[str | bytes], cut: CutTexts) -> None:
     """Refuse labels that a model cannot tell apart, because what it reads of their prompts is the same.
 
     Args:
-        labels: as `check_labels` gives them.
-        as_read: what the model reads of the prompts, as `Encoder.as_read` gives it; as many for each, label by label.
+        labels: their names.
+        sizes: how many prompts each has.
+        as_read: what the model reads of the prompts, as `Encoder.as_read` gives it, label by label.
         cut: those of the prompts that are longer than the model reads.
 
     Raises:
         InputError: two labels have the same prompts, as far as they are read: CLIP reads no capitals.
     """
-    each = len(as_read) // len(labels)
     seen: dict[tuple[str | bytes, ...], str] = {}
-    for i, label in enumerate(labels):
-        read = tuple(as_read[i * each : (i + 1) * each])
+    start = 0
+    for label, size in zip(labels, sizes, strict=True):
+        read = tuple(as_read[start : start + size])
+        start += size
         if (other := seen.setdefault(read, label)) is not label:
             why = f", which reads {cut.tokens} tokens of a prompt" if cut.read else ""
             both = f"{_quoted(other)} and {_quoted(label)}"

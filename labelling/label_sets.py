@@ -1,45 +1,124 @@
-"""Label sets: what is chosen from, and the prompts to ask with; some are kept under a name in a data folder.
+"""Label sets: what is chosen from, how it is asked, and what was learned since; some are kept under a name.
 
-A kept one is a small JSON file, <data>/label-sets/<name>.json, with a checksum, since a changed letter makes labels and
+A kept one is a JSON file, <data>/label-sets/<name>.json, with a checksum, since a changed letter makes labels and
 templates that look like others. Knows no HTTP.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal, get_args
 from zlib import crc32
 
 from base.errors import GlimpseError, InputError, LabelSetNotFound
 from base.files import write_whole
 from base.names import NAME
-from encoder.prompts import check_labels, check_templates, fill_templates
+from encoder.prompts import Label, as_labels, check_templates, prompts_of
+from labelling.learned import Learned
+
+Mode = Literal["single", "multi"]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """Labels to choose from, and the prompts to ask with."""
+    """Labels to choose from, and the prompts to ask with.
 
-    labels: tuple[str, ...]
+    Attributes:
+        mode: "single": one of them; "multi": each on its own.
+        learned: what was learned of them with one model, from examples or by calibration.
+        name: that it is kept under; "" for none.
+    """
+
+    labels: tuple[Label, ...]
     templates: tuple[str, ...]
+    mode: Mode = "single"
+    learned: Learned | None = None
+    name: str = field(default="", compare=False)
 
     @classmethod
-    def of(cls, labels: Sequence[str], templates: Sequence[str] = ()) -> LabelSet:
-        """Labels stripped, each once; the default templates for none. InputError: no label, a template without {}."""
-        return cls(check_labels(labels), check_templates(templates))
+    def of(
+        cls,
+        labels: Sequence[str | Label],
+        templates: Sequence[str] = (),
+        mode: Mode = "single",
+        learned: Learned | None = None,
+    ) -> LabelSet:
+        """Labels parsed and stripped, each once; the default templates for none.
 
-    def prompts(self) -> list[str]:
-        """Every template with every label in it, label by label."""
-        return [prompt for label in self.labels for prompt in fill_templates(label, self.templates)]
+        Raises:
+            InputError: no label, a template without {}, another mode, or what was learned of other labels.
+        """
+        if mode not in get_args(Mode):
+            raise InputError(f"mode {mode!r} is none of {', '.join(get_args(Mode))}")
+        checked = as_labels(labels)
+        if learned is not None and not learned.fits(len(checked)):
+            raise InputError("what was learned is not of these labels: learn it anew")
+        return cls(checked, check_templates(templates), mode, learned)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels' names."""
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its scores were held against labelled images; else they are to be called uncalibrated."""
+        return self.learned is not None and self.learned.is_calibrated
+
+    def with_templates(self, templates: Sequence[str]) -> LabelSet:
+        """The same, asked for with other templates: what was measured with those of before is left behind."""
+        checked = check_templates(templates)
+        if checked == self.templates:
+            return self
+        return replace(self, templates=checked, learned=self.learned and self.learned.uncalibrated())
+
+    def check_model(self, fingerprint: str, model: str) -> None:
+        """InputError if something was learned of it by another model than the one that is to use it, `model`."""
+        if self.learned is None or self.learned.fingerprint == fingerprint:
+            return
+        name, by = self.name or "NAME", self.learned.model
+        again = f"glimpse labels calibrate {name} FOLDER --model {model}"
+        if len(self.learned.examples):
+            again = f"glimpse labels create {name} --examples FOLDER --model {model} --force"
+        raise InputError(
+            f"label set {self.name!r} learned with another model{f', {by}' if by else ''}: label with that one, or "
+            f"learn anew with `{again}`"
+        )
+
+    def prompts(self) -> list[list[str]]:
+        """The prompts of each label."""
+        return prompts_of(self.labels, self.templates)
 
     def check_prompts(self, most: int) -> None:
         """InputError if it makes more prompts than that."""
-        if (n := len(self.labels) * len(self.templates)) > most:
+        if (n := sum(map(len, self.prompts()))) > most:
             raise InputError(
-                f"{len(self.labels)} labels times {len(self.templates)} templates make {n} prompts; the limit is {most}"
+                f"{len(self.labels)} labels with {len(self.templates)} templates make {n} prompts; the limit is {most}"
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """As `of_json` takes it, and as it is kept. What is as it was born is left out."""
+        fields: dict[str, Any] = {
+            "labels": [_label_to_json(label) for label in self.labels],
+            "templates": list(self.templates),
+        }
+        if self.mode != "single":
+            fields["mode"] = self.mode
+        if self.learned is not None:
+            fields["learned"] = self.learned.to_json()
+        return fields
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> LabelSet:
+        """Of what `to_json` gave. TypeError, ValueError, KeyError or AttributeError for anything else."""
+        fields = dict(content)
+        labels = [_label_of_json(label) for label in fields.pop("labels")]
+        if (learned := fields.pop("learned", None)) is not None:
+            fields["learned"] = Learned.of_json(learned)
+        return cls.of(labels, **fields)
 
 
 class LabelSets:
@@ -70,17 +149,19 @@ class LabelSets:
         try:
             kept = json.loads(path.read_bytes())
             checksum = kept.pop("checksum", None)  # None: kept before there was one
-            read = LabelSet.of(**kept)
-            if checksum not in (None, _checksum(read)) or kept != _fields(read):
+            read = LabelSet.of_json(kept)
+            if checksum not in (None, _checksum(read)) or kept != read.to_json():
                 raise ValueError("it is not what was kept")
-            return read
+            return replace(read, name=name)
         except FileNotFoundError:
             raise LabelSetNotFound(name) from None
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise GlimpseError(f"the file of label set {name!r} is damaged: PUT it again, or DELETE it") from error
+        except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            raise GlimpseError(f"the file of label set {name!r} is damaged: make it again, or delete it") from error
 
-    def resolve(self, labels: Sequence[str] | None, name: str | None, templates: Sequence[str] = ()) -> LabelSet:
-        """The labels given, or those of the set `name`, whose templates are its own unless others are given.
+    def resolve(
+        self, labels: Sequence[str | Label] | None, name: str | None, templates: Sequence[str] = ()
+    ) -> LabelSet:
+        """The labels given, or the set `name`, whose templates are its own unless others are given.
 
         Raises:
             LabelSetNotFound: there is none of that name.
@@ -93,7 +174,7 @@ class LabelSets:
         except LabelSetNotFound as error:
             error.param = "label_set"
             raise
-        return LabelSet.of(kept.labels, templates or kept.templates)
+        return kept.with_templates(templates) if templates else kept
 
     def put(self, name: str, label_set: LabelSet) -> bool:
         """Keep a set, in place of one of that name; True if there was none. It is on disk when this returns.
@@ -104,7 +185,7 @@ class LabelSets:
         path = self._path(name)
         try:
             is_new = not path.exists()
-            write_whole(path, json.dumps({**_fields(label_set), "checksum": _checksum(label_set)}))
+            write_whole(path, json.dumps({**label_set.to_json(), "checksum": _checksum(label_set)}))
         except OSError as error:
             raise GlimpseError(
                 f"label set {name!r} cannot be kept: {error.strerror}; make room, or let the data folder be written to"
@@ -112,11 +193,16 @@ class LabelSets:
         return is_new
 
     def delete(self, name: str) -> None:
-        """Delete a set. LabelSetNotFound."""
+        """Delete a set, and the report of its calibration. LabelSetNotFound."""
         try:
             self._path(name).unlink()
         except FileNotFoundError:
             raise LabelSetNotFound(name) from None
+        self.report(name).unlink(missing_ok=True)
+
+    def report(self, name: str) -> Path:
+        """Where the report of its calibration lies, if nobody chose another place."""
+        return self._path(name).with_suffix(".html")
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):
@@ -126,11 +212,22 @@ class LabelSets:
         return self._folder / f"{name}.json"
 
 
-def _fields(label_set: LabelSet) -> dict[str, list[str]]:
-    """As it is kept."""
-    return {"labels": list(label_set.labels), "templates": list(label_set.templates)}
+def _label_to_json(label: Label) -> str | dict[str, Any]:
+    """A text if that says it all."""
+    if Label.parse(label.text) == label:
+        return label.text
+    return {"name": label.name, "synonyms": list(label.synonyms), "prompts": list(label.prompts)}
+
+
+def _label_of_json(content: str | Mapping[str, Any]) -> str | Label:
+    if isinstance(content, str):
+        return content
+    name, synonyms, prompts = content["name"], content["synonyms"], content["prompts"]
+    if not all(isinstance(text, str) for text in (name, *synonyms, *prompts)):
+        raise TypeError("a label is not made of texts")
+    return Label(name, tuple(synonyms), tuple(prompts))
 
 
 def _checksum(label_set: LabelSet) -> int:
-    """CRC-32 of the labels and templates as JSON."""
-    return crc32(json.dumps(_fields(label_set)).encode())
+    """CRC-32 of it as JSON."""
+    return crc32(json.dumps(label_set.to_json()).encode())

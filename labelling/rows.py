@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,18 +18,40 @@ from base.walk import walk_images
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
     from encoder.image import Picture
-    from encoder.zero_shot import Classifier
+    from labelling.labeller import Decisions, Labeller
+
+
+class Answer(NamedTuple):
+    """A label, and how likely it is."""
+
+    label: str
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """An image with its likeliest label and that label's probability, and how it is cut off; or why it is not read."""
+    """An image and its labels; or why it is not read.
+
+    Attributes:
+        answers: its labels, the likeliest first; none: abstained.
+        guess: the likeliest label, whether it is given or not.
+        error: why it could not be read.
+        cut_off: in words, if its file ends before it does.
+        width, height: in pixels, where that is known.
+    """
 
     path: Path
-    label: str = ""
-    score: float = 0.0
+    answers: tuple[Answer, ...] = ()
+    guess: Answer | None = None
     error: str = ""
     cut_off: str = ""
+    width: int | None = None
+    height: int | None = None
+
+    @property
+    def abstained(self) -> bool:
+        """Whether it was looked at and none of the labels fits."""
+        return not self.answers and not self.error
 
 
 @dataclass
@@ -39,9 +61,10 @@ class LabelReport:
     Attributes:
         labelled: images that have a label.
         per_label: how many have each.
-        skipped: images that have none.
+        abstained: images that none of the labels fits.
+        skipped: images that could not be read.
         skips: path and reason of those, the first `most_skips` if that is given.
-        cut_off: images that have a label though their files end before they do.
+        cut_off: images that were looked at though their files end before they do.
         cuts: path and reason of those, likewise.
         unread: the same of folders and files that the walk could not enter. Each walk finds them anew.
         left_out: what the walk passed by.
@@ -51,6 +74,7 @@ class LabelReport:
 
     labelled: int = 0
     per_label: dict[str, int] = field(default_factory=dict)
+    abstained: int = 0
     skipped: int = 0
     skips: list[tuple[str, str]] = field(default_factory=list)
     cut_off: int = 0
@@ -64,7 +88,7 @@ class LabelReport:
     @property
     def done(self) -> int:
         """Images that need not be looked at again."""
-        return self.labelled + self.skipped
+        return self.labelled + self.abstained + self.skipped
 
     def add(self, image: Labelled) -> None:
         """Count one image."""
@@ -76,8 +100,12 @@ class LabelReport:
         if image.cut_off:
             self.cut_off += 1
             self._name(self.cuts, image.path, image.cut_off)
-        self.labelled += 1
-        self.per_label[image.label] = self.per_label.get(image.label, 0) + 1
+        if image.abstained:
+            self.abstained += 1
+        else:
+            self.labelled += 1
+        for label, _ in image.answers:
+            self.per_label[label] = self.per_label.get(label, 0) + 1
 
     def _name(self, named: list[tuple[str, str]], path: Path, reason: str) -> None:
         if self.most_skips is None or len(named) < self.most_skips:
@@ -103,7 +131,7 @@ def images_left(folder: Path, report: LabelReport, rules: Rules = Rules()) -> It
 
 
 def label_images(
-    encoder: Encoder, classifier: Classifier, paths: Iterable[Path], read: Callable[[Path], bytes] | None = None
+    encoder: Encoder, labeller: Labeller, paths: Iterable[Path], read: Callable[[Path], bytes] | None = None
 ) -> Iterator[list[Labelled]]:
     """Label image files as they come, in their order; one list a batch. `read` gives their bytes, or an ImageError."""
     cut: dict[Path, str] = {}
@@ -113,11 +141,26 @@ def label_images(
             cut[path] = picture.cut_off
 
     for batch in encoder.encode_stream(paths, read=read, note=note):
-        good = [vector for _, vector in batch if not isinstance(vector, ImageError)]
-        best = iter(classifier.best(np.stack(good)) if good else ())
+        good = [(path, vector) for path, vector in batch if not isinstance(vector, ImageError)]
+        said: dict[Path, Labelled] = {}
+        if good:
+            decisions = labeller.decide(np.stack([vector for _, vector in good]))
+            rows = label_rows(labeller.labels, [path for path, _ in good], decisions)
+            said = {row.path: replace(row, cut_off=cut.pop(row.path, "")) for row in rows}
         yield [
-            Labelled(path, error=vector.reason)
-            if isinstance(vector, ImageError)
-            else Labelled(path, *next(best), cut_off=cut.pop(path, ""))
+            Labelled(path, error=vector.reason) if isinstance(vector, ImageError) else said[path]
             for path, vector in batch
         ]
+
+
+def label_rows(labels: Sequence[str], paths: Sequence[Path], decisions: Decisions) -> list[Labelled]:
+    """What was decided of n images, a row each."""
+    best = decisions.scores.argmax(axis=1)
+    rows = []
+    for i, path in enumerate(paths):
+        scores, chosen = decisions.scores[i], np.flatnonzero(decisions.chosen[i])
+        order: list[int] = chosen[np.argsort(-scores[chosen], kind="stable")].tolist()
+        guess = order[0] if order else int(best[i])
+        answers = tuple(Answer(labels[j], float(scores[j])) for j in order)
+        rows.append(Labelled(path, answers, Answer(labels[guess], float(scores[guess]))))
+    return rows

@@ -11,17 +11,17 @@ import pytest
 
 from base.errors import ImageError, InputError, LabelSetNotFound
 from encoder.encoder import Encoder
-from encoder.prompts import DEFAULT_TEMPLATES
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.prompts import DEFAULT_TEMPLATES, Label
 from labelling.label_sets import LabelSet, LabelSets
-from labelling.rows import Labelled, LabelReport, images_left, label_images
-from labelling.table import LabelTable, open_table, write_rows
+from labelling.labeller import Labeller, build_labeller
+from labelling.outputs.table import LabelTable, open_table, write_rows
+from labelling.rows import Answer, Labelled, LabelReport, images_left, label_images
 from tests.conftest import SmallBatches
 
 
 @pytest.fixture
-def classifier(encoder: Encoder) -> Classifier:
-    return build_classifier(encoder, ["red", "green", "blue"])
+def labeller(encoder: Encoder) -> Labeller:
+    return build_labeller(encoder, LabelSet.of(["red", "green", "blue"]))
 
 
 @pytest.fixture
@@ -37,15 +37,13 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_image_has_a_row_or_a_reason(
-    encoder: Encoder, classifier: Classifier, photos: Path, tmp_path: Path
-) -> None:
+def test_every_image_has_a_row_or_a_reason(encoder: Encoder, labeller: Labeller, photos: Path, tmp_path: Path) -> None:
     report = LabelReport()
     with open_table(tmp_path / "labels.csv") as file:
         done = [
             report.done
             for report in write_rows(
-                label_images(SmallBatches(encoder), classifier, images_left(photos, report)), LabelTable(file), report
+                label_images(SmallBatches(encoder), labeller, images_left(photos, report)), LabelTable(file), report
             )
         ]
     rows = read(tmp_path / "labels.csv")
@@ -54,18 +52,18 @@ def test_every_image_has_a_row_or_a_reason(
     assert sum(report.per_label.values()) == 12
     assert {Path(path).name for path, _ in report.skips} == {"broken.png", "empty.jpg"}
     for row in rows:
-        [(label, score)] = classifier.best(encoder.encode_images([row["path"]]))
+        [(label, score)] = labeller.classifier.best(encoder.encode_images([row["path"]]))
         assert (row["label"], float(row["score"])) == (label, pytest.approx(score, abs=1e-3))
 
 
 @pytest.mark.parametrize("batches", [0, 1, 2, 3])
 def test_a_run_that_was_ended_goes_on_behind_its_last_image(
-    encoder: Encoder, classifier: Classifier, photos: Path, tmp_path: Path, batches: int
+    encoder: Encoder, labeller: Labeller, photos: Path, tmp_path: Path, batches: int
 ) -> None:
     def label(path: Path, report: LabelReport, size: int | None, most: int) -> int:
         with open_table(path, size) as file:
             table = LabelTable(file, begin=size is None)
-            rows = label_images(SmallBatches(encoder), classifier, images_left(photos, report))
+            rows = label_images(SmallBatches(encoder), labeller, images_left(photos, report))
             for _, _ in zip(range(most), write_rows(rows, table, report), strict=False):
                 pass
             return table.sync()
@@ -84,27 +82,27 @@ def test_a_run_that_was_ended_goes_on_behind_its_last_image(
     assert (report.labelled, report.per_label, report.skipped) == (12, expected.per_label, 2)
 
 
-def test_what_may_not_be_read_is_named(encoder: Encoder, classifier: Classifier, photos: Path) -> None:
+def test_what_may_not_be_read_is_named(encoder: Encoder, labeller: Labeller, photos: Path) -> None:
     def read_all_but_red(path: Path) -> bytes:
         if path.parent.name == "red":
             raise ImageError(path, "not for you")
         return path.read_bytes()
 
-    batches = label_images(encoder, classifier, images_left(photos, LabelReport()), read_all_but_red)
+    batches = label_images(encoder, labeller, images_left(photos, LabelReport()), read_all_but_red)
     images = [image for batch in batches for image in batch]
     refused = {image.path.parent.name for image in images if image.error == "not for you"}
     assert (refused, len(images)) == ({"red"}, 14)
-    assert sum(bool(image.label) for image in images) == 8
+    assert sum(bool(image.answers) for image in images) == 8
 
 
 def test_label_sets(tmp_path: Path) -> None:
     kept = LabelSets(tmp_path)
-    assert LabelSet.of([" cat", "dog", "cat"]) == LabelSet(("cat", "dog"), DEFAULT_TEMPLATES)
+    assert LabelSet.of([" cat", "dog", "cat"]) == LabelSet((Label("cat"), Label("dog")), DEFAULT_TEMPLATES)
     assert kept.put("pets", LabelSet.of(["cat", "hot_air balloon"], ["a {}", "the {}"]))
     assert not kept.put("pets", LabelSet.of(["cat", "hot_air balloon"], ["a {}", "the {}"]))
-    assert kept.resolve(None, "pets").prompts() == ["a cat", "the cat", "a hot air balloon", "the hot air balloon"]
+    assert kept.resolve(None, "pets").prompts() == [["a cat", "the cat"], ["a hot air balloon", "the hot air balloon"]]
     assert kept.resolve(None, "pets", ["{}"]).templates == ("{}",)
-    assert kept.resolve(["cow"], None).labels == ("cow",)
+    assert kept.resolve(["cow"], None).names == ("cow",)
     with pytest.raises(InputError, match="make 4 prompts; the limit is 3"):
         kept.get("pets").check_prompts(3)
     kept.delete("pets")
@@ -123,8 +121,9 @@ def test_a_name_that_a_spreadsheet_would_calculate_stays_a_path(
     for name in names:
         Path(name).touch()
     with open_table(tmp_path / "labels.csv") as file:
-        LabelTable(file).write([Labelled(Path(name), "red", 1.0) for name in names])
+        LabelTable(file).write([Labelled(Path(name), (Answer("=red", 1.0),)) for name in names])
     paths = [row["path"] for row in read(tmp_path / "labels.csv")]
     assert not [path for path in paths if path[0] not in "./a"]
     assert [Path(path) for path in paths] == [Path(name) for name in names]
     assert all(Path(path).exists() for path in paths)
+    assert {row["label"] for row in read(tmp_path / "labels.csv")} == {"'=red"}

@@ -68,8 +68,8 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.query",
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
-    "labelling.label_sets", "labelling.rows", "labelling.table", "labelling.vocabulary", "labelling.xmp.change",
-    "training.config", "training.run_folder",
+    "labelling.label_sets", "labelling.outputs.table", "labelling.rows", "labelling.vocabulary",
+    "labelling.xmp.change", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/lean_open_clip.py"},

@@ -26,6 +26,7 @@ from glimpse.options import (
 if TYPE_CHECKING:
     from encoder.cut import CutTexts
     from encoder.model import DualEncoder
+    from encoder.prompts import Label
     from training.data.pairs import Pair
 
 
@@ -103,15 +104,18 @@ def _pairs(encoder: DualEncoder, pairs: Sequence[Pair]) -> tuple[dict[str, Any],
 
 
 def _classes(
-    encoder: DualEncoder, labelled: Sequence[tuple[Path, str]], labels: Sequence[str], templates: Sequence[str]
+    encoder: DualEncoder, labelled: Sequence[tuple[Path, str]], labels: Sequence[Label], templates: Sequence[str]
 ) -> tuple[dict[str, Any], CutTexts]:
+    from itertools import chain
+
+    from encoder.prompts import Label
     from glimpse import console
     from labelling.label_sets import LabelSet
     from training.evaluation.evaluate import evaluate_classes
 
-    asked = LabelSet.of(labels or sorted({label for _, label in labelled}), templates)
+    asked = LabelSet.of(labels or [Label(label) for label in sorted({label for _, label in labelled})], templates)
     with console.progress_bar("encoding") as progress:
         metrics, encoded = evaluate_classes(
             encoder, labelled, labels=asked.labels, templates=asked.templates, progress=progress
         )
-    return metrics | {"skipped": encoded.skipped}, encoder.cut_texts(asked.prompts())
+    return metrics | {"skipped": encoded.skipped}, encoder.cut_texts(list(chain(*asked.prompts())))

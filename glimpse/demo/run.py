@@ -20,13 +20,14 @@ from base.errors import InputError
 from encoder.device import choose_device
 from encoder.load import build_clip, load_encoder, make_encoder
 from encoder.model import DualEncoder
-from encoder.zero_shot import build_classifier
 from glimpse import console
 from glimpse.demo.postcards.scenes import SUBJECTS, split_scenes, write_postcards
 from glimpse.training_view import run_training
 from index.collection import open_collection
 from index.ingest.captions import Captions, read_captions
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
+from labelling.label_sets import LabelSet
+from labelling.labeller import build_labeller
 from labelling.rows import LabelReport, images_left, label_images
 from training.config import TrainConfig
 from training.data.keys import Keys
@@ -141,13 +142,13 @@ def _title(path: Path) -> str:
 
 def _label(world: Path, encoder: DualEncoder) -> float:
     """Zero-shot accuracy on the main object of the unseen postcards; shows the first few."""
-    classifier = build_classifier(encoder, SUBJECTS, TEMPLATES)
+    labeller = build_labeller(encoder, LabelSet.of(SUBJECTS, TEMPLATES))
     unseen = images_left(world / "unseen", LabelReport())
-    rows = [image for batch in label_images(encoder, classifier, unseen) for image in batch]
+    rows = [image for batch in label_images(encoder, labeller, unseen) for image in batch]
     truth = {path.name: caption["subject"] for path, caption in read_captions(world / "unseen.csv").items()}
     for row in rows[:5]:
-        console.out.print(f"     {_title(row.path)}: {row.label} ({row.score:.2f})")
-    return float(np.mean([row.label == truth[row.path.name] for row in rows]))
+        console.out.print("".join(f"     {_title(row.path)}: {label} ({score:.2f})" for label, score in row.answers))
+    return float(np.mean([[a.label for a in row.answers] == [truth[row.path.name]] for row in rows]))
 
 
 def _print_summary(folder: Path, results: dict[str, Any]) -> None:

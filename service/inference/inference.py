@@ -170,12 +170,13 @@ class Inference:
         self._model.shutdown(wait=True, cancel_futures=True)
 
     async def _build(self, key: LabelSet) -> Classifier:
-        prompts = key.prompts()
+        each = key.prompts()
+        prompts, sizes = [prompt for of_label in each for prompt in of_label], [len(of_label) for of_label in each]
         vectors = await self.texts(prompts)  # first, for this is where a full queue refuses
         as_read = [read for part in await self._in_parts(self.encoder.as_read, prompts) for read in part]
         cut = await self.cut_texts(prompts)
-        check_apart(key.labels, as_read, cut)
-        made = Classifier.of_prompts(key.labels, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
+        check_apart(key.names, sizes, as_read, cut)
+        made = Classifier.of_prompts(key.names, sizes, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
         classifier = replace(made, cut=cut)
         self._classifiers[key] = classifier
         while len(self._classifiers) > CLASSIFIERS:

@@ -20,7 +20,6 @@ from base.left_out import LeftOut
 from base.rules import Rules
 from base.walk import image_names, no_images
 from encoder.encoder import Encoder
-from encoder.zero_shot import build_classifier
 from index.collection import Collection, open_collection
 from index.ingest.captions import Captions, read_captions
 from index.ingest.reindex import ReindexReport, reindex
@@ -28,8 +27,10 @@ from index.ingest.report import IndexReport
 from index.ingest.scan import check_any_image
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from index.ingest.watch import Watching, watch_folders
+from labelling.label_sets import LabelSet
+from labelling.labeller import build_labeller
+from labelling.outputs.table import LabelTable, open_table, write_rows
 from labelling.rows import LabelReport, images_left, label_images
-from labelling.table import LabelTable, open_table, write_rows
 from service.collections.writers import Writers
 from service.inference.shared_encoder import Stopped
 from service.jobs.roots import Roots
@@ -214,13 +215,14 @@ def _label(context: JobContext) -> None:
     keep = context.job.keep
     folder = context.roots.folder(context.job.request["folder"])
     scores = context.job.request.get("scores")
-    classifier = build_classifier(context.encoder, keep["labels"], keep["templates"]).by(scores)
+    label_set = LabelSet.of_json(keep["label_set"])
+    labeller = build_labeller(context.encoder, label_set, scores)
     rules = context.rules()
     total = sum(1 for _ in image_names(folder, rules))
     if not total:
         raise InputError(no_images([folder], rules))
     report, size = _label_report(context)
-    report.cut_texts = len(classifier.cut.read)
+    report.cut_texts = len(labeller.classifier.cut.read)
     with open_table(context.store.result(context.job.id), size) as file:
         table = LabelTable(file, begin=size is None)
 
@@ -232,7 +234,7 @@ def _label(context: JobContext) -> None:
         checkpoint()
         try:
             images = images_left(folder, report, rules)
-            labelled = label_images(context.encoder, classifier, images, context.roots.read)
+            labelled = label_images(context.encoder, labeller, images, context.roots.read)
             for _ in write_rows(labelled, table, report):
                 if context.is_due:
                     checkpoint()
@@ -251,7 +253,13 @@ def _label_report(context: JobContext) -> tuple[LabelReport, int | None]:
         if path.is_file() and path.stat().st_size >= kept["bytes"]:
             skips = [(skip["path"], skip["reason"]) for skip in kept["skips"]]
             report = LabelReport(
-                kept["labelled"], dict(kept["per_label"]), kept["skipped"], skips, last=kept["last"], most_skips=REASONS
+                kept["labelled"],
+                dict(kept["per_label"]),
+                kept["abstained"],
+                kept["skipped"],
+                skips,
+                last=kept["last"],
+                most_skips=REASONS,
             )
             report.cuts = [(cut["path"], cut["reason"]) for cut in kept.get("cuts", ())]  # a glimpse of before: none
             report.cut_off = kept.get("cut_off", 0)
@@ -261,7 +269,7 @@ def _label_report(context: JobContext) -> tuple[LabelReport, int | None]:
 
 def _kept(report: LabelReport) -> dict[str, Any]:
     """What a job keeps of a report, to go on from."""
-    names = ("labelled", "per_label", "skipped", "cut_off", "last")
+    names = ("labelled", "per_label", "abstained", "skipped", "cut_off", "last")
     named = {"skips": report.skips, "cuts": report.cuts}
     files = {kind: [_skip(*one) for one in those] for kind, those in named.items()}
     return deepcopy({name: getattr(report, name) for name in names}) | files
@@ -272,6 +280,7 @@ def label_counts(report: LabelReport) -> dict[str, Any]:
     return {
         "labelled": report.labelled,
         "per_label": dict(report.per_label),
+        "abstained": report.abstained,
         "skipped": report.skipped + len(report.unread),
         "skips": [_skip(*skip) for skip in (report.skips + report.unread)[:REASONS]],
         "left_out": [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -74,7 +73,7 @@ def ask(
             label_set.check_prompts(settings.max_prompts)
         except InputError as error:
             raise Refusal(422, str(error), code=error.code, param="labels") from None
-        keep = asdict(label_set)
+        keep = {"label_set": label_set.to_json()}
     if isinstance(wanted, ReindexJob):
         collections.get(wanted.collection)  # 404 now, not when its turn comes
     with retried():

@@ -34,7 +34,7 @@ def list_all(kept: LabelSetsDep) -> LabelSetsAnswer:
 def get_one(name: NameDep, kept: LabelSetsDep) -> LabelSetAnswer:
     """Its labels and templates."""
     found = kept.get(name)
-    return LabelSetAnswer(name=name, labels=list(found.labels), templates=list(found.templates))
+    return LabelSetAnswer(name=name, labels=list(found.names), templates=list(found.templates))
 
 
 @router.put(

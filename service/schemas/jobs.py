@@ -195,6 +195,7 @@ class LabelCounts(Walked):
 
     labelled: int
     per_label: dict[str, int]
+    abstained: int = Field(0, description="images that none of the labels fits")
 
 
 class ReindexCounts(Skips):

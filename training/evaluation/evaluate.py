@@ -19,6 +19,7 @@ from base.progress import Progress
 from base.read_ahead import read_batches
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, open_image
+from encoder.prompts import Label
 from encoder.zero_shot import Classifier, build_classifier
 from training.data.augment import Augmentation
 from training.data.pairs import Pair, text_key
@@ -149,7 +150,7 @@ def evaluate_classes(
     encoder: Encoder,
     labelled: Sequence[tuple[Image, str]],
     *,
-    labels: Sequence[str] = (),
+    labels: Sequence[str | Label] = (),
     templates: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> tuple[dict[str, Any], Encoded]:
@@ -166,7 +167,7 @@ def evaluate_classes(
         InputError: a true label that is not among `labels`, or no image that can be read.
     """
     true = {label for _, label in labelled}
-    classifier = build_classifier(encoder, labels or sorted(true), templates)
+    classifier = build_classifier(encoder, labels or [Label(label) for label in sorted(true)], templates)
     known = {unicodedata.normalize("NFC", label): label for label in classifier.labels}
     as_given = {label: known.get(unicodedata.normalize("NFC", label)) for label in true}
     if unknown := sorted(label for label, given in as_given.items() if given is None):

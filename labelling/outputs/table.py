@@ -1,4 +1,7 @@
-"""Labels as CSV, `path,label,score`: written as they come, and continued where a run was ended."""
+"""Labels as CSV, `path,label,score`: a row a label, written as they come, and continued where a run was ended.
+
+An image that none of the labels fits has a row whose label is empty; its score is that of the likeliest.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TextIO
 
+from base.read_ahead import batches
+from labelling.outputs.output import Listing
 from labelling.rows import Labelled, LabelReport
 
 HEADER = ("path", "label", "score")
@@ -30,10 +35,12 @@ class LabelTable:
             self._rows.writerow(HEADER)
 
     def write(self, images: Iterable[Labelled]) -> None:
-        """Add a row for each image that has a label, and hand them to the system: a killed run keeps them."""
+        """Add the rows of each image that was read, and hand them to the system: a killed run keeps them."""
         for image in images:
-            if not image.error:
-                self._rows.writerow((_as_cell(image.path), image.label, f"{image.score:.4f}"))
+            if image.error:
+                continue
+            for label, score in image.answers or (("", image.guess.score if image.guess else 0.0),):
+                self._rows.writerow((_path_cell(image.path), _label_cell(label), f"{score:.4f}"))
         self._file.flush()
 
     def sync(self) -> int:
@@ -69,9 +76,22 @@ class LateLabelTable:
             self._table.write(rows)
 
 
-def _as_cell(path: Path) -> str:
+def write_table(part: Path, listing: Listing) -> None:
+    """The whole table of a run. OSError."""
+    with open_table(part) as file:
+        table = LabelTable(file)
+        for images in batches(listing.images(), 1024):
+            table.write(images)
+
+
+def _path_cell(path: Path) -> str:
     """The path; of a file of this folder with `./` before it, where a spreadsheet would calculate its name."""
     return f"./{path}" if str(path).startswith(FORMULA) else str(path)
+
+
+def _label_cell(label: str) -> str:
+    """The label; with an apostrophe before it, where a spreadsheet would calculate it."""
+    return f"'{label}" if label.startswith(FORMULA) else label
 
 
 def open_table(path: Path, size: int | None = None) -> TextIO:
