@@ -12,7 +12,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.rules import BIN, BINS, Rules, ignored_in, is_not_photos, kind_of
+from base.rules import BIN, BINS, Excluded, Rules, is_not_photos, kind_of
 
 RAW_SUFFIXES = frozenset(  # of cameras
     """
@@ -157,16 +157,17 @@ class _Walk:
         self._real_root = os.path.realpath(root) if rules.follow_links else ""
 
     def images(self, folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-        within = [(folder, self._sorted(folder))]  # not by recursion: folders may stand a thousand deep
+        # Not by recursion: folders may stand a thousand deep.
+        within = [(folder, *self._sorted(folder, self._above(folder)))]
         while within:
-            here, names = within[-1]
+            here, excluded, names = within[-1]
             name = next(names, None)
             if name is None:
                 within.pop()
                 continue
             path = here / os.fsdecode(name)
             if name.endswith(b"/"):
-                within.append((path, self._sorted(path)))
+                within.append((path, *self._sorted(path, excluded)))
                 continue
             try:
                 status = path.stat()
@@ -177,28 +178,35 @@ class _Walk:
                 yield path, status
 
     def all_names(self) -> Iterator[str]:
-        folders = [self._root]
+        folders = [(self._root, self._above(self._root))]
         while folders:
-            here = folders.pop()
+            here, above = folders.pop()
             try:
-                for name in map(os.fsdecode, self.names(here)):
-                    if name.endswith("/"):
-                        folders.append(here / name)
-                    else:
-                        yield name
+                with self._rules.opened(here) as held:
+                    excluded = above.inside(here, held)
+                    for name in map(os.fsdecode, self.names(here, held, excluded)):
+                        if name.endswith("/"):
+                            folders.append((here / name, excluded))
+                        else:
+                            yield name
             except OSError as error:
                 self._on_error(here, error.strerror or str(error))
 
-    def names(self, folder: Path) -> Iterator[bytes]:
-        """The images and folders in a folder, unsorted; folders end in "/", and so sort as the paths below them."""
-        with self._rules.opened(folder) as held, os.scandir(held) as scan:
+    def names(self, folder: Path, held: Path, excluded: Excluded) -> Iterator[bytes]:
+        """The images and folders in a folder, unsorted; folders end in "/", and so sort as the paths below them.
+
+        Args:
+            folder: by its own name.
+            held: by that which it is looked into by.
+            excluded: what is left out of it.
+        """
+        with os.scandir(held) as scan:
             if self._rules.follow_links and not self._enters(held):
                 return
-            may_be_named = bool(self._rules.exclude) or any(map(ignored_in, self._up_to_root(folder)))
             for entry in scan:
                 if entry.name.startswith("."):
                     continue
-                if may_be_named and (reason := self._rules.excludes(folder / entry.name, self._root)):
+                if excluded and (reason := excluded.reason(folder / entry.name)):
                     if self._left_out is not None:
                         self._left_out.add(reason, str(folder / entry.name))
                 elif self._is_folder(entry):
@@ -207,18 +215,23 @@ class _Walk:
                 elif self._takes_file(entry, folder):
                     yield os.fsencode(entry.name)
 
-    def _sorted(self, folder: Path) -> Iterator[bytes]:
+    def _sorted(self, folder: Path, above: Excluded) -> tuple[Excluded, Iterator[bytes]]:
+        """What is left out of a folder, and the names that are not; `above`: of the folder that it is in."""
         try:
-            return iter(sorted(self.names(folder)))
+            with self._rules.opened(folder) as held:
+                excluded = above.inside(folder, held)
+                return excluded, iter(sorted(self.names(folder, held, excluded)))
         except OSError as error:
             self._on_error(folder, error.strerror or str(error))
-            return iter(())
+            return above, iter(())
 
-    def _up_to_root(self, folder: Path) -> Iterator[Path]:
-        for here in (folder, *folder.parents):
-            yield here
-            if here == self._root:
-                return
+    def _above(self, folder: Path) -> Excluded:
+        """What is left out of the folder that this one is in, if the root of the walk is above it."""
+        return (
+            Excluded(self._rules, self._root)
+            if folder == self._root
+            else self._rules.excluded(self._root, folder.parent)
+        )
 
     @staticmethod
     def _is_folder(entry: os.DirEntry[str]) -> bool:

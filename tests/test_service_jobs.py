@@ -501,6 +501,22 @@ def test_a_folder_that_is_exchanged_in_a_walk_is_not_listed(roots):
     assert failed == [(photos / "in" / "later", "it leads to where nothing may be read")]
 
 
+def test_an_ignore_file_is_opened_and_judged_as_any_file(roots):
+    photos, secret = roots / "photos", roots / "secret"
+    (secret / "names").write_text("00.png\n")
+    ignore = photos / "in" / ".glimpseignore"
+    with world(roots, n=1, job_roots=str(photos)) as (client, _, _):
+        (photos / "in" / "names").write_text("00*\n")
+        ignore.symlink_to("names")  # one that stays inside is read
+        report = ended(client, ask(client, folders=[str(photos)]))["report"]
+        assert "names by .glimpseignore" in {left_out["reason"] for left_out in report["left_out"]}
+        for leads_out in (secret / "names", secret / "none"):
+            ignore.unlink()
+            ignore.symlink_to(leads_out)
+            job = ended(client, ask(client, folders=[str(photos)]), "failed")
+            assert job["error"]["message"].startswith(f"{ignore}: cannot be read (")
+
+
 def test_contents_are_checked_when_that_is_asked_for(here):
     client, _, photos = here
     ended(client, ask(client, folders=[str(photos)]))
