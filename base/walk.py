@@ -131,9 +131,9 @@ def is_spare_name(path: str | Path) -> bool:
 
 
 def trailing_numbers(path: str | Path) -> int:
-    """How many small numbers a name ends in: A-1, A 2, A_3 have one more than A, IMG_1-1 one more than IMG_1."""
+    """How many small numbers a name ends in: A-1, A 2, A_3, A~4 have one more than A, IMG_1-1 one more than IMG_1."""
     stem = re.sub(r"\.[^.]{1,10}$", "", os.path.basename(path))  # noqa: PTH119
-    return len(re.findall(r"[\s_\-]\d{1,2}(?=(?:[\s_\-]\d{1,2})*$)", stem))
+    return len(re.findall(r"[\s_\-~]\d{1,2}(?=(?:[\s_\-~]\d{1,2})*$)", stem))
 
 
 class _Walk:

@@ -505,6 +505,7 @@ def test_an_ignore_file_is_opened_and_judged_as_any_file(roots):
     photos, secret = roots / "photos", roots / "secret"
     (secret / "names").write_text("00.png\n")
     ignore = photos / "in" / ".glimpseignore"
+    draw(photos, 1)
     with world(roots, n=1, job_roots=str(photos)) as (client, _, _):
         (photos / "in" / "names").write_text("00*\n")
         ignore.symlink_to("names")  # one that stays inside is read
