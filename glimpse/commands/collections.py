@@ -209,12 +209,14 @@ def compact(
 ) -> None:
     """Build a collection's index now, and say what it finds; it is otherwise done in the background, when it pays.
 
-    Uploaded files that no entry has, as a kill leaves them, are removed.
+    Uploaded files that no entry has, as a kill leaves them, are removed. Entries that say another place of their
+    uploaded files than where these lie, as in a data folder that was moved, say the right one from then on.
     """
     from glimpse import console
     from index.collection import open_collection
     from index.config import IndexConfig
-    from index.uploads import remove_leftovers
+    from index.local.layout import uploads_folder
+    from index.uploads import remove_leftovers, take_home
 
     with open_collection(data, name, writable=True) as collection:
         kept = collection.index_config
@@ -222,11 +224,15 @@ def compact(
             collection.compact(
                 IndexConfig(kind or kept.kind, kept.recall if recall is None else recall)  # type: ignore[arg-type]
             )
+        home = take_home(collection, uploads_folder(data, name))
         removed = remove_leftovers(collection, data)
         info = collection.info()
     if json:
-        console.print_json({"collection": name, "bytes": info.bytes, "index": info.index, "removed": removed})
+        done = {"collection": name, "bytes": info.bytes, "index": info.index, "removed": removed, "taken_home": home}
+        console.print_json(done)
         return
+    if home:
+        console.err.print(f"{home} entries say now where their uploaded files lie")
     if removed:
         console.err.print(f"removed {removed} uploaded files that no entry had")
     console.out.print(f"{name}: {_state(info.index) or 'empty'}")
