@@ -3,9 +3,10 @@
     python bench/colour.py FOLDER [MODEL]
 
 Pictures of the folder are written in sRGB and, in the same format and quality, in other spaces; the cosine of the two
-vectors is printed beside that of a reader that ignores what a file says of its colours. Then the folder's pictures, as
-JPEGs with an sRGB profile and without one, are indexed with colours and without, in turns: processor time. The model
-is one with random weights unless one is given; a small one that was trained leans on colour most.
+vectors is printed beside that of a reader that ignores what a file says of its colours, and beside what the format
+alone changes: the sRGB file against the picture itself. Then the folder's pictures, as JPEGs with an sRGB profile and
+without one, are indexed with colours and without, in turns: processor time. The model is one with random weights unless
+one is given; a small one that was trained leans on colour most.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Floats = npt.NDArray[np.float64]
 
 PICTURES = 20  # of which the cosines are taken
 SIDE = 800  # pixels of the longer side, at most
-ROUNDS = 3
+ROUNDS = 5
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 # Linear sRGB to other primaries under D65, and these adapted to a profile's D50, as their specifications give them.
 ADOBE = np.array([[0.71513, 0.28487, 0.0], [0.0, 1.0, 0.0], [0.0, 0.04116, 0.95884]])
@@ -107,7 +108,7 @@ def variants(image: Image.Image) -> Iterator[tuple[str, bytes, bytes]]:
     exif[0x8769] = {0xA001: 0xFFFF, 0xA005: {1: "R03"}}
     yield "Adobe RGB by R03, JPEG", saved(adobe, "JPEG", exif=exif, quality=90), jpeg
     yield "BT.2020 by cICP, PNG", with_chunk(saved(space(image, BT2020), "PNG"), b"cICP", b"\x09\x0d\0\x01"), png
-    darker = Image.fromarray((encoded(linear(image)) ** (2.2 / 1.8) * 255).round().astype(np.uint8))
+    darker = space(image, np.eye(3), lambda light: light ** (1 / 1.8))
     yield "gAMA 1/1.8, PNG", with_chunk(saved(darker, "PNG"), b"gAMA", struct.pack(">I", 55556)), png
     yield "CMYK, JPEG", saved(image.convert("CMYK"), "JPEG", quality=90), jpeg
     grey = image.convert("L")
@@ -127,7 +128,7 @@ def colours_ignored() -> Iterator[None]:
     """Pictures are what their numbers are in sRGB, whatever the file says."""
     with (
         mock.patch.object(decode, "profile_of", return_value=None),
-        mock.patch.object(decode, "to_srgb", lambda image, profile, side=None: image.convert("RGB")),
+        mock.patch.object(decode, "to_srgb", lambda image, *_: image if image.mode == "RGB" else image.convert("RGB")),
     ):
         yield
 
@@ -140,13 +141,18 @@ def cosines(encoder: Encoder, pictures: list[Image.Image]) -> None:
             others, twins = written.setdefault(name, ([], []))
             others.append(other)
             twins.append(twin)
-    print("| | least cosine | median | least, ignored |\n|---|---|---|---|")
+    print("| | least cosine | median | least, ignored | least of the format alone |\n|---|---|---|---|---|")
+    plain, grey = (encoder.encode_images([image.convert(mode) for image in pictures]) for mode in ("RGB", "L"))
     for name, (others, twins) in written.items():
         expected = encoder.encode_images(twins)
         found = (encoder.encode_images(others) * expected).sum(axis=1)
         with colours_ignored():
             ignored = (encoder.encode_images(others) * encoder.encode_images(twins)).sum(axis=1)
-        print(f"| {name} | {found.min():.4f} | {np.median(found):.4f} | {ignored.min():.3f} |", flush=True)
+        alone = np.maximum((expected * plain).sum(axis=1), (expected * grey).sum(axis=1))
+        print(
+            f"| {name} | {found.min():.4f} | {np.median(found):.4f} | {ignored.min():.3f} | {alone.min():.4f} |",
+            flush=True,
+        )
 
 
 def cost(encoder: Encoder, folder: Path) -> tuple[float, float]:
