@@ -24,7 +24,8 @@ from base.errors import InputError
 # Folders, in lower case, of what was thrown away or is kept for going back to.
 BINS = frozenset(
     "#recycle $recycle.bin @recycle .recycle .recycle.bin .recycler recycled recycler .trash .trashes trash "
-    "trashed .deleted papierkorb corbeille papelera cestino lost+found lost.dir files_trashbin files_versions "
+    "trashed .deleted deleted rubbish garbage papierkorb corbeille papelera cestino lost+found lost.dir "
+    "files_trashbin files_versions "
     "#snapshot .snapshot .snapshots @recently-snapshot .stversions .dropbox.cache _gsdata_ "
     "kosz prullenbak lixeira papirkurv papperskorgen roskakori ごみ箱 回收站 휴지통 корзина "
     "poubelle mülleimer prullenmand lixo reciclagem paperera lomtár koš kôš кошик кошче prügikast šiukšlinė atkritne "
@@ -40,6 +41,9 @@ BIN = re.compile(r"\.trash-\d+|found\.\d{3}")  # of a user on a Linux disk; of a
 _MAY_BE_PHOTOS = {
     "trash",
     "trashed",
+    "deleted",
+    "rubbish",
+    "garbage",
     "papierkorb",
     "corbeille",
     "papelera",

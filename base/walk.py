@@ -33,8 +33,10 @@ OTHERS = "files of other kinds"
 _COPY = (
     "copy|copia|cópia|copie|kopie|kopia|kópia|kopi|kopio|kopya|kopyası|kopija|másolat|másolata|copiar|αντίγραφο|копия|"
     "副本|コピー|复制|複製|拷贝|拷貝|복사본|사본|còpia|koopia|копія|копие|bản sao|salinan|afrit|עותק|نسخة|کپی|สำเนา|"
-    "प्रतिलिपि|duplicate"
+    "प्रतिलिपि|duplicate|dupe|dup"
 )
+# Folders whose name says that what is in them is also elsewhere.
+_OF_COPIES = frozenset("copies kopien copias backup backups duplicates dupes sicherung sauvegarde respaldo".split())
 _COPIES = (  # how systems name a copy, matched against a name without its suffix, case folded
     re.compile(rf"(?:^|.*[\s_.(\-–—の의])(?:{_COPY})[\s_\-]*\(?\d{{0,3}}\)*"),  # x copy, x - copy (2), x_copy2
     re.compile(
@@ -117,12 +119,14 @@ def is_image_name(name: str) -> bool:
 
 
 def is_spare_name(path: str | Path) -> bool:
-    """Whether a file lies in a recycle bin or a snapshot, or is named as a copy: of two alike it is never the original.
+    """Whether a file lies among what was thrown away or copied, or is named as a copy: of two alike not the original.
 
     It knows the names that Windows, macOS, Linux desktops, NAS systems and sync programs give, in a dozen languages.
     """
     *folders, name = unicodedata.normalize("NFC", str(path)).casefold().split("/")
-    if any(folder in BINS or BIN.fullmatch(folder) for folder in folders) or name.startswith(".trashed-"):
+    if any(folder in BINS or folder in _OF_COPIES or BIN.fullmatch(folder) for folder in folders) or name.startswith(
+        ".trashed-"
+    ):
         return True
     if re.search(r"\.(?:\d{1,3}|bak|old|orig)$|~$", name):  # x.jpg.1, x.jpg~
         return True
@@ -131,9 +135,9 @@ def is_spare_name(path: str | Path) -> bool:
 
 
 def trailing_numbers(path: str | Path) -> int:
-    """How many small numbers a name ends in: A-1, A 2, A_3, A~4 have one more than A, IMG_1-1 one more than IMG_1."""
+    """How many small numbers a name ends in: A-1, A 2, A_3, A~4, A[5] have one more than A, IMG_1-1 than IMG_1."""
     stem = re.sub(r"\.[^.]{1,10}$", "", os.path.basename(path))  # noqa: PTH119
-    return len(re.findall(r"[\s_\-~]\d{1,2}(?=(?:[\s_\-~]\d{1,2})*$)", stem))
+    return len(re.findall(r"[\s_\-~#.\[]\d{1,2}\]?(?=(?:[\s_\-~#.\[]\d{1,2}\]?)*$)", stem))
 
 
 class _Walk:
