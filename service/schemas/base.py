@@ -21,11 +21,11 @@ from encoder.cut import CutTexts
 
 MAX_ID = 2**63 - 1
 MAX_TEXT = 10_000  # characters; a model reads some 77 tokens of them
-_DATA_URI = re.compile(r"[\s\ufeff\u200b\0\"']*data\s*:(?:[;,]|[\w.+-]+/)", re.IGNORECASE)
+_DATA_URI = re.compile(r"[\s\ufeff\u200b\0\"']*data\s*:(?:[;,]|[\w.+-]+/|[\s\w/.+;=-]{0,80}base64,)", re.IGNORECASE)
 
 
 def is_data_uri(text: str) -> bool:
-    """Whether a text is meant as a file: data: and a media type, ";" or "," behind it, whatever is around that."""
+    """Whether a text is meant as a file: data: and a media type, ";", "," or base64 behind it, whatever is around."""
     return _DATA_URI.match(text) is not None
 
 
