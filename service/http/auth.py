@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -64,8 +65,9 @@ class RequireKey:
         return None
 
     def _of_foreign_site(self, scope: Scope, headers: Headers) -> Response | None:
-        name = re.sub(r":\d+$", "", headers.get("host", "")).rstrip(".").lower()
-        if not (self._anonymous or _is_ours(name)):
+        host = headers.get("host", "")
+        if not (self._anonymous or _is_ours(host)):
+            name = _name_of(host)
             message = (
                 f"without keys this service answers on this machine's own names only, not as {name}: "
                 "add a key with `glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1"
@@ -106,8 +108,15 @@ def is_foreign(headers: Headers, origins: Sequence[str]) -> bool:
     return site is not None or (origin is not None and origin.partition("://")[2] != headers.get("host"))
 
 
-def _is_ours(name: str) -> bool:
+def _name_of(host: str) -> str:
+    """What stands in the header Host, without the port."""
+    return re.sub(r":\d+$", "", host).rstrip(".").lower()
+
+
+@lru_cache(maxsize=16)
+def _is_ours(host: str) -> bool:
     """Whether no foreign site can have this name: it is an address, or none that the public DNS has."""
+    name = _name_of(host)
     try:
         ipaddress.ip_address(name.strip("[]"))
     except ValueError:

@@ -116,6 +116,14 @@ class Inference:
         vectors = iter(await self._images(good) if good else ())
         return [one if isinstance(one, ImageError) else Seen(next(vectors), one.cut_off) for one in read]
 
+    async def both(
+        self, texts: Sequence[str], images: Sequence[bytes | str]
+    ) -> tuple[Vectors, list[Vectors | ImageError]]:
+        """`texts` and `images` at the same time."""
+        if not texts or not images:  # to do two things at once costs more than most look-ups
+            return await self.texts(texts), await self.images(images)
+        return await asyncio.gather(self.texts(texts), self.images(images))
+
     async def pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """Encode images that are read already to (n, dim) unit rows."""
         return await self._images(pixels)

@@ -32,11 +32,10 @@ from service.deps import (
     RejectionsDep,
     SettingsDep,
     WriterDep,
-    media_type,
 )
 from service.errors import Refusal, documented
 from service.http.auth import is_foreign
-from service.http.bodies import FILES, from_fields
+from service.http.bodies import FILES, from_fields, media_type
 from service.inference.images import CONTENT_TYPES, FileChanged, decode, open_indexed, thumbnail
 from service.routes.entries import entry_routes
 from service.schemas.base import Absent
