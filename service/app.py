@@ -67,6 +67,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         lifespan=_lifespan(encoder),
         responses=documented(500),
         middleware=_middleware(settings),
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # service.telemetry's own say less of the user's
     )
     app.state.service = Service(settings, Paths(app))
     # routes are tried one after the other: first those that are asked hundreds of times a second

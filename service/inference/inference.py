@@ -158,6 +158,8 @@ class Inference:
         length = self.encoder.text.context_length
         unique = list(dict.fromkeys(texts))
         long = [text for text in unique if may_be_cut(text, length)]
+        if not long:
+            return CutTexts(len(unique), length)
         seen = self.encoder.seen_texts(long)
         if seen is not None:  # one that fills the context may be cut
             long = [text for text, known in zip(long, seen, strict=True) if known.tokens >= length]
