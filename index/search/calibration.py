@@ -145,7 +145,7 @@ class Calibration:
         reach = np.clip(SHARE * highest, 1e-6, REACH)
 
         # from here on the hits of all queries in one row: for each query apart NumPy would take longer than its sums
-        lengths = np.array([len(of) for of in scores])
+        lengths = np.array([len(of) for of in scores], np.int64)
         ends = lengths.cumsum()
         of = np.repeat(np.arange(len(scores)), lengths)
         z = (np.concatenate([*scores, np.empty(0, np.float32)]) - middle[of]) / spread[of]

@@ -52,8 +52,8 @@ class PatientHttp(HttpToolsProtocol):
         """Begin with the request; of its head all has come."""
         super().on_headers_complete()
         self._head = 0
-        if not isinstance(self.cycle.transport, _WholeAnswers):
-            self.cycle.transport = _WholeAnswers(self.transport, self.loop)  # type: ignore[assignment]
+        if not isinstance(self.cycle.transport, WholeAnswers):
+            self.cycle.transport = WholeAnswers(self.transport, self.loop)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, which service.http.middleware bounds."""
@@ -104,7 +104,7 @@ class PatientHttp(HttpToolsProtocol):
         return ours + int.from_bytes(queued, sys.byteorder)
 
 
-class _WholeAnswers:
+class WholeAnswers:
     """What an answer is written to: its head waits for a body that follows at once, so that both go in one call."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:

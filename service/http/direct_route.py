@@ -77,10 +77,9 @@ def _argument(name: str, hint: Any) -> Argument:
         return the_request
     if hint is str:
         return of_path
-    if get_origin(hint) is Annotated:
-        [dependency] = [each for each in get_args(hint)[1:] if isinstance(each, Depends)]
-        assert dependency.dependency is not None
-        return _caller(dependency.dependency)
+    for each in get_args(hint)[1:] if get_origin(hint) is Annotated else ():
+        if isinstance(each, Depends) and each.dependency is not None:
+            return _caller(each.dependency)
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return body
     raise TypeError(f"the parameter {name} is {hint}, which a DirectRoute does not know")

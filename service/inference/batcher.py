@@ -149,8 +149,9 @@ class Batcher(Generic[T]):
     async def _gather(self) -> None:
         """Wait while items come, until they fill a batch, or until all ask again who asked just before."""
         end, before = time.perf_counter() + self._longest, 0
-        while (self.waiting > before or self._coming()) and before < self._max_batch and time.perf_counter() < end:
-            if len(self._requests) >= self._regulars and not self._coming():
+        while self.waiting < self._max_batch and time.perf_counter() < end:
+            all_here = len(self._requests) >= self._regulars or self.waiting == before
+            if all_here and not self._coming():
                 break
             before = self.waiting
             self._all_here.clear()
