@@ -75,7 +75,7 @@ class RequestModel(Schema):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
+        if not isinstance(given, dict) or None not in given.values():
             return given
         absent = {name for name, field in cls.model_fields.items() if field.default is not None}
         return {name: value for name, value in given.items() if value is not None or name not in absent}
