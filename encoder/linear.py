@@ -6,10 +6,8 @@ is part of torch as well, and does not. Small products stay as they are: they wa
 
 from __future__ import annotations
 
-import platform
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoder.attention import attend
+from encoder.processor import is_amd
 
 _ROWS = 128  # from which on it is faster
 
@@ -42,8 +41,7 @@ def is_mkl_slow() -> bool:
     """Whether torch has both libraries, and this is an x86 processor that is not Intel's."""
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
         return False
-    cpuinfo = Path("/proc/cpuinfo")
-    return "AuthenticAMD" in (cpuinfo.read_text() if cpuinfo.exists() else platform.processor())
+    return is_amd()
 
 
 def _is_large(x: Tensor) -> bool:
