@@ -110,7 +110,9 @@ def _session(file: Path, *, many: bool = False) -> InferenceSession:
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     options = SessionOptions()
-    if not many:
+    if many:
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # others read the next images then
+    else:
         options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
