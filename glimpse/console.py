@@ -88,10 +88,13 @@ def prepare_queries(encoder: Encoder, *, images: bool = False) -> None:
     kept = towers_of(encoder.fingerprint)
     if kept and not (images and kept.visual is None):
         return
+    from encoder.lazy import LazyEncoder
     from encoder.towers.export import keep_towers
 
     # what was asked for is done, and a search works without
     with suppress(GlimpseError, OSError, MemoryError, KeyboardInterrupt), working("preparing searches with this model"):
+        if isinstance(encoder, LazyEncoder):
+            encoder.release()
         keep_towers(encoder.ref, encoder.fingerprint, images=images)
 
 

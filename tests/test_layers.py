@@ -29,10 +29,12 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
 INSIDE = {  # of its own package: what a folder may import beside itself
     "encoder.picture": set(),
     "encoder.towers": {
+        "encoder.attention",
         "encoder.cut",
         "encoder.encoder",
         "encoder.image",
         "encoder.known",
+        "encoder.last_block",
         "encoder.load",
         "encoder.model",
         "encoder.text",
