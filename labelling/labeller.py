@@ -106,8 +106,8 @@ class Labeller:
     def margins(self, decisions: Decisions) -> Vectors:
         """How clear decisions are: (n,) in [0, 1], 0 where another would be as good.
 
-        In single the likeliest label's score less the next one's, in multi how far the score nearest to its threshold is
-        from that; and never more than how far an image is from a threshold at which it gets no label.
+        In single the likeliest label's score less the next one's, in multi how far the score nearest to its threshold
+        is from that; and never more than how far an image is from a threshold at which it gets no label.
         """
         scores = decisions.scores
         if self.standard is not None:

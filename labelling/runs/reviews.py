@@ -130,5 +130,3 @@ def keep_of(store: RunStore, names: Sequence[str]) -> None:
         " WHERE given.value ->> 0 NOT IN (SELECT value FROM json_each(:names)))",
         names=json.dumps(names),
     )
-
-
