@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Path, Request
 from starlette.concurrency import run_in_threadpool
 
-from base.errors import CollectionLocked
+from base.errors import CollectionLocked, RunBusy
 from index.collection import Collection, Record
 from index.search.patience import Patience
 from service.collections.opened import OpenCollections
@@ -146,10 +146,10 @@ class Writer:
 
 @contextmanager
 def retried() -> Iterator[None]:
-    """Answer a locked collection with the time after which to try again."""
+    """Answer a locked collection, or a busy run, with the time after which to try again."""
     try:
         yield
-    except CollectionLocked as error:
+    except (CollectionLocked, RunBusy) as error:
         refusal = Refusal(409, str(error), code=error.code)
         refusal.headers = {"Retry-After": RETRY_AFTER}
         raise refusal from None

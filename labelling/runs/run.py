@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Self
 from base.errors import InputError, RunBusy, RunNotFound
 from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
-from labelling.outputs.output import ChangesImages, Listing
+from labelling.outputs.output import ChangesImages, Judge, Listing
 from labelling.rows import Labelled, LabelReport
 from labelling.runs.deciding import LabelsAsked, decide
 from labelling.runs.journal import Changes, Journal
@@ -54,8 +54,9 @@ class Run:
         store: what it keeps.
     """
 
-    def __init__(self, folder: Path, *, reads: bool = False) -> None:
+    def __init__(self, folder: Path, *, reads: bool = False, judge: Judge = lambda path: None) -> None:
         self.id = folder.name
+        self._judge = judge
         self._lock = None if reads else _locked(folder)
         try:
             self.store = RunStore(folder / "run.sqlite", reads=reads)
@@ -180,13 +181,17 @@ class Run:
         return report
 
     def _journal(self, outputs: list[ChangesImages]) -> Journal:
-        return Journal(self.store, {output.name: output for output in outputs}, restamp=self._reads_files)
+        return Journal(
+            self.store, {output.name: output for output in outputs}, restamp=self._reads_files, judge=self._judge
+        )
 
     def _list(self, labels: LabelsAsked, report: RunReport) -> None:
         """Write the files that list all images, if there is any to list."""
         if report.labels.labelled + report.labels.abstained:
             asked = OutputsAsked.of_json(self.store.get("outputs"))
             listing = Listing(self.images, labels.label_set.names, self._folder)
+            for file in asked.files:
+                self._judge(Path(file))
             report.written = dict.fromkeys(write_lists(self.store, asked.files, listing), report.labels.done)
 
     def _foresee(self, journal: Journal, gone: set[int]) -> dict[str, Changes]:
@@ -220,7 +225,7 @@ class Run:
             self.store.set(state="undoing")
         journal.settle()
         changes = journal.undo((lambda done, total: watch("undoing", done, total)) if watch else None)
-        removed, failed = remove_lists(self.store)
+        removed, failed = remove_lists(self.store, self._judge)
         changes.taken_back += removed
         changes.failed += failed
         with self.store.writing():
@@ -249,10 +254,16 @@ class Run:
 
 
 class LabelRuns:
-    """The runs in a data folder."""
+    """The runs in a data folder.
 
-    def __init__(self, data: Path) -> None:
+    Args:
+        data: the folder.
+        judge: asked of each file that a run is about to read or change beside it, as `Journal` has it.
+    """
+
+    def __init__(self, data: Path, judge: Judge = lambda path: None) -> None:
         self._folder = data.absolute() / FOLDER
+        self._judge = judge
 
     def list(self) -> list[RunInfo]:
         """All of them, the one used last first; those that were not begun are left out."""
@@ -276,7 +287,7 @@ class LabelRuns:
         end = time.monotonic() + patience
         while True:
             try:
-                return Run(folder)
+                return Run(folder, judge=self._judge)
             except RunBusy:
                 if time.monotonic() > end:
                     raise
@@ -306,7 +317,7 @@ class LabelRuns:
         """The run of this source and these outputs; made if there is none. RunBusy, OSError."""
         folder = self._folder / run_id(source, outputs)
         folder.mkdir(parents=True, exist_ok=True)
-        run = Run(folder)
+        run = Run(folder, judge=self._judge)
         run.begin(source, outputs)
         return run
 
