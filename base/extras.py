@@ -9,7 +9,7 @@ import json
 import shlex
 import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from urllib.parse import unquote, urlsplit
 
 DISTRIBUTION = "glimpse-search"
@@ -27,3 +27,11 @@ def install(extra: str) -> str:
             editable = ["-e"] if source.get("dir_info", {}).get("editable") else []
             return shlex.join([sys.executable, "-m", "pip", "install", *editable, what])
     return shlex.join([sys.executable, "-m", "pip", "install", what])
+
+
+def product_version() -> str:
+    """The installed version; run from a checkout without an install there is none."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "0+source"

@@ -16,6 +16,7 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 
+from base.extras import product_version
 from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
 from service.http.auth import RequireKey, check_exposure, keyring_of
@@ -61,7 +62,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     """The application. It loads `settings.model` when it starts, unless an encoder is given."""
     app = FastAPI(
         title="glimpse",
-        version=info.product_version(),
+        version=product_version(),
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import csv
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
-from service_world import client_of, draw, error_of, settings_for, tiny_encoder, world
+from service_world import client_of, draw, error_of, settings_for, tiny_encoder, until, world
 
 from base.rules import Rules
 from index.collection import create_collection, open_collection
-from labelling.label_sets import LabelSet
+from labelling.label_sets import LabelSet, LabelSets
+from labelling.learned import Learned
 from labelling.outputs.asked import OutputsAsked
+from labelling.review import Item, review
+from labelling.rows import Answer, Labelled
+from labelling.runs import reviews
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.report import SourceAsked
 from labelling.runs.run import LabelRuns
 from labelling.runs.sources import CollectionSource, FolderSource
+from labelling.runs.store import Found, RunStore
 from service.app import create_app
 
 LABELS = ("boat", "house", "tree")
@@ -316,3 +323,119 @@ def test_a_read_key_looks_and_a_write_key_reviews(tmp_path):
         error_of(client.post(f"{RUNS}/{run}/review", json=rules, headers=reader), 403)
         assert client.post(f"{RUNS}/{run}/review", json=rules, headers=boss).json()["by_rule"] == 2
         error_of(client.delete(f"{RUNS}/{run}", headers=reader), 403)
+
+
+# --- the same runs, as jobs ---
+
+
+def job(here, status="succeeded", **asked):
+    answer = here.client.post("/v1/jobs", json={"kind": "label", **asked})
+    assert answer.status_code == 202, answer.text
+    address = f"/v1/jobs/{answer.json()['id']}"
+    until(lambda: here.client.get(address).json()["state"] in ("succeeded", "failed", "cancelled"))
+    done = here.client.get(address).json()
+    assert done["state"] == status, done
+    return done
+
+
+def test_a_job_is_the_run_of_the_command_and_goes_on_from_it(here):
+    out = here.photos / "labels.csv"
+    run = here.label(files=(str(out),), words="sidecar")
+    seen = sum(here.encoder.images)
+    done = job(here, folder=str(here.photos), labels=list(LABELS), out=[str(out)], xmp=True)
+    assert (done["report"]["run"], done["report"]["labelled"], done["report"]["failed"]) == (run, 8, [])
+    assert sum(here.encoder.images) == seen
+    assert len(here.client.get(RUNS).json()["label_runs"]) == 1
+    here.client.post(f"{RUNS}/{run}/undo")
+    assert sorted(here.photos.iterdir()) == here.files
+
+
+def test_a_job_labels_a_collection_by_its_vectors_into_its_metadata(here):
+    seen = sum(here.encoder.images)
+    done = job(here, collection="pictures", labels=["boat|ship", {"name": "part-1", "prompts": ["a valve"]}],
+               write_metadata="kind")  # fmt: skip
+    assert (done["collection"], done["report"]["labelled"]) == ("pictures", 8)
+    assert sum(here.encoder.images) == seen
+    found = here.client.get("/v1/collections/pictures/images").json()["entries"]
+    assert all(entry["metadata"]["kind"] in (["boat"], ["part-1"]) for entry in found)
+    result = here.client.get(f"/v1/jobs/{done['id']}/result").text
+    assert result.count("\r\n") == 9
+    assert here.client.post(f"{RUNS}/{done['report']['run']}/undo").json() == {"taken_back": 8, "failed": []}
+
+
+def test_a_file_that_is_there_fails_the_job_unless_it_may_be_replaced(here):
+    out = here.photos / "labels.csv"
+    out.write_text("mine")
+    asked = {"folder": str(here.photos), "labels": ["a", "b"], "out": [str(out)]}
+    assert "is there already" in job(here, "failed", **asked)["error"]["message"]
+    assert out.read_text() == "mine"
+    assert job(here, **asked, overwrite=True)["report"]["labelled"] == 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"out": ["/etc/labels.csv"]}, 403),
+        ({"to": "/etc", "how": "copy"}, 403),
+        ({"out": ["{photos}/labels.xlsx"]}, 422),
+        ({"to": "{photos}/sorted"}, 422),
+        ({"write_metadata": "labels"}, 422),
+        ({"collection": "pictures"}, 422),
+        ({"label_set": "foreign", "labels": None}, 409),
+    ],
+)
+def test_a_job_that_may_not_be_or_cannot_is_refused_at_once(here, asked, status):
+    rng = np.random.default_rng(0)
+    learned = Learned("another", examples=rng.random((1, 32), np.float32), targets=np.ones((1, 1), np.float32))
+    LabelSets(here.data).put("foreign", LabelSet.of(["a"], learned=learned))
+    body = {"kind": "label", "folder": str(here.photos), "labels": ["a", "b"]} | asked
+    body = json.loads(json.dumps(body).replace("{photos}", str(here.photos)))
+    error_of(here.client.post("/v1/jobs", json=body), status)
+
+
+# --- a kill, and many images ---
+
+
+def test_a_kill_in_the_midst_of_a_review_leaves_all_or_nothing(here, monkeypatch):
+    run = here.label()
+    before = here.images(run)
+    kept = RunStore.decide
+
+    def dies(store, *given):
+        kept(store, *given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunStore, "decide", dies)
+    source = FolderSource(here.photos, Rules(), here.encoder, lambda: here.encoder)
+    with pytest.raises(KeyboardInterrupt), LabelRuns(here.data).open(run) as opened:
+        review(opened, source, [Item(before[0]["id"], "correct", ["tree"])])
+    monkeypatch.undo()
+    assert here.images(run) == before
+    assert here.review(run, correct(before[0], "tree"))["corrected"] == 1
+
+
+def test_a_page_is_found_by_an_index_however_many_images_there_are(tmp_path):
+    n = 100_000
+    with LabelRuns(tmp_path).make(SourceAsked(folder="/x"), OutputsAsked()) as run:
+        store = run.store
+        with store.writing():
+            store.put(Found(Path(f"/x/{i:06}.jpg"), "1 2 3") for i in range(n))
+            rows = [Labelled(Path("x"), (Answer("a", 0.5),), Answer("a", 0.5))] * n
+            store.decide(range(1, n + 1), rows, [((i * 7919) % n) / n for i in range(n)])
+        asked: list[str] = []
+        store._db.set_trace_callback(asked.append)
+        steps = [0]
+
+        def count() -> None:
+            steps[0] += 1
+
+        store._db.set_progress_handler(count, 1000)
+        for order in ("uncertain", "certain", "path"):
+            page = reviews.page(store, reviews.Wanted(order, reviewed=False, limit=50))
+            after = reviews.page(store, reviews.Wanted(order, reviewed=False, limit=50, after=page[-1].id))
+            assert len({row.id for row in page + after}) == 100
+        assert steps[0] < 50  # thousands of the machine's instructions; to read all takes a hundred times as many
+        for sql in asked:
+            [plan, *more] = store._db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+            assert "USING INDEX" in plan[3] or "PRIMARY KEY" in plan[3], (plan, sql)
+            assert not more

@@ -283,15 +283,7 @@ class LabelRuns:
             RunNotFound: there is none.
             RunBusy: others work on it, `patience` seconds long.
         """
-        folder = self._find(name)
-        end = time.monotonic() + patience
-        while True:
-            try:
-                return Run(folder, judge=self._judge)
-            except RunBusy:
-                if time.monotonic() > end:
-                    raise
-            time.sleep(AGAIN)
+        return self._open(self._find(name), patience)
 
     def look(self, name: str) -> Run:
         """The same to read alone, whoever works on it. RunNotFound."""
@@ -313,13 +305,23 @@ class LabelRuns:
             raise RunNotFound(f"no labelling run {name!r} in {self._folder.parent}; there are: {known}")
         return folder
 
-    def make(self, source: SourceAsked, outputs: OutputsAsked) -> Run:
-        """The run of this source and these outputs; made if there is none. RunBusy, OSError."""
+    def make(self, source: SourceAsked, outputs: OutputsAsked, patience: float = 0.0) -> Run:
+        """The run of this source and these outputs; made if there is none. RunBusy after `patience`, OSError."""
         folder = self._folder / run_id(source, outputs)
         folder.mkdir(parents=True, exist_ok=True)
-        run = Run(folder, judge=self._judge)
+        run = self._open(folder, patience)
         run.begin(source, outputs)
         return run
+
+    def _open(self, folder: Path, patience: float) -> Run:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return Run(folder, judge=self._judge)
+            except RunBusy:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(AGAIN)
 
 
 def run_id(source: SourceAsked, outputs: OutputsAsked) -> str:

@@ -5,16 +5,21 @@ The runs are those of `glimpse label`, in the same data folder. Knows no HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from base.extras import product_version
 from base.rules import Rules
 from encoder.encoder import Encoder
 from index.collection import Collection
-from labelling.outputs.asked import OutputsAsked
+from labelling.outputs.asked import OutputsAsked, write_list
 from labelling.runs.report import RunInfo
 from labelling.runs.run import LabelRuns
 from labelling.runs.sources import CollectionSource, FolderSource, Source
 from service.jobs.roots import Roots
+
+TOOL = f"glimpse {product_version()}"
 
 
 def label_runs(data: Path, roots: Roots) -> LabelRuns:
@@ -31,9 +36,22 @@ def check_run(roots: Roots, info: RunInfo) -> None:
 
 
 def check_outputs(roots: Roots, outputs: OutputsAsked) -> None:
-    """FolderRefused for files or folders that would lie outside of the roots."""
+    """FolderRefused for files or folders that would lie outside of the roots. InputError: files of no known kind."""
+    for file in outputs.files:
+        write_list(Path(file))
     for place in (*outputs.files, *([outputs.to] if outputs.to else [])):
         roots.check(Path(place))
+
+
+def outputs_of(request: Mapping[str, Any]) -> OutputsAsked:
+    """Which outputs a label job has, as it was asked; one of an earlier version has none."""
+    return OutputsAsked(
+        tuple(request.get("out") or ()),
+        request.get("to"),
+        request.get("how") or "copy",
+        "sidecar" if request.get("xmp") else None,
+        metadata=request.get("write_metadata"),
+    )
 
 
 def source_of(info: RunInfo, encoder: Encoder, collection: Collection | None) -> Source:

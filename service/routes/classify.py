@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from base.errors import ImageError, InputError, ModelMismatch
+from base.errors import ImageError, InputError
 from encoder.encoder import Vectors
 from encoder.prompts import split_labels
 from encoder.zero_shot import ScoredBy, check_scores
@@ -23,6 +23,7 @@ from service.http.bodies import FILES, from_json, media_type
 from service.http.direct_route import DirectRoute
 from service.inference.inference import Seen
 from service.inference.labellers import Asked, Labellers
+from service.routes.label_sets import check_learned
 from service.schemas.labels import (
     REJECTS_HELP,
     SCORES_HELP,
@@ -149,10 +150,7 @@ def label_scores(vector: Vectors, labeller: Labeller) -> tuple[list[LabelScore],
 
 
 async def _labeller(labellers: Labellers, asked: Question) -> Labeller:
-    try:
-        asked.label_set.check_model(labellers.encoder.fingerprint, labellers.encoder.ref)
-    except InputError as error:
-        raise Refusal(409, str(error), code=ModelMismatch.code, param="label_set") from None
+    check_learned(asked.label_set, labellers.encoder)
     try:
         check_scores(labellers.encoder.logit_bias, asked.scores)
         if asked.scores == "sigmoid" and asked.label_set.learned is not None:

@@ -32,10 +32,9 @@ from service.errors import Refusal, documented
 from service.inference.images import thumbnail
 from service.inference.inference import Inference
 from service.inference.shared_encoder import SharedEncoder
-from service.jobs.label_runs import check_run, label_runs, source_of
+from service.jobs.label_runs import TOOL, check_run, label_runs, source_of
 from service.jobs.roots import FolderRefused, Roots
 from service.routes.images import CACHE, media_type_of, sent
-from service.routes.info import product_version
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.label_runs import (
     ApplyAnswer,
@@ -148,7 +147,7 @@ class RunsHere:
 RunsDep = Annotated[RunsHere, Depends()]
 NameDep = Annotated[str, Path(alias="run", pattern=f"^{ID.pattern}$")]
 ImageDep = Annotated[int, Path(alias="image", ge=1, le=MAX_ID)]
-GOING = Going(tool=f"glimpse {product_version()}")
+GOING = Going(tool=TOOL)
 
 
 @router.get("", summary="All labelling runs")

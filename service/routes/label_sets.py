@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from base.errors import GlimpseError
+from base.errors import GlimpseError, InputError, ModelMismatch
 from base.names import NAME
+from encoder.encoder import Encoder
 from encoder.prompts import Label
 from labelling.label_sets import LabelSet, LabelSets
 from service.deps import SettingsDep, json_body
-from service.errors import documented
+from service.errors import Refusal, documented
 from service.schemas.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
 
 router = APIRouter(prefix="/v1/label-sets", tags=["label sets"])
@@ -53,15 +55,29 @@ def put(
     What was learned of the same labels before stays, but for a calibration in another mode or with other templates;
     with other labels it goes. `warnings` say what did.
     """
-    labels = [Label(one.name, tuple(one.synonyms), tuple(one.prompts)) if isinstance(one, WholeLabel) else one
-              for one in asked.labels]  # fmt: skip
     templates = [asked.templates] if isinstance(asked.templates, str) else asked.templates
-    label_set = LabelSet.of(labels, templates, asked.mode)
+    label_set = LabelSet.of(as_asked(asked.labels), templates, asked.mode)
     label_set.check_prompts(settings.max_prompts)
     label_set, warnings = (label_set, []) if asked.forget_learned else _with_learned(kept, name, label_set)
     if kept.put(name, label_set):
         response.status_code = 201
     return LabelSetAnswer.of(name, kept.get(name), warnings)
+
+
+def as_asked(labels: Sequence[str | WholeLabel]) -> list[str | Label]:
+    """Labels of a request as a set takes them."""
+    return [
+        Label(one.name, tuple(one.synonyms), tuple(one.prompts)) if isinstance(one, WholeLabel) else one
+        for one in labels
+    ]
+
+
+def check_learned(label_set: LabelSet, encoder: Encoder) -> None:
+    """409 if another model than this one learned it."""
+    try:
+        label_set.check_model(encoder.fingerprint, encoder.ref)
+    except InputError as error:
+        raise Refusal(409, str(error), code=ModelMismatch.code, param="label_set") from None
 
 
 def _with_learned(kept: LabelSets, name: str, asked: LabelSet) -> tuple[LabelSet, list[str]]:
