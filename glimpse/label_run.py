@@ -175,7 +175,9 @@ def _at_service(url: str, what: What, report: LabelReport) -> Iterator[list[Labe
                     report.cut_texts = image.cut_texts
                     console.print_warnings(image.warnings)
                 path = Path(str(image.image))
-                if image.label is None:
+                if image.abstained:
+                    yield [Labelled(path, cut_off=image.cut_off or "")]
+                elif image.label is None:
                     yield [Labelled(path, error=image.error or "the service said nothing of it")]
                 else:
                     answer = Answer(image.label, image.score or 0.0)
