@@ -200,6 +200,8 @@ def test_interrupting_a_training_saves_it(
         (["search", "x", "--not", " "], 2, "the text is empty"),
         (["search", "red.png"], 2, "give --image red.png"),
         (["search", "/gone/red.png"], 2, "give --image /gone/red.png"),
+        (["search", "file:///gone/a%20red.png"], 2, "give --image '/gone/a red.png'"),
+        (["search", "/tmp/"], 2, "/tmp/ is a folder"),
         (["search", "\u200b"], 2, "the text is empty"),
         (["label", ".", "--model", "x", "--labels", "no/such.txt"], 2, "give it by --labels-file"),
         (["search", "--not", "x"], 2, "give a text"),

@@ -255,13 +255,13 @@ def test_what_is_kept_of_a_pruned_file_goes_to_its_copy(
 def test_names_cannot_tell_a_terminal_what_to_do(
     data: Path, colour_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "a\x1b]0;x\x07\n\x9b\u202e.png"
+    name = "a\x1b]0;x\x07\n\x9b\u202e\u200b.png"
     shutil.copy(colour_folder / "red" / "0.png", colour_folder / name)
     source = ("-c", "colours", "--data", data)
     call("index", colour_folder, *source, "--device", "cpu")
     capsys.readouterr()
     call("duplicates", *source, "--identical")
-    assert r"a\x1b]0;x\x07\n\x9b\u202e.png" in capsys.readouterr().out
+    assert r"a\x1b]0;x\x07\n\x9b\u202e\u200b.png" in capsys.readouterr().out
     assert shown_as("caf\udce9\u00e9", terminal=True) == "caf\\xe9\u00e9"
     assert shown_as("caf\udce9") == "caf\udce9"
     assert _fail("\x1b[2J: no such\nfolder", 2) == 2

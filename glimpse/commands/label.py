@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -156,7 +155,7 @@ def _labels(
     if sum(given is not None for given in (labels, labels_file, name)) != 1:
         raise InputError('give either --labels "cat,dog", --labels-file FILE or --label-set NAME')
     found = LabelSets(data).resolve(given_labels(labels, labels_file), name, template or ())
-    return replace(found, mode="multi") if multi else found
+    return found.in_mode("multi") if multi else found
 
 
 def _check_outputs(files: list[Path], to: Path | None, how: str, key: str | None, folder: Path | None) -> None:

@@ -213,7 +213,7 @@ def calibrate(
     rules = Rules(tuple(exclude or ()), follow_links, any_name)
     truth, vectors = _encoded(encoder, label_set, folder, rules, "images")
     with console.progress_bar("encoding the word bank") as bar:
-        done = calibrate_set(encoder, label_set, truth, vectors, precision, bar)
+        done = calibrate_set(encoder, label_set, truth, vectors, precision, progress=bar)
     console.print_left_out(truth.left_out)
     kept.put(name, done.label_set)
     with new_file(file, overwrite=True) as part:
