@@ -140,7 +140,7 @@ class Run:
         seen = source.look(self._store, report.labels, lambda done, total: going.watch("reading", done, total))
         report.new, report.changed, report.unchanged = seen.new, seen.changed, seen.unchanged
         report.gone = len(seen.gone)
-        labeller = decide(self._store, source, labels, lambda done, total: going.watch("labelling", done, total))
+        labeller = decide(self._store, source, labels, going.watch)
         report.labels.cut_texts = self._store.get("cut_texts", 0)
         gone = {row.id for row in seen.gone}
         for row in self._store.rows():
