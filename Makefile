@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo check check-docker test test-fast test-hf test-docker bench bench-gpu docs clean
+.PHONY: help install dev demo check check-docker test test-fast test-hf test-docker bench bench-gpu dist docs clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -68,6 +68,12 @@ bench: dev  ## measure against references, a table a script; takes minutes of an
 bench-gpu: install  ## measure on an NVIDIA card, eight minutes at most; ARGS=--tiny tries the script without one
 	@$(BIN)/python -c 'import pandas' 2>/dev/null || $(PIP) 'pandas>=2' || echo "open_clip's trainer is left out: no pandas"
 	@$(BIN)/python bench/gpu.py $(ARGS)
+
+dist: dev  ## build the wheel and the sdist into dist/, and check what PyPI would say to them
+	@$(PIP) build twine
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
 
 docs: dev  ## write docs/cli.md from --help, and draw docs/house.svg from the imports
 	$(BIN)/python docs/make_cli.py

@@ -1,4 +1,4 @@
-"""Small charts as SVG text: lines over steps or epochs, and histograms. They know no run.
+"""Small charts as SVG text: lines over steps or epochs, histograms, reliability pictures. They know no run.
 
 Drawn at 400 by 240 and scaled by the page. Colours are the page's CSS variables (--soft, --line, and --series-1 to
 --series-4), so a chart is light or dark as the page is.
@@ -105,6 +105,34 @@ def histogram(title: str, groups: Sequence[tuple[str, Sequence[int]]], *, low: f
             f'stroke="var(--series-{colour})" stroke-width="1.5" stroke-linejoin="round"/>'
         )
     return _frame(title, x, y, x_label, legend + "".join(body), y_unit="%")
+
+
+def reliability(title: str, groups: Sequence[tuple[str, Sequence[tuple[float, float, int]]]], *, x_label: str) -> str:
+    """What was said against what was true, both from 0 to 1, beside the diagonal; empty without a point.
+
+    Args:
+        title: what it shows, for those who cannot see it.
+        groups: (name, points), each point (said, true, of how many); the more, the larger it is drawn.
+        x_label: below the axis.
+    """
+    drawn = [(name, [point for point in points if point[2]]) for name, points in groups]
+    drawn = [(name, points) for name, points in drawn if points]
+    if not drawn:
+        return ""
+    legend, top = _legend([name for name, _ in drawn])
+    x, y = _Axis(0, 1, LEFT, WIDTH - RIGHT), _Axis(0, 1, HEIGHT - BOTTOM, top + 4)
+    body = [f'<path d="M{x(0):.1f} {y(0):.1f}L{x(1):.1f} {y(1):.1f}" stroke="var(--soft)" stroke-dasharray="3 3"/>']
+    for colour, (name, points) in enumerate(drawn, 1):
+        paint, total = f"var(--series-{min(colour, 4)})", sum(count for _, _, count in points)
+        path = "M" + "L".join(f"{x(said):.1f} {y(true):.1f}" for said, true, _ in points)
+        body.append(f'<path d="{path}" fill="none" stroke="{paint}" stroke-width="1.5" stroke-linejoin="round"/>')
+        body += [
+            f'<circle cx="{x(said):.1f}" cy="{y(true):.1f}" r="{2.2 + 7 * math.sqrt(count / total):.1f}" '
+            f'fill="{paint}" fill-opacity=".75"><title>{escape(name)}: said {said:.2f}, true {true:.2f}, of {count}'
+            "</title></circle>"
+            for said, true, count in points
+        ]
+    return _frame(title, x, y, x_label, legend + "".join(body))
 
 
 class _Axis:

@@ -109,7 +109,7 @@ class LabelSetNotFound(GlimpseError):
     param: str | None = None  # where a request named it
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"no label set {name!r}; GET /v1/label-sets lists those there are")
+        super().__init__(f"no label set {name!r}; `glimpse labels list`, or GET /v1/label-sets, names those there are")
 
 
 class TrainingError(GlimpseError):

@@ -39,6 +39,54 @@ def figures(charts: Iterable[tuple[str, str]]) -> str:
     return "".join(drawn)
 
 
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as a card, its first column as headings; nothing without a row."""
+    lines = [
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        for first, *cells in rows
+    ]
+    if not lines:
+        return ""
+    titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
+    return (
+        f'<div class="card table"><table><caption>{escape(caption)}</caption><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def matrix(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
+    """Counts as a square that is the darker, the larger its share of its row.
+
+    Those whose row and column have one name are of one colour, those in the columns of another row of another; grey is
+    what has a column alone.
+    """
+    titles = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in columns)
+    lines, known = [], set(rows)
+    for name, row in zip(rows, counts, strict=True):
+        cells = []
+        for column, count in zip(columns, row, strict=True):
+            share = round(100 * count / max(1, sum(row)))
+            colour = "--series-1" if column == name else "--series-2" if column in known else "--soft"
+            look = f' style="background:color-mix(in srgb,var({colour}) {share}%,transparent)"' if count else ""
+            cells.append(f'<td{look} title="{escape(f"{name}: {column}, {count}")}">{count or ""}</td>')
+        lines.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>')
+    return (
+        f'<div class="card table wide"><table class="matrix"><thead><tr><td></td>{titles}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def pictures(caption: str, note: str, sources: Sequence[tuple[str, str]]) -> str:
+    """Small pictures in a row as a card: (data URI, what it is); nothing without one."""
+    if not sources:
+        return ""
+    images = "".join(f'<img src="{uri}" alt="{escape(what)}" title="{escape(what)}">' for uri, what in sources)
+    return (
+        f'<figure class="card"><figcaption>{escape(caption)} <span class="soft">{escape(note)}</span></figcaption>'
+        f'<div class="row">{images}</div></figure>'
+    )
+
+
 def warnings_note(warnings: Sequence[str]) -> str:
     """A list that stands out; nothing if there are none."""
     if not warnings:
@@ -84,8 +132,18 @@ table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nu
 th { font-weight: 400; text-align: left; overflow-wrap: anywhere; }
 thead th, td { text-align: right; white-space: nowrap; padding-left: 10px; }
 thead th { color: var(--soft); font-size: .875rem; }
+thead th:first-child { text-align: left; padding-left: 0; }
 th, td { padding-top: 4px; padding-bottom: 4px; border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }
+.wide { overflow-x: auto; }
+.matrix { width: auto; font-size: .875rem; }
+.matrix tbody td { min-width: 2.4em; padding: 4px 6px; text-align: center; border-left: 1px solid var(--line); }
+.matrix thead th { padding: 0 6px 6px; text-align: center; vertical-align: bottom; }
+.matrix thead span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 11em; text-align: left; }
+.matrix th { max-width: 14em; }
+.row { display: grid; grid-template-columns: repeat(4, 1fr); gap: 8px; padding-bottom: 6px; }
+.row img { width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: 8px;
+  background: color-mix(in srgb, var(--ink) 6%, transparent); }
 .better { color: var(--good); font-weight: 600; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 14px; padding: 14px; }
 .frame { display: grid; place-items: center; aspect-ratio: 1; overflow: hidden; border-radius: 10px; font-size: .875rem;

@@ -7,7 +7,9 @@ to mean and std happens on the model's device (encoder/model.py).
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -127,6 +129,18 @@ def open_image(
     if isinstance(source, bytes):
         return decode_bounded(source, at_least=at_least, max_pixels=max_pixels).image
     return decode_bounded(read_bytes(source), str(source), at_least=at_least, max_pixels=max_pixels).image
+
+
+def thumbnail_uri(path: str | Path, size: int) -> str | None:
+    """A JPEG of an image file, its longer side `size` pixels, as a data URI; None where it cannot be read."""
+    try:
+        image = open_image(path, at_least=(size, size))
+    except ImageError:
+        return None
+    image.thumbnail((size, size))
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
 
 
 def to_pixels(image: Image.Image, preprocess: Preprocess, resize: Resize | None = None) -> Pixels:

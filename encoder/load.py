@@ -30,6 +30,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from base.errors import ModelError
+from base.extras import install
 from encoder.device import choose_device, choose_precision
 from encoder.hub.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
 from encoder.hub.published import architectures_like, no_such_model, repository_of, usual_preprocessing
@@ -305,7 +306,7 @@ def _errors_of_open_clip(ref: str) -> Iterator[None]:
     except ModelError:
         raise
     except ImportError as error:
-        raise ModelError(f"{ref}: needs `pip install 'glimpse[hf]'` for its tokenizer ({error})") from error
+        raise ModelError(f"{ref}: needs `{install('hf')}` for its tokenizer ({error})") from error
     except Exception as error:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
         reason = " ".join(plain.split())[:300] or type(error).__name__

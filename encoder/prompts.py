@@ -6,10 +6,8 @@ import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from base.errors import InputError
-from base.tables import decode_text
 
 DEFAULT_TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "{}")
 NO_LABELS = 'no labels given; name them as in --labels "cat,dog,bird"'
@@ -54,6 +52,11 @@ class Label:
     def levels(self) -> tuple[str, ...]:
         """From the widest to the narrowest; never empty."""
         return tuple(level.strip() for level in self.name.split("/") if level.strip()) or (self.name,)
+
+    @property
+    def text(self) -> str:
+        """As `parse` takes it; without its prompts."""
+        return "|".join((self.name, *self.synonyms))
 
     def __str__(self) -> str:
         return self.name
@@ -100,18 +103,6 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
     return tuple(templates) or DEFAULT_TEMPLATES
 
 
-def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels stripped, each once, in order.
-
-    Raises:
-        InputError: fewer than one label.
-    """
-    unique = tuple(dict.fromkeys(label.strip() for label in labels if label.strip()))
-    if not unique:
-        raise InputError(NO_LABELS)
-    return unique
-
-
 def as_labels(labels: Sequence[str | Label]) -> tuple[Label, ...]:
     """Labels, each name once, in order; a text is parsed.
 
@@ -131,22 +122,3 @@ def as_labels(labels: Sequence[str | Label]) -> tuple[Label, ...]:
 def split_labels(text: str) -> list[str]:
     """The labels of a text with commas between, as in a row of CSV: one with a comma in it stands in quotes."""
     return [label for row in csv.reader(text.splitlines(), skipinitialspace=True) for label in row]
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Labels from a text file, one a line; empty lines and lines that start with # do not count.
-
-    Raises:
-        InputError: the file cannot be read, is a table or JSON, or names no label.
-    """
-    try:
-        lines = decode_text(path.read_bytes()).splitlines()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InputError(f"{path}: cannot be read as a text file of labels, one a line ({why})") from error
-    labels = [line for line in lines if not line.lstrip().startswith("#")]
-    if path.suffix.lower() in (".csv", ".tsv") and any(mark in line for line in labels for mark in ",;\t"):
-        raise InputError(f"{path}: a table with several columns; give a text file with one label a line")
-    if any(label.lstrip().startswith(("[", "{")) for label in labels[:1]):
-        raise InputError(f"{path}: JSON; give a text file with one label a line")
-    return check_labels(labels)

@@ -100,12 +100,18 @@ def build_classifier(encoder: Encoder, labels: Sequence[str | Label], templates:
     checked = as_labels(labels)
     names = [label.name for label in checked]
     each = prompts_of(checked, check_templates(templates))
-    prompts = [prompt for of_label in each for prompt in of_label]
-    sizes = [len(of_label) for of_label in each]
-    cut = encoder.cut_texts(prompts)
-    check_apart(names, sizes, encoder.as_read(prompts), cut)
+    cut = check_prompts(encoder, names, each)
+    prompts, sizes = [prompt for of_label in each for prompt in of_label], [len(of_label) for of_label in each]
     made = Classifier.of_prompts(names, sizes, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
     return replace(made, cut=cut)
+
+
+def check_prompts(encoder: Encoder, labels: Sequence[str], each: Sequence[Sequence[str]]) -> CutTexts:
+    """Which prompts, `each` label's, are longer than the model reads. InputError for two labels that it reads alike."""
+    prompts = [prompt for of_label in each for prompt in of_label]
+    cut = encoder.cut_texts(prompts)
+    check_apart(labels, [len(of_label) for of_label in each], encoder.as_read(prompts), cut)
+    return cut
 
 
 def check_apart(labels: Sequence[str], sizes: Sequence[int], as_read: Sequence[str | bytes], cut: CutTexts) -> None:

@@ -17,6 +17,7 @@ from glimpse.commands.index import index
 from glimpse.commands.jobs import jobs
 from glimpse.commands.keys import keys
 from glimpse.commands.label import label
+from glimpse.commands.labels import labels
 from glimpse.commands.mcp import mcp
 from glimpse.commands.mine import mine
 from glimpse.commands.models import models
@@ -70,3 +71,4 @@ for command, example in COMMANDS.items():
 app.add_typer(collections, name="collections")
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
+app.add_typer(labels, name="labels")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from base.errors import InputError
+
+if TYPE_CHECKING:
+    from encoder.prompts import Label
+    from labelling.label_file import GivenLabels
 
 Data = Annotated[Path, typer.Option("--data", envvar="GLIMPSE_DATA", help="Folder that holds the collections.")]
 Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
@@ -37,7 +41,10 @@ Template = Annotated[
     typer.Option("--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.'),
 ]
 Labels = Annotated[str | None, typer.Option("--labels", help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")]
-LabelsFile = Annotated[Path | None, typer.Option("--labels-file", help="The same from a file, one label a line.")]
+LabelsFile = Annotated[
+    Path | None,
+    typer.Option("--labels-file", help="The same from a file: one a line, JSON, or a table with a column label."),
+]
 Scores = Annotated[
     Literal["softmax", "sigmoid"] | None,
     typer.Option("--scores", help="One of the labels, or each on its own.", show_default="as the model was trained"),
@@ -70,36 +77,42 @@ DATA = Path("glimpse-data")
 LOCAL = ("data", "model", "device", "precision")  # a service has its own
 
 
-def labels_of(given: str, instead: str) -> list[str]:
+def labels_of(given: str, instead: str) -> GivenLabels:
     """The labels of --labels. InputError for the name of a file; `instead` is how to give one."""
-    from encoder.prompts import split_labels
+    from labelling.label_file import labels_in
 
     if os.path.isfile(given):  # noqa: PTH113  Path.is_file fails on a name too long for a disk
         raise InputError(f"--labels {given}: that is a file; {instead}")
     if "," not in given and given.lower().endswith((".txt", ".csv", ".tsv", ".json")):
         raise InputError(f"--labels {given}: no such file, and no label that a picture could have; {instead}")
-    return split_labels(given)
+    return labels_in(given)
 
 
-def given_labels(labels: str | None, labels_file: Path | None) -> Sequence[str]:
-    """The labels of --labels or of --labels-file; none if neither is given. InputError for both."""
-    from encoder.prompts import read_labels
+def given_labels(labels: str | None, labels_file: Path | None) -> Sequence[Label]:
+    """The labels of --labels or of --labels-file; none if neither is given. What is left out of them is printed.
+
+    InputError for both.
+    """
+    from glimpse import console
+    from labelling.label_file import read_labels
 
     if labels is not None and labels_file is not None:
         raise InputError('give either --labels "cat,dog" or --labels-file FILE')
-    if labels_file is not None:
-        return read_labels(labels_file)
-    return labels_of(labels, "give it by --labels-file") if labels is not None else ()
+    if labels is None and labels_file is None:
+        return ()
+    given = read_labels(labels_file) if labels_file else labels_of(str(labels), "give it by --labels-file")
+    console.print_left_out(given.left_out)
+    return given.labels
 
 
-def check_out(out: Path, example: str) -> None:
-    """Refuse, before any work, a file of --out that cannot be written; `example` is a name for one. InputError."""
+def check_out(out: Path, example: str, option: str = "--out") -> None:
+    """Refuse, before any work, a file that cannot be written; `example` is a name for one. InputError."""
     if out.is_dir():
-        raise InputError(f"--out {out}: a folder; name a file in it, as in {out / example}")
+        raise InputError(f"{option} {out}: a folder; name a file in it, as in {out / example}")
     if not out.absolute().parent.is_dir():
-        raise InputError(f"--out {out}: there is no such folder to write it in")
+        raise InputError(f"{option} {out}: there is no such folder to write it in")
     if not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
-        raise InputError(f"--out {out}: cannot be written (Permission denied)")
+        raise InputError(f"{option} {out}: cannot be written (Permission denied)")
 
 
 def is_remote(context: typer.Context, *local: str) -> bool:

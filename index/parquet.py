@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import InputError
+from base.extras import install
 from base.files import new_file
 from base.progress import Progress
 
@@ -32,7 +33,7 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError:
-    raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
+    raise InputError(f"Parquet needs pyarrow: {install('parquet')}") from None
 
 from index.backup import FileSummary, check_worth, copy_sound
 from index.collection import Collection, create_collection, open_collection

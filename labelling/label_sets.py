@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 from zlib import crc32
@@ -29,12 +29,14 @@ class LabelSet:
     Attributes:
         mode: "single": one of them; "multi": each on its own.
         learned: what was learned of them with one model, from examples or by calibration.
+        name: that it is kept under; "" for none.
     """
 
     labels: tuple[Label, ...]
     templates: tuple[str, ...]
     mode: Mode = "single"
     learned: Learned | None = None
+    name: str = field(default="", compare=False)
 
     @classmethod
     def of(
@@ -60,6 +62,31 @@ class LabelSet:
     def names(self) -> tuple[str, ...]:
         """The labels' names."""
         return tuple(label.name for label in self.labels)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether its scores were held against labelled images; else they are to be called uncalibrated."""
+        return self.learned is not None and self.learned.is_calibrated
+
+    def with_templates(self, templates: Sequence[str]) -> LabelSet:
+        """The same, asked for with other templates: what was measured with those of before is left behind."""
+        checked = check_templates(templates)
+        if checked == self.templates:
+            return self
+        return replace(self, templates=checked, learned=self.learned and self.learned.uncalibrated())
+
+    def check_model(self, fingerprint: str, model: str) -> None:
+        """InputError if something was learned of it by another model than the one that is to use it, `model`."""
+        if self.learned is None or self.learned.fingerprint == fingerprint:
+            return
+        name, by = self.name or "NAME", self.learned.model
+        again = f"glimpse labels calibrate {name} FOLDER --model {model}"
+        if len(self.learned.examples):
+            again = f"glimpse labels create {name} --examples FOLDER --model {model} --force"
+        raise InputError(
+            f"label set {self.name!r} learned with another model{f', {by}' if by else ''}: label with that one, or "
+            f"learn anew with `{again}`"
+        )
 
     def prompts(self) -> list[list[str]]:
         """The prompts of each label."""
@@ -125,11 +152,11 @@ class LabelSets:
             read = LabelSet.of_json(kept)
             if checksum not in (None, _checksum(read)) or kept != read.to_json():
                 raise ValueError("it is not what was kept")
-            return read
+            return replace(read, name=name)
         except FileNotFoundError:
             raise LabelSetNotFound(name) from None
         except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-            raise GlimpseError(f"the file of label set {name!r} is damaged: PUT it again, or DELETE it") from error
+            raise GlimpseError(f"the file of label set {name!r} is damaged: make it again, or delete it") from error
 
     def resolve(
         self, labels: Sequence[str | Label] | None, name: str | None, templates: Sequence[str] = ()
@@ -147,7 +174,7 @@ class LabelSets:
         except LabelSetNotFound as error:
             error.param = "label_set"
             raise
-        return replace(kept, templates=check_templates(templates)) if templates else kept
+        return kept.with_templates(templates) if templates else kept
 
     def put(self, name: str, label_set: LabelSet) -> bool:
         """Keep a set, in place of one of that name; True if there was none. It is on disk when this returns.
@@ -166,11 +193,16 @@ class LabelSets:
         return is_new
 
     def delete(self, name: str) -> None:
-        """Delete a set. LabelSetNotFound."""
+        """Delete a set, and the report of its calibration. LabelSetNotFound."""
         try:
             self._path(name).unlink()
         except FileNotFoundError:
             raise LabelSetNotFound(name) from None
+        self.report(name).unlink(missing_ok=True)
+
+    def report(self, name: str) -> Path:
+        """Where the report of its calibration lies, if nobody chose another place."""
+        return self._path(name).with_suffix(".html")
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):
@@ -182,8 +214,8 @@ class LabelSets:
 
 def _label_to_json(label: Label) -> str | dict[str, Any]:
     """A text if that says it all."""
-    if Label.parse(text := "|".join((label.name, *label.synonyms))) == label:
-        return text
+    if Label.parse(label.text) == label:
+        return label.text
     return {"name": label.name, "synonyms": list(label.synonyms), "prompts": list(label.prompts)}
 
 

@@ -6,21 +6,25 @@ Vectors in, decisions out; numpy alone, so that a collection is labelled without
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from base.errors import InputError
+from base.progress import Progress
 from encoder.zero_shot import Classifier, ScoredBy, build_classifier
 from labelling.standardise import Standard
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
     from labelling.label_sets import LabelSet
+    from labelling.learned import Learned
 
 Vectors = npt.NDArray[np.float32]
 
+SIGMOID = 1.702  # times a z is nearest to the normal distribution's share below it
 STANDS_OUT = 1.5  # standard deviations, from which on a label is given in multi; bench/multi_label.py
 
 
@@ -47,10 +51,11 @@ class Labeller:
 
     Attributes:
         classifier: the labels' vectors, and how the model scores.
-        correction: from unit vectors (n, dim) and zero-shot logits (n, n_labels) to better logits, by examples.
+        correction: from unit vectors (n, dim) and logits (n, n_labels) to better logits, by examples.
         rejection: None: the likeliest label is given, however unlikely.
         standard: makes it one of several labels ("multi"); None: one label ("single").
         temperature: what logits, or how far they stand out, are divided by before they become probabilities.
+        stands_out: in multi the standard deviations from which on a label is likelier than not.
         thresholds: (n_labels,) least scores; None: in single none, in multi 0.5.
     """
 
@@ -59,6 +64,7 @@ class Labeller:
     rejection: Rejection | None = None
     standard: Standard | None = None
     temperature: float = 1.0
+    stands_out: float = STANDS_OUT
     thresholds: Vectors | None = None
 
     @property
@@ -66,34 +72,103 @@ class Labeller:
         """Their names."""
         return self.classifier.labels
 
+    def evidence(self, vectors: Vectors) -> Vectors:
+        """What speaks for each label of unit image vectors (n, dim): (n, n_labels) logits; in multi z."""
+        if self.standard is None:
+            return self._corrected(vectors, self.classifier.logits(vectors))
+        z = self.standard.z(vectors)
+        return self._corrected(vectors, SIGMOID * (z - STANDS_OUT)) / SIGMOID + STANDS_OUT
+
+    def _corrected(self, vectors: Vectors, logits: Vectors) -> Vectors:
+        return logits if self.correction is None else self.correction(vectors, logits)
+
     def decide(self, vectors: Vectors) -> Decisions:
         """Of unit image vectors (n, dim) float32."""
-        logits = self.classifier.logits(vectors)
-        if self.correction is not None:
-            logits = self.correction(vectors, logits)
-        known = np.ones(len(vectors), np.float32)
-        if self.rejection is not None:
-            known = self.rejection.known(vectors, logits)
+        evidence = self.evidence(vectors)
         if self.standard is not None:
-            above = (self.standard.z(vectors) - STANDS_OUT) / self.temperature
-            scores = (1 / (1 + np.exp(-1.702 * above.clip(-50, 50)))).astype(np.float32)
+            above = (evidence - self.stands_out) / self.temperature
+            scores = (1 / (1 + np.exp(-SIGMOID * above.clip(-50, 50)))).astype(np.float32)
             chosen = scores >= (0.5 if self.thresholds is None else self.thresholds)
         else:
-            scores = self.classifier.scores_of(logits / np.float32(self.temperature))
+            scores = self.classifier.scores_of(evidence / np.float32(self.temperature))
             chosen = np.zeros(scores.shape, bool)
-            nearest = logits.argmax(axis=1)  # several scores may round to one
-            chosen[np.arange(len(logits)), nearest] = True
+            chosen[np.arange(len(evidence)), evidence.argmax(axis=1)] = True  # several scores may round to one
             if self.thresholds is not None:
                 chosen &= scores >= self.thresholds
+        known = np.ones(len(vectors), np.float32)
         if self.rejection is not None:
+            known = self.rejection.known(vectors, self.classifier.logits(vectors))
             chosen &= (known >= self.rejection.threshold)[:, None]
         return Decisions(scores, chosen, known)
 
 
-def build_labeller(encoder: Encoder, label_set: LabelSet, scores: ScoredBy | None = None) -> Labeller:
-    """A labeller for a label set, by the model of an encoder.
+def build_labeller(
+    encoder: Encoder,
+    label_set: LabelSet,
+    scores: ScoredBy | None = None,
+    *,
+    images: Vectors | None = None,
+    progress: Progress | None = None,
+) -> Labeller:
+    """A labeller for a label set, by the model of an encoder, with all that was learned of it.
+
+    Args:
+        encoder: of the model.
+        label_set: with what was learned of it by this model.
+        scores: of one label; None: softmax if something was learned of it, or else as the model was trained.
+        images: (n, dim) unit vectors of a sample of those to label, that several labels are standardised by. A
+            calibrated set has its own.
+        progress: told of the texts at large that several labels are held against, if they must be encoded first.
 
     Raises:
-        InputError: two labels that are the same to the model, or `scores` that it does not have.
+        InputError: two labels that are the same to the model, `scores` that it does not have or that nothing was
+            learned for, or a set that another model learned.
     """
-    return Labeller(build_classifier(encoder, label_set.labels, label_set.templates).by(scores))
+    label_set.check_model(encoder.fingerprint, encoder.ref)
+    learned = label_set.learned
+    classifier = build_classifier(encoder, label_set.labels, label_set.templates)
+    if learned is not None:
+        if scores == "sigmoid":
+            raise InputError("a label set with examples or a calibration has softmax scores: leave scores out")
+        scores = "softmax"
+    labeller = Labeller(classifier.by(scores))
+    if label_set.mode == "multi":
+        labeller = replace(labeller, standard=_standard(encoder, classifier, learned, images, progress))
+    if learned is None:
+        return labeller
+    if len(learned.examples):
+        labeller = replace(labeller, correction=_by_examples(labeller, learned))
+    if learned.temperature is not None:
+        labeller = replace(labeller, temperature=learned.temperature)
+    if learned.stands_out is not None:
+        labeller = replace(labeller, stands_out=learned.stands_out)
+    thresholds = np.array(learned.thresholds, np.float32) if learned.thresholds else None
+    return replace(labeller, thresholds=thresholds)
+
+
+def _by_examples(labeller: Labeller, learned: Learned) -> Callable[[Vectors, Vectors], Vectors]:
+    from labelling.examples import Examples, fit
+
+    evidence = labeller.evidence(learned.examples)
+    is_multi = labeller.standard is not None
+    logits = SIGMOID * (evidence - STANDS_OUT) if is_multi else evidence
+    return fit(Examples(learned.examples, learned.targets), logits, each_alone=is_multi).logits
+
+
+def _standard(
+    encoder: Encoder,
+    classifier: Classifier,
+    learned: Learned | None,
+    images: Vectors | None,
+    progress: Progress | None,
+) -> Standard:
+    """What the labels are standardised by: as it was calibrated, or of the images given."""
+    from encoder.word_bank import word_bank
+
+    bank = word_bank(encoder, progress)
+    sample = np.empty((0, encoder.dim), np.float32) if images is None else images
+    standard = Standard.of(classifier.weights, bank.vectors, sample)
+    if learned is None or not learned.standard.size:
+        return standard
+    mean, spread = learned.standard
+    return replace(standard, mean=mean, spread=spread)

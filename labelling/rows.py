@@ -37,6 +37,7 @@ class Labelled:
         guess: the likeliest label, whether it is given or not.
         error: why it could not be read.
         cut_off: in words, if its file ends before it does.
+        width, height: in pixels, where that is known.
     """
 
     path: Path
@@ -44,6 +45,8 @@ class Labelled:
     guess: Answer | None = None
     error: str = ""
     cut_off: str = ""
+    width: int | None = None
+    height: int | None = None
 
     @property
     def abstained(self) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
+from base.extras import install
 from service.app import create_app
 
 mcp_client = pytest.importorskip("mcp.client", reason="the extra mcp is not installed")
@@ -147,7 +148,7 @@ def test_without_a_service_the_agent_is_told_so() -> None:
 @pytest.mark.parametrize(
     ("setup", "arguments", "message"),
     [
-        ("sys.modules['mcp'] = None", [], "glimpse: the MCP server needs the extra mcp: pip install 'glimpse[mcp]'"),
+        ("sys.modules['mcp'] = None", [], f"glimpse: the MCP server needs the extra mcp: {install('mcp')}"),
         ("", ["--folder", "/nowhere"], "glimpse: /nowhere: no such folder"),
         ("", ["--url", "nowhere"], "glimpse: nowhere is no URL of a service"),
     ],

@@ -14,8 +14,8 @@ from encoder.encoder import Encoder
 from encoder.prompts import DEFAULT_TEMPLATES, Label
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.labeller import Labeller, build_labeller
+from labelling.outputs.table import LabelTable, open_table, write_rows
 from labelling.rows import Answer, Labelled, LabelReport, images_left, label_images
-from labelling.table import LabelTable, open_table, write_rows
 from tests.conftest import SmallBatches
 
 

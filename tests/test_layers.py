@@ -51,6 +51,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
     "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
+    "labelling.xmp": set(),
     "training.data": set(),
     "training.evaluation": {"training.data"},
     "training.losses": set(),
@@ -67,8 +68,8 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.query",
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
-    "labelling.example_files", "labelling.label_sets", "labelling.rows", "labelling.table",
-    "training.config", "training.run_folder",
+    "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rows", "labelling.vocabulary",
+    "labelling.xmp.change", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/lean_open_clip.py"},

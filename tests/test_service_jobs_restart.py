@@ -19,8 +19,8 @@ from index.collection import open_collection
 from index.ingest.sync import index_folders, open_or_create
 from labelling.label_sets import LabelSet
 from labelling.labeller import build_labeller
+from labelling.outputs.table import LabelTable, open_table, write_rows
 from labelling.rows import LabelReport, images_left, label_images
-from labelling.table import LabelTable, open_table, write_rows
 
 TESTS = Path(__file__).parent
 N = 60

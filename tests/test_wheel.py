@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
 from test_layers import FILES, PACKAGES, ROOT
+
+from base.extras import DISTRIBUTION
+from glimpse import __version__
 
 IMPORT_ALL = """
 import importlib, sys
@@ -19,15 +25,24 @@ for name in sys.argv[2:]:
 """
 
 
-def test_the_wheel_is_whole(tmp_path: Path) -> None:
-    source, unpacked = tmp_path / "source", tmp_path / "unpacked"
+INSTALL = ("-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index")
+
+
+def built(folder: Path) -> Path:
+    """The wheel, built in a folder."""
+    source = folder / "source"
     for package in PACKAGES:
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--wheel-dir", tmp_path, source], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*pip, "--wheel-dir", folder, source], check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def test_the_wheel_is_whole(tmp_path: Path) -> None:
+    wheel, unpacked = built(tmp_path), tmp_path / "unpacked"
     with zipfile.ZipFile(wheel) as file:
         file.extractall(unpacked)
         held = {name for name in file.namelist() if ".dist-info/" not in name}
@@ -40,3 +55,26 @@ def test_the_wheel_is_whole(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(unpacked)}
     command = [sys.executable, "-P", "-c", IMPORT_ALL, str(unpacked), *names]
     subprocess.run(command, check=True, cwd=tmp_path, env=environment)
+
+
+def test_an_empty_environment_has_the_command_and_the_way_to_its_extras(tmp_path: Path) -> None:
+    wheel = built(tmp_path)
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    subprocess.run([python, *INSTALL, "--no-deps", wheel], check=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "its_dependencies.pth").write_text(sysconfig.get_path("purelib"))  # which an index would give
+
+    def said(*command: str | Path) -> str:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+        return subprocess.run(command, check=True, cwd=tmp_path, env=clean, capture_output=True, text=True).stdout
+
+    assert said(environment / "bin" / "glimpse", "--version").split() == ["glimpse", __version__]
+    way = said(python, "-c", "from base.extras import install; print(install('mcp'))").strip()
+    assert shlex.split(way)[0] == str(python)
+    assert f"{DISTRIBUTION}-{__version__}" in said(
+        *shlex.split(way), "--dry-run", "--no-deps", "--no-index", "--force-reinstall"
+    )
+    licence = next(packages.glob("glimpse_search-*.dist-info/licenses/LICENSE"))
+    assert licence.read_text().startswith("MIT License")

@@ -19,6 +19,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from base.errors import ModelError, ModelUnavailable
+from base.extras import install
 from base.files import file_sha256
 from encoder.hub.published import hub_address, on_hub, repository_like, tag_of
 from encoder.hub.refusals import no_such_file, not_here, refused, status_of
@@ -70,7 +71,7 @@ def require_transformers(text_cfg: dict[str, Any], ref: str) -> None:
     """
     needed = text_cfg.get("hf_model_name") or text_cfg.get("hf_tokenizer_name")
     if needed and importlib.util.find_spec("transformers") is None:
-        raise ModelError(f"{ref}: needs `pip install 'glimpse[hf]'` for its text tower or tokenizer ({needed})")
+        raise ModelError(f"{ref}: needs `{install('hf')}` for its text tower or tokenizer ({needed})")
 
 
 def hub_folder(repository: Repository) -> Path:

@@ -26,6 +26,7 @@ from glimpse.options import (
 if TYPE_CHECKING:
     from encoder.cut import CutTexts
     from encoder.model import DualEncoder
+    from encoder.prompts import Label
     from training.data.pairs import Pair
 
 
@@ -103,7 +104,7 @@ def _pairs(encoder: DualEncoder, pairs: Sequence[Pair]) -> tuple[dict[str, Any],
 
 
 def _classes(
-    encoder: DualEncoder, labelled: Sequence[tuple[Path, str]], labels: Sequence[str], templates: Sequence[str]
+    encoder: DualEncoder, labelled: Sequence[tuple[Path, str]], labels: Sequence[Label], templates: Sequence[str]
 ) -> tuple[dict[str, Any], CutTexts]:
     from itertools import chain
 

@@ -134,14 +134,13 @@ def start_label(
 ) -> None:
     """Label a folder of the service's machine. `glimpse jobs result` prints the CSV."""
     from base.errors import InputError
-    from encoder.prompts import check_labels
 
     if (labels is None) == (label_set is None):
         raise InputError('give either --labels "cat,dog" or --label-set NAME')
     named = (
         {"label_set": label_set}
         if labels is None
-        else {"labels": check_labels(labels_of(labels, "give what is in it"))}
+        else {"labels": [label.text for label in labels_of(labels, "give what is in it").labels]}
     )
     fields: dict[str, Any] = {"templates": template or [], "scores": scores, "exclude": exclude or []}
     fields |= _set(follow_links=follow_links, any_name=any_name)

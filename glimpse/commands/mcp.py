@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from base.errors import InputError
+from base.extras import install
 from base.walk import check_folder
 
 
@@ -30,7 +31,7 @@ def mcp(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
             raise
-        raise InputError("the MCP server needs the extra mcp: pip install 'glimpse[mcp]'") from None
+        raise InputError(f"the MCP server needs the extra mcp: {install('mcp')}") from None
     from glimpse.client import Client
 
     for each in folder or ():

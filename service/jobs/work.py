@@ -29,8 +29,8 @@ from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from index.ingest.watch import Watching, watch_folders
 from labelling.label_sets import LabelSet
 from labelling.labeller import build_labeller
+from labelling.outputs.table import LabelTable, open_table, write_rows
 from labelling.rows import LabelReport, images_left, label_images
-from labelling.table import LabelTable, open_table, write_rows
 from service.collections.writers import Writers
 from service.inference.shared_encoder import Stopped
 from service.jobs.roots import Roots

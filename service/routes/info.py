@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import APIRouter
 
+from base.extras import DISTRIBUTION
 from service.deps import CollectionsDep, InferenceDep
 from service.errors import documented
 from service.schemas.collections import CollectionAnswer
@@ -40,6 +41,6 @@ async def models(inference: InferenceDep) -> ModelsAnswer:
 def product_version() -> str:
     """The installed version; run from a checkout without an install there is none."""
     try:
-        return version("glimpse")
+        return version(DISTRIBUTION)
     except PackageNotFoundError:
         return "0+source"

@@ -15,6 +15,8 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from base.extras import install
+
 log = logging.getLogger(__name__)
 
 EXPORTERS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -30,7 +32,7 @@ def start_tracing() -> bool:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        log.warning("an OpenTelemetry exporter is set, but nothing is sent: pip install 'glimpse[otel]'")
+        log.warning("an OpenTelemetry exporter is set, but nothing is sent: %s", install("otel"))
         return False
     global _tracer
     os.environ.setdefault("OTEL_SERVICE_NAME", "glimpse")

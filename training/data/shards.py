@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ImageError, InputError, TrainingError
+from base.extras import install
 from base.left_out import LeftOut
 from base.read_ahead import read_batches
 from base.tables import decode_text, parse_json
@@ -291,4 +292,4 @@ def _webdataset() -> None:
     try:
         import webdataset  # noqa: F401
     except ImportError as error:
-        raise TrainingError('shards need the library webdataset; pip install "glimpse[train]"') from error
+        raise TrainingError(f"shards need the library webdataset; {install('train')}") from error

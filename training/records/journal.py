@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import TrainingError
+from base.extras import install
 from training.run_folder import LOG, TENSORBOARD, whole_lines
 
 
@@ -94,5 +95,5 @@ def _tensorboard_writer(folder: Path, resume_at: int) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise TrainingError('TensorBoard logs need the library tensorboardX; pip install "glimpse[train]"') from None
+        raise TrainingError(f"TensorBoard logs need the library tensorboardX; {install('train')}") from None
     return SummaryWriter(str(folder), purge_step=resume_at + 1)

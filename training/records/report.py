@@ -6,8 +6,6 @@ measures nothing, and knows a model by its numbers only.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -16,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from base.charts import Series, histogram, line_chart
-from base.errors import ImageError, TrainingError
+from base.errors import TrainingError
 from base.page import figures, page, section, warnings_note
-from encoder.image import open_image
+from encoder.image import thumbnail_uri
 from training.evaluation.geometry import BINS
 from training.run_folder import METRICS, REPORT, TRAIN_CONFIG, artefact, read_json, read_log
 
@@ -250,7 +248,10 @@ def _confusion(pair: Record) -> str:
 
 
 def _half(path: str, role: str, text: str, score: float | None) -> str:
-    source, text = _thumbnail(path), Path(path).name if text == path else text  # bare images go by their path
+    source, text = (
+        thumbnail_uri(path, THUMBNAIL),
+        Path(path).name if text == path else text,
+    )  # bare images go by their path
     picture = (
         f'<img src="{source}" alt="{escape(text)}" loading="lazy">'
         if source
@@ -260,18 +261,6 @@ def _half(path: str, role: str, text: str, score: float | None) -> str:
         f'<figure title="{escape(path)}"><div class="frame">{picture}</div><figcaption>'
         f'<span class="soft">{role} · cosine {_text(score, 3)}</span><br>{escape(text)}</figcaption></figure>'
     )
-
-
-def _thumbnail(path: str) -> str | None:
-    """A small JPEG as a data URI; None where the image is gone or broken."""
-    try:
-        image = open_image(path, at_least=(THUMBNAIL, THUMBNAIL))
-    except ImageError:
-        return None
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
 
 
 def _settings(config: Record) -> str:

@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TextIO
 
+from base.read_ahead import batches
+from labelling.outputs.output import Listing
 from labelling.rows import Labelled, LabelReport
 
 HEADER = ("path", "label", "score")
@@ -72,6 +74,14 @@ class LateLabelTable:
             self._table = LabelTable(self._opened.enter_context(open_table(self._path)))
         if self._table is not None:
             self._table.write(rows)
+
+
+def write_table(part: Path, listing: Listing) -> None:
+    """The whole table of a run. OSError."""
+    with open_table(part) as file:
+        table = LabelTable(file)
+        for images in batches(listing.images(), 1024):
+            table.write(images)
 
 
 def _path_cell(path: Path) -> str:

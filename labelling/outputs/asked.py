@@ -1,0 +1,77 @@
+"""Which outputs a run has: as they are asked for and kept, and made of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from base.errors import InputError
+from index.collection import Collection
+from labelling.outputs.coco import write_coco
+from labelling.outputs.folders import Folders, How
+from labelling.outputs.jsonl import write_jsonl
+from labelling.outputs.metadata import MetadataKey
+from labelling.outputs.output import ChangesImages, Listing
+from labelling.outputs.table import write_table
+
+WriteList = Callable[[Path, Listing], None]
+
+
+@dataclass(frozen=True)
+class OutputsAsked:
+    """Where the labels of a run go.
+
+    Attributes:
+        files: absolute paths, of a kind each by its suffix; `write_list` knows them.
+        to: absolute path of a folder of class folders; None: none.
+        how: what is made of an image there.
+        metadata: a key of the collection's metadata; None: none.
+    """
+
+    files: tuple[str, ...] = ()
+    to: str | None = None
+    how: How = "copy"
+    metadata: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `of_json` takes it. What is not asked for is left out, so that new outputs change no run of before."""
+        return {name: value for name, value in asdict(self).items() if value and (name != "how" or self.to)}
+
+    @classmethod
+    def of_json(cls, content: dict[str, Any]) -> OutputsAsked:
+        """Of what `to_json` gave."""
+        return cls(**content | {"files": tuple(content.get("files", ()))})
+
+    def changing(self, labels: Sequence[str], collection: Collection | None, *, overwrite: bool) -> list[ChangesImages]:
+        """Those that change something for each image, in the order in which they are to.
+
+        Args:
+            labels: all that there are.
+            collection: the source, open for writing if its metadata are changed.
+            overwrite: replace metadata that others wrote.
+        """
+        made: list[ChangesImages] = []
+        if self.to is not None:
+            made.append(Folders(Path(self.to), self.how, labels))
+        if self.metadata is not None:
+            if collection is None:
+                raise InputError("--write-metadata writes to a collection: label one, with --collection")
+            made.append(MetadataKey(collection, self.metadata, overwrite=overwrite))
+        return made
+
+
+def write_list(path: Path) -> WriteList:
+    """What writes a file of that suffix: a table without one. InputError for another kind."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        from labelling.outputs.parquet import write_parquet  # pyarrow is an extra, and takes a moment
+
+        return write_parquet
+    kinds: dict[str, WriteList] = {"": write_table, ".csv": write_table, ".jsonl": write_jsonl, ".json": write_coco}
+    if suffix not in kinds:
+        raise InputError(
+            f"--out {path}: no format has the suffix {suffix}; give .csv, .jsonl, .parquet, or .json for COCO"
+        )
+    return kinds[suffix]

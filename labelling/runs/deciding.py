@@ -1,0 +1,75 @@
+"""Which labels the images of a run get, by the vectors that are kept: no image is read again for other labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labelling.label_sets import LabelSet
+from labelling.labeller import Labeller, build_labeller
+from labelling.rows import label_rows
+from labelling.runs.sources import Source
+from labelling.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from encoder.zero_shot import ScoredBy
+
+SAMPLE = 2048  # images by which scores of several labels are standardised
+
+
+@dataclass(frozen=True)
+class LabelsAsked:
+    """What the images of a run are asked.
+
+    Attributes:
+        label_set: the labels.
+        scores: as `build_labeller` takes it.
+    """
+
+    label_set: LabelSet
+    scores: ScoredBy | None = None
+
+
+def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[int, int], None]) -> Labeller | None:
+    """Decide what is not decided; all of it, if labels or model are others now, or if labels are given by comparison.
+
+    Returns:
+        The labeller; None: there was nothing to decide.
+    """
+    labels = {"label_set": asked.label_set.to_json(), "scores": asked.scores}
+    if store.get("labels") != labels:
+        with store.writing():
+            store.undecide()
+            store.set(labels=labels)
+    if not (total := store.count(undecided=True)):
+        return None
+    if asked.label_set.mode == "multi":  # by what labels have with the images of the run, so these with those of before
+        with store.writing():
+            store.undecide()
+        total = store.count(undecided=True)
+    labeller = labeller_for(store, source, asked)
+    with store.writing():
+        store.set(cut_texts=len(labeller.classifier.cut.read))
+    done = 0
+    while (block := store.undecided())[0]:
+        ids, paths, kept = block
+        images = label_rows(labeller.labels, paths, labeller.decide(source.vectors(ids, kept)))
+        with store.writing():
+            store.decide(ids, images)
+        done += len(ids)
+        tell(done, total)
+    return labeller
+
+
+def labeller_for(store: RunStore, source: Source, asked: LabelsAsked) -> Labeller:
+    """The labeller of a label set, and of a sample of the run's images where that counts."""
+    return build_labeller(source.text_encoder(), asked.label_set, asked.scores)
+
+
+def sample_of(store: RunStore, source: Source) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Unit vectors of some of the run's images."""
+    ids, kept = store.sample(SAMPLE)
+    return source.vectors(ids, kept)

@@ -1,0 +1,240 @@
+"""Changes that are noted before they are done, so that a kill at any moment is made right, and all can be taken back.
+
+Some images at a time: what is going to be done is on disk, then it is done, then that is on disk. What was begun when a
+process was killed is looked at by the next one: it was done, or there is nothing of it.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from base.progress import Progress
+from labelling.outputs.files import stamp_of
+from labelling.outputs.output import ChangesImages, NotDone, Step
+from labelling.runs.store import KeptStep, Row, RunStore
+
+TOGETHER = 64  # images whose steps are noted in one commit: a commit waits for the disk
+
+
+class Failure(NamedTuple):
+    """A file that something could not be done for, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass
+class Changes:
+    """What an output has changed in this run of the command.
+
+    Attributes:
+        done: steps that were done; by kind.
+        taken_back: steps of before that were taken back.
+        failed: what could not be done.
+        first: the first steps in words, where nothing is done yet.
+    """
+
+    done: dict[str, int] = field(default_factory=dict)
+    taken_back: int = 0
+    failed: list[Failure] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)
+
+    def count(self, step: Step, most: int) -> None:
+        """Count a step, and say it if it is among the first."""
+        self.done[step.kind] = self.done.get(step.kind, 0) + 1
+        if len(self.first) < most and step.kind != "folder":
+            self.first.append(step.said)
+
+
+class _Planned(NamedTuple):
+    row: Row
+    wanted: str
+    take_back: list[KeptStep]
+    do: list[Step]
+
+
+class Journal:
+    """The journal of a run's outputs.
+
+    Args:
+        store: the run's.
+        outputs: by their names.
+        restamp: whether images are known by their files' stamps, which change with what is done to them.
+    """
+
+    def __init__(self, store: RunStore, outputs: Mapping[str, ChangesImages], *, restamp: bool) -> None:
+        self._store = store
+        self._outputs = outputs
+        self._restamp = restamp
+
+    def settle(self) -> None:
+        """Make right what a kill interrupted."""
+        for kept in self._store.begun():
+            output = self._outputs[kept.output]
+            done = output.settle(output.step_of(kept.kind, kept.what))
+            output.flush()
+            with self._store.writing():
+                self._store.end(kept.id, done.to_json() if done else None)
+                if done and kept.image is not None:
+                    self._place(output, kept.image, done)
+
+    def bring_about(self, name: str, rows: Iterable[Row], tell: Callable[[int], None]) -> Changes:
+        """Have an output do for each image what it wants; `tell` is given how many were looked at."""
+        output, changes = self._outputs[name], Changes()
+        waiting: list[_Planned] = []
+        paths: set[Path] = set()
+        for i, row in enumerate(rows):
+            planned = self._plan(output, row, changes)
+            if planned and not paths.isdisjoint(step.path for step in planned.do):
+                self._do(output, waiting, changes)  # what it plans on will be as those before leave it
+                waiting, paths = [], set()
+                planned = self._plan(output, row, changes)
+            if planned:
+                waiting.append(planned)
+                paths.update(step.path for step in planned.do)
+            if len(waiting) >= TOGETHER:
+                self._do(output, waiting, changes)
+                waiting, paths = [], set()
+            tell(i + 1)
+        self._do(output, waiting, changes)
+        return changes
+
+    def foresee(self, name: str, rows: Iterable[Row], most: int) -> Changes:
+        """What `bring_about` would do, with the first `most` steps in words. Nothing is done."""
+        output, changes = self._outputs[name], Changes()
+        for row in rows:
+            if planned := self._plan(output, row, changes):
+                changes.taken_back += len(planned.take_back)
+                for step in planned.do:
+                    changes.count(step, most)
+        return changes
+
+    def let_go(self, name: str, row: Row) -> list[Failure]:
+        """Take back what an output did for an image that is gone. What cannot be taken back is left as it is."""
+        output, failed = self._outputs[name], []
+        for kept in reversed(self._store.steps_of(name, row.id)):
+            try:
+                output.gone(output.step_of(kept.kind, kept.what))
+            except (NotDone, OSError) as error:
+                failed.append(_failure(row.image.path, error))
+        output.flush()
+        with self._store.writing():
+            for kept in self._store.steps_of(name, row.id):
+                self._store.end(kept.id, None)
+        return failed
+
+    def undo(self, progress: Progress | None = None) -> Changes:
+        """Take all steps back, the last one first. Those that cannot be stay in the journal."""
+        changes, total = Changes(), self._store.count_steps()
+        before: int | None = None
+        while block := self._store.last_steps(before, TOGETHER):
+            back: list[KeptStep] = []
+            for kept in block:
+                output = self._outputs[kept.output]
+                try:
+                    output.undo(output.step_of(kept.kind, kept.what))
+                    back.append(kept)
+                except (NotDone, OSError) as error:
+                    changes.failed.append(_failure(Path(str(kept.what.get("target", ""))), error))
+            for output in self._outputs.values():
+                output.flush()
+            with self._store.writing():
+                for kept in back:
+                    self._store.end(kept.id, None)
+                    if kept.image is not None:
+                        self._store.set_applied(kept.output, kept.image, None)
+                        output = self._outputs[kept.output]
+                        self._place(output, kept.image, output.step_of(kept.kind, kept.what), back=True)
+            changes.taken_back += sum(kept.kind != "folder" for kept in back)
+            before = block[-1].id
+            if progress:
+                progress(changes.taken_back + len(changes.failed), total)
+        return changes
+
+    def _plan(self, output: ChangesImages, row: Row, changes: Changes) -> _Planned | None:
+        """What is to be done for an image, perhaps no more than to note that nothing is; None: that is noted."""
+        wanted = output.wanted(row.image, row.stamp)
+        applied = self._store.applied(output.name, row.id)
+        if wanted == applied:
+            return None
+        kept = self._store.steps_of(output.name, row.id)
+        if not wanted and not kept:
+            return None
+        so_far = [output.step_of(step.kind, step.what) for step in kept]
+        try:
+            plan = output.plan(row.image, row.stamp, row.origin, so_far)
+        except (NotDone, OSError) as error:
+            changes.failed.append(_failure(row.image.path, error))
+            return None
+        return _Planned(row, wanted, [kept[i] for i in plan.take_back], list(plan.do))
+
+    def _do(self, output: ChangesImages, planned: list[_Planned], changes: Changes) -> None:
+        """Do what was planned for some images, noted before and after."""
+        with self._store.writing():
+            begun = [[self._begin(output.name, one.row.id, step) for step in one.do] for one in planned]
+        ended: list[tuple[int, Step | None]] = []
+        whole: list[_Planned] = []
+        for one, ids in zip(planned, begun, strict=True):
+            done, failed = self._do_one(output, one, changes)
+            ended += zip(ids, [*done, *[None] * (len(ids) - len(done))], strict=True)
+            if not failed:
+                whole.append(one)
+        output.flush()
+        with self._store.writing():
+            for one in planned:
+                for kept in one.take_back:
+                    self._store.end(kept.id, None)
+            for key, step in ended:
+                self._store.end(key, step.to_json() if step else None)
+            for one in whole:
+                self._store.set_applied(output.name, one.row.id, one.wanted)
+            steps = {key: step for key, step in ended if step}
+            for one, ids in zip(planned, begun, strict=True):
+                for key in ids:
+                    if key in steps:
+                        self._place(output, one.row.id, steps[key])
+
+    def _do_one(self, output: ChangesImages, one: _Planned, changes: Changes) -> tuple[list[Step], bool]:
+        """The steps that were done for an image, and whether one could not be."""
+        done: list[Step] = []
+        for kept in reversed(one.take_back):
+            try:
+                output.undo(output.step_of(kept.kind, kept.what))
+                changes.taken_back += 1
+            except (NotDone, OSError) as error:  # it stays, and is no longer ours
+                changes.failed.append(_failure(one.row.image.path, error))
+        try:
+            for step in one.do:
+                done.append(output.do(step))
+                changes.count(step, 0)
+        except (NotDone, OSError) as error:
+            changes.failed.append(_failure(one.row.image.path, error))
+            return done, True
+        return done, False
+
+    def _begin(self, name: str, image: int, step: Step) -> int:
+        # a folder is made for one image and used by others
+        return self._store.begin(name, None if step.kind == "folder" else image, step.kind, step.to_json())
+
+    def _place(self, output: ChangesImages, image: int, step: Step, *, back: bool = False) -> None:
+        """Remember where an image lies after a step, and how its file is."""
+        row, places = self._store.row(image), output.places(step)
+        if row is None or places is None:
+            return
+        path = places[0] if back else places[1]
+        origin = row.origin or row.image.path
+        stamp = stamp_of(path) if self._restamp else row.stamp
+        self._store.place(image, path, stamp, None if path == origin else origin)
+
+
+def _failure(path: Path, error: NotDone | OSError) -> Failure:
+    """What could not be done. OSError if it is one that all others would meet too."""
+    if isinstance(error, NotDone):
+        return Failure(str(error.path), error.reason)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        raise error
+    return Failure(str(error.filename or path), error.strerror or str(error))

@@ -1,0 +1,224 @@
+"""What a run labels: a folder's images, or a collection's entries; and what is new, changed or gone since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from base.errors import ImageError, InputError
+from base.read_ahead import batches
+from base.rules import Rules
+from base.walk import check_folder, image_names, no_images, walk_images
+from encoder.encoder import Encoder
+from encoder.image import Picture
+from index.collection import Collection, Record
+from labelling.outputs.files import stamp_of
+from labelling.rows import LabelReport
+from labelling.runs.store import Found, Row, RunStore
+
+Vectors = npt.NDArray[np.float32]
+Tell = Callable[[int, int], None]  # how many images of how many
+
+STEP = 1000  # images that are as they were, from one word of progress to the next
+
+
+@dataclass
+class Seen:
+    """What a look at the source found.
+
+    Attributes:
+        new: images that were not there.
+        changed: images that are others now.
+        unchanged: those that are not looked at again.
+        gone: those that are there no longer.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: list[Row] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """How many were looked at so far."""
+        return self.new + self.changed + self.unchanged
+
+
+class Source(Protocol):
+    """Where the images of a run come from."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model whose vectors they are."""
+
+    @property
+    def folder(self) -> Path | None:
+        """That all of them lie in; None: they may lie anywhere."""
+
+    def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
+        """Keep in the store what is new or changed, and say what is gone. InputError: there is no image."""
+
+    def vectors(self, ids: list[int], kept: list[bytes | None]) -> Vectors:
+        """Unit vectors (n, dim) of images, of which a store keeps these bytes."""
+
+    def text_encoder(self) -> Encoder:
+        """What encodes the labels."""
+
+
+@dataclass
+class FolderSource:
+    """The images below a folder.
+
+    Args:
+        folder: its absolute path.
+        rules: of the walk.
+        encoder: reads them; loaded when there is something to read.
+        texts: makes what encodes labels where no image had to be read.
+    """
+
+    folder: Path
+    rules: Rules
+    encoder: Encoder
+    texts: Callable[[], Encoder]
+    _has_read: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model."""
+        return self.encoder.fingerprint
+
+    def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
+        """As `Source.look`. A folder that cannot be entered is not gone, nor is what is below it."""
+        check_folder(self.folder)
+        seen = Seen()
+        total = sum(1 for _ in image_names(self.folder, self.rules))
+        if not total and not any(row.origin for row in store.rows()):
+            raise InputError(no_images([self.folder], self.rules))
+        stamps: dict[Path, str] = {}
+        pictures: dict[Path, Picture] = {}
+        to_read = self._to_read(store, report, seen, stamps, lambda: tell(seen.total, total))
+        for batch in self.encoder.encode_stream(to_read, note=pictures.__setitem__):
+            self._has_read = True
+            with store.writing():
+                store.put(_found(path, stamps.pop(path), vector, pictures.pop(path, None)) for path, vector in batch)
+            tell(seen.total, total)
+        unread = [Path(path) for path, _ in report.unread]
+        seen.gone = [row for row in store.unseen() if not any(row.image.path.is_relative_to(path) for path in unread)]
+        return seen
+
+    def vectors(self, ids: list[int], kept: list[bytes | None]) -> Vectors:
+        """As `Source.vectors`."""
+        rows = np.frombuffer(b"".join(one or b"" for one in kept), "<f2").reshape(len(kept), -1).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+    def text_encoder(self) -> Encoder:
+        """As `Source.text_encoder`."""
+        return self.encoder if self._has_read else self.texts()
+
+    def _to_read(
+        self, store: RunStore, report: LabelReport, seen: Seen, stamps: dict[Path, str], tell: Callable[[], None]
+    ) -> Iterator[Path]:
+        """The images that are new or changed."""
+
+        def failed(path: Path, reason: str) -> None:
+            report.unread.append((str(path), reason))
+
+        walked = (
+            (path, stamp_of(path, status))
+            for path, status in walk_images(self.folder, rules=self.rules, on_error=failed, left_out=report.left_out)
+        )
+        for path, stamp in self._and_moved(store, walked):
+            known = store.known(path)
+            is_same = known is not None and known[1] == stamp
+            seen.new += known is None
+            seen.changed += known is not None and not is_same
+            seen.unchanged += is_same
+            if known and is_same and known[2]:
+                store.mark_seen([known[0]])
+                if seen.unchanged % STEP == 0:
+                    tell()
+                continue
+            stamps[path] = stamp  # one that could not be read is tried again: perhaps it may be by now
+            yield path
+
+    def _and_moved(self, store: RunStore, walked: Iterator[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
+        """What the walk finds, and what the run itself has moved to elsewhere."""
+        yield from walked
+        for row in store.rows():
+            path = row.image.path
+            if row.origin and not path.is_relative_to(self.folder) and (stamp := stamp_of(path)):
+                yield path, stamp
+
+
+@dataclass
+class CollectionSource:
+    """The images of a collection, by the vectors that it has: nothing is decoded.
+
+    Args:
+        collection: open.
+        texts: makes what encodes labels.
+    """
+
+    collection: Collection
+    texts: Callable[[], Encoder]
+
+    @property
+    def folder(self) -> Path | None:
+        """None."""
+        return None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model."""
+        return self.collection.fingerprint
+
+    def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
+        """As `Source.look`."""
+        seen, total = Seen(), self.collection.count("image")
+        if not total:
+            raise InputError(f"no image in collection {self.collection.name}; index a folder, or upload some")
+        for records in batches(self.collection.records("image"), 8 * STEP):
+            known = store.known_entries([record.id for record in records])
+            new = []
+            for record in records:
+                row, stamp = known.get(record.id), _stamp_of(record)
+                if row and row.stamp == stamp and _name_of(record) in (row.image.path, row.origin):
+                    seen.unchanged += 1
+                    continue
+                seen.new += row is None
+                seen.changed += row is not None
+                new.append(Found(_name_of(record), stamp, width=record.width, height=record.height, id=record.id))
+            with store.writing():
+                store.mark_seen(record.id for record in records)
+                store.put(new)
+            tell(seen.total, total)
+        seen.gone = store.unseen()
+        return seen
+
+    def vectors(self, ids: list[int], kept: list[bytes | None]) -> Vectors:
+        """As `Source.vectors`."""
+        return self.collection.vectors(ids)
+
+    def text_encoder(self) -> Encoder:
+        """As `Source.text_encoder`."""
+        return self.texts()
+
+
+def _found(path: Path, stamp: str, vector: Vectors | ImageError, picture: Picture | None) -> Found:
+    if isinstance(vector, ImageError) or picture is None:
+        return Found(path, stamp, error=vector.reason if isinstance(vector, ImageError) else "cannot be read")
+    return Found(path, stamp, vector, picture.width, picture.height, cut_off=picture.cut_off or "")
+
+
+def _stamp_of(record: Record) -> str:
+    """Of an entry: its id first, then what tells another picture under it."""
+    return f"{record.id} {record.size} {record.mtime_ns} {record.sha256}"
+
+
+def _name_of(record: Record) -> Path:
+    return Path(record.path or f"entry {record.id}")

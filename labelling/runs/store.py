@@ -1,0 +1,331 @@
+"""What a run keeps: its images with vectors and labels, and the journal of what it changes. One SQLite file.
+
+A kill leaves what was committed, and nothing torn. Paths are kept as their bytes, so that any name can be, and give the
+order of a walk. The only file of labelling that imports sqlite3; it knows no output and walks no folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from base.errors import GlimpseError
+from labelling.rows import Answer, Labelled
+
+Vectors = npt.NDArray[np.float32]
+
+VERSION = 1
+BLOCK = 4096  # rows at a time
+SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS images (
+    id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, origin BLOB, stamp TEXT NOT NULL, vector BLOB,
+    width INTEGER, height INTEGER, error TEXT NOT NULL, cut_off TEXT NOT NULL, answers TEXT, guess TEXT);
+CREATE INDEX IF NOT EXISTS undecided ON images (id) WHERE answers IS NULL AND error = '';
+CREATE TABLE IF NOT EXISTS applied (
+    output TEXT, image INTEGER, wanted TEXT NOT NULL, PRIMARY KEY (output, image)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS steps (
+    id INTEGER PRIMARY KEY, output TEXT NOT NULL, image INTEGER, kind TEXT NOT NULL, what TEXT NOT NULL,
+    done INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS steps_of ON steps (image, output);
+CREATE INDEX IF NOT EXISTS begun ON steps (id) WHERE NOT done;
+CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
+PRAGMA user_version = {VERSION};
+"""
+COLUMNS = "id, path, origin, stamp, width, height, error, cut_off, answers, guess"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An image of a run.
+
+    Attributes:
+        id: its own; of an entry, where the source is a collection.
+        stamp: of its file, or of its entry: another one is another image.
+        image: what is said of it; no answers and no guess before it is decided.
+        origin: where it lay before the run moved it.
+    """
+
+    id: int
+    stamp: str
+    image: Labelled
+    origin: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image as it was read, or looked up: to be kept, undecided.
+
+    Attributes:
+        id: that it is to have; None: any.
+        vector: (dim,), None: it could not be read, or a collection keeps it.
+    """
+
+    path: Path
+    stamp: str
+    vector: npt.NDArray[np.floating[Any]] | None = None
+    width: int | None = None
+    height: int | None = None
+    error: str = ""
+    cut_off: str = ""
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStep:
+    """A step of the journal: what an output does for an image, as JSON; begun, or done."""
+
+    id: int
+    output: str
+    image: int | None
+    kind: str
+    what: dict[str, Any]
+    done: bool
+
+
+class RunStore:
+    """An open store, for one process at a time: who opens it holds the run's lock. `close` it.
+
+    Raises:
+        GlimpseError: it is not a run's, or damaged; the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        with self._errors():
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, VERSION):
+                raise GlimpseError(f"{path}: written by another glimpse; upgrade this one, or delete the run's folder")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(SCHEMA)
+
+    def close(self) -> None:
+        """Close it."""
+        self._db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction, on disk when the block ends; undone when it raises."""
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_FULL:
+                raise GlimpseError(
+                    f"{self.path}: the disk is full; free some space, and the same command goes on"
+                ) from error
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise GlimpseError(f"{self.path}: the run's file is damaged ({error}); restore it") from error
+            raise GlimpseError(f"{self.path}: {error}") from error
+
+    # --- about ---
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A JSON value."""
+        row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else default
+
+    def set(self, **values: Any) -> None:
+        """Keep JSON values; in a `writing`."""
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
+        self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", rows)
+
+    # --- images ---
+
+    def known(self, path: Path) -> tuple[int, str, bool] | None:
+        """(id, stamp, whether it could be read) of the image at a path."""
+        row = self._db.execute(
+            "SELECT id, stamp, error = '' FROM images WHERE path = ?", (os.fsencode(path),)
+        ).fetchone()
+        return (row[0], row[1], bool(row[2])) if row else None
+
+    def mark_seen(self, ids: Iterable[int]) -> None:
+        """Remember, while it is open, that these images are still there."""
+        self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((one,) for one in ids))
+
+    def put(self, found: Iterable[Found]) -> None:
+        """Keep images, undecided, in place of those of their paths; they count as seen. In a `writing`."""
+        for one in found:
+            key = one.id
+            if key is None and (known := self.known(one.path)):
+                key = known[0]
+            vector = None if one.vector is None else one.vector.astype("<f2").tobytes()
+            path = os.fsencode(one.path)
+            if one.id is not None:  # the path may have been another entry's
+                self._db.execute("DELETE FROM images WHERE path = ? AND id <> ?", (path, one.id))
+            cursor = self._db.execute(
+                """
+                INSERT INTO images (id, path, stamp, vector, width, height, error, cut_off)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE SET path = excluded.path, stamp = excluded.stamp, vector = excluded.vector,
+                    width = excluded.width, height = excluded.height, error = excluded.error,
+                    cut_off = excluded.cut_off, answers = NULL, guess = NULL
+                """,
+                (key, path, one.stamp, vector, one.width, one.height, one.error, one.cut_off),
+            )
+            self.mark_seen([key if key is not None else int(cursor.lastrowid or 0)])
+
+    def unseen(self) -> list[Row]:
+        """The images that nobody has seen since it was opened."""
+        return self._rows("WHERE id NOT IN (SELECT id FROM seen) ORDER BY path")
+
+    def forget(self, ids: Sequence[int]) -> None:
+        """Delete images. In a `writing`."""
+        for table, column in (("images", "id"), ("applied", "image")):
+            self._db.executemany(f"DELETE FROM {table} WHERE {column} = ?", ((one,) for one in ids))
+
+    def distrust(self) -> None:
+        """Have every image read anew, say for another model. In a `writing`."""
+        self._db.execute("UPDATE images SET stamp = '', vector = NULL, answers = NULL, guess = NULL")
+
+    def place(self, image: int, path: Path, stamp: str, origin: Path | None) -> None:
+        """Say where an image lies now. In a `writing`."""
+        self._db.execute(
+            "UPDATE OR REPLACE images SET path = ?, stamp = ?, origin = ? WHERE id = ?",
+            (os.fsencode(path), stamp, os.fsencode(origin) if origin else None, image),
+        )
+
+    def count(self, *, undecided: bool = False) -> int:
+        """How many images there are; or how many that wait for a decision."""
+        where = "WHERE answers IS NULL AND error = ''" if undecided else ""
+        return int(self._db.execute(f"SELECT count(*) FROM images {where}").fetchone()[0])
+
+    def known_entries(self, ids: Sequence[int]) -> dict[int, Row]:
+        """The images of those ids that are known."""
+        found = self._rows("WHERE id IN (SELECT value FROM json_each(?))", json.dumps(ids))
+        return {row.id: row for row in found}
+
+    def rows(self) -> Iterator[Row]:
+        """Every image, in the order of paths. Others may be changed meanwhile."""
+        after = b""
+        while block := self._rows("WHERE path > ? ORDER BY path LIMIT ?", after, BLOCK):
+            yield from block
+            after = os.fsencode(block[-1].image.path)
+
+    def row(self, image: int) -> Row | None:
+        """The image of that id."""
+        return next(iter(self._rows("WHERE id = ?", image)), None)
+
+    def _rows(self, where: str, *values: object) -> list[Row]:
+        return [_row(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM images {where}", values)]
+
+    # --- decisions ---
+
+    def undecide(self) -> None:
+        """Have all of them decided anew. In a `writing`."""
+        self._db.execute("UPDATE images SET answers = NULL, guess = NULL")
+
+    def undecided(self, after: int = 0) -> tuple[list[int], list[Path], list[bytes | None]]:
+        """Ids, paths and vectors (bytes of float16) of some that wait for a decision, from above an id."""
+        rows = self._db.execute(
+            "SELECT id, path, vector FROM images WHERE answers IS NULL AND error = '' AND id > ? ORDER BY id LIMIT ?",
+            (after, BLOCK),
+        ).fetchall()
+        return [row[0] for row in rows], [Path(os.fsdecode(row[1])) for row in rows], [row[2] for row in rows]
+
+    def decide(self, ids: Sequence[int], images: Sequence[Labelled]) -> None:
+        """Keep what was decided. In a `writing`."""
+        rows = (
+            (json.dumps(image.answers), json.dumps(image.guess), key) for key, image in zip(ids, images, strict=True)
+        )
+        self._db.executemany("UPDATE images SET answers = ?, guess = ? WHERE id = ?", rows)
+
+    def sample(self, most: int) -> tuple[list[int], list[bytes | None]]:
+        """Ids and vectors of that many images, always the same of the same ones."""
+        rows = self._db.execute(
+            "SELECT id, vector FROM images WHERE error = '' ORDER BY (id * 2654435761) % 4294967296, id LIMIT ?",
+            (most,),
+        ).fetchall()
+        return [row[0] for row in rows], [row[1] for row in rows]
+
+    # --- the journal ---
+
+    def applied(self, output: str, image: int) -> str | None:
+        """What an output last brought about for an image."""
+        row = self._db.execute("SELECT wanted FROM applied WHERE output = ? AND image = ?", (output, image)).fetchone()
+        return row[0] if row else None
+
+    def set_applied(self, output: str, image: int, wanted: str | None) -> None:
+        """Keep that, None: forget it. In a `writing`."""
+        if wanted is None:
+            self._db.execute("DELETE FROM applied WHERE output = ? AND image = ?", (output, image))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO applied VALUES (?, ?, ?)", (output, image, wanted))
+
+    def forget_applied(self) -> None:
+        """Forget what outputs brought about, but for the steps. In a `writing`."""
+        self._db.execute("DELETE FROM applied")
+
+    def begin(self, output: str, image: int | None, kind: str, what: dict[str, Any]) -> int:
+        """Note a step before it is done; its id. In a `writing`."""
+        cursor = self._db.execute(
+            "INSERT INTO steps (output, image, kind, what, done) VALUES (?, ?, ?, ?, 0)",
+            (output, image, kind, json.dumps(what)),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def end(self, step: int, what: dict[str, Any] | None) -> None:
+        """Note that a step is done, and as what; None: it is not, or no longer. In a `writing`."""
+        if what is None:
+            self._db.execute("DELETE FROM steps WHERE id = ?", (step,))
+        else:
+            self._db.execute("UPDATE steps SET what = ?, done = 1 WHERE id = ?", (json.dumps(what), step))
+
+    def begun(self) -> list[KeptStep]:
+        """The steps that were begun, and of which nobody knows whether they were done."""
+        return self._steps("WHERE NOT done ORDER BY id")
+
+    def steps_of(self, output: str, image: int) -> list[KeptStep]:
+        """What was done for an image, in the order it was."""
+        return self._steps("WHERE image = ? AND output = ? AND done ORDER BY id", image, output)
+
+    def last_steps(self, before: int | None = None, limit: int = 256) -> list[KeptStep]:
+        """The last steps, the newest first, from below an id."""
+        return self._steps("WHERE id < ? ORDER BY id DESC LIMIT ?", before or 1 << 62, limit)
+
+    def count_steps(self) -> int:
+        """How many steps the journal has."""
+        return int(self._db.execute("SELECT count(*) FROM steps").fetchone()[0])
+
+    def _steps(self, where: str, *values: object) -> list[KeptStep]:
+        query = f"SELECT id, output, image, kind, what, done FROM steps {where}"
+        return [
+            KeptStep(key, output, image, kind, json.loads(what), bool(done))
+            for key, output, image, kind, what, done in self._db.execute(query, values)
+        ]
+
+
+def _row(columns: tuple[Any, ...]) -> Row:
+    key, path, origin, stamp, width, height, error, cut_off, answers, guess = columns
+    image = Labelled(
+        Path(os.fsdecode(path)),
+        tuple(Answer(*answer) for answer in json.loads(answers or "[]")),
+        Answer(*json.loads(guess)) if guess and guess != "null" else None,
+        error,
+        cut_off,
+        width,
+        height,
+    )
+    return Row(key, stamp, image, Path(os.fsdecode(origin)) if origin else None)

@@ -1,0 +1,1 @@
+"""Keywords of photos as photo programs read and write them: in sidecars, and inside image files."""

@@ -1,0 +1,74 @@
+"""The words that a photo carries: of its sidecars, of the XMP and the IPTC inside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from labelling.xmp.containers import Metadata, metadata_of
+from labelling.xmp.iptc import keywords
+from labelling.xmp.merge import Mark, marks, parse, people_words
+from labelling.xmp.packet import Packet
+from labelling.xmp.sidecar import read_sidecar, sidecars_there
+from labelling.xmp.words import Path_, Word, XmpError, merged, path_of
+
+_BY_DECODER = frozenset(".heic .heics .heif .heifs .hif .avif .avifs".split())
+
+
+def read_words(image: Path) -> list[Word]:
+    """The words that people gave a photo, each once. Hierarchical ones say more than flat ones; ours are left out.
+
+    Raises:
+        XmpError: a sidecar cannot be read. What is inside of the image is read as far as it can be.
+        OSError: the image cannot be read.
+    """
+    paths: list[Path_] = []
+    for _, packet in _sidecar_packets(image):
+        paths += people_words(packet)
+    paths += embedded_words(image)
+    deep, flat = [path for path in paths if len(path) > 1], [path for path in paths if len(path) == 1]
+    return [Word(path) for path in merged(deep, flat)]
+
+
+def read_marks(image: Path) -> list[tuple[Path, Mark]]:
+    """Our own words on a photo with who wrote them, each with the file that it stands in. Raises as `read_words`."""
+    found = [(path, mark) for path, packet in _sidecar_packets(image) for mark in marks(packet)]
+    return found + [(image, mark) for packet in _embedded(_metadata(image)) for mark in marks(packet)]
+
+
+def embedded_words(image: Path) -> list[Path_]:
+    """The words that people put inside of an image file, as far as they can be read. OSError."""
+    metadata = _metadata(image)
+    paths = [path for packet in _embedded(metadata) for path in people_words(packet)]
+    return merged(paths, iptc_words(metadata))
+
+
+def iptc_words(metadata: Metadata) -> list[Path_]:
+    """The words of its IPTC."""
+    return [path for text in keywords(metadata.iptc) if (path := path_of(text.split("|")))]
+
+
+def _metadata(image: Path) -> Metadata:
+    if image.suffix.lower() in _BY_DECODER:
+        from encoder.picture.xmp import xmp_packet
+
+        return Metadata(xmp=xmp_packet(image))
+    return metadata_of(image)
+
+
+def _embedded(metadata: Metadata) -> Iterator[Packet]:
+    for data in (metadata.xmp, *metadata.extended):
+        if data:
+            try:
+                yield parse(data)
+            except XmpError:
+                continue
+
+
+def _sidecar_packets(image: Path) -> Iterator[tuple[Path, Packet]]:
+    for path in sidecars_there(image):
+        if data := read_sidecar(path):
+            try:
+                yield path, parse(data)
+            except XmpError as error:
+                raise XmpError(path, error.reason) from error

@@ -1,0 +1,484 @@
+"""Labelling runs: what is read again and what is not, that outputs follow, and that all can be taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from colour_encoder import ColourEncoder
+from conftest import plain_picture
+
+from base.errors import InputError
+from base.rules import Rules
+from encoder.prompts import Label
+from index.collection import Collection, Entry, create_collection, open_collection
+from labelling.label_sets import LabelSet
+from labelling.labeller import Rejection
+from labelling.outputs.asked import OutputsAsked
+from labelling.outputs.folder_names import folder_name, folders_of
+from labelling.outputs.folders import How
+from labelling.runs import deciding
+from labelling.runs.deciding import LabelsAsked
+from labelling.runs.journal import Changes
+from labelling.runs.run import Going, LabelRuns, RunBusy, RunNotFound, RunReport, SourceAsked
+from labelling.runs.sources import CollectionSource, FolderSource
+
+AS_USUAL = Going()
+COLOURS = ("red", "green", "blue")
+HOWS = pytest.mark.parametrize("how", ["copy", "move", "hardlink", "symlink"])
+
+
+def tree(*folders: Path) -> dict[str, tuple[str, bytes | str]]:
+    """Everything below folders: each file's bytes, where each link leads, each folder."""
+    found: dict[str, tuple[str, bytes | str]] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_symlink():
+                found[str(path)] = ("link", str(path.readlink()))
+            else:
+                found[str(path)] = ("folder", "") if path.is_dir() else ("file", path.read_bytes())
+    return found
+
+
+class World:
+    """A folder of pictures, and a data folder with runs over it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.data, self.to = folder / "photos", folder / "data", folder / "sorted"
+        self.folder.mkdir()
+        self.encoder = ColourEncoder()
+
+    def add(self, name: str, colour: str, shade: int = 0) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        plain_picture(colour, shade).save(path, "PNG")
+        return path
+
+    def add_colours(self, n: int = 3) -> None:
+        for i in range(n):
+            for colour in COLOURS:
+                self.add(f"{i}/{colour}.png", colour, i)
+
+    def run(self, labels: Sequence[str | Label] = COLOURS, going: Going = AS_USUAL, **outputs: object) -> RunReport:
+        asked = OutputsAsked(**outputs)  # type: ignore[arg-type]
+        source = FolderSource(self.folder, Rules(), self.encoder, lambda: self.encoder)
+        with LabelRuns(self.data).make(SourceAsked(folder=str(self.folder)), asked) as run:
+            return run.go_on(source, LabelsAsked(LabelSet.of(labels)), going=going)[0]
+
+    def undo(self, name: str = "last") -> Changes:
+        with LabelRuns(self.data).open(name) as run:
+            return run.undo()
+
+    def sorted(self) -> set[str]:
+        return {str(path.relative_to(self.to)) for path in self.to.rglob("*") if not path.is_dir()}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def counts(report: RunReport) -> tuple[int, int, int, int]:
+    return report.new, report.changed, report.unchanged, report.gone
+
+
+# --- what is read, and what is not ---
+
+
+def test_only_what_is_new_or_changed_is_read(world: World, tmp_path: Path) -> None:
+    world.add_colours()
+    out = tmp_path / "labels.csv"
+    assert counts(world.run(files=(str(out),))) == (9, 0, 0, 0)
+    assert world.encoder.seen == 9
+    before = out.read_text()
+    assert counts(world.run(files=(str(out),))) == (0, 0, 9, 0)
+    assert (world.encoder.seen, out.read_text()) == (9, before)
+
+    world.add("0/red.png", "blue", 7)
+    world.add("new.png", "green")
+    (world.folder / "1" / "green.png").unlink()
+    assert counts(world.run(files=(str(out),))) == (1, 1, 7, 1)
+    assert world.encoder.seen == 11
+    text = out.read_text()
+    assert f"{world.folder / '0' / 'red.png'},blue," in text
+    assert f"{world.folder / 'new.png'},green," in text
+    assert "1/green.png" not in text
+
+
+def test_other_labels_need_no_picture_another_model_needs_all(world: World, tmp_path: Path) -> None:
+    world.add_colours()
+    out = tmp_path / "labels.jsonl"
+    world.run(files=(str(out),))
+    assert world.run(["purple", "blue"], files=(str(out),)).labels.per_label.keys() == {"purple", "blue"}
+    assert {row["labels"][0]["label"] for row in map(json.loads, out.read_text().splitlines())} <= {"purple", "blue"}
+    assert world.encoder.seen == 9
+    world.encoder.fingerprint = "colours-2"
+    world.run(["purple", "blue"], files=(str(out),))
+    assert world.encoder.seen == 18
+
+
+def test_what_cannot_be_read_is_tried_again(world: World, tmp_path: Path) -> None:
+    world.add_colours(1)
+    (world.folder / "broken.png").write_bytes(b"no picture")
+    for expected in ((4, 0, 0, 0), (0, 0, 4, 0)):
+        report = world.run(files=(str(tmp_path / "a.csv"),))
+        assert (counts(report), report.labels.skipped, report.labels.labelled) == (expected, 1, 3)
+    world.add("broken.png", "red")
+    assert counts(world.run(files=(str(tmp_path / "a.csv"),))) == (0, 1, 3, 0)
+
+
+def test_a_folder_that_cannot_be_entered_is_not_gone(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_colours(2)
+    world.run(to=str(world.to), how="symlink")
+    before = world.sorted()
+
+    def scandir(folder: Path | str) -> object:
+        if str(folder).endswith("photos/1"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(folder)
+
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = world.run(to=str(world.to), how="symlink")
+    assert (report.gone, len(report.labels.unread), world.sorted()) == (0, 1, before)
+
+
+def test_no_image_is_an_error_and_changes_nothing(world: World, tmp_path: Path) -> None:
+    world.add_colours(1)
+    world.run(to=str(world.to), how="copy")
+    before = world.sorted()
+    shutil.rmtree(world.folder)
+    world.folder.mkdir()
+    with pytest.raises(InputError, match="no image in"):
+        world.run(to=str(world.to), how="copy")
+    assert world.sorted() == before
+
+
+# --- folders ---
+
+
+@HOWS
+def test_images_stand_in_the_folders_of_their_labels_and_go_back(world: World, tmp_path: Path, how: How) -> None:
+    world.add_colours()
+    before = tree(tmp_path)
+    report = world.run(to=str(world.to), how=how)
+    assert not report.failures
+    assert world.sorted() == {f"{colour}/{colour}{n}.png" for colour in COLOURS for n in ("", "-2", "-3")}
+    left = {path.name for path in world.folder.rglob("*.png")}
+    assert len(left) == (0 if how == "move" else 3)
+    for path in world.to.rglob("*.png"):
+        assert path.is_symlink() == (how == "symlink")
+        assert path.stat().st_nlink == (2 if how == "hardlink" else 1)
+    after = tree(world.to, world.folder)
+    assert counts(world.run(to=str(world.to), how=how)) == (0, 0, 9, 0)
+    assert (tree(world.to, world.folder), world.encoder.seen) == (after, 9)
+
+    changes = world.undo()
+    assert (changes.taken_back, changes.failed) == (9, [])
+    shutil.rmtree(world.data)
+    assert tree(tmp_path) == before
+
+
+@HOWS
+def test_folders_follow_other_labels_and_changed_images(world: World, tmp_path: Path, how: How) -> None:
+    world.add_colours(1)
+    before = tree(tmp_path)
+    world.run(to=str(world.to), how=how)
+    world.run(["red|green", "blue"], to=str(world.to), how=how)
+    assert world.sorted() in ({"red/red.png", "red/green.png", "blue/blue.png"},)
+    changes = world.undo()
+    assert not changes.failed
+    shutil.rmtree(world.data)
+    assert tree(tmp_path) == before
+
+
+def test_a_copy_follows_its_image_and_stays_when_that_goes(world: World) -> None:
+    red = world.add("red.png", "red")
+    blue = world.add("blue.png", "blue")
+    world.run(to=str(world.to), how="copy")
+    plain_picture("green", 3).save(red)
+    blue.unlink()
+    report = world.run(to=str(world.to), how="copy")
+    assert (counts(report), report.failures) == ((0, 1, 0, 1), [])
+    assert world.sorted() == {"green/red.png", "blue/blue.png"}  # it may be the last there is of it
+    assert (world.to / "green" / "red.png").read_bytes() == red.read_bytes()
+
+
+def test_a_link_goes_with_its_image(world: World) -> None:
+    world.add("red.png", "red")
+    world.add("blue.png", "blue").unlink()
+    world.add("blue.png", "blue")
+    world.run(to=str(world.to), how="symlink")
+    (world.folder / "blue.png").unlink()
+    world.run(to=str(world.to), how="symlink")
+    assert world.sorted() == {"red/red.png"}
+
+
+def test_nothing_is_overwritten(world: World, tmp_path: Path) -> None:
+    world.add("red.png", "red")
+    theirs = world.to / "red" / "red.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    before = tree(tmp_path)
+    world.run(to=str(world.to), how="move")
+    assert world.sorted() == {"red/red.png", "red/red-2.png"}
+    assert theirs.read_bytes() == b"theirs"
+    world.undo()
+    shutil.rmtree(world.data)
+    assert tree(tmp_path) == before
+
+
+def test_what_others_changed_since_stays(world: World, tmp_path: Path) -> None:
+    world.add_colours(1)
+    world.run(to=str(world.to), how="move")
+    (world.to / "red" / "red.png").unlink()
+    theirs = world.add("0/blue.png", "yellow")
+    changes = world.undo()
+    assert changes.taken_back == 1
+    assert {Path(path).name: reason.partition(";")[0] for path, reason in changes.failed} == {
+        "red.png": "is no longer there, so it cannot be moved back",
+        "blue.png": "there is another file of that name now",
+    }
+    theirs.unlink()
+    assert [Path(failure.path).name for failure in world.undo().failed] == ["red.png"]
+    assert {path.name for path in world.folder.rglob("*.png")} == {"green.png", "blue.png"}
+
+
+def test_a_new_image_may_have_the_name_of_one_that_was_moved(world: World, tmp_path: Path) -> None:
+    world.add("IMG_1.png", "red")
+    out = tmp_path / "labels.jsonl"
+    world.run(to=str(world.to), how="move", files=(str(out),))
+    world.add("IMG_1.png", "red", 5)
+    assert counts(world.run(to=str(world.to), how="move", files=(str(out),))) == (1, 0, 1, 0)
+    assert world.sorted() == {"red/IMG_1.png", "red/IMG_1-2.png"}
+    assert {json.loads(line)["path"] for line in out.read_text().splitlines()} == {
+        str(path) for path in world.to.rglob("*.png")
+    }
+
+
+def test_a_folder_is_sorted_in_its_place(world: World, tmp_path: Path) -> None:
+    world.add_colours(2)
+    world.add("red/there.png", "red")
+    before = tree(tmp_path)
+    world.run(to=str(world.folder), how="move")
+    names = {str(path.relative_to(world.folder)) for path in world.folder.rglob("*.png")}
+    assert names == {f"{colour}/{colour}{n}.png" for colour in COLOURS for n in ("", "-2")} | {"red/there.png"}
+    world.add("late.png", "green")
+    assert counts(world.run(to=str(world.folder), how="move")) == (1, 0, 7, 0)
+    (world.folder / "green" / "late.png").unlink()
+    assert [failure.reason[:12] for failure in world.undo().failed] == ["is no longer"]
+    shutil.rmtree(world.data)
+    assert tree(tmp_path) == before
+
+
+def test_links_are_moved_as_links_and_sidecars_with_their_images(world: World, tmp_path: Path) -> None:
+    real = tmp_path / "elsewhere" / "real.png"
+    real.parent.mkdir()
+    plain_picture("blue").save(real)
+    (world.folder / "link.png").symlink_to("../elsewhere/real.png")
+    world.add("a.png", "red")
+    (world.folder / "a.png.xmp").write_text("<x/>")
+    before = tree(tmp_path)
+    world.run(to=str(world.to), how="move")
+    assert world.sorted() == {"blue/link.png", "red/a.png", "red/a.png.xmp"}
+    assert (world.to / "blue" / "link.png").resolve() == real
+    assert not world.undo().failed
+    shutil.rmtree(world.data)
+    assert tree(tmp_path) == before
+
+
+def test_a_move_to_another_disk_is_a_copy_that_was_proved(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no other disk here")
+    world.to = other / f"glimpse-{os.getpid()}"
+    world.add_colours(2)
+    before = tree(tmp_path)
+    try:
+        assert not world.run(to=str(world.to), how="move").failures
+        assert len(world.sorted()) == 6
+        assert not list(world.folder.rglob("*.png"))
+        assert counts(world.run(to=str(world.to), how="move")) == (0, 0, 6, 0)
+        assert not world.undo().failed
+        assert not world.to.exists()
+        shutil.rmtree(world.data)
+        assert tree(tmp_path) == before
+    finally:
+        shutil.rmtree(world.to, ignore_errors=True)
+
+
+def test_labels_make_safe_names_one_to_one() -> None:
+    odd = [
+        *("..", ".hidden", "a:b", "a?b", "CON", "con.txt", "é", "e\u0301", "x" * 400, "x" * 401, "end.", "tab\there"),
+        *("عربي", "日本", "🐈", "=cmd", "A", "a", "animal/dog", "animal/../x", "\u202eexe", "50%", "a\\b", "\ud800"),
+    ]
+    folders = folders_of(odd)
+    assert len({str(folder).casefold() for folder in folders.values()}) == len(odd)
+    for folder in folders.values():
+        for part in folder.parts:
+            assert part not in (".", "..")
+            assert len(part.encode()) <= 140
+            assert not set(part) & set('<>:"\\|?*\x00\t')
+            assert not part.startswith(".")
+            assert not part.endswith((".", " "))
+    assert str(folders["animal/dog"]) == "animal/dog"
+    assert (folder_name("50%"), folder_name("a:b"), folder_name("CON")) == ("50%25", "a%3Ab", "%43ON")
+
+
+# --- none of these ---
+
+
+class NotDark(Rejection):
+    threshold = 0.5
+
+    def known(self, vectors, logits):  # type: ignore[no-untyped-def]
+        return (vectors[:, 4] < 0.5).astype("float32")
+
+
+def test_none_of_these_is_no_label_anywhere(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    plain = deciding.labeller_for
+    monkeypatch.setattr(deciding, "labeller_for", lambda *asked: replace(plain(*asked), rejection=NotDark()))
+    world.add_colours(1)
+    world.add("dark.png", "black")
+    out = tmp_path / "labels.csv"
+    report = world.run(to=str(world.to), how="move", files=(str(out),))
+    assert (report.labels.labelled, report.labels.abstained) == (3, 1)
+    assert world.sorted() == {f"{colour}/{colour}.png" for colour in COLOURS}
+    assert f"{world.folder / 'dark.png'},," in out.read_text()
+
+
+# --- files that list all ---
+
+
+def test_a_file_of_others_is_not_overwritten(world: World, tmp_path: Path) -> None:
+    world.add_colours(1)
+    out = tmp_path / "labels.csv"
+    out.write_text("mine")
+    with pytest.raises(InputError, match="is there already, and not as this run wrote it"):
+        world.run(files=(str(out),), to=str(world.to), how="move")
+    assert (out.read_text(), world.to.exists(), world.encoder.seen) == ("mine", False, 0)
+    world.run(files=(str(out),), going=Going(overwrite=True))
+    world.run(files=(str(out),))
+    out.write_text("edited")
+    with pytest.raises(InputError, match="--force"):
+        world.run(files=(str(out),))
+    assert [failure.reason for failure in world.undo().failed] == ["was changed since it was written; it stays"]
+    assert out.read_text() == "edited"
+
+
+# --- a run ---
+
+
+def test_a_dry_run_says_what_would_be_done(world: World, tmp_path: Path) -> None:
+    world.add_colours(2)
+    before = tree(world.folder)
+    out = tmp_path / "labels.csv"
+    report = world.run(to=str(world.to), how="move", files=(str(out),), going=Going(dry=True))
+    [changes] = report.outputs.values()
+    assert (changes.done, len(changes.first), report.written) == ({"folder": 4, "move": 6}, 5, {})
+    assert changes.first[0] == f"move {world.folder}/0/blue.png -> {world.to}/blue/blue.png"
+    assert (tree(world.folder), world.to.exists(), out.exists()) == (before, False, False)
+    world.run(to=str(world.to), how="move", files=(str(out),))
+    assert (world.encoder.seen, len(world.sorted())) == (6, 6)
+
+
+def test_runs_are_listed_and_one_process_works_on_one(world: World, tmp_path: Path) -> None:
+    world.add_colours(1)
+    runs = LabelRuns(world.data)
+    with pytest.raises(RunNotFound, match="no labelling run"):
+        runs.open("last")
+    first = world.run(files=(str(tmp_path / "a.csv"),)).id
+    second = world.run(files=(str(tmp_path / "b.csv"),)).id
+    assert [(info.id, info.state, info.images) for info in runs.list()] == [(second, "done", 3), (first, "done", 3)]
+    assert first.startswith("photos-")
+    with runs.open(first), pytest.raises(RunBusy, match=f"run {first} is at work in process {os.getpid()}"):
+        runs.open(first)
+    world.undo(first)
+    assert [info.state for info in runs.list()] == ["undone", "done"]
+    for name in ("../x", "no-such"):
+        with pytest.raises(RunNotFound, match=second):
+            runs.open(name)
+
+
+def test_after_an_undo_the_same_run_does_all_of_it_anew_without_reading(world: World) -> None:
+    world.add_colours(1)
+    world.run(to=str(world.to), how="move")
+    world.undo()
+    world.run(to=str(world.to), how="move")
+    assert (len(world.sorted()), world.encoder.seen) == (3, 3)
+
+
+# --- a collection ---
+
+
+@pytest.fixture
+def collection(world: World) -> Callable[[], Collection]:
+    """A collection of nine pictures and a text, opened for writing."""
+    world.add_colours()
+    paths = sorted(world.folder.rglob("*.png"))
+    vectors = world.encoder.encode_images(paths)
+    entries = [
+        Entry(vector, "image", path, metadata={"title": path.name}, width=48, height=40, sha256=path.stem)
+        for path, vector in zip(paths, vectors, strict=True)
+    ]
+    fingerprint = world.encoder.fingerprint
+    with create_collection(world.data, "colours", model="colours", fingerprint=fingerprint, dim=8) as made:
+        made.upsert([*entries, Entry(vectors[0], "text", text="red")])
+    return lambda: open_collection(world.data, "colours", writable=True)
+
+
+def label_collection(world: World, opened: Collection, going: Going = AS_USUAL, **outputs: object) -> RunReport:
+    asked = OutputsAsked(**outputs)  # type: ignore[arg-type]
+    with LabelRuns(world.data).make(SourceAsked(collection="colours"), asked) as run:
+        source = CollectionSource(opened, lambda: world.encoder)
+        return run.go_on(source, LabelsAsked(LabelSet.of(COLOURS)), opened, going)[0]
+
+
+def test_a_collection_is_labelled_by_its_vectors(
+    world: World, collection: Callable[[], Collection], tmp_path: Path
+) -> None:
+    seen, out = world.encoder.seen, tmp_path / "labels.jsonl"
+    with collection() as opened:
+        assert counts(label_collection(world, opened, metadata="labels", files=(str(out),))) == (9, 0, 0, 0)
+        assert world.encoder.seen == seen
+        found = opened.filter_ids({"must": [{"key": "labels", "match": {"value": "red"}}]}, "image")
+        assert {Path(str(opened.get(int(key)).path)).name for key in found} == {"red.png"}
+        record = opened.get(int(found[0]))
+        assert record.metadata["title"] == "red.png"
+        assert record.metadata["labels_score"] > 0.5
+        assert counts(label_collection(world, opened, metadata="labels", files=(str(out),))) == (0, 0, 9, 0)
+        opened.update({int(found[0]): {"metadata": record.metadata | {"labels": ["mine"]}}})
+        opened.delete([int(found[1])])
+        report = label_collection(world, opened, metadata="labels", files=(str(out),))
+        assert (counts(report), report.failures) == ((0, 0, 8, 1), [])
+        assert len(out.read_text().splitlines()) == 8
+        with LabelRuns(world.data).open("last") as run:
+            changes = run.undo(opened)
+        assert [failure.reason for failure in changes.failed] == [
+            f"labels of entry {found[0]} was changed since; it stays"
+        ]
+        assert opened.get(int(found[0])).metadata["labels"] == ["mine"]
+        assert opened.get(int(found[2])).metadata == {"title": "red.png"}
+
+
+def test_metadata_of_others_stay(world: World, collection: Callable[[], Collection]) -> None:
+    with collection() as opened:
+        report = label_collection(world, opened, metadata="title")
+        assert len(report.failures) == 9
+        assert report.failures[0].reason == "has other metadata title; choose another key, or replace it with --force"
+        report = label_collection(world, opened, Going(overwrite=True), metadata="title")
+        assert not report.failures
+        assert {tuple(record.metadata["title"]) for record in opened.records("image")} == {(c,) for c in COLOURS}
+        with LabelRuns(world.data).open("last") as run:
+            run.undo(opened)
+        assert all(str(record.metadata["title"]).endswith(".png") for record in opened.records("image"))
