@@ -71,8 +71,8 @@ def create(
     examples: Annotated[
         Path | None,
         typer.Option(
-            help="Images to learn from, some of each label: folder of class folders, or table path,label. What only they "
-            "are labelled with is a label too. Needs --model."
+            help="Images to learn from: folder of class folders, or table path,label. Labels that only they have are "
+            "taken too. Needs --model."
         ),
     ] = None,
     model: Annotated[
