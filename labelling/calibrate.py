@@ -29,7 +29,7 @@ Ids = npt.NDArray[np.intp]
 FEWEST = 20  # images to calibrate with
 SAME = 0.9995  # cosine of an image and what is kept of it as an example
 TEMPERATURES = (1 / 64, 64.0)
-SURE = 1.0  # standard errors that a precision must be above what is asked
+SURE = 1.28  # standard errors that a precision must be above what is asked: one in ten would be by chance
 NEVER = 2.0  # a threshold that no score reaches
 Found = Literal["own", "shared", "out of reach"]
 
@@ -82,6 +82,8 @@ def calibrate_set(
     truth: Truth,
     vectors: Rows,
     precision: float | None = None,
+    *,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Calibration:
     """Calibrate a label set for a model, by images whose labels are known.
@@ -92,7 +94,8 @@ def calibrate_set(
         truth: the images.
         vectors: (n, dim) their unit vectors.
         precision: what is wanted of each label, above 0 and below 1; None: no thresholds.
-        progress: told of the texts at large that several labels are held against, if they must be encoded first.
+        seed: of the halves.
+        progress: told of the word bank that several labels are held against, if they must be encoded first.
 
     Raises:
         InputError: too few images, no such precision, or a set with examples of another model.
@@ -106,7 +109,7 @@ def calibrate_set(
     truth, vectors = _without_examples(truth, vectors, learned)
     if len(vectors) < FEWEST:
         raise InputError(f"{len(vectors)} images are too few to calibrate with; give {FEWEST} and more, some a label")
-    fit, held_out = halves(truth.has, copies(vectors))
+    fit, held_out = halves(truth.has, copies(vectors), seed)
     labeller = build_labeller(encoder, plain, images=vectors[fit], progress=progress)
     before = outcome(labeller, vectors[held_out], truth.has[held_out])
     fitted = _fitted(labeller, vectors[fit], truth.has[fit])
@@ -116,27 +119,32 @@ def calibrate_set(
         thresholds = fit_thresholds(scores, chosen, truth.has[fit], precision)
         fitted = replace(fitted, thresholds=thresholds.least)
     after = outcome(fitted, vectors[held_out], truth.has[held_out]) if thresholds else scored
-    measured = Measured(
-        len(fit),
-        len(held_out),
+    measured = _measured(len(fit), before, after, precision)
+    standard = fitted.standard
+    kept = replace(
+        learned,
+        model=encoder.ref,
+        temperature=fitted.temperature,
+        stands_out=fitted.stands_out if standard else None,
+        thresholds=tuple(thresholds.least.tolist()) if thresholds else (),
+        measured=measured,
+        standard=np.stack([standard.mean, standard.spread]) if standard else np.empty((0, 0), np.float32),
+    )
+    done = replace(label_set, learned=kept)
+    warnings = tuple(_warnings(done, truth.has[fit], thresholds, precision))
+    return Calibration(done, truth.of(held_out), before, after, scored, thresholds, warnings)
+
+
+def _measured(n_fit: int, before: Outcome, after: Outcome, precision: float | None) -> Measured:
+    return Measured(
+        n_fit,
+        len(after.has),
         ece_before=round(before.bins.error, 5),
         ece_after=round(after.bins.error, 5),
         brier_before=round(before.brier, 5),
         brier_after=round(after.brier, 5),
         precision=precision,
     )
-    kept = learned.calibrated(
-        fingerprint=encoder.fingerprint,
-        model=encoder.ref,
-        temperature=fitted.temperature,
-        stands_out=fitted.stands_out if fitted.standard else None,
-        thresholds=tuple(thresholds.least.tolist()) if thresholds else (),
-        measured=measured,
-        **({"standard": np.stack([fitted.standard.mean, fitted.standard.spread])} if fitted.standard else {}),
-    )
-    done = replace(label_set, learned=kept)
-    warnings = tuple(_warnings(done, truth.has[fit], thresholds, precision))
-    return Calibration(done, truth.of(held_out), before, after, scored, thresholds, warnings)
 
 
 def copies(vectors: Rows) -> Ids:

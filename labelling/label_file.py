@@ -116,9 +116,9 @@ def _of_object(path: Path, where: str, item: Mapping[str, Any]) -> Label:
 
 def _is_table(lines: list[str]) -> bool:
     """Whether a .csv is more than one label a line."""
-    return any(mark in line for line in lines for mark in ",;\t") or any(
-        line.strip(' "') == "label" for line in lines[:1]
-    )
+    if any(mark in line for line in lines for mark in ",;\t"):
+        return True
+    return bool(lines) and lines[0].strip(' "') == "label"
 
 
 def _of_table(path: Path, left_out: LeftOut) -> Iterator[tuple[str, Label]]:

@@ -75,6 +75,14 @@ class LabelSet:
             return self
         return replace(self, templates=checked, learned=self.learned and self.learned.uncalibrated())
 
+    def in_mode(self, mode: Mode) -> LabelSet:
+        """The same in another mode: what was measured in that of before is left behind."""
+        return (
+            self
+            if mode == self.mode
+            else replace(self, mode=mode, learned=self.learned and self.learned.uncalibrated())
+        )
+
     def check_model(self, fingerprint: str, model: str) -> None:
         """InputError if something was learned of it by another model than the one that is to use it, `model`."""
         if self.learned is None or self.learned.fingerprint == fingerprint:

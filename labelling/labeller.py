@@ -39,7 +39,9 @@ class Decisions(NamedTuple):
 class Rejection(Protocol):
     """Tells images that are none of the labels."""
 
-    threshold: float
+    @property
+    def threshold(self) -> float:
+        """The least `known` of an image that gets a label."""
 
     def known(self, vectors: Vectors, logits: Vectors) -> Vectors:
         """Of unit vectors (n, dim) and their logits (n, n_labels): (n,) in [0, 1]."""
@@ -108,6 +110,7 @@ def build_labeller(
     scores: ScoredBy | None = None,
     *,
     images: Vectors | None = None,
+    rejects: bool = False,
     progress: Progress | None = None,
 ) -> Labeller:
     """A labeller for a label set, by the model of an encoder, with all that was learned of it.
@@ -116,9 +119,11 @@ def build_labeller(
         encoder: of the model.
         label_set: with what was learned of it by this model.
         scores: of one label; None: softmax if something was learned of it, or else as the model was trained.
-        images: (n, dim) unit vectors of a sample of those to label, that several labels are standardised by. A
-            calibrated set has its own.
-        progress: told of the texts at large that several labels are held against, if they must be encoded first.
+        images: (n, dim) unit vectors of a sample of those to label, that several labels are standardised by, and that
+            tell how near an image must be to be any of the labels. A calibrated set has its own standard.
+        rejects: whether an image may be none of the labels though one is the likeliest. One label alone is given to all
+            without it.
+        progress: told of the word bank that labels are held against, if it must be encoded first.
 
     Raises:
         InputError: two labels that are the same to the model, `scores` that it does not have or that nothing was
@@ -133,7 +138,9 @@ def build_labeller(
         scores = "softmax"
     labeller = Labeller(classifier.by(scores))
     if label_set.mode == "multi":
-        labeller = replace(labeller, standard=_standard(encoder, classifier, learned, images, progress))
+        labeller = replace(labeller, standard=_standard(encoder, classifier, label_set, images, progress))
+    if rejects:
+        labeller = replace(labeller, rejection=_rejection(encoder, labeller, label_set, images, progress))
     if learned is None:
         return labeller
     if len(learned.examples):
@@ -155,20 +162,32 @@ def _by_examples(labeller: Labeller, learned: Learned) -> Callable[[Vectors, Vec
     return fit(Examples(learned.examples, learned.targets), logits, each_alone=is_multi).logits
 
 
+def _rejection(
+    encoder: Encoder, labeller: Labeller, label_set: LabelSet, images: Vectors | None, progress: Progress | None
+) -> Rejection:
+    from encoder.word_bank import word_bank
+    from labelling import rejection
+
+    classifier = labeller.classifier
+    bank = word_bank(encoder, label_set.templates, progress)
+    made = rejection.Rejection.of(bank, label_set.labels, classifier.weights, classifier.logit_scale)
+    return made if images is None else made.fitted(made.known(images, classifier.logits(images)))
+
+
 def _standard(
     encoder: Encoder,
     classifier: Classifier,
-    learned: Learned | None,
+    label_set: LabelSet,
     images: Vectors | None,
     progress: Progress | None,
 ) -> Standard:
     """What the labels are standardised by: as it was calibrated, or of the images given."""
     from encoder.word_bank import word_bank
 
-    bank = word_bank(encoder, progress)
+    bank = word_bank(encoder, label_set.templates, progress)
     sample = np.empty((0, encoder.dim), np.float32) if images is None else images
     standard = Standard.of(classifier.weights, bank.vectors, sample)
-    if learned is None or not learned.standard.size:
+    if label_set.learned is None or not label_set.learned.standard.size:
         return standard
-    mean, spread = learned.standard
+    mean, spread = label_set.learned.standard
     return replace(standard, mean=mean, spread=spread)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -80,13 +80,11 @@ class Learned:
         """Whether its scores mean what they say."""
         return self.temperature is not None
 
-    def uncalibrated(self) -> Learned:
-        """Its examples alone: with other prompts, or other examples, scores mean something else."""
+    def uncalibrated(self) -> Learned | None:
+        """Its examples alone, if it has any: with other prompts, or other examples, scores mean something else."""
+        if not len(self.examples):
+            return None
         return Learned(self.fingerprint, examples=self.examples, targets=self.targets, model=self.model)
-
-    def calibrated(self, **fields: Any) -> Learned:
-        """Its examples, with another calibration."""
-        return replace(self.uncalibrated(), **fields)
 
     def fits(self, n_labels: int) -> bool:
         """Whether it is of so many labels."""

@@ -85,7 +85,7 @@ def test_where_labels_stand_out_is_found(temperature: float, stands_out: float, 
 @pytest.mark.parametrize("precision", [0.7, 0.9, 0.97])
 def test_thresholds_reach_their_precision_on_other_images(precision: float) -> None:
     rng = np.random.default_rng(3)
-    logits = rng.normal(size=(40_000, 6)) * 1.5
+    logits = rng.normal(size=(40_000, 6)) * 3
     has = drawn(rng, softmax(logits))
     scores = softmax(logits).astype(np.float32)
     chosen = np.eye(6, dtype=bool)[scores.argmax(axis=1)]
@@ -93,9 +93,9 @@ def test_thresholds_reach_their_precision_on_other_images(precision: float) -> N
     assert "out of reach" not in found.found
     given_now = chosen[20_000:] & (scores[20_000:] >= found.least)
     right = (given_now & has[20_000:]).sum(axis=0) / given_now.sum(axis=0)
-    assert (right > precision - 0.03).all()
-    assert (given_now & has[20_000:]).sum() / given_now.sum() >= precision - 0.005
-    assert given_now.any(axis=1).mean() > 0.02
+    assert (right > precision - 0.015).all()
+    assert (given_now & has[20_000:]).sum() / given_now.sum() >= precision
+    assert given_now.any(axis=1).mean() > 0.1
 
 
 def test_labels_with_few_images_share_a_threshold_and_bad_ones_are_never_given() -> None:

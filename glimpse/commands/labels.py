@@ -216,7 +216,7 @@ def calibrate(
     rules = Rules(tuple(exclude or ()), follow_links, any_name)
     truth, vectors = _encoded(encoder, label_set, folder, rules, "images")
     with console.progress_bar("encoding the word bank") as bar:
-        done = calibrate_set(encoder, label_set, truth, vectors, precision, bar)
+        done = calibrate_set(encoder, label_set, truth, vectors, precision, progress=bar)
     console.print_left_out(truth.left_out)
     kept.put(name, done.label_set)
     with new_file(file, overwrite=True) as part:
@@ -299,12 +299,11 @@ def _loaded(model: str, device: str, precision: str) -> DualEncoder:
 
 def _used_words(place: str, key: str | None, data: Path) -> list[Label]:
     """The words in use in a folder or a collection, as labels."""
-    from labelling.vocabulary import words_of_folders, words_of_key, words_of_photos
-
     from base.left_out import LeftOut
     from encoder.prompts import Label
     from glimpse import console
     from index.collection import open_collection
+    from labelling.vocabulary import words_of_folders, words_of_key, words_of_photos
 
     left_out = LeftOut()
     folder = Path(place)
