@@ -54,7 +54,13 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
     "labelling.outputs": {"labelling.rows", "labelling.xmp"},
-    "labelling.runs": {"labelling.label_sets", "labelling.labeller", "labelling.outputs", "labelling.rows"},
+    "labelling.runs": {
+        "labelling.label_sets",
+        "labelling.labeller",
+        "labelling.outputs",
+        "labelling.rows",
+        "labelling.xmp",
+    },
     "labelling.xmp": set(),
     "training.data": set(),
     "training.evaluation": {"training.data"},
