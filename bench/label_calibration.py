@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 from common import machine
 
-from base.tables import Table
 from encoder.encoder import Vectors
 from encoder.load import load_encoder
 from encoder.model import DualEncoder
 from encoder.prompts import Label
 from labelling.calibrate import Calibration, calibrate_set
 from labelling.label_sets import LabelSet
-from labelling.truth import Truth, class_names, encode_truth, learn_examples, read_truth
+from labelling.truth import Truth, encode_truth, learn_examples, new_labels, read_truth
 
 DRAWS = 5
 PRECISIONS = (0.7, 0.8, 0.9, 0.95)
@@ -77,9 +76,7 @@ def draws(
 
 def names_in(place: Path) -> list[str]:
     """The labels of class folders or of a table."""
-    if place.is_dir():
-        return class_names(place)
-    return sorted({str(row.cells["label"]) for row in Table(place, (("label", "the header"),)).rows()} - {""})
+    return [label.name for label in new_labels(place)]
 
 
 def shown(name: str, rows: list[list[float]]) -> None:

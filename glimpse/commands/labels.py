@@ -70,7 +70,10 @@ def create(
     multi: Annotated[bool, typer.Option("--multi", help="An image may have several of them, each on its own.")] = False,
     examples: Annotated[
         Path | None,
-        typer.Option(help="Images to learn from: folder of class folders, or table path,label. Needs --model."),
+        typer.Option(
+            help="Images to learn from: folder of class folders, or table path,label. Labels that only they have are "
+            "taken too. Needs --model."
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -112,10 +115,10 @@ def create(
     names: Sequence[Label]
     if labels_from is not None:
         names = _used_words(labels_from, metadata_key, data)
-    elif sources:
-        names = given_labels(given, labels_file)
     else:
-        names = _class_names(Path(str(examples)))
+        names = given_labels(given, labels_file) if sources else ()
+    new = _new_labels(examples, names) if examples is not None else ()
+    names = [*names, *new]
     label_set = LabelSet.of(names, template or (), "multi" if multi else "single")
     if model is not None:
         from encoder.zero_shot import check_prompts
@@ -322,12 +325,18 @@ def _used_words(place: str, key: str | None, data: Path) -> list[Label]:
     return [Label("/".join(used.word.path)) for used in found]
 
 
-def _class_names(examples: Path) -> list[Label]:
-    """The class folders of examples as labels, whatever they are called."""
-    from encoder.prompts import Label
-    from labelling.truth import class_names
+def _new_labels(examples: Path, names: Sequence[Label]) -> Sequence[Label]:
+    """Labels that only examples have; told, where there are others."""
+    from base.tables import some_of
+    from glimpse import console
+    from labelling.truth import new_labels
 
-    return [Label(name) for name in class_names(examples)]
+    new = new_labels(examples, names)
+    if new and names:
+        console.print_warnings([f"labels of examples alone, taken as well: {some_of(label.name for label in new)}"])
+    if not new and not names:
+        raise InputError(f"{examples}: no labels in it: give class folders, as in {examples}/cat/1.jpg, or --labels")
+    return new
 
 
 def _encoded(encoder: DualEncoder, label_set: LabelSet, place: Path, rules: Rules, what: str) -> tuple[Truth, Vectors]:
