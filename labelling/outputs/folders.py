@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,13 +81,13 @@ class Placed(Step):
 
 @dataclass(frozen=True)
 class Moved(Step):
-    """A file that was moved; `link` is what it says if it is a symbolic link."""
+    """An image that was moved with its sidecars, [from, to] each; `link` is what it says if it is a symbolic link."""
 
     kind: ClassVar[str] = "move"
     source: str
     target: str
-    is_image: bool = True
     link: str = ""
+    along: tuple[tuple[str, str], ...] = ()
 
     @property
     def path(self) -> Path:
@@ -97,7 +97,7 @@ class Moved(Step):
     @property
     def counted(self) -> str:
         """As `Step.counted`."""
-        return "moved" if self.is_image else "sidecars"
+        return "moved"
 
     @property
     def said(self) -> str:
@@ -152,12 +152,13 @@ class Folders(ChangesImages):
             made = [step for i in which if isinstance(step := so_far[i], Placed)]
             if folder not in wanted or {Path(step.source) for step in made} != sources or not all(map(_is_good, made)):
                 back += which
+        freed = {so_far[i].path for i in back}
         for folder in wanted:
             if not set(placed.get(folder, ())) - set(back):
                 steps += self._missing_folders(folder)
                 steps += [
                     Placed(str(source), str(target), self.how, source == image.path)
-                    for source, target in self._targets(image.path, folder)
+                    for source, target in self._targets(image.path, folder, freed=freed)
                 ]
         return Plan(back, steps)
 
@@ -167,17 +168,17 @@ class Folders(ChangesImages):
         if folder == image.path.parent:
             return []
         steps = self._missing_folders(folder)
-        for source, target in self._targets(image.path, folder, name=(origin or image.path).name):
-            link = os.readlink(source) if source.is_symlink() else ""  # noqa: PTH115  as it is written
-            steps.append(Moved(str(source), str(target), source == image.path, link))
-        return steps
+        (_, target), *along = self._targets(image.path, folder, name=(origin or image.path).name)
+        link = os.readlink(image.path) if image.path.is_symlink() else ""  # noqa: PTH115  as it is written
+        pairs = tuple((str(source), str(to)) for source, to in along)
+        return [*steps, Moved(str(image.path), str(target), link, pairs)]
 
     def do(self, step: Step) -> Step:
         """As `ChangesImages.do`."""
         if isinstance(step, MadeFolder):
             files.make_folder(step.path)
         elif isinstance(step, Moved):
-            files.move(Path(step.source), step.path)
+            _move(step)
             self._touched.add(Path(step.source).parent)
         else:
             step = self._place(cast("Placed", step))
@@ -189,7 +190,7 @@ class Folders(ChangesImages):
         if isinstance(step, MadeFolder):
             return step if step.path.is_dir() else None
         if isinstance(step, Moved):
-            return step if files.was_moved(Path(step.source), step.path) else None
+            return step if _was_moved(step) else None
         placed = cast("Placed", step)
         return self._stamped(placed) if self._was_placed(placed) else None
 
@@ -218,7 +219,7 @@ class Folders(ChangesImages):
 
     def places(self, step: Step) -> tuple[Path, Path] | None:
         """As `ChangesImages.places`."""
-        return (Path(step.source), step.path) if isinstance(step, Moved) and step.is_image else None
+        return (Path(step.source), step.path) if isinstance(step, Moved) else None
 
     def _wanted(self, image: Labelled) -> list[Path]:
         answers = image.answers[:1] if self.how == "move" else image.answers
@@ -234,10 +235,12 @@ class Folders(ChangesImages):
             folder = folder.parent
         return missing[::-1]
 
-    def _targets(self, image: Path, folder: Path, name: str = "") -> list[tuple[Path, Path]]:
-        """From where to where, of the image and of its sidecars; the names are free."""
+    def _targets(
+        self, image: Path, folder: Path, name: str = "", freed: Collection[Path] = ()
+    ) -> list[tuple[Path, Path]]:
+        """From where to where, of the image and of its sidecars; the names are free, or will be."""
         first = folder / (name or image.name)
-        number = self._last.get(first, 0)
+        number = 0 if freed else self._last.get(first, 0)
         while True:
             number += 1
             target = first if number == 1 else first.with_name(_numbered(first.name, number))
@@ -246,9 +249,9 @@ class Folders(ChangesImages):
                 is_full = sidecar.stem == image.name
                 own = target.with_name(target.name + sidecar.suffix) if is_full else target.with_suffix(sidecar.suffix)
                 pairs.append((sidecar, own))
-            if not any(path in self._taken or files.is_there(path) for _, path in pairs):
+            if all(path in freed or not (path in self._taken or files.is_there(path)) for _, path in pairs):
                 break
-        self._last[first] = number
+        self._last[first] = max(number, self._last.get(first, 0))
         self._taken.update(path for _, path in pairs)
         return pairs
 
@@ -289,8 +292,37 @@ def _is_good(step: Placed) -> bool:
     return files.is_there(step.path) and (step.how == "symlink" or step.of == files.stamp_of(Path(step.source)))
 
 
+def _move(step: Moved) -> None:
+    """All of it or nothing."""
+    files.move(Path(step.source), step.path)
+    moved: list[tuple[str, str]] = []
+    try:
+        for source, target in step.along:
+            files.move(Path(source), Path(target))
+            moved.append((source, target))
+    except (NotDone, OSError):
+        _move_back(replace(step, along=tuple(moved)))
+        raise
+
+
+def _was_moved(step: Moved) -> bool:
+    """Whether the image was, which is the first; then its sidecars are by now."""
+    if not files.was_moved(Path(step.source), step.path):
+        return False
+    for source, target in step.along:
+        if not files.was_moved(Path(source), Path(target)) and Path(source).is_file():
+            files.move(Path(source), Path(target))
+    return True
+
+
 def _move_back(step: Moved) -> None:
-    source, target = Path(step.source), step.path
+    for source, target in step.along:
+        if files.is_there(Path(source)) or files.is_there(Path(target)):  # a sidecar may have been deleted
+            _bring_back(Path(source), Path(target))
+    _bring_back(Path(step.source), step.path, step.link)
+
+
+def _bring_back(source: Path, target: Path, link: str = "") -> None:
     if files.is_there(source) and files.is_there(target) and files.was_moved(target, source):
         return
     if files.is_there(source):
@@ -300,8 +332,8 @@ def _move_back(step: Moved) -> None:
     if not files.is_there(target):
         raise NotDone(target, "is no longer there, so it cannot be moved back")
     source.parent.mkdir(parents=True, exist_ok=True)
-    if step.link:
-        source.symlink_to(step.link)
+    if link:
+        source.symlink_to(link)
         target.unlink()
     else:
         files.move(target, source)
