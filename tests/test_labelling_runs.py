@@ -22,7 +22,7 @@ from labelling.labeller import Rejection
 from labelling.outputs import files
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.folder_names import folder_name, folders_of
-from labelling.outputs.folders import How
+from labelling.outputs.folder_steps import How
 from labelling.runs import deciding
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.journal import Changes

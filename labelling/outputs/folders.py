@@ -10,99 +10,21 @@ import json
 import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal, cast, get_args
+from typing import cast, get_args
 
 from base.errors import InputError
 from base.files import fsync_file
 from labelling.outputs import files
 from labelling.outputs.folder_names import folders_of
+from labelling.outputs.folder_steps import How, MadeFolder, Moved, Placed, is_good, move, move_back, remove, was_moved
 from labelling.outputs.output import ChangesImages, NotDone, Plan, Step
 from labelling.rows import Labelled
 from labelling.xmp.sidecar import sidecar_of, sidecars_there
 from labelling.xmp.words import XmpError
 
-How = Literal["copy", "move", "hardlink", "symlink"]
 LONGEST = 255  # bytes of a file's name
-
-
-@dataclass(frozen=True)
-class MadeFolder(Step):
-    """A folder that was not there."""
-
-    kind: ClassVar[str] = "folder"
-    folder: str
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return Path(self.folder)
-
-    @property
-    def counted(self) -> str:
-        """As `Step.counted`."""
-        return "folders made"
-
-    @property
-    def said(self) -> str:
-        """In words."""
-        return f"make {self.folder}"
-
-
-@dataclass(frozen=True)
-class Placed(Step):
-    """A file, `target`, that stands for `source`; and their stamps when it was made."""
-
-    kind: ClassVar[str] = "place"
-    source: str
-    target: str
-    how: How
-    is_image: bool = True
-    of: str = ""
-    stamp: str = ""
-
-    @property
-    def path(self) -> Path:
-        """What was made."""
-        return Path(self.target)
-
-    @property
-    def counted(self) -> str:
-        """As `Step.counted`."""
-        done = {"copy": "copied", "hardlink": "linked", "symlink": "linked"}
-        return done[self.how] if self.is_image else "sidecars"
-
-    @property
-    def said(self) -> str:
-        """In words."""
-        return f"{self.how} {self.source} -> {self.target}"
-
-
-@dataclass(frozen=True)
-class Moved(Step):
-    """An image that was moved with its sidecars, [from, to] each; `link` is what it says if it is a symbolic link."""
-
-    kind: ClassVar[str] = "move"
-    source: str
-    target: str
-    link: str = ""
-    along: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def path(self) -> Path:
-        """Where it is moved to."""
-        return Path(self.target)
-
-    @property
-    def counted(self) -> str:
-        """As `Step.counted`."""
-        return "moved"
-
-    @property
-    def said(self) -> str:
-        """In words."""
-        return f"move {self.source} -> {self.target}"
 
 
 class Folders(ChangesImages):
@@ -150,7 +72,7 @@ class Folders(ChangesImages):
         wanted = self._wanted(image)
         for folder, which in placed.items():
             made = [step for i in which if isinstance(step := so_far[i], Placed)]
-            if folder not in wanted or {Path(step.source) for step in made} != sources or not all(map(_is_good, made)):
+            if folder not in wanted or {Path(step.source) for step in made} != sources or not all(map(is_good, made)):
                 back += which
         freed = {so_far[i].path for i in back}
         for folder in wanted:
@@ -178,7 +100,7 @@ class Folders(ChangesImages):
         if isinstance(step, MadeFolder):
             files.make_folder(step.path)
         elif isinstance(step, Moved):
-            _move(step)
+            move(step)
             self._touched.add(Path(step.source).parent)
         else:
             step = self._place(cast("Placed", step))
@@ -190,7 +112,7 @@ class Folders(ChangesImages):
         if isinstance(step, MadeFolder):
             return step if step.path.is_dir() else None
         if isinstance(step, Moved):
-            return step if _was_moved(step) else None
+            return step if was_moved(step) else None
         placed = cast("Placed", step)
         return self._stamped(placed) if self._was_placed(placed) else None
 
@@ -200,10 +122,10 @@ class Folders(ChangesImages):
         if isinstance(step, MadeFolder):
             files.remove_folder(step.path)
         elif isinstance(step, Moved):
-            _move_back(step)
+            move_back(step)
             self._touched.add(Path(step.source).parent)
         else:
-            _remove(cast("Placed", step))
+            remove(cast("Placed", step))
 
     def gone(self, step: Step) -> None:
         """As `ChangesImages.gone`: what may be the last there is of an image stays, and is the user's from now on."""
@@ -285,72 +207,6 @@ class Folders(ChangesImages):
         if step.how == "symlink":
             return step.path.is_symlink() and str(step.path.readlink()) == step.source
         return files.was_copied(Path(step.source), step.path)
-
-
-def _is_good(step: Placed) -> bool:
-    """Whether what was made still stands for what its source is now."""
-    return files.is_there(step.path) and (step.how == "symlink" or step.of == files.stamp_of(Path(step.source)))
-
-
-def _move(step: Moved) -> None:
-    """All of it or nothing."""
-    files.move(Path(step.source), step.path)
-    moved: list[tuple[str, str]] = []
-    try:
-        for source, target in step.along:
-            files.move(Path(source), Path(target))
-            moved.append((source, target))
-    except (NotDone, OSError):
-        _move_back(replace(step, along=tuple(moved)))
-        raise
-
-
-def _was_moved(step: Moved) -> bool:
-    """Whether the image was, which is the first; then its sidecars are by now."""
-    if not files.was_moved(Path(step.source), step.path):
-        return False
-    for source, target in step.along:
-        if not files.was_moved(Path(source), Path(target)) and Path(source).is_file():
-            files.move(Path(source), Path(target))
-    return True
-
-
-def _move_back(step: Moved) -> None:
-    for source, target in step.along:
-        if files.is_there(Path(source)) or files.is_there(Path(target)):  # a sidecar may have been deleted
-            _bring_back(Path(source), Path(target))
-    _bring_back(Path(step.source), step.path, step.link)
-
-
-def _bring_back(source: Path, target: Path, link: str = "") -> None:
-    if files.is_there(source) and files.is_there(target) and files.was_moved(target, source):
-        return
-    if files.is_there(source):
-        if files.is_there(target):
-            raise NotDone(source, f"there is another file of that name now; {target} stays")
-        return
-    if not files.is_there(target):
-        raise NotDone(target, "is no longer there, so it cannot be moved back")
-    source.parent.mkdir(parents=True, exist_ok=True)
-    if link:
-        source.symlink_to(link)
-        target.unlink()
-    else:
-        files.move(target, source)
-
-
-def _remove(step: Placed) -> None:
-    """Take away what was made, if it is still that, and not the last there is of it."""
-    if not files.is_there(step.path):
-        return
-    if step.how == "symlink":
-        if not step.path.is_symlink() or str(step.path.readlink()) != step.source:
-            raise NotDone(step.path, "is another file now; it stays")
-    elif files.stamp_of(step.path) != step.stamp:
-        raise NotDone(step.path, "was changed; it stays")
-    elif not files.is_there(Path(step.source)):
-        raise NotDone(step.path, f"stays, since {step.source} is no longer there")
-    step.path.unlink()
 
 
 def _numbered(name: str, number: int) -> str:
