@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -76,6 +76,10 @@ class Encoder(ABC):
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """What the model reads of each text, or the text where the encoder does not know; those alike are one to it."""
         return list(texts)
+
+    def vocabulary(self) -> Mapping[str, int]:
+        """Its tokenizer's tokens with their ids; empty where the encoder does not know them."""
+        return {}
 
     def encode_images(self, images: Iterable[ImageSource]) -> Vectors:
         """Encode images: paths, bytes of image files, or Pillow images.

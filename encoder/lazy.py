@@ -5,7 +5,7 @@ Loading takes seconds, and whether there is anything to do is often known only a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,10 @@ class LazyEncoder(Encoder):
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
         return self._model.as_read(texts)
+
+    def vocabulary(self) -> Mapping[str, int]:
+        """As `Encoder.vocabulary`."""
+        return self._model.vocabulary()
 
 
 def _load(ref: str | Path, device: str, precision: str) -> DualEncoder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,6 +114,10 @@ class DualEncoder(Encoder):
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """The bytes of each text's tokens."""
         return [row.tobytes() for part in batches(texts, TEXTS) for row in self.text.tokenize(part).numpy()]
+
+    def vocabulary(self) -> Mapping[str, int]:
+        """As `Encoder.vocabulary`."""
+        return self.text.vocabulary()
 
     def seen_texts(self, texts: Sequence[str]) -> list[EncodedText] | None:
         """What is kept of texts that are all in the cache of `encode_texts`, else None. Any thread may ask."""

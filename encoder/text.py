@@ -7,7 +7,7 @@ work of the padded 77 positions. Every other tower (SigLIP's, CoCa's, Hugging Fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -42,6 +42,14 @@ class TextTower:
     def tokenize(self, texts: Sequence[str], **length: int) -> Tensor:
         """Token ids (n, context_length) int64, padded; texts that are too long are cut."""
         return self._tokenizer(list(texts), **length)
+
+    def vocabulary(self) -> Mapping[str, int]:
+        """The tokenizer's tokens with their ids; empty for one of another kind than open_clip's."""
+        own: Any = self._tokenizer
+        if hasattr(own, "bpe_ranks"):  # CLIP's
+            return own.encoder  # type: ignore[no-any-return]
+        inner: Any = getattr(own, "tokenizer", None)  # transformers'
+        return inner.get_vocab() if hasattr(inner, "get_vocab") else {}
 
     def lengths(self, tokens: Tensor) -> Tensor:
         """Positions (n,) that each row needs: through its end-of-text, or the full width where the tower cannot cut."""

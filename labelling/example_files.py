@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +83,10 @@ def read_examples(
 ) -> ExampleFiles:
     """The examples in a folder of class folders, or in a table.
 
-    An image is of the innermost folder around it that is a label's name or synonym, with `/` between levels; if none
-    is, of the whole path of folders below `source`. In a table each row is a label of an image, or a list of them in
-    JSON; corrected labels as `glimpse label` writes them are such a table. Capitals, `_` for a blank and the form of
-    accents make no difference.
+    An image is of the innermost folder around it that is called as a label: by its name with `/` between levels, by its
+    last level, if no other label ends so, or by a synonym; if none is, of the whole path of folders below `source`. In
+    a table each row is a label of an image, or a list of them in JSON; corrected labels as `glimpse label` writes them
+    are such a table. Capitals, `_` for a blank and the form of accents make no difference.
 
     Args:
         source: the folder or table; relative names in a table start at its folder, or else where the program runs.
@@ -118,7 +119,9 @@ class _Known:
 
     def __init__(self, labels: Sequence[Label]) -> None:
         self.new: dict[str, Label] = {}
-        self._names = {_key(word): label.name for label in labels for word in label.synonyms}
+        last = Counter(_key(label.levels[-1]) for label in labels)
+        self._names = {key: label.name for label in labels if last[key := _key(label.levels[-1])] == 1}
+        self._names |= {_key(word): label.name for label in labels for word in label.synonyms}
         self._names |= {_key(label.name): label.name for label in labels}
 
     def find(self, name: str) -> str | None:
@@ -156,7 +159,7 @@ def _in_folders(source: Path, known: _Known, rules: Rules, left_out: LeftOut) ->
 
 def _in_table(source: Path, keys: tuple[str, str], known: _Known, left_out: LeftOut) -> dict[Path, list[str]]:
     image_key, label_key = keys
-    table = Table(source, [(image_key, "--image-key"), (label_key, "--label-key")])
+    table = Table(source, [(key, f"a header as in {image_key},{label_key}") for key in keys])
     found: dict[Path, list[str]] = {}
     beside, here = Names(source.parent), Names(Path())
     for where, row in table.rows():

@@ -65,11 +65,11 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "glimpse.client": {"glimpse.__version__"},
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
-    "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.query",
+    "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.query", "encoder.word_bank",
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
-    "labelling.example_files", "labelling.label_sets", "labelling.outputs.table", "labelling.rows",
-    "labelling.vocabulary", "labelling.xmp.change", "training.config", "training.run_folder",
+    "labelling.example_files", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
+    "labelling.rows", "labelling.vocabulary", "labelling.xmp.change", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/lean_open_clip.py"},

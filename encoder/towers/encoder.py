@@ -6,7 +6,7 @@ It starts in a tenth of a second where torch takes one and more. For many images
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,10 @@ class TowersEncoder(Encoder):
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
         return [row.tobytes() for row in self._tokenizer(texts)] if texts else []
+
+    def vocabulary(self) -> Mapping[str, int]:
+        """As `Encoder.vocabulary`."""
+        return self._tokenizer.vocabulary()
 
     def glance(self, tower: Tower) -> list[float]:
         """The beginning of one vector, always of the same text or picture: what a damaged tower would not give."""

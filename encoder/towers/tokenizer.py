@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,10 @@ class TowerTokenizer:
         if self._card.blank is not None:
             tokens[tokens == self._card.blank] = 0
         return tokens
+
+    def vocabulary(self) -> Mapping[str, int]:
+        """Its tokens with their ids."""
+        return self._tokenizer.get_vocab()
 
     def cut(self, tokens: Tokens) -> Tokens:
         """The same rows, no wider than the longest of them needs, where the tower takes that."""

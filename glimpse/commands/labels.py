@@ -92,12 +92,8 @@ def create(
     may have prompts of its own, in a table a column `prompt`. Labels that are blank or stand there twice are told and
     taken once.
     """
-    from dataclasses import replace
-
-    from base.rules import Rules
     from glimpse import console
     from labelling.label_sets import LabelSet, LabelSets
-    from labelling.truth import learn_examples
 
     sources = [source for source in (given, labels_file, labels_from) if source is not None]
     if len(sources) > 1 or not (sources or examples):
@@ -112,20 +108,18 @@ def create(
     names: Sequence[Label]
     if labels_from is not None:
         names = _used_words(labels_from, metadata_key, data)
-    elif sources:
-        names = given_labels(given, labels_file)
     else:
-        names = _class_names(Path(str(examples)))
-    label_set = LabelSet.of(names, template or (), "multi" if multi else "single")
-    if model is not None:
+        names = given_labels(given, labels_file)
+    encoder = None if model is None else _loaded(model, device, precision)
+    learned = None
+    if encoder is not None and examples is not None:
+        names, learned = _with_examples(encoder, names, examples)
+    label_set = LabelSet.of(names, template or (), "multi" if multi else "single", learned)
+    if encoder is not None:
         from encoder.zero_shot import check_prompts
 
-        encoder = _loaded(model, device, precision)
-        console.print_warnings(check_prompts(encoder, label_set.names, label_set.prompts()).warnings())
-        if examples is not None:
-            truth, vectors = _encoded(encoder, label_set, examples, Rules(), "examples")
-            console.print_left_out(truth.left_out)
-            label_set = replace(label_set, learned=learn_examples(encoder, label_set, truth.has, vectors))
+        cut = check_prompts(encoder, label_set.names, label_set.prompts())
+        console.print_warnings(cut.warnings())
     is_new = kept.put(name, label_set)
     if json:
         console.print_json(_content(name, label_set) | {"replaced": not is_new})
@@ -322,12 +316,23 @@ def _used_words(place: str, key: str | None, data: Path) -> list[Label]:
     return [Label("/".join(used.word.path)) for used in found]
 
 
-def _class_names(examples: Path) -> list[Label]:
-    """The class folders of examples as labels, whatever they are called."""
-    from encoder.prompts import Label
-    from labelling.truth import class_names
+def _with_examples(encoder: DualEncoder, names: Sequence[Label], place: Path) -> tuple[Sequence[Label], Learned]:
+    """The labels with those that only examples have, and what the examples are to a model."""
+    from base.tables import some_of
+    from glimpse import console
+    from labelling.example_files import read_examples
+    from labelling.learned import Learned
 
-    return [Label(name) for name in class_names(examples)]
+    files = read_examples(place, names)
+    with console.progress_bar("encoding examples") as bar:
+        examples = files.encode(encoder, progress=bar)
+    console.print_left_out(files.left_out)
+    if names and files.new:
+        console.err.print(f"{len(files.new)} labels by their examples alone: {some_of(files.new)}")
+    learned = Learned.of_examples(
+        examples.vectors, examples.targets, fingerprint=encoder.fingerprint, model=encoder.ref
+    )
+    return files.labels, learned
 
 
 def _encoded(encoder: DualEncoder, label_set: LabelSet, place: Path, rules: Rules, what: str) -> tuple[Truth, Vectors]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -64,6 +64,10 @@ class SharedEncoder(Encoder):
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
         return [read for part in self._in_parts(self._own.as_read, texts) for read in part]
+
+    def vocabulary(self) -> Mapping[str, int]:
+        """As `Encoder.vocabulary`."""
+        return self._own.vocabulary()
 
     def _in_parts(self, work: Callable[[Sequence[str]], R], texts: Sequence[str]) -> list[R]:
         return [self._on_model(work, part) for part in batches(texts, TEXTS)]
