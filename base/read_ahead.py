@@ -23,16 +23,17 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def read_batches(
-    read: Callable[[T], R], items: Iterable[T], size: int, *, overlap: bool, readers: int = READERS
+    read: Callable[[T], R], items: Iterable[T], size: int, *, overlap: int, readers: int = READERS
 ) -> Iterator[list[R]]:
     """Yield `read(item)` for all items in order, in lists of `size`.
 
     Args:
         read: runs in threads; what it raises is raised here, at its batch's turn.
-        items: taken at most two batches ahead.
+        items: taken as many batches ahead as `overlap` says, and one more.
         size: of a batch.
-        overlap: read the next batch while the caller works on this one. It keeps a GPU fed. A model on the processor
-            wants the same cores, and its threads wait for each other at every layer: there it only slows both.
+        overlap: how many batches are read while the caller works on one; True is one, and keeps a GPU fed. A model on
+            the processor wants the same cores, and its threads wait for each other at every layer: there it only slows
+            both, unless the model is being loaded.
         readers: threads.
     """
     with ThreadPoolExecutor(readers, thread_name_prefix="reader") as pool:

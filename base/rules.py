@@ -12,7 +12,7 @@ import unicodedata
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from functools import lru_cache
 from itertools import filterfalse
@@ -24,7 +24,8 @@ from base.errors import InputError
 # Folders, in lower case, of what was thrown away or is kept for going back to.
 BINS = frozenset(
     "#recycle $recycle.bin @recycle .recycle .recycle.bin .recycler recycled recycler .trash .trashes trash "
-    "trashed .deleted papierkorb corbeille papelera cestino lost+found lost.dir files_trashbin files_versions "
+    "trashed .deleted deleted rubbish garbage papierkorb corbeille papelera cestino lost+found lost.dir "
+    "files_trashbin files_versions "
     "#snapshot .snapshot .snapshots @recently-snapshot .stversions .dropbox.cache _gsdata_ "
     "kosz prullenbak lixeira papirkurv papperskorgen roskakori ごみ箱 回收站 휴지통 корзина "
     "poubelle mülleimer prullenmand lixo reciclagem paperera lomtár koš kôš кошик кошче prügikast šiukšlinė atkritne "
@@ -40,6 +41,9 @@ BIN = re.compile(r"\.trash-\d+|found\.\d{3}")  # of a user on a Linux disk; of a
 _MAY_BE_PHOTOS = {
     "trash",
     "trashed",
+    "deleted",
+    "rubbish",
+    "garbage",
     "papierkorb",
     "corbeille",
     "papelera",
@@ -127,29 +131,20 @@ class Rules:
         except OSError:
             return False
 
-    def excludes(self, path: Path, root: Path) -> str | None:
-        """By what a pattern names this path, of `exclude` or of an ignore file between it and the root; None: by none.
-
-        An ignore file has a pattern a line, for what is in its folder and below; "#" begins a comment.
-
-        Raises:
-            InputError: an ignore file cannot be read.
-        """
-        if self.exclude and _given(self.exclude).name(path, root):
-            return f"names by {self.called('exclude')}"
-        for folder in path.parents:
-            if (patterns := ignored_in(folder)) and patterns.name(path, folder):
-                return IGNORED
-            if folder == root:
-                break
-        return None
+    def excluded(self, root: Path, folder: Path) -> Excluded:
+        """What is left out, by names, of what is in a folder below `root`, or `root` itself. As `Excluded.inside`."""
+        found = Excluded(self, root).inside(here := root)
+        for name in folder.relative_to(root).parts:
+            found = found.inside(here := here / name)
+        return found
 
     def leaves_out(self, path: Path, root: Path) -> bool:
         """Whether a file below `root` is not walked, for its name or for that of a folder that it is in."""
-        for place in (path, *path.parents):
-            if place == root:
-                break
-            if self.excludes(place, root) or (place != path and is_not_photos(place)):
+        excluded, here = Excluded(self, root), root
+        for name in path.relative_to(root).parts:
+            excluded = excluded.inside(here)
+            here /= name
+            if excluded.reason(here) or (here != path and is_not_photos(here)):
                 return True
         return False
 
@@ -161,6 +156,41 @@ class Rules:
         if not _ODD.search(path.name.lower()):
             return None
         return f"files with something behind a picture's suffix ({self.called('any_name')} looks at what is in them)"
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """What of the things in a folder is not walked, for its name: by `exclude`, and by the ignore files down to there.
+
+    An ignore file has a pattern a line, for what is in its folder and below; "#" begins a comment.
+    """
+
+    rules: Rules
+    root: Path
+    ignored: tuple[tuple[Path, Patterns], ...] = ()  # of the folders that have such a file, the root's first
+
+    def __bool__(self) -> bool:
+        """Whether anything may be."""
+        return bool(self.rules.exclude or self.ignored)
+
+    def inside(self, folder: Path, held: Path | None = None) -> Excluded:
+        """The same for what is in a folder one below: its ignore file counts as well.
+
+        Args:
+            folder: by its own name.
+            held: by that which `Rules.opened` gave, if it is looked into.
+
+        Raises:
+            InputError: its ignore file cannot be read: what that names must not be taken.
+        """
+        patterns = _ignored_in(folder, held or folder, self.rules.opened)
+        return replace(self, ignored=(*self.ignored, (folder, patterns))) if patterns else self
+
+    def reason(self, path: Path) -> str | None:
+        """By what a pattern names this path; None: by none."""
+        if self.rules.exclude and _given(self.rules.exclude).name(path, self.root):
+            return f"names by {self.rules.called('exclude')}"
+        return IGNORED if any(patterns.name(path, folder) for folder, patterns in self.ignored) else None
 
 
 class Patterns(NamedTuple):
@@ -198,36 +228,35 @@ def _like(patterns: Iterable[str]) -> re.Pattern[str]:
 _given = lru_cache(maxsize=16)(Patterns.of)
 
 
-def ignored_in(folder: Path) -> Patterns | None:
-    """The patterns of the ignore file in a folder; None if there is none.
-
-    Raises:
-        InputError: there is one that cannot be read: what it names must not be taken.
-    """
-    file = folder / IGNORE_FILE
-    try:
-        status = os.lstat(file)
-    except OSError:
+def _ignored_in(folder: Path, held: Path, opened: Callable[[Path], AbstractContextManager[Path]]) -> Patterns | None:
+    """The patterns of the ignore file in a folder, which may be `held`; None if there is none. InputError as above."""
+    if not os.path.lexists(held / IGNORE_FILE):
         return None
-    try:
-        if stat.S_ISLNK(status.st_mode):
-            status = os.stat(file)  # noqa: PTH116
-        if not stat.S_ISREG(status.st_mode):  # a pipe would keep who reads it waiting
-            raise InputError(f"{file}: is no file; name in it what is not to be taken, a pattern a line, or rename it")
-        return _patterns(folder, status.st_ino, status.st_mtime_ns, status.st_size)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}), and what it names is not to be taken") from None
-
-
-@lru_cache(maxsize=256)
-def _patterns(folder: Path, _inode: int, _time: int, size: int) -> Patterns:
     file = folder / IGNORE_FILE
-    if size > LONGEST:
-        raise InputError(f"{file}: is larger than {LONGEST >> 20} MiB; name folders in it rather than files")
-    data = file.read_bytes()
+    try:
+        with opened(file) as place:
+            status = place.stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe would keep who reads it waiting
+                raise InputError(
+                    f"{file}: is no file; name in it what is not to be taken, a pattern a line, or rename it"
+                )
+            if status.st_size > LONGEST:
+                raise InputError(f"{file}: is larger than {LONGEST >> 20} MiB; name folders in it rather than files")
+            data = place.read_bytes()
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(f"{file}: cannot be read ({why}), and what it names is not to be taken") from None
+    if (patterns := _patterns(data)) is None:
+        raise InputError(f"{file}: is no text in UTF-8, nor in UTF-16 with its mark; save it anew as UTF-8")
+    return patterns
+
+
+@lru_cache(maxsize=16)
+def _patterns(data: bytes) -> Patterns | None:
+    """Those that an ignore file has in it; None if it is no text."""
     text = data.decode("utf-16", errors="replace") if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else os.fsdecode(data)
     if "\0" in text:
-        raise InputError(f"{file}: is no text in UTF-8, nor in UTF-16 with its mark; save it anew as UTF-8")
+        return None
     lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
     return Patterns.of(line for line in lines if line and not line.startswith("#"))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.left_out import LeftOut
-from base.rules import BIN, BINS, Rules, ignored_in, is_not_photos, kind_of
+from base.rules import BIN, BINS, Excluded, Rules, is_not_photos, kind_of
 
 RAW_SUFFIXES = frozenset(  # of cameras
     """
@@ -33,8 +33,10 @@ OTHERS = "files of other kinds"
 _COPY = (
     "copy|copia|cópia|copie|kopie|kopia|kópia|kopi|kopio|kopya|kopyası|kopija|másolat|másolata|copiar|αντίγραφο|копия|"
     "副本|コピー|复制|複製|拷贝|拷貝|복사본|사본|còpia|koopia|копія|копие|bản sao|salinan|afrit|עותק|نسخة|کپی|สำเนา|"
-    "प्रतिलिपि|duplicate"
+    "प्रतिलिपि|duplicate|dupe|dup"
 )
+# Folders whose name says that what is in them is also elsewhere.
+_OF_COPIES = frozenset("copies kopien copias backup backups duplicates dupes sicherung sauvegarde respaldo".split())
 _COPIES = (  # how systems name a copy, matched against a name without its suffix, case folded
     re.compile(rf"(?:^|.*[\s_.(\-–—の의])(?:{_COPY})[\s_\-]*\(?\d{{0,3}}\)*"),  # x copy, x - copy (2), x_copy2
     re.compile(
@@ -117,12 +119,14 @@ def is_image_name(name: str) -> bool:
 
 
 def is_spare_name(path: str | Path) -> bool:
-    """Whether a file lies in a recycle bin or a snapshot, or is named as a copy: of two alike it is never the original.
+    """Whether a file lies among what was thrown away or copied, or is named as a copy: of two alike not the original.
 
     It knows the names that Windows, macOS, Linux desktops, NAS systems and sync programs give, in a dozen languages.
     """
     *folders, name = unicodedata.normalize("NFC", str(path)).casefold().split("/")
-    if any(folder in BINS or BIN.fullmatch(folder) for folder in folders) or name.startswith(".trashed-"):
+    if any(folder in BINS or folder in _OF_COPIES or BIN.fullmatch(folder) for folder in folders) or name.startswith(
+        ".trashed-"
+    ):
         return True
     if re.search(r"\.(?:\d{1,3}|bak|old|orig)$|~$", name):  # x.jpg.1, x.jpg~
         return True
@@ -131,9 +135,9 @@ def is_spare_name(path: str | Path) -> bool:
 
 
 def trailing_numbers(path: str | Path) -> int:
-    """How many small numbers a name ends in: A-1, A 2, A_3 have one more than A, IMG_1-1 one more than IMG_1."""
+    """How many small numbers a name ends in: A-1, A 2, A_3, A~4, A[5] have one more than A, IMG_1-1 than IMG_1."""
     stem = re.sub(r"\.[^.]{1,10}$", "", os.path.basename(path))  # noqa: PTH119
-    return len(re.findall(r"[\s_\-]\d{1,2}(?=(?:[\s_\-]\d{1,2})*$)", stem))
+    return len(re.findall(r"[\s_\-~#.\[]\d{1,2}\]?(?=(?:[\s_\-~#.\[]\d{1,2}\]?)*$)", stem))
 
 
 class _Walk:
@@ -157,16 +161,17 @@ class _Walk:
         self._real_root = os.path.realpath(root) if rules.follow_links else ""
 
     def images(self, folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-        within = [(folder, self._sorted(folder))]  # not by recursion: folders may stand a thousand deep
+        # Not by recursion: folders may stand a thousand deep.
+        within = [(folder, *self._sorted(folder, self._above(folder)))]
         while within:
-            here, names = within[-1]
+            here, excluded, names = within[-1]
             name = next(names, None)
             if name is None:
                 within.pop()
                 continue
             path = here / os.fsdecode(name)
             if name.endswith(b"/"):
-                within.append((path, self._sorted(path)))
+                within.append((path, *self._sorted(path, excluded)))
                 continue
             try:
                 status = path.stat()
@@ -177,28 +182,35 @@ class _Walk:
                 yield path, status
 
     def all_names(self) -> Iterator[str]:
-        folders = [self._root]
+        folders = [(self._root, self._above(self._root))]
         while folders:
-            here = folders.pop()
+            here, above = folders.pop()
             try:
-                for name in map(os.fsdecode, self.names(here)):
-                    if name.endswith("/"):
-                        folders.append(here / name)
-                    else:
-                        yield name
+                with self._rules.opened(here) as held:
+                    excluded = above.inside(here, held)
+                    for name in map(os.fsdecode, self.names(here, held, excluded)):
+                        if name.endswith("/"):
+                            folders.append((here / name, excluded))
+                        else:
+                            yield name
             except OSError as error:
                 self._on_error(here, error.strerror or str(error))
 
-    def names(self, folder: Path) -> Iterator[bytes]:
-        """The images and folders in a folder, unsorted; folders end in "/", and so sort as the paths below them."""
-        with self._rules.opened(folder) as held, os.scandir(held) as scan:
+    def names(self, folder: Path, held: Path, excluded: Excluded) -> Iterator[bytes]:
+        """The images and folders in a folder, unsorted; folders end in "/", and so sort as the paths below them.
+
+        Args:
+            folder: by its own name.
+            held: by that which it is looked into by.
+            excluded: what is left out of it.
+        """
+        with os.scandir(held) as scan:
             if self._rules.follow_links and not self._enters(held):
                 return
-            may_be_named = bool(self._rules.exclude) or any(map(ignored_in, self._up_to_root(folder)))
             for entry in scan:
                 if entry.name.startswith("."):
                     continue
-                if may_be_named and (reason := self._rules.excludes(folder / entry.name, self._root)):
+                if excluded and (reason := excluded.reason(folder / entry.name)):
                     if self._left_out is not None:
                         self._left_out.add(reason, str(folder / entry.name))
                 elif self._is_folder(entry):
@@ -207,18 +219,23 @@ class _Walk:
                 elif self._takes_file(entry, folder):
                     yield os.fsencode(entry.name)
 
-    def _sorted(self, folder: Path) -> Iterator[bytes]:
+    def _sorted(self, folder: Path, above: Excluded) -> tuple[Excluded, Iterator[bytes]]:
+        """What is left out of a folder, and the names that are not; `above`: of the folder that it is in."""
         try:
-            return iter(sorted(self.names(folder)))
+            with self._rules.opened(folder) as held:
+                excluded = above.inside(folder, held)
+                return excluded, iter(sorted(self.names(folder, held, excluded)))
         except OSError as error:
             self._on_error(folder, error.strerror or str(error))
-            return iter(())
+            return above, iter(())
 
-    def _up_to_root(self, folder: Path) -> Iterator[Path]:
-        for here in (folder, *folder.parents):
-            yield here
-            if here == self._root:
-                return
+    def _above(self, folder: Path) -> Excluded:
+        """What is left out of the folder that this one is in, if the root of the walk is above it."""
+        return (
+            Excluded(self._rules, self._root)
+            if folder == self._root
+            else self._rules.excluded(self._root, folder.parent)
+        )
 
     @staticmethod
     def _is_folder(entry: os.DirEntry[str]) -> bool:

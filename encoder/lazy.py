@@ -1,6 +1,7 @@
 """open_encoder: an Encoder whose model is loaded when there is something to encode, and not before.
 
-Loading takes seconds, and whether there is anything to do is often known only after a look at the files.
+Loading takes seconds, and whether there is anything to do is often known only after a look at the files. What is loaded
+is torch's model, or its exported towers where they are kept and as fast: they spare the seconds that torch takes.
 """
 
 from __future__ import annotations
@@ -8,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from base.errors import ModelError
 from encoder.cut import CutTexts
 from encoder.encoder import Encoder, Vectors
-from encoder.image import Pixels
+from encoder.image import Pixels, resize_by_pillow
 from encoder.known import ModelCard, lasting, recall
-
-if TYPE_CHECKING:
-    from encoder.model import DualEncoder
+from encoder.processor import runs_exported_images
+from encoder.towers.folder import TowersCard, drop_towers, place_of, towers_of
 
 
 def open_encoder(ref: str | Path, device: str = "auto", precision: str = "auto") -> Encoder:
@@ -26,8 +26,12 @@ def open_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
     Raises:
         ModelError, ModelUnavailable: as `load_encoder`, for a known model not before it is loaded.
     """
-    card = recall(ref)
-    return LazyEncoder(ref, card, device, precision) if card else _load(ref, device, precision)
+    if card := recall(ref):
+        return LazyEncoder(ref, card, device, precision)
+    model = _load(ref, device, precision)
+    encoder = LazyEncoder(ref, model.card, device, precision)
+    encoder._model = model
+    return encoder
 
 
 class LazyEncoder(Encoder):
@@ -37,13 +41,28 @@ class LazyEncoder(Encoder):
         self.ref = lasting(ref)
         self.card = card
         self._how = ref, device, precision
+        self._towers: TowersCard | None = None
+        kept = towers_of(self.fingerprint) if runs_exported_images(device, precision) else None
+        if kept and kept.text and kept.visual:
+            self._towers, self.resize = kept, resize_by_pillow
 
     @cached_property
-    def _model(self) -> DualEncoder:
+    def _model(self) -> Encoder:
+        if self._towers:
+            from encoder.towers.encoder import TowersEncoder
+
+            towers = TowersEncoder(place_of(self.fingerprint), self._towers, many=True)
+            if towers.is_sound("image") and towers.is_sound("text"):
+                return towers
+            drop_towers(self.fingerprint)
         model = _load(*self._how)
         if model.fingerprint != self.fingerprint:
             raise ModelError(f"{self.ref}: its files changed while it was in use; run the command again")
         return model
+
+    def release(self) -> None:
+        """Let go of the model's memory; what is asked of it next loads it again."""
+        self.__dict__.pop("_model", None)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -69,7 +88,7 @@ class LazyEncoder(Encoder):
         return self._model.vocabulary()
 
 
-def _load(ref: str | Path, device: str, precision: str) -> DualEncoder:
+def _load(ref: str | Path, device: str, precision: str) -> Encoder:
     from encoder.load import load_encoder  # torch and open_clip: more than a second
 
     return load_encoder(ref, device, precision)

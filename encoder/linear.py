@@ -6,14 +6,16 @@ is part of torch as well, and does not. Small products stay as they are: they wa
 
 from __future__ import annotations
 
-import platform
 from functools import cache
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from encoder.attention import attend
+from encoder.processor import is_amd
 
 _ROWS = 128  # from which on it is faster
 
@@ -25,8 +27,13 @@ def use_fast_products(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = _Linear
-        elif type(module) is nn.MultiheadAttention and module._qkv_same_embed_dim and module.bias_k is None:
+        elif type(module) is nn.MultiheadAttention:
             module.__class__ = _Attention
+        elif isinstance(module, nn.Sequential):
+            for product, activation in pairwise(module):
+                if type(product) is nn.Linear and type(activation) is nn.GELU:
+                    product.__class__, activation.__class__ = _LinearGelu, _Done
+                    vars(product)["approximate"] = activation.approximate
 
 
 @cache
@@ -34,12 +41,15 @@ def is_mkl_slow() -> bool:
     """Whether torch has both libraries, and this is an x86 processor that is not Intel's."""
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
         return False
-    cpuinfo = Path("/proc/cpuinfo")
-    return "AuthenticAMD" in (cpuinfo.read_text() if cpuinfo.exists() else platform.processor())
+    return is_amd()
+
+
+def _is_large(x: Tensor) -> bool:
+    return not torch.is_grad_enabled() and x.dtype == torch.float32 and x.numel() >= _ROWS * x.shape[-1]
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if torch.is_grad_enabled() or x.dtype != torch.float32 or x.numel() < _ROWS * x.shape[-1]:
+    if not _is_large(x):
         return F.linear(x, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
 
@@ -51,19 +61,28 @@ class _Linear(nn.Linear):
         return _product(input, self.weight, self.bias)
 
 
+class _LinearGelu(nn.Linear):
+    """A linear layer with the GELU that follows it, which oneDNN applies while the numbers are in a register."""
+
+    approximate: str
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        if not _is_large(input):
+            return F.gelu(F.linear(input, self.weight, self.bias), approximate=self.approximate)
+        return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
+            input, self.weight, self.bias, "gelu", [], self.approximate
+        )
+
+
+class _Done(nn.GELU):
+    """A GELU that was applied already."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        return input
+
+
 class _Attention(nn.MultiheadAttention):
-    """Attention of a sequence to itself, but for what multiplies."""
+    """Attention, but for what multiplies."""
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *more: Any, **options: Any) -> Any:
-        mask = options.get("attn_mask")
-        plain = options.keys() <= {"attn_mask", "need_weights"} and not (more or options.get("need_weights", True))
-        alike = query is key is value and query.dim() == 3 and not self.training and not self.add_zero_attn
-        if not (plain and alike) or (mask is not None and (mask.dim() != 2 or mask.dtype == torch.bool)):
-            return super().forward(query, key, value, *more, **options)
-        x = query if self.batch_first else query.transpose(0, 1)  # (n, L, width)
-        n, length, width = x.shape
-        mixed = _product(x, self.in_proj_weight, self.in_proj_bias).view(n, length, 3, self.num_heads, self.head_dim)
-        q, k, v = mixed.permute(2, 0, 3, 1, 4)  # (n, heads, L, width of a head) each
-        heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        out = _product(heads.transpose(1, 2).reshape(n, length, width), self.out_proj.weight, self.out_proj.bias)
-        return out if self.batch_first else out.transpose(0, 1), None
+        return attend(self, query, key, value, *more, product=_product, **options)

@@ -38,6 +38,7 @@ from encoder.hub.repository import Repository, hub_file, hub_folder, require_tra
 from encoder.hub.timm_trunk import with_trunk_here
 from encoder.image import Preprocess
 from encoder.known import Stamp, lasting, recall, remember, stamps
+from encoder.last_block import run_last_block_for_class_token
 from encoder.lean_open_clip import open_clip, with_timm_for
 from encoder.linear import use_fast_products
 from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
@@ -90,6 +91,7 @@ def make_encoder(
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     hash_of_all = known_as or fingerprint(parts)
     logit_scale, logit_bias = logit_scale_of(parts.clip), logit_bias_of(parts.clip)  # before bf16 rounds them
+    run_last_block_for_class_token(parts.clip)
     encoder = DualEncoder(
         parts.clip.to(device=device, dtype=dtype).eval().requires_grad_(False),
         parts.tokenizer,

@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from base.errors import ModelError
 from encoder.lean_open_clip import open_clip
 
@@ -20,6 +22,7 @@ _USUAL_NAMES = (
     "model.pth",
 )  # fmt: skip
 _POINTER = b"version https://git-lfs"
+_DAMAGED = "is cut short or damaged; copy or download it again"
 _SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")  # the last is what open_clip's trainer writes, one an epoch
 _NOT_WEIGHTS = ("training_state.pt", "training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt")
 
@@ -91,6 +94,8 @@ def load_weights(clip: Any, file: Path, ref: str) -> None:
         found = open_clip.load_checkpoint(clip, str(file), strict=False)
     except pickle.UnpicklingError as error:
         raise ModelError(f"{ref}: {_not_plain_weights(file, str(error))}") from error
+    except (SafetensorError, EOFError) as error:
+        raise ModelError(f"{ref}: {file.name} {_DAMAGED}") from error
     except (RuntimeError, AssertionError) as error:
         if "TorchScript" in str(error):
             raise ModelError(
@@ -98,7 +103,7 @@ def load_weights(clip: Any, file: Path, ref: str) -> None:
                 "`glimpse models openai` lists"
             ) from error
         if "zip archive" in str(error):
-            raise ModelError(f"{ref}: {file.name} is cut short or damaged; copy or download it again") from error
+            raise ModelError(f"{ref}: {file.name} {_DAMAGED}") from error
         raise ModelError(f"{ref}: {_of_another(file)}: {' '.join(str(error).split())[:200]}") from error
     if found and (found.missing_keys or found.unexpected_keys):
         lacks, extra = _some(found.missing_keys), _some(found.unexpected_keys)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from glimpse import __version__
+from glimpse.commands import maintenance  # noqa: F401  the rest of `collections`
 from glimpse.commands.collections import collections
 from glimpse.commands.demo import demo
 from glimpse.commands.duplicates import duplicates

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # No markup: "[live]" or ":cat:" in a file name is a name.
 # Into a pipe a path is never broken over lines.
-_OBEYED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+_OBEYED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]")
 WIDTH = None if sys.stdout.isatty() else 10_000
 
 
@@ -88,10 +88,13 @@ def prepare_queries(encoder: Encoder, *, images: bool = False) -> None:
     kept = towers_of(encoder.fingerprint)
     if kept and not (images and kept.visual is None):
         return
+    from encoder.lazy import LazyEncoder
     from encoder.towers.export import keep_towers
 
     # what was asked for is done, and a search works without
     with suppress(GlimpseError, OSError, MemoryError, KeyboardInterrupt), working("preparing searches with this model"):
+        if isinstance(encoder, LazyEncoder):
+            encoder.release()
         keep_towers(encoder.ref, encoder.fingerprint, images=images)
 
 
@@ -135,7 +138,8 @@ def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
 
 
 def shown_as(text: str, terminal: bool = False) -> str:
-    """A text with what a terminal would obey escaped: control characters, and marks that turn the direction of writing.
+    """A text with what a terminal would obey escaped: control characters, marks that turn the direction of
+    writing, and what has no width.
 
     Bytes of a name that are not UTF-8 go out as they are, so that a program has the name, but not to a `terminal`.
     """

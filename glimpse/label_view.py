@@ -16,16 +16,10 @@ if TYPE_CHECKING:
     from labelling.outputs.asked import OutputsAsked
     from labelling.rows import LabelReport
     from labelling.runs.journal import Changes, Failure
-    from labelling.runs.run import RunReport, Watcher
+    from labelling.runs.report import RunReport, Watcher
 
 NONE = "(none of these)"
 NAMED = 10  # failures that are printed
-KINDS = {  # of steps: what has been done, and what would be
-    "place": "placed",
-    "move": "moved",
-    "metadata": "entries changed",
-    "words": "photos given words",
-}
 
 
 @contextmanager
@@ -156,7 +150,7 @@ def _print_counts(report: LabelReport) -> None:
 
 
 def _print_changes(name: str, changes: Changes, *, dry: bool) -> None:
-    counts = [f"{count} {KINDS.get(kind, kind)}" for kind, count in changes.done.items() if kind != "folder"]
+    counts = [f"{count} {what}" for what, count in changes.done.items()]
     counts += [f"{changes.taken_back} taken back"] * bool(changes.taken_back)
     would = "would be " if dry else ""
     console.err.print(f"{name}: {would}{', '.join(counts) or 'as it is'}")

@@ -23,7 +23,7 @@ from index.local.catalog.integrity import UNCOUNTED
 from index.local.layout import CATALOG, appearing, collection_folder, uploads_folder
 from index.local.snapshot import Snapshot
 from index.local.vectors.live import LiveIndex
-from index.uploads import UPLOAD, is_upload, leading_away, problem_of
+from index.uploads import UPLOAD, is_upload, leading_away, problem_of, stray_problems, strays, take_home
 
 UPLOADS = "glimpse.uploads"  # in the tar's header: the folder that the entries say their files are in
 COMPLETE = "glimpse.complete"  # there as well: each of those entries has its file in the tar
@@ -51,6 +51,8 @@ def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Fi
     """
     with new_file(file, overwrite=overwrite) as part, open_collection(data, name) as collection:
         copy_sound(collection, part)
+        if lost := list(stray_problems(collection, uploads_folder(data, name))):
+            raise CollectionDamaged(f"collection {name!r}: {lost[0]}")
         entries = _add_uploads(part, collection, uploads_folder(data, name))
         check_worth(file, name, entries)
     return FileSummary(entries, file.stat().st_size)
@@ -92,10 +94,12 @@ def restore(data: Path, file: Path, name: str) -> FileSummary:
         with open_collection(own, name, writable=True) as collection:
             if UPLOADS in header:
                 _move_uploads(collection, header[UPLOADS], own / "uploads", folder)
+            take_home(collection, folder)
             collection.compact()
             entries = collection.count()
-            missing = tuple(path for path, *_ in collection.paths(folder) if not Path(path).exists())
-    return FileSummary(entries, file.stat().st_size, missing)
+            missing = [path for path, *_ in collection.paths(folder) if not Path(path).exists()]
+            missing += [str(stray.path) for stray in strays(collection, folder)]
+    return FileSummary(entries, file.stat().st_size, tuple(missing))
 
 
 def copy_sound(collection: Collection, path: Path) -> None:

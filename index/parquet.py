@@ -1,6 +1,6 @@
 """Collections to Parquet and back, vectors included: for other programs, and for vectors that others have made.
 
-One row an entry, one column a field, in row groups, so that memory is bounded; the only file that imports pyarrow.
+One row an entry, one column a field, in row groups, so that memory is bounded.
 
     id, modality, path, path_bytes, text, metadata (a JSON object as text), taken, sha256, mtime_ns, size, width,
     height, vector (float16, of unit length)

@@ -3,7 +3,9 @@
     <data>/uploads/<collection>/<first two digits>/<sha256>.<suffix>
 
 The service writes them (service/collections/uploads.py). Only files of that form in the collection's own folder are
-ever read, backed up or removed as uploads, whatever a path in the catalog says.
+ever read, backed up or removed as uploads, whatever a path in the catalog says. Paths are absolute, so where a data
+folder was moved, or a catalog copied without the files, entries say a folder that is another's: they are strays until
+`take_home`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import InputError
@@ -20,6 +23,7 @@ from index.local.collection import Collection
 from index.local.layout import uploads_folder
 
 UPLOAD = re.compile(r"([0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]+)")
+_ELSEWHERE = re.compile(rf"(?P<folder>/.*/uploads/[^/]+)/(?P<upload>{UPLOAD.pattern})", re.DOTALL)
 
 
 def is_upload(path: str | Path, folder: Path) -> bool:
@@ -65,10 +69,59 @@ def leading_away(paths: Iterable[tuple[str, int]], folder: Path) -> list[str]:
             for path, key in paths if not is_upload(path, folder)]  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """An entry whose path is that of an upload in another folder than its collection's."""
+
+    id: int
+    path: Path
+    home: Path  # where it would be an upload of the collection
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its file is at home, or nowhere: not of one that is in a folder of uploads that somebody indexed."""
+        return self.home.exists() or not self.path.exists()
+
+
+def strays(collection: Collection, folder: Path) -> Iterator[Stray]:
+    """Those of a collection whose uploads lie in `folder`, as moved data folders and copied catalogs have."""
+    for path, key, *_ in collection.paths("/"):
+        found = _ELSEWHERE.fullmatch(path)
+        if found and found["folder"] != str(folder):
+            stray = Stray(key, Path(path), folder / found["upload"])
+            if stray.is_lost:
+                yield stray
+
+
+def take_home(collection: Collection, folder: Path) -> int:
+    """Have strays whose file lies in `folder` say so; returns how many. The collection is open for writing."""
+    found = {one.id: {"path": one.home} for one in strays(collection, folder)
+             if one.home.exists() and collection.find_path(one.home) is None}  # fmt: skip
+    collection.update(found)
+    return len(found)
+
+
+def stray_problems(collection: Collection, folder: Path) -> Iterator[str]:
+    """A line for those whose file lies in `folder`, and one for those whose file lies nowhere."""
+    lost = list(strays(collection, folder))
+    name = collection.name
+    for some, remedy in (
+        ([one for one in lost if one.home.exists()], f"`glimpse collections compact {name}` has them say so"),
+        (
+            [one for one in lost if not one.home.exists()],
+            f"copy the files to {folder}, then compact; or delete the entries",
+        ),
+    ):
+        if some:
+            first = f"uploads of {len(some)} entries, the first {some[0].id}: {some[0].path}"
+            yield f"{first} is not there, or not the collection's, whose uploads lie in {folder}; {remedy}"
+
+
 def upload_problems(collection: Collection, data: Path) -> Iterator[str]:
-    """A line for each entry whose uploaded file is damaged or missing, or whose path leads away."""
+    """A line for each entry whose uploaded file is damaged or missing, or whose path leads away; one for all strays."""
     folder = uploads_folder(data, collection.name)
     yield from leading_away(collection.paths_with_dots(), folder)
+    yield from stray_problems(collection, folder)
     for path, key, *_ in collection.paths(folder):
         try:
             problem = problem_of(path, folder)
@@ -84,10 +137,11 @@ def leftovers(collection: Collection, data: Path) -> Iterator[Path]:
     While a service writes to the collection one may be on its way in.
     """
     folder = uploads_folder(data, collection.name)
+    homes = {str(one.home) for one in strays(collection, folder)} if folder.is_dir() else set()
     for part in sorted(folder.iterdir()) if folder.is_dir() else ():
         with suppress(NotADirectoryError, FileNotFoundError):
             names = sorted(os.listdir(part))  # noqa: PTH208  names are all that is wanted
-            known = {path for path, *_ in collection.paths(part)}
+            known = homes | {path for path, *_ in collection.paths(part)}
             for path in (part / name for name in names):
                 if str(path) not in known and (is_upload(path, folder) or path.suffix == PART):
                     yield path

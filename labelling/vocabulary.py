@@ -16,7 +16,7 @@ from base.left_out import LeftOut
 from base.rules import Rules
 from base.walk import class_folder, walk_images
 from labelling.xmp.read import read_words
-from labelling.xmp.words import Path_, Word, XmpError, key, path_of
+from labelling.xmp.words import Parts, Word, XmpError, key, path_of
 
 if TYPE_CHECKING:
     from index.local.collection import Collection
@@ -46,11 +46,10 @@ def words_of_photos(folder: Path, *, rules: Rules = Rules(), left_out: LeftOut |
     """
     unread = LeftOut() if left_out is None else left_out
 
-    def words() -> Iterator[Path_]:
+    def words() -> Iterator[Parts]:
         for image, _ in walk_images(folder, rules=rules, on_error=unread.unread, left_out=unread):
             try:
-                with rules.opened(image):
-                    found = read_words(image)
+                found = read_words(image, rules.opened)
             except XmpError as error:
                 unread.unread(Path(error.path or image), error.reason)
                 continue
@@ -75,7 +74,7 @@ def words_of_key(collection: Collection, name: str) -> list[Used]:
         InputError: no image has one there, or there are more than `MOST_WORDS` words.
     """
 
-    def words() -> Iterator[Path_]:
+    def words() -> Iterator[Parts]:
         for record in collection.records("image"):
             value = record.metadata.get(name)
             texts = value if isinstance(value, list) else [value]
@@ -88,10 +87,10 @@ def words_of_key(collection: Collection, name: str) -> list[Used]:
     return found
 
 
-def _counted(paths: Iterable[Path_], source: str) -> list[Used]:
+def _counted(paths: Iterable[Parts], source: str) -> list[Used]:
     """Each word with how often it is there, the most frequent first; of spellings that differ by case the first."""
     images: Counter[tuple[str, ...]] = Counter()
-    spelled: dict[tuple[str, ...], Path_] = {}
+    spelled: dict[tuple[str, ...], Parts] = {}
     for path in paths:
         known = tuple(map(key, path))
         images[known] += 1

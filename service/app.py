@@ -67,13 +67,15 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         lifespan=_lifespan(encoder),
         responses=documented(500),
         middleware=_middleware(settings),
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # service.telemetry's own say less of the user's
     )
     app.state.service = Service(settings, Paths(app))
-    for resource in (health, page):  # open to all
-        app.include_router(resource.router)
-    for resource in (info, metrics, collections, search, classify, zero_shot, label_sets, embeddings, images, texts,
+    # routes are tried one after the other: first those that are asked hundreds of times a second
+    for resource in (embeddings, search, classify, info, metrics, collections, zero_shot, label_sets, images, texts,
                      jobs, knn_service):  # fmt: skip
         app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421))
+    for resource in (health, page):  # open to all
+        app.include_router(resource.router)
     page.mount_static(app)
     add_handlers(app)
     return app

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Path, Request
+from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked
 from index.collection import Collection, Record
@@ -14,6 +15,7 @@ from index.search.patience import Patience
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.errors import Refusal
+from service.http.bodies import check_json
 from service.inference.inference import Inference
 from service.inference.pool import Pool
 from service.jobs.runner import Jobs
@@ -62,9 +64,11 @@ def jobs(request: Request) -> Jobs:
     return service_of(request).jobs
 
 
-def collection(collection: str, request: Request) -> Collection:
-    """The collection that the path names."""
-    return collections(request).get(collection)
+async def collection(collection: str, request: Request) -> Collection:
+    """The collection that the path names. One that is open is at hand; to open one takes a thread."""
+    known = collections(request)
+    found = known.at_hand(collection)
+    return await run_in_threadpool(known.get, collection) if found is None else found
 
 
 def record(
@@ -76,9 +80,8 @@ def record(
 
 
 async def json_body(request: Request) -> None:
-    """415 unless the body says that it is JSON; so no foreign page can post here without the browser asking first."""
-    if media_type(request) != "application/json":
-        raise Refusal(415, "send JSON, with Content-Type: application/json", code="unsupported_media_type")
+    """415 unless the body says that it is JSON."""
+    check_json(request)
 
 
 def check_texts(number: int, settings: Settings, param: str) -> None:
@@ -98,11 +101,6 @@ def check_images(number: int, settings: Settings, param: str) -> None:
             f"{number} images in one request, {settings.max_batch} may be (GLIMPSE_MAX_BATCH): send fewer at a time"
         )
         raise Refusal(422, message, code="too_many", param=param)
-
-
-def media_type(request: Request) -> str:
-    """The body's content type without its parameters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def at_once(look_up: Callable[[Request], T]) -> Callable[[Request], Awaitable[T]]:

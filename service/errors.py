@@ -160,7 +160,7 @@ async def _of_validation(_: Request, error: Exception) -> JSONResponse:
 def invalid(problems: Sequence[Any]) -> JSONResponse:
     """The response for what pydantic found; it names the first problem and how many more there are."""
     first, more = problems[0], len(problems) - 1
-    source, *rest = first["loc"] or ("body",)  # FastAPI says first where it looked; a form is looked at by us
+    source, *rest = first["loc"]  # first where it looked
     where = [str(part) for part in (rest if source in ("body", "query", "path") else first["loc"])]
     if first["type"] == "json_invalid":
         return _no_json()

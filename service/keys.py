@@ -131,7 +131,7 @@ class Keyring:
     """
 
     def __init__(self, data: Path, given: Sequence[Key] = ()) -> None:
-        self._data = data
+        self._file = data / FILE
         self._given = list(given)
         self._seen: tuple[int, int, int] | None = None  # of the file, when it was last read
         self._keys = self._given
@@ -156,13 +156,13 @@ class Keyring:
 
     def _refresh(self) -> None:
         """Read the file again if it is another one. What is damaged in it is no key, and opens nothing."""
-        seen = _version(self._data / FILE)
+        seen = _version(self._file)
         if seen != self._seen:
             self._seen = seen
-            kept, problems = _read(self._data / FILE)
+            kept, problems = _read(self._file)
             for problem in problems:
                 which = "this key of the file is not taken" if kept else "no key of the file is taken"
-                log.error("%s: %s: %s", which, self._data / FILE, problem)
+                log.error("%s: %s: %s", which, self._file, problem)
             self._keys = self._given + kept
             self._required |= bool(problems)
         self._required |= bool(self._keys)

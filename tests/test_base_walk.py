@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from base import rules as rules_module
 from base.errors import InputError
 from base.left_out import LeftOut
 from base.rules import Rules, begins_as_image
@@ -143,6 +144,16 @@ def test_an_ignore_file_that_cannot_be_read_ends_a_walk(tmp_path: Path, harm: Ca
     harm(tmp_path / ".glimpseignore")
     with pytest.raises(InputError, match=r"\.glimpseignore: "):
         list(walk_images(tmp_path))
+
+
+def test_each_folder_is_asked_once_for_its_ignore_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a/b/c/d/e/f/1.jpg", "a/b/c/2.jpg")
+    (tmp_path / "a" / ".glimpseignore").write_text("d\n")
+    asked = []
+    ignored_in = rules_module._ignored_in
+    monkeypatch.setattr(rules_module, "_ignored_in", lambda *given: asked.append(given[0]) or ignored_in(*given))
+    assert [path.name for path, _ in walk_images(tmp_path)] == ["2.jpg"]
+    assert asked == [tmp_path, tmp_path / "a", tmp_path / "a/b", tmp_path / "a/b/c"]  # a thousand deep is quick too
 
 
 def test_patterns_leave_out_names_and_paths(tmp_path: Path) -> None:

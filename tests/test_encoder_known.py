@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from encoder.known import lasting, recall
 from encoder.lazy import LazyEncoder, open_encoder
 from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
 from encoder.weights import WEIGHTS
+from index.collection import open_collection
 from tests.conftest import ROOT
 from training.records.checkpoint import save_model
 
@@ -28,14 +30,18 @@ def run(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def test_a_model_that_was_loaded_is_known(run: Path) -> None:
     assert recall(run) is None
-    assert isinstance(open_encoder(run), DualEncoder)
+    assert isinstance(vars(open_encoder(run))["_model"], DualEncoder)  # it was not known
     lazy = open_encoder(run)
+    assert "_model" not in vars(lazy)
     loaded = load_encoder(run)
     assert isinstance(lazy, LazyEncoder)
     assert lazy.card == loaded.card == recall(os.path.relpath(run)) == recall(f"local-dir:{run}")
     assert lazy.ref == str(run)
     assert (lazy.encode_texts(["a dog"]) == loaded.encode_texts(["a dog"])).all()
     assert (lazy.batch_size, lazy.overlap) == (loaded.batch_size, loaded.overlap)
+    lazy.release()
+    assert "_model" not in vars(lazy)
+    assert (lazy.encode_texts(["a dog"]) == loaded.encode_texts(["a dog"])).all()
 
 
 def test_a_model_of_changed_files_is_not_known(run: Path, tiny_config: Path) -> None:
@@ -89,6 +95,27 @@ def test_an_index_of_what_is_there_already_loads_no_torch(tiny_run: Path, colour
     blocked = command.format("sys.modules['torch'] = None", arguments)
     again = subprocess.run([sys.executable, "-c", blocked], cwd=ROOT, capture_output=True)
     assert b"(0 added, " in again.stdout, again.stderr.decode()[-1500:]
+
+
+def test_where_towers_are_as_fast_new_pictures_load_no_torch(
+    run: Path, colour_folder: Path, tmp_path: Path, encoder: DualEncoder
+) -> None:
+    folder = Path(shutil.copytree(colour_folder, tmp_path / "pictures"))
+    arguments = ["index", str(folder), "--model", str(run), "--data", str(tmp_path), "--precision", "fp32"]
+    command = (
+        "import sys; {}; import encoder.processor; encoder.processor.runs_exported_images = lambda *how: True;"
+        "from glimpse.__main__ import main; sys.argv[1:] = {!r}; main()"
+    )
+    first = subprocess.run([sys.executable, "-c", command.format("pass", arguments)], cwd=ROOT, capture_output=True)
+    assert b" 0 unchanged" in first.stdout, first.stderr
+    Image.new("RGB", (50, 40), (200, 80, 10)).save(folder / "new.png")
+    blocked = command.format("sys.modules['torch'] = None", arguments)
+    again = subprocess.run([sys.executable, "-c", blocked], cwd=ROOT, capture_output=True)
+    assert b"(1 added, " in again.stdout, again.stderr.decode()[-1500:]
+    with open_collection(tmp_path, "images") as collection:
+        assert collection.model == str(run)
+        for record in collection.records("image"):
+            assert collection.vector(record.id) @ encoder.encode_images([str(record.path)])[0] > 0.999
 
 
 def test_loading_a_model_brings_no_compiler_and_no_detection() -> None:

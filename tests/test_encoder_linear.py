@@ -32,6 +32,8 @@ def test_vectors_are_those_of_torchs_own_products(
         fast = clip.encode_image(images), clip.encode_text(tokens)
         monkeypatch.setattr(linear._Attention, "forward", torch.nn.MultiheadAttention.forward)
         monkeypatch.setattr(linear._Linear, "forward", torch.nn.Linear.forward)
+        monkeypatch.setattr(linear._LinearGelu, "forward", torch.nn.Linear.forward)
+        monkeypatch.setattr(linear._Done, "forward", torch.nn.GELU.forward)
         plain = clip.encode_image(images), clip.encode_text(tokens)
     for ours, theirs in zip(fast, plain, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
@@ -45,6 +47,20 @@ def test_large_products_go_by_onednn_and_small_ones_do_not(clip: torch.nn.Module
 
     assert any("mkldnn" in name for name in products(40))
     assert not any("mkldnn" in name for name in products(1))
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@pytest.mark.parametrize("rows", [1, 200])
+def test_a_gelu_is_applied_once_and_as_it_was(approximate: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "is_mkl_slow", lambda: True)
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.GELU(approximate), torch.nn.Linear(64, 32))
+    x = torch.randn(rows, 32)
+    with torch.inference_mode():
+        plain = layers(x)
+        linear.use_fast_products(layers)
+        assert torch.allclose(layers(x), plain, atol=1e-6)
+    assert torch.allclose(layers(x), plain, atol=1e-6)  # and where gradients are wanted
 
 
 def test_gradients_still_flow(clip: torch.nn.Module) -> None:

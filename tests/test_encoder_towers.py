@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from encoder.encoder import Encoder
 from encoder.known import recall
-from encoder.lazy import LazyEncoder
+from encoder.lazy import LazyEncoder, open_encoder
 from encoder.load import load_clip, load_encoder
 from encoder.model import DualEncoder
 from encoder.query import query_encoder
 from encoder.text import TextTower
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers, keep_towers
-from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, new_towers, place_of, read_card, towers_of
+from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, VISUAL, new_towers, place_of, read_card, towers_of
 from tests.conftest import ROOT, plain_picture
 
 
@@ -136,6 +136,25 @@ def test_damaged_towers_are_dropped_and_torch_answers(
     assert not isinstance(encoder, TowersEncoder)
     assert encoder.encode_texts(["a dog"]).shape == (1, plain.dim)
     assert towers_of(plain.fingerprint) is None
+
+
+@pytest.mark.parametrize("harm", [False, True])
+def test_many_images_go_by_towers_where_those_are_as_fast(
+    tiny_run: Path, cache: Path, plain: DualEncoder, harm: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encoder.lazy.runs_exported_images", lambda device, precision: precision == "fp32")
+    load_encoder(tiny_run)  # known from now on
+    keep_towers(str(tiny_run), plain.fingerprint, images=True)
+    if harm:
+        (place_of(plain.fingerprint) / VISUAL).write_bytes(
+            b"\x3d" * (place_of(plain.fingerprint) / VISUAL).stat().st_size
+        )
+    encoder = open_encoder(tiny_run, precision="fp32")
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 32, 32, 3), np.uint8)
+    assert np.abs(encoder.encode_pixels(pixels) - plain.encode_pixels(pixels)).max() < 1e-5
+    assert np.abs(encoder.encode_texts(TEXTS) - plain.encode_texts(TEXTS)).max() < 1e-5
+    assert (encoder.ref, encoder.card) == (str(tiny_run), plain.card)
+    assert isinstance(vars(encoder)["_model"], DualEncoder if harm else TowersEncoder)
 
 
 def test_a_session_tells_nobody(towers: TowersEncoder, tmp_path: Path) -> None:

@@ -128,6 +128,11 @@ def test_weights_that_are_cut_or_scripted_or_of_another_model_are_told(tiny_run:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), file)
     with pytest.raises(ModelError, match="is a TorchScript archive"):
         load_clip(tmp_path)
+    whole = (tiny_run / "open_clip_model.safetensors").read_bytes()
+    for size in (len(whole) // 2, 100, 0):
+        (tmp_path / "open_clip_model.safetensors").write_bytes(whole[:size])
+        with pytest.raises(ModelError, match=r"open_clip_model\.safetensors is cut short or damaged"):
+            load_clip(tmp_path)
 
 
 def test_a_training_state_of_another_program_is_refused_in_our_words(tmp_path: Path) -> None:

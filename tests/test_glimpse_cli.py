@@ -107,7 +107,7 @@ def test_the_whole_path(
 
     out = tmp_path / "labels.csv"
     labelled = json.loads(
-        ok("label", colour_folder, "--labels", "red,green,blue", "--model", run, "--out", out, "--json")
+        ok("label", colour_folder, "--labels", "red,green,blue", "--model", run, "--data", data, "--out", out, "--json")
     )
     assert labelled["labelled"] == 12
     assert len(labelled["skipped"]) == 1
@@ -200,6 +200,8 @@ def test_interrupting_a_training_saves_it(
         (["search", "x", "--not", " "], 2, "the text is empty"),
         (["search", "red.png"], 2, "give --image red.png"),
         (["search", "/gone/red.png"], 2, "give --image /gone/red.png"),
+        (["search", "file:///gone/a%20red.png"], 2, "give --image '/gone/a red.png'"),
+        (["search", "/tmp/"], 2, "/tmp/ is a folder"),
         (["search", "\u200b"], 2, "the text is empty"),
         (["label", ".", "--model", "x", "--labels", "no/such.txt"], 2, "give it by --labels-file"),
         (["search", "--not", "x"], 2, "give a text"),
@@ -277,7 +279,7 @@ def test_names_that_are_not_utf8_are_no_obstacle(tiny_run: Path, tmp_path: Path)
         name,
         os.fsencode(folder / "[live] :cat:.png"),
     }
-    done = glimpse("label", folder, "--labels", "red,blue", "--model", tiny_run, "--out", out, **strict)
+    done = glimpse("label", folder, "--labels", "red,blue", "--model", tiny_run, "--data", data, "--out", out, **strict)
     assert done.returncode == 0, done.stderr
     assert name in out.read_bytes()
     shown = ok("search", "red", "--data", data)
@@ -301,7 +303,7 @@ def test_a_label_with_a_comma_stands_in_quotes(tiny_run: Path, tmp_path: Path) -
     plain_picture("red").save(tmp_path / "red.png")
     out = tmp_path / "labels.csv"
     many = ", ".join(f"label {i}" for i in range(60))  # longer than the name of a file may be
-    asked = ("--labels", f'"red, or so", blue, {many}', "--model", tiny_run, "--out", out, "--json")
+    asked = ("--labels", f'"red, or so", blue, {many}', "--model", tiny_run, "--data", tmp_path, "--out", out, "--json")
     per_label = json.loads(ok("label", tmp_path, *asked))["labels"]
     assert list(per_label)[:3] == ["red, or so", "blue", "label 0"]
     assert len(per_label) == 62
@@ -310,7 +312,7 @@ def test_a_label_with_a_comma_stands_in_quotes(tiny_run: Path, tmp_path: Path) -
 def test_a_disk_that_is_full_or_no_folder_is_one_line(tiny_run: Path, tmp_path: Path) -> None:
     plain_picture("red").save(tmp_path / "red.png")
     for arguments in (
-        ("label", tmp_path, "--labels", "a,b", "--model", tiny_run, "--out", "/dev/full"),
+        ("label", tmp_path, "--labels", "a,b", "--model", tiny_run, "--data", tmp_path, "--out", "/dev/full"),
         ("index", tmp_path, "--model", tiny_run, "--data", tmp_path / "red.png"),
     ):
         done = glimpse(*arguments)

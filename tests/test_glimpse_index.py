@@ -174,7 +174,10 @@ def test_what_is_left_out_is_counted(
 def test_an_output_is_not_overwritten_by_a_run_without_results(
     data: Path, colour_folder: Path, tiny_run: Path, tmp_path: Path
 ) -> None:
-    out, label = tmp_path / "labels.csv", ("--labels", "a,b", "--model", tiny_run, "--device", "cpu")
+    out, label = (
+        tmp_path / "labels.csv",
+        ("--labels", "a,b", "--model", tiny_run, "--device", "cpu", "--data", data, "--force"),
+    )
     assert call("label", colour_folder, *label, "--out", out) == 0
     before = out.read_bytes()
     assert before.count(b"\n") == 13
@@ -252,13 +255,13 @@ def test_what_is_kept_of_a_pruned_file_goes_to_its_copy(
 def test_names_cannot_tell_a_terminal_what_to_do(
     data: Path, colour_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "a\x1b]0;x\x07\n\x9b\u202e.png"
+    name = "a\x1b]0;x\x07\n\x9b\u202e\u200b.png"
     shutil.copy(colour_folder / "red" / "0.png", colour_folder / name)
     source = ("-c", "colours", "--data", data)
     call("index", colour_folder, *source, "--device", "cpu")
     capsys.readouterr()
     call("duplicates", *source, "--identical")
-    assert r"a\x1b]0;x\x07\n\x9b\u202e.png" in capsys.readouterr().out
+    assert r"a\x1b]0;x\x07\n\x9b\u202e\u200b.png" in capsys.readouterr().out
     assert shown_as("caf\udce9\u00e9", terminal=True) == "caf\\xe9\u00e9"
     assert shown_as("caf\udce9") == "caf\udce9"
     assert _fail("\x1b[2J: no such\nfolder", 2) == 2

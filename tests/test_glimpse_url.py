@@ -89,11 +89,12 @@ def test_labels_are_those_that_are_given_here(
     url: str, tiny_run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     label = ("label", pictures, "--labels", "red,green,blue", "--template", "a {} thing", "--json", "--out")
-    here = ("--model", tiny_run, "--device", "cpu", "--precision", "fp32")
+    here = ("--model", tiny_run, "--device", "cpu", "--precision", "fp32", "--data", tmp_path)
     local = json.loads(said(capsys, *label, tmp_path / "local.csv", *here))
     remote = json.loads(said(capsys, *label, tmp_path / "remote.csv", "--url", url))
     assert local["labelled"] == 8
     assert [Path(skip["path"]).name for skip in local["skipped"]] == ["broken.jpg"]
+    assert local.pop("run")["new"] == 9
     assert remote | {"out": ""} == local | {"out": ""}
     ours, theirs = (rows_of(tmp_path / name) for name in ("local.csv", "remote.csv"))
     for ours_row, theirs_row in zip(ours, theirs, strict=True):
@@ -129,8 +130,8 @@ def test_a_text_that_the_model_does_not_read_to_its_end_is_said(
         warned = capsys.readouterr().err
         assert "warning: 2 of 2 texts are cut after 77 tokens" in warned
         assert "2 of them are the same" not in warned
-    for where in (("--url", url), model):
-        out = ("--json", "--out", tmp_path / "labels.csv")
+    for where in (("--url", url), (*model, "--data", tmp_path)):
+        out = ("--json", "--out", tmp_path / f"{len(where)}.csv")
         call("label", pictures, "--labels", f"red,{long}", "--template", "{}", *out, *where)
         shown = capsys.readouterr()
         assert "warning: 1 of 2 texts are cut after 77 tokens" in shown.err
@@ -151,8 +152,9 @@ def test_files_that_were_cut_off_are_labelled_and_counted(
         path = tmp_path / "photos" / f"{name}.png"
         noise.save(path)
         os.truncate(path, size or path.stat().st_size)
-    label = ("label", tmp_path / "photos", "--labels", "red,green", "--out", tmp_path / "labels.csv")
-    for where in (("--url", url), ("--model", tiny_run, "--device", "cpu")):
+    for where in (("--url", url), ("--model", tiny_run, "--device", "cpu", "--data", tmp_path)):
+        out = tmp_path / f"{len(where)}.csv"
+        label = ("label", tmp_path / "photos", "--labels", "red,green", "--out", out)
         found = json.loads(said(capsys, *label, "--json", *where))
         [cut] = found["cut_off"]
         assert cut["path"] == str(tmp_path / "photos" / "cut.png")

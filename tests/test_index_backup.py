@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -31,7 +32,7 @@ from index.collection import (
     open_collection,
 )
 from index.local.layout import uploads_folder
-from index.uploads import remove_leftovers
+from index.uploads import remove_leftovers, take_home
 
 DIM = 16
 
@@ -224,6 +225,48 @@ def test_a_data_folder_that_was_named_by_a_way_around_works_as_it_did(tmp_path: 
         restore(there, tmp_path / "file", name)
         assert check_collection(there, name) == ([], [])
         assert len(list(uploads_folder(there, name).glob("*/*"))) == 1
+
+
+def test_uploads_of_a_data_folder_that_was_moved_are_missed_and_taken_home(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    with create(old) as pets:
+        fill(pets, 3)
+        names = [upload(old, pets, f"file {i}".encode()).relative_to(old) for i in range(3)]
+    old.rename(new)
+    (new / names[0]).unlink()
+    here, nowhere = check_collection(new, "pets")[0]
+    assert here.startswith("uploads of 2 entries, the first ")
+    assert "`glimpse collections compact pets`" in here
+    assert nowhere.startswith(f"uploads of 1 entries, the first 4: {old / names[0]} is not there")
+    assert check_collection(new, "pets")[1] == []  # nobody could do without them
+    with pytest.raises(CollectionDamaged, match="uploads of 2 entries"):
+        back_up(new, "pets", tmp_path / "file")
+    with open_collection(new, "pets", writable=True) as pets:
+        assert remove_leftovers(pets, new) == 0
+        assert take_home(pets, uploads_folder(new, "pets")) == 2
+        pets.delete([4])
+    assert check_collection(new, "pets") == ([], [])
+    back_up(new, "pets", tmp_path / "file")
+    assert restore(old, tmp_path / "file", "pets").missing == ()
+
+
+def test_a_catalog_that_was_copied_without_its_uploads_misses_them(tmp_path: Path) -> None:
+    here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "copied.sqlite"
+    with create(here) as pets:
+        paths = [upload(here, pets, f"file {i}".encode()) for i in range(2)]
+    shutil.copy(here / "collections/pets/catalog.sqlite", file)
+    assert restore(there, file, "pets").missing == ()  # they are where it says, and shown from there
+    assert check_collection(there, "pets") == ([], [])
+    shutil.rmtree(here)
+    (problem,) = check_collection(there, "pets")[0]
+    assert problem.startswith(f"uploads of 2 entries, the first 1: {sorted(paths)[0]} is not there")
+    assert set(restore(tmp_path / "anew", file, "pets").missing) == set(map(str, paths))
+    own = uploads_folder(tmp_path / "last", "again")
+    for path in paths:
+        own.joinpath(path.parent.name).mkdir(parents=True, exist_ok=True)
+        own.joinpath(path.parent.name, path.name).write_bytes(b"file %d" % paths.index(path))
+    assert restore(tmp_path / "last", file, "again").missing == ()
+    assert check_collection(tmp_path / "last", "again") == ([], [])
 
 
 def packed(data: Path, header: dict[str, str]) -> Path:

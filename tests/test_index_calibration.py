@@ -158,6 +158,29 @@ def test_what_is_said_of_a_hit_does_not_depend_on_those_after_it(
     assert first.cut == min(cut, shown)
 
 
+@given(sample=SAMPLES, lengths=st.lists(st.integers(0, 30), max_size=8), seed=st.integers(0, 2**16))
+def test_many_are_judged_as_each_alone(sample: Vectors, lengths: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    queries = noise(len(lengths), seed)
+    scores = [np.sort(rng.uniform(-1, 1, k)).astype(np.float32)[::-1] for k in lengths]
+    text = rng.integers(0, 2, len(lengths)).astype(bool).tolist()
+    best = [float(of[0]) if len(of) else 0.0 for of in scores]
+    calibration = fit(sample, noise(8, seed))
+    assert calibration is not None
+    many = calibration.judge_many(queries, scores, text=text, best=best)
+    assert len(many) == len(lengths)
+    for query, of, is_text, judged in zip(queries, scores, text, many, strict=True):
+        alone = calibration.judge(query, of, text=is_text)
+        np.testing.assert_allclose(judged.z, alone.z, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(judged.relevance, alone.relevance, atol=1e-3)
+
+
+@pytest.mark.parametrize("m", [FEWEST, FEWEST + 1])
+def test_the_middle_is_the_median(m: int) -> None:
+    sample, queries = noise(m, 1), noise(5, 2)
+    np.testing.assert_allclose(background(sample, queries).middle, np.median(queries @ sample.T, axis=1), rtol=1e-6)
+
+
 def test_too_few_entries_are_not_calibrated() -> None:
     assert fit(noise(FEWEST - 1, 0)) is None
     assert fit(noise(FEWEST, 0)) is not None

@@ -60,7 +60,16 @@ def test_the_best_has_the_most_pixels(collection: Collection) -> None:
 
 @pytest.mark.parametrize(
     "spare",
-    ["#recycle/IMG_1.jpg", "$RECYCLE.BIN/S-1-5/IMG_1.jpg", "2020/IMG_1 copy.jpg", "2020/IMG_1 (1).jpg", ".trash/x.jpg"],
+    [
+        "#recycle/IMG_1.jpg",
+        "$RECYCLE.BIN/S-1-5/IMG_1.jpg",
+        "2020/IMG_1 copy.jpg",
+        "2020/IMG_1 (1).jpg",
+        ".trash/x.jpg",
+        "Backups/IMG_1.jpg",
+        "Deleted/IMG_1.jpg",
+        "2020/IMG_1_dup.jpg",
+    ],
 )
 def test_what_lies_in_a_recycle_bin_or_is_named_as_a_copy_is_never_the_best(spare: str, collection: Collection) -> None:
     paths = [Path("/photos", spare), Path("/photos/2020/IMG_1.jpg")]
@@ -71,7 +80,7 @@ def test_what_lies_in_a_recycle_bin_or_is_named_as_a_copy_is_never_the_best(spar
         assert [group.best.path for group in groups] == [str(paths[1])]
 
 
-@pytest.mark.parametrize("copy", ["IMG_1-1.jpg", "IMG_1 2.jpg", "IMG_1_2.jpg"])
+@pytest.mark.parametrize("copy", ["IMG_1-1.jpg", "IMG_1 2.jpg", "IMG_1_2.jpg", "IMG_1~2.jpg", "IMG_1[1].jpg"])
 def test_of_files_that_are_alike_in_all_the_one_with_a_number_more_is_the_copy(
     copy: str, collection: Collection
 ) -> None:

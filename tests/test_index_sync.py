@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 import index.ingest.places
+import index.ingest.sync
 from base.errors import InputError, ModelMismatch
 from base.rules import Rules
 from base.tables import TOO_MANY
-from encoder.image import sha256_of
+from encoder.encoder import Vectors
+from encoder.image import Pixels, sha256_of
 from encoder.model import DualEncoder
 from index.collection import Collection, Entry
 from index.ingest.captions import Captions, read_captions
@@ -45,6 +48,35 @@ def counts(report: IndexReport) -> dict[str, int]:
 
 def paths(collection: Collection) -> set[str]:
     return {str(record.path) for record in collection.records()}
+
+
+def test_while_a_model_loads_the_next_pictures_are_read(
+    tmp_path: Path, collection: Collection, encoder: DualEncoder
+) -> None:
+    for i in range(30):
+        plain_picture("red", i).save(tmp_path / f"{i:02}.png")
+    read: list[Path] = []
+    ahead = threading.Event()
+
+    def note(path: Path) -> bytes:
+        read.append(path)
+        if len(read) == 20:
+            ahead.set()
+        return path.read_bytes()
+
+    class SlowToLoad(SmallBatches):
+        sizes: ClassVar[list[int]] = []
+
+        def encode_pixels(self, pixels: Pixels) -> Vectors:
+            assert self.sizes or ahead.wait(10)
+            self.sizes.append(len(pixels))
+            return super().encode_pixels(pixels)
+
+    slow = SlowToLoad(encoder)
+    slow.batch_size = 8
+    index_folders(collection, slow, [tmp_path], SyncOptions(read=note))
+    assert slow.sizes == [4, 8, 8, 8, 2]
+    assert paths(collection) == {str(tmp_path / f"{i:02}.png") for i in range(30)}
 
 
 def test_only_what_is_new_or_changed_is_encoded(
@@ -317,8 +349,14 @@ def test_entries_that_move_while_their_page_is_read_are_not_deleted(
 
 @pytest.mark.parametrize("everything", [True, False])
 def test_a_disk_that_goes_away_during_a_run_loses_nothing(
-    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path, everything: bool
+    collection: Collection,
+    encoder: DualEncoder,
+    colour_folder: Path,
+    tmp_path: Path,
+    everything: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(index.ingest.sync, "AHEAD", 4)  # so that some are not looked at before
     index_folders(collection, encoder, [colour_folder])
     ids = {record.id for record in collection.records()}
     plain_picture("yellow").save(colour_folder / "a.png")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import sidecars
 from colour_encoder import ColourEncoder
 from conftest import plain_picture
 
@@ -24,8 +25,10 @@ from labelling.outputs.folders import How
 from labelling.runs import deciding
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.journal import Changes
-from labelling.runs.run import Going, LabelRuns, RunBusy, RunNotFound, RunReport, SourceAsked
+from labelling.runs.report import Going, RunReport, SourceAsked
+from labelling.runs.run import LabelRuns, RunBusy, RunNotFound
 from labelling.runs.sources import CollectionSource, FolderSource
+from labelling.xmp.read import read_marks
 
 AS_USUAL = Going()
 COLOURS = ("red", "green", "blue")
@@ -385,7 +388,7 @@ def test_a_dry_run_says_what_would_be_done(world: World, tmp_path: Path) -> None
     out = tmp_path / "labels.csv"
     report = world.run(to=str(world.to), how="move", files=(str(out),), going=Going(dry=True))
     [changes] = report.outputs.values()
-    assert (changes.done, len(changes.first), report.written) == ({"folder": 4, "move": 6}, 5, {})
+    assert (changes.done, len(changes.first), report.written) == ({"folders made": 4, "moved": 6}, 5, {})
     assert changes.first[0] == f"move {world.folder}/0/blue.png -> {world.to}/blue/blue.png"
     assert (tree(world.folder), world.to.exists(), out.exists()) == (before, False, False)
     world.run(to=str(world.to), how="move", files=(str(out),))
@@ -482,3 +485,58 @@ def test_metadata_of_others_stay(world: World, collection: Callable[[], Collecti
         with LabelRuns(world.data).open("last") as run:
             run.undo(opened)
         assert all(str(record.metadata["title"]).endswith(".png") for record in opened.records("image"))
+
+
+# --- keywords ---
+
+
+def words_of(image: Path) -> list[str]:
+    return [mark.word.label for _, mark in read_marks(image)]
+
+
+@pytest.mark.parametrize("words", ["sidecar", "embedded"])
+def test_photos_get_keywords_and_lose_them(world: World, tmp_path: Path, words: str) -> None:
+    world.add_colours(1)
+    theirs = world.folder / "0" / "red.png.xmp"
+    theirs.write_text(sidecars.ALL["Lightroom"] if "Lightroom" in sidecars.ALL else next(iter(sidecars.ALL.values())))
+    before = tree(tmp_path)
+    report = world.run(words=words)
+    assert not report.failures
+    assert [len(read_marks(path)) for path in sorted(world.folder.rglob("*.png"))] == [1, 1, 1]
+    after = tree(world.folder)
+    assert counts(world.run(words=words)) == (0, 0, 3, 0)
+    assert (tree(world.folder), world.encoder.seen) == (after, 3)
+
+    world.run(["purple"], words=words)
+    world.add("0/blue.png", "blue", 9)
+    world.run(["purple", "blue"], words=words)
+    world.undo()
+    (world.folder / "0" / "blue.png").write_bytes(before[str(world.folder / "0" / "blue.png")][1])  # type: ignore[arg-type]
+    shutil.rmtree(world.data)
+    assert tree(tmp_path) == before
+
+
+def test_sidecars_are_written_then_moved_and_come_back(world: World, tmp_path: Path) -> None:
+    world.add_colours(2)
+    before = tree(tmp_path)
+    world.run(words="sidecar", to=str(world.to), how="move")
+    assert len(world.sorted()) == 12
+    for image in world.to.rglob("*.png"):
+        assert len(read_marks(image)) == 1
+    assert counts(world.run(words="sidecar", to=str(world.to), how="move")) == (0, 0, 6, 0)
+    world.run(["purple", "orange"], words="sidecar", to=str(world.to), how="move")
+    assert not world.undo().failed
+    shutil.rmtree(world.data)
+    assert tree(tmp_path) == before
+
+
+def test_a_sidecar_that_is_no_xmp_is_one_image_s_trouble(world: World) -> None:
+    world.add_colours(1)
+    broken = world.folder / "0" / "red.png.xmp"
+    broken.write_text("no xml")
+    report = world.run(words="sidecar")
+    assert [Path(failure.path).name for failure in report.failures] == ["red.png.xmp"]
+    assert broken.read_text() == "no xml"
+    assert len(list(world.folder.rglob("*.xmp"))) == 3
+    broken.unlink()
+    assert not world.run(words="sidecar").failures

@@ -14,6 +14,7 @@ from test_labelling_embed import add_iptc
 
 from base.errors import InputError
 from base.left_out import LeftOut
+from base.rules import Rules
 from index.collection import create_collection
 from index.entry import Entry
 from labelling import vocabulary
@@ -21,6 +22,7 @@ from labelling.vocabulary import Used, words_of_folders, words_of_key, words_of_
 from labelling.xmp.change import embed_words, write_words
 from labelling.xmp.read import read_words
 from labelling.xmp.words import Origin, Word
+from service.jobs.roots import Roots
 
 ORIGIN = Origin("glimpse 0.1.0")
 
@@ -87,6 +89,15 @@ def test_what_cannot_be_read_is_counted_and_the_rest_is_read(tmp_path: Path) -> 
     assert said(words_of_photos(tmp_path, left_out=left_out)) == [("Family/Anna", 1), ("Sea", 1)]
     (line,) = left_out.lines()
     assert line.startswith(f"1 files and folders that cannot be read, the first: {tmp_path / 'a.jpg.xmp'} (is no XML")
+
+
+def test_what_must_not_be_read_is_not(tmp_path: Path) -> None:
+    (tmp_path / "secret.xmp").write_text(sidecars.LIGHTROOM, encoding="utf-8")
+    photo(tmp_path / "photos" / "a.jpg").with_name("a.xmp").symlink_to("../secret.xmp")
+    assert len(words_of_photos(tmp_path / "photos")) == 2
+    left_out, roots = LeftOut(), Roots([str(tmp_path / "photos")])
+    assert words_of_photos(tmp_path / "photos", rules=Rules(opened=roots.entered), left_out=left_out) == []
+    assert "a.xmp (cannot be read" in left_out.lines()[0]
 
 
 def test_class_folders(tmp_path: Path) -> None:

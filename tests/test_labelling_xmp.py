@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape, quoteattr
 import pytest
 import sidecars
 from conftest import plain_picture
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from base.errors import InputError
@@ -183,6 +183,23 @@ def test_a_field_that_a_program_wrote_to_is_its_own_from_then_on() -> None:
     assert fields(again)[0] == ["Family/Anna", "Sea/Baltic", "ai/cat"]
 
 
+def test_what_a_made_field_carries_is_renewed() -> None:
+    after = written(sidecars.LIGHTROOM.encode(), DOG, ORIGIN, AI, nobody)
+    tagged = after.replace(b"<rdf:li>Family|Anna</rdf:li>", b"<rdf:li>Family|Anna</rdf:li><rdf:li>New</rdf:li>", 1)
+    again = written(tagged, DOG, Origin("glimpse 0.1.0", "a model", "run-2"), AI, nobody)
+    assert fields(again)[0] == ["Family/Anna", "New", "Sea", "ai/animal/dog", "ai/indoors"]
+    assert {mark.origin for mark in marks(parse(again))} == {ORIGIN}  # who said so first
+    assert written(again, DOG, ORIGIN, AI, nobody) == again
+
+
+def test_what_people_took_from_a_made_field_stays_away() -> None:
+    after = written(sidecars.LIGHTROOM.encode(), DOG, ORIGIN, AI, nobody)
+    fewer = after.replace(b"<rdf:li>Family/Anna</rdf:li>", b"", 1)  # as immich does, in TagsList alone
+    again = written(fewer, [Word.of("cat")], ORIGIN, AI, nobody)
+    assert fields(again)[0] == ["Sea", "ai/cat"]
+    assert fields(again)[1:3] == [["Sea", "Family/Anna", "ai/cat"], ["Family|Anna", "Sea", "ai|cat"]]
+
+
 def test_people_may_take_our_words_away() -> None:
     after = written(sidecars.LIGHTROOM.encode(), DOG, ORIGIN, AI, nobody)
     fewer = re.sub(rb"\s*<rdf:li>(ai[|/]indoors|indoors)</rdf:li>", b"", after)
@@ -306,7 +323,13 @@ def foreign(data: bytes) -> list[list[str]]:
     return list(filter(None, found))
 
 
+BOTH = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+ xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:lr="http://ns.adobe.com/lightroom/1.0/"
+ ><rdf:Description dc:subject="a" lr:hierarchicalSubject="b|a"/></rdf:RDF></x:xmpmeta>"""
+
+
 @settings(max_examples=200)
+@example(packet=BOTH, words=DOG)
 @given(packet=packets(), words=st.lists(st.sampled_from([*DOG, Word.of("dog"), Word.of("Sea/ö")]), max_size=3))
 def test_whatever_the_packet_all_else_stays(packet: str, words: list[Word]) -> None:
     before = packet.encode()

@@ -29,10 +29,12 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
 INSIDE = {  # of its own package: what a folder may import beside itself
     "encoder.picture": set(),
     "encoder.towers": {
+        "encoder.attention",
         "encoder.cut",
         "encoder.encoder",
         "encoder.image",
         "encoder.known",
+        "encoder.last_block",
         "encoder.load",
         "encoder.model",
         "encoder.text",
@@ -51,6 +53,8 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
     "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
+    "labelling.outputs": {"labelling.rows", "labelling.xmp"},
+    "labelling.runs": {"labelling.label_sets", "labelling.labeller", "labelling.outputs", "labelling.rows"},
     "labelling.xmp": set(),
     "training.data": set(),
     "training.evaluation": {"training.data"},
@@ -69,7 +73,8 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.example_files", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
-    "labelling.rows", "labelling.vocabulary", "labelling.xmp.change", "training.config", "training.run_folder",
+    "labelling.rows", "labelling.runs.run", "labelling.vocabulary", "labelling.xmp.change", "training.config",
+    "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/lean_open_clip.py"},
@@ -84,13 +89,13 @@ ONLY_IN = {
     },
     "pillow_heif": {"encoder/picture/decode.py"},
     "faiss": {"index/local/vectors/ann.py"},
-    "sqlite3": {"index/local/catalog/database.py"},
+    "sqlite3": {"index/local/catalog/database.py", "labelling/runs/store.py"},
     "onnx": {"encoder/towers/export.py"},
     "onnxruntime": {"encoder/towers/encoder.py"},
     "tokenizers": {"encoder/towers/", "encoder/export/"},
     "orjson": {"service/routes/embeddings.py"},
     "watchfiles": {"index/ingest/watch.py"},
-    "pyarrow": {"index/parquet.py"},
+    "pyarrow": {"index/parquet.py", "labelling/outputs/parquet.py"},
     "fastapi": {"service/"},
     "starlette": {"service/"},
     "uvicorn": {"service/"},

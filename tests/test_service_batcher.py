@@ -104,6 +104,24 @@ def test_a_lone_request_does_not_wait_for_others():
     assert run(scenario).batches == [[5]]
 
 
+def test_nobody_is_waited_for_once_all_ask_again(monkeypatch):
+    monkeypatch.setattr("service.inference.batcher.PAUSE", 60)
+
+    async def scenario(batcher, model):
+        model.go.clear()
+        first = await begun(batcher, range(8))
+        second = await begun(batcher, [8])
+        model.go.set()
+        await asyncio.gather(*first)
+        again = await begun(batcher, [9])  # now both are here
+        await asyncio.wait_for(asyncio.gather(*second, *again), 30)
+        alone = await begun(batcher, [10])
+        assert model.batches == [list(range(8)), [8, 9]]
+        await asyncio.wait_for(asyncio.gather(*alone, *await begun(batcher, [11])), 30)
+
+    assert run(scenario).batches == [list(range(8)), [8, 9], [10, 11]]
+
+
 def test_batches_are_bounded_and_a_long_request_lets_short_ones_by():
     async def scenario(batcher, model):
         model.go.clear()

@@ -61,6 +61,8 @@ def test_a_data_uri_is_an_image_however_it_is_written(client: TestClient) -> Non
     [
         (EMBEDDINGS, {"input": " data:text/plain;base64,AAAA"}),
         (EMBEDDINGS, {"input": ["a", "data:,hello"]}),
+        (EMBEDDINGS, {"input": ["data: image/png;base64,AAAA"]}),
+        (EMBEDDINGS, {"input": "data:base64,AAAA"}),
         (SEARCH, {"text": URI}),
         (SEARCH, {"query": [{"text": f"\n{URI}"}]}),
         ("/knn-service", {"text": f" {URI}"}),

@@ -104,6 +104,34 @@ def test_captions_become_metadata(here):
     assert [e["metadata"] for e in entries if "/00." in e["path"]] == [{"title": "a boat"}]
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_was_said_of_a_deleted_entry_does_not_come_back(here, elsewhere):
+    client, _, photos = here
+    (photos / "said.csv").write_text("file,title\n00.jpg,a secret\n01.png,a boat\n")
+
+    def metadata():
+        job = ended(client, ask(client, folders=[str(photos)]))
+        entries = client.get("/v1/collections/photos/images").json()["entries"]
+        return {e["path"].rsplit("/")[-1]: (e["id"], e["metadata"]) for e in entries}, job["report"]
+
+    ended(client, ask(client, folders=[str(photos)], captions=str(photos / "said.csv"), image_key="file"))
+    for name in ("00.jpg", "01.png"):  # each goes and comes back, so that something is kept of it
+        (photos / name).rename(photos.parent / name)
+        assert metadata()[1]["removed"] == 1
+        (photos.parent / name).rename(photos / name)
+    known = metadata()[0]
+    assert (known["00.jpg"][1], known["01.png"][1]) == ({"title": "a secret"}, {"title": "a boat"})
+    for name in ("00.jpg", "01.png"):
+        (photos / name).rename(photos.parent / name)
+        if name == "00.jpg":
+            assert client.delete(f"/v1/collections/photos/images/{known[name][0]}").status_code == 204
+    metadata()
+    for name in ("00.jpg", "01.png"):
+        (photos.parent / name).rename(photos / (f"x{name}" if elsewhere else name))
+    again = {name.removeprefix("x"): said for name, (_, said) in metadata()[0].items()}
+    assert (again["00.jpg"], again["01.png"]) == ({}, {"title": "a boat"})
+
+
 def test_a_folder_that_is_suddenly_empty_fails_the_job(here):
     client, _, photos = here
     ended(client, ask(client, folders=[str(photos)]))
@@ -499,6 +527,23 @@ def test_a_folder_that_is_exchanged_in_a_walk_is_not_listed(roots):
         (photos / "in" / "later").symlink_to(secret)
     assert names == ["00.jpg"]
     assert failed == [(photos / "in" / "later", "it leads to where nothing may be read")]
+
+
+def test_an_ignore_file_is_opened_and_judged_as_any_file(roots):
+    photos, secret = roots / "photos", roots / "secret"
+    (secret / "names").write_text("00.png\n")
+    ignore = photos / "in" / ".glimpseignore"
+    draw(photos, 1)
+    with world(roots, n=1, job_roots=str(photos)) as (client, _, _):
+        (photos / "in" / "names").write_text("00*\n")
+        ignore.symlink_to("names")  # one that stays inside is read
+        report = ended(client, ask(client, folders=[str(photos)]))["report"]
+        assert "names by .glimpseignore" in {left_out["reason"] for left_out in report["left_out"]}
+        for leads_out in (secret / "names", secret / "none"):
+            ignore.unlink()
+            ignore.symlink_to(leads_out)
+            job = ended(client, ask(client, folders=[str(photos)]), "failed")
+            assert job["error"]["message"].startswith(f"{ignore}: cannot be read (")
 
 
 def test_contents_are_checked_when_that_is_asked_for(here):

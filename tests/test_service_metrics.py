@@ -148,7 +148,7 @@ def test_metrics_are_there_before_the_model_is(tmp_path):
 
 
 def test_a_failing_route_counts_as_500(client, here, monkeypatch):
-    monkeypatch.setattr(client.app.state.service.collections, "get", lambda name: 1 / 0)
+    monkeypatch.setattr(client.app.state.service.collections, "at_hand", lambda name: 1 / 0)
     before = read_without_collections(client, monkeypatch)
     answer = client.get("/v1/collections/pictures", headers={"X-Request-Id": "oh-no"})
     assert answer.status_code == 500

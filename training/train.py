@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from base.errors import InputError, TrainingError
 from base.read_ahead import one_ahead
@@ -21,7 +20,7 @@ from encoder.load import ClipParts
 from encoder.weights import CONFIG, WEIGHTS
 from training.config import TrainConfig
 from training.evaluation.geometry import confusions, examine, mutual_information_bound
-from training.evaluation.warnings import warnings_of
+from training.evaluation.warnings import warnings_before, warnings_of
 from training.held_out import HeldOut
 from training.learner import Learner
 from training.mixture import Mixture
@@ -36,7 +35,6 @@ from training.run_folder import LAST, METRICS, STATE, TRAIN_CONFIG
 from training.source import Source, make_loader, open_source
 from training.step import Stepper
 
-FEW = 10  # held out
 LOOKED_AT = 100_000  # pairs whose captions are measured before the first step
 NAMED = 100  # of the images that cannot be read
 
@@ -94,7 +92,7 @@ class _Run:
                 )
             if not (self._out / CONFIG).exists() or not (self._out / WEIGHTS).exists():
                 raise TrainingError(f"{self._out}: its best model is no longer there; put it back, or begin a new run")
-        self._about_data = self._look_at_data()
+        self._told = self._look_at_data()
         self._stepper = Stepper(
             self._learner.towers,
             Objective(config, ranks),
@@ -113,7 +111,7 @@ class _Run:
             self._journal = Journal(self._out, tensorboard=config.tensorboard, resume_at=state.step)
         try:
             yield self._plan()
-            for warning in self._warnings_before():
+            for warning in self._told:
                 yield Warned(warning)
             if not state.history:
                 self._fit_bias()
@@ -153,28 +151,15 @@ class _Run:
         )
 
     def _look_at_data(self) -> list[str]:
-        """What there is to tell of the captions and the probe."""
-        said = [f"Probe not whole: {line}." for line in self._held_out.left_out.lines()]
-        if not (self._config.images_only or self._config.folders):
-            pairs = [*self._source.val, *self._source.train[:LOOKED_AT]]
-            cut = find_cut(self._learner.parts.tokenizer, [text for pair in pairs for text in pair.captions])
-            said += [f"Long captions: {cut}."] if cut.read else []
-        return said
-
-    def _warnings_before(self) -> list[str]:
         """What can be told before the first step."""
-        config, warnings = self._config, list(self._about_data)
-        if len(self._source.val) < FEW:
-            warnings.append(
-                f"Few held out: {len(self._source.val)} can hardly tell one epoch from another; give more pairs, or a "
-                "larger --val-fraction."
-            )
-        if self._learner.has_batch_norm and (config.chunk_size or self._ranks.world > 1):
-            warnings.append(
-                "Batch norm: this model's layers normalise each chunk and each process by itself, so the gradient is "
-                "not exactly that of the whole batch; a transformer has no such layers."
-            )
-        return warnings
+        source, config = self._source, self._config
+        pairs = [] if config.images_only or config.folders else [*source.val, *source.train[:LOOKED_AT]]
+        return warnings_before(
+            find_cut(self._learner.parts.tokenizer, [text for pair in pairs for text in pair.captions]),
+            self._held_out.left_out,
+            held_out=len(source.val),
+            parts_norms=self._learner.has_batch_norm and bool(config.chunk_size or self._ranks.world > 1),
+        )
 
     def _fit_bias(self) -> None:
         """Where a trained model gets a logit_bias, begin with one that fits the first batch that can be read."""
@@ -238,7 +223,7 @@ class _Run:
                 | ({} if guess is None else {"mutual_information": mutual_information_bound(result.loss, guess)}),
             )
             if self._ranks.first:
-                self._journal.step(_flat(step))
+                self._journal.step(step.flat())
             yield step
 
     def _end_epoch(self, epoch: int, *, started: float) -> Iterator[Event]:
@@ -273,7 +258,7 @@ class _Run:
     def _measure(self, plain: ClipParts, epoch: int, started: float) -> Epoch:
         config, state = self._config, self._state
         marks = self._held_out.measure(plain, at_start=epoch == 0)
-        best = epoch == 0 or marks.score > self._best_score()
+        best = epoch == 0 or marks.score > self._state.score
         if epoch == 0:  # of the held-out part: they cannot be read in any epoch
             skipped = [f"{file['path']}: {file['reason']}" for file in marks.encoded.skipped]
             state.epoch_skipped = len(skipped)
@@ -319,12 +304,7 @@ class _Run:
     def _finished(self, *, stopped: bool) -> Finished:
         state = self._state
         alpha = state.interpolation["alpha"] if state.interpolation else None
-        return Finished(str(self._out), state.best_epoch, self._best_score(), stopped, alpha)
-
-    def _best_score(self) -> float:
-        """Of what the run folder holds: an epoch, or a mixture of its weights with the start's."""
-        found = self._state.interpolation
-        return self._state.best_score if found is None else max(float(row["score"]) for row in found["sweep"])
+        return Finished(str(self._out), state.best_epoch, self._state.score, stopped, alpha)
 
     def _save_state(self) -> None:
         """Write what resuming needs and what there is to report; all processes call it."""
@@ -340,11 +320,11 @@ class _Run:
             self._out,
             {
                 "best_epoch": state.best_epoch,
-                "best_score": self._best_score(),
+                "best_score": self._state.score,
                 "interpolation": state.interpolation,
                 "unreadable": list(state.unreadable),
                 "left_out": self._source.left_out.as_json(),
-                "warnings": self._warnings_before() + list(self._warnings(ended).values()),
+                "warnings": self._told + list(self._warnings(ended).values()),
                 "epochs": state.history,
                 "confusions": state.confusions,
             },
@@ -367,11 +347,3 @@ class _Run:
 def _enough(counts: Sequence[tuple[int, int]]) -> bool:
     """One row alone has no negative, and a process without rows no part in the step."""
     return sum(n for n, _ in counts) > 1 and all(n for n, _ in counts)
-
-
-def _flat(step: Step) -> dict[str, float]:
-    """A step as the journal keeps it."""
-    record: dict[str, Any] = asdict(step)
-    del record["steps"]
-    measures: dict[str, float] = record.pop("measures")
-    return record | measures

@@ -6,15 +6,20 @@ Most come out of downloads and disks that broke off, and viewers show what there
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from base.errors import ImageError
 
 MOST_MISSING = 0.5  # of a picture's rows
 JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_SGI = b"\x01\xda"
+_SGI_HEAD = 512  # bytes
+MENDED = (JPEG, _SGI)  # kinds that `mended` takes as far as they go
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP acTL fcTL fdAT eXIf".split())
 _PNG_WORDS = frozenset(b"tRNS gAMA cHRM sRGB cICP eXIf".split())
@@ -36,12 +41,15 @@ def is_cut_off(data: bytes, said: str) -> bool:
 
 
 def mended(data: bytes) -> Iterator[bytes]:
-    """A JPEG with the end that it lacks; a PNG without what stands beside the picture, and without all but the picture.
+    """A JPEG with the end that it lacks, an SGI picture with empty rows for those that it lacks; a PNG without what
+    stands beside the picture, and without all but the picture.
 
     Text and profiles may be too large, any chunk damaged, and the picture sound.
     """
     if data.startswith(JPEG):
         yield data + _JPEG_END
+    elif data.startswith(_SGI) and len(data) < _length(data) < 2 * len(data):
+        yield _with_rows(data)
     elif data.startswith(_PNG):
         yield _only(data, _PNG_CHUNKS)
         yield _only(data, _PNG_CHUNKS - _PNG_WORDS)
@@ -77,6 +85,11 @@ def _length(data: bytes) -> int:
         return int.from_bytes(data[4:8], "little" if data.startswith(b"I") else "big")
     if data[4:8] == b"ftyp":
         return _boxes(data)
+    if data.startswith(_SGI):
+        packed, depth, width, rows = _sgi(data)
+        if not packed:
+            return _SGI_HEAD + width * rows * depth
+        return int(_rows_of(data, rows).sum(axis=0, dtype=np.int64).max(initial=0))
     lacks = [start for start, end in _ENDS.items() if data.startswith(start) and end not in data[-64:]]
     return len(data) + len(lacks)
 
@@ -91,6 +104,30 @@ def _boxes(data: bytes) -> int:
             return at
         at += size
     return at
+
+
+def _sgi(data: bytes) -> tuple[int, int, int, int]:
+    """Of an SGI picture: whether it is packed, bytes a value, width, and rows of all its colours."""
+    packed, depth, _, width, height, colours = struct.unpack_from(">2B4H", data.ljust(_SGI_HEAD, b"\0"), 2)
+    return packed, depth, width, height * colours
+
+
+def _rows_of(data: bytes, rows: int) -> NDArray[np.uint32]:
+    """Where the rows of a packed SGI picture begin, and how long they are: (2, rows)."""
+    tables = data[_SGI_HEAD : _SGI_HEAD + 8 * rows].ljust(8 * rows, b"\xff")
+    return np.frombuffer(tables, ">u4").reshape(2, rows)
+
+
+def _with_rows(data: bytes) -> bytes:
+    """An SGI picture that was cut off, with rows of zeros for those behind its end."""
+    packed, depth, width, rows = _sgi(data)
+    if not packed:
+        return data.ljust(_length(data), b"\0")
+    runs = [127] * (width // 127) + [width % 127, 0]  # of zeros; the last is the end of a row
+    row = b"".join(run.to_bytes(depth) + bytes(depth) for run in runs)
+    tables = _rows_of(data, rows).copy()
+    tables[:, tables.sum(axis=0, dtype=np.int64) > len(data)] = [[len(data)], [len(row)]]
+    return data[:_SGI_HEAD] + tables.tobytes() + data[_SGI_HEAD + tables.nbytes :] + row
 
 
 def _only(data: bytes, kinds: frozenset[bytes]) -> bytes:

@@ -28,7 +28,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from base.errors import ImageError, InputError
 from encoder.picture.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
 from encoder.picture.colour import contrast, to_srgb
-from encoder.picture.cut_off import JPEG, CutOff, is_cut_off, mended, missing_of
+from encoder.picture.cut_off import MENDED, CutOff, is_cut_off, mended, missing_of
 from encoder.picture.profile import profile_of
 from encoder.picture.raw import exif_of, is_raw, preview_of
 from encoder.picture.signature import what_it_is
@@ -119,7 +119,7 @@ def decode(
     except Exception as error:  # decoders raise whatever they meet: SyntaxError, struct.error, IndexError, MemoryError
         for better in mended(data):
             with contextlib.suppress(Exception), _lenient() if as_far else contextlib.nullcontext():
-                return _decode(better, wish, cut=as_far or data.startswith(JPEG))
+                return _decode(better, wish, cut=as_far or data.startswith(MENDED))
         if is_cut_off(data, str(error)):
             raise CutOff(name) from error
         if not isinstance(error, UnidentifiedImageError):

@@ -1,6 +1,7 @@
-"""TowersEncoder: the Encoder that runs a model's exported towers with ONNX Runtime, for a query and not for a folder.
+"""TowersEncoder: the Encoder that runs a model's exported towers with ONNX Runtime.
 
-It starts in a tenth of a second where torch takes one and more. For many images torch is the faster.
+It starts in a tenth of a second where torch takes one and more. For many images a graph is worth half a second of
+getting it ready, on processors where it is as fast as torch then.
 """
 
 from __future__ import annotations
@@ -25,15 +26,20 @@ if TYPE_CHECKING:
 
 
 class TowersEncoder(Encoder):
-    """The encoder of a folder of towers; a tower that is asked for must be there."""
+    """The encoder of a folder of towers; a tower that is asked for must be there.
 
-    batch_size = 8
+    With `many` images are encoded as fast as can be, and the first one later than without.
+    """
+
     overlap = False
     resize = staticmethod(resize_by_pillow)
 
-    def __init__(self, folder: Path, card: TowersCard) -> None:
+    def __init__(self, folder: Path, card: TowersCard, *, many: bool = False) -> None:
         self.ref, self.card = str(folder), card.model
-        self._folder, self._towers = folder, card
+        self.batch_size = 16 if many else 8
+        self._folder, self._towers, self._many = folder, card, many
+        mean, std = (np.array(each, np.float32) for each in (self.preprocess.mean, self.preprocess.std))
+        self._scale, self._shift = 1 / (255 * std), -mean / std  # (3,) each
 
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """As `Encoder.encode_pixels`."""
@@ -77,13 +83,16 @@ class TowersEncoder(Encoder):
 
     def normalise(self, pixels: Pixels) -> Vectors:
         """Pixels (n, h, w, 3) uint8 -> (n, 3, h, w) float32, shifted and scaled as the model was trained."""
-        mean, std = (np.array(each, np.float32) for each in (self.preprocess.mean, self.preprocess.std))
-        scaled = (pixels.astype(np.float32) / 255 - mean) / std
-        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+        n, height, width, _ = pixels.shape
+        planes = np.empty((n, 3, height, width), np.float32)
+        for channel in range(3):  # a broadcast over channels, which lie innermost, takes five times as long
+            np.multiply(pixels[..., channel], self._scale[channel], out=planes[:, channel])
+            planes[:, channel] += self._shift[channel]
+        return planes
 
     @cached_property
     def _visual(self) -> InferenceSession:
-        return _session(self._folder / VISUAL)
+        return _session(self._folder / VISUAL, many=self._many)
 
     @cached_property
     def _textual(self) -> InferenceSession:
@@ -99,15 +108,18 @@ class TowersEncoder(Encoder):
         return TowerTokenizer(Tokenizer.from_file(str(self._folder / TOKENIZER)), self._towers.text)
 
 
-def _session(file: Path) -> InferenceSession:
-    """A session that is ready at once: the graph as it is, weights mapped where they lie."""
+def _session(file: Path, *, many: bool = False) -> InferenceSession:
+    """A session that is ready at once, the graph as it is and weights mapped where they lie; or one for many runs."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would send events of its use to its makers
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     options = SessionOptions()
-    options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if many:
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # others read the next images then
+    else:
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     options.log_severity_level = 3
     return InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

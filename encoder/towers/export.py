@@ -22,11 +22,12 @@ from onnx.external_data_helper import set_external_data
 from torch import Tensor, nn
 
 from base.errors import ModelError
+from encoder.attention import attend
 from encoder.encoder import Vectors
 from encoder.known import ModelCard, recall
+from encoder.last_block import run_last_block_for_class_token
 from encoder.model import logit_bias_of, logit_scale_of
 from encoder.text import TextTower
-from encoder.towers.attention import plain_attention
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TextCard, Tower, TowersCard, new_towers, write_card
 from encoder.towers.tokenizer import TowerTokenizer
@@ -138,12 +139,13 @@ class _Work:
         example = torch.zeros(1, 3, height, width)
         axes = ("pixels", {0: "n"})
         clip: Any = self.parts.clip
-        _write(_Traced(clip, clip.encode_image), example, self.folder / VISUAL, axes)
         pixels = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
         encoder = TowersEncoder(self.folder, TowersCard(self.model, visual=True))
         with torch.inference_mode():
             images = clip.encode_image(torch.from_numpy(encoder.normalise(pixels)))
             vectors = F.normalize(images, dim=-1).numpy()
+        run_last_block_for_class_token(clip)
+        _write(_Traced(clip, clip.encode_image), example, self.folder / VISUAL, axes)
         alone = encoder.encode_pixels(pixels[:1])
         self.cosines["image"] = _least(np.concatenate([encoder.encode_pixels(pixels), alone]), [*vectors, vectors[0]])
         return True
@@ -234,7 +236,7 @@ def _tracing() -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)  # one operation for a whole block, which ONNX has not
     try:
         with (
-            _instead(nn.MultiheadAttention, "forward", plain_attention),
+            _instead(nn.MultiheadAttention, "forward", attend),
             # copies all weights, twice, to note shapes that nobody asks for: a third of the time
             _instead(torch._C, "_jit_pass_onnx_graph_shape_type_inference", lambda *_: None),
             warnings.catch_warnings(),

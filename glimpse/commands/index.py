@@ -77,12 +77,14 @@ def index(
         _upload(url, collection, folders, rules, metadata, json)
         return
     from encoder.lazy import open_encoder
+    from encoder.processor import runs_exported_images
     from index.ingest.scan import check_any_image
     from index.ingest.sync import SyncOptions, index_folders, open_or_create
 
     if not (watch or allow_empty):
         check_any_image(data, collection, folders, rules)
     encoder = open_encoder(model or _model_of(data, collection), device, precision)
+    exported = runs_exported_images(device, precision)
     options = SyncOptions(metadata, allow_empty, rules=rules, check_contents=check_contents)
     if watch:
         from index.ingest.watch import Watching, watch_folders
@@ -112,7 +114,7 @@ def index(
     if json:
         console.print_left_out(report.left_out)
         console.print_json({"collection": collection, **_as_json(report)})
-        console.prepare_queries(encoder)
+        console.prepare_queries(encoder, images=exported)
         return
     _say_what_was_not_taken(report)
     console.out.print(
@@ -122,7 +124,7 @@ def index(
     )
     if report.skipped and not total:
         raise typer.Exit(1)
-    console.prepare_queries(encoder)
+    console.prepare_queries(encoder, images=exported)
 
 
 def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metadata: Captions, json: bool) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from urllib.parse import unquote
 
 import typer
 
@@ -110,9 +112,12 @@ def _check_words(words: str) -> None:
     """InputError for what nobody means as a description."""
     if not any(character.isprintable() and not character.isspace() for character in words):
         raise InputError('the text is empty: say what to look for, as in glimpse search "red shirt"')
-    is_path = os.path.exists(words) if is_image_name(words) else os.sep in words and os.path.isdir(words)  # noqa: PTH110, PTH112
-    if is_path or words.startswith("file://") or (is_image_name(words) and os.sep in words):
-        raise InputError(f"{words} is a path: to look for what is like a picture, give --image {words}")
+    is_uri = words.startswith("file://")
+    path = unquote(words.removeprefix("file://")) if is_uri else words
+    if os.sep in path and os.path.isdir(path):  # noqa: PTH112
+        raise InputError(f"{words} is a folder: to look for what is like a picture, give --image and one in it")
+    if is_uri or (is_image_name(path) and (os.sep in path or os.path.exists(path))):  # noqa: PTH110
+        raise InputError(f"{words} is a path: to look for what is like a picture, give --image {shlex.quote(path)}")
 
 
 class Asked(NamedTuple):

@@ -52,9 +52,12 @@ class Captions(dict[Path, Metadata]):
         """The rows that could not be read, and those whose image nobody has asked for."""
         found = LeftOut()
         found.add_all(self.unread)
+        reason = "rows name no image of these folders"
+        if not self._used:
+            reason += " (relative names start at the table's folder)"
         for image, (count, name) in self._rows_of.items():
             if image not in self._used:
-                found.add("rows name no image of these folders", name, count)
+                found.add(reason, name, count)
         return found
 
 

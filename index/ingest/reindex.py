@@ -141,7 +141,7 @@ def _read(record: Record, encoder: Encoder, read: Callable[[Path], bytes]) -> _R
         return _Read(record, error="it has no file")
     try:
         data = read(Path(record.path))
-        pixels = decode_picture(data, encoder.preprocess, name=record.path).pixels
+        pixels = decode_picture(data, encoder.preprocess, name=record.path, resize=encoder.resize).pixels
     except ImageError as error:
         return _Read(record, error=error.reason)
     return _Read(record, pixels, changed=record.sha256 is not None and record.sha256 != sha256_of(data))

@@ -34,6 +34,7 @@ from index.ingest.writer import ReadFile, Writer
 
 STEP = 1000  # unchanged files from one word of progress to the next
 FIRST = 4  # files at a time, until one needs the model: loading it takes seconds
+AHEAD = 64  # files that are read meanwhile
 DELETED = 10_000  # entries deleted in one commit
 
 
@@ -176,11 +177,14 @@ class _Run:
 
     def _read_batches(self, changed: Iterator[FileInfo]) -> Iterator[list[ReadFile]]:
         """All files as read, in batches of the model's size, which is asked for once there is a picture for it."""
-        for batch in read_batches(self._read, changed, FIRST, overlap=False):
-            yield batch
-            if any(file.picture for file in batch):
-                size, overlap = self._encoder.batch_size, self._encoder.overlap
-                yield from read_batches(self._read, changed, size, overlap=overlap)
+        for some in batches(changed, AHEAD):
+            read = read_batches(self._read, some, FIRST, overlap=AHEAD // FIRST)
+            for batch in read:
+                yield batch
+                if any(file.picture for file in batch):
+                    size, overlap = self._encoder.batch_size, self._encoder.overlap
+                    yield from batches(chain.from_iterable(read), size)
+                    yield from read_batches(self._read, changed, size, overlap=overlap)
 
     def _forget(self) -> None:
         """Delete the entries of what is gone, but not of what may be away."""
@@ -246,7 +250,8 @@ class _Run:
             sha256 = sha256_of(data)
             if found.id is not None and self._has_bytes(found.id, sha256):
                 return ReadFile(found, sha256)
-            picture = decode_picture(data, self._encoder.preprocess, name=str(found.path))
+            resize = self._encoder.resize
+            picture = decode_picture(data, self._encoder.preprocess, name=str(found.path), resize=resize)
             if picture.cut_off:
                 self.report.cut_off.append({"path": str(found.path), "reason": picture.cut_off})
             return ReadFile(found, sha256, picture)

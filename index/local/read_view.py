@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from base.errors import ModelMismatch
 from index.entry import Modality, Record
 from index.local.catalog.catalog import Catalog
+from index.local.vectors.ann import Products
 from index.local.vectors.live import State
 from index.local.vectors.ranked import Ranked
 from index.rows import as_ids, unit_rows
@@ -23,7 +24,7 @@ from index.search.patience import Patience
 
 DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
-Samples = dict[Modality, tuple[str, int, NDArray[np.float32]]]  # rows drawn, of which model and of how many
+Samples = dict[Modality, tuple[str, int, NDArray[np.float32], Products]]  # rows drawn, of which model and of how many
 
 
 class ReadView:
@@ -69,16 +70,17 @@ class ReadView:
     def calibration(self, modality: Modality) -> Calibration | None:
         """What scores mean here (index.search.calibration); None while there are too few entries to tell."""
         rows = self._state.views[modality].count
-        model, of, sample = self._samples.get(modality, ("", 0, np.empty((0, self.dim), np.float32)))
-        if model != self.fingerprint or abs(rows - of) > DRIFT * of:
+        drawn = self._samples.get(modality)
+        if drawn is None or drawn[0] != self.fingerprint or abs(rows - drawn[1]) > DRIFT * drawn[1]:
             _, sample = self.sample(modality, SAMPLE)
-            self._samples[modality] = self.fingerprint, rows, sample
+            self._samples[modality] = drawn = self.fingerprint, rows, sample, Products(sample)
+        _, _, sample, product = drawn
         if len(sample) < FEWEST:
             return None
         rejection = self._catalog.rejection() if modality == "image" else None
         if rejection is None or rejection.fingerprint != self.fingerprint:
-            return Calibration(sample)
-        return Calibration(sample, rejection.threshold, rejection.doubt)
+            return Calibration(sample, product=product)
+        return Calibration(sample, rejection.threshold, rejection.doubt, product)
 
 
 def check_model(name: str, model: str, own: str, fingerprint: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, cast, get_args
@@ -19,6 +20,8 @@ from labelling.outputs import files
 from labelling.outputs.folder_names import folders_of
 from labelling.outputs.output import ChangesImages, NotDone, Plan, Step
 from labelling.rows import Labelled
+from labelling.xmp.sidecar import sidecar_of, sidecars_there
+from labelling.xmp.words import XmpError
 
 How = Literal["copy", "move", "hardlink", "symlink"]
 LONGEST = 255  # bytes of a file's name
@@ -37,6 +40,11 @@ class MadeFolder(Step):
         return Path(self.folder)
 
     @property
+    def counted(self) -> str:
+        """As `Step.counted`."""
+        return "folders made"
+
+    @property
     def said(self) -> str:
         """In words."""
         return f"make {self.folder}"
@@ -50,6 +58,7 @@ class Placed(Step):
     source: str
     target: str
     how: How
+    is_image: bool = True
     of: str = ""
     stamp: str = ""
 
@@ -57,6 +66,12 @@ class Placed(Step):
     def path(self) -> Path:
         """What was made."""
         return Path(self.target)
+
+    @property
+    def counted(self) -> str:
+        """As `Step.counted`."""
+        done = {"copy": "copied", "hardlink": "linked", "symlink": "linked"}
+        return done[self.how] if self.is_image else "sidecars"
 
     @property
     def said(self) -> str:
@@ -78,6 +93,11 @@ class Moved(Step):
     def path(self) -> Path:
         """Where it is moved to."""
         return Path(self.target)
+
+    @property
+    def counted(self) -> str:
+        """As `Step.counted`."""
+        return "moved" if self.is_image else "sidecars"
 
     @property
     def said(self) -> str:
@@ -136,7 +156,8 @@ class Folders(ChangesImages):
             if not set(placed.get(folder, ())) - set(back):
                 steps += self._missing_folders(folder)
                 steps += [
-                    Placed(str(source), str(target), self.how) for source, target in self._targets(image.path, folder)
+                    Placed(str(source), str(target), self.how, source == image.path)
+                    for source, target in self._targets(image.path, folder)
                 ]
         return Plan(back, steps)
 
@@ -233,8 +254,12 @@ class Folders(ChangesImages):
 
     def _sidecars_of(self, image: Path) -> list[Path]:
         """Those that go with it."""
-        full = [image.with_name(image.name + suffix) for suffix in (".xmp", ".XMP")]
-        return [path for path in full if path.is_file()][:1] if self.how in ("copy", "move") else []
+        found = []
+        for path in sidecars_there(image) if self.how in ("copy", "move") else ():
+            with suppress(XmpError):  # of `a.xmp` it may not be told whose it is
+                if path.stem == image.name or sidecar_of(image, "stem") == path:
+                    found.append(path)
+        return found
 
     def _place(self, step: Placed) -> Placed:
         source = Path(step.source)

@@ -9,12 +9,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from base.errors import EntryNotFound, InputError
-from index.collection import Collection
 from labelling.outputs.output import ChangesImages, NotDone, Plan, Step
 from labelling.rows import Labelled
+
+if TYPE_CHECKING:
+    from index.collection import Collection
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Tagged(Step):
     def path(self) -> Path:
         """The image."""
         return Path(self.file)
+
+    @property
+    def counted(self) -> str:
+        """As `Step.counted`."""
+        return "entries changed"
 
     @property
     def said(self) -> str:

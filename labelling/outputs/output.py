@@ -53,6 +53,11 @@ class Step:
     kind: ClassVar[str]
 
     @property
+    def counted(self) -> str:
+        """What it is counted as."""
+        raise NotImplementedError
+
+    @property
     def path(self) -> Path:
         """What is changed."""
         raise NotImplementedError

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import InputError
+from base.extras import install
 from base.read_ahead import batches
 from labelling.outputs.output import Listing
 from labelling.rows import Labelled
@@ -20,7 +21,7 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError:
-    raise InputError('Parquet needs pyarrow: pip install "glimpse[parquet]"') from None
+    raise InputError(f"Parquet needs pyarrow: {install('parquet')}") from None
 
 ROWS = 8192  # a row group
 SCHEMA = pa.schema(

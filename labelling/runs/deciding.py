@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller
 from labelling.rows import label_rows
@@ -46,7 +44,7 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[
             store.set(labels=labels)
     if not (total := store.count(undecided=True)):
         return None
-    if asked.label_set.mode == "multi":  # by what labels have with the images of the run, so these with those of before
+    if _compares(asked.label_set):  # with those of before
         with store.writing():
             store.undecide()
         total = store.count(undecided=True)
@@ -66,11 +64,11 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[
 
 def labeller_for(store: RunStore, source: Source, asked: LabelsAsked) -> Labeller:
     """The labeller of a label set, and of a sample of the run's images where that counts."""
-    sample = sample_of(store, source) if asked.label_set.mode == "multi" else None
-    return build_labeller(source.text_encoder(), asked.label_set, asked.scores, images=sample)
+    images = source.vectors(*store.sample(SAMPLE)) if _compares(asked.label_set) else None
+    return build_labeller(source.text_encoder(), asked.label_set, asked.scores, images=images)
 
 
-def sample_of(store: RunStore, source: Source) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Unit vectors of some of the run's images."""
-    ids, kept = store.sample(SAMPLE)
-    return source.vectors(ids, kept)
+def _compares(label_set: LabelSet) -> bool:
+    """Whether labels are given by what they have with the images of the run."""
+    learned = label_set.learned
+    return label_set.mode == "multi" and (learned is None or not learned.standard.size)

@@ -32,7 +32,7 @@ class Changes:
     """What an output has changed in this run of the command.
 
     Attributes:
-        done: steps that were done; by kind.
+        done: steps that were done, by what they are counted as.
         taken_back: steps of before that were taken back.
         failed: what could not be done.
         first: the first steps in words, where nothing is done yet.
@@ -45,7 +45,7 @@ class Changes:
 
     def count(self, step: Step, most: int) -> None:
         """Count a step, and say it if it is among the first."""
-        self.done[step.kind] = self.done.get(step.kind, 0) + 1
+        self.done[step.counted] = self.done.get(step.counted, 0) + 1
         if len(self.first) < most and step.kind != "folder":
             self.first.append(step.said)
 
@@ -67,14 +67,14 @@ class Journal:
     """
 
     def __init__(self, store: RunStore, outputs: Mapping[str, ChangesImages], *, restamp: bool) -> None:
+        self.outputs = outputs
         self._store = store
-        self._outputs = outputs
         self._restamp = restamp
 
     def settle(self) -> None:
         """Make right what a kill interrupted."""
         for kept in self._store.begun():
-            output = self._outputs[kept.output]
+            output = self.outputs[kept.output]
             done = output.settle(output.step_of(kept.kind, kept.what))
             output.flush()
             with self._store.writing():
@@ -84,7 +84,7 @@ class Journal:
 
     def bring_about(self, name: str, rows: Iterable[Row], tell: Callable[[int], None]) -> Changes:
         """Have an output do for each image what it wants; `tell` is given how many were looked at."""
-        output, changes = self._outputs[name], Changes()
+        output, changes = self.outputs[name], Changes()
         waiting: list[_Planned] = []
         paths: set[Path] = set()
         for i, row in enumerate(rows):
@@ -105,7 +105,7 @@ class Journal:
 
     def foresee(self, name: str, rows: Iterable[Row], most: int) -> Changes:
         """What `bring_about` would do, with the first `most` steps in words. Nothing is done."""
-        output, changes = self._outputs[name], Changes()
+        output, changes = self.outputs[name], Changes()
         for row in rows:
             if planned := self._plan(output, row, changes):
                 changes.taken_back += len(planned.take_back)
@@ -115,7 +115,7 @@ class Journal:
 
     def let_go(self, name: str, row: Row) -> list[Failure]:
         """Take back what an output did for an image that is gone. What cannot be taken back is left as it is."""
-        output, failed = self._outputs[name], []
+        output, failed = self.outputs[name], []
         for kept in reversed(self._store.steps_of(name, row.id)):
             try:
                 output.gone(output.step_of(kept.kind, kept.what))
@@ -134,20 +134,20 @@ class Journal:
         while block := self._store.last_steps(before, TOGETHER):
             back: list[KeptStep] = []
             for kept in block:
-                output = self._outputs[kept.output]
+                output = self.outputs[kept.output]
                 try:
                     output.undo(output.step_of(kept.kind, kept.what))
                     back.append(kept)
                 except (NotDone, OSError) as error:
                     changes.failed.append(_failure(Path(str(kept.what.get("target", ""))), error))
-            for output in self._outputs.values():
+            for output in self.outputs.values():
                 output.flush()
             with self._store.writing():
                 for kept in back:
                     self._store.end(kept.id, None)
                     if kept.image is not None:
                         self._store.set_applied(kept.output, kept.image, None)
-                        output = self._outputs[kept.output]
+                        output = self.outputs[kept.output]
                         self._place(output, kept.image, output.step_of(kept.kind, kept.what), back=True)
             changes.taken_back += sum(kept.kind != "folder" for kept in back)
             before = block[-1].id

@@ -16,23 +16,26 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 from base.errors import GlimpseError, InputError
-from index.collection import Collection
 from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Listing
 from labelling.rows import Labelled, LabelReport
 from labelling.runs.deciding import LabelsAsked, decide
-from labelling.runs.journal import Changes, Failure, Journal
+from labelling.runs.journal import Changes, Journal
 from labelling.runs.lists import check_lists, remove_lists, write_lists
+from labelling.runs.report import Going, RunInfo, RunReport, SourceAsked, Watcher
 from labelling.runs.sources import Source
-from labelling.runs.store import RunStore
+from labelling.runs.store import Row, RunStore
+from labelling.xmp.words import Origin
+
+if TYPE_CHECKING:
+    from index.collection import Collection
 
 FOLDER = "label-runs"
 LAST = "last"  # instead of an id: the run that was used last
@@ -49,88 +52,6 @@ class RunBusy(GlimpseError):
     """Another process works on the run."""
 
     code = "label_run_busy"
-
-
-@dataclass(frozen=True)
-class SourceAsked:
-    """What a run reads: a folder's absolute path, or the name of a collection."""
-
-    folder: str | None = None
-    collection: str | None = None
-
-    @property
-    def name(self) -> str:
-        """As a person calls it."""
-        return Path(self.folder).name if self.folder else str(self.collection)
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What a run is, for a list of them.
-
-    Attributes:
-        state: "begun", "done", "undoing" or "undone".
-        used_at: when it was used last, UTC, ISO 8601.
-        steps: changes that can be taken back.
-    """
-
-    id: str
-    source: SourceAsked
-    outputs: OutputsAsked
-    state: str
-    used_at: str
-    images: int
-    steps: int
-
-
-@dataclass
-class RunReport:
-    """What a run did, and what it has by now.
-
-    Attributes:
-        labels: counts over all its images.
-        new, changed, unchanged, gone: images that were read for the first time, anew, not at all, or are no more.
-        outputs: what each output that changes something did, by its name.
-        written: images in each file that was written.
-        failed: what could not be done, but for unreadable images.
-    """
-
-    id: str
-    labels: LabelReport
-    new: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    gone: int = 0
-    outputs: dict[str, Changes] = field(default_factory=dict)
-    written: dict[str, int] = field(default_factory=dict)
-    failed: list[Failure] = field(default_factory=list)
-
-    @property
-    def failures(self) -> list[Failure]:
-        """All that could not be done."""
-        return self.failed + [failure for changes in self.outputs.values() for failure in changes.failed]
-
-
-class Watcher(Protocol):
-    """Told how far a run is."""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """`what` goes on: reading, labelling, writing."""
-
-
-@dataclass(frozen=True)
-class Going:
-    """How a run is to go on.
-
-    Attributes:
-        overwrite: replace files, and metadata, that are not the run's own.
-        dry: change nothing but what the run keeps itself.
-        watch: told how far it is.
-    """
-
-    overwrite: bool = False
-    dry: bool = False
-    watch: Watcher = lambda what, done, total: None
 
 
 class Run:
@@ -206,9 +127,10 @@ class Run:
             GlimpseError, OSError: it was ended half-way: the disk is full, the model is gone. The same call goes on.
         """
         asked = OutputsAsked.of_json(self._store.get("outputs"))
-        changing = asked.changing(labels.label_set.names, collection, overwrite=going.overwrite)
-        outputs = {output.name: output for output in changing}
-        journal = Journal(self._store, outputs, restamp=self._reads_files)
+        changing = asked.changing(
+            labels.label_set.names, self._origin(going.tool, source.model), collection, overwrite=going.overwrite
+        )
+        journal = Journal(self._store, {output.name: output for output in changing}, restamp=self._reads_files)
         check_lists(self._store, asked.files, overwrite=going.overwrite)
         if self._store.get("state") == "undoing":
             self.undo(collection)
@@ -216,38 +138,44 @@ class Run:
         self._trust(source)
         report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(labels.label_set.names, 0)))
         seen = source.look(self._store, report.labels, lambda done, total: going.watch("reading", done, total))
-        report.new, report.changed, report.unchanged, report.gone = (
-            seen.new,
-            seen.changed,
-            seen.unchanged,
-            len(seen.gone),
-        )
+        report.new, report.changed, report.unchanged = seen.new, seen.changed, seen.unchanged
+        report.gone = len(seen.gone)
         labeller = decide(self._store, source, labels, lambda done, total: going.watch("labelling", done, total))
-        if not going.dry:
-            for row in seen.gone:
-                for name in outputs:
-                    report.failed += journal.let_go(name, row)
-            with self._store.writing():
-                self._store.forget([row.id for row in seen.gone])
-        total = self._store.count()
-        for name in outputs:
-            rows = self._store.rows()
-            if going.dry:
-                gone = {row.id for row in seen.gone}
-                rows = (row for row in rows if row.id not in gone)
-                report.outputs[name] = journal.foresee(name, rows, FORESEEN)
-            else:
-                tell = lambda done: going.watch("writing", done, total)  # noqa: E731
-                report.outputs[name] = journal.bring_about(name, rows, tell)
         report.labels.cut_texts = self._store.get("cut_texts", 0)
-        for image in self.images():
-            report.labels.add(image)
-        if report.labels.labelled + report.labels.abstained and not going.dry:
-            listing = Listing(self.images, labels.label_set.names, source.folder)
-            report.written = dict.fromkeys(write_lists(self._store, asked.files, listing), report.labels.done)
+        gone = {row.id for row in seen.gone}
+        for row in self._store.rows():
+            if row.id not in gone:
+                report.labels.add(row.image)
+        if going.dry:
+            report.outputs = self._foresee(journal, gone)
+        else:
+            self._follow(journal, seen.gone, report, going)
+            if report.labels.labelled + report.labels.abstained:
+                listing = Listing(self.images, labels.label_set.names, source.folder)
+                report.written = dict.fromkeys(write_lists(self._store, asked.files, listing), report.labels.done)
         with self._store.writing():
             self._store.set(used_at=_now(), **({} if going.dry else {"state": "done"}))
         return report, labeller
+
+    def _foresee(self, journal: Journal, gone: set[int]) -> dict[str, Changes]:
+        """What each output would do."""
+        return {
+            name: journal.foresee(name, (row for row in self._store.rows() if row.id not in gone), FORESEEN)
+            for name in journal.outputs
+        }
+
+    def _follow(self, journal: Journal, gone: list[Row], report: RunReport, going: Going) -> None:
+        """Have each output do what is to be done."""
+        for row in gone:
+            for name in journal.outputs:
+                report.failed += journal.let_go(name, row)
+        with self._store.writing():
+            self._store.forget([row.id for row in gone])
+        total = self._store.count()
+        for name in journal.outputs:
+            report.outputs[name] = journal.bring_about(
+                name, self._store.rows(), lambda done: going.watch("writing", min(done, total), total)
+            )
 
     def undo(self, collection: Collection | None = None, watch: Watcher | None = None) -> Changes:
         """Take back all that it changed; what it read and decided is kept.
@@ -255,7 +183,9 @@ class Run:
         What others changed since stays as it is, and is named in `failed`; a later call tries that again.
         """
         asked = OutputsAsked.of_json(self._store.get("outputs"))
-        outputs = {output.name: output for output in asked.changing((), collection, overwrite=False)}
+        outputs = {
+            output.name: output for output in asked.changing((), self._origin("", ""), collection, overwrite=False)
+        }
         journal = Journal(self._store, outputs, restamp=self._reads_files)
         with self._store.writing():
             self._store.set(state="undoing")
@@ -268,6 +198,9 @@ class Run:
             self._store.forget_applied()
             self._store.set(state="undone", used_at=_now())
         return changes
+
+    def _origin(self, tool: str, model: str) -> Origin:
+        return Origin(tool, Path(model).name if Path(model).exists() else model, self.id)
 
     @property
     def _reads_files(self) -> bool:

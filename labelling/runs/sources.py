@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,13 @@ from base.read_ahead import batches
 from base.rules import Rules
 from base.walk import check_folder, image_names, no_images, walk_images
 from encoder.encoder import Encoder
-from encoder.image import Picture
-from index.collection import Collection, Record
+from encoder.image import Picture, open_image
 from labelling.outputs.files import stamp_of
 from labelling.rows import LabelReport
 from labelling.runs.store import Found, Row, RunStore
+
+if TYPE_CHECKING:
+    from index.collection import Collection, Record
 
 Vectors = npt.NDArray[np.float32]
 Tell = Callable[[int, int], None]  # how many images of how many
@@ -57,6 +60,10 @@ class Source(Protocol):
         """Of the model whose vectors they are."""
 
     @property
+    def model(self) -> str:
+        """Its reference."""
+
+    @property
     def folder(self) -> Path | None:
         """That all of them lie in; None: they may lie anywhere."""
 
@@ -92,6 +99,11 @@ class FolderSource:
         """Of the model."""
         return self.encoder.fingerprint
 
+    @property
+    def model(self) -> str:
+        """Its reference."""
+        return self.encoder.ref
+
     def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
         """As `Source.look`. A folder that cannot be entered is not gone, nor is what is below it."""
         check_folder(self.folder)
@@ -102,7 +114,11 @@ class FolderSource:
         stamps: dict[Path, str] = {}
         pictures: dict[Path, Picture] = {}
         to_read = self._to_read(store, report, seen, stamps, lambda: tell(seen.total, total))
-        for batch in self.encoder.encode_stream(to_read, note=pictures.__setitem__):
+        first = next(to_read, None)
+        read: Iterable[list[tuple[Path, Vectors | ImageError]]] = ()
+        if first is not None:  # who streams nothing has the model loaded all the same
+            read = self.encoder.encode_stream(chain((first,), to_read), note=pictures.__setitem__)
+        for batch in read:
             self._has_read = True
             with store.writing():
                 store.put(_found(path, stamps.pop(path), vector, pictures.pop(path, None)) for path, vector in batch)
@@ -138,12 +154,12 @@ class FolderSource:
             seen.new += known is None
             seen.changed += known is not None and not is_same
             seen.unchanged += is_same
-            if known and is_same and known[2]:
+            if known and is_same and (known[2] or not _can_be_read(path)):
                 store.mark_seen([known[0]])
                 if seen.unchanged % STEP == 0:
                     tell()
                 continue
-            stamps[path] = stamp  # one that could not be read is tried again: perhaps it may be by now
+            stamps[path] = stamp
             yield path
 
     def _and_moved(self, store: RunStore, walked: Iterator[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
@@ -176,6 +192,11 @@ class CollectionSource:
     def fingerprint(self) -> str:
         """Of the model."""
         return self.collection.fingerprint
+
+    @property
+    def model(self) -> str:
+        """Its reference."""
+        return self.collection.model
 
     def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
         """As `Source.look`."""
@@ -213,6 +234,15 @@ def _found(path: Path, stamp: str, vector: Vectors | ImageError, picture: Pictur
     if isinstance(vector, ImageError) or picture is None:
         return Found(path, stamp, error=vector.reason if isinstance(vector, ImageError) else "cannot be read")
     return Found(path, stamp, vector, picture.width, picture.height, cut_off=picture.cut_off or "")
+
+
+def _can_be_read(path: Path) -> bool:
+    """Whether an image that could not be read can be now; found out without a model."""
+    try:
+        open_image(path)
+    except ImageError:
+        return False
+    return True
 
 
 def _stamp_of(record: Record) -> str:

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from labelling.xmp.merge import (
 )
 from labelling.xmp.read import embedded_words, iptc_words
 from labelling.xmp.sidecar import SidecarName, read_sidecar, sidecar_of
-from labelling.xmp.words import Origin, Path_, Word, XmpError, root_of
+from labelling.xmp.words import Origin, Parts, Word, XmpError, root_of
 
 MOST_IMAGE_BYTES = 512 * 2**20
 ROOT = "ai"
@@ -98,19 +98,13 @@ def plan_words(
     """
     under = root_of(root)
     path = _resolved(sidecar_of(image, sidecar))
-
-    def elsewhere() -> Iterable[Path_]:
-        with suppress(OSError):
-            return embedded_words(image)
-        return ()
-
     before = read_sidecar(path)
     with _told_of(path):
         base = before
         if base is None:
             is_shared = path.stem == image.stem
             base = with_extension(NEW_SIDECAR, image.suffix[1:]) if is_shared else NEW_SIDECAR
-        return Change(image, path, before, _left(written(base, words, origin, under, elsewhere)))
+        return Change(image, path, before, _left(written(base, words, origin, under, lambda: _inside(image))))
 
 
 def write_words(
@@ -182,8 +176,15 @@ def undone(change: Change) -> Change:
             return replace(change, before=now, after=now)
         packet = parse(now)
         ours = marks(parse(change.before)) if change.before else []
-        after = _left(with_marks(packet, ours, lambda: ()))
+        after = _left(with_marks(packet, ours, lambda: () if change.embedded else _inside(change.image)))
         return replace(change, before=now, after=after)
+
+
+def _inside(image: Path) -> list[Parts]:
+    """People's words inside of an image, for its sidecar: programs that read that pass them by."""
+    with suppress(OSError):
+        return embedded_words(image)
+    return []
 
 
 def _left(data: bytes) -> bytes | None:

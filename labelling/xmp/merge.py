@@ -6,16 +6,31 @@ got it from us. A word that stood in a field before is not in that list, so it i
 A field that we make carries people's words too, those of the other fields or of the image file: a program that reads
 it passes by the others, and would take people's words for deleted. `glimpse:made` names such fields, `glimpse:carried`
 those words. While a made field holds just that, it is ours and goes with our words; once a program has written to it,
-it is people's, and only our words leave it.
+it is people's, and only our words leave it. What it carries is renewed when people's words have changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from labelling.xmp.packet import RDF, XML_HEAD, Edit, Element, Packet, array_of, content, quoted, struct_of, value_of
-from labelling.xmp.words import FIELDS, Field, Origin, Path_, Word, XmpError, clean, key, merged, unique
+from labelling.xmp.words import (
+    FIELDS,
+    HIERARCHICAL,
+    LAST_KEYWORD,
+    SUBJECT,
+    Field,
+    Origin,
+    Parts,
+    Word,
+    XmpError,
+    clean,
+    key,
+    keys,
+    merged,
+    unique,
+)
 
 OURS = "urn:glimpse:labels:1/"
 PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
@@ -23,7 +38,7 @@ SIDECAR_FOR = f"{PHOTOSHOP} SidecarForExtension"
 _LABELS, _MADE, _CARRIED = (f"{OURS} {name}" for name in ("labels", "made", "carried"))
 _NAMES = {field: f"{field.namespace} {field.name}" for field in FIELDS}
 _WANTED = {name: name for name in (*_NAMES.values(), _LABELS, _MADE, _CARRIED, SIDECAR_FOR)} | {
-    "http://ns.microsoft.com/photo/1.0 LastKeywordXMP": _NAMES[FIELDS[1]]  # as ExifTool writes it
+    "http://ns.microsoft.com/photo/1.0 LastKeywordXMP": _NAMES[LAST_KEYWORD]  # as ExifTool writes it
 }
 _TOOLKIT = "adobe:ns:meta/ xmptk"
 _EMPTY = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="glimpse">
@@ -45,12 +60,12 @@ class Mark:
     """
 
     word: Word
-    root: Path_
+    root: Parts
     origin: Origin
     fields: frozenset[str] = frozenset()
 
     @property
-    def path(self) -> Path_:
+    def path(self) -> Parts:
         """Under its root."""
         return self.root + self.word.path
 
@@ -72,23 +87,20 @@ def marks(packet: Packet) -> list[Mark]:
             continue
         for item in array.children:
             said = {name.split(" ")[-1]: value for name, value in struct_of(item).items()}
-            path = FIELDS[2].read(said.get("word", ""))
-            if path:
+            if path := HIERARCHICAL.read(said.get("word", "")):
+                word, root = Word(path, _number(said.get("score", ""))), HIERARCHICAL.read(said.get("root", ""))
                 origin = Origin(said.get("tool", ""), said.get("model", ""), said.get("run", ""))
-                word = Word(path, _number(said.get("score", "")))
-                found.append(
-                    Mark(word, FIELDS[2].read(said.get("root", "")), origin, frozenset(said.get("in", "").split()))
-                )
+                found.append(Mark(word, root, origin, frozenset(said.get("in", "").split())))
     return found
 
 
-def people_words(packet: Packet) -> list[Path_]:
+def people_words(packet: Packet) -> list[Parts]:
     """The words in a packet that are not ours."""
     return _words(parse(stripped(packet)) if any(packet.properties(_LABELS)) else packet)
 
 
 def written(
-    data: bytes, words: Sequence[Word], origin: Origin, root: Path_, elsewhere: Callable[[], Iterable[Path_]]
+    data: bytes, words: Sequence[Word], origin: Origin, root: Parts, elsewhere: Callable[[], Iterable[Parts]]
 ) -> bytes:
     """A packet with these words of ours in place of those that it has under the same root.
 
@@ -109,11 +121,13 @@ def written(
     each = {tuple(map(key, word.path)): word for word in reversed(words)}  # the first of those alike
     new = [Mark(word, root, origin) for word in reversed(each.values())]
     if _said(mark for mark in old if mark.root == root) == _said(new):
-        return data
+        if not packet.items(_MADE) or keys(_carried(packet)) == keys(people_words(packet) or elsewhere()):
+            return data
+        new = [mark for mark in old if mark.root == root]
     return with_marks(packet, [*(mark for mark in old if mark.root != root), *new], elsewhere)
 
 
-def with_marks(packet: Packet, wanted: Sequence[Mark], elsewhere: Callable[[], Iterable[Path_]]) -> bytes:
+def with_marks(packet: Packet, wanted: Sequence[Mark], elsewhere: Callable[[], Iterable[Parts]]) -> bytes:
     """A packet with these words of ours, in place of all that it has. XmpError as `written`."""
     plain = stripped(packet)
     return _added(parse(plain), wanted, elsewhere) if wanted else plain
@@ -122,19 +136,16 @@ def with_marks(packet: Packet, wanted: Sequence[Mark], elsewhere: Callable[[], I
 def stripped(packet: Packet) -> bytes:
     """A packet without anything of ours."""
     ours, made = marks(packet), set(packet.items(_MADE) or ())
-    carried = [FIELDS[2].read(item) for item in packet.items(_CARRIED) or ()]
     gone = [child for name in (_LABELS, _MADE, _CARRIED) for _, child in packet.properties(name) if child]
     edits: list[Edit] = []
     for field, name in _NAMES.items():
         spelled = {mark.spelled(field) for mark in ours if field.name in mark.fields}
-        items = {key(item) for item in packet.items(name) or ()}
-        ours_whole = items <= set(map(key, spelled)) or items == {
-            key(item) for item in [*spelled, *(field.spell(path) for path in carried if path)]
-        }
+        carried = {key(field.spell(path)) for path in _carried(packet)}
+        is_ours = carried <= {key(item) for item in packet.items(name) or ()} <= carried | set(map(key, spelled))
         for _, child in packet.properties(name):
             if child is None:
                 continue
-            if field.name in made and ours_whole:
+            if field.name in made and is_ours:
                 gone.append(child)
             elif array := array_of(child):
                 for item in reversed(array.children):
@@ -171,34 +182,27 @@ def extension_of(packet: Packet) -> str | None:
     return next(iter(packet.items(SIDECAR_FOR) or ()), None)
 
 
-def _added(packet: Packet, wanted: Sequence[Mark], elsewhere: Callable[[], Iterable[Path_]]) -> bytes:
+def _added(packet: Packet, wanted: Sequence[Mark], elsewhere: Callable[[], Iterable[Parts]]) -> bytes:
     """A packet that has nothing of ours with marks and their words."""
     people = _words(packet) or list(elsewhere())
-    held = {field: packet.items(name) for field, name in _NAMES.items()}
     edits: list[Edit] = []
-    inside = ""
-    namespaces = {"glimpse": OURS}
+    inside, namespaces, made = "", {"glimpse": OURS}, []
+    given: dict[Field, set[str]] = {}
     after: dict[Field, list[str]] = {}
-    for field, items in held.items():
+    for field, name in _NAMES.items():
+        items = packet.items(name)
         before = unique(field.spell(path) for path in people) if items is None else items
         known = set(map(key, before))
         new = unique(item for mark in wanted if key(item := mark.spelled(field)) not in known)
-        added = set(map(key, new))
-        wanted = [
-            replace(
-                mark, fields=mark.fields - {field.name} | ({field.name} if key(mark.spelled(field)) in added else set())
-            )
-            for mark in wanted
-        ]
-        after[field] = [*before, *new]
+        given[field], after[field] = set(map(key, new)), [*before, *new]
         if items is None:
+            made.append(field.name)
             namespaces[field.prefix] = field.namespace
             inside += _array(f"{field.prefix}:{field.name}", field.array, after[field])
         elif new:
-            description, child = next(packet.properties(_NAMES[field]))
-            edits += packet.add_items(description, child, _NAMES[field], new)
-    made = [field.name for field, items in held.items() if items is None]
-    inside += _marks(wanted)
+            description, child = next(packet.properties(name))
+            edits += packet.add_items(description, child, name, new)
+    inside += _marks(wanted, given)
     inside += _array("glimpse:made", "Bag", made)
     inside += _array("glimpse:carried", "Bag", ["|".join(path) for path in people] if made else [])
     data = packet.edited([*edits, *packet.add_description(inside, namespaces)])
@@ -208,11 +212,16 @@ def _added(packet: Packet, wanted: Sequence[Mark], elsewhere: Callable[[], Itera
     return data
 
 
-def _words(packet: Packet) -> list[Path_]:
+def _words(packet: Packet) -> list[Parts]:
     """The words of all fields."""
     read = {field: [field.read(item) for item in packet.items(name) or ()] for field, name in _NAMES.items()}
-    flat = read.pop(FIELDS[-1])
+    flat = read.pop(SUBJECT)
     return merged((path for paths in read.values() for path in paths if path), filter(None, flat))
+
+
+def _carried(packet: Packet) -> list[Parts]:
+    """People's words in the fields that we made."""
+    return [path for item in packet.items(_CARRIED) or () if (path := HIERARCHICAL.read(item))]
 
 
 def _is_nothing(description: Element, parts: Sequence[Element]) -> bool:
@@ -232,7 +241,8 @@ def _array(name: str, kind: str, items: Sequence[str]) -> str:
     return f"\n   <{name}>\n    <rdf:{kind}>{lines}\n    </rdf:{kind}>\n   </{name}>" if items else ""
 
 
-def _marks(some: Sequence[Mark]) -> str:
+def _marks(some: Sequence[Mark], given: Mapping[Field, set[str]]) -> str:
+    """The marks of words, of which each field was given some."""
     lines = ""
     for mark in some:
         fields = {
@@ -242,7 +252,7 @@ def _marks(some: Sequence[Mark]) -> str:
             "tool": clean(mark.origin.tool),
             "model": clean(mark.origin.model),
             "run": clean(mark.origin.run),
-            "in": " ".join(sorted(mark.fields)),
+            "in": " ".join(field.name for field, items in given.items() if key(mark.spelled(field)) in items),
         }
         said = "".join(f'\n      glimpse:{name}="{quoted(value)}"' for name, value in fields.items() if value)
         lines += f"\n     <rdf:li{said}/>"

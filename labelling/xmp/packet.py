@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
@@ -34,7 +35,14 @@ _MARKS = (  # of byte order, or what a packet begins with; the longer before tho
     (b"\0<", "utf-16-be"),
 )
 
-Edit = tuple[int, int, bytes]  # (start, end, what comes in their place)
+
+class Edit(NamedTuple):
+    """Bytes in place of others. Of those at one place the lower rank comes first, and equal ones count once."""
+
+    start: int
+    end: int
+    new: bytes
+    rank: int = 2
 
 
 @dataclass(slots=True)
@@ -116,7 +124,7 @@ class Packet:
     def edited(self, edits: Iterable[Edit]) -> bytes:
         """The packet with pieces replaced, in its own encoding. Edits do not overlap."""
         pieces, place = [], 0
-        for start, end, new in sorted(edits, key=lambda edit: edit[:2]):
+        for start, end, new, _ in sorted(dict.fromkeys(edits), key=lambda edit: (edit.start, edit.end, edit.rank)):
             pieces += [self.data[place:start], new]
             place = end
         data = b"".join([*pieces, self.data[place:], self._behind])
@@ -141,7 +149,7 @@ class Packet:
         items = b"".join(_element(f"{prefix}li", value) for value in values)
         if child.children or child.text.strip():
             opened, closed = f"<{bag}><{prefix}li>".encode(), f"</{prefix}li>".encode() + items + f"</{bag}>".encode()
-            return [(child.inner, child.inner, opened), (child.close, child.close, closed)]
+            return [Edit(child.inner, child.inner, opened), Edit(child.close, child.close, closed)]
         return self._insert(child, f"<{bag}>".encode() + items + f"</{bag}>".encode())
 
     def add_description(self, inside: str, namespaces: dict[str, str]) -> list[Edit]:
@@ -155,7 +163,7 @@ class Packet:
 
     def remove(self, element: Element) -> Edit:
         """Remove an element and the white space before it."""
-        return element.start - len(self._before(element)), element.end, b""
+        return Edit(element.start - len(self._before(element)), element.end, b"")
 
     def _insert(self, element: Element, text: bytes) -> list[Edit]:
         """Put text behind all that is in an element, before the white space that its end tag has before it."""
@@ -163,9 +171,10 @@ class Packet:
             name = re.match(rb"<([^\s/>]+)", self.data[element.start : element.end])
             assert name is not None
             slash = self.data.rindex(b"/", element.start, element.end)
-            return [(slash, element.end, b">" + text + b"</" + name[1] + b">")]
+            closed = Edit(element.end, element.end, b"</" + name[1] + b">", rank=1)
+            return [Edit(slash, element.end, b">"), Edit(element.end, element.end, text, rank=0), closed]
         place = element.inner + len(self.data[element.inner : element.close].rstrip(b" \t\r\n"))
-        return [(place, place, text)]
+        return [Edit(place, place, text)]
 
     def _before(self, element: Element) -> bytes:
         """The white space before an element."""
@@ -190,7 +199,7 @@ class Packet:
         items = b"".join(_element(f"{rdf}li", value) for value in [description.attributes[place][1], *values])
         text = f"<{called}><{rdf}Bag>".encode() + items + f"</{rdf}Bag></{called}>".encode()
         start = description.start + found.start()
-        return [(start, description.start + found.end(), b""), *self._insert(description, text)]
+        return [Edit(start, description.start + found.end(), b""), *self._insert(description, text)]
 
 
 def array_of(element: Element) -> Element | None:

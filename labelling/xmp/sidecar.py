@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +17,7 @@ from labelling.xmp.words import XmpError
 
 SidecarName = Literal["auto", "full", "stem"]
 SIDECAR_NAMES: tuple[SidecarName, ...] = get_args(SidecarName)
+Opened = Callable[[Path], AbstractContextManager[Path]]  # as base.rules.Rules.opened
 _SUFFIXES = (".xmp", ".XMP")
 
 
@@ -51,10 +54,11 @@ def sidecars_there(image: Path) -> list[Path]:
     return [path for path in both if path.is_file()]
 
 
-def read_sidecar(path: Path) -> bytes | None:
+def read_sidecar(path: Path, opened: Opened = nullcontext) -> bytes | None:
     """The bytes of a sidecar; None if it is not there. XmpError: it is no file, or cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would have us wait
+        with opened(path) as held:
+            descriptor = os.open(held, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would have us wait
     except FileNotFoundError:
         if path.is_symlink():
             raise XmpError(path, "is a link that leads nowhere") from None

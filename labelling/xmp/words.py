@@ -18,7 +18,7 @@ from base.errors import InputError
 LONGEST = 1000  # characters of a word; IPTC has 64 bytes, XMP no limit
 _UNWRITABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 cannot hold
 
-Path_ = tuple[str, ...]
+Parts = tuple[str, ...]  # of a word, from the widest to the narrowest
 
 
 class XmpError(InputError):
@@ -56,7 +56,7 @@ class Word:
         score: how sure the model was, for a word of ours.
     """
 
-    path: Path_
+    path: Parts
     score: float | None = None
 
     @classmethod
@@ -92,34 +92,33 @@ class Field:
     array: str
     separator: str
 
-    def spell(self, path: Path_) -> str:
+    def spell(self, path: Parts) -> str:
         """How it spells a path."""
         if not self.separator:
             return path[-1]
         return self.separator.join(part.replace("/", "|") if self.separator == "/" else part for part in path)
 
-    def read(self, item: str) -> Path_:
+    def read(self, item: str) -> Parts:
         """The path that one of its items spells; () for an empty one. A "|" in a flat field is a hierarchy too."""
         if self.separator == "/":
             return path_of(item.split("/"))
         return path_of(item.split("|"))
 
 
-FIELDS = (  # as programs prefer them
-    Field("digiKam", "http://www.digikam.org/ns/1.0/", "TagsList", "Seq", "/"),
-    Field("MicrosoftPhoto", "http://ns.microsoft.com/photo/1.0/", "LastKeywordXMP", "Bag", "/"),
-    Field("lr", "http://ns.adobe.com/lightroom/1.0/", "hierarchicalSubject", "Bag", "|"),
-    Field("dc", "http://purl.org/dc/elements/1.1/", "subject", "Bag", ""),
-)
+TAGS_LIST = Field("digiKam", "http://www.digikam.org/ns/1.0/", "TagsList", "Seq", "/")
+LAST_KEYWORD = Field("MicrosoftPhoto", "http://ns.microsoft.com/photo/1.0/", "LastKeywordXMP", "Bag", "/")
+HIERARCHICAL = Field("lr", "http://ns.adobe.com/lightroom/1.0/", "hierarchicalSubject", "Bag", "|")
+SUBJECT = Field("dc", "http://purl.org/dc/elements/1.1/", "subject", "Bag", "")
+FIELDS = (TAGS_LIST, LAST_KEYWORD, HIERARCHICAL, SUBJECT)  # as programs prefer them
 
 
-def path_of(parts: Iterable[str]) -> Path_:
+def path_of(parts: Iterable[str]) -> Parts:
     """Parts as a path: in NFC, stripped, without empty ones and what XML cannot hold; "|" inside of one becomes "/"."""
     cleaned = (clean(part).replace("|", "/").strip() for part in parts)
     return tuple(part for part in cleaned if part)
 
 
-def root_of(root: str) -> Path_:
+def root_of(root: str) -> Parts:
     """The path that words of ours lie under, "ai" or "ai/animals"; () for "". InputError as `Word.of`."""
     return Word.of(root).path if root.strip("/ ") else ()
 
@@ -134,9 +133,9 @@ def key(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
-def merged(hierarchical: Iterable[Path_], flat: Iterable[Path_]) -> list[Path_]:
+def merged(hierarchical: Iterable[Parts], flat: Iterable[Parts]) -> list[Parts]:
     """Each path once, in order; a flat word that is a part of a hierarchical path says nothing more."""
-    paths: dict[tuple[str, ...], Path_] = {}
+    paths: dict[tuple[str, ...], Parts] = {}
     for path in hierarchical:
         paths.setdefault(tuple(map(key, path)), path)
     parts = {part for path in paths for part in path}
@@ -144,6 +143,11 @@ def merged(hierarchical: Iterable[Path_], flat: Iterable[Path_]) -> list[Path_]:
         if len(path) > 1 or key(path[0]) not in parts:
             paths.setdefault(tuple(map(key, path)), path)
     return list(paths.values())
+
+
+def keys(paths: Iterable[Parts]) -> set[Parts]:
+    """Paths by what their spellings have in common."""
+    return {tuple(map(key, path)) for path in paths}
 
 
 def unique(items: Iterable[str]) -> list[str]:

@@ -65,8 +65,9 @@ def change(collection: Collection, entry_id: int, modality: Modality, patch: Map
 
 
 def delete(collection: Collection, uploads: Uploads, entry_id: int, modality: Modality) -> None:
-    """Delete an entry, and its file if that was uploaded. EntryNotFound: see `find`."""
+    """Delete an entry, what is kept of its bytes and path, and its file if uploaded. EntryNotFound: see `find`."""
     record = find(collection, entry_id, modality)
+    collection.keepsakes.forget_entries([entry_id])
     collection.delete([entry_id])
     if record.path is not None:
         uploads.remove(Path(record.path))

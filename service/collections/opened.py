@@ -59,6 +59,16 @@ class OpenCollections:
             self._open[name] = collection
             return collection
 
+    def at_hand(self, name: str) -> Collection | None:
+        """The same without any wait; None if it is not open, or someone opens one just now."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            collection = self._open.get(name)
+            return collection if collection is not None and collection.is_there() else None
+        finally:
+            self._lock.release()
+
     def infos(self) -> list[CollectionInfo]:
         """What every collection is, by name."""
         return list_collections(self._data)

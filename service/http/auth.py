@@ -8,13 +8,14 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from base.errors import InputError
 from service.errors import refuse_to_answer
+from service.http.headers import header_of
 from service.keys import Keyring, given_keys
 from service.settings import Settings
 
@@ -45,10 +46,9 @@ class RequireKey:
     def _refusal(self, scope: Scope) -> Response | None:
         if OPEN.fullmatch(scope["path"]):
             return None
-        headers = Headers(scope=scope)
         if not self._keys.required:
-            return self._of_foreign_site(scope, headers)
-        kind, _, secret = headers.get("authorization", "").partition(" ")
+            return self._of_foreign_site(scope)
+        kind, _, secret = header_of(scope, b"authorization").partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
             message = "this needs a key: send it as Authorization: Bearer KEY"
             return refuse_to_answer(401, message, code="missing_key", headers={"WWW-Authenticate": "Bearer"})
@@ -63,15 +63,16 @@ class RequireKey:
             return refuse_to_answer(403, message, code="insufficient_scope", headers=challenge)
         return None
 
-    def _of_foreign_site(self, scope: Scope, headers: Headers) -> Response | None:
-        name = re.sub(r":\d+$", "", headers.get("host", "")).rstrip(".").lower()
-        if not (self._anonymous or _is_ours(name)):
+    def _of_foreign_site(self, scope: Scope) -> Response | None:
+        host = header_of(scope, b"host")
+        if not (self._anonymous or _is_ours(host)):
+            name = _name_of(host)
             message = (
                 f"without keys this service answers on this machine's own names only, not as {name}: "
                 "add a key with `glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1"
             )
             return refuse_to_answer(421, message, code="unknown_host")
-        if scope["method"] not in SAFE and is_foreign(headers, self._origins):
+        if scope["method"] not in SAFE and is_foreign(scope, self._origins):
             message = "pages of other sites may not do this; the operator can allow them (GLIMPSE_CORS_ORIGINS)"
             return refuse_to_answer(403, message, code="foreign_origin")
         return None
@@ -95,19 +96,26 @@ def _only_reads(scope: Scope) -> bool:
     return method in SAFE or (method == "POST" and QUERIES.fullmatch(path) is not None)
 
 
-def is_foreign(headers: Headers, origins: Sequence[str]) -> bool:
+def is_foreign(scope: Scope, origins: Sequence[str]) -> bool:
     """Whether a browser sends this for another site's page, none of the allowed `origins` ("*": all).
 
     Browsers say so; what else asks has neither Origin nor Sec-Fetch-Site.
     """
-    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    origin, site = header_of(scope, b"origin"), header_of(scope, b"sec-fetch-site")
     if site in ("same-origin", "none") or not {"*", origin}.isdisjoint(origins):
         return False
-    return site is not None or (origin is not None and origin.partition("://")[2] != headers.get("host"))
+    return bool(site) or (bool(origin) and origin.partition("://")[2] != header_of(scope, b"host"))
 
 
-def _is_ours(name: str) -> bool:
+def _name_of(host: str) -> str:
+    """What stands in the header Host, without the port."""
+    return re.sub(r":\d+$", "", host).rstrip(".").lower()
+
+
+@lru_cache(maxsize=16)
+def _is_ours(host: str) -> bool:
     """Whether no foreign site can have this name: it is an address, or none that the public DNS has."""
+    name = _name_of(host)
     try:
         ipaddress.ip_address(name.strip("[]"))
     except ValueError:

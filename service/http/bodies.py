@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+
+from service.errors import Refusal
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -16,6 +20,29 @@ FILES = {  # the files of a form, as OpenAPI describes them
 }
 
 
+def media_type(request: Request) -> str:
+    """The body's content type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def check_json(request: Request) -> None:
+    """415 unless the body says that it is JSON; so no foreign page can post here without the browser asking first."""
+    if media_type(request) != "application/json":
+        raise Refusal(415, "send JSON, with Content-Type: application/json", code="unsupported_media_type")
+
+
+async def json_of(kind: type[T], request: Request) -> T:
+    """What the JSON body of a request says, as FastAPI would read it."""
+    check_json(request)
+    body = await request.body()
+    if not body:
+        raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
+    try:
+        return from_fields(kind, json.loads(body))
+    except (ValueError, RecursionError):  # RequestValidationError is neither
+        raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "no JSON"}]) from None
+
+
 def from_json(kind: type[T], body: bytes) -> T:
     """What a JSON body says."""
     try:
@@ -24,13 +51,14 @@ def from_json(kind: type[T], body: bytes) -> T:
         raise _invalid(error) from None
 
 
-def from_fields(kind: type[T], fields: dict[str, Any]) -> T:
-    """What the fields of a form say."""
+def from_fields(kind: type[T], fields: Any) -> T:
+    """What the fields of a form say, or JSON that is read already."""
     try:
-        return kind.model_validate(fields)
+        return kind.model_validate(fields, from_attributes=True)  # FastAPI's way, and its words
     except ValidationError as error:
         raise _invalid(error) from None
 
 
 def _invalid(error: ValidationError) -> RequestValidationError:
-    return RequestValidationError(error.errors(include_input=False, include_context=False, include_url=False))
+    problems = error.errors(include_input=False, include_context=False, include_url=False)
+    return RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in problems])

@@ -52,6 +52,8 @@ class PatientHttp(HttpToolsProtocol):
         """Begin with the request; of its head all has come."""
         super().on_headers_complete()
         self._head = 0
+        if not isinstance(self.cycle.transport, WholeAnswers):
+            self.cycle.transport = WholeAnswers(self.transport, self.loop)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, which service.http.middleware bounds."""
@@ -100,6 +102,37 @@ class PatientHttp(HttpToolsProtocol):
         except (OSError, AttributeError):  # a system that does not tell
             return ours
         return ours + int.from_bytes(queued, sys.byteorder)
+
+
+class WholeAnswers:
+    """What an answer is written to: its head waits for a body that follows at once, so that both go in one call."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the answer, or of several that follow each other."""
+        if not self._head and data.startswith(b"HTTP/"):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data if head else data)
+
+    def close(self) -> None:
+        """Close the connection once all is written."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or about to be."""
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        if self._head:
+            self.write(b"")
 
 
 def most_connections() -> int:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
-import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Refusal, refuse_to_answer
+from service.http.headers import add_headers, header_of
 from service.telemetry.logs import request_id
-from service.telemetry.metrics import REQUEST_SECONDS, REQUESTS
+from service.telemetry.metrics import note_request
 
 log = logging.getLogger("service.access")
 
@@ -24,13 +24,13 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
-HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # routes that can be cached say so themselves
-}
+HEADERS = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-cache"),  # routes that can be cached say so themselves
+]
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 QUIET = ("/health/", "/metrics")  # asked every few seconds: their lines are of the level debug
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -54,8 +54,8 @@ class Observed:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         started = time.perf_counter()
-        sent = Headers(scope=scope).get("x-request-id", "")
-        own = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        sent = header_of(scope, b"x-request-id")
+        own = sent if REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()
         status = CLIENT_GONE
         request_id.set(own)
         scope.setdefault("state", {})["request_id"] = own
@@ -64,7 +64,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = own
+                add_headers(message, [(b"x-request-id", own.encode())])
             await send(message)
 
         try:
@@ -80,8 +80,10 @@ class Observed:
         route = getattr(scope.get("route"), "path", None) or scope["app"].state.service.paths.template(scope["path"])
         route = route or "unknown"
         method = scope["method"] if scope["method"] in METHODS else "other"
-        REQUESTS.labels(method, route, status).inc()
-        REQUEST_SECONDS.labels(route).observe(seconds)
+        note_request(method, route, status, seconds)
+        level = logging.DEBUG if route.startswith(QUIET) else logging.INFO
+        if not log.isEnabledFor(level):
+            return
         fields = {
             "method": method,
             "route": route,
@@ -90,7 +92,6 @@ class Observed:
             "key": scope["state"].get("key"),
             "client": (scope.get("client") or (None,))[0],
         }
-        level = logging.DEBUG if route.startswith(QUIET) else logging.INFO
         log.log(level, "%s %s %d %.3f s", method, route, status, seconds, extra={"fields": fields})
 
 
@@ -105,9 +106,7 @@ class SafeHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                add_headers(message, HEADERS)
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
@@ -127,13 +126,12 @@ class BodyLimit:
         """Serve one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        headers = Headers(scope=scope)
-        packed = headers.get("content-encoding", "identity").strip().lower()
+        packed = header_of(scope, b"content-encoding").strip().lower()
         if packed not in ("", "identity"):
             message = f"bodies are taken as they are, not as {packed[:20]}: send it without Content-Encoding"
             answer = refuse_to_answer(415, message, code="packed_body", headers={"Accept-Encoding": "identity"})
             return await answer(scope, receive, send)
-        claimed = headers.get("content-length", "")
+        claimed = header_of(scope, b"content-length")
         if claimed.isdecimal() and int(claimed) > self._limit:
             return await refuse_to_answer(413, self._message, code="too_large")(scope, receive, send)
         received = 0
@@ -142,9 +140,11 @@ class BodyLimit:
 
         async def receive_some() -> Message:
             nonlocal received, more
+            if not more:  # what comes now is that the client has gone
+                return await receive()
             end = started + BODY_SECONDS + received / BODY_RATE
             try:
-                async with asyncio.timeout_at(end if more else None):
+                async with asyncio.timeout_at(end):
                     message = await receive()
             except TimeoutError:
                 raise Refusal(408, SLOW, code="too_slow") from None
@@ -175,7 +175,7 @@ class CancelWhenGone:
                 raise
             request.task.uncancel()
         finally:
-            await request.stop_watching()
+            request.stop_watching()
 
 
 class HeadAsGet:
@@ -218,21 +218,20 @@ class _Watched:
         self._watcher: asyncio.Task[None] | None = None
 
     async def receive(self) -> Message:
-        await self.stop_watching()  # who asks for more after the end of the body watches for himself
+        self.stop_watching()  # who asks for more after the end of the body watches for himself
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             self._watcher = asyncio.create_task(self._watch())
         return message
 
     async def send(self, message: Message) -> None:
-        await self.stop_watching()  # an answer that has begun is finished; servers call a sent answer a disconnect too
+        self.stop_watching()  # an answer that has begun is finished; servers call a sent answer a disconnect too
         await self._send(message)
 
-    async def stop_watching(self) -> None:
+    def stop_watching(self) -> None:
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
-            watcher.cancel()
-            await asyncio.wait([watcher])
+            watcher.cancel()  # whatever it learns from now on: it goes no further than where it waits
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -43,7 +43,8 @@ class _Request(Generic[T]):
         """Note one vector; the last one completes the request, in whatever order they came."""
         self.rows[index] = row
         if len(self.rows) == len(self.items) and not self.result.done():
-            self.result.set_result(np.stack([self.rows[i] for i in range(len(self.items))]))
+            ordered = [self.rows[i] for i in range(len(self.items))]
+            self.result.set_result(np.stack(ordered) if len(ordered) > 1 else ordered[0][None])
 
 
 class Batcher(Generic[T]):
@@ -82,6 +83,8 @@ class Batcher(Generic[T]):
         self._seconds_each = 0.0  # that an item took in the last batch
         self._requests: deque[_Request[T]] = deque()
         self._filled = asyncio.Event()
+        self._all_here = asyncio.Event()
+        self._regulars = max_batch  # requests that may be about to come: those just answered, and those that wait
         self._worker = asyncio.create_task(self._work())
 
     @property
@@ -107,11 +110,14 @@ class Batcher(Generic[T]):
             request.result.cancel()
         self._requests.append(request)
         self._filled.set()
+        if len(self._requests) >= self._regulars:
+            self._all_here.set()
         try:
             return await request.result
         finally:
-            with contextlib.suppress(ValueError):  # still there if it was cancelled or failed half-way
-                self._requests.remove(request)
+            if request.taken < len(items):  # cancelled, or failed half-way
+                with contextlib.suppress(ValueError):
+                    self._requests.remove(request)
 
     async def close(self) -> None:
         """Stop; a request that has no answer yet is cancelled, and so is one that comes later."""
@@ -132,6 +138,7 @@ class Batcher(Generic[T]):
                 self._batch_size.observe(len(batch))
                 try:
                     await self._run(batch)
+                    self._regulars = len({id(request) for request, _ in batch}) + len(self._requests)
                 except asyncio.CancelledError:
                     for request, _ in batch:
                         request.result.cancel()
@@ -140,11 +147,16 @@ class Batcher(Generic[T]):
                 self._filled.clear()
 
     async def _gather(self) -> None:
-        """Wait while items come, until they fill a batch."""
+        """Wait while items come, until they fill a batch, or until all ask again who asked just before."""
         end, before = time.perf_counter() + self._longest, 0
-        while (self.waiting > before or self._coming()) and before < self._max_batch and time.perf_counter() < end:
+        while self.waiting < self._max_batch and time.perf_counter() < end:
+            all_here = len(self._requests) >= self._regulars or self.waiting == before
+            if all_here and not self._coming():
+                break
             before = self.waiting
-            await asyncio.sleep(PAUSE)
+            self._all_here.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_here.wait(), PAUSE)
 
     def _take(self) -> list[tuple[_Request[T], int]]:
         """The next batch, as (request, index of its item)."""

@@ -116,6 +116,14 @@ class Inference:
         vectors = iter(await self._images(good) if good else ())
         return [one if isinstance(one, ImageError) else Seen(next(vectors), one.cut_off) for one in read]
 
+    async def both(
+        self, texts: Sequence[str], images: Sequence[bytes | str]
+    ) -> tuple[Vectors, list[Vectors | ImageError]]:
+        """`texts` and `images` at the same time."""
+        if not texts or not images:  # to do two things at once costs more than most look-ups
+            return await self.texts(texts), await self.images(images)
+        return await asyncio.gather(self.texts(texts), self.images(images))
+
     async def pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """Encode images that are read already to (n, dim) unit rows."""
         return await self._images(pixels)
@@ -150,6 +158,8 @@ class Inference:
         length = self.encoder.text.context_length
         unique = list(dict.fromkeys(texts))
         long = [text for text in unique if may_be_cut(text, length)]
+        if not long:
+            return CutTexts(len(unique), length)
         seen = self.encoder.seen_texts(long)
         if seen is not None:  # one that fills the context may be cut
             long = [text for text, known in zip(long, seen, strict=True) if known.tokens >= length]

@@ -16,13 +16,14 @@ from encoder.prompts import split_labels
 from encoder.zero_shot import Classifier, ScoredBy
 from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections
-from service.deps import CollectionsDep, InferenceDep, SettingsDep, check_images, media_type
+from service.deps import CollectionsDep, InferenceDep, SettingsDep, check_images
 from service.errors import Refusal, documented
-from service.http.bodies import FILES, from_json
+from service.http.bodies import FILES, from_json, media_type
+from service.http.direct_route import DirectRoute
 from service.inference.inference import Seen
 from service.schemas.labels import SCORES_HELP, ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
 
-router = APIRouter(prefix="/v1", tags=["classify"])
+router = APIRouter(prefix="/v1", tags=["classify"], route_class=DirectRoute)
 
 FORM = {
     "type": "object",

@@ -7,17 +7,18 @@ import base64
 
 import numpy as np
 import orjson
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
 from base.errors import ImageError
 from base.read_ahead import batches
 from encoder.encoder import Vectors
-from service.deps import InferenceDep, SettingsDep, check_images, check_texts, json_body
+from service.deps import InferenceDep, SettingsDep, check_images, check_texts
 from service.errors import Refusal, documented
+from service.http.direct_route import DirectRoute
 from service.inference.inference import Inference
 from service.schemas.embeddings import EmbeddingsAnswer, EmbeddingsRequest, Input
 
-router = APIRouter(prefix="/v1", tags=["embeddings"])
+router = APIRouter(prefix="/v1", tags=["embeddings"], route_class=DirectRoute)
 
 AT_ONCE = 64  # vectors that are written between two looks at what else there is to do; a millisecond
 
@@ -26,7 +27,6 @@ AT_ONCE = 64  # vectors that are written between two looks at what else there is
     "/embeddings",
     summary="Vectors of texts and images",
     response_model=EmbeddingsAnswer,
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 413, 415, 422, 429, 503),
 )
 async def embeddings(asked: EmbeddingsRequest, inference: InferenceDep, settings: SettingsDep) -> Response:
@@ -53,9 +53,9 @@ async def embeddings(asked: EmbeddingsRequest, inference: InferenceDep, settings
 
 async def _vectors(inputs: list[Input], inference: Inference) -> list[Vectors]:
     """One vector an input, in order; both towers work at the same time."""
-    texts, images = await asyncio.gather(
-        inference.texts([item.text for item in inputs if item.text is not None]),
-        inference.images([item.image for item in inputs if item.image is not None]),
+    texts, images = await inference.both(
+        [item.text for item in inputs if item.text is not None],
+        [item.image for item in inputs if item.image is not None],
     )
     of_texts, of_images = iter(texts), iter(images)
     vectors = []

@@ -83,7 +83,10 @@ def entry_routes(modality: Modality) -> APIRouter:
 
     @router.delete("/{id}", summary="Delete an entry", status_code=204, responses=documented(404, 409, 422))
     async def delete(id: IdPath, collection: CollectionDep, writer: WriterDep, settings: SettingsDep) -> None:  # noqa: A002
-        """Searches no longer find it. Its file goes too if it was uploaded; a file of an indexed folder stays."""
+        """Searches no longer find it, and what was said of it is forgotten. Its file goes too if it was uploaded.
+
+        A file of an indexed folder stays, and the next job or `glimpse index` over that folder takes it for a new one.
+        """
         uploads = Uploads(settings.data, collection.name)
         await writer(lambda writable: entries.delete(writable, uploads, id, modality))
 

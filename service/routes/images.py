@@ -32,11 +32,10 @@ from service.deps import (
     RejectionsDep,
     SettingsDep,
     WriterDep,
-    media_type,
 )
 from service.errors import Refusal, documented
 from service.http.auth import is_foreign
-from service.http.bodies import FILES, from_fields
+from service.http.bodies import FILES, from_fields, media_type
 from service.inference.images import CONTENT_TYPES, FileChanged, decode, open_indexed, thumbnail
 from service.routes.entries import entry_routes
 from service.schemas.base import Absent
@@ -94,7 +93,7 @@ async def upload_form(request: Request, settings: SettingsDep) -> Form:
     """Read the form. 403 to pages of other sites: browsers let them post forms, and ours need no key on loopback."""
     if media_type(request) != "multipart/form-data":
         raise Refusal(415, "send multipart/form-data", code="unsupported_media_type")
-    if is_foreign(request.headers, settings.cors_origins):
+    if is_foreign(request.scope, settings.cors_origins):
         raise Refusal(403, "pages of other sites may not upload here", code="foreign_origin")
     async with request.form(max_files=settings.max_batch, max_fields=MAX_FIELDS) as form:
         parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]

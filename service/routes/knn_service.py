@@ -10,9 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from base.errors import CollectionNotFound
 from index.collection import Collection, Hit
 from service.collections.opened import OpenCollections
-from service.deps import CollectionsDep, media_type
+from service.deps import CollectionsDep
 from service.errors import Refusal, documented
-from service.http.bodies import from_json
+from service.http.bodies import from_json, media_type
 from service.routes.search import QueryPart, find, query_of
 from service.schemas.entries import KnnAnswer, KnnRequest
 from service.schemas.search import RecordAnswer

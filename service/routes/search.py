@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import ImageError, InputError
@@ -15,12 +14,13 @@ from encoder.cut import CutTexts
 from encoder.encoder import Vectors
 from index.collection import Collection, Hit
 from index.search.query import Query, mix, run
-from service.deps import CollectionDep, PatienceDep, inference, json_body
+from service.deps import CollectionDep, PatienceDep, inference
 from service.errors import Refusal, documented
+from service.http.direct_route import DirectRoute
 from service.schemas.search import HitAnswer, QueryInputs, SearchAnswer, SearchRequest
 from service.telemetry.metrics import MeasuredReads
 
-router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"])
+router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"], route_class=DirectRoute)
 
 KINDS = tuple(QueryInputs.model_fields)
 
@@ -28,11 +28,10 @@ KINDS = tuple(QueryInputs.model_fields)
 @router.post(
     "/search",
     summary="Find images or texts",
-    dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
 )
 async def search(
-    asked: SearchRequest, collection: CollectionDep, patience: PatienceDep, request: Request
+    collection: CollectionDep, asked: SearchRequest, patience: PatienceDep, request: Request
 ) -> SearchAnswer:
     """Find by words, images, entries of the collection and vectors, or by a weighted mix of them.
 
@@ -98,7 +97,7 @@ async def mixed(parts: Sequence[QueryPart], collection: Collection, request: Req
     if values["text"] or values["image"]:
         model = inference(request)
         collection.check_model(model.encoder.fingerprint)
-        texts, images = await asyncio.gather(model.texts(values["text"]), model.images(values["image"]))
+        texts, images = await model.both(values["text"], values["image"])
         made |= {"text": iter(texts), "image": iter(images)}
     if values["id"]:
         made["id"] = iter(await run_in_threadpool(collection.vectors, values["id"]))

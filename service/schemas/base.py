@@ -21,11 +21,11 @@ from encoder.cut import CutTexts
 
 MAX_ID = 2**63 - 1
 MAX_TEXT = 10_000  # characters; a model reads some 77 tokens of them
-_DATA_URI = re.compile(r"[\s\ufeff\u200b\0\"']*data\s*:(?:[;,]|[\w.+-]+/)", re.IGNORECASE)
+_DATA_URI = re.compile(r"[\s\ufeff\u200b\0\"']*data\s*:(?:[;,]|[\w.+-]+/|[\s\w/.+;=-]{0,80}base64,)", re.IGNORECASE)
 
 
 def is_data_uri(text: str) -> bool:
-    """Whether a text is meant as a file: data: and a media type, ";" or "," behind it, whatever is around that."""
+    """Whether a text is meant as a file: data: and a media type, ";", "," or base64 behind it, whatever is around."""
     return _DATA_URI.match(text) is not None
 
 
@@ -75,7 +75,7 @@ class RequestModel(Schema):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
+        if not isinstance(given, dict) or None not in given.values():
             return given
         absent = {name for name, field in cls.model_fields.items() if field.default is not None}
         return {name: value for name, value in given.items() if value is not None or name not in absent}

@@ -47,6 +47,8 @@ def handler(settings: Settings) -> logging.StreamHandler[TextIO]:
 
 def configure(settings: Settings) -> None:
     """Make this process log as the settings say."""
+    # which thread and process a line is from takes as long to find out as all else of it, and is not shown
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler(settings)], force=True)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

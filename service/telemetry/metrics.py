@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from prometheus_client import (
@@ -49,6 +50,18 @@ STAGE_SECONDS = Histogram(
     ["stage"],
     buckets=SECONDS,
 )
+
+
+def note_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count a request that was answered."""
+    counter, histogram = _of_requests(method, route, status)
+    counter.inc()
+    histogram.observe(seconds)
+
+
+@cache  # methods, routes and statuses are few; to look one up takes longer than to count
+def _of_requests(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(method, route, status), REQUEST_SECONDS.labels(route)
 
 
 @contextmanager

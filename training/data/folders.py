@@ -131,9 +131,10 @@ def labelled_images(
     if not images:
         raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
     classes = {label for _, label in images}
+    excluded = rules.excluded(folder, folder)
     with os.scandir(folder) as scan:
         for entry in sorted(scan, key=lambda entry: entry.name):
-            if rules.excludes(Path(entry.path), folder) or is_not_photos(Path(entry.path)):
+            if excluded.reason(Path(entry.path)) or is_not_photos(Path(entry.path)):
                 continue
             if not entry.name.startswith(".") and entry.name not in classes and entry.is_dir():
                 why = " (a link)" if entry.is_symlink() else ""
@@ -161,22 +162,22 @@ def _no_images(folder: Path) -> InputError:
 
 def _texts_below(folder: Path, rules: Rules) -> Iterator[Path]:
     """The files of captions below a folder, where a walk looks for images, but for those of images that it excludes."""
-    folders = [folder]
+    folders = [(folder, rules.excluded(folder, folder))]
     while folders:  # not by recursion, as in `base.walk`
-        here = folders.pop()
+        here, excluded = folders.pop()
         inner: list[Path] = []
-        excluded: set[str] = set()
+        without: set[str] = set()
         with contextlib.suppress(OSError), os.scandir(here) as scan:  # the walk for images names it
             for entry in scan:
                 path = here / entry.name
-                if rules.excludes(path, folder):
-                    excluded |= {_composed(path.stem), _composed(path.name)}
+                if excluded.reason(path):
+                    without |= {_composed(path.stem), _composed(path.name)}
                 elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False) and not is_not_photos(path):
                     inner.append(path)
         for name, paths in _texts_in(here).items():
-            if name not in excluded:
+            if name not in without:
                 yield from paths
-        folders += sorted(inner, reverse=True)
+        folders += [(path, excluded.inside(path)) for path in sorted(inner, reverse=True)]
 
 
 def _texts_in(folder: Path) -> dict[str, list[Path]]:

@@ -1,12 +1,16 @@
-"""Warnings in plain words: what a person should know of a run, from the measures of its epochs."""
+"""Warnings in plain words: what a person should know of a run, before it begins and from the measures of its epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from base.left_out import LeftOut
+from encoder.cut import CutTexts
+
 Record = Mapping[str, Any]
 
+FEW = 10  # held out
 NARROW = -0.2  # uniformity above this: at most 4 * (1 - cos) = 0.2, the rows lie in a cone of mean cosine 0.95
 POINT = -0.02  # the same for a mean cosine of 0.995
 FLAT = 3.0  # effective rank
@@ -15,6 +19,31 @@ APART = 0.05  # positives this much closer than negatives are told apart, howeve
 AT_GUESS = 0.99  # of the loss of guessing: an epoch above it has gained nothing
 TELLS_APART = 0.9  # of the loss of guessing
 FORGOTTEN = 0.05  # of the probe's start
+
+
+def warnings_before(cut: CutTexts, probe: LeftOut, *, held_out: int, parts_norms: bool) -> list[str]:
+    """What can be told before the first step, likewise.
+
+    Args:
+        cut: of the captions, those that are longer than the model reads.
+        probe: what of the probe is not used.
+        held_out: pairs or images.
+        parts_norms: the model has batch norms, and a batch goes through it in parts.
+    """
+    warnings = [f"Probe not whole: {line}." for line in probe.lines()]
+    if cut.read:
+        warnings.append(f"Long captions: {cut}.")
+    if held_out < FEW:
+        warnings.append(
+            f"Few held out: {held_out} can hardly tell one epoch from another; give more pairs, or a larger "
+            "--val-fraction."
+        )
+    if parts_norms:
+        warnings.append(
+            "Batch norm: this model's layers normalise each chunk and each process by itself, so the gradient is "
+            "not exactly that of the whole batch; a transformer has no such layers."
+        )
+    return warnings
 
 
 def warnings_of(records: Sequence[Record], *, ended: bool = True) -> list[str]:

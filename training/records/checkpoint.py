@@ -43,6 +43,12 @@ class TrainState:
     confusions: list[dict[str, Any]] = field(default_factory=list)  # of the best epoch
     interpolation: dict[str, Any] | None = None  # at the end of the run
 
+    @property
+    def score(self) -> float:
+        """Of what the run folder holds: an epoch, or a mixture of its weights with the start's."""
+        found = self.interpolation
+        return self.best_score if found is None else max(float(row["score"]) for row in found["sweep"])
+
 
 def save_model(folder: Path, parts: ClipParts) -> None:
     """Write config, weights and, where the model does not use CLIP's own, the tokenizer and the towers' configs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from base.left_out import LeftOut
@@ -38,6 +38,13 @@ class Step:
     grad_norm: float  # before clipping
     samples_per_second: float  # of all processes, reading the images included
     measures: dict[str, float] = field(default_factory=dict)  # of the batch; see `training.objective`
+
+    def flat(self) -> dict[str, float]:
+        """As the journal keeps it."""
+        record = asdict(self)
+        del record["steps"]
+        measures: dict[str, float] = record.pop("measures")
+        return record | measures
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, EntryNotFound, InputError
 from index.config import IndexConfig
-from index.entry import MODALITIES, Entry, Modality, Record
+from index.entry import Entry, Modality, Record
+from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
+    all_sealed,
     checksum,
-    has_checksums,
-    is_counted,
     meta_sealed,
     rows_sealed,
     seal_block,
@@ -65,20 +65,7 @@ from index.search.filters import Filter
 from index.search.patience import Patience
 
 PAGE = 1000  # records read at a time
-BLOCK = 8192  # vectors handed over at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What happened after a version, as of one moment. Read it before its `with` ends."""
-
-    version: int
-    revision: int
-    complete: bool  # False: the deletions since then are no longer all known, start from a newer state
-    deleted: dict[Modality, list[int]]
-    written: Iterator[tuple[Modality, NDArray[np.int64], NDArray[np.float16]]]  # modality, ids (n,), x16 (n, dim)
-    counts: dict[Modality, int]
-    meta: dict[str, Any]  # name, model, fingerprint, dim, created_at
+BLOCK = 8192  # rows sealed at a time
 
 
 class Catalog:
@@ -193,11 +180,7 @@ class Catalog:
     def is_sealed(self) -> bool:
         """Whether every row has a checksum; those of a glimpse of before have none until they are written."""
         with self._db.reading() as db:
-            return (
-                has_checksums(db)
-                and is_counted(db)
-                and db.execute("SELECT 1 FROM entries WHERE checksum IS NULL LIMIT 1").fetchone() is None
-            )
+            return all_sealed(db)
 
     def seal(self) -> None:
         """Give a checksum to each row that has none, as it is; a block a transaction."""
@@ -273,13 +256,8 @@ class Catalog:
 
     def count_changes(self, since: int) -> dict[Modality, int]:
         """How many rows and deletions of each modality are newer than version `since`."""
-        return {
-            modality: sum(
-                self._count(f"FROM {table} WHERE modality = ? AND version > ?", modality, since)
-                for table in ("entries", "tombstones")
-            )
-            for modality in MODALITIES
-        }
+        with self._db.reading() as db:
+            return count_changes(db, since)
 
     @contextmanager
     def changes(self, since: int) -> Iterator[Changes]:
@@ -287,35 +265,7 @@ class Catalog:
         with self._db.reading() as db:
             db.execute("BEGIN")  # all reads below see one moment
             meta = self._identify(db)
-            version, revision = int(read_meta(db, "version")), int(read_meta(db, "revision"))
-            deleted: dict[Modality, list[int]] = {m: [] for m in MODALITIES}
-            for modality, gone in db.execute("SELECT modality, id FROM tombstones WHERE version > ?", (since,)):
-                if modality not in deleted:
-                    raise CollectionDamaged(
-                        f"{self.path}: a deletion of modality {modality!r}; restore it from a backup"
-                    )
-                deleted[modality].append(gone)
-            complete = since == 0 or int(read_meta(db, "tombstones_since")) <= since <= version
-            counts = read_counts(db)
-            written = self._written(db, int(meta["dim"]), since, [m for m in MODALITIES if counts[m]])
-            yield Changes(version, revision, complete, deleted, written, counts, meta)
-
-    def _written(
-        self, db: Connection, dim: int, since: int, modalities: Sequence[Modality]
-    ) -> Iterator[tuple[Modality, NDArray[np.int64], NDArray[np.float16]]]:
-        if since:
-            query = "SELECT id, vector FROM entries WHERE modality = ? AND version > ? ORDER BY version"
-        else:
-            query = "SELECT id, vector FROM entries WHERE +modality = ? AND +version > ? ORDER BY id"
-        for modality in modalities:
-            rows = db.execute(query, (modality, since))
-            while block := rows.fetchmany(BLOCK):
-                ids, blobs = zip(*block, strict=True)
-                yield modality, np.array(ids, np.int64), decode_vectors(blobs, dim)
-
-    def _count(self, what: str, *values: Any) -> int:
-        with self._db.reading() as db:
-            return int(db.execute(f"SELECT count(*) {what}", values).fetchone()[0])
+            yield read_changes(db, since, meta, self.path)
 
     def get(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there, by id."""

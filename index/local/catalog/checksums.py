@@ -40,6 +40,12 @@ def is_counted(db: Connection) -> bool:
     return [kept for _, kept in rows] == [checksum("revision", value) for value, _ in rows]
 
 
+def all_sealed(db: Connection) -> bool:
+    """Whether every row of entries has a checksum that counts."""
+    without = "SELECT 1 FROM entries WHERE checksum IS NULL LIMIT 1"
+    return has_checksums(db) and is_counted(db) and db.execute(without).fetchone() is None
+
+
 @contextmanager
 def meta_sealed(db: Connection) -> Iterator[None]:
     """Around a transaction that writes: each value of meta that it sets gets its checksum.

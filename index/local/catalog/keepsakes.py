@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,15 @@ class Keepsakes:
             return 0
         with self._db.writing() as db:
             return db.execute(f"DELETE FROM keepsakes WHERE {BELOW}", inside_of(folder)).rowcount
+
+    def forget_entries(self, ids: Sequence[int]) -> None:
+        """Delete those of files with the bytes or the path of one of these entries."""
+        self._check_writable()
+        with self._db.writing() as db:
+            if _is_there(db):
+                for column in ("path", "sha256"):
+                    among = f"SELECT {column} FROM entries WHERE {AMONG}"
+                    db.execute(f"DELETE FROM keepsakes WHERE {column} IN ({among})", (json_ids(ids),))
 
 
 def damaged(db: Connection) -> list[str]:

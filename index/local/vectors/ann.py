@@ -183,6 +183,24 @@ class CoarseIndex:
         return cls(index)
 
 
+class Products:
+    """Inner products of queries with some rows (m, dim) float32, by FAISS's own BLAS.
+
+    NumPy's has threads of its own. After each call they stay awake for a while, and FAISS's threads wait for them.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        m, dim = rows.shape
+        self._rows = faiss.LinearTransform(dim, m, False)
+        faiss.copy_array_to_vector(rows.ravel(), self._rows.A)
+        self._rows.is_trained = True
+
+    def __call__(self, xq: Rows) -> Rows:
+        """Queries (nq, dim) to (nq, m)."""
+        products: Rows = self._rows.apply(xq)
+        return products
+
+
 def use_threads(n: int) -> None:
     """FAISS calls of this thread use `n` threads: a build beside searches must leave them room."""
     faiss.omp_set_num_threads(n)

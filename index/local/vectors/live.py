@@ -24,7 +24,8 @@ import numpy as np
 from base.errors import CollectionDamaged, CollectionError, EntryNotFound, GlimpseError, InputError
 from index.config import IndexConfig
 from index.entry import MODALITIES, Modality
-from index.local.catalog.catalog import Catalog, Changes
+from index.local.catalog.catalog import Catalog
+from index.local.catalog.changes import Changes
 from index.local.snapshot import SegmentRecord, Snapshot, Tuning
 from index.local.vectors.ann import CoarseIndex, use_threads
 from index.local.vectors.ranked import Ids

@@ -1,0 +1,152 @@
+"""`glimpse collections` compact, prune and delete: what takes away from a collection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from base.errors import InputError
+from glimpse.commands.collections import Name, collections, state_of
+from glimpse.options import DATA, AsJson, Data, Url, is_remote
+
+
+@collections.command(epilog="Example: glimpse collections compact shop --recall 0.99")
+def compact(
+    name: Name,
+    kind: Annotated[
+        str | None, typer.Option(help="auto, exact, ivf-rabitq, ivf-sq8, ivf-pq or hnsw-sq8; kept for the next times.")
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(help="Share of the true first ten to find, from 0.5 to 1; kept as well.")
+    ] = None,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Build a collection's index now, and say what it finds; it is otherwise done in the background, when it pays.
+
+    Uploaded files that no entry has, as a kill leaves them, are removed. Entries that say another place of their
+    uploaded files than where these lie, as in a data folder that was moved, say the right one from then on.
+    """
+    from glimpse import console
+    from index.collection import open_collection
+    from index.config import IndexConfig
+    from index.local.layout import uploads_folder
+    from index.uploads import remove_leftovers, take_home
+
+    with open_collection(data, name, writable=True) as collection:
+        kept = collection.index_config
+        with console.working("building the index"):
+            collection.compact(
+                IndexConfig(kind or kept.kind, kept.recall if recall is None else recall)  # type: ignore[arg-type]
+            )
+        home = take_home(collection, uploads_folder(data, name))
+        removed = remove_leftovers(collection, data)
+        info = collection.info()
+    if json:
+        done = {"collection": name, "bytes": info.bytes, "index": info.index, "removed": removed, "taken_home": home}
+        console.print_json(done)
+        return
+    if home:
+        console.err.print(f"{home} entries say now where their uploaded files lie")
+    if removed:
+        console.err.print(f"removed {removed} uploaded files that no entry had")
+    console.out.print(f"{name}: {state_of(info.index) or 'empty'}")
+
+
+@collections.command(epilog="Example: glimpse collections prune photos /media/old-disk")
+def prune(
+    name: Name,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Only what was in these folders. Default: all.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    data: Data = DATA,
+    json: AsJson = False,
+) -> None:
+    """Delete the entries of images whose files are no longer there, with all that is kept of them, after asking.
+
+    It first says how many of which folders. Look at the list: a disk that is not mounted looks like one that is gone
+    for good. What `index` keeps of pictures that it removed or found changed, in case they come back, goes too.
+    Uploaded images are left alone.
+    """
+    import os
+    import sys
+
+    from glimpse import console
+    from index.collection import open_collection
+    from index.ingest.gone import find_dead
+    from index.ingest.gone import prune as delete_dead
+    from index.local.layout import uploads_folder
+
+    with open_collection(data, name, writable=True) as collection:
+        with console.working("looking for the files"):
+            roots = [Path(os.path.abspath(folder)) for folder in folders or ()]  # noqa: PTH100  keeps links as named
+            dead = find_dead(collection, roots, uploads_folder(data, name).absolute())
+        total, removed = sum(len(one.ids) for one in dead), 0
+        for one in dead:
+            console.err.print(f"{len(one.ids)} of {one.folder}: {one.note}")
+        everywhere = roots or [Path("/")]
+        kept = sum(collection.keepsakes.count(folder) for folder in everywhere)
+        if kept:
+            console.err.print(f"{kept} that were removed or changed before: their metadata and vectors are kept")
+        if (dead or kept) and not yes:
+            parts = [f"{total} entries"] * bool(dead) + [f"what is kept of {kept} others"] * bool(kept)
+            what = f"{' and '.join(parts)} of {name}"
+            if not sys.stdin.isatty():
+                raise InputError(f"deleting {what} cannot be undone: say --yes")
+            if not typer.confirm(f"Delete {what}? This cannot be undone.", err=True):
+                raise typer.Exit(1)
+        removed = delete_dead(collection, dead)
+        forgotten = sum(collection.keepsakes.forget(folder) for folder in everywhere)
+        left = collection.count("image")
+    if json:
+        gone = [{"folder": one.folder, "entries": len(one.ids), "note": one.note} for one in dead]
+        console.print_json({"collection": name, "removed": removed, "forgotten": forgotten, "folders": gone})
+    elif dead or kept:
+        also = f", what was kept of {forgotten} others too" if kept else ""
+        console.out.print(f"{name}: {removed} entries deleted{also}, {left} images left")
+    else:
+        console.out.print(f"{name}: nothing to delete, no file of its {left} images is missing")
+
+
+@collections.command(epilog="Example: glimpse collections delete shop")
+def delete(
+    context: typer.Context,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    data: Data = DATA,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Delete a collection and all that it holds. Images of folders are not touched, those uploaded to a service go."""
+    import sys
+
+    from glimpse import console
+
+    if not yes and not sys.stdin.isatty():
+        raise InputError(f"deleting {name} cannot be undone: say --yes")
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            client.collection(name)
+            _confirm(name, yes, f" of {client.url}")
+            client.delete_collection(name)
+    else:
+        from index.collection import delete_collection, open_collection
+
+        if not yes:
+            open_collection(data, name).close()  # one that is not there is not asked about
+        _confirm(name, yes)
+        delete_collection(data, name)
+    if json:
+        console.print_json({"deleted": name})
+    else:
+        console.out.print(f"{name} deleted")
+
+
+def _confirm(name: str, yes: bool, where: str = "") -> None:
+    if not yes and not typer.confirm(f"Delete collection {name}{where}? This cannot be undone.", err=True):
+        raise typer.Exit(1)
