@@ -21,10 +21,9 @@ from encoder.encoder import Vectors
 from encoder.load import load_encoder
 from encoder.model import DualEncoder
 from labelling.calibrate import Calibration, calibrate_set
-from labelling.example_files import read_examples
 from labelling.label_sets import LabelSet
 from labelling.learned import Learned
-from labelling.truth import Truth, encode_truth, read_truth
+from labelling.truth import Truth, encode_truth, new_labels, read_truth
 
 DRAWS = 5
 PRECISIONS = (0.7, 0.8, 0.9, 0.95)
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument("--fewest", type=int, default=6, help="images that a label has at least")
     arguments = parser.parse_args()
     encoder = load_encoder(arguments.model)
-    labels = read_examples(arguments.place).labels
+    labels = new_labels(arguments.place)
     truth = read_truth(arguments.place, labels)
     often = truth.has.sum(axis=0) >= arguments.fewest
     kept = [label for label, is_kept in zip(labels, often, strict=True) if is_kept]

@@ -90,7 +90,7 @@ class Learned:
         return Learned(self.fingerprint, examples=self.examples, targets=self.targets, model=self.model)
 
     @classmethod
-    def of_examples(cls, examples: Vectors, targets: Vectors, *, fingerprint: str, model: str) -> Learned:
+    def of_examples(cls, examples: Vectors, targets: npt.NDArray[Any], *, fingerprint: str, model: str) -> Learned:
         """Examples alone. InputError for more than can be held."""
         n, n_labels = targets.shape
         if n * n_labels > MOST_TARGETS:
@@ -98,7 +98,7 @@ class Learned:
                 f"{n} examples of {n_labels} labels are more than is held ({MOST_TARGETS:,} examples times labels); "
                 f"give at most {MOST_TARGETS // n_labels}, or fewer labels"
             )
-        return cls(fingerprint, examples=examples, targets=targets, model=model)
+        return cls(fingerprint, examples=examples, targets=targets.astype(np.float32), model=model)
 
     def fits(self, n_labels: int) -> bool:
         """Whether it is of so many labels."""

@@ -1,26 +1,26 @@
-"""Images whose labels are known, to hold a label set against: as `example_files` reads them, one row an image.
-
-What is of no label of the set is counted, and is no part of it.
-"""
+"""Images whose labels are known: class folders, or a table path,label. What is of no use to a label set is counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from base.errors import ImageError, InputError
 from base.left_out import LeftOut
-from base.progress import Progress
+from base.named_files import Names
 from base.rules import Rules
-from base.tables import some_of
+from base.tables import Table, some_of
+from base.walk import no_images, walk_images
 from encoder.prompts import Label
-from labelling.example_files import read_examples
+from labelling.label_file import composed
 from labelling.learned import Vectors
+from labelling.outputs.table import FORMULA
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
@@ -34,8 +34,8 @@ class Truth:
 
     Attributes:
         images: each once.
-        has: (n, n_labels) of them, one a row at least.
-        left_out: what is of no use.
+        has: (n, n_labels) of them.
+        left_out: images, rows and folders that are of no use.
     """
 
     images: list[Path]
@@ -47,32 +47,79 @@ class Truth:
         return Truth([self.images[row] for row in rows], self.has[rows], self.left_out)
 
 
+class LabelNames:
+    """Labels by what people call them: the name, its last level or a synonym, where that is but one's; in any case."""
+
+    def __init__(self, labels: Sequence[Label]) -> None:
+        self._found: dict[str, int] = {}
+        for names in ((label.name for label in labels), (label.levels[-1] for label in labels)):
+            self._add(enumerate(names))
+        self._add((i, word) for i, label in enumerate(labels) for word in label.synonyms)
+
+    def _add(self, names: Iterator[tuple[int, str]] | enumerate[str]) -> None:
+        found: dict[str, set[int]] = {}
+        for i, name in names:
+            found.setdefault(_key(name), set()).add(i)
+        self._found = {key: min(ids) for key, ids in found.items() if len(ids) == 1} | self._found
+
+    def find(self, name: str) -> int | None:
+        """Which label is called so, whether or not it stands there as in our tables."""
+        found = self._found.get(_key(name))
+        return self._found.get(_key(plain_label(name))) if found is None else found
+
+    def of_folders(self, image: Path, folder: Path) -> int | None:
+        """Which label the folders say that an image is in: animal/dog, or the innermost that is called as one."""
+        parts = image.relative_to(folder).parts[:-1]
+        for end in range(len(parts), 0, -1):
+            for start in range(end):
+                if (found := self.find("/".join(parts[start:end]))) is not None:
+                    return found
+        return None
+
+
 def read_truth(place: Path, labels: Sequence[Label], rules: Rules = Rules()) -> Truth:
-    """The labelled images of a folder of class folders, or of a table with the columns path and label.
+    """The labelled images of a folder of class folders, or of a table with the columns path (or image) and label.
 
     Raises:
         InputError: it cannot be read, or no image has one of the labels.
     """
-    files = read_examples(place, labels, rules=rules)
-    column = {label.name: i for i, label in enumerate(labels)}
-    images: list[Path] = []
-    rows: list[list[int]] = []
-    for path, names in files.names_of.items():
-        if found := [column[name] for name in names if name in column]:
-            images.append(path)
-            rows.append(found)
-        else:
-            files.left_out.add(NO_LABEL, f"{path}: {some_of(names)}")
-    if not images:
-        there, wanted = some_of(files.new), some_of(label.name for label in labels)
-        raise InputError(f"{place}: no image of a label of the set ({wanted}); there are {there}")
-    has = np.zeros((len(images), len(labels)), bool)
-    for i, row in enumerate(rows):
-        has[i, row] = True
-    return Truth(images, has, files.left_out)
+    names, left_out = LabelNames(labels), LeftOut()
+    is_folder = place.is_dir()
+    rows = _of_folder(place, names, rules, left_out) if is_folder else _of_table(place, names, left_out)
+    found: dict[Path, set[int]] = {}
+    for path, label in rows:
+        found.setdefault(path, set()).add(label)
+    if not found:
+        raise InputError(_nothing(place, labels, left_out) if left_out.found else no_images([place], rules))
+    has = np.zeros((len(found), len(labels)), bool)
+    for row, ids in enumerate(found.values()):
+        has[row, list(ids)] = True
+    return Truth(list(found), has, left_out)
 
 
-def encode_truth(encoder: Encoder, truth: Truth, progress: Progress | None = None) -> tuple[Truth, Vectors]:
+def new_labels(place: Path, labels: Sequence[Label] = (), rules: Rules = Rules()) -> tuple[Label, ...]:
+    """What images of a folder or table, as `read_truth` takes them, are labelled with that is none of `labels`.
+
+    In folders that is the whole path of folders around an image: animal/dog. Sorted, each once, in whatever capitals.
+    InputError if the table cannot be read.
+    """
+    known, left_out = LabelNames(labels), LeftOut()
+    if place.is_dir():
+        images = (path for path, _ in walk_images(place, rules=rules, left_out=left_out))
+        words = {
+            str(image.relative_to(place).parent)
+            for image in images
+            if image.parent != place and known.of_folders(image, place) is None
+        }
+    else:
+        words = {plain_label(word) for _, _, word in _rows(place, left_out) if word and known.find(word) is None}
+    named = {_key(word): Label(composed(word)) for word in sorted(words, reverse=True)}
+    return tuple(sorted(named.values(), key=lambda label: label.name))
+
+
+def encode_truth(
+    encoder: Encoder, truth: Truth, progress: Callable[[int, int | None], None] | None = None
+) -> tuple[Truth, Vectors]:
     """Those of the images that can be read, and their unit vectors (n, dim). InputError if none can."""
     rows: list[int] = []
     vectors: list[Vectors] = []
@@ -90,3 +137,54 @@ def encode_truth(encoder: Encoder, truth: Truth, progress: Progress | None = Non
     if not rows:
         raise InputError(f"none of the images can be read; {'; '.join(truth.left_out.lines())}")
     return truth.of(rows), np.stack(vectors)
+
+
+def _of_folder(folder: Path, names: LabelNames, rules: Rules, left_out: LeftOut) -> Iterator[tuple[Path, int]]:
+    for path, _ in walk_images(folder, rules=rules, on_error=left_out.unread, left_out=left_out):
+        if (label := names.of_folders(path, folder)) is None:
+            left_out.add(NO_LABEL, str(path))
+        else:
+            yield path, label
+
+
+def _of_table(path: Path, names: LabelNames, left_out: LeftOut) -> Iterator[tuple[Path, int]]:
+    """Relative paths start at the table's folder, or else at the working one."""
+    places = [Names(path.parent), Names(Path())]
+    for where, file, label in _rows(path, left_out):
+        image = next((found for names_in in places if (found := names_in.find(file))), None)
+        if image is None:
+            left_out.add("rows whose image is not there", f"{file} ({where})")
+        elif (known := names.find(label)) is None:
+            left_out.add(NO_LABEL, f"{file}: {some_of([label])} ({where})")
+        else:
+            yield Path(os.path.abspath(image)), known  # noqa: PTH100  one file, however it is named
+
+
+def _rows(path: Path, left_out: LeftOut) -> Iterator[tuple[str, Any, str]]:
+    """Where an image of a table has a label, the image, and the label: a row a label, or in JSON a list of them."""
+    table = Table(path, ())
+    for where, cells in table.rows():
+        column = next((name for name in ("path", "image") if name in cells), None)
+        if column is None or "label" not in cells:
+            raise InputError(f'{path}: no columns "path" and "label"; it has {some_of(cells)}')
+        label = cells["label"]
+        for word in label if isinstance(label, list) else [label]:
+            yield where, cells[column], str(word or "").strip()
+    left_out.add_all(table.left_out)
+
+
+def _nothing(place: Path, labels: Sequence[Label], left_out: LeftOut) -> str:
+    where = "its class folders are called as none" if place.is_dir() else "no row names an image with one"
+    return (
+        f"{place}: {where} of the labels ({some_of(label.name for label in labels)}); left out: "
+        f"{'; '.join(left_out.lines())}"
+    )
+
+
+def plain_label(name: str) -> str:
+    """A label without the apostrophe that it has in our tables before =, +, - and @."""
+    return name[1:] if name.startswith("'") and name[1:].startswith(FORMULA) else name
+
+
+def _key(name: str) -> str:
+    return composed(name.strip()).casefold().replace("_", " ")

@@ -31,7 +31,7 @@ from labelling.labeller import SIGMOID, Labeller, build_labeller
 from labelling.learned import Learned
 from labelling.measure import BINS, bins_of, confusion, outcome
 from labelling.report import report_of
-from labelling.truth import Truth, encode_truth, read_truth
+from labelling.truth import Truth, encode_truth, new_labels, read_truth
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -264,14 +264,34 @@ def test_labelled_images_are_found_in_folders_and_tables(tmp_path: Path) -> None
     assert truth.has.tolist() == [[False, True, True, False]]
     assert set(truth.left_out.found) == {
         "images of no label of the set",
-        "rows name no image that is there",
-        "rows without a label",
+        "rows whose image is not there",
     }
     (tmp_path / "u.csv").write_text("file,name\na,b\n")
-    with pytest.raises(InputError, match=r'no column "path"; it has file, name\. Choose one with a header'):
+    with pytest.raises(InputError, match='no columns "path" and "label"; it has file, name'):
         read_truth(tmp_path / "u.csv", labels)
-    with pytest.raises(InputError, match=r"no image of a label of the set \(zebra\); there are"):
+    with pytest.raises(InputError, match="called as none of the labels"):
         read_truth(folder, [Label("zebra")])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no examples in class folders"):
+    with pytest.raises(InputError, match="no image in"):
         read_truth(tmp_path / "empty", labels)
+
+
+def test_labels_that_only_images_have_are_named(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "in", 2, ("red", "green"))
+    for name in ("animal/dog/rex", "animal/bat", "Animal/Bat"):
+        (folder / name).mkdir(parents=True)
+        plain_picture("blue").save(folder / name / "1.png")
+    plain_picture("blue").save(folder / "loose.png")
+    labels = [Label("dog"), Label.parse("crimson|red")]
+    assert [label.name for label in new_labels(folder, labels)] == ["Animal/Bat", "green"]
+    assert [label.name for label in new_labels(folder)] == ["Animal/Bat", "animal/dog/rex", "green", "red"]
+
+    table = tmp_path / "t.jsonl"
+    table.write_text(
+        '{"path": "in/red/0.png", "label": ["red", "beach, sunny", "part-4711"]}\n'
+        '{"path": "in/red/1.png", "label": "\'=cmd"}\n{"path": "in/green/1.png", "label": null}\n'
+    )
+    new = new_labels(table, labels)
+    assert [label.name for label in new] == ["=cmd", "beach, sunny", "part-4711"]
+    truth = read_truth(table, [*labels, *new])
+    assert truth.has.tolist() == [[False, True, False, True, True], [False, False, True, False, False]]

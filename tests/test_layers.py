@@ -72,9 +72,8 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.query", "encoder.word_bank",
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
-    "labelling.example_files", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
-    "labelling.rows", "labelling.runs.run", "labelling.vocabulary", "labelling.xmp.change", "training.config",
-    "training.run_folder",
+    "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection", "labelling.rows",
+    "labelling.runs.run", "labelling.vocabulary", "labelling.xmp.change", "training.config", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/lean_open_clip.py"},

@@ -70,7 +70,10 @@ def create(
     multi: Annotated[bool, typer.Option("--multi", help="An image may have several of them, each on its own.")] = False,
     examples: Annotated[
         Path | None,
-        typer.Option(help="Images to learn from: folder of class folders, or table path,label. Needs --model."),
+        typer.Option(
+            help="Images to learn from: folder of class folders, or table path,label. Labels that only they have are "
+            "taken too. Needs --model."
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -92,8 +95,12 @@ def create(
     may have prompts of its own, in a table a column `prompt`. Labels that are blank or stand there twice are told and
     taken once.
     """
+    from dataclasses import replace
+
+    from base.rules import Rules
     from glimpse import console
     from labelling.label_sets import LabelSet, LabelSets
+    from labelling.learned import Learned
 
     sources = [source for source in (given, labels_file, labels_from) if source is not None]
     if len(sources) > 1 or not (sources or examples):
@@ -109,17 +116,20 @@ def create(
     if labels_from is not None:
         names = _used_words(labels_from, metadata_key, data)
     else:
-        names = given_labels(given, labels_file)
-    encoder = None if model is None else _loaded(model, device, precision)
-    learned = None
-    if encoder is not None and examples is not None:
-        names, learned = _with_examples(encoder, names, examples)
-    label_set = LabelSet.of(names, template or (), "multi" if multi else "single", learned)
-    if encoder is not None:
+        names = given_labels(given, labels_file) if sources else ()
+    new = _new_labels(examples, names) if examples is not None else ()
+    names = [*names, *new]
+    label_set = LabelSet.of(names, template or (), "multi" if multi else "single")
+    if model is not None:
         from encoder.zero_shot import check_prompts
 
-        cut = check_prompts(encoder, label_set.names, label_set.prompts())
-        console.print_warnings(cut.warnings())
+        encoder = _loaded(model, device, precision)
+        console.print_warnings(check_prompts(encoder, label_set.names, label_set.prompts()).warnings())
+        if examples is not None:
+            truth, vectors = _encoded(encoder, label_set, examples, Rules(), "examples")
+            console.print_left_out(truth.left_out)
+            learned = Learned.of_examples(vectors, truth.has, fingerprint=encoder.fingerprint, model=encoder.ref)
+            label_set = replace(label_set, learned=learned)
     is_new = kept.put(name, label_set)
     if json:
         console.print_json(_content(name, label_set) | {"replaced": not is_new})
@@ -316,23 +326,18 @@ def _used_words(place: str, key: str | None, data: Path) -> list[Label]:
     return [Label("/".join(used.word.path)) for used in found]
 
 
-def _with_examples(encoder: DualEncoder, names: Sequence[Label], place: Path) -> tuple[Sequence[Label], Learned]:
-    """The labels with those that only examples have, and what the examples are to a model."""
+def _new_labels(examples: Path, names: Sequence[Label]) -> Sequence[Label]:
+    """Labels that only examples have; told, where there are others."""
     from base.tables import some_of
     from glimpse import console
-    from labelling.example_files import read_examples
-    from labelling.learned import Learned
+    from labelling.truth import new_labels
 
-    files = read_examples(place, names)
-    with console.progress_bar("encoding examples") as bar:
-        examples = files.encode(encoder, progress=bar)
-    console.print_left_out(files.left_out)
-    if names and files.new:
-        console.err.print(f"{len(files.new)} labels by their examples alone: {some_of(files.new)}")
-    learned = Learned.of_examples(
-        examples.vectors, examples.targets, fingerprint=encoder.fingerprint, model=encoder.ref
-    )
-    return files.labels, learned
+    new = new_labels(examples, names)
+    if new and names:
+        console.print_warnings([f"labels of examples alone, taken as well: {some_of(label.name for label in new)}"])
+    if not new and not names:
+        raise InputError(f"{examples}: no labels in it: give class folders, as in {examples}/cat/1.jpg, or --labels")
+    return new
 
 
 def _encoded(encoder: DualEncoder, label_set: LabelSet, place: Path, rules: Rules, what: str) -> tuple[Truth, Vectors]:
