@@ -66,11 +66,14 @@ class World:
             for colour in COLOURS:
                 self.add(f"{i}/{colour}.png", colour, i)
 
-    def run(self, labels: Sequence[str | Label] = COLOURS, going: Going = AS_USUAL, **outputs: object) -> RunReport:
+    def run(
+        self, labels: Sequence[str | Label] | LabelSet = COLOURS, going: Going = AS_USUAL, **outputs: object
+    ) -> RunReport:
         asked = OutputsAsked(**outputs)  # type: ignore[arg-type]
         source = FolderSource(self.folder, Rules(), self.encoder, lambda: self.encoder)
         with LabelRuns(self.data).make(SourceAsked(folder=str(self.folder)), asked) as run:
-            return run.go_on(source, LabelsAsked(LabelSet.of(labels)), going=going)[0]
+            label_set = labels if isinstance(labels, LabelSet) else LabelSet.of(labels)
+            return run.go_on(source, LabelsAsked(label_set), going=going)[0]
 
     def undo(self, name: str = "last") -> Changes:
         with LabelRuns(self.data).open(name) as run:
@@ -380,6 +383,19 @@ def test_a_file_of_others_is_not_overwritten(world: World, tmp_path: Path) -> No
 
 
 # --- a run ---
+
+
+def test_several_labels_stand_in_several_places(world: World, tmp_path: Path) -> None:
+    """With a bank of texts at large, as a model's own words are."""
+    world.add_colours(3)
+    for i in range(9):
+        world.add(f"other/{i}.png", ["yellow", "black", "white"][i % 3], i)
+    out = tmp_path / "labels.jsonl"
+    report = world.run(LabelSet.of(COLOURS, mode="multi"), to=str(world.to), how="symlink", files=(str(out),))
+    assert (report.labels.labelled, report.labels.abstained) == (9, 9)
+    assert {name.partition("/")[0] for name in world.sorted()} == set(COLOURS)
+    for line in map(json.loads, out.read_text().splitlines()):
+        assert [answer["label"] for answer in line["labels"]] in ([Path(line["path"]).stem], [])
 
 
 def test_a_dry_run_says_what_would_be_done(world: World, tmp_path: Path) -> None:
