@@ -90,6 +90,27 @@ def test_examples_and_a_calibration_are_kept_with_the_set(data: Path, tmp_path: 
     assert [(label["name"], label["examples"]) for label in told["labels"]] == [("blue", 2), ("green", 2), ("red", 2)]
     assert told["learned"]["model"] == str(tiny_run)
     assert told["calibrated"] is False
+    ok(
+        "labels",
+        "create",
+        "colours",
+        "--data",
+        data,
+        "--labels",
+        "red|crimson",
+        "--multi",
+        "--template",
+        "a {}",
+        "--force",
+    )
+    learnt = glimpse(*create, "--examples", tmp_path / "few", "--force")  # keeps labels, prompts and mode
+    assert "labels of examples alone, taken as well: blue, green" in learnt.stderr
+    told = json.loads(ok("labels", "show", "colours", "--data", data, "--json"))
+    assert [(label["name"], label["examples"]) for label in told["labels"]] == [("red", 2), ("blue", 2), ("green", 2)]
+    assert told["labels"][0]["prompts"] == ["a red", "a crimson"]
+    assert told["mode"] == "multi"
+    ok("labels", "delete", "colours", "--yes", "--data", data)
+    ok(*create, "--examples", tmp_path / "few")
 
     calibrate = ("labels", "calibrate", "colours", tmp_path / "many", "--data", data, "--model", tiny_run)
     done = json.loads(ok(*calibrate, "--json", "--precision", "0.6"))
