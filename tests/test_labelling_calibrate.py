@@ -237,6 +237,8 @@ def test_too_little_and_nonsense_is_refused(encoder: Encoder, tmp_path: Path) ->
     vectors = np.eye(6, encoder.dim, dtype=np.float32)
     with pytest.raises(InputError, match="6 images are too few to calibrate with; give 20 and more"):
         calibrate_set(encoder, label_set, truth, vectors)
+    with pytest.raises(InputError, match="make it a set for several labels"):
+        calibrate_set(encoder, LabelSet.of(["red"]), truth, vectors)
     for precision in (0.0, 1.0, 95.0):
         with pytest.raises(InputError, match="give one above 0 and below 1"):
             calibrate_set(encoder, label_set, truth, vectors, precision)
