@@ -77,11 +77,9 @@ class LabelSet:
 
     def in_mode(self, mode: Mode) -> LabelSet:
         """The same in another mode: what was measured in that of before is left behind."""
-        return (
-            self
-            if mode == self.mode
-            else replace(self, mode=mode, learned=self.learned and self.learned.uncalibrated())
-        )
+        if mode == self.mode:
+            return self
+        return replace(self, mode=mode, learned=self.learned and self.learned.uncalibrated())
 
     def check_model(self, fingerprint: str, model: str) -> None:
         """InputError if something was learned of it by another model than the one that is to use it, `model`."""
