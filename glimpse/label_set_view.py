@@ -118,7 +118,8 @@ def summary(label_set: LabelSet) -> str:
     examples = len(label_set.learned.examples) if label_set.learned else 0
     learned = f", {examples} examples" if examples else ""
     scores = "calibrated" if label_set.is_calibrated else "uncalibrated"
-    return f"{len(label_set.labels)} labels, {each}{learned}, {scores}"
+    none = ", or none" if label_set.abstains else ""
+    return f"{len(label_set.labels)} labels, {each}{none}{learned}, {scores}"
 
 
 def _learned_lines(learned: Learned | None) -> list[str]:

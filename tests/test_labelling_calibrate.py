@@ -224,7 +224,7 @@ def test_several_labels_are_calibrated_and_learn_from_examples(encoder: Encoder,
     plain = outcome(build_labeller(encoder, label_set), vectors, truth.has)
     assert better.recall > plain.recall
     assert (better.chosen & truth.has).sum() > 0.8 * truth.has.sum()
-    cautious = build_labeller(encoder, replace(label_set, mode="single"), rejects=True)
+    cautious = build_labeller(encoder, replace(label_set, mode="single", abstains=True))
     assert cautious.rejection is not None
     assert 0 <= cautious.decide(vectors).known.min() <= 1
     with pytest.raises(InputError, match="give at most 12"):

@@ -10,6 +10,7 @@ import typer
 from base.errors import InputError
 from glimpse.options import (
     DATA,
+    Abstain,
     AnyName,
     AsJson,
     Data,
@@ -64,6 +65,7 @@ def create(
         ),
     ] = None,
     multi: Annotated[bool, typer.Option("--multi", help="An image may have several of them, each on its own.")] = False,
+    abstain: Abstain = False,
     examples: Annotated[
         Path | None,
         typer.Option(
@@ -113,6 +115,7 @@ def create(
     names: Sequence[Label] = ()
     templates: Sequence[str] = template or ()
     mode: Mode = "multi" if multi else "single"
+    abstains = abstain
     if labels_from is not None:
         names = _used_words(labels_from, metadata_key, data)
     elif sources:
@@ -120,8 +123,9 @@ def create(
     elif is_there:  # examples for the labels that it has
         before = kept.get(name)
         names, templates, mode = before.labels, template or before.templates, "multi" if multi else before.mode
+        abstains = abstain or before.abstains
     new = _new_labels(examples, names) if examples is not None else ()
-    label_set = LabelSet.of([*names, *new], templates, mode)
+    label_set = LabelSet.of([*names, *new], templates, mode, abstains=abstains)
     if model is not None:
         from encoder.zero_shot import check_prompts
 
