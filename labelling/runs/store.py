@@ -216,11 +216,11 @@ class RunStore:
         where = "WHERE answers IS NULL AND error = ''" if undecided else ""
         return int(self._db.execute(f"SELECT count(*) FROM images {where}").fetchone()[0])
 
-    def known_entries(self, ids: Sequence[int]) -> dict[int, tuple[str, set[str]]]:
+    def known_entries(self, ids: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:
         """Of those ids that are known: the stamp, and the paths where the image lies and lay."""
         query = "SELECT id, stamp, path, origin FROM images WHERE id IN (SELECT value FROM json_each(?))"
         found = self._db.execute(query, (json.dumps(ids),))
-        return {key: (stamp, {os.fsdecode(path) for path in paths if path}) for key, stamp, *paths in found}
+        return {key: (stamp, frozenset(os.fsdecode(path) for path in paths if path)) for key, stamp, *paths in found}
 
     def rows(self) -> Iterator[Row]:
         """Every image, in the order of paths. Others may be changed meanwhile."""
