@@ -72,4 +72,5 @@ def labeller_for(store: RunStore, source: Source, asked: LabelsAsked, progress: 
 def _compares(label_set: LabelSet) -> bool:
     """Whether labels are given by what they have with the images of the run."""
     learned = label_set.learned
-    return label_set.mode == "multi" and (learned is None or not learned.standard.size)
+    standardises = label_set.mode == "multi" and (learned is None or not learned.standard.size)
+    return standardises or label_set.rejects
