@@ -107,6 +107,26 @@ class Labeller:
             chosen &= ~(strange if self.named is None else strange & self.named)
         return Decisions(scores, chosen, known)
 
+    def margins(self, decisions: Decisions) -> Vectors:
+        """How clear decisions are: (n,) in [0, 1], 0 where another would be as good.
+
+        In single the likeliest label's score less the next one's, in multi how far the score nearest to its threshold
+        is from that; and never more than how far an image is from a threshold at which it gets no label.
+        """
+        scores = decisions.scores
+        if self.standard is not None:
+            margins = np.abs(scores - (0.5 if self.thresholds is None else self.thresholds)).min(axis=1)
+        else:
+            best, next_best = scores.max(axis=1), np.zeros(len(scores), np.float32)
+            if scores.shape[1] > 1:
+                next_best = np.partition(scores, -2, axis=1)[:, -2]
+            margins = best - next_best
+            if self.thresholds is not None:
+                margins = np.minimum(margins, np.abs(best - self.thresholds[scores.argmax(axis=1)]))
+        if self.rejection is not None:
+            margins = np.minimum(margins, np.abs(decisions.known - np.float32(self.rejection.threshold)))
+        return margins.astype(np.float32)  # type: ignore[no-any-return]
+
 
 def build_labeller(
     encoder: Encoder,

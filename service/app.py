@@ -33,6 +33,7 @@ from service.routes import (
     info,
     jobs,
     knn_service,
+    label_runs,
     label_sets,
     metrics,
     page,
@@ -72,7 +73,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     app.state.service = Service(settings, Paths(app))
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, zero_shot, label_sets, images, texts,
-                     jobs, knn_service):  # fmt: skip
+                     jobs, label_runs, knn_service):  # fmt: skip
         app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 LOCAL = (  # what a service cannot be asked to do here
     "abstain", "collection", "label_set", "multi", "to", "xmp", "embed", "write_metadata", "force", "dry_run", "undo",
-    "runs",
+    "runs", "review", "correct", "accept_above",
 )  # fmt: skip
 STDOUT = Path("-")
 
@@ -89,6 +89,16 @@ def label(
         str | None, typer.Option(metavar="RUN", help="Take back all that a run did; last: the run used last.")
     ] = None,
     runs: Annotated[bool, typer.Option("--runs", help="List the runs in --data.")] = False,
+    review: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Show what of a run to look at first; last: the run used last.")
+    ] = None,
+    correct: Annotated[
+        Path | None,
+        typer.Option(help="With --review: a table path,label, or class folders, of what is right; the rest follows."),
+    ] = None,
+    accept_above: Annotated[
+        float | None, typer.Option(min=0, max=1, help="With --review: accept what has a score as high.")
+    ] = None,
     exclude: Exclude = None,
     follow_links: FollowLinks = False,
     any_name: AnyName = False,
@@ -113,6 +123,16 @@ def label(
     if undo is not None:
         label_view.undo(data, undo, as_json=json)
         return
+    if review is not None:
+        from glimpse import label_review
+
+        if correct is None and accept_above is None:
+            label_review.show(data, review, as_json=json)
+        else:
+            label_review.change(data, review, correct, accept_above, as_json=json)
+        return
+    if correct is not None or accept_above is not None:
+        raise InputError("--correct and --accept-above go with --review RUN")
     asked = _labels(data, labels, labels_file, label_set, template, multi=multi, abstain=abstain)
     if (folder is None) == (collection is None):
         raise InputError("give either a folder of images, or --collection NAME")

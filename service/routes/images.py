@@ -190,12 +190,23 @@ def content(record: RecordDep) -> StreamingResponse:
     HEIC and TIFF are sent as they are, though few browsers show them; thumbnails are JPEG.
     """
     path = _path(record)
+    media_type = media_type_of(path)
+    with _as_indexed():
+        file = open_indexed(path, record.sha256)
+    return sent(file, media_type)
+
+
+def media_type_of(path: Path) -> str:
+    """As what a browser is given an image file. 415 for one that browsers are not sent."""
     media_type = CONTENT_TYPES.get(path.suffix.lower())
     if media_type is None:
         message = f"files that end in {path.suffix} are not sent to browsers; there is a thumbnail"
         raise Refusal(415, message, code="unsupported_media_type")
-    with _as_indexed():
-        file = open_indexed(path, record.sha256)
+    return media_type
+
+
+def sent(file: BinaryIO, media_type: str) -> StreamingResponse:
+    """An open file as it is, closed at the end."""
     size = os.fstat(file.fileno()).st_size
     headers = CACHE | {"Content-Security-Policy": "default-src 'none'; sandbox", "Content-Length": str(size)}
     pieces = _pieces(file)
