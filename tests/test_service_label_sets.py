@@ -256,7 +256,7 @@ def test_several_labels_or_none_are_held_against_words_and_nobody_waits_for_thos
         asked = len(encoder.texts)
         assert own.post("/v1/classify", json=sent).json()["results"] == [result]
         assert len(encoder.texts) == asked
-        form = own.post("/v1/classify", files={"file": picture(0)}, data={"labels": "cat,dog", "rejects": "true"})
+        form = own.post("/v1/classify", files={"file": picture(0)}, data={"labels": "cat,dog", "abstain": "true"})
         assert form.status_code == 200
         assert form.json()["results"][0]["abstained"] == (form.json()["results"][0]["label"] is None)
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from base.progress import Progress
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller
 from labelling.learned import Learned
 from labelling.rows import label_rows
 from labelling.runs import reviews
+from labelling.runs.report import Watcher
 from labelling.runs.sources import Source
 from labelling.runs.store import RunStore
 
@@ -46,7 +48,7 @@ class LabelsAsked:
         return kept and cls(LabelSet.of_json(kept["label_set"]), kept["scores"])
 
 
-def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Tell) -> Labeller | None:
+def decide(store: RunStore, source: Source, asked: LabelsAsked, watch: Watcher) -> Labeller | None:
     """Decide what is not decided; all of it, if labels or model are others now, or if labels are given by comparison.
 
     Returns:
@@ -63,10 +65,10 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Tell) -> L
     if _compares(asked.label_set):  # with those of before
         with store.writing():
             store.undecide()
-    labeller = labeller_for(store, source, asked)
+    labeller = labeller_for(store, source, asked, lambda done, total: watch("preparing texts", done, total))
     with store.writing():
         store.set(cut_texts=len(labeller.classifier.cut.read))
-    _decide(store, source, labeller, tell)
+    _decide(store, source, labeller, lambda done, total: watch("labelling", done, total))
     return labeller
 
 
@@ -86,12 +88,12 @@ def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Tell, *, 
         tell(done, total)
 
 
-def labeller_for(store: RunStore, source: Source, asked: LabelsAsked) -> Labeller:
+def labeller_for(store: RunStore, source: Source, asked: LabelsAsked, progress: Progress | None = None) -> Labeller:
     """The labeller of a label set, with what was reviewed, and of a sample of the images where that counts."""
     label_set = with_reviewed(store, source, asked.label_set)
     images = source.vectors(*store.sample(SAMPLE)) if _compares(label_set) else None
     scores = asked.scores if label_set is asked.label_set else None  # examples are scored by softmax alone
-    return build_labeller(source.text_encoder(), label_set, scores, images=images)
+    return build_labeller(source.text_encoder(), label_set, scores, images=images, progress=progress)
 
 
 def with_reviewed(store: RunStore, source: Source, label_set: LabelSet) -> LabelSet:
@@ -117,4 +119,5 @@ def with_reviewed(store: RunStore, source: Source, label_set: LabelSet) -> Label
 def _compares(label_set: LabelSet) -> bool:
     """Whether labels are given by what they have with the images of the run."""
     learned = label_set.learned
-    return label_set.mode == "multi" and (learned is None or not learned.standard.size)
+    standardises = label_set.mode == "multi" and (learned is None or not learned.standard.size)
+    return standardises or label_set.rejects

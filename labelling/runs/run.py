@@ -142,7 +142,7 @@ class Run:
         seen = source.look(self.store, report.labels, lambda done, total: going.watch("reading", done, total))
         report.new, report.changed, report.unchanged = seen.new, seen.changed, seen.unchanged
         report.gone = len(seen.gone)
-        labeller = decide(self.store, source, labels, lambda done, total: going.watch("labelling", done, total))
+        labeller = decide(self.store, source, labels, going.watch)
         report.labels.cut_texts = self.store.get("cut_texts", 0)
         gone = {row.id for row in seen.gone}
         for row in self.store.rows():
@@ -187,12 +187,12 @@ class Run:
 
     def _list(self, labels: LabelsAsked, report: RunReport) -> None:
         """Write the files that list all images, if there is any to list."""
-        if report.labels.labelled + report.labels.abstained:
+        if looked_at := report.labels.labelled + report.labels.abstained:
             asked = OutputsAsked.of_json(self.store.get("outputs"))
             listing = Listing(self.images, labels.label_set.names, self._folder)
             for file in asked.files:
                 self._judge(Path(file))
-            report.written = dict.fromkeys(write_lists(self.store, asked.files, listing), report.labels.done)
+            report.written = dict.fromkeys(write_lists(self.store, asked.files, listing), looked_at)
 
     def _foresee(self, journal: Journal, gone: set[int]) -> dict[str, Changes]:
         """What each output would do."""

@@ -23,21 +23,20 @@ LABELLERS = 16  # of 1,000 labels and as many examples each takes some 8 MB
 
 @dataclass(frozen=True)
 class Asked:
-    """What a labeller is for: labels, how they score, and whether an image may be none of them."""
+    """What a labeller is for: labels, and how they score."""
 
     label_set: LabelSet
     scores: ScoredBy | None = None
-    rejects: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Whether a classifier says it all."""
-        return self.label_set.mode == "single" and self.label_set.learned is None and not self.rejects
+        return self.label_set.mode == "single" and self.label_set.learned is None and not self.label_set.abstains
 
     @property
     def needs_words(self) -> bool:
         """Whether its labels are held against the word bank."""
-        return self.label_set.mode == "multi" or self.rejects
+        return self.label_set.mode == "multi" or self.label_set.rejects
 
 
 class Labellers:
@@ -80,9 +79,7 @@ class Labellers:
         stop = threading.Event()
         encoder = SharedEncoder(self._inference, stop)
         try:
-            return await asyncio.to_thread(
-                build_labeller, encoder, asked.label_set, asked.scores, rejects=asked.rejects
-            )
+            return await asyncio.to_thread(build_labeller, encoder, asked.label_set, asked.scores)
         except asyncio.CancelledError:
             stop.set()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Request
@@ -25,7 +25,7 @@ from service.inference.inference import Seen
 from service.inference.labellers import Asked, Labellers
 from service.routes.label_sets import check_learned
 from service.schemas.labels import (
-    REJECTS_HELP,
+    ABSTAIN_HELP,
     SCORES_HELP,
     ClassifyAnswer,
     ClassifyRequest,
@@ -48,7 +48,7 @@ FORM = {
         "label_set": {"type": "string", "description": "the name of a kept label set, instead of labels"},
         "templates": {"type": "array", "items": {"type": "string"}},
         "scores": {"type": "string", "enum": list(get_args(ScoredBy)), "description": SCORES_HELP},
-        "rejects": {"type": "boolean", "description": REJECTS_HELP},
+        "abstain": {"type": "boolean", "description": ABSTAIN_HELP},
     },
 }
 BODY = {
@@ -68,7 +68,7 @@ class Question:
     label_set: LabelSet
     stored: tuple[str, int] | None = None  # collection and id of an image, instead of images
     scores: ScoredBy | None = None
-    rejects: bool = False
+    abstain: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Given:
     templates: list[str]
     stored: tuple[str, int] | None = None
     scores: ScoredBy | None = None
-    rejects: bool = False
+    abstain: bool = False
 
 
 async def question(request: Request, settings: SettingsDep) -> Question:
@@ -101,7 +101,7 @@ async def question(request: Request, settings: SettingsDep) -> Question:
         label_set = kept.resolve(given.labels, None, given.templates)
     else:
         label_set = await run_in_threadpool(kept.resolve, given.labels, given.label_set, given.templates)
-    return Question(given.images, label_set, given.stored, given.scores, given.rejects)
+    return Question(given.images, label_set, given.stored, given.scores, given.abstain)
 
 
 @router.post(
@@ -157,7 +157,9 @@ async def _labeller(labellers: Labellers, asked: Question) -> Labeller:
             raise InputError("a label set with examples or a calibration has softmax scores: leave scores out")
     except InputError as error:
         raise Refusal(422, str(error), code=error.code, param="scores") from None
-    return await labellers.get(Asked(asked.label_set, asked.scores, asked.rejects))
+    return await labellers.get(
+        Asked(replace(asked.label_set, abstains=asked.abstain or asked.label_set.abstains), asked.scores)
+    )
 
 
 def _kept_vector(collections: OpenCollections, fingerprint: str, name: str, entry_id: int) -> Vectors:
@@ -186,14 +188,14 @@ def _result(seen: Seen | ImageError, labeller: Labeller) -> ClassifyResult:
 def _from_json(asked: ClassifyRequest) -> _Given:
     images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
     stored = (asked.collection, asked.id) if asked.collection is not None and asked.id is not None else None
-    return _Given(images, asked.labels or [], asked.label_set, asked.templates, stored, asked.scores, asked.rejects)
+    return _Given(images, asked.labels or [], asked.label_set, asked.templates, stored, asked.scores, asked.abstain)
 
 
 async def _from_form(request: Request, max_files: int) -> _Given:
     async with request.form(max_files=max_files) as form:
         files = [part for name in ("file", "image") for part in form.getlist(name) if isinstance(part, UploadFile)]
         images: list[bytes | str] = [await file.read() for file in files]
-        names = ("labels", "label_set", "templates", "scores", "rejects")
+        names = ("labels", "label_set", "templates", "scores", "abstain")
         texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
         for name in names[1:]:  # what clients send for what nobody set; a label may well be called so
             texts[name] = [text for text in texts[name] if text not in ("", "null")]
@@ -203,8 +205,8 @@ async def _from_form(request: Request, max_files: int) -> _Given:
     scores: Any = next(iter(texts["scores"]), None)
     if scores not in (None, *get_args(ScoredBy)):
         raise Refusal(422, f"scores is {' or '.join(get_args(ScoredBy))}", code="invalid_request", param="scores")
-    rejects = next(iter(texts["rejects"]), "false").lower()
-    if rejects not in ("true", "false"):
-        raise Refusal(422, "rejects is true or false", code="invalid_request", param="rejects")
+    abstain = next(iter(texts["abstain"]), "false").lower()
+    if abstain not in ("true", "false"):
+        raise Refusal(422, "abstain is true or false", code="invalid_request", param="abstain")
     label_set = next(iter(texts["label_set"]), None)
-    return _Given(images, labels, label_set, texts["templates"], scores=scores, rejects=rejects == "true")
+    return _Given(images, labels, label_set, texts["templates"], scores=scores, abstain=abstain == "true")

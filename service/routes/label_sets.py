@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
@@ -56,7 +57,7 @@ def put(
     with other labels it goes. `warnings` say what did.
     """
     templates = [asked.templates] if isinstance(asked.templates, str) else asked.templates
-    label_set = LabelSet.of(as_asked(asked.labels), templates, asked.mode)
+    label_set = LabelSet.of(as_asked(asked.labels), templates, asked.mode, abstains=asked.abstains)
     label_set.check_prompts(settings.max_prompts)
     label_set, warnings = (label_set, []) if asked.forget_learned else _with_learned(kept, name, label_set)
     if kept.put(name, label_set):
@@ -90,7 +91,7 @@ def _with_learned(kept: LabelSets, name: str, asked: LabelSet) -> tuple[LabelSet
         return asked, []
     if before.labels != asked.labels:
         return asked, ["the labels are others now: what was learned of those before is gone"]
-    found = before.with_templates(asked.templates).in_mode(asked.mode)
+    found = replace(before.with_templates(asked.templates).in_mode(asked.mode), abstains=asked.abstains)
     if before.is_calibrated and not found.is_calibrated:
         return found, ["mode or templates are others now: the calibration is gone; calibrate again"]
     return found, []

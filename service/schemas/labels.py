@@ -14,7 +14,7 @@ from service.schemas import examples
 from service.schemas.base import MAX_ID, Image, ImitatingModel, Label, OfTexts, RequestModel, Schema
 
 SCORES_HELP = "softmax: one of them; sigmoid: each on its own; default: as the model was trained"
-REJECTS_HELP = "whether an image may be none of the labels though one is the likeliest, by words held against them"
+ABSTAIN_HELP = "whether an image may be none of the labels though one is the likeliest, by words held against them"
 
 
 class ClassifyRequest(RequestModel):
@@ -30,7 +30,7 @@ class ClassifyRequest(RequestModel):
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
     scores: ScoredBy | None = Field(None, description=SCORES_HELP)
-    rejects: bool = Field(False, description=REJECTS_HELP)
+    abstain: bool = Field(False, description=ABSTAIN_HELP)
 
     @model_validator(mode="after")
     def _has_image(self) -> ClassifyRequest:
@@ -91,6 +91,7 @@ class LabelSetRequest(RequestModel):
         [], description="prompts with {} for the label, of which several are averaged; or the name of a set of them"
     )
     mode: Mode = Field("single", description="single: one of the labels; multi: each on its own")
+    abstains: bool = Field(False, description=ABSTAIN_HELP)
     forget_learned: bool = Field(False, description="whether to forget what was learned of the same labels")
 
 
@@ -113,6 +114,7 @@ class LabelSetAnswer(Schema):
     labels: list[LabelOrText]
     templates: list[str]
     mode: Mode = "single"
+    abstains: bool = Field(False, description=ABSTAIN_HELP)
     learned: LearnedAnswer | None = None
     warnings: list[str] = Field([], description="what went with what was replaced")
 
@@ -125,6 +127,7 @@ class LabelSetAnswer(Schema):
             labels=labels,
             templates=list(kept.templates),
             mode=kept.mode,
+            abstains=kept.abstains,
             learned=kept.learned and _told(kept.learned, kept.names),
             warnings=list(warnings),
         )
