@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -73,6 +74,7 @@ def ask(
         labels = as_asked(wanted.labels or ())
         label_set = LabelSets(settings.data).resolve(labels, wanted.label_set, wanted.templates)
         label_set = label_set.in_mode(wanted.mode) if wanted.mode else label_set
+        label_set = replace(label_set, abstains=wanted.abstain or label_set.abstains)
         check_learned(label_set, inference.encoder)
         try:
             label_set.check_prompts(settings.max_prompts)

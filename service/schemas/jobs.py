@@ -18,10 +18,10 @@ from pydantic import (
 from base.names import NAME
 from encoder.zero_shot import ScoredBy
 from labelling.label_sets import Mode
-from labelling.outputs.folders import How
+from labelling.outputs.folder_steps import How
 from service.jobs.store import DAMAGED, Job, Kind, State
 from service.schemas.base import Label, RequestModel, Schema
-from service.schemas.labels import SCORES_HELP, LabelOrText
+from service.schemas.labels import ABSTAIN_HELP, SCORES_HELP, LabelOrText
 
 MAX_FOLDERS = 100
 
@@ -106,6 +106,7 @@ class LabelJob(Walk):
     scores: ScoredBy | None = Field(None, description=SCORES_HELP)
     follow_links: FollowLinks = False
     mode: Mode | None = Field(None, description="single: one label; multi: any number; default: the label set's own")
+    abstain: bool = Field(False, strict=True, description=ABSTAIN_HELP)
     out: list[ServerPath] = Field([], max_length=10, description="files to write, by suffix: .csv, .jsonl, .json")
     to: ServerPath | None = Field(None, description="a folder for a folder for each label")
     how: How = Field("copy", description="what is made of an image there")
