@@ -191,6 +191,8 @@ def test_a_set_keeps_all_that_labels_have(client):
     assert made["labels"] == ["sofa|couch", "animal/dog", whole]
     assert (made["templates"], made["mode"]) == (["{}"], "multi")
     assert client.get("/v1/label-sets/pets").json() == made
+    long = "x" * 1000
+    assert put(client, labels=[{"name": "a", "synonyms": [long]}]).json()["labels"] == [f"a|{long}"]
     for wrong in ({"mode": "some"}, {"labels": [{"synonyms": ["x"]}]}, {"templates": "none such"}):
         error_of(put(client, **wrong), 422)
     client.delete("/v1/label-sets/pets")

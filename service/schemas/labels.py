@@ -91,8 +91,18 @@ class LabelSetRequest(RequestModel):
         [], description="prompts with {} for the label, of which several are averaged; or the name of a set of them"
     )
     mode: Mode = Field("single", description="single: one of the labels; multi: each on its own")
-    abstains: bool = Field(False, description=ABSTAIN_HELP)
-    forget_learned: bool = Field(False, description="whether to forget what was learned of the same labels")
+    abstains: bool = Field(False, strict=True, description=ABSTAIN_HELP)
+    forget_learned: bool = Field(
+        False, strict=True, description="whether to forget what was learned of the same labels"
+    )
+
+
+class KeptLabel(Schema):
+    """A label with all that there is to it, however long `glimpse labels` took it."""
+
+    name: str
+    synonyms: list[str]
+    prompts: list[str]
 
 
 class LearnedAnswer(Schema):
@@ -111,7 +121,7 @@ class LabelSetAnswer(Schema):
     """A label set as it is kept."""
 
     name: str
-    labels: list[LabelOrText]
+    labels: list[str | KeptLabel]
     templates: list[str]
     mode: Mode = "single"
     abstains: bool = Field(False, description=ABSTAIN_HELP)
@@ -121,7 +131,7 @@ class LabelSetAnswer(Schema):
     @classmethod
     def of(cls, name: str, kept: LabelSet, warnings: Sequence[str] = ()) -> LabelSetAnswer:
         """Of a kept set."""
-        labels = [one if isinstance(one, str) else WholeLabel(**one) for one in kept.to_json()["labels"]]
+        labels = [one if isinstance(one, str) else KeptLabel(**one) for one in kept.to_json()["labels"]]
         return cls(
             name=name,
             labels=labels,
