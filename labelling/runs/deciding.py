@@ -54,9 +54,10 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[
     done = 0
     while (block := store.undecided())[0]:
         ids, paths, kept = block
-        images = label_rows(labeller.labels, paths, labeller.decide(source.vectors(ids, kept)))
+        vectors = source.vectors(ids, kept)
         with store.writing():
-            store.decide(ids, images)
+            for part, decisions in labeller.decide_in_parts(vectors):
+                store.decide(ids[part], label_rows(labeller.labels, paths[part], decisions))
         done += len(ids)
         tell(done, total)
     return labeller
