@@ -19,6 +19,7 @@ import random
 import shutil
 import statistics
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -171,7 +172,8 @@ def prototypes(vectors: Vectors, labels: Labels, queries: Vectors) -> Vectors:
 def forest(vectors: Vectors, labels: Labels, queries: Vectors) -> Vectors:
     """A class's share of the votes of trees, which are as LightlyStudio asks for them."""
     trees = RandomForestClassifier(class_weight="balanced", random_state=42)
-    return trees.fit(vectors, labels).predict_proba(queries)
+    with warnings.catch_warnings(action="ignore"):  # at one image a class it takes labels for numbers
+        return trees.fit(vectors, labels).predict_proba(queries)
 
 
 def linear_probe(vectors: Vectors, labels: Labels, queries: Vectors) -> Vectors:

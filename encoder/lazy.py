@@ -17,7 +17,8 @@ from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, resize_by_pillow
 from encoder.known import ModelCard, lasting, recall
 from encoder.processor import runs_exported_images
-from encoder.towers.folder import TowersCard, drop_towers, place_of, towers_of
+from encoder.towers.encoder import kept_towers
+from encoder.towers.folder import towers_of
 
 
 def open_encoder(ref: str | Path, device: str = "auto", precision: str = "auto") -> Encoder:
@@ -41,20 +42,15 @@ class LazyEncoder(Encoder):
         self.ref = lasting(ref)
         self.card = card
         self._how = ref, device, precision
-        self._towers: TowersCard | None = None
         kept = towers_of(self.fingerprint) if runs_exported_images(device, precision) else None
-        if kept and kept.text and kept.visual:
-            self._towers, self.resize = kept, resize_by_pillow
+        self._by_towers = bool(kept and kept.text and kept.visual)
+        if self._by_towers:
+            self.resize = resize_by_pillow
 
     @cached_property
     def _model(self) -> Encoder:
-        if self._towers:
-            from encoder.towers.encoder import TowersEncoder
-
-            towers = TowersEncoder(place_of(self.fingerprint), self._towers, many=True)
-            if towers.is_sound("image") and towers.is_sound("text"):
-                return towers
-            drop_towers(self.fingerprint)
+        if self._by_towers and (towers := kept_towers(self.fingerprint, many=True)):
+            return towers
         model = _load(*self._how)
         if model.fingerprint != self.fingerprint:
             raise ModelError(f"{self.ref}: its files changed while it was in use; run the command again")

@@ -7,8 +7,7 @@ from pathlib import Path
 from encoder.encoder import Encoder
 from encoder.known import recall
 from encoder.lazy import open_encoder
-from encoder.towers.encoder import TowersEncoder
-from encoder.towers.folder import Tower, drop_towers, place_of, towers_of
+from encoder.towers.encoder import kept_towers
 
 
 def query_encoder(
@@ -27,11 +26,5 @@ def query_encoder(
     """
     if fingerprint is None and (known := recall(ref)):
         fingerprint = known.fingerprint
-    kept = towers_of(fingerprint) if fingerprint else None
-    if kept and fingerprint and (kept.text or not texts) and (kept.visual or not images):
-        encoder = TowersEncoder(place_of(fingerprint), kept)
-        asked: dict[Tower, bool] = {"text": texts, "image": images}
-        if all(encoder.is_sound(tower) for tower, is_asked in asked.items() if is_asked):
-            return encoder
-        drop_towers(fingerprint)
-    return open_encoder(ref)
+    towers = kept_towers(fingerprint, texts=texts, images=images) if fingerprint else None
+    return towers or open_encoder(ref)

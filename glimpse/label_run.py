@@ -129,7 +129,8 @@ def stream(what: What, url: str | None, out: Path, *, as_json: bool) -> None:
         from encoder.load import load_encoder
 
         encoder = load_encoder(str(what.model), what.device, what.precision)
-        labeller = build_labeller(encoder, what.label_set, what.scores)
+        with console.progress_bar("preparing texts") as prepare:
+            labeller = build_labeller(encoder, what.label_set, what.scores, progress=prepare)
         console.print_warnings(labeller.classifier.cut.warnings())
         batches = label_images(encoder, labeller, images_left(what.folder, report, what.rules))
     with _output(out) as table, console.progress_bar("labelling") as bar:

@@ -49,6 +49,10 @@ Scores = Annotated[
     Literal["softmax", "sigmoid"] | None,
     typer.Option("--scores", help="One of the labels, or each on its own.", show_default="as the model was trained"),
 ]
+Abstain = Annotated[
+    bool,
+    typer.Option("--abstain", help="An image may be none of them: other words tell."),
+]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(

@@ -56,6 +56,8 @@ class Labeller:
         classifier: the labels' vectors, and how the model scores.
         correction: from unit vectors (n, dim) and logits (n, n_labels) to better logits, by examples.
         rejection: None: the likeliest label is given, however unlikely.
+        named: (n_labels,) whether a label is known by its name, so that the rejection may keep it off; None: all are.
+            Examples know what their label looks like, and words say nothing of that.
         standard: makes it one of several labels ("multi"); None: one label ("single").
         temperature: what logits, or how far they stand out, are divided by before they become probabilities.
         stands_out: in multi the standard deviations from which on a label is likelier than not.
@@ -65,6 +67,7 @@ class Labeller:
     classifier: Classifier
     correction: Callable[[Vectors, Vectors], Vectors] | None = None
     rejection: Rejection | None = None
+    named: npt.NDArray[np.bool_] | None = None
     standard: Standard | None = None
     temperature: float = 1.0
     stands_out: float = STANDS_OUT
@@ -124,7 +127,8 @@ class Labeller:
             if self.thresholds is not None:
                 chosen &= scores >= self.thresholds
         if self.rejection is not None:
-            chosen &= (known >= self.rejection.threshold)[:, None]
+            strange = (known < self.rejection.threshold)[:, None]
+            chosen &= ~(strange if self.named is None else strange & self.named)
 
 
 def build_labeller(
@@ -133,7 +137,6 @@ def build_labeller(
     scores: ScoredBy | None = None,
     *,
     images: Vectors | None = None,
-    rejects: bool = False,
     progress: Progress | None = None,
 ) -> Labeller:
     """A labeller for a label set, by the model of an encoder, with all that was learned of it.
@@ -144,8 +147,6 @@ def build_labeller(
         scores: of one label; None: softmax if something was learned of it, or else as the model was trained.
         images: (n, dim) unit vectors of a sample of those to label, that several labels are standardised by, and that
             tell how near an image must be to be any of the labels. A calibrated set has its own standard.
-        rejects: whether an image may be none of the labels though one is the likeliest. One label alone is given to all
-            without it.
         progress: told of the word bank that labels are held against, if it must be encoded first.
 
     Raises:
@@ -162,12 +163,14 @@ def build_labeller(
     labeller = Labeller(classifier.by(scores))
     if label_set.mode == "multi":
         labeller = replace(labeller, standard=_standard(encoder, classifier, label_set, images, progress))
-    if rejects:
+    if label_set.rejects:
         labeller = replace(labeller, rejection=_rejection(encoder, labeller, label_set, images, progress))
     if learned is None:
         return labeller
     if len(learned.examples):
-        labeller = replace(labeller, correction=_by_examples(labeller, learned))
+        labeller = replace(
+            labeller, correction=_by_examples(labeller, learned), named=np.logical_not(learned.targets.any(axis=0))
+        )
     if learned.temperature is not None:
         labeller = replace(labeller, temperature=learned.temperature)
     if learned.stands_out is not None:

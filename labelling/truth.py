@@ -1,4 +1,4 @@
-"""Images that people labelled: class folders, or a table path,label. What is of no use to a label set is counted."""
+"""Images whose labels are known: class folders, or a table path,label. What is of no use to a label set is counted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,15 @@ from base.left_out import LeftOut
 from base.named_files import Names
 from base.rules import Rules
 from base.tables import Table, some_of
-from base.walk import class_folder, no_images, walk_images
+from base.walk import no_images, walk_images
 from encoder.prompts import Label
 from labelling.label_file import composed
-from labelling.learned import Learned, Vectors
+from labelling.learned import Vectors
+from labelling.outputs.table import FORMULA
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
-    from labelling.label_sets import LabelSet
 
-MOST_TARGETS = 50_000_000  # examples times labels, of a set: 200 MB while it is in use
 NO_LABEL = "images of no label of the set"
 
 
@@ -64,9 +63,9 @@ class LabelNames:
         self._found = {key: min(ids) for key, ids in found.items() if len(ids) == 1} | self._found
 
     def find(self, name: str) -> int | None:
-        """Which label is called so; an apostrophe before it, as in our tables before =, +, - and @, does not count."""
+        """Which label is called so, whether or not it stands there as in our tables."""
         found = self._found.get(_key(name))
-        return self._found.get(_key(name[1:])) if found is None and name.startswith("'") else found
+        return self._found.get(_key(plain_label(name))) if found is None else found
 
     def of_folders(self, image: Path, folder: Path) -> int | None:
         """Which label the folders say that an image is in: animal/dog, or the innermost that is called as one."""
@@ -98,14 +97,24 @@ def read_truth(place: Path, labels: Sequence[Label], rules: Rules = Rules()) -> 
     return Truth(list(found), has, left_out)
 
 
-def class_names(folder: Path, rules: Rules = Rules()) -> list[str]:
-    """The names of the class folders right below a folder, sorted. InputError for none with an image."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no folder of class folders; name the labels of a table by --labels")
-    names = {name for path, _ in walk_images(folder, rules=rules) if (name := class_folder(path, folder))}
-    if not names:
-        raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
-    return sorted(names)
+def new_labels(place: Path, labels: Sequence[Label] = (), rules: Rules = Rules()) -> tuple[Label, ...]:
+    """What images of a folder or table, as `read_truth` takes them, are labelled with that is none of `labels`.
+
+    In folders that is the whole path of folders around an image: animal/dog. Sorted, each once, in whatever capitals.
+    InputError if the table cannot be read.
+    """
+    known, left_out = LabelNames(labels), LeftOut()
+    if place.is_dir():
+        images = (path for path, _ in walk_images(place, rules=rules, left_out=left_out))
+        words = {
+            str(image.relative_to(place).parent)
+            for image in images
+            if image.parent != place and known.of_folders(image, place) is None
+        }
+    else:
+        words = {plain_label(word) for _, _, word in _rows(place, left_out) if word and known.find(word) is None}
+    named = {_key(word): Label(composed(word)) for word in sorted(words, reverse=True)}
+    return tuple(sorted(named.values(), key=lambda label: label.name))
 
 
 def encode_truth(
@@ -130,21 +139,6 @@ def encode_truth(
     return truth.of(rows), np.stack(vectors)
 
 
-def learn_examples(encoder: Encoder, label_set: LabelSet, has: npt.NDArray[np.bool_], vectors: Vectors) -> Learned:
-    """Examples for a label set: unit vectors (n, dim), and which labels (n, n_labels) they have.
-
-    Raises:
-        InputError: more than can be held.
-    """
-    n, n_labels = has.shape
-    if n * n_labels > MOST_TARGETS:
-        raise InputError(
-            f"{n} examples of {n_labels} labels are more than is held ({MOST_TARGETS:,} examples times labels); "
-            f"give at most {MOST_TARGETS // n_labels}, or fewer labels"
-        )
-    return Learned(encoder.fingerprint, model=encoder.ref, examples=vectors, targets=has.astype(np.float32))
-
-
 def _of_folder(folder: Path, names: LabelNames, rules: Rules, left_out: LeftOut) -> Iterator[tuple[Path, int]]:
     for path, _ in walk_images(folder, rules=rules, on_error=left_out.unread, left_out=left_out):
         if (label := names.of_folders(path, folder)) is None:
@@ -154,13 +148,9 @@ def _of_folder(folder: Path, names: LabelNames, rules: Rules, left_out: LeftOut)
 
 
 def _of_table(path: Path, names: LabelNames, left_out: LeftOut) -> Iterator[tuple[Path, int]]:
-    """A row a label; relative paths start at the table's folder, or else at the working one."""
-    table, places = Table(path, ()), [Names(path.parent), Names(Path())]
-    for where, cells in table.rows():
-        column = next((name for name in ("path", "image") if name in cells), None)
-        if column is None or "label" not in cells:
-            raise InputError(f'{path}: no columns "path" and "label"; it has {some_of(cells)}')
-        file, label = cells[column], str(cells["label"] or "")
+    """Relative paths start at the table's folder, or else at the working one."""
+    places = [Names(path.parent), Names(Path())]
+    for where, file, label in _rows(path, left_out):
         image = next((found for names_in in places if (found := names_in.find(file))), None)
         if image is None:
             left_out.add("rows whose image is not there", f"{file} ({where})")
@@ -168,6 +158,18 @@ def _of_table(path: Path, names: LabelNames, left_out: LeftOut) -> Iterator[tupl
             left_out.add(NO_LABEL, f"{file}: {some_of([label])} ({where})")
         else:
             yield Path(os.path.abspath(image)), known  # noqa: PTH100  one file, however it is named
+
+
+def _rows(path: Path, left_out: LeftOut) -> Iterator[tuple[str, Any, str]]:
+    """Where an image of a table has a label, the image, and the label: a row a label, or in JSON a list of them."""
+    table = Table(path, ())
+    for where, cells in table.rows():
+        column = next((name for name in ("path", "image") if name in cells), None)
+        if column is None or "label" not in cells:
+            raise InputError(f'{path}: no columns "path" and "label"; it has {some_of(cells)}')
+        label = cells["label"]
+        for word in label if isinstance(label, list) else [label]:
+            yield where, cells[column], str(word or "").strip()
     left_out.add_all(table.left_out)
 
 
@@ -177,6 +179,11 @@ def _nothing(place: Path, labels: Sequence[Label], left_out: LeftOut) -> str:
         f"{place}: {where} of the labels ({some_of(label.name for label in labels)}); left out: "
         f"{'; '.join(left_out.lines())}"
     )
+
+
+def plain_label(name: str) -> str:
+    """A label without the apostrophe that it has in our tables before =, +, - and @."""
+    return name[1:] if name.startswith("'") and name[1:].startswith(FORMULA) else name
 
 
 def _key(name: str) -> str:

@@ -19,9 +19,10 @@ from encoder.prompts import Label
 from index.collection import Collection, Entry, create_collection, open_collection
 from labelling.label_sets import LabelSet
 from labelling.labeller import Rejection
+from labelling.outputs import files
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.folder_names import folder_name, folders_of
-from labelling.outputs.folders import How
+from labelling.outputs.folder_steps import How
 from labelling.runs import deciding
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.journal import Changes
@@ -66,11 +67,14 @@ class World:
             for colour in COLOURS:
                 self.add(f"{i}/{colour}.png", colour, i)
 
-    def run(self, labels: Sequence[str | Label] = COLOURS, going: Going = AS_USUAL, **outputs: object) -> RunReport:
+    def run(
+        self, labels: Sequence[str | Label] | LabelSet = COLOURS, going: Going = AS_USUAL, **outputs: object
+    ) -> RunReport:
         asked = OutputsAsked(**outputs)  # type: ignore[arg-type]
         source = FolderSource(self.folder, Rules(), self.encoder, lambda: self.encoder)
         with LabelRuns(self.data).make(SourceAsked(folder=str(self.folder)), asked) as run:
-            return run.go_on(source, LabelsAsked(LabelSet.of(labels)), going=going)[0]
+            label_set = labels if isinstance(labels, LabelSet) else LabelSet.of(labels)
+            return run.go_on(source, LabelsAsked(label_set), going=going)[0]
 
     def undo(self, name: str = "last") -> Changes:
         with LabelRuns(self.data).open(name) as run:
@@ -211,6 +215,41 @@ def test_a_copy_follows_its_image_and_stays_when_that_goes(world: World) -> None
     assert (counts(report), report.failures) == ((0, 1, 0, 1), [])
     assert world.sorted() == {"green/red.png", "blue/blue.png"}  # it may be the last there is of it
     assert (world.to / "green" / "red.png").read_bytes() == red.read_bytes()
+
+
+def test_a_copy_keeps_its_name_when_its_image_changes(world: World) -> None:
+    for name in ("a/x.png", "b/x.png"):
+        world.add(name, "red")
+    world.run(to=str(world.to), how="copy")
+    (world.folder / "a" / "x.png.xmp").write_text("<x/>")
+    changed = world.add("b/x.png", "red", 9)
+    assert not world.run(to=str(world.to), how="copy").failures
+    assert world.sorted() == {"red/x.png", "red/x.png.xmp", "red/x-2.png"}
+    assert (world.to / "red" / "x-2.png").read_bytes() == changed.read_bytes()
+
+
+def test_an_image_that_was_moved_by_a_killed_run_has_its_sidecar_follow(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add("a.png", "red")
+    (world.folder / "a.png.xmp").write_text("<x/>")
+    before, moved = tree(tmp_path), files.move
+
+    def killed(source: Path, target: Path) -> None:
+        if source.suffix == ".xmp":
+            raise KeyboardInterrupt
+        moved(source, target)
+
+    monkeypatch.setattr(files, "move", killed)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(to=str(world.to), how="move")
+    monkeypatch.setattr(files, "move", moved)
+    assert world.sorted() == {"red/a.png"}
+    world.run(to=str(world.to), how="move")
+    assert world.sorted() == {"red/a.png", "red/a.png.xmp"}
+    assert not world.undo().failed
+    shutil.rmtree(world.data)
+    assert tree(tmp_path) == before
 
 
 def test_a_link_goes_with_its_image(world: World) -> None:
@@ -380,6 +419,19 @@ def test_a_file_of_others_is_not_overwritten(world: World, tmp_path: Path) -> No
 
 
 # --- a run ---
+
+
+def test_several_labels_stand_in_several_places(world: World, tmp_path: Path) -> None:
+    """With a bank of texts at large, as a model's own words are."""
+    world.add_colours(3)
+    for i in range(9):
+        world.add(f"other/{i}.png", ["yellow", "black", "white"][i % 3], i)
+    out = tmp_path / "labels.jsonl"
+    report = world.run(LabelSet.of(COLOURS, mode="multi"), to=str(world.to), how="symlink", files=(str(out),))
+    assert (report.labels.labelled, report.labels.abstained) == (9, 9)
+    assert {name.partition("/")[0] for name in world.sorted()} == set(COLOURS)
+    for line in map(json.loads, out.read_text().splitlines()):
+        assert [answer["label"] for answer in line["labels"]] in ([Path(line["path"]).stem], [])
 
 
 def test_a_dry_run_says_what_would_be_done(world: World, tmp_path: Path) -> None:

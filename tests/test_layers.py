@@ -54,7 +54,13 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
     "labelling.outputs": {"labelling.rows", "labelling.xmp"},
-    "labelling.runs": {"labelling.label_sets", "labelling.labeller", "labelling.outputs", "labelling.rows"},
+    "labelling.runs": {
+        "labelling.label_sets",
+        "labelling.labeller",
+        "labelling.outputs",
+        "labelling.rows",
+        "labelling.xmp",
+    },
     "labelling.xmp": set(),
     "training.data": set(),
     "training.evaluation": {"training.data"},
@@ -72,7 +78,7 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.query", "encoder.word_bank",
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
-    "labelling.example_files", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
+    "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
     "labelling.rows", "labelling.runs.run", "labelling.vocabulary", "labelling.xmp.change", "training.config",
     "training.run_folder",
 )  # fmt: skip

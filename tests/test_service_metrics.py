@@ -215,7 +215,7 @@ def test_every_line_of_a_request_has_its_id(client, lines, monkeypatch):
     def damaged(name):
         raise CollectionDamaged("its catalog is damaged")
 
-    monkeypatch.setattr(client.app.state.service.collections, "get", damaged)
+    monkeypatch.setattr(client.app.state.service.collections, "at_hand", damaged)
     client.get("/v1/collections/pictures", headers={"X-Request-Id": "abc"})
     own, access = lines()
     assert own["level"] == "error"

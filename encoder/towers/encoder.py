@@ -17,7 +17,7 @@ import numpy as np
 from encoder.cut import CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, resize_by_pillow
-from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, Tower, TowersCard
+from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, Tower, TowersCard, drop_towers, place_of, towers_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -106,6 +106,21 @@ class TowersEncoder(Encoder):
 
         assert self._towers.text is not None, "asked for a tower that is not there"
         return TowerTokenizer(Tokenizer.from_file(str(self._folder / TOKENIZER)), self._towers.text)
+
+
+def kept_towers(
+    fingerprint: str, *, texts: bool = True, images: bool = True, many: bool = False
+) -> TowersEncoder | None:
+    """The towers that are kept of a model, if those for what is asked are there and sound; damaged ones are dropped."""
+    kept = towers_of(fingerprint)
+    if kept is None or (texts and not kept.text) or (images and not kept.visual):
+        return None
+    encoder = TowersEncoder(place_of(fingerprint), kept, many=many)
+    asked: dict[Tower, bool] = {"text": texts, "image": images}
+    if all(encoder.is_sound(tower) for tower, is_asked in asked.items() if is_asked):
+        return encoder
+    drop_towers(fingerprint)
+    return None
 
 
 def _session(file: Path, *, many: bool = False) -> InferenceSession:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 from base.errors import InputError
 from glimpse.options import (
     DATA,
+    Abstain,
     AnyName,
     AsJson,
     Data,
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from labelling.label_sets import LabelSet
 
 LOCAL = (  # what a service cannot be asked to do here
-    "collection", "label_set", "multi", "to", "xmp", "embed", "write_metadata", "force", "dry_run", "undo", "runs",
+    "abstain", "collection", "label_set", "multi", "to", "xmp", "embed", "write_metadata", "force", "dry_run", "undo",
+    "runs",
 )  # fmt: skip
 STDOUT = Path("-")
 
@@ -47,6 +50,7 @@ def label(
     template: Template = None,
     scores: Scores = None,
     multi: Annotated[bool, typer.Option("--multi", help="Any number of labels an image, each on its own.")] = False,
+    abstain: Abstain = False,
     out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -109,7 +113,7 @@ def label(
     if undo is not None:
         label_view.undo(data, undo, as_json=json)
         return
-    asked = _labels(data, labels, labels_file, label_set, template, multi=multi)
+    asked = _labels(data, labels, labels_file, label_set, template, multi=multi, abstain=abstain)
     if (folder is None) == (collection is None):
         raise InputError("give either a folder of images, or --collection NAME")
     files = out or ([] if to or xmp or embed or write_metadata else [STDOUT])
@@ -132,7 +136,7 @@ def label(
         raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
     rules = Rules(tuple(exclude or ()), follow_links, any_name)
     what = What(data, folder, collection, model, device, precision, rules, asked, scores)
-    if remote or (files == [STDOUT] and folder is not None and not (multi or dry_run or asked.mode == "multi")):
+    if remote or (files == [STDOUT] and folder is not None and not (dry_run or asked.rejects or asked.mode == "multi")):
         assert folder is not None
         if remote and (len(files) > 1 or files[0].suffix not in ("", ".csv")):
             raise InputError("a service's labels are written as one CSV: give one --out, as --out labels.csv")
@@ -149,13 +153,15 @@ def _labels(
     template: list[str] | None,
     *,
     multi: bool,
+    abstain: bool,
 ) -> LabelSet:
     from labelling.label_sets import LabelSets
 
     if sum(given is not None for given in (labels, labels_file, name)) != 1:
         raise InputError('give either --labels "cat,dog", --labels-file FILE or --label-set NAME')
     found = LabelSets(data).resolve(given_labels(labels, labels_file), name, template or ())
-    return found.in_mode("multi") if multi else found
+    found = found.in_mode("multi") if multi else found
+    return replace(found, abstains=found.abstains or abstain)
 
 
 def _check_outputs(files: list[Path], to: Path | None, how: str, key: str | None, folder: Path | None) -> None:

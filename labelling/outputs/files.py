@@ -70,7 +70,11 @@ def move(source: Path, target: Path) -> None:
     except BaseException:
         _unreserve(source, target)
         raise
-    source.unlink()
+    try:
+        source.unlink()
+    except OSError:
+        target.unlink()
+        raise
 
 
 def was_moved(source: Path, target: Path) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from base.progress import Progress
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller
 from labelling.rows import label_rows
+from labelling.runs.report import Watcher
 from labelling.runs.sources import Source
 from labelling.runs.store import RunStore
 
@@ -31,7 +32,7 @@ class LabelsAsked:
     scores: ScoredBy | None = None
 
 
-def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[int, int], None]) -> Labeller | None:
+def decide(store: RunStore, source: Source, asked: LabelsAsked, watch: Watcher) -> Labeller | None:
     """Decide what is not decided; all of it, if labels or model are others now, or if labels are given by comparison.
 
     Returns:
@@ -48,7 +49,7 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[
         with store.writing():
             store.undecide()
         total = store.count(undecided=True)
-    labeller = labeller_for(store, source, asked)
+    labeller = labeller_for(store, source, asked, lambda done, total: watch("preparing texts", done, total))
     with store.writing():
         store.set(cut_texts=len(labeller.classifier.cut.read))
     done = 0
@@ -59,17 +60,18 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[
             for part, decisions in labeller.decide_in_parts(vectors):
                 store.decide(ids[part], label_rows(labeller.labels, paths[part], decisions))
         done += len(ids)
-        tell(done, total)
+        watch("labelling", done, total)
     return labeller
 
 
-def labeller_for(store: RunStore, source: Source, asked: LabelsAsked) -> Labeller:
+def labeller_for(store: RunStore, source: Source, asked: LabelsAsked, progress: Progress) -> Labeller:
     """The labeller of a label set, and of a sample of the run's images where that counts."""
     images = source.vectors(*store.sample(SAMPLE)) if _compares(asked.label_set) else None
-    return build_labeller(source.text_encoder(), asked.label_set, asked.scores, images=images)
+    return build_labeller(source.text_encoder(), asked.label_set, asked.scores, images=images, progress=progress)
 
 
 def _compares(label_set: LabelSet) -> bool:
     """Whether labels are given by what they have with the images of the run."""
     learned = label_set.learned
-    return label_set.mode == "multi" and (learned is None or not learned.standard.size)
+    standardises = label_set.mode == "multi" and (learned is None or not learned.standard.size)
+    return standardises or label_set.rejects

@@ -140,7 +140,7 @@ class Run:
         seen = source.look(self._store, report.labels, lambda done, total: going.watch("reading", done, total))
         report.new, report.changed, report.unchanged = seen.new, seen.changed, seen.unchanged
         report.gone = len(seen.gone)
-        labeller = decide(self._store, source, labels, lambda done, total: going.watch("labelling", done, total))
+        labeller = decide(self._store, source, labels, going.watch)
         report.labels.cut_texts = self._store.get("cut_texts", 0)
         gone = {row.id for row in seen.gone}
         for row in self._store.rows():
@@ -150,9 +150,9 @@ class Run:
             report.outputs = self._foresee(journal, gone)
         else:
             self._follow(journal, seen.gone, report, going)
-            if report.labels.labelled + report.labels.abstained:
+            if looked_at := report.labels.labelled + report.labels.abstained:
                 listing = Listing(self.images, labels.label_set.names, source.folder)
-                report.written = dict.fromkeys(write_lists(self._store, asked.files, listing), report.labels.done)
+                report.written = dict.fromkeys(write_lists(self._store, asked.files, listing), looked_at)
         with self._store.writing():
             self._store.set(used_at=_now(), **({} if going.dry else {"state": "done"}))
         return report, labeller
@@ -221,13 +221,15 @@ class LabelRuns:
         self._folder = data.absolute() / FOLDER
 
     def list(self) -> list[RunInfo]:
-        """All of them, the one used last first; those that another process works on are left out."""
+        """All of them, the one used last first; of one that another process works on no more than that."""
         infos = []
         for path in self._folder.glob("*/run.sqlite"):
             try:
                 with Run(path.parent) as run:
                     infos.append(run.info())
-            except (RunBusy, TypeError):  # TypeError: killed before it knew what it is
+            except RunBusy:
+                infos.append(RunInfo(path.parent.name, SourceAsked(), OutputsAsked(), "at work", _now(), 0, 0))
+            except TypeError:  # killed before it knew what it is
                 continue
         return sorted(infos, key=lambda info: info.used_at, reverse=True)
 

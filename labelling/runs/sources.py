@@ -207,13 +207,13 @@ class CollectionSource:
             known = store.known_entries([record.id for record in records])
             new = []
             for record in records:
-                row, stamp = known.get(record.id), _stamp_of(record)
-                if row and row.stamp == stamp and _name_of(record) in (row.image.path, row.origin):
+                before, stamp = known.get(record.id), _stamp_of(record)
+                if before and before[0] == stamp and _name_of(record) in before[1]:
                     seen.unchanged += 1
                     continue
-                seen.new += row is None
-                seen.changed += row is not None
-                new.append(Found(_name_of(record), stamp, width=record.width, height=record.height, id=record.id))
+                seen.new += before is None
+                seen.changed += before is not None
+                new.append(Found(Path(_name_of(record)), stamp, width=record.width, height=record.height, id=record.id))
             with store.writing():
                 store.mark_seen(record.id for record in records)
                 store.put(new)
@@ -250,5 +250,5 @@ def _stamp_of(record: Record) -> str:
     return f"{record.id} {record.size} {record.mtime_ns} {record.sha256}"
 
 
-def _name_of(record: Record) -> Path:
-    return Path(record.path or f"entry {record.id}")
+def _name_of(record: Record) -> str:
+    return record.path or f"entry {record.id}"

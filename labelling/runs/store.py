@@ -102,13 +102,17 @@ class RunStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-        with self._errors():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
-                raise GlimpseError(f"{path}: written by another glimpse; upgrade this one, or delete the run's folder")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(SCHEMA)
+        try:
+            with self._errors():
+                version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                if version not in (0, VERSION):
+                    raise GlimpseError(f"{path}: written by another glimpse; upgrade this one, or delete its folder")
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._db.executescript(SCHEMA)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close it."""
@@ -212,10 +216,11 @@ class RunStore:
         where = "WHERE answers IS NULL AND error = ''" if undecided else ""
         return int(self._db.execute(f"SELECT count(*) FROM images {where}").fetchone()[0])
 
-    def known_entries(self, ids: Sequence[int]) -> dict[int, Row]:
-        """The images of those ids that are known."""
-        found = self._rows("WHERE id IN (SELECT value FROM json_each(?))", json.dumps(ids))
-        return {row.id: row for row in found}
+    def known_entries(self, ids: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:
+        """Of those ids that are known: the stamp, and the paths where the image lies and lay."""
+        query = "SELECT id, stamp, path, origin FROM images WHERE id IN (SELECT value FROM json_each(?))"
+        found = self._db.execute(query, (json.dumps(ids),))
+        return {key: (stamp, frozenset(os.fsdecode(path) for path in paths if path)) for key, stamp, *paths in found}
 
     def rows(self) -> Iterator[Row]:
         """Every image, in the order of paths. Others may be changed meanwhile."""
@@ -248,7 +253,8 @@ class RunStore:
     def decide(self, ids: Sequence[int], images: Sequence[Labelled]) -> None:
         """Keep what was decided. In a `writing`."""
         rows = (
-            (json.dumps(image.answers), json.dumps(image.guess), key) for key, image in zip(ids, images, strict=True)
+            (json.dumps(image.answers), None if image.answers else json.dumps(image.guess), key)
+            for key, image in zip(ids, images, strict=True)
         )
         self._db.executemany("UPDATE images SET answers = ?, guess = ? WHERE id = ?", rows)
 
@@ -319,10 +325,11 @@ class RunStore:
 
 def _row(columns: tuple[Any, ...]) -> Row:
     key, path, origin, stamp, width, height, error, cut_off, answers, guess = columns
+    given = tuple(Answer(*answer) for answer in json.loads(answers)) if answers else ()
     image = Labelled(
         Path(os.fsdecode(path)),
-        tuple(Answer(*answer) for answer in json.loads(answers or "[]")),
-        Answer(*json.loads(guess)) if guess and guess != "null" else None,
+        given,
+        given[0] if given else Answer(*json.loads(guess)) if guess else None,
         error,
         cut_off,
         width,

@@ -48,7 +48,7 @@ class RequireKey:
             return None
         if not self._keys.required:
             return self._of_foreign_site(scope)
-        kind, _, secret = header_of(scope, b"authorization").partition(" ")
+        kind, _, secret = (header_of(scope, b"authorization") or "").partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
             message = "this needs a key: send it as Authorization: Bearer KEY"
             return refuse_to_answer(401, message, code="missing_key", headers={"WWW-Authenticate": "Bearer"})
@@ -64,7 +64,7 @@ class RequireKey:
         return None
 
     def _of_foreign_site(self, scope: Scope) -> Response | None:
-        host = header_of(scope, b"host")
+        host = header_of(scope, b"host") or ""
         if not (self._anonymous or _is_ours(host)):
             name = _name_of(host)
             message = (
@@ -104,7 +104,7 @@ def is_foreign(scope: Scope, origins: Sequence[str]) -> bool:
     origin, site = header_of(scope, b"origin"), header_of(scope, b"sec-fetch-site")
     if site in ("same-origin", "none") or not {"*", origin}.isdisjoint(origins):
         return False
-    return bool(site) or (bool(origin) and origin.partition("://")[2] != header_of(scope, b"host"))
+    return site is not None or (origin is not None and origin.partition("://")[2] != header_of(scope, b"host"))
 
 
 def _name_of(host: str) -> str:

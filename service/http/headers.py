@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.types import Message, Scope
 
 
-def header_of(scope: Scope, name: bytes) -> str:
-    """A header of a request, the first of its name; "" if there is none."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+def header_of(scope: Scope, name: bytes) -> str | None:
+    """A header of a request, the first of its name, if there is one."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
 
 
 def add_headers(message: Message, headers: list[tuple[bytes, bytes]]) -> None:

@@ -54,7 +54,7 @@ class Observed:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         started = time.perf_counter()
-        sent = header_of(scope, b"x-request-id")
+        sent = header_of(scope, b"x-request-id") or ""
         own = sent if REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()
         status = CLIENT_GONE
         request_id.set(own)
@@ -126,12 +126,12 @@ class BodyLimit:
         """Serve one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        packed = header_of(scope, b"content-encoding").strip().lower()
+        packed = (header_of(scope, b"content-encoding") or "").strip().lower()
         if packed not in ("", "identity"):
             message = f"bodies are taken as they are, not as {packed[:20]}: send it without Content-Encoding"
             answer = refuse_to_answer(415, message, code="packed_body", headers={"Accept-Encoding": "identity"})
             return await answer(scope, receive, send)
-        claimed = header_of(scope, b"content-length")
+        claimed = header_of(scope, b"content-length") or ""
         if claimed.isdecimal() and int(claimed) > self._limit:
             return await refuse_to_answer(413, self._message, code="too_large")(scope, receive, send)
         received = 0

@@ -156,7 +156,8 @@ class Batcher(Generic[T]):
             before = self.waiting
             self._all_here.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_here.wait(), PAUSE)
+                async with asyncio.timeout(PAUSE):
+                    await self._all_here.wait()
 
     def _take(self) -> list[tuple[_Request[T], int]]:
         """The next batch, as (request, index of its item)."""

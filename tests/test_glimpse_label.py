@@ -1,0 +1,221 @@
+"""`glimpse label` by the installed command: its outputs for odd names, its refusals, and what it leaves as it was."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import plain_picture
+from test_labelling_runs import tree
+
+from base.errors import InputError
+from glimpse.cli import app
+from index.ingest.sync import index_folders, open_or_create
+from labelling.label_sets import LabelSet, LabelSets
+
+GLIMPSE = Path(sys.executable).with_name("glimpse")
+LABELS = ["salt, or pepper", 'a "quoted" one', "=1+cmd()", "🐈", "\u05d0\u05d1", "caf\u00e9", "animal/dog"]
+NAMES = [
+    "=cmd.png",
+    "a,b.png",
+    'q"q.png',
+    "new\nline.png",
+    "🐈.png",
+    "\u05d0.png",
+    "e\u0301.png",
+    "\u00e9.png",
+    "-x.png",
+]
+
+
+def call(*arguments: object) -> int:
+    """Run a command in this process; its exit code."""
+    return app([str(argument) for argument in arguments], standalone_mode=False) or 0
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, name in enumerate(NAMES):
+        plain_picture(["red", "green", "blue"][i % 3], i).save(folder / name)
+    with open(os.path.join(os.fsencode(folder), b"bad\xff.png"), "wb") as file:  # noqa: PTH118, PTH123
+        plain_picture("white").save(file, "PNG")
+    return folder
+
+
+@pytest.fixture
+def label(tmp_path: Path, photos: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Labels the photos, or what is given instead; its --json, or the code that it exits with."""
+    names = tmp_path / "labels.json"
+    names.write_text(json.dumps(LABELS))
+
+    def run(*arguments: object, folder: Path | None = photos, code: int = 0) -> Any:
+        capsys.readouterr()
+        where = [folder] if folder else []
+        model = ["--model", tiny_run] if folder else []
+        given = ("--labels-file", names, "--data", tmp_path / "data", "--json")
+        assert call("label", *where, *model, *given, *arguments) == code
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_every_output_holds_every_name_and_label(label: Callable[..., Any], photos: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"out.{kind}" for kind in ("csv", "jsonl", "parquet", "json")]
+    to = tmp_path / "sorted"
+    found = label(*(part for file in files for part in ("--out", file)), "--to", to, "--how", "symlink", "--xmp")
+    n = len(NAMES) + 1
+    assert found["labelled"] == n
+    assert found["run"]["written"] == {str(file): n for file in files}
+    paths = {os.fsencode(path) for path in photos.glob("*.png")}
+    assert len(paths) == n
+
+    text = files[0].read_bytes().decode("utf-8", "surrogateescape")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert {os.fsencode(row["path"]) for row in rows} == paths
+    assert {row["label"].removeprefix("'") for row in rows} <= set(LABELS)
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+
+    lines = [json.loads(line) for line in files[1].read_text("utf-8").splitlines()]
+    assert {os.fsencode(line["path"]) for line in lines} == paths
+    assert {line["labels"][0]["label"] for line in lines} <= set(LABELS)
+
+    table = pq.read_table(files[2]).to_pylist()
+    assert {row["path_bytes"] or row["path"].encode() for row in table} == paths
+    assert [row["label"] for row in table] == [line["labels"][0]["label"] for line in lines]
+
+    coco = json.loads(files[3].read_text("utf-8"))
+    assert [category["name"] for category in coco["categories"]] == LABELS
+    assert coco["categories"][-1]["supercategory"] == "animal"
+    assert {image["file_name"] for image in coco["images"]} == {
+        os.fsencode(path.name).decode(errors="replace") for path in photos.glob("*.png")
+    }
+    sizes = {image["id"]: (image["width"], image["height"]) for image in coco["images"]}
+    for annotation, line in zip(coco["annotations"], lines, strict=True):
+        assert LABELS[annotation["category_id"] - 1] == line["labels"][0]["label"]
+        assert tuple(annotation["bbox"][2:]) == sizes[annotation["image_id"]] == (48, 40)
+
+    links = [path for path in to.rglob("*.png") if path.is_symlink()]
+    assert {os.fsencode(path.readlink()) for path in links} == paths
+    assert len(list(photos.glob("*.png.xmp"))) == n
+
+
+def test_a_second_run_reads_nothing_and_an_undo_leaves_nothing(
+    label: Callable[..., Any], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tree(photos)
+    asked = ("--to", tmp_path / "sorted", "--how", "move", "--xmp", "--out", tmp_path / "out.csv")
+    foreseen = label(*asked, "--dry-run")["run"]
+    assert tree(photos) == before
+    assert label(*asked)["run"]["new"] == 0
+    assert foreseen["outputs"][1]["done"]["moved"] == len(NAMES) + 1
+    again = label(*asked)["run"]
+    assert (again["new"], again["changed"], again["unchanged"]) == (0, 0, len(NAMES) + 1)
+    assert all(output["done"] == {} for output in again["outputs"])
+    assert call("label", "--runs", "--data", tmp_path / "data") == 0
+    assert again["id"] in capsys.readouterr().out
+    assert call("label", "--undo", "last", "--data", tmp_path / "data") == 0
+    assert tree(photos) == before
+    assert not (tmp_path / "sorted").exists()
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_collection_is_labelled_without_torch(photos: Path, tmp_path: Path, tiny_run: Path, encoder: Any) -> None:
+    from encoder.towers.export import keep_towers
+
+    data, out = tmp_path / "data", tmp_path / "out.jsonl"
+    with open_or_create(data, "photos", encoder) as collection:
+        index_folders(collection, encoder, [photos])
+    keep_towers(str(tiny_run), encoder.fingerprint)
+    LabelSets(data).put("colours", LabelSet.of(["red", "green", "blue"]))
+    command = ["label", "-c", "photos", "--label-set", "colours", "--data", str(data), "--write-metadata", "labels"]
+    code = "import sys; sys.modules['torch'] = None; from glimpse.__main__ import main; sys.argv[0] = 'glimpse'; main()"
+    env = {key: value for key, value in os.environ.items() if key not in ("GLIMPSE_DEVICE", "GLIMPSE_PRECISION")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command, "--out", str(out), "--json"], capture_output=True, text=True, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    labelled = {line["path"]: line["labels"][0]["label"] for line in lines}
+    assert len(labelled) == len(NAMES) + 1
+    with open_or_create(data, "photos", encoder) as collection:
+        assert {r.path: r.metadata["labels"][0] for r in collection.records("image")} == labelled
+    rows = subprocess.run([GLIMPSE, *command[:-2]], capture_output=True, check=True, env=env).stdout  # keeps nothing
+    assert rows.startswith(b"path,label,score\r\n")
+    assert rows.count(b".png") == len(labelled)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--out", "{tmp}/theirs.csv"),
+            "is there already, and not as this run wrote it; choose another name, or --force",
+        ),
+        (("--out", "{tmp}/labels.xlsx"), "no format has the suffix .xlsx; give .csv, .jsonl, .parquet, or .json"),
+        (("--out", "{tmp}/none/labels.csv"), "there is no such folder"),
+        (("--to", "{tmp}/theirs.csv"), "a file; give a folder"),
+        (("--to", "{photos}"), "would be labelled in its turn; give another folder, or --how move"),
+        (("--to", "{photos}/sorted", "--how", "hardlink"), "would be labelled in its turn"),
+        (("--how", "move"), "--how goes with --to FOLDER"),
+        (("--write-metadata", "labels"), "label one, with --collection instead of a folder"),
+        (("--xmp", "--embed"), "give one of them"),
+        (("--sidecar", "stem"), "--sidecar goes with --xmp"),
+        (("--undo", "no-such"), "no labelling run 'no-such'"),
+        (("--undo", "last", "--url", "http://localhost:1"), "--undo cannot be asked of a service"),
+        (("-c", "photos"), "give either a folder of images, or --collection NAME"),
+    ],
+)
+def test_what_cannot_be_done_changes_nothing(
+    photos: Path, tiny_run: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "theirs.csv").write_text("theirs")
+    before = tree(tmp_path)
+    given = [argument.format(tmp=tmp_path, photos=photos) for argument in arguments]
+    here = () if "--url" in arguments else ("--data", tmp_path / "data", "--model", tiny_run, "--device", "cpu")
+    out = () if "--out" in arguments or "--undo" in arguments else ("--out", tmp_path / "out.csv")
+    with pytest.raises(InputError) as refused:
+        call("label", photos, "--labels", "a,b", *here, *out, *given)
+    assert message in str(refused.value)
+    assert {path: what for path, what in tree(tmp_path).items() if not path.startswith(f"{tmp_path}/data")} == before
+
+
+def test_a_disk_that_is_read_only_ends_a_run_that_another_finishes(
+    on_own_disk: Callable[[str], None], tmp_path: Path
+) -> None:
+    on_own_disk(
+        """
+import tempfile
+from pathlib import Path
+import pytest
+from labelling.runs.report import Going
+from test_labelling_runs import World, tree
+world = World(Path(tempfile.mkdtemp()))
+world.folder = disk / "photos"
+world.folder.mkdir()
+world.add_colours(2)
+world.run(to=str(world.to), how="move", going=Going(dry=True))
+before = tree(disk)
+mount("-o", "remount,ro")
+with pytest.raises(OSError, match="Read-only file system"):
+    world.run(to=str(world.to), how="move")
+assert tree(disk) == before
+assert not world.sorted()
+mount("-o", "remount,rw")
+world.run(to=str(world.to), how="move")
+assert len(world.sorted()) == 6
+assert world.encoder.seen == 6
+assert not world.undo().failed
+assert {name: what[0] for name, what in tree(disk).items()} == {name: what[0] for name, what in before.items()}
+"""
+    )
