@@ -247,7 +247,7 @@ def _thumbnail(service: client.Client, collection: str, hit: client.Hit) -> list
         data = service.thumbnail(collection, hit.id, THUMBNAIL)
     except client.ServiceError:
         return []
-    return [ImageContent(data=base64.b64encode(data).decode(), mime_type="image/jpeg")]
+    return [ImageContent(data=base64.b64encode(data).decode(), mime_type="image/webp")]
 
 
 def _warned(warnings: Sequence[str]) -> list[str]:

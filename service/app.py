@@ -43,6 +43,7 @@ from service.routes import (
     zero_shot,
 )
 from service.settings import Settings, unknown_variables
+from service.signing import Signer
 from service.state import Service
 from service.telemetry import logs
 from service.telemetry.tracing import Traced, start_tracing
@@ -60,6 +61,7 @@ Every error has one shape: `{"error": {"message", "type", "param", "code"}}`."""
 
 def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAPI:
     """The application. It loads `settings.model` when it starts, unless an encoder is given."""
+    signer = Signer(settings.data)
     app = FastAPI(
         title="glimpse",
         version=product_version(),
@@ -68,10 +70,10 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         redoc_url=None,
         lifespan=_lifespan(encoder),
         responses=documented(500),
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, signer),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.telemetry's own say less of the user's
     )
-    app.state.service = Service(settings, Paths(app))
+    app.state.service = Service(settings, Paths(app), signer)
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, zero_shot, label_sets, images, texts,
                      jobs, label_runs, knn_service):  # fmt: skip
@@ -83,7 +85,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     return app
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
     """What every request passes, the outermost first."""
     cors = Middleware(
         CORSMiddleware,
@@ -93,7 +95,11 @@ def _middleware(settings: Settings) -> list[Middleware]:
         expose_headers=["Retry-After", "X-Request-Id"],
     )
     key = Middleware(
-        RequireKey, keys=keyring_of(settings), anonymous=settings.allow_anonymous, origins=settings.cors_origins
+        RequireKey,
+        keys=keyring_of(settings),
+        signer=signer,
+        anonymous=settings.allow_anonymous,
+        origins=settings.cors_origins,
     )
     return [
         Middleware(Observed),

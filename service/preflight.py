@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from base.errors import GlimpseError, InputError
 from index.collection import list_collections
 from labelling.label_sets import LabelSets
+from service import keys, signing
 from service.http.auth import check_exposure
 from service.jobs.store import JobStore
-from service.keys import FILE, read_keys
 from service.settings import Settings, problems_of, unknown_variables
 
 
@@ -82,15 +82,17 @@ def _check_data(settings: Settings) -> None:
 
 
 def _check_keys(settings: Settings) -> None:
-    read_keys(settings.data)
+    keys.read_keys(settings.data)
     check_exposure(settings)
 
 
 def _loose_keys(settings: Settings) -> list[str]:
-    path = settings.data / FILE
-    if path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return [f"{path} can be read by other users: chmod 600"]
-    return []
+    paths = (settings.data / name for name in (keys.FILE, signing.FILE))
+    return [
+        f"{path} can be read by other users: chmod 600"
+        for path in paths
+        if path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    ]
 
 
 def _check_model(settings: Settings, warnings: list[str]) -> list[str]:

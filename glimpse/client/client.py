@@ -63,6 +63,7 @@ class Shape(TypedDict, total=False):
     group_size: int
     collapse: float | None
     diversity: float
+    signed_urls: int
 
 
 class Client(Entries, Jobs, LabelRuns):
