@@ -22,6 +22,7 @@ from glimpse.options import (
     Precision,
     Scores,
     Template,
+    Threads,
     Url,
     check_out,
     given_labels,
@@ -91,6 +92,7 @@ def label(
     device: Device = "auto",
     precision: Precision = "auto",
     url: Url = None,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Label images with the likeliest of your labels (zero-shot; no training needed).

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import APIRouter
 
+from base.cpus import threads
 from base.extras import DISTRIBUTION
 from service.deps import CollectionsDep, InferenceDep
 from service.errors import documented
@@ -26,6 +27,7 @@ def info(inference: InferenceDep, collections: CollectionsDep) -> InfoAnswer:
         fingerprint=encoder.fingerprint,
         device=str(encoder.device),
         precision=encoder.precision,
+        threads=threads(),
         logit_scale=encoder.logit_scale,
         logit_bias=encoder.logit_bias,
         collections=[CollectionAnswer.of(info) for info in collections.infos()],
