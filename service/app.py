@@ -16,6 +16,7 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 
+from base.cpus import fewer_taken
 from base.extras import product_version
 from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
@@ -125,6 +126,8 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     for warning in unknown_variables(os.environ):
         log.warning(warning)
+    if fewer := fewer_taken():
+        log.info("%s; GLIMPSE_THREADS sets another number of threads", fewer)
     take_descriptors()
     app = create_app(settings)
     server = server_of(app)

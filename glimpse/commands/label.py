@@ -24,6 +24,7 @@ from glimpse.options import (
     Precision,
     Scores,
     Template,
+    Threads,
     Url,
     check_out,
     given_labels,
@@ -105,6 +106,7 @@ def label(
     device: Device = "auto",
     precision: Precision = "auto",
     url: Url = None,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Label images with the likeliest of your labels (zero-shot; no training needed).

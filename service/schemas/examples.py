@@ -130,8 +130,8 @@ MAKE: Examples = {"examples": [{"kind": "auto", "recall": 0.98}]}
 
 INFO: Examples = {"example": {
     "version": "1.0.0", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,
-    "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "logit_scale": 100.0,
-    "collections": [COLLECTION["example"]],
+    "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "threads": 2,
+    "logit_scale": 100.0, "collections": [COLLECTION["example"]],
 }}
 
 MODELS: Examples = {"example": {"object": "list", "data": [
