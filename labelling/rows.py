@@ -1,4 +1,7 @@
-"""Labelled images: one by one as they come, and what a run has made of them so far. Imports no torch."""
+"""Labelled images: one by one as they come, and what a run has made of them so far.
+
+Imports no torch, and numpy only where it decides: rows of a service's labels need none.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
 
 from base.errors import ImageError
 from base.left_out import LeftOut
@@ -134,6 +135,8 @@ def label_images(
     encoder: Encoder, labeller: Labeller, paths: Iterable[Path], read: Callable[[Path], bytes] | None = None
 ) -> Iterator[list[Labelled]]:
     """Label image files as they come, in their order; one list a batch. `read` gives their bytes, or an ImageError."""
+    import numpy as np
+
     cut: dict[Path, str] = {}
 
     def note(path: Path, picture: Picture) -> None:
@@ -155,6 +158,8 @@ def label_images(
 
 def label_rows(labels: Sequence[str], paths: Sequence[Path], decisions: Decisions) -> list[Labelled]:
     """What was decided of n images, a row each."""
+    import numpy as np
+
     best = decisions.scores.argmax(axis=1)
     rows = []
     for i, path in enumerate(paths):
