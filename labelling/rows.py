@@ -1,4 +1,7 @@
-"""Labelled images: one by one as they come, and what a run has made of them so far. Imports no torch."""
+"""Labelled images: one by one as they come, and what a run has made of them so far.
+
+Imports no torch, and numpy only where it decides: rows of a service's labels need none.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from base.errors import ImageError
 from base.left_out import LeftOut
 from base.rules import Rules
 from base.walk import walk_images
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from encoder.encoder import Encoder
     from encoder.image import Picture
     from labelling.labeller import Decisions, Labeller
@@ -138,6 +141,8 @@ def label_images(
     encoder: Encoder, labeller: Labeller, paths: Iterable[Path], read: Callable[[Path], bytes] | None = None
 ) -> Iterator[list[Labelled]]:
     """Label image files as they come, in their order; one list a batch. `read` gives their bytes, or an ImageError."""
+    import numpy as np
+
     cut: dict[Path, str] = {}
 
     def note(path: Path, picture: Picture) -> None:
@@ -160,6 +165,8 @@ def label_images(
 
 def label_rows(labels: Sequence[str], paths: Sequence[Path], decisions: Decisions) -> list[Labelled]:
     """What was decided of n images, a row each."""
+    import numpy as np
+
     n_labels, scores = decisions.scores.shape[1], decisions.scores
     best = scores.argmax(axis=1)
     rows, places = np.divmod(np.flatnonzero(decisions.chosen), n_labels)

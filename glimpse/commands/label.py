@@ -115,7 +115,7 @@ def label(
     """
     from base.rules import Rules
     from glimpse import label_view
-    from glimpse.label_run import Wanted, What, run, stream
+    from glimpse.label_stream import What, stream
     from labelling.outputs.asked import OutputsAsked
 
     remote = url is not None and is_remote(context, *LOCAL)
@@ -164,6 +164,8 @@ def label(
             raise InputError("a service's labels are written as one CSV: give one --out, as --out labels.csv")
         stream(what, str(url) if remote else None, files[0], as_json=json)
         return
+    from glimpse.label_run import Wanted, run
+
     run(what, outputs, Wanted(dry_run, force, STDOUT in files, json))
 
 
