@@ -9,6 +9,7 @@ is brought in step. Images are read first, then decided, then outputs follow; un
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -149,13 +151,27 @@ class Run:
         if going.dry:
             report.outputs = self._foresee(journal, gone)
         else:
-            self._follow(journal, seen.gone, report, going)
-            if looked_at := report.labels.labelled + report.labels.abstained:
-                listing = Listing(self.images, labels.label_set.names, source.folder)
-                report.written = dict.fromkeys(write_lists(self._store, asked.files, listing), looked_at)
+            with self._full_disks():
+                self._follow(journal, seen.gone, report, going)
+                if looked_at := report.labels.labelled + report.labels.abstained:
+                    listing = Listing(self.images, labels.label_set.names, source.folder)
+                    report.written = dict.fromkeys(write_lists(self._store, asked.files, listing), looked_at)
         with self._store.writing():
             self._store.set(used_at=_now(), **({} if going.dry else {"state": "done"}))
         return report, labeller
+
+    @contextmanager
+    def _full_disks(self) -> Iterator[None]:
+        """Say of a full disk what holds half-way: some is changed already."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise GlimpseError(
+                f"run {self.id}: a disk that it writes to is full; free some space, and the same command goes on. What "
+                f"is done by now stays; glimpse label --undo {self.id} takes it back"
+            ) from error
 
     def _foresee(self, journal: Journal, gone: set[int]) -> dict[str, Changes]:
         """What each output would do."""
