@@ -65,6 +65,8 @@ def print_report(report: RunReport, outputs: OutputsAsked, *, dry: bool, as_json
         console.err.print(f"images: {read}")
     for name, changes in report.outputs.items():
         _print_changes(name, changes, dry=dry)
+    for file in outputs.files if dry and labels.labelled + labels.abstained else ():
+        console.err.print(f"{file}: would be written")
     for file, images in report.written.items():
         console.err.print(f"{file}: {images} images")
     if not labels.labelled + labels.abstained:
