@@ -64,6 +64,8 @@ def print_report(report: RunReport, outputs: OutputsAsked, *, dry: bool, as_json
         read = f"{report.new} new, {report.changed} changed, {report.unchanged} as before, {report.gone} gone"
         console.err.print(f"images: {read}")
     _print_outputs(report, dry=dry)
+    for file in outputs.files if dry and labels.labelled + labels.abstained else ():
+        console.err.print(f"{file}: would be written")
     if not labels.labelled + labels.abstained:
         files = "".join(f"; nothing is written to {file}" for file in outputs.files)
         console.err.print(f"no image could be labelled{files}")

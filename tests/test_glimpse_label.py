@@ -171,7 +171,7 @@ def test_a_collection_is_labelled_without_torch(photos: Path, tmp_path: Path, ti
         (("--write-metadata", "labels"), "label one, with --collection instead of a folder"),
         (("--xmp", "--embed"), "give one of them"),
         (("--sidecar", "stem"), "--sidecar goes with --xmp"),
-        (("--undo", "no-such"), "no labelling run 'no-such'"),
+        (("--undo", "last"), "--undo takes back the run that it names: leave the folder and --collection out"),
         (("--undo", "last", "--url", "http://localhost:1"), "--undo cannot be asked of a service"),
         (("-c", "photos"), "give either a folder of images, or --collection NAME"),
     ],
@@ -188,6 +188,60 @@ def test_what_cannot_be_done_changes_nothing(
         call("label", photos, "--labels", "a,b", *here, *out, *given)
     assert message in str(refused.value)
     assert {path: what for path, what in tree(tmp_path).items() if not path.startswith(f"{tmp_path}/data")} == before
+
+
+def test_a_run_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no labelling run 'no-such'"):
+        call("label", "--undo", "no-such", "--data", tmp_path)
+
+
+def test_a_file_to_write_is_the_same_however_its_folder_is_named(label: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    label("--out", tmp_path / "there" / ".." / "out.csv")
+    again = label("--out", tmp_path / "out.csv")
+    assert again["run"]["new"] == 0
+    assert again["out"] == [str(tmp_path / "out.csv")]
+
+
+def test_a_dry_run_names_the_files_that_it_would_write(
+    photos: Path, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.csv"
+    where = ("--out", out, "--data", tmp_path / "data", "--model", tiny_run, "--device", "cpu")
+    assert call("label", photos, "--labels", "a,b", *where, "--dry-run") == 0
+    assert f"{out}: would be written" in capsys.readouterr().err.replace("\n", "")
+    assert not out.exists()
+
+
+def test_a_full_disk_ends_a_run_that_goes_on_or_is_taken_back(on_own_disk: Callable[[str], None]) -> None:
+    on_own_disk("""
+import tempfile
+from pathlib import Path
+import pytest
+from base.errors import GlimpseError
+from test_labelling_runs import World, tree
+world = World(Path(tempfile.mkdtemp()))
+world.add_colours(20)
+photos = [path for path in world.folder.rglob("*") if path.is_file()]
+for path in photos:
+    path.write_bytes(path.read_bytes() + bytes(20_000))
+before = tree(world.folder)
+world.to = disk / "sorted"
+filler = disk / "filler"
+with open(filler, "wb") as file, pytest.raises(OSError, match="No space"):
+    file.write(bytes(8 << 20))
+with open(filler, "r+b") as file:
+    file.truncate(filler.stat().st_size - 400_000)
+with pytest.raises(GlimpseError, match="is full; free some space, and the same command goes on. What is done by now"):
+    world.run(to=str(world.to), how="move")
+assert 0 < len(world.sorted()) < len(photos)
+assert len(world.sorted()) + sum(path.exists() for path in photos) == len(photos)
+assert not world.undo().failed
+assert tree(world.folder) == before
+filler.unlink()
+world.run(to=str(world.to), how="move")
+assert len(world.sorted()) == len(photos)
+""")
 
 
 def test_a_disk_that_is_read_only_ends_a_run_that_another_finishes(

@@ -123,6 +123,8 @@ def label(
         label_view.print_runs(data, as_json=json)
         return
     if undo is not None:
+        if folder or collection:
+            raise InputError("--undo takes back the run that it names: leave the folder and --collection out")
         label_view.undo(data, undo, as_json=json)
         return
     if review is not None:
@@ -151,7 +153,7 @@ def label(
         if is_given:
             raise InputError(f"{option} goes with {needs}")
     words: Literal["sidecar", "embedded"] | None = "sidecar" if xmp else "embedded" if embed else None
-    kept = tuple(str(path.absolute()) for path in files if path != STDOUT)
+    kept = tuple(str(path.parent.resolve() / path.name) for path in files if path != STDOUT)
     outputs = OutputsAsked(kept, str(to.resolve()) if to else None, how, words, root, sidecar, write_metadata)
     _check_outputs(files, to, how, write_metadata, folder)
     if folder is not None and not remote and model is None:

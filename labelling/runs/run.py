@@ -9,6 +9,7 @@ is brought in step. Images are read first, then decided, then outputs follow; un
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,6 +19,7 @@ import shutil
 import time
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -151,8 +153,9 @@ class Run:
         if going.dry:
             report.outputs = self._foresee(journal, gone)
         else:
-            self._follow(journal, seen.gone, report, going)
-            self._list(labels, report)
+            with self._full_disks():
+                self._follow(journal, seen.gone, report, going)
+                self._list(labels, report)
         with self.store.writing():
             self.store.set(used_at=_now(), **({} if going.dry else {"state": "done"}))
         return report, labeller
@@ -174,8 +177,9 @@ class Run:
         report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(names, 0)))
         for row in self.store.rows():
             report.labels.add(row.image)
-        self._follow(journal, [], report, going)
-        self._list(labels, report)
+        with self._full_disks():
+            self._follow(journal, [], report, going)
+            self._list(labels, report)
         with self.store.writing():
             self.store.set(used_at=_now(), state="done")
         return report
@@ -193,6 +197,19 @@ class Run:
             for file in asked.files:
                 self._judge(Path(file))
             report.written = dict.fromkeys(write_lists(self.store, asked.files, listing), looked_at)
+
+    @contextmanager
+    def _full_disks(self) -> Iterator[None]:
+        """Say of a full disk what holds half-way: some is changed already."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise GlimpseError(
+                f"run {self.id}: a disk that it writes to is full; free some space, and the same command goes on. What "
+                f"is done by now stays; glimpse label --undo {self.id} takes it back"
+            ) from error
 
     def _foresee(self, journal: Journal, gone: set[int]) -> dict[str, Changes]:
         """What each output would do."""
