@@ -157,7 +157,7 @@ class Tools:
         label_set: Annotated[str | None, Field(description="name of labels that the service keeps, instead")] = None,
         templates: Annotated[list[str], Field(description="sentences with {} for the label; leave it out")] = [],  # noqa: B006
     ) -> Annotated[CallToolResult, Labels]:
-        """Choose the likeliest of your labels, or what fits of a kept label set, for an image file or an entry (`id`)."""
+        """Choose the likeliest of your labels, or what fits of a kept label set, for a file or an entry (`id`)."""
         with _told():
             if (id is None) == (image is None):
                 raise InputError("give either image or id")
@@ -245,7 +245,7 @@ def _thumbnail(service: client.Client, collection: str, hit: client.Hit) -> list
         data = service.thumbnail(collection, hit.id, THUMBNAIL)
     except client.ServiceError:
         return []
-    return [ImageContent(data=base64.b64encode(data).decode(), mime_type="image/jpeg")]
+    return [ImageContent(data=base64.b64encode(data).decode(), mime_type="image/webp")]
 
 
 def _warned(warnings: Sequence[str]) -> list[str]:

@@ -10,14 +10,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from zlib import crc32
 
 from base.errors import GlimpseError, InputError, LabelSetNotFound
 from base.files import write_whole
 from base.names import NAME
 from encoder.prompts import Label, as_labels, check_templates, prompts_of
-from labelling.learned import Learned
+
+if TYPE_CHECKING:
+    from labelling.learned import Learned
 
 Mode = Literal["single", "multi"]
 
@@ -134,6 +136,8 @@ class LabelSet:
         fields = dict(content)
         labels = [_label_of_json(label) for label in fields.pop("labels")]
         if (learned := fields.pop("learned", None)) is not None:
+            from labelling.learned import Learned  # numpy, which names and prompts need not
+
             fields["learned"] = Learned.of_json(learned)
         return cls.of(labels, **fields)
 

@@ -5,7 +5,7 @@ Vectors in, decisions out; numpy alone, so that a collection is labelled without
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from base.errors import InputError
 from base.progress import Progress
-from encoder.zero_shot import Classifier, ScoredBy, build_classifier
+from encoder.zero_shot import Classifier, ScoredBy, build_classifier, sigmoid
 from labelling.standardise import Standard
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 
 SIGMOID = 1.702  # times a z is nearest to the normal distribution's share below it
+CELLS = 1 << 19  # scores at a time: 2 MB, which stay in the processor's cache
 STANDS_OUT = 1.5  # standard deviations, from which on a label is given in multi; bench/multi_label.py
 
 
@@ -89,23 +90,45 @@ class Labeller:
 
     def decide(self, vectors: Vectors) -> Decisions:
         """Of unit image vectors (n, dim) float32."""
-        evidence = self.evidence(vectors)
+        shape = len(vectors), len(self.labels)
+        made = Decisions(np.empty(shape, np.float32), np.zeros(shape, bool), np.ones(len(vectors), np.float32))
+        for rows in self._parts(len(vectors)):
+            self._decide(vectors[rows], Decisions(made.scores[rows], made.chosen[rows], made.known[rows]))
+        return made
+
+    def decide_in_parts(self, vectors: Vectors) -> Iterator[tuple[slice, Decisions]]:
+        """The same some rows at a time, so that there are never more than `CELLS` scores; a row at least."""
+        for rows in self._parts(len(vectors)):
+            yield rows, self.decide(vectors[rows])
+
+    def _parts(self, n: int) -> Iterator[slice]:
+        step = max(1, CELLS // len(self.labels))
+        return (slice(start, start + step) for start in range(0, n, step))
+
+    def _decide(self, vectors: Vectors, into: Decisions) -> None:
+        """Fill in scores, what is chosen (all False until now) and what is known of some images."""
+        scores, chosen, known = into
+        if self.rejection is not None or self.standard is None:
+            self.classifier.logits(vectors, out=scores)  # until they are scores
+        if self.rejection is not None:
+            known[:] = self.rejection.known(vectors, scores)
         if self.standard is not None:
-            above = (evidence - self.stands_out) / self.temperature
-            scores = (1 / (1 + np.exp(-SIGMOID * above.clip(-50, 50)))).astype(np.float32)
-            chosen = scores >= (0.5 if self.thresholds is None else self.thresholds)
+            above = self.evidence(vectors)
+            above -= np.float32(self.stands_out)
+            above *= np.float32(SIGMOID / self.temperature)
+            sigmoid(above, out=scores)
+            np.greater_equal(scores, np.float32(0.5) if self.thresholds is None else self.thresholds, out=chosen)
         else:
-            scores = self.classifier.scores_of(evidence / np.float32(self.temperature))
-            chosen = np.zeros(scores.shape, bool)
-            chosen[np.arange(len(evidence)), evidence.argmax(axis=1)] = True  # several scores may round to one
+            evidence = self._corrected(vectors, scores)
+            chosen[np.arange(len(chosen)), evidence.argmax(axis=1)] = True  # several scores may round to one
+            if self.temperature != 1:
+                evidence /= np.float32(self.temperature)
+            self.classifier.scores_of(evidence, out=scores)
             if self.thresholds is not None:
                 chosen &= scores >= self.thresholds
-        known = np.ones(len(vectors), np.float32)
         if self.rejection is not None:
-            known = self.rejection.known(vectors, self.classifier.logits(vectors))
             strange = (known < self.rejection.threshold)[:, None]
             chosen &= ~(strange if self.named is None else strange & self.named)
-        return Decisions(scores, chosen, known)
 
     def margins(self, decisions: Decisions) -> Vectors:
         """How clear decisions are: (n,) in [0, 1], 0 where another would be as good.

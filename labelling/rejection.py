@@ -77,7 +77,7 @@ class Rejection:
         start = 0
         for some in _blocks(vectors, len(self.negatives)):
             end = start + len(some)
-            below[start:end] = np.count_nonzero(some @ self.negatives.T < best[start:end, None], axis=1)
+            below[start:end] = [np.count_nonzero(row) for row in some @ self.negatives.T < best[start:end, None]]
             start = end
         known: Vectors = ((below / len(self.negatives)) ** logits.shape[1]).astype(np.float32)
         return known

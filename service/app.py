@@ -16,6 +16,7 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 
+from base.cpus import fewer_taken
 from base.extras import product_version
 from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
@@ -43,6 +44,7 @@ from service.routes import (
     zero_shot,
 )
 from service.settings import Settings, unknown_variables
+from service.signing import Signer
 from service.state import Service
 from service.telemetry import logs
 from service.telemetry.tracing import Traced, start_tracing
@@ -60,6 +62,7 @@ Every error has one shape: `{"error": {"message", "type", "param", "code"}}`."""
 
 def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAPI:
     """The application. It loads `settings.model` when it starts, unless an encoder is given."""
+    signer = Signer(settings.data)
     app = FastAPI(
         title="glimpse",
         version=product_version(),
@@ -68,10 +71,10 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         redoc_url=None,
         lifespan=_lifespan(encoder),
         responses=documented(500),
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, signer),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.telemetry's own say less of the user's
     )
-    app.state.service = Service(settings, Paths(app))
+    app.state.service = Service(settings, Paths(app), signer)
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, zero_shot, label_sets, images, texts,
                      jobs, label_runs, knn_service):  # fmt: skip
@@ -83,7 +86,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     return app
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
     """What every request passes, the outermost first."""
     cors = Middleware(
         CORSMiddleware,
@@ -93,7 +96,11 @@ def _middleware(settings: Settings) -> list[Middleware]:
         expose_headers=["Retry-After", "X-Request-Id"],
     )
     key = Middleware(
-        RequireKey, keys=keyring_of(settings), anonymous=settings.allow_anonymous, origins=settings.cors_origins
+        RequireKey,
+        keys=keyring_of(settings),
+        signer=signer,
+        anonymous=settings.allow_anonymous,
+        origins=settings.cors_origins,
     )
     return [
         Middleware(Observed),
@@ -119,6 +126,8 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     for warning in unknown_variables(os.environ):
         log.warning(warning)
+    if fewer := fewer_taken():
+        log.info("%s; GLIMPSE_THREADS sets another number of threads", fewer)
     take_descriptors()
     app = create_app(settings)
     server = server_of(app)

@@ -90,6 +90,14 @@ async def json_body(request: Request) -> None:
     check_json(request)
 
 
+def signs(request: Request, seconds: int | None) -> Callable[[str], str]:
+    """What makes addresses as they are asked for: signed for so many seconds, or as they are."""
+    if seconds is None:
+        return str
+    signer = service_of(request).signer
+    return lambda address: signer.signed(address, seconds)
+
+
 def check_texts(number: int, settings: Settings, param: str) -> None:
     """422 for more texts than one request may have, with what to set in the clients that people have."""
     if number > settings.max_texts:

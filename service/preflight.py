@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from base.cpus import Others, threads
 from base.errors import GlimpseError, InputError
 from index.collection import list_collections
 from labelling.label_sets import LabelSets
+from service import keys, signing
 from service.http.auth import check_exposure
 from service.jobs.store import JobStore
-from service.keys import FILE, read_keys
 from service.settings import Settings, problems_of, unknown_variables
 
 
@@ -53,8 +54,13 @@ def check(given: Mapping[str, Any]) -> PreflightReport:
     warnings += _loose_keys(settings)
     if settings.data.is_dir():
         warnings += [*LabelSets(settings.data).problems(), *JobStore(settings.data).problems()]
+    others = Others()
     problems += _check_model(settings, warnings)
-    return PreflightReport(settings.model_dump(mode="json"), problems, warnings)
+    if busy := others.said():
+        warnings.append(busy)
+    return PreflightReport(
+        settings.model_dump(mode="json") | {"threads": settings.threads or threads()}, problems, warnings
+    )
 
 
 def check_address(settings: Settings) -> None:
@@ -82,15 +88,17 @@ def _check_data(settings: Settings) -> None:
 
 
 def _check_keys(settings: Settings) -> None:
-    read_keys(settings.data)
+    keys.read_keys(settings.data)
     check_exposure(settings)
 
 
 def _loose_keys(settings: Settings) -> list[str]:
-    path = settings.data / FILE
-    if path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return [f"{path} can be read by other users: chmod 600"]
-    return []
+    paths = (settings.data / name for name in (keys.FILE, signing.FILE))
+    return [
+        f"{path} can be read by other users: chmod 600"
+        for path in paths
+        if path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    ]
 
 
 def _check_model(settings: Settings, warnings: list[str]) -> list[str]:

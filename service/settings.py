@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from base.cpus import MOST
 from base.errors import InputError
 from service.keys import given_keys
 
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
     data: Path = Field(Path("glimpse-data"), description="folder with the collections")
     device: str = "auto"
     precision: str = "auto"
+    threads: int | None = Field(None, ge=1, le=MOST, description="of the model and the indexes; none: one a processor")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     publish: str | None = Field(None, description="where a container's port is published, as 127.0.0.1:8000")
@@ -62,6 +64,7 @@ class Settings(BaseSettings):
     max_batch: int = Field(64, ge=1, description="most images in one request")
     max_texts: int = Field(2048, ge=1, description="most texts in one request")
     max_prompts: int = Field(4096, ge=1, description="most labels times templates in one classification")
+    thumbnail_bytes: int = Field(2**30, ge=0, description="most bytes of thumbnails that are kept; 0: none")
     filter_seconds: float = Field(5.0, gt=0, description="longest that a filter takes")
     keep_alive_seconds: int = Field(75, ge=1, description="how long a connection is kept between two requests")
     queue_size: int = Field(512, ge=1, description="images or texts that may wait; beyond it the answer is 429")

@@ -15,13 +15,16 @@ from base.read_ahead import READERS
 from encoder.model import DualEncoder
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
+from service.collections.thumbnails import DAY, Thumbnails
 from service.errors import Refusal
 from service.http.paths import Paths
 from service.inference.inference import Inference, model_thread, warm_up
 from service.inference.labellers import Labellers
 from service.inference.pool import Pool
+from service.inference.single_flight import SingleFlight
 from service.jobs.runner import Jobs
 from service.settings import Settings
+from service.signing import Signer
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +47,25 @@ class Service:
     Attributes:
         settings: what the operator set.
         paths: the API's paths.
+        signer: of addresses that need no key.
         collections, decoders, jobs: there from the beginning.
+        thumbnails: those that are kept; `flights` are those that are made just now.
         warm: what needs the model; None until it is loaded and warm.
         failure: why it never will be.
         is_stopping: whether the server is on its way out.
         on_failure: called once when the service cannot start.
     """
 
-    def __init__(self, settings: Settings, paths: Paths) -> None:
+    def __init__(self, settings: Settings, paths: Paths, signer: Signer) -> None:
         self.settings = settings
         self.paths = paths
+        self.signer = signer
         self.collections = OpenCollections(settings.data)
         self.decoders = Pool(READERS, settings.queue_size)
         self.jobs = Jobs(settings, self.collections)
+        self.thumbnails = Thumbnails(settings.data, settings.thumbnail_bytes)
+        self.flights: SingleFlight[bytes] = SingleFlight()
+        self._cleaning: asyncio.Task[None] | None = None
         self.warm: Warm | None = None
         self.failure: Exception | None = None
         self.is_stopping: Callable[[], bool] = lambda: False
@@ -78,6 +87,7 @@ class Service:
             inference = Inference(encoder, model, self.decoders, self.settings)
             self.warm = Warm(inference, Labellers(inference), Rejections(self.collections, inference))
             self.jobs.start(inference)
+            self._cleaning = asyncio.create_task(self._clean())
         except Exception as error:
             log.error("the service cannot start: %s", error)
             self.failure = error
@@ -90,6 +100,8 @@ class Service:
 
     async def close(self) -> None:
         """Close what was opened, jobs first, while there is a model to end with."""
+        if self._cleaning is not None:
+            self._cleaning.cancel()
         await asyncio.to_thread(self.jobs.stop)
         if self.warm is not None:
             await self.warm.rejections.close()
@@ -97,6 +109,12 @@ class Service:
             await self.warm.inference.close()
         self.decoders.close()
         self.collections.close()
+
+    async def _clean(self) -> None:
+        """Once a day let go of thumbnails whose images are in no collection any more, whoever deleted them."""
+        while True:
+            await asyncio.to_thread(self.thumbnails.forget_unless, self.collections.has_image)
+            await asyncio.sleep(DAY)
 
 
 def service_of(request: Request) -> Service:

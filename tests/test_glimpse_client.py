@@ -80,7 +80,7 @@ def test_what_is_sent_is_listed_changed_and_deleted(served, tmp_path, monkeypatc
     assert changed.metadata == {"filename": files[0].name, "b": 1, "tags": ["y"]}
     assert client.update_entry("album", ids[0], metadata={"b": 2}).metadata["tags"] == ["y"]
     assert client.content("album", ids[0]) == files[0].read_bytes()
-    assert max(Image.open(io.BytesIO(client.thumbnail("album", ids[0], 32))).size) == 32
+    assert max(Image.open(io.BytesIO(client.thumbnail("album", ids[0], 32))).size) == 128
     client.delete_entry("album", ids[0])
     with pytest.raises(errors.EntryNotFound):
         client.entry("album", ids[0])

@@ -74,7 +74,7 @@ def test_an_agent_searches_and_classifies(service: tuple[str, list[Path]]) -> No
         assert {hit["path"] for hit in hits} <= set(map(str, files))
         words, *pictures = found.content
         assert words.text.splitlines()[0].startswith(f"{hits[0]['id']}: {hits[0]['score']:.3f} {hits[0]['path']}")
-        assert [content.mime_type for content in pictures] == ["image/jpeg"] * 2
+        assert [content.mime_type for content in pictures] == ["image/webp"] * 2
         assert max(Image.open(io.BytesIO(base64.b64decode(pictures[0].data))).size) == 256
         long = await call("search", text="word " * 100)
         assert long.content[0].text.startswith("warning: 1 of 1 texts are cut after 77 tokens")

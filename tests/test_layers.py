@@ -68,7 +68,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "training.losses": set(),
     "training.run_folder": set(),
     "service.telemetry": {"service.settings"},
-    "service.http": {"service.errors", "service.keys", "service.settings", "service.telemetry"},
+    "service.http": {"service.errors", "service.keys", "service.settings", "service.signing", "service.telemetry"},
     "service.inference": {"service.settings", "service.telemetry"},
     "service.collections": {"service.inference"},
     "service.jobs": {"service.errors", "service.settings", "service.inference", "service.collections"},

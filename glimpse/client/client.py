@@ -63,6 +63,7 @@ class Shape(TypedDict, total=False):
     group_size: int
     collapse: float | None
     diversity: float
+    signed_urls: int
 
 
 class Client(Entries, Jobs, LabelRuns):
@@ -239,7 +240,10 @@ class Client(Entries, Jobs, LabelRuns):
 
 def _stacked(answers: Iterable[tuple[Any, Any]]) -> Vectors:
     """The vectors of all that was embedded; the error of the first that was not."""
-    import numpy as np
+    try:
+        import numpy as np
+    except ModuleNotFoundError:
+        raise InputError("vectors come as arrays of numpy, which is not installed: pip install numpy") from None
 
     rows = []
     for i, (item, row) in enumerate(answers):

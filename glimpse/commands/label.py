@@ -24,6 +24,7 @@ from glimpse.options import (
     Precision,
     Scores,
     Template,
+    Threads,
     Url,
     check_out,
     given_labels,
@@ -105,6 +106,7 @@ def label(
     device: Device = "auto",
     precision: Precision = "auto",
     url: Url = None,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Label images with the likeliest of your labels (zero-shot; no training needed).
@@ -113,7 +115,7 @@ def label(
     """
     from base.rules import Rules
     from glimpse import label_view
-    from glimpse.label_run import Wanted, What, run, stream
+    from glimpse.label_stream import What, stream
     from labelling.outputs.asked import OutputsAsked
 
     remote = url is not None and is_remote(context, *LOCAL)
@@ -162,6 +164,8 @@ def label(
             raise InputError("a service's labels are written as one CSV: give one --out, as --out labels.csv")
         stream(what, str(url) if remote else None, files[0], as_json=json)
         return
+    from glimpse.label_run import Wanted, run
+
     run(what, outputs, Wanted(dry_run, force, STDOUT in files, json))
 
 

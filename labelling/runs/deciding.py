@@ -81,9 +81,11 @@ def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Tell, *, 
     total, done, after = store.count(undecided=not again), 0, 0
     while (block := store.to_decide(after, again=again))[0]:
         ids, paths, kept = block
-        decisions = labeller.decide(source.vectors(ids, kept))
+        vectors = source.vectors(ids, kept)
         with store.writing():
-            store.decide(ids, label_rows(labeller.labels, paths, decisions), labeller.margins(decisions).tolist())
+            for part, decisions in labeller.decide_in_parts(vectors):
+                images = label_rows(labeller.labels, paths[part], decisions)
+                store.decide(ids[part], images, labeller.margins(decisions).tolist())
         done, after = done + len(ids), ids[-1]
         tell(done, total)
 

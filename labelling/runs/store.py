@@ -191,6 +191,7 @@ class RunStore:
 
     def put(self, found: Iterable[Found]) -> None:
         """Keep images, undecided, in place of those of their paths; they count as seen. In a `writing`."""
+        keys: list[int] = []
         for one in found:
             key = one.id
             if key is None and (known := self.known(one.path)):
@@ -211,7 +212,8 @@ class RunStore:
                 """.replace("STILL", f"(images.stamp = '{DISTRUSTED}' || excluded.stamp AND NOT {OPEN})"),
                 (key, path, one.stamp, vector, one.width, one.height, one.error, one.cut_off),
             )
-            self.mark_seen([key if key is not None else int(cursor.lastrowid or 0)])
+            keys.append(key if key is not None else int(cursor.lastrowid or 0))
+        self.mark_seen(keys)
 
     def unseen(self) -> list[Row]:
         """The images that nobody has seen since it was opened."""

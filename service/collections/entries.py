@@ -64,10 +64,15 @@ def change(collection: Collection, entry_id: int, modality: Modality, patch: Map
     return collection.get(entry_id)
 
 
-def delete(collection: Collection, uploads: Uploads, entry_id: int, modality: Modality) -> None:
-    """Delete an entry, what is kept of its bytes and path, and its file if uploaded. EntryNotFound: see `find`."""
+def delete(collection: Collection, uploads: Uploads, entry_id: int, modality: Modality) -> Record:
+    """Delete an entry, what is kept of its bytes and path, and its file if uploaded; what it was.
+
+    Raises:
+        EntryNotFound: see `find`.
+    """
     record = find(collection, entry_id, modality)
     collection.keepsakes.forget_entries([entry_id])
     collection.delete([entry_id])
     if record.path is not None:
         uploads.remove(Path(record.path))
+    return record

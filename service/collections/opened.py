@@ -14,6 +14,7 @@ from base.errors import CollectionError, CollectionExists, CollectionNotFound, I
 from index.collection import (
     Collection,
     CollectionInfo,
+    collection_names,
     create_collection,
     delete_collection,
     list_collections,
@@ -68,6 +69,20 @@ class OpenCollections:
             return collection if collection is not None and collection.is_there() else None
         finally:
             self._lock.release()
+
+    def has_image(self, sha256: str) -> bool:
+        """Whether any has an image file of that hash; also where it cannot be told."""
+        for name in collection_names(self._data):
+            if self._closed.is_set():
+                return True
+            try:
+                if self.get(name).find_sha256(sha256):
+                    return True
+            except CollectionNotFound:
+                continue  # deleted in this moment
+            except CollectionError:
+                return True
+        return False
 
     def infos(self) -> list[CollectionInfo]:
         """What every collection is, by name."""

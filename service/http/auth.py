@@ -1,4 +1,5 @@
-"""Who may ask what: bearer keys before every route but the page and the health checks. Closed unless named open here.
+"""Who may ask what: bearer keys before every route but the page and the health checks, or for image files a signed
+address. Closed unless named open here.
 
 It stands before the body is read, so that a stranger's upload costs nothing.
 """
@@ -9,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from urllib.parse import parse_qs
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,23 +20,29 @@ from service.errors import refuse_to_answer
 from service.http.headers import header_of
 from service.keys import Keyring, given_keys
 from service.settings import Settings
+from service.signing import Signer
 
 OPEN = re.compile(r"/|/docs|/health/(live|ready)|/static/.*")  # our own files; they hold nothing of the user's
 SAFE = ("GET", "HEAD", "OPTIONS")
 QUERIES = re.compile(r"/v1/(classify|embeddings|zero-shot|collections/[^/]+/search)|/knn-service")  # POSTs that read
 
+FILES = re.compile(r"/v1/collections/[^/]+/images/\d+/(content|thumbnail)")  # what addresses are signed of
+
 
 class RequireKey:
     """Answers 401 to who has no key and 403 to a read key that wants to change something.
+
+    An image file is also given to who asks by a signed address without a key; 403 if that is wrong or its time is over.
 
     Where there are no keys a page on the web might use the browser of someone who reaches the service. So only the
     page's own origin and `origins` may post, and, unless `anonymous`, only names that no foreign site can point here
     are answered to (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, keys: Keyring, *, anonymous: bool, origins: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Keyring, signer: Signer, *, anonymous: bool, origins: Sequence[str]) -> None:
         self._app = app
         self._keys = keys
+        self._signer = signer
         self._anonymous = anonymous
         self._origins = origins
 
@@ -46,8 +54,16 @@ class RequireKey:
     def _refusal(self, scope: Scope) -> Response | None:
         if OPEN.fullmatch(scope["path"]):
             return None
+        signature = _signature(scope)
+        if signature is not None:
+            if problem := self._signer.problem_of(scope["path"], signature):
+                return refuse_to_answer(403, problem[1], code=problem[0])
+            scope.setdefault("state", {})["signed"] = True
         if not self._keys.required:
             return self._of_foreign_site(scope)
+        if signature is not None:
+            scope["state"]["key"] = "signed address"
+            return None
         kind, _, secret = (header_of(scope, b"authorization") or "").partition(" ")
         if kind.lower() != "bearer" or not secret.strip():
             message = "this needs a key: send it as Authorization: Bearer KEY"
@@ -94,6 +110,15 @@ def check_exposure(settings: Settings) -> None:
 def _only_reads(scope: Scope) -> bool:
     method, path = scope["method"], scope["path"]
     return method in SAFE or (method == "POST" and QUERIES.fullmatch(path) is not None)
+
+
+def _signature(scope: Scope) -> dict[str, list[str]] | None:
+    """The query of a request by a signed address; None if it is none, or comes with a key."""
+    if scope["method"] not in SAFE or b"signature=" not in scope["query_string"]:
+        return None
+    if not FILES.fullmatch(scope["path"]) or header_of(scope, b"authorization") is not None:
+        return None
+    return parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 def is_foreign(scope: Scope, origins: Sequence[str]) -> bool:

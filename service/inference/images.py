@@ -1,4 +1,4 @@
-"""Images on their way in (base64, data URIs) and out (content types, thumbnails). Fetches nothing from anywhere."""
+"""Images on their way in (base64, data URIs) and out (content types, small ones). Fetches nothing from anywhere."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ CONTENT_TYPES = {
     ".jp2": "image/jp2", ".jpe": "image/jpeg", ".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".mpo": "image/jpeg",
     ".png": "image/png", ".tif": "image/tiff", ".tiff": "image/tiff", ".webp": "image/webp",
 }  # fmt: skip
+# Measured on photos at 128 to 1024 pixels: two thirds of the bytes of a JPEG of quality 85 at the same SSIM (0.983 to
+# 0.985) and PSNR, for 3 ms more at 256 pixels; the slower methods of the encoder save 4 % more for twice the time.
+WEBP = {"quality": 85, "method": 4}
 LARGE = 16_000_000  # pixels; decoding that many takes some 200 MB
 _large = threading.Lock()
 # Pillow's own blocks of 16 MiB come from the heap, which keeps what one large image took; larger ones are given back.
@@ -73,22 +76,31 @@ def decode(data: bytes, preprocess: Preprocess, max_pixels: int) -> Picture:
         return read_picture(data, preprocess, max_pixels=max_pixels)
 
 
-def thumbnail(path: Path, sha256: str | None, size: int, max_pixels: int) -> bytes:
-    """A JPEG of the image, upright, no side longer than `size`. Of the large ones one at a time.
+def small_picture(data: bytes, size: int, max_pixels: int) -> bytes:
+    """A WebP of an image file's picture: upright, sRGB, no side longer than `size`. Of the large ones one at a time.
 
     Raises:
-        FileChanged: its bytes are not those that were indexed.
-        ImageError: the file cannot be read.
+        ImageError: it cannot be read, or is larger than the limits.
     """
-    data = read_bytes(path)
-    if sha256 not in (None, sha256_of(data)):
-        raise FileChanged
     with _turn(data):
         image = open_image(data, at_least=(size, size), max_pixels=max_pixels)
         image.thumbnail((size, size))
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
+    image.save(buffer, "WEBP", **WEBP)
     return buffer.getvalue()
+
+
+def read_indexed(path: Path, sha256: str | None) -> bytes:
+    """The bytes of the file, if they are those that were indexed.
+
+    Raises:
+        FileChanged: they are others.
+        ImageError: it cannot be read.
+    """
+    data = read_bytes(path)
+    if sha256 not in (None, sha256_of(data)):
+        raise FileChanged
+    return data
 
 
 def open_indexed(path: Path, sha256: str | None) -> BinaryIO:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Body, Path, Response
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, CollectionNotFound
 from base.names import NAME
-from service.deps import CollectionDep, CollectionsDep, InferenceDep, retried
+from service.deps import CollectionDep, CollectionsDep, InferenceDep, ServiceDep, retried
 from service.errors import documented
 from service.schemas.collections import CollectionAnswer, CollectionRequest, CollectionsAnswer
 from service.schemas.examples import MAKE
@@ -74,7 +74,8 @@ def _not_deleted_meanwhile(name: str) -> Iterator[None]:
 
 
 @router.delete("/{collection}", summary="Delete a collection", status_code=204, responses=documented(404, 409, 422))
-async def delete(name: NameDep, collections: CollectionsDep) -> None:
+async def delete(name: NameDep, service: ServiceDep, afterwards: BackgroundTasks) -> None:
     """Delete all its entries, and the files that were uploaded to it. Files of folders that were indexed stay."""
     with retried():
-        await collections.delete(name)
+        await service.collections.delete(name)
+    afterwards.add_task(service.thumbnails.forget_unless, service.collections.has_image)

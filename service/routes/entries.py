@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
@@ -14,11 +14,11 @@ from index.collection import Modality
 from index.search.query import MAX_LIMIT
 from service.collections import entries
 from service.collections.uploads import Uploads
-from service.deps import CollectionDep, PatienceDep, SettingsDep, WriterDep, json_body
+from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep, json_body, signs
 from service.errors import Refusal, documented
-from service.schemas.base import MAX_ID, Absent
+from service.schemas.base import MAX_ID, Absent, SignedSeconds
 from service.schemas.entries import PageAnswer, PatchRequest
-from service.schemas.search import RecordAnswer
+from service.schemas.search import RecordAnswer, Sign
 
 EXAMPLE = '{"must": [{"key": "tags", "match": {"value": "sea"}}]}'
 
@@ -43,6 +43,14 @@ def parsed_filter(text: FilterQuery = None) -> dict[str, Any] | None:
     return parsed
 
 
+def signing(request: Request, signed_urls: Annotated[SignedSeconds | None, Query(), Absent] = None) -> Sign:
+    """What makes the addresses of an answer, by the query string."""
+    return signs(request, signed_urls)
+
+
+SignDep = Annotated[Sign, Depends(signing)]
+
+
 def entry_routes(modality: Modality) -> APIRouter:
     """A router at /v1/collections/{collection}/images or /texts, with the routes that both have."""
     router = APIRouter(prefix=f"/v1/collections/{{collection}}/{modality}s", tags=[f"{modality}s"])
@@ -52,6 +60,7 @@ def entry_routes(modality: Modality) -> APIRouter:
         collection: CollectionDep,
         patience: PatienceDep,
         wanted: Annotated[dict[str, Any] | None, Depends(parsed_filter)],
+        sign: SignDep,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
         after: Annotated[int, Query(ge=0, le=MAX_ID, description="the `next` of the page before"), Absent] = 0,
     ) -> PageAnswer:
@@ -62,13 +71,13 @@ def entry_routes(modality: Modality) -> APIRouter:
                 records, following = await run_in_threadpool(look)
         except InputError as error:
             raise Refusal(422, str(error), code=error.code, param=str(error).partition(": ")[0]) from error
-        answers = [RecordAnswer.of_record(record, collection.name) for record in records]
+        answers = [RecordAnswer.of_record(record, collection.name, sign) for record in records]
         return PageAnswer(entries=answers, next=following)
 
     @router.get("/{id}", summary="An entry's record", responses=documented(404, 422))
-    def get_record(id: IdPath, collection: CollectionDep) -> RecordAnswer:  # noqa: A002
+    def get_record(id: IdPath, collection: CollectionDep, sign: SignDep) -> RecordAnswer:  # noqa: A002
         """Path or text, and metadata."""
-        return RecordAnswer.of_record(entries.find(collection, id, modality), collection.name)
+        return RecordAnswer.of_record(entries.find(collection, id, modality), collection.name, sign)
 
     @router.patch(
         "/{id}",
@@ -82,12 +91,15 @@ def entry_routes(modality: Modality) -> APIRouter:
         return RecordAnswer.of_record(record, collection.name)
 
     @router.delete("/{id}", summary="Delete an entry", status_code=204, responses=documented(404, 409, 422))
-    async def delete(id: IdPath, collection: CollectionDep, writer: WriterDep, settings: SettingsDep) -> None:  # noqa: A002
-        """Searches no longer find it, and what was said of it is forgotten. Its file goes too if it was uploaded.
+    async def delete(id: IdPath, collection: CollectionDep, writer: WriterDep, service: ServiceDep) -> None:  # noqa: A002
+        """Searches no longer find it, and what was said of it is forgotten, its thumbnails too; its file if it was
+        uploaded.
 
         A file of an indexed folder stays, and the next job or `glimpse index` over that folder takes it for a new one.
         """
-        uploads = Uploads(settings.data, collection.name)
-        await writer(lambda writable: entries.delete(writable, uploads, id, modality))
+        uploads = Uploads(service.settings.data, collection.name)
+        record = await writer(lambda writable: entries.delete(writable, uploads, id, modality))
+        if record.sha256:
+            await run_in_threadpool(service.thumbnails.forget, record.sha256)
 
     return router

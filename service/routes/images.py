@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,14 @@ from typing import Annotated, Any, BinaryIO
 
 from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from base.errors import ImageError
+from encoder.image import sha256_of
 from encoder.prompts import split_labels
 from index.collection import Collection, Record
+from service.collections.thumbnails import SIZES, size_for
 from service.collections.uploads import Upload, Uploads, add
 from service.deps import (
     CollectionDep,
@@ -30,23 +33,33 @@ from service.deps import (
     InferenceDep,
     RecordDep,
     RejectionsDep,
+    ServiceDep,
     SettingsDep,
     WriterDep,
 )
 from service.errors import Refusal, documented
 from service.http.auth import is_foreign
 from service.http.bodies import FILES, from_fields, media_type
-from service.inference.images import CONTENT_TYPES, FileChanged, decode, open_indexed, thumbnail
+from service.inference.images import (
+    CONTENT_TYPES,
+    FileChanged,
+    decode,
+    open_indexed,
+    read_indexed,
+    small_picture,
+)
 from service.routes.entries import entry_routes
 from service.schemas.base import Absent
 from service.schemas.entries import UploadAnswer, UploadFields, UploadResult
+from service.settings import Settings
+from service.state import Service
 
 router = entry_routes("image")
 
-CACHE = {"Cache-Control": "private, max-age=3600"}
 MAX_FIELDS = 200  # of a form, beside its files
 PIECE = 65_536  # bytes of a file that are sent at a time
 MAX_NAME = 255  # characters of a file's name
+SIDE = f"longest side in pixels; it is given in the next of {', '.join(map(str, SIZES))} that is not smaller"
 AGAIN = "it was deleted while it was being sent again; send it once more"
 
 BODY = {
@@ -178,22 +191,47 @@ async def upload(
     return UploadAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
 
 
+async def file_headers(
+    request: Request,
+    record: RecordDep,
+    settings: SettingsDep,
+    v: Annotated[str | None, Query(description="the version in an address: it changes with the file")] = None,
+    expires: Annotated[str | None, Query(description="when a signed address ends, in seconds since 1970")] = None,
+    signature: Annotated[str | None, Query(description="of a signed address, in place of a key")] = None,
+) -> dict[str, str]:
+    """The headers of an image's file and of its thumbnail. 404 if a signed address is of other bytes."""
+    if getattr(request.state, "signed", False) and v and not (record.sha256 or "").startswith(v):
+        raise Refusal(404, "this address was signed for another picture than is there now", code="file_changed")
+    return picture_headers(settings)
+
+
+def picture_headers(settings: Settings) -> dict[str, str]:
+    """Of any picture that is sent: a browser keeps it for an hour; pages of other origins show it if they may ask."""
+    headers = {"Cache-Control": "private, max-age=3600"}
+    if settings.cors_origins:
+        headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    return headers
+
+
+HeadersDep = Annotated[dict[str, str], Depends(file_headers)]
+
+
 @router.get(
     "/{id}/content",
     summary="The image file",
     response_class=StreamingResponse,
     responses=documented(404, 415, 422) | {200: {"content": {"image/*": {}}, "description": "the file as it is"}},
 )
-def content(record: RecordDep) -> StreamingResponse:
+def content(record: RecordDep, headers: HeadersDep) -> StreamingResponse:
     """The original bytes; 404 once other bytes lie there than were indexed.
 
-    HEIC and TIFF are sent as they are, though few browsers show them; thumbnails are JPEG.
+    HEIC and TIFF are sent as they are, though few browsers show them; thumbnails are WebP.
     """
     path = _path(record)
     media_type = media_type_of(path)
     with _as_indexed():
         file = open_indexed(path, record.sha256)
-    return sent(file, media_type)
+    return sent(file, media_type, headers)
 
 
 def media_type_of(path: Path) -> str:
@@ -205,10 +243,10 @@ def media_type_of(path: Path) -> str:
     return media_type
 
 
-def sent(file: BinaryIO, media_type: str) -> StreamingResponse:
+def sent(file: BinaryIO, media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
     """An open file as it is, closed at the end."""
     size = os.fstat(file.fileno()).st_size
-    headers = CACHE | {"Content-Security-Policy": "default-src 'none'; sandbox", "Content-Length": str(size)}
+    headers = {**headers, "Content-Security-Policy": "default-src 'none'; sandbox", "Content-Length": str(size)}
     pieces = _pieces(file)
     weakref.finalize(pieces, file.close)  # of a client that left before the first of them nobody asks for any
     return StreamingResponse(pieces, media_type=media_type, headers=headers)
@@ -216,28 +254,51 @@ def sent(file: BinaryIO, media_type: str) -> StreamingResponse:
 
 @router.get(
     "/{id}/thumbnail",
-    summary="A small JPEG of the image",
+    summary="A small WebP of the image",
     response_class=Response,
     responses=documented(404, 422, 429)
-    | {200: {"content": {"image/jpeg": {}}, "description": "the thumbnail"}, 304: {"description": "as you have it"}},
+    | {200: {"content": {"image/webp": {}}, "description": "the thumbnail"}, 304: {"description": "as you have it"}},
 )
 async def get_thumbnail(
     record: RecordDep,
-    decoders: DecodersDep,
-    settings: SettingsDep,
-    size: Annotated[int, Query(ge=16, le=1024, description="longest side in pixels"), Absent] = 256,
+    service: ServiceDep,
+    headers: HeadersDep,
+    size: Annotated[int, Query(ge=16, le=SIZES[-1], description=SIDE), Absent] = 256,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Upright, in RGB, no side longer than `size`."""
-    headers = dict(CACHE)
+    """Upright, in sRGB. It is made once and kept."""
+    side = size_for(size)
     if version := record.sha256 or record.mtime_ns:
-        headers["ETag"] = f'"{version}-{size}"'
+        headers["ETag"] = f'"{version}-{side}.webp"'
         if if_none_match is not None and headers["ETag"] in if_none_match:
             return Response(status_code=304, headers=headers)
-    decoders.check_room()
     with _as_indexed():
-        jpeg = await decoders.run(lambda: thumbnail(_path(record), record.sha256, size, settings.max_pixels))
-    return Response(jpeg, media_type="image/jpeg", headers=headers)
+        webp = await run_in_threadpool(_kept, record, side, service)
+        if webp is None:
+            key = record.path, record.sha256, side
+            if not service.flights.under_way(key):
+                service.decoders.check_room()
+            webp = await service.flights.run(key, service.decoders.run(_made, record, side, service))
+    return Response(webp, media_type="image/webp", headers=headers)
+
+
+def _kept(record: Record, side: int, service: Service) -> bytes | None:
+    """The thumbnail that is kept, if the file is by its time and size the one that was indexed."""
+    stat = _path(record).stat()
+    if record.sha256 is None or (stat.st_mtime_ns, stat.st_size) != (record.mtime_ns, record.size):
+        return None
+    return service.thumbnails.get(record.sha256, side)
+
+
+def _made(record: Record, side: int, service: Service) -> bytes:
+    """The thumbnail of the file; it is decoded unless one of its bytes is kept."""
+    data = read_indexed(_path(record), record.sha256)
+    sha256 = record.sha256 or sha256_of(data)
+    webp = service.thumbnails.get(sha256, side)
+    if webp is None:
+        webp = small_picture(data, side, service.settings.max_pixels)
+        service.thumbnails.put(sha256, side, webp)
+    return webp
 
 
 def _path(record: Record) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from base.cpus import threads
 from base.extras import product_version
 from service.deps import CollectionsDep, InferenceDep
 from service.errors import documented
@@ -24,6 +25,7 @@ def info(inference: InferenceDep, collections: CollectionsDep) -> InfoAnswer:
         fingerprint=encoder.fingerprint,
         device=str(encoder.device),
         precision=encoder.precision,
+        threads=threads(),
         logit_scale=encoder.logit_scale,
         logit_bias=encoder.logit_bias,
         collections=[CollectionAnswer.of(info) for info in collections.infos()],

@@ -28,14 +28,15 @@ from labelling.runs.run import ID, LabelRuns, Run
 from labelling.runs.sources import Source
 from labelling.runs.store import Row
 from service.collections.opened import OpenCollections
+from service.collections.thumbnails import size_for
 from service.deps import CollectionsDep, DecodersDep, InferenceDep, SettingsDep, json_body, retried
 from service.errors import Refusal, documented
-from service.inference.images import thumbnail
+from service.inference.images import small_picture
 from service.inference.inference import Inference
 from service.inference.shared_encoder import SharedEncoder
 from service.jobs.label_runs import TOOL, check_run, label_runs, source_of
 from service.jobs.roots import FolderRefused, Roots
-from service.routes.images import CACHE, media_type_of, sent
+from service.routes.images import media_type_of, picture_headers, sent
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.label_runs import (
     ApplyAnswer,
@@ -249,19 +250,19 @@ def delete(name: NameDep, runs: RunsDep) -> None:
     response_class=StreamingResponse,
     responses=documented(404, 415, 422) | {200: {"content": {"image/*": {}}, "description": "the file as it is"}},
 )
-def content(name: NameDep, image: ImageDep, runs: RunsDep) -> StreamingResponse:
+def content(name: NameDep, image: ImageDep, runs: RunsDep, settings: SettingsDep) -> StreamingResponse:
     """The original bytes, if it is the file that was labelled and lies where the service may read."""
     row = runs.image(name, image)
     media_type = media_type_of(row.image.path)
     with runs.opened(row) as held:
-        return sent(held.open("rb"), media_type)
+        return sent(held.open("rb"), media_type, picture_headers(settings))
 
 
 @router.get(
     "/{run}/images/{image}/thumbnail",
-    summary="A small JPEG of an image of a run",
+    summary="A small WebP of an image of a run",
     response_class=Response,
-    responses=documented(404, 422, 429) | {200: {"content": {"image/jpeg": {}}, "description": "the thumbnail"}},
+    responses=documented(404, 422, 429) | {200: {"content": {"image/webp": {}}, "description": "the thumbnail"}},
 )
 async def get_thumbnail(
     name: NameDep,
@@ -271,11 +272,11 @@ async def get_thumbnail(
     settings: SettingsDep,
     size: Annotated[int, Query(ge=16, le=1024, description="longest side in pixels"), Absent] = 256,
 ) -> Response:
-    """Upright, in RGB, no side longer than `size`."""
+    """Upright, in sRGB; made anew each time."""
 
     def made() -> bytes:
         with runs.opened(runs.image(name, image)) as held:
-            return thumbnail(held, None, size, settings.max_pixels)
+            return small_picture(held.read_bytes(), size_for(size), settings.max_pixels)
 
     decoders.check_room()
-    return Response(await decoders.run(made), media_type="image/jpeg", headers=CACHE)
+    return Response(await decoders.run(made), media_type="image/webp", headers=picture_headers(settings))

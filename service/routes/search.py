@@ -14,7 +14,7 @@ from encoder.cut import CutTexts
 from encoder.encoder import Vectors
 from index.collection import Collection, Hit
 from index.search.query import Query, mix, run
-from service.deps import CollectionDep, PatienceDep, inference
+from service.deps import CollectionDep, PatienceDep, inference, signs
 from service.errors import Refusal, documented
 from service.http.direct_route import DirectRoute
 from service.schemas.search import HitAnswer, QueryInputs, SearchAnswer, SearchRequest
@@ -44,12 +44,13 @@ async def search(
     """
     started = time.perf_counter()
     # what is left of the request are the fields of a Query, by their names
-    choices = asked.model_dump(exclude={*KINDS, "query"})
+    choices = asked.model_dump(exclude={*KINDS, "query", "signed_urls"})
     parts = parts_of(asked)
     query = await query_of(parts, collection, request, patience=patience, **choices)
     with patience:
         hits = await run_in_threadpool(find, collection, query)
-    answers = [HitAnswer.of(hit, collection.name) for hit in hits]
+    sign = signs(request, asked.signed_urls)
+    answers = [HitAnswer.of(hit, collection.name, sign) for hit in hits]
     texts = [part.value for part in parts if part.kind == "text"]
     cut = await inference(request).cut_texts(texts) if texts else CutTexts()
     seconds = round(time.perf_counter() - started, 6)

@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, PydanticUseDefault, core_schema
 from encoder.cut import CutTexts
 
 MAX_ID = 2**63 - 1
+MAX_SIGNED = 7 * 86_400  # seconds, a week
 MAX_TEXT = 10_000  # characters; a model reads some 77 tokens of them
 _DATA_URI = re.compile(r"[\s\ufeff\u200b\0\"']*data\s*:(?:[;,]|[\w.+-]+/|[\s\w/.+;=-]{0,80}base64,)", re.IGNORECASE)
 
@@ -38,6 +39,16 @@ def _words(text: str) -> str:
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_words)]
 Label = Annotated[str, StringConstraints(max_length=1_000)]
 Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
+
+
+SignedSeconds = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MAX_SIGNED,
+        description="sign `content_url` and `thumbnail_url`: for so long, and up to an eighth longer, they need no key",
+    ),
+]
 
 
 def _default_of_null(given: Any) -> Any:

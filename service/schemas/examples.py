@@ -13,6 +13,7 @@ SEARCH: Examples = {"examples": [
     {"text": "a red bicycle by the sea", "limit": 5},
     {"text": "at night", "image": f"data:image/png;base64,{PIXEL}"},
     {"id": 42, "collapse": 0.97, "limit": 20, "offset": 20},
+    {"text": "a red bicycle", "signed_urls": 3600},
     {"query": [{"text": "a beach"}, {"id": 42, "weight": 0.5}, {"text": "people", "weight": -0.7}]},
     {"text": "running shoes", "cutoff": "auto", "group_by": "product.id", "limit": 100},
     {"text": "a dress", "diversity": 0.3, "filter": {
@@ -129,8 +130,8 @@ MAKE: Examples = {"examples": [{"kind": "auto", "recall": 0.98}]}
 
 INFO: Examples = {"example": {
     "version": "1.0.0", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,
-    "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "logit_scale": 100.0,
-    "collections": [COLLECTION["example"]],
+    "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "threads": 2,
+    "logit_scale": 100.0, "collections": [COLLECTION["example"]],
 }}
 
 MODELS: Examples = {"example": {"object": "list", "data": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
@@ -10,9 +11,12 @@ from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 from index.collection import Hit, Modality, Record
 from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from service.schemas import examples
-from service.schemas.base import MAX_ID, Image, OfTexts, RequestModel, Schema, Text
+from service.schemas.base import MAX_ID, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text
 
 MAX_PARTS = 32
+VERSION = 12  # digits of the SHA-256 in an address
+
+Sign = Callable[[str], str]  # makes a signed address of one
 
 
 class RecordAnswer(Schema):
@@ -32,17 +36,17 @@ class RecordAnswer(Schema):
     thumbnail_url: str | None
 
     @classmethod
-    def of_record(cls, record: Record, collection: str) -> RecordAnswer:
-        """Of a record of `collection`."""
-        return RecordAnswer(**cls.fields_of(record, collection))
+    def of_record(cls, record: Record, collection: str, sign: Sign = str) -> RecordAnswer:
+        """Of a record of `collection`, with its addresses as `sign` makes them."""
+        return RecordAnswer(**cls.fields_of(record, collection, sign))
 
     @classmethod
-    def fields_of(cls, record: Record, collection: str) -> dict[str, Any]:
+    def fields_of(cls, record: Record, collection: str, sign: Sign = str) -> dict[str, Any]:
         """The fields for a record of `collection`."""
         is_image = record.modality == "image"
         base = f"/v1/collections/{collection}/images/{record.id}"
         # the version changes with the file, so browsers may keep what they have without asking
-        version = f"?v={record.sha256[:12]}" if record.sha256 else ""
+        version = f"?v={record.sha256[:VERSION]}" if record.sha256 else ""
         return {
             "id": record.id,
             "modality": record.modality,
@@ -52,8 +56,8 @@ class RecordAnswer(Schema):
             "width": record.width,
             "height": record.height,
             "sha256": record.sha256,
-            "content_url": f"{base}/content{version}" if is_image else None,
-            "thumbnail_url": f"{base}/thumbnail{version}" if is_image else None,
+            "content_url": sign(f"{base}/content{version}") if is_image else None,
+            "thumbnail_url": sign(f"{base}/thumbnail{version}") if is_image else None,
         }
 
 
@@ -67,9 +71,9 @@ class HitAnswer(RecordAnswer):
     relevance: float | None = Field(description="estimate, 0 to 1; null, like z, while the collection is small")
 
     @classmethod
-    def of(cls, hit: Hit, collection: str) -> HitAnswer:
-        """Of a hit in `collection`."""
-        return cls(score=hit.score, z=hit.z, relevance=hit.relevance, **cls.fields_of(hit.record, collection))
+    def of(cls, hit: Hit, collection: str, sign: Sign = str) -> HitAnswer:
+        """Of a hit in `collection`, with its addresses as `sign` makes them."""
+        return cls(score=hit.score, z=hit.z, relevance=hit.relevance, **cls.fields_of(hit.record, collection, sign))
 
 
 class QueryInputs(RequestModel):
@@ -118,6 +122,7 @@ class SearchRequest(QueryInputs):
     diversity: FiniteFloat = Field(
         0.0, ge=0, le=1, description="0: by score alone; 1: each as unlike those before as can be"
     )
+    signed_urls: SignedSeconds | None = None
 
     @model_validator(mode="after")
     def _has_query(self) -> SearchRequest:
