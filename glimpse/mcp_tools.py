@@ -157,9 +157,7 @@ class Tools:
         label_set: Annotated[str | None, Field(description="name of labels that the service keeps, instead")] = None,
         templates: Annotated[list[str], Field(description="sentences with {} for the label; leave it out")] = [],  # noqa: B006
     ) -> Annotated[CallToolResult, Labels]:
-        """Choose the likeliest of your labels, or those of a kept label set that fit, for an image file (`image`) or an
-        entry of a collection (`id`).
-        """
+        """Choose the likeliest of your labels, or what fits of a kept label set, for a file or an entry (`id`)."""
         with _told():
             if (id is None) == (image is None):
                 raise InputError("give either image or id")

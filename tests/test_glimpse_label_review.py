@@ -14,9 +14,9 @@ from conftest import plain_picture
 
 from base.errors import InputError, ModelMismatch, RunNotFound
 from encoder.load import build_clip
-from encoder.weights import save_model
 from glimpse.cli import app
 from labelling.runs.run import LabelRuns
+from training.records.checkpoint import save_model
 
 Review = Callable[..., Any]
 

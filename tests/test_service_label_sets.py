@@ -75,7 +75,7 @@ def test_a_label_set_is_kept_replaced_and_deleted(client, here):
     assert client.get("/v1/label-sets").json() == {"label_sets": []}
     made = put(client, labels=["cat ", "dog", "cat"], templates=TEMPLATES)
     assert made.status_code == 201
-    plain = {"mode": "single", "learned": None, "warnings": []}
+    plain = {"mode": "single", "abstains": False, "learned": None, "warnings": []}
     assert made.json() == {"name": "pets", "labels": ["cat", "dog"], "templates": TEMPLATES} | plain
     replaced = put(client)
     assert replaced.status_code == 200

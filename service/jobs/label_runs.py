@@ -39,8 +39,10 @@ def check_outputs(roots: Roots, outputs: OutputsAsked) -> None:
     """FolderRefused for files or folders that would lie outside of the roots. InputError: files of no known kind."""
     for file in outputs.files:
         write_list(Path(file))
-    for place in (*outputs.files, *([outputs.to] if outputs.to else [])):
-        roots.check(Path(place))
+        roots.folder(str(Path(file).parent))
+        roots.check(Path(file))
+    if outputs.to is not None:
+        roots.check(Path(outputs.to))
 
 
 def outputs_of(request: Mapping[str, Any]) -> OutputsAsked:

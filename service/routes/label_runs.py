@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, TypeVar
 
@@ -163,24 +164,26 @@ def get_one(name: NameDep, runs: RunsDep) -> RunSummary:
     return runs.summary(name)
 
 
-@router.get("/{run}/images", summary="Its images, the least certain first", responses=documented(404, 422))
-def images(
-    name: NameDep,
-    runs: RunsDep,
+def wanted(
     order: Annotated[reviews.Order, Query(description="path: those that could not be read too"), Absent] = "uncertain",
     label: Annotated[str | None, Query(max_length=1000, description="only those that have it")] = None,
     abstained: Annotated[bool | None, Query(), Absent] = None,
     reviewed: Annotated[bool | None, Query(description="false: what is left to look at"), Absent] = None,
     limit: Annotated[int, Query(ge=1, le=1000), Absent] = 100,
     after: Annotated[int | None, Query(ge=1, le=MAX_ID, description="the `next` of the page before"), Absent] = None,
-) -> RunImages:
+) -> reviews.Wanted:
+    """Which images are asked for."""
+    return reviews.Wanted(order, label or None, abstained, reviewed, limit, after)
+
+
+@router.get("/{run}/images", summary="Its images, the least certain first", responses=documented(404, 422))
+def images(name: NameDep, runs: RunsDep, asked: Annotated[reviews.Wanted, Depends(wanted)]) -> RunImages:
     """Uncertain is a small margin: the best label's score less the next one's, or how near one is to its threshold."""
     with runs.look(name) as run:
-        wanted = reviews.Wanted(order, label or None, abstained, reviewed, limit + 1, after)
-        rows, info = reviews.page(run.store, wanted), run.info()
-    page = rows[:limit]
+        rows, info = reviews.page(run.store, replace(asked, limit=asked.limit + 1)), run.info()
+    page = rows[: asked.limit]
     shown = [RunImage.of(row, runs.base(info, row)) for row in page]
-    return RunImages(images=shown, next=page[-1].id if len(rows) > limit else None)
+    return RunImages(images=shown, next=page[-1].id if len(rows) > asked.limit else None)
 
 
 @router.post(
