@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "glimpse needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(INDEX) torch==$$(sed -n 's/^torch==//p' constraints.txt)
-	$(PIP) -e '.[train,parquet]'
+	$(PIP) -e '.[search,train,parquet]'
 	@touch $@
 
 dev: $(VENV)/.dev  ## the same with the tools that check and test it
@@ -55,7 +55,7 @@ test-fast: dev  ## run the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow and not docker" $(ARGS)
 
 test-hf: dev  ## run the tests of Hugging Face text towers and exports, with transformers (a process starts 0.6 s later with it)
-	$(PIP) -e '.[train,parquet,hf]'
+	$(PIP) -e '.[search,train,parquet,hf]'
 	$(BIN)/python -m pytest -q tests/test_encoder_hub.py tests/test_encoder_families.py tests/test_glimpse_export.py
 
 test-docker: dev  ## build the image, then fill, kill, stop and start the service with Compose; skipped without Docker
@@ -69,10 +69,12 @@ bench-gpu: install  ## measure on an NVIDIA card, eight minutes at most; ARGS=--
 	@$(BIN)/python -c 'import pandas' 2>/dev/null || $(PIP) 'pandas>=2' || echo "open_clip's trainer is left out: no pandas"
 	@$(BIN)/python bench/gpu.py $(ARGS)
 
-dist: dev  ## build the wheel and the sdist into dist/, and check what PyPI would say to them
+dist: dev  ## build glimpse-client and glimpse-search, a wheel and an sdist each, into dist/, and check them as PyPI would
 	@$(PIP) build twine
 	rm -rf dist build
 	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python release/glimpse_search.py build/glimpse-search
+	$(BIN)/python -m build --outdir dist build/glimpse-search
 	$(BIN)/python -m twine check --strict dist/*
 
 docs: dev  ## write docs/cli.md from --help, and draw docs/house.svg from the imports

@@ -112,6 +112,18 @@ class LabelSetNotFound(GlimpseError):
         super().__init__(f"no label set {name!r}; `glimpse labels list`, or GET /v1/label-sets, names those there are")
 
 
+class RunNotFound(InputError):
+    """No labelling run of that id."""
+
+    code = "label_run_not_found"
+
+
+class RunBusy(GlimpseError):
+    """Another process works on the labelling run."""
+
+    code = "label_run_busy"
+
+
 class TrainingError(GlimpseError):
     """A training run that cannot start or go on."""
 

@@ -71,7 +71,7 @@ def matrix(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequenc
             cells.append(f'<td{look} title="{escape(f"{name}: {column}, {count}")}">{count or ""}</td>')
         lines.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>')
     return (
-        f'<div class="card table wide"><table class="matrix"><thead><tr><td></td>{titles}</tr></thead>'
+        f'<div class="card table"><table class="matrix"><thead><tr><td></td>{titles}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -127,7 +127,7 @@ figure.card { padding: 14px 14px 8px; }
 .card figcaption { padding: 0 2px 6px; }
 .card > figcaption, caption { font-weight: 600; font-size: .9375rem; text-align: left; }
 svg { display: block; width: 100%; height: auto; }
-.table { padding: 14px 18px 8px; }
+.table { padding: 14px 18px 8px; overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th { font-weight: 400; text-align: left; overflow-wrap: anywhere; }
 thead th, td { text-align: right; white-space: nowrap; padding-left: 10px; }
@@ -135,12 +135,11 @@ thead th { color: var(--soft); font-size: .875rem; }
 thead th:first-child { text-align: left; padding-left: 0; }
 th, td { padding-top: 4px; padding-bottom: 4px; border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }
-.wide { overflow-x: auto; }
 .matrix { width: auto; font-size: .875rem; }
 .matrix tbody td { min-width: 2.4em; padding: 4px 6px; text-align: center; border-left: 1px solid var(--line); }
 .matrix thead th { padding: 0 6px 6px; text-align: center; vertical-align: bottom; }
 .matrix thead span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 11em; text-align: left; }
-.matrix th { max-width: 14em; }
+.matrix tbody th { min-width: 7.5em; max-width: 14em; padding-right: 8px; }
 .row { display: grid; grid-template-columns: repeat(4, 1fr); gap: 8px; padding-bottom: 6px; }
 .row img { width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: 8px;
   background: color-mix(in srgb, var(--ink) 6%, transparent); }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from base.cpus import threads
+
 T = TypeVar("T")
 R = TypeVar("R")
 
-READERS = max(2, os.cpu_count() or 1)  # decoders release the GIL, so one thread a core keeps all of them decoding
+READERS = max(2, threads())  # decoders release the GIL, so one thread a core keeps all of them decoding
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

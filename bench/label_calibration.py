@@ -20,10 +20,10 @@ from common import machine
 from encoder.encoder import Vectors
 from encoder.load import load_encoder
 from encoder.model import DualEncoder
-from encoder.prompts import Label
 from labelling.calibrate import Calibration, calibrate_set
 from labelling.label_sets import LabelSet
-from labelling.truth import Truth, encode_truth, learn_examples, new_labels, read_truth
+from labelling.learned import Learned
+from labelling.truth import Truth, encode_truth, new_labels, read_truth
 
 DRAWS = 5
 PRECISIONS = (0.7, 0.8, 0.9, 0.95)
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--fewest", type=int, default=6, help="images that a label has at least")
     arguments = parser.parse_args()
     encoder = load_encoder(arguments.model)
-    labels = [Label(name) for name in names_in(arguments.place)]
+    labels = new_labels(arguments.place)
     truth = read_truth(arguments.place, labels)
     often = truth.has.sum(axis=0) >= arguments.fewest
     kept = [label for label, is_kept in zip(labels, often, strict=True) if is_kept]
@@ -68,15 +68,10 @@ def draws(
         if shots:
             order = np.random.default_rng(seed).permutation(len(vectors))
             rows = [row for label in range(len(label_set.labels)) for row in order[truth.has[order, label]][:shots]]
-            learned = learn_examples(encoder, label_set, truth.has[rows], vectors[rows])
-            asked = replace(label_set, learned=learned)
+            targets = truth.has[rows].astype(np.float32)
+            asked = replace(label_set, learned=Learned(encoder.fingerprint, examples=vectors[rows], targets=targets))
         found.append(calibrate_set(encoder, asked, truth, vectors, precision, seed=seed))
     return found
-
-
-def names_in(place: Path) -> list[str]:
-    """The labels of class folders or of a table."""
-    return [label.name for label in new_labels(place)]
 
 
 def shown(name: str, rows: list[list[float]]) -> None:

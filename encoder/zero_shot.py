@@ -51,9 +51,9 @@ class Classifier:
         check_scores(self.logit_bias, scores)
         return replace(self, logit_bias=None) if scores == "softmax" else self
 
-    def logits(self, vectors: Vectors) -> Vectors:
-        """logit_scale * cosine (n, n_labels) float32 of unit image vectors (n, dim), without the bias."""
-        return np.float32(self.logit_scale) * (vectors @ self.weights.T)
+    def logits(self, vectors: Vectors, out: Vectors | None = None) -> Vectors:
+        """logit_scale * cosine (n, n_labels) float32 of unit image vectors (n, dim), without the bias; into `out`."""
+        return np.matmul(np.float32(self.logit_scale) * vectors, self.weights.T, out=out)
 
     def scores(self, vectors: Vectors) -> Scores:
         """Probabilities (n, n_labels) of unit image vectors (n, dim), as the model was trained to give them.
@@ -63,18 +63,28 @@ class Classifier:
         """
         return self.scores_of(self.logits(vectors))
 
-    def scores_of(self, logits: Vectors) -> Scores:
-        """The same of logits (n, n_labels) as `logits` gives them."""
-        wide = logits.astype(np.float64)
+    def scores_of(self, logits: Vectors, out: Scores | None = None) -> Scores:
+        """The same of logits (n, n_labels) as `logits` gives them, put into `out` if that is given."""
         if self.logit_bias is not None:
-            return np.exp(-np.logaddexp(0, -wide - self.logit_bias)).astype(np.float32)
-        exp = np.exp(wide - wide.max(axis=1, keepdims=True))
-        return (exp / exp.sum(axis=1, keepdims=True)).astype(np.float32)  # type: ignore[no-any-return]
+            return sigmoid(logits + np.float32(self.logit_bias), out)
+        out = np.subtract(logits, logits.max(axis=1, keepdims=True), out=out)
+        np.exp(out, out=out)
+        out *= 1 / out.sum(axis=1, keepdims=True)
+        return out
 
     def best(self, vectors: Vectors) -> list[tuple[str, float]]:
         """The likeliest label of each row with its probability."""
         nearest = (vectors @ self.weights.T).argmax(axis=1)  # of probabilities that round to one there are several
         return [(self.labels[i], float(row[i])) for row, i in zip(self.scores(vectors), nearest, strict=True)]
+
+
+def sigmoid(x: Vectors, out: Scores | None = None) -> Scores:
+    """1 / (1 + exp(-x)) of float32, put into `out` if that is given."""
+    out = np.negative(x, out=out)
+    with np.errstate(over="ignore"):  # 1 / inf is what is meant
+        np.exp(out, out=out)
+    out += 1
+    return np.reciprocal(out, out=out)
 
 
 def check_scores(logit_bias: float | None, scores: ScoredBy | None) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 
 from base.errors import GlimpseError, InputError
+from base.extras import what_is_missing
 from base.files import disk_problem
 
 
@@ -23,6 +24,10 @@ def main() -> None:
         sys.exit(_fail("interrupted", 130) if ended.code == 130 else ended.code)
     except GlimpseError as error:
         sys.exit(_fail(str(error), 2 if isinstance(error, InputError) else 1))
+    except ModuleNotFoundError as error:
+        if (said := what_is_missing(error)) is None:
+            raise
+        sys.exit(_fail(said, 2))
     except BrokenPipeError:  # `glimpse models | head`
         sys.stderr.close()
         sys.exit(1)

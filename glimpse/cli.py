@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from base.cpus import use_threads
 from glimpse import __version__
 from glimpse.commands import maintenance  # noqa: F401  the rest of `collections`
 from glimpse.commands.collections import collections
@@ -49,7 +50,7 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    use_threads()
 
 
 COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help

@@ -63,10 +63,7 @@ def print_report(report: RunReport, outputs: OutputsAsked, *, dry: bool, as_json
     if kept:
         read = f"{report.new} new, {report.changed} changed, {report.unchanged} as before, {report.gone} gone"
         console.err.print(f"images: {read}")
-    for name, changes in report.outputs.items():
-        _print_changes(name, changes, dry=dry)
-    for file, images in report.written.items():
-        console.err.print(f"{file}: {images} images")
+    _print_outputs(report, dry=dry)
     if not labels.labelled + labels.abstained:
         files = "".join(f"; nothing is written to {file}" for file in outputs.files)
         console.err.print(f"no image could be labelled{files}")
@@ -78,6 +75,12 @@ def print_report(report: RunReport, outputs: OutputsAsked, *, dry: bool, as_json
         console.err.print(f"run {report.id}; glimpse label --undo {report.id}{where} takes it back")
     if kept and labels.labelled + labels.abstained:
         _print_counts(labels)
+
+
+def print_outputs(report: RunReport) -> None:
+    """What outputs did, and what could not be done."""
+    _print_outputs(report, dry=False)
+    _print_failures(report.failures)
 
 
 def print_runs(data: Path, *, as_json: bool) -> None:
@@ -147,6 +150,13 @@ def _print_counts(report: LabelReport) -> None:
     counts = sorted(report.per_label.items(), key=lambda item: -item[1])
     rows = counts + [(NONE, report.abstained)] * bool(report.abstained)
     console.out.print(console.table("label", "images", rows=rows))
+
+
+def _print_outputs(report: RunReport, *, dry: bool) -> None:
+    for name, changes in report.outputs.items():
+        _print_changes(name, changes, dry=dry)
+    for file, images in report.written.items():
+        console.err.print(f"{file}: {images} images")
 
 
 def _print_changes(name: str, changes: Changes, *, dry: bool) -> None:

@@ -46,10 +46,11 @@ class Hits(BaseModel):
 
 
 class Labels(BaseModel):
-    """The likeliest label and the probability of each."""
+    """The likeliest label, all that are given, and the probability of each; null: none of them fits."""
 
-    label: str
-    score: float
+    label: str | None
+    score: float | None
+    labels: dict[str, float]
     scores: dict[str, float]
     warnings: list[str]
 
@@ -147,13 +148,18 @@ class Tools:
 
     def classify(
         self,
-        labels: Annotated[list[str], Field(min_length=2, description="what to choose from, as nouns: cat, dog")],
+        labels: Annotated[
+            list[str] | None, Field(min_length=2, description="what to choose from, as nouns: cat, dog")
+        ] = None,
         image: ImagePath = None,
         id: EntryId = None,  # noqa: A002
         collection: Collection = None,
+        label_set: Annotated[str | None, Field(description="name of labels that the service keeps, instead")] = None,
         templates: Annotated[list[str], Field(description="sentences with {} for the label; leave it out")] = [],  # noqa: B006
     ) -> Annotated[CallToolResult, Labels]:
-        """Choose the likeliest of your labels for an image file (`image`) or an entry of a collection (`id`)."""
+        """Choose the likeliest of your labels, or those of a kept label set that fit, for an image file (`image`) or an
+        entry of a collection (`id`).
+        """
         with _told():
             if (id is None) == (image is None):
                 raise InputError("give either image or id")
@@ -162,11 +168,22 @@ class Tools:
                 if id is not None
                 else _allowed(str(image), self._folders)
             )
-            [found] = self._service.classify([given], labels, templates=templates)
-            if found.label is None or found.score is None:
-                raise ImageError(image, str(found.error))
-            lines = [*_warned(found.warnings), *(f"{score:.3f} {label}" for label, score in found.scores.items())]
-            said = Labels(label=found.label, score=found.score, scores=found.scores, warnings=found.warnings)
+            [found] = self._service.classify([given], labels, label_set=label_set, templates=templates)
+            if found.error is not None:
+                raise ImageError(image, found.error)
+            none = ["none of these"] * found.abstained
+            lines = [
+                *_warned(found.warnings),
+                *none,
+                *(f"{score:.3f} {label}" for label, score in found.scores.items()),
+            ]
+            said = Labels(
+                label=found.label,
+                score=found.score,
+                labels=found.labels,
+                scores=found.scores,
+                warnings=found.warnings,
+            )
             return CallToolResult(
                 content=[TextContent(text="\n".join(lines))], structured_content=said.model_dump(mode="json")
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from base.cpus import MOST, fewer_taken, use_threads
 from base.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +37,29 @@ ModelIfLocal = Annotated[
 ]
 Device = Annotated[str, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")]
 Precision = Annotated[str, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")]
+
+
+def _take_threads(context: typer.Context, given: int | None) -> int | None:
+    """Before anything is imported that has threads; says if they are few, where it may take long, and here."""
+    from glimpse import console
+
+    if given is not None:
+        use_threads(given)
+    elif (fewer := fewer_taken()) and context.info_name != "search" and context.params.get("url") is None:
+        console.err.print(f"{fewer}; --threads takes another number")
+    return given
+
+
+Threads = Annotated[  # declared after `url`, for it is asked in that order
+    int | None,
+    typer.Option(
+        envvar="GLIMPSE_THREADS",
+        min=1,
+        max=MOST,
+        callback=_take_threads,
+        help="Default: OMP_NUM_THREADS, else one for each processor that affinity and quota leave.",
+    ),
+]
 Template = Annotated[
     list[str] | None,
     typer.Option("--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.'),
@@ -48,6 +72,10 @@ LabelsFile = Annotated[
 Scores = Annotated[
     Literal["softmax", "sigmoid"] | None,
     typer.Option("--scores", help="One of the labels, or each on its own.", show_default="as the model was trained"),
+]
+Abstain = Annotated[
+    bool,
+    typer.Option("--abstain", help="An image may be none of them: other words tell."),
 ]
 Exclude = Annotated[
     list[str] | None,
@@ -74,7 +102,7 @@ Url = Annotated[
     ),
 ]
 DATA = Path("glimpse-data")
-LOCAL = ("data", "model", "device", "precision")  # a service has its own
+LOCAL = ("data", "model", "device", "precision", "threads")  # a service has its own
 
 
 def labels_of(given: str, instead: str) -> GivenLabels:

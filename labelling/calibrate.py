@@ -98,10 +98,12 @@ def calibrate_set(
         progress: told of the word bank that several labels are held against, if they must be encoded first.
 
     Raises:
-        InputError: too few images, no such precision, or a set with examples of another model.
+        InputError: too few images, one label alone, no such precision, or a set with examples of another model.
     """
     if precision is not None and not 0 < precision < 1:
         raise InputError(f"a precision of {precision:g} cannot be asked for; give one above 0 and below 1, as 0.95")
+    if label_set.mode == "single" and len(label_set.labels) == 1:
+        raise InputError("one label alone has a score of 1 for any image: make it a set for several labels (--multi)")
     learned = label_set.learned
     if learned is None or not len(learned.examples):
         learned = Learned(encoder.fingerprint)

@@ -10,14 +10,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from zlib import crc32
 
 from base.errors import GlimpseError, InputError, LabelSetNotFound
 from base.files import write_whole
 from base.names import NAME
 from encoder.prompts import Label, as_labels, check_templates, prompts_of
-from labelling.learned import Learned
+
+if TYPE_CHECKING:
+    from labelling.learned import Learned
 
 Mode = Literal["single", "multi"]
 
@@ -29,6 +31,7 @@ class LabelSet:
     Attributes:
         mode: "single": one of them; "multi": each on its own.
         learned: what was learned of them with one model, from examples or by calibration.
+        abstains: whether an image may be none of them though one is the likeliest; told by other words.
         name: that it is kept under; "" for none.
     """
 
@@ -36,6 +39,7 @@ class LabelSet:
     templates: tuple[str, ...]
     mode: Mode = "single"
     learned: Learned | None = None
+    abstains: bool = False
     name: str = field(default="", compare=False)
 
     @classmethod
@@ -45,6 +49,7 @@ class LabelSet:
         templates: Sequence[str] = (),
         mode: Mode = "single",
         learned: Learned | None = None,
+        abstains: bool = False,
     ) -> LabelSet:
         """Labels parsed and stripped, each once; the default templates for none.
 
@@ -56,7 +61,7 @@ class LabelSet:
         checked = as_labels(labels)
         if learned is not None and not learned.fits(len(checked)):
             raise InputError("what was learned is not of these labels: learn it anew")
-        return cls(checked, check_templates(templates), mode, learned)
+        return cls(checked, check_templates(templates), mode, learned, bool(abstains))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,6 +73,12 @@ class LabelSet:
         """Whether its scores were held against labelled images; else they are to be called uncalibrated."""
         return self.learned is not None and self.learned.is_calibrated
 
+    @property
+    def rejects(self) -> bool:
+        """Whether images are held against other words: where asked, and where one label has no other to lose to."""
+        alone = self.mode == "single" and len(self.labels) == 1 and not (self.learned and self.learned.thresholds)
+        return self.abstains or alone
+
     def with_templates(self, templates: Sequence[str]) -> LabelSet:
         """The same, asked for with other templates: what was measured with those of before is left behind."""
         checked = check_templates(templates)
@@ -77,11 +88,9 @@ class LabelSet:
 
     def in_mode(self, mode: Mode) -> LabelSet:
         """The same in another mode: what was measured in that of before is left behind."""
-        return (
-            self
-            if mode == self.mode
-            else replace(self, mode=mode, learned=self.learned and self.learned.uncalibrated())
-        )
+        if mode == self.mode:
+            return self
+        return replace(self, mode=mode, learned=self.learned and self.learned.uncalibrated())
 
     def check_model(self, fingerprint: str, model: str) -> None:
         """InputError if something was learned of it by another model than the one that is to use it, `model`."""
@@ -115,6 +124,8 @@ class LabelSet:
         }
         if self.mode != "single":
             fields["mode"] = self.mode
+        if self.abstains:
+            fields["abstains"] = True
         if self.learned is not None:
             fields["learned"] = self.learned.to_json()
         return fields
@@ -125,6 +136,8 @@ class LabelSet:
         fields = dict(content)
         labels = [_label_of_json(label) for label in fields.pop("labels")]
         if (learned := fields.pop("learned", None)) is not None:
+            from labelling.learned import Learned  # numpy, which names and prompts need not
+
             fields["learned"] = Learned.of_json(learned)
         return cls.of(labels, **fields)
 

@@ -5,7 +5,7 @@ Vectors in, decisions out; numpy alone, so that a collection is labelled without
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from base.errors import InputError
 from base.progress import Progress
-from encoder.zero_shot import Classifier, ScoredBy, build_classifier
+from encoder.zero_shot import Classifier, ScoredBy, build_classifier, sigmoid
 from labelling.standardise import Standard
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Vectors = npt.NDArray[np.float32]
 
 SIGMOID = 1.702  # times a z is nearest to the normal distribution's share below it
+CELLS = 1 << 19  # scores at a time: 2 MB, which stay in the processor's cache
 STANDS_OUT = 1.5  # standard deviations, from which on a label is given in multi; bench/multi_label.py
 
 
@@ -55,6 +56,8 @@ class Labeller:
         classifier: the labels' vectors, and how the model scores.
         correction: from unit vectors (n, dim) and logits (n, n_labels) to better logits, by examples.
         rejection: None: the likeliest label is given, however unlikely.
+        named: (n_labels,) whether a label is known by its name, so that the rejection may keep it off; None: all are.
+            Examples know what their label looks like, and words say nothing of that.
         standard: makes it one of several labels ("multi"); None: one label ("single").
         temperature: what logits, or how far they stand out, are divided by before they become probabilities.
         stands_out: in multi the standard deviations from which on a label is likelier than not.
@@ -64,6 +67,7 @@ class Labeller:
     classifier: Classifier
     correction: Callable[[Vectors, Vectors], Vectors] | None = None
     rejection: Rejection | None = None
+    named: npt.NDArray[np.bool_] | None = None
     standard: Standard | None = None
     temperature: float = 1.0
     stands_out: float = STANDS_OUT
@@ -86,22 +90,65 @@ class Labeller:
 
     def decide(self, vectors: Vectors) -> Decisions:
         """Of unit image vectors (n, dim) float32."""
-        evidence = self.evidence(vectors)
+        shape = len(vectors), len(self.labels)
+        made = Decisions(np.empty(shape, np.float32), np.zeros(shape, bool), np.ones(len(vectors), np.float32))
+        for rows in self._parts(len(vectors)):
+            self._decide(vectors[rows], Decisions(made.scores[rows], made.chosen[rows], made.known[rows]))
+        return made
+
+    def decide_in_parts(self, vectors: Vectors) -> Iterator[tuple[slice, Decisions]]:
+        """The same some rows at a time, so that there are never more than `CELLS` scores; a row at least."""
+        for rows in self._parts(len(vectors)):
+            yield rows, self.decide(vectors[rows])
+
+    def _parts(self, n: int) -> Iterator[slice]:
+        step = max(1, CELLS // len(self.labels))
+        return (slice(start, start + step) for start in range(0, n, step))
+
+    def _decide(self, vectors: Vectors, into: Decisions) -> None:
+        """Fill in scores, what is chosen (all False until now) and what is known of some images."""
+        scores, chosen, known = into
+        if self.rejection is not None or self.standard is None:
+            self.classifier.logits(vectors, out=scores)  # until they are scores
+        if self.rejection is not None:
+            known[:] = self.rejection.known(vectors, scores)
         if self.standard is not None:
-            above = (evidence - self.stands_out) / self.temperature
-            scores = (1 / (1 + np.exp(-SIGMOID * above.clip(-50, 50)))).astype(np.float32)
-            chosen = scores >= (0.5 if self.thresholds is None else self.thresholds)
+            above = self.evidence(vectors)
+            above -= np.float32(self.stands_out)
+            above *= np.float32(SIGMOID / self.temperature)
+            sigmoid(above, out=scores)
+            np.greater_equal(scores, np.float32(0.5) if self.thresholds is None else self.thresholds, out=chosen)
         else:
-            scores = self.classifier.scores_of(evidence / np.float32(self.temperature))
-            chosen = np.zeros(scores.shape, bool)
-            chosen[np.arange(len(evidence)), evidence.argmax(axis=1)] = True  # several scores may round to one
+            evidence = self._corrected(vectors, scores)
+            chosen[np.arange(len(chosen)), evidence.argmax(axis=1)] = True  # several scores may round to one
+            if self.temperature != 1:
+                evidence /= np.float32(self.temperature)
+            self.classifier.scores_of(evidence, out=scores)
             if self.thresholds is not None:
                 chosen &= scores >= self.thresholds
-        known = np.ones(len(vectors), np.float32)
         if self.rejection is not None:
-            known = self.rejection.known(vectors, self.classifier.logits(vectors))
-            chosen &= (known >= self.rejection.threshold)[:, None]
-        return Decisions(scores, chosen, known)
+            strange = (known < self.rejection.threshold)[:, None]
+            chosen &= ~(strange if self.named is None else strange & self.named)
+
+    def margins(self, decisions: Decisions) -> Vectors:
+        """How clear decisions are: (n,) in [0, 1], 0 where another would be as good.
+
+        In single the likeliest label's score less the next one's, in multi how far the score nearest to its threshold
+        is from that; and never more than how far an image is from a threshold at which it gets no label.
+        """
+        scores = decisions.scores
+        if self.standard is not None:
+            margins = np.abs(scores - (0.5 if self.thresholds is None else self.thresholds)).min(axis=1)
+        else:
+            best, next_best = scores.max(axis=1), np.zeros(len(scores), np.float32)
+            if scores.shape[1] > 1:
+                next_best = np.partition(scores, -2, axis=1)[:, -2]
+            margins = best - next_best
+            if self.thresholds is not None:
+                margins = np.minimum(margins, np.abs(best - self.thresholds[scores.argmax(axis=1)]))
+        if self.rejection is not None:
+            margins = np.minimum(margins, np.abs(decisions.known - np.float32(self.rejection.threshold)))
+        return margins.astype(np.float32)  # type: ignore[no-any-return]
 
 
 def build_labeller(
@@ -110,7 +157,6 @@ def build_labeller(
     scores: ScoredBy | None = None,
     *,
     images: Vectors | None = None,
-    rejects: bool = False,
     progress: Progress | None = None,
 ) -> Labeller:
     """A labeller for a label set, by the model of an encoder, with all that was learned of it.
@@ -121,8 +167,6 @@ def build_labeller(
         scores: of one label; None: softmax if something was learned of it, or else as the model was trained.
         images: (n, dim) unit vectors of a sample of those to label, that several labels are standardised by, and that
             tell how near an image must be to be any of the labels. A calibrated set has its own standard.
-        rejects: whether an image may be none of the labels though one is the likeliest. One label alone is given to all
-            without it.
         progress: told of the word bank that labels are held against, if it must be encoded first.
 
     Raises:
@@ -139,12 +183,14 @@ def build_labeller(
     labeller = Labeller(classifier.by(scores))
     if label_set.mode == "multi":
         labeller = replace(labeller, standard=_standard(encoder, classifier, label_set, images, progress))
-    if rejects:
+    if label_set.rejects:
         labeller = replace(labeller, rejection=_rejection(encoder, labeller, label_set, images, progress))
     if learned is None:
         return labeller
     if len(learned.examples):
-        labeller = replace(labeller, correction=_by_examples(labeller, learned))
+        labeller = replace(
+            labeller, correction=_by_examples(labeller, learned), named=np.logical_not(learned.targets.any(axis=0))
+        )
     if learned.temperature is not None:
         labeller = replace(labeller, temperature=learned.temperature)
     if learned.stands_out is not None:

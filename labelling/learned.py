@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from base.errors import InputError
+
+MOST_TARGETS = 50_000_000  # examples times labels, of a set: 200 MB while it is in use
 Vectors = npt.NDArray[np.float32]
 
 
@@ -85,6 +88,17 @@ class Learned:
         if not len(self.examples):
             return None
         return Learned(self.fingerprint, examples=self.examples, targets=self.targets, model=self.model)
+
+    @classmethod
+    def of_examples(cls, examples: Vectors, targets: npt.NDArray[Any], *, fingerprint: str, model: str) -> Learned:
+        """Examples alone. InputError for more than can be held."""
+        n, n_labels = targets.shape
+        if n * n_labels > MOST_TARGETS:
+            raise InputError(
+                f"{n} examples of {n_labels} labels are more than is held ({MOST_TARGETS:,} examples times labels); "
+                f"give at most {MOST_TARGETS // n_labels}, or fewer labels"
+            )
+        return cls(fingerprint, examples=examples, targets=targets.astype(np.float32), model=model)
 
     def fits(self, n_labels: int) -> bool:
         """Whether it is of so many labels."""

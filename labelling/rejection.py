@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 
-KEPT = 0.5  # of the words, those least similar to the labels: found with bench/rejection.py, where 0.2 to 0.7 do
+KEPT = 0.5  # of the words, those least similar to the labels: found with bench/rejection.py; 0.3 to 0.9 do
 EVEN = 0.5  # what half of the images that have nothing to do with the labels stay below
 ENOUGH = 200  # images, to see how their scores are spread
 PARTS = 20  # of [0, 1], in which they are counted
@@ -77,7 +77,7 @@ class Rejection:
         start = 0
         for some in _blocks(vectors, len(self.negatives)):
             end = start + len(some)
-            below[start:end] = np.count_nonzero(some @ self.negatives.T < best[start:end, None], axis=1)
+            below[start:end] = [np.count_nonzero(row) for row in some @ self.negatives.T < best[start:end, None]]
             start = end
         known: Vectors = ((below / len(self.negatives)) ** logits.shape[1]).astype(np.float32)
         return known

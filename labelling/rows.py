@@ -1,4 +1,7 @@
-"""Labelled images: one by one as they come, and what a run has made of them so far. Imports no torch."""
+"""Labelled images: one by one as they come, and what a run has made of them so far.
+
+Imports no torch, and numpy only where it decides: rows of a service's labels need none.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from base.errors import ImageError
 from base.left_out import LeftOut
 from base.rules import Rules
 from base.walk import walk_images
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from encoder.encoder import Encoder
     from encoder.image import Picture
     from labelling.labeller import Decisions, Labeller
+
+    Scores = npt.NDArray[np.float32]
+    Places = npt.NDArray[np.intp]
 
 
 class Answer(NamedTuple):
@@ -134,6 +141,8 @@ def label_images(
     encoder: Encoder, labeller: Labeller, paths: Iterable[Path], read: Callable[[Path], bytes] | None = None
 ) -> Iterator[list[Labelled]]:
     """Label image files as they come, in their order; one list a batch. `read` gives their bytes, or an ImageError."""
+    import numpy as np
+
     cut: dict[Path, str] = {}
 
     def note(path: Path, picture: Picture) -> None:
@@ -144,9 +153,10 @@ def label_images(
         good = [(path, vector) for path, vector in batch if not isinstance(vector, ImageError)]
         said: dict[Path, Labelled] = {}
         if good:
-            decisions = labeller.decide(np.stack([vector for _, vector in good]))
-            rows = label_rows(labeller.labels, [path for path, _ in good], decisions)
-            said = {row.path: replace(row, cut_off=cut.pop(row.path, "")) for row in rows}
+            paths_of = [path for path, _ in good]
+            for part, decisions in labeller.decide_in_parts(np.stack([vector for _, vector in good])):
+                for row in label_rows(labeller.labels, paths_of[part], decisions):
+                    said[row.path] = replace(row, cut_off=cut.pop(row.path, ""))
         yield [
             Labelled(path, error=vector.reason) if isinstance(vector, ImageError) else said[path]
             for path, vector in batch
@@ -155,12 +165,22 @@ def label_images(
 
 def label_rows(labels: Sequence[str], paths: Sequence[Path], decisions: Decisions) -> list[Labelled]:
     """What was decided of n images, a row each."""
-    best = decisions.scores.argmax(axis=1)
-    rows = []
-    for i, path in enumerate(paths):
-        scores, chosen = decisions.scores[i], np.flatnonzero(decisions.chosen[i])
-        order: list[int] = chosen[np.argsort(-scores[chosen], kind="stable")].tolist()
-        guess = order[0] if order else int(best[i])
-        answers = tuple(Answer(labels[j], float(scores[j])) for j in order)
-        rows.append(Labelled(path, answers, Answer(labels[guess], float(scores[guess]))))
-    return rows
+    import numpy as np
+
+    n_labels, scores = decisions.scores.shape[1], decisions.scores
+    best = scores.argmax(axis=1)
+    rows, places = np.divmod(np.flatnonzero(decisions.chosen), n_labels)
+    order = np.lexsort((places, -scores[rows, places], rows))
+    given = [Answer(labels[j], score) for j, score in _pairs(scores, rows[order], places[order])]
+    ends = np.cumsum(np.bincount(rows, minlength=len(paths))).tolist()
+    likeliest = _pairs(scores, np.arange(len(paths)), best)
+    made, start = [], 0
+    for path, end, (j, score) in zip(paths, ends, likeliest, strict=True):
+        answers = tuple(given[start:end])
+        made.append(Labelled(path, answers, answers[0] if answers else Answer(labels[j], score)))
+        start = end
+    return made
+
+
+def _pairs(scores: Scores, rows: Places, places: Places) -> Iterable[tuple[int, float]]:
+    return zip(places.tolist(), scores[rows, places].tolist(), strict=True)

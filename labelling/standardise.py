@@ -7,6 +7,7 @@ has with texts at large, then against what the label has with images at large; o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -53,12 +54,28 @@ class Standard:
         What an image has with texts is known from the texts at large, and the better from the labels themselves the
         more there are: they are what it is told apart by.
         """
-        cosines = images @ self.labels.T
-        share = np.float32(len(self.labels) / (len(self.labels) + TEXTS))
-        at_large = images @ self.centre
-        spread = np.einsum("ij,ij->i", images @ self.covariance, images)
-        middle = share * cosines.mean(axis=1) + (1 - share) * at_large
-        variance = share * np.square(cosines - middle[:, None]).mean(axis=1)
-        variance += (1 - share) * (spread + np.square(at_large - middle))
-        of_image = (cosines - middle[:, None]) / np.sqrt(variance.clip(1e-12))[:, None]
-        return ((of_image - self.mean) / self.spread).astype(np.float32)  # type: ignore[no-any-return]
+        mean, middle, weights, covariance = self._terms
+        at_middle, at_large = images @ middle, images @ self.centre
+        variance = np.einsum("ij,ij->i", images @ covariance, images)
+        share = self._share
+        variance += share * np.square(images @ mean - at_middle) + (1 - share) * np.square(at_large - at_middle)
+        of_image = images / np.sqrt(variance.clip(1e-12))[:, None]
+        z: Vectors = of_image @ weights.T
+        z -= self.mean / self.spread
+        return z
+
+    @property
+    def _share(self) -> np.float32:
+        """How much the labels themselves count, beside the texts at large."""
+        return np.float32(len(self.labels) / (len(self.labels) + TEXTS))
+
+    @cached_property
+    def _terms(self) -> tuple[Vectors, Vectors, Vectors, Vectors]:
+        """What is the same for all images, so that of each there is but a product: mean label, middle of labels and
+        texts, labels from there in their spreads, and the covariance of labels and texts.
+        """
+        share, mean = self._share, self.labels.mean(axis=0)
+        middle = share * mean + (1 - share) * self.centre
+        apart = self.labels - mean
+        covariance = share / np.float32(len(apart)) * (apart.T @ apart) + (1 - share) * self.covariance
+        return mean, middle, (self.labels - middle) / self.spread[:, None], covariance

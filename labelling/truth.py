@@ -1,4 +1,4 @@
-"""Images that people labelled: class folders, or a table path,label. What is of no use to a label set is counted."""
+"""Images whose labels are known: class folders, or a table path,label. What is of no use to a label set is counted."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ from base.tables import Table, some_of
 from base.walk import no_images, walk_images
 from encoder.prompts import Label
 from labelling.label_file import composed
-from labelling.learned import Learned, Vectors
+from labelling.learned import Vectors
 from labelling.outputs.table import FORMULA
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
-    from labelling.label_sets import LabelSet
 
-MOST_TARGETS = 50_000_000  # examples times labels, of a set: 200 MB while it is in use
 NO_LABEL = "images of no label of the set"
 
 
@@ -139,21 +137,6 @@ def encode_truth(
     if not rows:
         raise InputError(f"none of the images can be read; {'; '.join(truth.left_out.lines())}")
     return truth.of(rows), np.stack(vectors)
-
-
-def learn_examples(encoder: Encoder, label_set: LabelSet, has: npt.NDArray[np.bool_], vectors: Vectors) -> Learned:
-    """Examples for a label set: unit vectors (n, dim), and which labels (n, n_labels) they have.
-
-    Raises:
-        InputError: more than can be held.
-    """
-    n, n_labels = has.shape
-    if n * n_labels > MOST_TARGETS:
-        raise InputError(
-            f"{n} examples of {n_labels} labels are more than is held ({MOST_TARGETS:,} examples times labels); "
-            f"give at most {MOST_TARGETS // n_labels}, or fewer labels"
-        )
-    return Learned(encoder.fingerprint, model=encoder.ref, examples=vectors, targets=has.astype(np.float32))
 
 
 def _of_folder(folder: Path, names: LabelNames, rules: Rules, left_out: LeftOut) -> Iterator[tuple[Path, int]]:

@@ -16,6 +16,8 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 
+from base.cpus import fewer_taken
+from base.extras import product_version
 from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
 from service.http.auth import RequireKey, check_exposure, keyring_of
@@ -33,6 +35,7 @@ from service.routes import (
     info,
     jobs,
     knn_service,
+    label_runs,
     label_sets,
     metrics,
     page,
@@ -62,7 +65,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     signer = Signer(settings.data)
     app = FastAPI(
         title="glimpse",
-        version=info.product_version(),
+        version=product_version(),
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
@@ -74,7 +77,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     app.state.service = Service(settings, Paths(app), signer)
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, zero_shot, label_sets, images, texts,
-                     jobs, knn_service):  # fmt: skip
+                     jobs, label_runs, knn_service):  # fmt: skip
         app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)
@@ -123,6 +126,8 @@ def serve(settings: Settings) -> None:
     logs.configure(settings)
     for warning in unknown_variables(os.environ):
         log.warning(warning)
+    if fewer := fewer_taken():
+        log.info("%s; GLIMPSE_THREADS sets another number of threads", fewer)
     take_descriptors()
     app = create_app(settings)
     server = server_of(app)

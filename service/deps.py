@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Path, Request
 from starlette.concurrency import run_in_threadpool
 
-from base.errors import CollectionLocked
+from base.errors import CollectionLocked, RunBusy
 from index.collection import Collection, Record
 from index.search.patience import Patience
 from service.collections.opened import OpenCollections
@@ -17,6 +17,7 @@ from service.collections.rejection import Rejections
 from service.errors import Refusal
 from service.http.bodies import check_json
 from service.inference.inference import Inference
+from service.inference.labellers import Labellers
 from service.inference.pool import Pool
 from service.jobs.runner import Jobs
 from service.schemas.base import MAX_ID
@@ -52,6 +53,11 @@ def decoders(request: Request) -> Pool:
 def inference(request: Request) -> Inference:
     """The warm model. 503 while it is loading."""
     return service_of(request).ready().inference
+
+
+def labellers(request: Request) -> Labellers:
+    """The labellers of label sets. 503 while the model is loading."""
+    return service_of(request).ready().labellers
 
 
 def rejections(request: Request) -> Rejections:
@@ -126,6 +132,7 @@ CollectionsDep = Annotated[OpenCollections, Depends(at_once(collections))]
 PatienceDep = Annotated[Patience, Depends(at_once(patience))]
 DecodersDep = Annotated[Pool, Depends(at_once(decoders))]
 InferenceDep = Annotated[Inference, Depends(at_once(inference))]
+LabellersDep = Annotated[Labellers, Depends(at_once(labellers))]
 RejectionsDep = Annotated[Rejections, Depends(rejections)]
 JobsDep = Annotated[Jobs, Depends(at_once(jobs))]
 CollectionDep = Annotated[Collection, Depends(collection)]
@@ -147,10 +154,10 @@ class Writer:
 
 @contextmanager
 def retried() -> Iterator[None]:
-    """Answer a locked collection with the time after which to try again."""
+    """Answer a locked collection, or a busy run, with the time after which to try again."""
     try:
         yield
-    except CollectionLocked as error:
+    except (CollectionLocked, RunBusy) as error:
         refusal = Refusal(409, str(error), code=error.code)
         refusal.headers = {"Retry-After": RETRY_AFTER}
         raise refusal from None

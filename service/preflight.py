@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from base.cpus import Others, threads
 from base.errors import GlimpseError, InputError
 from index.collection import list_collections
 from labelling.label_sets import LabelSets
@@ -53,8 +54,13 @@ def check(given: Mapping[str, Any]) -> PreflightReport:
     warnings += _loose_keys(settings)
     if settings.data.is_dir():
         warnings += [*LabelSets(settings.data).problems(), *JobStore(settings.data).problems()]
+    others = Others()
     problems += _check_model(settings, warnings)
-    return PreflightReport(settings.model_dump(mode="json"), problems, warnings)
+    if busy := others.said():
+        warnings.append(busy)
+    return PreflightReport(
+        settings.model_dump(mode="json") | {"threads": settings.threads or threads()}, problems, warnings
+    )
 
 
 def check_address(settings: Settings) -> None:

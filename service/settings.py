@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from base.cpus import MOST
 from base.errors import InputError
 from service.keys import given_keys
 
@@ -47,6 +48,7 @@ class Settings(BaseSettings):
     data: Path = Field(Path("glimpse-data"), description="folder with the collections")
     device: str = "auto"
     precision: str = "auto"
+    threads: int | None = Field(None, ge=1, le=MOST, description="of the model and the indexes; none: one a processor")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     publish: str | None = Field(None, description="where a container's port is published, as 127.0.0.1:8000")

@@ -19,6 +19,7 @@ from service.collections.thumbnails import DAY, Thumbnails
 from service.errors import Refusal
 from service.http.paths import Paths
 from service.inference.inference import Inference, model_thread, warm_up
+from service.inference.labellers import Labellers
 from service.inference.pool import Pool
 from service.inference.single_flight import SingleFlight
 from service.jobs.runner import Jobs
@@ -36,6 +37,7 @@ class Warm:
     """The parts of a service that need the model, there once it is loaded and warm."""
 
     inference: Inference
+    labellers: Labellers
     rejections: Rejections
 
 
@@ -83,7 +85,7 @@ class Service:
             encoder = await asyncio.get_running_loop().run_in_executor(model, _warm_encoder, self.settings, encoder)
             await asyncio.to_thread(self.collections.open_all)
             inference = Inference(encoder, model, self.decoders, self.settings)
-            self.warm = Warm(inference, Rejections(self.collections, inference))
+            self.warm = Warm(inference, Labellers(inference), Rejections(self.collections, inference))
             self.jobs.start(inference)
             self._cleaning = asyncio.create_task(self._clean())
         except Exception as error:
@@ -103,6 +105,7 @@ class Service:
         await asyncio.to_thread(self.jobs.stop)
         if self.warm is not None:
             await self.warm.rejections.close()
+            await self.warm.labellers.close()
             await self.warm.inference.close()
         self.decoders.close()
         self.collections.close()

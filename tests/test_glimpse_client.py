@@ -473,3 +473,35 @@ def test_a_misspelt_word_of_a_search_is_named_before_anything_is_asked():
         pytest.raises(TypeError, match=r"no limt; it has modality, filter, limit"),
     ):
         client.search("pets", "red", limt=3)
+
+
+# --- labelling runs ---
+
+
+def test_a_label_run_is_reviewed_and_kept_as_a_label_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "PAGE", 2)
+    files = draw(tmp_path / "files", 5)
+    encoder = tiny_encoder(tmp_path)
+    with (
+        serving(create_app(settings_for(tmp_path, job_roots=str(tmp_path / "files")), encoder)) as url,
+        Client(url) as client,
+    ):
+        out = tmp_path / "files" / "labels.csv"
+        job = client.start_job("label", folder=str(files[0].parent), labels=["cat", "dog"], out=[str(out)])
+        run = client.wait_for(job).report["run"]
+        assert [one.id for one in client.label_runs()] == [run]
+        images = list(client.label_run_images(run))
+        assert len(images) == client.label_run(run).images == 5
+        answer = client.review(run, [{"image": images[0].id, "verdict": "correct", "labels": ["dog"]}])
+        assert (answer["corrected"], answer["relabelled"]) == (1, 4)
+        assert len(list(client.label_run_images(run, reviewed=False))) == 4
+        assert client.review(run, rules=[{"accept_above": 0}])["by_rule"] == 4
+        assert client.apply_label_run(run)["written"] == {str(out): 5}
+        assert client.save_label_set(run, "pets").learned["examples"] == {"cat": 0, "dog": 1}
+        [first] = client.classify([images[0].path], label_set="pets")
+        assert (list(first.labels), first.abstained) == ([first.label], False)
+        assert client.undo_label_run(run) == {"taken_back": 1, "failed": []}
+        assert not out.exists()
+        client.forget_label_run(run)
+        with pytest.raises(errors.RunNotFound):
+            client.label_run(run)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import plain_picture
 from test_glimpse_cli import glimpse, ok
+
+from index.collection import Entry, create_collection
 
 
 @pytest.fixture
@@ -90,6 +93,27 @@ def test_examples_and_a_calibration_are_kept_with_the_set(data: Path, tmp_path: 
     assert [(label["name"], label["examples"]) for label in told["labels"]] == [("blue", 2), ("green", 2), ("red", 2)]
     assert told["learned"]["model"] == str(tiny_run)
     assert told["calibrated"] is False
+    ok(
+        "labels",
+        "create",
+        "colours",
+        "--data",
+        data,
+        "--labels",
+        "red|crimson",
+        "--multi",
+        "--template",
+        "a {}",
+        "--force",
+    )
+    learnt = glimpse(*create, "--examples", tmp_path / "few", "--force")  # keeps labels, prompts and mode
+    assert "labels of examples alone, taken as well: blue, green" in learnt.stderr
+    told = json.loads(ok("labels", "show", "colours", "--data", data, "--json"))
+    assert [(label["name"], label["examples"]) for label in told["labels"]] == [("red", 2), ("blue", 2), ("green", 2)]
+    assert told["labels"][0]["prompts"] == ["a red", "a crimson"]
+    assert told["mode"] == "multi"
+    ok("labels", "delete", "colours", "--yes", "--data", data)
+    ok(*create, "--examples", tmp_path / "few")
 
     calibrate = ("labels", "calibrate", "colours", tmp_path / "many", "--data", data, "--model", tiny_run)
     done = json.loads(ok(*calibrate, "--json", "--precision", "0.6"))
@@ -130,3 +154,13 @@ def test_labels_may_be_the_words_that_photos_carry(data: Path, tmp_path: Path) -
     assert "the labels are the names of their folders" in made.stderr
     told = json.loads(ok("labels", "show", "mine", "--data", data, "--json"))
     assert [label["name"] for label in told["labels"]] == ["dog", "a, b", "cat"]
+
+    with create_collection(data, "photos", model="m", fingerprint="f", dim=2) as collection:
+        tags = [["animal/dog", "beach"], ["beach"], "caf\u00e9"]
+        rows = [Entry(np.ones(2, np.float32), "image", f"/{i}.png", metadata={"tags": t}) for i, t in enumerate(tags)]
+        collection.upsert(rows)
+    from_key = ("labels", "create", "tags", "--labels-from", "photos", "--metadata-key")
+    ok(*from_key, "tags", "--data", data)
+    told = json.loads(ok("labels", "show", "tags", "--data", data, "--json"))
+    assert [label["name"] for label in told["labels"]] == ["beach", "animal/dog", "caf\u00e9"]
+    assert "name another key" in lines_of(data, *from_key[1:], "other", "--force")[0]

@@ -76,8 +76,8 @@ def test_eval_takes_labels_as_label_does(glimpse: Any, colour_folder: Path, tmp_
     with pytest.raises(InputError, match="go with --folders"):
         glimpse("eval", "--pairs", labels, "--labels", "red,green")
     for name, content, message in (
-        ("a.csv", "label,description\nred,x\n", "a table with several columns"),
-        ("a.json", '["red", "blue"]', "JSON; give a text file"),
+        ("a.csv", "name,description\nred,x\n", 'no column "label"'),
+        ("a.json", '{"red": 1}', "no list of labels"),
         ("a.txt", b"caf\xe9", "it is not UTF-8"),
     ):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -93,6 +93,7 @@ def test_an_agent_searches_and_classifies(service: tuple[str, list[Path]]) -> No
         chosen = (await call("classify", image=str(files[0]), labels=["cat", "dog"])).structured_content
         assert set(chosen["scores"]) == {"cat", "dog"}
         assert chosen["score"] == chosen["scores"][chosen["label"]] >= 0.5
+        assert chosen["labels"] == {chosen["label"]: chosen["score"]}
         by_id = await call("classify", id=1, labels=["cat", "dog"], templates=["a {}"])
         assert by_id.content[0].text.splitlines()[0].endswith(by_id.structured_content["label"])
 

@@ -28,6 +28,7 @@ from labelling.calibrate import (
 )
 from labelling.label_sets import LabelSet
 from labelling.labeller import SIGMOID, Labeller, build_labeller
+from labelling.learned import Learned
 from labelling.measure import BINS, bins_of, confusion, outcome
 from labelling.report import report_of
 from labelling.truth import Truth, encode_truth, new_labels, read_truth
@@ -146,7 +147,10 @@ def test_confusions_are_counted_by_what_was_given_instead() -> None:
     assert (said.accuracy, said.coverage, said.precision, said.recall) == (0.75, 0.75, pytest.approx(2 / 3), 0.5)
 
 
-def pictures(folder: Path, n: int, colours: tuple[str, ...] = ("red", "green", "blue")) -> Path:
+COLOURS = ("red", "green", "blue")
+
+
+def pictures(folder: Path, n: int, colours: tuple[str, ...] = COLOURS) -> Path:
     """Class folders of `n` pictures each."""
     for colour in colours:
         (folder / colour).mkdir(parents=True)
@@ -194,12 +198,47 @@ def test_a_set_is_calibrated_and_the_report_tells_it(encoder: Encoder, tmp_path:
     assert not done.label_set.with_templates(["see {}"]).is_calibrated
 
 
+def test_several_labels_are_calibrated_and_learn_from_examples(encoder: Encoder, tmp_path: Path) -> None:
+    label_set = LabelSet.of(["red", "green", "blue", "colour"], ["{}"], "multi")
+    pictures(tmp_path / "in", 16)
+    table = tmp_path / "labels.csv"
+    rows = [f"in/{colour}/{i}.png,{label}" for colour in COLOURS for i in range(16) for label in (colour, "colour")]
+    table.write_text("path,label\n" + "\n".join(rows))
+    truth, vectors = encode_truth(encoder, read_truth(table, label_set.labels))
+    assert truth.has.sum(axis=0).tolist() == [16, 16, 16, 48]
+    done = calibrate_set(encoder, label_set, truth, vectors, 0.7)
+    learned = done.label_set.learned
+    assert learned is not None
+    assert learned.standard.shape == (2, 4)
+    assert learned.stands_out is not None
+    assert done.after.bins.error < done.before.bins.error
+    labeller = build_labeller(encoder, done.label_set)  # without a sample: by its own standard
+    again = outcome(labeller, encoder.encode_images(done.truth.images), done.truth.has)
+    np.testing.assert_allclose(again.scores, done.after.scores, atol=1e-4)
+    assert "several labels an image" in report_of("many", done)
+    assert LabelSet.of_json(done.label_set.to_json()) == done.label_set
+
+    targets = truth.has[::4].astype(np.float32)
+    few = Learned.of_examples(vectors[::4], targets, fingerprint=encoder.fingerprint, model="m")
+    better = outcome(build_labeller(encoder, replace(label_set, learned=few)), vectors, truth.has)
+    plain = outcome(build_labeller(encoder, label_set), vectors, truth.has)
+    assert better.recall > plain.recall
+    assert (better.chosen & truth.has).sum() > 0.8 * truth.has.sum()
+    cautious = build_labeller(encoder, replace(label_set, mode="single", abstains=True))
+    assert cautious.rejection is not None
+    assert 0 <= cautious.decide(vectors).known.min() <= 1
+    with pytest.raises(InputError, match="give at most 12"):
+        Learned.of_examples(vectors[:13], np.zeros((13, 4_000_000), bool), fingerprint="f", model="m")
+
+
 def test_too_little_and_nonsense_is_refused(encoder: Encoder, tmp_path: Path) -> None:
     label_set = LabelSet.of(["red", "green"])
     truth = Truth([tmp_path / f"{i}.png" for i in range(6)], np.eye(2, dtype=bool)[np.arange(6) % 2])
     vectors = np.eye(6, encoder.dim, dtype=np.float32)
     with pytest.raises(InputError, match="6 images are too few to calibrate with; give 20 and more"):
         calibrate_set(encoder, label_set, truth, vectors)
+    with pytest.raises(InputError, match="make it a set for several labels"):
+        calibrate_set(encoder, LabelSet.of(["red"]), truth, vectors)
     for precision in (0.0, 1.0, 95.0):
         with pytest.raises(InputError, match="give one above 0 and below 1"):
             calibrate_set(encoder, label_set, truth, vectors, precision)
@@ -215,7 +254,7 @@ def test_labelled_images_are_found_in_folders_and_tables(tmp_path: Path) -> None
     truth = read_truth(folder, labels)
     assert truth.has.sum(axis=0).tolist() == [2, 1, 2, 0]
     assert truth.left_out.count() == 0
-    assert read_truth(folder, labels[:1]).left_out.lines()[0].startswith("3 images of no label of the set")
+    assert read_truth(folder, labels[:1]).left_out.lines()[0].startswith("3 images of no label of the set, the first: ")
 
     table = tmp_path / "t.csv"
     table.write_text(

@@ -119,3 +119,22 @@ def test_what_was_learned_is_kept_with_the_set(tmp_path: Path) -> None:
         LabelSet.of(["a", "b", "c"], learned=learned)
     with pytest.raises(InputError, match="mode 'all' is none of single, multi"):
         LabelSet.of(["a"], mode="all")  # type: ignore[arg-type]
+
+
+def test_a_label_with_examples_is_not_kept_off_by_words() -> None:
+    image = unit(np.array([[0, 0.1, 1]]))
+    named = np.array([True, True, False])  # of blue there are examples
+    assert not Labeller(CLASSIFIER, rejection=NotBlue()).decide(image).chosen.any()
+    assert Labeller(CLASSIFIER, rejection=NotBlue(), named=named).decide(image).chosen.tolist() == [
+        [False, False, True]
+    ]
+
+
+def test_a_set_that_abstains_and_one_label_alone_are_held_against_words() -> None:
+    assert not LabelSet.of(["cat", "dog"]).rejects
+    abstaining = LabelSet.of(["cat", "dog"], abstains=True)
+    assert abstaining.rejects
+    assert LabelSet.of_json(abstaining.to_json()) == abstaining
+    assert LabelSet.of(["cat"]).rejects
+    assert not LabelSet.of(["cat"], mode="multi").rejects
+    assert not LabelSet.of(["cat"], learned=Learned("f", 1.0, (0.9,))).rejects

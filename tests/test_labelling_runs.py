@@ -19,9 +19,10 @@ from encoder.prompts import Label
 from index.collection import Collection, Entry, create_collection, open_collection
 from labelling.label_sets import LabelSet
 from labelling.labeller import Rejection
+from labelling.outputs import files
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.folder_names import folder_name, folders_of
-from labelling.outputs.folders import How
+from labelling.outputs.folder_steps import How
 from labelling.runs import deciding
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.journal import Changes
@@ -214,6 +215,41 @@ def test_a_copy_follows_its_image_and_stays_when_that_goes(world: World) -> None
     assert (counts(report), report.failures) == ((0, 1, 0, 1), [])
     assert world.sorted() == {"green/red.png", "blue/blue.png"}  # it may be the last there is of it
     assert (world.to / "green" / "red.png").read_bytes() == red.read_bytes()
+
+
+def test_a_copy_keeps_its_name_when_its_image_changes(world: World) -> None:
+    for name in ("a/x.png", "b/x.png"):
+        world.add(name, "red")
+    world.run(to=str(world.to), how="copy")
+    (world.folder / "a" / "x.png.xmp").write_text("<x/>")
+    changed = world.add("b/x.png", "red", 9)
+    assert not world.run(to=str(world.to), how="copy").failures
+    assert world.sorted() == {"red/x.png", "red/x.png.xmp", "red/x-2.png"}
+    assert (world.to / "red" / "x-2.png").read_bytes() == changed.read_bytes()
+
+
+def test_an_image_that_was_moved_by_a_killed_run_has_its_sidecar_follow(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add("a.png", "red")
+    (world.folder / "a.png.xmp").write_text("<x/>")
+    before, moved = tree(tmp_path), files.move
+
+    def killed(source: Path, target: Path) -> None:
+        if source.suffix == ".xmp":
+            raise KeyboardInterrupt
+        moved(source, target)
+
+    monkeypatch.setattr(files, "move", killed)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(to=str(world.to), how="move")
+    monkeypatch.setattr(files, "move", moved)
+    assert world.sorted() == {"red/a.png"}
+    world.run(to=str(world.to), how="move")
+    assert world.sorted() == {"red/a.png", "red/a.png.xmp"}
+    assert not world.undo().failed
+    shutil.rmtree(world.data)
+    assert tree(tmp_path) == before
 
 
 def test_a_link_goes_with_its_image(world: World) -> None:

@@ -57,6 +57,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "labelling.runs": {
         "labelling.label_sets",
         "labelling.labeller",
+        "labelling.learned",
         "labelling.outputs",
         "labelling.rows",
         "labelling.xmp",

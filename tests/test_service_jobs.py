@@ -443,7 +443,7 @@ def test_a_file_that_is_exchanged_is_read_as_it_was_opened(roots):
         photo.symlink_to(secret)
         assert held.read_bytes() == inside
     for read in (allowed.read, allowed.read_indexed, lambda path: allowed.read_indexed(roots / "alias/in" / path.name)):
-        with pytest.raises(ImageError, match=r"^.*/in/.*: it leads to where nothing may be read$"):
+        with pytest.raises(ImageError, match=r"^.*/in/.*: it leads to where nothing may be read or written$"):
             read(photo)
         assert read(photo.with_name("moved.png")) == inside
     os.mkfifo(photo.with_name("pipe.png"))
@@ -502,7 +502,7 @@ def test_links_are_followed_into_the_roots_and_not_out_of_them(roots):
         asked = {"follow_links": True, "any_name": True}
         job = ended(client, ask(client, folders=[str(photos)], **asked))
         assert job["report"]["added"] == job["total"] == 4
-        assert job["report"]["skips"] == [{"path": out, "reason": "it leads to where nothing may be read"}]
+        assert job["report"]["skips"] == [{"path": out, "reason": "it leads to where nothing may be read or written"}]
         others = {"reason": "files that are no pictures", "count": 1, "first": None}
         assert job["report"]["left_out"] == [others]
         key = ask(client, "label", folder=str(photos), labels=["a", "b"], **asked)
@@ -526,7 +526,7 @@ def test_a_folder_that_is_exchanged_in_a_walk_is_not_listed(roots):
         (photos / "in" / "later").rmdir()  # when it has been found to be a folder, and not entered yet
         (photos / "in" / "later").symlink_to(secret)
     assert names == ["00.jpg"]
-    assert failed == [(photos / "in" / "later", "it leads to where nothing may be read")]
+    assert failed == [(photos / "in" / "later", "it leads to where nothing may be read or written")]
 
 
 def test_an_ignore_file_is_opened_and_judged_as_any_file(roots):

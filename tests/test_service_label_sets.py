@@ -5,12 +5,16 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
 from huggingface_hub import InferenceClient
-from service_world import client_of, error_of, picture, serving, settings_for, tiny_encoder, world
+from service_world import client_of, error_of, picture, serving, settings_for, tiny_encoder, until, world
 
+from encoder import word_bank
 from encoder.prompts import DEFAULT_TEMPLATES
 from index.collection import create_collection
+from labelling.label_sets import LabelSet, LabelSets
+from labelling.learned import Learned
 from service.app import create_app
 
 LABELS = ["cat", "dog", "hot_air balloon"]
@@ -71,7 +75,8 @@ def test_a_label_set_is_kept_replaced_and_deleted(client, here):
     assert client.get("/v1/label-sets").json() == {"label_sets": []}
     made = put(client, labels=["cat ", "dog", "cat"], templates=TEMPLATES)
     assert made.status_code == 201
-    assert made.json() == {"name": "pets", "labels": ["cat", "dog"], "templates": TEMPLATES}
+    plain = {"mode": "single", "learned": None, "warnings": []}
+    assert made.json() == {"name": "pets", "labels": ["cat", "dog"], "templates": TEMPLATES} | plain
     replaced = put(client)
     assert replaced.status_code == 200
     assert replaced.json()["templates"] == list(DEFAULT_TEMPLATES)
@@ -143,7 +148,8 @@ def test_a_changed_letter_is_damage_and_a_file_of_before_is_not(client, here):
         file.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
         answer = client.get("/v1/label-sets/odd")
         if answer.status_code == 200:  # a space that JSON does not mind, or a digit of an escape that says the same
-            assert answer.json() == {"name": "odd", "labels": ["cat", "dög"], "templates": ["a picture of a {}."]}, i
+            said = answer.json()
+            assert (said["labels"], said["templates"]) == (["cat", "dög"], ["a picture of a {}."]), i
         else:
             assert "'odd' is damaged" in error_of(answer, 500)["message"]
     assert client.get("/v1/label-sets/good").status_code == 200
@@ -167,6 +173,94 @@ def test_one_set_written_by_many_is_always_one_of_theirs(client):
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(replace, range(30)))
+
+
+# --- more than plain labels ---
+
+
+def learned_set(fingerprint="tiny", **learned):
+    rng = np.random.default_rng(0)
+    examples = rng.standard_normal((4, 32)).astype(np.float32)
+    targets = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
+    return LabelSet.of(["cat", "dog"], learned=Learned(fingerprint, examples=examples, targets=targets, **learned))
+
+
+def test_a_set_keeps_all_that_labels_have(client):
+    whole = {"name": "part-4711", "synonyms": ["valve"], "prompts": ["a brass valve"]}
+    made = put(client, labels=["sofa|couch", "animal/dog", whole], templates="plain", mode="multi").json()
+    assert made["labels"] == ["sofa|couch", "animal/dog", whole]
+    assert (made["templates"], made["mode"]) == (["{}"], "multi")
+    assert client.get("/v1/label-sets/pets").json() == made
+    long = "x" * 1000
+    assert put(client, labels=[{"name": "a", "synonyms": [long]}]).json()["labels"] == [f"a|{long}"]
+    for wrong in ({"mode": "some"}, {"labels": [{"synonyms": ["x"]}]}, {"templates": "none such"}):
+        error_of(put(client, **wrong), 422)
+    client.delete("/v1/label-sets/pets")
+
+
+def test_what_was_learned_is_told_and_stays_as_long_as_it_is_true(client, here):
+    kept = learned_set(temperature=2.0, thresholds=(0.5, 0.6), model="tiny")
+    LabelSets(here[1]).put("clever", kept)
+    told = client.get("/v1/label-sets/clever").json()["learned"]
+    assert told["examples"] == {"cat": 2, "dog": 2}
+    assert (told["calibrated"], told["temperature"], told["thresholds"]) == (True, 2.0, {"cat": 0.5, "dog": 0.6})
+    again = put(client, "clever", labels=["cat", "dog"]).json()
+    assert (again["learned"], again["warnings"]) == (told, [])
+    moved = put(client, "clever", labels=["cat", "dog"], mode="multi").json()
+    assert (moved["learned"]["calibrated"], moved["learned"]["examples"]) == (False, told["examples"])
+    assert "calibrate again" in moved["warnings"][0]
+    other = put(client, "clever", labels=["dog", "cat"]).json()
+    assert other["learned"] is None
+    assert "is gone" in other["warnings"][0]
+    LabelSets(here[1]).put("clever", kept)
+    assert put(client, "clever", labels=["cat", "dog"], forget_learned=True).json()["learned"] is None
+    client.delete("/v1/label-sets/clever")
+
+
+def test_a_set_that_learned_answers_with_it_and_abstains(client, here):
+    LabelSets(here[1]).put("clever", learned_set(temperature=3.0))
+    sent = {"image": PICTURE, "label_set": "clever"}
+    answer = client.post("/v1/classify", json=sent).json()
+    [one] = answer["results"]
+    assert answer["calibrated"]
+    assert one["labels"] == [{"label": one["label"], "score": one["score"]}]
+    assert one["scores"] != classify(client, labels=["cat", "dog"])[0]["scores"]
+    assert error_of(client.post("/v1/classify", json=sent | {"scores": "sigmoid"}), 422)["param"] == "scores"
+    LabelSets(here[1]).put("clever", learned_set(temperature=3.0, thresholds=(1.0, 1.0)))
+    [none] = classify(client, label_set="clever")
+    assert (none["label"], none["labels"], none["abstained"], len(none["scores"])) == (None, [], True, 2)
+    client.delete("/v1/label-sets/clever")
+
+
+def test_a_set_that_another_model_learned_is_refused_with_what_mends_it(client, here):
+    LabelSets(here[1]).put("foreign", learned_set("another"))
+    error = error_of(client.post("/v1/classify", json={"image": PICTURE, "label_set": "foreign"}), 409)
+    assert (error["code"], error["param"]) == ("model_mismatch", "label_set")
+    assert "glimpse labels create foreign --examples FOLDER --model tiny --force" in error["message"]
+    client.delete("/v1/label-sets/foreign")
+
+
+def test_several_labels_or_none_are_held_against_words_and_nobody_waits_for_those(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(word_bank, "MOST", 600)
+    with world(tmp_path, n=1) as (own, encoder, _), ThreadPoolExecutor(1) as pool:
+        put(own, labels=["cat", "dog", "boat"], mode="multi")
+        sent = {"image": PICTURE, "label_set": "pets"}
+        many = pool.submit(own.post, "/v1/classify", json=sent)
+        until(lambda: any(len(texts) == 32 for texts in encoder.texts))  # a piece of the words
+        before = len(encoder.texts)
+        assert own.post("/v1/classify", json={"image": PICTURE, "labels": ["a", "b"]}).status_code == 200
+        assert not many.done()
+        assert len(encoder.texts) - before < 12
+        [result] = many.result().json()["results"]
+        assert result["labels"] == [one for one in result["scores"] if one["score"] >= 0.5]
+        assert result["abstained"] == (not result["labels"])
+        asked = len(encoder.texts)
+        assert own.post("/v1/classify", json=sent).json()["results"] == [result]
+        assert len(encoder.texts) == asked
+        form = own.post("/v1/classify", files={"file": picture(0)}, data={"labels": "cat,dog", "abstain": "true"})
+        assert form.status_code == 200
+        assert form.json()["results"][0]["abstained"] == (form.json()["results"][0]["label"] is None)
 
 
 # --- zero-shot as Hugging Face's clients ask ---

@@ -23,6 +23,10 @@ CHANGES = {  # what POSTs to, and needs the scope admin
     "/v1/collections/{collection}/images",
     "/v1/collections/{collection}/texts",
     "/v1/jobs",
+    "/v1/label-runs/{run}/apply",
+    "/v1/label-runs/{run}/review",
+    "/v1/label-runs/{run}/save-label-set",
+    "/v1/label-runs/{run}/undo",
 }
 # Most jobs write nothing to fetch: that 404 is no resource that was lost. A form's fields are text: null is "null".
 CONFIG = """

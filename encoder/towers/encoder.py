@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from base.cpus import threads
 from encoder.cut import CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, resize_by_pillow
@@ -135,6 +136,6 @@ def _session(file: Path, *, many: bool = False) -> InferenceSession:
         options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.intra_op_num_threads = threads()
     options.log_severity_level = 3
     return InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -106,6 +106,8 @@ class Classified:
     label: str | None = None
     score: float | None = None
     scores: dict[str, float] = field(default_factory=dict)  # label -> probability, the likeliest first
+    labels: dict[str, float] = field(default_factory=dict)  # those given: one, of a multi set several
+    abstained: bool = False  # none of the labels fits
     error: str | None = None
     cut_off: str | None = None  # in words, of a file that ends before its picture does; what there is was labelled
     cut_texts: int = 0
@@ -125,11 +127,59 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """Labels and templates kept under a name."""
+    """Labels and templates kept under a name. A label with prompts of its own is a dict with them.
+
+    Attributes:
+        learned: what was learned of them, by which model; None: nothing.
+        warnings: what went with what was replaced.
+    """
 
     name: str
-    labels: list[str]
+    labels: list[Any]
     templates: list[str]
+    mode: str = "single"
+    learned: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRun:
+    """A labelling run; in a list of them without the counts."""
+
+    id: str
+    state: str  # begun, done, undoing, undone
+    used_at: str
+    images: int
+    steps: int  # changes that can be taken back
+    folder: str | None = None
+    collection: str | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
+    model: str = ""
+    labels: list[str] = field(default_factory=list)
+    mode: str = "single"
+    calibrated: bool = False
+    per_label: dict[str, int] = field(default_factory=dict)
+    abstained: int = 0
+    undecided: int = 0
+    unread: int = 0
+    reviewed: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunImage:
+    """An image of a labelling run; `answers` and `guess` are dicts of label and score."""
+
+    id: int
+    path: str
+    answers: list[dict[str, Any]]
+    guess: dict[str, Any] | None = None
+    margin: float | None = None  # how clear its labels are; 0: another would be as good
+    reviewed: str | None = None
+    error: str | None = None
+    width: int | None = None
+    height: int | None = None
+    content_url: str | None = None
+    thumbnail_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

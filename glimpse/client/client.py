@@ -1,6 +1,6 @@
 """The client: what the service is, its collections and label sets, searches, classifications, embeddings.
 
-Entries and jobs it has by inheritance.
+Entries, jobs and labelling runs it has by inheritance.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from glimpse.client.batches import Image, base64_of, in_batches, read_image, sou
 from glimpse.client.connection import given, in_path
 from glimpse.client.entries import Entries
 from glimpse.client.jobs import Jobs
+from glimpse.client.label_runs import LabelRuns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ class Shape(TypedDict, total=False):
     signed_urls: int
 
 
-class Client(Entries, Jobs):
+class Client(Entries, Jobs, LabelRuns):
     """A service of glimpse. `Connection` says how it is made and what it raises; close it, or use `with`."""
 
     def info(self) -> Info:
@@ -131,9 +132,20 @@ class Client(Entries, Jobs):
         """A kept label set."""
         return read(LabelSet, self.ask("GET", f"/v1/label-sets/{in_path(name)}"))
 
-    def keep_label_set(self, name: str, labels: Sequence[str], templates: Sequence[str] = ()) -> LabelSet:
-        """Keep labels, and templates with {} for the label, under a name; `classify` takes them by it."""
-        body = {"labels": list(labels), "templates": list(templates)}
+    def keep_label_set(
+        self,
+        name: str,
+        labels: Sequence[str | Mapping[str, Any]],
+        templates: Sequence[str] | str = (),
+        *,
+        mode: Literal["single", "multi"] = "single",
+    ) -> LabelSet:
+        """Keep labels, and templates with {} for the label, under a name; `classify` takes them by it.
+
+        What was learned of the same labels stays; the `warnings` of the answer say what does not.
+        """
+        body = {"labels": list(labels), "templates": templates if isinstance(templates, str) else list(templates)}
+        body["mode"] = mode
         return read(LabelSet, self.ask("PUT", f"/v1/label-sets/{in_path(name)}", json=body))
 
     def delete_label_set(self, name: str) -> None:
@@ -228,7 +240,10 @@ class Client(Entries, Jobs):
 
 def _stacked(answers: Iterable[tuple[Any, Any]]) -> Vectors:
     """The vectors of all that was embedded; the error of the first that was not."""
-    import numpy as np
+    try:
+        import numpy as np
+    except ModuleNotFoundError:
+        raise InputError("vectors come as arrays of numpy, which is not installed: pip install numpy") from None
 
     rows = []
     for i, (item, row) in enumerate(answers):
@@ -256,4 +271,5 @@ def _classified(image: Image, said: Any) -> Classified:
     if isinstance(said, ImageError | ServiceError):
         return Classified(source_of(image), error=why(said))
     scores = {one["label"]: one["score"] for one in part(said, "scores") or ()}
-    return read(Classified, said, image=source_of(image), scores=scores)
+    labels = {one["label"]: one["score"] for one in said.get("labels") or ()}
+    return read(Classified, said, image=source_of(image), scores=scores, labels=labels)

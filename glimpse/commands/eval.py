@@ -20,6 +20,7 @@ from glimpse.options import (
     Model,
     Precision,
     Template,
+    Threads,
     given_labels,
 )
 
@@ -45,6 +46,7 @@ def eval(  # noqa: A001  the command's name
     any_name: AnyName = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Measure a model on your own data: recall@k on pairs, or zero-shot accuracy on class folders.

@@ -19,6 +19,7 @@ from glimpse.options import (
     FollowLinks,
     ModelOfCollection,
     Precision,
+    Threads,
     Url,
     is_remote,
 )
@@ -54,6 +55,7 @@ def index(
     device: Device = "auto",
     precision: Precision = "auto",
     url: Url = None,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Bring a collection in step with folders of images: only what is new or changed is encoded.

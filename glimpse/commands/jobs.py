@@ -120,11 +120,22 @@ def start_watch(
 
 @start.command("label", epilog='Example: glimpse jobs start label /photos --labels "beach,city" --follow')
 def start_label(
-    folder: Annotated[str, typer.Argument(help="Folder on the service's machine, absolute.")],
+    folder: Annotated[str | None, typer.Argument(help="Folder on the service's machine, absolute.")] = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Label this collection instead, by the vectors it has.")
+    ] = None,
     labels: Labels = None,
     label_set: Annotated[str | None, typer.Option(help="Name of labels that the service keeps, instead.")] = None,
     template: Template = None,
     scores: Scores = None,
+    multi: Annotated[bool, typer.Option("--multi", help="Any number of labels an image, each on its own.")] = False,
+    out: Annotated[
+        list[str] | None, typer.Option(help="File to write on the service's machine, by its suffix; repeatable.")
+    ] = None,
+    xmp: Annotated[bool, typer.Option("--xmp", help="Write the labels as keywords to XMP sidecars.")] = False,
+    write_metadata: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Write the labels to this key of the collection's metadata.")
+    ] = None,
     exclude: Exclude = None,
     follow_links: FollowLinks = False,
     any_name: AnyName = False,
@@ -132,11 +143,13 @@ def start_label(
     url: ServiceUrl = None,
     json: AsJson = False,
 ) -> None:
-    """Label a folder of the service's machine. `glimpse jobs result` prints the CSV."""
+    """Label a folder of the service's machine, or one of its collections. `glimpse jobs result` prints the CSV."""
     from base.errors import InputError
 
     if (labels is None) == (label_set is None):
         raise InputError('give either --labels "cat,dog" or --label-set NAME')
+    if (folder is None) == (collection is None):
+        raise InputError("give either a folder, or --collection NAME")
     named = (
         {"label_set": label_set}
         if labels is None
@@ -144,7 +157,10 @@ def start_label(
     )
     fields: dict[str, Any] = {"templates": template or [], "scores": scores, "exclude": exclude or []}
     fields |= _set(follow_links=follow_links, any_name=any_name)
-    _start(url, json, follow, "label", {"folder": folder, **fields, **named})
+    chosen = {"folder": folder, "collection": collection, "write_metadata": write_metadata, "out": out}
+    fields |= {name: value for name, value in chosen.items() if value} | _set(xmp=xmp)
+    fields |= {"mode": "multi"} if multi else {}
+    _start(url, json, follow, "label", {**fields, **named})
 
 
 @start.command("reindex", epilog="Example: glimpse jobs start reindex --collection photos")

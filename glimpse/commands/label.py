@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 from base.errors import InputError
 from glimpse.options import (
     DATA,
+    Abstain,
     AnyName,
     AsJson,
     Data,
@@ -22,6 +24,7 @@ from glimpse.options import (
     Precision,
     Scores,
     Template,
+    Threads,
     Url,
     check_out,
     given_labels,
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
     from labelling.label_sets import LabelSet
 
 LOCAL = (  # what a service cannot be asked to do here
-    "collection", "label_set", "multi", "to", "xmp", "embed", "write_metadata", "force", "dry_run", "undo", "runs",
+    "abstain", "collection", "label_set", "multi", "to", "xmp", "embed", "write_metadata", "force", "dry_run", "undo",
+    "runs", "review", "correct", "accept_above",
 )  # fmt: skip
 STDOUT = Path("-")
 
@@ -47,6 +51,7 @@ def label(
     template: Template = None,
     scores: Scores = None,
     multi: Annotated[bool, typer.Option("--multi", help="Any number of labels an image, each on its own.")] = False,
+    abstain: Abstain = False,
     out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -85,12 +90,23 @@ def label(
         str | None, typer.Option(metavar="RUN", help="Take back all that a run did; last: the run used last.")
     ] = None,
     runs: Annotated[bool, typer.Option("--runs", help="List the runs in --data.")] = False,
+    review: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Show what of a run to look at first; last: the run used last.")
+    ] = None,
+    correct: Annotated[
+        Path | None,
+        typer.Option(help="With --review: a table path,label, or class folders, of what is right; the rest follows."),
+    ] = None,
+    accept_above: Annotated[
+        float | None, typer.Option(min=0, max=1, help="With --review: accept what has a score as high.")
+    ] = None,
     exclude: Exclude = None,
     follow_links: FollowLinks = False,
     any_name: AnyName = False,
     device: Device = "auto",
     precision: Precision = "auto",
     url: Url = None,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Label images with the likeliest of your labels (zero-shot; no training needed).
@@ -99,7 +115,7 @@ def label(
     """
     from base.rules import Rules
     from glimpse import label_view
-    from glimpse.label_run import Wanted, What, run, stream
+    from glimpse.label_stream import What, stream
     from labelling.outputs.asked import OutputsAsked
 
     remote = url is not None and is_remote(context, *LOCAL)
@@ -109,7 +125,17 @@ def label(
     if undo is not None:
         label_view.undo(data, undo, as_json=json)
         return
-    asked = _labels(data, labels, labels_file, label_set, template, multi=multi)
+    if review is not None:
+        from glimpse import label_review
+
+        if correct is None and accept_above is None:
+            label_review.show(data, review, as_json=json)
+        else:
+            label_review.change(data, review, correct, accept_above, as_json=json)
+        return
+    if correct is not None or accept_above is not None:
+        raise InputError("--correct and --accept-above go with --review RUN")
+    asked = _labels(data, labels, labels_file, label_set, template, multi=multi, abstain=abstain)
     if (folder is None) == (collection is None):
         raise InputError("give either a folder of images, or --collection NAME")
     files = out or ([] if to or xmp or embed or write_metadata else [STDOUT])
@@ -132,12 +158,14 @@ def label(
         raise InputError("give the model that is to label, as in --model runs/clothes, or a service with --url")
     rules = Rules(tuple(exclude or ()), follow_links, any_name)
     what = What(data, folder, collection, model, device, precision, rules, asked, scores)
-    if remote or (files == [STDOUT] and folder is not None and not (multi or dry_run or asked.mode == "multi")):
+    if remote or (files == [STDOUT] and folder is not None and not (dry_run or asked.rejects or asked.mode == "multi")):
         assert folder is not None
         if remote and (len(files) > 1 or files[0].suffix not in ("", ".csv")):
             raise InputError("a service's labels are written as one CSV: give one --out, as --out labels.csv")
         stream(what, str(url) if remote else None, files[0], as_json=json)
         return
+    from glimpse.label_run import Wanted, run
+
     run(what, outputs, Wanted(dry_run, force, STDOUT in files, json))
 
 
@@ -149,13 +177,15 @@ def _labels(
     template: list[str] | None,
     *,
     multi: bool,
+    abstain: bool,
 ) -> LabelSet:
     from labelling.label_sets import LabelSets
 
     if sum(given is not None for given in (labels, labels_file, name)) != 1:
         raise InputError('give either --labels "cat,dog", --labels-file FILE or --label-set NAME')
     found = LabelSets(data).resolve(given_labels(labels, labels_file), name, template or ())
-    return found.in_mode("multi") if multi else found
+    found = found.in_mode("multi") if multi else found
+    return replace(found, abstains=found.abstains or abstain)
 
 
 def _check_outputs(files: list[Path], to: Path | None, how: str, key: str | None, folder: Path | None) -> None:

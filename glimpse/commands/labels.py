@@ -10,6 +10,7 @@ import typer
 from base.errors import InputError
 from glimpse.options import (
     DATA,
+    Abstain,
     AnyName,
     AsJson,
     Data,
@@ -31,10 +32,7 @@ if TYPE_CHECKING:
     from encoder.encoder import Vectors
     from encoder.model import DualEncoder
     from encoder.prompts import Label
-    from labelling.calibrate import Calibration
-    from labelling.label_sets import LabelSet
-    from labelling.learned import Learned
-    from labelling.measure import Outcome
+    from labelling.label_sets import LabelSet, Mode
     from labelling.truth import Truth
 
 labels = typer.Typer(
@@ -44,7 +42,6 @@ labels = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="Name of the label set.")]
-SHOWN = 200  # labels of a set; --json shows all
 
 
 @labels.command(epilog="Example: glimpse labels create pets --labels 'dog|hound,cat,animal/tortoise'")
@@ -68,6 +65,7 @@ def create(
         ),
     ] = None,
     multi: Annotated[bool, typer.Option("--multi", help="An image may have several of them, each on its own.")] = False,
+    abstain: Abstain = False,
     examples: Annotated[
         Path | None,
         typer.Option(
@@ -93,14 +91,15 @@ def create(
 
     A label is a word or a few: `sofa|couch` is one with a synonym, `animal/dog` one with levels. In a JSON file a label
     may have prompts of its own, in a table a column `prompt`. Labels that are blank or stand there twice are told and
-    taken once.
+    taken once. --examples --force without labels has the set of that name learn anew.
     """
     from dataclasses import replace
 
     from base.rules import Rules
     from glimpse import console
+    from glimpse.label_set_view import content_of, summary
     from labelling.label_sets import LabelSet, LabelSets
-    from labelling.truth import learn_examples
+    from labelling.learned import Learned
 
     sources = [source for source in (given, labels_file, labels_from) if source is not None]
     if len(sources) > 1 or not (sources or examples):
@@ -110,16 +109,23 @@ def create(
     if examples is not None and model is None:
         raise InputError("examples are learned with a model: give --model")
     kept = LabelSets(data)
-    if name in kept.names() and not force:
+    is_there = name in kept.names()
+    if is_there and not force:
         raise InputError(f"label set {name!r} is there already; choose another name, or replace it with --force")
-    names: Sequence[Label]
+    names: Sequence[Label] = ()
+    templates: Sequence[str] = template or ()
+    mode: Mode = "multi" if multi else "single"
+    abstains = abstain
     if labels_from is not None:
         names = _used_words(labels_from, metadata_key, data)
-    else:
-        names = given_labels(given, labels_file) if sources else ()
+    elif sources:
+        names = given_labels(given, labels_file)
+    elif is_there:  # examples for the labels that it has
+        before = kept.get(name)
+        names, templates, mode = before.labels, template or before.templates, "multi" if multi else before.mode
+        abstains = abstain or before.abstains
     new = _new_labels(examples, names) if examples is not None else ()
-    names = [*names, *new]
-    label_set = LabelSet.of(names, template or (), "multi" if multi else "single")
+    label_set = LabelSet.of([*names, *new], templates, mode, abstains=abstains)
     if model is not None:
         from encoder.zero_shot import check_prompts
 
@@ -128,44 +134,27 @@ def create(
         if examples is not None:
             truth, vectors = _encoded(encoder, label_set, examples, Rules(), "examples")
             console.print_left_out(truth.left_out)
-            label_set = replace(label_set, learned=learn_examples(encoder, label_set, truth.has, vectors))
+            learned = Learned.of_examples(vectors, truth.has, fingerprint=encoder.fingerprint, model=encoder.ref)
+            label_set = replace(label_set, learned=learned)
     is_new = kept.put(name, label_set)
     if json:
-        console.print_json(_content(name, label_set) | {"replaced": not is_new})
+        console.print_json(content_of(name, label_set) | {"replaced": not is_new})
     else:
-        console.out.print(f"{name}: {_summary(label_set)}{'' if is_new else ', in place of what was there'}")
+        console.out.print(f"{name}: {summary(label_set)}{'' if is_new else ', in place of what was there'}")
 
 
 @labels.command(epilog="Example: glimpse labels show pets")
 def show(name: Name, data: Data = DATA, json: AsJson = False) -> None:
     """Print a label set: its labels, their prompts, and what was learned of them."""
     from glimpse import console
+    from glimpse.label_set_view import content_of, print_set
     from labelling.label_sets import LabelSets
 
     label_set = LabelSets(data).get(name)
-    content = _content(name, label_set)
     if json:
-        console.print_json(content)
-        return
-    console.out.print(f"{name}: {_summary(label_set)}")
-    if any(not label.prompts for label in label_set.labels):
-        console.out.print(f"asked with: {'  '.join(label_set.templates)}")
-    for line in _learned_lines(label_set.learned):
-        console.out.print(line)
-    told = content["labels"][:SHOWN]
-    columns: dict[str, list[object]] = {
-        "label": [label["name"] for label in told],
-        "synonyms": ["|".join(label["synonyms"]) for label in told],
-        "prompts": [_first(label["prompts"]) for label in told],
-        "examples": [label["examples"] for label in told],
-        "threshold": ["never given" if label["threshold"] > 1 else label["threshold"] for label in told]
-        if told[0]["threshold"] is not None
-        else [],
-    }
-    shown = {name: cells for name, cells in columns.items() if any(cell not in (None, "") for cell in cells)}
-    console.out.print(console.table(*shown, rows=list(zip(*shown.values(), strict=True))))
-    if (more := len(label_set.labels) - SHOWN) > 0:
-        console.out.print(f"... and {more} more; --json shows all")
+        console.print_json(content_of(name, label_set))
+    else:
+        print_set(name, label_set)
 
 
 @labels.command(epilog="Example: glimpse labels calibrate pets pets-by-breed --model runs/pets --precision 0.95")
@@ -201,6 +190,7 @@ def calibrate(
     from base.files import new_file
     from base.rules import Rules
     from glimpse import console
+    from glimpse.label_set_view import calibration_of, print_calibration
     from labelling.calibrate import calibrate_set
     from labelling.label_sets import LabelSets
     from labelling.report import report_of
@@ -222,20 +212,11 @@ def calibrate(
     with new_file(file, overwrite=True) as part:
         part.write_text(report_of(name, done), encoding="utf-8", errors="replace")
     console.print_warnings(done.warnings)
-    told = _calibration(done)
     if json:
-        left_out = truth.left_out.as_json()
-        console.print_json(
-            {"name": name, **told, "warnings": list(done.warnings), "left_out": left_out, "report": str(file)}
-        )
+        told = {"warnings": list(done.warnings), "left_out": truth.left_out.as_json(), "report": str(file)}
+        console.print_json({"name": name, **calibration_of(done), **told})
         return
-    n = len(done.truth.images)
-    console.out.print(f"{name}: calibrated on {len(vectors) - n} images, measured on {n} others; see {file}")
-    rows = [
-        (key.replace("_", " "), *("-" if told[when][key] is None else told[when][key] for when in ("before", "after")))
-        for key in told["before"]
-    ]
-    console.out.print(console.table("", "before", "after", rows=rows))
+    print_calibration(name, done, file)
 
 
 @labels.command("list", epilog="Example: glimpse labels list")
@@ -243,22 +224,24 @@ def list_(data: Data = DATA, json: AsJson = False) -> None:
     """List the label sets of a data folder."""
     from base.errors import GlimpseError
     from glimpse import console
+    from glimpse.label_set_view import summary
     from labelling.label_sets import LabelSets
 
     kept = LabelSets(data)
     found: list[dict[str, Any]] = []
+    rows: list[tuple[str, str]] = []
     for name in kept.names():
         try:
             label_set = kept.get(name)
-            found.append({key: _content(name, label_set)[key] for key in ("name", "mode", "calibrated")})
-            found[-1] |= {"labels": len(label_set.labels), "problem": None, "is": _summary(label_set)}
+            told = {"mode": label_set.mode, "calibrated": label_set.is_calibrated, "labels": len(label_set.labels)}
+            found.append({"name": name, **told, "problem": None})
+            rows.append((name, summary(label_set)))
         except GlimpseError as error:
-            found.append({"name": name, "problem": str(error), "is": str(error)})
+            found.append({"name": name, "problem": str(error)})
+            rows.append((name, str(error)))
     if json:
-        told = [{key: value for key, value in one.items() if key != "is"} for one in found]
-        console.print_json({"label_sets": told})
+        console.print_json({"label_sets": found})
         return
-    rows = [(one["name"], one["is"]) for one in found]
     console.out.print(console.table("label set", "", rows=rows) if rows else f"none in {data}")
 
 
@@ -347,95 +330,3 @@ def _encoded(encoder: DualEncoder, label_set: LabelSet, place: Path, rules: Rule
     truth = read_truth(place, label_set.labels, rules)
     with console.progress_bar(f"encoding {what}") as bar:
         return encode_truth(encoder, truth, bar)
-
-
-def _calibration(done: Calibration) -> dict[str, Any]:
-    """What a calibration is worth, for programs."""
-    learned = done.label_set.learned
-    assert learned is not None
-
-    def measures(outcome: Outcome) -> dict[str, float | None]:
-        return {
-            "calibration_error": outcome.bins.error,
-            "brier": outcome.brier,
-            "accuracy": outcome.accuracy,
-            "coverage": outcome.coverage,
-            "precision": outcome.precision,
-            "recall": outcome.recall,
-        }
-
-    return {
-        "temperature": learned.temperature,
-        "stands_out": learned.stands_out,
-        "held_out": len(done.truth.images),
-        "before": measures(done.before),
-        "after": measures(done.after),
-    }
-
-
-def _content(name: str, label_set: LabelSet) -> dict[str, Any]:
-    """A label set for programs."""
-    from dataclasses import asdict
-
-    learned = label_set.learned
-    counts = learned.targets.sum(axis=0).astype(int).tolist() if learned and len(learned.examples) else []
-    thresholds = list(learned.thresholds) if learned else []
-    told = []
-    for i, (label, prompts) in enumerate(zip(label_set.labels, label_set.prompts(), strict=True)):
-        told.append(
-            {
-                "name": label.name,
-                "synonyms": list(label.synonyms),
-                "prompts": prompts,
-                "examples": counts[i] if counts else None,
-                "threshold": thresholds[i] if thresholds else None,
-            }
-        )
-    return {
-        "name": name,
-        "mode": label_set.mode,
-        "labels": told,
-        "templates": list(label_set.templates),
-        "calibrated": label_set.is_calibrated,
-        "learned": learned
-        and {
-            "model": learned.model,
-            "fingerprint": learned.fingerprint,
-            "examples": len(learned.examples),
-            "temperature": learned.temperature,
-            "stands_out": learned.stands_out,
-            "measured": learned.measured and asdict(learned.measured),
-        },
-    }
-
-
-def _summary(label_set: LabelSet) -> str:
-    """A label set in a few words."""
-    each = "several an image" if label_set.mode == "multi" else "one an image"
-    examples = len(label_set.learned.examples) if label_set.learned else 0
-    learned = f", {examples} examples" if examples else ""
-    scores = "calibrated" if label_set.is_calibrated else "uncalibrated"
-    return f"{len(label_set.labels)} labels, {each}{learned}, {scores}"
-
-
-def _learned_lines(learned: Learned | None) -> list[str]:
-    """What was learned, and what that is worth."""
-    if learned is None or not learned.is_calibrated:
-        again = "glimpse labels calibrate has scores mean what they say"
-        by = [f"{len(learned.examples)} examples, by {learned.model or learned.fingerprint}"] if learned else []
-        return [*by, f"uncalibrated: {again}"]
-    lines = [f"learned with {learned.model or learned.fingerprint}"]
-    at = f", standing out from {learned.stands_out:.2f}" if learned.stands_out is not None else ""
-    lines.append(f"temperature {learned.temperature:.3g}{at}")
-    if (measured := learned.measured) is not None:
-        lines.append(
-            f"calibrated on {measured.n_fit} images; on {measured.n_held_out} others the calibration error went from "
-            f"{measured.ece_before:.3f} to {measured.ece_after:.3f}"
-        )
-        if measured.precision is not None:
-            lines.append(f"thresholds for a precision of {measured.precision:g}")
-    return lines
-
-
-def _first(prompts: list[str]) -> str:
-    return f"{prompts[0]}{f'  and {len(prompts) - 1} more' if len(prompts) > 1 else ''}"

@@ -48,16 +48,26 @@ def models(
 def _measure(ref: str, json: bool) -> None:
     from dataclasses import asdict
 
+    from base.cpus import Others, cpus, threads
     from encoder.measure import cold_query_ms, measure
     from glimpse import console
 
+    others = Others()
     with console.working("measuring"):
         rows = measure(ref)
         cold = cold_query_ms(ref)
+    busy = others.busy()
     [auto] = [row.precision for row in rows if row.is_auto]
     if json:
         console.print_json(
-            {"model": ref, "auto": auto, "cold_query_ms": cold, "precisions": [asdict(row) for row in rows]}
+            {
+                "model": ref,
+                "auto": auto,
+                "threads": threads(),
+                "others_busy": None if busy is None else round(busy, 2),
+                "cold_query_ms": cold,
+                "precisions": [asdict(row) for row in rows],
+            }
         )
         return
     console.out.print(
@@ -70,6 +80,9 @@ def _measure(ref: str, json: bool) -> None:
         if cold is not None
         else "a first query from the shell loads torch: glimpse index or search with this model prepares one without"
     )
+    console.out.print(f"{threads()} threads, for {cpus()}")
+    if said := others.said():
+        console.err.print(f"warning: {said}")
 
 
 def _row(row: Measured) -> tuple[object, ...]:

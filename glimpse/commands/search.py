@@ -12,7 +12,18 @@ import typer
 
 from base.errors import InputError
 from base.walk import is_image_name
-from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Url, is_remote
+from glimpse.options import (
+    DATA,
+    AsJson,
+    Collection,
+    Data,
+    Device,
+    ModelOfCollection,
+    Precision,
+    Threads,
+    Url,
+    is_remote,
+)
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
@@ -48,6 +59,7 @@ def search(
     device: Device = "auto",
     precision: Precision = "auto",
     url: Url = None,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Search a collection by words, example images, entries of its own, or all of these together."""

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from glimpse.options import AsJson
+from base.cpus import use_threads
+from glimpse.options import AsJson, Threads
 
 # None: as GLIMPSE_CONFIG's file says, else service.settings' default
 
@@ -27,6 +28,7 @@ def serve(
     port: Annotated[int | None, typer.Option(envvar="GLIMPSE_PORT", help="Port to listen on. Default: 8000")] = None,
     device: Annotated[str | None, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")] = None,
     precision: Annotated[str | None, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")] = None,
+    threads: Threads = None,
     check: Annotated[
         bool, typer.Option("--check", help="Print the settings and all that is wrong, load the model, serve nothing.")
     ] = False,
@@ -35,7 +37,15 @@ def serve(
     """Serve the REST API and the search page. All settings: variables GLIMPSE_*, see docs/operations.md."""
     from base.errors import InputError
 
-    flags = {"model": model, "data": data, "host": host, "port": port, "device": device, "precision": precision}
+    flags = {
+        "model": model,
+        "data": data,
+        "host": host,
+        "port": port,
+        "device": device,
+        "precision": precision,
+        "threads": threads,
+    }
     given = {name: value for name, value in flags.items() if value is not None}
     if check:
         _show(given, json)
@@ -43,10 +53,14 @@ def serve(
     if json:
         raise InputError("--json goes with --check")
 
-    from service.app import serve as run
     from service.settings import read_settings
 
-    run(read_settings(given))
+    settings = read_settings(given)
+    if settings.threads is not None and threads is None:  # of GLIMPSE_CONFIG's file
+        use_threads(settings.threads)
+    from service.app import serve as run
+
+    run(settings)
 
 
 def _show(given: dict[str, Any], as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from base.errors import InputError
-from glimpse.options import AsJson
+from glimpse.options import AsJson, Threads
 from training.config import TrainConfig
 
 Pairs = Annotated[
@@ -33,6 +33,7 @@ def train(
     pairs: Pairs = None,
     out: Out = Path("runs/new"),
     resume: Resume = False,
+    threads: Threads = None,
     json: AsJson = False,
     **settings: Any,
 ) -> None:
@@ -62,7 +63,7 @@ def train(
 def _refuse_settings(context: typer.Context, out: Path) -> None:
     for name in context.params:
         source = getattr(context.get_parameter_source(name), "name", "")
-        if name not in ("out", "json", "resume") and source == "COMMANDLINE":
+        if name not in ("out", "json", "resume", "threads") and source == "COMMANDLINE":
             flag = "PAIRS" if name == "pairs" else _flag(name)
             raise InputError(
                 f"--resume goes on with the settings of the run in --out, without {flag}; to train it further, start a "
@@ -97,7 +98,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
             kind = Path | None
         annotation = Annotated[kind, typer.Option(*names, **more)]  # type: ignore[valid-type]
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-    for name in ("resume", "json"):
+    for name in ("resume", "threads", "json"):
         yield own[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from base.errors import InputError
 from labelling.outputs.coco import write_coco
-from labelling.outputs.folders import Folders, How
+from labelling.outputs.folder_steps import How
+from labelling.outputs.folders import Folders
 from labelling.outputs.jsonl import write_jsonl
 from labelling.outputs.metadata import MetadataKey
 from labelling.outputs.output import ChangesImages, Listing

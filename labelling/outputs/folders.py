@@ -8,101 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal, cast, get_args
+from typing import cast, get_args
 
 from base.errors import InputError
 from base.files import fsync_file
 from labelling.outputs import files
 from labelling.outputs.folder_names import folders_of
+from labelling.outputs.folder_steps import How, MadeFolder, Moved, Placed, is_good, move, move_back, remove, was_moved
 from labelling.outputs.output import ChangesImages, NotDone, Plan, Step
 from labelling.rows import Labelled
 from labelling.xmp.sidecar import sidecar_of, sidecars_there
 from labelling.xmp.words import XmpError
 
-How = Literal["copy", "move", "hardlink", "symlink"]
 LONGEST = 255  # bytes of a file's name
-
-
-@dataclass(frozen=True)
-class MadeFolder(Step):
-    """A folder that was not there."""
-
-    kind: ClassVar[str] = "folder"
-    folder: str
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return Path(self.folder)
-
-    @property
-    def counted(self) -> str:
-        """As `Step.counted`."""
-        return "folders made"
-
-    @property
-    def said(self) -> str:
-        """In words."""
-        return f"make {self.folder}"
-
-
-@dataclass(frozen=True)
-class Placed(Step):
-    """A file, `target`, that stands for `source`; and their stamps when it was made."""
-
-    kind: ClassVar[str] = "place"
-    source: str
-    target: str
-    how: How
-    is_image: bool = True
-    of: str = ""
-    stamp: str = ""
-
-    @property
-    def path(self) -> Path:
-        """What was made."""
-        return Path(self.target)
-
-    @property
-    def counted(self) -> str:
-        """As `Step.counted`."""
-        done = {"copy": "copied", "hardlink": "linked", "symlink": "linked"}
-        return done[self.how] if self.is_image else "sidecars"
-
-    @property
-    def said(self) -> str:
-        """In words."""
-        return f"{self.how} {self.source} -> {self.target}"
-
-
-@dataclass(frozen=True)
-class Moved(Step):
-    """A file that was moved; `link` is what it says if it is a symbolic link."""
-
-    kind: ClassVar[str] = "move"
-    source: str
-    target: str
-    is_image: bool = True
-    link: str = ""
-
-    @property
-    def path(self) -> Path:
-        """Where it is moved to."""
-        return Path(self.target)
-
-    @property
-    def counted(self) -> str:
-        """As `Step.counted`."""
-        return "moved" if self.is_image else "sidecars"
-
-    @property
-    def said(self) -> str:
-        """In words."""
-        return f"move {self.source} -> {self.target}"
 
 
 class Folders(ChangesImages):
@@ -150,14 +72,15 @@ class Folders(ChangesImages):
         wanted = self._wanted(image)
         for folder, which in placed.items():
             made = [step for i in which if isinstance(step := so_far[i], Placed)]
-            if folder not in wanted or {Path(step.source) for step in made} != sources or not all(map(_is_good, made)):
+            if folder not in wanted or {Path(step.source) for step in made} != sources or not all(map(is_good, made)):
                 back += which
+        freed = {so_far[i].path for i in back}
         for folder in wanted:
             if not set(placed.get(folder, ())) - set(back):
                 steps += self._missing_folders(folder)
                 steps += [
                     Placed(str(source), str(target), self.how, source == image.path)
-                    for source, target in self._targets(image.path, folder)
+                    for source, target in self._targets(image.path, folder, freed=freed)
                 ]
         return Plan(back, steps)
 
@@ -167,17 +90,17 @@ class Folders(ChangesImages):
         if folder == image.path.parent:
             return []
         steps = self._missing_folders(folder)
-        for source, target in self._targets(image.path, folder, name=(origin or image.path).name):
-            link = os.readlink(source) if source.is_symlink() else ""  # noqa: PTH115  as it is written
-            steps.append(Moved(str(source), str(target), source == image.path, link))
-        return steps
+        (_, target), *along = self._targets(image.path, folder, name=(origin or image.path).name)
+        link = os.readlink(image.path) if image.path.is_symlink() else ""  # noqa: PTH115  as it is written
+        pairs = tuple((str(source), str(to)) for source, to in along)
+        return [*steps, Moved(str(image.path), str(target), link, pairs)]
 
     def do(self, step: Step) -> Step:
         """As `ChangesImages.do`."""
         if isinstance(step, MadeFolder):
             files.make_folder(step.path)
         elif isinstance(step, Moved):
-            files.move(Path(step.source), step.path)
+            move(step)
             self._touched.add(Path(step.source).parent)
         else:
             step = self._place(cast("Placed", step))
@@ -189,7 +112,7 @@ class Folders(ChangesImages):
         if isinstance(step, MadeFolder):
             return step if step.path.is_dir() else None
         if isinstance(step, Moved):
-            return step if files.was_moved(Path(step.source), step.path) else None
+            return step if was_moved(step) else None
         placed = cast("Placed", step)
         return self._stamped(placed) if self._was_placed(placed) else None
 
@@ -199,10 +122,10 @@ class Folders(ChangesImages):
         if isinstance(step, MadeFolder):
             files.remove_folder(step.path)
         elif isinstance(step, Moved):
-            _move_back(step)
+            move_back(step)
             self._touched.add(Path(step.source).parent)
         else:
-            _remove(cast("Placed", step))
+            remove(cast("Placed", step))
 
     def gone(self, step: Step) -> None:
         """As `ChangesImages.gone`: what may be the last there is of an image stays, and is the user's from now on."""
@@ -218,7 +141,7 @@ class Folders(ChangesImages):
 
     def places(self, step: Step) -> tuple[Path, Path] | None:
         """As `ChangesImages.places`."""
-        return (Path(step.source), step.path) if isinstance(step, Moved) and step.is_image else None
+        return (Path(step.source), step.path) if isinstance(step, Moved) else None
 
     def _wanted(self, image: Labelled) -> list[Path]:
         answers = image.answers[:1] if self.how == "move" else image.answers
@@ -234,10 +157,12 @@ class Folders(ChangesImages):
             folder = folder.parent
         return missing[::-1]
 
-    def _targets(self, image: Path, folder: Path, name: str = "") -> list[tuple[Path, Path]]:
-        """From where to where, of the image and of its sidecars; the names are free."""
+    def _targets(
+        self, image: Path, folder: Path, name: str = "", freed: Collection[Path] = ()
+    ) -> list[tuple[Path, Path]]:
+        """From where to where, of the image and of its sidecars; the names are free, or will be."""
         first = folder / (name or image.name)
-        number = self._last.get(first, 0)
+        number = 0 if freed else self._last.get(first, 0)
         while True:
             number += 1
             target = first if number == 1 else first.with_name(_numbered(first.name, number))
@@ -246,9 +171,9 @@ class Folders(ChangesImages):
                 is_full = sidecar.stem == image.name
                 own = target.with_name(target.name + sidecar.suffix) if is_full else target.with_suffix(sidecar.suffix)
                 pairs.append((sidecar, own))
-            if not any(path in self._taken or files.is_there(path) for _, path in pairs):
+            if all(path in freed or not (path in self._taken or files.is_there(path)) for _, path in pairs):
                 break
-        self._last[first] = number
+        self._last[first] = max(number, self._last.get(first, 0))
         self._taken.update(path for _, path in pairs)
         return pairs
 
@@ -282,43 +207,6 @@ class Folders(ChangesImages):
         if step.how == "symlink":
             return step.path.is_symlink() and str(step.path.readlink()) == step.source
         return files.was_copied(Path(step.source), step.path)
-
-
-def _is_good(step: Placed) -> bool:
-    """Whether what was made still stands for what its source is now."""
-    return files.is_there(step.path) and (step.how == "symlink" or step.of == files.stamp_of(Path(step.source)))
-
-
-def _move_back(step: Moved) -> None:
-    source, target = Path(step.source), step.path
-    if files.is_there(source) and files.is_there(target) and files.was_moved(target, source):
-        return
-    if files.is_there(source):
-        if files.is_there(target):
-            raise NotDone(source, f"there is another file of that name now; {target} stays")
-        return
-    if not files.is_there(target):
-        raise NotDone(target, "is no longer there, so it cannot be moved back")
-    source.parent.mkdir(parents=True, exist_ok=True)
-    if step.link:
-        source.symlink_to(step.link)
-        target.unlink()
-    else:
-        files.move(target, source)
-
-
-def _remove(step: Placed) -> None:
-    """Take away what was made, if it is still that, and not the last there is of it."""
-    if not files.is_there(step.path):
-        return
-    if step.how == "symlink":
-        if not step.path.is_symlink() or str(step.path.readlink()) != step.source:
-            raise NotDone(step.path, "is another file now; it stays")
-    elif files.stamp_of(step.path) != step.stamp:
-        raise NotDone(step.path, "was changed; it stays")
-    elif not files.is_there(Path(step.source)):
-        raise NotDone(step.path, f"stays, since {step.source} is no longer there")
-    step.path.unlink()
 
 
 def _numbered(name: str, number: int) -> str:

@@ -58,6 +58,7 @@ class MetadataKey(ChangesImages):
     """
 
     kinds = (Tagged,)
+    on_disk = False
 
     def __init__(self, collection: Collection, key: str, *, overwrite: bool = False) -> None:
         if not key or key != key.strip() or "." in key:
@@ -85,6 +86,10 @@ class MetadataKey(ChangesImages):
         if any(before.values()) and not (so_far or self._overwrite):
             raise NotDone(image.path, f"has other metadata {self._key}; choose another key, or replace it with --force")
         return Plan(do=[Tagged(entry, str(image.path), before, after)])
+
+    def reads(self, image: Labelled) -> Sequence[Path]:
+        """As `ChangesImages.reads`: none."""
+        return ()
 
     def do(self, step: Step) -> Step:
         """As `ChangesImages.do`; written by `flush`."""

@@ -33,6 +33,9 @@ class Listing:
     folder: Path | None = None
 
 
+Judge = Callable[[Path], None]  # raises NotDone for a file that may not be read or changed
+
+
 class NotDone(InputError):
     """A step that cannot be done, or not be taken back, for one file; nothing is lost by it."""
 
@@ -90,10 +93,12 @@ class ChangesImages(ABC):
     Attributes:
         name: what a run's journal calls it; the same for the same output.
         kinds: its steps.
+        on_disk: whether they change files.
     """
 
     name: str
     kinds: ClassVar[tuple[type[Step], ...]]
+    on_disk: ClassVar[bool] = True
 
     @abstractmethod
     def wanted(self, image: Labelled, stamp: str) -> str:
@@ -124,6 +129,10 @@ class ChangesImages(ABC):
     @abstractmethod
     def undo(self, step: Step) -> None:
         """Take a step back; nothing to do if it is taken back already. NotDone, OSError."""
+
+    def reads(self, image: Labelled) -> Sequence[Path]:
+        """The files that are read to plan for an image, and to do it."""
+        return (image.path,)
 
     def gone(self, step: Step) -> None:
         """Take a step back whose image is gone."""

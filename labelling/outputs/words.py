@@ -12,7 +12,7 @@ from base.errors import InputError
 from labelling.outputs.output import ChangesImages, NotDone, Plan, Step
 from labelling.rows import Labelled
 from labelling.xmp.change import Change, plan_embedded, plan_words, undone
-from labelling.xmp.sidecar import SidecarName
+from labelling.xmp.sidecar import SidecarName, sidecar_of
 from labelling.xmp.words import Origin, Word, XmpError, root_of
 
 
@@ -90,6 +90,15 @@ class Words(ChangesImages):
             return Plan()
         step = Written(str(change.image), str(change.path), change.before, change.after, change.embedded)
         return Plan(do=[step])
+
+    def reads(self, image: Labelled) -> Sequence[Path]:
+        """As `ChangesImages.reads`."""
+        if self._sidecar is None:
+            return (image.path,)
+        try:
+            return (image.path, sidecar_of(image.path, self._sidecar))
+        except XmpError as error:
+            raise _not_done(image.path, error) from error
 
     def do(self, step: Step) -> Step:
         """As `ChangesImages.do`; whole files are on disk when they have their names."""

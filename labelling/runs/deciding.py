@@ -1,14 +1,23 @@
-"""Which labels the images of a run get, by the vectors that are kept: no image is read again for other labels."""
+"""Which labels the images of a run get, by the vectors that are kept: no image is read again for other labels.
+
+What a person has said of an image stays, and is an example for all others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from base.progress import Progress
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller
+from labelling.learned import Learned
 from labelling.rows import label_rows
+from labelling.runs import reviews
+from labelling.runs.report import Watcher
 from labelling.runs.sources import Source
 from labelling.runs.store import RunStore
 
@@ -16,6 +25,8 @@ if TYPE_CHECKING:
     from encoder.zero_shot import ScoredBy
 
 SAMPLE = 2048  # images by which scores of several labels are standardised
+
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -30,8 +41,14 @@ class LabelsAsked:
     label_set: LabelSet
     scores: ScoredBy | None = None
 
+    @classmethod
+    def of(cls, store: RunStore) -> LabelsAsked | None:
+        """As a run was asked last; None: it was not."""
+        kept = store.get("labels")
+        return kept and cls(LabelSet.of_json(kept["label_set"]), kept["scores"])
 
-def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[int, int], None]) -> Labeller | None:
+
+def decide(store: RunStore, source: Source, asked: LabelsAsked, watch: Watcher) -> Labeller | None:
     """Decide what is not decided; all of it, if labels or model are others now, or if labels are given by comparison.
 
     Returns:
@@ -40,35 +57,69 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, tell: Callable[[
     labels = {"label_set": asked.label_set.to_json(), "scores": asked.scores}
     if store.get("labels") != labels:
         with store.writing():
+            reviews.keep_of(store, asked.label_set.names)
             store.undecide()
             store.set(labels=labels)
-    if not (total := store.count(undecided=True)):
+    if not store.count(undecided=True):
         return None
     if _compares(asked.label_set):  # with those of before
         with store.writing():
             store.undecide()
-        total = store.count(undecided=True)
-    labeller = labeller_for(store, source, asked)
+    labeller = labeller_for(store, source, asked, lambda done, total: watch("preparing texts", done, total))
     with store.writing():
         store.set(cut_texts=len(labeller.classifier.cut.read))
-    done = 0
-    while (block := store.undecided())[0]:
-        ids, paths, kept = block
-        images = label_rows(labeller.labels, paths, labeller.decide(source.vectors(ids, kept)))
-        with store.writing():
-            store.decide(ids, images)
-        done += len(ids)
-        tell(done, total)
+    _decide(store, source, labeller, lambda done, total: watch("labelling", done, total))
     return labeller
 
 
-def labeller_for(store: RunStore, source: Source, asked: LabelsAsked) -> Labeller:
-    """The labeller of a label set, and of a sample of the run's images where that counts."""
-    images = source.vectors(*store.sample(SAMPLE)) if _compares(asked.label_set) else None
-    return build_labeller(source.text_encoder(), asked.label_set, asked.scores, images=images)
+def decide_again(store: RunStore, source: Source, asked: LabelsAsked, tell: Tell) -> None:
+    """Decide all that nobody has reviewed, say by more examples. In a `writing`."""
+    _decide(store, source, labeller_for(store, source, asked), tell, again=True)
+
+
+def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Tell, *, again: bool = False) -> None:
+    total, done, after = store.count(undecided=not again), 0, 0
+    while (block := store.to_decide(after, again=again))[0]:
+        ids, paths, kept = block
+        vectors = source.vectors(ids, kept)
+        with store.writing():
+            for part, decisions in labeller.decide_in_parts(vectors):
+                images = label_rows(labeller.labels, paths[part], decisions)
+                store.decide(ids[part], images, labeller.margins(decisions).tolist())
+        done, after = done + len(ids), ids[-1]
+        tell(done, total)
+
+
+def labeller_for(store: RunStore, source: Source, asked: LabelsAsked, progress: Progress | None = None) -> Labeller:
+    """The labeller of a label set, with what was reviewed, and of a sample of the images where that counts."""
+    label_set = with_reviewed(store, source, asked.label_set)
+    images = source.vectors(*store.sample(SAMPLE)) if _compares(label_set) else None
+    scores = asked.scores if label_set is asked.label_set else None  # examples are scored by softmax alone
+    return build_labeller(source.text_encoder(), label_set, scores, images=images, progress=progress)
+
+
+def with_reviewed(store: RunStore, source: Source, label_set: LabelSet) -> LabelSet:
+    """The label set with each image as an example of which a person has said what it is.
+
+    Its temperature and thresholds stay, as the best that is known; they were measured without these examples.
+    """
+    ids, kept, labels = reviews.examples(store)
+    if not ids:
+        return label_set
+    place = {name: i for i, name in enumerate(label_set.names)}
+    targets = np.zeros((len(ids), len(place)), np.float32)
+    for row, names in zip(targets, labels, strict=True):
+        row[[place[name] for name in names]] = 1
+    examples = source.vectors(ids, kept)
+    learned = label_set.learned or Learned(source.fingerprint, model=source.model)
+    if len(learned.examples):
+        examples = np.concatenate([learned.examples, examples])
+        targets = np.concatenate([learned.targets, targets])
+    return replace(label_set, learned=replace(learned, examples=examples, targets=targets))
 
 
 def _compares(label_set: LabelSet) -> bool:
     """Whether labels are given by what they have with the images of the run."""
     learned = label_set.learned
-    return label_set.mode == "multi" and (learned is None or not learned.standard.size)
+    standardises = label_set.mode == "multi" and (learned is None or not learned.standard.size)
+    return standardises or label_set.rejects

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from base.progress import Progress
 from labelling.outputs.files import stamp_of
-from labelling.outputs.output import ChangesImages, NotDone, Step
+from labelling.outputs.output import ChangesImages, Judge, NotDone, Step
 from labelling.runs.store import KeptStep, Row, RunStore
 
 TOGETHER = 64  # images whose steps are noted in one commit: a commit waits for the disk
@@ -64,18 +64,27 @@ class Journal:
         store: the run's.
         outputs: by their names.
         restamp: whether images are known by their files' stamps, which change with what is done to them.
+        judge: asked of each file just before it is read or changed; where it really leads may have changed.
     """
 
-    def __init__(self, store: RunStore, outputs: Mapping[str, ChangesImages], *, restamp: bool) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        outputs: Mapping[str, ChangesImages],
+        *,
+        restamp: bool,
+        judge: Judge = lambda path: None,
+    ) -> None:
         self.outputs = outputs
         self._store = store
         self._restamp = restamp
+        self._judge = judge
 
     def settle(self) -> None:
         """Make right what a kill interrupted."""
         for kept in self._store.begun():
             output = self.outputs[kept.output]
-            done = output.settle(output.step_of(kept.kind, kept.what))
+            done = output.settle(self._judged(output, output.step_of(kept.kind, kept.what)))
             output.flush()
             with self._store.writing():
                 self._store.end(kept.id, done.to_json() if done else None)
@@ -118,7 +127,7 @@ class Journal:
         output, failed = self.outputs[name], []
         for kept in reversed(self._store.steps_of(name, row.id)):
             try:
-                output.gone(output.step_of(kept.kind, kept.what))
+                output.gone(self._judged(output, output.step_of(kept.kind, kept.what)))
             except (NotDone, OSError) as error:
                 failed.append(_failure(row.image.path, error))
         output.flush()
@@ -136,7 +145,7 @@ class Journal:
             for kept in block:
                 output = self.outputs[kept.output]
                 try:
-                    output.undo(output.step_of(kept.kind, kept.what))
+                    output.undo(self._judged(output, output.step_of(kept.kind, kept.what)))
                     back.append(kept)
                 except (NotDone, OSError) as error:
                     changes.failed.append(_failure(Path(str(kept.what.get("target", ""))), error))
@@ -166,6 +175,8 @@ class Journal:
             return None
         so_far = [output.step_of(step.kind, step.what) for step in kept]
         try:
+            for path in output.reads(row.image):
+                self._judge(path)
             plan = output.plan(row.image, row.stamp, row.origin, so_far)
         except (NotDone, OSError) as error:
             changes.failed.append(_failure(row.image.path, error))
@@ -203,18 +214,26 @@ class Journal:
         done: list[Step] = []
         for kept in reversed(one.take_back):
             try:
-                output.undo(output.step_of(kept.kind, kept.what))
+                output.undo(self._judged(output, output.step_of(kept.kind, kept.what)))
                 changes.taken_back += 1
             except (NotDone, OSError) as error:  # it stays, and is no longer ours
                 changes.failed.append(_failure(one.row.image.path, error))
         try:
             for step in one.do:
-                done.append(output.do(step))
+                for path in output.reads(one.row.image):
+                    self._judge(path)
+                done.append(output.do(self._judged(output, step)))
                 changes.count(step, 0)
         except (NotDone, OSError) as error:
             changes.failed.append(_failure(one.row.image.path, error))
             return done, True
         return done, False
+
+    def _judged(self, output: ChangesImages, step: Step) -> Step:
+        """The step, if what it changes may be changed. NotDone."""
+        if output.on_disk:
+            self._judge(step.path)
+        return step
 
     def _begin(self, name: str, image: int, step: Step) -> int:
         # a folder is made for one image and used by others

@@ -8,7 +8,7 @@ from pathlib import Path
 from base.errors import InputError
 from base.files import file_sha256, whole_file
 from labelling.outputs.asked import write_list
-from labelling.outputs.output import Listing
+from labelling.outputs.output import Judge, Listing, NotDone
 from labelling.runs.journal import Failure
 from labelling.runs.store import RunStore
 
@@ -35,11 +35,16 @@ def write_lists(store: RunStore, files: Sequence[str], listing: Listing) -> list
     return list(files)
 
 
-def remove_lists(store: RunStore) -> tuple[int, list[Failure]]:
+def remove_lists(store: RunStore, judge: Judge) -> tuple[int, list[Failure]]:
     """Remove what was written, if it is as it was; how many, and which are not."""
     removed, failed = 0, []
     for name in list(store.get("files", {})):
         path = Path(name)
+        try:
+            judge(path)
+        except NotDone as error:
+            failed.append(Failure(name, error.reason))
+            continue
         if path.is_file():
             if not _is_own(store, path):
                 failed.append(Failure(name, "was changed since it was written; it stays"))

@@ -21,7 +21,7 @@ class SourceAsked:
     @property
     def name(self) -> str:
         """As a person calls it."""
-        return Path(self.folder).name if self.folder else str(self.collection)
+        return Path(self.folder).name if self.folder else self.collection or ""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class RunInfo:
     """What a run is, for a list of them.
 
     Attributes:
-        state: "begun", "done", "undoing" or "undone".
+        state: "begun", "done", "undoing", "undone" or "at work".
         used_at: when it was used last, UTC, ISO 8601.
         steps: changes that can be taken back.
     """

@@ -14,6 +14,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import time
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,10 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from base.errors import GlimpseError, InputError
+from base.errors import InputError, RunBusy, RunNotFound
 from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
-from labelling.outputs.output import Listing
+from labelling.outputs.output import ChangesImages, Judge, Listing
 from labelling.rows import Labelled, LabelReport
 from labelling.runs.deciding import LabelsAsked, decide
 from labelling.runs.journal import Changes, Journal
@@ -39,31 +41,27 @@ if TYPE_CHECKING:
 
 FOLDER = "label-runs"
 LAST = "last"  # instead of an id: the run that was used last
+ID = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
+AGAIN = 0.05  # seconds from one look at a run that others work on to the next
 FORESEEN = 5  # steps of an output that a dry run names
 
 
-class RunNotFound(InputError):
-    """No labelling run of that id."""
-
-    code = "label_run_not_found"
-
-
-class RunBusy(GlimpseError):
-    """Another process works on the run."""
-
-    code = "label_run_busy"
-
-
 class Run:
-    """An open run. Use `LabelRuns`; close it."""
+    """An open run. Use `LabelRuns`; close it.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        id: its name.
+        store: what it keeps.
+    """
+
+    def __init__(self, folder: Path, *, reads: bool = False, judge: Judge = lambda path: None) -> None:
         self.id = folder.name
-        self._lock = _locked(folder)
+        self._judge = judge
+        self._lock = None if reads else _locked(folder)
         try:
-            self._store = RunStore(folder / "run.sqlite")
+            self.store = RunStore(folder / "run.sqlite", reads=reads)
         except BaseException:
-            os.close(self._lock)
+            self._unlock()
             raise
 
     def __enter__(self) -> Self:
@@ -76,33 +74,37 @@ class Run:
 
     def close(self) -> None:
         """Let others work on it."""
-        self._store.close()
-        os.close(self._lock)
+        self.store.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
 
     def info(self) -> RunInfo:
         """What it is."""
         return RunInfo(
             self.id,
-            SourceAsked(**self._store.get("source")),
-            OutputsAsked.of_json(self._store.get("outputs")),
-            self._store.get("state"),
-            self._store.get("used_at"),
-            self._store.count(),
-            self._store.count_steps(),
+            SourceAsked(**self.store.get("source")),
+            OutputsAsked.of_json(self.store.get("outputs")),
+            self.store.get("state"),
+            self.store.get("used_at"),
+            self.store.count(),
+            self.store.count_steps(),
         )
 
     def begin(self, source: SourceAsked, outputs: OutputsAsked) -> None:
         """Keep what it is, when it is made."""
-        with self._store.writing():
+        with self.store.writing():
             kept = {"folder": source.folder, "collection": source.collection}
-            self._store.set(source=kept, outputs=outputs.to_json())
-            if self._store.get("state") is None:
-                self._store.set(state="begun")
-            self._store.set(used_at=_now())
+            self.store.set(source=kept, outputs=outputs.to_json())
+            if self.store.get("state") is None:
+                self.store.set(state="begun")
+            self.store.set(used_at=_now())
 
     def images(self) -> Iterator[Labelled]:
         """Its images, in the order of their paths."""
-        return (row.image for row in self._store.rows())
+        return (row.image for row in self.store.rows())
 
     def go_on(
         self,
@@ -126,41 +128,76 @@ class Run:
             InputError: there is no image, or a file is there that is not the run's own. Nothing was changed then.
             GlimpseError, OSError: it was ended half-way: the disk is full, the model is gone. The same call goes on.
         """
-        asked = OutputsAsked.of_json(self._store.get("outputs"))
+        asked = OutputsAsked.of_json(self.store.get("outputs"))
         changing = asked.changing(
             labels.label_set.names, self._origin(going.tool, source.model), collection, overwrite=going.overwrite
         )
-        journal = Journal(self._store, {output.name: output for output in changing}, restamp=self._reads_files)
-        check_lists(self._store, asked.files, overwrite=going.overwrite)
-        if self._store.get("state") == "undoing":
+        journal = self._journal(changing)
+        check_lists(self.store, asked.files, overwrite=going.overwrite)
+        if self.store.get("state") == "undoing":
             self.undo(collection)
         journal.settle()
         self._trust(source)
         report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(labels.label_set.names, 0)))
-        seen = source.look(self._store, report.labels, lambda done, total: going.watch("reading", done, total))
+        seen = source.look(self.store, report.labels, lambda done, total: going.watch("reading", done, total))
         report.new, report.changed, report.unchanged = seen.new, seen.changed, seen.unchanged
         report.gone = len(seen.gone)
-        labeller = decide(self._store, source, labels, lambda done, total: going.watch("labelling", done, total))
-        report.labels.cut_texts = self._store.get("cut_texts", 0)
+        labeller = decide(self.store, source, labels, going.watch)
+        report.labels.cut_texts = self.store.get("cut_texts", 0)
         gone = {row.id for row in seen.gone}
-        for row in self._store.rows():
+        for row in self.store.rows():
             if row.id not in gone:
                 report.labels.add(row.image)
         if going.dry:
             report.outputs = self._foresee(journal, gone)
         else:
             self._follow(journal, seen.gone, report, going)
-            if report.labels.labelled + report.labels.abstained:
-                listing = Listing(self.images, labels.label_set.names, source.folder)
-                report.written = dict.fromkeys(write_lists(self._store, asked.files, listing), report.labels.done)
-        with self._store.writing():
-            self._store.set(used_at=_now(), **({} if going.dry else {"state": "done"}))
+            self._list(labels, report)
+        with self.store.writing():
+            self.store.set(used_at=_now(), **({} if going.dry else {"state": "done"}))
         return report, labeller
+
+    def apply(self, collection: Collection | None = None, going: Going = Going()) -> RunReport:
+        """Bring all outputs in step with the labels that it has by now; the source is not looked at.
+
+        Raises:
+            InputError: nothing was labelled yet, or a file is there that is not the run's own.
+        """
+        labels, asked = LabelsAsked.of(self.store), OutputsAsked.of_json(self.store.get("outputs"))
+        if labels is None or self.store.count(undecided=True):
+            raise InputError(f"run {self.id} was ended before all was labelled: ask for the same labels once more")
+        names = labels.label_set.names
+        origin = self._origin(going.tool, self.store.get("model", ""))
+        journal = self._journal(asked.changing(names, origin, collection, overwrite=going.overwrite))
+        check_lists(self.store, asked.files, overwrite=going.overwrite)
+        journal.settle()
+        report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(names, 0)))
+        for row in self.store.rows():
+            report.labels.add(row.image)
+        self._follow(journal, [], report, going)
+        self._list(labels, report)
+        with self.store.writing():
+            self.store.set(used_at=_now(), state="done")
+        return report
+
+    def _journal(self, outputs: list[ChangesImages]) -> Journal:
+        return Journal(
+            self.store, {output.name: output for output in outputs}, restamp=self._reads_files, judge=self._judge
+        )
+
+    def _list(self, labels: LabelsAsked, report: RunReport) -> None:
+        """Write the files that list all images, if there is any to list."""
+        if looked_at := report.labels.labelled + report.labels.abstained:
+            asked = OutputsAsked.of_json(self.store.get("outputs"))
+            listing = Listing(self.images, labels.label_set.names, self._folder)
+            for file in asked.files:
+                self._judge(Path(file))
+            report.written = dict.fromkeys(write_lists(self.store, asked.files, listing), looked_at)
 
     def _foresee(self, journal: Journal, gone: set[int]) -> dict[str, Changes]:
         """What each output would do."""
         return {
-            name: journal.foresee(name, (row for row in self._store.rows() if row.id not in gone), FORESEEN)
+            name: journal.foresee(name, (row for row in self.store.rows() if row.id not in gone), FORESEEN)
             for name in journal.outputs
         }
 
@@ -169,12 +206,12 @@ class Run:
         for row in gone:
             for name in journal.outputs:
                 report.failed += journal.let_go(name, row)
-        with self._store.writing():
-            self._store.forget([row.id for row in gone])
-        total = self._store.count()
+        with self.store.writing():
+            self.store.forget([row.id for row in gone])
+        total = self.store.count()
         for name in journal.outputs:
             report.outputs[name] = journal.bring_about(
-                name, self._store.rows(), lambda done: going.watch("writing", min(done, total), total)
+                name, self.store.rows(), lambda done: going.watch("writing", min(done, total), total)
             )
 
     def undo(self, collection: Collection | None = None, watch: Watcher | None = None) -> Changes:
@@ -182,74 +219,109 @@ class Run:
 
         What others changed since stays as it is, and is named in `failed`; a later call tries that again.
         """
-        asked = OutputsAsked.of_json(self._store.get("outputs"))
-        outputs = {
-            output.name: output for output in asked.changing((), self._origin("", ""), collection, overwrite=False)
-        }
-        journal = Journal(self._store, outputs, restamp=self._reads_files)
-        with self._store.writing():
-            self._store.set(state="undoing")
+        asked = OutputsAsked.of_json(self.store.get("outputs"))
+        journal = self._journal(asked.changing((), self._origin("", ""), collection, overwrite=False))
+        with self.store.writing():
+            self.store.set(state="undoing")
         journal.settle()
         changes = journal.undo((lambda done, total: watch("undoing", done, total)) if watch else None)
-        removed, failed = remove_lists(self._store)
+        removed, failed = remove_lists(self.store, self._judge)
         changes.taken_back += removed
         changes.failed += failed
-        with self._store.writing():
-            self._store.forget_applied()
-            self._store.set(state="undone", used_at=_now())
+        with self.store.writing():
+            self.store.forget_applied()
+            self.store.set(state="undone", used_at=_now())
         return changes
 
     def _origin(self, tool: str, model: str) -> Origin:
         return Origin(tool, Path(model).name if Path(model).exists() else model, self.id)
 
     @property
+    def _folder(self) -> Path | None:
+        folder = self.store.get("source")["folder"]
+        return folder and Path(folder)
+
+    @property
     def _reads_files(self) -> bool:
-        return self._store.get("source")["folder"] is not None
+        return self._folder is not None
 
     def _trust(self, source: Source) -> None:
         """Forget vectors and decisions of another model."""
-        if self._store.get("fingerprint") != source.fingerprint:
-            with self._store.writing():
-                self._store.distrust()
-                self._store.set(fingerprint=source.fingerprint)
+        if self.store.get("fingerprint") != source.fingerprint:
+            with self.store.writing():
+                self.store.distrust()
+                self.store.set(fingerprint=source.fingerprint, model=source.model)
 
 
 class LabelRuns:
-    """The runs in a data folder."""
+    """The runs in a data folder.
 
-    def __init__(self, data: Path) -> None:
+    Args:
+        data: the folder.
+        judge: asked of each file that a run is about to read or change beside it, as `Journal` has it.
+    """
+
+    def __init__(self, data: Path, judge: Judge = lambda path: None) -> None:
         self._folder = data.absolute() / FOLDER
+        self._judge = judge
 
     def list(self) -> list[RunInfo]:
-        """All of them, the one used last first; those that another process works on are left out."""
+        """All of them, the one used last first; those that were not begun are left out."""
         infos = []
         for path in self._folder.glob("*/run.sqlite"):
             try:
-                with Run(path.parent) as run:
+                with self.look(path.parent.name) as run:
                     infos.append(run.info())
-            except (RunBusy, TypeError):  # TypeError: killed before it knew what it is
+            except (RunNotFound, TypeError):  # TypeError: killed before it knew what it is
                 continue
         return sorted(infos, key=lambda info: info.used_at, reverse=True)
 
-    def open(self, name: str) -> Run:
-        """The run of that id, or the one used last for "last". RunNotFound, RunBusy."""
+    def open(self, name: str, patience: float = 0.0) -> Run:
+        """The run of that id, or the one used last for "last".
+
+        Raises:
+            RunNotFound: there is none.
+            RunBusy: others work on it, `patience` seconds long.
+        """
+        return self._open(self._find(name), patience)
+
+    def look(self, name: str) -> Run:
+        """The same to read alone, whoever works on it. RunNotFound."""
+        return Run(self._find(name), reads=True)
+
+    def forget(self, name: str) -> None:
+        """Forget a run; what it wrote stays as it is, and can no longer be taken back. RunNotFound, RunBusy."""
+        with self.open(name) as run:
+            shutil.rmtree(self._folder / run.id)
+
+    def _find(self, name: str) -> Path:
         if name == LAST:
             if not (infos := self.list()):
                 raise RunNotFound(f"no labelling run in {self._folder.parent}; is --data the right folder?")
             name = infos[0].id
         folder = self._folder / name
-        if "/" in name or not (folder / "run.sqlite").is_file():
+        if not ID.fullmatch(name) or not (folder / "run.sqlite").is_file():
             known = ", ".join(info.id for info in self.list()[:10]) or "none"
             raise RunNotFound(f"no labelling run {name!r} in {self._folder.parent}; there are: {known}")
-        return Run(folder)
+        return folder
 
-    def make(self, source: SourceAsked, outputs: OutputsAsked) -> Run:
-        """The run of this source and these outputs; made if there is none. RunBusy, OSError."""
+    def make(self, source: SourceAsked, outputs: OutputsAsked, patience: float = 0.0) -> Run:
+        """The run of this source and these outputs; made if there is none. RunBusy after `patience`, OSError."""
         folder = self._folder / run_id(source, outputs)
         folder.mkdir(parents=True, exist_ok=True)
-        run = Run(folder)
+        run = self._open(folder, patience)
         run.begin(source, outputs)
         return run
+
+    def _open(self, folder: Path, patience: float) -> Run:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                return Run(folder, judge=self._judge)
+            except RunBusy:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(AGAIN)
 
 
 def run_id(source: SourceAsked, outputs: OutputsAsked) -> str:

@@ -86,12 +86,14 @@ class FolderSource:
         rules: of the walk.
         encoder: reads them; loaded when there is something to read.
         texts: makes what encodes labels where no image had to be read.
+        read: gives the bytes of a file, or an ImageError; None: it is read as it is.
     """
 
     folder: Path
     rules: Rules
     encoder: Encoder
     texts: Callable[[], Encoder]
+    read: Callable[[Path], bytes] | None = None
     _has_read: bool = False
 
     @property
@@ -117,7 +119,7 @@ class FolderSource:
         first = next(to_read, None)
         read: Iterable[list[tuple[Path, Vectors | ImageError]]] = ()
         if first is not None:  # who streams nothing has the model loaded all the same
-            read = self.encoder.encode_stream(chain((first,), to_read), note=pictures.__setitem__)
+            read = self.encoder.encode_stream(chain((first,), to_read), read=self.read, note=pictures.__setitem__)
         for batch in read:
             self._has_read = True
             with store.writing():
@@ -154,7 +156,7 @@ class FolderSource:
             seen.new += known is None
             seen.changed += known is not None and not is_same
             seen.unchanged += is_same
-            if known and is_same and (known[2] or not _can_be_read(path)):
+            if known and is_same and (known[2] or not _can_be_read(path, self.read)):
                 store.mark_seen([known[0]])
                 if seen.unchanged % STEP == 0:
                     tell()
@@ -207,13 +209,13 @@ class CollectionSource:
             known = store.known_entries([record.id for record in records])
             new = []
             for record in records:
-                row, stamp = known.get(record.id), _stamp_of(record)
-                if row and row.stamp == stamp and _name_of(record) in (row.image.path, row.origin):
+                before, stamp = known.get(record.id), _stamp_of(record)
+                if before and before[0] == stamp and _name_of(record) in before[1]:
                     seen.unchanged += 1
                     continue
-                seen.new += row is None
-                seen.changed += row is not None
-                new.append(Found(_name_of(record), stamp, width=record.width, height=record.height, id=record.id))
+                seen.new += before is None
+                seen.changed += before is not None
+                new.append(Found(Path(_name_of(record)), stamp, width=record.width, height=record.height, id=record.id))
             with store.writing():
                 store.mark_seen(record.id for record in records)
                 store.put(new)
@@ -236,10 +238,10 @@ def _found(path: Path, stamp: str, vector: Vectors | ImageError, picture: Pictur
     return Found(path, stamp, vector, picture.width, picture.height, cut_off=picture.cut_off or "")
 
 
-def _can_be_read(path: Path) -> bool:
+def _can_be_read(path: Path, read: Callable[[Path], bytes] | None) -> bool:
     """Whether an image that could not be read can be now; found out without a model."""
     try:
-        open_image(path)
+        open_image(path if read is None else read(path))
     except ImageError:
         return False
     return True
@@ -250,5 +252,5 @@ def _stamp_of(record: Record) -> str:
     return f"{record.id} {record.size} {record.mtime_ns} {record.sha256}"
 
 
-def _name_of(record: Record) -> Path:
-    return Path(record.path or f"entry {record.id}")
+def _name_of(record: Record) -> str:
+    return record.path or f"entry {record.id}"

@@ -18,19 +18,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from base.errors import GlimpseError
+from base.errors import GlimpseError, RunNotFound
 from labelling.rows import Answer, Labelled
 
 Vectors = npt.NDArray[np.float32]
 
-VERSION = 1
+VERSION = 2
 BLOCK = 4096  # rows at a time
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, origin BLOB, stamp TEXT NOT NULL, vector BLOB,
-    width INTEGER, height INTEGER, error TEXT NOT NULL, cut_off TEXT NOT NULL, answers TEXT, guess TEXT);
+    width INTEGER, height INTEGER, error TEXT NOT NULL, cut_off TEXT NOT NULL, answers TEXT, guess TEXT,
+    margin REAL, reviewed TEXT);
 CREATE INDEX IF NOT EXISTS undecided ON images (id) WHERE answers IS NULL AND error = '';
+CREATE INDEX IF NOT EXISTS clearness ON images (margin, id) WHERE margin IS NOT NULL;
 CREATE TABLE IF NOT EXISTS applied (
     output TEXT, image INTEGER, wanted TEXT NOT NULL, PRIMARY KEY (output, image)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS steps (
@@ -41,7 +43,9 @@ CREATE INDEX IF NOT EXISTS begun ON steps (id) WHERE NOT done;
 CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
 PRAGMA user_version = {VERSION};
 """
-COLUMNS = "id, path, origin, stamp, width, height, error, cut_off, answers, guess"
+COLUMNS = "id, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed"
+OPEN = "(reviewed IS NULL OR reviewed = 'skipped')"  # nobody has said what an image is
+DISTRUSTED = "?"  # before the stamp of an image that is to be read anew though it may be the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,16 @@ class Row:
         stamp: of its file, or of its entry: another one is another image.
         image: what is said of it; no answers and no guess before it is decided.
         origin: where it lay before the run moved it.
+        margin: how clear its labels are, as `Labeller.margins` has it; None: not decided, or not by a model.
+        reviewed: what a person said of it: accepted, corrected, none, skipped, or by rule; "": nobody has.
     """
 
     id: int
     stamp: str
     image: Labelled
     origin: Path | None = None
+    margin: float | None = None
+    reviewed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +101,35 @@ class KeptStep:
 
 
 class RunStore:
-    """An open store, for one process at a time: who opens it holds the run's lock. `close` it.
+    """An open store, written by one process at a time: who opens it to write holds the run's lock. `close` it.
+
+    Args:
+        reads: it is read alone, beside whoever writes.
 
     Raises:
+        RunNotFound: there is nothing in it to read, yet.
         GlimpseError: it is not a run's, or damaged; the disk is full.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reads: bool = False) -> None:
         self.path = path
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-        with self._errors():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, VERSION):
-                raise GlimpseError(f"{path}: written by another glimpse; upgrade this one, or delete the run's folder")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(SCHEMA)
+        try:
+            with self._errors():
+                version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                if version not in (0, VERSION):
+                    raise GlimpseError(f"{path}: written by another glimpse; upgrade this one, or delete its folder")
+                if reads:
+                    if not version:
+                        raise RunNotFound(f"{path}: a run that was not begun")
+                    self._db.execute("PRAGMA query_only = ON")
+                    return
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._db.executescript(SCHEMA)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close it."""
@@ -116,7 +137,10 @@ class RunStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """One transaction, on disk when the block ends; undone when it raises."""
+        """One transaction, on disk when the block ends; undone when it raises. Inside of another it is a part of it."""
+        if self._db.in_transaction:
+            yield
+            return
         with self._errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -167,6 +191,7 @@ class RunStore:
 
     def put(self, found: Iterable[Found]) -> None:
         """Keep images, undecided, in place of those of their paths; they count as seen. In a `writing`."""
+        keys: list[int] = []
         for one in found:
             key = one.id
             if key is None and (known := self.known(one.path)):
@@ -181,15 +206,18 @@ class RunStore:
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (id) DO UPDATE SET path = excluded.path, stamp = excluded.stamp, vector = excluded.vector,
                     width = excluded.width, height = excluded.height, error = excluded.error,
-                    cut_off = excluded.cut_off, answers = NULL, guess = NULL
-                """,
+                    cut_off = excluded.cut_off,
+                    answers = iif(STILL, answers, NULL), guess = iif(STILL, guess, NULL),
+                    reviewed = iif(STILL, reviewed, NULL), margin = iif(STILL, margin, NULL)
+                """.replace("STILL", f"(images.stamp = '{DISTRUSTED}' || excluded.stamp AND NOT {OPEN})"),
                 (key, path, one.stamp, vector, one.width, one.height, one.error, one.cut_off),
             )
-            self.mark_seen([key if key is not None else int(cursor.lastrowid or 0)])
+            keys.append(key if key is not None else int(cursor.lastrowid or 0))
+        self.mark_seen(keys)
 
     def unseen(self) -> list[Row]:
         """The images that nobody has seen since it was opened."""
-        return self._rows("WHERE id NOT IN (SELECT id FROM seen) ORDER BY path")
+        return self.rows_where("WHERE id NOT IN (SELECT id FROM seen) ORDER BY path")
 
     def forget(self, ids: Sequence[int]) -> None:
         """Delete images. In a `writing`."""
@@ -198,7 +226,8 @@ class RunStore:
 
     def distrust(self) -> None:
         """Have every image read anew, say for another model. In a `writing`."""
-        self._db.execute("UPDATE images SET stamp = '', vector = NULL, answers = NULL, guess = NULL")
+        self.undecide()
+        self._db.execute("UPDATE images SET stamp = ? || stamp, vector = NULL WHERE stamp NOT LIKE '?%'", (DISTRUSTED,))
 
     def place(self, image: int, path: Path, stamp: str, origin: Path | None) -> None:
         """Say where an image lies now. In a `writing`."""
@@ -212,45 +241,48 @@ class RunStore:
         where = "WHERE answers IS NULL AND error = ''" if undecided else ""
         return int(self._db.execute(f"SELECT count(*) FROM images {where}").fetchone()[0])
 
-    def known_entries(self, ids: Sequence[int]) -> dict[int, Row]:
-        """The images of those ids that are known."""
-        found = self._rows("WHERE id IN (SELECT value FROM json_each(?))", json.dumps(ids))
-        return {row.id: row for row in found}
+    def known_entries(self, ids: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:
+        """Of those ids that are known: the stamp, and the paths where the image lies and lay."""
+        query = "SELECT id, stamp, path, origin FROM images WHERE id IN (SELECT value FROM json_each(?))"
+        found = self._db.execute(query, (json.dumps(ids),))
+        return {key: (stamp, frozenset(os.fsdecode(path) for path in paths if path)) for key, stamp, *paths in found}
 
     def rows(self) -> Iterator[Row]:
         """Every image, in the order of paths. Others may be changed meanwhile."""
         after = b""
-        while block := self._rows("WHERE path > ? ORDER BY path LIMIT ?", after, BLOCK):
+        while block := self.rows_where("WHERE path > :after ORDER BY path LIMIT :most", after=after, most=BLOCK):
             yield from block
             after = os.fsencode(block[-1].image.path)
 
     def row(self, image: int) -> Row | None:
         """The image of that id."""
-        return next(iter(self._rows("WHERE id = ?", image)), None)
-
-    def _rows(self, where: str, *values: object) -> list[Row]:
-        return [_row(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM images {where}", values)]
+        return next(iter(self.rows_where("WHERE id = :image", image=image)), None)
 
     # --- decisions ---
 
     def undecide(self) -> None:
-        """Have all of them decided anew. In a `writing`."""
-        self._db.execute("UPDATE images SET answers = NULL, guess = NULL")
+        """Have all of them decided anew, but those of which a person has said what they are. In a `writing`."""
+        self._db.execute(f"UPDATE images SET answers = NULL, guess = NULL, margin = NULL WHERE {OPEN}")
 
-    def undecided(self, after: int = 0) -> tuple[list[int], list[Path], list[bytes | None]]:
-        """Ids, paths and vectors (bytes of float16) of some that wait for a decision, from above an id."""
+    def to_decide(self, after: int, *, again: bool) -> tuple[list[int], list[Path], list[bytes | None]]:
+        """Ids, paths and vectors (bytes of float16) of some that wait for a decision, from above an id.
+
+        `again`: also of those that have one, but from nobody.
+        """
+        which = OPEN if again else "answers IS NULL"
         rows = self._db.execute(
-            "SELECT id, path, vector FROM images WHERE answers IS NULL AND error = '' AND id > ? ORDER BY id LIMIT ?",
+            f"SELECT id, path, vector FROM images WHERE {which} AND error = '' AND id > ? ORDER BY id LIMIT ?",
             (after, BLOCK),
         ).fetchall()
         return [row[0] for row in rows], [Path(os.fsdecode(row[1])) for row in rows], [row[2] for row in rows]
 
-    def decide(self, ids: Sequence[int], images: Sequence[Labelled]) -> None:
-        """Keep what was decided. In a `writing`."""
+    def decide(self, ids: Sequence[int], images: Sequence[Labelled], margins: Sequence[float]) -> None:
+        """Keep what was decided, and how clear it is. In a `writing`."""
         rows = (
-            (json.dumps(image.answers), json.dumps(image.guess), key) for key, image in zip(ids, images, strict=True)
+            (json.dumps(image.answers), None if image.answers else json.dumps(image.guess), margin, key)
+            for key, image, margin in zip(ids, images, margins, strict=True)
         )
-        self._db.executemany("UPDATE images SET answers = ?, guess = ? WHERE id = ?", rows)
+        self._db.executemany("UPDATE images SET answers = ?, guess = ?, margin = ? WHERE id = ?", rows)
 
     def sample(self, most: int) -> tuple[list[int], list[bytes | None]]:
         """Ids and vectors of that many images, always the same of the same ones."""
@@ -259,6 +291,22 @@ class RunStore:
             (most,),
         ).fetchall()
         return [row[0] for row in rows], [row[1] for row in rows]
+
+    # --- what others ask of it ---
+
+    def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
+        """Any rows."""
+        with self._errors():
+            return self._db.execute(sql, values).fetchall()
+
+    def change(self, sql: str, **values: object) -> int:
+        """Change any rows; how many were. In a `writing`."""
+        with self._errors():
+            return self._db.execute(sql, values).rowcount
+
+    def rows_where(self, where: str, **values: object) -> list[Row]:
+        """The images of a condition, or in an order, of SQL."""
+        return [_row(row) for row in self.query(f"SELECT {COLUMNS} FROM images {where}", **values)]
 
     # --- the journal ---
 
@@ -318,14 +366,15 @@ class RunStore:
 
 
 def _row(columns: tuple[Any, ...]) -> Row:
-    key, path, origin, stamp, width, height, error, cut_off, answers, guess = columns
+    key, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed = columns
+    given = tuple(Answer(*answer) for answer in json.loads(answers)) if answers else ()
     image = Labelled(
         Path(os.fsdecode(path)),
-        tuple(Answer(*answer) for answer in json.loads(answers or "[]")),
-        Answer(*json.loads(guess)) if guess and guess != "null" else None,
+        given,
+        given[0] if given else Answer(*json.loads(guess)) if guess else None,
         error,
         cut_off,
         width,
         height,
     )
-    return Row(key, stamp, image, Path(os.fsdecode(origin)) if origin else None)
+    return Row(key, stamp, image, Path(os.fsdecode(origin)) if origin else None, margin, reviewed or "")

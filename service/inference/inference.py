@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -24,6 +23,7 @@ from labelling.label_sets import LabelSet
 from service.inference.batcher import Batcher
 from service.inference.fetch import Fetcher, is_web_address
 from service.inference.images import decode, image_bytes
+from service.inference.once import Once
 from service.inference.pool import Pool
 from service.settings import Settings
 from service.telemetry.metrics import measured
@@ -80,9 +80,7 @@ class Inference:
             name="image",
             coming=lambda: not encoder.overlap and decoders.pending > 0,
         )
-        self._classifiers: OrderedDict[LabelSet, Classifier] = OrderedDict()
-        self._building: dict[LabelSet, asyncio.Task[Classifier]] = {}
-        self._askers: Counter[LabelSet] = Counter()
+        self._classifiers = Once(self._build, CLASSIFIERS)
 
     @property
     def waiting(self) -> dict[str, int]:
@@ -130,21 +128,15 @@ class Inference:
 
     async def classifier(self, key: LabelSet) -> Classifier:
         """The classifier for these labels, kept for the next request that asks with the same."""
-        if key in self._classifiers:
-            self._classifiers.move_to_end(key)
-            return self._classifiers[key]
-        key.check_prompts(self._max_prompts)
-        if key not in self._building:  # once for all who ask meanwhile
-            self._building[key] = asyncio.create_task(self._build(key))
-        building = self._building[key]
-        self._askers[key] += 1
-        try:
-            return await asyncio.shield(building)
-        finally:
-            self._askers[key] -= 1
-            if not self._askers[key]:  # all have their answer, or left
-                del self._askers[key], self._building[key]
-                building.cancel()
+        kept = self._classifiers.at_hand(key)
+        if kept is None:
+            self.check_prompts(key)
+            kept = await self._classifiers.get(key)
+        return kept
+
+    def check_prompts(self, labels: LabelSet) -> None:
+        """InputError if they make more prompts than a request may ask with."""
+        labels.check_prompts(self._max_prompts)
 
     async def count_tokens(self, texts: Sequence[str]) -> int:
         """Tokens that the text tower is fed for these texts; of those seen lately it is known."""
@@ -187,11 +179,7 @@ class Inference:
         cut = await self.cut_texts(prompts)
         check_apart(key.names, sizes, as_read, cut)
         made = Classifier.of_prompts(key.names, sizes, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
-        classifier = replace(made, cut=cut)
-        self._classifiers[key] = classifier
-        while len(self._classifiers) > CLASSIFIERS:
-            self._classifiers.popitem(last=False)
-        return classifier
+        return replace(made, cut=cut)
 
     async def _in_parts(self, work: Callable[[Sequence[str]], R], texts: Sequence[str]) -> list[R]:
         """What `work` gives for some texts at a time, with other work in between.

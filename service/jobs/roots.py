@@ -17,9 +17,10 @@ from pathlib import Path
 
 from base.errors import ImageError, InputError
 from encoder.picture.decode import read_bytes
+from labelling.outputs.output import NotDone
 
 HOLD = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)  # holds the file; neither waits for a pipe nor wakes a device
-OUTSIDE = "it leads to where nothing may be read"
+OUTSIDE = "it leads to where nothing may be read or written"
 
 
 class FolderRefused(InputError):
@@ -58,7 +59,17 @@ class Roots:
 
     def read_indexed(self, path: Path) -> bytes:
         """The same for an entry's file. What `glimpse index` found in no root, by whatever name, is read as it is."""
-        return self.read(path) if any(map(self._leads_in, path.parents)) else read_bytes(path)
+        return self.read(path) if any(map(self.leads_in, path.parents)) else read_bytes(path)
+
+    def judge(self, path: Path) -> None:
+        """NotDone unless a file, and the folder that it is named in, really lie in a root: it may be changed."""
+        if not (self.leads_in(path) and self.leads_in(path.parent)):
+            raise NotDone(path, OUTSIDE)
+
+    def check(self, path: Path) -> None:
+        """FolderRefused unless a file or folder, be it there or not, really lies in a root."""
+        if not self._roots or not self.leads_in(path):
+            raise self._refused(str(path))
 
     @contextmanager
     def opened(self, path: Path) -> Iterator[Path]:
@@ -91,7 +102,8 @@ class Roots:
     def _holds(self, path: Path) -> bool:
         return any(path.is_relative_to(root) for root in self._roots)
 
-    def _leads_in(self, path: Path) -> bool:
+    def leads_in(self, path: Path) -> bool:
+        """Whether a path really leads into a root, be something there or not."""
         try:
             return self._holds(Path(os.path.realpath(path)))
         except (OSError, ValueError):  # a NUL
@@ -103,7 +115,7 @@ class Roots:
                 "jobs may read no folders here: the operator names those that they may in GLIMPSE_JOB_ROOTS"
             )
         path = Path(os.path.abspath(asked))  # noqa: PTH100  keeps links as named
-        if not (self._leads_in(path) and is_there(path)):
+        if not (self.leads_in(path) and is_there(path)):
             raise self._refused(asked)
         return path
 

@@ -1,7 +1,7 @@
 """What each kind of job does, in a thread of its own, from its beginning or from where an earlier start was ended.
 
-Index, watch and reindex find in the collection what is left to do. A label job remembers how long its CSV is and which
-image stands last in it; what was written after that is cut off, and done again. Knows no HTTP.
+Index, watch and reindex find in the collection what is left to do, a label job in its run, which is the one that
+`glimpse label` would have. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from copy import deepcopy
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from base.errors import CollectionError, EntryNotFound, InputError
+from base.errors import CollectionError, EntryNotFound
+from base.files import whole_file
 from base.left_out import LeftOut
 from base.rules import Rules
-from base.walk import image_names, no_images
 from encoder.encoder import Encoder
 from index.collection import Collection, open_collection
 from index.ingest.captions import Captions, read_captions
@@ -28,16 +28,21 @@ from index.ingest.scan import check_any_image
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from index.ingest.watch import Watching, watch_folders
 from labelling.label_sets import LabelSet
-from labelling.labeller import build_labeller
-from labelling.outputs.table import LabelTable, open_table, write_rows
-from labelling.rows import LabelReport, images_left, label_images
+from labelling.outputs.output import Listing
+from labelling.outputs.table import write_table
+from labelling.rows import LabelReport
+from labelling.runs.deciding import LabelsAsked
+from labelling.runs.report import Going, SourceAsked
+from labelling.runs.sources import CollectionSource, FolderSource, Source
 from service.collections.writers import Writers
 from service.inference.shared_encoder import Stopped
+from service.jobs.label_runs import TOOL, label_runs, outputs_of
 from service.jobs.roots import Roots
 from service.jobs.store import Job, JobStore
 
 SAVE_EVERY = 0.5  # seconds from one word of progress to the next
 REASONS = 100  # skipped files that a report names
+RUN_PATIENCE = 60.0  # seconds that a label job waits for a review of its run
 ATTEMPTS = 10  # at an index whose entries are deleted by others at the same time
 CUT_OFF = "files cut off; what there is was taken"
 CUT_TEXTS = "prompts longer than the model reads; their ends had no influence"
@@ -212,67 +217,50 @@ def _reindex(context: JobContext) -> None:
 
 
 def _label(context: JobContext) -> None:
-    keep = context.job.keep
-    folder = context.roots.folder(context.job.request["folder"])
-    scores = context.job.request.get("scores")
-    label_set = LabelSet.of_json(keep["label_set"])
-    labeller = build_labeller(context.encoder, label_set, scores)
-    rules = context.rules()
-    total = sum(1 for _ in image_names(folder, rules))
-    if not total:
-        raise InputError(no_images([folder], rules))
-    report, size = _label_report(context)
-    report.cut_texts = len(labeller.classifier.cut.read)
-    with open_table(context.store.result(context.job.id), size) as file:
-        table = LabelTable(file, begin=size is None)
+    asked, outputs = context.job.request, outputs_of(context.job.request)
+    labels = LabelsAsked(LabelSet.of_json(context.job.keep["label_set"]), asked.get("scores"))
+    told = LabelReport(most_skips=REASONS)
 
-        def checkpoint() -> None:
-            # what is on disk, before what says how much of it counts
-            keep["so_far"] = _kept(report) | {"fingerprint": context.encoder.fingerprint, "bytes": table.sync()}
-            context.keep()
+    def watch(what: str, done: int, total: int) -> None:  # what is labelled and written is of the same images
+        context.tell(done if what == "reading" else context.job.done, total, label_counts(told))
 
-        checkpoint()
-        try:
-            images = images_left(folder, report, rules)
-            labelled = label_images(context.encoder, labeller, images, context.roots.read)
-            for _ in write_rows(labelled, table, report):
-                if context.is_due:
-                    checkpoint()
-                context.tell(report.done, total, label_counts(report))
-            context.job.done = total
-        finally:
-            context.job.report = label_counts(report)
-            checkpoint()
+    going = Going(asked.get("overwrite", False), watch=watch, tool=TOOL)
+    with ExitStack() as opened:
+        source, collection = _label_source(context, opened, writes=outputs.metadata is not None)
+        kept_as = SourceAsked(asked.get("folder"), asked.get("collection"))
+        runs = label_runs(context.data, context.roots)
+        run = opened.enter_context(runs.make(kept_as, outputs, RUN_PATIENCE))
+        report, _ = run.go_on(source, labels, collection, going)
+        context.job.done = context.job.total = report.labels.done
+        context.job.report = label_counts(report.labels) | {
+            "run": run.id,
+            "failed": [_skip(*failure) for failure in report.failures[:REASONS]],
+        }
+        listing = Listing(run.images, labels.label_set.names, source.folder)
+        with whole_file(context.store.result(context.job.id)) as part:
+            write_table(part, listing)
 
 
-def _label_report(context: JobContext) -> tuple[LabelReport, int | None]:
-    """How far a label job is, and the bytes of its CSV that are right; None: it begins, perhaps anew for its model."""
-    kept = context.job.keep.get("so_far")
-    if kept is not None and kept["fingerprint"] == context.encoder.fingerprint:
-        path = context.store.result(context.job.id)
-        if path.is_file() and path.stat().st_size >= kept["bytes"]:
-            skips = [(skip["path"], skip["reason"]) for skip in kept["skips"]]
-            report = LabelReport(
-                kept["labelled"],
-                dict(kept["per_label"]),
-                kept["abstained"],
-                kept["skipped"],
-                skips,
-                last=kept["last"],
-                most_skips=REASONS,
-            )
-            report.cuts = [(cut["path"], cut["reason"]) for cut in kept.get("cuts", ())]  # a glimpse of before: none
-            report.cut_off = kept.get("cut_off", 0)
-            return report, kept["bytes"]
-    return LabelReport(most_skips=REASONS), None
+def _label_source(context: JobContext, opened: ExitStack, *, writes: bool) -> tuple[Source, Collection | None]:
+    """What a label job reads, and its collection, open for writing if that is an output. Stopped."""
+    asked, encoder = context.job.request, context.encoder
+    if (name := asked.get("collection")) is None:
+        folder = context.roots.folder(asked["folder"])
+        return FolderSource(folder, context.rules(), encoder, lambda: encoder, context.roots.read), None
 
+    def collection() -> Collection:
+        return open_collection(context.data, name, writable=writes)
 
-def _kept(report: LabelReport) -> dict[str, Any]:
-    """What a job keeps of a report, to go on from."""
-    names = ("labelled", "per_label", "abstained", "skipped", "cut_off", "last")
-    named = {"skips": report.skips, "cuts": report.cuts}
-    files = {kind: [_skip(*one) for one in those] for kind, those in named.items()}
-    return deepcopy({name: getattr(report, name) for name in names}) | files
+    if not writes:
+        found = opened.enter_context(collection())
+    else:
+        lent = opened.enter_context(context.writers.lent(name, context.job.id, collection, context.stop))
+        if lent is None:
+            raise Stopped
+        found, turn = lent
+        opened.enter_context(turn)  # metadata are read, then written: nobody may change them in between
+    found.check_model(encoder.fingerprint)
+    return CollectionSource(found, lambda: encoder), found
 
 
 def label_counts(report: LabelReport) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, Request
@@ -13,15 +13,25 @@ from starlette.datastructures import UploadFile
 from base.errors import ImageError, InputError
 from encoder.encoder import Vectors
 from encoder.prompts import split_labels
-from encoder.zero_shot import Classifier, ScoredBy
+from encoder.zero_shot import ScoredBy, check_scores
 from labelling.label_sets import LabelSet, LabelSets
+from labelling.labeller import Labeller
 from service.collections.opened import OpenCollections
-from service.deps import CollectionsDep, InferenceDep, SettingsDep, check_images
+from service.deps import CollectionsDep, InferenceDep, LabellersDep, SettingsDep, check_images
 from service.errors import Refusal, documented
 from service.http.bodies import FILES, from_json, media_type
 from service.http.direct_route import DirectRoute
 from service.inference.inference import Seen
-from service.schemas.labels import SCORES_HELP, ClassifyAnswer, ClassifyRequest, ClassifyResult, LabelScore
+from service.inference.labellers import Asked, Labellers
+from service.routes.label_sets import check_learned
+from service.schemas.labels import (
+    ABSTAIN_HELP,
+    SCORES_HELP,
+    ClassifyAnswer,
+    ClassifyRequest,
+    ClassifyResult,
+    LabelScore,
+)
 
 router = APIRouter(prefix="/v1", tags=["classify"], route_class=DirectRoute)
 
@@ -38,6 +48,7 @@ FORM = {
         "label_set": {"type": "string", "description": "the name of a kept label set, instead of labels"},
         "templates": {"type": "array", "items": {"type": "string"}},
         "scores": {"type": "string", "enum": list(get_args(ScoredBy)), "description": SCORES_HELP},
+        "abstain": {"type": "boolean", "description": ABSTAIN_HELP},
     },
 }
 BODY = {
@@ -57,6 +68,7 @@ class Question:
     label_set: LabelSet
     stored: tuple[str, int] | None = None  # collection and id of an image, instead of images
     scores: ScoredBy | None = None
+    abstain: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ class _Given:
     templates: list[str]
     stored: tuple[str, int] | None = None
     scores: ScoredBy | None = None
+    abstain: bool = False
 
 
 async def question(request: Request, settings: SettingsDep) -> Question:
@@ -88,7 +101,7 @@ async def question(request: Request, settings: SettingsDep) -> Question:
         label_set = kept.resolve(given.labels, None, given.templates)
     else:
         label_set = await run_in_threadpool(kept.resolve, given.labels, given.label_set, given.templates)
-    return Question(given.images, label_set, given.stored, given.scores)
+    return Question(given.images, label_set, given.stored, given.scores, given.abstain)
 
 
 @router.post(
@@ -98,12 +111,17 @@ async def question(request: Request, settings: SettingsDep) -> Question:
     openapi_extra={"requestBody": BODY},
 )
 async def classify(
-    asked: Annotated[Question, Depends(question)], inference: InferenceDep, collections: CollectionsDep
+    asked: Annotated[Question, Depends(question)],
+    inference: InferenceDep,
+    labellers: LabellersDep,
+    collections: CollectionsDep,
 ) -> ClassifyAnswer:
     """Score each image against each label, as the model was trained to or as `scores` says.
 
     By softmax(logit_scale * cosine) the scores of an image sum to one. By sigmoid(logit_scale * cosine + logit_bias),
     of models that have a logit_bias (SigLIP), each label stands on its own, and none may fit.
+    A label set answers as it is: `labels` are those given, in multi several or none, and what was learned of it counts;
+    409 if another model learned it. An image that none fits is `abstained` and has no `label`.
     Among several images, one that cannot be read has `error` in place of its label. If none can be read, it is a 422.
     Of an image of a collection its vector there is scored; 409 if another model made it.
     """
@@ -112,27 +130,36 @@ async def classify(
     if asked.stored is not None:
         kept = await run_in_threadpool(_kept_vector, collections, inference.encoder.fingerprint, *asked.stored)
         seen.append(Seen(kept))
-    classifier = _by(await inference.classifier(asked.label_set), asked.scores)
+    labeller = await _labeller(labellers, asked)
     seen += await inference.seen(asked.images)
     failures = [one for one in seen if isinstance(one, ImageError)]
     if len(failures) == len(seen):
         raise failures[0]
-    results = [_result(one, classifier) for one in seen]
+    results = [_result(one, labeller) for one in seen]
     seconds = round(time.perf_counter() - started, 6)
-    return ClassifyAnswer(results=results, seconds=seconds, **ClassifyAnswer.told(classifier.cut))
+    calibrated, told = asked.label_set.is_calibrated, ClassifyAnswer.told(labeller.classifier.cut)
+    return ClassifyAnswer(results=results, calibrated=calibrated, seconds=seconds, **told)
 
 
-def label_scores(vector: Vectors, classifier: Classifier) -> list[LabelScore]:
-    """Each label with its probability for the image of this vector (dim,), the likeliest first."""
-    row, nearest = classifier.scores(vector[None])[0], (-(classifier.weights @ vector)).argsort(kind="stable")
-    return [LabelScore(label=classifier.labels[i], score=float(row[i])) for i in nearest]
+def label_scores(vector: Vectors, labeller: Labeller) -> tuple[list[LabelScore], list[LabelScore]]:
+    """Each label with its probability for the image of this vector (dim,), the likeliest first; and those given."""
+    [scores], [chosen], _ = labeller.decide(vector[None])
+    nearest = (-labeller.evidence(vector[None])[0]).argsort(kind="stable")  # several scores may round to one
+    each = [LabelScore(label=labeller.labels[i], score=float(scores[i])) for i in nearest]
+    return each, [one for one, i in zip(each, nearest, strict=True) if chosen[i]]
 
 
-def _by(classifier: Classifier, scores: ScoredBy | None) -> Classifier:
+async def _labeller(labellers: Labellers, asked: Question) -> Labeller:
+    check_learned(asked.label_set, labellers.encoder)
     try:
-        return classifier.by(scores)
+        check_scores(labellers.encoder.logit_bias, asked.scores)
+        if asked.scores == "sigmoid" and asked.label_set.learned is not None:
+            raise InputError("a label set with examples or a calibration has softmax scores: leave scores out")
     except InputError as error:
         raise Refusal(422, str(error), code=error.code, param="scores") from None
+    return await labellers.get(
+        Asked(replace(asked.label_set, abstains=asked.abstain or asked.label_set.abstains), asked.scores)
+    )
 
 
 def _kept_vector(collections: OpenCollections, fingerprint: str, name: str, entry_id: int) -> Vectors:
@@ -143,24 +170,32 @@ def _kept_vector(collections: OpenCollections, fingerprint: str, name: str, entr
     return vector
 
 
-def _result(seen: Seen | ImageError, classifier: Classifier) -> ClassifyResult:
+def _result(seen: Seen | ImageError, labeller: Labeller) -> ClassifyResult:
     if isinstance(seen, ImageError):
         return ClassifyResult(error=seen.reason)
-    scores = label_scores(seen.vector, classifier)
-    return ClassifyResult(label=scores[0].label, score=scores[0].score, scores=scores, cut_off=seen.cut_off)
+    scores, given = label_scores(seen.vector, labeller)
+    best = given[0] if given else None
+    return ClassifyResult(
+        label=best and best.label,
+        score=best and best.score,
+        labels=given,
+        abstained=not given,
+        scores=scores,
+        cut_off=seen.cut_off,
+    )
 
 
 def _from_json(asked: ClassifyRequest) -> _Given:
     images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
     stored = (asked.collection, asked.id) if asked.collection is not None and asked.id is not None else None
-    return _Given(images, asked.labels or [], asked.label_set, asked.templates, stored, asked.scores)
+    return _Given(images, asked.labels or [], asked.label_set, asked.templates, stored, asked.scores, asked.abstain)
 
 
 async def _from_form(request: Request, max_files: int) -> _Given:
     async with request.form(max_files=max_files) as form:
         files = [part for name in ("file", "image") for part in form.getlist(name) if isinstance(part, UploadFile)]
         images: list[bytes | str] = [await file.read() for file in files]
-        names = ("labels", "label_set", "templates", "scores")
+        names = ("labels", "label_set", "templates", "scores", "abstain")
         texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
         for name in names[1:]:  # what clients send for what nobody set; a label may well be called so
             texts[name] = [text for text in texts[name] if text not in ("", "null")]
@@ -170,4 +205,8 @@ async def _from_form(request: Request, max_files: int) -> _Given:
     scores: Any = next(iter(texts["scores"]), None)
     if scores not in (None, *get_args(ScoredBy)):
         raise Refusal(422, f"scores is {' or '.join(get_args(ScoredBy))}", code="invalid_request", param="scores")
-    return _Given(images, labels, next(iter(texts["label_set"]), None), texts["templates"], scores=scores)
+    abstain = next(iter(texts["abstain"]), "false").lower()
+    if abstain not in ("true", "false"):
+        raise Refusal(422, "abstain is true or false", code="invalid_request", param="abstain")
+    label_set = next(iter(texts["label_set"]), None)
+    return _Given(images, labels, label_set, texts["templates"], scores=scores, abstain=abstain == "true")

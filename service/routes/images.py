@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,7 @@ from service.inference.images import (
 from service.routes.entries import entry_routes
 from service.schemas.base import Absent
 from service.schemas.entries import UploadAnswer, UploadFields, UploadResult
+from service.settings import Settings
 from service.state import Service
 
 router = entry_routes("image")
@@ -195,6 +196,11 @@ async def file_headers(request: Request, record: RecordDep, settings: SettingsDe
     version = request.query_params.get("v", "")
     if getattr(request.state, "signed", False) and not (record.sha256 or "").startswith(version):
         raise Refusal(404, "this address was signed for another picture than is there now", code="file_changed")
+    return picture_headers(settings)
+
+
+def picture_headers(settings: Settings) -> dict[str, str]:
+    """Of any picture that is sent: a browser keeps it for an hour; pages of other origins show it if they may ask."""
     headers = {"Cache-Control": "private, max-age=3600"}
     if settings.cors_origins:
         headers["Cross-Origin-Resource-Policy"] = "cross-origin"
@@ -216,14 +222,25 @@ def content(record: RecordDep, headers: HeadersDep) -> StreamingResponse:
     HEIC and TIFF are sent as they are, though few browsers show them; thumbnails are WebP.
     """
     path = _path(record)
+    media_type = media_type_of(path)
+    with _as_indexed():
+        file = open_indexed(path, record.sha256)
+    return sent(file, media_type, headers)
+
+
+def media_type_of(path: Path) -> str:
+    """As what a browser is given an image file. 415 for one that browsers are not sent."""
     media_type = CONTENT_TYPES.get(path.suffix.lower())
     if media_type is None:
         message = f"files that end in {path.suffix} are not sent to browsers; there is a thumbnail"
         raise Refusal(415, message, code="unsupported_media_type")
-    with _as_indexed():
-        file = open_indexed(path, record.sha256)
+    return media_type
+
+
+def sent(file: BinaryIO, media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
+    """An open file as it is, closed at the end."""
     size = os.fstat(file.fileno()).st_size
-    headers |= {"Content-Security-Policy": "default-src 'none'; sandbox", "Content-Length": str(size)}
+    headers = {**headers, "Content-Security-Policy": "default-src 'none'; sandbox", "Content-Length": str(size)}
     pieces = _pieces(file)
     weakref.finalize(pieces, file.close)  # of a client that left before the first of them nobody asks for any
     return StreamingResponse(pieces, media_type=media_type, headers=headers)

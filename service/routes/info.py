@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from fastapi import APIRouter
 
-from base.extras import DISTRIBUTION
+from base.cpus import threads
+from base.extras import product_version
 from service.deps import CollectionsDep, InferenceDep
 from service.errors import documented
 from service.schemas.collections import CollectionAnswer
@@ -26,6 +25,7 @@ def info(inference: InferenceDep, collections: CollectionsDep) -> InfoAnswer:
         fingerprint=encoder.fingerprint,
         device=str(encoder.device),
         precision=encoder.precision,
+        threads=threads(),
         logit_scale=encoder.logit_scale,
         logit_bias=encoder.logit_bias,
         collections=[CollectionAnswer.of(info) for info in collections.infos()],
@@ -36,11 +36,3 @@ def info(inference: InferenceDep, collections: CollectionsDep) -> InfoAnswer:
 async def models(inference: InferenceDep) -> ModelsAnswer:
     """The one model that runs; its id is the `model` that /v1/embeddings takes, as is `default`."""
     return ModelsAnswer(data=[ModelAnswer(id=inference.encoder.ref)])
-
-
-def product_version() -> str:
-    """The installed version; run from a checkout without an install there is none."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "0+source"

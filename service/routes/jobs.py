@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -17,8 +18,10 @@ from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSets
 from service.deps import CollectionsDep, InferenceDep, JobsDep, ServiceDep, SettingsDep, json_body, retried
 from service.errors import Refusal, documented
+from service.jobs.label_runs import check_outputs, outputs_of
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import ID, Job, JobStore, State
+from service.routes.label_sets import as_asked, check_learned
 from service.schemas.base import Absent
 from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
 
@@ -68,13 +71,17 @@ def ask(
     if isinstance(wanted, LabelJob):
         _check_scores(inference.encoder, wanted.scores)
         # as it is now: a label set that changes later changes no job
-        label_set = LabelSets(settings.data).resolve(wanted.labels, wanted.label_set, wanted.templates)
+        labels = as_asked(wanted.labels or ())
+        label_set = LabelSets(settings.data).resolve(labels, wanted.label_set, wanted.templates)
+        label_set = label_set.in_mode(wanted.mode) if wanted.mode else label_set
+        label_set = replace(label_set, abstains=wanted.abstain or label_set.abstains)
+        check_learned(label_set, inference.encoder)
         try:
             label_set.check_prompts(settings.max_prompts)
         except InputError as error:
             raise Refusal(422, str(error), code=error.code, param="labels") from None
         keep = {"label_set": label_set.to_json()}
-    if isinstance(wanted, ReindexJob):
+    if isinstance(wanted, ReindexJob | LabelJob) and wanted.collection is not None:
         collections.get(wanted.collection)  # 404 now, not when its turn comes
     with retried():
         job = jobs.ask(wanted.kind, wanted.model_dump(), getattr(wanted, "collection", None), keep)
@@ -203,7 +210,9 @@ def _check_scores(encoder: Encoder, scores: ScoredBy | None) -> None:
 def _check_places(roots: Roots, wanted: Any) -> None:
     """FolderRefused if the job would read what it may not."""
     if isinstance(wanted, LabelJob):
-        roots.folder(wanted.folder)
+        if wanted.folder is not None:
+            roots.folder(wanted.folder)
+        check_outputs(roots, outputs_of(wanted.model_dump()))
     elif not isinstance(wanted, ReindexJob):
         for folder in wanted.folders:
             roots.folder(folder)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 
 from base.errors import ImageError
 from labelling.label_sets import LabelSet
+from labelling.labeller import Labeller
 from service.deps import InferenceDep, json_body
 from service.errors import Refusal, documented
 from service.routes.classify import label_scores
@@ -26,10 +27,9 @@ async def zero_shot(asked: ZeroShotRequest, inference: InferenceDep) -> ZeroShot
     As in that task, a model with a logit_bias (SigLIP) scores each label on its own, others by a softmax over all.
     """
     template = asked.parameters.hypothesis_template
-    classifier = await inference.classifier(
-        LabelSet.of(asked.parameters.candidate_labels, [] if template is None else [template])
-    )
+    labels = LabelSet.of(asked.parameters.candidate_labels, [] if template is None else [template])
+    classifier = await inference.classifier(labels)
     [vector] = await inference.images([asked.inputs])
     if isinstance(vector, ImageError):
         raise Refusal(422, vector.reason, code=vector.code, param="inputs")
-    return ZeroShotAnswer(label_scores(vector, classifier))
+    return ZeroShotAnswer(label_scores(vector, Labeller(classifier))[0])

@@ -76,14 +76,27 @@ CLASSIFY: Examples = {"examples": [
 CLASSIFIED: Examples = {"example": {
     "results": [{
         "label": "cat", "score": 0.97, "error": None, "cut_off": None,
+        "labels": [{"label": "cat", "score": 0.97}], "abstained": False,
         "scores": [{"label": "cat", "score": 0.97}, {"label": "dog", "score": 0.03}],
     }],
-    "seconds": 0.0311, **READ,
+    "calibrated": False, "seconds": 0.0311, **READ,
 }}
 
-KEEP_LABELS: Examples = {"examples": [{"labels": ["cat", "dog", "bird"], "templates": ["a photo of a {}."]}]}
+KEEP_LABELS: Examples = {"examples": [
+    {"labels": ["cat", "dog", "bird"], "templates": ["a photo of a {}."]},
+    {"labels": ["sofa|couch", "animal/dog", {"name": "part-4711", "synonyms": [], "prompts": ["a brass valve"]}],
+     "templates": "plain", "mode": "multi"},
+]}
 
-LABEL_SET: Examples = {"example": {"name": "pets", **KEEP_LABELS["examples"][0]}}
+LABEL_SET: Examples = {"example": {
+    "name": "pets", "labels": ["cat", "dog", "bird"], "templates": ["a photo of a {}."], "mode": "single",
+    "learned": {
+        "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "model": "ViT-B-32/datacomp_xl_s13b_b90k",
+        "calibrated": True, "temperature": 1.7, "thresholds": {"cat": 0.61, "dog": 0.55, "bird": 0.7},
+        "precision": 0.9, "examples": {"cat": 4, "dog": 4, "bird": 4},
+    },
+    "warnings": [],
+}}
 
 LABEL_SETS: Examples = {"example": {"label_sets": ["pets", "rooms"]}}
 
@@ -117,8 +130,8 @@ MAKE: Examples = {"examples": [{"kind": "auto", "recall": 0.98}]}
 
 INFO: Examples = {"example": {
     "version": "1.0.0", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,
-    "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "logit_scale": 100.0,
-    "collections": [COLLECTION["example"]],
+    "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "threads": 2,
+    "logit_scale": 100.0, "collections": [COLLECTION["example"]],
 }}
 
 MODELS: Examples = {"example": {"object": "list", "data": [

@@ -28,6 +28,7 @@ class InfoAnswer(Schema):
     fingerprint: str
     device: str
     precision: str
+    threads: int = Field(description="of the model and of each collection's index")
     logit_scale: float
     logit_bias: float | None = None
     collections: list[CollectionAnswer]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,9 +17,11 @@ from pydantic import (
 
 from base.names import NAME
 from encoder.zero_shot import ScoredBy
+from labelling.label_sets import Mode
+from labelling.outputs.folder_steps import How
 from service.jobs.store import DAMAGED, Job, Kind, State
 from service.schemas.base import Label, RequestModel, Schema
-from service.schemas.labels import SCORES_HELP
+from service.schemas.labels import ABSTAIN_HELP, SCORES_HELP, LabelOrText
 
 MAX_FOLDERS = 100
 
@@ -92,20 +95,37 @@ class WatchJob(Folders):
 
 
 class LabelJob(Walk):
-    """Label every image below a folder, as `glimpse label`: its result is a CSV."""
+    """Label every image below a folder, or of a collection, as `glimpse label`: its result is a CSV."""
 
     kind: Literal["label"]
-    folder: ServerPath
-    labels: list[Label] | None = Field(None, min_length=1)
+    folder: ServerPath | None = None
+    collection: Name | None = Field(None, description="instead of a folder: by the vectors that it has")
+    labels: list[LabelOrText] | None = Field(None, min_length=1)
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
     scores: ScoredBy | None = Field(None, description=SCORES_HELP)
     follow_links: FollowLinks = False
+    mode: Mode | None = Field(None, description="single: one label; multi: any number; default: the label set's own")
+    abstain: bool = Field(False, strict=True, description=ABSTAIN_HELP)
+    out: list[ServerPath] = Field([], max_length=10, description="files to write, by suffix: .csv, .jsonl, .json")
+    to: ServerPath | None = Field(None, description="a folder for a folder for each label")
+    how: How = Field("copy", description="what is made of an image there")
+    xmp: bool = Field(False, strict=True, description="write the labels as keywords to sidecars of the images")
+    write_metadata: str | None = Field(
+        None, min_length=1, max_length=200, description="write the labels to this key of the collection's metadata"
+    )
+    overwrite: bool = Field(False, strict=True, description="replace files and metadata that others wrote")
 
     @model_validator(mode="after")
     def _has_labels(self) -> LabelJob:
         if (self.labels is None) == (self.label_set is None):
             raise ValueError("give either labels or label_set")
+        if (self.folder is None) == (self.collection is None):
+            raise ValueError("give either folder or collection")
+        if self.write_metadata is not None and self.collection is None:
+            raise ValueError("write_metadata writes to a collection: label one instead of a folder")
+        if self.to and self.folder and self.how != "move" and Path(self.to).is_relative_to(self.folder):
+            raise ValueError("to lies in folder, where what is put there would be labelled in its turn: choose another")
         return self
 
 
@@ -125,7 +145,8 @@ EXAMPLES: list[dict[str, Any]] = [
     {"kind": "index", "collection": "photos", "folders": ["/photos"]},
     {"kind": "watch", "collection": "photos", "folders": ["/photos"]},
     {"kind": "label", "folder": "/photos/2024", "labels": ["beach", "mountain", "city"]},
-    {"kind": "label", "folder": "/photos/2024", "label_set": "pets"},
+    {"kind": "label", "folder": "/photos/2024", "label_set": "pets", "out": ["/photos/pets.csv"], "xmp": True},
+    {"kind": "label", "collection": "photos", "label_set": "pets", "write_metadata": "pets"},
     {"kind": "reindex", "collection": "photos"},
 ]
 JOB: dict[str, Any] = {
@@ -196,6 +217,8 @@ class LabelCounts(Walked):
     labelled: int
     per_label: dict[str, int]
     abstained: int = Field(0, description="images that none of the labels fits")
+    run: str | None = Field(None, description="where they can be reviewed: /v1/label-runs/{run}")
+    failed: list[Skip] = Field([], description="up to a hundred files that something could not be written for")
 
 
 class ReindexCounts(Skips):

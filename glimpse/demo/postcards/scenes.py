@@ -6,7 +6,6 @@ draw them.
 
 import csv
 import dataclasses
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from base.cpus import threads
 from glimpse.demo.postcards.card import paint_card
 from glimpse.demo.postcards.pen import PIGMENTS
 from glimpse.demo.postcards.subjects import SUBJECT_ART
@@ -148,7 +148,7 @@ def write_postcards(
     """
     (folder / name).mkdir(parents=True, exist_ok=True)
     table, unfinished = folder / f"{name}.csv", folder / f".{name}.csv"
-    processes = min(os.cpu_count() or 1, 1 + n // _CARDS_PER_TASK)
+    processes = min(threads(), 1 + n // _CARDS_PER_TASK)
     write = partial(_write_card, folder, seed, name, tagged)
     cycled = (scenes[i % len(scenes)] for i in range(n))
     with (

@@ -10,7 +10,6 @@ merged, as in a log-structured merge tree, so that there are few.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from base.cpus import threads
 from base.errors import CollectionDamaged, CollectionError, EntryNotFound, GlimpseError, InputError
 from index.config import IndexConfig
 from index.entry import MODALITIES, Modality
@@ -306,7 +306,7 @@ class LiveIndex:
 
 def background_threads() -> int:
     """How many threads a build may take while searches run."""
-    return max(1, (os.cpu_count() or 2) // 2)
+    return max(1, threads() // 2)
 
 
 def _no_views(dim: int) -> dict[Modality, View]:

@@ -1,0 +1,77 @@
+"""The labelling runs of a service: looking at them, reviewing them, bringing what they wrote in step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from glimpse.client.answers import LabelRun, LabelSet, RunImage, listed, read
+from glimpse.client.connection import Connection, given, in_path
+
+
+class LabelRuns(Connection):
+    """What `glimpse label` and label jobs leave to be looked through. docs/labelling.md tells what a review does."""
+
+    def label_runs(self) -> list[LabelRun]:
+        """All of them, the one used last first, without counts."""
+        return [read(LabelRun, one) for one in listed(self.ask("GET", "/v1/label-runs"), "label_runs")]
+
+    def label_run(self, id: str) -> LabelRun:  # noqa: A002
+        """One, with how many images have each label, none, or were reviewed."""
+        return read(LabelRun, self.ask("GET", _path(id)))
+
+    def label_run_images(
+        self,
+        id: str,  # noqa: A002
+        *,
+        order: Literal["uncertain", "certain", "path"] = "uncertain",
+        label: str | None = None,
+        abstained: bool | None = None,
+        reviewed: bool | None = None,
+    ) -> Iterator[RunImage]:
+        """Its images, the least certain first; pages are fetched as they are needed."""
+        asked = {"order": order, "label": label, "abstained": abstained, "reviewed": reviewed}
+        return (read(RunImage, one) for one in self.pages(f"{_path(id)}/images", "images", **given(**asked)))
+
+    def review(
+        self,
+        id: str,  # noqa: A002
+        items: Sequence[Mapping[str, Any]] = (),
+        rules: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
+        """Say what images are, as in `[{"image": 42, "verdict": "correct", "labels": ["cat"]}]`; the rest follows.
+
+        Args:
+            id: of the run.
+            items: a verdict each: accept, correct (with labels), none or skip.
+            rules: as in `[{"accept_above": 0.97, "label": "cat"}]`.
+
+        Returns:
+            How many were accepted, corrected and so on, how many labelled anew, and the run after it.
+
+        Raises:
+            ModelMismatch: another model than the service's made the run's vectors.
+            RunBusy: others work on it.
+        """
+        body = {"items": list(items), "rules": list(rules)}
+        return dict(self.ask("POST", f"{_path(id)}/review", json=body))
+
+    def apply_label_run(self, id: str) -> dict[str, Any]:  # noqa: A002
+        """Bring files, keywords and metadata in step with its labels; what was done, and what could not be."""
+        return dict(self.ask("POST", f"{_path(id)}/apply"))
+
+    def undo_label_run(self, id: str) -> dict[str, Any]:  # noqa: A002
+        """Take back what it wrote; how much, and what not."""
+        return dict(self.ask("POST", f"{_path(id)}/undo"))
+
+    def save_label_set(self, id: str, name: str) -> LabelSet:  # noqa: A002
+        """Keep its labels as a label set, with what was reviewed as examples."""
+        return read(LabelSet, self.ask("POST", f"{_path(id)}/save-label-set", json={"name": name}))
+
+    def forget_label_run(self, id: str) -> None:  # noqa: A002
+        """Forget it; what it wrote stays."""
+        self.ask("DELETE", _path(id))
+
+
+def _path(id: str) -> str:  # noqa: A002
+    return f"/v1/label-runs/{in_path(id)}"

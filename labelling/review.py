@@ -1,0 +1,160 @@
+"""Review: what people say of the images of a run, and the rest labelled anew by it at once.
+
+Whatever a person has looked at is an example for the rest, in closed form and by the vectors that are kept. One
+transaction: a kill leaves all of a review, or nothing. Knows no route and no terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from base.errors import InputError, ModelMismatch
+from labelling.label_sets import LabelSet
+from labelling.rows import Answer
+from labelling.runs import reviews
+from labelling.runs.deciding import LabelsAsked, decide_again, with_reviewed
+from labelling.runs.run import Run
+from labelling.runs.sources import Source
+
+Verdict = Literal["accept", "correct", "none", "skip"]
+SAID: dict[Verdict, str] = {"accept": "accepted", "correct": "corrected", "none": "none", "skip": "skipped"}
+TAUGHT_BY: tuple[Verdict, ...] = ("accept", "correct", "none")  # verdicts that say what an image is
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a person says of one image.
+
+    Attributes:
+        image: its id in the run.
+        verdict: its labels are right; others are; none is; or it is put aside.
+        labels: the right ones, of a correction.
+    """
+
+    image: int
+    verdict: Verdict
+    labels: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Accept all that nobody has looked at and whose labels score as high; of one label alone if it is given."""
+
+    accept_above: float
+    label: str | None = None
+
+
+@dataclass
+class Reviewed:
+    """What a review did.
+
+    Attributes:
+        counts: images by what was said of them.
+        relabelled: images that were labelled anew by it; what they are called may be the same.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    relabelled: int = 0
+
+
+def review(
+    run: Run,
+    source: Source,
+    items: Sequence[Item],
+    rules: Sequence[Rule] = (),
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Reviewed:
+    """Keep what was said, and label all that nobody has looked at anew.
+
+    Args:
+        run: open for writing.
+        source: as it was labelled from; it is not read.
+        items: of an image named twice the last counts.
+        rules: applied after that, to what was decided before it.
+        tell: how many images are labelled anew, of how many.
+
+    Raises:
+        InputError: no image of that id, one that has no labels to accept, or labels that the run does not have.
+        ModelMismatch: another model made its vectors.
+    """
+    asked = labels_of(run)
+    store = run.store
+    report = Reviewed()
+    with store.writing():
+        for item in items:
+            said = SAID[item.verdict]
+            reviews.say(store, item.image, said, _answers(run, asked.label_set, item))
+            report.counts[said] = report.counts.get(said, 0) + 1
+        for rule in rules:
+            if rule.label is not None:
+                _check_labels(asked.label_set, [rule.label])
+            report.counts["by rule"] = report.counts.get("by rule", 0) + reviews.accept_above(
+                store, rule.accept_above, rule.label
+            )
+        if any(item.verdict in TAUGHT_BY for item in items):
+
+            def told(done: int, total: int) -> None:
+                report.relabelled = done
+                tell(done, total)
+
+            check_model(run, source)
+            decide_again(store, source, asked, told)
+    return report
+
+
+def taught(run: Run, source: Source) -> LabelSet:
+    """The run's labels with what was reviewed as examples: to be kept as a label set, and calibrated anew."""
+    asked = labels_of(run)
+    check_model(run, source)
+    label_set = with_reviewed(run.store, source, asked.label_set)
+    if label_set is asked.label_set or label_set.learned is None:
+        return label_set
+    return replace(label_set, learned=label_set.learned.uncalibrated())
+
+
+def labels_of(run: Run) -> LabelsAsked:
+    """What the images of a run were asked. InputError: nothing, yet."""
+    if (asked := LabelsAsked.of(run.store)) is None:
+        raise InputError(f"run {run.id} was ended before it had labels: run the same command again")
+    return asked
+
+
+def check_model(run: Run, source: Source) -> None:
+    """ModelMismatch if a run's vectors are another model's."""
+    if run.store.get("fingerprint") != source.fingerprint:
+        by = run.store.get("model") or "another model"
+        raise ModelMismatch(
+            f"run {run.id} was labelled with {by}, here is {source.model}: review it with that one, or label "
+            f"the images anew with this one"
+        )
+
+
+def _answers(run: Run, label_set: LabelSet, item: Item) -> list[Answer] | None:
+    """The answers that an image is to have; None: those that it has. InputError."""
+    row = run.store.row(item.image)
+    if row is None or row.image.error:
+        why = f"cannot be read ({row.image.error})" if row else "is none of the run's"
+        raise InputError(f"image {item.image} {why}: there is nothing to review")
+    if (item.verdict == "correct") != bool(item.labels):
+        raise InputError(f"image {item.image}: labels go with a correction, and a correction with labels")
+    if item.verdict == "skip":
+        return None
+    if item.verdict == "accept":
+        if row.margin is None and not row.reviewed:
+            raise InputError(f"image {item.image} has no labels yet: label it first")
+        return None
+    _check_labels(label_set, item.labels)
+    if label_set.mode == "single" and len(set(item.labels)) > 1:
+        raise InputError(f"image {item.image}: one label each, in a run that gives one; {len(item.labels)} are given")
+    return [Answer(label, 1.0) for label in dict.fromkeys(item.labels)]
+
+
+def _check_labels(label_set: LabelSet, labels: Sequence[str]) -> None:
+    for label in labels:
+        if label not in label_set.names:
+            raise InputError(
+                f"{label!r} is no label of this run: label once more with it among the labels, then review; what was "
+                "reviewed stays"
+            )

@@ -1,0 +1,279 @@
+"""Labelling runs over REST: looked at, reviewed, brought in step, taken back. `glimpse label` and label jobs make them.
+
+A picture is found by its id in a run, and opened before it is asked whether it lies where the service may read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path as FilePath
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from base.errors import ImageError
+from index.collection import Collection
+from labelling.label_sets import LabelSets
+from labelling.outputs.files import stamp_of
+from labelling.review import Item, Rule, review, taught
+from labelling.runs import reviews
+from labelling.runs.deciding import LabelsAsked
+from labelling.runs.report import Going, RunInfo
+from labelling.runs.run import ID, LabelRuns, Run
+from labelling.runs.sources import Source
+from labelling.runs.store import Row
+from service.collections.opened import OpenCollections
+from service.collections.thumbnails import size_for
+from service.deps import CollectionsDep, DecodersDep, InferenceDep, SettingsDep, json_body, retried
+from service.errors import Refusal, documented
+from service.inference.images import small_picture
+from service.inference.inference import Inference
+from service.inference.shared_encoder import SharedEncoder
+from service.jobs.label_runs import TOOL, check_run, label_runs, source_of
+from service.jobs.roots import FolderRefused, Roots
+from service.routes.images import media_type_of, picture_headers, sent
+from service.schemas.base import MAX_ID, Absent
+from service.schemas.label_runs import (
+    ApplyAnswer,
+    ReviewAnswer,
+    ReviewRequest,
+    RunAnswer,
+    RunImage,
+    RunImages,
+    RunsAnswer,
+    RunSummary,
+    SaveRequest,
+    UndoAnswer,
+)
+from service.schemas.labels import LabelSetAnswer
+
+R = TypeVar("R")
+
+router = APIRouter(prefix="/v1/label-runs", tags=["label runs"])
+
+PATIENCE = 10.0  # seconds that a change waits for others who work on the run; a review takes some for 100,000 images
+
+
+class RunsHere:
+    """The runs of the data folder, and where they may read and write."""
+
+    def __init__(self, settings: SettingsDep, collections: CollectionsDep) -> None:
+        self.roots = Roots(settings.job_roots)
+        self._runs: LabelRuns = label_runs(settings.data, self.roots)
+        self._collections: OpenCollections = collections
+
+    def list(self) -> list[RunAnswer]:
+        """All of them."""
+        return [RunAnswer(**RunAnswer.told(info)) for info in self._runs.list()]
+
+    def look(self, name: str) -> Run:
+        """A run to read."""
+        return self._runs.look(name)
+
+    def forget(self, name: str) -> None:
+        """Forget one."""
+        with retried():
+            self._runs.forget(name)
+
+    def review(self, name: str, inference: Inference, work: Callable[[Run, Source], R]) -> R:
+        """Call `work` with a run open to be changed, and what its vectors are taken from. 409 if others work on it."""
+        with retried(), self._runs.open(name, PATIENCE) as run:
+            info = run.info()
+            collection = self._collections.get(info.source.collection) if info.source.collection else None
+            return work(run, source_of(info, SharedEncoder(inference, threading.Event()), collection))
+
+    async def outputs(self, name: str, work: Callable[[Run, Collection | None], R]) -> R:
+        """Call `work` with a run open and what it writes to, if all of that lies where the service may write."""
+
+        def begun(collection: Collection | None = None) -> R:
+            with self._runs.open(name, PATIENCE) as run:
+                return work(run, collection)
+
+        info = await run_in_threadpool(self._info, name)
+        try:
+            await run_in_threadpool(check_run, self.roots, info)
+        except FolderRefused as error:
+            message = f"{error}; or bring the run in step, or take it back, by `glimpse label` on that machine"
+            raise Refusal(403, message, code=error.code) from None
+        with retried():
+            if info.outputs.metadata is not None and info.source.collection is not None:
+                return await self._collections.writers.write(info.source.collection, begun)
+            return await run_in_threadpool(begun)
+
+    def summary(self, name: str) -> RunSummary:
+        """What a run is and has."""
+        with self.look(name) as run:
+            store = run.store
+            return RunSummary.of(run.info(), store.get("model", ""), LabelsAsked.of(store), reviews.summary(store))
+
+    def image(self, name: str, image: int) -> Row:
+        """An image of a run over a folder, that could be read then. 404."""
+        with self.look(name) as run:
+            row = run.store.row(image) if run.info().source.folder is not None else None
+        if row is None or row.image.error:
+            raise Refusal(404, f"run {name} shows no image {image}", code="image_not_found")
+        return row
+
+    def base(self, info: RunInfo, row: Row) -> str | None:
+        """Where an image is shown; None: nowhere."""
+        if info.source.collection is not None:
+            return f"/v1/collections/{info.source.collection}/images/{row.id}"
+        shown = not row.image.error and self.roots.leads_in(row.image.path)
+        return f"{router.prefix}/{info.id}/images/{row.id}" if shown else None
+
+    @contextmanager
+    def opened(self, row: Row) -> Iterator[FilePath]:
+        """A name of the very file that was labelled. 404: it lies where nothing may be read, or is another one now."""
+        with ExitStack() as open_:
+            try:
+                held = open_.enter_context(self.roots.opened(row.image.path))
+            except FolderRefused as error:
+                raise Refusal(404, str(error), code=error.code) from None
+            except ImageError:
+                message = "the file of this image is no longer where it was labelled"
+                raise Refusal(404, message, code="file_gone") from None
+            if stamp_of(held) != row.stamp:
+                raise Refusal(404, "the file of this image is not the one that was labelled", code="file_changed")
+            yield held
+
+    def _info(self, name: str) -> RunInfo:
+        with self.look(name) as run:
+            return run.info()
+
+
+RunsDep = Annotated[RunsHere, Depends()]
+NameDep = Annotated[str, Path(alias="run", pattern=f"^{ID.pattern}$")]
+ImageDep = Annotated[int, Path(alias="image", ge=1, le=MAX_ID)]
+GOING = Going(tool=TOOL)
+
+
+@router.get("", summary="All labelling runs")
+def list_all(runs: RunsDep) -> RunsAnswer:
+    """The one used last first; those of `glimpse label` in this data folder too."""
+    return RunsAnswer(label_runs=runs.list())
+
+
+@router.get("/{run}", summary="One labelling run", responses=documented(404, 422))
+def get_one(name: NameDep, runs: RunsDep) -> RunSummary:
+    """How many images have each label, none, or were reviewed."""
+    return runs.summary(name)
+
+
+@router.get("/{run}/images", summary="Its images, the least certain first", responses=documented(404, 422))
+def images(
+    name: NameDep,
+    runs: RunsDep,
+    order: Annotated[reviews.Order, Query(description="path: those that could not be read too"), Absent] = "uncertain",
+    label: Annotated[str | None, Query(max_length=1000, description="only those that have it")] = None,
+    abstained: Annotated[bool | None, Query(), Absent] = None,
+    reviewed: Annotated[bool | None, Query(description="false: what is left to look at"), Absent] = None,
+    limit: Annotated[int, Query(ge=1, le=1000), Absent] = 100,
+    after: Annotated[int | None, Query(ge=1, le=MAX_ID, description="the `next` of the page before"), Absent] = None,
+) -> RunImages:
+    """Uncertain is a small margin: the best label's score less the next one's, or how near one is to its threshold."""
+    with runs.look(name) as run:
+        wanted = reviews.Wanted(order, label or None, abstained, reviewed, limit + 1, after)
+        rows, info = reviews.page(run.store, wanted), run.info()
+    page = rows[:limit]
+    shown = [RunImage.of(row, runs.base(info, row)) for row in page]
+    return RunImages(images=shown, next=page[-1].id if len(rows) > limit else None)
+
+
+@router.post(
+    "/{run}/review",
+    summary="Say what images are",
+    dependencies=[Depends(json_body)],
+    responses=documented(404, 408, 409, 413, 415, 422, 503),
+)
+def post_review(name: NameDep, asked: ReviewRequest, runs: RunsDep, inference: InferenceDep) -> ReviewAnswer:
+    """What was said of images one by one are examples: all that nobody has looked at is labelled anew by them, at once.
+
+    What was reviewed never changes again. Rules apply first to last after the items, to the labels of before them.
+    Nothing is written out: `apply` does that. 409: another model made the run's vectors, or others work on it.
+    """
+    items = [Item(one.image, one.verdict, one.labels) for one in asked.items]
+    rules = [Rule(one.accept_above, one.label) for one in asked.rules]
+    done = runs.review(name, inference, lambda run, source: review(run, source, items, rules))
+    return ReviewAnswer.of(done, runs.summary(name))
+
+
+@router.post("/{run}/apply", summary="Bring its outputs in step", responses=documented(404, 409, 422))
+async def apply(name: NameDep, runs: RunsDep) -> ApplyAnswer:
+    """Files, keywords and metadata become what its labels are by now. 403: they lie where the service may not write."""
+    return ApplyAnswer.of(await runs.outputs(name, lambda run, collection: run.apply(collection, GOING)))
+
+
+@router.post("/{run}/undo", summary="Take back what it wrote", responses=documented(404, 409, 422))
+async def undo(name: NameDep, runs: RunsDep) -> UndoAnswer:
+    """Its labels and reviews stay, and what others have changed since. 403 as for `apply`."""
+    return UndoAnswer.of(await runs.outputs(name, lambda run, collection: run.undo(collection)))
+
+
+@router.post(
+    "/{run}/save-label-set",
+    summary="Keep what was learned",
+    dependencies=[Depends(json_body)],
+    responses=documented(404, 408, 409, 413, 415, 422, 503)
+    | {201: {"model": LabelSetAnswer, "description": "there was no label set of that name"}},
+)
+def save(
+    name: NameDep,
+    asked: SaveRequest,
+    runs: RunsDep,
+    inference: InferenceDep,
+    settings: SettingsDep,
+    response: Response,
+) -> LabelSetAnswer:
+    """Its labels as a label set, with what was reviewed as examples, in place of one of that name."""
+    kept = LabelSets(settings.data)
+    if kept.put(asked.name, runs.review(name, inference, taught)):
+        response.status_code = 201
+    return LabelSetAnswer.of(asked.name, kept.get(asked.name))
+
+
+@router.delete("/{run}", summary="Forget a run", status_code=204, responses=documented(404, 409, 422))
+def delete(name: NameDep, runs: RunsDep) -> None:
+    """Its vectors, labels and reviews go; what it wrote stays as it is, and can no longer be taken back."""
+    runs.forget(name)
+
+
+@router.get(
+    "/{run}/images/{image}/content",
+    summary="An image file of a run over a folder",
+    response_class=StreamingResponse,
+    responses=documented(404, 415, 422) | {200: {"content": {"image/*": {}}, "description": "the file as it is"}},
+)
+def content(name: NameDep, image: ImageDep, runs: RunsDep, settings: SettingsDep) -> StreamingResponse:
+    """The original bytes, if it is the file that was labelled and lies where the service may read."""
+    row = runs.image(name, image)
+    media_type = media_type_of(row.image.path)
+    with runs.opened(row) as held:
+        return sent(held.open("rb"), media_type, picture_headers(settings))
+
+
+@router.get(
+    "/{run}/images/{image}/thumbnail",
+    summary="A small WebP of an image of a run",
+    response_class=Response,
+    responses=documented(404, 422, 429) | {200: {"content": {"image/webp": {}}, "description": "the thumbnail"}},
+)
+async def get_thumbnail(
+    name: NameDep,
+    image: ImageDep,
+    runs: RunsDep,
+    decoders: DecodersDep,
+    settings: SettingsDep,
+    size: Annotated[int, Query(ge=16, le=1024, description="longest side in pixels"), Absent] = 256,
+) -> Response:
+    """Upright, in sRGB; made anew each time."""
+
+    def made() -> bytes:
+        with runs.opened(runs.image(name, image)) as held:
+            return small_picture(held.read_bytes(), size_for(size), settings.max_pixels)
+
+    decoders.check_room()
+    return Response(await decoders.run(made), media_type="image/webp", headers=picture_headers(settings))

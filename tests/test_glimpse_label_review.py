@@ -1,0 +1,101 @@
+"""`glimpse label --review`: what to look at first, corrections by a table, rules, and outputs that follow."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import plain_picture
+
+from base.errors import InputError, ModelMismatch, RunNotFound
+from encoder.load import build_clip
+from encoder.weights import save_model
+from glimpse.cli import app
+from labelling.runs.run import LabelRuns
+
+Review = Callable[..., Any]
+
+
+@pytest.fixture
+def data(tmp_path: Path, tiny_run: Path) -> Path:
+    """A data folder with a run that has labelled nine pictures into a CSV and class folders."""
+    (tmp_path / "photos").mkdir()
+    for i in range(9):
+        plain_picture(["red", "green", "blue"][i % 3], i).save(tmp_path / "photos" / f"{i}.png")
+    names = ["label", tmp_path / "photos", "--model", tiny_run, "--labels", "cat,dog,boat", "--data", tmp_path / "data",
+             "--out", tmp_path / "labels.csv", "--to", tmp_path / "sorted", "--json"]  # fmt: skip
+    assert not app([str(name) for name in names], standalone_mode=False)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def reviewed(data: Path, capsys: pytest.CaptureFixture[str]) -> Review:
+    """Reviews the last run; its --json."""
+
+    def run(*arguments: object, name: str = "last") -> Any:
+        capsys.readouterr()
+        given = ["label", "--review", name, "--data", data, "--json", *arguments]
+        assert not app([str(argument) for argument in given], standalone_mode=False)
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def rows(path: Path) -> dict[str, str]:
+    return {row["path"]: row["label"] for row in csv.DictReader(path.read_text().splitlines())}
+
+
+def test_corrections_teach_the_rest_and_all_that_was_written_follows(reviewed: Review, tmp_path: Path) -> None:
+    shown = reviewed()
+    margins = [one["margin"] for one in shown["least_certain"]]
+    assert margins == sorted(margins)
+    assert (shown["images"], shown["reviewed"]) == (9, {})
+    assert shown["address"].endswith(f"/v1/label-runs/{shown['run']}")
+    photos = sorted((tmp_path / "photos").iterdir())
+    right = {str(path): ["cat", "dog", "boat"][i % 3] for i, path in enumerate(photos)}
+    table = tmp_path / "right.csv"
+    table.write_text("path,label\n" + "".join(f"photos/{Path(path).name},{right[path]}\n" for path in [*right][:6]))
+    done = reviewed("--correct", table)
+    assert (done["reviewed"], done["relabelled"], done["failed"]) == ({"corrected": 6}, 3, [])
+    assert rows(tmp_path / "labels.csv") == right  # two of each colour say what the third is
+    assert {str(path.relative_to(tmp_path / "sorted")) for path in (tmp_path / "sorted").rglob("*.png")} == {
+        f"{label}/{Path(path).name}" for path, label in right.items()
+    }
+    assert reviewed("--accept-above", 0)["reviewed"] == {"by rule": 3}
+    assert reviewed()["least_certain"] == []
+
+
+def test_what_cannot_be_reviewed_is_told(reviewed: Review, tmp_path: Path) -> None:
+    before = rows(tmp_path / "labels.csv")
+    table = tmp_path / "wrong.csv"
+    plain_picture("red").save(tmp_path / "other.png")
+    table.write_text("path,label\nother.png,cat\n")
+    with pytest.raises(InputError, match=r"no image of it is one of run photos-"):
+        reviewed("--correct", table)
+    with pytest.raises(RunNotFound):
+        reviewed(name="none-such")
+    with pytest.raises(InputError, match="go with --review"):
+        app(["label", "--accept-above", "0.5"], standalone_mode=False)
+    assert rows(tmp_path / "labels.csv") == before
+
+
+def test_a_model_that_was_trained_anew_is_not_taken_for_the_one_of_then(
+    data: Path, reviewed: Review, tmp_path: Path, tiny_config: Path
+) -> None:
+    anew = tmp_path / "anew"
+    torch.manual_seed(1)
+    save_model(anew, build_clip(tiny_config))
+    with LabelRuns(data).open("last") as run, run.store.writing():
+        run.store.set(model=str(anew))  # what lies there now has another fingerprint than then
+    table = tmp_path / "right.csv"
+    table.write_text("path,label\nphotos/0.png,cat\n")
+    before = rows(tmp_path / "labels.csv")
+    with pytest.raises(ModelMismatch, match="review it with that one, or label the images anew with this one"):
+        reviewed("--correct", table)
+    assert rows(tmp_path / "labels.csv") == before
+    assert reviewed()["reviewed"] == {}

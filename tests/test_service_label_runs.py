@@ -1,0 +1,441 @@
+"""Labelling runs over REST: looked at, reviewed, brought in step, taken back, and who may do and see what."""
+
+from __future__ import annotations
+
+import csv
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from service_world import client_of, draw, error_of, settings_for, tiny_encoder, until, world
+
+from base.rules import Rules
+from index.collection import create_collection, open_collection
+from labelling.label_sets import LabelSet, LabelSets
+from labelling.learned import Learned
+from labelling.outputs.asked import OutputsAsked
+from labelling.review import Item, review
+from labelling.rows import Answer, Labelled
+from labelling.runs import reviews
+from labelling.runs.deciding import LabelsAsked
+from labelling.runs.report import SourceAsked
+from labelling.runs.run import LabelRuns
+from labelling.runs.sources import CollectionSource, FolderSource
+from labelling.runs.store import Found, RunStore
+from service.app import create_app
+
+LABELS = ("boat", "house", "tree")
+RUNS = "/v1/label-runs"
+READ, ADMIN = "r" * 32, "a" * 32
+
+
+class Here:
+    """A service, and runs that `glimpse label` has made beside it."""
+
+    def __init__(self, client, encoder, data, files):
+        self.client, self.encoder, self.data, self.files = client, encoder, data, files
+        self.photos = files[0].parent
+
+    def label(self, folder=None, labels=LABELS, mode="single", collection=None, **outputs):
+        """A run; its id."""
+        folder = folder or self.photos
+        asked = LabelsAsked(LabelSet.of(labels, mode=mode))
+        if collection is not None:
+            with (
+                open_collection(self.data, collection, writable=True) as opened,
+                LabelRuns(self.data).make(SourceAsked(collection=collection), OutputsAsked(**outputs)) as run,
+            ):
+                run.go_on(CollectionSource(opened, lambda: self.encoder), asked, opened)
+                return run.id
+        source = FolderSource(folder, Rules(), self.encoder, lambda: self.encoder)
+        with LabelRuns(self.data).make(SourceAsked(folder=str(folder)), OutputsAsked(**outputs)) as run:
+            run.go_on(source, asked)
+            return run.id
+
+    def images(self, run, **asked):
+        answer = self.client.get(f"{RUNS}/{run}/images", params=asked)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["images"]
+
+    def review(self, run, *items, status=200, **asked):
+        answer = self.client.post(f"{RUNS}/{run}/review", json={"items": list(items), **asked})
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@pytest.fixture
+def here(tmp_path):
+    with world(tmp_path, n=8, job_roots=[str(tmp_path / "files")]) as (client, encoder, files):
+        yield Here(client, encoder, tmp_path, files)
+
+
+def correct(image, label):
+    return {"image": image["id"], "verdict": "correct", "labels": [label]}
+
+
+def test_a_run_is_listed_and_its_images_come_least_certain_first(here):
+    assert here.client.get(RUNS).json() == {"label_runs": []}
+    run = here.label(files=(str(here.photos / "labels.csv"),))
+    [listed] = here.client.get(RUNS).json()["label_runs"]
+    said = here.client.get(f"{RUNS}/{run}").json()
+    assert listed["id"] == said["id"] == run
+    assert (said["images"], said["labels"], said["model"], said["state"]) == (8, list(LABELS), "tiny", "done")
+    assert sum(said["per_label"].values()) == 8
+    found = here.images(run)
+    margins = [one["margin"] for one in found]
+    assert margins == sorted(margins)
+    for one in found:
+        scores = [score["score"] for score in one["answers"]]
+        assert scores == [one["guess"]["score"]]
+    assert here.images(run, order="certain") == found[::-1]
+    assert [one["path"] for one in here.images(run, order="path")] == [str(path) for path in here.files]
+    for order in ("uncertain", "certain", "path"):
+        whole, pages, after = here.images(run, order=order), [], None
+        while True:
+            asked = {"order": order, "limit": 3} | ({"after": after} if after else {})
+            answer = here.client.get(f"{RUNS}/{run}/images", params=asked).json()
+            pages += answer["images"]
+            if (after := answer["next"]) is None:
+                break
+        assert pages == whole
+    label = found[0]["answers"][0]["label"]
+    assert all(one["answers"][0]["label"] == label for one in here.images(run, label=label))
+    assert here.images(run, abstained="true") == []
+    error_of(here.client.get(f"{RUNS}/{run}/images", params={"after": 999}), 422)
+    error_of(here.client.get(f"{RUNS}/nowhere"), 404)
+
+
+def test_a_correction_is_an_example_for_the_rest_and_what_was_reviewed_stays(here):
+    run = here.label()
+    before = {one["id"]: one for one in here.images(run)}
+    first, second, third, fourth, *_ = before.values()
+    answers = here.review(
+        run,
+        correct(first, "tree"),
+        {"image": second["id"], "verdict": "accept"},
+        {"image": third["id"], "verdict": "none"},
+        {"image": fourth["id"], "verdict": "skip"},
+    )
+    counts = {name: answers[name] for name in ("accepted", "corrected", "none", "skipped", "by_rule", "relabelled")}
+    assert counts == {"accepted": 1, "corrected": 1, "none": 1, "skipped": 1, "by_rule": 0, "relabelled": 5}
+    assert answers["run"]["reviewed"] == {"accepted": 1, "corrected": 1, "none": 1, "skipped": 1}
+    after = {one["id"]: one for one in here.images(run)}
+    assert after[first["id"]]["answers"] == [{"label": "tree", "score": 1.0}]
+    assert after[second["id"]]["answers"] == second["answers"]
+    assert after[third["id"]]["answers"] == []
+    rest = [key for key in before if before[key] not in (first, second, third)]
+    assert any(after[key]["answers"] != before[key]["answers"] for key in rest)
+    for one in here.images(run, reviewed="false"):
+        here.review(run, correct(one, "boat"))
+    last = {one["id"]: one for one in here.images(run)}
+    for key in (first["id"], second["id"], third["id"]):
+        assert last[key]["answers"] == after[key]["answers"]
+    assert here.images(run, reviewed="false") == []
+    here.label()  # the same command once more
+    assert {one["id"]: one["answers"] for one in here.images(run)} == {key: one["answers"] for key, one in last.items()}
+
+
+def test_a_rule_accepts_what_is_certain_and_labels_nothing_anew(here):
+    run = here.label()
+    certain = here.images(run, order="certain")
+    bar = certain[3]["answers"][0]["score"]
+    sure = [one for one in certain if one["answers"][0]["score"] >= bar]
+    label = sure[0]["answers"][0]["label"]
+    own = [one for one in sure if one["answers"][0]["label"] == label]
+    answer = here.review(run, rules=[{"accept_above": bar, "label": label}])
+    assert (answer["by_rule"], answer["relabelled"]) == (len(own), 0)
+    assert here.review(run, rules=[{"accept_above": bar}])["by_rule"] == len(sure) - len(own)
+    assert {one["reviewed"] for one in here.images(run, reviewed="true")} == {"by rule"}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"image": 999, "verdict": "accept"},
+        {"image": 1, "verdict": "correct"},
+        {"image": 1, "verdict": "accept", "labels": ["boat"]},
+        {"image": 1, "verdict": "correct", "labels": ["submarine"]},
+        {"image": 1, "verdict": "correct", "labels": ["boat", "house"]},
+    ],
+)
+def test_a_review_that_is_wrong_changes_nothing(here, item):
+    run = here.label()
+    before = here.images(run)
+    error_of(here.client.post(f"{RUNS}/{run}/review", json={"items": [correct(before[0], "tree"), item]}), 422)
+    assert here.images(run) == before
+    error_of(here.client.post(f"{RUNS}/{run}/review", json={}), 422)
+
+
+def test_several_labels_are_corrected_together(here, monkeypatch):
+    monkeypatch.setattr("encoder.word_bank.MOST", 600)
+    monkeypatch.setenv("GLIMPSE_CACHE", str(here.data / "cache"))
+    run = here.label(mode="multi")
+    [first, *_] = here.images(run)
+    item = {"image": first["id"], "verdict": "correct", "labels": ["tree", "boat"]}
+    assert here.review(run, item)["corrected"] == 1
+    [now] = here.images(run, reviewed="true")
+    assert [one["label"] for one in now["answers"]] == ["tree", "boat"]
+
+
+def test_outputs_follow_only_when_they_are_asked_to_and_can_be_taken_back(here):
+    out = here.photos / "labels.csv"
+    run = here.label(files=(str(out),), to=str(here.photos / "sorted"), how="copy", words="sidecar")
+    written = out.read_text()
+    [first, *_] = here.images(run)
+    wrong = next(label for label in LABELS if label != first["answers"][0]["label"])
+    here.review(run, correct(first, wrong))
+    assert out.read_text() == written
+    answer = here.client.post(f"{RUNS}/{run}/apply").json()
+    assert answer["failed"] == []
+    assert answer["written"] == {str(out): 8}
+    rows = {row["path"]: row["label"] for row in csv.DictReader(out.read_text().splitlines())}
+    assert rows == {one["path"]: one["answers"][0]["label"] for one in here.images(run)}
+    assert rows[first["path"]] == wrong
+    name = first["path"].rpartition("/")[2]
+    assert (here.photos / "sorted" / wrong / name).is_file()
+    assert wrong in (here.photos / f"{name}.xmp").read_text()
+    taken = here.client.post(f"{RUNS}/{run}/undo").json()
+    assert taken["failed"] == []
+    assert sorted(here.photos.iterdir()) == here.files
+    assert here.client.get(f"{RUNS}/{run}").json()["state"] == "undone"
+    assert here.client.delete(f"{RUNS}/{run}").status_code == 204
+    error_of(here.client.get(f"{RUNS}/{run}"), 404)
+
+
+def test_metadata_of_a_collection_follow_through_the_service_that_has_it_open(here):
+    run = here.label(collection="pictures", metadata="labels")
+    [first, *_] = here.images(run)
+    assert first["content_url"] == f"/v1/collections/pictures/images/{first['id']}/content"
+    assert here.client.get(first["thumbnail_url"]).status_code == 200
+    here.review(run, correct(first, "tree"))
+    assert here.client.post(f"{RUNS}/{run}/apply").json()["failed"] == []
+    entry = here.client.get(f"/v1/collections/pictures/images/{first['id']}").json()
+    assert (entry["metadata"]["labels"], entry["metadata"]["labels_score"]) == (["tree"], 1.0)
+    here.client.post(f"{RUNS}/{run}/undo")
+    entry = here.client.get(f"/v1/collections/pictures/images/{first['id']}").json()
+    assert entry["metadata"].keys() == {"caption"}
+
+
+def test_pictures_of_a_run_are_shown_if_they_lie_in_a_root_and_are_those_of_then(here, tmp_path):
+    other = draw(tmp_path / "elsewhere", 2)[0].parent
+    hidden = here.label(folder=other)
+    assert {one["content_url"] for one in here.images(hidden)} == {None}
+    for what in ("content", "thumbnail"):
+        assert error_of(here.client.get(f"{RUNS}/{hidden}/images/1/{what}"), 404)["code"] == "folder_refused"
+    run = here.label()
+    one = next(one for one in here.images(run) if one["path"] == str(here.files[0]))
+    assert here.client.get(one["content_url"]).content == here.files[0].read_bytes()
+    assert here.client.get(one["thumbnail_url"]).headers["content-type"] == "image/jpeg"
+    here.files[0].unlink()
+    here.files[0].symlink_to(other / here.files[0].name)
+    assert error_of(here.client.get(one["content_url"]), 404)["code"] == "folder_refused"
+    here.files[0].unlink()
+    assert error_of(here.client.get(one["thumbnail_url"]), 404)["code"] == "file_gone"
+    here.files[0].write_bytes(here.files[1].read_bytes())
+    assert error_of(here.client.get(one["content_url"]), 404)["code"] == "file_changed"
+    error_of(here.client.get(f"{RUNS}/{run}/images/999/content"), 404)
+
+
+def test_nothing_is_written_outside_of_the_roots(here, tmp_path):
+    (tmp_path / "outside").mkdir()
+    for outputs in (
+        {"files": (str(tmp_path / "outside" / "labels.csv"),)},
+        {"to": str(tmp_path / "outside"), "how": "copy"},
+    ):
+        run = here.label(**outputs)
+        for what in ("apply", "undo"):
+            assert error_of(here.client.post(f"{RUNS}/{run}/{what}"), 403)["code"] == "folder_refused"
+    run = here.label(words="sidecar")
+    here.client.post(f"{RUNS}/{run}/undo")
+    trap = tmp_path / "outside" / "trap.xmp"
+    trap.write_text('<x:xmpmeta xmlns:x="adobe:ns:meta/"/>')
+    sidecar = here.files[0].with_name(f"{here.files[0].name}.xmp")
+    sidecar.symlink_to(trap)
+    here.files[1].unlink()
+    here.files[1].symlink_to(tmp_path / "outside" / "no.png")
+    answer = here.client.post(f"{RUNS}/{run}/apply").json()
+    reasons = {one["path"]: one["reason"] for one in answer["failed"]}
+    assert reasons[str(sidecar)] == "it leads to where nothing may be read or written"
+    assert str(here.files[1]) in reasons
+    assert trap.read_text() == '<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+
+
+def test_a_run_of_another_model_can_be_looked_at_and_not_reviewed(here, tmp_path):
+    own, here.encoder = here.encoder, tiny_encoder(tmp_path, "another")
+    run = here.label()
+    here.encoder = own
+    [first, *_] = here.images(run)
+    error = error_of(here.client.post(f"{RUNS}/{run}/review", json={"items": [correct(first, "boat")]}), 409)
+    assert error["code"] == "model_mismatch"
+    assert "review it with that one, or label" in error["message"]
+    assert here.images(run)[0] == first
+    create_collection(here.data, "foreign", model="x", fingerprint="x", dim=32).close()
+
+
+def test_what_was_learned_is_kept_as_a_label_set(here):
+    run = here.label()
+    [first, second, *_] = here.images(run)
+    here.review(run, correct(first, "tree"), correct(second, "boat"))
+    saved = here.client.post(f"{RUNS}/{run}/save-label-set", json={"name": "learned"})
+    assert saved.status_code == 201
+    assert saved.json()["learned"]["examples"] == {"boat": 1, "house": 0, "tree": 1}
+    assert here.client.post(f"{RUNS}/{run}/save-label-set", json={"name": "learned"}).status_code == 200
+    image = Path(first["path"]).read_bytes()
+    asked = here.client.post("/v1/classify", files={"file": image}, data={"label_set": "learned"})
+    assert asked.json()["results"][0]["label"] == "tree"
+
+
+def test_two_reviewers_at_once_wait_for_each_other(here):
+    run = here.label()
+    found = here.images(run)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda one: here.review(run, correct(one, "tree")), found))
+    assert all(answer["corrected"] == 1 for answer in answers)
+    assert {one["reviewed"] for one in here.images(run)} == {"corrected"}
+
+
+def test_a_run_that_others_work_on_can_be_read_and_is_refused_for_long(here, monkeypatch):
+    monkeypatch.setattr("service.routes.label_runs.PATIENCE", 0.1)
+    run = here.label()
+    with LabelRuns(here.data).open(run):
+        assert len(here.images(run)) == 8
+        answer = here.client.post(f"{RUNS}/{run}/review", json={"rules": [{"accept_above": 0.5}]})
+        assert error_of(answer, 409)["code"] == "label_run_busy"
+        assert answer.headers["Retry-After"]
+        error_of(here.client.delete(f"{RUNS}/{run}"), 409)
+
+
+def test_a_read_key_looks_and_a_write_key_reviews(tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    files = draw(tmp_path / "files", 2)
+    settings = settings_for(
+        tmp_path, api_keys=f"reader:read:{READ},boss:admin:{ADMIN}", job_roots=[str(files[0].parent)]
+    )
+    with client_of(create_app(settings, encoder)) as client:
+        run = Here(client, encoder, tmp_path, files).label()
+        reader, boss = ({"Authorization": f"Bearer {key}"} for key in (READ, ADMIN))
+        for path in ("", f"/{run}", f"/{run}/images", f"/{run}/images/1/thumbnail"):
+            assert client.get(f"{RUNS}{path}", headers=reader).status_code == 200
+            error_of(client.get(f"{RUNS}{path}"), 401)
+        rules = {"rules": [{"accept_above": 0.0}]}
+        error_of(client.post(f"{RUNS}/{run}/review", json=rules, headers=reader), 403)
+        assert client.post(f"{RUNS}/{run}/review", json=rules, headers=boss).json()["by_rule"] == 2
+        error_of(client.delete(f"{RUNS}/{run}", headers=reader), 403)
+
+
+# --- the same runs, as jobs ---
+
+
+def job(here, status="succeeded", **asked):
+    answer = here.client.post("/v1/jobs", json={"kind": "label", **asked})
+    assert answer.status_code == 202, answer.text
+    address = f"/v1/jobs/{answer.json()['id']}"
+    until(lambda: here.client.get(address).json()["state"] in ("succeeded", "failed", "cancelled"))
+    done = here.client.get(address).json()
+    assert done["state"] == status, done
+    return done
+
+
+def test_a_job_is_the_run_of_the_command_and_goes_on_from_it(here):
+    out = here.photos / "labels.csv"
+    run = here.label(files=(str(out),), words="sidecar")
+    seen = sum(here.encoder.images)
+    done = job(here, folder=str(here.photos), labels=list(LABELS), out=[str(out)], xmp=True)
+    assert (done["report"]["run"], done["report"]["labelled"], done["report"]["failed"]) == (run, 8, [])
+    assert sum(here.encoder.images) == seen
+    assert len(here.client.get(RUNS).json()["label_runs"]) == 1
+    here.client.post(f"{RUNS}/{run}/undo")
+    assert sorted(here.photos.iterdir()) == here.files
+
+
+def test_a_job_labels_a_collection_by_its_vectors_into_its_metadata(here):
+    seen = sum(here.encoder.images)
+    done = job(here, collection="pictures", labels=["boat|ship", {"name": "part-1", "prompts": ["a valve"]}],
+               write_metadata="kind")  # fmt: skip
+    assert (done["collection"], done["report"]["labelled"]) == ("pictures", 8)
+    assert sum(here.encoder.images) == seen
+    found = here.client.get("/v1/collections/pictures/images").json()["entries"]
+    assert all(entry["metadata"]["kind"] in (["boat"], ["part-1"]) for entry in found)
+    result = here.client.get(f"/v1/jobs/{done['id']}/result").text
+    assert result.count("\r\n") == 9
+    assert here.client.post(f"{RUNS}/{done['report']['run']}/undo").json() == {"taken_back": 8, "failed": []}
+
+
+def test_a_file_that_is_there_fails_the_job_unless_it_may_be_replaced(here):
+    out = here.photos / "labels.csv"
+    out.write_text("mine")
+    asked = {"folder": str(here.photos), "labels": ["a", "b"], "out": [str(out)]}
+    assert "is there already" in job(here, "failed", **asked)["error"]["message"]
+    assert out.read_text() == "mine"
+    assert job(here, **asked, overwrite=True)["report"]["labelled"] == 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({"out": ["/etc/labels.csv"]}, 403),
+        ({"to": "/etc", "how": "copy"}, 403),
+        ({"out": ["{photos}/labels.xlsx"]}, 422),
+        ({"to": "{photos}/sorted"}, 422),
+        ({"write_metadata": "labels"}, 422),
+        ({"collection": "pictures"}, 422),
+        ({"label_set": "foreign", "labels": None}, 409),
+    ],
+)
+def test_a_job_that_may_not_be_or_cannot_is_refused_at_once(here, asked, status):
+    rng = np.random.default_rng(0)
+    learned = Learned("another", examples=rng.random((1, 32), np.float32), targets=np.ones((1, 1), np.float32))
+    LabelSets(here.data).put("foreign", LabelSet.of(["a"], learned=learned))
+    body = {"kind": "label", "folder": str(here.photos), "labels": ["a", "b"]} | asked
+    body = json.loads(json.dumps(body).replace("{photos}", str(here.photos)))
+    error_of(here.client.post("/v1/jobs", json=body), status)
+
+
+# --- a kill, and many images ---
+
+
+def test_a_kill_in_the_midst_of_a_review_leaves_all_or_nothing(here, monkeypatch):
+    run = here.label()
+    before = here.images(run)
+    kept = RunStore.decide
+
+    def dies(store, *given):
+        kept(store, *given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunStore, "decide", dies)
+    source = FolderSource(here.photos, Rules(), here.encoder, lambda: here.encoder)
+    with pytest.raises(KeyboardInterrupt), LabelRuns(here.data).open(run) as opened:
+        review(opened, source, [Item(before[0]["id"], "correct", ["tree"])])
+    monkeypatch.undo()
+    assert here.images(run) == before
+    assert here.review(run, correct(before[0], "tree"))["corrected"] == 1
+
+
+def test_a_page_is_found_by_an_index_however_many_images_there_are(tmp_path):
+    n = 100_000
+    with LabelRuns(tmp_path).make(SourceAsked(folder="/x"), OutputsAsked()) as run:
+        store = run.store
+        with store.writing():
+            store.put(Found(Path(f"/x/{i:06}.jpg"), "1 2 3") for i in range(n))
+            rows = [Labelled(Path("x"), (Answer("a", 0.5),), Answer("a", 0.5))] * n
+            store.decide(range(1, n + 1), rows, [((i * 7919) % n) / n for i in range(n)])
+        asked: list[str] = []
+        store._db.set_trace_callback(asked.append)
+        steps = [0]
+
+        def count() -> None:
+            steps[0] += 1
+
+        store._db.set_progress_handler(count, 1000)
+        for order in ("uncertain", "certain", "path"):
+            page = reviews.page(store, reviews.Wanted(order, reviewed=False, limit=50))
+            after = reviews.page(store, reviews.Wanted(order, reviewed=False, limit=50, after=page[-1].id))
+            assert len({row.id for row in page + after}) == 100
+        assert steps[0] < 50  # thousands of the machine's instructions; to read all takes a hundred times as many
+        for sql in asked:
+            [plan, *more] = store._db.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()
+            assert "USING INDEX" in plan[3] or "PRIMARY KEY" in plan[3], (plan, sql)
+            assert not more
