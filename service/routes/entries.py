@@ -55,7 +55,7 @@ def entry_routes(modality: Modality) -> APIRouter:
     """A router at /v1/collections/{collection}/images or /texts, with the routes that both have."""
     router = APIRouter(prefix=f"/v1/collections/{{collection}}/{modality}s", tags=[f"{modality}s"])
 
-    @router.get("", summary=f"List {modality}s", responses=documented(404, 422))
+    @router.get("", summary=f"List {modality}s", responses=documented(400, 404, 422))  # 400: too long a filter
     async def list_all(
         collection: CollectionDep,
         patience: PatienceDep,

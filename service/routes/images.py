@@ -191,16 +191,10 @@ async def upload(
     return UploadAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
 
 
-async def file_headers(
-    request: Request,
-    record: RecordDep,
-    settings: SettingsDep,
-    v: Annotated[str | None, Query(description="the version in an address: it changes with the file")] = None,
-    expires: Annotated[str | None, Query(description="when a signed address ends, in seconds since 1970")] = None,
-    signature: Annotated[str | None, Query(description="of a signed address, in place of a key")] = None,
-) -> dict[str, str]:
+async def file_headers(request: Request, record: RecordDep, settings: SettingsDep) -> dict[str, str]:
     """The headers of an image's file and of its thumbnail. 404 if a signed address is of other bytes."""
-    if getattr(request.state, "signed", False) and v and not (record.sha256 or "").startswith(v):
+    version = request.query_params.get("v", "")
+    if getattr(request.state, "signed", False) and not (record.sha256 or "").startswith(version):
         raise Refusal(404, "this address was signed for another picture than is there now", code="file_changed")
     return picture_headers(settings)
 
@@ -223,7 +217,7 @@ HeadersDep = Annotated[dict[str, str], Depends(file_headers)]
     responses=documented(404, 415, 422) | {200: {"content": {"image/*": {}}, "description": "the file as it is"}},
 )
 def content(record: RecordDep, headers: HeadersDep) -> StreamingResponse:
-    """The original bytes; 404 once other bytes lie there than were indexed.
+    """The original bytes; 404 once other bytes lie there than were indexed. A signed address of it needs no key.
 
     HEIC and TIFF are sent as they are, though few browsers show them; thumbnails are WebP.
     """
@@ -266,7 +260,7 @@ async def get_thumbnail(
     size: Annotated[int, Query(ge=16, le=SIZES[-1], description=SIDE), Absent] = 256,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Upright, in sRGB. It is made once and kept."""
+    """Upright, in sRGB. It is made once and kept. A signed address of it needs no key."""
     side = size_for(size)
     if version := record.sha256 or record.mtime_ns:
         headers["ETag"] = f'"{version}-{side}.webp"'
