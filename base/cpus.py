@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from base.errors import InputError
 
-# How often a thread of OpenMP looks for its next work before it sleeps. libgomp looks 300,000 times: some milliseconds,
-# in which it keeps from the processor the thread that all wait for, if there is other work on the machine.
-SPINS = "1000"
+# How often a thread of OpenMP looks for its next work before it sleeps. libgomp itself looks 300,000 times, which takes
+# milliseconds, and keeps from the processor the thread that all wait for, if there is other work on the machine.
+SPINS, SPINS_BESIDE_OTHERS = "3000", "300"  # the first costs a quiet machine little, the second a busy one least
 MOST = 1024  # threads
 FELT = 0.3  # processors
 _WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
@@ -83,8 +83,17 @@ def use_threads(given: int | None = None) -> int:
     if given or not said:  # a list for nested loops stays one
         os.environ["OMP_NUM_THREADS"] = str(n)
     if not any(name in os.environ for name in _WAITING):
-        os.environ["GOMP_SPINCOUNT"] = SPINS
+        os.environ["GOMP_SPINCOUNT"] = SPINS_BESIDE_OTHERS if is_busy() else SPINS
     return n
+
+
+def is_busy(loadavg: Path = Path("/proc/loadavg")) -> bool:
+    """Whether others want the machine's processors now, and did in the last minute, as far as Linux tells."""
+    try:
+        last_minute, _, _, running, _ = loadavg.read_text().split()
+        return min(float(last_minute), int(running.partition("/")[0]) - 1) >= FELT  # one of those that run is this one
+    except (OSError, ValueError):
+        return False
 
 
 def fewer_taken() -> str | None:

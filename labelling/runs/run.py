@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from base.errors import InputError, RunBusy, RunNotFound
+from base.errors import GlimpseError, InputError, RunBusy, RunNotFound
 from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import ChangesImages, Judge, Listing
