@@ -167,20 +167,24 @@ def label_rows(labels: Sequence[str], paths: Sequence[Path], decisions: Decision
     """What was decided of n images, a row each."""
     import numpy as np
 
-    n_labels, scores = decisions.scores.shape[1], decisions.scores
-    best = scores.argmax(axis=1)
-    rows, places = np.divmod(np.flatnonzero(decisions.chosen), n_labels)
+    scores = decisions.scores
+    rows, places = np.divmod(np.flatnonzero(decisions.chosen), scores.shape[1])
     order = np.lexsort((places, -scores[rows, places], rows))
     given = [Answer(labels[j], score) for j, score in _pairs(scores, rows[order], places[order])]
-    ends = np.cumsum(np.bincount(rows, minlength=len(paths))).tolist()
-    likeliest = _pairs(scores, np.arange(len(paths)), best)
+    counts = np.bincount(rows, minlength=len(paths))
+    without = np.flatnonzero(counts == 0)
+    guesses = _pairs(scores, without, scores[without].argmax(axis=1))
     made, start = [], 0
-    for path, end, (j, score) in zip(paths, ends, likeliest, strict=True):
-        answers = tuple(given[start:end])
-        made.append(Labelled(path, answers, answers[0] if answers else Answer(labels[j], score)))
-        start = end
+    for path, count in zip(paths, counts.tolist(), strict=True):
+        if count:
+            answers = tuple(given[start : start + count])
+            made.append(Labelled(path, answers, answers[0]))
+            start += count
+        else:
+            j, score = next(guesses)
+            made.append(Labelled(path, guess=Answer(labels[j], score)))
     return made
 
 
-def _pairs(scores: Scores, rows: Places, places: Places) -> Iterable[tuple[int, float]]:
+def _pairs(scores: Scores, rows: Places, places: Places) -> Iterator[tuple[int, float]]:
     return zip(places.tolist(), scores[rows, places].tolist(), strict=True)
