@@ -121,7 +121,7 @@ def test_folders_that_are_no_run_folders_say_what_they_lack(tiny_run: Path, tmp_
     with pytest.raises(ModelError, match="no weights"):
         load_encoder(tmp_path)
     (tmp_path / WEIGHTS).write_bytes(b"not weights")
-    with pytest.raises(ModelError, match="cannot be built"):
+    with pytest.raises(ModelError, match="is cut short or damaged; copy or download it again"):
         load_encoder(tmp_path)
     (tmp_path / CONFIG).write_text("{")
     with pytest.raises(ModelError, match="cannot be read as JSON"):

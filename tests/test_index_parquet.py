@@ -251,7 +251,7 @@ def test_an_empty_collection(tmp_path: Path) -> None:
 def test_without_pyarrow_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "index.parquet")
-    with pytest.raises(InputError, match=r"glimpse\[parquet\]"):
+    with pytest.raises(InputError, match=r"Parquet needs pyarrow: .*pip install .*\[parquet\]"):
         importlib.import_module("index.parquet")
 
 

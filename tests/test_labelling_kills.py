@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,8 @@ class Killed:
             journal, size = next(self.data.glob("label-runs/*/run.sqlite")), -1
             wal = journal.with_name("run.sqlite-wal")
             while process.poll() is None and size < 1:  # until it begins to note what it does
-                size = wal.stat().st_size if wal.exists() else 0
+                with suppress(FileNotFoundError):  # who ends takes it away
+                    size = wal.stat().st_size
             time.sleep(moment.uniform(0, 0.5) ** 2 * 2)
             process.kill()
             process.communicate()

@@ -227,7 +227,7 @@ def test_pictures_of_a_run_are_shown_if_they_lie_in_a_root_and_are_those_of_then
     run = here.label()
     one = next(one for one in here.images(run) if one["path"] == str(here.files[0]))
     assert here.client.get(one["content_url"]).content == here.files[0].read_bytes()
-    assert here.client.get(one["thumbnail_url"]).headers["content-type"] == "image/jpeg"
+    assert here.client.get(one["thumbnail_url"]).headers["content-type"] == "image/webp"
     here.files[0].unlink()
     here.files[0].symlink_to(other / here.files[0].name)
     assert error_of(here.client.get(one["content_url"]), 404)["code"] == "folder_refused"
