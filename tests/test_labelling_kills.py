@@ -8,7 +8,6 @@ import random
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -78,17 +77,21 @@ class Killed:
 
     def killed(self, moment: random.Random, *arguments: str) -> bool:
         """Run a command and kill it somewhere in its work; whether it had not ended before."""
+        start, target = self.written(), moment.randrange(1, 2 * IMAGES)  # by what is done, for machines differ in speed
         with self.start(*arguments) as process:
-            journal, size = next(self.data.glob("label-runs/*/run.sqlite")), -1
-            wal = journal.with_name("run.sqlite-wal")
-            while process.poll() is None and size < 1:  # until it begins to note what it does
-                with suppress(FileNotFoundError):  # who ends takes it away
-                    size = wal.stat().st_size
-            time.sleep(moment.uniform(0, 0.5) ** 2 * 2)
+            while process.poll() is None:
+                with suppress(FileNotFoundError):  # a folder that goes as it is looked into
+                    if abs(self.written() - start) >= target:
+                        break
             process.kill()
             process.communicate()
         self.moments.add((len(list(self.photos.rglob("*.xmp"))), len(list(self.to.rglob("*")))))
         return process.returncode == -9
+
+    def written(self) -> int:
+        """How many sidecars there are, and pictures that were moved."""
+        sidecars = [path for folder in (self.photos, self.to) for path in folder.rglob("*.xmp")]
+        return len(sidecars) + len(list(self.to.rglob("*.png")))
 
     def check_half(self) -> None:
         """What must be so at any moment."""
