@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
+
+from service.inference.single_flight import SingleFlight
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -23,8 +24,7 @@ class Once(Generic[K, V]):
         self._make = make
         self._most = most
         self._kept: OrderedDict[K, V] = OrderedDict()
-        self._making: dict[K, asyncio.Task[V]] = {}
-        self._askers: Counter[K] = Counter()
+        self._flights: SingleFlight[V] = SingleFlight()
 
     def at_hand(self, key: K) -> V | None:
         """The value, if it is kept."""
@@ -34,19 +34,8 @@ class Once(Generic[K, V]):
 
     async def get(self, key: K) -> V:
         """The value, made if it is not kept."""
-        if (kept := self.at_hand(key)) is not None:
-            return kept
-        if key not in self._making:
-            self._making[key] = asyncio.create_task(self._make_and_keep(key))
-        making = self._making[key]
-        self._askers[key] += 1
-        try:
-            return await asyncio.shield(making)
-        finally:
-            self._askers[key] -= 1
-            if not self._askers[key]:  # all have their answer, or left
-                del self._askers[key], self._making[key]
-                making.cancel()
+        kept = self.at_hand(key)
+        return kept if kept is not None else await self._flights.run(key, self._make_and_keep(key))
 
     async def _make_and_keep(self, key: K) -> V:
         made = await self._make(key)
