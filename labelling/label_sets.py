@@ -79,6 +79,11 @@ class LabelSet:
         alone = self.mode == "single" and len(self.labels) == 1 and not (self.learned and self.learned.thresholds)
         return self.abstains or alone
 
+    @property
+    def needs_words(self) -> bool:
+        """Whether a labeller needs the model's word bank."""
+        return self.mode == "multi" or self.rejects
+
     def with_templates(self, templates: Sequence[str]) -> LabelSet:
         """The same, asked for with other templates: what was measured with those of before is left behind."""
         checked = check_templates(templates)

@@ -19,6 +19,7 @@ from labelling.standardise import Standard
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
+    from encoder.word_bank import WordBank
     from labelling.label_sets import LabelSet
     from labelling.learned import Learned
 
@@ -183,10 +184,14 @@ def build_labeller(
             raise InputError("a label set with examples or a calibration has softmax scores: leave scores out")
         scores = "softmax"
     labeller = Labeller(classifier.by(scores))
-    if label_set.mode == "multi":
-        labeller = replace(labeller, standard=_standard(encoder, classifier, label_set, images, progress))
-    if label_set.rejects:
-        labeller = replace(labeller, rejection=_rejection(encoder, labeller, label_set, images, progress))
+    if label_set.needs_words:
+        from encoder.word_bank import word_bank
+
+        bank = word_bank(encoder, label_set.templates, progress)
+        if label_set.mode == "multi":
+            labeller = replace(labeller, standard=_standard(bank, classifier, label_set, images))
+        if label_set.rejects:
+            labeller = replace(labeller, rejection=_rejection(bank, classifier, label_set, images))
     if learned is None:
         return labeller
     if len(learned.examples):
@@ -210,30 +215,16 @@ def _by_examples(labeller: Labeller, learned: Learned) -> Callable[[Vectors, Vec
     return fit(Examples(learned.examples, learned.targets), logits, each_alone=is_multi).logits
 
 
-def _rejection(
-    encoder: Encoder, labeller: Labeller, label_set: LabelSet, images: Vectors | None, progress: Progress | None
-) -> Rejection:
-    from encoder.word_bank import word_bank
+def _rejection(bank: WordBank, classifier: Classifier, label_set: LabelSet, images: Vectors | None) -> Rejection:
     from labelling import rejection
 
-    classifier = labeller.classifier
-    bank = word_bank(encoder, label_set.templates, progress)
     made = rejection.Rejection.of(bank, label_set.labels, classifier.weights, classifier.logit_scale)
     return made if images is None else made.fitted(made.known(images, classifier.logits(images)))
 
 
-def _standard(
-    encoder: Encoder,
-    classifier: Classifier,
-    label_set: LabelSet,
-    images: Vectors | None,
-    progress: Progress | None,
-) -> Standard:
+def _standard(bank: WordBank, classifier: Classifier, label_set: LabelSet, images: Vectors | None) -> Standard:
     """What the labels are standardised by: as it was calibrated, or of the images given."""
-    from encoder.word_bank import word_bank
-
-    bank = word_bank(encoder, label_set.templates, progress)
-    sample = np.empty((0, encoder.dim), np.float32) if images is None else images
+    sample = np.empty((0, classifier.weights.shape[1]), np.float32) if images is None else images
     standard = Standard.of(classifier.weights, bank.vectors, sample)
     if label_set.learned is None or not label_set.learned.standard.size:
         return standard

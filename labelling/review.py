@@ -6,11 +6,12 @@ transaction: a kill leaves all of a review, or nothing. Knows no route and no te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from base.errors import InputError, ModelMismatch
+from base.progress import Progress
 from labelling.label_sets import LabelSet
 from labelling.rows import Answer
 from labelling.runs import reviews
@@ -64,7 +65,7 @@ def review(
     source: Source,
     items: Sequence[Item],
     rules: Sequence[Rule] = (),
-    tell: Callable[[int, int], None] = lambda done, total: None,
+    tell: Progress = lambda done, total: None,
 ) -> Reviewed:
     """Keep what was said, and label all that nobody has looked at anew.
 

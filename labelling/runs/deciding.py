@@ -5,7 +5,6 @@ What a person has said of an image stays, and is an example for all others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from encoder.zero_shot import ScoredBy
 
 SAMPLE = 2048  # images by which scores of several labels are standardised
-
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -72,12 +69,12 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, watch: Watcher) 
     return labeller
 
 
-def decide_again(store: RunStore, source: Source, asked: LabelsAsked, tell: Tell) -> None:
+def decide_again(store: RunStore, source: Source, asked: LabelsAsked, tell: Progress) -> None:
     """Decide all that nobody has reviewed, say by more examples. In a `writing`."""
     _decide(store, source, labeller_for(store, source, asked), tell, again=True)
 
 
-def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Tell, *, again: bool = False) -> None:
+def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Progress, *, again: bool = False) -> None:
     total, done, after = store.count(undecided=not again), 0, 0
     while (block := store.to_decide(after, again=again))[0]:
         ids, paths, kept = block

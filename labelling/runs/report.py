@@ -29,7 +29,7 @@ class RunInfo:
     """What a run is, for a list of them.
 
     Attributes:
-        state: "begun", "done", "undoing", "undone" or "at work".
+        state: "begun", "done", "undoing" or "undone".
         used_at: when it was used last, UTC, ISO 8601.
         steps: changes that can be taken back.
     """

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from base.errors import ImageError, InputError
+from base.progress import Progress
 from base.read_ahead import batches
 from base.rules import Rules
 from base.walk import check_folder, image_names, no_images, walk_images
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from index.collection import Collection, Record
 
 Vectors = npt.NDArray[np.float32]
-Tell = Callable[[int, int], None]  # how many images of how many
 
 STEP = 1000  # images that are as they were, from one word of progress to the next
 
@@ -67,7 +67,7 @@ class Source(Protocol):
     def folder(self) -> Path | None:
         """That all of them lie in; None: they may lie anywhere."""
 
-    def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
+    def look(self, store: RunStore, report: LabelReport, tell: Progress) -> Seen:
         """Keep in the store what is new or changed, and say what is gone. InputError: there is no image."""
 
     def vectors(self, ids: list[int], kept: list[bytes | None]) -> Vectors:
@@ -106,7 +106,7 @@ class FolderSource:
         """Its reference."""
         return self.encoder.ref
 
-    def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
+    def look(self, store: RunStore, report: LabelReport, tell: Progress) -> Seen:
         """As `Source.look`. A folder that cannot be entered is not gone, nor is what is below it."""
         check_folder(self.folder)
         seen = Seen()
@@ -200,7 +200,7 @@ class CollectionSource:
         """Its reference."""
         return self.collection.model
 
-    def look(self, store: RunStore, report: LabelReport, tell: Tell) -> Seen:
+    def look(self, store: RunStore, report: LabelReport, tell: Progress) -> Seen:
         """As `Source.look`."""
         seen, total = Seen(), self.collection.count("image")
         if not total:

@@ -33,11 +33,6 @@ class Asked:
         """Whether a classifier says it all."""
         return self.label_set.mode == "single" and self.label_set.learned is None and not self.label_set.abstains
 
-    @property
-    def needs_words(self) -> bool:
-        """Whether its labels are held against the word bank."""
-        return self.label_set.mode == "multi" or self.label_set.rejects
-
 
 class Labellers:
     """Keeps labellers. Make it inside the event loop that uses it."""
@@ -74,7 +69,7 @@ class Labellers:
         await asyncio.gather(*self._words.values(), return_exceptions=True)
 
     async def _build(self, asked: Asked) -> Labeller:
-        if asked.needs_words:
+        if asked.label_set.needs_words:
             await asyncio.shield(self._word_bank(asked.label_set.templates))
         stop = threading.Event()
         encoder = SharedEncoder(self._inference, stop)
