@@ -128,8 +128,6 @@ class Labeller:
             if self.thresholds is not None:
                 chosen &= scores >= self.thresholds
         if self.rejection is not None:
-            if scores.shape[1] == 1 and self.standard is None:
-                scores[:, 0] = known  # a softmax over one label is 1 whatever the image
             strange = (known < self.rejection.threshold)[:, None]
             chosen &= ~(strange if self.named is None else strange & self.named)
 

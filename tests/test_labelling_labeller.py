@@ -130,13 +130,6 @@ def test_a_label_with_examples_is_not_kept_off_by_words() -> None:
     ]
 
 
-def test_one_label_alone_scores_how_far_an_image_is_it() -> None:
-    images = unit(np.array([[0.9, 0.1, 0.2], [0.1, 0.1, 1]]))
-    alone = Labeller(Classifier(("red",), AXES[:1], 100.0), rejection=NotBlue()).decide(images)
-    np.testing.assert_allclose(alone.scores[:, 0], alone.known)
-    assert alone.chosen[:, 0].tolist() == [True, False]
-
-
 def test_a_set_that_abstains_and_one_label_alone_are_held_against_words() -> None:
     assert not LabelSet.of(["cat", "dog"]).rejects
     abstaining = LabelSet.of(["cat", "dog"], abstains=True)
