@@ -21,7 +21,7 @@ from base.walk import check_folder, image_names, no_images
 from glimpse import console, label_view
 from labelling.label_sets import LabelSet
 from labelling.outputs.table import LabelTable, LateLabelTable, write_rows
-from labelling.rows import Answer, Labelled, LabelReport, images_left, label_images
+from labelling.rows import Answer, Labelled, LabelReport, images_below, label_images
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
@@ -72,7 +72,7 @@ def stream(what: What, url: str | None, out: Path, *, as_json: bool) -> None:
         with console.progress_bar("preparing texts") as prepare:
             labeller = build_labeller(encoder, what.label_set, what.scores, progress=prepare)
         console.print_warnings(labeller.classifier.cut.warnings())
-        batches = label_images(encoder, labeller, images_left(what.folder, report, what.rules))
+        batches = label_images(encoder, labeller, images_below(what.folder, report, what.rules))
     with output(out) as table, console.progress_bar("labelling") as bar:
         for _ in write_rows(batches, table, report):
             bar(report.done + len(report.unread), total)
@@ -109,7 +109,7 @@ def _at_service(url: str, what: What, report: LabelReport) -> Iterator[list[Labe
     def rows() -> Iterator[list[Labelled]]:
         assert what.folder is not None
         with service:
-            images = images_left(what.folder, report, what.rules)
+            images = images_below(what.folder, report, what.rules)
             names, templates = what.label_set.names, what.label_set.templates
             for image in service.classify(images, names, templates=templates, scores=what.scores):
                 if image.cut_texts and not report.cut_texts:

@@ -5,7 +5,6 @@ Imports no torch, and numpy only where it decides: rows of a service's labels ne
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,7 +75,6 @@ class LabelReport:
         unread: the same of folders and files that the walk could not enter. Each walk finds them anew.
         left_out: what the walk passed by.
         cut_texts: prompts that are longer than the model reads.
-        last: the image done last; a run over the same folder may go on behind it.
     """
 
     labelled: int = 0
@@ -89,7 +87,6 @@ class LabelReport:
     unread: list[tuple[str, str]] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
     cut_texts: int = 0
-    last: str = ""
     most_skips: int | None = None
 
     @property
@@ -99,7 +96,6 @@ class LabelReport:
 
     def add(self, image: Labelled) -> None:
         """Count one image."""
-        self.last = str(image.path)
         if image.error:
             self.skipped += 1
             self._name(self.skips, image.path, image.error)
@@ -119,8 +115,8 @@ class LabelReport:
             named.append((str(path), reason))
 
 
-def images_left(folder: Path, report: LabelReport, rules: Rules = Rules()) -> Iterator[Path]:
-    """The images below a folder behind the last one of the report, in the order of the walk.
+def images_below(folder: Path, report: LabelReport, rules: Rules = Rules()) -> Iterator[Path]:
+    """The images below a folder, in the order of the walk.
 
     What cannot be entered goes to the report's `unread`.
 
@@ -131,10 +127,8 @@ def images_left(folder: Path, report: LabelReport, rules: Rules = Rules()) -> It
     def failed(path: Path, reason: str) -> None:
         report.unread.append((str(path), reason))
 
-    after = os.fsencode(report.last)
     for path, _ in walk_images(folder, rules=rules, on_error=failed, left_out=report.left_out):
-        if os.fsencode(path) > after:
-            yield path
+        yield path
 
 
 def label_images(

@@ -116,6 +116,34 @@ def test_only_what_is_new_or_changed_is_read(world: World, tmp_path: Path) -> No
     assert "1/green.png" not in text
 
 
+@pytest.mark.parametrize("batches", [0, 1, 2, 3])
+def test_a_run_that_was_ended_goes_on_behind_its_last_image(world: World, tmp_path: Path, batches: int) -> None:
+    world.add_colours(4)
+    for name in ("broken.png", "empty.jpg"):
+        (world.folder / name).write_bytes(b"no picture"[: 10 * (name == "broken.png")])
+    whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
+    expected = world.run(files=(str(whole),)).labels
+
+    class Ended(Exception):
+        pass
+
+    read = 0
+
+    def watch(what: str, done: int, total: int) -> None:
+        nonlocal read
+        read += what == "reading"
+        if read > batches or what != "reading":
+            raise Ended
+
+    with pytest.raises(Ended):
+        world.run(files=(str(parts),), going=Going(watch=watch))
+    assert not parts.exists()
+    report = world.run(files=(str(parts),))
+    assert parts.read_bytes() == whole.read_bytes()
+    assert (report.labels.labelled, report.labels.per_label, report.labels.skipped) == (12, expected.per_label, 2)
+    assert (report.unchanged, world.encoder.seen) == (min(4 * batches + 4, 14), 24)  # 12 a run, none of them twice
+
+
 def test_other_labels_need_no_picture_another_model_needs_all(world: World, tmp_path: Path) -> None:
     world.add_colours()
     out = tmp_path / "labels.jsonl"

@@ -1,10 +1,8 @@
-"""A folder to a CSV of labels: what a run has done, and that one which was ended goes on as if it had not been."""
+"""A folder to a CSV of labels: every image has a row or a reason; and label sets as files."""
 
 from __future__ import annotations
 
 import csv
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from encoder.prompts import DEFAULT_TEMPLATES, Label
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.labeller import Labeller, build_labeller
 from labelling.outputs.table import LabelTable, open_table, write_rows
-from labelling.rows import Answer, Labelled, LabelReport, images_left, label_images
+from labelling.rows import Answer, Labelled, LabelReport, images_below, label_images
 from tests.conftest import SmallBatches
 
 
@@ -43,7 +41,7 @@ def test_every_image_has_a_row_or_a_reason(encoder: Encoder, labeller: Labeller,
         done = [
             report.done
             for report in write_rows(
-                label_images(SmallBatches(encoder), labeller, images_left(photos, report)), LabelTable(file), report
+                label_images(SmallBatches(encoder), labeller, images_below(photos, report)), LabelTable(file), report
             )
         ]
     rows = read(tmp_path / "labels.csv")
@@ -56,39 +54,13 @@ def test_every_image_has_a_row_or_a_reason(encoder: Encoder, labeller: Labeller,
         assert (row["label"], float(row["score"])) == (label, pytest.approx(score, abs=1e-3))
 
 
-@pytest.mark.parametrize("batches", [0, 1, 2, 3])
-def test_a_run_that_was_ended_goes_on_behind_its_last_image(
-    encoder: Encoder, labeller: Labeller, photos: Path, tmp_path: Path, batches: int
-) -> None:
-    def label(path: Path, report: LabelReport, size: int | None, most: int) -> int:
-        with open_table(path, size) as file:
-            table = LabelTable(file, begin=size is None)
-            rows = label_images(SmallBatches(encoder), labeller, images_left(photos, report))
-            for _, _ in zip(range(most), write_rows(rows, table, report), strict=False):
-                pass
-            return table.sync()
-
-    whole, parts = tmp_path / "whole.csv", tmp_path / "parts.csv"
-    expected = LabelReport()
-    label(whole, expected, None, 99)
-    report = LabelReport()
-    size = label(parts, report, None, batches)
-    kept = json.dumps(asdict(report))
-    with parts.open("a") as file:
-        file.write("/torn/li")  # by one that was killed while it wrote
-    report = LabelReport(**json.loads(kept))
-    label(parts, report, size, 99)
-    assert read(parts) == read(whole)
-    assert (report.labelled, report.per_label, report.skipped) == (12, expected.per_label, 2)
-
-
 def test_what_may_not_be_read_is_named(encoder: Encoder, labeller: Labeller, photos: Path) -> None:
     def read_all_but_red(path: Path) -> bytes:
         if path.parent.name == "red":
             raise ImageError(path, "not for you")
         return path.read_bytes()
 
-    batches = label_images(encoder, labeller, images_left(photos, LabelReport()), read_all_but_red)
+    batches = label_images(encoder, labeller, images_below(photos, LabelReport()), read_all_but_red)
     images = [image for batch in batches for image in batch]
     refused = {image.path.parent.name for image in images if image.error == "not for you"}
     assert (refused, len(images)) == ({"red"}, 14)

@@ -20,7 +20,7 @@ from index.ingest.sync import index_folders, open_or_create
 from labelling.label_sets import LabelSet
 from labelling.labeller import build_labeller
 from labelling.outputs.table import LabelTable, open_table, write_rows
-from labelling.rows import LabelReport, images_left, label_images
+from labelling.rows import LabelReport, images_below, label_images
 
 TESTS = Path(__file__).parent
 N = 60
@@ -129,7 +129,7 @@ def test_killed_in_its_midst_every_kind_of_job_goes_on(tmp_path, photos):
         np.testing.assert_allclose(a, b, atol=2e-3) if isinstance(a, np.ndarray) else np.testing.assert_equal(a, b)
     labeller, report = build_labeller(encoder, LabelSet.of(["boat", "house", "tree"])), LabelReport()
     with open_table(tmp_path / "whole.csv") as file:
-        list(write_rows(label_images(encoder, labeller, images_left(photos, report)), LabelTable(file), report))
+        list(write_rows(label_images(encoder, labeller, images_below(photos, report)), LabelTable(file), report))
     with (tmp_path / "whole.csv").open(newline="") as file:
         expected = list(csv.reader(file))
     got = list(csv.reader(result.splitlines()))

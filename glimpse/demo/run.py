@@ -28,7 +28,7 @@ from index.ingest.captions import Captions, read_captions
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from labelling.label_sets import LabelSet
 from labelling.labeller import build_labeller
-from labelling.rows import LabelReport, images_left, label_images
+from labelling.rows import LabelReport, images_below, label_images
 from training.config import TrainConfig
 from training.data.keys import Keys
 from training.data.pairs import read_pairs
@@ -143,7 +143,7 @@ def _title(path: Path) -> str:
 def _label(world: Path, encoder: DualEncoder) -> float:
     """Zero-shot accuracy on the main object of the unseen postcards; shows the first few."""
     labeller = build_labeller(encoder, LabelSet.of(SUBJECTS, TEMPLATES))
-    unseen = images_left(world / "unseen", LabelReport())
+    unseen = images_below(world / "unseen", LabelReport())
     rows = [image for batch in label_images(encoder, labeller, unseen) for image in batch]
     truth = {path.name: caption["subject"] for path, caption in read_captions(world / "unseen.csv").items()}
     for row in rows[:5]:

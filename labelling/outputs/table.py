@@ -1,4 +1,4 @@
-"""Labels as CSV, `path,label,score`: a row a label, written as they come, and continued where a run was ended.
+"""Labels as CSV, `path,label,score`: a row a label, written as they come.
 
 An image that none of the labels fits has a row whose label is empty; its score is that of the likeliest.
 """
@@ -6,7 +6,6 @@ An image that none of the labels fits has a row whose label is empty; its score 
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,14 +24,12 @@ class LabelTable:
 
     Args:
         file: open for text with newline="" and errors="surrogateescape", for names that are no UTF-8.
-        begin: whether to write the header.
     """
 
-    def __init__(self, file: TextIO, *, begin: bool = True) -> None:
+    def __init__(self, file: TextIO) -> None:
         self._file = file
         self._rows = csv.writer(file)
-        if begin:
-            self._rows.writerow(HEADER)
+        self._rows.writerow(HEADER)
 
     def write(self, images: Iterable[Labelled]) -> None:
         """Add the rows of each image that was read, and hand them to the system: a killed run keeps them."""
@@ -42,12 +39,6 @@ class LabelTable:
             for label, score in image.answers or (("", image.guess.score if image.guess else 0.0),):
                 self._rows.writerow((_path_cell(image.path), _label_cell(label), f"{score:.4f}"))
         self._file.flush()
-
-    def sync(self) -> int:
-        """Put what was written on disk, and say how many bytes the file has."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        return self._file.tell()
 
 
 class LateLabelTable:
@@ -94,11 +85,9 @@ def _label_cell(label: str) -> str:
     return f"'{label}" if label.startswith(FORMULA) else label
 
 
-def open_table(path: Path, size: int | None = None) -> TextIO:
-    """The file of a LabelTable: a new one in place of what is there, or the first `size` bytes of it. OSError."""
-    if size is not None:
-        os.truncate(path, size)
-    return path.open("w" if size is None else "a", newline="", encoding="utf-8", errors="surrogateescape")
+def open_table(path: Path) -> TextIO:
+    """The file of a LabelTable, in place of what is there. OSError."""
+    return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
 
 
 def write_rows(
