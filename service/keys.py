@@ -6,12 +6,10 @@ this one cannot. Knows no HTTP.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
 import logging
-import os
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -22,6 +20,7 @@ from typing import Literal, get_args
 
 from base.errors import InputError
 from base.files import whole_file
+from base.locks import folder_lock
 
 log = logging.getLogger(__name__)
 
@@ -183,12 +182,8 @@ def _sha256(key: str) -> str:
 def _change(data: Path, change: Callable[[list[Key]], list[Key]]) -> None:
     """Put another file in the place of this one: whole, readable by its owner alone, one process at a time."""
     data.mkdir(parents=True, exist_ok=True)
-    lock = os.open(data, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with folder_lock(data):
         keys = sorted(change(read_keys(data)), key=lambda key: key.name)
         with whole_file(data / FILE) as part:
             part.chmod(0o600)
             part.write_text(json.dumps({"keys": [asdict(key) for key in keys]}, indent=2))
-    finally:
-        os.close(lock)

@@ -8,12 +8,10 @@ the service anew. Knows no HTTP.
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import hmac
 import logging
 import math
-import os
 import re
 import secrets
 import threading
@@ -23,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base.files import whole_file
+from base.locks import folder_lock
 
 log = logging.getLogger(__name__)
 
@@ -91,9 +90,7 @@ class Signer:
 def _kept_secret(data: Path) -> bytes:
     """The secret of a data folder, made if there is none: readable by its owner alone, one process at a time."""
     data.mkdir(parents=True, exist_ok=True)
-    lock = os.open(data, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with folder_lock(data):
         path = data / FILE
         text = path.read_text(errors="replace").strip() if path.exists() else ""
         if not _SECRET.fullmatch(text):
@@ -102,5 +99,3 @@ def _kept_secret(data: Path) -> bytes:
                 part.chmod(0o600)
                 part.write_text(text)
         return bytes.fromhex(text)
-    finally:
-        os.close(lock)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 import shutil
-import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +11,7 @@ from pathlib import Path
 
 from base.errors import CollectionError, CollectionExists, CollectionLocked, CollectionNotFound, InputError
 from base.files import disk_problem, fsync_file
+from base.locks import LockHeld, folder_lock, lock_file
 from base.names import NAME
 
 CATALOG = "catalog.sqlite"
@@ -65,7 +63,7 @@ def folder_bytes(folder: Path) -> int:
 def sweep(collections: Path) -> None:
     """Remove what a killed delete or create left behind. One that still runs holds a lock on its folder."""
     for path in [*collections.glob(".gone-*"), *collections.glob(".new-*")]:
-        with suppress(OSError), _held(path):
+        with suppress(OSError), folder_lock(path, wait=False):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -105,7 +103,7 @@ def removing(folder: Path) -> Iterator[Path]:
 
     In one step: after it there is no collection, whatever happens to the rest.
     """
-    with _held(folder):  # no other sweep takes it before the end of the block
+    with folder_lock(folder, wait=False):  # no other sweep takes it before the end of the block
         gone = folder.with_name(f".gone-{uuid.uuid4().hex}")
         folder.rename(gone)
         yield gone
@@ -119,48 +117,22 @@ def _own_folder(parent: Path, locks: ExitStack) -> Path:
         own = parent / f".new-{uuid.uuid4().hex}"
         own.mkdir()
         with suppress(FileNotFoundError, BlockingIOError):
-            locks.enter_context(_held(own))
+            locks.enter_context(folder_lock(own, wait=False))
             if own.exists():
                 return own
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """A lock on a folder. OSError if another process has it."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(fd)
 
 
 def lock_writer(folder: Path, name: str) -> int:
     """Take the writer's lock of a collection; it is held until the descriptor is closed or the process ends."""
     path = folder / "writer.lock"
-    while True:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
-            raise CollectionNotFound(f"collection {name!r} was deleted just now") from None
-        except OSError as error:  # a read-only disk, or another user's
-            why = disk_problem(error, path) or f"{path}: {error.strerror}"
-            raise CollectionError(f"collection {name!r} cannot be written to: {why}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), path.stat()):
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, f"{os.getpid()} on {socket.gethostname()}".encode(), 0)
-                return fd
-        except BlockingIOError:
-            holder = os.pread(fd, 200, 0).decode(errors="replace") or "unknown"
-            os.close(fd)
-            raise CollectionLocked(
-                f"collection {name!r} is being written to by process {holder}: wait until it ends, or stop it"
-            ) from None
-        except FileNotFoundError:
-            pass
-        except OSError as error:  # a full disk
-            os.close(fd)
-            raise CollectionError(disk_problem(error, path) or f"{path}: {error.strerror}") from None
-        os.close(fd)  # the folder was deleted, and perhaps made anew, between open and lock
+    try:
+        return lock_file(path)
+    except LockHeld as error:
+        raise CollectionLocked(
+            f"collection {name!r} is being written to by process {error.holder}: wait until it ends, or stop it"
+        ) from None
+    except FileNotFoundError:
+        raise CollectionNotFound(f"collection {name!r} was deleted just now") from None
+    except OSError as error:  # a read-only disk, another user's, a full one
+        why = disk_problem(error, path) or f"{path}: {error.strerror}"
+        raise CollectionError(f"collection {name!r} cannot be written to: {why}") from None

@@ -10,7 +10,6 @@ is brought in step. Images are read first, then decided, then outputs follow; un
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -18,7 +17,7 @@ import re
 import shutil
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +25,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from base.errors import GlimpseError, InputError, RunBusy, RunNotFound
+from base.locks import LockHeld, lock_file
 from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
-from labelling.outputs.output import ChangesImages, Judge, Listing
+from labelling.outputs.output import Judge, Listing
 from labelling.rows import Labelled, LabelReport
 from labelling.runs.deciding import LabelsAsked, decide
 from labelling.runs.journal import Changes, Journal
@@ -88,7 +88,7 @@ class Run:
         return RunInfo(
             self.id,
             SourceAsked(**self.store.get("source")),
-            OutputsAsked.of_json(self.store.get("outputs")),
+            self._outputs,
             self.store.get("state"),
             self.store.get("used_at"),
             self.store.count(),
@@ -130,17 +130,14 @@ class Run:
             InputError: there is no image, or a file is there that is not the run's own. Nothing was changed then.
             GlimpseError, OSError: it was ended half-way: the disk is full, the model is gone. The same call goes on.
         """
-        asked = OutputsAsked.of_json(self.store.get("outputs"))
-        changing = asked.changing(
-            labels.label_set.names, self._origin(going.tool, source.model), collection, overwrite=going.overwrite
-        )
-        journal = self._journal(changing)
-        check_lists(self.store, asked.files, overwrite=going.overwrite)
+        names = labels.label_set.names
+        journal = self._journal(names, self._origin(going.tool, source.model), collection, overwrite=going.overwrite)
+        check_lists(self.store, self._outputs.files, overwrite=going.overwrite)
         if self.store.get("state") == "undoing":
             self.undo(collection)
         journal.settle()
         self._trust(source)
-        report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(labels.label_set.names, 0)))
+        report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(names, 0)))
         seen = source.look(self.store, report.labels, lambda done, total: going.watch("reading", done, total))
         report.new, report.changed, report.unchanged = seen.new, seen.changed, seen.unchanged
         report.gone = len(seen.gone)
@@ -153,9 +150,7 @@ class Run:
         if going.dry:
             report.outputs = self._foresee(journal, gone)
         else:
-            with self._full_disks():
-                self._follow(journal, seen.gone, report, going)
-                self._list(labels, report)
+            self._write(journal, seen.gone, names, report, going)
         with self.store.writing():
             self.store.set(used_at=_now(), **({} if going.dry else {"state": "done"}))
         return report, labeller
@@ -166,37 +161,39 @@ class Run:
         Raises:
             InputError: nothing was labelled yet, or a file is there that is not the run's own.
         """
-        labels, asked = LabelsAsked.of(self.store), OutputsAsked.of_json(self.store.get("outputs"))
+        labels = LabelsAsked.of(self.store)
         if labels is None or self.store.count(undecided=True):
             raise InputError(f"run {self.id} was ended before all was labelled: ask for the same labels once more")
         names = labels.label_set.names
         origin = self._origin(going.tool, self.store.get("model", ""))
-        journal = self._journal(asked.changing(names, origin, collection, overwrite=going.overwrite))
-        check_lists(self.store, asked.files, overwrite=going.overwrite)
+        journal = self._journal(names, origin, collection, overwrite=going.overwrite)
+        check_lists(self.store, self._outputs.files, overwrite=going.overwrite)
         journal.settle()
         report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(names, 0)))
         for row in self.store.rows():
             report.labels.add(row.image)
-        with self._full_disks():
-            self._follow(journal, [], report, going)
-            self._list(labels, report)
+        self._write(journal, [], names, report, going)
         with self.store.writing():
             self.store.set(used_at=_now(), state="done")
         return report
 
-    def _journal(self, outputs: list[ChangesImages]) -> Journal:
-        return Journal(
-            self.store, {output.name: output for output in outputs}, restamp=self._reads_files, judge=self._judge
-        )
+    def _journal(
+        self, labels: Sequence[str], origin: Origin, collection: Collection | None, *, overwrite: bool
+    ) -> Journal:
+        outputs = self._outputs.changing(labels, origin, collection, overwrite=overwrite)
+        reads_files = self._folder is not None
+        return Journal(self.store, {one.name: one for one in outputs}, restamp=reads_files, judge=self._judge)
 
-    def _list(self, labels: LabelsAsked, report: RunReport) -> None:
-        """Write the files that list all images, if there is any to list."""
-        if looked_at := report.labels.labelled + report.labels.abstained:
-            asked = OutputsAsked.of_json(self.store.get("outputs"))
-            listing = Listing(self.images, labels.label_set.names, self._folder)
-            for file in asked.files:
-                self._judge(Path(file))
-            report.written = dict.fromkeys(write_lists(self.store, asked.files, listing), looked_at)
+    def _write(self, journal: Journal, gone: list[Row], labels: Sequence[str], report: RunReport, going: Going) -> None:
+        """Have all outputs become what the images' labels are."""
+        with self._full_disks():
+            self._follow(journal, gone, report, going)
+            if looked_at := report.labels.labelled + report.labels.abstained:
+                files = self._outputs.files
+                for file in files:
+                    self._judge(Path(file))
+                written = write_lists(self.store, files, Listing(self.images, labels, self._folder))
+                report.written = dict.fromkeys(written, looked_at)
 
     @contextmanager
     def _full_disks(self) -> Iterator[None]:
@@ -236,8 +233,7 @@ class Run:
 
         What others changed since stays as it is, and is named in `failed`; a later call tries that again.
         """
-        asked = OutputsAsked.of_json(self.store.get("outputs"))
-        journal = self._journal(asked.changing((), self._origin("", ""), collection, overwrite=False))
+        journal = self._journal((), self._origin("", ""), collection, overwrite=False)
         with self.store.writing():
             self.store.set(state="undoing")
         journal.settle()
@@ -259,8 +255,8 @@ class Run:
         return folder and Path(folder)
 
     @property
-    def _reads_files(self) -> bool:
-        return self._folder is not None
+    def _outputs(self) -> OutputsAsked:
+        return OutputsAsked.of_json(self.store.get("outputs"))
 
     def _trust(self, source: Source) -> None:
         """Forget vectors and decisions of another model."""
@@ -350,16 +346,14 @@ def run_id(source: SourceAsked, outputs: OutputsAsked) -> str:
 
 
 def _locked(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 40, 0).decode(errors="replace") or "unknown"
-        os.close(descriptor)
-        raise RunBusy(f"run {folder.name} is at work in process {holder}: wait until it ends, or stop it") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor
+        return lock_file(folder / "lock")
+    except LockHeld as error:
+        raise RunBusy(
+            f"run {folder.name} is at work in process {error.holder}: wait until it ends, or stop it"
+        ) from None
+    except FileNotFoundError:
+        raise RunNotFound(f"run {folder.name} was forgotten just now") from None
 
 
 def _now() -> str:
