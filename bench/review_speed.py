@@ -24,8 +24,9 @@ from labelling.outputs.asked import OutputsAsked
 from labelling.review import Item, review
 from labelling.runs import reviews
 from labelling.runs.deciding import LabelsAsked, decide
+from labelling.runs.kept import LabelRuns
 from labelling.runs.report import SourceAsked
-from labelling.runs.run import LabelRuns, Run
+from labelling.runs.run import Run
 from labelling.runs.sources import FolderSource
 from labelling.runs.store import Found
 

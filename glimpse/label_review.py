@@ -16,8 +16,9 @@ from glimpse import __version__, console, label_view
 from glimpse.options import DATA
 from labelling.review import Item, Reviewed, Rule, labels_of, review
 from labelling.runs import reviews
+from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going
-from labelling.runs.run import LabelRuns, Run
+from labelling.runs.run import Run
 from labelling.runs.sources import CollectionSource, FolderSource, Source
 from labelling.truth import read_truth
 

@@ -16,8 +16,8 @@ from glimpse import __version__, console, label_view
 from glimpse.label_stream import STDOUT, What, output
 from labelling.outputs.asked import OutputsAsked
 from labelling.runs.deciding import LabelsAsked
+from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, SourceAsked
-from labelling.runs.run import LabelRuns
 from labelling.runs.sources import CollectionSource, FolderSource, Source
 
 if TYPE_CHECKING:

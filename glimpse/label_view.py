@@ -87,7 +87,7 @@ def print_outputs(report: RunReport) -> None:
 
 def print_runs(data: Path, *, as_json: bool) -> None:
     """The runs of a data folder, the one used last first."""
-    from labelling.runs.run import LabelRuns
+    from labelling.runs.kept import LabelRuns
 
     infos = LabelRuns(data).list()
     if as_json:
@@ -118,7 +118,7 @@ def undo(data: Path, name: str, *, as_json: bool) -> None:
     from contextlib import ExitStack
 
     from index.collection import open_collection
-    from labelling.runs.run import LabelRuns
+    from labelling.runs.kept import LabelRuns
 
     with ExitStack() as opened:
         run = opened.enter_context(LabelRuns(data).open(name))

@@ -15,7 +15,7 @@ from conftest import plain_picture
 from base.errors import InputError, ModelMismatch, RunNotFound
 from encoder.load import build_clip
 from glimpse.cli import app
-from labelling.runs.run import LabelRuns
+from labelling.runs.kept import LabelRuns
 from training.records.checkpoint import save_model
 
 Review = Callable[..., Any]

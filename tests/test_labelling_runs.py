@@ -13,7 +13,7 @@ import sidecars
 from colour_encoder import ColourEncoder
 from conftest import plain_picture
 
-from base.errors import InputError
+from base.errors import InputError, RunBusy, RunNotFound
 from base.rules import Rules
 from encoder.prompts import Label
 from index.collection import Collection, Entry, create_collection, open_collection
@@ -26,8 +26,8 @@ from labelling.outputs.folder_steps import How
 from labelling.runs import deciding
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.journal import Changes
+from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, RunReport, SourceAsked
-from labelling.runs.run import LabelRuns, RunBusy, RunNotFound
 from labelling.runs.sources import CollectionSource, FolderSource
 from labelling.xmp.read import read_marks
 

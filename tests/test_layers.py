@@ -80,7 +80,7 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
-    "labelling.rows", "labelling.runs.run", "labelling.vocabulary", "labelling.xmp.change", "training.config",
+    "labelling.rows", "labelling.runs.kept", "labelling.vocabulary", "labelling.xmp.change", "training.config",
     "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {

@@ -20,8 +20,8 @@ from labelling.review import Item, review
 from labelling.rows import Answer, Labelled
 from labelling.runs import reviews
 from labelling.runs.deciding import LabelsAsked
+from labelling.runs.kept import LabelRuns
 from labelling.runs.report import SourceAsked
-from labelling.runs.run import LabelRuns
 from labelling.runs.sources import CollectionSource, FolderSource
 from labelling.runs.store import Found, RunStore
 from service.app import create_app

@@ -15,7 +15,9 @@ from typing import NamedTuple
 from base.progress import Progress
 from labelling.outputs.files import stamp_of
 from labelling.outputs.output import ChangesImages, Judge, NotDone, Step
-from labelling.runs.store import KeptStep, Row, RunStore
+from labelling.runs import steps
+from labelling.runs.steps import KeptStep
+from labelling.runs.store import Row, RunStore
 
 TOGETHER = 64  # images whose steps are noted in one commit: a commit waits for the disk
 
@@ -82,12 +84,12 @@ class Journal:
 
     def settle(self) -> None:
         """Make right what a kill interrupted."""
-        for kept in self._store.begun():
+        for kept in steps.begun(self._store):
             output = self.outputs[kept.output]
             done = output.settle(self._judged(output, output.step_of(kept.kind, kept.what)))
             output.flush()
             with self._store.writing():
-                self._store.end(kept.id, done.to_json() if done else None)
+                steps.end(self._store, kept.id, done.to_json() if done else None)
                 if done and kept.image is not None:
                     self._place(output, kept.image, done)
 
@@ -125,22 +127,22 @@ class Journal:
     def let_go(self, name: str, row: Row) -> list[Failure]:
         """Take back what an output did for an image that is gone. What cannot be taken back is left as it is."""
         output, failed = self.outputs[name], []
-        for kept in reversed(self._store.steps_of(name, row.id)):
+        for kept in reversed(steps.steps_of(self._store, name, row.id)):
             try:
                 output.gone(self._judged(output, output.step_of(kept.kind, kept.what)))
             except (NotDone, OSError) as error:
                 failed.append(_failure(row.image.path, error))
         output.flush()
         with self._store.writing():
-            for kept in self._store.steps_of(name, row.id):
-                self._store.end(kept.id, None)
+            for kept in steps.steps_of(self._store, name, row.id):
+                steps.end(self._store, kept.id, None)
         return failed
 
     def undo(self, progress: Progress | None = None) -> Changes:
         """Take all steps back, the last one first. Those that cannot be stay in the journal."""
-        changes, total = Changes(), self._store.count_steps()
+        changes, total = Changes(), steps.count_steps(self._store)
         before: int | None = None
-        while block := self._store.last_steps(before, TOGETHER):
+        while block := steps.last_steps(self._store, before, TOGETHER):
             back: list[KeptStep] = []
             for kept in block:
                 output = self.outputs[kept.output]
@@ -153,9 +155,9 @@ class Journal:
                 output.flush()
             with self._store.writing():
                 for kept in back:
-                    self._store.end(kept.id, None)
+                    steps.end(self._store, kept.id, None)
                     if kept.image is not None:
-                        self._store.set_applied(kept.output, kept.image, None)
+                        steps.set_applied(self._store, kept.output, kept.image, None)
                         output = self.outputs[kept.output]
                         self._place(output, kept.image, output.step_of(kept.kind, kept.what), back=True)
             changes.taken_back += sum(kept.kind != "folder" for kept in back)
@@ -167,10 +169,10 @@ class Journal:
     def _plan(self, output: ChangesImages, row: Row, changes: Changes) -> _Planned | None:
         """What is to be done for an image, perhaps no more than to note that nothing is; None: that is noted."""
         wanted = output.wanted(row.image, row.stamp)
-        applied = self._store.applied(output.name, row.id)
+        applied = steps.applied(self._store, output.name, row.id)
         if wanted == applied:
             return None
-        kept = self._store.steps_of(output.name, row.id)
+        kept = steps.steps_of(self._store, output.name, row.id)
         if not wanted and not kept:
             return None
         so_far = [output.step_of(step.kind, step.what) for step in kept]
@@ -198,16 +200,16 @@ class Journal:
         with self._store.writing():
             for one in planned:
                 for kept in one.take_back:
-                    self._store.end(kept.id, None)
+                    steps.end(self._store, kept.id, None)
             for key, step in ended:
-                self._store.end(key, step.to_json() if step else None)
+                steps.end(self._store, key, step.to_json() if step else None)
             for one in whole:
-                self._store.set_applied(output.name, one.row.id, one.wanted)
-            steps = {key: step for key, step in ended if step}
+                steps.set_applied(self._store, output.name, one.row.id, one.wanted)
+            done_as = {key: step for key, step in ended if step}
             for one, ids in zip(planned, begun, strict=True):
                 for key in ids:
-                    if key in steps:
-                        self._place(output, one.row.id, steps[key])
+                    if key in done_as:
+                        self._place(output, one.row.id, done_as[key])
 
     def _do_one(self, output: ChangesImages, one: _Planned, changes: Changes) -> tuple[list[Step], bool]:
         """The steps that were done for an image, and whether one could not be."""
@@ -237,7 +239,7 @@ class Journal:
 
     def _begin(self, name: str, image: int, step: Step) -> int:
         # a folder is made for one image and used by others
-        return self._store.begin(name, None if step.kind == "folder" else image, step.kind, step.to_json())
+        return steps.begin(self._store, name, None if step.kind == "folder" else image, step.kind, step.to_json())
 
     def _place(self, output: ChangesImages, image: int, step: Step, *, back: bool = False) -> None:
         """Remember where an image lies after a step, and how its file is."""

@@ -10,13 +10,7 @@ is brought in step. Images are read first, then decided, then outputs follow; un
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
-import re
-import shutil
-import time
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,6 +24,7 @@ from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Judge, Listing
 from labelling.rows import Labelled, LabelReport
+from labelling.runs import steps
 from labelling.runs.deciding import LabelsAsked, decide
 from labelling.runs.journal import Changes, Journal
 from labelling.runs.lists import check_lists, remove_lists, write_lists
@@ -41,15 +36,11 @@ from labelling.xmp.words import Origin
 if TYPE_CHECKING:
     from index.collection import Collection
 
-FOLDER = "label-runs"
-LAST = "last"  # instead of an id: the run that was used last
-ID = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
-AGAIN = 0.05  # seconds from one look at a run that others work on to the next
 FORESEEN = 5  # steps of an output that a dry run names
 
 
 class Run:
-    """An open run. Use `LabelRuns`; close it.
+    """An open run. Use `kept.LabelRuns`; close it.
 
     Attributes:
         id: its name.
@@ -92,7 +83,7 @@ class Run:
             self.store.get("state"),
             self.store.get("used_at"),
             self.store.count(),
-            self.store.count_steps(),
+            steps.count_steps(self.store),
         )
 
     def begin(self, source: SourceAsked, outputs: OutputsAsked) -> None:
@@ -242,7 +233,7 @@ class Run:
         changes.taken_back += removed
         changes.failed += failed
         with self.store.writing():
-            self.store.forget_applied()
+            steps.forget_applied(self.store)
             self.store.set(state="undone", used_at=_now())
         return changes
 
@@ -264,85 +255,6 @@ class Run:
             with self.store.writing():
                 self.store.distrust()
                 self.store.set(fingerprint=source.fingerprint, model=source.model)
-
-
-class LabelRuns:
-    """The runs in a data folder.
-
-    Args:
-        data: the folder.
-        judge: asked of each file that a run is about to read or change beside it, as `Journal` has it.
-    """
-
-    def __init__(self, data: Path, judge: Judge = lambda path: None) -> None:
-        self._folder = data.absolute() / FOLDER
-        self._judge = judge
-
-    def list(self) -> list[RunInfo]:
-        """All of them, the one used last first; those that were not begun are left out."""
-        infos = []
-        for path in self._folder.glob("*/run.sqlite"):
-            try:
-                with self.look(path.parent.name) as run:
-                    infos.append(run.info())
-            except (RunNotFound, TypeError):  # TypeError: killed before it knew what it is
-                continue
-        return sorted(infos, key=lambda info: info.used_at, reverse=True)
-
-    def open(self, name: str, patience: float = 0.0) -> Run:
-        """The run of that id, or the one used last for "last".
-
-        Raises:
-            RunNotFound: there is none.
-            RunBusy: others work on it, `patience` seconds long.
-        """
-        return self._open(self._find(name), patience)
-
-    def look(self, name: str) -> Run:
-        """The same to read alone, whoever works on it. RunNotFound."""
-        return Run(self._find(name), reads=True)
-
-    def forget(self, name: str) -> None:
-        """Forget a run; what it wrote stays as it is, and can no longer be taken back. RunNotFound, RunBusy."""
-        with self.open(name) as run:
-            shutil.rmtree(self._folder / run.id)
-
-    def _find(self, name: str) -> Path:
-        if name == LAST:
-            if not (infos := self.list()):
-                raise RunNotFound(f"no labelling run in {self._folder.parent}; is --data the right folder?")
-            name = infos[0].id
-        folder = self._folder / name
-        if not ID.fullmatch(name) or not (folder / "run.sqlite").is_file():
-            known = ", ".join(info.id for info in self.list()[:10]) or "none"
-            raise RunNotFound(f"no labelling run {name!r} in {self._folder.parent}; there are: {known}")
-        return folder
-
-    def make(self, source: SourceAsked, outputs: OutputsAsked, patience: float = 0.0) -> Run:
-        """The run of this source and these outputs; made if there is none. RunBusy after `patience`, OSError."""
-        folder = self._folder / run_id(source, outputs)
-        folder.mkdir(parents=True, exist_ok=True)
-        run = self._open(folder, patience)
-        run.begin(source, outputs)
-        return run
-
-    def _open(self, folder: Path, patience: float) -> Run:
-        end = time.monotonic() + patience
-        while True:
-            try:
-                return Run(folder, judge=self._judge)
-            except RunBusy:
-                if time.monotonic() > end:
-                    raise
-            time.sleep(AGAIN)
-
-
-def run_id(source: SourceAsked, outputs: OutputsAsked) -> str:
-    """The same for the same; it begins with the source's name as far as a file's name can hold that."""
-    plain = unicodedata.normalize("NFKD", source.name).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:30].strip("-") or "run"
-    asked = [source.folder, source.collection, outputs.to_json()]
-    return f"{name}-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
 def _locked(folder: Path) -> int:

@@ -88,18 +88,6 @@ class Found:
     id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KeptStep:
-    """A step of the journal: what an output does for an image, as JSON; begun, or done."""
-
-    id: int
-    output: str
-    image: int | None
-    kind: str
-    what: dict[str, Any]
-    done: bool
-
-
 class RunStore:
     """An open store, written by one process at a time: who opens it to write holds the run's lock. `close` it.
 
@@ -307,62 +295,6 @@ class RunStore:
     def rows_where(self, where: str, **values: object) -> list[Row]:
         """The images of a condition, or in an order, of SQL."""
         return [_row(row) for row in self.query(f"SELECT {COLUMNS} FROM images {where}", **values)]
-
-    # --- the journal ---
-
-    def applied(self, output: str, image: int) -> str | None:
-        """What an output last brought about for an image."""
-        row = self._db.execute("SELECT wanted FROM applied WHERE output = ? AND image = ?", (output, image)).fetchone()
-        return row[0] if row else None
-
-    def set_applied(self, output: str, image: int, wanted: str | None) -> None:
-        """Keep that, None: forget it. In a `writing`."""
-        if wanted is None:
-            self._db.execute("DELETE FROM applied WHERE output = ? AND image = ?", (output, image))
-        else:
-            self._db.execute("INSERT OR REPLACE INTO applied VALUES (?, ?, ?)", (output, image, wanted))
-
-    def forget_applied(self) -> None:
-        """Forget what outputs brought about, but for the steps. In a `writing`."""
-        self._db.execute("DELETE FROM applied")
-
-    def begin(self, output: str, image: int | None, kind: str, what: dict[str, Any]) -> int:
-        """Note a step before it is done; its id. In a `writing`."""
-        cursor = self._db.execute(
-            "INSERT INTO steps (output, image, kind, what, done) VALUES (?, ?, ?, ?, 0)",
-            (output, image, kind, json.dumps(what)),
-        )
-        return int(cursor.lastrowid or 0)
-
-    def end(self, step: int, what: dict[str, Any] | None) -> None:
-        """Note that a step is done, and as what; None: it is not, or no longer. In a `writing`."""
-        if what is None:
-            self._db.execute("DELETE FROM steps WHERE id = ?", (step,))
-        else:
-            self._db.execute("UPDATE steps SET what = ?, done = 1 WHERE id = ?", (json.dumps(what), step))
-
-    def begun(self) -> list[KeptStep]:
-        """The steps that were begun, and of which nobody knows whether they were done."""
-        return self._steps("WHERE NOT done ORDER BY id")
-
-    def steps_of(self, output: str, image: int) -> list[KeptStep]:
-        """What was done for an image, in the order it was."""
-        return self._steps("WHERE image = ? AND output = ? AND done ORDER BY id", image, output)
-
-    def last_steps(self, before: int | None = None, limit: int = 256) -> list[KeptStep]:
-        """The last steps, the newest first, from below an id."""
-        return self._steps("WHERE id < ? ORDER BY id DESC LIMIT ?", before or 1 << 62, limit)
-
-    def count_steps(self) -> int:
-        """How many steps the journal has."""
-        return int(self._db.execute("SELECT count(*) FROM steps").fetchone()[0])
-
-    def _steps(self, where: str, *values: object) -> list[KeptStep]:
-        query = f"SELECT id, output, image, kind, what, done FROM steps {where}"
-        return [
-            KeptStep(key, output, image, kind, json.loads(what), bool(done))
-            for key, output, image, kind, what, done in self._db.execute(query, values)
-        ]
 
 
 def _row(columns: tuple[Any, ...]) -> Row:

@@ -14,8 +14,8 @@ from base.rules import Rules
 from encoder.encoder import Encoder
 from index.collection import Collection
 from labelling.outputs.asked import OutputsAsked, write_list
+from labelling.runs.kept import LabelRuns
 from labelling.runs.report import RunInfo
-from labelling.runs.run import LabelRuns
 from labelling.runs.sources import CollectionSource, FolderSource, Source
 from service.jobs.roots import Roots
 

@@ -23,8 +23,9 @@ from labelling.outputs.files import stamp_of
 from labelling.review import Item, Rule, review, taught
 from labelling.runs import reviews
 from labelling.runs.deciding import LabelsAsked
+from labelling.runs.kept import ID, LabelRuns
 from labelling.runs.report import Going, RunInfo
-from labelling.runs.run import ID, LabelRuns, Run
+from labelling.runs.run import Run
 from labelling.runs.sources import Source
 from labelling.runs.store import Row
 from service.collections.opened import OpenCollections
