@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from base.errors import GlimpseError
+from base.errors import GlimpseError, InputError
 
 if TYPE_CHECKING:
     from base.left_out import LeftOut
@@ -122,6 +123,14 @@ def print_warnings(warnings: Sequence[str]) -> None:
     """Say what a person should know of a result."""
     for line in warnings:
         err.print(f"warning: {line}", style="yellow")
+
+
+def confirm_deletion(what: str) -> None:
+    """Ask whether it is to be deleted; the command ends if not. InputError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise InputError(f"deleting {what} cannot be undone: say --yes")
+    if not typer.confirm(f"Delete {what}? This cannot be undone.", err=True):
+        raise typer.Exit(1)
 
 
 def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:

@@ -253,8 +253,6 @@ def delete(
     json: AsJson = False,
 ) -> None:
     """Delete a label set, with what was learned of it. A service refuses it from the next request on."""
-    import sys
-
     from base.errors import LabelSetNotFound
     from glimpse import console
     from labelling.label_sets import LabelSets
@@ -263,10 +261,7 @@ def delete(
     if name not in kept.names():
         raise LabelSetNotFound(name)
     if not yes:
-        if not sys.stdin.isatty():
-            raise InputError(f"deleting {name} cannot be undone: say --yes")
-        if not typer.confirm(f"Delete label set {name}? This cannot be undone.", err=True):
-            raise typer.Exit(1)
+        console.confirm_deletion(f"label set {name}")
     kept.delete(name)
     if json:
         console.print_json({"deleted": name})

@@ -72,7 +72,6 @@ def prune(
     Uploaded images are left alone.
     """
     import os
-    import sys
 
     from glimpse import console
     from index.collection import open_collection
@@ -93,11 +92,7 @@ def prune(
             console.err.print(f"{kept} that were removed or changed before: their metadata and vectors are kept")
         if (dead or kept) and not yes:
             parts = [f"{total} entries"] * bool(dead) + [f"what is kept of {kept} others"] * bool(kept)
-            what = f"{' and '.join(parts)} of {name}"
-            if not sys.stdin.isatty():
-                raise InputError(f"deleting {what} cannot be undone: say --yes")
-            if not typer.confirm(f"Delete {what}? This cannot be undone.", err=True):
-                raise typer.Exit(1)
+            console.confirm_deletion(f"{' and '.join(parts)} of {name}")
         removed = delete_dead(collection, dead)
         forgotten = sum(collection.keepsakes.forget(folder) for folder in everywhere)
         left = collection.count("image")
