@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOSSES = ("info-nce", "image-to-text", "text-to-image", "siglip", "contrastive", "triplet", "nt-xent")
 MINING = ("semi-hard", "batch-hard")
+VAL_FRACTION = 0.1
 SEMI_HARD = 0.7  # of the steps from random weights, before batch-hard
 
 
@@ -59,7 +60,10 @@ class TrainConfig:
     exclude: tuple[str, ...] = _option((), "Leave out files and folders of a folder that match, as for glimpse index.")
     follow_links: bool = _option(False, "Also walk what links to folders lead to, each folder once.")
     any_name: bool = _option(False, "Files without a picture's suffix too, if their first bytes are a picture's.")
-    val_fraction: float = _option(0.1, "Part that is held out to measure on.")
+    val_fraction: float = _option(VAL_FRACTION, "Part that is held out to measure on.")
+    val: str | None = _option(
+        None, "Hold these out instead: a table, a folder or shards, read as PAIRS is.", is_path=True
+    )
     probe: str | None = _option(
         None, "A second set that must not be forgotten: pairs, class folders, or a folder of images.", is_path=True
     )
@@ -150,6 +154,8 @@ class TrainConfig:
         ):
             if given and not there:
                 raise InputError(f"{flag} needs {needs}")
+        if self.val is not None and self.val_fraction != VAL_FRACTION:
+            raise InputError("--val says what is held out, so --val-fraction has nothing to say; leave out one of them")
         if self.lock_image and (self.lock_text or self.images_only) and self.unlocked_groups == 0:
             raise InputError("with both towers locked there is nothing to train; let one of them learn")
         if self.model is not None and Path(self.model).resolve() == Path(self.out).resolve():

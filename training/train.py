@@ -22,6 +22,7 @@ from training.config import TrainConfig
 from training.evaluation.geometry import confusions, examine, mutual_information_bound
 from training.evaluation.warnings import warnings_before, warnings_of
 from training.held_out import HeldOut
+from training.held_out_table import write_held_out
 from training.learner import Learner
 from training.mixture import Mixture
 from training.model.distributed import Ranks, join_ranks
@@ -108,6 +109,7 @@ class _Run:
         if self._ranks.first:
             self._out.mkdir(parents=True, exist_ok=True)
             config.save(self._out)
+            write_held_out(config, self._source.val, self._source.val_shards)
             self._journal = Journal(self._out, tensorboard=config.tensorboard, resume_at=state.step)
         try:
             yield self._plan()
@@ -119,10 +121,11 @@ class _Run:
             for epoch in range(len(state.history), config.epochs + 1):
                 if self._out_of_patience():
                     break
-                started = time.perf_counter()
+                started = time.perf_counter() - state.epoch_seconds
                 for event in self._steps(epoch):
                     yield event
                     if any(self._ranks.everyone(should_stop())):
+                        state.epoch_seconds = time.perf_counter() - started
                         self._save_state()
                         yield self._finished(stopped=True)
                         return
@@ -154,7 +157,7 @@ class _Run:
         """What can be told before the first step."""
         source, config = self._source, self._config
         pairs = [] if config.images_only or config.folders else [*source.val, *source.train[:LOOKED_AT]]
-        return warnings_before(
+        return list(source.told) + warnings_before(
             find_cut(self._learner.parts.tokenizer, [text for pair in pairs for text in pair.captions]),
             self._held_out.left_out,
             held_out=len(source.val),
@@ -243,7 +246,8 @@ class _Run:
         assert record is not None
         before = self._warnings()
         state.history.append(asdict(record))
-        state.epoch_loss_sum, state.epoch_guess_sum, state.epoch_steps, state.epoch_skipped = 0.0, 0.0, 0, 0
+        state.epoch_loss_sum, state.epoch_guess_sum, state.epoch_seconds = 0.0, 0.0, 0.0
+        state.epoch_steps, state.epoch_skipped = 0, 0
         if record.best:
             state.best_epoch, state.best_score, state.interpolation = epoch, record.score, None
         if ranks.first:
