@@ -11,6 +11,7 @@ from base.cpus import use_threads
 from glimpse import __version__
 from glimpse.commands import maintenance  # noqa: F401  the rest of `collections`
 from glimpse.commands.collections import collections
+from glimpse.commands.compare import compare
 from glimpse.commands.demo import demo
 from glimpse.commands.duplicates import duplicates
 from glimpse.commands.eval import eval as evaluate
@@ -61,6 +62,7 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     reindex: "glimpse reindex --collection photos --model runs/pets",
     train: "glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5",
     evaluate: "glimpse eval --model runs/pets --folders pets-by-breed",
+    compare: "glimpse compare runs/* --out compare.html",
     export: "glimpse export runs/shop --out shop-onnx",
     mine: "glimpse mine pairs.csv --collection shop --out mined.jsonl",
     serve: "glimpse serve --model runs/pets --data glimpse-data --port 8000",
