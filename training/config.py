@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from training.data.augment import Augmentation
 
 LOSSES = ("info-nce", "image-to-text", "text-to-image", "siglip", "contrastive", "triplet", "nt-xent")
+TRACKERS = ("tensorboard", "mlflow", "wandb")
 MINING = ("semi-hard", "batch-hard")
 VAL_FRACTION = 0.1
 SEMI_HARD = 0.7  # of the steps from random weights, before batch-hard
@@ -104,7 +105,9 @@ class TrainConfig:
     seed: int = _option(0, "Same seed, same run.")
     device: str = _option("auto", "auto, cpu, cuda, cuda:1, mps.", envvar="GLIMPSE_DEVICE")
     precision: str = _option("auto", "auto, bf16 or fp32.", envvar="GLIMPSE_PRECISION")
-    tensorboard: bool = _option(False, "Also write OUT/tensorboard; OUT/log.jsonl is always written.")
+    track: tuple[str, ...] = _option(
+        (), f"Also tell {', '.join(TRACKERS[:-1])} or {TRACKERS[-1]}; repeatable. OUT/log.jsonl is always written."
+    )
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.init is None):
@@ -112,6 +115,8 @@ class TrainConfig:
         for name, options in (("loss", LOSSES), ("mining", MINING)):
             if getattr(self, name) not in options:
                 raise InputError(f"--{name} {getattr(self, name)}: there is no such one; choose {', '.join(options)}")
+        if unknown := [name for name in self.track if name not in TRACKERS]:
+            raise InputError(f"--track {unknown[0]}: there is no such one; choose {', '.join(TRACKERS)}")
         for name, allowed, holds in (
             ("epochs", "1 or more", self.epochs >= 1),
             ("batch_size", "2 or more", self.batch_size >= 2),
@@ -244,10 +249,12 @@ class TrainConfig:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if "shard" in values:  # as it was called at first
                 values["fsdp"] = values.pop("shard")
+            if values.pop("tensorboard", False):  # likewise
+                values["track"] = ("tensorboard",)
             unknown = values.keys() - {setting.name for setting in fields(cls)}
             if unknown:
                 raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")
-            values |= {name: tuple(values.get(name, ())) for name in ("templates", "exclude")}  # lists in JSON
+            values |= {name: tuple(values.get(name, ())) for name in ("templates", "exclude", "track")}  # lists in JSON
             values["out"] = str(folder)  # it may have been moved
             return cls(**values)
         except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -7,6 +7,7 @@ runs/pets/tokenizer.json, text_tower/config.json                what a Hugging F
 runs/pets/train_config.json, metrics.json, log.jsonl            what was asked, what came of it, every step
 runs/pets/held_out.csv                                          what it is measured on, for other models too
 runs/pets/report.html, tensorboard/                             the same for people
+runs/pets/trackers.json                                         what trackers call it
 runs/pets/last/                                                 the last epoch, and what --resume goes on from
 """
 
@@ -27,6 +28,7 @@ LOG = "log.jsonl"
 HELD_OUT = "held_out.csv"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
+TRACKED = "trackers.json"
 LAST = "last"
 STATE = "training_state.pt"  # in LAST
 PROBE_START = "probe_start.npz"  # in LAST

@@ -32,6 +32,7 @@ from training.records.checkpoint import TrainState, load_state, save_metrics, sa
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.records.journal import Journal
 from training.records.report import write_report
+from training.records.trackers import Trackers
 from training.run_folder import LAST, METRICS, STATE, TRAIN_CONFIG
 from training.source import Source, make_loader, open_source
 from training.step import Stepper
@@ -110,7 +111,8 @@ class _Run:
             self._out.mkdir(parents=True, exist_ok=True)
             config.save(self._out)
             write_held_out(config, self._source.val, self._source.val_shards)
-            self._journal = Journal(self._out, tensorboard=config.tensorboard, resume_at=state.step)
+            self._trackers = Trackers(config.track, self._out, asdict(config), state.step)
+            self._journal = Journal(self._out, self._trackers, resume_at=state.step)
         try:
             yield self._plan()
             for warning in self._told:
@@ -258,6 +260,7 @@ class _Run:
         self._save_state()
         yield record
         yield from self._news(before, self._warnings())
+        yield from self._troubles()
 
     def _measure(self, plain: ClipParts, epoch: int, started: float) -> Epoch:
         config, state = self._config, self._state
@@ -303,6 +306,9 @@ class _Run:
             self._write_results(ended=True)  # nothing was learned since the state was saved
         self._ranks.wait()
         yield from self._news(before, self._warnings(ended=True))
+        if self._ranks.first:
+            self._trackers.close()
+        yield from self._troubles()
         yield self._finished(stopped=False)
 
     def _finished(self, *, stopped: bool) -> Finished:
@@ -342,6 +348,11 @@ class _Run:
     def _warnings(self, ended: bool = False) -> dict[str, str]:
         """By their kind, the words before the colon."""
         return {text.partition(":")[0]: text for text in warnings_of(self._state.history, ended=ended)}
+
+    def _troubles(self) -> Iterator[Warned]:
+        """What went wrong with trackers."""
+        if self._ranks.first:
+            yield from map(Warned, self._trackers.troubles())
 
     def _news(self, before: dict[str, str], after: dict[str, str]) -> Iterator[Warned]:
         """The warnings of a kind that was not there before."""

@@ -20,7 +20,7 @@ from training.records.measures import HEADLINES, Record, number
 from training.run_folder import HELD_OUT, METRICS, TRAIN_CONFIG, read_json, read_log
 
 HEAD = ("run", "before", "after", "score", "best epoch", "of", "minutes", "samples/s", "warnings")
-NOT_RESULTS = ("out", "device", "tensorboard")  # settings that decide nothing of a result
+NOT_RESULTS = ("out", "device", "track")  # settings that decide nothing of a result
 
 
 @dataclass(frozen=True)
