@@ -7,6 +7,7 @@ runs/pets/tokenizer.json, text_tower/config.json                what a Hugging F
 runs/pets/train_config.json, metrics.json, log.jsonl            what was asked, what came of it, every step
 runs/pets/held_out.csv                                          what it is measured on, for other models too
 runs/pets/report.html, tensorboard/                             the same for people
+runs/pets/README.md                                             its card, for a model hub
 runs/pets/trackers.json                                         what trackers call it
 runs/pets/last/                                                 the last epoch, and what --resume goes on from
 """

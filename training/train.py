@@ -31,6 +31,7 @@ from training.objective import Objective
 from training.records.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.records.journal import Journal
+from training.records.model_card import write_card
 from training.records.report import write_report
 from training.records.trackers import Trackers
 from training.run_folder import LAST, METRICS, STATE, TRAIN_CONFIG
@@ -329,6 +330,8 @@ class _Run:
         save_metrics(
             self._out,
             {
+                "data": {"train": self._source.n_train, "held_out": len(self._source.val)},
+                "parameters": self._learner.parameters,
                 "best_epoch": state.best_epoch,
                 "best_score": self._state.score,
                 "interpolation": state.interpolation,
@@ -340,6 +343,7 @@ class _Run:
             },
         )
         write_report(self._out)
+        write_card(self._out)
 
     def _out_of_patience(self) -> bool:
         patience, state = self._config.patience, self._state

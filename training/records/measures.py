@@ -10,6 +10,19 @@ from base.charts import Series
 
 Record = dict[str, Any]
 
+GROUPS = {
+    "text_to_image": "from text to image",
+    "image_to_text": "from image to text",
+    "view_to_view": "from one view to the other",
+}
+NUMBERS = {
+    "recall@1": "recall@1",
+    "recall@5": "recall@5",
+    "recall@10": "recall@10",
+    "median_rank": "median rank",
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+}
 HEADLINES = (  # what a run is told by: the first of these that it has
     (("metrics", "text_to_image", "recall@10"), "Recall@10 from text to image"),
     (("metrics", "view_to_view", "recall@1"), "Recall@1 from one view of an image to the other"),

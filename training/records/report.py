@@ -18,25 +18,21 @@ from base.errors import TrainingError
 from base.page import figures, page, section, warnings_note
 from encoder.image import thumbnail_uri
 from training.evaluation.geometry import BINS
-from training.records.measures import HEADLINES, Record, group, number, over_epochs, over_steps, with_smooth
+from training.records.measures import (
+    GROUPS,
+    HEADLINES,
+    NUMBERS,
+    Record,
+    group,
+    number,
+    over_epochs,
+    over_steps,
+    with_smooth,
+)
 from training.run_folder import METRICS, REPORT, TRAIN_CONFIG, artefact, read_json, read_log
 
 THUMBNAIL = 280  # pixels of the longer side: sharp on a phone, some 10 kB
 WORST_CLASSES = 8
-
-GROUPS = {
-    "text_to_image": "from text to image",
-    "image_to_text": "from image to text",
-    "view_to_view": "from one view to the other",
-}
-NUMBERS = {
-    "recall@1": "recall@1",
-    "recall@5": "recall@5",
-    "recall@10": "recall@10",
-    "median_rank": "median rank",
-    "top1": "top-1 accuracy",
-    "top5": "top-5 accuracy",
-}
 
 
 def write_report(out: Path) -> Path:
