@@ -17,7 +17,6 @@ from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned
 from labelling.outputs.asked import OutputsAsked
 from labelling.review import Item, review
-from labelling.rows import Answer, Labelled
 from labelling.runs import reviews
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.kept import LabelRuns
@@ -420,8 +419,7 @@ def test_a_page_is_found_by_an_index_however_many_images_there_are(tmp_path):
         store = run.store
         with store.writing():
             store.put(Found(Path(f"/x/{i:06}.jpg"), "1 2 3") for i in range(n))
-            rows = [Labelled(Path("x"), (Answer("a", 0.5),), Answer("a", 0.5))] * n
-            store.decide(range(1, n + 1), rows, [((i * 7919) % n) / n for i in range(n)])
+            store.decide(range(1, n + 1), [([("a", 0.5)], None)] * n, [((i * 7919) % n) / n for i in range(n)])
         asked: list[str] = []
         store._db.set_trace_callback(asked.append)
         steps = [0]
