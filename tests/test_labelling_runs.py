@@ -12,6 +12,7 @@ import pytest
 import sidecars
 from colour_encoder import ColourEncoder
 from conftest import plain_picture
+from xmp_words import read_marks
 
 from base.errors import InputError, RunBusy, RunNotFound
 from base.rules import Rules
@@ -29,7 +30,6 @@ from labelling.runs.journal import Changes
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, RunReport, SourceAsked
 from labelling.runs.sources import CollectionSource, FolderSource
-from labelling.xmp.read import read_marks
 
 AS_USUAL = Going()
 COLOURS = ("red", "green", "blue")

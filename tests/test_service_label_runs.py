@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -226,12 +227,19 @@ def test_pictures_of_a_run_are_shown_if_they_lie_in_a_root_and_are_those_of_then
     run = here.label()
     one = next(one for one in here.images(run) if one["path"] == str(here.files[0]))
     assert here.client.get(one["content_url"]).content == here.files[0].read_bytes()
-    assert here.client.get(one["thumbnail_url"]).headers["content-type"] == "image/webp"
+    shown = here.client.get(one["thumbnail_url"])
+    assert shown.headers["content-type"] == "image/webp"
+    [kept] = (here.data / "thumbnails").rglob("*.webp")  # by the file's bytes, as those of a collection
+    assert kept.name == f"{sha256(here.files[0].read_bytes()).hexdigest()}-256.webp"
+    here.client.app.state.service.thumbnails.put(kept.name[:64], 256, b"kept")
+    assert here.client.get(one["thumbnail_url"]).content == b"kept"
+    same = {"If-None-Match": shown.headers["etag"]}
+    assert here.client.get(one["thumbnail_url"], headers=same).status_code == 304
     here.files[0].unlink()
     here.files[0].symlink_to(other / here.files[0].name)
     assert error_of(here.client.get(one["content_url"]), 404)["code"] == "folder_refused"
     here.files[0].unlink()
-    assert error_of(here.client.get(one["thumbnail_url"]), 404)["code"] == "file_gone"
+    assert error_of(here.client.get(one["thumbnail_url"], headers=same), 404)["code"] == "file_gone"
     here.files[0].write_bytes(here.files[1].read_bytes())
     assert error_of(here.client.get(one["content_url"]), 404)["code"] == "file_changed"
     error_of(here.client.get(f"{RUNS}/{run}/images/999/content"), 404)
