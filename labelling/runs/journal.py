@@ -39,19 +39,26 @@ class Changes:
         done: steps that were done, by what they are counted as.
         taken_back: steps of before that were taken back.
         failed: what could not be done.
-        first: the first steps in words, where nothing is done yet.
+        first: the first steps in words, where nothing is done yet; those are some of `foreseen`.
     """
 
     done: dict[str, int] = field(default_factory=dict)
     taken_back: int = 0
     failed: list[Failure] = field(default_factory=list)
     first: list[str] = field(default_factory=list)
+    foreseen: int = 0
 
-    def count(self, step: Step, most: int) -> None:
-        """Count a step, and say it if it is among the first."""
+    def count(self, step: Step) -> None:
+        """Count a step."""
         self.done[step.counted] = self.done.get(step.counted, 0) + 1
-        if len(self.first) < most and step.kind != "folder":
-            self.first.append(step.said)
+
+    def foresee(self, step: Step, most: int | None) -> None:
+        """Count a step that is not done yet, and say it if it is among the first."""
+        self.count(step)
+        if step.kind != "folder":
+            self.foreseen += 1
+            if most is None or len(self.first) < most:
+                self.first.append(step.said)
 
 
 class _Known(NamedTuple):
@@ -133,14 +140,14 @@ class Journal:
             for row in block:
                 yield _Known(row, applied.get(row.id), kept.get(row.id, []))
 
-    def foresee(self, name: str, rows: Iterable[Row], most: int) -> Changes:
-        """What `bring_about` would do, with the first `most` steps in words. Nothing is done."""
+    def foresee(self, name: str, rows: Iterable[Row], most: int | None) -> Changes:
+        """What `bring_about` would do, with the first `most` steps in words, None: all. Nothing is done."""
         output, changes = self.outputs[name], Changes()
         for known in self._known(output, rows):
             if planned := self._plan(output, known, changes):
                 changes.taken_back += len(planned.take_back)
                 for step in planned.do:
-                    changes.count(step, most)
+                    changes.foresee(step, most)
         return changes
 
     def let_go(self, name: str, row: Row) -> list[Failure]:
@@ -246,7 +253,7 @@ class Journal:
                 for path in output.reads(one.row.image):
                     self._judge(path)
                 done.append(output.do(self._judged(output, step)))
-                changes.count(step, 0)
+                changes.count(step)
         except (NotDone, OSError) as error:
             changes.failed.append(_failure(one.row.image.path, error))
             return done, True

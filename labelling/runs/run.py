@@ -37,8 +37,6 @@ from labelling.xmp.words import Origin
 if TYPE_CHECKING:
     from index.collection import Collection
 
-FORESEEN = 5  # steps of an output that a dry run names
-
 
 class Run:
     """An open run. Use `kept.LabelRuns`; close it.
@@ -138,7 +136,7 @@ class Run:
         gone = {row.id for row in seen.gone}
         count(self.store, report.labels, sorted(gone))
         if going.dry:
-            report.outputs = self._foresee(journal, gone)
+            report.outputs = self._foresee(journal, gone, going.foreseen)
         else:
             self._write(journal, seen.gone, names, report, going)
         with self.store.writing():
@@ -197,10 +195,10 @@ class Run:
                 f"is done by now stays; glimpse label --undo {self.id} takes it back"
             ) from error
 
-    def _foresee(self, journal: Journal, gone: set[int]) -> dict[str, Changes]:
+    def _foresee(self, journal: Journal, gone: set[int], most: int | None) -> dict[str, Changes]:
         """What each output would do."""
         return {
-            name: journal.foresee(name, (row for row in self.store.rows() if row.id not in gone), FORESEEN)
+            name: journal.foresee(name, (row for row in self.store.rows() if row.id not in gone), most)
             for name in journal.outputs
         }
 

@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS steps (
 CREATE INDEX IF NOT EXISTS steps_of ON steps (image, output);
 CREATE INDEX IF NOT EXISTS begun ON steps (id) WHERE NOT done;
 CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE incoming (id INTEGER PRIMARY KEY, path BLOB NOT NULL);
 PRAGMA user_version = {VERSION};
 """
 COLUMNS = "id, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed"
@@ -211,11 +212,7 @@ class RunStore:
     def put_entries(self, found: Sequence[FoundEntry]) -> None:
         """The same of entries, each under its own id. In a `writing`."""
         paths = [os.fsencode(one.path) for one in found]
-        if self.count():  # a path may have been another entry's
-            self._db.executemany(
-                "DELETE FROM images WHERE path = ? AND id <> ?",
-                ((path, one.id) for path, one in zip(paths, found, strict=True)),
-            )
+        self._hand_over([(one.id, path) for one, path in zip(found, paths, strict=True)])
         self._db.executemany(
             PUT,
             (
@@ -224,6 +221,19 @@ class RunStore:
             ),
         )
         self.mark_seen(one.id for one in found)
+
+    def _hand_over(self, found: Sequence[tuple[int, bytes]]) -> None:
+        """Have what was done for files that other entries stood for before be theirs that do now."""
+        if not self.count():
+            return
+        self._db.execute("DELETE FROM incoming")
+        self._db.executemany("INSERT INTO incoming VALUES (?, ?)", found)
+        others = self._db.execute(
+            "SELECT incoming.id, images.id FROM incoming JOIN images USING (path) WHERE incoming.id <> images.id"
+        ).fetchall()
+        # metadata were the other entry's, and went with it
+        self._db.executemany("UPDATE steps SET image = ? WHERE image = ? AND kind <> 'metadata'", others)
+        self.forget([before for _, before in others])
 
     def unseen(self) -> list[Row]:
         """The images that nobody has seen since it was opened."""
