@@ -28,6 +28,7 @@ from glimpse.commands.reindex import reindex
 from glimpse.commands.search import search
 from glimpse.commands.serve import serve
 from glimpse.commands.train import train
+from glimpse.grouped import GroupedCommand
 
 app = typer.Typer(
     name="glimpse",
@@ -57,7 +58,7 @@ def _main(
 COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     index: "glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k",
     search: 'glimpse search "red shirt" --not "long sleeves" --collection photos --cutoff auto',
-    label: 'glimpse label photos --labels "dress,hat,t-shirt" --model runs/clothes --out labels.csv',
+    label: "",  # it begins with some
     duplicates: "glimpse duplicates --collection photos --spare -0 | xargs -0 ls -l",
     reindex: "glimpse reindex --collection photos --model runs/pets",
     train: "glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5",
@@ -71,7 +72,8 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     models: "glimpse models ViT-B-32",
 }
 for command, example in COMMANDS.items():
-    app.command(epilog=f"Example: {example}")(command)
+    epilog = f"Example: {example}" if example else None
+    app.command(epilog=epilog, cls=GroupedCommand if command is label else None)(command)
 app.add_typer(collections, name="collections")
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")

@@ -100,7 +100,7 @@ ONLY_IN = {
     "onnx": {"encoder/towers/export.py"},
     "onnxruntime": {"encoder/towers/encoder.py"},
     "tokenizers": {"encoder/towers/", "encoder/export/"},
-    "orjson": {"service/routes/embeddings.py"},
+    "orjson": {"service/routes/embeddings.py", "labelling/outputs/jsonl.py", "labelling/runs/store.py"},
     "watchfiles": {"index/ingest/watch.py"},
     "pyarrow": {"index/parquet.py", "labelling/outputs/parquet.py"},
     "fastapi": {"service/"},

@@ -286,8 +286,12 @@ def _kept(record: Record, side: int, service: Service) -> bytes | None:
 
 def _made(record: Record, side: int, service: Service) -> bytes:
     """The thumbnail of the file; it is decoded unless one of its bytes is kept."""
-    data = read_indexed(_path(record), record.sha256)
-    sha256 = record.sha256 or sha256_of(data)
+    return thumbnail_of(read_indexed(_path(record), record.sha256), record.sha256, side, service)
+
+
+def thumbnail_of(data: bytes, sha256: str | None, side: int, service: Service) -> bytes:
+    """The thumbnail of a file's bytes, which have that hash; they are decoded unless it is kept. ImageError."""
+    sha256 = sha256 or sha256_of(data)
     webp = service.thumbnails.get(sha256, side)
     if webp is None:
         webp = small_picture(data, side, service.settings.max_pixels)

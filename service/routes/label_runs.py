@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -29,15 +29,14 @@ from labelling.runs.run import Run
 from labelling.runs.sources import Source
 from labelling.runs.store import Row
 from service.collections.opened import OpenCollections
-from service.collections.thumbnails import size_for
-from service.deps import CollectionsDep, DecodersDep, InferenceDep, SettingsDep, json_body, retried
+from service.collections.thumbnails import SIZES, size_for
+from service.deps import CollectionsDep, InferenceDep, ServiceDep, SettingsDep, json_body, retried
 from service.errors import Refusal, documented
-from service.inference.images import small_picture
 from service.inference.inference import Inference
 from service.inference.shared_encoder import SharedEncoder
 from service.jobs.label_runs import TOOL, check_run, label_runs, source_of
 from service.jobs.roots import FolderRefused, Roots
-from service.routes.images import media_type_of, picture_headers, sent
+from service.routes.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.label_runs import (
     ApplyAnswer,
@@ -263,21 +262,34 @@ def content(name: NameDep, image: ImageDep, runs: RunsDep, settings: SettingsDep
     "/{run}/images/{image}/thumbnail",
     summary="A small WebP of an image of a run",
     response_class=Response,
-    responses=documented(404, 422, 429) | {200: {"content": {"image/webp": {}}, "description": "the thumbnail"}},
+    responses=documented(404, 422, 429)
+    | {200: {"content": {"image/webp": {}}, "description": "the thumbnail"}, 304: {"description": "as you have it"}},
 )
 async def get_thumbnail(
     name: NameDep,
     image: ImageDep,
     runs: RunsDep,
-    decoders: DecodersDep,
-    settings: SettingsDep,
-    size: Annotated[int, Query(ge=16, le=1024, description="longest side in pixels"), Absent] = 256,
+    service: ServiceDep,
+    size: Annotated[int, Query(ge=16, le=SIZES[-1], description=SIDE), Absent] = 256,
+    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Upright, in sRGB; made anew each time."""
+    """Upright, in sRGB. It is made once and kept, by the file's bytes, as those of a collection are."""
+    side = size_for(size)
+    row = await run_in_threadpool(runs.image, name, image)
+    headers = picture_headers(service.settings) | {"ETag": f'"{row.stamp.replace(" ", "-")}-{side}.webp"'}
 
     def made() -> bytes:
-        with runs.opened(runs.image(name, image)) as held:
-            return small_picture(held.read_bytes(), size_for(size), settings.max_pixels)
+        with runs.opened(row) as held:
+            return thumbnail_of(held.read_bytes(), None, side, service)
 
-    decoders.check_room()
-    return Response(await decoders.run(made), media_type="image/webp", headers=picture_headers(settings))
+    def is_there() -> bool:
+        with runs.opened(row):
+            return True
+
+    if if_none_match is not None and headers["ETag"] in if_none_match and await run_in_threadpool(is_there):
+        return Response(status_code=304, headers=headers)
+    key = name, image, row.stamp, side
+    if not service.flights.under_way(key):
+        service.decoders.check_room()
+    webp = await service.flights.run(key, service.decoders.run(made))
+    return Response(webp, media_type="image/webp", headers=headers)
