@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         "", description="path below which a proxy serves us, as /photos, whether it strips it or not"
     )
     trusted_proxies: Listed = Field(
-        ("127.0.0.1", "::1"), description="addresses and networks of proxies whose X-Forwarded-* are believed; * is all"
+        (), description="addresses and networks of proxies whose X-Forwarded-* are believed"
     )
     publish: str | None = Field(None, description="where a container's port is published, as 127.0.0.1:8000")
     api_keys: SecretStr = Field(SecretStr(""), description="NAME:SCOPE:KEY, ...; more than those of `glimpse keys`")
@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     def _are_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if problems := [problem for proxy in value if (problem := _problem_of_proxy(proxy))]:
             raise ValueError(problems[0])
+        if "*" in value and len(value) > 1:
+            raise ValueError("* is all, so name no others")
         return value
 
     @property
