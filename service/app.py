@@ -22,7 +22,9 @@ from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
 from service.http.auth import RequireKey, check_exposure, keyring_of
 from service.http.connections import PatientHttp, take_descriptors
+from service.http.gateway import BehindProxy
 from service.http.middleware import BodyLimit, CancelWhenGone, HeadAsGet, Observed, SafeHeaders
+from service.http.packed import Unpacked
 from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
 from service.preflight import check_address
@@ -67,6 +69,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         title="glimpse",
         version=product_version(),
         description=DESCRIPTION,
+        openapi_url=None,  # service.routes.page's says where we are
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan(encoder),
@@ -103,12 +106,14 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         origins=settings.cors_origins,
     )
     return [
+        Middleware(BehindProxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
         Middleware(Observed),
         *([Middleware(Traced)] if start_tracing() else []),
         Middleware(SafeHeaders),
         *([cors] if settings.cors_origins else []),
         key,
         Middleware(BodyLimit, limit=settings.max_upload_bytes),
+        Middleware(Unpacked, limit=settings.max_upload_bytes),
         Middleware(CancelWhenGone),
         Middleware(HeadAsGet),
     ]
@@ -157,6 +162,7 @@ def server_of(app: FastAPI) -> TimelyServer:
             timeout_keep_alive=settings.keep_alive_seconds,
             log_config=None,  # service.telemetry.logs
             access_log=False,  # service.http.middleware.Observed
+            proxy_headers=False,  # service.http.gateway.BehindProxy
             server_header=False,
         )
     )

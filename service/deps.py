@@ -16,6 +16,7 @@ from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.errors import Refusal
 from service.http.bodies import check_json
+from service.http.gateway import prefix_of
 from service.inference.inference import Inference
 from service.inference.labellers import Labellers
 from service.inference.pool import Pool
@@ -90,12 +91,12 @@ async def json_body(request: Request) -> None:
     check_json(request)
 
 
-def signs(request: Request, seconds: int | None) -> Callable[[str], str]:
-    """What makes addresses as they are asked for: signed for so many seconds, or as they are."""
+def signs(request: Request, seconds: int | None = None) -> Callable[[str], str]:
+    """What makes addresses out of paths as they are asked for: below the proxy's prefix, signed for so many seconds."""
+    prefix, signer = prefix_of(request), service_of(request).signer
     if seconds is None:
-        return str
-    signer = service_of(request).signer
-    return lambda address: signer.signed(address, seconds)
+        return lambda path: prefix + path
+    return lambda path: prefix + signer.signed(path, seconds)
 
 
 def check_texts(number: int, settings: Settings, param: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,6 +30,9 @@ from service.keys import given_keys
 PREFIX = "GLIMPSE_"
 CONFIG = f"{PREFIX}CONFIG"
 CLIENT = ("URL", "KEY")  # of who asks a service: no settings, and no mistakes
+OWN = ("docs", "health", "knn-service", "metrics", "openapi.json", "static", "v1")  # what our own paths begin with
+MAX_PREFIX = 200  # characters
+_PREFIX = re.compile(r"(/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
 Listed = Annotated[tuple[str, ...], NoDecode]  # with commas between in the environment, a list in TOML
 
 
@@ -51,6 +55,12 @@ class Settings(BaseSettings):
     threads: int | None = Field(None, ge=1, le=MOST, description="of the model and the indexes; none: one a processor")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    root_path: str = Field(
+        "", description="path below which a proxy serves us, as /photos, whether it strips it or not"
+    )
+    trusted_proxies: Listed = Field(
+        (), description="addresses and networks of proxies whose X-Forwarded-* are believed"
+    )
     publish: str | None = Field(None, description="where a container's port is published, as 127.0.0.1:8000")
     api_keys: SecretStr = Field(SecretStr(""), description="NAME:SCOPE:KEY, ...; more than those of `glimpse keys`")
     allow_anonymous: bool = Field(False, description="serve other machines without any key")
@@ -71,7 +81,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON")
 
-    @field_validator("cors_origins", "fetch_hosts", "job_roots", mode="before")
+    @field_validator("cors_origins", "fetch_hosts", "job_roots", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
@@ -80,6 +90,23 @@ class Settings(BaseSettings):
     @classmethod
     def _well_formed(cls, value: SecretStr) -> SecretStr:
         given_keys(value.get_secret_value())
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_prefix(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if problem := problem_of_prefix(path):
+            raise ValueError(problem)
+        return path
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if problems := [problem for proxy in value if (problem := _problem_of_proxy(proxy))]:
+            raise ValueError(problems[0])
+        if "*" in value and len(value) > 1:
+            raise ValueError("* is all, so name no others")
         return value
 
     @property
@@ -113,6 +140,25 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         first, *more = problems_of(error)
         raise InputError(first + (f" (and {len(more)} more: glimpse serve --check)" if more else "")) from error
+
+
+def problem_of_prefix(prefix: str) -> str | None:
+    """Why the service cannot lie below this path; None if it can, or if it is empty."""
+    if not _PREFIX.fullmatch(prefix) or len(prefix) > MAX_PREFIX:
+        return "must be a path as /photos: letters, digits and . _ ~ - between slashes"
+    if prefix.split("/")[1:2] and prefix.split("/")[1] in OWN:
+        return f"/{prefix.split('/')[1]} is a path of the service itself; choose another"
+    return None
+
+
+def _problem_of_proxy(proxy: str) -> str | None:
+    """Why this is no address or network of a proxy; None if it is, or is *."""
+    try:
+        if proxy != "*":
+            ipaddress.ip_network(proxy)
+    except ValueError:
+        return f"{proxy} is no address or network, as 10.0.0.5 or 10.0.0.0/8"
+    return None
 
 
 def problems_of(error: ValidationError) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from base.errors import ImageError
 from glimpse.client.answers import Modality, Record, ServiceError, Uploaded, listed, read
@@ -119,7 +120,7 @@ class Entries(Connection):
     ) -> Iterator[Record]:
         """Every entry in the order of ids, those behind `after`; pages are fetched as they are needed.
 
-        `signed_urls`: seconds for which their addresses need no key; they are below the service's `url`.
+        `signed_urls`: seconds for which their addresses need no key; they are paths at its host.
         """
         wanted = None if filter is None else json.dumps(filter)
         asked = {"filter": wanted, "after": after, "signed_urls": signed_urls}
@@ -168,8 +169,14 @@ class Entries(Connection):
         """
         entry = read(Record, self.ask("GET", _path(collection, id), params={"signed_urls": seconds}))
         if thumbnail is None:
-            return f"{self.url}{entry.content_url}"
-        return f"{self.url}{entry.thumbnail_url}&size={thumbnail}"
+            return _whole(self.url, str(entry.content_url))
+        return f"{_whole(self.url, str(entry.thumbnail_url))}&size={thumbnail}"
+
+
+def _whole(url: str, path: str) -> str:
+    """An address of a service: it names its paths with the prefix of its proxy, unless it does not know of that."""
+    prefix = urlsplit(url).path
+    return (url.removesuffix(prefix) if path.startswith(f"{prefix}/") else url) + path
 
 
 def _path(collection: str, id: int, modality: Modality = "image") -> str:  # noqa: A002

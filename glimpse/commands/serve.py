@@ -26,6 +26,12 @@ def serve(
         str | None, typer.Option(envvar="GLIMPSE_HOST", help="Address to listen on. Default: 127.0.0.1")
     ] = None,
     port: Annotated[int | None, typer.Option(envvar="GLIMPSE_PORT", help="Port to listen on. Default: 8000")] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GLIMPSE_ROOT_PATH", help="Path below which a proxy serves it, as /photos, stripped or not."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")] = None,
     precision: Annotated[str | None, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")] = None,
     threads: Threads = None,
@@ -42,6 +48,7 @@ def serve(
         "data": data,
         "host": host,
         "port": port,
+        "root_path": root_path,
         "device": device,
         "precision": precision,
         "threads": threads,

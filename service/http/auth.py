@@ -22,7 +22,7 @@ from service.keys import Keyring, given_keys
 from service.settings import Settings
 from service.signing import Signer
 
-OPEN = re.compile(r"/|/docs|/health/(live|ready)|/static/.*")  # our own files; they hold nothing of the user's
+OPEN = re.compile(r"/?|/docs|/health/(live|ready)|/static/.*")  # our own files; they hold nothing of the user's
 SAFE = ("GET", "HEAD", "OPTIONS")
 QUERIES = re.compile(r"/v1/(classify|embeddings|zero-shot|collections/[^/]+/search)|/knn-service")  # POSTs that read
 

@@ -10,6 +10,11 @@ def header_of(scope: Scope, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), None)
 
 
+def headers_of(scope: Scope, name: bytes) -> list[str]:
+    """All headers of a request that have this name, in their order."""
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+
+
 def add_headers(message: Message, headers: list[tuple[bytes, bytes]]) -> None:
     """Give the start of an answer those headers that it does not have."""
     own = list(message.get("headers", ()))

@@ -113,9 +113,7 @@ class SafeHeaders:
 
 
 class BodyLimit:
-    """Answers 413 to a body longer than `limit` bytes, whatever its Content-Length claims, 408 to a slow one, and 415
-    to one that is packed: what that unpacks to nobody knows before.
-    """
+    """Answers 413 to a body longer than `limit` bytes, whatever its Content-Length claims, and 408 to a slow one."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -126,11 +124,6 @@ class BodyLimit:
         """Serve one request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        packed = (header_of(scope, b"content-encoding") or "").strip().lower()
-        if packed not in ("", "identity"):
-            message = f"bodies are taken as they are, not as {packed[:20]}: send it without Content-Encoding"
-            answer = refuse_to_answer(415, message, code="packed_body", headers={"Accept-Encoding": "identity"})
-            return await answer(scope, receive, send)
         claimed = header_of(scope, b"content-length") or ""
         if claimed.isdecimal() and int(claimed) > self._limit:
             return await refuse_to_answer(413, self._message, code="too_large")(scope, receive, send)

@@ -1,14 +1,18 @@
-"""Which of the API's paths a request is for, by the OpenAPI document; also where it was answered before any route."""
+"""Which of the service's paths a request is for; also where it was answered before any route.
+
+The API's are those of the OpenAPI document. What lies in a mounted folder has one template for all of it.
+"""
 
 from __future__ import annotations
 
 import re
 
 from fastapi import FastAPI
+from starlette.routing import Mount
 
 
 class Paths:
-    """The templates of the API, as /v1/collections/{collection}. The document is made at the first question."""
+    """The templates of paths, as /v1/collections/{collection}. The document is made at the first question."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
@@ -17,14 +21,20 @@ class Paths:
     def template(self, path: str) -> str | None:
         """The template that a path fits; None if there is none."""
         if not self._patterns:
+            mounted = [route.path for route in self._app.routes if isinstance(route, Mount)]
             self._patterns = [
-                (template, re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))))
-                for template in self._app.openapi()["paths"]
+                *((template, re.compile(_one_part(template))) for template in self._app.openapi()["paths"]),
+                *((f"{folder}/{{file}}", re.compile(f"{re.escape(folder)}/.*")) for folder in mounted),
             ]
         return next((template for template, pattern in self._patterns if pattern.fullmatch(path)), None)
 
     def methods(self, path: str) -> list[str]:
         """The methods that a path has, as GET; none if it is not the API's. HEAD is there wherever GET is."""
         template = self.template(path)
-        methods = set(map(str.upper, self._app.openapi()["paths"][template])) if template else set()
+        methods = set(map(str.upper, self._app.openapi()["paths"].get(template, ())))
         return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def _one_part(template: str) -> str:
+    """A pattern in which a name in braces stands for anything between two slashes."""
+    return re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))

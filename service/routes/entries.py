@@ -85,10 +85,16 @@ def entry_routes(modality: Modality) -> APIRouter:
         dependencies=[Depends(json_body)],
         responses=documented(404, 408, 409, 413, 415, 422),
     )
-    async def change(id: IdPath, asked: PatchRequest, collection: CollectionDep, writer: WriterDep) -> RecordAnswer:  # noqa: A002
+    async def change(
+        id: IdPath,  # noqa: A002
+        asked: PatchRequest,
+        collection: CollectionDep,
+        writer: WriterDep,
+        request: Request,
+    ) -> RecordAnswer:
         """Merge into its metadata. What is searched by, the image or text itself, stays."""
         record = await writer(lambda writable: entries.change(writable, id, modality, asked.patch()))
-        return RecordAnswer.of_record(record, collection.name)
+        return RecordAnswer.of_record(record, collection.name, signs(request))
 
     @router.delete("/{id}", summary="Delete an entry", status_code=204, responses=documented(404, 409, 422))
     async def delete(id: IdPath, collection: CollectionDep, writer: WriterDep, service: ServiceDep) -> None:  # noqa: A002

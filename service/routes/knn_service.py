@@ -10,12 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from base.errors import CollectionNotFound
 from index.collection import Collection, Hit
 from service.collections.opened import OpenCollections
-from service.deps import CollectionsDep
+from service.deps import CollectionsDep, signs
 from service.errors import Refusal, documented
 from service.http.bodies import from_json, media_type
 from service.routes.search import QueryPart, find, query_of
 from service.schemas.entries import KnnAnswer, KnnRequest
-from service.schemas.search import RecordAnswer
+from service.schemas.search import RecordAnswer, Sign
 
 router = APIRouter(tags=["search"])
 
@@ -50,8 +50,10 @@ async def knn_service(
     collapse = SAME if asked.deduplicate else None
     query = await query_of([part], collection, request, modality=asked.modality, limit=limit, collapse=collapse)
     hits = await run_in_threadpool(find, collection, query)
-    base = str(request.base_url).rstrip("/")
-    described = [_described(hit, collection.name, base) for hit in hits[: asked.num_images]]
+    host, address = str(request.base_url).rstrip("/"), signs(request)
+    described = [
+        _described(hit, collection.name, lambda path: host + address(path)) for hit in hits[: asked.num_images]
+    ]
     ids = [{"id": hit.id, "similarity": hit.score} for hit in hits]
     return KnnAnswer([own | rest for own, rest in zip(ids, [*described, *[{}] * len(ids)], strict=False)])
 
@@ -65,11 +67,10 @@ def _named(collections: OpenCollections, name: str | None) -> Collection:
     return collections.get(infos[0].name)
 
 
-def _described(hit: Hit, collection: str, base: str) -> dict[str, Any]:
-    record = RecordAnswer.of_record(hit.record, collection)
-    content = record.content_url and base + record.content_url
+def _described(hit: Hit, collection: str, address: Sign) -> dict[str, Any]:
+    record = RecordAnswer.of_record(hit.record, collection, address)
     return {
         "caption": record.metadata.get("caption", record.text),
-        "url": record.metadata.get("url", content),
+        "url": record.metadata.get("url", record.content_url),
         "image_path": record.path,
     }

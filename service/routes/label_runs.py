@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -30,7 +30,7 @@ from labelling.runs.sources import Source
 from labelling.runs.store import Row
 from service.collections.opened import OpenCollections
 from service.collections.thumbnails import SIZES, size_for
-from service.deps import CollectionsDep, InferenceDep, ServiceDep, SettingsDep, json_body, retried
+from service.deps import CollectionsDep, InferenceDep, ServiceDep, SettingsDep, json_body, retried, signs
 from service.errors import Refusal, documented
 from service.inference.inference import Inference
 from service.inference.shared_encoder import SharedEncoder
@@ -62,7 +62,8 @@ PATIENCE = 10.0  # seconds that a change waits for others who work on the run; a
 class RunsHere:
     """The runs of the data folder, and where they may read and write."""
 
-    def __init__(self, settings: SettingsDep, collections: CollectionsDep) -> None:
+    def __init__(self, settings: SettingsDep, collections: CollectionsDep, request: Request) -> None:
+        self._address = signs(request)
         self.roots = Roots(settings.job_roots)
         self._runs: LabelRuns = label_runs(settings.data, self.roots)
         self._collections: OpenCollections = collections
@@ -122,9 +123,9 @@ class RunsHere:
     def base(self, info: RunInfo, row: Row) -> str | None:
         """Where an image is shown; None: nowhere."""
         if info.source.collection is not None:
-            return f"/v1/collections/{info.source.collection}/images/{row.id}"
+            return self._address(f"/v1/collections/{info.source.collection}/images/{row.id}")
         shown = not row.image.error and self.roots.leads_in(row.image.path)
-        return f"{router.prefix}/{info.id}/images/{row.id}" if shown else None
+        return self._address(f"{router.prefix}/{info.id}/images/{row.id}") if shown else None
 
     @contextmanager
     def opened(self, row: Row) -> Iterator[FilePath]:

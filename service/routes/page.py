@@ -5,9 +5,11 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
+
+from service.http.gateway import prefix_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -24,6 +26,13 @@ async def page() -> FileResponse:
 async def docs() -> FileResponse:
     """Swagger UI over /openapi.json. FastAPI's own page needs a CDN and an inline script; this one neither."""
     return FileResponse(STATIC / "docs.html")
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> JSONResponse:
+    """The OpenAPI document; behind a proxy with a prefix its paths lie below that."""
+    prefix = prefix_of(request)
+    return JSONResponse(request.app.openapi() | ({"servers": [{"url": prefix}]} if prefix else {}))
 
 
 def mount_static(app: FastAPI) -> None:

@@ -16,7 +16,7 @@ from service.schemas.base import MAX_ID, Image, OfTexts, RequestModel, Schema, S
 MAX_PARTS = 32
 VERSION = 12  # digits of the SHA-256 in an address
 
-Sign = Callable[[str], str]  # makes a signed address of one
+Sign = Callable[[str], str]  # makes an address, as it is asked for, out of a path
 
 
 class RecordAnswer(Schema):
@@ -36,12 +36,12 @@ class RecordAnswer(Schema):
     thumbnail_url: str | None
 
     @classmethod
-    def of_record(cls, record: Record, collection: str, sign: Sign = str) -> RecordAnswer:
+    def of_record(cls, record: Record, collection: str, sign: Sign) -> RecordAnswer:
         """Of a record of `collection`, with its addresses as `sign` makes them."""
         return RecordAnswer(**cls.fields_of(record, collection, sign))
 
     @classmethod
-    def fields_of(cls, record: Record, collection: str, sign: Sign = str) -> dict[str, Any]:
+    def fields_of(cls, record: Record, collection: str, sign: Sign) -> dict[str, Any]:
         """The fields for a record of `collection`."""
         is_image = record.modality == "image"
         base = f"/v1/collections/{collection}/images/{record.id}"
@@ -71,7 +71,7 @@ class HitAnswer(RecordAnswer):
     relevance: float | None = Field(description="estimate, 0 to 1; null, like z, while the collection is small")
 
     @classmethod
-    def of(cls, hit: Hit, collection: str, sign: Sign = str) -> HitAnswer:
+    def of(cls, hit: Hit, collection: str, sign: Sign) -> HitAnswer:
         """Of a hit in `collection`, with its addresses as `sign` makes them."""
         return cls(score=hit.score, z=hit.z, relevance=hit.relevance, **cls.fields_of(hit.record, collection, sign))
 

@@ -1,6 +1,8 @@
 // The search page. The address holds the query (?q=words&c=collection&k=24&like=id), so it can be kept and shared;
 // an image that was dropped or pasted lives only in this tab. Everything it shows comes from the REST API.
 
+import { givenKey, request } from "./key.js";
+
 const $ = (id) => document.getElementById(id);
 const ui = Object.fromEntries(
   ["form", "q", "file", "collection", "limit", "status", "results", "viewer", "drop", "chip"].map((id) => [id, $(id)]),
@@ -10,42 +12,13 @@ let query = { like: null, image: null }; // besides the words: an entry's id, or
 let hits = [];
 let shown = -1; // index of the hit in the viewer
 let running = null; // AbortController of the search under way
-let key = sessionStorage.getItem("key"); // of the service, if it needs one; forgotten with this tab
-let asking = null; // promise of the key that is being asked for
 let dragDepth = 0;
 
 // --- the service ---
 
-async function request(path, options = {}) {
-  const sent = key;
-  const headers = sent ? { ...options.headers, Authorization: `Bearer ${sent}` } : options.headers;
-  const response = await fetch(path, { ...options, headers });
-  if (response.status !== 401) return response;
-  if (key === sent) {
-    asking ??= askForKey(sent).finally(() => (asking = null));
-    if (!(await asking)) return response;
-  }
-  return request(path, options);
-}
-
-// Resolves to whether there is another key to try now.
-function askForKey(refused) {
-  $("key-refused").hidden = !refused;
-  $("key").value = "";
-  $("ask").returnValue = "";
-  $("ask").showModal();
-  return new Promise((resolve) => {
-    $("ask").addEventListener("close", () => {
-      const given = $("ask").returnValue === "use" && $("key").value.trim();
-      if (given) sessionStorage.setItem("key", (key = given));
-      resolve(Boolean(given));
-    }, { once: true });
-  });
-}
-
 // What an <img> can load: it sends no key itself.
 async function sourceOf(url) {
-  if (!key || url.startsWith("blob:")) return url;
+  if (!givenKey() || url.startsWith("blob:")) return url;
   const response = await request(url);
   if (!response.ok) throw new Error(`The service answered ${response.status}`);
   return URL.createObjectURL(await response.blob());
@@ -72,7 +45,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 async function untilReady() {
   for (;;) {
     try {
-      return await api("/health/ready");
+      return await api("health/ready");
     } catch (error) {
       if (error.status !== 503) throw error;
       say("Starting: the model is being loaded…");
@@ -130,7 +103,7 @@ async function search() {
   ui.results.classList.add("busy");
   try {
     const collection = encodeURIComponent(ui.collection.value);
-    const answer = await api(`/v1/collections/${collection}/search`, {
+    const answer = await api(`v1/collections/${collection}/search`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
@@ -215,7 +188,7 @@ function showChip() {
   if (ui.chip.hidden) return;
   $("chip-text").textContent = image ? image.name : `like #${like}`;
   const collection = encodeURIComponent(ui.collection.value);
-  const url = image ? image.url : `/v1/collections/${collection}/images/${like}/thumbnail?size=64`;
+  const url = image ? image.url : `v1/collections/${collection}/images/${like}/thumbnail?size=64`;
   sourceOf(url).then((source) => ($("chip-image").src = source), () => $("chip-image").removeAttribute("src"));
 }
 
@@ -353,7 +326,7 @@ async function start() {
   listen();
   try {
     await untilReady();
-    const { collections } = await api("/v1/collections");
+    const { collections } = await api("v1/collections");
     for (const { name, counts, problem } of collections) {
       addOption(name, problem ? `${name} (cannot be opened)` : `${name} (${counts.image.toLocaleString()})`);
     }

@@ -1,0 +1,47 @@
+// The key of the service, if it needs one: asked for by a dialog once a request is refused, forgotten with this tab.
+// Paths are relative to the page, which may lie below the prefix of a proxy.
+
+let key = sessionStorage.getItem("key");
+let asking = null; // promise of the key that is being asked for
+
+export const givenKey = () => key;
+
+export async function request(path, options = {}) {
+  const sent = key;
+  const headers = sent ? { ...options.headers, Authorization: `Bearer ${sent}` } : options.headers;
+  const response = await fetch(path, { ...options, headers });
+  if (response.status !== 401) return response;
+  if (key === sent) {
+    asking ??= askForKey(sent).finally(() => (asking = null));
+    if (!(await asking)) return response;
+  }
+  return request(path, options);
+}
+
+const DIALOG = `<form method="dialog">
+  <h2 id="ask-title">This service needs a key</h2>
+  <p class="bad">That key is not valid here.</p>
+  <label for="key">Key</label>
+  <input id="key" type="password" autocomplete="off" required>
+  <p>It is kept until this tab is closed.</p>
+  <button value="use">Use it</button>
+</form>`;
+
+// Resolves to whether there is another key to try now.
+function askForKey(refused) {
+  const dialog = document.createElement("dialog");
+  dialog.className = "ask";
+  dialog.setAttribute("aria-labelledby", "ask-title");
+  dialog.innerHTML = DIALOG;
+  dialog.querySelector(".bad").hidden = !refused;
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      const given = dialog.returnValue === "use" && dialog.querySelector("input").value.trim();
+      if (given) sessionStorage.setItem("key", (key = given));
+      dialog.remove();
+      resolve(Boolean(given));
+    });
+  });
+}
