@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse.commands.collections import Name, collections, state_of
-from glimpse.options import DATA, AsJson, Data, Url, is_remote
+from glimpse.options import DATA, AsJson, Data, Threads, Url, is_remote
 
 
 @collections.command(epilog="Example: glimpse collections compact shop --recall 0.99")
@@ -22,6 +22,7 @@ def compact(
         float | None, typer.Option(help="Share of the true first ten to find, from 0.5 to 1; kept as well.")
     ] = None,
     data: Data = DATA,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Build a collection's index now, and say what it finds; it is otherwise done in the background, when it pays.
