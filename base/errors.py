@@ -10,6 +10,7 @@
     │   ├── CollectionExists
     │   ├── CollectionLocked   another process is writing to it
     │   ├── CollectionDamaged  its catalog fails its own check
+    │   ├── QuotaExceeded      it may not hold so much
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
     ├── LabelSetNotFound       no label set of that name
@@ -88,6 +89,12 @@ class CollectionDamaged(CollectionError):
     """The catalog fails its own check; nothing is served from it."""
 
     code = "collection_damaged"
+
+
+class QuotaExceeded(CollectionError):
+    """The collection would hold more than its quota allows; nothing was written."""
+
+    code = "quota_exceeded"
 
 
 class ModelMismatch(CollectionError):

@@ -10,6 +10,7 @@ import typer
 from base.cpus import use_threads
 from glimpse import __version__
 from glimpse.commands import maintenance  # noqa: F401  the rest of `collections`
+from glimpse.commands.backup import backup, restore
 from glimpse.commands.collections import collections
 from glimpse.commands.compare import compare
 from glimpse.commands.demo import demo
@@ -67,6 +68,8 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     export: "glimpse export runs/shop --out shop-onnx",
     mine: "glimpse mine pairs.csv --collection shop --out mined.jsonl",
     serve: "glimpse serve --model runs/pets --data glimpse-data --port 8000",
+    backup: "glimpse backup --all /backup --keep 7 --keep-weekly 4",
+    restore: "glimpse restore --all /backup/glimpse-20260131T030000Z.glimpse --data restored",
     mcp: "glimpse mcp --url http://localhost:8000 --folder ~/Pictures",
     demo: "glimpse demo",
     models: "glimpse models ViT-B-32",

@@ -55,6 +55,8 @@ Precision = Annotated[
     ),
 ]
 
+QUICK = ("search", "create", "models")  # what seldom takes long
+
 
 def _take_threads(context: typer.Context, given: int | None) -> int | None:
     """Before anything is imported that has threads; says if they are few, where it may take long, and here."""
@@ -62,7 +64,7 @@ def _take_threads(context: typer.Context, given: int | None) -> int | None:
 
     if given is not None:
         use_threads(given)
-    elif (fewer := fewer_taken()) and context.info_name != "search" and context.params.get("url") is None:
+    elif (fewer := fewer_taken()) and context.info_name not in QUICK and context.params.get("url") is None:
         console.err.print(f"{fewer}; --threads takes another number")
     return given
 

@@ -81,7 +81,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, zero_shot, label_sets, images, texts,
                      jobs, label_runs, knn_service):  # fmt: skip
-        app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421))
+        app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)
     page.mount_static(app)
@@ -96,7 +96,7 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],  # those of OpenAI's client are many; what guards is the origin
-        expose_headers=["Retry-After", "X-Request-Id"],
+        expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
     )
     key = Middleware(
         RequireKey,

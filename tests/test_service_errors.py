@@ -148,7 +148,7 @@ def test_405_names_what_is_allowed(client):
     assert answer.headers["allow"] == "POST"
     answer = client.post("/v1/collections/pictures")  # by several routes
     error_of(answer, 405)
-    assert answer.headers["allow"] == "DELETE, GET, HEAD, PUT"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, PATCH, PUT"
     answer = client.put("/static/style.css")
     error_of(answer, 405)
     assert answer.headers["allow"] == "GET, HEAD"

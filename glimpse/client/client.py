@@ -120,6 +120,14 @@ class Client(Entries, Jobs, LabelRuns):
         config = given(kind=kind, recall=recall) or None
         return read(Collection, self.ask("PUT", f"/v1/collections/{in_path(name)}", json=config))
 
+    def set_quota(self, name: str, **quota: int | None) -> Collection:
+        """Bound what a collection may hold: `entries`, `upload_bytes`; None takes a bound away, one not named stays.
+
+        Raises:
+            CollectionNotFound: there is none of that name.
+        """
+        return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json={"quota": quota}))
+
     def delete_collection(self, name: str) -> None:
         """Delete it with its entries and uploaded files. CollectionNotFound if there is none."""
         self.ask("DELETE", f"/v1/collections/{in_path(name)}")

@@ -36,7 +36,12 @@ def serve(
     precision: Annotated[str | None, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")] = None,
     threads: Threads = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Print the settings and all that is wrong, load the model, serve nothing.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Serve nothing: print the settings, look at disk, keys, address, model and collections, "
+            "and say whether it would serve. Exits with 1 if not.",
+        ),
     ] = False,
     json: AsJson = False,
 ) -> None:
@@ -78,7 +83,8 @@ def _show(given: dict[str, Any], as_json: bool) -> None:
 
     found = check(given)
     if as_json:
-        console.print_json(asdict(found))
+        derived = {"verdict": found.verdict, "problems": found.problems, "warnings": found.warnings}
+        console.print_json(asdict(found) | derived)
     else:
         shown = {name: ", ".join(v) if isinstance(v, list) else v for name, v in found.settings.items()}
         rows = [(name, "" if value is None else str(value)) for name, value in shown.items()]
@@ -88,5 +94,8 @@ def _show(given: dict[str, Any], as_json: bool) -> None:
             console.err.print(f"warning: {warning}")
         for problem in found.problems:
             console.err.print(f"wrong: {problem}")
+        if passed := [(one.what, one.state, one.said) for one in found.checks if one.state == "ok"]:
+            console.out.print(console.table("looked at", "", "", rows=passed))
+        console.out.print(f"verdict: {found.verdict}")
     if found.problems:
         raise typer.Exit(1)

@@ -143,6 +143,20 @@ class RunStore:
         """Close it."""
         self._db.close()
 
+    def copy_to(self, path: Path) -> None:
+        """Write a copy as of one moment to a new file, while others write, and prove that it is sound. GlimpseError."""
+        with self._errors():
+            copy = sqlite3.connect(path)
+            try:
+                self._db.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")  # all of it is in the one file
+                if (said := copy.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
+                    raise GlimpseError(
+                        f"{self.path}: the run's file is damaged ({said}); restore it, or forget the run"
+                    )
+            finally:
+                copy.close()
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """One transaction, on disk when the block ends; undone when it raises. Inside of another it is a part of it."""

@@ -7,18 +7,20 @@ It stands before the body is read, so that a stranger's upload costs nothing.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qs
 
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from base.errors import InputError
 from service.errors import refuse_to_answer
-from service.http.headers import header_of
-from service.keys import Keyring, given_keys
+from service.http.headers import add_headers, header_of
+from service.http.rates import Rates, Taken
+from service.keys import Key, Keyring, given_keys
 from service.settings import Settings
 from service.signing import Signer
 
@@ -30,7 +32,7 @@ FILES = re.compile(r"/v1/collections/[^/]+/images/\d+/(content|thumbnail)")  # w
 
 
 class RequireKey:
-    """Answers 401 to who has no key and 403 to a read key that wants to change something.
+    """Answers 401 to who has no key, 403 to a read key that wants to change something, 429 to one that asks too often.
 
     An image file is also given to who asks by a signed address without a key; 403 if that is wrong or its time is over.
 
@@ -45,11 +47,13 @@ class RequireKey:
         self._signer = signer
         self._anonymous = anonymous
         self._origins = origins
+        self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         answer = self._refusal(scope) if scope["type"] == "http" else None
-        await (answer or self._app)(scope, receive, send)
+        told = scope.get("state", {}).get("rate") if scope["type"] == "http" else None
+        await (answer or self._app)(scope, receive, _telling(send, told) if told and answer is None else send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         if OPEN.fullmatch(scope["path"]):
@@ -73,6 +77,10 @@ class RequireKey:
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return refuse_to_answer(401, "this key is not valid here", code="invalid_key", headers=challenge)
         scope.setdefault("state", {})["key"] = key.name
+        if (taken := self._rates.take(key)) is not None:
+            if taken.wait:
+                return _too_often(key, taken)
+            scope["state"]["rate"] = taken.headers
         if key.scope == "read" and not _only_reads(scope):
             challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="admin"'}
             message = "this key may only read; changes need one with the scope admin"
@@ -92,6 +100,26 @@ class RequireKey:
             message = "pages of other sites may not do this; the operator can allow them (GLIMPSE_CORS_ORIGINS)"
             return refuse_to_answer(403, message, code="foreign_origin")
         return None
+
+
+def _too_often(key: Key, taken: Taken) -> Response:
+    seconds = math.ceil(taken.wait)
+    message = (
+        f"this key may ask {key.limit}, {key.burst} at once: wait {seconds} s; the operator can let it ask more often "
+        f"(glimpse keys limit {key.name} --rate ...)"
+    )
+    return refuse_to_answer(429, message, code="rate_limited", headers={"Retry-After": str(seconds), **taken.headers})
+
+
+def _telling(send: Send, headers: Mapping[str, str]) -> Send:
+    """Add what is left of the key's rate to an answer."""
+
+    async def send_with_rate(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            add_headers(message, [(name.encode(), value.encode()) for name, value in headers.items()])
+        await send(message)
+
+    return send_with_rate
 
 
 def keyring_of(settings: Settings) -> Keyring:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Body, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Path, Response
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, CollectionNotFound
 from base.names import NAME
-from service.deps import CollectionDep, CollectionsDep, InferenceDep, ServiceDep, retried
+from index.collection import Collection
+from service.deps import CollectionDep, CollectionsDep, InferenceDep, ServiceDep, WriterDep, json_body, retried
 from service.errors import documented
-from service.schemas.collections import CollectionAnswer, CollectionRequest, CollectionsAnswer
+from service.schemas.collections import (
+    CollectionAnswer,
+    CollectionPatch,
+    CollectionRequest,
+    CollectionsAnswer,
+    QuotaFields,
+)
 from service.schemas.examples import MAKE
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
@@ -49,7 +57,8 @@ async def put(
     """Make it, empty, for the model that runs. One that is there already stays as it is; 409 if it is another model's.
 
     With a body, the index is to be of that kind and recall. Of a collection that is there and has another, it is
-    built anew before the answer comes, which takes a while for many rows.
+    built anew before the answer comes, which takes a while for many rows. A quota bounds what it may hold: a write
+    that would exceed it is answered with 413, `quota_exceeded`.
     """
     encoder = inference.encoder
     config = asked.config() if asked else None
@@ -62,7 +71,25 @@ async def put(
         collection.check_model(encoder.fingerprint)
         if config is not None and config != await run_in_threadpool(lambda: collection.index_config):
             await collections.writers.write(name, lambda writer: writer.compact(config))
+        if asked is not None and asked.quota is not None:
+            await collections.writers.write(name, partial(_set_quota, asked.quota))
         return CollectionAnswer.of(await run_in_threadpool(collection.info))
+
+
+@router.patch(
+    "/{collection}",
+    summary="Change a collection",
+    dependencies=[Depends(json_body)],
+    responses=documented(404, 408, 409, 413, 415, 422),
+)
+async def patch(asked: CollectionPatch, collection: CollectionDep, writer: WriterDep) -> CollectionAnswer:
+    """Change its quota: a field that is not named stays, null takes a bound away. What it holds stays, in any case."""
+    await writer(partial(_set_quota, asked.quota))
+    return CollectionAnswer.of(await run_in_threadpool(collection.info))
+
+
+def _set_quota(asked: QuotaFields, collection: Collection) -> None:
+    collection.set_quota(asked.over(collection.quota))
 
 
 @contextmanager

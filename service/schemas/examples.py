@@ -126,7 +126,12 @@ COLLECTION: Examples = {"example": {
 
 COLLECTIONS: Examples = {"example": {"collections": [COLLECTION["example"]]}}
 
-MAKE: Examples = {"examples": [{"kind": "auto", "recall": 0.98}]}
+MAKE: Examples = {"examples": [
+    {"kind": "auto", "recall": 0.98},
+    {"quota": {"entries": 100_000, "upload_bytes": 20_000_000_000}},
+]}
+
+PATCH_COLLECTION: Examples = {"examples": [{"quota": {"entries": 200_000}}, {"quota": {"upload_bytes": None}}]}
 
 INFO: Examples = {"example": {
     "version": "1.0.0", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,
