@@ -51,6 +51,7 @@ class TrainConfig:
     init: str | None = _option(
         None, "Start from random weights: an open_clip architecture or a JSON config.", is_model=True
     )
+    image_size: int | None = _option(None, "Pixels a side of the pictures it sees.", show_default="the model's own")
     images_root: str | None = _option(None, "Where relative image paths start.", is_path=True)
     image_key: str = _option("image", "Column of the image's path.")
     caption_key: str = _option("title", "Column of the text; several with commas between.")
@@ -135,6 +136,7 @@ class TrainConfig:
             ("hardness", "0 to 100", 0 <= self.hardness <= 100),
             ("unlocked_groups", "0 or more", self.unlocked_groups >= 0),
             ("lora", "1 to 1024", self.lora is None or 1 <= self.lora <= 1024),
+            ("image_size", "16 to 2048", self.image_size is None or 16 <= self.image_size <= 2048),
             ("seed", "0 to 2**63 - 1", 0 <= self.seed < 2**63),
         ):
             if not holds:
