@@ -184,8 +184,8 @@ def label(
     from glimpse.label_stream import AtService, What, stream, stream_from_service
     from labelling.outputs.asked import OutputsAsked
 
-    _check_together(given_options(context))
     remote = url is not None and is_remote(context, *LOCAL)
+    _check_together(given_options(context))
     if runs:
         label_view.print_runs(data, as_json=json)
         return
