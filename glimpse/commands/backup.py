@@ -170,6 +170,11 @@ def _content(manifest: Manifest, file: Path) -> dict[str, object]:
 
 def _summary(manifest: Manifest, file: Path) -> str:
     entries = sum(held.entries for held in manifest.collections.values())
-    others = ", ".join(f"{n} {name.replace('-', ' ')}" for name, n in manifest.counts.items())
-    size = file.stat().st_size / 2**20
-    return f"{len(manifest.collections)} collections with {entries} entries, {others}, {size:.1f} MiB"
+    parts = [f"{_number(len(manifest.collections), 'collections')} with {_number(entries, 'entries')}"]
+    parts += [_number(n, name.replace("-", " ")) for name, n in manifest.counts.items() if n]
+    return ", ".join([*parts, f"{file.stat().st_size / 2**20:.1f} MiB"])
+
+
+def _number(n: int, what: str) -> str:
+    one = {"entries": "entry"}.get(what, what.removesuffix("s"))
+    return f"{n:,} {one if n == 1 else what}"

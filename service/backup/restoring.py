@@ -76,6 +76,7 @@ def restore_all(
         if replace:
             _hold_all(data, held)
         with own_folder(data) as stage:
+            stage.chmod(0o700)  # keys are on their way through it
             _unpack(archive, stage, data, _adding(archive, progress))
             warnings = _check(archive.manifest, stage)
             os.sync()

@@ -108,7 +108,7 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
     for upload in uploads:
         if upload.picture is not None and old[upload.path] is None:
             new[upload.path] = upload
-    check_quota(collection, files, new.values())
+    _check_quota(collection, files, new.values())
     for upload in uploads:
         if old[upload.path] or upload.path in new:
             files.keep(upload.path, upload.data)
@@ -125,7 +125,7 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
     return [answers.get(upload.path) for upload in uploads]
 
 
-def check_quota(collection: Collection, files: Uploads, new: Collectable[Upload]) -> None:
+def _check_quota(collection: Collection, files: Uploads, new: Collectable[Upload]) -> None:
     """QuotaExceeded if these uploads, which the collection lacks, are more than it may hold beside what it has."""
     sizes = {upload.path: len(upload.data) for upload in new}
     collection.check_room(len(sizes))

@@ -26,7 +26,7 @@ from encoder.image import sha256_of
 from encoder.prompts import split_labels
 from index.collection import Collection, Record
 from service.collections.thumbnails import SIZES, size_for
-from service.collections.uploads import Upload, Uploads, add, check_quota
+from service.collections.uploads import Upload, Uploads, add
 from service.deps import (
     CollectionDep,
     DecodersDep,
@@ -169,7 +169,7 @@ async def upload(
     if not uploads:
         raise next(error for error in made if isinstance(error, ImageError))
     new = [upload for upload in uploads if upload.picture is not None]
-    await run_in_threadpool(check_quota, collection, files, new)  # before the model works for nothing
+    await run_in_threadpool(collection.check_room, len({upload.path for upload in new}))  # before the model works
     if pixels := [upload.picture.pixels for upload in new if upload.picture]:
         for upload, vector in zip(new, await inference.pixels(pixels), strict=True):
             upload.vector = vector
