@@ -188,7 +188,7 @@ def test_the_docs_ask_for_the_key_in_a_field_and_let_it_be_changed(browser, tmp_
         playwright.expect(ask_for_info(page)).to_contain_text("200")
         authorize = page.locator(".auth-wrapper button.authorize").first
         authorize.click()
-        page.get_by_role("button", name="Logout").click()
+        page.get_by_role("button", name="Remove authorization").click()
         page.get_by_role("button", name="Close").click()
         playwright.expect(ask_for_info(page)).to_contain_text("401")
         authorize.click()
