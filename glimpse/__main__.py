@@ -13,21 +13,30 @@ from base.files import disk_problem
 
 def main() -> None:
     """Run a command. Exits with 0 done, 1 failed, 2 wrong input, 130 interrupted, 143 ended by SIGTERM."""
+    import typer
+
     from glimpse.cli import app
+    from glimpse.usage import UsageError, said
 
     for stream in (sys.stdout, sys.stderr):  # a file's name need not be UTF-8
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
     try:
-        app()
-    except SystemExit as ended:  # typer makes one of an interrupt, without a word
-        sys.exit(_fail("interrupted", 130) if ended.code == 130 else ended.code)
+        code = app(standalone_mode=False)
+        sys.exit(_fail("interrupted", 130) if code == 130 else code)  # typer makes it of an interrupt, without a word
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(2)
+        sys.exit(_fail(said(error), 2))
+    except typer.Abort:  # at a question
+        sys.exit(_fail("left undone", 1))
     except GlimpseError as error:
         sys.exit(_fail(str(error), 2 if isinstance(error, InputError) else 1))
     except ModuleNotFoundError as error:
-        if (said := what_is_missing(error)) is None:
+        if (missing := what_is_missing(error)) is None:
             raise
-        sys.exit(_fail(said, 2))
+        sys.exit(_fail(missing, 2))
     except BrokenPipeError:  # `glimpse models | head`
         sys.stderr.close()
         sys.exit(1)

@@ -17,8 +17,25 @@ if TYPE_CHECKING:
     from labelling.label_file import GivenLabels
 
 OF_LABELS, OF_SOURCE, OF_MODEL = "Labels", "What is read", "Model and machine"  # groups in --help, where there are any
+ELSEWHERE = {"glimpse reindex": "glimpse jobs start reindex"}  # the same of a service, where it is another command
 
-Data = Annotated[Path, typer.Option("--data", envvar="GLIMPSE_DATA", help="Folder that holds the collections.")]
+
+def _look_here(context: typer.Context, data: Path) -> Path:
+    """Say so if somebody may think that a service is asked: GLIMPSE_URL is set, and this command knows no service."""
+    from glimpse import console
+
+    asks = any(param.name == "url" for param in context.command.params)
+    if os.environ.get("GLIMPSE_URL") and not asks and not _is_given(context, "data"):
+        there = ELSEWHERE.get(context.command_path)
+        hint = f"; of that: {there}" if there else ""
+        console.err.print(f"{context.command_path}: of {data} on this machine, not of the service of GLIMPSE_URL{hint}")
+    return data
+
+
+Data = Annotated[
+    Path,
+    typer.Option("--data", envvar="GLIMPSE_DATA", callback=_look_here, help="Folder that holds the collections."),
+]
 Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
 Model = Annotated[
     str,

@@ -54,7 +54,9 @@ from service.telemetry.tracing import Traced, start_tracing
 log = logging.getLogger(__name__)
 
 # Names the scheme in the OpenAPI page; RequireKey is what checks keys.
-KEY = HTTPBearer(auto_error=False, description="a key of `glimpse keys`; not needed where the service has none")
+KEY = HTTPBearer(
+    scheme_name="key", auto_error=False, description="a key of `glimpse keys`; not needed where the service has none"
+)
 
 DESCRIPTION = """Images and texts in one space: search a collection by words or by an image, classify images by labels
 you choose, and get the vectors themselves.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from base import errors
 from base.files import disk_problem
+from base.words import first_wrong
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ RETRY_AFTER = {429: "1", 503: "5"}  # seconds
 Examples = dict[str, Any]  # as pydantic's json_schema_extra takes them
 # fmt: off
 ERROR: Examples = {"example": {"error": {
-    "message": "limit: Input should be less than or equal to 1000", "type": "invalid_request_error",
+    "message": "limit: must be 1000 at most", "type": "invalid_request_error",
     "param": "limit", "code": "invalid_request",
 }}}
 # fmt: on
@@ -139,11 +140,14 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 400 and isinstance(error.__cause__, ValueError | RecursionError):
         return _no_json()  # FastAPI's, of a body that json.loads cannot take
-    headers = error.headers
+    message, headers = str(error.detail), error.headers
     if error.status_code == 405:  # starlette names those of the first route that has the path
-        headers = {"Allow": ", ".join(request.app.state.service.paths.methods(request.url.path) or ["GET", "HEAD"])}
+        allowed = ", ".join(request.app.state.service.paths.methods(request.url.path) or ["GET", "HEAD"])
+        message, headers = f"this path takes {allowed}, not {request.method}", {"Allow": allowed}
+    elif message == HTTPStatus.NOT_FOUND.phrase:  # of no route of ours
+        message = "there is nothing at this path; GET /docs shows what there is"
     code, param = getattr(error, "code", None), getattr(error, "param", None)
-    return refuse_to_answer(error.status_code, str(error.detail), code=code, param=param, headers=headers)
+    return refuse_to_answer(error.status_code, message, code=code, param=param, headers=headers)
 
 
 async def _of_disk(request: Request, error: Exception) -> JSONResponse:
@@ -157,21 +161,15 @@ async def _of_disk(request: Request, error: Exception) -> JSONResponse:
 
 async def _of_validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return invalid(error.errors())
-
-
-def invalid(problems: Sequence[Any]) -> JSONResponse:
-    """The response for what pydantic found; it names the first problem and how many more there are."""
-    first, more = problems[0], len(problems) - 1
-    source, *rest = first["loc"]  # first where it looked
-    where = [str(part) for part in (rest if source in ("body", "query", "path") else first["loc"])]
-    if first["type"] == "json_invalid":
+    problems = error.errors()
+    if problems[0]["type"] == "json_invalid":
         return _no_json()
-    param = ".".join(where) or None
-    message = f"{param or 'the body'}: {first['msg'].removeprefix('Value error, ')}" + (
-        f" (and {more} more)" if more else ""
-    )
-    return refuse_to_answer(422, message, code="invalid_request", param=param)
+    # a place begins with the part of the request that it is in; only in a body are there values of several kinds
+    in_body = problems[0]["loc"][:1] == ("body",)
+    sources = ("body", "query", "path", "header")
+    inner = [{**each, "loc": each["loc"][each["loc"][0] in sources :]} for each in problems]
+    wrong = first_wrong(inner, error.body if in_body else None)
+    return refuse_to_answer(422, str(wrong), code="invalid_request", param=wrong.place)
 
 
 def _no_json() -> JSONResponse:

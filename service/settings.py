@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from base.cpus import MOST
 from base.errors import InputError
+from base.words import words_of
 from service.keys import given_keys
 
 PREFIX = "GLIMPSE_"
@@ -172,7 +173,7 @@ def problems_of(error: ValidationError) -> list[str]:
         elif problem["type"] == "missing":
             lines.append(f"{name} is not set: give --{name} or {where}")
         else:
-            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')} ({where})")
+            lines.append(f"{name}: {words_of(problem)} ({where})")
     return lines
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,11 +82,11 @@ def test_token_ids_are_refused_in_words(client: TestClient, tokens: object) -> N
 @pytest.mark.parametrize(
     ("path", "body", "message"),
     [
-        (EMBEDDINGS, {"input": {"text": 5}}, "input.0.text: Input should be a valid string"),
+        (EMBEDDINGS, {"input": {"text": 5}}, "input.text: must be a text"),
         (EMBEDDINGS, {"input": ["a", 1.5]}, "input: must be a text, or an object with text or image, or a list of"),
         (EMBEDDINGS, {"input": [{"words": "a"}]}, "input.0: give either text or image"),
         ("/v1/collections/pictures/texts", {"texts": ["a", 5]}, "texts.1: must be a text, or an object with text"),
-        ("/v1/collections/pictures/texts", {"texts": [{"text": 5}]}, "texts.0.text: Input should be a valid string"),
+        ("/v1/collections/pictures/texts", {"texts": [{"text": 5}]}, "texts.0.text: must be a text"),
     ],
 )
 def test_of_several_forms_the_one_that_was_meant_is_named(
@@ -151,15 +150,6 @@ def test_an_allowed_page_may_send_any_header(client: TestClient) -> None:
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, SHOP)
     assert "x-stainless-os" in allowed.headers["access-control-allow-headers"]
     assert client.options(EMBEDDINGS, headers={"Origin": "https://evil.example", **asked}).status_code == 400
-
-
-def test_a_packed_body_is_415(client: TestClient) -> None:
-    packed = gzip.compress(b'{"text": "a"}')
-    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-    error = error_of(client.post(SEARCH, content=packed, headers=headers), 415)
-    assert "without Content-Encoding" in error["message"]
-    plain = {"Content-Type": "application/json", "Content-Encoding": "identity"}
-    assert client.post(SEARCH, content=b'{"text": "a"}', headers=plain).status_code == 200
 
 
 def test_a_label_of_a_form_may_hold_a_comma(client: TestClient) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+import re
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -22,11 +23,12 @@ from service.app import create_app
 from service.errors import Refusal
 from service.http.packed import Unpacked
 from service.keys import add_key
-from service.settings import problem_of_prefix
+from service.settings import Settings, problem_of_prefix
 
 SEARCH = "/v1/collections/pictures/search"
 PROXY = ("10.0.0.5", 4000)
 MIB = 2**20
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 @contextmanager
@@ -179,6 +181,24 @@ def test_the_client_is_the_one_that_trusted_proxies_name(data, caplog, trusted, 
 def test_what_is_no_proxy_is_said(data, bad):
     with pytest.raises(ValueError, match="trusted_proxies"):
         settings_for(data, trusted_proxies=bad)
+
+
+# --- the docs ---
+
+
+def test_the_page_about_gateways_shows_the_files_that_are_started():
+    page = (DOCS / "gateways.md").read_text(encoding="utf-8")
+    for file in sorted((DOCS / "gateways").iterdir()):
+        assert f"\n{file.read_text(encoding='utf-8')}```\n" in page, file.name
+        assert f"(gateways/{file.name})" in page
+
+
+def test_the_service_keeps_connections_longer_than_those_before_it():
+    ours = Settings.model_fields["keep_alive_seconds"].default
+    for name, said in (("Caddyfile", r"keepalive (\d+)s"), ("traefik.yaml", r"idleConnTimeout: (\d+)s")):
+        theirs = int(re.search(said, (DOCS / "gateways" / name).read_text(encoding="utf-8"))[1])
+        assert ours >= theirs + 15
+    assert ours >= 60 + 15  # nginx's keepalive_timeout of an upstream, and the idle timeout of AWS's load balancers
 
 
 # --- HEAD ---

@@ -65,7 +65,7 @@ def test_flags_go_before_the_environment_before_the_file(config, monkeypatch):
     [
         ("model = ", "glimpse.toml is not TOML"),
         ('model = "x"\nprot = 9\n', "GLIMPSE_CONFIG: prot is no setting; is port meant?"),
-        ('model = "x"\nport = "high"\n', "port: Input should be a valid integer"),
+        ('model = "x"\nport = "high"\n', "port: must be a whole number"),
         ("port = 9\n", "model is not set: give --model or GLIMPSE_MODEL"),
         ('model = "x"\n[service]\nport = 9\n', "service is no setting"),
         (f'model = "x"\napi_keys = "{SECRET}"\n', "number 1 is not NAME:SCOPE:KEY"),

@@ -71,7 +71,7 @@ class LabelRuns:
         folder = self._folder / name
         if not ID.fullmatch(name) or not (folder / "run.sqlite").is_file():
             known = ", ".join(info.id for info in self.list()[:10]) or "none"
-            raise RunNotFound(f"no labelling run {name!r} in {self._folder.parent}; there are: {known}")
+            raise RunNotFound(f"no labelling run {name!r}; there are: {known}")
         return folder
 
     def make(self, source: SourceAsked, outputs: OutputsAsked, patience: float = 0.0) -> Run:

@@ -38,9 +38,13 @@ async def json_of(kind: type[T], request: Request) -> T:
     if not body:
         raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
     try:
-        return from_fields(kind, json.loads(body))
-    except (ValueError, RecursionError):  # RequestValidationError is neither
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
         raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "no JSON"}]) from None
+    try:
+        return kind.model_validate(fields, from_attributes=True)  # FastAPI's way
+    except ValidationError as error:
+        raise _invalid(error, fields) from None
 
 
 def from_json(kind: type[T], body: bytes) -> T:
@@ -52,13 +56,13 @@ def from_json(kind: type[T], body: bytes) -> T:
 
 
 def from_fields(kind: type[T], fields: Any) -> T:
-    """What the fields of a form say, or JSON that is read already."""
+    """What the fields of a form say."""
     try:
-        return kind.model_validate(fields, from_attributes=True)  # FastAPI's way, and its words
+        return kind.model_validate(fields)
     except ValidationError as error:
         raise _invalid(error) from None
 
 
-def _invalid(error: ValidationError) -> RequestValidationError:
-    problems = error.errors(include_input=False, include_context=False, include_url=False)
-    return RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in problems])
+def _invalid(error: ValidationError, given: Any = None) -> RequestValidationError:
+    problems = error.errors(include_input=False, include_url=False)
+    return RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in problems], body=given)

@@ -28,6 +28,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from base.files import write_whole
 from base.names import NAME
+from base.words import words_of
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ def _parsed(path: Path) -> Job:
     except ValueError as error:
         if isinstance(error, ValidationError):  # its own words quote what the file holds
             first = error.errors(include_input=False)[0]
-            error = ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+            error = ValueError(f"{'.'.join(map(str, first['loc']))}: {words_of(first)}")
         log.warning("%s is damaged, so this job has failed: %s", path, error)
         return _damaged(path)
 

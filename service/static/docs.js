@@ -2,7 +2,7 @@
 // was asked with is filled in at "Authorize", where it can be changed.
 import { givenKey, request } from "./key.js";
 
-const SCHEME = "HTTPBearer"; // of the key, as the document names it
+const SCHEME = "key"; // as the document names it
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches); // Swagger UI's own name

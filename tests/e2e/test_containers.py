@@ -100,7 +100,7 @@ def test_what_cannot_start_says_why_in_one_line(compose: Compose) -> None:
     for setting, words in {
         "GLIMPSE_PUBLISH": ("0.0.0.0:0", "0.0.0.0:0 can be reached by other machines and there is no key"),
         "GLIMPSE_MODEL": ("/runs/none", "/runs/none"),
-        "GLIMPSE_MAX_BATCH": ("many", "max_batch: Input should be a valid integer"),
+        "GLIMPSE_MAX_BATCH": ("many", "max_batch: must be a whole number"),
     }.items():
         value, message = words
         step(f"{setting}={value}")

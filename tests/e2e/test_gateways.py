@@ -44,7 +44,7 @@ def program(name: str) -> str:
     """Where it is; traefik comes with the tools for tests."""
     found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
     if found is None:
-        pytest.skip(f"no {name} here: apt-get install {name}")
+        pytest.skip(f"no {name} here: {'make dev' if name == 'traefik' else f'apt-get install {name}'}")
     return found
 
 

@@ -18,6 +18,13 @@ ARGS = (
     "--disable-component-update --disable-sync"
 ).split()
 
+# lightness, 0 to 255, of the ground of a page and of an element's words
+LIGHTNESS = """selector => {
+  const light = (colour) => { const [r, g, b] = colour.match(/[\\d.]+/g); return 0.3 * r + 0.59 * g + 0.11 * b; };
+  const of = (element) => getComputedStyle(element);
+  return [light(of(document.body).backgroundColor), light(of(document.querySelector(selector)).color)];
+}"""
+
 
 @pytest.fixture(scope="module")
 def browser():
@@ -157,3 +164,53 @@ def test_a_service_with_keys_is_asked_with_one(browser, tmp_path):
         page.goto("/docs")
         playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible()
         page.close()
+
+
+def ask_for_info(page):
+    """The status that /v1/info has when the docs' own button asks for it."""
+    page.get_by_role("button", name="Execute").click()
+    return page.locator(".live-responses-table tr.response .response-col_status")
+
+
+def test_the_docs_ask_for_the_key_in_a_field_and_let_it_be_changed(browser, tmp_path):
+    key = add_key(tmp_path, "page", "read")
+    with serving(create_app(settings_for(tmp_path), tiny_encoder(tmp_path))) as url:
+        page = browser.new_page(base_url=url)
+        page.goto("/docs")
+        ask = page.get_by_role("dialog", name="This service needs a key")
+        ask.get_by_label("Key", exact=True).fill("not this one")
+        page.keyboard.press("Enter")
+        playwright.expect(ask).to_contain_text("That key is not valid here.")
+        ask.get_by_label("Key", exact=True).fill(key)
+        page.keyboard.press("Enter")
+        page.locator(".opblock", has_text="/v1/info").click()
+        page.get_by_role("button", name="Try it out").click()
+        playwright.expect(ask_for_info(page)).to_contain_text("200")
+        authorize = page.locator(".auth-wrapper button.authorize").first
+        authorize.click()
+        page.get_by_role("button", name="Remove authorization").click()
+        page.get_by_role("button", name="Close").click()
+        playwright.expect(ask_for_info(page)).to_contain_text("401")
+        authorize.click()
+        page.locator(".auth-container input").fill(key)
+        page.get_by_role("button", name="Apply credentials").click()
+        page.get_by_role("button", name="Close").click()
+        playwright.expect(ask_for_info(page)).to_contain_text("200")
+        page.close()
+
+
+@pytest.mark.parametrize("path", ["/docs", "/?q=boat&c=pictures"])
+def test_pages_are_dark_where_the_system_is_and_load_nothing_from_elsewhere(browser, url, path):
+    shades = {}
+    for scheme in ("light", "dark"):
+        page = browser.new_page(base_url=url, color_scheme=scheme)
+        asked = []
+        page.on("request", lambda request, asked=asked: asked.append(request.url))
+        page.goto(path)
+        playwright.expect(page.locator(".opblock, .card").first).to_be_visible()
+        words = [".info p", ".opblock-summary-path", ".opblock-tag"] if path == "/docs" else [".caption", ".brand"]
+        shades[scheme] = [page.evaluate(LIGHTNESS, selector) for selector in words]
+        assert [address for address in asked if not address.startswith((url, "data:", "blob:"))] == []
+        page.close()
+    assert all(ground > 200 > 130 > words for ground, words in shades["light"]), shades
+    assert all(ground < 60 < 130 < words for ground, words in shades["dark"]), shades
