@@ -1,4 +1,4 @@
-"""The memory that this process may really use: the machine's, or what its control groups leave. Linux's files, if any."""
+"""The memory that this process may really use: the machine's, or what its control groups leave of it."""
 
 from __future__ import annotations
 
