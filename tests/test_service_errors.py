@@ -236,7 +236,7 @@ def test_an_unforeseen_error_says_nothing_of_the_inside(tmp_path):
             raise ZeroDivisionError("secret")
 
         encoder.encode_texts = fails
-        client.app.state.service.warm.inference._texts._encode = fails
+        client.app.state.service.models.default.loaded.inference._texts._encode = fails
         answer = client.post(SEARCH, json={"text": "x"})
         assert error_of(answer, 500)["code"] == "internal_error"
         assert "secret" not in answer.text

@@ -18,6 +18,14 @@ def serve(
         str | None,
         typer.Option(envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE."),
     ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GLIMPSE_MODELS",
+            metavar="NAME=REF,...",
+            help="More models that may be asked for by name; those of collections are served anyway.",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(envvar="GLIMPSE_DATA", help="Folder that holds the collections. Default: glimpse-data"),
@@ -35,6 +43,14 @@ def serve(
     device: Annotated[str | None, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")] = None,
     precision: Annotated[str | None, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")] = None,
     threads: Threads = None,
+    read_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--read-only",
+            envvar="GLIMPSE_READ_ONLY",
+            help="Change nothing in the data folder: for replicas and backups.",
+        ),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -50,6 +66,7 @@ def serve(
 
     flags = {
         "model": model,
+        "models": models,
         "data": data,
         "host": host,
         "port": port,
@@ -57,6 +74,7 @@ def serve(
         "device": device,
         "precision": precision,
         "threads": threads,
+        "read_only": read_only,
     }
     given = {name: value for name, value in flags.items() if value is not None}
     if check:

@@ -52,11 +52,11 @@ class Collection:
         keepsakes: what is kept of entries whose files went.
     """
 
-    def __init__(self, folder: Path, lock: int | None) -> None:
+    def __init__(self, folder: Path, lock: int | None, *, read_only: bool = False) -> None:
         self.folder = folder
         self._identity = folder_identity(folder)
         self._lock = lock  # the descriptor that holds writer.lock; None: opened for reading
-        self._catalog = Catalog(folder / CATALOG)
+        self._catalog = Catalog(folder / CATALOG, read_only=read_only)
         self.name: str = folder.name
         self._live = LiveIndex(folder, self._catalog)
         self._samples: Samples = {}
@@ -99,6 +99,11 @@ class Collection:
     def fingerprint(self) -> str:
         """Of that model's weights and preprocessing. `reindex` may change it while the collection is open."""
         return str(self._catalog.identity()["fingerprint"])
+
+    def made_by(self) -> tuple[str, str]:
+        """That model's reference and its fingerprint, of one moment."""
+        known = self._catalog.identity()
+        return str(known["model"]), str(known["fingerprint"])
 
     @property
     def dim(self) -> int:

@@ -46,12 +46,14 @@ class Run:
         store: what it keeps.
     """
 
-    def __init__(self, folder: Path, *, reads: bool = False, judge: Judge = lambda path: None) -> None:
+    def __init__(
+        self, folder: Path, *, reads: bool = False, read_only: bool = False, judge: Judge = lambda path: None
+    ) -> None:
         self.id = folder.name
         self._judge = judge
         self._lock = None if reads else _locked(folder)
         try:
-            self.store = RunStore(folder / "run.sqlite", reads=reads)
+            self.store = RunStore(folder / "run.sqlite", reads=reads, read_only=read_only)
         except BaseException:
             self._unlock()
             raise

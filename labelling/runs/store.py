@@ -20,6 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from base.errors import GlimpseError, RunNotFound
+from base.sqlite_files import as_it_lies
 from labelling.rows import Answer, Labelled, Listed, Pair
 
 Vectors = npt.NDArray[np.float32]
@@ -113,15 +114,18 @@ class RunStore:
 
     Args:
         reads: it is read alone, beside whoever writes.
+        read_only: to that end change nothing, not even the files that SQLite keeps beside it.
 
     Raises:
         RunNotFound: there is nothing in it to read, yet.
         GlimpseError: it is not a run's, or damaged; the disk is full.
     """
 
-    def __init__(self, path: Path, *, reads: bool = False) -> None:
+    def __init__(self, path: Path, *, reads: bool = False, read_only: bool = False) -> None:
         self.path = path
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        mode = as_it_lies(path).mode if read_only else "mode=rwc"
+        uri = f"{path.absolute().as_uri()}?{mode}"
+        self._db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
         try:
             with self._errors():
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]

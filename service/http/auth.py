@@ -62,7 +62,7 @@ class RequireKey:
         if signature is not None:
             if problem := self._signer.problem_of(scope["path"], signature):
                 return refuse_to_answer(403, problem[1], code=problem[0])
-            scope.setdefault("state", {})["signed"] = True
+            scope.setdefault("state", {}).update(signed=True, scope="read")
         if not self._keys.required:
             return self._of_foreign_site(scope)
         if signature is not None:
@@ -76,7 +76,7 @@ class RequireKey:
         if key is None:
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return refuse_to_answer(401, "this key is not valid here", code="invalid_key", headers=challenge)
-        scope.setdefault("state", {})["key"] = key.name
+        scope.setdefault("state", {}).update(key=key.name, scope=key.scope)
         if (taken := self._rates.take(key)) is not None:
             if taken.wait:
                 return _too_often(key, taken)
@@ -122,6 +122,24 @@ def _telling(send: Send, headers: Mapping[str, str]) -> Send:
     return send_with_rate
 
 
+class ReadOnly:
+    """Answers 403 to whatever would change something: for a service that changes nothing, whoever asks."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and not _only_reads(scope):
+            message = (
+                "this service only reads (GLIMPSE_READ_ONLY): send changes to the one that writes to its data folder, "
+                "or start it without that"
+            )
+            await refuse_to_answer(403, message, code="read_only")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 def keyring_of(settings: Settings) -> Keyring:
     """The keys that a service with these settings takes."""
     return Keyring(settings.data, given_keys(settings.api_keys.get_secret_value()))
@@ -133,6 +151,11 @@ def check_exposure(settings: Settings) -> None:
         where = settings.publish or settings.host
         raise InputError(f"{where} can be reached by other machines and there is no key: make one with "
                          "`glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1 if anybody may ask")  # fmt: skip
+
+
+def sees_places(scope: Scope) -> bool:
+    """Whether who asks may be told of the server's disk: with an admin key, and everybody where there are none."""
+    return bool(scope.get("state", {}).get("scope", "admin") == "admin")
 
 
 def _only_reads(scope: Scope) -> bool:

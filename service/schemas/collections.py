@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, FiniteFloat
 from index.collection import CollectionInfo
 from index.config import IndexConfig, IndexKind, Quota
 from service.schemas import examples
-from service.schemas.base import MAX_ID, RequestModel, Schema
+from service.schemas.base import MAX_ID, ModelName, RequestModel, Schema
 
 
 class QuotaFields(RequestModel):
@@ -33,20 +33,20 @@ class CollectionPatch(RequestModel):
 
 
 class CollectionRequest(RequestModel):
-    """What the index of a collection is to be, and how much it may hold. Without it, what suits the number of rows."""
+    """Which model makes its vectors, what its index is to be, and how much it may hold.
+
+    Without it, what suits the number of rows.
+    """
 
     kind: Literal["auto", IndexKind] = Field("auto", description="auto: exact up to 100,000 rows, then ivf-rabitq")
     recall: FiniteFloat = Field(0.98, ge=0.5, le=1, description="share of the exact first ten that it is tuned to find")
 
+    model: ModelName = Field(None, description="default: of one that is there its own, else the default model")
     quota: QuotaFields | None = None
 
     def config(self) -> IndexConfig | None:
-        """As the index takes it; None if nothing is said of the index."""
-        return (
-            IndexConfig(self.kind, self.recall)
-            if {"kind", "recall"} & self.model_fields_set or not self.quota
-            else None
-        )
+        """As the index takes it; None: nothing was said of it."""
+        return IndexConfig(self.kind, self.recall) if self.model_fields_set & {"kind", "recall"} else None
 
 
 class QuotaAnswer(Schema):
@@ -60,7 +60,8 @@ class CollectionAnswer(Schema):
     """A collection."""
 
     name: str
-    model: str
+    model: str = Field(description="the name of the model that made its vectors")
+    ref: str | None = Field(None, description="what that was loaded from; null for keys that may only read")
     fingerprint: str
     dim: int
     counts: dict[str, int]
@@ -75,11 +76,12 @@ class CollectionAnswer(Schema):
     model_config = ConfigDict(json_schema_extra=examples.COLLECTION)
 
     @classmethod
-    def of(cls, info: CollectionInfo) -> CollectionAnswer:
-        """Of what the index says."""
+    def of(cls, info: CollectionInfo, *, model: str, ref: str | None, problem: str | None) -> CollectionAnswer:
+        """Of what the index says, and what is told of its places."""
         return cls(
             name=info.name,
-            model=info.model,
+            model=model,
+            ref=ref,
             fingerprint=info.fingerprint,
             dim=info.dim,
             counts={str(modality): count for modality, count in info.counts.items()},
@@ -87,7 +89,7 @@ class CollectionAnswer(Schema):
             bytes=info.bytes,
             index=info.index,
             quota=QuotaAnswer(entries=info.quota.entries, upload_bytes=info.quota.upload_bytes),
-            problem=info.problem,
+            problem=problem,
         )
 
 

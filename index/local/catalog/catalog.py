@@ -76,10 +76,14 @@ class Catalog:
         next: another model's vectors, until they are swapped in.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the catalog at `path`. CollectionNotFound, CollectionDamaged, or CollectionError for another schema."""
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open the catalog at `path`. CollectionNotFound, CollectionDamaged, or CollectionError for another schema.
+
+        `read_only` as `Database` has it.
+        """
         self.path = path
-        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, {"checksum": checksum})
+        functions = {"checksum": checksum}
+        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, functions, read_only=read_only)
         self._filters = FilterCache()
         self.next = NextVectors(self._db, self._is_now)
         try:
