@@ -12,11 +12,11 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from base.errors import InputError
 from base.files import whole_file
@@ -49,6 +49,15 @@ class Key:
             raise InputError(f"the hash of key {self.name!r} is none: it must be 64 digits of 0-9 and a-f")
         if not isinstance(self.created_at, str | None):
             raise InputError(f"the time of key {self.name!r} is no text")
+
+
+def sees_places(scope: Mapping[str, Any]) -> bool:
+    """Whether who sent a request may be told of the server's disk: with an admin key, and all where there are none.
+
+    Args:
+        scope: of the request, as ASGI has it; its state has the key's scope, where there is a key.
+    """
+    return bool(scope.get("state", {}).get("scope", "admin") == "admin")
 
 
 def read_keys(data: Path) -> list[Key]:
