@@ -18,6 +18,7 @@ from index.collection import list_collections
 from labelling.label_sets import LabelSets
 from service import keys, signing
 from service.http.auth import check_exposure
+from service.inference.known_models import KnownModels
 from service.jobs.store import JobStore
 from service.settings import Settings, problems_of, unknown_variables
 
@@ -55,7 +56,7 @@ def check(given: Mapping[str, Any]) -> PreflightReport:
     if settings.data.is_dir():
         warnings += [*LabelSets(settings.data).problems(), *JobStore(settings.data).problems()]
     others = Others()
-    problems += _check_model(settings, warnings)
+    problems += _check_models(settings, warnings)
     if busy := others.said():
         warnings.append(busy)
     return PreflightReport(
@@ -101,19 +102,40 @@ def _loose_keys(settings: Settings) -> list[str]:
     ]
 
 
-def _check_model(settings: Settings, warnings: list[str]) -> list[str]:
-    """Problems with the model and the collections; collections of another model are a warning."""
+def _check_models(settings: Settings, warnings: list[str]) -> list[str]:
+    """Problems with models, one after the other loaded, and collections; a collection's own model is a warning."""
     from encoder.load import load_encoder  # takes seconds
 
     problems = []
-    fingerprint = None
+    known: dict[str, str | None] = {}  # reference -> fingerprint; None: it cannot be loaded
+
+    def fingerprint(ref: str) -> str | None:
+        if ref not in known:
+            known[ref] = None
+            known[ref] = load_encoder(ref, settings.device, settings.precision).fingerprint
+        return known[ref]
+
     try:
-        fingerprint = load_encoder(settings.model, settings.device, settings.precision).fingerprint
-    except GlimpseError as error:
-        problems.append(str(error))
-    for info in list_collections(settings.data):
+        models = KnownModels(settings.model, settings.models).all()
+    except InputError as error:
+        return [str(error)]
+    for model in models:
+        try:
+            fingerprint(model.ref)
+        except GlimpseError as error:
+            problems.append(str(error))
+    named = set(known.values())
+    for info in list_collections(settings.data, read_only=settings.read_only):
         if info.problem:
             problems.append(f"collection {info.name}: {info.problem}")
-        elif fingerprint not in (None, info.fingerprint):
-            warnings.append(f"collection {info.name} was made by {info.model}: words and images cannot be looked for")
+        elif info.fingerprint not in named:
+            why = "has other files by now"
+            try:
+                if fingerprint(info.model) == info.fingerprint:
+                    continue
+            except GlimpseError as error:
+                why = f"cannot be loaded ({error})"
+            warnings.append(
+                f"collection {info.name} was made by {info.model}, which {why}: words and images cannot be looked for"
+            )
     return problems
