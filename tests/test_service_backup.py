@@ -168,6 +168,16 @@ def test_what_is_not_glimpses_is_left_out_and_named(data: Path, tmp_path: Path) 
         ]  # fmt: skip
 
 
+def test_backups_may_lie_in_the_data_folder_and_come_back_to_a_disk_of_its_own(data: Path, tmp_path: Path) -> None:
+    (data / "backups").mkdir()
+    done = ran("backup", "--all", data / "backups", "--keep", 2, "--data", data)
+    assert "left out" not in done.stderr
+    [file] = (data / "backups").iterdir()
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+    ran("restore", "--all", file, "--data", tmp_path / "disk")
+    assert contents(tmp_path / "disk") == {"collections", "keys.json", "signing.key", "label-sets", "lost+found"}
+
+
 def test_one_collection_comes_out_of_it_by_either_door(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "all"
     back_up_all(data, file)

@@ -19,6 +19,7 @@ SECRETS = (keys.FILE, signing.FILE)  # readable by their owner alone, wherever t
 FOLDERS = ("jobs", "label-sets", LABEL_RUNS)  # of small files; jobs first: one that has ended must have what it did
 COLLECTIONS = "collections"
 MADE_AGAIN = ("thumbnails",)
+LOST = "lost+found"  # of a disk that is all for the data folder
 KNOWN = (*SECRETS, *FOLDERS, COLLECTIONS, "uploads", *MADE_AGAIN)
 _PASSING = ("lock", "-wal", "-shm", "-journal", PART)  # ends of names
 
@@ -40,9 +41,12 @@ def small_files(data: Path) -> Iterator[tuple[str, Path]]:
                     yield str(path.relative_to(data)), path
 
 
-def strangers(data: Path) -> list[str]:
-    """What lies in the data folder and is not glimpse's, by name."""
-    return sorted(name for name in os.listdir(data) if name not in KNOWN and not name.startswith("."))  # noqa: PTH208
+def strangers(data: Path, file: Path | None = None) -> list[str]:
+    """What lies in the data folder and is not glimpse's, by name; but for the way to `file`, where a backup goes."""
+    passed = {*KNOWN, LOST}
+    if file is not None and file.absolute().is_relative_to(data.absolute()):
+        passed.add(file.absolute().relative_to(data.absolute()).parts[0])
+    return sorted(name for name in os.listdir(data) if name not in passed and not name.startswith("."))  # noqa: PTH208
 
 
 def size_of(data: Path) -> int:
