@@ -222,6 +222,25 @@ def test_a_folder_that_is_not_empty_is_left_alone_unless_told(data: Path, tmp_pa
     assert contents(other) == {"collections", "keys.json", "signing.key", "label-sets", "notes.txt"}
 
 
+def test_what_was_there_comes_back_where_the_last_step_fails(data: Path, tmp_path: Path, monkeypatch) -> None:
+    back_up_all(data, tmp_path / "all")
+    filled(tmp_path / "other", "mine")
+    key = keys.add_key(tmp_path / "other", "mine", "read")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "collections" and self.parent.name.startswith(".new-"):
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        restore_all(tmp_path / "other", tmp_path / "all", replace=True)
+    assert contents(tmp_path / "other") == {"collections", "keys.json"}
+    assert collection_names(tmp_path / "other") == ["mine"]
+    assert keys.Keyring(tmp_path / "other").find(key)
+
+
 def changed(file: Path, change: Callable[[tarfile.TarFile, tarfile.TarInfo, bytes], None]) -> None:
     """Write a backup anew, each member by `change`."""
     with tarfile.open(file) as tar:
