@@ -107,6 +107,8 @@ def test_a_service_that_is_written_to_is_backed_up_and_comes_back_elsewhere(tmp_
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert json.loads(ran("backup", "--verify", file, "--json").stdout)["sound"]
 
+    assert contents(data) <= set(KNOWN)  # whatever a service keeps is known to be kept, or to be made again
+    assert said["left_out"] == []
     shutil.move(data, tmp_path / "gone")  # entries must not lean on what was
     restored = json.loads(ran("restore", "--all", file, "--data", elsewhere, "--json").stdout)
     assert restored["collections"] == said["collections"]

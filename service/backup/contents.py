@@ -1,6 +1,7 @@
 """What of a data folder a backup has: collections and uploads, keys, the signing secret, label sets, runs, jobs.
 
-What can be made again (thumbnails), locks and half-written files are left out; so is what is not glimpse's, by name.
+What can be made again or is kept for hours alone is left out, and so are locks, half-written files, and, by name, what is
+not glimpse's.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from service import keys, signing
 SECRETS = (keys.FILE, signing.FILE)  # readable by their owner alone, wherever they lie
 FOLDERS = ("jobs", "label-sets", LABEL_RUNS)  # of small files; jobs first: one that has ended must have what it did
 COLLECTIONS = "collections"
-MADE_AGAIN = ("thumbnails",)
+PASSING = ("thumbnails", "idempotency")  # made again; answers to requests, which are kept for hours
 LOST = "lost+found"  # of a disk that is all for the data folder
-KNOWN = (*SECRETS, *FOLDERS, COLLECTIONS, "uploads", *MADE_AGAIN)
-_PASSING = ("lock", "-wal", "-shm", "-journal", PART)  # ends of names
+KNOWN = (*SECRETS, *FOLDERS, COLLECTIONS, "uploads", *PASSING)
+_ENDS = ("lock", "-wal", "-shm", "-journal", PART)  # ends of names
 
 
 def small_files(data: Path) -> Iterator[tuple[str, Path]]:
@@ -37,7 +38,7 @@ def small_files(data: Path) -> Iterator[tuple[str, Path]]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 path = Path(where, name)
-                if not name.startswith(".") and not name.endswith(_PASSING) and _is_file(path):
+                if not name.startswith(".") and not name.endswith(_ENDS) and _is_file(path):
                     yield str(path.relative_to(data)), path
 
 
