@@ -1,7 +1,7 @@
 """What of a data folder a backup has: collections and uploads, keys, the signing secret, label sets, runs, jobs.
 
-What can be made again or is kept for hours alone is left out, and so are locks, half-written files, and, by name, what is
-not glimpse's.
+What can be made again or is kept for hours alone is left out, and so are locks, half-written files, and, by name,
+what is not glimpse's.
 """
 
 from __future__ import annotations
