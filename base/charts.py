@@ -1,7 +1,7 @@
 """Small charts as SVG text: lines over steps or epochs, histograms, reliability pictures. They know no run.
 
 Drawn at 400 by 240 and scaled by the page. Colours are the page's CSS variables (--soft, --line, and --series-1 to
---series-4), so a chart is light or dark as the page is.
+--series-8), so a chart is light or dark as the page is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from html import escape
 WIDTH, HEIGHT = 400, 240
 LEFT, RIGHT, BOTTOM = 52, 12, 38
 LEGEND_ROW, LETTER = 18, 6.6  # height of a row, width of a letter, about
+COLOURS = 8
 MOST_POINTS = 300  # of a line, more than an eye can tell
 MOST_DOTS = 40  # a line of so few points shows each, with its value on hover
 
@@ -39,7 +40,7 @@ def line_chart(
 
     Args:
         title: what it shows, for those who cannot see it.
-        series: up to four colours; a faint one has that of the series after it.
+        series: up to eight colours; a faint one has that of the series after it.
         x_label: below the axis.
         from_zero: have the y axis start at zero.
         mark: an x to draw a dashed line at, and what it is.
@@ -64,7 +65,7 @@ def line_chart(
         )
     colour = 0
     for one, runs in drawn:
-        paint = f"var(--series-{min(colour + 1, 4)})"
+        paint = f"var(--series-{min(colour + 1, COLOURS)})"
         colour += not one.faint
         look = 'stroke-width="1" opacity=".35"' if one.faint else 'stroke-width="2"'
         path = "".join("M" + "L".join(f"{x(px):.1f} {y(py):.1f}" for px, py in run) for run in runs)
@@ -123,7 +124,7 @@ def reliability(title: str, groups: Sequence[tuple[str, Sequence[tuple[float, fl
     x, y = _Axis(0, 1, LEFT, WIDTH - RIGHT), _Axis(0, 1, HEIGHT - BOTTOM, top + 4)
     body = [f'<path d="M{x(0):.1f} {y(0):.1f}L{x(1):.1f} {y(1):.1f}" stroke="var(--soft)" stroke-dasharray="3 3"/>']
     for colour, (name, points) in enumerate(drawn, 1):
-        paint, total = f"var(--series-{min(colour, 4)})", sum(count for _, _, count in points)
+        paint, total = f"var(--series-{min(colour, COLOURS)})", sum(count for _, _, count in points)
         path = "M" + "L".join(f"{x(said):.1f} {y(true):.1f}" for said, true, _ in points)
         body.append(f'<path d="{path}" fill="none" stroke="{paint}" stroke-width="1.5" stroke-linejoin="round"/>')
         body += [
@@ -198,7 +199,7 @@ def _legend(names: Sequence[str]) -> tuple[str, int]:
         if x > LEFT and x + width > WIDTH:
             x, y = float(LEFT), y + LEGEND_ROW
         parts.append(
-            f'<rect x="{x:.1f}" y="{y - 8}" width="12" height="8" rx="2" fill="var(--series-{min(colour, 4)})"/>'
+            f'<rect x="{x:.1f}" y="{y - 8}" width="12" height="8" rx="2" fill="var(--series-{min(colour, COLOURS)})"/>'
             f'<text x="{x + 18:.1f}" y="{y}">{escape(name)}</text>'
         )
         x += width

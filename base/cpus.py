@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from base.control_groups import OWN, ROOT, group_folders
 from base.errors import InputError
 
 # How often a thread of OpenMP looks for its next work before it sleeps. libgomp itself looks 300,000 times, which takes
@@ -101,29 +101,15 @@ def fewer_taken() -> str | None:
     return f"takes {cpus()}" if _taken_by_itself and cpus().usable < cpus().machine else None
 
 
-def quota(root: Path = Path("/sys/fs/cgroup"), of: Path = Path("/proc/self/cgroup")) -> float:
+def quota(root: Path = ROOT, of: Path = OWN) -> float:
     """Processors that control groups, old and new, let this process take: the least along its own path; inf: all.
 
     Args:
         root: where they are mounted.
         of: the process's own paths, as Linux lists them.
     """
-    try:
-        lines = of.read_text().splitlines()
-    except OSError:
-        return math.inf
-    least = math.inf
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        names = controllers.split(",")
-        if not controllers:
-            for mount in (root, root / "unified"):
-                least = min([least, *(_quota_v2(folder / "cpu.max") for folder in _upwards(mount, path))])
-        elif "cpu" in names:
-            for mount in (root / controllers, root / "cpu"):
-                least = min([least, *(_quota_v1(folder) for folder in _upwards(mount, path))])
-    return least
+    return min((_quota_v2(folder / "cpu.max") if is_new else _quota_v1(folder)
+                for is_new, folder in group_folders("cpu", root, of)), default=math.inf)  # fmt: skip
 
 
 class Others:
@@ -162,16 +148,6 @@ def _asked() -> int | None:
     """The number of OMP_NUM_THREADS, which may be a list for nested loops."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(first) if first.isascii() and first.isdigit() and 0 < int(first) <= MOST else None
-
-
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
-    """A group's folder and those it is in. Inside a container the path may be the host's, and the mount its own."""
-    inside = PurePosixPath(path.lstrip("/"))
-    for part in (inside, *inside.parents):
-        if ".." not in part.parts:
-            yield mount / part
-    if ".." in inside.parts:
-        yield mount
 
 
 def _quota_v2(file: Path) -> float:

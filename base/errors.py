@@ -4,17 +4,20 @@
     ├── InputError             a value that the caller gave cannot be used
     │   └── ImageError         one image that cannot be read: carries its path and the reason
     ├── ModelError             a model reference, checkpoint or config that cannot be used
-    │   └── ModelUnavailable   its weights are not on this machine and cannot be downloaded now
+    │   ├── ModelUnavailable   its weights are not on this machine and cannot be downloaded now
+    │   └── ModelNotFound      a service serves none of that name
     ├── CollectionError        a collection that cannot be used as asked
     │   ├── CollectionNotFound
     │   ├── CollectionExists
     │   ├── CollectionLocked   another process is writing to it
     │   ├── CollectionDamaged  its catalog fails its own check
+    │   ├── QuotaExceeded      it may not hold so much
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
     ├── LabelSetNotFound       no label set of that name
     ├── TrainingError          a training run that cannot start or go on
     └── Overloaded             more work than the queue holds; try again later
+        └── Busy               not now: a model is being loaded, or a disk written to; try again in a moment
 
 A message is one line: what is wrong, and what to do about it. Libraries raise; the command line prints the
 message and exits with 2 for an InputError and 1 for another, the service maps the type to a status (service/errors.py).
@@ -60,6 +63,13 @@ class ModelUnavailable(ModelError):
     code = "model_unavailable"
 
 
+class ModelNotFound(ModelError):
+    """No model of that name is served."""
+
+    code = "model_not_found"
+    param = "model"
+
+
 class CollectionError(GlimpseError):
     """A collection that cannot be used as asked."""
 
@@ -88,6 +98,12 @@ class CollectionDamaged(CollectionError):
     """The catalog fails its own check; nothing is served from it."""
 
     code = "collection_damaged"
+
+
+class QuotaExceeded(CollectionError):
+    """The collection would hold more than its quota allows; nothing was written."""
+
+    code = "quota_exceeded"
 
 
 class ModelMismatch(CollectionError):
@@ -138,3 +154,9 @@ class Overloaded(GlimpseError):
     def __init__(self, message: str, seconds: int = 1) -> None:
         self.seconds = seconds
         super().__init__(message)
+
+
+class Busy(Overloaded):
+    """What is asked for is not there in this moment; try again in `seconds`."""
+
+    code = "busy"

@@ -99,12 +99,14 @@ STYLE = """
 :root {
   --ground: #f7f6f3; --surface: #fff; --ink: #1e2321; --soft: #66706c; --line: #e3e4df; --good: #1f6f5c;
   --warn: #b4690e; --series-1: #1f7a64; --series-2: #d9722e; --series-3: #4868c9; --series-4: #a0518f;
+  --series-5: #8f7414; --series-6: #2c8aa6; --series-7: #b3424f; --series-8: #7b7f86;
   color-scheme: light dark; font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #131715; --surface: #1d2320; --ink: #e8ece9; --soft: #9aa6a0; --line: #303834; --good: #63c3a7;
     --warn: #e8a64c; --series-1: #5cc4a6; --series-2: #f0985c; --series-3: #8aa4f5; --series-4: #d592c6;
+    --series-5: #cdb04a; --series-6: #6cc0d8; --series-7: #ea8a94; --series-8: #a9adb5;
   }
 }
 * { box-sizing: border-box; margin: 0; }
@@ -123,6 +125,7 @@ h2 ~ div, h2 ~ dl { margin-top: 14px; }
 .warnings ul { padding-left: 1.1em; }
 .warnings:has(li:only-child) ul { padding: 0; list-style: none; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 16px; }
+.grid + .grid { margin-top: 16px; }
 figure.card { padding: 14px 14px 8px; }
 .card figcaption { padding: 0 2px 6px; }
 .card > figcaption, caption { font-weight: 600; font-size: .9375rem; text-align: left; }

@@ -1,7 +1,8 @@
 """Whole commands beside other work: threads as glimpse takes them, each fixed number, and as OpenMP waits by itself.
 
 N processes that only count keep N processors busy meanwhile, 0, 1, ... one for each. The ways take turns. What is
-measured is a command's own rate, without its start. `--only serve`, `--busy 1` for some of it.
+measured is a command's own rate, without its start. `--only serve`, `--busy 1` for some of it. `--quota 1`: all of it
+in a control group of the kernel that may take so many processors, as a container has; for who may make such groups.
 """
 
 from __future__ import annotations
@@ -37,12 +38,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=["index", "search", "train", "serve"])
     parser.add_argument("--busy", nargs="*", type=int, default=list(range(cpus().machine + 1)))
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--quota", type=float)
     arguments = parser.parse_args()
     print(machine())
     ways = {AUTO: {}, ITSELF: {"GOMP_SPINCOUNT": LIBGOMP}}
     ways |= {f"--threads {n}": {"GLIMPSE_THREADS": str(n)} for n in range(1, cpus().machine + 1)}
     clean = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT")}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, held_to(arguments.quota):
         work = Work(Path(folder))
         rates: Mapping[str, Callable[[Mapping[str, str]], float]] = {
             "index": work.index,
@@ -57,7 +59,8 @@ def main() -> None:
                     for _ in range(arguments.rounds):
                         for way, environment in ways.items():
                             found[way].append(rates[name](clean | environment))
-                show(f"{name}, {n} busy beside it", {way: statistics.median(each) for way, each in found.items()})
+                beside = f"{n} busy beside it" if arguments.quota is None else f"{arguments.quota:g} processors"
+                show(f"{name}, {beside}", {way: statistics.median(each) for way, each in found.items()})
 
 
 def show(title: str, rates: Mapping[str, float]) -> None:
@@ -65,6 +68,26 @@ def show(title: str, rates: Mapping[str, float]) -> None:
     print(f"\n{title:36}{'a second':>10}{'of the best number':>20}")
     for way, rate in rates.items():
         print(f"{way:36}{rate:>10.2f}{rate / best:>20.2f}", flush=True)
+
+
+@contextmanager
+def held_to(processors: float | None) -> Iterator[None]:
+    """The process, and all that it starts, in a control group with that quota."""
+    if processors is None:
+        yield
+        return
+    old = Path("/sys/fs/cgroup/cpu")
+    root, quota = (old, "cpu.cfs_quota_us") if old.exists() else (Path("/sys/fs/cgroup"), "cpu.max")
+    group = root / f"glimpse-bench-{os.getpid()}"
+    group.mkdir()
+    try:
+        microseconds = str(int(processors * 100_000))
+        (group / quota).write_text(microseconds if root == old else f"{microseconds} 100000")
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+        yield
+    finally:
+        (root / "cgroup.procs").write_text(str(os.getpid()))
+        group.rmdir()
 
 
 @contextmanager

@@ -32,7 +32,8 @@ from common import machine
 
 from encoder.load import load_encoder
 from encoder.model import DualEncoder
-from index.search.calibration import MEANINGLESS, SAMPLE, Calibration, background, fit
+from encoder.word_bank import some_words
+from index.search.calibration import SAMPLE, Calibration, background, fit
 from training.config import TrainConfig
 from training.data.pairs import text_key
 from training.train import train
@@ -45,7 +46,7 @@ MODEL = {
 FOLDS, SHARDS = 4, 12
 QUERIES = 500  # of each family at most
 FEWEST = 3  # held-out images that a "colour type" or a type needs
-NOTHING = (  # neither among the MEANINGLESS nor in a shop of clothes
+NOTHING = (  # none of them is in a shop of clothes
     "a giraffe drinking at a waterhole",
     "the surface of mars",
     "oil rig in the north sea",
@@ -138,7 +139,7 @@ def main() -> None:
     print(f"{machine()}\n{run}: {len(rows)} images, {held_out.sum()} of titles that it was not trained on\n")
     for name, kept in (("held-out images", held_out), ("all images", np.ones(len(rows), bool))):
         queries = list(ask(encoder, rows, images, held_out, kept))
-        report(name, images[kept], encoder.encode_texts(MEANINGLESS), queries)
+        report(name, images[kept], encoder.encode_texts(some_words(encoder.vocabulary())), queries)
 
 
 def train_model(rows: Sequence[dict[str, str]], held_out: Array, folder: Path, arguments: argparse.Namespace) -> Path:
@@ -205,10 +206,10 @@ def ask(
         yield Query("nothing", vector, np.zeros(int(kept.sum()), bool))
 
 
-def report(name: str, images: Array, meaningless: Array, queries: Sequence[Query]) -> None:
+def report(name: str, images: Array, words: Array, queries: Sequence[Query]) -> None:
     """Print the table of one collection."""
     sample = images[np.random.default_rng(0).choice(len(images), min(SAMPLE, len(images)), replace=False)]
-    calibration = fit(sample, meaningless, best=lambda texts: (texts @ images.T).max(axis=1))
+    calibration = fit(sample, words, best=lambda texts: (texts @ images.T).max(axis=1))
     if calibration is None:
         raise SystemExit(f"{name}: too few images")
     families = list(dict.fromkeys(query.family for query in queries))

@@ -1,7 +1,7 @@
 """Labelling against what it cannot be faster than, and against a plain loop.
 
 decide       scores of many images and labels, against the product of their vectors alone; and the most memory
-collection   `glimpse label --collection` of as many vectors, and of what its time is made
+collection   `glimpse label --collection` of as many vectors, beside their product with the labels
 folder       `glimpse label FOLDER`, cold, against `glimpse index FOLDER`
 loop         against a loop image by image that encodes the labels each time, as autodistill-clip's
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,18 +19,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import orjson
 import torch
 from common import compare, embeddings, machine, open_clip, random_model
 from PIL import Image
 
 from base.walk import walk_images
 from encoder.load import load_encoder
-from encoder.zero_shot import Classifier
+from encoder.query import query_encoder
+from encoder.zero_shot import Classifier, build_classifier
 from index.collection import Entry, create_collection
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller
 from labelling.rejection import Rejection
-from labelling.rows import label_images, label_rows
+from labelling.rows import answers_of, label_images
 from labelling.standardise import Standard
 
 DIM = 512
@@ -46,13 +49,18 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="run folder (default: ViT-B-32-256 with random weights)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="vectors, of `decide` and `collection`")
     parser.add_argument("--labels", type=int, default=1_000)
+    parser.add_argument("--outputs", nargs="+", default=["csv"], help="of `collection`: csv, jsonl, parquet, metadata")
+    parser.add_argument(
+        "--data", type=Path, help="of `collection`: data folder that keeps it from one time to the next"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of `folder`, of which the best counts")
     arguments = parser.parse_args()
     print(machine())
     if arguments.part == "decide":
         decide(arguments.rows, arguments.labels)
     elif arguments.part == "collection":
-        collection(arguments.rows, arguments.labels, arguments.model or random_model("ViT-B-32-256"))
+        model = arguments.model or random_model("ViT-B-32-256")
+        collection(arguments.rows, arguments.labels, model, arguments.outputs, arguments.data)
     elif arguments.images is None:
         parser.error(f"{arguments.part} labels photos: give --images FOLDER")
     elif arguments.part == "folder":
@@ -69,7 +77,6 @@ def decide(n: int, n_labels: int) -> None:
     classifier = Classifier(tuple(map(str, range(n_labels))), labels, 100.0)
     rejection = Rejection(words[:NEGATIVES], 100.0)
     standard = Standard.of(labels, words, images[:2048])
-    paths = [Path("a.jpg")] * POOL
     ways = {
         "one label": (Labeller(classifier), [labels]),
         "one or none": (Labeller(classifier, rejection=rejection), [labels, rejection.negatives]),
@@ -82,7 +89,7 @@ def decide(n: int, n_labels: int) -> None:
         seconds = dict.fromkeys(("product", "decide", "rows"), float("inf"))  # of an image, in the best block
         for start in range(0, n, POOL):
             some = images[: min(POOL, n - start)]
-            for what, one in _ways_of(labeller, factors, some, paths).items():
+            for what, one in _ways_of(labeller, factors, some).items():
                 started = time.perf_counter()
                 one()
                 seconds[what] = min(seconds[what], (time.perf_counter() - started) / len(some))
@@ -94,9 +101,7 @@ def decide(n: int, n_labels: int) -> None:
     print(f"\nmost memory: {_most_memory()} MB, of it {before} before the first decision")
 
 
-def _ways_of(
-    labeller: Labeller, factors: list[np.ndarray], some: np.ndarray, paths: list[Path]
-) -> dict[str, Callable[[], None]]:
+def _ways_of(labeller: Labeller, factors: list[np.ndarray], some: np.ndarray) -> dict[str, Callable[[], None]]:
     def product() -> None:
         for start in range(0, len(some), 1024):  # the fastest of 256 to 16,384 rows here
             for factor in factors:
@@ -107,36 +112,51 @@ def _ways_of(
             pass
 
     def with_rows() -> None:
-        for part, decisions in labeller.decide_in_parts(some):
-            label_rows(labeller.labels, paths[: len(some)][part], decisions)
+        for _, decisions in labeller.decide_in_parts(some):
+            for given, _ in answers_of(labeller.labels, decisions):
+                orjson.dumps(given)
 
     return {"product": product, "decide": alone, "rows": with_rows}
 
 
-def collection(n: int, n_labels: int, model: Path) -> None:
-    """The whole command, in a process of its own; the second time there is nothing to do."""
-    encoder = load_encoder(model)
-    images = embeddings(POOL, encoder.dim)
-    labels = embeddings(n_labels, encoder.dim, seed=1)
+def collection(n: int, n_labels: int, model: Path, outputs: list[str], kept: Path | None) -> None:
+    """Whole commands, each in a process of its own; the second time there is nothing to do."""
     with tempfile.TemporaryDirectory() as scratch:
-        data = Path(scratch)
-        with create_collection(
-            data, "bench", model=str(model), fingerprint=encoder.fingerprint, dim=encoder.dim
-        ) as made:
-            for start in range(0, n, POOL):
-                some = images[: min(POOL, n - start)]
-                made.upsert([_entry(start + i, vector) for i, vector in enumerate(some)])
+        data = kept or Path(scratch)
+        if not (data / "collections").exists():
+            _make(data, n, model)
         words = data / "labels.txt"
         words.write_text("\n".join(f"word {i}" for i in range(n_labels)))
-        run = ["label", "-c", "bench", "--labels-file", str(words), "--data", str(data), "--out", str(data / "x.csv")]
-        first, memory = _timed(run)
-        again, _ = _timed(run)
+        run = ["label", "-c", "bench", "--labels-file", str(words), "--data", str(data), "--force"]
+        encoder = query_encoder(str(model), None, images=False)
         started = time.perf_counter()
-        for start in range(0, n, POOL):
-            images[: min(POOL, n - start)] @ labels.T
+        labels = build_classifier(encoder, [f"word {i}" for i in range(n_labels)]).weights
+        texts = time.perf_counter() - started
+        images = embeddings(POOL, encoder.dim)
+        started = time.perf_counter()
+        for start in range(0, n, 1024):
+            images[start % POOL :][: min(1024, n - start)] @ labels.T
         product = time.perf_counter() - started
-        print(f"{n:,} images, {n_labels:,} labels: {first:.1f} s, {n / first:,.0f} images/s, most memory {memory} MB")
-        print(f"of it the product {product:.1f} s; with nothing new {again:.1f} s")
+        print(f"{n:,} images, {n_labels:,} labels: their texts take {texts:.1f} s, the product {product:.1f} s\n")
+        print(f"{'':10}{'seconds':>9}{'images/s':>10}{'but texts':>11}{'of product':>12}{'again':>8}{'most MB':>9}")
+        for name in outputs:
+            asked = ["--write-metadata", "lab"] if name == "metadata" else ["--out", str(data / f"x.{name}")]
+            shutil.rmtree(data / "label-runs", ignore_errors=True)
+            (first, memory), (again, _) = _timed([*run, *asked]), _timed([*run, *asked])
+            rest = first - texts
+            print(
+                f"{name:10}{first:>9.1f}{n / first:>10,.0f}{rest:>11.1f}{product / rest:>12.2f}{again:>8.1f}{memory:>9}"
+            )
+
+
+def _make(data: Path, n: int, model: Path) -> None:
+    """A collection of as many vectors, float16 as all are."""
+    encoder = load_encoder(model)
+    images = embeddings(POOL, encoder.dim)
+    with create_collection(data, "bench", model=str(model), fingerprint=encoder.fingerprint, dim=encoder.dim) as made:
+        for start in range(0, n, POOL):
+            some = images[: min(POOL, n - start)]
+            made.upsert([_entry(start + i, vector) for i, vector in enumerate(some)])
 
 
 def _entry(key: int, vector: np.ndarray) -> Entry:

@@ -26,6 +26,11 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def device_memory(device: torch.device) -> int | None:
+    """Bytes of the memory of its own that a device has; None for one that takes the machine's."""
+    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else None
+
+
 def choose_precision(precision: str, device: torch.device) -> str:
     """Resolve "auto" to "bf16" or "fp32"; take those two as they are.
 

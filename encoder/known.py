@@ -20,6 +20,14 @@ from base.cache import cache_folder
 from base.files import write_whole
 from encoder.image import Preprocess
 
+NO_NOTE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+)  # what reading none, or a damaged one, raises
 _FORMAT = 1  # of the notes; and whatever else decides what a fingerprint is
 
 
@@ -88,12 +96,20 @@ def recall(ref: str | Path, files: tuple[Stamp, ...] | None = None) -> ModelCard
     `files` are those that it was just read from, as stamped before; left out, they are looked at now.
     """
     try:
-        note = json.loads(_note_of(lasting(ref)).read_text(encoding="utf-8"))
+        note = _noted(ref)
         noted = tuple(Stamp(*stamp) for stamp in note["files"])
         now = tuple(Stamp.of(Path(stamp.path)) for stamp in noted) if files is None else files
         return ModelCard.of_json(note["card"]) if noted == now and note["made_by"] == _made_by() else None
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
-        return None  # none, or a damaged one
+    except NO_NOTE:
+        return None
+
+
+def noted_bytes(ref: str | Path) -> int | None:
+    """Of the files that the model behind a reference was last read from here, about what loading it takes."""
+    try:
+        return sum(Stamp(*stamp).size for stamp in _noted(ref)["files"])
+    except NO_NOTE:
+        return None
 
 
 def remember(ref: str | Path, files: tuple[Stamp, ...], card: ModelCard) -> None:
@@ -102,6 +118,10 @@ def remember(ref: str | Path, files: tuple[Stamp, ...], card: ModelCard) -> None
     note = {"ref": text, "made_by": _made_by(), "files": files, "card": card.to_json()}
     with suppress(OSError):  # a cache that cannot be written is none
         write_whole(_note_of(text), json.dumps(note, indent=1))
+
+
+def _noted(ref: str | Path) -> Any:
+    return json.loads(_note_of(lasting(ref)).read_text(encoding="utf-8"))
 
 
 def _note_of(ref: str) -> Path:

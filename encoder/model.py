@@ -56,6 +56,7 @@ class DualEncoder(Encoder):
     Attributes, beside an Encoder's:
         text: its text tower with the tokenizer.
         device, precision: where and in what it runs ("fp32" or "bf16").
+        bytes: that its weights take there.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class DualEncoder(Encoder):
         self.precision = precision
         self._clip: Any = clip
         self.device = next(clip.parameters()).device
+        self.bytes = sum(weights.nbytes for weights in (*clip.parameters(), *clip.buffers()))
         self.batch_size = 256 if self.device.type == "cuda" else 32
         self.overlap = self.device.type != "cpu"
         self.text = TextTower(clip, tokenizer)

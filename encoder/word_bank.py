@@ -31,6 +31,7 @@ from encoder.prompts import DEFAULT_TEMPLATES, fill_templates
 MOST = 5_000  # words: twice as many tell no more, in bench/rejection.py, and take twice the time
 FEWEST = 500  # words; fewer are no background
 SHORTEST = 3  # letters
+EVERY = 20  # that leaves 250 of `MOST`; 1,000 tell no more, in bench/cutoff.py
 AT_ONCE = 512  # words encoded between two reports of progress
 _FORMAT = 1  # of what is kept; and whatever else decides which words there are, and what their vectors are
 _KEPT = 8  # banks
@@ -84,6 +85,11 @@ def words_of(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
     tokens = sorted(vocabulary, key=lambda token: vocabulary[token])
     words = tuple(islice(dict.fromkeys(filter(_is_word, _unmarked(tokens))), MOST))
     return words if len(words) >= FEWEST else clip_words()
+
+
+def some_words(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
+    """Every `EVERY`-th of them: texts at large, where there are no labels to choose the unlike ones by."""
+    return words_of(vocabulary)[::EVERY]
 
 
 def clip_words() -> tuple[str, ...]:

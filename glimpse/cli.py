@@ -10,7 +10,9 @@ import typer
 from base.cpus import use_threads
 from glimpse import __version__
 from glimpse.commands import maintenance  # noqa: F401  the rest of `collections`
+from glimpse.commands.backup import backup, restore
 from glimpse.commands.collections import collections
+from glimpse.commands.compare import compare
 from glimpse.commands.demo import demo
 from glimpse.commands.duplicates import duplicates
 from glimpse.commands.eval import eval as evaluate
@@ -27,6 +29,7 @@ from glimpse.commands.reindex import reindex
 from glimpse.commands.search import search
 from glimpse.commands.serve import serve
 from glimpse.commands.train import train
+from glimpse.grouped import GroupedCommand
 
 app = typer.Typer(
     name="glimpse",
@@ -56,20 +59,24 @@ def _main(
 COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     index: "glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k",
     search: 'glimpse search "red shirt" --not "long sleeves" --collection photos --cutoff auto',
-    label: 'glimpse label photos --labels "dress,hat,t-shirt" --model runs/clothes --out labels.csv',
+    label: "",  # it begins with some
     duplicates: "glimpse duplicates --collection photos --spare -0 | xargs -0 ls -l",
     reindex: "glimpse reindex --collection photos --model runs/pets",
     train: "glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5",
     evaluate: "glimpse eval --model runs/pets --folders pets-by-breed",
+    compare: "glimpse compare runs/* --out compare.html",
     export: "glimpse export runs/shop --out shop-onnx",
     mine: "glimpse mine pairs.csv --collection shop --out mined.jsonl",
     serve: "glimpse serve --model runs/pets --data glimpse-data --port 8000",
+    backup: "glimpse backup --all /backup --keep 7 --keep-weekly 4",
+    restore: "glimpse restore --all /backup/glimpse-20260131T030000Z.glimpse --data restored",
     mcp: "glimpse mcp --url http://localhost:8000 --folder ~/Pictures",
     demo: "glimpse demo",
     models: "glimpse models ViT-B-32",
 }
 for command, example in COMMANDS.items():
-    app.command(epilog=f"Example: {example}")(command)
+    epilog = f"Example: {example}" if example else None
+    app.command(epilog=epilog, cls=GroupedCommand if command is label else None)(command)
 app.add_typer(collections, name="collections")
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")

@@ -99,6 +99,11 @@ def prepare_queries(encoder: Encoder, *, images: bool = False) -> None:
         keep_towers(encoder.ref, encoder.fingerprint, images=images)
 
 
+def counted(n: int, noun: str) -> str:
+    """1 image, 2 images."""
+    return f"{n} {noun if n == 1 else f'{noun}s'}"
+
+
 def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:
     """Name the files that could not be read, at most `limit` of them."""
     for path, reason in skipped[:limit]:
@@ -116,7 +121,8 @@ def print_left_out(left_out: LeftOut) -> None:
 def print_cut_off(files: Sequence[tuple[str, str]]) -> None:
     """Say how many files were taken though they end before their pictures do."""
     if files:
-        err.print(f"{len(files)} files are cut off; what there is was taken, the first: {files[0][0]}")
+        is_are = "is" if len(files) == 1 else "are"
+        err.print(f"{counted(len(files), 'file')} {is_are} cut off; what there is was taken, the first: {files[0][0]}")
 
 
 def print_warnings(warnings: Sequence[str]) -> None:

@@ -43,14 +43,15 @@ def show(data: Path, name: str, *, as_json: bool) -> None:
     counts = [
         f"{seen[kind]} {kind}" for kind in ("accepted", "corrected", "none", "skipped", "by rule") if kind in seen
     ]
-    console.err.print(f"run {run.id}: {found.images} images; reviewed: {', '.join(counts) or 'none'}")
+    images = console.counted(found.images, "image")
+    console.err.print(f"run {run.id}: {images}; reviewed: {', '.join(counts) or 'none yet'}")
     if rows:
         lines = [(str(row.image.path), ", ".join(label for label, _ in row.image.answers) or label_view.NONE,
                   f"{row.margin:.3f}") for row in rows]  # fmt: skip
         console.out.print(console.table("least certain", "labels", "margin", rows=lines))
     where = f" --data {data}" if data != DATA else ""
     command = f"glimpse label --review {run.id}{where}"
-    console.err.print(f"correct by a table path,label: {command} --correct corrections.csv")
+    console.err.print(f"correct by a table path,label: {command} --correct corrections.csv (no label: none of these)")
     console.err.print(f"accept what is certain:        {command} --accept-above 0.97")
     console.err.print(f"with glimpse serve{where}, over REST: {address}/images and .../review (docs/labelling.md)")
 
@@ -79,21 +80,25 @@ def change(data: Path, name: str, correct: Path | None, accept_above: float | No
 
 def _said(done: Reviewed) -> str:
     counts = ", ".join(f"{count} {kind}" for kind, count in done.counts.items()) or "nothing"
-    return f"reviewed: {counts}; {done.relabelled} images labelled anew"
+    return f"reviewed: {counts}; {console.counted(done.relabelled, 'image')} labelled anew"
 
 
 def _corrections(run: Run, table: Path) -> tuple[list[Item], LeftOut]:
     """What a table or class folders say of images of the run. InputError if they say nothing of any."""
     label_set = labels_of(run).label_set
-    truth = read_truth(table, label_set.labels)
+    none: list[Path] = []
+    truth = read_truth(table, label_set.labels, none=none)
+    said = [
+        (path, [name for name, is_given in zip(label_set.names, has, strict=True) if is_given])
+        for path, has in zip(truth.images, truth.has, strict=True)
+    ]
     items = []
-    for path, has in zip(truth.images, truth.has, strict=True):
+    for path, labels in [*said, *((path, []) for path in none)]:
         known = run.store.known(path.absolute()) or run.store.known(path.resolve())
         if known is None:
             truth.left_out.add("images that are none of the run's", str(path))
             continue
-        labels = [name for name, is_given in zip(label_set.names, has, strict=True) if is_given]
-        items.append(Item(known[0], "correct", labels))
+        items.append(Item(known[0], "correct" if labels else "none", labels))
     if not items:
         raise InputError(f"{table}: no image of it is one of run {run.id}; glimpse label --review {run.id} names some")
     return items, truth.left_out

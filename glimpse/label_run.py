@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from index.collection import Collection
 
 
+NAMED = 5  # steps of an output that a dry run prints
+
+
 class Wanted(NamedTuple):
     """How a run is to be done and told of."""
 
@@ -46,7 +49,8 @@ def run(what: What, outputs: OutputsAsked, wanted: Wanted) -> None:
         run = open_.enter_context(LabelRuns(data).make(kept_as, outputs))
         labels = LabelsAsked(what.label_set, what.scores)
         with label_view.bar() as watch:
-            going = Going(wanted.overwrite, wanted.dry, watch, f"glimpse {__version__}")
+            tool, named = f"glimpse {__version__}", None if wanted.as_json else NAMED
+            going = Going(wanted.overwrite, wanted.dry, watch, tool, named)
             report, labeller = run.go_on(source, labels, collection, going)
         if labeller is not None:
             console.print_warnings(labeller.classifier.cut.warnings())

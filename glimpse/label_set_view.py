@@ -46,7 +46,10 @@ def print_calibration(name: str, done: Calibration, file: Path) -> None:
     """Print what a calibration is worth; `file` is its report."""
     told, learned = calibration_of(done), done.label_set.learned
     fitted = learned.measured.n_fit if learned and learned.measured else 0
-    console.out.print(f"{name}: calibrated on {fitted} images, measured on {len(done.truth.images)} others; see {file}")
+    on = console.counted(fitted, "image")
+    console.out.print(
+        f"{name}: calibrated on {on}, measured on {console.counted(len(done.truth.images), 'other')}; see {file}"
+    )
     rows = [
         (key.replace("_", " "), *("-" if told[when][key] is None else told[when][key] for when in ("before", "after")))
         for key in told["before"]
@@ -116,24 +119,29 @@ def summary(label_set: LabelSet) -> str:
     """A label set in a few words."""
     each = "several an image" if label_set.mode == "multi" else "one an image"
     examples = len(label_set.learned.examples) if label_set.learned else 0
-    learned = f", {examples} examples" if examples else ""
+    learned = f", {console.counted(examples, 'example')}" if examples else ""
     scores = "calibrated" if label_set.is_calibrated else "uncalibrated"
     none = ", or none" if label_set.abstains else ""
-    return f"{len(label_set.labels)} labels, {each}{none}{learned}, {scores}"
+    return f"{console.counted(len(label_set.labels), 'label')}, {each}{none}{learned}, {scores}"
 
 
 def _learned_lines(learned: Learned | None) -> list[str]:
     """What was learned, and what that is worth."""
     if learned is None or not learned.is_calibrated:
         again = "glimpse labels calibrate has scores mean what they say"
-        by = [f"{len(learned.examples)} examples, by {learned.model or learned.fingerprint}"] if learned else []
+        by = (
+            [f"{console.counted(len(learned.examples), 'example')}, by {learned.model or learned.fingerprint}"]
+            if learned
+            else []
+        )
         return [*by, f"uncalibrated: {again}"]
     lines = [f"learned with {learned.model or learned.fingerprint}"]
     at = f", standing out from {learned.stands_out:.2f}" if learned.stands_out is not None else ""
     lines.append(f"temperature {learned.temperature:.3g}{at}")
     if (measured := learned.measured) is not None:
+        on = console.counted(measured.n_fit, "image")
         lines.append(
-            f"calibrated on {measured.n_fit} images; on {measured.n_held_out} others the calibration error went from "
+            f"calibrated on {on}; on {measured.n_held_out} others the calibration error went from "
             f"{measured.ece_before:.3f} to {measured.ece_after:.3f}"
         )
         if measured.precision is not None:

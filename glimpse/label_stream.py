@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
 from base.errors import InputError
 from base.rules import Rules
+from base.tables import some_of
 from base.walk import check_folder, image_names, no_images
 from glimpse import console, label_view
 from labelling.label_sets import LabelSet
@@ -54,25 +55,69 @@ class What:
         return open_encoder(ref, self.device, self.precision)
 
 
-def stream(what: What, url: str | None, out: Path, *, as_json: bool) -> None:
-    """Label a folder with nothing kept: the rows are written as they come."""
-    assert what.folder is not None
-    check_folder(what.folder)
-    total = sum(1 for _ in image_names(what.folder, what.rules))
-    if not total:
-        raise InputError(no_images([what.folder], what.rules))
-    report = LabelReport(per_label=dict.fromkeys(what.label_set.names, 0))
-    if url is not None:
-        batches = _at_service(url, what, report)
-    else:
-        from encoder.load import load_encoder
-        from labelling.labeller import build_labeller
+@dataclass(frozen=True)
+class AtService:
+    """What a service is asked: labels, or those that it keeps under a name.
 
-        encoder = load_encoder(str(what.model), what.device, what.precision)
-        with console.progress_bar("preparing texts") as prepare:
-            labeller = build_labeller(encoder, what.label_set, what.scores, progress=prepare)
-        console.print_warnings(labeller.classifier.cut.warnings())
-        batches = label_images(encoder, labeller, images_below(what.folder, report, what.rules))
+    Attributes:
+        label_set: the labels; None: those of the service's own set `name`.
+    """
+
+    url: str
+    label_set: LabelSet | None
+    name: str | None
+    templates: tuple[str, ...]
+    scores: ScoredBy | None
+    abstain: bool
+
+    def request(self) -> dict[str, Any]:
+        """As `Client.classify` takes it. InputError: labels that cannot be sent."""
+        asked: dict[str, Any] = {"scores": self.scores, "abstain": self.abstain}
+        if self.label_set is None:
+            return asked | {"label_set": self.name, "templates": self.templates}
+        if own := [label.name for label in self.label_set.labels if label.prompts]:
+            raise InputError(
+                f"{some_of(own)}: prompts of a label's own are not sent with images; have the service keep them as a "
+                "label set (PUT /v1/label-sets/NAME), and give --label-set NAME"
+            )
+        return asked | {
+            "labels": [label.text for label in self.label_set.labels], "templates": self.label_set.templates
+        }  # fmt: skip
+
+
+def stream(what: What, out: Path, *, as_json: bool) -> None:
+    """Label a folder with nothing kept: the rows are written as they come."""
+    from encoder.load import load_encoder
+    from labelling.labeller import build_labeller
+
+    assert what.folder is not None
+    total = _count(what.folder, what.rules)
+    report = LabelReport(per_label=dict.fromkeys(what.label_set.names, 0))
+    encoder = load_encoder(str(what.model), what.device, what.precision)
+    with console.progress_bar("preparing texts") as prepare:
+        labeller = build_labeller(encoder, what.label_set, what.scores, progress=prepare)
+    console.print_warnings(labeller.classifier.cut.warnings())
+    batches = label_images(encoder, labeller, images_below(what.folder, report, what.rules))
+    _write(batches, report, total, out, as_json=as_json)
+
+
+def stream_from_service(folder: Path, rules: Rules, asked: AtService, out: Path, *, as_json: bool) -> None:
+    """The same with a service's model."""
+    total = _count(folder, rules)
+    names = asked.label_set.names if asked.label_set else ()
+    report = LabelReport(per_label=dict.fromkeys(names, 0))
+    _write(_at_service(folder, rules, asked, report), report, total, out, as_json=as_json)
+
+
+def _count(folder: Path, rules: Rules) -> int:
+    """How many images there are. InputError: none."""
+    check_folder(folder)
+    if not (total := sum(1 for _ in image_names(folder, rules))):
+        raise InputError(no_images([folder], rules))
+    return total
+
+
+def _write(batches: Iterator[list[Labelled]], report: LabelReport, total: int, out: Path, *, as_json: bool) -> None:
     with output(out) as table, console.progress_bar("labelling") as bar:
         for _ in write_rows(batches, table, report):
             bar(report.done + len(report.unread), total)
@@ -99,29 +144,27 @@ def output(out: Path) -> Iterator[LabelTable | LateLabelTable]:
         yield table
 
 
-def _at_service(url: str, what: What, report: LabelReport) -> Iterator[list[Labelled]]:
+def _at_service(folder: Path, rules: Rules, asked: AtService, report: LabelReport) -> Iterator[list[Labelled]]:
     """Have a service label; it is there and takes our key when this returns. The rows come as its answers do."""
     from glimpse.client import Client
 
-    service = Client(url)
+    request = asked.request()
+    service = Client(asked.url)
     service.info()
 
     def rows() -> Iterator[list[Labelled]]:
-        assert what.folder is not None
         with service:
-            images = images_below(what.folder, report, what.rules)
-            names, templates = what.label_set.names, what.label_set.templates
-            for image in service.classify(images, names, templates=templates, scores=what.scores):
+            for image in service.classify(images_below(folder, report, rules), **request):
                 if image.cut_texts and not report.cut_texts:
                     report.cut_texts = image.cut_texts
                     console.print_warnings(image.warnings)
                 path = Path(str(image.image))
-                if image.abstained:
-                    yield [Labelled(path, cut_off=image.cut_off or "")]
-                elif image.label is None:
+                answers = tuple(Answer(label, score) for label, score in image.labels.items())
+                if not answers and not image.abstained:
                     yield [Labelled(path, error=image.error or "the service said nothing of it")]
-                else:
-                    answer = Answer(image.label, image.score or 0.0)
-                    yield [Labelled(path, (answer,), answer, cut_off=image.cut_off or "")]
+                    continue
+                likeliest = next(iter(image.scores.items()), None)
+                guess = Answer(*likeliest) if likeliest else None
+                yield [Labelled(path, answers, answers[0] if answers else guess, cut_off=image.cut_off or "")]
 
     return rows()

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 NONE = "(none of these)"
 NAMED = 10  # failures that are printed
+ONE = {  # of what outputs count
+    "photos with new keywords": "photo with new keywords",
+    "folders made": "folder made",
+    "sidecars": "sidecar",
+    "entries changed": "entry changed",
+}
 
 
 @contextmanager
@@ -42,7 +48,7 @@ def bar() -> Iterator[Watcher]:
 def print_labels(report: LabelReport, files: Sequence[str], *, as_json: bool) -> None:
     """What was labelled, where nothing is kept of it."""
     if as_json:
-        console.print_json(_labels_as_json(report, files))
+        console.print_json(_labels_as_json(report, files if report.labelled + report.abstained else ()))
         return
     _print_left_out(report)
     console.err.print(_summary(report))
@@ -56,7 +62,9 @@ def print_report(report: RunReport, outputs: OutputsAsked, *, dry: bool, as_json
     """What a run did, or would do; `kept` is the data folder that keeps it."""
     labels = report.labels
     if as_json:
-        console.print_json(_labels_as_json(labels, outputs.files) | {"run": _run_as_json(report, dry=dry)})
+        would = outputs.files if dry and labels.labelled + labels.abstained else ()
+        run = _run_as_json(report, dry=dry) | {"would_write": list(would)}
+        console.print_json(_labels_as_json(labels, tuple(report.written)) | {"run": run})
         return
     _print_left_out(labels)
     console.err.print(_summary(labels))
@@ -132,14 +140,15 @@ def undo(data: Path, name: str, *, as_json: bool) -> None:
         console.print_json({"run": info.id, "taken_back": changes.taken_back, "failed": failed})
     else:
         _print_failures(changes.failed)
-        console.err.print(f"run {info.id}: {changes.taken_back} changes taken back, {len(changes.failed)} not")
+        back = console.counted(changes.taken_back, "change")
+        console.err.print(f"run {info.id}: {back} taken back, {len(changes.failed)} not")
     if changes.failed:
         raise typer.Exit(1)
 
 
 def _summary(report: LabelReport) -> str:
     none = f", {report.abstained} none of these" if report.abstained else ""
-    return f"{report.labelled} images labelled{none}, {report.skipped + len(report.unread)} skipped"
+    return f"{console.counted(report.labelled, 'image')} labelled{none}, {report.skipped + len(report.unread)} skipped"
 
 
 def _print_left_out(report: LabelReport) -> None:
@@ -158,16 +167,18 @@ def _print_outputs(report: RunReport, *, dry: bool) -> None:
     for name, changes in report.outputs.items():
         _print_changes(name, changes, dry=dry)
     for file, images in report.written.items():
-        console.err.print(f"{file}: {images} images")
+        console.err.print(f"{file}: {console.counted(images, 'image')}")
 
 
 def _print_changes(name: str, changes: Changes, *, dry: bool) -> None:
-    counts = [f"{count} {what}" for what, count in changes.done.items()]
+    counts = [f"{count} {ONE.get(what, what) if count == 1 else what}" for what, count in changes.done.items()]
     counts += [f"{changes.taken_back} taken back"] * bool(changes.taken_back)
     would = "would be " if dry else ""
     console.err.print(f"{name}: {would}{', '.join(counts) or 'as it is'}")
     for said in changes.first:
         console.err.print(f"  {said}")
+    if (more := changes.foreseen - len(changes.first)) > 0:
+        console.err.print(f"  ... and {more} more; --json lists them all")
 
 
 def _print_failures(failures: Sequence[Failure]) -> None:

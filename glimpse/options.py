@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from encoder.prompts import Label
     from labelling.label_file import GivenLabels
 
+OF_LABELS, OF_SOURCE, OF_MODEL = "Labels", "What is read", "Model and machine"  # groups in --help, where there are any
 ELSEWHERE = {"glimpse reindex": "glimpse jobs start reindex"}  # the same of a service, where it is another command
 
 
@@ -51,10 +52,27 @@ ModelIfLocal = Annotated[
         "--model",
         envvar="GLIMPSE_MODEL",
         help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE. Not with --url.",
+        rich_help_panel=OF_MODEL,
     ),
 ]
-Device = Annotated[str, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")]
-Precision = Annotated[str, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        envvar="GLIMPSE_DEVICE",
+        help="auto, cpu, cuda, cuda:1, mps.",
+        rich_help_panel=OF_MODEL,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        envvar="GLIMPSE_PRECISION",
+        help="auto, bf16 or fp32.",
+        rich_help_panel=OF_MODEL,
+    ),
+]
+
+QUICK = ("search", "create", "models")  # what seldom takes long
 
 
 def _take_threads(context: typer.Context, given: int | None) -> int | None:
@@ -63,7 +81,7 @@ def _take_threads(context: typer.Context, given: int | None) -> int | None:
 
     if given is not None:
         use_threads(given)
-    elif (fewer := fewer_taken()) and context.info_name != "search" and context.params.get("url") is None:
+    elif (fewer := fewer_taken()) and context.info_name not in QUICK and context.params.get("url") is None:
         console.err.print(f"{fewer}; --threads takes another number")
     return given
 
@@ -76,24 +94,47 @@ Threads = Annotated[  # declared after `url`, for it is asked in that order
         max=MOST,
         callback=_take_threads,
         help="Default: OMP_NUM_THREADS, else one for each processor that affinity and quota leave.",
+        rich_help_panel=OF_MODEL,
     ),
 ]
 Template = Annotated[
     list[str] | None,
-    typer.Option("--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.'),
+    typer.Option(
+        "--template", help='Prompt with {} for the label, as "a photo of a {}."; repeatable.', rich_help_panel=OF_LABELS
+    ),
 ]
-Labels = Annotated[str | None, typer.Option("--labels", help="What to choose from: 'cat,dog,\"salt, or pepper\"'.")]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        help="What to choose from: 'cat,dog,\"salt, or pepper\"'.",
+        rich_help_panel=OF_LABELS,
+    ),
+]
 LabelsFile = Annotated[
     Path | None,
-    typer.Option("--labels-file", help="The same from a file: one a line, JSON, or a table with a column label."),
+    typer.Option(
+        "--labels-file",
+        help="The same from a file: one a line, JSON, or a table with a column label.",
+        rich_help_panel=OF_LABELS,
+    ),
 ]
 Scores = Annotated[
     Literal["softmax", "sigmoid"] | None,
-    typer.Option("--scores", help="One of the labels, or each on its own.", show_default="as the model was trained"),
+    typer.Option(
+        "--scores",
+        help="One of the labels, or each on its own.",
+        show_default="as the model was trained",
+        rich_help_panel=OF_LABELS,
+    ),
 ]
 Abstain = Annotated[
     bool,
-    typer.Option("--abstain", help="An image may be none of them: other words tell."),
+    typer.Option(
+        "--abstain",
+        help="An image may be none of them: other words tell.",
+        rich_help_panel=OF_LABELS,
+    ),
 ]
 Exclude = Annotated[
     list[str] | None,
@@ -102,13 +143,24 @@ Exclude = Annotated[
         metavar="PATTERN",
         help="Leave out files and folders of this name, as '*_thumb*'; with a / in it, of this path below the folder, "
         "as 'old/*'. As in a shell; repeatable.",
+        rich_help_panel=OF_SOURCE,
     ),
 ]
 FollowLinks = Annotated[
-    bool, typer.Option("--follow-links", help="Also walk what links to folders lead to, each folder once.")
+    bool,
+    typer.Option(
+        "--follow-links",
+        help="Also walk what links to folders lead to, each folder once.",
+        rich_help_panel=OF_SOURCE,
+    ),
 ]
 AnyName = Annotated[
-    bool, typer.Option("--any-name", help="Files without a picture's suffix too, if their first bytes are a picture's.")
+    bool,
+    typer.Option(
+        "--any-name",
+        help="Files without a picture's suffix too, if their first bytes are a picture's.",
+        rich_help_panel=OF_SOURCE,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Url = Annotated[
@@ -117,6 +169,7 @@ Url = Annotated[
         "--url",
         envvar="GLIMPSE_URL",
         help="Ask the service at this URL, with the key in GLIMPSE_KEY, instead of working on this machine.",
+        rich_help_panel=OF_MODEL,
     ),
 ]
 DATA = Path("glimpse-data")
@@ -161,6 +214,11 @@ def check_out(out: Path, example: str, option: str = "--out") -> None:
         raise InputError(f"{option} {out}: cannot be written (Permission denied)")
 
 
+def given_options(context: typer.Context) -> frozenset[str]:
+    """The parameters that stand on the command line."""
+    return frozenset(name for name in context.params if _is_given(context, name))
+
+
 def is_remote(context: typer.Context, *local: str) -> bool:
     """Whether a command is to ask a service. `local` are options beside LOCAL that none can be asked with.
 
@@ -168,7 +226,7 @@ def is_remote(context: typer.Context, *local: str) -> bool:
     """
     if context.params.get("url") is None:
         return False
-    given = {name for name in context.params if _is_given(context, name)}
+    given = given_options(context)
     for name in [*LOCAL, *local]:
         if name in given:
             if "url" in given or name in local:

@@ -26,6 +26,7 @@ from index.local.vectors.live import LiveIndex
 from index.uploads import UPLOAD, is_upload, leading_away, problem_of, stray_problems, strays, take_home
 
 UPLOADS = "glimpse.uploads"  # in the tar's header: the folder that the entries say their files are in
+WHOLE = "glimpse.backup"  # in the header of a backup of a whole data folder (service/backup), which is no collection's
 COMPLETE = "glimpse.complete"  # there as well: each of those entries has its file in the tar
 ATTEMPTS = 5  # at a copy whose index is not built anew while it is checked
 
@@ -64,8 +65,14 @@ def check_worth(file: Path, name: str, entries: int) -> None:
         raise InputError(f"{file}: left as it is, for collection {name!r} is empty; write it elsewhere, or delete it")
 
 
-def restore(data: Path, file: Path, name: str) -> FileSummary:
+def restore(data: Path, file: Path, name: str, *, home: Path | None = None) -> FileSummary:
     """Make the collection `name` of a file that `back_up` wrote. It appears whole, checked, with its snapshot.
+
+    Args:
+        data: the data folder that it appears in.
+        file: the backup.
+        name: of the collection.
+        home: the data folder that all of `data` is moved to afterwards, so that entries say where their uploads are.
 
     Raises:
         InputError: no such file, or it is a catalog in use, which `back_up` must copy.
@@ -77,14 +84,14 @@ def restore(data: Path, file: Path, name: str) -> FileSummary:
     wal = file.with_name(file.name + "-wal")
     if wal.exists() and wal.stat().st_size:
         raise InputError(f"{file}: a catalog in use: copy it with `glimpse collections backup`")
-    folder = uploads_folder(data, name)
+    folder, said = uploads_folder(data, name), uploads_folder(home or data, name)
     with appearing(data, name) as own:
         catalog = collection_folder(own, name) / CATALOG
         catalog.parent.mkdir(parents=True)
         header = _unpack(file, catalog, own / "uploads")
         fsync_file(catalog)
         try:
-            problems = list(_problems_of_unpacked(catalog, own / "uploads", header, folder))
+            problems = list(_problems_of_unpacked(catalog, own / "uploads", header, said))
         except CollectionDamaged as error:
             problems = [str(error).removeprefix(f"{catalog}: ")]
         if problems:
@@ -93,12 +100,14 @@ def restore(data: Path, file: Path, name: str) -> FileSummary:
             unpacked.set_snapshot(Snapshot(0))  # the files that it names were not copied: nobody need look for them
         with open_collection(own, name, writable=True) as collection:
             if UPLOADS in header:
-                _move_uploads(collection, header[UPLOADS], own / "uploads", folder)
-            take_home(collection, folder)
+                _move_uploads(collection, header[UPLOADS], own / "uploads", folder, said)
+            if home is None:
+                take_home(collection, folder)
             collection.compact()
             entries = collection.count()
-            missing = [path for path, *_ in collection.paths(folder) if not Path(path).exists()]
-            missing += [str(stray.path) for stray in strays(collection, folder)]
+            uploaded = (path for path, *_ in collection.paths(said))
+            missing = [path for path in uploaded if not (folder / Path(path).relative_to(said)).exists()]
+            missing += [str(stray.path) for stray in strays(collection, said)]
     return FileSummary(entries, file.stat().st_size, tuple(missing))
 
 
@@ -177,6 +186,8 @@ def _unpack(file: Path, catalog: Path, uploads: Path) -> dict[str, str]:
         shutil.copyfile(file, catalog)  # never opened where it lies: a backup stays as it was written
         return {}
     with _tar(file) as tar:
+        if WHOLE in tar.pax_headers:
+            raise InputError(f"{file}: the backup of a whole data folder; glimpse restore {file} --collection NAME")
         for member in tar:
             found = UPLOAD.fullmatch(member.name.removeprefix("uploads/")) if member.name != CATALOG else None
             source = tar.extractfile(member) if member.isfile() and (found or member.name == CATALOG) else None
@@ -230,16 +241,16 @@ def _problems_of_unpacked(path: Path, uploads: Path, header: dict[str, str], fol
             yield f"{len(there ^ named)} of its entries or uploaded files belong to none"
 
 
-def _move_uploads(collection: Collection, before: str, unpacked: Path, folder: Path) -> None:
-    """Put uploaded files where those of this collection belong, and have its entries say so."""
+def _move_uploads(collection: Collection, before: str, unpacked: Path, folder: Path, said: Path) -> None:
+    """Put uploaded files into `folder`, where those of this collection belong, and have its entries name `said`."""
     for path in unpacked.rglob("*.*"):
         to = folder / path.relative_to(unpacked)
         to.parent.mkdir(parents=True, exist_ok=True)
         path.replace(to)  # one that is there has the same bytes, or they are damaged: its name is their hash
         fsync_file(to)
-    if before != str(folder):
+    if before != str(said):
         paths = collection.paths(before)
-        collection.update({key: {"path": folder / Path(path).relative_to(before)} for path, key, *_ in paths})
+        collection.update({key: {"path": said / Path(path).relative_to(before)} for path, key, *_ in paths})
 
 
 def _damaged(what: str, problems: list[str]) -> CollectionDamaged:

@@ -67,8 +67,10 @@ def create_collection(data: Path, name: str, *, model: str, fingerprint: str, di
         raise
 
 
-def open_collection(data: Path, name: str, *, writable: bool = False) -> Collection:
+def open_collection(data: Path, name: str, *, writable: bool = False, read_only: bool = False) -> Collection:
     """Open a collection; vectors are loaded at the first search (or `refresh`).
+
+    With `read_only` no file in its folder changes, not even those that SQLite keeps beside the catalog.
 
     Raises CollectionNotFound, CollectionDamaged, and CollectionLocked if `writable` and another one is writing.
     """
@@ -83,7 +85,7 @@ def open_collection(data: Path, name: str, *, writable: bool = False) -> Collect
         raise CollectionDamaged(f"{folder} has no {CATALOG}: restore it from a backup, or delete the folder")
     lock = lock_writer(folder, name) if writable else None
     try:
-        return Collection(folder, lock)
+        return Collection(folder, lock, read_only=read_only)
     except BaseException:
         if lock is not None:
             os.close(lock)
@@ -105,18 +107,18 @@ def check_collection(data: Path, name: str) -> tuple[list[str], list[Path]]:
         return [str(error)], []
 
 
-def list_collections(data: Path) -> list[CollectionInfo]:
+def list_collections(data: Path, *, read_only: bool = False) -> list[CollectionInfo]:
     """Every collection by name; one that cannot be opened is listed with its `problem`."""
     infos = []
     for name in collection_names(data):
         with suppress(CollectionNotFound):  # deleted in this moment
-            infos.append(_info(data, name))
+            infos.append(_info(data, name, read_only))
     return infos
 
 
-def _info(data: Path, name: str) -> CollectionInfo:
+def _info(data: Path, name: str, read_only: bool) -> CollectionInfo:
     try:
-        with open_collection(data, name) as collection:
+        with open_collection(data, name, read_only=read_only) as collection:
             return collection.info()
     except CollectionNotFound:
         raise

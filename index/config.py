@@ -1,4 +1,4 @@
-"""What the index of a collection is asked to be: its kind and its recall. Knows no FAISS."""
+"""What a collection is asked to be: its index's kind and recall, and how much it may hold. Knows no FAISS."""
 
 from __future__ import annotations
 
@@ -25,3 +25,21 @@ class IndexConfig:
             )
         if not 0.5 <= self.recall <= 1:
             raise InputError(f"the recall of an index can be asked from 0.5 to 1, not {self.recall}")
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much a collection may hold; None: no bound. It stands in the catalog.
+
+    Attributes:
+        entries: images and texts. It binds all that writes entries: uploads, jobs, `glimpse index`, imports.
+        upload_bytes: of files that were uploaded to a service; those of folders that are indexed do not count.
+    """
+
+    entries: int | None = None
+    upload_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, most in (("entries", self.entries), ("upload_bytes", self.upload_bytes)):
+            if most is not None and (isinstance(most, bool) or not isinstance(most, int) or not 1 <= most < 2**63):
+                raise InputError(f"a quota of {name} is a whole number from 1 on, not {most!r}")

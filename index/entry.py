@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from index.config import Quota
+
 if TYPE_CHECKING:  # a client that sends metadata has no numpy
     import numpy as np
     from numpy.typing import NDArray
@@ -108,4 +110,5 @@ class CollectionInfo:
     bytes: int  # on disk
     index: dict[str, dict[str, Any]] = field(default_factory=dict)  # modality -> the state of its ANN index
     next: NextInfo | None = None  # another model whose vectors are being gathered
+    quota: Quota = field(default_factory=Quota)  # how much it may hold
     problem: str | None = None  # why it cannot be opened; then only `name` and `bytes` say something

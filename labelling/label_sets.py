@@ -74,6 +74,12 @@ class LabelSet:
         return self.learned is not None and self.learned.is_calibrated
 
     @property
+    def never_given(self) -> tuple[str, ...]:
+        """Labels that no image gets: measured, none of their scores was as often right as was wanted."""
+        thresholds = self.learned.thresholds if self.learned else ()
+        return tuple(name for name, least in zip(self.names, thresholds, strict=False) if least > 1)
+
+    @property
     def rejects(self) -> bool:
         """Whether images are held against other words: where asked, and where one label has no other to lose to."""
         alone = self.mode == "single" and len(self.labels) == 1 and not (self.learned and self.learned.thresholds)

@@ -62,6 +62,7 @@ class Labeller:
         standard: makes it one of several labels ("multi"); None: one label ("single").
         temperature: what logits, or how far they stand out, are divided by before they become probabilities.
         stands_out: in multi the standard deviations from which on a label is likelier than not.
+        alone: its one label's score is how far an image is that label, for a softmax over one is 1 whatever the image.
         thresholds: (n_labels,) least scores; None: in single none, in multi 0.5.
     """
 
@@ -73,6 +74,7 @@ class Labeller:
     temperature: float = 1.0
     stands_out: float = STANDS_OUT
     thresholds: Vectors | None = None
+    alone: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -128,6 +130,8 @@ class Labeller:
             if self.thresholds is not None:
                 chosen &= scores >= self.thresholds
         if self.rejection is not None:
+            if self.alone:
+                scores[:, 0] = known
             strange = (known < self.rejection.threshold)[:, None]
             chosen &= ~(strange if self.named is None else strange & self.named)
 
@@ -165,7 +169,8 @@ def build_labeller(
     Args:
         encoder: of the model.
         label_set: with what was learned of it by this model.
-        scores: of one label; None: softmax if something was learned of it, or else as the model was trained.
+        scores: of one label; None: softmax if something was learned of it, or else as the model was trained. With
+            one label alone None is how far an image is that label, where it would be a softmax.
         images: (n, dim) unit vectors of a sample of those to label, that several labels are standardised by, and that
             tell how near an image must be to be any of the labels. A calibrated set has its own standard.
         progress: told of the word bank that labels are held against, if it must be encoded first.
@@ -190,6 +195,8 @@ def build_labeller(
             labeller = replace(labeller, standard=_standard(bank, classifier, label_set, images))
         if label_set.rejects:
             labeller = replace(labeller, rejection=_rejection(bank, classifier, label_set, images))
+        by_softmax = scores is None and labeller.classifier.logit_bias is None
+        labeller = replace(labeller, alone=by_softmax and label_set.mode == "single" and len(label_set.labels) == 1)
     if learned is None:
         return labeller
     if len(learned.examples):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,15 +17,12 @@ from base.rules import Rules
 from base.walk import walk_images
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from encoder.encoder import Encoder
     from encoder.image import Picture
     from labelling.labeller import Decisions, Labeller
 
-    Scores = npt.NDArray[np.float32]
-    Places = npt.NDArray[np.intp]
+
+Pair = tuple[str, float]
 
 
 class Answer(NamedTuple):
@@ -58,6 +56,23 @@ class Labelled:
     def abstained(self) -> bool:
         """Whether it was looked at and none of the labels fits."""
         return not self.answers and not self.error
+
+    @property
+    def listed(self) -> Listed:
+        """The same for a file."""
+        return Listed(str(self.path), self.answers, self.guess, self.error, self.cut_off, self.width, self.height)
+
+
+class Listed(NamedTuple):
+    """What a file says of an image: a `Labelled` in plain values, since there may be millions."""
+
+    path: str
+    answers: Sequence[tuple[str, float]] = ()
+    guess: tuple[str, float] | None = None
+    error: str = ""
+    cut_off: str = ""
+    width: int | None = None
+    height: int | None = None
 
 
 @dataclass
@@ -159,26 +174,30 @@ def label_images(
 
 def label_rows(labels: Sequence[str], paths: Sequence[Path], decisions: Decisions) -> list[Labelled]:
     """What was decided of n images, a row each."""
+    made = []
+    for path, (given, guess) in zip(paths, answers_of(labels, decisions), strict=True):
+        answers = tuple(starmap(Answer, given))
+        made.append(Labelled(path, answers, answers[0] if guess is None else Answer(*guess)))
+    return made
+
+
+def answers_of(labels: Sequence[str], decisions: Decisions) -> Iterator[tuple[list[Pair], Pair | None]]:
+    """Of each image its labels with their scores, the likeliest first; and the likeliest label where it has none."""
     import numpy as np
 
     scores = decisions.scores
     rows, places = np.divmod(np.flatnonzero(decisions.chosen), scores.shape[1])
-    order = np.lexsort((places, -scores[rows, places], rows))
-    given = [Answer(labels[j], score) for j, score in _pairs(scores, rows[order], places[order])]
-    counts = np.bincount(rows, minlength=len(paths))
+    found = scores[rows, places]
+    if len(rows) and (rows[1:] == rows[:-1]).any():
+        order = np.lexsort((places, -found, rows))
+        places, found = places[order], found[order]
+    names = np.array([*labels, ""], object)[:-1]
+    given = list(zip(names[places].tolist(), found.tolist(), strict=True))
+    counts = np.bincount(rows, minlength=len(scores))
     without = np.flatnonzero(counts == 0)
-    guesses = _pairs(scores, without, scores[without].argmax(axis=1))
-    made, start = [], 0
-    for path, count in zip(paths, counts.tolist(), strict=True):
-        if count:
-            answers = tuple(given[start : start + count])
-            made.append(Labelled(path, answers, answers[0]))
-            start += count
-        else:
-            j, score = next(guesses)
-            made.append(Labelled(path, guess=Answer(labels[j], score)))
-    return made
-
-
-def _pairs(scores: Scores, rows: Places, places: Places) -> Iterator[tuple[int, float]]:
-    return zip(places.tolist(), scores[rows, places].tolist(), strict=True)
+    likeliest = scores[without].argmax(axis=1)
+    guesses = zip(names[likeliest].tolist(), scores[without, likeliest].tolist(), strict=True)
+    end = 0
+    for count in counts.tolist():
+        start, end = end, end + count
+        yield given[start:end], None if count else next(guesses)

@@ -77,19 +77,32 @@ class LabelNames:
         return None
 
 
-def read_truth(place: Path, labels: Sequence[Label], rules: Rules = Rules()) -> Truth:
+def read_truth(
+    place: Path, labels: Sequence[Label], rules: Rules = Rules(), *, none: list[Path] | None = None
+) -> Truth:
     """The labelled images of a folder of class folders, or of a table with the columns path (or image) and label.
+
+    Args:
+        place: the folder or the table.
+        labels: those that images may have.
+        rules: of the walk through a folder.
+        none: gets the images of a table whose label is empty, as in our own: none of the labels. Without it they are
+            left out.
 
     Raises:
         InputError: it cannot be read, or no image has one of the labels.
     """
     names, left_out = LabelNames(labels), LeftOut()
     is_folder = place.is_dir()
-    rows = _of_folder(place, names, rules, left_out) if is_folder else _of_table(place, names, left_out)
+    without: list[Path] = []
+    taken = None if none is None else without
+    rows = _of_folder(place, names, rules, left_out) if is_folder else _of_table(place, names, left_out, taken)
     found: dict[Path, set[int]] = {}
     for path, label in rows:
         found.setdefault(path, set()).add(label)
-    if not found:
+    if none is not None:
+        none += [path for path in dict.fromkeys(without) if path not in found]
+    if not found and not none:
         raise InputError(_nothing(place, labels, left_out) if left_out.found else no_images([place], rules))
     has = np.zeros((len(found), len(labels)), bool)
     for row, ids in enumerate(found.values()):
@@ -147,17 +160,21 @@ def _of_folder(folder: Path, names: LabelNames, rules: Rules, left_out: LeftOut)
             yield path, label
 
 
-def _of_table(path: Path, names: LabelNames, left_out: LeftOut) -> Iterator[tuple[Path, int]]:
+def _of_table(path: Path, names: LabelNames, left_out: LeftOut, none: list[Path] | None) -> Iterator[tuple[Path, int]]:
     """Relative paths start at the table's folder, or else at the working one."""
     places = [Names(path.parent), Names(Path())]
     for where, file, label in _rows(path, left_out):
         image = next((found for names_in in places if (found := names_in.find(file))), None)
         if image is None:
             left_out.add("rows whose image is not there", f"{file} ({where})")
+            continue
+        named = Path(os.path.abspath(image))  # noqa: PTH100  one file, however it is named
+        if none is not None and not label:
+            none.append(named)
         elif (known := names.find(label)) is None:
             left_out.add(NO_LABEL, f"{file}: {some_of([label])} ({where})")
         else:
-            yield Path(os.path.abspath(image)), known  # noqa: PTH100  one file, however it is named
+            yield named, known
 
 
 def _rows(path: Path, left_out: LeftOut) -> Iterator[tuple[str, Any, str]]:

@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -20,10 +20,10 @@ from base.cpus import fewer_taken
 from base.extras import product_version
 from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
-from service.http.auth import RequireKey, check_exposure, keyring_of
+from service.http.auth import ReadOnly, RequireKey, check_exposure, keyring_of
 from service.http.connections import PatientHttp, take_descriptors
 from service.http.gateway import BehindProxy
-from service.http.middleware import BodyLimit, CancelWhenGone, HeadAsGet, Observed, SafeHeaders
+from service.http.middleware import AtAnswer, BodyLimit, CancelWhenGone, HeadAsGet, Observed, SafeHeaders
 from service.http.packed import Unpacked
 from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
@@ -65,8 +65,8 @@ Every error has one shape: `{"error": {"message", "type", "param", "code"}}`."""
 
 
 def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAPI:
-    """The application. It loads `settings.model` when it starts, unless an encoder is given."""
-    signer = Signer(settings.data)
+    """The application. It loads `settings.model` when it starts, unless its encoder is given."""
+    signer = Signer(settings.data, read_only=settings.read_only)
     app = FastAPI(
         title="glimpse",
         version=product_version(),
@@ -74,16 +74,16 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         openapi_url=None,  # service.routes.page's says where we are
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(encoder),
+        lifespan=_run,
         responses=documented(500),
         middleware=_middleware(settings, signer),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.telemetry's own say less of the user's
     )
-    app.state.service = Service(settings, Paths(app), signer)
+    app.state.service = Service(settings, Paths(app), signer, encoder)
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, zero_shot, label_sets, images, texts,
                      jobs, label_runs, knn_service):  # fmt: skip
-        app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421))
+        app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)
     page.mount_static(app)
@@ -98,7 +98,7 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],  # those of OpenAI's client are many; what guards is the origin
-        expose_headers=["Retry-After", "X-Request-Id"],
+        expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
     )
     key = Middleware(
         RequireKey,
@@ -114,8 +114,10 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         Middleware(SafeHeaders),
         *([cors] if settings.cors_origins else []),
         key,
+        *([Middleware(ReadOnly)] if settings.read_only else []),
         Middleware(BodyLimit, limit=settings.max_upload_bytes),
         Middleware(Unpacked, limit=settings.max_upload_bytes),
+        Middleware(AtAnswer),
         Middleware(CancelWhenGone),
         Middleware(HeadAsGet),
     ]
@@ -125,7 +127,7 @@ def serve(settings: Settings) -> None:
     """Run until stopped.
 
     Raises:
-        InputError: others could reach it without a key, or its address is taken.
+        InputError: others could reach it without a key, its address is taken, or two models have one name.
         ModelError, ModelUnavailable: the model cannot be loaded.
     """
     check_address(settings)  # before the model is loaded
@@ -170,19 +172,15 @@ def server_of(app: FastAPI) -> TimelyServer:
     )
 
 
-def _lifespan(encoder: DualEncoder | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+@asynccontextmanager
+async def _run(app: FastAPI) -> AsyncIterator[None]:
     """Load in the background, so that the server answers from its first moment; close what was opened at the end."""
-
-    @asynccontextmanager
-    async def run(app: FastAPI) -> AsyncIterator[None]:
-        service: Service = app.state.service
-        loading = asyncio.create_task(service.load(encoder))
-        try:
-            yield
-        finally:
-            loading.cancel()
-            with suppress(asyncio.CancelledError):
-                await loading
-            await service.close()
-
-    return run
+    service: Service = app.state.service
+    loading = asyncio.create_task(service.load())
+    try:
+        yield
+    finally:
+        loading.cancel()
+        with suppress(asyncio.CancelledError):
+            await loading
+        await service.close()

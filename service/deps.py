@@ -1,4 +1,4 @@
-"""What routes ask for, as `Annotated` aliases: settings, the model, a collection open to read or write."""
+"""What routes ask for, as `Annotated` aliases: settings, a model, a collection open to read or write."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from service.errors import Refusal
 from service.http.bodies import check_json
 from service.http.gateway import prefix_of
 from service.inference.inference import Inference
-from service.inference.labellers import Labellers
+from service.inference.models import Loaded, Models, ServedModel
 from service.inference.pool import Pool
 from service.jobs.runner import Jobs
 from service.schemas.base import MAX_ID
 from service.settings import Settings
 from service.state import Service, service_of
+from service.told import Told
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -51,19 +52,53 @@ def decoders(request: Request) -> Pool:
     return service_of(request).decoders
 
 
-def inference(request: Request) -> Inference:
-    """The warm model. 503 while it is loading."""
-    return service_of(request).ready().inference
+def models(request: Request) -> Models:
+    """The models that may be asked for. 503 while the service is not ready."""
+    return service_of(request).ready()
 
 
-def labellers(request: Request) -> Labellers:
-    """The labellers of label sets. 503 while the model is loading."""
-    return service_of(request).ready().labellers
+async def in_use(request: Request, model: ServedModel) -> Loaded:
+    """A model, loaded if it is not, in use until the answer begins.
+
+    Raises:
+        Busy, ModelUnavailable, ModelMismatch: see `Models.use`.
+    """
+    known = models(request)
+    held: dict[ServedModel, Loaded] = request.scope["state"].setdefault("models", {})
+    if model not in held:
+        held[model] = await known.use(model)
+
+        def let_go() -> None:  # servers keep a connection's last request until the next: it must keep no model
+            del held[model]
+            known.release(model)
+
+        request.scope["state"]["at_answer"].append(let_go)
+    return held[model]
+
+
+async def in_use_for(request: Request, collection: Collection) -> Loaded:
+    """The model that made a collection, likewise; the same to the end of the request. ModelMismatch: it is not here."""
+    made_by: dict[Collection, ServedModel] = request.scope["state"].setdefault("made_by", {})
+    if collection not in made_by:
+        ref, fingerprint = collection.made_by()
+        model = models(request).of(ref, fingerprint)
+        found = await in_use(request, model)
+        if found.inference.encoder.fingerprint != fingerprint:  # its files were changed, or it gets another model now
+            collection.check_model(found.inference.encoder.fingerprint)
+        made_by[collection] = model
+    return await in_use(request, made_by[collection])
+
+
+async def inference(request: Request) -> Inference:
+    """Of the model of the collection that the path names, else of the default one; in use until the answer begins."""
+    if (name := request.path_params.get("collection")) is None:
+        return (await in_use(request, models(request).default)).inference
+    return (await in_use_for(request, await collection(name, request))).inference
 
 
 def rejections(request: Request) -> Rejections:
-    """What measures the rejection thresholds of collections. 503 while the model is loading."""
-    return service_of(request).ready().rejections
+    """What measures the rejection thresholds of collections."""
+    return service_of(request).rejections
 
 
 def jobs(request: Request) -> Jobs:
@@ -132,9 +167,10 @@ SettingsDep = Annotated[Settings, Depends(at_once(settings))]
 CollectionsDep = Annotated[OpenCollections, Depends(at_once(collections))]
 PatienceDep = Annotated[Patience, Depends(at_once(patience))]
 DecodersDep = Annotated[Pool, Depends(at_once(decoders))]
-InferenceDep = Annotated[Inference, Depends(at_once(inference))]
-LabellersDep = Annotated[Labellers, Depends(at_once(labellers))]
-RejectionsDep = Annotated[Rejections, Depends(rejections)]
+ModelsDep = Annotated[Models, Depends(at_once(models))]
+InferenceDep = Annotated[Inference, Depends(inference)]
+RejectionsDep = Annotated[Rejections, Depends(at_once(rejections))]
+ToldDep = Annotated[Told, Depends(at_once(Told))]
 JobsDep = Annotated[Jobs, Depends(at_once(jobs))]
 CollectionDep = Annotated[Collection, Depends(collection)]
 RecordDep = Annotated[Record, Depends(record)]

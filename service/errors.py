@@ -26,16 +26,19 @@ STATUS: dict[type[Exception], int] = {  # an error not named here has the status
     errors.GlimpseError: 500,
     errors.InputError: 422,
     errors.ModelError: 503,
+    errors.ModelNotFound: 404,
     errors.CollectionError: 500,
     errors.CollectionNotFound: 404,
     errors.CollectionExists: 409,
     errors.CollectionLocked: 409,
+    errors.QuotaExceeded: 413,  # no 507: a service that is asked for too much has not failed
     errors.ModelMismatch: 409,
     errors.EntryNotFound: 404,
     errors.LabelSetNotFound: 404,
     errors.RunNotFound: 404,
     errors.RunBusy: 409,
     errors.Overloaded: 429,
+    errors.Busy: 503,
 }
 RETRY_AFTER = {429: "1", 503: "5"}  # seconds
 
@@ -132,7 +135,12 @@ async def _of_glimpse(request: Request, error: Exception) -> JSONResponse:
     if status == 500:
         log.error("%s %s: %s", request.method, request.url.path, error)
     headers = {"Retry-After": str(error.seconds)} if isinstance(error, errors.Overloaded) else {}
-    return refuse_to_answer(status, str(error), code=code, param=getattr(error, "param", None), headers=headers)
+    answer = refuse_to_answer(
+        status, _told(request, error), code=code, param=getattr(error, "param", None), headers=headers
+    )
+    if isinstance(error, errors.ModelError) and "Retry-After" in answer.headers:  # it does not mend itself
+        del answer.headers["Retry-After"]
+    return answer
 
 
 async def _of_http(request: Request, error: Exception) -> JSONResponse:
@@ -146,7 +154,13 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
     elif message == HTTPStatus.NOT_FOUND.phrase:  # of no route of ours
         message = "there is nothing at this path; GET /docs shows what there is"
     code, param = getattr(error, "code", None), getattr(error, "param", None)
+    message = _told(request, message)
     return refuse_to_answer(error.status_code, message, code=code, param=param, headers=headers)
+
+
+def _told(request: Request, what: object) -> str:
+    """In words, without what is not for who asks."""
+    return str(request.app.state.service.told(request.scope, str(what)))
 
 
 async def _of_disk(request: Request, error: Exception) -> JSONResponse:
@@ -155,7 +169,7 @@ async def _of_disk(request: Request, error: Exception) -> JSONResponse:
     if problem is None:
         raise error
     log.error("%s %s: %s", request.method, request.url.path, problem)
-    return refuse_to_answer(500, problem, code="disk_error")
+    return refuse_to_answer(500, _told(request, problem), code="disk_error")
 
 
 async def _of_validation(_: Request, error: Exception) -> JSONResponse:

@@ -10,10 +10,11 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
@@ -28,7 +29,34 @@ Scope = Literal["read", "admin"]
 FILE = "keys.json"
 SHORTEST = 32  # characters of a key that the operator made: what is shorter might be guessed
 SHA256 = re.compile(r"[0-9a-f]{64}")
+MOST_A_SECOND = 1e6
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)/([smh])", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often a key may ask.
+
+    Attributes:
+        a_second: requests, on the long run.
+        burst: requests at once, after a pause.
+    """
+
+    a_second: float
+    burst: int
+
+    def __str__(self) -> str:
+        return f"{self.a_second:g}/s" if self.a_second >= 1 else f"{self.a_second * 60:g}/m"
+
+    @classmethod
+    def of(cls, text: str, burst: int | None = None) -> Rate:
+        """Of 20/s, 600/m or 1000/h. Without a burst it is what comes in a second, one at least. InputError."""
+        found = _RATE.fullmatch(text.strip())
+        if found is None or not 0 < (a_second := float(found[1]) / _SECONDS[found[2]]) <= MOST_A_SECOND:
+            raise InputError(f"{text!r} is no rate: give requests a second, minute or hour, as 20/s, 600/m or 1000/h")
+        return cls(a_second, math.ceil(a_second) if burst is None else burst)
 
 
 @dataclass(frozen=True)
@@ -39,6 +67,8 @@ class Key:
     scope: Scope
     sha256: str
     created_at: str | None = None
+    a_second: float | None = None  # requests, on the long run; None: as many as it likes
+    burst: int | None = None  # requests at once
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -49,6 +79,17 @@ class Key:
             raise InputError(f"the hash of key {self.name!r} is none: it must be 64 digits of 0-9 and a-f")
         if not isinstance(self.created_at, str | None):
             raise InputError(f"the time of key {self.name!r} is no text")
+        if (self.a_second is None) != (self.burst is None):
+            raise InputError(f"key {self.name!r} has but half of a rate: a_second and burst belong together")
+        if self.a_second is not None and not (_is_number(self.a_second) and 0 < self.a_second <= MOST_A_SECOND):
+            raise InputError(f"the rate of key {self.name!r} is none: from above 0 to {MOST_A_SECOND:g} a second")
+        if self.burst is not None and not (isinstance(self.burst, int) and 1 <= self.burst <= MOST_A_SECOND):
+            raise InputError(f"the burst of key {self.name!r} is none: from 1 to {MOST_A_SECOND:g} requests")
+
+    @property
+    def limit(self) -> Rate | None:
+        """How often it may ask; None: as often as it likes."""
+        return None if self.a_second is None or self.burst is None else Rate(self.a_second, self.burst)
 
 
 def read_keys(data: Path) -> list[Key]:
@@ -78,14 +119,20 @@ def _read(path: Path) -> tuple[list[Key], list[str]]:
     return keys, problems
 
 
-def add_key(data: Path, name: str, scope: Scope) -> str:
+def add_key(data: Path, name: str, scope: Scope, rate: Rate | None = None) -> str:
     """Make a key and keep its hash. Returns the key itself, which nothing can show again.
+
+    Args:
+        data: the data folder.
+        name: what it is called.
+        scope: what it may do.
+        rate: how often it may ask; None: as often as it likes.
 
     Raises:
         InputError: the name or scope cannot be used, or there is a key of that name.
     """
     key = f"glimpse_{secrets.token_urlsafe(32)}"
-    new = Key(name, scope, _sha256(key), datetime.now(UTC).isoformat(timespec="seconds"))
+    new = _with_rate(Key(name, scope, _sha256(key), datetime.now(UTC).isoformat(timespec="seconds")), rate)
 
     def with_it(keys: list[Key]) -> list[Key]:
         if name in {other.name for other in keys}:
@@ -94,6 +141,25 @@ def add_key(data: Path, name: str, scope: Scope) -> str:
 
     _change(data, with_it)
     return key
+
+
+def limit_key(data: Path, name: str, rate: Rate | None) -> None:
+    """Have a key ask as often as `rate` says from now on; None: as often as it likes. InputError if there is none."""
+
+    def with_it(keys: list[Key]) -> list[Key]:
+        if name not in {key.name for key in keys}:
+            raise InputError(f"there is no key {name!r}")
+        return [_with_rate(key, rate) if key.name == name else key for key in keys]
+
+    _change(data, with_it)
+
+
+def _with_rate(key: Key, rate: Rate | None) -> Key:
+    return replace(key, a_second=rate.a_second if rate else None, burst=rate.burst if rate else None)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def remove_key(data: Path, name: str) -> None:
@@ -186,4 +252,9 @@ def _change(data: Path, change: Callable[[list[Key]], list[Key]]) -> None:
         keys = sorted(change(read_keys(data)), key=lambda key: key.name)
         with whole_file(data / FILE) as part:
             part.chmod(0o600)
-            part.write_text(json.dumps({"keys": [asdict(key) for key in keys]}, indent=2))
+            part.write_text(json.dumps({"keys": [_kept(key) for key in keys]}, indent=2))
+
+
+def _kept(key: Key) -> dict[str, object]:
+    """As the file has it: without a rate where there is none, so that a glimpse of before reads it too."""
+    return {name: value for name, value in asdict(key).items() if value is not None or name == "created_at"}

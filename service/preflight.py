@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from base.cpus import Others, threads
-from base.errors import GlimpseError, InputError
-from index.collection import list_collections
+from base.cpus import Others, cpus, threads
+from base.errors import CollectionNotFound, GlimpseError, InputError
+from index.collection import CollectionInfo, list_collections, open_collection
+from index.local.layout import CATALOG, collection_folder
 from labelling.label_sets import LabelSets
 from service import keys, signing
 from service.http.auth import check_exposure
 from service.jobs.store import JobStore
 from service.settings import Settings, problems_of, unknown_variables
+
+State = Literal["ok", "warning", "wrong"]
+LEAST_FREE = 1 << 30  # bytes of the data folder's disk: with fewer a day's uploads may fill it
+READ_WHOLE = 64 << 20  # bytes: a catalog up to this is read to its end, which takes seconds
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        what: settings, address, data, keys, processors, model, or `collection NAME`.
+        state: whether it is as it should be, or a person should know, or the service would not start, or not serve it.
+        said: what was found, in a line.
+    """
+
+    what: str
+    state: State
+    said: str
 
 
 @dataclass(frozen=True)
@@ -27,8 +48,29 @@ class PreflightReport:
     """What `glimpse serve --check` says."""
 
     settings: dict[str, Any]  # as they take effect, secrets masked; empty if they cannot be read
-    problems: list[str]  # the service would not start, or would not serve a collection
-    warnings: list[str]
+    checks: list[Check]
+
+    @property
+    def problems(self) -> list[str]:
+        """Why the service would not start, or not serve a collection."""
+        return [check.said for check in self.checks if check.state == "wrong"]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know."""
+        return [check.said for check in self.checks if check.state == "warning"]
+
+    @property
+    def verdict(self) -> str:
+        """All of it in a line."""
+        wrong, warned = len(self.problems), len(self.warnings)
+        if not wrong:
+            return "ready to serve" + (f", with {_number(warned, 'warning')}" if warned else "")
+        fatal = [check for check in self.checks if check.state == "wrong" and not check.what.startswith("collection ")]
+        also = f" and {_number(warned, 'warning')}" if warned else ""
+        if fatal:
+            return f"would not start: {_number(wrong, 'problem')}{also}"
+        return f"would start, and not serve all collections: {_number(wrong, 'problem')}{also}"
 
 
 def check(given: Mapping[str, Any]) -> PreflightReport:
@@ -37,30 +79,21 @@ def check(given: Mapping[str, Any]) -> PreflightReport:
     Args:
         given: settings that go before the environment and the file.
     """
-    warnings = unknown_variables(os.environ)
+    checks = [Check("settings", "warning", line) for line in unknown_variables(os.environ)]
     try:
         settings = Settings(**given)
     except InputError as error:
-        return PreflightReport({}, [str(error)], warnings)
+        return PreflightReport({}, [*checks, Check("settings", "wrong", str(error))])
     except ValidationError as error:
-        return PreflightReport({}, problems_of(error), warnings)
-    problems = []
-    for trial in (_check_data, check_address, _check_keys):
-        if problem := _problem_of(trial, settings):
-            problems.append(problem)
-    if not settings.data.is_dir() and not problems:
-        warnings.append(f"data: {settings.data} does not exist yet, so there are no collections")
-    warnings += [f"job_roots: {root} is no folder" for root in settings.job_roots if not Path(root).is_dir()]
-    warnings += _loose_keys(settings)
-    if settings.data.is_dir():
-        warnings += [*LabelSets(settings.data).problems(), *JobStore(settings.data).problems()]
+        return PreflightReport({}, checks + [Check("settings", "wrong", line) for line in problems_of(error)])
     others = Others()
-    problems += _check_model(settings, warnings)
-    if busy := others.said():
-        warnings.append(busy)
-    return PreflightReport(
-        settings.model_dump(mode="json") | {"threads": settings.threads or threads()}, problems, warnings
-    )
+    for look in (_look_at_data, _look_at_address, _look_at_keys, _look_at_model):
+        checks += look(settings)
+    busy = others.said()
+    taken = settings.threads or threads()
+    said = busy or f"{taken} threads, for {cpus()}"
+    checks.append(Check("processors", "warning" if busy else "ok", said))
+    return PreflightReport(settings.model_dump(mode="json") | {"threads": taken}, checks)
 
 
 def check_address(settings: Settings) -> None:
@@ -74,22 +107,54 @@ def check_address(settings: Settings) -> None:
         raise InputError(message) from error
 
 
-def _problem_of(trial: Callable[[Settings], None], settings: Settings) -> str | None:
+def _look_at_address(settings: Settings) -> Iterator[Check]:
     try:
-        trial(settings)
+        check_address(settings)
+    except InputError as error:
+        yield Check("address", "wrong", str(error))
+    else:
+        reached = "by this machine alone" if settings.is_local else "by others"
+        yield Check("address", "ok", f"{settings.host}:{settings.port} is free; it can be reached {reached}")
+
+
+def _look_at_data(settings: Settings) -> Iterator[Check]:
+    data = settings.data
+    if data.exists() and not data.is_dir():
+        yield Check("data", "wrong", f"data: {data} is not a folder")
+        return
+    there = next(folder for folder in (data.absolute(), *data.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    room = f"{free / 1e9:.1f} GB free"
+    if not os.access(there, os.W_OK | os.X_OK):
+        yield Check("data", "warning", f"data: {there} cannot be written to: searches work, uploads and jobs do not")
+    elif free < LEAST_FREE:
+        yield Check("data", "warning", f"data: {there} has {room}: writes that do not fit are refused; make room")
+    elif not data.is_dir():
+        yield Check("data", "warning", f"data: {data} does not exist yet, so there are no collections")
+    else:
+        yield Check("data", "ok", f"{data} can be written to, {room}")
+    for root in settings.job_roots:
+        if not Path(root).is_dir():
+            yield Check("data", "warning", f"job_roots: {root} is no folder")
+    if data.is_dir():
+        for line in (*LabelSets(data).problems(), *JobStore(data).problems()):
+            yield Check("data", "warning", line)
+
+
+def _look_at_keys(settings: Settings) -> Iterator[Check]:
+    try:
+        found = [*keys.read_keys(settings.data), *keys.given_keys(settings.api_keys.get_secret_value())]
+        check_exposure(settings)
     except GlimpseError as error:
-        return str(error)
-    return None
-
-
-def _check_data(settings: Settings) -> None:
-    if settings.data.exists() and not settings.data.is_dir():
-        raise InputError(f"data: {settings.data} is not a folder")
-
-
-def _check_keys(settings: Settings) -> None:
-    keys.read_keys(settings.data)
-    check_exposure(settings)
+        yield Check("keys", "wrong", str(error))
+        found = []
+    for line in _loose_keys(settings):
+        yield Check("keys", "warning", line)
+    admins = sum(key.scope == "admin" for key in found)
+    if found:
+        yield Check("keys", "ok", f"{_number(len(found), 'key')}, {admins} of them admin")
+    elif settings.is_local and not (settings.data / keys.FILE).exists():
+        yield Check("keys", "ok", "none, so none is asked for; only this machine is answered")
 
 
 def _loose_keys(settings: Settings) -> list[str]:
@@ -101,19 +166,57 @@ def _loose_keys(settings: Settings) -> list[str]:
     ]
 
 
-def _check_model(settings: Settings, warnings: list[str]) -> list[str]:
-    """Problems with the model and the collections; collections of another model are a warning."""
+def _look_at_model(settings: Settings) -> Iterator[Check]:
+    """The model, and the collections; that one is another model's is a warning."""
     from encoder.load import load_encoder  # takes seconds
 
-    problems = []
     fingerprint = None
     try:
-        fingerprint = load_encoder(settings.model, settings.device, settings.precision).fingerprint
+        encoder = load_encoder(settings.model, settings.device, settings.precision)
     except GlimpseError as error:
-        problems.append(str(error))
+        yield Check("model", "wrong", str(error))
+    else:
+        fingerprint = encoder.fingerprint
+        found = f"{encoder.ref} on {encoder.device} in {encoder.precision}, {encoder.dim} dimensions"
+        yield Check("model", "ok", found)
     for info in list_collections(settings.data):
-        if info.problem:
-            problems.append(f"collection {info.name}: {info.problem}")
+        what = f"collection {info.name}"
+        if problem := info.problem or _problem_of_collection(settings.data, info.name):
+            yield Check(what, "wrong", f"{what}: {problem}")
         elif fingerprint not in (None, info.fingerprint):
-            warnings.append(f"collection {info.name} was made by {info.model}: words and images cannot be looked for")
-    return problems
+            said = f"{what} was made by {info.model}: words and images cannot be looked for"
+            yield Check(what, "warning", said)
+        else:
+            yield Check(what, "ok", _said_of(info, settings.data))
+
+
+def _problem_of_collection(data: Path, name: str) -> str | None:
+    """What is wrong with one that opens; of a large one only what its first search would meet."""
+    try:
+        with open_collection(data, name) as collection:
+            collection.refresh()
+            if _is_small(data, name) and (problems := collection.check()):
+                return problems[0] + (f" (and {len(problems) - 1} more)" if problems[1:] else "")
+    except CollectionNotFound:  # deleted in this moment
+        return None
+    except GlimpseError as error:
+        return str(error)
+    return None
+
+
+def _said_of(info: CollectionInfo, data: Path) -> str:
+    read = (
+        "read whole" if _is_small(data, info.name) else f"opened; glimpse collections check {info.name} reads all of it"
+    )
+    return f"{sum(info.counts.values()):,} entries, {info.bytes / 1e6:,.1f} MB, {read}"
+
+
+def _is_small(data: Path, name: str) -> bool:
+    try:
+        return (collection_folder(data, name) / CATALOG).stat().st_size <= READ_WHOLE
+    except OSError:
+        return False
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -50,10 +50,15 @@ class Settings(BaseSettings):
     )
 
     model: str = Field(description="model reference: name/tag, name/file, hf-hub:org/name or a run folder")
+    models: Listed = Field((), description="more models that may be asked for: NAME=REF, or REF")
+    model_bytes: int | None = Field(
+        None, ge=1, description="memory that models may take together; none: half of what there is"
+    )
     data: Path = Field(Path("glimpse-data"), description="folder with the collections")
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = Field(None, ge=1, le=MOST, description="of the model and the indexes; none: one a processor")
+    read_only: bool = Field(False, description="change nothing in the data folder, which another process may write")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     root_path: str = Field(
@@ -82,7 +87,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON")
 
-    @field_validator("cors_origins", "fetch_hosts", "job_roots", "trusted_proxies", mode="before")
+    @field_validator("models", "cors_origins", "fetch_hosts", "job_roots", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

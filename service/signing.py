@@ -8,6 +8,7 @@ the service anew. Knows no HTTP.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import logging
@@ -36,10 +37,12 @@ class Signer:
 
     Args:
         data: the data folder; services that share it know each other's addresses.
+        read_only: make no secret there.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, read_only: bool = False) -> None:
         self._data = data
+        self._read_only = read_only
         self._lock = threading.Lock()
         self._known: bytes | None = None
 
@@ -79,19 +82,24 @@ class Signer:
         with self._lock:
             if self._known is None:
                 try:
-                    self._known = _kept_secret(self._data)
+                    self._known = _kept_secret(self._data, self._read_only)
                 except OSError as error:
                     where = self._data / FILE
-                    log.warning("%s cannot be kept (%s): signed addresses end with this process", where, error.strerror)
+                    log.warning("%s cannot be used (%s): signed addresses end with this process", where, error.strerror)
                     self._known = secrets.token_bytes(32)
             return self._known
 
 
-def _kept_secret(data: Path) -> bytes:
+def _kept_secret(data: Path, read_only: bool) -> bytes:
     """The secret of a data folder, made if there is none: readable by its owner alone, one process at a time."""
+    path = data / FILE
+    if read_only:
+        text = path.read_text(errors="replace").strip()
+        if not _SECRET.fullmatch(text):
+            raise OSError(errno.EROFS, "it is damaged, and the service changes nothing")
+        return bytes.fromhex(text)
     data.mkdir(parents=True, exist_ok=True)
     with folder_lock(data):
-        path = data / FILE
         text = path.read_text(errors="replace").strip() if path.exists() else ""
         if not _SECRET.fullmatch(text):
             text = secrets.token_hex(32)

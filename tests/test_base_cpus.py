@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,12 @@ TOLD = """
 import atexit, os, sys
 if os.environ.get("ONLY_CPU"):
     os.sched_setaffinity(0, {int(os.environ["ONLY_CPU"])})
+if os.environ.get("GROUP"):
+    open(os.environ["GROUP"], "w").write(str(os.getpid()))
 def tell():
-    import faiss, torch
-    print("took", torch.get_num_threads(), faiss.omp_get_max_threads(), os.environ.get("GOMP_SPINCOUNT"))
+    torch, faiss = (sys.modules.get(name) for name in ("torch", "faiss"))
+    print("took", torch and torch.get_num_threads(), faiss and faiss.omp_get_max_threads(),
+          os.environ.get("GOMP_SPINCOUNT"))
 atexit.register(tell)
 from glimpse.__main__ import main
 main()
@@ -146,9 +150,14 @@ def test_a_machine_is_busy_if_others_run_now_and_did_before(tmp_path: Path, cont
 
 def ran(tiny_run: Path, folder: Path, *asked: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: each for name, each in os.environ.items() if name not in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT")}
-    command = [sys.executable, "-c", TOLD, "index", str(folder), "--model", str(tiny_run), *asked, "--device", "cpu"]
-    clean |= {"GLIMPSE_DATA": str(folder.parent / "data")} | environment
-    return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300)
+    return told(
+        ["index", str(folder), "--model", str(tiny_run), *asked, "--device", "cpu"], folder.parent, clean, **environment
+    )
+
+
+def told(asked: list[str], folder: Path, clean: dict[str, str], **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = clean | {"GLIMPSE_DATA": str(folder / "data")} | environment
+    return subprocess.run([sys.executable, "-c", TOLD, *asked], env=clean, capture_output=True, text=True, timeout=300)
 
 
 def taken(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -164,6 +173,36 @@ def test_torch_and_faiss_take_the_threads_of_affinity(tiny_run: Path, colour_fol
     assert f"takes 1 of {os.cpu_count()} processors, by affinity; --threads takes another number" in one.stderr
 
 
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group of its own, that the machine's kernel gave."""
+    for root in (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")):
+        folder = root / f"glimpse-test-{os.getpid()}"
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        try:
+            if (folder / "cpu.cfs_quota_us").exists() or (folder / "cpu.max").exists():
+                yield folder
+                return
+        finally:
+            folder.rmdir()
+    pytest.skip("this machine lets nobody make a control group with a quota of processors")
+
+
+@on_two
+def test_a_quota_of_the_kernel_is_what_a_command_takes(tiny_run: Path, colour_folder: Path, group: Path) -> None:
+    if (group / "cpu.max").exists():
+        (group / "cpu.max").write_text("100000 100000")
+    else:
+        (group / "cpu.cfs_quota_us").write_text("100000")
+    held = ran(tiny_run, colour_folder, GROUP=str(group / "cgroup.procs"))
+    assert taken(held)[:2] == ["1", "1"]
+    assert f"takes 1 of {os.cpu_count()} processors, by their quota; --threads takes another number" in held.stderr
+    assert taken(ran(tiny_run, colour_folder, "--threads", "2", GROUP=str(group / "cgroup.procs")))[1] == "2"
+
+
 @on_two
 def test_what_the_user_asks_for_wins_the_option_first(tiny_run: Path, colour_folder: Path) -> None:
     only = {"ONLY_CPU": str(MINE[-1])}
@@ -173,6 +212,25 @@ def test_what_the_user_asks_for_wins_the_option_first(tiny_run: Path, colour_fol
     by_environment = ran(tiny_run, colour_folder, OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive", **only)
     assert taken(by_environment) == ["2", "2", "None"]  # who sets how threads wait is left alone as well
     assert taken(ran(tiny_run, colour_folder, GLIMPSE_THREADS="2", OMP_NUM_THREADS="1"))[:2] == ["2", "2"]
+
+
+@on_two
+def test_every_command_that_may_take_long_has_the_option(tiny_run: Path, colour_folder: Path) -> None:
+    ran(tiny_run, colour_folder)
+    rows = [f'{{"image": "{path}", "title": "{path.parent.name}"}}' for path in sorted(colour_folder.rglob("*.png"))]
+    (colour_folder.parent / "pairs.jsonl").write_text("\n".join(rows))
+    pairs, out = str(colour_folder.parent / "pairs.jsonl"), str(colour_folder.parent / "mined.jsonl")
+    clean = {name: each for name, each in os.environ.items() if name != "OMP_NUM_THREADS"}
+    for asked in (
+        ["duplicates"],
+        ["mine", pairs, "--out", out],
+        ["labels", "create", "hues", "--labels", "red,blue", "--model", str(tiny_run)],
+        ["collections", "compact", "images"],
+        ["reindex", "--model", str(tiny_run)],
+    ):
+        *found, _ = taken(told([*asked, "--threads", "1"], colour_folder.parent, clean))
+        assert "1" in found, asked
+        assert set(found) <= {"1", "None"}, asked  # None: it has not come to be loaded
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_interrupting_a_training_saves_it(
         (["label", ".", "--model", "x", "--labels", " , "], 2, "no labels given"),
         (["label", ".", "--model", "x", "--labels", "red.png"], 2, "give it by --labels-file"),
         (["jobs", "start", "label", "/photos", "--labels", "red.png"], 2, "that is a file; give what is in it"),
-        (["eval", "--model", "x"], 2, "give either --pairs TABLE or --folders DIR"),
+        (["eval", "--model", "x"], 2, "give one of --pairs TABLE, --folders DIR and --split RUN"),
         (["train"], 2, "give a CSV of image-text pairs"),
         (["train", "gone.csv", "--init", "ViT-B-32"], 2, "cannot be read as a table"),
         (["train", "gone.csv"], 2, "give either --model REF"),

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from base.errors import InputError
 from glimpse.cli import app
 from index.ingest.sync import index_folders, open_or_create
 from labelling.label_sets import LabelSet, LabelSets
+from labelling.learned import Learned
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 LABELS = ["salt, or pepper", 'a "quoted" one', "=1+cmd()", "🐈", "\u05d0\u05d1", "caf\u00e9", "animal/dog"]
@@ -167,11 +169,19 @@ def test_a_collection_is_labelled_without_torch(photos: Path, tmp_path: Path, ti
         (("--to", "{tmp}/theirs.csv"), "a file; give a folder"),
         (("--to", "{photos}"), "would be labelled in its turn; give another folder, or --how move"),
         (("--to", "{photos}/sorted", "--how", "hardlink"), "would be labelled in its turn"),
-        (("--how", "move"), "--how goes with --to FOLDER"),
+        (("--how", "move"), "--how goes with --to"),
         (("--write-metadata", "labels"), "label one, with --collection instead of a folder"),
         (("--xmp", "--embed"), "give one of them"),
         (("--sidecar", "stem"), "--sidecar goes with --xmp"),
-        (("--undo", "last"), "--undo takes back the run that it names: leave the folder and --collection out"),
+        (
+            ("--undo", "last"),
+            "is about runs that are there already: leave --device, the folder, --labels, --model",
+        ),
+        (("--review", "last", "--dry-run"), "--review is about runs that are there already: leave"),
+        (("--runs", "--xmp"), "--runs is about runs that are there already"),
+        (("--multi", "--scores", "softmax"), "--scores is for one label an image"),
+        (("--accept-above", "0.5"), "--accept-above goes with --review"),
+        (("-c", "photos", "--any-name"), "--any-name is for a folder"),
         (("--undo", "last", "--url", "http://localhost:1"), "--undo cannot be asked of a service"),
         (("-c", "photos"), "give either a folder of images, or --collection NAME"),
     ],
@@ -183,7 +193,11 @@ def test_what_cannot_be_done_changes_nothing(
     before = tree(tmp_path)
     given = [argument.format(tmp=tmp_path, photos=photos) for argument in arguments]
     here = () if "--url" in arguments else ("--data", tmp_path / "data", "--model", tiny_run, "--device", "cpu")
-    out = () if "--out" in arguments or "--undo" in arguments else ("--out", tmp_path / "out.csv")
+    out = (
+        ()
+        if "--out" in arguments or {"--undo", "--review", "--runs"} & set(arguments)
+        else ("--out", tmp_path / "out.csv")
+    )
     with pytest.raises(InputError) as refused:
         call("label", photos, "--labels", "a,b", *here, *out, *given)
     assert message in str(refused.value)
@@ -211,6 +225,79 @@ def test_a_dry_run_names_the_files_that_it_would_write(
     assert call("label", photos, "--labels", "a,b", *where, "--dry-run") == 0
     assert f"{out}: would be written" in capsys.readouterr().err.replace("\n", "")
     assert not out.exists()
+
+
+def test_a_dry_run_says_all_that_it_would_do(
+    label: Callable[..., Any], photos: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    asked = ("--out", tmp_path / "out.csv", "--to", tmp_path / "sorted", "--dry-run")
+    told = label(*asked)
+    assert (told["out"], told["run"]["written"]) == ([], {})
+    assert told["run"]["would_write"] == [str(tmp_path / "out.csv")]
+    [folders] = told["run"]["outputs"]
+    assert len(folders["first"]) == folders["done"]["copied"] == len(NAMES) + 1
+    where = ("--data", tmp_path / "data", "--model", tiny_run, "--labels", "a,b")
+    said = subprocess.run([GLIMPSE, "label", photos, *where, *asked], capture_output=True, check=True).stderr
+    assert f"  ... and {len(NAMES) + 1 - 5} more; --json lists them all".encode() in said
+    told = label("--out", tmp_path / "out.csv")
+    assert (told["out"], told["run"]["would_write"]) == ([str(tmp_path / "out.csv")], [])
+
+
+def test_one_image_is_no_images(tmp_path: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain_picture("red").save(tmp_path / "a.png")
+    where = ("--data", tmp_path / "data", "--model", tiny_run, "--labels", "a,b")
+    assert call("label", tmp_path, *where, "--out", tmp_path / "out.csv", "--to", tmp_path / "s", "--how", "move") == 0
+    said = capsys.readouterr().err
+    assert "1 image labelled, 0 skipped" in said
+    assert "2 folders made, 1 moved" in said
+    assert "out.csv: 1 image\n" in said
+    assert call("label", "--undo", "last", "--data", tmp_path / "data") == 0
+    assert "2 changes taken back, 0 not" in capsys.readouterr().err
+
+
+def test_labels_that_are_never_given_are_told(
+    photos: Path, tiny_run: Path, encoder: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("--label-set", "colours", "--data", tmp_path / "data", "--model", tiny_run, "--out", tmp_path / "out.csv")
+    learned = Learned(encoder.fingerprint, temperature=1.0, thresholds=(1.01, 0.0), measured=None)
+    labels = LabelSet.of(["red", "blue"], learned=learned)
+    LabelSets(tmp_path / "data").put("colours", labels)
+    call("label", photos, *where)
+    assert "images get not red: measured by glimpse labels calibrate colours" in capsys.readouterr().err
+    LabelSets(tmp_path / "data").put("colours", replace(labels, learned=replace(learned, thresholds=(1.01, 1.01))))
+    call("label", photos, *where)
+    said = capsys.readouterr().err
+    assert "images get no label: measured by glimpse labels calibrate colours" in said
+    assert "Calibrate with more images, or a lower --precision" in said
+    call("label", photos, *where, "--multi")
+    said = capsys.readouterr().err
+    assert "label set colours was calibrated as it is kept: with --multi or --template it is not" in said
+    assert "images get" not in said
+
+
+def test_the_score_of_one_label_alone_is_how_far_an_image_is_it(
+    photos: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("encoder.word_bank.MOST", 600)
+    monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path / "cache"))
+    for name, asked in (("rank", ()), ("softmax", ("--scores", "softmax"))):
+        where = ("--data", tmp_path / "data", "--model", tiny_run, "--out", tmp_path / f"{name}.csv")
+        call("label", photos, "--labels", "red", *where, *asked)
+    texts = [(tmp_path / f"{name}.csv").read_text(errors="surrogateescape") for name in ("rank", "softmax")]
+    rows = [list(csv.DictReader(io.StringIO(text, newline=""))) for text in texts]
+    assert {row["score"] for row in rows[1]} == {"1.0000"}
+    scores = {label: [float(row["score"]) for row in rows[0] if row["label"] == label] for label in ("red", "")}
+    assert len({*scores["red"], *scores[""]}) > 1
+    assert max(scores[""], default=0) <= min(scores["red"], default=1)  # it decides
+    assert [row["label"] for row in rows[0]] == [row["label"] for row in rows[1]]
+
+
+def test_the_help_begins_with_examples_and_has_groups() -> None:
+    said = subprocess.run([GLIMPSE, "label", "--help"], capture_output=True, text=True, check=True).stdout
+    assert said.index("Examples:") < said.index("Labels:\n") < said.index("Where labels go:\n")
+    assert said.count("    glimpse label ") == 3
+    groups = ["Labels", "Where labels go", "Runs and review", "What is read", "Model and machine", "Options"]
+    assert [line[:-1] for line in said.splitlines() if line[:-1] in groups] == groups
 
 
 def test_a_full_disk_ends_a_run_that_goes_on_or_is_taken_back(on_own_disk: Callable[[str], None]) -> None:

@@ -70,6 +70,18 @@ def test_corrections_teach_the_rest_and_all_that_was_written_follows(reviewed: R
     assert reviewed()["least_certain"] == []
 
 
+def test_a_row_without_a_label_says_none_of_these(reviewed: Review, tmp_path: Path) -> None:
+    table = tmp_path / "none.csv"
+    table.write_text("path,label\nphotos/0.png,\nphotos/1.png,dog\nphotos/2.png,\nphotos/2.png,boat\n")
+    assert reviewed("--correct", table)["reviewed"] == {"corrected": 2, "none": 1}
+    found = rows(tmp_path / "labels.csv")
+    photos = tmp_path / "photos"
+    assert [found[str(photos / f"{i}.png")] for i in range(3)] == ["", "dog", "boat"]
+    assert not list((tmp_path / "sorted").rglob("0.png"))
+    table.write_text("path,label\nphotos/3.png,\n")  # none of them alone
+    assert reviewed("--correct", table)["reviewed"] == {"none": 1}
+
+
 def test_what_cannot_be_reviewed_is_told(reviewed: Review, tmp_path: Path) -> None:
     before = rows(tmp_path / "labels.csv")
     table = tmp_path / "wrong.csv"
@@ -79,7 +91,7 @@ def test_what_cannot_be_reviewed_is_told(reviewed: Review, tmp_path: Path) -> No
         reviewed("--correct", table)
     with pytest.raises(RunNotFound):
         reviewed(name="none-such")
-    with pytest.raises(InputError, match="go with --review"):
+    with pytest.raises(InputError, match="--accept-above goes with --review"):
         app(["label", "--accept-above", "0.5"], standalone_mode=False)
     assert rows(tmp_path / "labels.csv") == before
 

@@ -21,6 +21,7 @@ from encoder.model import DualEncoder
 from glimpse.cli import app
 from glimpse.client import Client, ServiceError
 from index.ingest.sync import index_folders, open_or_create
+from labelling.label_sets import LabelSet, LabelSets
 from service.app import create_app
 from tests.conftest import plain_picture
 
@@ -102,6 +103,31 @@ def test_labels_are_those_that_are_given_here(
         assert theirs_row == ours_row
 
 
+def test_labels_go_to_a_service_with_their_synonyms_and_its_own_sets_by_name(
+    url: str, data: Path, tiny_run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = ("--model", tiny_run, "--device", "cpu", "--precision", "fp32", "--data", tmp_path)
+    label = ("label", pictures, "--template", "{}")
+
+    def rows(*arguments: object) -> list[tuple[str, float]]:
+        table = csv.DictReader(said(capsys, *label, *arguments).splitlines())
+        return [(row["label"], pytest.approx(float(row["score"]), abs=2e-3)) for row in table]
+
+    asked = ("--labels", "red|crimson|scarlet,green")
+    assert rows(*asked, "--url", url) == rows(*asked, *here)
+    assert rows(*asked, "--url", url) != rows("--labels", "red,green", "--url", url)
+    LabelSets(data).put("warm", LabelSet.of(["red|orange", "blue"], ("{}",), "multi"))
+    given = said(capsys, "label", pictures, "--label-set", "warm", "--url", url).splitlines()
+    assert given[0] == "path,label,score"
+    assert {row.split(",")[1] for row in given[1:]} <= {"red", "blue", ""}
+    with pytest.raises(GlimpseError, match="none-such"):
+        call("label", pictures, "--label-set", "none-such", "--url", url)
+    table = tmp_path / "own.json"
+    table.write_text(json.dumps([{"name": "part-4711", "prompts": ["a brass valve"]}, "dog"]))
+    with pytest.raises(InputError, match="part-4711: prompts of a label's own are not sent with images"):
+        call("label", pictures, "--labels-file", table, "--url", url)
+
+
 def test_labels_are_scored_as_is_asked(
     url: str, sigmoid_run: Path, tiny_run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,12 +188,12 @@ def test_files_that_were_cut_off_are_labelled_and_counted(
         assert [Path(one["path"]).name for one in found["skipped"]] == ["lost.png"]
         assert found["labelled"] == 2
         call(*label, *where)
-        assert "1 files are cut off; what there is was taken, the first: " in capsys.readouterr().err
+        assert "1 file is cut off; what there is was taken, the first: " in capsys.readouterr().err
     index = ("index", tmp_path / "photos", "--url", url, "-c")
     sent = json.loads(said(capsys, *index, "cuts", "--json"))
     assert (sent["added"], sent["cut_off"]) == (2, [cut])
     call(*index, "more")
-    assert "1 files are cut off; what there is was taken, the first: " in capsys.readouterr().err
+    assert "1 file is cut off; what there is was taken, the first: " in capsys.readouterr().err
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

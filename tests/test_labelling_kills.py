@@ -16,9 +16,9 @@ import pytest
 import sidecars
 from conftest import COLOURS, plain_picture
 from test_labelling_runs import tree
+from xmp_words import read_marks
 
 from labelling.xmp.merge import parse
-from labelling.xmp.read import read_marks
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 IMAGES = 80

@@ -12,6 +12,7 @@ import pytest
 import sidecars
 from colour_encoder import ColourEncoder
 from conftest import plain_picture
+from xmp_words import read_marks
 
 from base.errors import InputError, RunBusy, RunNotFound
 from base.rules import Rules
@@ -29,7 +30,6 @@ from labelling.runs.journal import Changes
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, RunReport, SourceAsked
 from labelling.runs.sources import CollectionSource, FolderSource
-from labelling.xmp.read import read_marks
 
 AS_USUAL = Going()
 COLOURS = ("red", "green", "blue")
@@ -254,6 +254,38 @@ def test_a_copy_keeps_its_name_when_its_image_changes(world: World) -> None:
     assert not world.run(to=str(world.to), how="copy").failures
     assert world.sorted() == {"red/x.png", "red/x.png.xmp", "red/x-2.png"}
     assert (world.to / "red" / "x-2.png").read_bytes() == changed.read_bytes()
+
+
+def test_a_copy_that_others_changed_stays_beside_the_new_one(world: World) -> None:
+    red = world.add("red.png", "red")
+    world.run(to=str(world.to), how="copy")
+    theirs = world.to / "red" / "red.png"
+    plain_picture("yellow").save(theirs)
+    edited = theirs.read_bytes()
+    plain_picture("red", 5).save(red)
+    [failure] = world.run(to=str(world.to), how="copy").failures
+    assert failure.reason == "was changed; it stays"
+    assert world.sorted() == {"red/red.png", "red/red-2.png"}
+    assert (theirs.read_bytes(), theirs.with_name("red-2.png").read_bytes()) == (edited, red.read_bytes())
+    assert not world.run(to=str(world.to), how="copy").failures
+
+
+def test_a_hard_link_is_its_image_however_that_is_changed(world: World) -> None:
+    red = world.add("red.png", "red")
+    world.run(to=str(world.to), how="hardlink")
+    link = world.to / "red" / "red.png"
+    plain_picture("red", 5).save(red)  # in place: one file still
+    assert not world.run(to=str(world.to), how="hardlink").failures
+    assert link.samefile(red)
+    plain_picture("blue").save(red)
+    assert not world.run(to=str(world.to), how="hardlink").failures
+    assert world.sorted() == {"blue/red.png"}
+    other = world.add("other.png", "blue", 3)
+    other.replace(red)  # as most programs save: another file of the name
+    assert not world.run(to=str(world.to), how="hardlink").failures
+    assert (world.sorted(), (world.to / "blue" / "red.png").samefile(red)) == ({"blue/red.png"}, True)
+    assert not world.undo().failed
+    assert not world.to.exists()
 
 
 def test_an_image_that_was_moved_by_a_killed_run_has_its_sidecar_follow(
@@ -552,6 +584,22 @@ def test_a_collection_is_labelled_by_its_vectors(
         ]
         assert opened.get(int(found[0])).metadata["labels"] == ["mine"]
         assert opened.get(int(found[2])).metadata == {"title": "red.png"}
+
+
+def test_a_copy_follows_its_file_to_another_entry(world: World, collection: Callable[[], Collection]) -> None:
+    with collection() as opened:
+        label_collection(world, opened, to=str(world.to), how="copy")
+        before = world.sorted()
+        record = next(iter(opened.records("image")))
+        [vector] = opened.vectors([record.id])
+        opened.delete([record.id])
+        plain_picture("red", 9).save(str(record.path))
+        opened.upsert([Entry(vector, "image", record.path, width=48, height=40, sha256="new")])
+        report = label_collection(world, opened, to=str(world.to), how="copy")
+        assert (counts(report), report.failures) == ((1, 0, 8, 0), [])
+        assert world.sorted() == before
+        copied = {path.read_bytes() for path in world.to.rglob("*.png")}
+        assert Path(str(record.path)).read_bytes() in copied
 
 
 def test_metadata_of_others_stay(world: World, collection: Callable[[], Collection]) -> None:

@@ -13,7 +13,7 @@ from encoder.prompts import DEFAULT_TEMPLATES, Label
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.labeller import Labeller, build_labeller
 from labelling.outputs.table import LabelTable, open_table, write_rows
-from labelling.rows import Answer, Labelled, LabelReport, images_below, label_images
+from labelling.rows import LabelReport, Listed, images_below, label_images
 from tests.conftest import SmallBatches
 
 
@@ -93,7 +93,7 @@ def test_a_name_that_a_spreadsheet_would_calculate_stays_a_path(
     for name in names:
         Path(name).touch()
     with open_table(tmp_path / "labels.csv") as file:
-        LabelTable(file).write([Labelled(Path(name), (Answer("=red", 1.0),)) for name in names])
+        LabelTable(file).write([Listed(name, [("=red", 1.0)]) for name in names])
     paths = [row["path"] for row in read(tmp_path / "labels.csv")]
     assert not [path for path in paths if path[0] not in "./a"]
     assert [Path(path) for path in paths] == [Path(name) for name in names]

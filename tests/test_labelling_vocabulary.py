@@ -11,6 +11,7 @@ import pytest
 import sidecars
 from conftest import plain_picture
 from test_labelling_embed import add_iptc
+from xmp_words import embed_words, write_words
 
 from base.errors import InputError
 from base.left_out import LeftOut
@@ -19,7 +20,6 @@ from index.collection import create_collection
 from index.entry import Entry
 from labelling import vocabulary
 from labelling.vocabulary import Used, words_of_folders, words_of_key, words_of_photos
-from labelling.xmp.change import embed_words, write_words
 from labelling.xmp.read import read_words
 from labelling.xmp.words import Origin, Word
 from service.jobs.roots import Roots

@@ -19,12 +19,13 @@ import sidecars
 from conftest import plain_picture
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from xmp_words import read_marks, write_words
 
 from base.errors import InputError
-from labelling.xmp.change import plan_words, remove_words, undone, write_words
+from labelling.xmp.change import plan_words, undone
 from labelling.xmp.merge import marks, parse, people_words, stripped, written
 from labelling.xmp.packet import RDF
-from labelling.xmp.read import read_marks, read_words
+from labelling.xmp.read import read_words
 from labelling.xmp.sidecar import sidecar_of
 from labelling.xmp.words import FIELDS, Origin, Word, XmpError
 
@@ -407,7 +408,7 @@ def test_a_new_sidecar_goes_when_our_words_go(image: Path) -> None:
         ("a.jpg.xmp", "animal/dog"),
         ("a.jpg.xmp", "indoors"),
     ]
-    remove_words(image)
+    write_words(image, [], ORIGIN)
     assert sorted(image.parent.iterdir()) == [image]
     assert write_words(image, [], ORIGIN).after is None
     assert sorted(image.parent.iterdir()) == [image]
@@ -456,7 +457,7 @@ def test_a_sidecar_that_we_name_so_says_whose_it_is(image: Path) -> None:
     plain_picture("blue").save(image.with_name("a.png"))
     assert sidecar_of(image).name == "a.xmp"
     assert sidecar_of(image.with_name("a.png")).name == "a.png.xmp"
-    remove_words(image)
+    write_words(image, [], ORIGIN)
     assert not image.with_name("a.xmp").exists()
 
 
@@ -559,8 +560,8 @@ def test_a_read_only_folder_and_a_full_disk(on_own_disk: Callable[[str], None]) 
     on_own_disk("""
 import pytest
 from conftest import plain_picture
-from labelling.xmp.change import write_words
 from labelling.xmp.words import Origin, Word, XmpError
+from xmp_words import write_words
 image = disk / "a.jpg"
 plain_picture("red").save(image)
 mount("-o", "remount,ro")

@@ -12,6 +12,7 @@ from base.errors import Overloaded
 from base.read_ahead import READERS
 from labelling.label_sets import LabelSet
 from service.inference.batcher import Batcher
+from service.inference.fetch import Fetcher
 from service.inference.inference import Inference, model_thread
 from service.inference.pool import Pool
 
@@ -338,7 +339,8 @@ def test_a_label_set_leaves_the_queue_with_the_last_who_asked(tmp_path):
     encoder = tiny_encoder(tmp_path)
 
     async def main():
-        inference = Inference(encoder, model_thread(), Pool(1, 1), settings_for(tmp_path))
+        fetcher = Fetcher((), max_bytes=1, seconds=1, queue_size=1)
+        inference = Inference(encoder, thread, Pool(1, 1), fetcher, settings_for(tmp_path))
         with encoder.held():
             busy = asyncio.create_task(inference.texts(["busy"]))
             await asyncio.to_thread(encoder.running.wait, 10)
@@ -358,4 +360,5 @@ def test_a_label_set_leaves_the_queue_with_the_last_who_asked(tmp_path):
         assert (await inference.classifier(LabelSet.of(["cat", "dog"], ["a {}"]))).labels == ("cat", "dog")
         await inference.close()
 
-    asyncio.run(main())
+    with model_thread() as thread:
+        asyncio.run(main())

@@ -71,7 +71,9 @@ def test_what_cannot_be_made(client, name, body, param):
 
 def test_one_of_another_model_is_409(client, data):
     create_collection(data, "foreign", model="other", fingerprint="other", dim=32).close()
-    assert error_of(client.put("/v1/collections/foreign"), 409)["code"] == "model_mismatch"
+    answer = client.put("/v1/collections/foreign", json={"model": "default"})
+    assert error_of(answer, 409)["code"] == "model_mismatch"
+    assert client.put("/v1/collections/foreign").json()["model"] == "other"  # that it is there is all that is asked
 
 
 def test_a_deleted_collection_is_gone_with_its_uploads_and_may_be_made_anew(client, here, data):

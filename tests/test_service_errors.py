@@ -148,7 +148,7 @@ def test_405_names_what_is_allowed(client):
     assert answer.headers["allow"] == "POST"
     answer = client.post("/v1/collections/pictures")  # by several routes
     error_of(answer, 405)
-    assert answer.headers["allow"] == "DELETE, GET, HEAD, PUT"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, PATCH, PUT"
     answer = client.put("/static/style.css")
     error_of(answer, 405)
     assert answer.headers["allow"] == "GET, HEAD"
@@ -236,7 +236,7 @@ def test_an_unforeseen_error_says_nothing_of_the_inside(tmp_path):
             raise ZeroDivisionError("secret")
 
         encoder.encode_texts = fails
-        client.app.state.service.warm.inference._texts._encode = fails
+        client.app.state.service.models.default.loaded.inference._texts._encode = fails
         answer = client.post(SEARCH, json={"text": "x"})
         assert error_of(answer, 500)["code"] == "internal_error"
         assert "secret" not in answer.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned
 from labelling.outputs.asked import OutputsAsked
 from labelling.review import Item, review
-from labelling.rows import Answer, Labelled
 from labelling.runs import reviews
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.kept import LabelRuns
@@ -227,12 +227,19 @@ def test_pictures_of_a_run_are_shown_if_they_lie_in_a_root_and_are_those_of_then
     run = here.label()
     one = next(one for one in here.images(run) if one["path"] == str(here.files[0]))
     assert here.client.get(one["content_url"]).content == here.files[0].read_bytes()
-    assert here.client.get(one["thumbnail_url"]).headers["content-type"] == "image/webp"
+    shown = here.client.get(one["thumbnail_url"])
+    assert shown.headers["content-type"] == "image/webp"
+    [kept] = (here.data / "thumbnails").rglob("*.webp")  # by the file's bytes, as those of a collection
+    assert kept.name == f"{sha256(here.files[0].read_bytes()).hexdigest()}-256.webp"
+    here.client.app.state.service.thumbnails.put(kept.name[:64], 256, b"kept")
+    assert here.client.get(one["thumbnail_url"]).content == b"kept"
+    same = {"If-None-Match": shown.headers["etag"]}
+    assert here.client.get(one["thumbnail_url"], headers=same).status_code == 304
     here.files[0].unlink()
     here.files[0].symlink_to(other / here.files[0].name)
     assert error_of(here.client.get(one["content_url"]), 404)["code"] == "folder_refused"
     here.files[0].unlink()
-    assert error_of(here.client.get(one["thumbnail_url"]), 404)["code"] == "file_gone"
+    assert error_of(here.client.get(one["thumbnail_url"], headers=same), 404)["code"] == "file_gone"
     here.files[0].write_bytes(here.files[1].read_bytes())
     assert error_of(here.client.get(one["content_url"]), 404)["code"] == "file_changed"
     error_of(here.client.get(f"{RUNS}/{run}/images/999/content"), 404)
@@ -420,8 +427,7 @@ def test_a_page_is_found_by_an_index_however_many_images_there_are(tmp_path):
         store = run.store
         with store.writing():
             store.put(Found(Path(f"/x/{i:06}.jpg"), "1 2 3") for i in range(n))
-            rows = [Labelled(Path("x"), (Answer("a", 0.5),), Answer("a", 0.5))] * n
-            store.decide(range(1, n + 1), rows, [((i * 7919) % n) / n for i in range(n)])
+            store.decide(range(1, n + 1), [([("a", 0.5)], None)] * n, [((i * 7919) % n) / n for i in range(n)])
         asked: list[str] = []
         store._db.set_trace_callback(asked.append)
         steps = [0]

@@ -142,9 +142,9 @@ def test_queues_and_refusals_show_under_load(tmp_path):
 def test_metrics_are_there_before_the_model_is(tmp_path):
     app = create_app(settings_for(tmp_path), tiny_encoder(tmp_path))
     with client_of(app) as client:
-        warm, app.state.service.warm = app.state.service.warm, None
+        app.state.service.is_ready = False
         assert read(client)["glimpse_ready", frozenset()] == 0
-        app.state.service.warm = warm
+        app.state.service.is_ready = True
 
 
 def test_a_failing_route_counts_as_500(client, here, monkeypatch):

@@ -3,6 +3,7 @@ import io
 import json
 import re
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def search(client, **query):
 
 def test_health_and_info(client):
     assert client.get("/health/live").json() == {"status": "ok"}
-    assert client.get("/health/ready").json() == {"status": "ok"}
+    assert client.get("/health/ready").json() == {"status": "ok", "read_only": False}
     info = client.get("/v1/info").json()
     assert (info["model"], info["dim"], info["fingerprint"], info["logit_scale"]) == ("tiny", 32, "tiny", 100.0)
     assert (info["device"], info["precision"]) == ("cpu", "fp32")
@@ -404,7 +405,9 @@ def test_long_texts_are_looked_at_in_parts_and_only_if_they_may_be_cut(client, e
     texts = ["word " * 100 + str(i) for i in range(70)]
     assert embed(client, input=[*texts, *texts])["usage"]["cut_texts"] == 70
     assert parts == [64, 6]
-    shared = SharedEncoder(client.app.state.service.warm.inference, threading.Event())
+    shared = SharedEncoder(
+        lambda: nullcontext(client.app.state.service.models.default.loaded.inference), threading.Event()
+    )
     assert shared.cut_texts([*texts, "short"]) == look([*texts, "short"])
     assert max(parts[2:]) == 32
 

@@ -58,7 +58,7 @@ def test_requests_that_come_together_run_together(served):
 
 
 def queued(client):
-    return sum(client.app.state.service.warm.inference.waiting.values())
+    return sum(client.app.state.service.models.default.loaded.inference.waiting.values())
 
 
 def test_answers_under_load_are_those_of_their_requests(served):

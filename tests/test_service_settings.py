@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 
 import pytest
@@ -131,6 +132,16 @@ def test_what_is_right_is_shown_and_exits_with_0(data, tiny_run, monkeypatch):
     assert "warning: GLIMPSE_PRECISON is no setting; is GLIMPSE_PRECISION meant?" in done.stderr
     assert "warning: collection others was made by tiny" in done.stderr
     assert "wrong:" not in done.stderr
+    looked = {line[0]: line[2] for line in map(list, (re.split(r"\s{2,}", row) for row in done.stdout.splitlines()))
+              if line[1:2] == ["ok"]}  # fmt: skip
+    assert looked.keys() == {"address", "data", "keys", "processors", "model", "collection pictures"} - (
+        {"processors"} if "other programs keep" in done.stderr else set()
+    )
+    assert re.fullmatch(rf"{re.escape(str(data))} can be written to, [\d.]+ GB free", looked["data"])
+    assert looked["keys"] == "1 key, 0 of them admin"
+    assert looked["model"].endswith("32 dimensions")
+    assert re.fullmatch(r"3 entries, [\d.]+ MB, read whole", looked["collection pictures"])
+    assert re.fullmatch(r"verdict: ready to serve, with [23] warnings", done.stdout.splitlines()[-1])
 
 
 def test_everything_that_is_wrong_is_named_at_once(data, tmp_path):
@@ -146,6 +157,35 @@ def test_everything_that_is_wrong_is_named_at_once(data, tmp_path):
     for part in ("cannot be listened on", "keys.json: not a file of keys", "neither a folder", "collection broken: "):
         assert sum(part in problem for problem in found["problems"]) == 1, part
     assert len(found["problems"]) == 4
+    assert re.match(r"would not start: 4 problems( and \d warnings?)?$", found["verdict"])
+    wrong = [one for one in found["checks"] if one["state"] == "wrong"]
+    assert [one["what"] for one in wrong] == ["address", "keys", "model", "collection broken"]
+
+
+def test_a_damaged_page_of_a_collection_is_found(data, tiny_run, tmp_path):
+    shutil.copytree(data / "collections" / "pictures", tmp_path / "collections" / "pictures")
+    catalog = tmp_path / "collections" / "pictures" / "catalog.sqlite"
+    content = catalog.read_bytes()
+    at = content.index(b"a red boat")
+    catalog.write_bytes(content[:at] + b"a bed boat" + content[at + 10 :])
+    done = run("--check", "--json", "--model", tiny_run, "--data", tmp_path, "--port", 0, "--device", "cpu")
+    found = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert any("1 entries are not what was written" in line for line in found["problems"])
+    assert found["verdict"].startswith("would start, and not serve all collections: 1 problem")
+
+
+def test_a_disk_that_is_full_or_cannot_be_written_to_is_a_warning(tmp_path, on_own_disk):
+    on_own_disk(
+        """
+from service.preflight import check
+given = {"model": "x", "data": disk / "data", "port": 0}
+(disk / "data").mkdir()
+assert any("GB free: writes that do not fit are refused" in line for line in check(given).warnings)
+mount("-o", "remount,ro")
+assert any("cannot be written to: searches work" in line for line in check(given).warnings)
+"""
+    )
 
 
 def test_settings_that_cannot_be_read_are_all_named(monkeypatch):

@@ -70,7 +70,9 @@ def test_it_is_made_once_however_many_ask(tmp_path: Path) -> None:
         before = decoded(client)
         with service.decoders.held():
             asked = [threads.submit(client.get, f"{IMAGES}/1/thumbnail") for _ in range(12)]
-            until(lambda: service.flights.joined() == 12)
+            [record] = service.collections.get("pictures").records("image", limit=1)
+            key = record.path, record.sha256, 256
+            until(lambda: service.flights.under_way(key) == 12)
         answers = {one.result().content for one in asked}
         assert len(answers) == 1
         assert decoded(client) - before == 1
@@ -108,7 +110,7 @@ def test_who_leaves_costs_the_others_nothing() -> None:
         alone.cancel()
         await asyncio.gather(alone, return_exceptions=True)
         await asyncio.sleep(0)
-        assert (ended, flights.joined()) == ([1], 0)
+        assert (ended, flights.under_way("a")) == ([1], 0)
 
         go.set()
         told = await asyncio.gather(*(flights.run("a", work()) for _ in range(3)), return_exceptions=True)

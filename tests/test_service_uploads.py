@@ -233,9 +233,9 @@ def test_the_bar_is_measured_after_uploads_and_not_in_them(tmp_path, monkeypatch
         send(3000, 1)
         time.sleep(0.5)
         assert measured().rows == 81  # not due
-        own.portal.call(own.app.state.service.warm.rejections.measure_soon, "gone")  # deleted meanwhile: no harm
+        own.portal.call(own.app.state.service.rejections.measure_soon, "gone")  # deleted meanwhile: no harm
         time.sleep(0.5)
-        assert own.app.state.service.warm.rejections._waiting == {}
+        assert own.app.state.service.rejections._waiting == {}
 
 
 # --- texts ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from base.errors import TrainingError
 from training.records.journal import Journal
+from training.records.trackers import Trackers
 from training.run_folder import LOG, TENSORBOARD, read_log
 
 STEPS_AN_EPOCH = 3
+NOBODY = Trackers((), Path(), {}, 0)
 
 
 def a_step(step: int) -> dict[str, Any]:
@@ -31,10 +34,10 @@ def an_epoch(epoch: int) -> dict[str, Any]:
 
 
 def write_run(
-    out: Path, last_step: int, *, resume_at: int = 0, epochs_done: int = -1, tensorboard: bool = False
+    out: Path, last_step: int, *, resume_at: int = 0, epochs_done: int = -1, track: Sequence[str] = ()
 ) -> None:
     """What the trainer writes from step `resume_at` on, having `epochs_done` in its saved state."""
-    journal = Journal(out, tensorboard=tensorboard, resume_at=resume_at)
+    journal = Journal(out, Trackers(track, out, {"lr": 1e-3}, resume_at), resume_at=resume_at)
     if epochs_done < 0:
         journal.epoch(an_epoch(0))
     for step in range(resume_at + 1, last_step + 1):
@@ -47,7 +50,7 @@ def write_run(
 
 
 def test_an_epoch_is_flat_numbers_and_nan_is_null(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "run", tensorboard=False, resume_at=0)
+    journal = Journal(tmp_path / "run", NOBODY, resume_at=0)
     journal.epoch(an_epoch(0))
     journal.step({"step": 1, "loss": math.nan, "grad_norm": math.inf})
     journal.close()
@@ -65,7 +68,7 @@ def test_an_epoch_is_flat_numbers_and_nan_is_null(tmp_path: Path) -> None:
 
 
 def test_a_line_is_on_disk_when_the_call_returns(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, tensorboard=False, resume_at=0)
+    journal = Journal(tmp_path, NOBODY, resume_at=0)
     journal.step(a_step(1))
     assert list(read_log(tmp_path)) == [a_step(1)]
     journal.close()
@@ -87,7 +90,7 @@ def test_an_epoch_that_is_measured_again_takes_the_place_of_the_first(tmp_path: 
     """Killed between the diary and the state."""
     write_run(tmp_path / "whole", 3)
     write_run(tmp_path / "broken", 3)
-    journal = Journal(tmp_path / "broken", tensorboard=False, resume_at=3)
+    journal = Journal(tmp_path / "broken", NOBODY, resume_at=3)
     journal.epoch(an_epoch(1))
     journal.close()
     assert (tmp_path / "broken" / LOG).read_bytes() == (tmp_path / "whole" / LOG).read_bytes()
@@ -116,7 +119,7 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
 
 
 def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:
-    write_run(tmp_path, 3, tensorboard=True)
+    write_run(tmp_path, 3, track=["tensorboard"])
     found = scalars(tmp_path / TENSORBOARD)
     assert found["train/loss"] == pytest.approx({1: 4.0, 2: 2.0, 3: 4 / 3})
     assert found["epoch/text_to_image/recall_at_1"] == {0: 0.25, 1: 0.25}
@@ -125,7 +128,63 @@ def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:
     assert len(list(read_log(tmp_path))) == 5
 
 
-def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(TrainingError, match=r"tensorboardX; .* pip install .*\[train\]"):
-        Journal(tmp_path, tensorboard=True, resume_at=0)
+@pytest.mark.parametrize(
+    ("tracker", "library", "extra"),
+    [("tensorboard", "tensorboardX", "train"), ("mlflow", "mlflow", "mlflow"), ("wandb", "wandb", "wandb")],
+)
+def test_without_the_library_it_says_what_to_install(
+    tracker: str, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(TrainingError, match=rf"{library}; .* pip install .*\[{extra}\]"):
+        Trackers([tracker], tmp_path, {}, 0)
+
+
+def test_mlflow_has_the_same_numbers_and_one_run_for_a_run_that_went_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    out = tmp_path / "shop"
+    write_run(out, 3, track=["mlflow"])
+    write_run(out, 6, resume_at=3, epochs_done=1, track=["mlflow"])
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient("mlruns")
+    experiment = client.get_experiment_by_name("glimpse")
+    [run] = client.search_runs([experiment.experiment_id])
+    assert (run.info.run_name, run.info.status, run.data.params) == ("shop", "FINISHED", {"lr": "0.001"})
+    losses = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, "train/loss")}
+    assert losses == pytest.approx({step: 4 / step for step in range(1, 7)})
+    assert run.data.metrics["epoch/text_to_image/recall_at_1"] == 0.25
+
+
+def test_weights_and_biases_has_a_run_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    out = tmp_path / "shop"
+    write_run(out, 3, track=["wandb"])
+    [written] = out.glob("wandb/offline-run-*/run-*.wandb")
+    content = written.read_bytes()
+    for name in (b"train/loss", b"epoch/health/alignment", b"text_to_image/recall_at_1", b"shop"):
+        assert name in content
+
+
+@pytest.mark.parametrize("tracker", ["mlflow", "wandb"])
+def test_a_tracker_that_is_down_is_said_and_stops_nothing(
+    tracker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    trackers = Trackers([tracker], tmp_path, {}, 0)
+    journal = Journal(tmp_path, trackers, resume_at=0)
+    for step in range(1, 4):
+        journal.step(a_step(step))
+    journal.close()
+    [trouble] = trackers.troubles()
+    assert trouble.startswith(f"Tracker {tracker}: told no more (")
+    assert trouble.endswith("training goes on, and log.jsonl has all of it.")
+    assert len(list(read_log(tmp_path))) == 3

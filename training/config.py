@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from training.data.augment import Augmentation
 
 LOSSES = ("info-nce", "image-to-text", "text-to-image", "siglip", "contrastive", "triplet", "nt-xent")
+TRACKERS = ("tensorboard", "mlflow", "wandb")
 MINING = ("semi-hard", "batch-hard")
+VAL_FRACTION = 0.1
 SEMI_HARD = 0.7  # of the steps from random weights, before batch-hard
 
 
@@ -49,6 +51,7 @@ class TrainConfig:
     init: str | None = _option(
         None, "Start from random weights: an open_clip architecture or a JSON config.", is_model=True
     )
+    image_size: int | None = _option(None, "Pixels a side of the pictures it sees.", show_default="the model's own")
     images_root: str | None = _option(None, "Where relative image paths start.", is_path=True)
     image_key: str = _option("image", "Column of the image's path.")
     caption_key: str = _option("title", "Column of the text; several with commas between.")
@@ -59,7 +62,10 @@ class TrainConfig:
     exclude: tuple[str, ...] = _option((), "Leave out files and folders of a folder that match, as for glimpse index.")
     follow_links: bool = _option(False, "Also walk what links to folders lead to, each folder once.")
     any_name: bool = _option(False, "Files without a picture's suffix too, if their first bytes are a picture's.")
-    val_fraction: float = _option(0.1, "Part that is held out to measure on.")
+    val_fraction: float = _option(VAL_FRACTION, "Part that is held out to measure on.")
+    val: str | None = _option(
+        None, "Hold these out instead: a table, a folder or shards, read as PAIRS is.", is_path=True
+    )
     probe: str | None = _option(
         None, "A second set that must not be forgotten: pairs, class folders, or a folder of images.", is_path=True
     )
@@ -100,7 +106,9 @@ class TrainConfig:
     seed: int = _option(0, "Same seed, same run.")
     device: str = _option("auto", "auto, cpu, cuda, cuda:1, mps.", envvar="GLIMPSE_DEVICE")
     precision: str = _option("auto", "auto, bf16 or fp32.", envvar="GLIMPSE_PRECISION")
-    tensorboard: bool = _option(False, "Also write OUT/tensorboard; OUT/log.jsonl is always written.")
+    track: tuple[str, ...] = _option(
+        (), f"Also tell {', '.join(TRACKERS[:-1])} or {TRACKERS[-1]}; repeatable. OUT/log.jsonl is always written."
+    )
 
     def __post_init__(self) -> None:
         if (self.model is None) == (self.init is None):
@@ -108,6 +116,8 @@ class TrainConfig:
         for name, options in (("loss", LOSSES), ("mining", MINING)):
             if getattr(self, name) not in options:
                 raise InputError(f"--{name} {getattr(self, name)}: there is no such one; choose {', '.join(options)}")
+        if unknown := [name for name in self.track if name not in TRACKERS]:
+            raise InputError(f"--track {unknown[0]}: there is no such one; choose {', '.join(TRACKERS)}")
         for name, allowed, holds in (
             ("epochs", "1 or more", self.epochs >= 1),
             ("batch_size", "2 or more", self.batch_size >= 2),
@@ -126,6 +136,7 @@ class TrainConfig:
             ("hardness", "0 to 100", 0 <= self.hardness <= 100),
             ("unlocked_groups", "0 or more", self.unlocked_groups >= 0),
             ("lora", "1 to 1024", self.lora is None or 1 <= self.lora <= 1024),
+            ("image_size", "16 to 2048", self.image_size is None or 16 <= self.image_size <= 2048),
             ("seed", "0 to 2**63 - 1", 0 <= self.seed < 2**63),
         ):
             if not holds:
@@ -150,6 +161,8 @@ class TrainConfig:
         ):
             if given and not there:
                 raise InputError(f"{flag} needs {needs}")
+        if self.val is not None and self.val_fraction != VAL_FRACTION:
+            raise InputError("--val says what is held out, so --val-fraction has nothing to say; leave out one of them")
         if self.lock_image and (self.lock_text or self.images_only) and self.unlocked_groups == 0:
             raise InputError("with both towers locked there is nothing to train; let one of them learn")
         if self.model is not None and Path(self.model).resolve() == Path(self.out).resolve():
@@ -238,10 +251,12 @@ class TrainConfig:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if "shard" in values:  # as it was called at first
                 values["fsdp"] = values.pop("shard")
+            if values.pop("tensorboard", False):  # likewise
+                values["track"] = ("tensorboard",)
             unknown = values.keys() - {setting.name for setting in fields(cls)}
             if unknown:
                 raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")
-            values |= {name: tuple(values.get(name, ())) for name in ("templates", "exclude")}  # lists in JSON
+            values |= {name: tuple(values.get(name, ())) for name in ("templates", "exclude", "track")}  # lists in JSON
             values["out"] = str(folder)  # it may have been moved
             return cls(**values)
         except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from base.errors import InputError
 from base.left_out import LeftOut
+from base.progress import Progress
 from base.walk import class_folder
-from encoder.encoder import Vectors
+from encoder.encoder import Encoder, Vectors
 from encoder.load import ClipParts
 from encoder.model import DualEncoder, logit_scale_of
 from training.config import TrainConfig
@@ -95,22 +96,29 @@ class HeldOut:
                 logit_scale=logit_scale_of(parts.clip),
                 precision=self._precision,
             )
-            metrics, validation, encoded = self._validate(encoder)
+            metrics, validation, encoded = measure(encoder, self._pairs, self._config)
             probe = self._probe.measure(encoder, at_start=at_start) if self._probe else None
         return Marks(metrics, validation, probe, encoded)
 
-    def _validate(self, encoder: DualEncoder) -> tuple[dict[str, Any], float, Encoded]:
-        config = self._config
-        if config.images_only:
-            metrics, encoded = evaluate_views(encoder, self._pairs, config.augmentation, config.seed)
-            return metrics, mean_recall(metrics), encoded
-        if config.folders:
-            labelled = [(pair.image, str(pair.label)) for pair in self._pairs]
-            metrics, encoded = evaluate_classes(encoder, labelled, templates=config.templates)
-            return metrics, float(metrics["top1"]), encoded
-        encoded = encode_pairs(encoder, self._pairs)
-        metrics = encoded.retrieval()
+
+def measure(
+    encoder: Encoder, pairs: Sequence[Pair], config: TrainConfig, progress: Progress | None = None
+) -> tuple[dict[str, Any], float, Encoded]:
+    """(metrics, the one number of them, the vectors) of a model on what a run holds out, as that run measures itself.
+
+    Raises:
+        InputError: no image can be read.
+    """
+    if config.images_only:
+        metrics, encoded = evaluate_views(encoder, pairs, config.augmentation, config.seed)
         return metrics, mean_recall(metrics), encoded
+    if config.folders:
+        labelled = [(pair.image, str(pair.label)) for pair in pairs]
+        metrics, encoded = evaluate_classes(encoder, labelled, templates=config.templates, progress=progress)
+        return metrics, float(metrics["top1"]), encoded
+    encoded = encode_pairs(encoder, pairs, progress=progress)
+    metrics = encoded.retrieval()
+    return metrics, mean_recall(metrics), encoded
 
 
 class Probe:

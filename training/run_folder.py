@@ -5,7 +5,10 @@ Imports no torch, and nothing of training: the service may import it.
 runs/pets/open_clip_config.json, open_clip_model.safetensors    the best epoch, as `load_encoder` reads it
 runs/pets/tokenizer.json, text_tower/config.json                what a Hugging Face text tower needs beside it
 runs/pets/train_config.json, metrics.json, log.jsonl            what was asked, what came of it, every step
+runs/pets/held_out.csv                                          what it is measured on, for other models too
 runs/pets/report.html, tensorboard/                             the same for people
+runs/pets/README.md                                             its card, for a model hub
+runs/pets/trackers.json                                         what trackers call it
 runs/pets/last/                                                 the last epoch, and what --resume goes on from
 """
 
@@ -23,8 +26,10 @@ from base.files import whole_file
 TRAIN_CONFIG = "train_config.json"
 METRICS = "metrics.json"
 LOG = "log.jsonl"
+HELD_OUT = "held_out.csv"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
+TRACKED = "trackers.json"
 LAST = "last"
 STATE = "training_state.pt"  # in LAST
 PROBE_START = "probe_start.npz"  # in LAST

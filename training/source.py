@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from base.errors import InputError
+from base.errors import InputError, TrainingError
 from base.left_out import LeftOut
 from base.rules import Rules
 from encoder.image import Preprocess
@@ -16,7 +16,7 @@ from training.data.keys import Keys
 from training.data.loader import Feeding, Loader, PairLoader
 from training.data.pairs import Pair, PairSet, hash_pairs, image_key_of, is_shards, read_pairs, text_key
 from training.data.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
-from training.data.split import split_classes, split_images, split_pairs
+from training.data.split import split_classes, split_images, split_pairs, without_images_of
 from training.model.distributed import Ranks
 
 
@@ -31,6 +31,8 @@ class Source:
         n_train: pairs to train on.
         left_out: what of it is not used.
         hash: of all of it; a run is resumed with the same.
+        val_shards: files that `val` was read from, where it is samples of shards.
+        told: what is to be said of what is held out, a sentence each.
     """
 
     train: list[Pair]
@@ -39,6 +41,8 @@ class Source:
     n_train: int
     left_out: LeftOut
     hash: str
+    val_shards: Sequence[str] = ()
+    told: Sequence[str] = ()
 
 
 def open_source(config: TrainConfig) -> Source:
@@ -48,14 +52,100 @@ def open_source(config: TrainConfig) -> Source:
         InputError: it cannot be used.
         TrainingError: nothing of it can be held out.
     """
+    held_out = _held_out(config) if config.val is not None else None
     if is_shards(config.pairs):
-        shards, held_out = hold_out_shards(expand_shards(config.pairs), config.val_fraction, config.seed)
-        found = read_shard_pairs(held_out, config.keys)
-        content = hash_pairs([Pair(Path(shard)) for shard in shards] + found.pairs)
-        n = count_samples(shards, config.keys, found.left_out)
-        return Source([], shards, found.pairs, n, found.left_out, content)
-    found = open_pairs(
-        config.pairs,
+        return _open_shards(config, held_out)
+    found = _open(config, config.pairs)
+    left_out, told = found.left_out, list[str]()
+    if held_out is None:
+        split = split_images if config.images_only else split_classes if config.folders else split_pairs
+        train, val = split(found.pairs, config.val_fraction, config.seed)
+    else:
+        val = held_out.pairs
+        train = _apart(config, found.pairs, val, left_out)
+        told = [*_not_whole(held_out), *_on_both_sides(config, train, val)]
+    content = hash_pairs(train + val)
+    kept = without_negatives_of(train, val)
+    for before, after in zip(train, kept, strict=True):
+        for text in before.negatives:
+            if text not in after.negatives:
+                left_out.add("hard negatives that are held-out captions", text)
+    shards = () if held_out is None else held_out.shards
+    return Source(kept, [], val, len(kept), left_out, content, shards, told)
+
+
+def _open_shards(config: TrainConfig, held_out: _HeldOut | None) -> Source:
+    """Shards to train on; what is held out is some of them, or what `--val` names."""
+    shards = expand_shards(config.pairs)
+    val_shards: Sequence[str]
+    if held_out is None:
+        shards, val_shards = hold_out_shards(shards, config.val_fraction, config.seed)
+        found = read_shard_pairs(val_shards, config.keys)
+        left_out, told = found.left_out, list[str]()
+        val = found.pairs
+    else:
+        val, val_shards, left_out, told = held_out.pairs, held_out.shards, LeftOut(), _not_whole(held_out)
+    if twice := sorted({*_resolved(shards)} & {*_resolved(val_shards)}):
+        raise InputError(f"{twice[0]}: a shard to train on and one of --val {config.val}; name it in one of them")
+    content = hash_pairs([Pair(Path(shard)) for shard in shards] + val)
+    n = count_samples(shards, config.keys, left_out)
+    return Source([], shards, val, n, left_out, content, val_shards, told)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """The pairs that are held out, and the shards that they come from, if they do."""
+
+    pairs: list[Pair]
+    left_out: LeftOut
+    shards: Sequence[str] = ()
+
+
+def _held_out(config: TrainConfig) -> _HeldOut:
+    """What `--val` names; what of it is not used is counted apart from what of the pairs is not."""
+    source = str(config.val)
+    if is_shards(source):
+        shards = expand_shards(source)
+        found = read_shard_pairs(shards, config.keys)
+        return _HeldOut(found.pairs, found.left_out, shards)
+    found = _open(config, source)
+    return _HeldOut(found.pairs, found.left_out)
+
+
+def _not_whole(held_out: _HeldOut) -> list[str]:
+    return [f"Held-out set not whole: {line}." for line in held_out.left_out.lines()]
+
+
+def _apart(config: TrainConfig, pairs: list[Pair], val: list[Pair], left_out: LeftOut) -> list[Pair]:
+    """The pairs whose image is not held out.
+
+    Raises:
+        TrainingError: all images are held out.
+    """
+    train, repeated = without_images_of(pairs, val)
+    if repeated:
+        left_out.add("images to train on that --val holds out too", str(repeated[0].image), len(repeated))
+    if not train:
+        raise TrainingError(f"--val {config.val} holds out all images of {config.pairs}; give it others")
+    return train
+
+
+def _on_both_sides(config: TrainConfig, train: list[Pair], val: list[Pair]) -> Iterator[str]:
+    """What is said of captions on both sides; those of classes are there by design."""
+    if config.folders or config.images_only:
+        return
+    known = {text_key(caption) for pair in train for caption in pair.captions}
+    captions = {text_key(caption): caption for pair in val for caption in pair.captions}
+    if shared := [caption for key, caption in captions.items() if key in known]:
+        yield (
+            f"Captions on both sides: {len(shared)} of {len(captions)} held-out captions are trained on too, beside "
+            f"other images; the first: {shared[0]}."
+        )
+
+
+def _open(config: TrainConfig, source: str) -> PairSet:
+    return open_pairs(
+        source,
         config.keys,
         folders=config.folders,
         images_only=config.images_only,
@@ -63,16 +153,10 @@ def open_source(config: TrainConfig) -> Source:
         images_root=Path(config.images_root) if config.images_root else None,
         rules=config.rules,
     )
-    split = split_images if config.images_only else split_classes if config.folders else split_pairs
-    train, val = split(found.pairs, config.val_fraction, config.seed)
-    content = hash_pairs(train + val)
-    kept = without_negatives_of(train, val)
-    for before, after in zip(train, kept, strict=True):
-        for text in before.negatives:
-            if text not in after.negatives:
-                found.left_out.add("hard negatives that are held-out captions", text)
-    train = kept
-    return Source(train, [], val, len(train), found.left_out, content)
+
+
+def _resolved(paths: Sequence[str]) -> list[str]:
+    return [str(Path(path).resolve()) for path in paths]
 
 
 def open_pairs(

@@ -22,6 +22,7 @@ from training.config import TrainConfig
 from training.evaluation.geometry import confusions, examine, mutual_information_bound
 from training.evaluation.warnings import warnings_before, warnings_of
 from training.held_out import HeldOut
+from training.held_out_table import write_held_out
 from training.learner import Learner
 from training.mixture import Mixture
 from training.model.distributed import Ranks, join_ranks
@@ -30,7 +31,9 @@ from training.objective import Objective
 from training.records.checkpoint import TrainState, load_state, save_metrics, save_model, save_state
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
 from training.records.journal import Journal
+from training.records.model_card import write_card
 from training.records.report import write_report
+from training.records.trackers import Trackers
 from training.run_folder import LAST, METRICS, STATE, TRAIN_CONFIG
 from training.source import Source, make_loader, open_source
 from training.step import Stepper
@@ -108,7 +111,9 @@ class _Run:
         if self._ranks.first:
             self._out.mkdir(parents=True, exist_ok=True)
             config.save(self._out)
-            self._journal = Journal(self._out, tensorboard=config.tensorboard, resume_at=state.step)
+            write_held_out(config, self._source.val, self._source.val_shards)
+            self._trackers = Trackers(config.track, self._out, asdict(config), state.step)
+            self._journal = Journal(self._out, self._trackers, resume_at=state.step)
         try:
             yield self._plan()
             for warning in self._told:
@@ -119,10 +124,11 @@ class _Run:
             for epoch in range(len(state.history), config.epochs + 1):
                 if self._out_of_patience():
                     break
-                started = time.perf_counter()
+                started = time.perf_counter() - state.epoch_seconds
                 for event in self._steps(epoch):
                     yield event
                     if any(self._ranks.everyone(should_stop())):
+                        state.epoch_seconds = time.perf_counter() - started
                         self._save_state()
                         yield self._finished(stopped=True)
                         return
@@ -154,7 +160,7 @@ class _Run:
         """What can be told before the first step."""
         source, config = self._source, self._config
         pairs = [] if config.images_only or config.folders else [*source.val, *source.train[:LOOKED_AT]]
-        return warnings_before(
+        return list(source.told) + warnings_before(
             find_cut(self._learner.parts.tokenizer, [text for pair in pairs for text in pair.captions]),
             self._held_out.left_out,
             held_out=len(source.val),
@@ -243,7 +249,8 @@ class _Run:
         assert record is not None
         before = self._warnings()
         state.history.append(asdict(record))
-        state.epoch_loss_sum, state.epoch_guess_sum, state.epoch_steps, state.epoch_skipped = 0.0, 0.0, 0, 0
+        state.epoch_loss_sum, state.epoch_guess_sum, state.epoch_seconds = 0.0, 0.0, 0.0
+        state.epoch_steps, state.epoch_skipped = 0, 0
         if record.best:
             state.best_epoch, state.best_score, state.interpolation = epoch, record.score, None
         if ranks.first:
@@ -254,6 +261,7 @@ class _Run:
         self._save_state()
         yield record
         yield from self._news(before, self._warnings())
+        yield from self._troubles()
 
     def _measure(self, plain: ClipParts, epoch: int, started: float) -> Epoch:
         config, state = self._config, self._state
@@ -299,6 +307,9 @@ class _Run:
             self._write_results(ended=True)  # nothing was learned since the state was saved
         self._ranks.wait()
         yield from self._news(before, self._warnings(ended=True))
+        if self._ranks.first:
+            self._trackers.close()
+        yield from self._troubles()
         yield self._finished(stopped=False)
 
     def _finished(self, *, stopped: bool) -> Finished:
@@ -319,6 +330,8 @@ class _Run:
         save_metrics(
             self._out,
             {
+                "data": {"train": self._source.n_train, "held_out": len(self._source.val)},
+                "parameters": self._learner.parameters,
                 "best_epoch": state.best_epoch,
                 "best_score": self._state.score,
                 "interpolation": state.interpolation,
@@ -330,6 +343,7 @@ class _Run:
             },
         )
         write_report(self._out)
+        write_card(self._out)
 
     def _out_of_patience(self) -> bool:
         patience, state = self._config.patience, self._state
@@ -338,6 +352,11 @@ class _Run:
     def _warnings(self, ended: bool = False) -> dict[str, str]:
         """By their kind, the words before the colon."""
         return {text.partition(":")[0]: text for text in warnings_of(self._state.history, ended=ended)}
+
+    def _troubles(self) -> Iterator[Warned]:
+        """What went wrong with trackers."""
+        if self._ranks.first:
+            yield from map(Warned, self._trackers.troubles())
 
     def _news(self, before: dict[str, str], after: dict[str, str]) -> Iterator[Warned]:
         """The warnings of a kind that was not there before."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from encoder.towers.tokenizer import TowerTokenizer
 
 
+TEXTS = 256  # at a time: a thousand take a gigabyte in a model of middling size, and no less time each
+
+
 class TowersEncoder(Encoder):
     """The encoder of a folder of towers; a tower that is asked for must be there.
 
@@ -51,7 +54,8 @@ class TowersEncoder(Encoder):
         if not texts:  # of a query by images alone, and there may be no tower for texts
             return np.empty((0, self.dim), np.float32)
         tokens = self._tokenizer.cut(self._tokenizer(texts))
-        return self._textual.run(None, {"tokens": tokens})[0]  # type: ignore[no-any-return]
+        parts = (tokens[start : start + TEXTS] for start in range(0, len(tokens), TEXTS))
+        return np.concatenate([self._textual.run(None, {"tokens": part})[0] for part in parts])
 
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """As `Encoder.cut_texts`."""

@@ -29,6 +29,7 @@ class Collection:
     created_at: str
     bytes: int
     index: dict[str, dict[str, Any]] = field(default_factory=dict)
+    quota: dict[str, int | None] = field(default_factory=dict)  # entries, upload_bytes: how much it may hold
     problem: str | None = None
 
 

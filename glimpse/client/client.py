@@ -120,6 +120,14 @@ class Client(Entries, Jobs, LabelRuns):
         config = given(kind=kind, recall=recall) or None
         return read(Collection, self.ask("PUT", f"/v1/collections/{in_path(name)}", json=config))
 
+    def set_quota(self, name: str, **quota: int | None) -> Collection:
+        """Bound what a collection may hold: `entries`, `upload_bytes`; None takes a bound away, one not named stays.
+
+        Raises:
+            CollectionNotFound: there is none of that name.
+        """
+        return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json={"quota": quota}))
+
     def delete_collection(self, name: str) -> None:
         """Delete it with its entries and uploaded files. CollectionNotFound if there is none."""
         self.ask("DELETE", f"/v1/collections/{in_path(name)}")
@@ -186,15 +194,17 @@ class Client(Entries, Jobs, LabelRuns):
         label_set: str | None = None,
         templates: Sequence[str] = (),
         scores: Literal["softmax", "sigmoid"] | None = None,
+        abstain: bool = False,
     ) -> Iterator[Classified]:
         """The likeliest label of each image, in order. Requests are sent as the results are taken.
 
         Args:
             images: any number of paths, or of files' bytes.
-            labels: to choose from; or
+            labels: to choose from, "sofa|couch" for one with a synonym; or
             label_set: the name of kept ones.
             templates: sentences with {} for the label. Default: those of the label set, else the service's own.
             scores: "softmax", one of them; "sigmoid", each on its own. Default: as the model was trained.
+            abstain: an image may be none of them; a label set that always does needs not be told.
 
         Raises:
             InputError: the labels, templates or scores cannot be used.
@@ -202,7 +212,9 @@ class Client(Entries, Jobs, LabelRuns):
         if (labels is None) == (label_set is None):
             raise InputError("give either labels or label_set")
         chosen = None if labels is None else list(labels)
-        asked = given(labels=chosen, label_set=label_set, templates=list(templates), scores=scores)
+        asked = given(
+            labels=chosen, label_set=label_set, templates=list(templates), scores=scores, abstain=abstain or None
+        )
 
         def ask(batch: Sequence[tuple[Image, bytes]], patient: bool) -> Sequence[Any]:
             body = asked | {"images": [base64_of(data) for _, data in batch]}

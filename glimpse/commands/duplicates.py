@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data
+from glimpse.options import DATA, AsJson, Collection, Data, Threads
 
 if TYPE_CHECKING:
     from index.collection import Record
@@ -22,6 +22,7 @@ def duplicates(
     null: Annotated[
         bool, typer.Option("--null", "-0", help="With --spare: end each path with NUL, for xargs -0.")
     ] = False,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Find images that a collection has more than once, the largest groups first. Nothing is deleted.

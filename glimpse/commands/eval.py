@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from encoder.cut import CutTexts
     from encoder.model import DualEncoder
     from encoder.prompts import Label
+    from training.config import TrainConfig
     from training.data.pairs import Pair
 
 
@@ -35,6 +36,9 @@ def eval(  # noqa: A001  the command's name
     model: Model,
     pairs: Annotated[Path | None, typer.Option(help="Table of image-text pairs: retrieval both ways.")] = None,
     folders: Annotated[Path | None, typer.Option(help="Folder with a folder a class: zero-shot accuracy.")] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="Run folder: what that run holds out, measured as it does.")
+    ] = None,
     labels: Labels = None,
     labels_file: LabelsFile = None,
     template: Template = None,
@@ -51,6 +55,8 @@ def eval(  # noqa: A001  the command's name
 ) -> None:
     """Measure a model on your own data: recall@k on pairs, or zero-shot accuracy on class folders.
 
+    --split runs/a measures any model on what the training run runs/a holds out, for one number to compare by.
+
     What of it could not be used is counted, in text and in JSON. A class folder that cannot be entered ends it. With
     --folders the labels to choose from are the classes, unless --labels or --labels-file gives more.
     """
@@ -60,13 +66,18 @@ def eval(  # noqa: A001  the command's name
     from training.data.folders import labelled_images
     from training.data.keys import Keys
     from training.data.pairs import read_pairs
+    from training.held_out_table import read_held_out
 
-    if (pairs is None) == (folders is None):
-        raise InputError("give either --pairs TABLE or --folders DIR")
+    if sum(source is not None for source in (pairs, folders, split)) != 1:
+        raise InputError("give one of --pairs TABLE, --folders DIR and --split RUN")
     names = given_labels(labels, labels_file)
-    if pairs is not None:
-        if names or template:
-            raise InputError("--labels, --labels-file and --template go with --folders, not with --pairs")
+    if folders is None and (names or template):
+        raise InputError("--labels, --labels-file and --template go with --folders")
+    if split is not None:
+        run, held_out = read_held_out(split)
+        left_out = held_out.left_out
+        content, cut = _held_out(load_encoder(model, device, precision), held_out.pairs, run)
+    elif pairs is not None:
         file = read_pairs(pairs, Keys.of(image_key, caption_key), images_root=images_root)
         left_out = file.left_out
         content, cut = _pairs(load_encoder(model, device, precision), file.pairs)
@@ -86,14 +97,28 @@ def eval(  # noqa: A001  the command's name
     console.print_warnings(cut.warnings())
     lost = left_out.count() + len(content["skipped"])
     without = f" ({lost} left out)" if lost else ""
-    if pairs is not None:
-        console.out.print(f"{content['n_images']} images, {content['n_texts']} texts{without}")
-        rows = [(way.replace("_to_", " -> "), *content[way].values()) for way in ("text_to_image", "image_to_text")]
+    if "top1" not in content:
+        texts = f", {content['n_texts']} texts" if "n_texts" in content else ""
+        console.out.print(f"{content['n_images']} images{texts}{without}")
+        rows = [(way.replace("_to_", " -> "), *content[way].values()) for way in WAYS if way in content]
         console.out.print(console.table("", "recall@1", "recall@5", "recall@10", "median rank", rows=rows))
     else:
         top = f"top-1 {content['top1']:.3f}, top-5 {content['top5']:.3f}"
         console.out.print(f"{content['n_images']} images{without}: {top}")
         console.out.print(console.table("label", "top-1", rows=list(content["per_class"].items())))
+
+
+WAYS = ("text_to_image", "image_to_text", "view_to_view")
+
+
+def _held_out(encoder: DualEncoder, pairs: Sequence[Pair], run: TrainConfig) -> tuple[dict[str, Any], CutTexts]:
+    from glimpse import console
+    from training.held_out import measure
+
+    with console.progress_bar("encoding") as progress:
+        metrics, score, encoded = measure(encoder, pairs, run, progress)
+    texts = [] if run.images_only else [caption for pair in pairs for caption in pair.captions]
+    return metrics | {"score": score, "skipped": encoded.skipped}, encoder.cut_texts(texts)
 
 
 def _pairs(encoder: DualEncoder, pairs: Sequence[Pair]) -> tuple[dict[str, Any], CutTexts]:

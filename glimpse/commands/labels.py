@@ -21,6 +21,7 @@ from glimpse.options import (
     LabelsFile,
     Model,
     Precision,
+    Threads,
     check_out,
     given_labels,
 )
@@ -84,6 +85,7 @@ def create(
     force: Annotated[bool, typer.Option("--force", help="Replace a label set of that name.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    threads: Threads = None,
     data: Data = DATA,
     json: AsJson = False,
 ) -> None:
@@ -179,6 +181,7 @@ def calibrate(
     model_precision: Annotated[
         str, typer.Option("--model-precision", envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")
     ] = "auto",
+    threads: Threads = None,
     data: Data = DATA,
     json: AsJson = False,
 ) -> None:

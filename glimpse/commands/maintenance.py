@@ -1,4 +1,4 @@
-"""`glimpse collections` compact, prune and delete: what takes away from a collection."""
+"""`glimpse collections` compact, quota, prune and delete: what bounds a collection or takes away from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse.commands.collections import Name, collections, state_of
-from glimpse.options import DATA, AsJson, Data, Url, is_remote
+from glimpse.options import DATA, AsJson, Data, Threads, Url, is_remote
 
 
 @collections.command(epilog="Example: glimpse collections compact shop --recall 0.99")
@@ -22,6 +22,7 @@ def compact(
         float | None, typer.Option(help="Share of the true first ten to find, from 0.5 to 1; kept as well.")
     ] = None,
     data: Data = DATA,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Build a collection's index now, and say what it finds; it is otherwise done in the background, when it pays.
@@ -53,6 +54,50 @@ def compact(
     if removed:
         console.err.print(f"removed {removed} uploaded files that no entry had")
     console.out.print(f"{name}: {state_of(info.index) or 'empty'}")
+
+
+@collections.command(epilog="Example: glimpse collections quota shop --entries 100000 --upload-bytes 20000000000")
+def quota(
+    context: typer.Context,
+    name: Name,
+    entries: Annotated[
+        int | None, typer.Option(min=0, help="Most images and texts, whatever writes them. 0: no bound.")
+    ] = None,
+    upload_bytes: Annotated[
+        int | None, typer.Option(min=0, help="Most bytes of files that are uploaded to a service. 0: no bound.")
+    ] = None,
+    data: Data = DATA,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Bound what a collection may hold, or say what bounds it. What it holds stays, even if it is more.
+
+    A write that would exceed it is refused whole, by the service with 413. `glimpse index` keeps what it has committed.
+    """
+    from dataclasses import asdict, replace
+
+    from glimpse import console
+
+    given = {"entries": entries, "upload_bytes": upload_bytes}
+    changes = {key: value or None for key, value in given.items() if value is not None}
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            kept = (client.set_quota(name, **changes) if changes else client.collection(name)).quota
+    else:
+        from index.collection import open_collection
+
+        with open_collection(data, name, writable=bool(changes)) as collection:
+            if changes:
+                collection.set_quota(replace(collection.quota, **changes))
+            kept = asdict(collection.quota)
+    if json:
+        console.print_json({"collection": name, "quota": kept})
+        return
+    said = [f"{kept[key]} {words}" for key, words in (("entries", "entries"), ("upload_bytes", "bytes of uploads"))
+            if kept.get(key) is not None]  # fmt: skip
+    console.out.print(f"{name}: {' and '.join(said)} at most" if said else f"{name}: no bound")
 
 
 @collections.command(epilog="Example: glimpse collections prune photos /media/old-disk")

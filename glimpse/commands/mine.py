@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, check_out
+from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Threads, check_out
 
 if TYPE_CHECKING:
     from encoder.encoder import Vectors
@@ -50,6 +50,7 @@ def mine(
     model: ModelOfCollection = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Find hard negatives: for each pair, captions of the wrong images that the model takes to fit it best.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from base.errors import InputError
-from glimpse.options import AsJson
+from glimpse.options import AsJson, Threads
 
 if TYPE_CHECKING:
     from encoder.measure import Measured
@@ -22,6 +22,7 @@ def models(
         str | None,
         typer.Option(metavar="REF", help="Measure this one instead, as --model takes it: speed, memory, precisions."),
     ] = None,
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """List the published open_clip models that --model takes. hf-hub:ORG/NAME and run folders work as well.

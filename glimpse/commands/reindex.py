@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Device, Precision
+from glimpse.options import DATA, AsJson, Collection, Data, Device, Precision, Threads
 
 
 def reindex(
@@ -23,6 +23,7 @@ def reindex(
     abandon: Annotated[bool, typer.Option("--abandon", help="Forget an unfinished reindex; nothing else.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """Give a collection another model: encode every entry anew, then swap all at once.

@@ -18,6 +18,14 @@ def serve(
         str | None,
         typer.Option(envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE."),
     ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GLIMPSE_MODELS",
+            metavar="NAME=REF,...",
+            help="More models that may be asked for by name; those of collections are served anyway.",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(envvar="GLIMPSE_DATA", help="Folder that holds the collections. Default: glimpse-data"),
@@ -35,8 +43,21 @@ def serve(
     device: Annotated[str | None, typer.Option(envvar="GLIMPSE_DEVICE", help="auto, cpu, cuda, cuda:1, mps.")] = None,
     precision: Annotated[str | None, typer.Option(envvar="GLIMPSE_PRECISION", help="auto, bf16 or fp32.")] = None,
     threads: Threads = None,
+    read_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--read-only",
+            envvar="GLIMPSE_READ_ONLY",
+            help="Change nothing in the data folder: for replicas and backups.",
+        ),
+    ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Print the settings and all that is wrong, load the model, serve nothing.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Serve nothing: print the settings, look at disk, keys, address, model and collections, "
+            "and say whether it would serve. Exits with 1 if not.",
+        ),
     ] = False,
     json: AsJson = False,
 ) -> None:
@@ -45,6 +66,7 @@ def serve(
 
     flags = {
         "model": model,
+        "models": models,
         "data": data,
         "host": host,
         "port": port,
@@ -52,6 +74,7 @@ def serve(
         "device": device,
         "precision": precision,
         "threads": threads,
+        "read_only": read_only,
     }
     given = {name: value for name, value in flags.items() if value is not None}
     if check:
@@ -78,7 +101,8 @@ def _show(given: dict[str, Any], as_json: bool) -> None:
 
     found = check(given)
     if as_json:
-        console.print_json(asdict(found))
+        derived = {"verdict": found.verdict, "problems": found.problems, "warnings": found.warnings}
+        console.print_json(asdict(found) | derived)
     else:
         shown = {name: ", ".join(v) if isinstance(v, list) else v for name, v in found.settings.items()}
         rows = [(name, "" if value is None else str(value)) for name, value in shown.items()]
@@ -88,5 +112,8 @@ def _show(given: dict[str, Any], as_json: bool) -> None:
             console.err.print(f"warning: {warning}")
         for problem in found.problems:
             console.err.print(f"wrong: {problem}")
+        if passed := [(one.what, one.state, one.said) for one in found.checks if one.state == "ok"]:
+            console.out.print(console.table("looked at", "", "", rows=passed))
+        console.out.print(f"verdict: {found.verdict}")
     if found.problems:
         raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """How good a text's best hit must be for the text to fit anything in a collection: measured with the model at hand.
 
-Kept in the catalog, for searches to judge by (index.search.calibration).
+Held against words of the model's own vocabulary, as labels are where an image may be none of them. Kept in the catalog,
+for searches to judge by (index.search.calibration).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from encoder.encoder import Encoder, Vectors
+from encoder.word_bank import some_words
 from index.collection import Collection, ReadView
-from index.search.calibration import MEANINGLESS, SAMPLE, Rejection, fit
+from index.search.calibration import SAMPLE, Rejection, fit
 
 KNOWN = 256  # texts that belong to the collection
 ENOUGH = 32  # of them, to tell what the model makes of words
@@ -45,10 +47,10 @@ def measure_rejection(collection: Collection, encoder: Encoder) -> None:
         def best(texts: Vectors) -> Vectors:
             return np.array([scores[0] for scores, _ in view.nearest(texts, 1, "image")], np.float32)
 
-        vectors = encoder.encode_texts([*MEANINGLESS, *known])
-        meaningless, belonging = np.split(vectors, [len(MEANINGLESS)])
+        words = some_words(encoder.vocabulary())
+        at_large, belonging = np.split(encoder.encode_texts([*words, *known]), [len(words)])
         _, sample = view.sample("image", SAMPLE)
-        calibration = fit(sample, meaningless, belonging, best)
+        calibration = fit(sample, at_large, belonging, best)
         if calibration is not None:
             threshold, doubt = calibration.threshold, calibration.doubt
     collection.set_rejection(Rejection(encoder.fingerprint, rows, threshold, doubt))

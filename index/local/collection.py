@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError
-from index.config import IndexConfig
+from index.config import IndexConfig, Quota
 from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, folder_bytes, folder_identity
@@ -52,11 +52,11 @@ class Collection:
         keepsakes: what is kept of entries whose files went.
     """
 
-    def __init__(self, folder: Path, lock: int | None) -> None:
+    def __init__(self, folder: Path, lock: int | None, *, read_only: bool = False) -> None:
         self.folder = folder
         self._identity = folder_identity(folder)
         self._lock = lock  # the descriptor that holds writer.lock; None: opened for reading
-        self._catalog = Catalog(folder / CATALOG)
+        self._catalog = Catalog(folder / CATALOG, read_only=read_only)
         self.name: str = folder.name
         self._live = LiveIndex(folder, self._catalog)
         self._samples: Samples = {}
@@ -100,6 +100,11 @@ class Collection:
         """Of that model's weights and preprocessing. `reindex` may change it while the collection is open."""
         return str(self._catalog.identity()["fingerprint"])
 
+    def made_by(self) -> tuple[str, str]:
+        """That model's reference and its fingerprint, of one moment."""
+        known = self._catalog.identity()
+        return str(known["model"]), str(known["fingerprint"])
+
     @property
     def dim(self) -> int:
         """Values of a vector."""
@@ -124,6 +129,7 @@ class Collection:
             folder_bytes(self.folder),
             index,
             self._catalog.next.info(),
+            quota=self.quota,
         )
 
     def count(self, modality: Modality | None = None) -> int:
@@ -141,6 +147,7 @@ class Collection:
         """Write entries in one transaction and return their ids. InputError if one cannot be stored; then none is.
 
         An entry whose path is there already replaces that row and keeps its id. Vectors are scaled to length 1.
+        QuotaExceeded if there would be more than may be; then none is written either.
         """
         self._check_writable()
         if not entries:
@@ -170,6 +177,26 @@ class Collection:
     def check(self) -> list[str]:
         """Every problem found by reading all of catalog and index files, and by comparing them; one line each."""
         return self._catalog.check() + self._live.check()
+
+    # --- how much it may hold ---
+
+    @property
+    def quota(self) -> Quota:
+        """How much it may hold."""
+        return self._catalog.quota()
+
+    def set_quota(self, quota: Quota) -> None:
+        """Have it hold so much at most, from now on. What is there stays, even if it is more."""
+        self._check_writable()
+        self._catalog.set_quota(quota)
+
+    def check_room(self, more: int) -> None:
+        """QuotaExceeded if so many more entries would be too many; `upsert` asks as well, of what is there then."""
+        self._catalog.check_room(more)
+
+    def bytes_inside(self, folder: str | Path) -> int:
+        """Bytes of the files inside a folder that its entries name."""
+        return self._catalog.bytes_inside(str(folder))
 
     # --- its index: only speed depends on it ---
 

@@ -60,9 +60,9 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
-def sweep(collections: Path) -> None:
-    """Remove what a killed delete or create left behind. One that still runs holds a lock on its folder."""
-    for path in [*collections.glob(".gone-*"), *collections.glob(".new-*")]:
+def sweep(parent: Path) -> None:
+    """Remove what a killed delete or `own_folder` left behind. One that still runs holds a lock on its folder."""
+    for path in [*parent.glob(".gone-*"), *parent.glob(".new-*")]:
         with suppress(OSError), folder_lock(path, wait=False):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -80,21 +80,17 @@ def appearing(data: Path, name: str) -> Iterator[Path]:
         raise taken
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent)
-    with ExitStack() as locks:
-        own = _own_folder(folder.parent, locks)
+    with own_folder(folder.parent) as own:
+        yield own
+        made = collection_folder(own, name)
+        fsync_file(made)
         try:
-            yield own
-            made = collection_folder(own, name)
-            fsync_file(made)
-            try:
-                made.rename(folder)  # POSIX refuses this onto a folder with anything in it
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                raise taken from None
-            fsync_file(folder.parent)
-        finally:
-            shutil.rmtree(own, ignore_errors=True)
+            made.rename(folder)  # POSIX refuses this onto a folder with anything in it
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise taken from None
+        fsync_file(folder.parent)
 
 
 @contextmanager
@@ -111,7 +107,18 @@ def removing(folder: Path) -> Iterator[Path]:
     sweep(folder.parent)
 
 
-def _own_folder(parent: Path, locks: ExitStack) -> Path:
+@contextmanager
+def own_folder(parent: Path) -> Iterator[Path]:
+    """A folder in `parent` for the time of the block; the next `sweep` removes what a kill leaves of it."""
+    with ExitStack() as locks:
+        own = _locked_folder(parent, locks)
+        try:
+            yield own
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def _locked_folder(parent: Path, locks: ExitStack) -> Path:
     """A new folder whose lock we have: another one if a sweep came before the lock."""
     while True:
         own = parent / f".new-{uuid.uuid4().hex}"

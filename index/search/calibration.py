@@ -21,44 +21,8 @@ FEWEST = 50  # rows: of fewer, the background of a query is not known
 # Found on development queries over product photos; bench/cutoff.py measures them on others.
 REACH = 0.6  # of the query's own spread: how far below the best hit a relevant one lies; 0.5 to 0.65 were best
 SHARE = 0.3  # of the best hit's height above the middle: what that is at most, where few kinds make the spread wide
-BEYOND = 1.28  # standard deviations above the mean of meaningless queries: nine in ten of them stay below
+BEYOND = 1.28  # standard deviations above the mean of words at large: nine in ten of them stay below
 TURNED_AWAY = 0.05  # of the texts that are known to belong here, at most
-
-# Texts of which no picture is the answer. What they find at best is what a query finds that fits nothing.
-MEANINGLESS = (
-    "a list of prime numbers",
-    "how to file a complaint",
-    "an argument about politics",
-    "minutes of the annual meeting",
-    "the theory of relativity",
-    "the history of the roman empire",
-    "chapter seven of the novel",
-    "error 404 not found",
-    "the sound of distant thunder",
-    "seven deadly sins",
-    "rules for the use of commas",
-    "the price of crude oil last week",
-    "a proof by contradiction",
-    "what he said was not quite true",
-    "terms and conditions apply",
-    "inflation fell for the third month",
-    "please reply before friday",
-    "the square root of minus one",
-    "to whom it may concern",
-    "a promise that nobody kept",
-    "unemployment among young economists",
-    "the verb agrees with its subject",
-    "frequently asked questions about taxes",
-    "an opinion without any evidence",
-    "the meaning of the second clause",
-    "yesterday I forgot my password",
-    "a summary of the previous episode",
-    "interest rates and public debt",
-    "nothing in particular",
-    "three hours later than expected",
-    "grounds for an appeal",
-    "the difference between cause and effect",
-)
 
 
 class Judgement(NamedTuple):
@@ -158,18 +122,19 @@ class Calibration:
 
 def fit(
     sample: Vectors,
-    meaningless: Vectors | None = None,
+    words: Vectors | None = None,
     known: Vectors | None = None,
     best: Callable[[Vectors], NDArray[np.float32]] | None = None,
 ) -> Calibration | None:
     """Calibrate a collection. The same sample gives the same result.
 
-    Nine in ten of the meaningless texts stay below the threshold, but it is no higher than that nineteen in twenty of
+    Nine in ten of the words stay below the threshold, but it is no higher than that nineteen in twenty of
     the known texts pass: a model of few words takes any text for one that it knows.
 
     Args:
         sample: (m, dim) float32 unit rows of the collection, drawn at random; `SAMPLE` are enough.
-        meaningless: (p, dim) float32 unit rows of `MEANINGLESS`, by the collection's model.
+        words: (p, dim) float32 unit rows of words at large (encoder.word_bank), by the collection's model: what such a
+            text finds at best is what one finds that fits nothing.
         known: (r, dim) float32 unit rows of texts that belong here, as captions; some hundreds are enough.
         best: gives the cosine of each one's best hit in the whole collection, (p, dim) to (p,); without it the best is
             looked for in the sample, which says too little of a collection that is much larger.
@@ -180,14 +145,14 @@ def fit(
     if len(sample) < FEWEST:
         return None
     sample = np.ascontiguousarray(sample, np.float32)
-    if meaningless is None or not len(meaningless):
+    if words is None or not len(words):
         return Calibration(sample)
 
     def above(texts: Vectors) -> NDArray[np.float32]:
         found = best(texts) if best else (texts @ sample.T).max(axis=1)
         return found - background(sample, texts).middle
 
-    heights = above(meaningless)
+    heights = above(words)
     doubt = max(float(heights.std()), 1e-6)
     threshold = float(heights.mean()) + BEYOND * doubt
     if known is not None and len(known):

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from encoder.prompts import Label
 from labelling.outputs.output import Listing
-from labelling.rows import Labelled
+from labelling.rows import Listed
 
 
 def write_coco(part: Path, listing: Listing) -> None:
@@ -44,14 +44,13 @@ def _forever(text: str) -> Iterator[str]:
         yield text
 
 
-def _read(listing: Listing) -> Iterator[tuple[int, Labelled]]:
+def _read(listing: Listing) -> Iterator[tuple[int, Listed]]:
     return enumerate((image for image in listing.images() if not image.error), 1)
 
 
 def _images(listing: Listing) -> Iterator[dict[str, Any]]:
     for key, image in _read(listing):
-        inside = listing.folder is not None and image.path.is_relative_to(listing.folder)
-        name = image.path.relative_to(listing.folder) if inside and listing.folder else image.path
+        name = image.path.removeprefix(f"{listing.folder}{os.sep}") if listing.folder else image.path
         yield {"id": key, "file_name": _text(name), "width": image.width or 0, "height": image.height or 0}
 
 
@@ -60,19 +59,19 @@ def _annotations(listing: Listing) -> Iterator[dict[str, Any]]:
     key = 0
     for image_key, image in _read(listing):
         width, height = image.width or 0, image.height or 0
-        for answer in image.answers:
+        for label, score in image.answers:
             key += 1
             yield {
                 "id": key,
                 "image_id": image_key,
-                "category_id": category[answer.label],
+                "category_id": category[label],
                 "bbox": [0, 0, width, height],
                 "area": width * height,
                 "iscrowd": 0,
-                "score": round(answer.score, 6),
+                "score": round(score, 6),
             }
 
 
-def _text(name: str | Path) -> str:
+def _text(name: str) -> str:
     """As UTF-8 can say it."""
     return os.fsencode(name).decode(errors="replace")

@@ -92,7 +92,27 @@ class Moved(Step):
 
 def is_good(step: Placed) -> bool:
     """Whether what was made still stands for what its source is now."""
-    return files.is_there(step.path) and (step.how == "symlink" or step.of == files.stamp_of(Path(step.source)))
+    if not files.is_there(step.path) or step.how == "symlink":
+        return files.is_there(step.path)
+    return _is_same(step) or step.of == files.stamp_of(Path(step.source))
+
+
+def stays(step: Placed) -> str:
+    """Why what was made is not taken away: others have changed it, or it is the last there is of it; "": it may be."""
+    if not files.is_there(step.path) or _is_same(step):
+        return ""
+    if step.how == "symlink":
+        is_ours = step.path.is_symlink() and str(step.path.readlink()) == step.source
+        return "" if is_ours else "is another file now; it stays"
+    if files.stamp_of(step.path) != step.stamp:
+        return "was changed; it stays"
+    return "" if files.is_there(Path(step.source)) else f"stays, since {step.source} is no longer there"
+
+
+def _is_same(step: Placed) -> bool:
+    """Whether a hard link and its source are one file still, whatever is in it by now."""
+    source = Path(step.source)
+    return step.how == "hardlink" and step.path.is_file() and source.is_file() and step.path.samefile(source)
 
 
 def move(step: Moved) -> None:
@@ -145,13 +165,6 @@ def _bring_back(source: Path, target: Path, link: str = "") -> None:
 
 def remove(step: Placed) -> None:
     """Take away what was made, if it is still that, and not the last there is of it."""
-    if not files.is_there(step.path):
-        return
-    if step.how == "symlink":
-        if not step.path.is_symlink() or str(step.path.readlink()) != step.source:
-            raise NotDone(step.path, "is another file now; it stays")
-    elif files.stamp_of(step.path) != step.stamp:
-        raise NotDone(step.path, "was changed; it stays")
-    elif not files.is_there(Path(step.source)):
-        raise NotDone(step.path, f"stays, since {step.source} is no longer there")
-    step.path.unlink()
+    if reason := stays(step):
+        raise NotDone(step.path, reason)
+    step.path.unlink(missing_ok=True)

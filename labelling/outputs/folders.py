@@ -18,7 +18,18 @@ from base.errors import InputError
 from base.files import fsync_file
 from labelling.outputs import files
 from labelling.outputs.folder_names import folders_of
-from labelling.outputs.folder_steps import How, MadeFolder, Moved, Placed, is_good, move, move_back, remove, was_moved
+from labelling.outputs.folder_steps import (
+    How,
+    MadeFolder,
+    Moved,
+    Placed,
+    is_good,
+    move,
+    move_back,
+    remove,
+    stays,
+    was_moved,
+)
 from labelling.outputs.output import ChangesImages, NotDone, Plan, Step
 from labelling.rows import Labelled
 from labelling.xmp.sidecar import sidecar_of, sidecars_there
@@ -74,7 +85,7 @@ class Folders(ChangesImages):
             made = [step for i in which if isinstance(step := so_far[i], Placed)]
             if folder not in wanted or {Path(step.source) for step in made} != sources or not all(map(is_good, made)):
                 back += which
-        freed = {so_far[i].path for i in back}
+        freed = {step.path for i in back if isinstance(step := so_far[i], Placed) and not stays(step)}
         for folder in wanted:
             if not set(placed.get(folder, ())) - set(back):
                 steps += self._missing_folders(folder)

@@ -6,38 +6,37 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from labelling.outputs.output import Listing
-from labelling.rows import Answer, Labelled
+from labelling.rows import Listed
 
 
 def write_jsonl(part: Path, listing: Listing) -> None:
     """The whole file of a run, in UTF-8; bytes of a name that are no UTF-8 are escaped as Python does. OSError."""
-    with part.open("w", encoding="utf-8", newline="\n") as file:
-        for image in listing.images():
-            file.write(_line(_object(image)) + "\n")
+    with part.open("wb") as file:
+        file.writelines(_line(_object(image)) for image in listing.images())
 
 
-def _object(image: Labelled) -> dict[str, Any]:
+def _object(image: Listed) -> dict[str, Any]:
     if image.error:
-        return {"path": str(image.path), "error": image.error}
+        return {"path": image.path, "error": image.error}
+    given = [{"label": label, "score": round(score, 6)} for label, score in image.answers]
+    guess = given[0] if given else None
+    if image.guess and not given:
+        guess = {"label": image.guess[0], "score": round(image.guess[1], 6)}
     found: dict[str, Any] = {
-        "path": str(image.path),
-        "labels": [_answer(answer) for answer in image.answers],
-        "guess": _answer(image.guess) if image.guess else None,
-        "width": image.width,
-        "height": image.height,
-    }
+        "path": image.path, "labels": given, "guess": guess, "width": image.width, "height": image.height
+    }  # fmt: skip
     return found | {"cut_off": image.cut_off} if image.cut_off else found
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
-    return {"label": answer.label, "score": round(answer.score, 6)}
-
-
-def _line(content: dict[str, Any]) -> str:
-    text = json.dumps(content, ensure_ascii=False)
+def _line(content: dict[str, Any]) -> bytes:
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(content)
-    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029").replace("\x85", "\\u0085")
+        line = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # a name that is no UTF-8
+        return f"{json.dumps(content)}\n".encode()
+    if not line.isascii():
+        for end in "\u2028\u2029\x85":  # which some take for the end of a line
+            line = line.replace(end.encode(), f"\\u{ord(end):04x}".encode())
+    return line

@@ -67,11 +67,17 @@ class MetadataKey(ChangesImages):
         self._collection = collection
         self._key = key
         self._overwrite = overwrite
+        self._read: dict[int, dict[str, Any]] = {}  # metadata of entries, as they are; nobody else writes meanwhile
         self._changed: dict[int, dict[str, Any]] = {}  # metadata that flush will write
 
     def wanted(self, image: Labelled, stamp: str) -> str:
         """The labels and the score."""
         return json.dumps(self._values(image)) if image.answers else ""
+
+    def look_up(self, stamps: Sequence[str]) -> None:
+        """As `ChangesImages.look_up`."""
+        found = self._collection.records_of(map(entry_of, stamps))
+        self._read = {entry: record.metadata for entry, record in found.items()}
 
     def plan(self, image: Labelled, stamp: str, origin: Path | None, so_far: Sequence[Step]) -> Plan:
         """As `ChangesImages.plan`."""
@@ -115,6 +121,7 @@ class MetadataKey(ChangesImages):
 
     def flush(self) -> None:
         """Write all that was done, in one transaction."""
+        self._read |= self._changed
         while self._changed:
             try:
                 self._collection.update({key: {"metadata": metadata} for key, metadata in self._changed.items()})
@@ -131,8 +138,9 @@ class MetadataKey(ChangesImages):
         return {self._key: [], f"{self._key}_score": []}
 
     def _metadata(self, entry: int) -> dict[str, Any] | None:
-        if entry in self._changed:
-            return self._changed[entry]
+        for known in (self._changed, self._read):
+            if entry in known:
+                return known[entry]
         record = self._collection.records_of([entry]).get(entry)
         return record.metadata if record else None
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 from base.errors import InputError
-from labelling.rows import Labelled
+from labelling.rows import Labelled, Listed
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Listing:
         folder: that the images lie in; None: in several.
     """
 
-    images: Callable[[], Iterator[Labelled]]
+    images: Callable[[], Iterator[Listed]]
     labels: Sequence[str]
     folder: Path | None = None
 
@@ -129,6 +129,9 @@ class ChangesImages(ABC):
     @abstractmethod
     def undo(self, step: Step) -> None:
         """Take a step back; nothing to do if it is taken back already. NotDone, OSError."""
+
+    def look_up(self, stamps: Sequence[str]) -> None:  # noqa: B027  most have nothing to look up
+        """Told of the images that it is asked about next, for what is looked up sooner of many at once."""
 
     def reads(self, image: Labelled) -> Sequence[Path]:
         """The files that are read to plan for an image, and to do it."""

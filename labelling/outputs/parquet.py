@@ -15,7 +15,7 @@ from base.errors import InputError
 from base.extras import install
 from base.read_ahead import batches
 from labelling.outputs.output import Listing
-from labelling.rows import Labelled
+from labelling.rows import Listed
 
 try:
     import pyarrow as pa
@@ -48,18 +48,18 @@ def write_parquet(part: Path, listing: Listing) -> None:
             writer.write_table(pa.Table.from_pylist([_row(image) for image in images], SCHEMA))
 
 
-def _row(image: Labelled) -> dict[str, Any]:
+def _row(image: Listed) -> dict[str, Any]:
     encoded = os.fsencode(image.path)
     path = encoded.decode(errors="replace")
     first = image.answers[0] if image.answers else None
     return {
         "path": path,
         "path_bytes": None if path.encode() == encoded else encoded,
-        "label": first.label if first else None,
-        "score": first.score if first else None,
-        "labels": [answer.label for answer in image.answers],
-        "scores": [answer.score for answer in image.answers],
-        "abstained": image.abstained,
+        "label": first[0] if first else None,
+        "score": first[1] if first else None,
+        "labels": [label for label, _ in image.answers],
+        "scores": [score for _, score in image.answers],
+        "abstained": not image.answers and not image.error,
         "width": image.width,
         "height": image.height,
         "error": image.error or None,

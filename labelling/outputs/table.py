@@ -1,6 +1,7 @@
 """Labels as CSV, `path,label,score`: a row a label, written as they come.
 
-An image that none of the labels fits has a row whose label is empty; its score is that of the likeliest.
+An image that none of the labels fits has a row whose label is empty; its score is that of the likeliest. Where a
+spreadsheet would calculate a cell, the name of a file has `./` before it, and a label an apostrophe.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TextIO
 
-from base.read_ahead import batches
 from labelling.outputs.output import Listing
-from labelling.rows import Labelled, LabelReport
+from labelling.rows import Labelled, LabelReport, Listed
 
 HEADER = ("path", "label", "score")
 FORMULA = tuple("=+-@\t\r")  # a spreadsheet takes what begins so for a formula
@@ -30,15 +30,23 @@ class LabelTable:
         self._file = file
         self._rows = csv.writer(file)
         self._rows.writerow(HEADER)
+        self._cells: dict[str, str] = {"": ""}  # of labels
 
-    def write(self, images: Iterable[Labelled]) -> None:
+    def write(self, images: Iterable[Listed]) -> None:
         """Add the rows of each image that was read, and hand them to the system: a killed run keeps them."""
-        for image in images:
-            if image.error:
-                continue
-            for label, score in image.answers or (("", image.guess.score if image.guess else 0.0),):
-                self._rows.writerow((_path_cell(image.path), _label_cell(label), f"{score:.4f}"))
+        self._rows.writerows(self._of(images))
         self._file.flush()
+
+    def _of(self, images: Iterable[Listed]) -> Iterator[tuple[str, str, str]]:
+        cells = self._cells
+        for path, answers, guess, error, *_ in images:
+            if error:
+                continue
+            cell = f"./{path}" if path.startswith(FORMULA) else path
+            for label, score in answers or (("", guess[1] if guess else 0.0),):
+                if label not in cells:
+                    cells[label] = f"'{label}" if label.startswith(FORMULA) else label
+                yield cell, cells[label], f"{score:.4f}"
 
 
 class LateLabelTable:
@@ -58,7 +66,7 @@ class LateLabelTable:
     def __exit__(self, *error: object) -> None:
         self._opened.close()
 
-    def write(self, images: Iterable[Labelled]) -> None:
+    def write(self, images: Iterable[Listed]) -> None:
         """As `LabelTable.write`."""
         rows = [image for image in images if not image.error]
         if rows and self._table is None:
@@ -71,18 +79,7 @@ def write_table(part: Path, listing: Listing) -> None:
     """The whole table of a run. OSError."""
     with open_table(part) as file:
         table = LabelTable(file)
-        for images in batches(listing.images(), 1024):
-            table.write(images)
-
-
-def _path_cell(path: Path) -> str:
-    """The path; of a file of this folder with `./` before it, where a spreadsheet would calculate its name."""
-    return f"./{path}" if str(path).startswith(FORMULA) else str(path)
-
-
-def _label_cell(label: str) -> str:
-    """The label; with an apostrophe before it, where a spreadsheet would calculate it."""
-    return f"'{label}" if label.startswith(FORMULA) else label
+        table.write(listing.images())
 
 
 def open_table(path: Path) -> TextIO:
@@ -95,7 +92,7 @@ def write_rows(
 ) -> Iterator[LabelReport]:
     """Write batches of labelled images to a table and count them; yields the report after each one."""
     for batch in batches:
-        table.write(batch)
+        table.write(image.listed for image in batch)
         for image in batch:
             report.add(image)
         yield report

@@ -14,7 +14,7 @@ from base.progress import Progress
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller
 from labelling.learned import Learned
-from labelling.rows import label_rows
+from labelling.rows import answers_of
 from labelling.runs import reviews
 from labelling.runs.report import Watcher
 from labelling.runs.sources import Source
@@ -76,15 +76,16 @@ def decide_again(store: RunStore, source: Source, asked: LabelsAsked, tell: Prog
 
 def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Progress, *, again: bool = False) -> None:
     total, done, after = store.count(undecided=not again), 0, 0
-    while (block := store.to_decide(after, again=again))[0]:
-        ids, paths, kept = block
-        vectors = source.vectors(ids, kept)
-        with store.writing():
-            for part, decisions in labeller.decide_in_parts(vectors):
-                images = label_rows(labeller.labels, paths[part], decisions)
-                store.decide(ids[part], images, labeller.margins(decisions).tolist())
-        done, after = done + len(ids), ids[-1]
-        tell(done, total)
+    with store.deciding(total):
+        while (block := store.to_decide(after, again=again))[0]:
+            ids, kept = block
+            vectors = source.vectors(ids, kept)
+            with store.writing():
+                for part, decisions in labeller.decide_in_parts(vectors):
+                    answers = answers_of(labeller.labels, decisions)
+                    store.decide(ids[part], answers, labeller.margins(decisions).tolist())
+            done, after = done + len(ids), ids[-1]
+            tell(done, total)
 
 
 def labeller_for(store: RunStore, source: Source, asked: LabelsAsked, progress: Progress | None = None) -> Labeller:

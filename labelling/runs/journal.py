@@ -7,19 +7,21 @@ process was killed is looked at by the next one: it was done, or there is nothin
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from base.progress import Progress
+from base.read_ahead import batches
 from labelling.outputs.files import stamp_of
 from labelling.outputs.output import ChangesImages, Judge, NotDone, Step
 from labelling.runs import steps
 from labelling.runs.steps import KeptStep
-from labelling.runs.store import Row, RunStore
+from labelling.runs.store import BLOCK, Row, RunStore
 
-TOGETHER = 64  # images whose steps are noted in one commit: a commit waits for the disk
+TOGETHER = 64  # images whose files are changed between two commits, of which each waits for the disk
 
 
 class Failure(NamedTuple):
@@ -37,19 +39,32 @@ class Changes:
         done: steps that were done, by what they are counted as.
         taken_back: steps of before that were taken back.
         failed: what could not be done.
-        first: the first steps in words, where nothing is done yet.
+        first: the first steps in words, where nothing is done yet; those are some of `foreseen`.
     """
 
     done: dict[str, int] = field(default_factory=dict)
     taken_back: int = 0
     failed: list[Failure] = field(default_factory=list)
     first: list[str] = field(default_factory=list)
+    foreseen: int = 0
 
-    def count(self, step: Step, most: int) -> None:
-        """Count a step, and say it if it is among the first."""
+    def count(self, step: Step) -> None:
+        """Count a step."""
         self.done[step.counted] = self.done.get(step.counted, 0) + 1
-        if len(self.first) < most and step.kind != "folder":
-            self.first.append(step.said)
+
+    def foresee(self, step: Step, most: int | None) -> None:
+        """Count a step that is not done yet, and say it if it is among the first."""
+        self.count(step)
+        if step.kind != "folder":
+            self.foreseen += 1
+            if most is None or len(self.first) < most:
+                self.first.append(step.said)
+
+
+class _Known(NamedTuple):
+    row: Row
+    applied: str | None  # what the output last brought about for it
+    kept: list[KeptStep]  # what was done for that
 
 
 class _Planned(NamedTuple):
@@ -89,39 +104,50 @@ class Journal:
             done = output.settle(self._judged(output, output.step_of(kept.kind, kept.what)))
             output.flush()
             with self._store.writing():
-                steps.end(self._store, kept.id, done.to_json() if done else None)
+                steps.end(self._store, [(kept.id, done.to_json() if done else None)])
                 if done and kept.image is not None:
                     self._place(output, kept.image, done)
 
     def bring_about(self, name: str, rows: Iterable[Row], tell: Callable[[int], None]) -> Changes:
         """Have an output do for each image what it wants; `tell` is given how many were looked at."""
         output, changes = self.outputs[name], Changes()
+        together = TOGETHER if output.on_disk else BLOCK
         waiting: list[_Planned] = []
         paths: set[Path] = set()
-        for i, row in enumerate(rows):
-            planned = self._plan(output, row, changes)
-            if planned and not paths.isdisjoint(step.path for step in planned.do):
+        for i, known in enumerate(self._known(output, rows), 1):
+            planned = self._plan(output, known, changes)
+            if planned and output.on_disk and not paths.isdisjoint(step.path for step in planned.do):
                 self._do(output, waiting, changes)  # what it plans on will be as those before leave it
                 waiting, paths = [], set()
-                planned = self._plan(output, row, changes)
+                planned = self._plan(output, known, changes)
             if planned:
                 waiting.append(planned)
-                paths.update(step.path for step in planned.do)
-            if len(waiting) >= TOGETHER:
+                if output.on_disk:
+                    paths.update(step.path for step in planned.do)
+            if len(waiting) >= together:
                 self._do(output, waiting, changes)
                 waiting, paths = [], set()
-            tell(i + 1)
+            if i % TOGETHER == 0:
+                tell(i)
         self._do(output, waiting, changes)
         return changes
 
-    def foresee(self, name: str, rows: Iterable[Row], most: int) -> Changes:
-        """What `bring_about` would do, with the first `most` steps in words. Nothing is done."""
+    def _known(self, output: ChangesImages, rows: Iterable[Row]) -> Iterator[_Known]:
+        """Rows with what is known of them, looked up for many at once."""
+        for block in batches(rows, BLOCK):
+            output.look_up([row.stamp for row in block])
+            applied, kept = steps.so_far(self._store, output.name, [row.id for row in block])
+            for row in block:
+                yield _Known(row, applied.get(row.id), kept.get(row.id, []))
+
+    def foresee(self, name: str, rows: Iterable[Row], most: int | None) -> Changes:
+        """What `bring_about` would do, with the first `most` steps in words, None: all. Nothing is done."""
         output, changes = self.outputs[name], Changes()
-        for row in rows:
-            if planned := self._plan(output, row, changes):
+        for known in self._known(output, rows):
+            if planned := self._plan(output, known, changes):
                 changes.taken_back += len(planned.take_back)
                 for step in planned.do:
-                    changes.count(step, most)
+                    changes.foresee(step, most)
         return changes
 
     def let_go(self, name: str, row: Row) -> list[Failure]:
@@ -134,8 +160,7 @@ class Journal:
                 failed.append(_failure(row.image.path, error))
         output.flush()
         with self._store.writing():
-            for kept in steps.steps_of(self._store, name, row.id):
-                steps.end(self._store, kept.id, None)
+            steps.end(self._store, [(kept.id, None) for kept in steps.steps_of(self._store, name, row.id)])
         return failed
 
     def undo(self, progress: Progress | None = None) -> Changes:
@@ -154,10 +179,10 @@ class Journal:
             for output in self.outputs.values():
                 output.flush()
             with self._store.writing():
+                steps.end(self._store, [(kept.id, None) for kept in back])
                 for kept in back:
-                    steps.end(self._store, kept.id, None)
                     if kept.image is not None:
-                        steps.set_applied(self._store, kept.output, kept.image, None)
+                        steps.forget_applied_for(self._store, kept.output, kept.image)
                         output = self.outputs[kept.output]
                         self._place(output, kept.image, output.step_of(kept.kind, kept.what), back=True)
             changes.taken_back += sum(kept.kind != "folder" for kept in back)
@@ -166,13 +191,12 @@ class Journal:
                 progress(changes.taken_back + len(changes.failed), total)
         return changes
 
-    def _plan(self, output: ChangesImages, row: Row, changes: Changes) -> _Planned | None:
+    def _plan(self, output: ChangesImages, known: _Known, changes: Changes) -> _Planned | None:
         """What is to be done for an image, perhaps no more than to note that nothing is; None: that is noted."""
+        row, applied, kept = known
         wanted = output.wanted(row.image, row.stamp)
-        applied = steps.applied(self._store, output.name, row.id)
         if wanted == applied:
             return None
-        kept = steps.steps_of(self._store, output.name, row.id)
         if not wanted and not kept:
             return None
         so_far = [output.step_of(step.kind, step.what) for step in kept]
@@ -187,8 +211,16 @@ class Journal:
 
     def _do(self, output: ChangesImages, planned: list[_Planned], changes: Changes) -> None:
         """Do what was planned for some images, noted before and after."""
+        if not planned:
+            return
+        to_begin = [  # a folder is made for one image and used by others
+            (None if step.kind == "folder" else one.row.id, step.kind, step.to_json())
+            for one in planned
+            for step in one.do
+        ]
         with self._store.writing():
-            begun = [[self._begin(output.name, one.row.id, step) for step in one.do] for one in planned]
+            keys = iter(steps.begin(self._store, output.name, to_begin))
+        begun = [list(islice(keys, len(one.do))) for one in planned]
         ended: list[tuple[int, Step | None]] = []
         whole: list[_Planned] = []
         for one, ids in zip(planned, begun, strict=True):
@@ -198,13 +230,9 @@ class Journal:
                 whole.append(one)
         output.flush()
         with self._store.writing():
-            for one in planned:
-                for kept in one.take_back:
-                    steps.end(self._store, kept.id, None)
-            for key, step in ended:
-                steps.end(self._store, key, step.to_json() if step else None)
-            for one in whole:
-                steps.set_applied(self._store, output.name, one.row.id, one.wanted)
+            steps.end(self._store, [(kept.id, None) for one in planned for kept in one.take_back])
+            steps.end(self._store, [(key, step.to_json() if step else None) for key, step in ended])
+            steps.set_applied(self._store, output.name, [(one.row.id, one.wanted) for one in whole])
             done_as = {key: step for key, step in ended if step}
             for one, ids in zip(planned, begun, strict=True):
                 for key in ids:
@@ -225,7 +253,7 @@ class Journal:
                 for path in output.reads(one.row.image):
                     self._judge(path)
                 done.append(output.do(self._judged(output, step)))
-                changes.count(step, 0)
+                changes.count(step)
         except (NotDone, OSError) as error:
             changes.failed.append(_failure(one.row.image.path, error))
             return done, True
@@ -237,13 +265,10 @@ class Journal:
             self._judge(step.path)
         return step
 
-    def _begin(self, name: str, image: int, step: Step) -> int:
-        # a folder is made for one image and used by others
-        return steps.begin(self._store, name, None if step.kind == "folder" else image, step.kind, step.to_json())
-
     def _place(self, output: ChangesImages, image: int, step: Step, *, back: bool = False) -> None:
         """Remember where an image lies after a step, and how its file is."""
-        row, places = self._store.row(image), output.places(step)
+        places = output.places(step)
+        row = places and self._store.row(image)
         if row is None or places is None:
             return
         path = places[0] if back else places[1]

@@ -28,9 +28,11 @@ class LabelRuns:
     Args:
         data: the folder.
         judge: asked of each file that a run is about to read or change beside it, as `Journal` has it.
+        read_only: change nothing in the folder when a run is looked at.
     """
 
-    def __init__(self, data: Path, judge: Judge = lambda path: None) -> None:
+    def __init__(self, data: Path, judge: Judge = lambda path: None, *, read_only: bool = False) -> None:
+        self._read_only = read_only
         self._folder = data.absolute() / FOLDER
         self._judge = judge
 
@@ -56,7 +58,7 @@ class LabelRuns:
 
     def look(self, name: str) -> Run:
         """The same to read alone, whoever works on it. RunNotFound."""
-        return Run(self._find(name), reads=True)
+        return Run(self._find(name), reads=True, read_only=self._read_only)
 
     def forget(self, name: str) -> None:
         """Forget a run; what it wrote stays as it is, and can no longer be taken back. RunNotFound, RunBusy."""

@@ -85,6 +85,7 @@ class Going:
     Attributes:
         overwrite: replace files, and metadata, that are not the run's own.
         dry: change nothing but what the run keeps itself.
+        foreseen: steps of an output that a dry run names; None: all.
         watch: told how far it is.
         tool: who labels, with a version; it is kept beside keywords.
     """
@@ -93,3 +94,4 @@ class Going:
     dry: bool = False
     watch: Watcher = lambda what, done, total: None
     tool: str = "glimpse"
+    foreseen: int | None = 5

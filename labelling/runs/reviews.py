@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from base.errors import InputError
 from labelling.rows import Answer
+from labelling.runs.counts import per_label
 from labelling.runs.store import Row, RunStore
 
 Order = Literal["uncertain", "certain", "path"]
@@ -79,15 +80,12 @@ def page(store: RunStore, wanted: Wanted) -> list[Row]:
 
 def summary(store: RunStore) -> Summary:
     """What a run has by now."""
-    per_label = store.query(
-        "SELECT given.value ->> 0, count(*) FROM images, json_each(answers) AS given WHERE error = '' GROUP BY 1"
-    )
     [(images, abstained, undecided, unread)] = store.query(
         "SELECT count(*), coalesce(sum(answers = '[]' AND error = ''), 0),"
         " coalesce(sum(answers IS NULL AND error = ''), 0), coalesce(sum(error <> ''), 0) FROM images"
     )
     reviewed = store.query("SELECT reviewed, count(*) FROM images WHERE reviewed IS NOT NULL GROUP BY 1")
-    return Summary(images, dict(per_label), abstained, undecided, unread, dict(reviewed))
+    return Summary(images, per_label(store), abstained, undecided, unread, dict(reviewed))
 
 
 def say(store: RunStore, image: int, said: str, answers: Sequence[Answer] | None = None) -> None:

@@ -23,8 +23,9 @@ from base.locks import LockHeld, lock_file
 from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Judge, Listing
-from labelling.rows import Labelled, LabelReport
+from labelling.rows import LabelReport, Listed
 from labelling.runs import steps
+from labelling.runs.counts import count
 from labelling.runs.deciding import LabelsAsked, decide
 from labelling.runs.journal import Changes, Journal
 from labelling.runs.lists import check_lists, remove_lists, write_lists
@@ -36,8 +37,6 @@ from labelling.xmp.words import Origin
 if TYPE_CHECKING:
     from index.collection import Collection
 
-FORESEEN = 5  # steps of an output that a dry run names
-
 
 class Run:
     """An open run. Use `kept.LabelRuns`; close it.
@@ -47,12 +46,14 @@ class Run:
         store: what it keeps.
     """
 
-    def __init__(self, folder: Path, *, reads: bool = False, judge: Judge = lambda path: None) -> None:
+    def __init__(
+        self, folder: Path, *, reads: bool = False, read_only: bool = False, judge: Judge = lambda path: None
+    ) -> None:
         self.id = folder.name
         self._judge = judge
         self._lock = None if reads else _locked(folder)
         try:
-            self.store = RunStore(folder / "run.sqlite", reads=reads)
+            self.store = RunStore(folder / "run.sqlite", reads=reads, read_only=read_only)
         except BaseException:
             self._unlock()
             raise
@@ -95,9 +96,9 @@ class Run:
                 self.store.set(state="begun")
             self.store.set(used_at=_now())
 
-    def images(self) -> Iterator[Labelled]:
+    def images(self) -> Iterator[Listed]:
         """Its images, in the order of their paths."""
-        return (row.image for row in self.store.rows())
+        return self.store.listed()
 
     def go_on(
         self,
@@ -135,11 +136,9 @@ class Run:
         labeller = decide(self.store, source, labels, going.watch)
         report.labels.cut_texts = self.store.get("cut_texts", 0)
         gone = {row.id for row in seen.gone}
-        for row in self.store.rows():
-            if row.id not in gone:
-                report.labels.add(row.image)
+        count(self.store, report.labels, sorted(gone))
         if going.dry:
-            report.outputs = self._foresee(journal, gone)
+            report.outputs = self._foresee(journal, gone, going.foreseen)
         else:
             self._write(journal, seen.gone, names, report, going)
         with self.store.writing():
@@ -161,8 +160,7 @@ class Run:
         check_lists(self.store, self._outputs.files, overwrite=going.overwrite)
         journal.settle()
         report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(names, 0)))
-        for row in self.store.rows():
-            report.labels.add(row.image)
+        count(self.store, report.labels)
         self._write(journal, [], names, report, going)
         with self.store.writing():
             self.store.set(used_at=_now(), state="done")
@@ -199,10 +197,10 @@ class Run:
                 f"is done by now stays; glimpse label --undo {self.id} takes it back"
             ) from error
 
-    def _foresee(self, journal: Journal, gone: set[int]) -> dict[str, Changes]:
+    def _foresee(self, journal: Journal, gone: set[int], most: int | None) -> dict[str, Changes]:
         """What each output would do."""
         return {
-            name: journal.foresee(name, (row for row in self.store.rows() if row.id not in gone), FORESEEN)
+            name: journal.foresee(name, (row for row in self.store.rows() if row.id not in gone), most)
             for name in journal.outputs
         }
 
@@ -218,6 +216,7 @@ class Run:
             report.outputs[name] = journal.bring_about(
                 name, self.store.rows(), lambda done: going.watch("writing", min(done, total), total)
             )
+            going.watch("writing", total, total)
 
     def undo(self, collection: Collection | None = None, watch: Watcher | None = None) -> Changes:
         """Take back all that it changed; what it read and decided is kept.

@@ -20,7 +20,7 @@ from encoder.encoder import Encoder
 from encoder.image import Picture, open_image
 from labelling.outputs.files import stamp_of
 from labelling.rows import LabelReport
-from labelling.runs.store import Found, Row, RunStore
+from labelling.runs.store import Found, FoundEntry, Row, RunStore
 
 if TYPE_CHECKING:
     from index.collection import Collection, Record
@@ -111,7 +111,7 @@ class FolderSource:
         check_folder(self.folder)
         seen = Seen()
         total = sum(1 for _ in image_names(self.folder, self.rules))
-        if not total and not any(row.origin for row in store.rows()):
+        if not total and not store.moved():
             raise InputError(no_images([self.folder], self.rules))
         stamps: dict[Path, str] = {}
         pictures: dict[Path, Picture] = {}
@@ -167,9 +167,9 @@ class FolderSource:
     def _and_moved(self, store: RunStore, walked: Iterator[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
         """What the walk finds, and what the run itself has moved to elsewhere."""
         yield from walked
-        for row in store.rows():
+        for row in store.moved():
             path = row.image.path
-            if row.origin and not path.is_relative_to(self.folder) and (stamp := stamp_of(path)):
+            if not path.is_relative_to(self.folder) and (stamp := stamp_of(path)):
                 yield path, stamp
 
 
@@ -209,16 +209,17 @@ class CollectionSource:
             known = store.known_entries([record.id for record in records])
             new = []
             for record in records:
-                before, stamp = known.get(record.id), _stamp_of(record)
-                if before and before[0] == stamp and _name_of(record) in before[1]:
+                name, stamp = _name_of(record), _stamp_of(record)
+                before = known.get(record.id)
+                if before and before[0] == stamp and name in before[1]:
                     seen.unchanged += 1
                     continue
                 seen.new += before is None
                 seen.changed += before is not None
-                new.append(Found(Path(_name_of(record)), stamp, width=record.width, height=record.height, id=record.id))
+                new.append(FoundEntry(record.id, name, stamp, record.width, record.height))
             with store.writing():
                 store.mark_seen(record.id for record in records)
-                store.put(new)
+                store.put_entries(new)
             tell(seen.total, total)
         seen.gone = store.unseen()
         return seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,21 +22,24 @@ class KeptStep:
     done: bool
 
 
-def begin(store: RunStore, output: str, image: int | None, kind: str, what: dict[str, Any]) -> int:
-    """Note a step before it is done; its id. In a `writing`."""
-    [(key,)] = store.query(
-        "INSERT INTO steps (output, image, kind, what, done) VALUES (:output, :image, :kind, :what, 0) RETURNING id",
-        output=output, image=image, kind=kind, what=json.dumps(what),
-    )  # fmt: skip
-    return int(key)
+def begin(store: RunStore, output: str, begun: Sequence[tuple[int | None, str, dict[str, Any]]]) -> range:
+    """Note steps, as (image, kind, what), before they are done; their ids. In a `writing`."""
+    [(last,)] = store.query("SELECT coalesce(max(id), 0) FROM steps")
+    ids = range(last + 1, last + 1 + len(begun))
+    store.change_many(
+        "INSERT INTO steps (id, output, image, kind, what, done) VALUES (?, ?, ?, ?, ?, 0)",
+        ((key, output, image, kind, json.dumps(what)) for key, (image, kind, what) in zip(ids, begun, strict=True)),
+    )
+    return ids
 
 
-def end(store: RunStore, step: int, what: dict[str, Any] | None) -> None:
-    """Note that a step is done, and as what; None: it is not, or no longer. In a `writing`."""
-    if what is None:
-        store.change("DELETE FROM steps WHERE id = :step", step=step)
-    else:
-        store.change("UPDATE steps SET what = :what, done = 1 WHERE id = :step", step=step, what=json.dumps(what))
+def end(store: RunStore, ended: Sequence[tuple[int, dict[str, Any] | None]]) -> None:
+    """Note that steps, by their ids, are done, and as what; None: it is not, or no longer. In a `writing`."""
+    store.change_many("DELETE FROM steps WHERE id = ?", ((step,) for step, what in ended if what is None))
+    store.change_many(
+        "UPDATE steps SET what = ?, done = 1 WHERE id = ?",
+        ((json.dumps(what), step) for step, what in ended if what is not None),
+    )
 
 
 def begun(store: RunStore) -> list[KeptStep]:
@@ -58,23 +62,26 @@ def count_steps(store: RunStore) -> int:
     return int(store.query("SELECT count(*) FROM steps")[0][0])
 
 
-def applied(store: RunStore, output: str, image: int) -> str | None:
-    """What an output last brought about for an image."""
-    rows = store.query(
-        "SELECT wanted FROM applied WHERE output = :output AND image = :image", output=output, image=image
+def so_far(store: RunStore, output: str, images: Sequence[int]) -> tuple[dict[int, str], dict[int, list[KeptStep]]]:
+    """What an output last brought about for images, and what was done for each, in the order it was."""
+    among = "image IN (SELECT value FROM json_each(:images)) AND output = :output"
+    asked = {"images": json.dumps(images), "output": output}
+    done: dict[int, list[KeptStep]] = {}
+    for step in _steps(store, f"WHERE {among} AND done ORDER BY id", **asked):
+        done.setdefault(step.image or 0, []).append(step)
+    return dict(store.query(f"SELECT image, wanted FROM applied WHERE {among}", **asked)), done
+
+
+def set_applied(store: RunStore, output: str, applied: Sequence[tuple[int, str]]) -> None:
+    """Keep what an output brought about, as (image, wanted). In a `writing`."""
+    store.change_many(
+        "INSERT OR REPLACE INTO applied VALUES (?, ?, ?)", ((output, image, wanted) for image, wanted in applied)
     )
-    return rows[0][0] if rows else None
 
 
-def set_applied(store: RunStore, output: str, image: int, wanted: str | None) -> None:
-    """Keep that, None: forget it. In a `writing`."""
-    if wanted is None:
-        store.change("DELETE FROM applied WHERE output = :output AND image = :image", output=output, image=image)
-    else:
-        store.change(
-            "INSERT OR REPLACE INTO applied VALUES (:output, :image, :wanted)",
-            output=output, image=image, wanted=wanted,
-        )  # fmt: skip
+def forget_applied_for(store: RunStore, output: str, image: int) -> None:
+    """Forget that of one image. In a `writing`."""
+    store.change("DELETE FROM applied WHERE output = :output AND image = :image", output=output, image=image)
 
 
 def forget_applied(store: RunStore) -> None:

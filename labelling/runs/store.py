@@ -13,18 +13,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from base.errors import GlimpseError, RunNotFound
-from labelling.rows import Answer, Labelled
+from base.sqlite_files import as_it_lies
+from labelling.rows import Answer, Labelled, Listed, Pair
 
 Vectors = npt.NDArray[np.float32]
 
 VERSION = 2
 BLOCK = 4096  # rows at a time
+MANY = 50_000  # images, of which an index is sooner made anew than changed one by one
+CLEARNESS = "CREATE INDEX IF NOT EXISTS clearness ON images (margin, id) WHERE margin IS NOT NULL"
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS images (
@@ -32,7 +36,7 @@ CREATE TABLE IF NOT EXISTS images (
     width INTEGER, height INTEGER, error TEXT NOT NULL, cut_off TEXT NOT NULL, answers TEXT, guess TEXT,
     margin REAL, reviewed TEXT);
 CREATE INDEX IF NOT EXISTS undecided ON images (id) WHERE answers IS NULL AND error = '';
-CREATE INDEX IF NOT EXISTS clearness ON images (margin, id) WHERE margin IS NOT NULL;
+{CLEARNESS};
 CREATE TABLE IF NOT EXISTS applied (
     output TEXT, image INTEGER, wanted TEXT NOT NULL, PRIMARY KEY (output, image)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS steps (
@@ -41,11 +45,20 @@ CREATE TABLE IF NOT EXISTS steps (
 CREATE INDEX IF NOT EXISTS steps_of ON steps (image, output);
 CREATE INDEX IF NOT EXISTS begun ON steps (id) WHERE NOT done;
 CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE incoming (id INTEGER PRIMARY KEY, path BLOB NOT NULL);
 PRAGMA user_version = {VERSION};
 """
 COLUMNS = "id, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed"
 OPEN = "(reviewed IS NULL OR reviewed = 'skipped')"  # nobody has said what an image is
 DISTRUSTED = "?"  # before the stamp of an image that is to be read anew though it may be the same
+_STILL = f"(images.stamp = '{DISTRUSTED}' || excluded.stamp AND NOT {OPEN})"
+PUT = f"""
+INSERT INTO images (id, path, stamp, vector, width, height, error, cut_off) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET path = excluded.path, stamp = excluded.stamp, vector = excluded.vector,
+    width = excluded.width, height = excluded.height, error = excluded.error, cut_off = excluded.cut_off,
+    answers = iif({_STILL}, answers, NULL), guess = iif({_STILL}, guess, NULL),
+    reviewed = iif({_STILL}, reviewed, NULL), margin = iif({_STILL}, margin, NULL)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +87,7 @@ class Found:
     """An image as it was read, or looked up: to be kept, undecided.
 
     Attributes:
-        id: that it is to have; None: any.
-        vector: (dim,), None: it could not be read, or a collection keeps it.
+        vector: (dim,), None: it could not be read.
     """
 
     path: Path
@@ -85,7 +97,16 @@ class Found:
     height: int | None = None
     error: str = ""
     cut_off: str = ""
-    id: int | None = None
+
+
+class FoundEntry(NamedTuple):
+    """The same of an entry of a collection, which has its vector: a tuple, as there may be millions."""
+
+    id: int
+    path: str
+    stamp: str
+    width: int | None
+    height: int | None
 
 
 class RunStore:
@@ -93,15 +114,18 @@ class RunStore:
 
     Args:
         reads: it is read alone, beside whoever writes.
+        read_only: to that end change nothing, not even the files that SQLite keeps beside it.
 
     Raises:
         RunNotFound: there is nothing in it to read, yet.
         GlimpseError: it is not a run's, or damaged; the disk is full.
     """
 
-    def __init__(self, path: Path, *, reads: bool = False) -> None:
+    def __init__(self, path: Path, *, reads: bool = False, read_only: bool = False) -> None:
         self.path = path
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+        mode = as_it_lies(path).mode if read_only else "mode=rwc"
+        uri = f"{path.absolute().as_uri()}?{mode}"
+        self._db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
         try:
             with self._errors():
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -122,6 +146,20 @@ class RunStore:
     def close(self) -> None:
         """Close it."""
         self._db.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy as of one moment to a new file, while others write, and prove that it is sound. GlimpseError."""
+        with self._errors():
+            copy = sqlite3.connect(path)
+            try:
+                self._db.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")  # all of it is in the one file
+                if (said := copy.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
+                    raise GlimpseError(
+                        f"{self.path}: the run's file is damaged ({said}); restore it, or forget the run"
+                    )
+            finally:
+                copy.close()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -181,31 +219,47 @@ class RunStore:
         """Keep images, undecided, in place of those of their paths; they count as seen. In a `writing`."""
         keys: list[int] = []
         for one in found:
-            key = one.id
-            if key is None and (known := self.known(one.path)):
-                key = known[0]
+            known = self.known(one.path)
+            key = known[0] if known else None
             vector = None if one.vector is None else one.vector.astype("<f2").tobytes()
-            path = os.fsencode(one.path)
-            if one.id is not None:  # the path may have been another entry's
-                self._db.execute("DELETE FROM images WHERE path = ? AND id <> ?", (path, one.id))
-            cursor = self._db.execute(
-                """
-                INSERT INTO images (id, path, stamp, vector, width, height, error, cut_off)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (id) DO UPDATE SET path = excluded.path, stamp = excluded.stamp, vector = excluded.vector,
-                    width = excluded.width, height = excluded.height, error = excluded.error,
-                    cut_off = excluded.cut_off,
-                    answers = iif(STILL, answers, NULL), guess = iif(STILL, guess, NULL),
-                    reviewed = iif(STILL, reviewed, NULL), margin = iif(STILL, margin, NULL)
-                """.replace("STILL", f"(images.stamp = '{DISTRUSTED}' || excluded.stamp AND NOT {OPEN})"),
-                (key, path, one.stamp, vector, one.width, one.height, one.error, one.cut_off),
-            )
+            row = (key, os.fsencode(one.path), one.stamp, vector, one.width, one.height, one.error, one.cut_off)
+            cursor = self._db.execute(PUT, row)
             keys.append(key if key is not None else int(cursor.lastrowid or 0))
         self.mark_seen(keys)
+
+    def put_entries(self, found: Sequence[FoundEntry]) -> None:
+        """The same of entries, each under its own id. In a `writing`."""
+        paths = [os.fsencode(one.path) for one in found]
+        self._hand_over([(one.id, path) for one, path in zip(found, paths, strict=True)])
+        self._db.executemany(
+            PUT,
+            (
+                (key, path, stamp, None, width, height, "", "")
+                for path, (key, _, stamp, width, height) in zip(paths, found, strict=True)
+            ),
+        )
+        self.mark_seen(one.id for one in found)
+
+    def _hand_over(self, found: Sequence[tuple[int, bytes]]) -> None:
+        """Have what was done for files that other entries stood for before be theirs that do now."""
+        if not self.count():
+            return
+        self._db.execute("DELETE FROM incoming")
+        self._db.executemany("INSERT INTO incoming VALUES (?, ?)", found)
+        others = self._db.execute(
+            "SELECT incoming.id, images.id FROM incoming JOIN images USING (path) WHERE incoming.id <> images.id"
+        ).fetchall()
+        # metadata were the other entry's, and went with it
+        self._db.executemany("UPDATE steps SET image = ? WHERE image = ? AND kind <> 'metadata'", others)
+        self.forget([before for _, before in others])
 
     def unseen(self) -> list[Row]:
         """The images that nobody has seen since it was opened."""
         return self.rows_where("WHERE id NOT IN (SELECT id FROM seen) ORDER BY path")
+
+    def moved(self) -> list[Row]:
+        """The images that the run itself has moved."""
+        return self.rows_where("WHERE origin IS NOT NULL ORDER BY path")
 
     def forget(self, ids: Sequence[int]) -> None:
         """Delete images. In a `writing`."""
@@ -242,6 +296,20 @@ class RunStore:
             yield from block
             after = os.fsencode(block[-1].image.path)
 
+    def listed(self) -> Iterator[Listed]:
+        """The same for a file."""
+        after = b""
+        while block := self.query(
+            "SELECT path, answers, guess, error, cut_off, width, height FROM images WHERE path > :after"
+            " ORDER BY path LIMIT :most",
+            after=after,
+            most=BLOCK,
+        ):
+            for path, answers, guess, *rest in block:
+                given = _unpacked(answers) if answers else ()
+                yield Listed(os.fsdecode(path), given, _unpacked(guess) if guess and not given else None, *rest)
+            after = block[-1][0]
+
     def row(self, image: int) -> Row | None:
         """The image of that id."""
         return next(iter(self.rows_where("WHERE id = :image", image=image)), None)
@@ -252,25 +320,41 @@ class RunStore:
         """Have all of them decided anew, but those of which a person has said what they are. In a `writing`."""
         self._db.execute(f"UPDATE images SET answers = NULL, guess = NULL, margin = NULL WHERE {OPEN}")
 
-    def to_decide(self, after: int, *, again: bool) -> tuple[list[int], list[Path], list[bytes | None]]:
-        """Ids, paths and vectors (bytes of float16) of some that wait for a decision, from above an id.
+    def to_decide(self, after: int, *, again: bool) -> tuple[list[int], list[bytes | None]]:
+        """Ids and vectors (bytes of float16) of some that wait for a decision, from above an id.
 
         `again`: also of those that have one, but from nobody.
         """
         which = OPEN if again else "answers IS NULL"
         rows = self._db.execute(
-            f"SELECT id, path, vector FROM images WHERE {which} AND error = '' AND id > ? ORDER BY id LIMIT ?",
+            f"SELECT id, vector FROM images WHERE {which} AND error = '' AND id > ? ORDER BY id LIMIT ?",
             (after, BLOCK),
         ).fetchall()
-        return [row[0] for row in rows], [Path(os.fsdecode(row[1])) for row in rows], [row[2] for row in rows]
+        return [row[0] for row in rows], [row[1] for row in rows]
 
-    def decide(self, ids: Sequence[int], images: Sequence[Labelled], margins: Sequence[float]) -> None:
-        """Keep what was decided, and how clear it is. In a `writing`."""
+    def decide(
+        self, ids: Sequence[int], answers: Iterable[tuple[list[Pair], Pair | None]], margins: Sequence[float]
+    ) -> None:
+        """Keep what was decided, as `answers_of` gives it, and how clear it is. In a `writing`."""
         rows = (
-            (json.dumps(image.answers), None if image.answers else json.dumps(image.guess), margin, key)
-            for key, image, margin in zip(ids, images, margins, strict=True)
+            (_packed(given), None if guess is None else _packed(guess), margin, key)
+            for key, (given, guess), margin in zip(ids, answers, margins, strict=True)
         )
         self._db.executemany("UPDATE images SET answers = ?, guess = ?, margin = ? WHERE id = ?", rows)
+
+    @contextmanager
+    def deciding(self, images: int) -> Iterator[None]:
+        """Have that many decided; an index of clearness is made anew where that is quicker than to change it."""
+        if images < MANY:
+            yield
+            return
+        with self._errors():
+            self._db.execute("DROP INDEX IF EXISTS clearness")
+        try:
+            yield
+        finally:
+            with self._errors():
+                self._db.execute(CLEARNESS)
 
     def sample(self, most: int) -> tuple[list[int], list[bytes | None]]:
         """Ids and vectors of that many images, always the same of the same ones."""
@@ -292,18 +376,38 @@ class RunStore:
         with self._errors():
             return self._db.execute(sql, values).rowcount
 
+    def change_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """The same for many values. In a `writing`."""
+        with self._errors():
+            self._db.executemany(sql, rows)
+
     def rows_where(self, where: str, **values: object) -> list[Row]:
         """The images of a condition, or in an order, of SQL."""
         return [_row(row) for row in self.query(f"SELECT {COLUMNS} FROM images {where}", **values)]
 
 
+def _packed(value: object) -> str:
+    """As JSON."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a label that is no UTF-8
+        return json.dumps(value)
+
+
+def _unpacked(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return json.loads(text)
+
+
 def _row(columns: tuple[Any, ...]) -> Row:
     key, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed = columns
-    given = tuple(Answer(*answer) for answer in json.loads(answers)) if answers else ()
+    given = tuple(Answer(*answer) for answer in _unpacked(answers)) if answers else ()
     image = Labelled(
         Path(os.fsdecode(path)),
         given,
-        given[0] if given else Answer(*json.loads(guess)) if guess else None,
+        given[0] if given else Answer(*_unpacked(guess)) if guess else None,
         error,
         cut_off,
         width,

@@ -21,7 +21,6 @@ from labelling.xmp.merge import (
     marks,
     parse,
     people_words,
-    stripped,
     with_extension,
     with_marks,
     written,
@@ -107,15 +106,6 @@ def plan_words(
         return Change(image, path, before, _left(written(base, words, origin, under, lambda: _inside(image))))
 
 
-def write_words(
-    image: Path, words: Sequence[Word], origin: Origin, *, root: str = ROOT, sidecar: SidecarName = "auto"
-) -> Change:
-    """Write words to an image's sidecar; arguments and errors as of `plan_words` and `Change.apply`."""
-    change = plan_words(image, words, origin, root=root, sidecar=sidecar)
-    change.apply()
-    return change
-
-
 def plan_embedded(image: Path, words: Sequence[Word], origin: Origin, *, root: str = ROOT) -> Change:
     """What writing words into the image file would change: JPEG, PNG and WebP. Arguments and errors as `plan_words`."""
     under = root_of(root)
@@ -135,31 +125,6 @@ def plan_embedded(image: Path, words: Sequence[Word], origin: Origin, *, root: s
         if change.is_needed:
             with_packet(data, after)  # says what is in the way
         return change
-
-
-def embed_words(image: Path, words: Sequence[Word], origin: Origin, *, root: str = ROOT) -> Change:
-    """Write words into the image file; arguments and errors as of `plan_embedded` and `Change.apply`."""
-    change = plan_embedded(image, words, origin, root=root)
-    change.apply()
-    return change
-
-
-def plan_removal(image: Path, *, sidecar: SidecarName = "auto", embedded: bool = False) -> Change:
-    """What taking away all words of ours would change, under whatever root. Errors as `plan_words`."""
-    path = _resolved(image if embedded else sidecar_of(image, sidecar))
-    with _told_of(path):
-        before = packet_in(_image_bytes(path)) if embedded else read_sidecar(path)
-        after = before and _left(stripped(parse(before)))
-        if embedded and before and after:
-            after = _fitted(after, len(before), None)
-        return Change(image, path, before, after, embedded)
-
-
-def remove_words(image: Path, *, sidecar: SidecarName = "auto", embedded: bool = False) -> Change:
-    """Take away all words of ours. Errors as of `plan_removal` and `Change.apply`."""
-    change = plan_removal(image, sidecar=sidecar, embedded=embedded)
-    change.apply()
-    return change
 
 
 def undone(change: Change) -> Change:

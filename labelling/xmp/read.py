@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labelling.xmp.containers import Metadata, metadata_of
 from labelling.xmp.iptc import keywords
-from labelling.xmp.merge import Mark, marks, parse, people_words
+from labelling.xmp.merge import parse, people_words
 from labelling.xmp.packet import Packet
 from labelling.xmp.sidecar import Opened, read_sidecar, sidecars_there
 from labelling.xmp.words import Parts, Word, XmpError, merged, path_of
@@ -33,12 +33,6 @@ def read_words(image: Path, opened: Opened = nullcontext) -> list[Word]:
     paths += embedded_words(image, opened)
     deep, flat = [path for path in paths if len(path) > 1], [path for path in paths if len(path) == 1]
     return [Word(path) for path in merged(deep, flat)]
-
-
-def read_marks(image: Path) -> list[tuple[Path, Mark]]:
-    """Our own words on a photo with who wrote them, each with the file that it stands in. Raises as `read_words`."""
-    found = [(path, mark) for path, packet in _sidecar_packets(image) for mark in marks(packet)]
-    return found + [(image, mark) for packet in _embedded(_metadata(image)) for mark in marks(packet)]
 
 
 def embedded_words(image: Path, opened: Opened = nullcontext) -> list[Parts]:

@@ -33,9 +33,14 @@ class OpenCollections:
 
     A thread applies what is committed, by this or other processes, so that a search after a quiet time need not catch
     up with all of it; and it builds the indexes anew that writes have let fall behind.
+
+    Args:
+        data: the folder.
+        read_only: change nothing there.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, read_only: bool = False) -> None:
+        self._read_only = read_only
         self.writers = Writers(data)
         self._data = data
         self._open: dict[str, Collection] = {}
@@ -54,7 +59,7 @@ class OpenCollections:
                 del self._open[name]
                 collection.close()
             try:
-                collection = open_collection(self._data, name)
+                collection = open_collection(self._data, name, read_only=self._read_only)
             except (CollectionNotFound, InputError):
                 raise _not_found(name) from None
             self._open[name] = collection
@@ -86,7 +91,7 @@ class OpenCollections:
 
     def infos(self) -> list[CollectionInfo]:
         """What every collection is, by name."""
-        return list_collections(self._data)
+        return list_collections(self._data, read_only=self._read_only)
 
     async def create(self, name: str, *, model: str, fingerprint: str, dim: int, config: IndexConfig | None) -> bool:
         """Make an empty collection whose index is to be as wished; False if there is one of that name.

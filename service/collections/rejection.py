@@ -13,8 +13,8 @@ from base.errors import CollectionLocked, GlimpseError
 from index.collection import Collection
 from index.ingest.rejection import is_due, measure_rejection
 from service.collections.opened import OpenCollections
-from service.inference.inference import Inference
-from service.inference.shared_encoder import SharedEncoder
+from service.inference.models import Models
+from service.inference.shared_encoder import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +22,12 @@ SOON = 2.0  # seconds after an upload; those that come meanwhile are measured wi
 
 
 class Rejections:
-    """Sees to the rejection thresholds of a service's collections. Make it inside the event loop that uses it."""
+    """Sees to the rejection thresholds of a service's collections. For one event loop."""
 
-    def __init__(self, collections: OpenCollections, inference: Inference) -> None:
+    def __init__(self, collections: OpenCollections, models: Models) -> None:
         self._collections = collections
+        self._models = models
         self._stop = threading.Event()
-        self._encoder = SharedEncoder(inference, self._stop)
         self._waiting: dict[str, asyncio.Task[None]] = {}
 
     def measure_soon(self, name: str) -> None:
@@ -51,15 +51,18 @@ class Rejections:
                     return await self._measure_if_due(name)
                 except CollectionLocked:
                     continue
+        except Stopped:
+            return None
         except GlimpseError as error:
             log.warning("the rejection threshold of collection %s is not measured: %s", name, error)
         finally:
             del self._waiting[name]
 
     async def _measure_if_due(self, name: str) -> None:
-        encoder = self._encoder
         collection = await asyncio.to_thread(self._collections.get, name)
-        if await asyncio.to_thread(is_due, collection, encoder.fingerprint):
+        model = self._models.of(collection.model, collection.fingerprint)
+        if await asyncio.to_thread(is_due, collection, collection.fingerprint):
+            encoder = await asyncio.to_thread(self._models.encoder, model, self._stop)
 
             def measure(writable: Collection) -> None:
                 writable.check_model(encoder.fingerprint)

@@ -57,11 +57,13 @@ class Thumbnails:
     Args:
         data: the data folder.
         limit: bytes that may be kept; 0: none are.
+        read_only: leave the data folder as it is: those that it has are looked at, new ones lie in the cache.
     """
 
-    def __init__(self, data: Path, limit: int) -> None:
+    def __init__(self, data: Path, limit: int, *, read_only: bool = False) -> None:
         of_data = hashlib.sha256(os.fsencode(data.absolute())).hexdigest()[:16]
-        self._folders = [data.absolute() / "thumbnails", cache_folder() / "thumbnails" / of_data]
+        self._looked_at = [data.absolute() / "thumbnails", cache_folder() / "thumbnails" / of_data]
+        self._folders = self._looked_at[1:] if read_only else self._looked_at
         self._limit = limit
         self._lock = threading.Lock()
         self._bytes: int | None = None  # that are kept, as far as this process knows; None: not counted yet
@@ -69,20 +71,22 @@ class Thumbnails:
 
     def get(self, sha256: str, size: int) -> bytes | None:
         """The WebP of that size; None if it is not kept. One that is damaged is dropped."""
-        for folder in self._folders if self._limit else ():
+        for folder in self._looked_at if self._limit else ():
             path = _place(folder, sha256, size)
             try:
                 data = path.read_bytes()
             except OSError:
                 continue
+            is_ours = folder in self._folders
             if _checksum(data[:-_CHECKSUM]) == data[-_CHECKSUM:]:
                 with suppress(OSError):
-                    if time.time() - path.stat().st_mtime > _NOTED:
+                    if is_ours and time.time() - path.stat().st_mtime > _NOTED:
                         os.utime(path)
                 return data[:-_CHECKSUM]
             log.warning("a thumbnail is damaged, it is made anew: %s", path)
             with suppress(OSError):
-                path.unlink()
+                if is_ours:
+                    path.unlink()
         return None
 
     def put(self, sha256: str, size: int, data: bytes) -> None:

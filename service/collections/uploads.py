@@ -10,16 +10,18 @@ writer's lock writes here. Knows no HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Collection as Collectable
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from base.errors import CollectionError
+from base.errors import CollectionError, QuotaExceeded
 from base.files import fsync_file, whole_file
 from encoder.encoder import Vectors
 from encoder.image import Picture, sha256_of
 from index.collection import Collection, Entry
+from index.local.catalog.quota import REMEDY
 from index.local.layout import uploads_folder
 from index.uploads import is_upload
 from service.collections.metadata import merge_patch
@@ -34,16 +36,16 @@ BEGINNINGS = (
 
 
 class Uploads:
-    """The folder of the files that were uploaded to one collection."""
+    """The folder of the files that were uploaded to one collection; `folder` is where they lie."""
 
     def __init__(self, data: Path, collection: str) -> None:
-        self._folder = uploads_folder(data, collection)
+        self.folder = uploads_folder(data, collection)
 
     def path(self, data: bytes) -> Path:
         """Where a file with these bytes lies, or would."""
         sha256 = sha256_of(data)
         suffix = next((suffix for at, begin, suffix in BEGINNINGS if data.startswith(begin, at)), ".image")
-        return self._folder / sha256[:2] / f"{sha256}{suffix}"
+        return self.folder / sha256[:2] / f"{sha256}{suffix}"
 
     def keep(self, path: Path, data: bytes) -> None:
         """Make sure that a file with these bytes lies at its path, on disk. CollectionError if it cannot be written."""
@@ -63,7 +65,7 @@ class Uploads:
 
     def remove(self, path: Path) -> None:
         """Remove a file, if it is one of these."""
-        if is_upload(path, self._folder):
+        if is_upload(path, self.folder):
             path.unlink(missing_ok=True)
 
 
@@ -95,6 +97,7 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
 
     Raises:
         InputError: metadata would be too large; nothing has been written.
+        QuotaExceeded: there would be more than may be; nothing has been written.
         CollectionError: a file cannot be kept.
     """
     old = {upload.path: collection.find_path(upload.path) for upload in uploads}
@@ -105,6 +108,7 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
     for upload in uploads:
         if upload.picture is not None and old[upload.path] is None:
             new[upload.path] = upload
+    _check_quota(collection, files, new.values())
     for upload in uploads:
         if old[upload.path] or upload.path in new:
             files.keep(upload.path, upload.data)
@@ -119,6 +123,21 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
     if changes:
         collection.update(changes)
     return [answers.get(upload.path) for upload in uploads]
+
+
+def _check_quota(collection: Collection, files: Uploads, new: Collectable[Upload]) -> None:
+    """QuotaExceeded if these uploads, which the collection lacks, are more than it may hold beside what it has."""
+    sizes = {upload.path: len(upload.data) for upload in new}
+    collection.check_room(len(sizes))
+    most = collection.quota.upload_bytes
+    if most is None or not sizes:
+        return
+    held, coming = collection.bytes_inside(files.folder), sum(sizes.values())
+    if held + coming > most:
+        raise QuotaExceeded(
+            f"uploads of collection {collection.name!r} have {held} bytes and may have {most}, so {coming} more do not "
+            f"fit; {REMEDY}"
+        )
 
 
 def _entry(upload: Upload, metadata: Mapping[str, Any]) -> Entry:

@@ -7,18 +7,20 @@ It stands before the body is read, so that a stranger's upload costs nothing.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qs
 
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from base.errors import InputError
 from service.errors import refuse_to_answer
-from service.http.headers import header_of
-from service.keys import Keyring, given_keys
+from service.http.headers import add_headers, header_of
+from service.http.rates import Rates, Taken
+from service.keys import Key, Keyring, given_keys
 from service.settings import Settings
 from service.signing import Signer
 
@@ -30,7 +32,7 @@ FILES = re.compile(r"/v1/collections/[^/]+/images/\d+/(content|thumbnail)")  # w
 
 
 class RequireKey:
-    """Answers 401 to who has no key and 403 to a read key that wants to change something.
+    """Answers 401 to who has no key, 403 to a read key that wants to change something, 429 to one that asks too often.
 
     An image file is also given to who asks by a signed address without a key; 403 if that is wrong or its time is over.
 
@@ -45,11 +47,13 @@ class RequireKey:
         self._signer = signer
         self._anonymous = anonymous
         self._origins = origins
+        self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         answer = self._refusal(scope) if scope["type"] == "http" else None
-        await (answer or self._app)(scope, receive, send)
+        told = scope.get("state", {}).get("rate") if scope["type"] == "http" else None
+        await (answer or self._app)(scope, receive, _telling(send, told) if told and answer is None else send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         if OPEN.fullmatch(scope["path"]):
@@ -58,7 +62,7 @@ class RequireKey:
         if signature is not None:
             if problem := self._signer.problem_of(scope["path"], signature):
                 return refuse_to_answer(403, problem[1], code=problem[0])
-            scope.setdefault("state", {})["signed"] = True
+            scope.setdefault("state", {}).update(signed=True, scope="read")
         if not self._keys.required:
             return self._of_foreign_site(scope)
         if signature is not None:
@@ -72,7 +76,11 @@ class RequireKey:
         if key is None:
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return refuse_to_answer(401, "this key is not valid here", code="invalid_key", headers=challenge)
-        scope.setdefault("state", {})["key"] = key.name
+        scope.setdefault("state", {}).update(key=key.name, scope=key.scope)
+        if (taken := self._rates.take(key)) is not None:
+            if taken.wait:
+                return _too_often(key, taken)
+            scope["state"]["rate"] = taken.headers
         if key.scope == "read" and not _only_reads(scope):
             challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="admin"'}
             message = "this key may only read; changes need one with the scope admin"
@@ -94,6 +102,44 @@ class RequireKey:
         return None
 
 
+def _too_often(key: Key, taken: Taken) -> Response:
+    seconds = math.ceil(taken.wait)
+    message = (
+        f"this key may ask {key.limit}, {key.burst} at once: wait {seconds} s; the operator can let it ask more often "
+        f"(glimpse keys limit {key.name} --rate ...)"
+    )
+    return refuse_to_answer(429, message, code="rate_limited", headers={"Retry-After": str(seconds), **taken.headers})
+
+
+def _telling(send: Send, headers: Mapping[str, str]) -> Send:
+    """Add what is left of the key's rate to an answer."""
+
+    async def send_with_rate(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            add_headers(message, [(name.encode(), value.encode()) for name, value in headers.items()])
+        await send(message)
+
+    return send_with_rate
+
+
+class ReadOnly:
+    """Answers 403 to whatever would change something: for a service that changes nothing, whoever asks."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and not _only_reads(scope):
+            message = (
+                "this service only reads (GLIMPSE_READ_ONLY): send changes to the one that writes to its data folder, "
+                "or start it without that"
+            )
+            await refuse_to_answer(403, message, code="read_only")(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 def keyring_of(settings: Settings) -> Keyring:
     """The keys that a service with these settings takes."""
     return Keyring(settings.data, given_keys(settings.api_keys.get_secret_value()))
@@ -105,6 +151,11 @@ def check_exposure(settings: Settings) -> None:
         where = settings.publish or settings.host
         raise InputError(f"{where} can be reached by other machines and there is no key: make one with "
                          "`glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1 if anybody may ask")  # fmt: skip
+
+
+def sees_places(scope: Scope) -> bool:
+    """Whether who asks may be told of the server's disk: with an admin key, and everybody where there are none."""
+    return bool(scope.get("state", {}).get("scope", "admin") == "admin")
 
 
 def _only_reads(scope: Scope) -> bool:

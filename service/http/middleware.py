@@ -150,6 +150,33 @@ class BodyLimit:
         return await self._app(scope, receive_some, send)
 
 
+class AtAnswer:
+    """Does what a request has left for the moment its answer begins, or it ends without one: `at_answer` of its state.
+
+    So what it took is free again before a slow client has taken the answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        left = scope.setdefault("state", {}).setdefault("at_answer", [])
+
+        async def send_answer(message: Message) -> None:
+            while left:
+                left.pop()()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_answer)
+        finally:
+            while left:
+                left.pop()()
+
+
 class CancelWhenGone:
     """Cancels a request whose client has gone before its answer began, so that what it queued never runs."""
 

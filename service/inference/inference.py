@@ -47,22 +47,20 @@ class Inference:
 
     Args:
         encoder: loaded and warmed up in `model`.
-        model: of `model_thread`; shut down by `close`.
+        model: of `model_thread`, shared with other models.
         decoders: where images are decoded.
+        fetcher: what fetches them.
         settings: bounds.
     """
 
-    def __init__(self, encoder: DualEncoder, model: ThreadPoolExecutor, decoders: Pool, settings: Settings) -> None:
+    def __init__(
+        self, encoder: DualEncoder, model: ThreadPoolExecutor, decoders: Pool, fetcher: Fetcher, settings: Settings
+    ) -> None:
         self.encoder = encoder
         self.turn = threading.Lock()  # of a SharedEncoder: a request waits for a piece of one of them
         self._model = model
         self._decoders = decoders
-        self._fetcher = Fetcher(
-            settings.fetch_hosts,
-            max_bytes=settings.fetch_bytes,
-            seconds=settings.fetch_seconds,
-            queue_size=settings.queue_size,
-        )
+        self._fetcher = fetcher
         self._max_pixels = settings.max_pixels
         self._max_prompts = settings.max_prompts
         self._texts = Batcher(
@@ -84,8 +82,8 @@ class Inference:
 
     @property
     def waiting(self) -> dict[str, int]:
-        """What waits now, by queue: texts and images for the model, addresses to be fetched."""
-        return {"text": self._texts.waiting, "image": self._images.waiting, "fetch": self._fetcher.waiting}
+        """What waits for the model now, by queue."""
+        return {"text": self._texts.waiting, "image": self._images.waiting}
 
     async def texts(self, texts: Sequence[str]) -> Vectors:
         """Encode texts to (n, dim) unit rows; those that were all seen lately wait for nobody."""
@@ -165,11 +163,9 @@ class Inference:
         return self._model.submit(work, items).result()
 
     async def close(self) -> None:
-        """Stop the queues and the model's thread."""
+        """Stop the queues."""
         await self._texts.close()
         await self._images.close()
-        await self._fetcher.close()
-        self._model.shutdown(wait=True, cancel_futures=True)
 
     async def _build(self, key: LabelSet) -> Classifier:
         each = key.prompts()
@@ -211,7 +207,7 @@ class Inference:
 
 
 def model_thread() -> ThreadPoolExecutor:
-    """The one thread that loads and runs the model.
+    """The one thread that runs models, in turn.
 
     torch uses all cores for one call, two at once only get in each other's way. And each thread that has called torch
     keeps helpers of its own for good: once they are more than the cores, OpenMP lets them all sleep between any two

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from encoder.encoder import Encoder
@@ -35,10 +37,16 @@ class Asked:
 
 
 class Labellers:
-    """Keeps labellers. Make it inside the event loop that uses it."""
+    """Keeps the labellers of one model. Make it inside the event loop that uses it.
 
-    def __init__(self, inference: Inference) -> None:
+    Args:
+        inference: of the model.
+        held: keeps that from being unloaded to the end of a block, whoever asks for it.
+    """
+
+    def __init__(self, inference: Inference, held: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
         self._inference = inference
+        self._held = held
         self._stop = threading.Event()
         self._kept = Once(self._build, LABELLERS)
         self._words: dict[tuple[str, ...], asyncio.Task[WordBank]] = {}
@@ -72,7 +80,7 @@ class Labellers:
         if asked.label_set.needs_words:
             await asyncio.shield(self._word_bank(asked.label_set.templates))
         stop = threading.Event()
-        encoder = SharedEncoder(self._inference, stop)
+        encoder = self._encoder(stop)
         try:
             return await asyncio.to_thread(build_labeller, encoder, asked.label_set, asked.scores)
         except asyncio.CancelledError:
@@ -83,8 +91,14 @@ class Labellers:
         """Made once a model, however many leave meanwhile: else a proxy that waits a minute would never see it."""
         making = self._words.get(templates)
         if making is None:
-            encoder = SharedEncoder(self._inference, self._stop)
-            making = asyncio.create_task(asyncio.to_thread(word_bank, encoder, templates))
+            making = asyncio.create_task(self._make_word_bank(templates))
             self._words[templates] = making
             making.add_done_callback(lambda _: self._words.pop(templates, None))
         return making
+
+    async def _make_word_bank(self, templates: tuple[str, ...]) -> WordBank:
+        with self._held():
+            return await asyncio.to_thread(word_bank, self._encoder(self._stop), templates)
+
+    def _encoder(self, stop: threading.Event) -> SharedEncoder:
+        return SharedEncoder(lambda: nullcontext(self._inference), stop)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
+from base.errors import ModelMismatch
 from base.read_ahead import batches
 from encoder.cut import CutTexts
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
+from encoder.model import DualEncoder
 from service.inference.inference import Inference
 
 R = TypeVar("R")
@@ -27,53 +31,60 @@ class Stopped(Exception):
 
 
 class SharedEncoder(Encoder):
-    """The encoder of `inference`, the same weights, for threads other than the model's and the event loop's.
+    """The encoder of an `Inference`, the same weights, for threads other than the model's and the event loop's.
 
     Args:
-        inference: of the service.
+        lend: gives the inference for a piece of work; it may wait for that.
         stop: once set, whoever encodes gets `Stopped`.
     """
 
-    def __init__(self, inference: Inference, stop: threading.Event) -> None:
-        self._inference = inference
+    def __init__(self, lend: Callable[[], AbstractContextManager[Inference]], stop: threading.Event) -> None:
+        self._lend = lend
         self._stop = stop
-        self._own = own = inference.encoder
-        self.ref, self.fingerprint, self.dim = own.ref, own.fingerprint, own.dim
-        self.logit_scale, self.logit_bias, self.preprocess = own.logit_scale, own.logit_bias, own.preprocess
-        self.batch_size, self.overlap = own.batch_size, own.overlap
+        with lend() as inference:
+            own = inference.encoder
+            self.ref, self.fingerprint, self.dim = own.ref, own.fingerprint, own.dim
+            self.logit_scale, self.logit_bias, self.preprocess = own.logit_scale, own.logit_bias, own.preprocess
+            self.batch_size, self.overlap = own.batch_size, own.overlap
+            self._context_length = own.text.context_length
 
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """As `Encoder.encode_pixels`."""
         size = max(1, self.batch_size // PARTS)
         parts = [pixels[i : i + size] for i in range(0, len(pixels), size)]
-        return np.concatenate([self._on_model(self._own.encode_pixels, part) for part in parts])
+        return np.concatenate(
+            [self._on_model(lambda encoder, part: encoder.encode_pixels(part), part) for part in parts]
+        )
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """As `Encoder.encode_texts`."""
-        parts = self._in_parts(self._own.encode_texts, texts)
+        parts = self._in_parts(lambda encoder, part: encoder.encode_texts(part), texts)
         return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)
 
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """As `Encoder.cut_texts`."""
         unique = list(dict.fromkeys(texts))
         read: dict[str, bytes] = {}
-        for found in self._in_parts(self._own.cut_texts, unique):
+        for found in self._in_parts(lambda encoder, part: encoder.cut_texts(part), unique):
             read |= found.read
-        return CutTexts(len(unique), self._own.text.context_length, read)
+        return CutTexts(len(unique), self._context_length, read)
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
-        return [read for part in self._in_parts(self._own.as_read, texts) for read in part]
+        return [read for part in self._in_parts(lambda encoder, part: encoder.as_read(part), texts) for read in part]
 
     def vocabulary(self) -> Mapping[str, int]:
         """As `Encoder.vocabulary`."""
-        return self._own.vocabulary()
+        with self._lend() as inference:
+            return inference.encoder.vocabulary()
 
-    def _in_parts(self, work: Callable[[Sequence[str]], R], texts: Sequence[str]) -> list[R]:
+    def _in_parts(self, work: Callable[[DualEncoder, Sequence[str]], R], texts: Sequence[str]) -> list[R]:
         return [self._on_model(work, part) for part in batches(texts, TEXTS)]
 
-    def _on_model(self, work: Callable[[Any], R], items: Any) -> R:
-        with self._inference.turn:
+    def _on_model(self, work: Callable[[DualEncoder, Any], R], items: Any) -> R:
+        with self._lend() as inference, inference.turn:
             if self._stop.is_set():
                 raise Stopped
-            return self._inference.on_model(work, items)
+            if inference.encoder.fingerprint != self.fingerprint:  # it was loaded anew meanwhile
+                raise ModelMismatch(f"the files of the model {self.ref} were changed meanwhile: begin again")
+            return inference.on_model(partial(work, inference.encoder), items)

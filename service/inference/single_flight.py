@@ -22,13 +22,9 @@ class SingleFlight(Generic[R]):
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight[R]] = {}
 
-    def under_way(self, key: Hashable) -> bool:
-        """Whether the next to ask for this joins others."""
-        return key in self._flights
-
-    def joined(self) -> int:
-        """How many wait for a run that is under way."""
-        return sum(flight.waiting for flight in self._flights.values())
+    def under_way(self, key: Hashable) -> int:
+        """How many wait for a run for this, whom the next to ask joins; 0: none is under way."""
+        return self._flights[key].waiting if key in self._flights else 0
 
     async def run(self, key: Hashable, work: Coroutine[Any, Any, R]) -> R:
         """What `work` gives, or that of a run for the same key that is under way; then `work` is closed unused.

@@ -22,9 +22,9 @@ from service.jobs.roots import Roots
 TOOL = f"glimpse {product_version()}"
 
 
-def label_runs(data: Path, roots: Roots) -> LabelRuns:
+def label_runs(data: Path, roots: Roots, *, read_only: bool = False) -> LabelRuns:
     """The runs of a data folder; they change nothing outside of the roots."""
-    return LabelRuns(data, roots.judge)
+    return LabelRuns(data, roots.judge, read_only=read_only)
 
 
 def check_run(roots: Roots, info: RunInfo) -> None:

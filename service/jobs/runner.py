@@ -4,7 +4,7 @@ Of the processes that serve a data folder one runs jobs, the one that holds thei
 through the store, and one of them takes over when it ends. Jobs that were running then are started again.
 
 One job at a time works on a collection, in the order that they came. Of all that index, label and reindex one runs at
-a time: they share one model, and two at once would each take twice as long. A watch mostly waits, so watches run
+a time: models run in turn, and two jobs at once would each take twice as long. A watch mostly waits, so watches run
 beside them. Knows no route.
 """
 
@@ -14,16 +14,17 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from base.errors import CollectionLocked, GlimpseError, Overloaded
+from base.errors import CollectionLocked, CollectionNotFound, GlimpseError, Overloaded
 from service.collections.opened import OpenCollections
 from service.errors import described
-from service.inference.inference import Inference
-from service.inference.shared_encoder import SharedEncoder, Stopped
+from service.inference.models import Models, ServedModel
+from service.inference.shared_encoder import Stopped
 from service.jobs.roots import Roots
 from service.jobs.store import Job, JobStore, Kind, now
 from service.jobs.work import JobContext, work
@@ -49,11 +50,11 @@ class _Running:
 class Jobs:
     """The jobs of a service. Every method may be called from any thread."""
 
-    def __init__(self, settings: Settings, collections: OpenCollections) -> None:
+    def __init__(self, settings: Settings, collections: OpenCollections, models: Models) -> None:
         self.store = JobStore(settings.data)
         self._settings = settings
         self._collections = collections
-        self._inference: Inference | None = None
+        self._models = models
         self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
         self._end_by = 0.0  # when who waits for them loses patience
@@ -63,9 +64,8 @@ class Jobs:
         self._trouble = ""
         self._manager = threading.Thread(target=self._manage, name="jobs", daemon=True)
 
-    def start(self, inference: Inference) -> None:
-        """Run jobs from now on, with this model."""
-        self._inference = inference
+    def start(self) -> None:
+        """Run jobs from now on."""
         self._manager.start()
 
     def end_soon(self) -> None:
@@ -79,7 +79,7 @@ class Jobs:
     def stop(self) -> None:
         """The same, and wait for it, for `GRACE` seconds since it was first asked for."""
         self.end_soon()
-        if self._inference is None:
+        if self._manager.ident is None:  # never started
             return
         self._manager.join()
         self.end_soon()  # also what was started meanwhile
@@ -110,6 +110,17 @@ class Jobs:
             raise _unkept(error) from error
         self._awake.set()
         return made
+
+    def model_for(self, job: Job) -> ServedModel:
+        """The model of a job: that it was asked for with, else its collection's, else the default one. ModelNotFound.
+
+        A reindex is for another model than the collection's, so that it names none means the default one.
+        """
+        asked = job.keep.get("model") or job.request.get("model")
+        if asked is None and job.collection is not None and job.kind != "reindex":
+            with suppress(CollectionNotFound):  # an index makes it
+                return self._models.of(*self._collections.get(job.collection).made_by())
+        return self._models.named(asked)
 
     def forget(self, job: Job) -> None:
         """Remove a job that has ended, with its result. GlimpseError if that cannot be kept."""
@@ -193,14 +204,12 @@ class Jobs:
     # --- in the thread of a job ---
 
     def _run(self, job: Job, stop: threading.Event) -> None:
-        assert self._inference is not None
         log.info("job %s (%s) starts", job.id, job.kind, extra={"fields": {"job": job.id, "kind": job.kind}})
-        encoder = SharedEncoder(self._inference, stop)
-        data = Path(self._settings.data)
-        roots = Roots(self._settings.job_roots)
-        context = JobContext(job, self.store, data, encoder, self._collections.writers, roots, stop)
         try:
-            work(context)
+            encoder = self._models.encoder(self.model_for(job), stop)
+            data = Path(self._settings.data)
+            roots = Roots(self._settings.job_roots)
+            work(JobContext(job, self.store, data, encoder, self._collections.writers, roots, stop))
         except Exception as error:
             if self._stopping.is_set():
                 job.state, job.starts = "queued", 0

@@ -17,15 +17,17 @@ from encoder.zero_shot import ScoredBy, check_scores
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.labeller import Labeller
 from service.collections.opened import OpenCollections
-from service.deps import CollectionsDep, InferenceDep, LabellersDep, SettingsDep, check_images
+from service.deps import CollectionsDep, SettingsDep, check_images, in_use, in_use_for, models
 from service.errors import Refusal, documented
 from service.http.bodies import FILES, from_json, media_type
 from service.http.direct_route import DirectRoute
 from service.inference.inference import Seen
 from service.inference.labellers import Asked, Labellers
+from service.inference.models import Loaded
 from service.routes.label_sets import check_learned
 from service.schemas.labels import (
     ABSTAIN_HELP,
+    MODEL_HELP,
     SCORES_HELP,
     ClassifyAnswer,
     ClassifyRequest,
@@ -49,6 +51,7 @@ FORM = {
         "templates": {"type": "array", "items": {"type": "string"}},
         "scores": {"type": "string", "enum": list(get_args(ScoredBy)), "description": SCORES_HELP},
         "abstain": {"type": "boolean", "description": ABSTAIN_HELP},
+        "model": {"type": "string", "description": MODEL_HELP},
     },
 }
 BODY = {
@@ -69,6 +72,7 @@ class Question:
     stored: tuple[str, int] | None = None  # collection and id of an image, instead of images
     scores: ScoredBy | None = None
     abstain: bool = False
+    model: str | None = None  # its name
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class _Given:
     stored: tuple[str, int] | None = None
     scores: ScoredBy | None = None
     abstain: bool = False
+    model: str | None = None
 
 
 async def question(request: Request, settings: SettingsDep) -> Question:
@@ -101,7 +106,7 @@ async def question(request: Request, settings: SettingsDep) -> Question:
         label_set = kept.resolve(given.labels, None, given.templates)
     else:
         label_set = await run_in_threadpool(kept.resolve, given.labels, given.label_set, given.templates)
-    return Question(given.images, label_set, given.stored, given.scores, given.abstain)
+    return Question(given.images, label_set, given.stored, given.scores, given.abstain, given.model)
 
 
 @router.post(
@@ -111,10 +116,7 @@ async def question(request: Request, settings: SettingsDep) -> Question:
     openapi_extra={"requestBody": BODY},
 )
 async def classify(
-    asked: Annotated[Question, Depends(question)],
-    inference: InferenceDep,
-    labellers: LabellersDep,
-    collections: CollectionsDep,
+    asked: Annotated[Question, Depends(question)], collections: CollectionsDep, request: Request
 ) -> ClassifyAnswer:
     """Score each image against each label, as the model was trained to or as `scores` says.
 
@@ -123,15 +125,16 @@ async def classify(
     A label set answers as it is: `labels` are those given, in multi several or none, and what was learned of it counts;
     409 if another model learned it. An image that none fits is `abstained` and has no `label`.
     Among several images, one that cannot be read has `error` in place of its label. If none can be read, it is a 422.
-    Of an image of a collection its vector there is scored; 409 if another model made it.
+    Of an image of a collection its vector there is scored; 409 if a model is named that did not make it.
     """
     started = time.perf_counter()
     seen: list[Seen | ImageError] = []
+    model = await _model(request, asked, collections)
     if asked.stored is not None:
-        kept = await run_in_threadpool(_kept_vector, collections, inference.encoder.fingerprint, *asked.stored)
-        seen.append(Seen(kept))
-    labeller = await _labeller(labellers, asked)
-    seen += await inference.seen(asked.images)
+        fingerprint = model.inference.encoder.fingerprint
+        seen.append(Seen(await run_in_threadpool(_kept_vector, collections, fingerprint, *asked.stored)))
+    labeller = await _labeller(model.labellers, asked)
+    seen += await model.inference.seen(asked.images)
     failures = [one for one in seen if isinstance(one, ImageError)]
     if len(failures) == len(seen):
         raise failures[0]
@@ -149,8 +152,18 @@ def label_scores(vector: Vectors, labeller: Labeller) -> tuple[list[LabelScore],
     return each, [one for one, i in zip(each, nearest, strict=True) if chosen[i]]
 
 
+async def _model(request: Request, asked: Question, collections: OpenCollections) -> Loaded:
+    """The model that was named, else the one that made the vector or learned the labels, else the default one."""
+    known = models(request)
+    if asked.model is None and asked.stored is not None:
+        return await in_use_for(request, await run_in_threadpool(collections.get, asked.stored[0]))
+    learned = asked.label_set.learned
+    by = known.with_fingerprint(learned.fingerprint) if learned is not None and asked.model is None else None
+    return await in_use(request, by or known.named(asked.model))
+
+
 async def _labeller(labellers: Labellers, asked: Question) -> Labeller:
-    check_learned(asked.label_set, labellers.encoder)
+    check_learned(asked.label_set, labellers.encoder.fingerprint, labellers.encoder.ref)
     try:
         check_scores(labellers.encoder.logit_bias, asked.scores)
         if asked.scores == "sigmoid" and asked.label_set.learned is not None:
@@ -188,14 +201,16 @@ def _result(seen: Seen | ImageError, labeller: Labeller) -> ClassifyResult:
 def _from_json(asked: ClassifyRequest) -> _Given:
     images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
     stored = (asked.collection, asked.id) if asked.collection is not None and asked.id is not None else None
-    return _Given(images, asked.labels or [], asked.label_set, asked.templates, stored, asked.scores, asked.abstain)
+    return _Given(
+        images, asked.labels or [], asked.label_set, asked.templates, stored, asked.scores, asked.abstain, asked.model
+    )
 
 
 async def _from_form(request: Request, max_files: int) -> _Given:
     async with request.form(max_files=max_files) as form:
         files = [part for name in ("file", "image") for part in form.getlist(name) if isinstance(part, UploadFile)]
         images: list[bytes | str] = [await file.read() for file in files]
-        names = ("labels", "label_set", "templates", "scores", "abstain")
+        names = ("labels", "label_set", "templates", "scores", "abstain", "model")
         texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
         for name in names[1:]:  # what clients send for what nobody set; a label may well be called so
             texts[name] = [text for text in texts[name] if text not in ("", "null")]
@@ -209,4 +224,5 @@ async def _from_form(request: Request, max_files: int) -> _Given:
     if abstain not in ("true", "false"):
         raise Refusal(422, "abstain is true or false", code="invalid_request", param="abstain")
     label_set = next(iter(texts["label_set"]), None)
-    return _Given(images, labels, label_set, texts["templates"], scores=scores, abstain=abstain == "true")
+    model = next(iter(texts["model"]), None)
+    return _Given(images, labels, label_set, texts["templates"], scores=scores, abstain=abstain == "true", model=model)

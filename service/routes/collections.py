@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Body, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Path, Response
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, CollectionNotFound
 from base.names import NAME
-from service.deps import CollectionDep, CollectionsDep, InferenceDep, ServiceDep, retried
+from index.collection import Collection
+from service.deps import CollectionDep, CollectionsDep, ModelsDep, ServiceDep, ToldDep, WriterDep, json_body, retried
 from service.errors import documented
-from service.schemas.collections import CollectionAnswer, CollectionRequest, CollectionsAnswer
+from service.schemas.collections import (
+    CollectionAnswer,
+    CollectionPatch,
+    CollectionRequest,
+    CollectionsAnswer,
+    QuotaFields,
+)
 from service.schemas.examples import MAKE
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
@@ -22,15 +30,15 @@ NameDep = Annotated[str, Path(alias="collection", pattern=f"^{NAME.pattern}$")]
 
 
 @router.get("", summary="All collections")
-def list_all(collections: CollectionsDep) -> CollectionsAnswer:
+def list_all(collections: CollectionsDep, told: ToldDep) -> CollectionsAnswer:
     """Every collection by name; one that cannot be opened is listed with its `problem`."""
-    return CollectionsAnswer(collections=[CollectionAnswer.of(info) for info in collections.infos()])
+    return CollectionsAnswer(collections=[told.collection(info) for info in collections.infos()])
 
 
 @router.get("/{collection}", summary="One collection", responses=documented(404, 422))
-def get_one(collection: CollectionDep) -> CollectionAnswer:
+def get_one(collection: CollectionDep, told: ToldDep) -> CollectionAnswer:
     """Its model, counts and size."""
-    return CollectionAnswer.of(collection.info())
+    return told.collection(collection.info())
 
 
 @router.put(
@@ -42,27 +50,49 @@ def get_one(collection: CollectionDep) -> CollectionAnswer:
 async def put(
     name: NameDep,
     collections: CollectionsDep,
-    inference: InferenceDep,
+    models: ModelsDep,
+    told: ToldDep,
     response: Response,
     asked: Annotated[CollectionRequest | None, Body(examples=MAKE["examples"])] = None,
 ) -> CollectionAnswer:
-    """Make it, empty, for the model that runs. One that is there already stays as it is; 409 if it is another model's.
+    """Make it, empty, for the model that is named, else the default one. One that is there already stays as it is.
 
-    With a body, the index is to be of that kind and recall. Of a collection that is there and has another, it is
-    built anew before the answer comes, which takes a while for many rows.
+    409 if a model is named and one that is there is another model's. With `kind` or `recall` the index is to be so. Of
+    a collection that is there and has another, it is built anew before the answer comes, which takes a while for many
+    rows. A quota bounds what it may hold: a write that would exceed it is answered with 413, `quota_exceeded`.
     """
-    encoder = inference.encoder
+    model = models.named(asked.model if asked else None)
+    card = await run_in_threadpool(models.card, model)
     config = asked.config() if asked else None
     with retried(), _not_deleted_meanwhile(name):
-        if await collections.create(
-            name, model=encoder.ref, fingerprint=encoder.fingerprint, dim=encoder.dim, config=config
-        ):
+        if await collections.create(name, model=model.ref, fingerprint=card.fingerprint, dim=card.dim, config=config):
             response.status_code = 201
         collection = await run_in_threadpool(collections.get, name)
-        collection.check_model(encoder.fingerprint)
+        if asked is not None and asked.model:
+            collection.check_model(card.fingerprint)
         if config is not None and config != await run_in_threadpool(lambda: collection.index_config):
             await collections.writers.write(name, lambda writer: writer.compact(config))
-        return CollectionAnswer.of(await run_in_threadpool(collection.info))
+        if asked is not None and asked.quota is not None:
+            await collections.writers.write(name, partial(_set_quota, asked.quota))
+        return told.collection(await run_in_threadpool(collection.info))
+
+
+@router.patch(
+    "/{collection}",
+    summary="Change a collection",
+    dependencies=[Depends(json_body)],
+    responses=documented(404, 408, 409, 413, 415, 422),
+)
+async def patch(
+    asked: CollectionPatch, collection: CollectionDep, writer: WriterDep, told: ToldDep
+) -> CollectionAnswer:
+    """Change its quota: a field that is not named stays, null takes a bound away. What it holds stays, in any case."""
+    await writer(partial(_set_quota, asked.quota))
+    return told.collection(await run_in_threadpool(collection.info))
+
+
+def _set_quota(asked: QuotaFields, collection: Collection) -> None:
+    collection.set_quota(asked.over(collection.quota))
 
 
 @contextmanager

@@ -7,12 +7,12 @@ import base64
 
 import numpy as np
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from base.errors import ImageError
 from base.read_ahead import batches
 from encoder.encoder import Vectors
-from service.deps import InferenceDep, SettingsDep, check_images, check_texts
+from service.deps import ModelsDep, SettingsDep, check_images, check_texts, in_use
 from service.errors import Refusal, documented
 from service.http.direct_route import DirectRoute
 from service.inference.inference import Inference
@@ -29,25 +29,23 @@ AT_ONCE = 64  # vectors that are written between two looks at what else there is
     response_model=EmbeddingsAnswer,
     responses=documented(404, 408, 413, 415, 422, 429, 503),
 )
-async def embeddings(asked: EmbeddingsRequest, inference: InferenceDep, settings: SettingsDep) -> Response:
+async def embeddings(asked: EmbeddingsRequest, models: ModelsDep, settings: SettingsDep, request: Request) -> Response:
     """Unit vectors in one space: the dot product of any two is their cosine. OpenAI's clients work unchanged."""
-    encoder = inference.encoder
-    if asked.model not in ("", "default", encoder.ref):
-        message = f"the model {asked.model!r} is not served here; {encoder.ref!r} is"
-        raise Refusal(404, message, code="model_not_found", param="model")
-    if asked.dimensions not in (None, encoder.dim):
-        message = f"this model has {encoder.dim} dimensions and cannot be cut to {asked.dimensions}"
-        raise Refusal(422, message, code="invalid_dimensions", param="dimensions")
+    model = models.named(asked.model)
     if not asked.input:
         raise Refusal(422, "give at least one input", code="invalid_request", param="input")
     texts = [item.text for item in asked.input if item.text is not None]
     check_texts(len(texts), settings, "input")
     check_images(len(asked.input) - len(texts), settings, "input")
+    inference = (await in_use(request, model)).inference
+    if asked.dimensions not in (None, inference.encoder.dim):
+        message = f"this model has {inference.encoder.dim} dimensions and cannot be cut to {asked.dimensions}"
+        raise Refusal(422, message, code="invalid_dimensions", param="dimensions")
     vectors = await _vectors(asked.input, inference)
     tokens, cut = await inference.count_tokens(texts), await inference.cut_texts(texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens, "cut_texts": len(cut.read)}
     data = await _written(vectors, asked.encoding_format)
-    answer = {"object": "list", "data": data, "model": encoder.ref, "usage": usage}
+    answer = {"object": "list", "data": data, "model": model.name, "usage": usage}
     return Response(orjson.dumps(answer), media_type="application/json")
 
 

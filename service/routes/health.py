@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from service.deps import InferenceDep
+from service.deps import ServiceDep
 from service.errors import documented
-from service.schemas.info import Health
+from service.schemas.info import Health, Ready
 
 router = APIRouter(prefix="/health", tags=["service"])
 
@@ -18,6 +18,7 @@ async def live() -> Health:
 
 
 @router.get("/ready", summary="Can it answer searches?", responses=documented(503))
-async def ready(inference: InferenceDep) -> Health:
-    """503 until the model is loaded and warm and the collections are open."""
-    return Health()
+async def ready(service: ServiceDep) -> Ready:
+    """503 until the default model is loaded and warm and the collections are open."""
+    service.ready()
+    return Ready(read_only=service.settings.read_only)

@@ -169,6 +169,7 @@ async def upload(
     if not uploads:
         raise next(error for error in made if isinstance(error, ImageError))
     new = [upload for upload in uploads if upload.picture is not None]
+    await run_in_threadpool(collection.check_room, len({upload.path for upload in new}))  # before the model works
     if pixels := [upload.picture.pixels for upload in new if upload.picture]:
         for upload, vector in zip(new, await inference.pixels(pixels), strict=True):
             upload.vector = vector
@@ -286,8 +287,12 @@ def _kept(record: Record, side: int, service: Service) -> bytes | None:
 
 def _made(record: Record, side: int, service: Service) -> bytes:
     """The thumbnail of the file; it is decoded unless one of its bytes is kept."""
-    data = read_indexed(_path(record), record.sha256)
-    sha256 = record.sha256 or sha256_of(data)
+    return thumbnail_of(read_indexed(_path(record), record.sha256), record.sha256, side, service)
+
+
+def thumbnail_of(data: bytes, sha256: str | None, side: int, service: Service) -> bytes:
+    """The thumbnail of a file's bytes, which have that hash; they are decoded unless it is kept. ImageError."""
+    sha256 = sha256 or sha256_of(data)
     webp = service.thumbnails.get(sha256, side)
     if webp is None:
         webp = small_picture(data, side, service.settings.max_pixels)

@@ -1,4 +1,4 @@
-"""What runs here: the version, the model, the collections."""
+"""What runs here: the version, the models, the collections."""
 
 from __future__ import annotations
 
@@ -6,33 +6,40 @@ from fastapi import APIRouter
 
 from base.cpus import threads
 from base.extras import product_version
-from service.deps import CollectionsDep, InferenceDep
+from service.deps import CollectionsDep, ModelsDep, SettingsDep, ToldDep
 from service.errors import documented
-from service.schemas.collections import CollectionAnswer
-from service.schemas.info import InfoAnswer, ModelAnswer, ModelsAnswer
+from service.schemas.info import InfoAnswer, ModelsAnswer
 
 router = APIRouter(prefix="/v1", tags=["service"])
 
 
-@router.get("/info", summary="Model, version and collections", responses=documented(503))
-def info(inference: InferenceDep, collections: CollectionsDep) -> InfoAnswer:
-    """What runs here. A collection can be searched by text and image if its `fingerprint` is the model's."""
-    encoder = inference.encoder
+@router.get("/info", summary="Default model, version and collections", responses=documented(503))
+def info(models: ModelsDep, collections: CollectionsDep, settings: SettingsDep, told: ToldDep) -> InfoAnswer:
+    """What runs here."""
+    model = models.default
+    card = models.card(model)
     return InfoAnswer(
         version=product_version(),
-        model=encoder.ref,
-        dim=encoder.dim,
-        fingerprint=encoder.fingerprint,
-        device=str(encoder.device),
-        precision=encoder.precision,
+        read_only=settings.read_only,
+        model=model.name,
+        dim=card.dim,
+        fingerprint=card.fingerprint,
+        device=model.device or settings.device,
+        precision=model.precision or settings.precision,
         threads=threads(),
-        logit_scale=encoder.logit_scale,
-        logit_bias=encoder.logit_bias,
-        collections=[CollectionAnswer.of(info) for info in collections.infos()],
+        logit_scale=card.logit_scale,
+        logit_bias=card.logit_bias,
+        collections=[told.collection(info) for info in collections.infos()],
     )
 
 
-@router.get("/models", summary="The model, in OpenAI's shape", responses=documented(503))
-async def models(inference: InferenceDep) -> ModelsAnswer:
-    """The one model that runs; its id is the `model` that /v1/embeddings takes, as is `default`."""
-    return ModelsAnswer(data=[ModelAnswer(id=inference.encoder.ref)])
+@router.get("/models", summary="The models, in OpenAI's shape", responses=documented(503))
+def list_models(models: ModelsDep, collections: CollectionsDep, told: ToldDep) -> ModelsAnswer:
+    """Those that the operator named, the default first, then those that collections were made with.
+
+    What `model` may be wherever a request has one, by `id`. A model that is not loaded is loaded when it is asked for.
+    """
+    for info in collections.infos():
+        if info.fingerprint:
+            models.of(info.model, info.fingerprint)
+    return ModelsAnswer(data=[told.model(model) for model in models.all()])

@@ -12,18 +12,20 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
-from encoder.encoder import Encoder
 from encoder.zero_shot import ScoredBy, check_scores
 from index.search.query import MAX_LIMIT
-from labelling.label_sets import LabelSets
-from service.deps import CollectionsDep, InferenceDep, JobsDep, ServiceDep, SettingsDep, json_body, retried
+from labelling.label_sets import LabelSet, LabelSets
+from service.collections.opened import OpenCollections
+from service.deps import CollectionsDep, JobsDep, ModelsDep, ServiceDep, SettingsDep, ToldDep, json_body, retried
 from service.errors import Refusal, documented
+from service.inference.models import Models, ServedModel
 from service.jobs.label_runs import check_outputs, outputs_of
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import ID, Job, JobStore, State
 from service.routes.label_sets import as_asked, check_learned
 from service.schemas.base import Absent
 from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
+from service.told import Told
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -52,9 +54,10 @@ JobDep = Annotated[Job, Depends(job_of)]
 def ask(
     asked: JobRequest,
     jobs: JobsDep,
-    inference: InferenceDep,
+    models: ModelsDep,
     collections: CollectionsDep,
     settings: SettingsDep,
+    told: ToldDep,
     response: Response,
 ) -> JobAnswer:
     """It is queued, and goes on through any restart until it ends. `Location` is where to look after it.
@@ -68,30 +71,34 @@ def ask(
         _check_places(Roots(settings.job_roots), wanted)
     except FolderRefused as error:
         raise Refusal(403, str(error), code=error.code) from None
+    models.named(wanted.model)  # 404 now, not when its turn comes
     if isinstance(wanted, LabelJob):
-        _check_scores(inference.encoder, wanted.scores)
         # as it is now: a label set that changes later changes no job
         labels = as_asked(wanted.labels or ())
         label_set = LabelSets(settings.data).resolve(labels, wanted.label_set, wanted.templates)
         label_set = label_set.in_mode(wanted.mode) if wanted.mode else label_set
         label_set = replace(label_set, abstains=wanted.abstain or label_set.abstains)
-        check_learned(label_set, inference.encoder)
+        model = _model_for(wanted, label_set, models, collections)
+        card = models.card(model)
+        _check_scores(card.logit_bias, wanted.scores)
+        check_learned(label_set, card.fingerprint, model.ref)
         try:
             label_set.check_prompts(settings.max_prompts)
         except InputError as error:
             raise Refusal(422, str(error), code=error.code, param="labels") from None
-        keep = {"label_set": label_set.to_json()}
+        keep = {"label_set": label_set.to_json(), "model": model.name}
     if isinstance(wanted, ReindexJob | LabelJob) and wanted.collection is not None:
         collections.get(wanted.collection)  # 404 now, not when its turn comes
     with retried():
         job = jobs.ask(wanted.kind, wanted.model_dump(), getattr(wanted, "collection", None), keep)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return JobAnswer.of(job)
+    return told.job(job)
 
 
 @router.get("", summary="List jobs", responses=documented(422))
 def list_all(
     jobs: JobsDep,
+    told: ToldDep,
     state: Annotated[State | None, Query(), Absent] = None,
     collection: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT), Absent] = 100,
@@ -106,13 +113,13 @@ def list_all(
         if state in (None, job.state) and collection in (None, "", job.collection) and (after is None or job.id < after)
     ]
     page = found[:limit]
-    return JobsAnswer(jobs=[JobAnswer.of(job) for job in page], next=page[-1].id if len(found) > limit else None)
+    return JobsAnswer(jobs=[told.job(job) for job in page], next=page[-1].id if len(found) > limit else None)
 
 
 @router.get("/{job}", summary="One job", responses=documented(404, 422))
-def get_one(job: JobDep) -> JobAnswer:
-    """Its state, how far it is, and what it has done."""
-    return JobAnswer.of(job)
+def get_one(job: JobDep, told: ToldDep) -> JobAnswer:
+    """Its state, how far it is, and what it has done. A key that may only read is told of no folder."""
+    return told.job(job)
 
 
 @router.delete(
@@ -129,6 +136,7 @@ def get_one(job: JobDep) -> JobAnswer:
 def delete(
     job: JobDep,
     jobs: JobsDep,
+    told: ToldDep,
     forget: Annotated[bool, Query(description="forget a job that has ended, with its result"), Absent] = False,
 ) -> Response:
     """One that waits or runs is cancelled (202): what it has committed stays. One that has ended is 409.
@@ -143,7 +151,7 @@ def delete(
     if job.ended:
         message = f"job {job.id} has {'been ' * (job.state == 'cancelled')}{job.state}; to forget it give forget=true"
         raise Refusal(409, message, code="job_ended")
-    return Response(JobAnswer.of(jobs.cancel(job)).model_dump_json(), 202, media_type="application/json")
+    return Response(told.job(jobs.cancel(job)).model_dump_json(), 202, media_type="application/json")
 
 
 @router.get(
@@ -171,23 +179,25 @@ def result(job: JobDep, jobs: JobsDep) -> Response:
     responses=documented(404, 422)
     | {200: {"content": {"text/event-stream": {}}, "description": "events `state`, `progress` and at last `end`"}},
 )
-async def events(job: JobDep, service: ServiceDep) -> Response:
+async def events(job: JobDep, service: ServiceDep, told: ToldDep) -> Response:
     """Server-sent events, each with the whole job as its data: first what is now, then what changes, until it ends.
 
     A stream that breaks off may be opened anew at any time; it begins with what is then.
     """
-    stream = _events(service.jobs.store, job, service.is_stopping)
+    stream = _events(service.jobs.store, job, told, service.is_stopping)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-async def _events(store: JobStore, job: Job | None, is_stopping: Callable[[], bool]) -> AsyncIterator[str]:
+async def _events(
+    store: JobStore, job: Job | None, telling: Told, is_stopping: Callable[[], bool]
+) -> AsyncIterator[str]:
     """Looks at the kept job now and then: so a reader who is slow or gone holds nobody up."""
     told: tuple[int, str] | None = None
     silent = 0.0
     while job is not None:
         if told != (job.revision, job.state):
             name = "end" if job.ended else "progress" if told and told[1] == job.state else "state"
-            yield f"event: {name}\nid: {job.revision}\ndata: {JobAnswer.of(job).model_dump_json()}\n\n"
+            yield f"event: {name}\nid: {job.revision}\ndata: {telling.job(job).model_dump_json()}\n\n"
             told, silent = (job.revision, job.state), 0.0
         elif silent >= ALIVE_EVERY:
             yield ": still here\n\n"
@@ -199,10 +209,18 @@ async def _events(store: JobStore, job: Job | None, is_stopping: Callable[[], bo
         job = await run_in_threadpool(store.get, job.id)
 
 
-def _check_scores(encoder: Encoder, scores: ScoredBy | None) -> None:
+def _model_for(wanted: LabelJob, label_set: LabelSet, models: Models, collections: OpenCollections) -> ServedModel:
+    """The model that is named, else the collection's, else the one that learned the labels, else the default one."""
+    if wanted.model is None and wanted.collection is not None:
+        return models.of(*collections.get(wanted.collection).made_by())  # 404 now
+    by = models.with_fingerprint(label_set.learned.fingerprint) if label_set.learned and not wanted.model else None
+    return by or models.named(wanted.model)
+
+
+def _check_scores(logit_bias: float | None, scores: ScoredBy | None) -> None:
     """422 if the model has no such scores."""
     try:
-        check_scores(encoder.logit_bias, scores)
+        check_scores(logit_bias, scores)
     except InputError as error:
         raise Refusal(422, str(error), code=error.code, param="scores") from None
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from base.errors import ImageError
+from base.errors import ImageError, ModelMismatch
+from encoder.encoder import Encoder
 from index.collection import Collection
 from labelling.label_sets import LabelSets
 from labelling.outputs.files import stamp_of
@@ -29,15 +30,22 @@ from labelling.runs.run import Run
 from labelling.runs.sources import Source
 from labelling.runs.store import Row
 from service.collections.opened import OpenCollections
-from service.collections.thumbnails import size_for
-from service.deps import CollectionsDep, DecodersDep, InferenceDep, SettingsDep, json_body, retried, signs
+from service.collections.thumbnails import SIZES, size_for
+from service.deps import (
+    CollectionsDep,
+    ModelsDep,
+    ServiceDep,
+    SettingsDep,
+    ToldDep,
+    json_body,
+    retried,
+    signs,
+)
 from service.errors import Refusal, documented
-from service.inference.images import small_picture
-from service.inference.inference import Inference
-from service.inference.shared_encoder import SharedEncoder
+from service.inference.models import Models
 from service.jobs.label_runs import TOOL, check_run, label_runs, source_of
 from service.jobs.roots import FolderRefused, Roots
-from service.routes.images import media_type_of, picture_headers, sent
+from service.routes.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.label_runs import (
     ApplyAnswer,
@@ -63,15 +71,16 @@ PATIENCE = 10.0  # seconds that a change waits for others who work on the run; a
 class RunsHere:
     """The runs of the data folder, and where they may read and write."""
 
-    def __init__(self, settings: SettingsDep, collections: CollectionsDep, request: Request) -> None:
+    def __init__(self, settings: SettingsDep, collections: CollectionsDep, told: ToldDep, request: Request) -> None:
         self._address = signs(request)
         self.roots = Roots(settings.job_roots)
-        self._runs: LabelRuns = label_runs(settings.data, self.roots)
+        self._runs: LabelRuns = label_runs(settings.data, self.roots, read_only=settings.read_only)
         self._collections: OpenCollections = collections
+        self._told = told
 
     def list(self) -> list[RunAnswer]:
         """All of them."""
-        return [RunAnswer(**RunAnswer.told(info)) for info in self._runs.list()]
+        return [self._told.run(RunAnswer(**RunAnswer.told(info))) for info in self._runs.list()]
 
     def look(self, name: str) -> Run:
         """A run to read."""
@@ -82,12 +91,12 @@ class RunsHere:
         with retried():
             self._runs.forget(name)
 
-    def review(self, name: str, inference: Inference, work: Callable[[Run, Source], R]) -> R:
+    def review(self, name: str, models: Models, work: Callable[[Run, Source], R]) -> R:
         """Call `work` with a run open to be changed, and what its vectors are taken from. 409 if others work on it."""
         with retried(), self._runs.open(name, PATIENCE) as run:
             info = run.info()
             collection = self._collections.get(info.source.collection) if info.source.collection else None
-            return work(run, source_of(info, SharedEncoder(inference, threading.Event()), collection))
+            return work(run, source_of(info, _encoder_of(run, models), collection))
 
     async def outputs(self, name: str, work: Callable[[Run, Collection | None], R]) -> R:
         """Call `work` with a run open and what it writes to, if all of that lies where the service may write."""
@@ -111,7 +120,8 @@ class RunsHere:
         """What a run is and has."""
         with self.look(name) as run:
             store = run.store
-            return RunSummary.of(run.info(), store.get("model", ""), LabelsAsked.of(store), reviews.summary(store))
+            model = self._told.name_of(store.get("model", ""), store.get("fingerprint", ""))
+            return self._told.run(RunSummary.of(run.info(), model, LabelsAsked.of(store), reviews.summary(store)))
 
     def image(self, name: str, image: int) -> Row:
         """An image of a run over a folder, that could be read then. 404."""
@@ -146,6 +156,15 @@ class RunsHere:
     def _info(self, name: str) -> RunInfo:
         with self.look(name) as run:
             return run.info()
+
+
+def _encoder_of(run: Run, models: Models) -> Encoder:
+    """Of the model that made the vectors of a run; where it is not here of the default one, which the run refuses."""
+    stop = threading.Event()
+    if fingerprint := run.store.get("fingerprint"):
+        with suppress(ModelMismatch):
+            return models.encoder(models.of(run.store.get("model", ""), fingerprint), stop)
+    return models.encoder(models.default, stop)
 
 
 RunsDep = Annotated[RunsHere, Depends()]
@@ -194,7 +213,7 @@ def images(name: NameDep, runs: RunsDep, asked: Annotated[reviews.Wanted, Depend
     dependencies=[Depends(json_body)],
     responses=documented(404, 408, 409, 413, 415, 422, 503),
 )
-def post_review(name: NameDep, asked: ReviewRequest, runs: RunsDep, inference: InferenceDep) -> ReviewAnswer:
+def post_review(name: NameDep, asked: ReviewRequest, runs: RunsDep, models: ModelsDep) -> ReviewAnswer:
     """What was said of images one by one are examples: all that nobody has looked at is labelled anew by them, at once.
 
     What was reviewed never changes again. Rules apply first to last after the items, to the labels of before them.
@@ -202,7 +221,7 @@ def post_review(name: NameDep, asked: ReviewRequest, runs: RunsDep, inference: I
     """
     items = [Item(one.image, one.verdict, one.labels) for one in asked.items]
     rules = [Rule(one.accept_above, one.label) for one in asked.rules]
-    done = runs.review(name, inference, lambda run, source: review(run, source, items, rules))
+    done = runs.review(name, models, lambda run, source: review(run, source, items, rules))
     return ReviewAnswer.of(done, runs.summary(name))
 
 
@@ -229,13 +248,13 @@ def save(
     name: NameDep,
     asked: SaveRequest,
     runs: RunsDep,
-    inference: InferenceDep,
+    models: ModelsDep,
     settings: SettingsDep,
     response: Response,
 ) -> LabelSetAnswer:
     """Its labels as a label set, with what was reviewed as examples, in place of one of that name."""
     kept = LabelSets(settings.data)
-    if kept.put(asked.name, runs.review(name, inference, taught)):
+    if kept.put(asked.name, runs.review(name, models, taught)):
         response.status_code = 201
     return LabelSetAnswer.of(asked.name, kept.get(asked.name))
 
@@ -264,21 +283,34 @@ def content(name: NameDep, image: ImageDep, runs: RunsDep, settings: SettingsDep
     "/{run}/images/{image}/thumbnail",
     summary="A small WebP of an image of a run",
     response_class=Response,
-    responses=documented(404, 422, 429) | {200: {"content": {"image/webp": {}}, "description": "the thumbnail"}},
+    responses=documented(404, 422, 429)
+    | {200: {"content": {"image/webp": {}}, "description": "the thumbnail"}, 304: {"description": "as you have it"}},
 )
 async def get_thumbnail(
     name: NameDep,
     image: ImageDep,
     runs: RunsDep,
-    decoders: DecodersDep,
-    settings: SettingsDep,
-    size: Annotated[int, Query(ge=16, le=1024, description="longest side in pixels"), Absent] = 256,
+    service: ServiceDep,
+    size: Annotated[int, Query(ge=16, le=SIZES[-1], description=SIDE), Absent] = 256,
+    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Upright, in sRGB; made anew each time."""
+    """Upright, in sRGB. It is made once and kept, by the file's bytes, as those of a collection are."""
+    side = size_for(size)
+    row = await run_in_threadpool(runs.image, name, image)
+    headers = picture_headers(service.settings) | {"ETag": f'"{row.stamp.replace(" ", "-")}-{side}.webp"'}
 
     def made() -> bytes:
-        with runs.opened(runs.image(name, image)) as held:
-            return small_picture(held.read_bytes(), size_for(size), settings.max_pixels)
+        with runs.opened(row) as held:
+            return thumbnail_of(held.read_bytes(), None, side, service)
 
-    decoders.check_room()
-    return Response(await decoders.run(made), media_type="image/webp", headers=picture_headers(settings))
+    def is_there() -> bool:
+        with runs.opened(row):
+            return True
+
+    if if_none_match is not None and headers["ETag"] in if_none_match and await run_in_threadpool(is_there):
+        return Response(status_code=304, headers=headers)
+    key = name, image, row.stamp, side
+    if not service.flights.under_way(key):
+        service.decoders.check_room()
+    webp = await service.flights.run(key, service.decoders.run(made))
+    return Response(webp, media_type="image/webp", headers=headers)

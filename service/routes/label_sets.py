@@ -10,10 +10,9 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from base.errors import GlimpseError, InputError, ModelMismatch
 from base.names import NAME
-from encoder.encoder import Encoder
 from encoder.prompts import Label
 from labelling.label_sets import LabelSet, LabelSets
-from service.deps import SettingsDep, json_body
+from service.deps import SettingsDep, ToldDep, json_body
 from service.errors import Refusal, documented
 from service.schemas.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
 
@@ -36,9 +35,9 @@ def list_all(kept: LabelSetsDep) -> LabelSetsAnswer:
 
 
 @router.get("/{name}", summary="One label set", responses=documented(404, 422))
-def get_one(name: NameDep, kept: LabelSetsDep) -> LabelSetAnswer:
+def get_one(name: NameDep, kept: LabelSetsDep, told: ToldDep) -> LabelSetAnswer:
     """Its labels, templates and mode, and what was learned of them."""
-    return LabelSetAnswer.of(name, kept.get(name))
+    return told.label_set(name, kept.get(name))
 
 
 @router.put(
@@ -73,10 +72,10 @@ def as_asked(labels: Sequence[str | WholeLabel]) -> list[str | Label]:
     ]
 
 
-def check_learned(label_set: LabelSet, encoder: Encoder) -> None:
-    """409 if another model than this one learned it."""
+def check_learned(label_set: LabelSet, fingerprint: str, model: str) -> None:
+    """409 if another model than the one of that fingerprint, `model`, learned it."""
     try:
-        label_set.check_model(encoder.fingerprint, encoder.ref)
+        label_set.check_model(fingerprint, model)
     except InputError as error:
         raise Refusal(409, str(error), code=ModelMismatch.code, param="label_set") from None
 

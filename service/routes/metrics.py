@@ -27,7 +27,9 @@ def metrics(service: ServiceDep) -> Response:
         with suppress(CollectionError):  # deleted in this moment, or damaged: /v1/collections says so
             infos.append(service.collections.get(name).info())
     waiting = {"decode": service.decoders.waiting}
-    if service.warm is not None:
-        waiting |= service.warm.inference.waiting
+    models = {}
+    if service.is_ready:
+        waiting |= service.models.waiting()
+        models = {model.name: model.bytes or 0 if model.loaded else 0 for model in service.models.all()}
     jobs = service.jobs.store.counts()
-    return Response(exposition(service.warm is not None, waiting, jobs, infos), media_type=CONTENT_TYPE)
+    return Response(exposition(service.is_ready, waiting, jobs, infos, models), media_type=CONTENT_TYPE)

@@ -14,7 +14,7 @@ from encoder.cut import CutTexts
 from encoder.encoder import Vectors
 from index.collection import Collection, Hit
 from index.search.query import Query, mix, run
-from service.deps import CollectionDep, PatienceDep, inference, signs
+from service.deps import CollectionDep, PatienceDep, in_use_for, signs
 from service.errors import Refusal, documented
 from service.http.direct_route import DirectRoute
 from service.schemas.search import HitAnswer, QueryInputs, SearchAnswer, SearchRequest
@@ -39,8 +39,8 @@ async def search(
     `cutoff`; `collapse`, `group_by` and `diversity` shape it; `offset` and `limit` cut out a page. Pages of one search
     neither overlap nor leave gaps.
 
-    409: the collection was built by another model than the one that runs; searching by `id` and `vector` alone works
-    even then.
+    The model is that which made the collection, loaded if it is not: 503 with Retry-After while there is no room for it
+    or it takes long. 409: the service does not have that model; searching by `id` and `vector` alone works even then.
     """
     started = time.perf_counter()
     # what is left of the request are the fields of a Query, by their names
@@ -52,7 +52,8 @@ async def search(
     sign = signs(request, asked.signed_urls)
     answers = [HitAnswer.of(hit, collection.name, sign) for hit in hits]
     texts = [part.value for part in parts if part.kind == "text"]
-    cut = await inference(request).cut_texts(texts) if texts else CutTexts()
+    model = (await in_use_for(request, collection)).inference if texts else None
+    cut = await model.cut_texts(texts) if model else CutTexts()
     seconds = round(time.perf_counter() - started, 6)
     return SearchAnswer(hits=answers, seconds=seconds, **SearchAnswer.told(cut))
 
@@ -80,15 +81,19 @@ def parts_of(asked: SearchRequest) -> list[QueryPart]:
 async def query_of(parts: Sequence[QueryPart], collection: Collection, request: Request, **choices: Any) -> Query:
     """The query for these parts; `choices` are more of its fields."""
     vector = await mixed(parts, collection, request)
-    encoded = any(part.kind in ("text", "image") for part in parts)
+    model = (await in_use_for(request, collection)).inference if _are_encoded(parts) else None
     return Query(
         vector,
         text=all(part.kind == "text" and part.weight > 0 for part in parts),
         # the collection may get another model before the search begins
-        fingerprint=inference(request).encoder.fingerprint if encoded else None,
+        fingerprint=model.encoder.fingerprint if model else None,
         exclude=[part.value for part in parts if part.kind == "id"],
         **choices,
     )
+
+
+def _are_encoded(parts: Sequence[QueryPart]) -> bool:
+    return any(part.kind in ("text", "image") for part in parts)
 
 
 async def mixed(parts: Sequence[QueryPart], collection: Collection, request: Request) -> Vectors:
@@ -96,8 +101,7 @@ async def mixed(parts: Sequence[QueryPart], collection: Collection, request: Req
     values: dict[str, list[Any]] = {kind: [part.value for part in parts if part.kind == kind] for kind in KINDS}
     made: dict[str, Iterator[Any]] = {"vector": iter(values["vector"])}
     if values["text"] or values["image"]:
-        model = inference(request)
-        collection.check_model(model.encoder.fingerprint)
+        model = (await in_use_for(request, collection)).inference
         texts, images = await model.both(values["text"], values["image"])
         made |= {"text": iter(texts), "image": iter(images)}
     if values["id"]:

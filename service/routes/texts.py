@@ -33,6 +33,7 @@ async def add(
     check_texts(len(asked.texts), settings, "texts")
     fingerprint = inference.encoder.fingerprint
     collection.check_model(fingerprint)
+    collection.check_room(len(asked.texts))
     metadata = [merge_patch(merge_patch({}, asked.patch()), text.patch()) for text in asked.texts]
     vectors = await inference.texts([text.text for text in asked.texts])
     new = [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from base.errors import ImageError
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller
-from service.deps import InferenceDep, json_body
+from service.deps import ModelsDep, in_use, json_body
 from service.errors import Refusal, documented
 from service.routes.classify import label_scores
 from service.schemas.labels import ZeroShotAnswer, ZeroShotRequest
@@ -19,15 +19,16 @@ router = APIRouter(prefix="/v1", tags=["classify"])
     "/zero-shot",
     summary="Zero-shot in the shape of Hugging Face",
     dependencies=[Depends(json_body)],
-    responses=documented(408, 413, 415, 422, 429, 503),
+    responses=documented(404, 408, 413, 415, 422, 429, 503),
 )
-async def zero_shot(asked: ZeroShotRequest, inference: InferenceDep) -> ZeroShotAnswer:
+async def zero_shot(asked: ZeroShotRequest, models: ModelsDep, request: Request) -> ZeroShotAnswer:
     """The scores that /v1/classify gives for one image; without `hypothesis_template`, with its own templates.
 
     As in that task, a model with a logit_bias (SigLIP) scores each label on its own, others by a softmax over all.
     """
     template = asked.parameters.hypothesis_template
     labels = LabelSet.of(asked.parameters.candidate_labels, [] if template is None else [template])
+    inference = (await in_use(request, models.named(asked.model))).inference
     classifier = await inference.classifier(labels)
     [vector] = await inference.images([asked.inputs])
     if isinstance(vector, ImageError):

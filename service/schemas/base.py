@@ -41,6 +41,9 @@ Label = Annotated[str, StringConstraints(max_length=1_000)]
 Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
 
 
+ModelName = Annotated[
+    str | None, Field(max_length=200, description="a name of GET /v1/models; default: what is told at the route")
+]
 SignedSeconds = Annotated[
     int,
     Field(

@@ -2,32 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat
 
 from index.collection import CollectionInfo
-from index.config import IndexConfig, IndexKind
+from index.config import IndexConfig, IndexKind, Quota
 from service.schemas import examples
-from service.schemas.base import RequestModel, Schema
+from service.schemas.base import MAX_ID, ModelName, RequestModel, Schema
+
+
+class QuotaFields(RequestModel):
+    """How much a collection may hold; null: no bound. What is not named stays as it is."""
+
+    entries: int | None = Field(None, ge=1, le=MAX_ID, description="images and texts, whatever writes them")
+    upload_bytes: int | None = Field(None, ge=1, le=MAX_ID, description="of uploaded files; not of indexed folders")
+
+    def over(self, quota: Quota) -> Quota:
+        """A quota with these fields in the place of its own."""
+        return replace(quota, **{name: getattr(self, name) for name in self.model_fields_set})
+
+
+class CollectionPatch(RequestModel):
+    """What of a collection is to change."""
+
+    quota: QuotaFields
+
+    model_config = ConfigDict(json_schema_extra=examples.PATCH_COLLECTION)
 
 
 class CollectionRequest(RequestModel):
-    """What the index of a collection is to be. Without it, what suits the number of rows."""
+    """Which model makes its vectors, what its index is to be, and how much it may hold.
+
+    Without it, what suits the number of rows.
+    """
 
     kind: Literal["auto", IndexKind] = Field("auto", description="auto: exact up to 100,000 rows, then ivf-rabitq")
     recall: FiniteFloat = Field(0.98, ge=0.5, le=1, description="share of the exact first ten that it is tuned to find")
 
-    def config(self) -> IndexConfig:
-        """As the index takes it."""
-        return IndexConfig(self.kind, self.recall)
+    model: ModelName = Field(None, description="default: of one that is there its own, else the default model")
+    quota: QuotaFields | None = None
+
+    def config(self) -> IndexConfig | None:
+        """As the index takes it; None: nothing was said of it."""
+        return IndexConfig(self.kind, self.recall) if self.model_fields_set & {"kind", "recall"} else None
+
+
+class QuotaAnswer(Schema):
+    """How much a collection may hold; null: no bound."""
+
+    entries: int | None = None
+    upload_bytes: int | None = None
 
 
 class CollectionAnswer(Schema):
     """A collection."""
 
     name: str
-    model: str
+    model: str = Field(description="the name of the model that made its vectors")
+    ref: str | None = Field(None, description="what that was loaded from; null for keys that may only read")
     fingerprint: str
     dim: int
     counts: dict[str, int]
@@ -36,23 +70,26 @@ class CollectionAnswer(Schema):
     index: dict[str, dict[str, Any]] = Field(
         {}, description="for each modality the state of its index: kind, parameters, recall, rows, fresh rows"
     )
+    quota: QuotaAnswer = Field(QuotaAnswer(), description="how much it may hold")
     problem: str | None = Field(None, description="why it cannot be opened")
 
     model_config = ConfigDict(json_schema_extra=examples.COLLECTION)
 
     @classmethod
-    def of(cls, info: CollectionInfo) -> CollectionAnswer:
-        """Of what the index says."""
+    def of(cls, info: CollectionInfo, *, model: str, ref: str | None, problem: str | None) -> CollectionAnswer:
+        """Of what the index says, and what is told of its places."""
         return cls(
             name=info.name,
-            model=info.model,
+            model=model,
+            ref=ref,
             fingerprint=info.fingerprint,
             dim=info.dim,
             counts={str(modality): count for modality, count in info.counts.items()},
             created_at=info.created_at,
             bytes=info.bytes,
             index=info.index,
-            problem=info.problem,
+            quota=QuotaAnswer(entries=info.quota.entries, upload_bytes=info.quota.upload_bytes),
+            problem=problem,
         )
 
 

@@ -59,7 +59,7 @@ class EmbeddingsRequest(ImitatingModel):
     model_config = ConfigDict(json_schema_extra=examples.EMBED)
 
     input: Annotated[list[Input], BeforeValidator(_inputs, json_schema_input_type=_Shown | list[_Shown])]
-    model: str = Field("default", description="the served model's name, or default")
+    model: str = Field("default", description="a name of GET /v1/models, or default")
     encoding_format: Literal["float", "base64"] = Field("float", description="base64: little-endian float32")
     dimensions: int | None = Field(None, ge=1, description="if given, the model's own")
     user: str | None = Field(None, description="taken for compatibility, not used")

@@ -119,25 +119,40 @@ EMBEDDED: Examples = {"example": {
 }}
 
 COLLECTION: Examples = {"example": {
-    "name": "photos", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468",
+    "name": "photos", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "ref": "ViT-B-32/datacomp_xl_s13b_b90k",
+    "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468",
     "dim": 512, "counts": {"image": 18230, "text": 0}, "created_at": "2026-01-31T12:00:00+00:00", "bytes": 41287680,
     "index": {"image": {"kind": "exact", "rows": 18230, "fresh": 0}}, "problem": None,
 }}
 
 COLLECTIONS: Examples = {"example": {"collections": [COLLECTION["example"]]}}
 
-MAKE: Examples = {"examples": [{"kind": "auto", "recall": 0.98}]}
+MAKE: Examples = {"examples": [
+    {"kind": "auto", "recall": 0.98},
+    {"model": "default"},
+    {"quota": {"entries": 100_000, "upload_bytes": 20_000_000_000}},
+]}
+
+PATCH_COLLECTION: Examples = {"examples": [{"quota": {"entries": 200_000}}, {"quota": {"upload_bytes": None}}]}
 
 INFO: Examples = {"example": {
-    "version": "1.0.0", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,
+    "version": "1.0.0", "read_only": False, "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,
     "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "threads": 2,
     "logit_scale": 100.0, "collections": [COLLECTION["example"]],
 }}
 
 MODELS: Examples = {"example": {"object": "list", "data": [
-    {"id": "ViT-B-32/datacomp_xl_s13b_b90k", "object": "model", "created": 0, "owned_by": "glimpse"},
+    {"id": "ViT-B-32/datacomp_xl_s13b_b90k", "object": "model", "created": 0, "owned_by": "glimpse", "default": True,
+     "loaded": True, "dim": 512, "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "logit_scale": 100.0,
+     "logit_bias": None, "device": "cpu", "precision": "bf16", "bytes": 302554628,
+     "ref": "ViT-B-32/datacomp_xl_s13b_b90k", "problem": None},
+    {"id": "products", "object": "model", "created": 0, "owned_by": "glimpse", "default": False,
+     "loaded": False, "dim": None, "fingerprint": None, "logit_scale": None, "logit_bias": None, "device": None,
+     "precision": None, "bytes": None, "ref": "/runs/products", "problem": None},
 ]}}
 
 HEALTH: Examples = {"example": {"status": "ok"}}
+
+READY: Examples = {"example": {"status": "ok", "read_only": False}}
 
 # fmt: on

@@ -1,4 +1,4 @@
-"""The service itself: whether it lives, what it is, and its model as OpenAI lists models."""
+"""The service itself: whether it lives, what it is, and its models as OpenAI lists models."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from service.schemas.collections import CollectionAnswer
 
 
 class Health(Schema):
-    """Whether the service is alive, or ready."""
+    """The service is alive."""
 
     status: Literal["ok"] = "ok"
 
     model_config = ConfigDict(json_schema_extra=examples.HEALTH)
 
 
+class Ready(Health):
+    """It can answer searches."""
+
+    read_only: bool = Field(description="whether it changes nothing")
+
+    model_config = ConfigDict(json_schema_extra=examples.READY)
+
+
 class InfoAnswer(Schema):
-    """What runs here."""
+    """What runs here. What is said of a model is said of the default one; GET /v1/models has all."""
 
     version: str
-    model: str
+    read_only: bool = Field(False, description="whether it changes nothing")
+    model: str = Field(description="its name")
     dim: int
     fingerprint: str
     device: str
@@ -37,12 +46,23 @@ class InfoAnswer(Schema):
 
 
 class ModelAnswer(Schema):
-    """A model, as OpenAI lists them."""
+    """A model, as OpenAI lists them and more. What is not known, of one that was never loaded here, is null."""
 
-    id: str
+    id: str = Field(description="its name, to be given as `model`")
     object: Literal["model"] = "model"
     created: int = Field(0, description="not known")
     owned_by: str = "glimpse"
+    default: bool = Field(description="whether it answers where no model is named")
+    loaded: bool = Field(description="whether it is in memory; else it is loaded when it is asked for")
+    dim: int | None
+    fingerprint: str | None = Field(description="of its weights; a collection has that of the model that made it")
+    logit_scale: float | None
+    logit_bias: float | None = Field(description="null: it was trained by a softmax")
+    device: str | None
+    precision: str | None
+    bytes: int | None = Field(description="memory of its weights")
+    ref: str | None = Field(description="what is loaded; null for keys that may only read")
+    problem: str | None = Field(description="why it could not be loaded when it was last tried")
 
 
 class ModelsAnswer(Schema):

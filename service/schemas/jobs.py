@@ -20,8 +20,8 @@ from encoder.zero_shot import ScoredBy
 from labelling.label_sets import Mode
 from labelling.outputs.folder_steps import How
 from service.jobs.store import DAMAGED, Job, Kind, State
-from service.schemas.base import Label, RequestModel, Schema
-from service.schemas.labels import ABSTAIN_HELP, SCORES_HELP, LabelOrText
+from service.schemas.base import Label, ModelName, RequestModel, Schema
+from service.schemas.labels import ABSTAIN_HELP, MODEL_HELP, SCORES_HELP, LabelOrText
 
 MAX_FOLDERS = 100
 
@@ -72,6 +72,7 @@ class Folders(Walk):
     check_contents: bool = Field(
         False, strict=True, description="read every file: finds what changed with its time and size kept"
     )
+    model: ModelName = Field(None, description="default: the collection's, for a new one the default model")
 
 
 class IndexJob(Folders):
@@ -115,6 +116,7 @@ class LabelJob(Walk):
         None, min_length=1, max_length=200, description="write the labels to this key of the collection's metadata"
     )
     overwrite: bool = Field(False, strict=True, description="replace files and metadata that others wrote")
+    model: ModelName = Field(None, description=MODEL_HELP)
 
     @model_validator(mode="after")
     def _has_labels(self) -> LabelJob:
@@ -130,13 +132,14 @@ class LabelJob(Walk):
 
 
 class ReindexJob(RequestModel):
-    """Bring a collection of another model to the model that runs. It is served as it was until all is done."""
+    """Bring a collection to another model. It is served as it was until all is done."""
 
     kind: Literal["reindex"]
     collection: Name
     drop_unreadable: bool = Field(
         False, strict=True, description="delete the entries whose file is gone or cannot be read"
     )
+    model: ModelName = Field(None, description="default: the default model")
 
 
 AnyJob = Annotated[IndexJob | WatchJob | LabelJob | ReindexJob, Field(discriminator="kind")]
@@ -152,7 +155,7 @@ EXAMPLES: list[dict[str, Any]] = [
 JOB: dict[str, Any] = {
     "id": "0623a1f4c8d2e09b7c41", "kind": "index", "state": "running", "collection": "photos",
     "request": EXAMPLES[0] | {"captions": None, "image_key": "image", "allow_empty": False, "exclude": [],
-                              "any_name": False, "check_contents": False, "follow_links": False},
+                              "any_name": False, "check_contents": False, "model": None, "follow_links": False},
     "created_at": "2026-01-31T12:00:00+00:00", "started_at": "2026-01-31T12:00:00+00:00", "ended_at": None,
     "done": 640, "total": 18230,
     "report": {
@@ -248,7 +251,7 @@ class JobAnswer(Schema):
     kind: Kind | None = Field(description="null: its file is damaged")
     state: State
     collection: str | None
-    request: AnyJob | None = Field(description="null: its file is damaged")
+    request: AnyJob | None = Field(description="null: its file is damaged, or the key may only read")
     created_at: str
     started_at: str | None
     ended_at: str | None

@@ -11,9 +11,10 @@ from encoder.zero_shot import ScoredBy
 from labelling.label_sets import LabelSet, Mode
 from labelling.learned import Learned
 from service.schemas import examples
-from service.schemas.base import MAX_ID, Image, ImitatingModel, Label, OfTexts, RequestModel, Schema
+from service.schemas.base import MAX_ID, Image, ImitatingModel, Label, ModelName, OfTexts, RequestModel, Schema
 
 SCORES_HELP = "softmax: one of them; sigmoid: each on its own; default: as the model was trained"
+MODEL_HELP = "default: the collection's, or the one that learned the label set, else the default model"
 ABSTAIN_HELP = "whether an image may be none of the labels though one is the likeliest, by words held against them"
 
 
@@ -31,6 +32,7 @@ class ClassifyRequest(RequestModel):
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
     scores: ScoredBy | None = Field(None, description=SCORES_HELP)
     abstain: bool = Field(False, description=ABSTAIN_HELP)
+    model: ModelName = Field(None, description=MODEL_HELP)
 
     @model_validator(mode="after")
     def _has_image(self) -> ClassifyRequest:
@@ -180,6 +182,7 @@ class ZeroShotRequest(ImitatingModel):
 
     inputs: Image
     parameters: ZeroShotParameters
+    model: ModelName = Field(None, description="default: the default model")
 
 
 class ZeroShotAnswer(RootModel[list[LabelScore]]):

@@ -43,6 +43,7 @@ QUEUE_WAIT = Histogram("glimpse_queue_wait_seconds", "What an item waits before 
 BATCH_SIZE = Histogram(
     "glimpse_batch_size", "Items that go through a tower at once.", ["queue"], buckets=[2**i for i in range(11)]
 )
+MODEL_LOADS = Counter("glimpse_model_loads", "Models that were loaded, or failed to.", ["model", "outcome"])
 STAGE_SECONDS = Histogram(
     "glimpse_stage_seconds",
     "One run of a stage: fetch (an address), decode (and resize: one image), text and image (a batch through the "
@@ -103,18 +104,28 @@ class MeasuredReads:
 
 
 def exposition(
-    ready: bool, waiting: Mapping[str, int], jobs: Mapping[str, int], collections: Iterable[CollectionInfo]
+    ready: bool,
+    waiting: Mapping[str, int],
+    jobs: Mapping[str, int],
+    collections: Iterable[CollectionInfo],
+    models: Mapping[str, int],
 ) -> bytes:
     """All of it in Prometheus's text format.
 
     Args:
-        ready: whether the model is warm.
+        ready: whether the default model was warm.
         waiting: items in each queue now.
         jobs: how many are in each state.
         collections: those that are open.
+        models: bytes that each takes, 0 while it is not loaded.
     """
     now = CollectorRegistry()
-    Gauge("glimpse_ready", "1 once the model is warm.", registry=now).set(ready)
+    Gauge("glimpse_ready", "1 once the service is ready.", registry=now).set(ready)
+    taken = Gauge(
+        "glimpse_model_bytes", "Memory of a model's weights, 0 while it is not loaded.", ["model"], registry=now
+    )
+    for model, weights in models.items():
+        taken.labels(model).set(weights)
     depth = Gauge("glimpse_queue_depth", "Items that wait.", ["queue"], registry=now)
     for queue, items in waiting.items():
         depth.labels(queue).set(items)

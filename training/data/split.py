@@ -1,14 +1,18 @@
 """Splits pairs into those that are trained on and those that are held out, without leaks, the same for the same seed.
 
-Three ways, for three sources: by captions and images that hang together, by label, and plainly.
+Three ways, for three sources: by captions and images that hang together, by label, and plainly. Where people hold out
+themselves, what they hold out is not trained on.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 from base.errors import TrainingError
+from base.files import file_sha256
+from encoder.image import sha256_of
 from training.data.pairs import Pair, image_key_of, text_key
 
 
@@ -90,3 +94,44 @@ def split_images(pairs: Sequence[Pair], val_fraction: float, seed: int) -> tuple
     order = random.Random(seed).sample(pairs, len(pairs))
     held_out = min(len(pairs) - 1, max(1, round(len(pairs) * val_fraction)))
     return order[held_out:], order[:held_out]
+
+
+def without_images_of(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """(the pairs whose image is none of the held-out ones, the others): by their bytes, under whatever name."""
+    by_size: dict[int, list[Pair]] = {}
+    for pair in held_out:
+        by_size.setdefault(_size(pair), []).append(pair)
+    hashes: dict[int, set[str]] = {}  # of the held-out images of a size that occurs on the other side too
+
+    def is_held_out(pair: Pair) -> bool:
+        size = _size(pair)
+        if size not in by_size:
+            return False
+        if size not in hashes:
+            hashes[size] = {_hash(other) for other in by_size[size]}
+        return _hash(pair) in hashes[size]
+
+    kept: list[Pair] = []
+    repeated: list[Pair] = []
+    for pair in pairs:
+        (repeated if is_held_out(pair) else kept).append(pair)
+    return kept, repeated
+
+
+def _size(pair: Pair) -> int:
+    return len(pair.image) if isinstance(pair.image, bytes) else _stat_size(pair.image)
+
+
+def _stat_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # the loader names it
+        return -1
+
+
+def _hash(pair: Pair) -> str:
+    """Of the bytes of its image; of one that cannot be read its name."""
+    try:
+        return sha256_of(pair.image) if isinstance(pair.image, bytes) else file_sha256(pair.image)
+    except OSError:
+        return image_key_of(pair)

@@ -11,6 +11,7 @@ from torch import nn
 
 from encoder.load import ClipParts, build_clip, load_clip
 from training.config import TrainConfig
+from training.model.image_size import set_image_size
 from training.model.layers import lock
 from training.model.lora import add_lora
 
@@ -34,9 +35,12 @@ def load_start(config: TrainConfig) -> Start:
 
     Raises:
         ModelError: as `encoder.load`.
+        InputError: an image size that the model cannot have.
     """
     torch.manual_seed(config.seed)
     parts = load_clip(config.model) if config.model is not None else build_clip(str(config.init))
+    if config.image_size is not None:
+        parts = set_image_size(parts, config.image_size)
     clip: Any = parts.clip
     new: dict[str, float] = {}  # of the architecture
     if config.loss == "siglip":

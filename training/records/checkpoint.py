@@ -36,6 +36,7 @@ class TrainState:
     epoch_guess_sum: float = 0.0  # ... what guessing would have cost, ...
     epoch_steps: int = 0  # ... and how many they are; a batch that could not be read makes none
     epoch_skipped: int = 0  # images of it that could not be read
+    epoch_seconds: float = 0.0  # that it took before the run was stopped
     best_epoch: int = 0
     best_score: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The run's diary: a line of JSON a step and an epoch in `log.jsonl`, and the same numbers for TensorBoard on request.
+"""The run's diary: a line of JSON a step and an epoch in `log.jsonl`, and the same numbers for trackers.
 
 A resumed run writes on where its saved state stands, so that its diary reads as if nothing had happened. It measures
 nothing itself.
@@ -12,27 +12,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from base.errors import TrainingError
-from base.extras import install
-from training.run_folder import LOG, TENSORBOARD, whole_lines
+from training.records.trackers import Trackers
+from training.run_folder import LOG, whole_lines
 
 
 class Journal:
     """Appends to the diary of one run. Every line is on its way to the disk before the call returns."""
 
-    def __init__(self, out: Path, *, tensorboard: bool, resume_at: int) -> None:
+    def __init__(self, out: Path, trackers: Trackers, *, resume_at: int) -> None:
         """Open the diary and take it back to step `resume_at`: what comes after it, and a half line, is dropped.
 
         Args:
             out: the run folder; made where it is not there.
-            tensorboard: also write to `out/tensorboard`.
+            trackers: told the same; closed with the diary.
             resume_at: the step that the run goes on from; 0 for a new one.
-
-        Raises:
-            TrainingError: TensorBoard is asked for, and tensorboardX is not installed.
         """
         out.mkdir(parents=True, exist_ok=True)
-        self._writer = _tensorboard_writer(out / TENSORBOARD, resume_at) if tensorboard else None
+        self._trackers = trackers
         self._file = (out / LOG).open("ab", buffering=0)
         self._last_epoch = (-1, 0)  # the epoch of the last line, if it is an epoch's, and where that line starts
         end = 0
@@ -47,7 +43,7 @@ class Journal:
         """Write down one step: {"step": int, ...} of numbers."""
         self._append(record)
         self._last_epoch = (-1, 0)
-        self._to_tensorboard("train", record, record["step"])
+        self._trackers.tell("train", record, record["step"])
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         """Write down one epoch: {"epoch": int, ...}, nested numbers as "text_to_image/recall@1".
@@ -61,24 +57,16 @@ class Journal:
             self._file.truncate(start)
         self._last_epoch = (record["epoch"], self._file.seek(0, 2))
         self._append(flat)
-        self._to_tensorboard("epoch", flat, record["epoch"])
+        self._trackers.tell("epoch", flat, record["epoch"])
 
     def close(self) -> None:
         """Close the files."""
         self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+        self._trackers.close()
 
     def _append(self, record: Mapping[str, Any]) -> None:
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
         self._file.write(json.dumps(finite).encode() + b"\n")
-
-    def _to_tensorboard(self, group: str, record: Mapping[str, Any], at: int) -> None:
-        if self._writer is None:
-            return
-        for key, value in record.items():
-            if key not in ("step", "epoch") and isinstance(value, (int, float)):
-                self._writer.add_scalar(f"{group}/{key.replace('@', '_at_')}", value, at)
 
 
 def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -89,11 +77,3 @@ def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
                 yield from _flatten(value, prefix if key == "metrics" else f"{prefix}{key}/")
         elif value is None or isinstance(value, (bool, int, float)):
             yield prefix + key, value
-
-
-def _tensorboard_writer(folder: Path, resume_at: int) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        raise TrainingError(f"TensorBoard logs need the library tensorboardX; {install('train')}") from None
-    return SummaryWriter(str(folder), purge_step=resume_at + 1)

@@ -18,32 +18,21 @@ from base.errors import TrainingError
 from base.page import figures, page, section, warnings_note
 from encoder.image import thumbnail_uri
 from training.evaluation.geometry import BINS
+from training.records.measures import (
+    GROUPS,
+    HEADLINES,
+    NUMBERS,
+    Record,
+    group,
+    number,
+    over_epochs,
+    over_steps,
+    with_smooth,
+)
 from training.run_folder import METRICS, REPORT, TRAIN_CONFIG, artefact, read_json, read_log
 
 THUMBNAIL = 280  # pixels of the longer side: sharp on a phone, some 10 kB
 WORST_CLASSES = 8
-
-Record = dict[str, Any]
-
-GROUPS = {
-    "text_to_image": "from text to image",
-    "image_to_text": "from image to text",
-    "view_to_view": "from one view to the other",
-}
-NUMBERS = {
-    "recall@1": "recall@1",
-    "recall@5": "recall@5",
-    "recall@10": "recall@10",
-    "median_rank": "median rank",
-    "top1": "top-1 accuracy",
-    "top5": "top-5 accuracy",
-}
-HEADLINES = (  # what a run is told by: the first of these that it has
-    (("metrics", "text_to_image", "recall@10"), "Recall@10 from text to image"),
-    (("metrics", "view_to_view", "recall@1"), "Recall@1 from one view of an image to the other"),
-    (("metrics", "top1"), "Top-1 accuracy"),
-    (("score",), "The score"),
-)
 
 
 def write_report(out: Path) -> Path:
@@ -93,9 +82,9 @@ def _verdict(epochs: Sequence[Record], best: Record | None, result: Record) -> s
     """What came of the run, in a sentence, and in a second one if the weights were mixed."""
     if not epochs or best is None:
         return "Nothing is measured yet."
-    mixed, score = _get(result, "interpolation", "alpha"), _get(result, "best_score")
-    path, what = next((found for found in HEADLINES if _get(best, *found[0]) is not None), HEADLINES[-1])
-    before, after, last = _get(epochs[0], *path), _get(best, *path), epochs[-1]["epoch"]
+    mixed, score = number(result, "interpolation", "alpha"), number(result, "best_score")
+    path, what = next((found for found in HEADLINES if number(best, *found[0]) is not None), HEADLINES[-1])
+    before, after, last = number(epochs[0], *path), number(best, *path), epochs[-1]["epoch"]
     if before is None or after is None:
         return f"The best epoch is {best['epoch']} of {last}."
     if not last:
@@ -113,7 +102,7 @@ def _verdict(epochs: Sequence[Record], best: Record | None, result: Record) -> s
 
 def _scope(config: Record, epochs: Sequence[Record]) -> str:
     """From what the model was made and on what it was measured."""
-    metrics = _dict(epochs[0].get("metrics")) if epochs else {}
+    metrics = group(epochs[0].get("metrics")) if epochs else {}
     parts = []
     if config.get("model"):
         parts.append(f"Fine-tuned from {config['model']}")
@@ -122,7 +111,7 @@ def _scope(config: Record, epochs: Sequence[Record]) -> str:
     if metrics.get("n_images"):
         texts = f" and {metrics['n_texts']:,} texts" if metrics.get("n_texts") else ""
         parts.append(f"measured on {metrics['n_images']:,} held-out images{texts}")
-    seconds = sum(_get(record, "seconds") or 0 for record in epochs)
+    seconds = sum(number(record, "seconds") or 0 for record in epochs)
     if seconds:
         parts.append(f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds")
     scope = ", ".join(parts)
@@ -133,20 +122,22 @@ def _numbers(epochs: Sequence[Record], best: Record | None) -> str:
     """Tables of every measure before training and at the best epoch."""
     if not epochs or best is None:
         return ""
-    start, after = _dict(epochs[0].get("metrics")), _dict(best.get("metrics"))
-    tables = {f"Recall {name}": (_dict(start.get(key)), _dict(after.get(key)), NUMBERS) for key, name in GROUPS.items()}
+    start, after = group(epochs[0].get("metrics")), group(best.get("metrics"))
+    tables = {f"Recall {name}": (group(start.get(key)), group(after.get(key)), NUMBERS) for key, name in GROUPS.items()}
     tables["Accuracy"] = (start, after, NUMBERS)
-    classes = _dict(after.get("per_class"))
-    worst = sorted(classes, key=lambda label: (_get(classes, label) or 0.0, label))[:WORST_CLASSES]
+    classes = group(after.get("per_class"))
+    worst = sorted(classes, key=lambda label: (number(classes, label) or 0.0, label))[:WORST_CLASSES]
     names = {label: label for label in worst}
-    tables[f"Top-1 accuracy, the worst of {len(classes)} classes"] = (_dict(start.get("per_class")), classes, names)
+    tables[f"Top-1 accuracy, the worst of {len(classes)} classes"] = (group(start.get("per_class")), classes, names)
     tables["What the best epoch is chosen by"] = (epochs[0], best, {"score": "score", "probe": "probe"})
     return "".join(_table(title, best["epoch"], *table) for title, table in tables.items())
 
 
 def _table(title: str, epoch: int, before: Record, after: Record, names: dict[str, str]) -> str:
     rows = [
-        _row(name, _get(before, key), _get(after, key)) for key, name in names.items() if _get(after, key) is not None
+        _row(name, number(before, key), number(after, key))
+        for key, name in names.items()
+        if number(after, key) is not None
     ]
     if not rows:
         return ""
@@ -172,18 +163,18 @@ def _row(name: str, before: float | None, after: float | None) -> str:
 def _learning(epochs: Sequence[Record], steps: Sequence[Record], best: Record | None) -> Iterator[tuple[str, str]]:
     """(caption, chart): how the run went."""
     mark = (float(best["epoch"]), "best") if best is not None else None
-    yield "Loss", line_chart("loss by step", _with_smooth(steps, "loss"), x_label="step")
+    yield "Loss", line_chart("loss by step", with_smooth(steps, "loss"), x_label="step")
     for key, name in GROUPS.items():
-        lines = [_over_epochs(n, epochs, "metrics", key, n) for n in ("recall@1", "recall@5", "recall@10")]
+        lines = [over_epochs(n, epochs, "metrics", key, n) for n in ("recall@1", "recall@5", "recall@10")]
         yield f"Recall {name}", line_chart(f"recall {name} by epoch", lines, x_label="epoch", from_zero=True, mark=mark)
-    lines = [_over_epochs(f"top-{n}", epochs, "metrics", f"top{n}") for n in (1, 5)]
+    lines = [over_epochs(f"top-{n}", epochs, "metrics", f"top{n}") for n in (1, 5)]
     yield "Accuracy", line_chart("accuracy by epoch", lines, x_label="epoch", from_zero=True, mark=mark)
-    lines = [_over_epochs(name, epochs, name) for name in ("score", "probe")]
+    lines = [over_epochs(name, epochs, name) for name in ("score", "probe")]
     yield "Score", line_chart("score by epoch", lines, x_label="epoch", from_zero=True, mark=mark)
     for key, name in (("lr", "Learning rate"), ("logit_scale", "Logit scale (1 / temperature)")):
-        yield name, line_chart(f"{name} by step", [_over_steps(name, steps, key)], x_label="step")
+        yield name, line_chart(f"{name} by step", [over_steps(name, steps, key)], x_label="step")
     norm = "Norm of the gradient"
-    yield norm, line_chart(f"{norm} by step", _with_smooth(steps, "grad_norm"), x_label="step")
+    yield norm, line_chart(f"{norm} by step", with_smooth(steps, "grad_norm"), x_label="step")
 
 
 def _space(epochs: Sequence[Record], steps: Sequence[Record], best: Record | None) -> Iterator[tuple[str, str]]:
@@ -191,11 +182,11 @@ def _space(epochs: Sequence[Record], steps: Sequence[Record], best: Record | Non
     if best is not None:
         yield from _similarities([epochs[0]] + ([best] if best["epoch"] else []))
     similar = [
-        _over_steps("positives", steps, "positive_similarity"),
-        _over_steps("hardest negatives", steps, "hardest_negative_similarity"),
+        over_steps("positives", steps, "positive_similarity"),
+        over_steps("hardest negatives", steps, "hardest_negative_similarity"),
     ]
     yield "Cosine in the batch", line_chart("cosine in the batch by step", similar, x_label="step")
-    shared = _with_smooth(steps, "mutual_information")
+    shared = with_smooth(steps, "mutual_information")
     yield "Information shared, at least (nats)", line_chart("mutual information bound by step", shared, x_label="step")
     for title, keys in (
         ("Alignment", {"alignment": "alignment"}),
@@ -203,13 +194,13 @@ def _space(epochs: Sequence[Record], steps: Sequence[Record], best: Record | Non
         ("Effective rank", {"effective_rank_images": "images", "effective_rank_texts": "texts"}),
         ("Distance of images from texts", {"modality_gap": "modality gap"}),
     ):
-        lines = [_over_epochs(name, epochs, "health", key) for key, name in keys.items()]
+        lines = [over_epochs(name, epochs, "health", key) for key, name in keys.items()]
         yield title, line_chart(f"{title} by epoch", lines, x_label="epoch")
 
 
 def _similarities(records: Sequence[Record]) -> Iterator[tuple[str, str]]:
     """Histograms of positives against negatives, all over the same cosines so that they can be compared."""
-    healths = [_dict(record.get("health")) for record in records]
+    healths = [group(record.get("health")) for record in records]
     names = {"positive_histogram": "positives", "negative_histogram": "negatives"}
     counts = [[h.get(key) or [0] * BINS for key in names] for h in healths]
     used = [i for i in range(BINS) if any(group[i] for groups in counts for group in groups)]
@@ -228,10 +219,10 @@ def _interpolation(mixing: Record | None) -> Iterator[tuple[str, str]]:
     if not mixing:
         return
     sweep = sorted(mixing.get("sweep") or [], key=lambda point: float(point["alpha"]))
-    probed = any(_get(point, "probe") is not None for point in sweep)  # without a probe the score is the validation's
+    probed = any(number(point, "probe") is not None for point in sweep)  # without a probe the score is the validation's
     names = ("score", "validation", "probe") if probed else ("score",)
-    shown = [Series(name, [(point["alpha"], _get(point, name)) for point in sweep]) for name in names]
-    alpha = _get(mixing, "alpha")
+    shown = [Series(name, [(point["alpha"], number(point, name)) for point in sweep]) for name in names]
+    alpha = number(mixing, "alpha")
     mark = None if alpha is None else (alpha, f"kept: {alpha:g}")
     label = "share of the trained weights"
     yield "Score of each mix", line_chart("score by share of the trained weights", shown, x_label=label, mark=mark)
@@ -241,8 +232,8 @@ def _confusion(pair: Record) -> str:
     """A card: the image with its own text, beside an image of the text that it was taken for."""
     return (
         '<div class="card pair">'
-        + _half(str(pair.get("image")), "is", str(pair.get("text")), _get(pair, "score"))
-        + _half(str(pair.get("wrong_image")), "taken for", str(pair.get("wrong_text")), _get(pair, "wrong_score"))
+        + _half(str(pair.get("image")), "is", str(pair.get("text")), number(pair, "score"))
+        + _half(str(pair.get("wrong_image")), "taken for", str(pair.get("wrong_text")), number(pair, "wrong_score"))
         + "</div>\n"
     )
 
@@ -272,43 +263,6 @@ def _setting(value: Any) -> str:
     if value is None:
         return "–"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _over_epochs(name: str, epochs: Sequence[Record], *path: str) -> Series:
-    return Series(name, [(record["epoch"], _get(record, *path)) for record in epochs])
-
-
-def _over_steps(name: str, steps: Sequence[Record], key: str) -> Series:
-    return Series(name, [(record["step"], _get(record, key)) for record in steps])
-
-
-def _with_smooth(steps: Sequence[Record], key: str) -> list[Series]:
-    """Every step's value, faint, and over it a curve that a person can follow."""
-    raw = _over_steps("each step", steps, key)
-    return [Series(raw.name, raw.points, faint=True), Series("smoothed", _smoothed(raw.points))]
-
-
-def _smoothed(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
-    """An exponential mean of the points so far, the first of them counted in full."""
-    keep = 1 - 1 / max(1, math.sqrt(len(points)) / 2)  # 5 steps of 100, 50 of 10,000
-    total = weight = 0.0
-    smooth: list[tuple[float, float | None]] = []
-    for x, y in points:
-        if y is not None:
-            total, weight = keep * total + (1 - keep) * y, keep * weight + (1 - keep)
-            smooth.append((x, total / weight))
-    return smooth
-
-
-def _get(record: Any, *path: str) -> float | None:
-    """The finite number at a path of keys; None where there is none."""
-    for key in path:
-        record = _dict(record).get(key)
-    return float(record) if isinstance(record, (int, float)) and math.isfinite(record) else None
-
-
-def _dict(value: Any) -> Record:
-    return value if isinstance(value, dict) else {}
 
 
 def _text(number: float | None, digits: int) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, EntryNotFound, InputError
-from index.config import IndexConfig
+from index.config import IndexConfig, Quota
 from index.entry import Entry, Modality, Record
 from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
@@ -36,6 +36,7 @@ from index.local.catalog.insert import write_batch
 from index.local.catalog.integrity import problems
 from index.local.catalog.keepsakes import Keepsakes
 from index.local.catalog.next_vectors import NextVectors
+from index.local.catalog.quota import check_entries, check_room, count_entries, read_quota, sum_of_sizes, write_quota
 from index.local.catalog.tables import (
     AMONG,
     APPLICATION_ID,
@@ -75,10 +76,14 @@ class Catalog:
         next: another model's vectors, until they are swapped in.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the catalog at `path`. CollectionNotFound, CollectionDamaged, or CollectionError for another schema."""
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open the catalog at `path`. CollectionNotFound, CollectionDamaged, or CollectionError for another schema.
+
+        `read_only` as `Database` has it.
+        """
         self.path = path
-        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, {"checksum": checksum})
+        functions = {"checksum": checksum}
+        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, functions, read_only=read_only)
         self._filters = FilterCache()
         self.next = NextVectors(self._db, self._is_now)
         try:
@@ -134,9 +139,13 @@ class Catalog:
 
         Raises:
             InputError: a value cannot be stored, a path is there with the other modality, or a wanted `id` is taken.
+            QuotaExceeded: there would be more entries than may be.
         """
         with self._db.writing() as db:
-            return write_batch(db, entries, x.astype(np.float16), next_version(db))
+            before = count_entries(db)
+            ids = write_batch(db, entries, x.astype(np.float16), next_version(db))
+            check_entries(db, before)
+            return ids
 
     def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Set fields of rows, all or none, leaving vectors and modality. Two rows may exchange their paths."""
@@ -193,6 +202,11 @@ class Catalog:
         """Keep the configuration of the collection's index."""
         self._write_json("wish", asdict(config))
 
+    def set_quota(self, quota: Quota) -> None:
+        """Keep how much it may hold."""
+        with self._db.writing() as db:
+            write_quota(db, quota)
+
     def set_rejection(self, measured: Rejection) -> None:
         """Keep what texts must reach to fit anything."""
         fields = asdict(measured)
@@ -218,6 +232,21 @@ class Catalog:
             return IndexConfig(**kept or {})
         except (InputError, TypeError) as error:
             raise CollectionDamaged(f"the catalog's wish is damaged: restore it from a backup ({error})") from error
+
+    def quota(self) -> Quota:
+        """What `set_quota` was last given; none if nothing was."""
+        with self._db.reading() as db:
+            return read_quota(db)
+
+    def check_room(self, more: int) -> None:
+        """QuotaExceeded if so many more entries would be too many."""
+        with self._db.reading() as db:
+            check_room(db, count_entries(db), more)
+
+    def bytes_inside(self, folder: str) -> int:
+        """Bytes of the files inside a folder that entries name."""
+        with self._db.reading() as db:
+            return sum_of_sizes(db, folder)
 
     def rejection(self) -> Rejection | None:
         """What `set_rejection` was last given."""

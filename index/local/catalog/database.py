@@ -16,11 +16,13 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
+from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import fsync_file
+from base.sqlite_files import Lies, Unmerged, as_it_lies
 
 __all__ = ["Connection", "Database", "interruptible"]
 
+WRITABLE = Lies("mode=rw")
 STEPS = 100_000  # of SQLite's machine between two looks at the clock: a millisecond or two
 FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want of space
 
@@ -35,6 +37,8 @@ class Database:
         schema_version: int,
         around: Callable[[Connection], AbstractContextManager[None]],
         functions: Mapping[str, Callable[..., Any]],
+        *,
+        read_only: bool = False,
     ) -> None:
         """Open it.
 
@@ -44,6 +48,8 @@ class Database:
             schema_version: as well.
             around: entered in each transaction that writes, and left before it is committed.
             functions: what statements may call, by name.
+            read_only: change nothing, not even the files that SQLite keeps beside it, and follow who writes it. So it
+                is on a read-only disk in any case.
 
         Raises:
             CollectionNotFound: there is no such file.
@@ -53,9 +59,9 @@ class Database:
         self.path = path
         self._around = around
         self._functions = functions
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[Lies, Connection]] = []
         self._closed = False
-        self._mode = "mode=rw"
+        self._read_only = read_only
         self._writing = threading.Lock()
         try:
             self._file = _identity(path)
@@ -72,19 +78,9 @@ class Database:
             with self.reading() as db:
                 db.execute("PRAGMA schema_version")  # reads the file
         except CollectionError as error:
-            if not (_code(error) == sqlite3.SQLITE_CANTOPEN and _is_read_only(self.path)):
+            if self._read_only or not (_code(error) == sqlite3.SQLITE_CANTOPEN and _is_read_only(self.path)):
                 raise
-            # SQLite wants its -shm file beside a catalog that may be written to. Nobody can write here, so that
-            # the file alone is the truth, unless a writer left commits in the -wal.
-            wal = self.path.with_name(self.path.name + "-wal")
-            if wal.exists() and wal.stat().st_size:
-                raise CollectionError(
-                    f"{self.path}: its last commits are still in {wal.name}, which a read-only disk cannot merge: "
-                    "open the collection once where it can be written"
-                ) from error
-            self.close()
-            self._closed = False
-            self._mode = "mode=ro&immutable=1"
+            self._read_only = True
         with self.reading() as db:
             ours = _pragma(db, "application_id") == application_id
             schema = _pragma(db, "user_version")
@@ -117,7 +113,7 @@ class Database:
         """Close every connection; one that another thread uses now is closed when it comes back."""
         self._closed = True
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[1].close()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -125,26 +121,36 @@ class Database:
         if self._closed:
             raise CollectionNotFound(f"{self.path}: closed, perhaps because it was deleted; open the collection again")
         db = None
+        lies = WRITABLE
         try:
             self._check_same_file()
-            try:
-                db = self._idle.pop()
-            except IndexError:
-                db = _connect(self.path, self._mode)
-                for name, function in self._functions.items():
-                    db.create_function(name, -1, function, deterministic=True)
+            lies = self._as_it_lies()
+            while db is None:
+                try:
+                    before, db = self._idle.pop()
+                except IndexError:
+                    db = _connect(self.path, lies.mode)
+                    for name, function in self._functions.items():
+                        db.create_function(name, -1, function, deterministic=True)
+                else:
+                    if before != lies:
+                        db.close()
+                        db = None
             yield db
+            self._check_unchanged(lies)
         except sqlite3.DatabaseError as error:
             self._check_same_file()
+            self._check_unchanged(lies)
             raise _named(self.path, error) from error
         except UnicodeDecodeError as error:  # SQLite's own message quotes what it read
+            self._check_unchanged(lies)
             raise _damaged(self.path, error) from error
         finally:
             if db is not None:
                 try:
                     if db.in_transaction:
                         db.execute("ROLLBACK")
-                    self._idle.append(db)
+                    self._idle.append((lies, db))
                 except sqlite3.Error:
                     db.close()  # which undoes what is open
                 if self._closed:
@@ -207,6 +213,20 @@ class Database:
             same = False
         if not same:
             raise CollectionNotFound(f"{self.path}: deleted or replaced since it was opened; open the collection again")
+
+    def _as_it_lies(self) -> Lies:
+        if not self._read_only:
+            return WRITABLE
+        try:
+            return as_it_lies(self.path)
+        except Unmerged as error:
+            raise CollectionError(str(error)) from None
+        except FileNotFoundError:
+            raise CollectionNotFound(f"{self.path}: deleted since it was opened; open the collection again") from None
+
+    def _check_unchanged(self, lies: Lies) -> None:
+        if lies.may_be_torn and self._as_it_lies() != lies:
+            raise Busy(f"{self.path.parent.name} was being written to while it was read; try again")
 
 
 @contextmanager

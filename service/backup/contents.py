@@ -1,0 +1,63 @@
+"""What of a data folder a backup has: collections and uploads, keys, the signing secret, label sets, runs, jobs.
+
+What can be made again (thumbnails), locks and half-written files are left out; so is what is not glimpse's, by name.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from base.files import PART
+from index.local.layout import CATALOG, collection_folder, collection_names, uploads_folder
+from labelling.runs.kept import FOLDER as LABEL_RUNS
+from service import keys, signing
+
+SECRETS = (keys.FILE, signing.FILE)  # readable by their owner alone, wherever they lie
+FOLDERS = ("jobs", "label-sets", LABEL_RUNS)  # of small files; jobs first: one that has ended must have what it did
+COLLECTIONS = "collections"
+MADE_AGAIN = ("thumbnails",)
+KNOWN = (*SECRETS, *FOLDERS, COLLECTIONS, "uploads", *MADE_AGAIN)
+_PASSING = ("lock", "-wal", "-shm", "-journal", PART)  # ends of names
+
+
+def small_files(data: Path) -> Iterator[tuple[str, Path]]:
+    """All that is not in collections: the name below the data folder, in an order that keeps what belongs together.
+
+    What is deleted meanwhile is passed over; links are not followed.
+    """
+    for name in SECRETS:
+        if _is_file(data / name):
+            yield name, data / name
+    for folder in FOLDERS:
+        for where, folders, names in os.walk(data / folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(where, name)
+                if not name.startswith(".") and not name.endswith(_PASSING) and _is_file(path):
+                    yield str(path.relative_to(data)), path
+
+
+def strangers(data: Path) -> list[str]:
+    """What lies in the data folder and is not glimpse's, by name."""
+    return sorted(name for name in os.listdir(data) if name not in KNOWN and not name.startswith("."))  # noqa: PTH208
+
+
+def size_of(data: Path) -> int:
+    """About how many bytes a backup of it has."""
+    total = sum(path.stat().st_size for _, path in small_files(data) if path.exists())
+    for name in collection_names(data):
+        paths = [collection_folder(data, name) / f"{CATALOG}{end}" for end in ("", "-wal")]
+        for path in (*paths, *uploads_folder(data, name).rglob("*")):
+            if path.is_file():
+                total += path.stat().st_size
+    return total
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,125 @@
+"""A whole data folder into one file, while a service and others write to it.
+
+Each collection is as of one moment, and so is each job, label set and labelling run; the moments are not the same ones.
+Jobs, runs and label sets come before the collections: what those say is done has been done in these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from base.errors import CollectionNotFound, InputError, RunNotFound
+from base.extras import product_version
+from base.files import new_file
+from base.progress import Progress
+from index.backup import back_up
+from index.collection import collection_names, open_collection
+from labelling.runs.kept import FOLDER as LABEL_RUNS
+from labelling.runs.store import RunStore
+from service import keys
+from service.backup.archive import FORMAT, ArchiveWriter, Held, Manifest, collection_member
+from service.backup.contents import FOLDERS, size_of, small_files, strangers
+
+
+def back_up_all(
+    data: Path,
+    file: Path,
+    *,
+    overwrite: bool = False,
+    without: Collection[str] = (),
+    progress: Progress = lambda done, total: None,
+) -> Manifest:
+    """Write a data folder to `file`, which appears whole or not at all, and is readable by its owner alone.
+
+    Args:
+        data: the folder.
+        file: to write; its secrets are in it.
+        overwrite: a file that is there.
+        without: collections to leave out.
+        progress: told bytes.
+
+    Raises:
+        InputError: there is no such data folder, no such collection to leave out, or `file` is there already.
+        CollectionDamaged: a collection is not sound; nothing was written.
+        GlimpseError: a labelling run is not.
+        OSError: `file` cannot be written.
+    """
+    if not data.is_dir():
+        raise InputError(f"{data}: no such data folder; is --data the right one?")
+    names = collection_names(data)
+    if unknown := sorted(set(without) - set(names)):
+        raise InputError(f"no collection {unknown[0]!r} to leave out; there are: {', '.join(names) or 'none'}")
+    total, done = size_of(data), 0
+
+    def told(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(done, max(done, total))
+
+    with new_file(file, overwrite=overwrite) as part:
+        part.chmod(0o600)
+        with part.open("wb") as out:
+            writer = ArchiveWriter(out, told)
+            copy = part.with_name(f"{part.name}.copy")  # of what must be copied first; swept with the part
+            for name, path in small_files(data):
+                _add_small(writer, name, path, copy)
+            wanted = [name for name in names if name not in without]
+            added = {name: _add_collection(writer, data, name, copy) for name in wanted}
+            manifest = Manifest(
+                FORMAT,
+                product_version(),
+                datetime.now(UTC).isoformat(timespec="seconds"),
+                str(data.absolute()),
+                tuple(writer.members),
+                {name: held for name, held in added.items() if held},
+                left_out=tuple(strangers(data)),
+                deleted=tuple(name for name, held in added.items() if not held),
+                without=tuple(sorted(without)),
+                counts=counts_of([member.name for member in writer.members], data),
+            )
+            writer.close(manifest)
+    return manifest
+
+
+def counts_of(names: Sequence[str], data: Path) -> dict[str, int]:
+    """How many of each kind there are, by the names of files; keys by what their file in `data` holds."""
+    counts = {folder: sum(name.startswith(f"{folder}/") and name.endswith((".json", ".sqlite")) for name in names)
+              for folder in FOLDERS}  # fmt: skip
+    with suppress(InputError):  # a damaged file is kept as it is
+        counts["keys"] = len(keys.read_keys(data))
+    return counts
+
+
+def _add_small(writer: ArchiveWriter, name: str, path: Path, copy: Path) -> None:
+    if not (name.startswith(f"{LABEL_RUNS}/") and path.suffix == ".sqlite"):
+        writer.add(path, name)
+        return
+    try:
+        store = RunStore(path, reads=True)
+        try:
+            store.copy_to(copy)
+        finally:
+            store.close()
+        copy.chmod(path.stat().st_mode & 0o777)
+        writer.add(copy, name)
+    except (RunNotFound, FileNotFoundError):  # not begun yet, or forgotten just now
+        return
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _add_collection(writer: ArchiveWriter, data: Path, name: str, copy: Path) -> Held | None:
+    """What it has; None if it was deleted before it was copied."""
+    try:
+        with open_collection(data, name) as collection:
+            model, fingerprint = collection.model, collection.fingerprint
+        kept = back_up(data, name, copy, overwrite=True)
+        writer.add(copy, collection_member(name))
+    except CollectionNotFound:
+        return None
+    finally:
+        copy.unlink(missing_ok=True)
+    return Held(kept.entries, model, fingerprint)

@@ -1,0 +1,110 @@
+"""What is told of the server's own places: folders, and where models come from, are for who may change things.
+
+Who may only read learns names. The path of an entry, or of an image in a labelling run, is what people search and
+review by, and stays; so do the paths in the table of a label job.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from fastapi import Request
+
+from base.errors import GlimpseError
+from index.collection import CollectionInfo
+from labelling.label_sets import LabelSet
+from service.http.auth import sees_places
+from service.inference.models import ServedModel
+from service.jobs.store import Job
+from service.schemas.collections import CollectionAnswer
+from service.schemas.info import ModelAnswer
+from service.schemas.jobs import JobAnswer
+from service.schemas.label_runs import RunAnswer
+from service.schemas.labels import LabelSetAnswer
+from service.state import service_of
+
+R = TypeVar("R", bound=RunAnswer)
+
+ASK = "a key of the scope admin is told why"
+
+
+class Told:
+    """Answers, as whoever sent a request may see them.
+
+    Attributes:
+        places: whether that is all of it.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._scope = request.scope
+        self._service = service_of(request)
+        self._models = self._service.models
+        self.places = sees_places(request.scope)
+
+    def message(self, text: str) -> str:
+        """A message; for who may only read without the data folder and where models come from."""
+        return self._service.told(self._scope, text)
+
+    def model(self, model: ServedModel) -> ModelAnswer:
+        """A model, as it is now."""
+        problem = None
+        if model.problem is not None:
+            problem = str(model.problem) if self.places and isinstance(model.problem, GlimpseError) else (
+                "cannot be loaded: the service's log says why")  # fmt: skip
+        card = model.card
+        return ModelAnswer(
+            id=model.name,
+            default=model is self._models.default,
+            loaded=model.loaded is not None,
+            dim=card and card.dim,
+            fingerprint=card and card.fingerprint,
+            logit_scale=card and card.logit_scale,
+            logit_bias=card and card.logit_bias,
+            device=model.device,
+            precision=model.precision,
+            bytes=model.bytes,
+            ref=model.ref if self.places else None,
+            problem=problem,
+        )
+
+    def collection(self, info: CollectionInfo) -> CollectionAnswer:
+        """A collection."""
+        return CollectionAnswer.of(
+            info,
+            model=self.name_of(info.model, info.fingerprint),
+            ref=info.model if self.places else None,
+            problem=info.problem and self.message(info.problem),
+        )
+
+    def name_of(self, ref: str, fingerprint: str) -> str:
+        """What the model is called that something was made with."""
+        return self._models.name_of(ref, fingerprint)
+
+    def label_set(self, name: str, kept: LabelSet, warnings: list[str] | None = None) -> LabelSetAnswer:
+        """A label set."""
+        answer = LabelSetAnswer.of(name, kept, warnings or [])
+        if answer.learned and not self.places:
+            answer.learned.model = self.name_of(answer.learned.model, answer.learned.fingerprint)
+        return answer
+
+    def job(self, job: Job) -> JobAnswer:
+        """A job; for who may only read without what it was asked, since that names folders."""
+        answer = JobAnswer.of(job)
+        if self.places:
+            return answer
+        answer.request, answer.waiting = None, answer.waiting and "another process works on its collection"
+        if answer.error:
+            answer.error.message = f"the job failed; {ASK}"
+        if (report := answer.report) is not None:
+            report.skips = []
+            for one in getattr(report, "left_out", []):
+                one.first = None
+            if hasattr(report, "failed"):
+                report.failed = []
+        return answer
+
+    def run(self, run: R) -> R:
+        """A labelling run; for who may only read without its folder and what it writes."""
+        if not self.places:
+            run.folder, run.outputs = None, {}
+        return run

@@ -1,0 +1,132 @@
+"""Runs beside each other: the figures of each, what differs, what stands in the way, and a page that holds any text."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from base.errors import InputError
+from glimpse.cli import app
+from tests.test_training_report import EVIL, Page
+from training.config import TrainConfig
+from training.records.comparison import differing, headline, objections, read_runs, row, verdict
+from training.records.comparison_page import write_page
+from training.run_folder import write_json
+from training.train import train
+
+
+def run_folder(out: Path, scores: list[float], *, measure: str = "recall", held_out: str = "", **settings: Any) -> Path:
+    """A run folder as a training leaves it, without a model; `scores` by epoch, the first before training."""
+    out.mkdir(parents=True)
+    config = TrainConfig(pairs="pairs.csv", out=str(out), init="small.json", **settings)
+    write_json(out / "train_config.json", asdict(config))
+
+    def metrics(score: float) -> dict[str, Any]:
+        if measure == "top1":
+            return {"n_images": 9, "top1": score, "top5": score}
+        return {
+            "n_images": 9,
+            "n_texts": 9,
+            "text_to_image": {"recall@10": score},
+            "image_to_text": {"recall@10": score},
+        }
+
+    epochs = [
+        {"epoch": i, "score": score, "seconds": 30.0, "metrics": metrics(score)} for i, score in enumerate(scores)
+    ]
+    best = max(range(len(scores)), key=lambda i: scores[i], default=0)
+    result = {"best_epoch": best, "best_score": max(scores, default=0.0), "epochs": epochs, "warnings": []}
+    if scores:
+        write_json(out / "metrics.json", result)
+    lines = [{"step": i + 1, "loss": 3 / (i + 1), "lr": 1e-3, "samples_per_second": 10.0 * i} for i in range(5)]
+    (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if held_out:
+        (out / "held_out.csv").write_text(f"image,title,label\n{held_out},,\n")
+    return out
+
+
+def test_what_came_of_each_run_and_which_settings_differ(tmp_path: Path) -> None:
+    a = run_folder(tmp_path / "a", [0.1, 0.6, 0.5], held_out="/1.png", lr=1e-3, device="cpu")
+    b = run_folder(tmp_path / "b", [0.1, 0.4], held_out="/1.png", lr=3e-4, batch_size=64)
+    runs, left_out = read_runs([b, tmp_path / "b", a, tmp_path])
+    assert left_out.lines() == [f"1 of 4 paths that are no run folder, the first: {tmp_path}"]
+    assert [run.name for run in runs] == ["b", "a"]
+    assert differing(runs) == {"batch_size": [64, 128], "lr": [3e-4, 1e-3]}
+    assert headline(runs)[1] == "Recall@10 from text to image"
+    assert row(runs[1]) == ["a", "0.100", "0.600", "0.600", "1", "2", "1.5", "20", "0"]
+    assert verdict(runs) == "a is ahead, with a score of 0.600; b follows with 0.400."
+    assert objections(runs) == []
+    assert runs[1].minutes == [0.5, 1.0, 1.5]
+
+
+def test_what_does_not_compare_is_said(tmp_path: Path) -> None:
+    a = run_folder(tmp_path / "a", [0.1, 0.6], held_out="/1.png")
+    b = run_folder(tmp_path / "b", [0.1, 0.6], held_out="/2.png")
+    old = [run_folder(tmp_path / "old" / name, [0.1, 0.6], seed=seed) for name, seed in (("a", 0), ("b", 1))]
+    classes, begun = run_folder(tmp_path / "classes", [0.5], measure="top1"), run_folder(tmp_path / "begun", [])
+    [said] = objections(read_runs([a, b])[0])
+    assert said.startswith("Held out differs: b and a are measured on different images")
+    assert "glimpse eval --split" in said
+    [said] = objections(read_runs(old)[0])
+    assert said.startswith("Held out differs")
+    runs = read_runs([a, classes, begun])[0]
+    assert [said.split(":")[0] for said in objections(runs)] == [
+        "Held out differs",
+        "Not measured yet",
+        "Measures differ",
+    ]
+    assert headline(runs) == (("score",), "The score")
+    assert [run.name for run in read_runs([a, old[0]])[0]] == [str(a), str(old[0])]
+
+
+def test_one_run_is_nothing_to_compare(tmp_path: Path) -> None:
+    a = run_folder(tmp_path / "a", [0.1])
+    with pytest.raises(InputError, match=r"1 run to compare; left out: 1 of 2 paths that are no run folder"):
+        read_runs([a, tmp_path / "none"])
+
+
+def test_the_page_is_whole_with_any_names_and_many_runs(tmp_path: Path) -> None:
+    folders = [run_folder(tmp_path / f"{EVIL.replace('/', '')} {i}", [0.1, i / 10], lr=i + 1.0) for i in range(10)]
+    write_page(tmp_path / "page.html", read_runs(folders)[0])
+    page = Page(tmp_path / "page.html")
+    assert "script" not in page.tags
+    assert page.links == []
+    assert page.tags.count("svg") == 5
+    assert "Settings that differ" in page.text
+
+
+def test_the_same_queries_are_answered_by_each_model(
+    colour_pairs: Callable[[int], Path], tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = colour_pairs(24)
+    config = TrainConfig(str(pairs), str(tmp_path / "a"), str(tiny_run), epochs=1, batch_size=8, val_fraction=0.4,
+                         device="cpu", precision="fp32")  # fmt: skip
+    list(train(config))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    page = tmp_path / "compare.html"
+    asked = ["compare", *map(str, (tmp_path / "a", tmp_path / "b")), "--device", "cpu"]
+    assert not app(
+        [*asked, "--out", str(page), "--query", "red", "--query", "a blue one", "--json"], standalone_mode=False
+    )
+    said = json.loads(capsys.readouterr().out)
+    assert [run["name"] for run in said["runs"]] == ["a", "b"]
+    assert (said["objections"], said["settings"]) == ([], {})
+    assert said["runs"][0]["score"] == said["runs"][1]["score"]
+    assert Page(page).tags.count("img") == 2 * 2 * 4
+
+    shutil.rmtree(tmp_path / "b" / "last")
+    (tmp_path / "b" / "open_clip_model.safetensors").unlink()
+    assert not app([*asked, "--out", str(page)], standalone_mode=False)
+    out, err = capsys.readouterr()
+    assert "level, with a score of" in out
+    assert "no answers of b on the page" in err
+    assert Page(page).tags.count("img") == 5 * 4
+
+    with pytest.raises(InputError, match="name it by --out"):
+        app([*asked, "--query", "red"], standalone_mode=False)

@@ -1,0 +1,71 @@
+"""Numbers out of a run's records, as a report or a comparison shows them, and as lines for charts. Measures nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from base.charts import Series
+
+Record = dict[str, Any]
+
+GROUPS = {
+    "text_to_image": "from text to image",
+    "image_to_text": "from image to text",
+    "view_to_view": "from one view to the other",
+}
+NUMBERS = {
+    "recall@1": "recall@1",
+    "recall@5": "recall@5",
+    "recall@10": "recall@10",
+    "median_rank": "median rank",
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+}
+HEADLINES = (  # what a run is told by: the first of these that it has
+    (("metrics", "text_to_image", "recall@10"), "Recall@10 from text to image"),
+    (("metrics", "view_to_view", "recall@1"), "Recall@1 from one view of an image to the other"),
+    (("metrics", "top1"), "Top-1 accuracy"),
+    (("score",), "The score"),
+)
+
+
+def number(record: Any, *path: str) -> float | None:
+    """The finite number at a path of keys; None where there is none."""
+    for key in path:
+        record = group(record).get(key)
+    return float(record) if isinstance(record, (int, float)) and math.isfinite(record) else None
+
+
+def group(value: Any) -> Record:
+    """The object that a record has there; an empty one where it has none."""
+    return value if isinstance(value, dict) else {}
+
+
+def over_epochs(name: str, epochs: Sequence[Record], *path: str) -> Series:
+    """The number at a path of each epoch's record."""
+    return Series(name, [(record["epoch"], number(record, *path)) for record in epochs])
+
+
+def over_steps(name: str, steps: Sequence[Record], key: str) -> Series:
+    """A number of each step's record."""
+    return Series(name, [(record["step"], number(record, key)) for record in steps])
+
+
+def with_smooth(steps: Sequence[Record], key: str) -> list[Series]:
+    """Every step's value, faint, and over it a curve that a person can follow."""
+    raw = over_steps("each step", steps, key)
+    return [Series(raw.name, raw.points, faint=True), Series("smoothed", smoothed(raw.points))]
+
+
+def smoothed(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
+    """An exponential mean of the points so far, the first of them counted in full."""
+    keep = 1 - 1 / max(1, math.sqrt(len(points)) / 2)  # 5 steps of 100, 50 of 10,000
+    total = weight = 0.0
+    smooth: list[tuple[float, float | None]] = []
+    for x, y in points:
+        if y is not None:
+            total, weight = keep * total + (1 - keep) * y, keep * weight + (1 - keep)
+            smooth.append((x, total / weight))
+    return smooth
