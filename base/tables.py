@@ -250,6 +250,8 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("too deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"from line {error.lineno}, column {error.colno}, on") from None
 
 
 def some_of(names: Iterable[str], most: int = 10) -> str:

@@ -19,6 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service_world import add_collection, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
+from base.rules import Rules
+from labelling.label_sets import LabelSet
+from labelling.outputs.asked import OutputsAsked
+from labelling.runs.deciding import LabelsAsked
+from labelling.runs.kept import LabelRuns
+from labelling.runs.report import SourceAsked
+from labelling.runs.sources import FolderSource
 from service.app import create_app
 from service.errors import Refusal
 from service.http.packed import Unpacked
@@ -42,8 +49,13 @@ def behind(data: Path, peer: tuple[str, int] = PROXY, **settings: object) -> Ite
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a collection and with a labelling run over its files."""
     data = tmp_path_factory.mktemp("gateway")
-    add_collection(data, tiny_encoder(data), draw(data / "files", 3))
+    encoder = tiny_encoder(data)
+    add_collection(data, encoder, draw(data / "files", 3))
+    source = FolderSource(data / "files", Rules(), encoder, lambda: encoder)
+    with LabelRuns(data).make(SourceAsked(folder=str(data / "files")), OutputsAsked()) as run:
+        run.go_on(source, LabelsAsked(LabelSet.of(("boat", "house"), mode="single")))
     return data
 
 
@@ -70,7 +82,7 @@ def addresses(said: object) -> list[str]:
 )
 @pytest.mark.parametrize("stripped", [True, False])
 def test_a_prefix_is_in_each_address_and_leads_back(data, settings, headers, stripped):
-    with behind(data, **settings) as client:
+    with behind(data, job_roots=[str(data / "files")], **settings) as client:
         client.headers.update(headers)
 
         def ask(method: str, path: str, **more: object):
@@ -91,6 +103,8 @@ def test_a_prefix_is_in_each_address_and_leads_back(data, settings, headers, str
             ask("PATCH", f"{images}/1", json={"metadata": {"x": 1}}),
             ask("POST", "/a/photos/knn-service", json={"text": "a boat"}),
         ]
+        [run] = ask("GET", "/a/photos/v1/label-runs").json()["label_runs"]
+        answers.append(ask("GET", f"/a/photos/v1/label-runs/{run['id']}/images"))
         for answer in answers:
             found = addresses(answer.json())
             assert len(found) >= 1, answer.text

@@ -76,6 +76,21 @@ def test_requests_are_counted_by_route_and_status(client):
     assert grown(before, after, "glimpse_requests_total", method="GET", route="unknown", status="404") == 1
 
 
+def test_static_files_have_one_name_for_all_that_may_be_asked_of_a_folder(client):
+    client.get("/static/app.js")
+    before = read(client)
+    for path in ("/static/style.css", "/static/icon.svg", "/openapi.json", *(f"/static/{n}/x.js" for n in range(20))):
+        client.get(path)
+    after = read(client)
+    files = {"method": "GET", "route": "/static/{file}"}
+    assert grown(before, after, "glimpse_requests_total", **files, status="200") == 2
+    assert grown(before, after, "glimpse_requests_total", **files, status="404") == 20
+    assert grown(before, after, "glimpse_requests_total", method="GET", route="/openapi.json", status="200") == 1
+    assert {dict(labels).get("route") for _, labels in after.keys() - before.keys()} <= {
+        None, "/static/{file}", "/openapi.json", "/metrics",
+    }  # fmt: skip
+
+
 def test_a_client_makes_no_new_series(client):
     before = read(client)
     client.request("BREW", "/v1/info")

@@ -228,16 +228,16 @@ def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -
 
 def _read_filter(given: str | None) -> dict[str, Any] | None:
     """A filter as JSON, or @ and the file that holds it."""
-    import json
-
-    from base.tables import decode_text
+    from base.tables import decode_text, parse_json
 
     if given is None:
         return None
     try:
-        found = json.loads(decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--filter: {error}; give JSON, or @FILE that holds it") from None
+        found = parse_json(decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given)
+    except OSError as error:
+        raise InputError(f"--filter: {given[1:]} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"--filter: this is not JSON ({error}); give JSON, or @FILE that holds it") from None
     if not isinstance(found, dict):
         raise InputError('--filter: give a JSON object, as {"must": [{"key": "colour", "match": {"value": "red"}}]}')
     return found
