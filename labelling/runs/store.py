@@ -288,8 +288,8 @@ class RunStore:
             most=BLOCK,
         ):
             for path, answers, guess, *rest in block:
-                given = _unpacked(answers) if answers else ()
-                yield Listed(os.fsdecode(path), given, _unpacked(guess) if guess and not given else None, *rest)
+                given = orjson.loads(answers) if answers else ()
+                yield Listed(os.fsdecode(path), given, orjson.loads(guess) if guess and not given else None, *rest)
             after = block[-1][0]
 
     def row(self, image: int) -> Row | None:
@@ -319,7 +319,7 @@ class RunStore:
     ) -> None:
         """Keep what was decided, as `answers_of` gives it, and how clear it is. In a `writing`."""
         rows = (
-            (_packed(given), None if guess is None else _packed(guess), margin, key)
+            (orjson.dumps(given).decode(), None if guess is None else orjson.dumps(guess).decode(), margin, key)
             for key, (given, guess), margin in zip(ids, answers, margins, strict=True)
         )
         self._db.executemany("UPDATE images SET answers = ?, guess = ?, margin = ? WHERE id = ?", rows)
@@ -368,28 +368,13 @@ class RunStore:
         return [_row(row) for row in self.query(f"SELECT {COLUMNS} FROM images {where}", **values)]
 
 
-def _packed(value: object) -> str:
-    """As JSON."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # a label that is no UTF-8
-        return json.dumps(value)
-
-
-def _unpacked(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except ValueError:
-        return json.loads(text)
-
-
 def _row(columns: tuple[Any, ...]) -> Row:
     key, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed = columns
-    given = tuple(Answer(*answer) for answer in _unpacked(answers)) if answers else ()
+    given = tuple(Answer(*answer) for answer in orjson.loads(answers)) if answers else ()
     image = Labelled(
         Path(os.fsdecode(path)),
         given,
-        given[0] if given else Answer(*_unpacked(guess)) if guess else None,
+        given[0] if given else Answer(*orjson.loads(guess)) if guess else None,
         error,
         cut_off,
         width,
