@@ -173,7 +173,7 @@ def _print_outputs(report: RunReport, *, dry: bool) -> None:
 def _print_changes(name: str, changes: Changes, *, dry: bool) -> None:
     counts = [f"{count} {ONE.get(what, what) if count == 1 else what}" for what, count in changes.done.items()]
     counts += [f"{changes.taken_back} taken back"] * bool(changes.taken_back)
-    would = "would be " if dry else ""
+    would = "would be " if dry and counts else ""
     console.err.print(f"{name}: {would}{', '.join(counts) or 'as it is'}")
     for said in changes.first:
         console.err.print(f"  {said}")

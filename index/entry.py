@@ -35,6 +35,10 @@ class Entry:
     id: int | None = None  # wanted, when a collection is made anew from an export
 
 
+# id, path as its bytes, size, mtime_ns, sha256, width and height of an image: where there may be millions, a tuple
+ImageRow = tuple[int, bytes | None, int | None, int | None, str | None, int | None, int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A stored row without its vector."""

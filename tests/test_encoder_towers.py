@@ -61,6 +61,13 @@ def test_texts_have_the_same_vectors_one_by_one_and_together(towers: TowersEncod
     assert towers.as_read(TEXTS) == plain.as_read(TEXTS)
 
 
+def test_many_texts_go_some_at_a_time(towers: TowersEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = towers.encode_texts(TEXTS)
+    monkeypatch.setattr("encoder.towers.encoder.TEXTS", 3)
+    np.testing.assert_allclose(towers.encode_texts(TEXTS), together, atol=1e-5)
+    assert towers.encode_texts([]).shape == (0, towers.dim)
+
+
 def test_images_have_the_same_vectors(towers: TowersEncoder, plain: DualEncoder) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, *plain.preprocess.height_width, 3), np.uint8)
     assert np.abs(towers.encode_pixels(pixels) - plain.encode_pixels(pixels)).max() < 1e-5

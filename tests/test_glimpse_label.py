@@ -243,6 +243,15 @@ def test_a_dry_run_says_all_that_it_would_do(
     assert (told["out"], told["run"]["would_write"]) == ([str(tmp_path / "out.csv")], [])
 
 
+def test_a_label_in_another_encoding_is_refused(tmp_path: Path, tiny_run: Path) -> None:
+    plain_picture("red").save(tmp_path / "a.png")
+    where = ["--data", tmp_path / "data", "--model", tiny_run, "--labels", b"caf\xe9,dog"]
+    done = subprocess.run([GLIMPSE, "label", tmp_path, *where, "--out", tmp_path / "out.csv"], capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr == b"glimpse: the label 'caf\\udce9' is not in UTF-8: write it anew, or name its folder anew\n"
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_one_image_is_no_images(tmp_path: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain_picture("red").save(tmp_path / "a.png")
     where = ("--data", tmp_path / "data", "--model", tiny_run, "--labels", "a,b")

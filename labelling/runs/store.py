@@ -45,7 +45,8 @@ CREATE TABLE IF NOT EXISTS steps (
 CREATE INDEX IF NOT EXISTS steps_of ON steps (image, output);
 CREATE INDEX IF NOT EXISTS begun ON steps (id) WHERE NOT done;
 CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
-CREATE TEMP TABLE incoming (id INTEGER PRIMARY KEY, path BLOB NOT NULL);
+CREATE TEMP TABLE incoming (
+    id INTEGER PRIMARY KEY, path BLOB NOT NULL, stamp TEXT NOT NULL, width INTEGER, height INTEGER);
 PRAGMA user_version = {VERSION};
 """
 COLUMNS = "id, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed"
@@ -53,7 +54,7 @@ OPEN = "(reviewed IS NULL OR reviewed = 'skipped')"  # nobody has said what an i
 DISTRUSTED = "?"  # before the stamp of an image that is to be read anew though it may be the same
 _STILL = f"(images.stamp = '{DISTRUSTED}' || excluded.stamp AND NOT {OPEN})"
 PUT = f"""
-INSERT INTO images (id, path, stamp, vector, width, height, error, cut_off) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO images (id, path, stamp, vector, width, height, error, cut_off) {{}}
 ON CONFLICT (id) DO UPDATE SET path = excluded.path, stamp = excluded.stamp, vector = excluded.vector,
     width = excluded.width, height = excluded.height, error = excluded.error, cut_off = excluded.cut_off,
     answers = iif({_STILL}, answers, NULL), guess = iif({_STILL}, guess, NULL),
@@ -103,7 +104,7 @@ class FoundEntry(NamedTuple):
     """The same of an entry of a collection, which has its vector: a tuple, as there may be millions."""
 
     id: int
-    path: str
+    path: bytes
     stamp: str
     width: int | None
     height: int | None
@@ -223,35 +224,36 @@ class RunStore:
             key = known[0] if known else None
             vector = None if one.vector is None else one.vector.astype("<f2").tobytes()
             row = (key, os.fsencode(one.path), one.stamp, vector, one.width, one.height, one.error, one.cut_off)
-            cursor = self._db.execute(PUT, row)
+            cursor = self._db.execute(PUT.format("VALUES (?, ?, ?, ?, ?, ?, ?, ?)"), row)
             keys.append(key if key is not None else int(cursor.lastrowid or 0))
         self.mark_seen(keys)
 
-    def put_entries(self, found: Sequence[FoundEntry]) -> None:
-        """The same of entries, each under its own id. In a `writing`."""
-        paths = [os.fsencode(one.path) for one in found]
-        self._hand_over([(one.id, path) for one, path in zip(found, paths, strict=True)])
-        self._db.executemany(
-            PUT,
-            (
-                (key, path, stamp, None, width, height, "", "")
-                for path, (key, _, stamp, width, height) in zip(paths, found, strict=True)
-            ),
-        )
-        self.mark_seen(one.id for one in found)
+    def put_entries(self, found: Iterable[FoundEntry]) -> tuple[int, int]:
+        """The same of entries, each under its own id, but for those that are as they were; how many are new, changed.
 
-    def _hand_over(self, found: Sequence[tuple[int, bytes]]) -> None:
-        """Have what was done for files that other entries stood for before be theirs that do now."""
-        if not self.count():
-            return
-        self._db.execute("DELETE FROM incoming")
-        self._db.executemany("INSERT INTO incoming VALUES (?, ?)", found)
-        others = self._db.execute(
+        In a `writing`. What was done for files that other entries stood for before becomes that of those that do now.
+        """
+        db = self._db
+        db.execute("DELETE FROM incoming")
+        db.executemany("INSERT INTO incoming VALUES (?, ?, ?, ?, ?)", found)
+        db.execute("INSERT OR IGNORE INTO seen SELECT id FROM incoming")
+        known = "FROM images WHERE images.id = incoming.id"
+        db.execute(
+            f"DELETE FROM incoming WHERE EXISTS (SELECT 1 {known} AND images.stamp = incoming.stamp"
+            " AND incoming.path IN (images.path, images.origin))"
+        )
+        count = f"SELECT count(*), coalesce(sum(EXISTS (SELECT 1 {known})), 0) FROM incoming"
+        [(total, changed)] = db.execute(count).fetchall()
+        if not total:
+            return 0, 0
+        others = db.execute(
             "SELECT incoming.id, images.id FROM incoming JOIN images USING (path) WHERE incoming.id <> images.id"
         ).fetchall()
         # metadata were the other entry's, and went with it
-        self._db.executemany("UPDATE steps SET image = ? WHERE image = ? AND kind <> 'metadata'", others)
+        db.executemany("UPDATE steps SET image = ? WHERE image = ? AND kind <> 'metadata'", others)
         self.forget([before for _, before in others])
+        db.execute(PUT.format("SELECT id, path, stamp, NULL, width, height, '', '' FROM incoming WHERE true"))
+        return total - changed, changed
 
     def unseen(self) -> list[Row]:
         """The images that nobody has seen since it was opened."""
@@ -283,12 +285,6 @@ class RunStore:
         where = "WHERE answers IS NULL AND error = ''" if undecided else ""
         return int(self._db.execute(f"SELECT count(*) FROM images {where}").fetchone()[0])
 
-    def known_entries(self, ids: Sequence[int]) -> dict[int, tuple[str, frozenset[str]]]:
-        """Of those ids that are known: the stamp, and the paths where the image lies and lay."""
-        query = "SELECT id, stamp, path, origin FROM images WHERE id IN (SELECT value FROM json_each(?))"
-        found = self._db.execute(query, (json.dumps(ids),))
-        return {key: (stamp, frozenset(os.fsdecode(path) for path in paths if path)) for key, stamp, *paths in found}
-
     def rows(self) -> Iterator[Row]:
         """Every image, in the order of paths. Others may be changed meanwhile."""
         after = b""
@@ -306,8 +302,8 @@ class RunStore:
             most=BLOCK,
         ):
             for path, answers, guess, *rest in block:
-                given = _unpacked(answers) if answers else ()
-                yield Listed(os.fsdecode(path), given, _unpacked(guess) if guess and not given else None, *rest)
+                given = orjson.loads(answers) if answers else ()
+                yield Listed(os.fsdecode(path), given, orjson.loads(guess) if guess and not given else None, *rest)
             after = block[-1][0]
 
     def row(self, image: int) -> Row | None:
@@ -337,7 +333,7 @@ class RunStore:
     ) -> None:
         """Keep what was decided, as `answers_of` gives it, and how clear it is. In a `writing`."""
         rows = (
-            (_packed(given), None if guess is None else _packed(guess), margin, key)
+            (orjson.dumps(given).decode(), None if guess is None else orjson.dumps(guess).decode(), margin, key)
             for key, (given, guess), margin in zip(ids, answers, margins, strict=True)
         )
         self._db.executemany("UPDATE images SET answers = ?, guess = ?, margin = ? WHERE id = ?", rows)
@@ -386,28 +382,13 @@ class RunStore:
         return [_row(row) for row in self.query(f"SELECT {COLUMNS} FROM images {where}", **values)]
 
 
-def _packed(value: object) -> str:
-    """As JSON."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # a label that is no UTF-8
-        return json.dumps(value)
-
-
-def _unpacked(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except ValueError:
-        return json.loads(text)
-
-
 def _row(columns: tuple[Any, ...]) -> Row:
     key, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed = columns
-    given = tuple(Answer(*answer) for answer in _unpacked(answers)) if answers else ()
+    given = tuple(Answer(*answer) for answer in orjson.loads(answers)) if answers else ()
     image = Labelled(
         Path(os.fsdecode(path)),
         given,
-        given[0] if given else Answer(*_unpacked(guess)) if guess else None,
+        given[0] if given else Answer(*orjson.loads(guess)) if guess else None,
         error,
         cut_off,
         width,

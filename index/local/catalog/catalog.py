@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, EntryNotFound, InputError
 from index.config import IndexConfig, Quota
-from index.entry import Entry, Modality, Record
+from index.entry import Entry, ImageRow, Modality, Record
 from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
     all_sealed,
@@ -346,6 +346,21 @@ class Catalog:
                 return
             after_id = rows[-1][0]
             left = None if left is None else left - page
+
+    def images(self) -> Iterator[ImageRow]:
+        """Stream the images as rows, in the order of ids."""
+        query = """
+            SELECT id, CAST(path AS BLOB), size, mtime_ns, sha256, width, height FROM entries
+            WHERE id > ? AND +modality = 'image' ORDER BY id LIMIT ?
+        """
+        after = 0
+        while True:
+            with self._db.reading() as db:  # a page at a time, as `records`
+                rows = db.execute(query, (after, PAGE)).fetchall()
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
 
     def paths(self, under: str | Path) -> Iterator[tuple[str, int, int | None, int | None]]:
         """Stream (path, id, mtime_ns, size) of the images inside that folder, in the order of the paths' bytes."""
