@@ -18,7 +18,8 @@ from service.errors import Refusal
 from service.http.bodies import check_json
 from service.http.gateway import prefix_of
 from service.inference.inference import Inference
-from service.inference.models import Loaded, Models, ServedModel
+from service.inference.known_models import Loaded, ServedModel
+from service.inference.models import Models
 from service.inference.pool import Pool
 from service.jobs.runner import Jobs
 from service.schemas.base import MAX_ID

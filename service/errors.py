@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from base import errors
 from base.files import disk_problem
 from base.words import first_wrong
+from service.keys import sees_places
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
 
 def _told(request: Request, what: object) -> str:
     """In words, without what is not for who asks."""
-    return str(request.app.state.service.told(request.scope, str(what)))
+    return str(what) if sees_places(request.scope) else str(request.app.state.service.told(request.scope, str(what)))
 
 
 async def _of_disk(request: Request, error: Exception) -> JSONResponse:

@@ -13,11 +13,11 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from base.errors import InputError
 from base.files import whole_file
@@ -90,6 +90,15 @@ class Key:
     def limit(self) -> Rate | None:
         """How often it may ask; None: as often as it likes."""
         return None if self.a_second is None or self.burst is None else Rate(self.a_second, self.burst)
+
+
+def sees_places(scope: Mapping[str, Any]) -> bool:
+    """Whether who sent a request may be told of the server's disk: with an admin key, and all where there are none.
+
+    Args:
+        scope: of the request, as ASGI has it; its state has the key's scope, where there is a key.
+    """
+    return bool(scope.get("state", {}).get("scope", "admin") == "admin")
 
 
 def read_keys(data: Path) -> list[Key]:

@@ -20,6 +20,7 @@ from index.local.layout import CATALOG, collection_folder
 from labelling.label_sets import LabelSets
 from service import keys, signing
 from service.http.auth import check_exposure
+from service.inference.known_models import KnownModels
 from service.jobs.store import JobStore
 from service.settings import Settings, problems_of, unknown_variables
 
@@ -87,7 +88,7 @@ def check(given: Mapping[str, Any]) -> PreflightReport:
     except ValidationError as error:
         return PreflightReport({}, checks + [Check("settings", "wrong", line) for line in problems_of(error)])
     others = Others()
-    for look in (_look_at_data, _look_at_address, _look_at_keys, _look_at_model):
+    for look in (_look_at_data, _look_at_address, _look_at_keys, _look_at_models):
         checks += look(settings)
     busy = others.said()
     taken = settings.threads or threads()
@@ -125,7 +126,9 @@ def _look_at_data(settings: Settings) -> Iterator[Check]:
     there = next(folder for folder in (data.absolute(), *data.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     room = f"{free / 1e9:.1f} GB free"
-    if not os.access(there, os.W_OK | os.X_OK):
+    if settings.read_only:
+        yield Check("data", "ok", f"{data} is read, and never written to")
+    elif not os.access(there, os.W_OK | os.X_OK):
         yield Check("data", "warning", f"data: {there} cannot be written to: searches work, uploads and jobs do not")
     elif free < LEAST_FREE:
         yield Check("data", "warning", f"data: {there} has {room}: writes that do not fit are refused; make room")
@@ -166,36 +169,54 @@ def _loose_keys(settings: Settings) -> list[str]:
     ]
 
 
-def _look_at_model(settings: Settings) -> Iterator[Check]:
-    """The model, and the collections; that one is another model's is a warning."""
+def _look_at_models(settings: Settings) -> Iterator[Check]:
+    """Each model, loaded one after the other, and the collections; one whose own model is gone is a warning."""
     from encoder.load import load_encoder  # takes seconds
 
-    fingerprint = None
+    known: dict[str, str | GlimpseError] = {}  # reference -> fingerprint, or why it cannot be loaded
+
+    def fingerprint(ref: str) -> str | GlimpseError:
+        if ref not in known:
+            try:
+                known[ref] = load_encoder(ref, settings.device, settings.precision).fingerprint
+            except GlimpseError as error:
+                known[ref] = error
+        return known[ref]
+
     try:
-        encoder = load_encoder(settings.model, settings.device, settings.precision)
-    except GlimpseError as error:
+        models = KnownModels(settings.model, settings.models).all()
+    except InputError as error:
         yield Check("model", "wrong", str(error))
-    else:
-        fingerprint = encoder.fingerprint
-        found = f"{encoder.ref} on {encoder.device} in {encoder.precision}, {encoder.dim} dimensions"
-        yield Check("model", "ok", found)
-    for info in list_collections(settings.data):
-        what = f"collection {info.name}"
-        if problem := info.problem or _problem_of_collection(settings.data, info.name):
-            yield Check(what, "wrong", f"{what}: {problem}")
-        elif fingerprint not in (None, info.fingerprint):
-            said = f"{what} was made by {info.model}: words and images cannot be looked for"
-            yield Check(what, "warning", said)
+        return
+    for model in models:
+        try:
+            encoder = load_encoder(model.ref, settings.device, settings.precision)
+        except GlimpseError as error:
+            known[model.ref] = error
+            yield Check("model", "wrong", str(error))
         else:
+            known[model.ref] = encoder.fingerprint
+            runs = f"{encoder.ref} on {encoder.device} in {encoder.precision}, {encoder.dim} dimensions"
+            yield Check("model", "ok", runs)
+    named = set(known.values())
+    for info in list_collections(settings.data, read_only=settings.read_only):
+        what = f"collection {info.name}"
+        if problem := info.problem or _problem_of_collection(settings, info.name):
+            yield Check(what, "wrong", f"{what}: {problem}")
+        elif info.fingerprint in named or (found := fingerprint(info.model)) == info.fingerprint:
             yield Check(what, "ok", _said_of(info, settings.data))
+        else:
+            why = f"cannot be loaded ({found})" if isinstance(found, GlimpseError) else "has other files by now"
+            said = f"{what} was made by {info.model}, which {why}: words and images cannot be looked for"
+            yield Check(what, "warning", said)
 
 
-def _problem_of_collection(data: Path, name: str) -> str | None:
+def _problem_of_collection(settings: Settings, name: str) -> str | None:
     """What is wrong with one that opens; of a large one only what its first search would meet."""
     try:
-        with open_collection(data, name) as collection:
+        with open_collection(settings.data, name, read_only=settings.read_only) as collection:
             collection.refresh()
-            if _is_small(data, name) and (problems := collection.check()):
+            if _is_small(settings.data, name) and (problems := collection.check()):
                 return problems[0] + (f" (and {len(problems) - 1} more)" if problems[1:] else "")
     except CollectionNotFound:  # deleted in this moment
         return None

@@ -17,12 +17,12 @@ from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.collections.thumbnails import DAY, Thumbnails
 from service.errors import Refusal
-from service.http.auth import sees_places
 from service.http.paths import Paths
 from service.inference.models import Models
 from service.inference.pool import Pool
 from service.inference.single_flight import SingleFlight
 from service.jobs.runner import Jobs
+from service.keys import sees_places
 from service.settings import Settings
 from service.signing import Signer
 

@@ -13,9 +13,9 @@ from fastapi import Request
 from base.errors import GlimpseError
 from index.collection import CollectionInfo
 from labelling.label_sets import LabelSet
-from service.http.auth import sees_places
-from service.inference.models import ServedModel
+from service.inference.known_models import ServedModel
 from service.jobs.store import Job
+from service.keys import sees_places
 from service.schemas.collections import CollectionAnswer
 from service.schemas.info import ModelAnswer
 from service.schemas.jobs import JobAnswer

@@ -107,6 +107,8 @@ def test_a_service_that_is_written_to_is_backed_up_and_comes_back_elsewhere(tmp_
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert json.loads(ran("backup", "--verify", file, "--json").stdout)["sound"]
 
+    assert contents(data) <= set(KNOWN)  # whatever a service keeps is known to be kept, or to be made again
+    assert said["left_out"] == []
     shutil.move(data, tmp_path / "gone")  # entries must not lean on what was
     restored = json.loads(ran("restore", "--all", file, "--data", elsewhere, "--json").stdout)
     assert restored["collections"] == said["collections"]
@@ -168,6 +170,16 @@ def test_what_is_not_glimpses_is_left_out_and_named(data: Path, tmp_path: Path) 
         ]  # fmt: skip
 
 
+def test_backups_may_lie_in_the_data_folder_and_come_back_to_a_disk_of_its_own(data: Path, tmp_path: Path) -> None:
+    (data / "backups").mkdir()
+    done = ran("backup", "--all", data / "backups", "--keep", 2, "--data", data)
+    assert "left out" not in done.stderr
+    [file] = (data / "backups").iterdir()
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+    ran("restore", "--all", file, "--data", tmp_path / "disk")
+    assert contents(tmp_path / "disk") == {"collections", "keys.json", "signing.key", "label-sets", "lost+found"}
+
+
 def test_one_collection_comes_out_of_it_by_either_door(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "all"
     back_up_all(data, file)
@@ -210,6 +222,25 @@ def test_a_folder_that_is_not_empty_is_left_alone_unless_told(data: Path, tmp_pa
     ran("restore", "--all", file, "--force", "--data", other)
     assert collection_names(other) == ["shop", "walks"]
     assert contents(other) == {"collections", "keys.json", "signing.key", "label-sets", "notes.txt"}
+
+
+def test_what_was_there_comes_back_where_the_last_step_fails(data: Path, tmp_path: Path, monkeypatch) -> None:
+    back_up_all(data, tmp_path / "all")
+    filled(tmp_path / "other", "mine")
+    key = keys.add_key(tmp_path / "other", "mine", "read")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name == "collections" and self.parent.name.startswith(".new-"):
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        restore_all(tmp_path / "other", tmp_path / "all", replace=True)
+    assert contents(tmp_path / "other") == {"collections", "keys.json"}
+    assert collection_names(tmp_path / "other") == ["mine"]
+    assert keys.Keyring(tmp_path / "other").find(key)
 
 
 def changed(file: Path, change: Callable[[tarfile.TarFile, tarfile.TarInfo, bytes], None]) -> None:

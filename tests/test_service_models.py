@@ -32,7 +32,8 @@ from encoder.load import build_clip, load_encoder
 from index.collection import create_collection, open_collection
 from service.app import create_app
 from service.inference import models as module
-from service.inference.models import Models, name_of
+from service.inference.known_models import name_of
+from service.inference.models import Models
 from service.inference.pool import Pool
 from service.keys import add_key
 from training.records.checkpoint import save_model

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from service_world import client_of, create_app, error_of, picture, serving, settings_for, tiny_encoder
+from service_world import client_of, create_app, error_of, picture, serving, settings_for, tiny_encoder, until
 
 from base.errors import InputError, QuotaExceeded
 from glimpse.client import Client
@@ -134,6 +134,21 @@ def test_the_command_line_sets_it_and_is_held_to_it(tmp_path: Path, tiny_run: Pa
     ran("collections", "quota", "hues", "--entries", 0, *data)
     assert ran("collections", "quota", "hues", *data).stdout == "hues: no bound\n"
     ran(*index)
+
+
+def test_a_job_is_held_to_it(tmp_path: Path, colour_folder: Path) -> None:
+    settings = settings_for(tmp_path / "data", job_roots=str(colour_folder))
+    (tmp_path / "data").mkdir()
+    with serving(create_app(settings, tiny_encoder(tmp_path))) as url, Client(url) as client:
+        client.create_collection("hues")
+        client.set_quota("hues", entries=5)
+        asked = {"kind": "index", "collection": "hues", "folders": [str(colour_folder)]}
+        job = client.ask("POST", "/v1/jobs", json=asked)
+        until(lambda: client.ask("GET", f"/v1/jobs/{job['id']}")["state"] == "failed")
+        error = client.ask("GET", f"/v1/jobs/{job['id']}")["error"]
+        assert error["code"] == "quota_exceeded"
+        assert "have its quota raised" in error["message"]
+        assert client.collection("hues").counts["image"] <= 5
 
 
 def test_the_client_and_the_url_set_it(tmp_path: Path) -> None:

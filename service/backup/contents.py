@@ -1,6 +1,7 @@
 """What of a data folder a backup has: collections and uploads, keys, the signing secret, label sets, runs, jobs.
 
-What can be made again (thumbnails), locks and half-written files are left out; so is what is not glimpse's, by name.
+What can be made again or is kept for hours alone is left out, and so are locks, half-written files, and, by name,
+what is not glimpse's.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from service import keys, signing
 SECRETS = (keys.FILE, signing.FILE)  # readable by their owner alone, wherever they lie
 FOLDERS = ("jobs", "label-sets", LABEL_RUNS)  # of small files; jobs first: one that has ended must have what it did
 COLLECTIONS = "collections"
-MADE_AGAIN = ("thumbnails",)
-KNOWN = (*SECRETS, *FOLDERS, COLLECTIONS, "uploads", *MADE_AGAIN)
-_PASSING = ("lock", "-wal", "-shm", "-journal", PART)  # ends of names
+PASSING = ("thumbnails", "idempotency")  # made again; answers to requests, which are kept for hours
+LOST = "lost+found"  # of a disk that is all for the data folder
+KNOWN = (*SECRETS, *FOLDERS, COLLECTIONS, "uploads", *PASSING)
+_ENDS = ("lock", "-wal", "-shm", "-journal", PART)  # ends of names
 
 
 def small_files(data: Path) -> Iterator[tuple[str, Path]]:
@@ -36,13 +38,16 @@ def small_files(data: Path) -> Iterator[tuple[str, Path]]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 path = Path(where, name)
-                if not name.startswith(".") and not name.endswith(_PASSING) and _is_file(path):
+                if not name.startswith(".") and not name.endswith(_ENDS) and _is_file(path):
                     yield str(path.relative_to(data)), path
 
 
-def strangers(data: Path) -> list[str]:
-    """What lies in the data folder and is not glimpse's, by name."""
-    return sorted(name for name in os.listdir(data) if name not in KNOWN and not name.startswith("."))  # noqa: PTH208
+def strangers(data: Path, file: Path | None = None) -> list[str]:
+    """What lies in the data folder and is not glimpse's, by name; but for the way to `file`, where a backup goes."""
+    passed = {*KNOWN, LOST}
+    if file is not None and file.absolute().is_relative_to(data.absolute()):
+        passed.add(file.absolute().relative_to(data.absolute()).parts[0])
+    return sorted(name for name in os.listdir(data) if name not in passed and not name.startswith("."))  # noqa: PTH208
 
 
 def size_of(data: Path) -> int:

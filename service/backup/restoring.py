@@ -26,7 +26,7 @@ from service.backup.archive import (
     read_through,
     write_out,
 )
-from service.backup.contents import COLLECTIONS, KNOWN, SECRETS
+from service.backup.contents import COLLECTIONS, KNOWN, LOST, SECRETS
 from service.backup.writing import counts_of
 from service.jobs.store import JobStore
 
@@ -153,7 +153,7 @@ def _target(data: Path, *, replace: bool) -> Iterator[None]:
         raise InputError(f"{data}: a file; name a folder by --data")
     data.mkdir(parents=True, exist_ok=True)
     sweep(data)
-    if (there := sorted(path.name for path in data.iterdir())) and not replace:
+    if (there := sorted(path.name for path in data.iterdir() if path.name != LOST)) and not replace:
         raise InputError(
             f"{data} is not empty: it holds {', '.join(there[:3])}{' ...' if there[3:] else ''}; name an empty folder "
             "by --data, or give --force to put the backup in the place of all that glimpse keeps there"

@@ -75,7 +75,7 @@ def back_up_all(
                 str(data.absolute()),
                 tuple(writer.members),
                 {name: held for name, held in added.items() if held},
-                left_out=tuple(strangers(data)),
+                left_out=tuple(strangers(data, file)),
                 deleted=tuple(name for name, held in added.items() if not held),
                 without=tuple(sorted(without)),
                 counts=counts_of([member.name for member in writer.members], data),

@@ -153,11 +153,6 @@ def check_exposure(settings: Settings) -> None:
                          "`glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1 if anybody may ask")  # fmt: skip
 
 
-def sees_places(scope: Scope) -> bool:
-    """Whether who asks may be told of the server's disk: with an admin key, and everybody where there are none."""
-    return bool(scope.get("state", {}).get("scope", "admin") == "admin")
-
-
 def _only_reads(scope: Scope) -> bool:
     method, path = scope["method"], scope["path"]
     return method in SAFE or (method == "POST" and QUERIES.fullmatch(path) is not None)

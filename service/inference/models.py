@@ -1,4 +1,4 @@
-"""The models of a service: which there are, which are loaded, and who uses them. Whoever wants inference gets it here.
+"""The models of a service: which are loaded, and who uses them. Whoever wants inference gets it here.
 
 A model is loaded when it is first asked for, in a thread of its own, and stays while there is room. If there is none
 for the next, the one used least recently goes, and never one in use: if all are in use, that one takes nobody new until
@@ -11,22 +11,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from base.errors import Busy, GlimpseError, InputError, ModelMismatch, ModelNotFound, ModelUnavailable
+from base.errors import Busy, GlimpseError, ModelMismatch, ModelUnavailable
 from base.memory import memory
 from encoder.device import device_memory
-from encoder.known import ModelCard, lasting, noted_bytes, recall
+from encoder.known import ModelCard, noted_bytes
 from encoder.model import DualEncoder
 from service.inference.fetch import Fetcher
 from service.inference.inference import Inference, model_thread, warm_up
+from service.inference.known_models import KnownModels, Loaded, ServedModel
 from service.inference.labellers import Labellers
 from service.inference.pool import Pool
 from service.inference.shared_encoder import SharedEncoder, Stopped
@@ -35,64 +33,15 @@ from service.telemetry.metrics import MODEL_LOADS
 
 log = logging.getLogger(__name__)
 
-DEFAULT = "default"  # in place of a name
 SHARE = 0.5  # of the memory that there is for models, if the operator sets no other bound
 WAIT = 30.0  # seconds that a request waits for its model
 PATIENCE = 20.0  # seconds that a load waits for models in use
 AGAIN = 30.0  # seconds after which a model that could not be loaded is tried again
 SOON = 5  # seconds after which to ask again
-NAME = re.compile(r"[\w.:@/+-]{1,200}")
 LOOK = 0.5  # seconds from one look to the next whether a thread is to end that waits for a model
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A model that is loaded and warm."""
-
-    inference: Inference
-    labellers: Labellers
-
-    async def close(self) -> None:
-        """Stop what it does."""
-        await self.labellers.close()
-        await self.inference.close()
-
-
-@dataclass(eq=False, slots=True)
-class ServedModel:
-    """A model that may be asked for.
-
-    Attributes:
-        name: that requests know it by.
-        ref: what is loaded, as `encoder.load.load_encoder` takes it.
-        is_named: by the operator; else it is a collection's.
-        expected: fingerprint that one of a collection must have.
-        card: what is known of it, as it was when it was last loaded here; None: it never was.
-        device, precision: where and in what it ran when it was last loaded by this process.
-        bytes: that it takes, or None; of one that is not loaded about so.
-        loaded: if it is.
-        problem: why it could not be loaded at `failed_at`.
-    """
-
-    name: str
-    ref: str
-    is_named: bool
-    expected: str | None = None
-    card: ModelCard | None = None
-    device: str | None = None
-    precision: str | None = None
-    bytes: int | None = None
-    loaded: Loaded | None = None
-    problem: Exception | None = None
-    failed_at: float = 0.0
-    uses: int = 0
-    used_at: float = 0.0
-    is_leaving: bool = False  # who asks for it now waits until it is loaded anew
-    waiting: list[asyncio.Future[Loaded]] = field(default_factory=list)
-    loading: asyncio.Task[None] | None = None
-
-
-class Models:
+class Models(KnownModels):
     """The models of a service. Make it anywhere; `start` it in the event loop that uses it.
 
     Args:
@@ -105,66 +54,19 @@ class Models:
     """
 
     def __init__(self, settings: Settings, decoders: Pool, encoder: DualEncoder | None = None) -> None:
+        super().__init__(settings.model, settings.models)
         self._settings = settings
         self._decoders = decoders
         self._given = encoder
-        self._named = _named(settings.model, settings.models)
-        self._others: dict[tuple[str, str], ServedModel] = {}
-        self._adding = threading.Lock()
         self._limit = settings.model_bytes
         self._turn = asyncio.Lock()  # of loading
         self._freed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         if encoder is not None:
-            self._named[0].card = encoder.card
+            self.default.card = encoder.card
         self._loop: asyncio.AbstractEventLoop
         self._thread: ThreadPoolExecutor
         self._fetcher: Fetcher
-
-    @property
-    def default(self) -> ServedModel:
-        """The one that answers where none is named."""
-        return self._named[0]
-
-    def all(self) -> list[ServedModel]:
-        """Those that the operator named, the default first, then those of collections as far as they were met."""
-        return [*self._named, *list(self._others.values())]
-
-    def named(self, name: str | None) -> ServedModel:
-        """The model of a name; of none, "" or "default" the default one. ModelNotFound, with the names there are."""
-        if name in (None, "", DEFAULT):
-            return self.default
-        for model in self.all():
-            if model.name == name:
-                return model
-        names = ", ".join(model.name for model in self.all())
-        raise ModelNotFound(f"the model {name!r} is not served here; there are: {names}")
-
-    def of(self, ref: str, fingerprint: str) -> ServedModel:
-        """The model with that fingerprint, else the one that is to be loaded from `ref`, as a collection keeps them."""
-        if found := self.with_fingerprint(fingerprint):
-            return found
-        for model in self._named:
-            if model.card is None and model.ref == ref:  # whether it is that one is known once it is loaded
-                return model
-        with self._adding:
-            if (ref, fingerprint) not in self._others:
-                name = name_of(ref)
-                if any(model.name == name for model in self.all()):
-                    name = f"{name}-{fingerprint[:8]}"
-                card = recall(ref)
-                known = card if card is not None and card.fingerprint == fingerprint else None
-                self._others[ref, fingerprint] = ServedModel(name, ref, False, fingerprint, known)
-            return self._others[ref, fingerprint]
-
-    def with_fingerprint(self, fingerprint: str) -> ServedModel | None:
-        """The model that has it, as far as is known."""
-        return next((one for one in self.all() if one.card and one.card.fingerprint == fingerprint), None)
-
-    def name_of(self, ref: str, fingerprint: str) -> str:
-        """What a model is called that something was made with."""
-        found = self.with_fingerprint(fingerprint)
-        return found.name if found else name_of(ref)
 
     # --- use ---
 
@@ -271,7 +173,7 @@ class Models:
     # --- loading ---
 
     async def _preload(self) -> None:
-        for model in self._named[1:]:
+        for model in self.named_ahead:
             if model.loaded is None and self._needs(model) + self._in_memory() <= self._most():
                 with suppress(GlimpseError):  # the log says it
                     await self.use(model)
@@ -456,31 +358,6 @@ class Models:
         task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def name_of(ref: str) -> str:
-    """What a model is called if nobody named it: its reference, without the folders of this machine."""
-    if match := re.fullmatch(r"([^/]+)/(/.+)", ref):  # an architecture and a file
-        return f"{match[1]}/{Path(match[2]).name}"
-    return Path(ref).name if ref.startswith("/") else ref
-
-
-def _named(default: str, more: Sequence[str]) -> list[ServedModel]:
-    """The models of the settings, the default first. One that is named twice is one. InputError."""
-    models: dict[str, ServedModel] = {}
-    for given in (f"={default}", *(one if "=" in one else f"={one}" for one in more)):
-        name, _, ref = given.partition("=")
-        ref = lasting(ref.strip())
-        models.setdefault(ref, ServedModel(name_of(ref), ref, True, card=recall(ref)))
-        if name:
-            models[ref].name = name.strip()
-    names = [model.name for model in models.values()]
-    for name in names:
-        if name == DEFAULT or not NAME.fullmatch(name):
-            raise InputError(f"{name!r} cannot name a model: name it by NAME=REF, with letters, digits and ._:@/+-")
-        if names.count(name) > 1:
-            raise InputError(f"two models are called {name!r}: name them apart by NAME=REF")
-    return list(models.values())
 
 
 def _closing() -> GlimpseError:

@@ -23,7 +23,8 @@ from typing import Any
 from base.errors import CollectionLocked, CollectionNotFound, GlimpseError, Overloaded
 from service.collections.opened import OpenCollections
 from service.errors import described
-from service.inference.models import Models, ServedModel
+from service.inference.known_models import ServedModel
+from service.inference.models import Models
 from service.inference.shared_encoder import Stopped
 from service.jobs.roots import Roots
 from service.jobs.store import Job, JobStore, Kind, now

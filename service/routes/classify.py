@@ -22,8 +22,8 @@ from service.errors import Refusal, documented
 from service.http.bodies import FILES, from_json, media_type
 from service.http.direct_route import DirectRoute
 from service.inference.inference import Seen
+from service.inference.known_models import Loaded
 from service.inference.labellers import Asked, Labellers
-from service.inference.models import Loaded
 from service.routes.label_sets import check_learned
 from service.schemas.labels import (
     ABSTAIN_HELP,

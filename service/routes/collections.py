@@ -44,7 +44,7 @@ def get_one(collection: CollectionDep, told: ToldDep) -> CollectionAnswer:
 @router.put(
     "/{collection}",
     summary="Make a collection",
-    responses=documented(408, 409, 413, 415, 422, 503)
+    responses=documented(404, 408, 409, 413, 415, 422, 503)
     | {201: {"model": CollectionAnswer, "description": "it was made"}},
 )
 async def put(

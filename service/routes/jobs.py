@@ -18,7 +18,8 @@ from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, JobsDep, ModelsDep, ServiceDep, SettingsDep, ToldDep, json_body, retried
 from service.errors import Refusal, documented
-from service.inference.models import Models, ServedModel
+from service.inference.known_models import ServedModel
+from service.inference.models import Models
 from service.jobs.label_runs import check_outputs, outputs_of
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import ID, Job, JobStore, State

@@ -14,6 +14,7 @@ from encoder.prompts import Label
 from labelling.label_sets import LabelSet, LabelSets
 from service.deps import SettingsDep, ToldDep, json_body
 from service.errors import Refusal, documented
+from service.inference.known_models import name_of
 from service.schemas.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
 
 router = APIRouter(prefix="/v1/label-sets", tags=["label sets"])
@@ -77,7 +78,9 @@ def check_learned(label_set: LabelSet, fingerprint: str, model: str) -> None:
     try:
         label_set.check_model(fingerprint, model)
     except InputError as error:
-        raise Refusal(409, str(error), code=ModelMismatch.code, param="label_set") from None
+        learned = label_set.learned.model if label_set.learned else ""
+        message = str(error).replace(learned, name_of(learned)) if learned else str(error)  # it may be any folder
+        raise Refusal(409, message, code=ModelMismatch.code, param="label_set") from None
 
 
 def _with_learned(kept: LabelSets, name: str, asked: LabelSet) -> tuple[LabelSet, list[str]]:
