@@ -100,8 +100,12 @@ def caddy(folder: Path, port: int, service: str, tls: tuple[Path, Path]) -> Iter
 
 
 @contextmanager
-def traefik(folder: Path, port: int, service: str, tls: tuple[Path, Path]) -> Iterator[None]:
+def traefik(
+    folder: Path, port: int, service: str, tls: tuple[Path, Path], middleware: str | None = None
+) -> Iterator[None]:
     text = changed("traefik.yaml", **{"photos.example": "localhost", "127.0.0.1:8000": service})
+    if middleware is not None:
+        text = re.sub(r"(?<=glimpse-prefix:\n).*?(?=  services:)", middleware, text, flags=re.DOTALL)
     pair = {"certFile": str(tls[0]), "keyFile": str(tls[1])}
     (folder / "traefik.yaml").write_text(f"{text}\ntls: {json.dumps({'certificates': [pair]})}\n")
     with running(
@@ -204,6 +208,21 @@ def test_addresses_lie_below_the_prefix_and_lead_there(gateway, keys, caplog):
     assert {line["client"] for line in lines if line["key"] == "read"} == {"127.0.0.2"}
     assert {"/", "/docs", "/static/{file}", "/knn-service"} <= {line["route"] for line in lines}  # without the prefix
     assert not [line["route"] for line in lines if line["route"].startswith("/photos")]
+
+
+def test_traefik_may_strip_the_prefix_itself(data, keys, certificate, tmp_path):
+    port, strips = free_port(), "      stripPrefix: {prefixes: [/photos]}\n"
+    app = create_app(settings_for(data, trusted_proxies="127.0.0.1"), tiny_encoder(tmp_path))
+    with (
+        serving(app) as url,
+        traefik(tmp_path, port, url.removeprefix("http://"), certificate, strips),
+        httpx.Client(base_url=f"https://localhost:{port}", verify=False, headers=keys["read"]) as client,
+    ):
+        record = client.get("/photos/v1/collections/pictures/images/1").json()
+        assert client.get(record["content_url"]).status_code == 200
+        assert record["content_url"].startswith("/photos/v1/")
+        assert client.get("/photos").status_code == 200  # with no slash: what it names is looked for at /static
+        assert client.get("/static/app.js").status_code == 404
 
 
 def test_a_job_is_told_where_it_is(gateway, keys, data):
