@@ -236,9 +236,9 @@ def test_every_command_that_may_take_long_has_the_option(tiny_run: Path, colour_
 @pytest.mark.parametrize(
     ("asked", "environment", "message"),
     [
-        (["--threads", "0"], {}, "Invalid value for '--threads'"),
-        (["--threads", "many"], {}, "Invalid value for '--threads'"),
-        ([], {"GLIMPSE_THREADS": "-1"}, "(env var: 'GLIMPSE_THREADS')"),
+        (["--threads", "0"], {}, "--threads: must be 1 at least"),
+        (["--threads", "many"], {}, "--threads: must be a whole number"),
+        ([], {"GLIMPSE_THREADS": "-1"}, "GLIMPSE_THREADS: must be 1 at least"),
         ([], {"OMP_NUM_THREADS": "two"}, "OMP_NUM_THREADS=two: give a number of threads from 1 to 1024, or unset it"),
         ([], {"OMP_NUM_THREADS": "0"}, "OMP_NUM_THREADS=0: give"),
     ],
