@@ -402,8 +402,9 @@ def test_a_full_disk_leaves_neither_half_a_backup_nor_half_a_folder(on_own_disk:
     on_own_disk(
         """
 from test_service_backup import *
+import tempfile
 from base.errors import GlimpseError
-data = Path("/tmp") / f"full-{os.getpid()}"
+data = Path(tempfile.gettempdir()) / f"full-{os.getpid()}"
 try:
     filled(data, n=30_000)
     filled(data, "walks", 5)
