@@ -26,9 +26,12 @@ from service_world import (
     tiny_encoder,
     until,
 )
+from typer.testing import CliRunner
 
 from base.errors import Busy, InputError, ModelNotFound
 from encoder.load import build_clip, load_encoder
+from glimpse.cli import app
+from glimpse.client import Client
 from index.collection import create_collection, open_collection
 from service.app import create_app
 from service.inference import models as module
@@ -407,3 +410,36 @@ def test_the_bound_is_half_of_the_memory_unless_it_is_set(tmp_path, monkeypatch)
     monkeypatch.setattr(module, "memory", lambda: 1000)
     with client_of(create_app(settings_for(tmp_path), tiny_encoder(tmp_path))) as client:
         assert client.app.state.service.models._limit == 500
+
+
+def test_the_client_and_the_command_line_name_models(encoders, data, runs):
+    with serving(create_app(settings(data, runs, models=f"other={runs['two']}"))) as url, Client(url) as own:
+        until(lambda: all(model.loaded for model in own.models()[:2]))
+        assert [(model.id, model.default) for model in own.models()][:2] == [("one", True), ("other", False)]
+        np.testing.assert_allclose(
+            own.embed_texts(TEXTS, model="other"), encoders["two"].encode_texts(TEXTS), atol=1e-5
+        )
+        image = picture(5)
+        np.testing.assert_allclose(
+            own.embed_images([image], model="other"), encoders["two"].encode_images([image]), atol=1e-5
+        )
+        with pytest.raises(ModelNotFound, match="there are: one, other"):
+            own.embed_texts(["a"], model="gone")
+        [one] = own.classify([image], ["a cat", "a dog"], templates=["{}"], model="other")
+        assert [one.scores[label] for label in ("a cat", "a dog")] == pytest.approx(
+            shares_of(encoders["two"], image, ["a cat", "a dog"]), abs=1e-4
+        )
+        made = own.create_collection("by-client", model="other")
+        assert (made.model, made.fingerprint) == ("other", encoders["two"].fingerprint)
+        done = CliRunner().invoke(app, ["models", "--url", url])
+        assert done.exit_code == 0, done.output
+        assert [line.split()[:3] for line in done.stdout.splitlines() if "loaded" in line][:2] == [
+            ["one", "default", "loaded"],
+            ["other", "loaded", "32"],
+        ]
+        said = json.loads(CliRunner().invoke(app, ["models", "oth", "--url", url, "--json"]).stdout)
+        assert [model["id"] for model in said["models"]] == ["other"]
+        asked = ["jobs", "start", "reindex", "--collection", "by-client", "--model", "one", "--follow", "--url", url]
+        assert CliRunner().invoke(app, asked).exit_code == 0
+        assert own.collection("by-client").model == "one"
+        own.delete_collection("by-client")

@@ -30,12 +30,31 @@ class Collection:
     bytes: int
     index: dict[str, dict[str, Any]] = field(default_factory=dict)
     quota: dict[str, int | None] = field(default_factory=dict)  # entries, upload_bytes: how much it may hold
+    ref: str | None = None  # what the model was loaded from; told to admin keys alone
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that a service has; `id` is its name. What is not known, of one that it never loaded, is None."""
+
+    id: str
+    default: bool
+    loaded: bool
+    dim: int | None = None
+    fingerprint: str | None = None
+    logit_scale: float | None = None
+    logit_bias: float | None = None
+    device: str | None = None
+    precision: str | None = None
+    bytes: int | None = None
+    ref: str | None = None  # told to admin keys alone
     problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What runs there."""
+    """What runs there; of the models the default one."""
 
     version: str
     model: str
@@ -46,6 +65,7 @@ class Info:
     logit_scale: float
     collections: list[Collection]
     logit_bias: float | None = None
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

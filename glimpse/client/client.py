@@ -19,6 +19,7 @@ from glimpse.client.answers import (
     Info,
     LabelSet,
     Modality,
+    Model,
     NoService,
     SearchResult,
     ServiceError,
@@ -74,6 +75,10 @@ class Client(Entries, Jobs, LabelRuns):
         said = self.ask("GET", "/v1/info")
         return read(Info, said, collections=[read(Collection, one) for one in listed(said, "collections")])
 
+    def models(self) -> list[Model]:
+        """The models that may be asked for by name, the default one first."""
+        return [read(Model, one) for one in listed(self.ask("GET", "/v1/models"), "data")]
+
     def ready(self) -> bool:
         """Whether it answers and its model is warm."""
         try:
@@ -106,18 +111,22 @@ class Client(Entries, Jobs, LabelRuns):
         """One collection. CollectionNotFound if there is none of that name."""
         return read(Collection, self.ask("GET", f"/v1/collections/{in_path(name)}"))
 
-    def create_collection(self, name: str, *, kind: str | None = None, recall: float | None = None) -> Collection:
-        """Make a collection for the model that runs; one that is there already stays as it is.
+    def create_collection(
+        self, name: str, *, model: str | None = None, kind: str | None = None, recall: float | None = None
+    ) -> Collection:
+        """Make a collection; one that is there already stays as it is.
 
         Args:
             name: of letters, digits, ".", "_" and "-".
+            model: the name of the one that is to make its vectors. Default: the service's default model.
             kind: of its index, as in docs/operations.md. Default: what suits the number of rows.
             recall: share of the true first ten that it finds.
 
         Raises:
-            ModelMismatch: there is one of another model.
+            ModelMismatch: there is one of another model than was named.
+            ModelNotFound: there is no model of that name.
         """
-        config = given(kind=kind, recall=recall) or None
+        config = given(model=model, kind=kind, recall=recall) or None
         return read(Collection, self.ask("PUT", f"/v1/collections/{in_path(name)}", json=config))
 
     def set_quota(self, name: str, **quota: int | None) -> Collection:
@@ -195,6 +204,7 @@ class Client(Entries, Jobs, LabelRuns):
         templates: Sequence[str] = (),
         scores: Literal["softmax", "sigmoid"] | None = None,
         abstain: bool = False,
+        model: str | None = None,
     ) -> Iterator[Classified]:
         """The likeliest label of each image, in order. Requests are sent as the results are taken.
 
@@ -205,15 +215,22 @@ class Client(Entries, Jobs, LabelRuns):
             templates: sentences with {} for the label. Default: those of the label set, else the service's own.
             scores: "softmax", one of them; "sigmoid", each on its own. Default: as the model was trained.
             abstain: an image may be none of them; a label set that always does needs not be told.
+            model: its name. Default: the one that learned the label set, else the service's default model.
 
         Raises:
+            ModelNotFound: there is no model of that name.
             InputError: the labels, templates or scores cannot be used.
         """
         if (labels is None) == (label_set is None):
             raise InputError("give either labels or label_set")
         chosen = None if labels is None else list(labels)
         asked = given(
-            labels=chosen, label_set=label_set, templates=list(templates), scores=scores, abstain=abstain or None
+            labels=chosen,
+            label_set=label_set,
+            templates=list(templates),
+            scores=scores,
+            abstain=abstain or None,
+            model=model,
         )
 
         def ask(batch: Sequence[tuple[Image, bytes]], patient: bool) -> Sequence[Any]:
@@ -225,28 +242,31 @@ class Client(Entries, Jobs, LabelRuns):
 
         return (_classified(image, said) for image, said in in_batches(images, read_image, ask))
 
-    def embed_texts(self, texts: Iterable[str]) -> Vectors:
-        """Unit vectors (n, dim) float32; the dot product of any two is their cosine."""
+    def embed_texts(self, texts: Iterable[str], *, model: str | None = None) -> Vectors:
+        """Unit vectors (n, dim) float32; the dot product of any two is their cosine.
+
+        `model` is a name, by default that of the service's default model. ModelNotFound.
+        """
 
         def ask(batch: Sequence[tuple[str, bytes]], patient: bool) -> Sequence[Any]:
-            return self._embed([{"text": text} for text, _ in batch], patient)
+            return self._embed([{"text": text} for text, _ in batch], patient, model)
 
         return _stacked(in_batches(texts, lambda text: text.encode("utf-8", "replace"), ask))
 
-    def embed_images(self, images: Iterable[Image]) -> Vectors:
-        """Unit vectors (n, dim) float32, in the same space as those of texts.
+    def embed_images(self, images: Iterable[Image], *, model: str | None = None) -> Vectors:
+        """Unit vectors (n, dim) float32, in the same space as those of texts by the same model.
 
         Raises:
             ImageError: one cannot be read; it names which.
         """
 
         def ask(batch: Sequence[tuple[Image, bytes]], patient: bool) -> Sequence[Any]:
-            return self._embed([{"image": base64_of(data)} for _, data in batch], patient)
+            return self._embed([{"image": base64_of(data)} for _, data in batch], patient, model)
 
         return _stacked(in_batches(images, read_image, ask))
 
-    def _embed(self, inputs: list[dict[str, str]], patient: bool) -> list[Any]:
-        body = {"input": inputs, "encoding_format": "base64"}
+    def _embed(self, inputs: list[dict[str, str]], patient: bool, model: str | None) -> list[Any]:
+        body = {"input": inputs, "encoding_format": "base64"} | given(model=model)
         return listed(self.ask("POST", "/v1/embeddings", json=body, patient=patient), "data")
 
 

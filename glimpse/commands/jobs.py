@@ -47,6 +47,10 @@ FollowLinks = Annotated[
 CheckContents = Annotated[
     bool, typer.Option("--check-contents", help="Read every file: finds what changed with its time and size kept.")
 ]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="One of `glimpse models --url`. Default: the collection's."),
+]
 Follow = Annotated[bool, typer.Option("--follow", help="Stay, and show how far it is.")]
 
 
@@ -88,6 +92,7 @@ def start_index(
     exclude: Exclude = None,
     follow_links: FollowLinks = False,
     any_name: AnyName = False,
+    model: Model = None,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
@@ -95,7 +100,7 @@ def start_index(
     """Bring a collection in step with folders of the service's machine, those that its operator allows."""
     fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty, "exclude": exclude or []}
     fields |= _set(check_contents=check_contents, any_name=any_name, follow_links=follow_links)
-    _start(url, json, follow, "index", {"collection": collection, "folders": folders, **fields})
+    _start(url, json, follow, "index", {"collection": collection, "folders": folders, **fields, **_set(model=model)})
 
 
 @start.command("watch", epilog="Example: glimpse jobs start watch /photos --collection photos")
@@ -108,6 +113,7 @@ def start_watch(
     check_contents: CheckContents = False,
     exclude: Exclude = None,
     any_name: AnyName = False,
+    model: Model = None,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
@@ -115,7 +121,7 @@ def start_watch(
     """Keep a collection in step with folders of the service's machine as they change, until the job is cancelled."""
     fields = {"captions": captions, "image_key": image_key, "allow_empty": allow_empty, "exclude": exclude or []}
     fields |= _set(check_contents=check_contents, any_name=any_name)
-    _start(url, json, follow, "watch", {"collection": collection, "folders": folders, **fields})
+    _start(url, json, follow, "watch", {"collection": collection, "folders": folders, **fields, **_set(model=model)})
 
 
 @start.command("label", epilog='Example: glimpse jobs start label /photos --labels "beach,city" --follow')
@@ -139,6 +145,7 @@ def start_label(
     exclude: Exclude = None,
     follow_links: FollowLinks = False,
     any_name: AnyName = False,
+    model: Model = None,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
@@ -160,7 +167,7 @@ def start_label(
     chosen = {"folder": folder, "collection": collection, "write_metadata": write_metadata, "out": out}
     fields |= {name: value for name, value in chosen.items() if value} | _set(xmp=xmp)
     fields |= {"mode": "multi"} if multi else {}
-    _start(url, json, follow, "label", {**fields, **named})
+    _start(url, json, follow, "label", {**fields, **named, **_set(model=model)})
 
 
 @start.command("reindex", epilog="Example: glimpse jobs start reindex --collection photos")
@@ -169,12 +176,17 @@ def start_reindex(
     drop_unreadable: Annotated[
         bool, typer.Option("--drop-unreadable", help="Delete the entries whose file is gone or cannot be read.")
     ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME", help="One of `glimpse models --url`. Default: the default one."),
+    ] = None,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
 ) -> None:
-    """Bring a collection that another model made to the one that the service runs."""
-    _start(url, json, follow, "reindex", {"collection": collection, "drop_unreadable": drop_unreadable})
+    """Bring a collection to another model of the service."""
+    asked = {"collection": collection, "drop_unreadable": drop_unreadable, **_set(model=model)}
+    _start(url, json, follow, "reindex", asked)
 
 
 @jobs.command(epilog="Example: glimpse jobs show 0623a1f4c8d2e09b7c41")
@@ -253,9 +265,9 @@ def forget(id: Id, url: ServiceUrl = None, json: AsJson = False) -> None:  # noq
         console.err.print(f"{id}: forgotten")
 
 
-def _set(**flags: bool) -> dict[str, bool]:
+def _set(**fields: bool | str | None) -> dict[str, bool | str]:
     """Those that are given: a service of an earlier version knows none of the others, and refuses what it does not."""
-    return {name: True for name, given in flags.items() if given}
+    return {name: given for name, given in fields.items() if given}
 
 
 def _start(url: str | None, json: bool, follow: bool, kind: str, fields: dict[str, Any]) -> None:

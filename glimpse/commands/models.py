@@ -1,4 +1,4 @@
-"""`glimpse models`: what --model takes, and how fast one of them is here."""
+"""`glimpse models`: what --model takes, how fast one of them is here, or what a service has."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from base.errors import InputError
-from glimpse.options import AsJson, Threads
+from glimpse.options import AsJson, Threads, Url, is_remote
 
 if TYPE_CHECKING:
     from encoder.measure import Measured
 
 
 def models(
+    context: typer.Context,
     contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
     here: Annotated[
         bool, typer.Option("--here", help="Only those that are on this machine, so need no network.")
@@ -22,14 +23,20 @@ def models(
         str | None,
         typer.Option(metavar="REF", help="Measure this one instead, as --model takes it: speed, memory, precisions."),
     ] = None,
+    url: Url = None,
     threads: Threads = None,
     json: AsJson = False,
 ) -> None:
     """List the published open_clip models that --model takes. hf-hub:ORG/NAME and run folders work as well.
 
+    With --url list instead what the service there has: the names that requests may give, and which are loaded.
+
     With --measure load one of any kind and say what it gives on this machine in each precision, and which of them
     `--precision auto` takes. Takes some ten seconds, more for a large model.
     """
+    if is_remote(context) and not here and measure is None:
+        _list_served(url, contains, json)
+        return
     if measure is not None:
         if contains or here:
             raise InputError("--measure takes one model and lists none: give it without a name to look for and --here")
@@ -44,6 +51,31 @@ def models(
         console.print_json({"models": names})
     else:
         print("\n".join(names))
+
+
+def _list_served(url: str | None, contains: str, json: bool) -> None:
+    from dataclasses import asdict
+
+    from glimpse import console
+    from glimpse.client import Client
+
+    with Client(url) as client:
+        found = [model for model in client.models() if contains.lower() in model.id.lower()]
+    if json:
+        console.print_json({"models": [asdict(model) for model in found]})
+        return
+    rows = [
+        (
+            model.id,
+            "default" if model.default else "",
+            "loaded" if model.loaded else model.problem or "",
+            model.dim or "",
+            f"{model.bytes / 2**20:.0f}" if model.bytes else "",
+            model.precision or "",
+        )
+        for model in found
+    ]
+    console.out.print(console.table("model", "", "", "vector", "MB", "precision", rows=rows))
 
 
 def _measure(ref: str, json: bool) -> None:
