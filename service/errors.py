@@ -96,6 +96,15 @@ def described(error: Exception) -> dict[str, str]:
     return {"message": message, "type": _type_of(status), "code": getattr(error, "code", "internal_error")}
 
 
+def detail_of(error: errors.GlimpseError | Refusal) -> ErrorDetail:
+    """What an answer of many parts says of one that failed: what it would say if that had been asked alone."""
+    if isinstance(error, Refusal):
+        status, message = error.status_code, str(error.detail)
+    else:
+        status, message = _status_of(error), str(error)
+    return ErrorDetail(message=message, type=_type_of(status), param=getattr(error, "param", None), code=error.code)
+
+
 def _type_of(status: int) -> str:
     kinds = {
         401: "authentication_error",
@@ -160,17 +169,24 @@ async def _of_validation(_: Request, error: Exception) -> JSONResponse:
 
 
 def invalid(problems: Sequence[Any]) -> JSONResponse:
-    """The response for what pydantic found; it names the first problem and how many more there are."""
-    first, more = problems[0], len(problems) - 1
-    source, *rest = first["loc"]  # first where it looked
-    where = [str(part) for part in (rest if source in ("body", "query", "path") else first["loc"])]
-    if first["type"] == "json_invalid":
+    """The response for what pydantic found."""
+    if problems[0]["type"] == "json_invalid":
         return _no_json()
-    param = ".".join(where) or None
+    refusal = refusal_of(problems)
+    return refuse_to_answer(422, str(refusal.detail), code=refusal.code, param=refusal.param)
+
+
+def refusal_of(problems: Sequence[Any]) -> Refusal:
+    """The error for what pydantic found; it names the first problem and how many more there are."""
+    first, more = problems[0], len(problems) - 1
+    loc = first["loc"]
+    # first where it looked
+    where = loc[1:] if loc and loc[0] in ("body", "query", "path") else loc
+    param = ".".join(map(str, where)) or None
     message = f"{param or 'the body'}: {first['msg'].removeprefix('Value error, ')}" + (
         f" (and {more} more)" if more else ""
     )
-    return refuse_to_answer(422, message, code="invalid_request", param=param)
+    return Refusal(422, message, code="invalid_request", param=param)
 
 
 def _no_json() -> JSONResponse:

@@ -38,6 +38,18 @@ READ = {"cut_texts": 0, "warnings": []}
 
 FOUND: Examples = {"example": {"hits": [HIT["example"]], "seconds": 0.0182, **READ}}
 
+BATCH: Examples = {"examples": [
+    {"searches": [{"text": "a red bicycle", "limit": 3}, {"id": 42, "filter": {
+        "must": [{"key": "colour", "match": {"value": "red"}}]}}]},
+]}
+
+BATCH_FOUND: Examples = {"example": {"results": [
+    {"hits": [HIT["example"]], "error": None, **READ},
+    {"hits": [], "error": {
+        "message": "no entry with id 42", "type": "not_found_error", "param": None, "code": "entry_not_found",
+    }, **READ},
+], "seconds": 0.0213}}
+
 PAGE: Examples = {"example": {"entries": [RECORD["example"]], "next": 42}}
 
 PATCH: Examples = {"examples": [

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from index.collection import Hit, Modality, Record
 from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
+from service.errors import ErrorDetail
 from service.schemas import examples
 from service.schemas.base import MAX_ID, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text
 
 MAX_PARTS = 32
+MAX_SEARCHES = 256  # in one request
+MAX_HITS = 10_000  # of them together
 VERSION = 12  # digits of the SHA-256 in an address
 
 Sign = Callable[[str], str]  # makes a signed address of one
@@ -138,6 +150,46 @@ class SearchAnswer(OfTexts):
     seconds: float
 
     model_config = ConfigDict(json_schema_extra=examples.FOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Misspelt:
+    """One of many searches that is none; `problems` as pydantic names them."""
+
+    problems: list[Any]
+
+
+def _search_or_problems(given: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(given)
+    except ValidationError as error:
+        return Misspelt(error.errors(include_input=False, include_context=False, include_url=False))
+
+
+class BatchRequest(RequestModel):
+    """Many searches of one collection."""
+
+    model_config = ConfigDict(json_schema_extra=examples.BATCH)
+
+    searches: list[Annotated[SearchRequest, WrapValidator(_search_or_problems)]] = Field(
+        min_length=1, max_length=MAX_SEARCHES, description="each as the body of a single search"
+    )
+
+
+class AnswerOfOne(OfTexts):
+    """What one of many searches found, or why it found nothing."""
+
+    hits: list[HitAnswer] = Field([], description="best first")
+    error: ErrorDetail | None = Field(None, description="as of a single search; then there are no hits")
+
+
+class BatchAnswer(Schema):
+    """A result for each search, in their order."""
+
+    results: list[AnswerOfOne]
+    seconds: float
+
+    model_config = ConfigDict(json_schema_extra=examples.BATCH_FOUND)
 
 
 def _readable(path: str | None) -> str | None:
