@@ -69,11 +69,11 @@ SHAPE = tuple(name for name in SearchRequest.model_fields if name not in (*KINDS
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is searched: how many values its vectors have, those of its entries, and whether a model's fit it."""
+    """What is searched: how many values its vectors have, whether those of a model fit it, and those of its entries."""
 
     dim: int
-    vectors: VectorsOf
     check_model: Callable[[str], None]
+    vectors: VectorsOf | None = None
 
 
 async def queries_of(wanted: Sequence[Wanted], place: Place, request: Request) -> list[Query | Failed]:
@@ -145,7 +145,7 @@ async def _vectors_of(parts: Sequence[QueryPart], place: Place, request: Request
             made |= {"text": list(texts), "image": images}
         except ModelMismatch as error:
             made |= {kind: [error] * len(values[kind]) for kind in ("text", "image")}
-    if values["id"]:
+    if values["id"] and place.vectors:
         made["id"] = await run_in_threadpool(_of_entries, values["id"], place.vectors)
     following = {kind: iter(vectors) for kind, vectors in made.items()}
     return [next(following[part.kind]) for part in parts]

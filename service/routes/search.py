@@ -12,7 +12,17 @@ from starlette.concurrency import run_in_threadpool
 
 from encoder.cut import CutTexts
 from index.collection import Collection, Hit
-from service.deps import CollectionDep, PatienceDep, check_images, check_texts, inference, settings, signs
+from index.search.together import Together
+from service.deps import (
+    CollectionDep,
+    CollectionsDep,
+    PatienceDep,
+    check_images,
+    check_texts,
+    inference,
+    settings,
+    signs,
+)
 from service.errors import Refusal, detail_of, documented, refusal_of
 from service.http.direct_route import DirectRoute
 from service.queries import Failed, Place, Wanted, find_each, queries_of
@@ -22,16 +32,19 @@ from service.schemas.search import (
     BatchAnswer,
     BatchRequest,
     HitAnswer,
+    PlacedHit,
     SearchAnswer,
     SearchRequest,
+    TogetherAnswer,
+    TogetherRequest,
 )
 from service.telemetry.metrics import MeasuredReads
 
-router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"], route_class=DirectRoute)
+router = APIRouter(prefix="/v1", tags=["search"], route_class=DirectRoute)
 
 
 @router.post(
-    "/search",
+    "/collections/{collection}/search",
     summary="Find images or texts",
     responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
 )
@@ -60,7 +73,7 @@ async def search(
 
 
 @router.post(
-    "/search/batch",
+    "/collections/{collection}/search/batch",
     summary="Many searches at once",
     responses=documented(404, 408, 413, 415, 422, 429, 503),
 )
@@ -100,9 +113,40 @@ async def search_batch(
     return BatchAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
 
 
+@router.post(
+    "/search",
+    summary="Search several collections",
+    responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
+)
+async def search_together(
+    asked: TogetherRequest, known: CollectionsDep, patience: PatienceDep, request: Request
+) -> TogetherAnswer:
+    """Find in several collections of one model as if they were one; each hit names its `collection`.
+
+    Scores are cosines of one model, so the best come first wherever they are. `z`, `relevance` and the `cutoff` are
+    told against a background of all of them; groups, near-duplicates, variety and pages are of the one list.
+
+    409: one of them is of another model than the one that runs, or for `vector` alone, of another than the others.
+    """
+    started = time.perf_counter()
+    opened = {name: await run_in_threadpool(known.get, name) for name in dict.fromkeys(asked.collections)}
+    together = Together({name: MeasuredReads(collection) for name, collection in opened.items()})
+    view = await run_in_threadpool(together.read_view)
+    wanted = Wanted.of(asked, patience=patience)
+    with patience:
+        [query] = await queries_of([wanted], Place(view.dim, view.check_model), request)
+        [hits] = await run_in_threadpool(find_each, together, [query], [""])
+    if not isinstance(hits, list):
+        raise hits
+    sign = signs(request, asked.signed_urls)
+    answers = [PlacedHit.of_placed(hit, sign) for hit in hits]
+    told = TogetherAnswer.told(await cut_texts(wanted, request))
+    return TogetherAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6), **told)
+
+
 async def found(collection: Collection, wanted: Sequence[Wanted], request: Request) -> list[list[Hit] | Failed]:
     """What a collection has for each, or why that cannot be told."""
-    place = Place(collection.dim, collection.vectors, collection.check_model)
+    place = Place(collection.dim, collection.check_model, collection.vectors)
     queries = await queries_of(wanted, place, request)
     look = partial(find_each, MeasuredReads(collection), queries, [each.place for each in wanted])
     return await run_in_threadpool(look)

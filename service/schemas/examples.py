@@ -50,6 +50,12 @@ BATCH_FOUND: Examples = {"example": {"results": [
     }, **READ},
 ], "seconds": 0.0213}}
 
+TOGETHER: Examples = {"examples": [{"collections": ["photos", "catalogue"], "text": "a red bicycle", "limit": 5}]}
+
+PLACED_HIT: Examples = {"example": {**HIT["example"], "collection": "photos"}}
+
+FOUND_TOGETHER: Examples = {"example": {"hits": [PLACED_HIT["example"]], "seconds": 0.0195, **READ}}
+
 PAGE: Examples = {"example": {"entries": [RECORD["example"]], "next": 42}}
 
 PATCH: Examples = {"examples": [

@@ -17,8 +17,10 @@ from pydantic import (
     model_validator,
 )
 
+from base.names import NAME
 from index.collection import Hit, Modality, Record
 from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
+from index.search.together import MOST, PlacedRecord
 from service.errors import ErrorDetail
 from service.schemas import examples
 from service.schemas.base import MAX_ID, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text
@@ -27,6 +29,8 @@ MAX_PARTS = 32
 MAX_SEARCHES = 256  # in one request
 MAX_HITS = 10_000  # of them together
 VERSION = 12  # digits of the SHA-256 in an address
+
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 Sign = Callable[[str], str]  # makes a signed address of one
 
@@ -141,6 +145,45 @@ class SearchRequest(QueryInputs):
         if bool(self.given()) == bool(self.query):
             raise ValueError("give either query, or any of text, image, id and vector")
         return self
+
+
+class TogetherRequest(SearchRequest):
+    """The same for several collections of one model, searched as if they were one."""
+
+    model_config = ConfigDict(json_schema_extra=examples.TOGETHER)
+
+    collections: list[Name] = Field(min_length=1, max_length=MOST, description="names")
+
+    @model_validator(mode="after")
+    def _has_no_ids(self) -> TogetherRequest:
+        if self.id is not None or any(part.id is not None for part in self.query or ()):
+            raise ValueError("an id is of one collection: search with the entry's vector, image or text instead")
+        return self
+
+
+class PlacedHit(HitAnswer):
+    """One result of a search of several collections."""
+
+    model_config = ConfigDict(json_schema_extra=examples.PLACED_HIT)
+
+    collection: str
+
+    @classmethod
+    def of_placed(cls, hit: Hit, sign: Sign = str) -> PlacedHit:
+        """Of a hit among several collections, whose record says which."""
+        assert isinstance(hit.record, PlacedRecord)
+        name = hit.record.collection
+        fields = cls.fields_of(hit.record, name, sign)
+        return cls(score=hit.score, z=hit.z, relevance=hit.relevance, collection=name, **fields)
+
+
+class TogetherAnswer(OfTexts):
+    """The nearest entries of all of them, best first."""
+
+    hits: list[PlacedHit]
+    seconds: float
+
+    model_config = ConfigDict(json_schema_extra=examples.FOUND_TOGETHER)
 
 
 class SearchAnswer(OfTexts):
