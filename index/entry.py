@@ -30,6 +30,7 @@ class Entry:
     width: int | None = None
     height: int | None = None
     taken: str | None = None  # when the picture was taken, ISO 8601
+    external_id: str | None = None  # its owner's own (base.names); it stands in a collection once
     id: int | None = None  # wanted, when a collection is made anew from an export
 
 
@@ -48,6 +49,7 @@ class Record:
     width: int | None
     height: int | None
     taken: str | None = None
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,8 @@ class Collection:
     def upsert(self, entries: Sequence[Entry]) -> list[int]:
         """Write entries in one transaction and return their ids. InputError if one cannot be stored; then none is.
 
-        An entry whose path is there already replaces that row and keeps its id. Vectors are scaled to length 1.
+        An entry whose path or external id is there already replaces that row and keeps its id, unless the row of that
+        external id is of the other modality: then it is deleted. Vectors are scaled to length 1.
         """
         self._check_writable()
         if not entries:
@@ -152,10 +153,10 @@ class Collection:
         return ids
 
     def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Set path, text, metadata, sha256, mtime_ns, size, width, height or taken of rows by id, vectors untouched.
+        """Set path, text, metadata, sha256, mtime_ns, size, width, height, taken or external_id of rows by id.
 
-        `metadata` is replaced, not merged. In one call files may exchange their paths. EntryNotFound for an unknown id,
-        InputError for an unknown field or a path that another entry has.
+        Vectors stay. `metadata` is replaced, not merged. In one call files may exchange their paths. EntryNotFound for
+        an unknown id, InputError for an unknown field, or a path or external id that another entry has.
         """
         self._check_writable()
         self._catalog.update(changes)
@@ -255,6 +256,10 @@ class Collection:
     def find_sha256(self, sha256: str) -> list[Record]:
         """The records of that hash, in the order of ids; copies of a file are several."""
         return self._catalog.find("sha256", sha256)
+
+    def find_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
+        """The records of those external ids that are there, by them."""
+        return self._catalog.get_external(external_ids)
 
     # --- searching ---
 

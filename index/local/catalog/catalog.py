@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, EntryNotFound, InputError
+from base.names import check_external_id
 from index.config import IndexConfig
 from index.entry import Entry, Modality, Record
 from index.local.catalog.changes import Changes, count_changes, read_changes
@@ -40,10 +41,12 @@ from index.local.catalog.tables import (
     AMONG,
     APPLICATION_ID,
     COLUMNS,
+    COLUMNS_2,
     FIELDS,
     SCHEMA,
     SCHEMA_VERSION,
     STATE,
+    UPGRADES,
     decode_vectors,
     delete_rows,
     encode_metadata,
@@ -78,7 +81,8 @@ class Catalog:
     def __init__(self, path: Path) -> None:
         """Open the catalog at `path`. CollectionNotFound, CollectionDamaged, or CollectionError for another schema."""
         self.path = path
-        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, {"checksum": checksum})
+        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, {"checksum": checksum}, UPGRADES)
+        self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
         self._filters = FilterCache()
         self.next = NextVectors(self._db, self._is_now)
         try:
@@ -130,7 +134,8 @@ class Catalog:
     def upsert(self, entries: Sequence[Entry], x: NDArray[np.float32]) -> list[int]:
         """Write `entries` with vectors `x` (n, dim), kept as float16, and return their ids.
 
-        A path that is there keeps its id; of entries with the same path the last one counts.
+        What is there by its path or external id keeps its id (`insert.write_batch`); of entries with the same the last
+        one counts.
 
         Raises:
             InputError: a value cannot be stored, a path is there with the other modality, or a wanted `id` is taken.
@@ -144,14 +149,19 @@ class Catalog:
         for fields in changes.values():
             if unknown := set(fields) - known:
                 raise InputError(f"cannot update {', '.join(sorted(unknown))}; fields are {', '.join(sorted(known))}")
-        encoders: dict[str, Callable[[Any], str | bytes | None]] = {"path": encode_path, "metadata": encode_metadata}
+        encoders: dict[str, Callable[[Any], str | bytes | None]] = {
+            "path": encode_path,
+            "metadata": encode_metadata,
+            "external_id": lambda given: None if given is None else check_external_id(given),
+        }
         described = json_ids(key for key, fields in changes.items() if "metadata" in fields)
         with self._db.writing() as db, rows_sealed(db, json_ids(changes)):
             next_revision(db)
             unfile_facets(db, metadata_of(db, described))
             # Paths are let go first: in a chain of moves (a to b, b to c) no order would do.
-            moved = [(int(key),) for key, fields in changes.items() if "path" in fields]
-            db.executemany("UPDATE entries SET path = NULL WHERE id = ?", moved)
+            for name in ("path", "external_id"):
+                moved = [(int(key),) for key, fields in changes.items() if name in fields]
+                db.executemany(f"UPDATE entries SET {name} = NULL WHERE id = ?", moved)
             for key, fields in changes.items():
                 sets = ", ".join(f"{name} = CAST(? AS TEXT)" if name == "path" else f"{name} = ?" for name in fields)
                 values = [encoders[name](value) if name in encoders else value for name, value in fields.items()]
@@ -270,8 +280,18 @@ class Catalog:
     def get(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there, by id."""
         with self._db.reading() as db:
-            rows = db.execute(f"SELECT {COLUMNS} FROM entries WHERE {AMONG}", (json_ids(ids),)).fetchall()
+            rows = db.execute(f"SELECT {self._columns} FROM entries WHERE {AMONG}", (json_ids(ids),)).fetchall()
         return {record.id: record for record in records(rows)}
+
+    def get_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
+        """The records of those external ids that are there, by them."""
+        if self._columns == COLUMNS_2:
+            return {}
+        wanted = json.dumps(list(external_ids))
+        among = "external_id IN (SELECT value FROM json_each(?))"
+        with self._db.reading() as db:
+            rows = db.execute(f"SELECT {COLUMNS} FROM entries WHERE {among}", (wanted,)).fetchall()
+        return {str(record.external_id): record for record in records(rows)}
 
     def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """The vectors (n, dim) float32 of `ids`, in that order. EntryNotFound if one is not there."""
@@ -306,7 +326,7 @@ class Catalog:
         if under is not None:
             where += " AND +path >= CAST(? AS TEXT) AND +path < CAST(? AS TEXT)"
             values += inside_of(under)
-        query = f"SELECT {COLUMNS} FROM entries WHERE {where} ORDER BY id LIMIT ?"
+        query = f"SELECT {self._columns} FROM entries WHERE {where} ORDER BY id LIMIT ?"
         left = limit
         while left is None or left > 0:
             page = PAGE if left is None else min(PAGE, left)
@@ -344,6 +364,6 @@ class Catalog:
 
     def find(self, column: Literal["path", "sha256"], value: str | Path) -> list[Record]:
         """The records with that path (at most one) or that hash, in the order of ids."""
-        query = f"SELECT {COLUMNS} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id"
+        query = f"SELECT {self._columns} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id"
         with self._db.reading() as db:
             return records(db.execute(query, (os.fsencode(value),)).fetchall())

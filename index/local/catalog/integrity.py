@@ -9,13 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CollectionError
+from base.errors import CollectionError, InputError
+from base.names import check_external_id
 from index.entry import MODALITIES
 from index.local.catalog.checksums import AS_BYTES, checksum, has_checksums, is_counted
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facets import Scalar, facets_of
 from index.local.catalog.keepsakes import damaged
-from index.local.catalog.tables import META, NEXT, STATE, foreign_objects, read_counts, read_json, read_meta
+from index.local.catalog.tables import (
+    META,
+    NEXT,
+    STATE,
+    foreign_objects,
+    has_column,
+    read_counts,
+    read_json,
+    read_meta,
+)
 
 BLOCK = 4096  # rows read at a time
 SHOWN = 5  # ids named in one problem
@@ -73,7 +83,8 @@ def _meta(db: Connection) -> Iterator[str]:
 def _rows(db: Connection) -> list[str]:
     version, dim = read_meta(db, "version"), read_meta(db, "dim")
     kept = "checksum" if has_checksums(db) and is_counted(db) else "NULL"
-    rows = db.execute(f"SELECT {kept}, {', '.join(AS_BYTES)} FROM entries ORDER BY id")
+    fields = AS_BYTES if has_column(db, "entries", "external_id") else [*AS_BYTES[:-1], "NULL"]
+    rows = db.execute(f"SELECT {kept}, {', '.join(fields)} FROM entries ORDER BY id")
     wrong: dict[str, list[int]] = {}
     filed = 0
     while block := rows.fetchmany(BLOCK):
@@ -90,7 +101,7 @@ def _rows(db: Connection) -> list[str]:
             if there < len(expected):
                 wrong.setdefault("lack facets of their metadata", []).append(row[1])
         ids = np.array([row[1] for row in block])
-        if strange := ids[_not_unit([row[-1] for row in block], dim)].tolist():
+        if strange := ids[_not_unit([row[-2] for row in block], dim)].tolist():
             wrong.setdefault("have a vector that is not of length 1", []).extend(strange)
     lines = [f"{len(ids)} entries {what} (id {', '.join(map(str, ids[:SHOWN]))})" for what, ids in wrong.items()]
     if (surplus := db.execute("SELECT count(*) FROM facets").fetchone()[0] - filed) > 0:
@@ -100,7 +111,7 @@ def _rows(db: Connection) -> list[str]:
 
 def _faults(row: tuple[Any, ...], version: int, dim: int) -> Iterator[str]:
     """What is wrong with one row, its checksum before it; a damaged page may hold anything."""
-    kept, _, modality, path, *_, written, vector = row
+    kept, _, modality, path, *_, written, vector, external_id = row
     if kept is not None and kept != checksum(*row[1:]):
         yield "are not what was written"
     if modality.decode(errors="replace") not in MODALITIES:
@@ -111,6 +122,10 @@ def _faults(row: tuple[Any, ...], version: int, dim: int) -> Iterator[str]:
         yield "are newer than the catalog's version"
     if not isinstance(vector, bytes) or len(vector) != 2 * dim:
         yield f"have a vector that has not {dim} values"
+    try:
+        check_external_id("-" if external_id is None else external_id.decode())
+    except (InputError, UnicodeDecodeError):
+        yield "have an external id that cannot be one"
 
 
 def _filed(db: Connection, row: tuple[Any, ...], expected: set[tuple[str, Scalar]]) -> int:
