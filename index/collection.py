@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
-from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Keepsake, Modality, Record
+from index.entry import MODALITIES, CollectionInfo, Entry, FacetKey, FacetValue, Hit, Keepsake, Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.collection import Collection
 from index.local.layout import (
@@ -30,6 +30,8 @@ __all__ = [
     "Collection",
     "CollectionInfo",
     "Entry",
+    "FacetKey",
+    "FacetValue",
     "Hit",
     "Keepsake",
     "Modality",

@@ -78,6 +78,25 @@ class Hit:
         return self.record.id
 
 
+@dataclass(frozen=True, slots=True)
+class FacetValue:
+    """A value of a key of the metadata, and how many entries have it."""
+
+    value: str | int | float | bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FacetKey:
+    """A key of the metadata."""
+
+    key: str
+    entries: int  # that have it
+    values: int  # different ones
+    min: int | float | None = None  # of the numbers among them
+    max: int | float | None = None
+
+
 def is_deeper(value: Any, depth: int) -> bool:
     """Whether more than `depth` objects and lists of metadata are inside each other; it looks no deeper than that."""
     if not isinstance(value, Mapping | list | tuple):

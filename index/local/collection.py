@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError
 from index.config import IndexConfig
-from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Modality, Record
+from index.entry import MODALITIES, CollectionInfo, Entry, FacetKey, FacetValue, Hit, Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, folder_bytes, folder_identity
 from index.local.next_model import NextModel
@@ -31,7 +31,7 @@ from index.local.read_view import ReadView, Samples, check_model
 from index.local.vectors.live import LiveIndex, background_threads
 from index.rows import as_ids, unit_rows
 from index.search.calibration import Rejection
-from index.search.filters import parse_filter
+from index.search.filters import parse_filter, parse_key
 from index.search.patience import Patience
 from index.search.query import ATTEMPTS, Query, run, run_many
 
@@ -319,6 +319,30 @@ class Collection:
             FilterTooSlow, GivenUp: the `patience` is over.
         """
         return self._catalog.filter_ids(parse_filter(filter), _known(modality), patience)
+
+    def facet(
+        self,
+        key: str,
+        limit: int = 10,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        modality: Modality = "image",
+        patience: Patience | None = None,
+    ) -> list[FacetValue]:
+        """The most frequent values of a key of the metadata, each with the entries that have it, of all or of those
+        that pass a filter. A count is what a filter with that value would let through.
+
+        Raises:
+            InputError: it is no key, or no filter.
+            FilterTooSlow, GivenUp: the `patience` is over.
+        """
+        if limit < 1:
+            raise InputError(f"limit: must be at least 1, not {limit}")
+        wanted = None if filter is None else parse_filter(filter)
+        return self._catalog.facet(parse_key(key), _known(modality), limit, wanted, patience)
+
+    def facet_keys(self, modality: Modality = "image", patience: Patience | None = None) -> list[FacetKey]:
+        """Every key of the metadata, by name. Raises as `facet`."""
+        return self._catalog.facet_keys(_known(modality), patience)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""

@@ -56,6 +56,30 @@ PLACED_HIT: Examples = {"example": {**HIT["example"], "collection": "photos"}}
 
 FOUND_TOGETHER: Examples = {"example": {"hits": [PLACED_HIT["example"]], "seconds": 0.0195, **READ}}
 
+FACET: Examples = {"examples": [
+    {"key": "colour", "limit": 3},
+    {"key": "shop.price", "filter": {"must": [{"key": "colour", "match": {"value": "red"}}]}},
+]}
+
+FACET_COUNTED: Examples = {"example": {
+    "hits": [{"value": "red", "count": 120}, {"value": "blue", "count": 87}, {"value": "green", "count": 4}],
+    "seconds": 0.0041,
+}}
+
+FACETS: Examples = {"examples": [
+    {"keys": ["colour", "new"], "limit": 2, "filter": {"must": [{"key": "price", "range": {"lt": 50}}]}},
+]}
+
+FACETS_COUNTED: Examples = {"example": {"facets": [
+    {"key": "colour", "hits": [{"value": "red", "count": 120}, {"value": "blue", "count": 87}]},
+    {"key": "new", "hits": [{"value": False, "count": 180}, {"value": True, "count": 31}]},
+], "seconds": 0.0063}}
+
+FACET_KEYS: Examples = {"example": {"keys": [
+    {"key": "colour", "entries": 211, "values": 3, "min": None, "max": None},
+    {"key": "shop.price", "entries": 190, "values": 164, "min": 4.5, "max": 189},
+], "seconds": 0.0102}}
+
 PAGE: Examples = {"example": {"entries": [RECORD["example"]], "next": 42}}
 
 PATCH: Examples = {"examples": [

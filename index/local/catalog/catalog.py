@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from base.errors import CollectionDamaged, EntryNotFound, InputError
 from base.names import check_external_id
 from index.config import IndexConfig
-from index.entry import Entry, Modality, Record
+from index.entry import Entry, FacetKey, FacetValue, Modality, Record
 from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
     all_sealed,
@@ -31,6 +31,7 @@ from index.local.catalog.checksums import (
     seal_block,
 )
 from index.local.catalog.database import Connection, Database
+from index.local.catalog.facet_counts import FacetCounts, values_among
 from index.local.catalog.facets import file_facets, unfile_facets
 from index.local.catalog.filters import FilterCache
 from index.local.catalog.insert import write_batch
@@ -84,6 +85,7 @@ class Catalog:
         self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, {"checksum": checksum}, UPGRADES)
         self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
         self._filters = FilterCache()
+        self._facets = FacetCounts()
         self.next = NextVectors(self._db, self._is_now)
         try:
             with self._db.reading() as db:
@@ -308,6 +310,33 @@ class Catalog:
         with self._db.reading() as db:
             db.execute("BEGIN")
             return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality, patience)
+
+    def facet(
+        self,
+        key: str,
+        modality: Modality,
+        limit: int,
+        wanted: Filter | None = None,
+        patience: Patience | None = None,
+    ) -> list[FacetValue]:
+        """The `limit` most frequent values of a key of the metadata, of all entries or of those that pass a filter.
+
+        Raises:
+            FilterTooSlow, GivenUp: the `patience` is over.
+        """
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            revision = int(read_meta(db, "revision"))
+            if wanted is None:
+                return self._facets.values(db, revision, key, modality, limit, patience)
+            ids = self._filters.ids(db, revision, wanted, modality, patience)
+            return values_among(db, key, modality, limit, ids, patience)
+
+    def facet_keys(self, modality: Modality, patience: Patience | None = None) -> list[FacetKey]:
+        """Every key of the metadata, by name. Raises as `facet`."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            return self._facets.keys(db, int(read_meta(db, "revision")), modality, patience)
 
     def records(
         self,

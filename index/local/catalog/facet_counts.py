@@ -10,22 +10,25 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from index.entry import FacetKey, FacetValue, Modality
 from index.local.catalog.conditions import FACETS, IS_NUMBER
-from index.local.catalog.database import Connection, interruptible
+from index.local.catalog.database import Connection
 from index.local.catalog.facets import Scalar
-from index.local.catalog.filters import Ids
+from index.local.catalog.filters import Ids, ascending, watched
 from index.local.catalog.tables import AMONG, json_ids
 from index.search.patience import Patience
 
 KEPT = 64  # answers
-# Texts, and bytes that no number is, stand behind the numbers.
-NUMBERS = "SELECT min(value), max(value) FROM facets WHERE modality = ? AND key = ? AND value < ''"
+# An integer too large for any other number is kept as infinity, which no JSON can say.
+COUNTED = f"NOT {IS_NUMBER} AND value NOT IN (9e999, -9e999)"
+# What is less than infinity is a number: texts, and the bytes of booleans, stand behind all of them.
+NUMBERS = (
+    "SELECT min(value), max(value) FROM facets WHERE modality = ? AND key = ? AND value > -9e999 AND value < 9e999"
+)
 # The next key is looked up in the index: to read all of its rows would take a thousand times as long.
 KEYS = """
 WITH RECURSIVE each(key) AS (
@@ -64,8 +67,9 @@ class FacetCounts:
         asked = "keys", modality
         found: list[FacetKey] | None = self._known(asked, revision)
         if found is None:
-            with _watched(db, patience):
-                names = [name for (name,) in db.execute(KEYS, {"modality": modality})]
+            with watched(db, patience):
+                # one that begins so is never asked for: in filters it leads to the file
+                names = [name for (name,) in db.execute(KEYS, {"modality": modality}) if not name.startswith("file.")]
                 found = [_described(db, name, modality) for name in names]
             self._keep(asked, revision, found)
         return found
@@ -92,8 +96,8 @@ def values_among(
     """The `limit` most frequent values of a key, of all entries or of `ids`; equally frequent ones in their order."""
     among, bound = ("", ()) if ids is None else (f" AND {AMONG}", (json_ids(ids.tolist()),))
     runs = f"{FACETS.replace('id', 'value, count(*) AS n', 1)}{among} GROUP BY value"
-    query = f"SELECT value, n FROM ({runs}) WHERE NOT {IS_NUMBER} ORDER BY n DESC, value LIMIT ?"
-    with _watched(db, patience):
+    query = f"SELECT value, n FROM ({runs}) WHERE {COUNTED} ORDER BY n DESC, value LIMIT ?"
+    with watched(db, patience):
         rows = db.execute(query, (modality, key, *bound, limit)).fetchall()
     return [FacetValue(_plain(value), n) for value, n in rows]
 
@@ -101,11 +105,9 @@ def values_among(
 def _described(db: Connection, key: str, modality: Modality) -> FacetKey:
     """What there is to say of a key."""
     ((text,),) = db.execute(f"SELECT group_concat(id) FROM ({FACETS})", (modality, key))
-    ids = np.fromstring(text, np.int64, sep=",")
-    if not (ids[1:] > ids[:-1]).all():
-        ids = np.unique(np.sort(ids))
+    ids = ascending(np.fromstring(text, np.int64, sep=","))
     runs = f"{FACETS.replace('id', 'value', 1)} GROUP BY value"
-    ((values,),) = db.execute(f"SELECT count(*) FROM ({runs}) WHERE NOT {IS_NUMBER}", (modality, key))
+    ((values,),) = db.execute(f"SELECT count(*) FROM ({runs}) WHERE {COUNTED}", (modality, key))
     least, most = db.execute(NUMBERS, (modality, key)).fetchone()
     return FacetKey(key, len(ids), values, least, most)
 
@@ -113,11 +115,3 @@ def _described(db: Connection, key: str, modality: Modality) -> FacetKey:
 def _plain(value: Scalar) -> str | int | float | bool:
     """A value as it stands in JSON."""
     return value == b"\x01" if isinstance(value, bytes) else value
-
-
-def _watched(db: Connection, patience: Patience | None) -> AbstractContextManager[None]:
-    if patience is None:
-        return nullcontext()
-    if reason := patience.over():
-        raise reason
-    return interruptible(db, patience.over)
