@@ -22,7 +22,7 @@ def client(tmp_path_factory):
                 [
                     Entry(
                         np.ones(32, np.float32), "image", f"/shop/{i}",
-                        metadata={"colour": ["red", "blue", "green"][i % 3 % (1 + i % 2)], "price": str(i / 2),
+                        metadata={"colour": "blue" if i in (5, 11) else "red", "price": str(i / 2),
                                   "new": i == 7, "tags": ["a", "b"][: 1 + i % 2]},
                     )
                     for i in range(12)
