@@ -10,6 +10,7 @@
     │   ├── CollectionExists
     │   ├── CollectionLocked   another process is writing to it
     │   ├── CollectionDamaged  its catalog fails its own check
+    │   ├── CursorGone         what changed after a cursor is no longer all known
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
     ├── LabelSetNotFound       no label set of that name
@@ -88,6 +89,12 @@ class CollectionDamaged(CollectionError):
     """The catalog fails its own check; nothing is served from it."""
 
     code = "collection_damaged"
+
+
+class CursorGone(CollectionError):
+    """What changed in the collection after a cursor is no longer all known: it is to be read anew."""
+
+    code = "cursor_gone"
 
 
 class ModelMismatch(CollectionError):

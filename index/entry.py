@@ -97,6 +97,31 @@ class FacetKey:
     max: int | float | None = None
 
 
+What = Literal["created", "updated", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to an entry last."""
+
+    what: What
+    id: int
+    modality: Modality
+    path: str | None
+    external_id: str | None
+    record: Record | None  # as it is now; None: it was deleted
+    cursor: str  # of all changes up to this one
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """Changes in their order. `cursor` is where the next page goes on, or when there is none yet, later changes."""
+
+    changes: list[Change]
+    cursor: str
+    has_more: bool
+
+
 def is_deeper(value: Any, depth: int) -> bool:
     """Whether more than `depth` objects and lists of metadata are inside each other; it looks no deeper than that."""
     if not isinstance(value, Mapping | list | tuple):

@@ -29,6 +29,7 @@ STATUS: dict[type[Exception], int] = {  # an error not named here has the status
     errors.CollectionNotFound: 404,
     errors.CollectionExists: 409,
     errors.CollectionLocked: 409,
+    errors.CursorGone: 410,
     errors.ModelMismatch: 409,
     errors.EntryNotFound: 404,
     errors.LabelSetNotFound: 404,

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError
 from index.config import IndexConfig
-from index.entry import MODALITIES, CollectionInfo, Entry, FacetKey, FacetValue, Hit, Modality, Record
+from index.entry import MODALITIES, ChangePage, CollectionInfo, Entry, FacetKey, FacetValue, Hit, Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, folder_bytes, folder_identity
 from index.local.next_model import NextModel
@@ -319,6 +319,20 @@ class Collection:
             FilterTooSlow, GivenUp: the `patience` is over.
         """
         return self._catalog.filter_ids(parse_filter(filter), _known(modality), patience)
+
+    def changes_after(self, after: str | None = None, limit: int = 1000) -> ChangePage:
+        """Up to `limit` changes behind a cursor, each entry at what happened to it last, and what was deleted.
+
+        Without a cursor they begin with every entry, so reading on until there is no more and then from that cursor
+        follows the collection without a gap; "now" begins at the end.
+
+        Raises:
+            InputError: it is no cursor.
+            CursorGone: the collection was made anew or restored since, or deletions since then are forgotten.
+        """
+        if limit < 1:
+            raise InputError(f"limit: must be at least 1, not {limit}")
+        return self._catalog.changes_after(self.name, after, limit)
 
     def facet(
         self,

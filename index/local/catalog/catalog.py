@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from base.errors import CollectionDamaged, EntryNotFound, InputError
 from base.names import check_external_id
 from index.config import IndexConfig
-from index.entry import Entry, FacetKey, FacetValue, Modality, Record
+from index.entry import ChangePage, Entry, FacetKey, FacetValue, Modality, Record
 from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
     all_sealed,
@@ -33,6 +33,7 @@ from index.local.catalog.checksums import (
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facet_counts import FacetCounts, values_among
 from index.local.catalog.facets import file_facets, unfile_facets
+from index.local.catalog.feed import forget_old, new_life, read_changes_after
 from index.local.catalog.filters import FilterCache
 from index.local.catalog.insert import write_batch
 from index.local.catalog.integrity import problems
@@ -47,7 +48,8 @@ from index.local.catalog.tables import (
     SCHEMA,
     SCHEMA_VERSION,
     STATE,
-    UPGRADES,
+    add_changes,
+    add_external_ids,
     decode_vectors,
     delete_rows,
     encode_metadata,
@@ -57,6 +59,7 @@ from index.local.catalog.tables import (
     metadata_of,
     next_revision,
     next_version,
+    note_written,
     read_counts,
     read_identity,
     read_json,
@@ -68,6 +71,13 @@ from index.search.calibration import Rejection
 from index.search.filters import Filter
 from index.search.patience import Patience
 
+
+def _of_schema_2(db: Connection) -> None:
+    add_external_ids(db)
+    add_changes(db, new_life())
+
+
+UPGRADES = {2: _of_schema_2}  # from a schema to the next
 PAGE = 1000  # records read at a time
 BLOCK = 8192  # rows sealed at a time
 
@@ -97,7 +107,8 @@ class Catalog:
     @staticmethod
     def create(path: Path, meta: Mapping[str, str | int]) -> None:
         """Make a new, empty catalog at `path`, which must not exist. `meta` has the keys META."""
-        rows = [(key, value, checksum(key, value)) for key, value in {**meta, **STATE}.items()]
+        values = {**meta, **STATE, "life": new_life()}
+        rows = [(key, value, checksum(key, value)) for key, value in values.items()]
         Database.create(path, APPLICATION_ID, SCHEMA_VERSION, SCHEMA, "INSERT INTO meta VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
@@ -171,6 +182,7 @@ class Catalog:
                 if db.execute(update, (*values, int(key))).rowcount == 0:
                     raise EntryNotFound(f"no entry with id {key}")
             file_facets(db, metadata_of(db, described))
+            note_written(db, json_ids(changes))
 
     def delete(self, ids: Iterable[int]) -> int:
         """Delete rows; unknown ids are passed over. Returns how many went."""
@@ -187,7 +199,13 @@ class Catalog:
             db.execute("DELETE FROM tombstones WHERE version <= ?", (since,))
             db.execute("UPDATE meta SET value = ? WHERE key = 'tombstones_since'", (since,))
             db.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (snapshot.to_json(),))
+            forget_old(db)
             next_revision(db)  # so that readers look, and stand on the new one
+
+    def begin_anew(self) -> None:
+        """Begin another life, as a collection restored from a backup does: cursors of before are of no use in it."""
+        with self._db.writing() as db:
+            db.execute("UPDATE meta SET value = ? WHERE key = 'life'", (new_life(),))
 
     def is_sealed(self) -> bool:
         """Whether every row has a checksum; those of a glimpse of before have none until they are written."""
@@ -310,6 +328,12 @@ class Catalog:
         with self._db.reading() as db:
             db.execute("BEGIN")
             return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality, patience)
+
+    def changes_after(self, name: str, after: str | None, limit: int) -> ChangePage:
+        """What happened to the entries of the collection `name` after a cursor (`feed.read_changes_after`)."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            return read_changes_after(db, name, after, limit)
 
     def facet(
         self,

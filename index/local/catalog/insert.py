@@ -29,6 +29,7 @@ from index.local.catalog.tables import (
     encode_metadata,
     encode_path,
     json_ids,
+    note_written,
 )
 
 COLUMNS = (*WRITTEN, "checksum")
@@ -81,6 +82,7 @@ def write_batch(db: Connection, entries: Sequence[Entry], x16: NDArray[np.float1
         values = (key, modality, paths[i], text, metadata[i], *rest, version, blobs[i], taken[i].external_id)
         rows.append((*values, checksum(*values)))
     _write_rows(db, rows)
+    note_written(db, json_ids(row[0] for row in rows))
     new = {row[0]: (row[1], row[0], row[4]) for row in rows}
     changed = [key for key, described in new.items() if described != old.get(key)]
     unfile_facets(db, [old[key] for key in changed if key in old])

@@ -39,7 +39,7 @@ def problems(database: Database) -> list[str]:
     try:
         with database.reading() as db:
             db.execute("BEGIN")  # all of it as of one moment
-            for check in (_file, foreign_objects, _meta, _rows, _next_vectors, _tombstones, damaged):
+            for check in (_file, foreign_objects, _meta, _rows, _next_vectors, _tombstones, _changes, damaged):
                 found += check(db)
     except CollectionError as error:  # a damaged page may end the reading
         found.append(str(error))
@@ -53,7 +53,8 @@ def _file(db: Connection) -> list[str]:
 
 def _meta(db: Connection) -> Iterator[str]:
     meta: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta"))
-    if missing := [key for key in (*META, *STATE) if key not in meta]:
+    known = {*META, *STATE, "life"} - (set() if has_column(db, "changes", "id") else {"life", "changes_since"})
+    if missing := sorted(known - meta.keys()):
         yield f"meta lacks {', '.join(missing)}"
         return
     for key in ("version", "revision", "tombstones_since", "dim"):
@@ -167,3 +168,17 @@ def _tombstones(db: Connection) -> Iterator[str]:
     ).fetchone()
     if highest is not None and (given is None or given < highest):
         yield f"ids are counted up to {given}, there are some up to {highest}"
+
+
+def _changes(db: Connection) -> Iterator[str]:
+    if not has_column(db, "changes", "id"):  # of schema 2, on a read-only disk
+        return
+    untold = "SELECT count(*) FROM entries WHERE id NOT IN (SELECT id FROM changes WHERE what <> 'deleted')"
+    if lacking := db.execute(untold).fetchone()[0]:
+        yield f"{lacking} entries are not in the feed of changes"
+    strange = (
+        "SELECT count(*) FROM changes WHERE what NOT IN ('created', 'updated', 'deleted') OR revision > ? "
+        "OR (what <> 'deleted' AND id NOT IN (SELECT id FROM entries)) OR (what = 'deleted' AND modality IS NULL)"
+    )
+    if wrong := db.execute(strange, (read_meta(db, "revision"),)).fetchone()[0]:
+        yield f"{wrong} changes are of no entry or commit"

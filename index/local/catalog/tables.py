@@ -54,8 +54,14 @@ CREATE INDEX entries_version ON entries (modality, version, size, width, height,
 CREATE TABLE facets (modality TEXT, key TEXT, value ANY, id INTEGER, PRIMARY KEY (modality, key, value, id))
     STRICT, WITHOUT ROWID;
 CREATE TABLE next_vectors (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, vector BLOB NOT NULL) STRICT;
+CREATE TABLE changes (
+    revision INTEGER, id INTEGER, what TEXT NOT NULL, modality TEXT, path TEXT, external_id TEXT,
+    PRIMARY KEY (revision, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX changes_id ON changes (id);
+CREATE INDEX changes_deleted ON changes (revision) WHERE what = 'deleted';
 """
-SCHEMA_VERSION = 3  # 1 was never released; 2 has no external ids, and may lack the checksums
+SCHEMA_VERSION = 3  # 1 was never released; 2 has no external ids and no feed of changes, and may lack the checksums
 # What a catalog has from the first time on that there is something to keep in it: of entries whose files went.
 KEEPSAKES = """
 CREATE TABLE IF NOT EXISTS keepsakes (
@@ -77,12 +83,14 @@ LATER = {
     (kind.lower(), name): statement
     for statement, kind, name in re.findall(_STATEMENT, KEEPSAKES.replace("IF NOT EXISTS ", ""))  # as SQLite notes them
 }
+FEED_OBJECTS = [("table", "changes"), ("index", "changes_id"), ("index", "changes_deleted")]
 SQLITES = {("table", name) for name in ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")}
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
 META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
 NEXT = ("model", "fingerprint", "dim")  # of a change of model that is under way
 STATE = {  # of a new catalog
-    "version": 0, "revision": 0, "tombstones_since": 0, "snapshot": "null", "next": "null", "wish": "{}", "bar": "null",
+    "version": 0, "revision": 0, "tombstones_since": 0, "changes_since": 0,
+    "snapshot": "null", "next": "null", "wish": "{}", "bar": "null",
     **{f"{modality}s": 0 for modality in MODALITIES},  # how many rows: counting a million takes longer than a search
 }  # fmt: skip
 
@@ -111,7 +119,14 @@ def add_external_ids(db: Connection) -> None:
     db.execute(OURS["index", "entries_external_id"])
 
 
-UPGRADES = {2: add_external_ids}  # from a schema to the next
+def add_changes(db: Connection, life: str) -> None:
+    """Give a catalog of schema 2 the feed of changes, which begins with all that is there."""
+    for name in FEED_OBJECTS:
+        db.execute(OURS[name])
+    revision = read_meta(db, "revision")
+    db.execute("INSERT INTO changes (revision, id, what) SELECT ?, id, 'created' FROM entries", (revision,))
+    for key, value in (("life", life), ("changes_since", revision)):
+        db.execute("INSERT INTO meta VALUES (?1, ?2, checksum(?1, ?2))", (key, value))
 
 
 def has_column(db: Connection, table: str, column: str) -> bool:
@@ -141,7 +156,7 @@ def foreign_objects(db: Connection) -> list[str]:
                if (kind, name) not in known.keys() | SQLITES | own or (kind, name) not in there]  # fmt: skip
     strange += [f"its {kind} {name!r} is not as glimpse makes it" for kind, name, sql in rows
                 if (kind, name) in known and _as_compared(sql) != _as_compared(known[kind, name])]  # fmt: skip
-    later = set() if has_column(db, "entries", "external_id") else {("index", "entries_external_id")}
+    later = set() if has_column(db, "entries", "external_id") else {("index", "entries_external_id"), *FEED_OBJECTS}
     return strange + [f"it lacks its {kind} {name!r}" for kind, name in sorted(OURS.keys() - there - later)]
 
 
@@ -279,11 +294,34 @@ def metadata_of(db: Connection, among: str) -> list[tuple[str, int, str]]:
     return db.execute(f"SELECT modality, id, metadata FROM entries WHERE {AMONG}", (among,)).fetchall()
 
 
+def note_written(db: Connection, among: str) -> None:
+    """Note in the feed of changes that the rows AMONG were made, or changed, by the commit that `db` is in."""
+    note = """
+        INSERT INTO changes (revision, id, what)
+        SELECT (SELECT value FROM meta WHERE key = 'revision'), each.value, 'created' FROM json_each(?) each WHERE true
+        ON CONFLICT (id) DO UPDATE SET revision = excluded.revision,
+            what = iif(what = 'deleted', 'created', 'updated'), modality = NULL, path = NULL, external_id = NULL
+    """
+    db.execute(note, (among,))
+
+
+def _note_deleted(db: Connection, among: str) -> None:
+    note = f"""
+        INSERT INTO changes (revision, id, what, modality, path, external_id)
+        SELECT (SELECT value FROM meta WHERE key = 'revision'), id, 'deleted', modality, path, external_id
+        FROM entries WHERE {AMONG}
+        ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, what = excluded.what,
+            modality = excluded.modality, path = excluded.path, external_id = excluded.external_id
+    """
+    db.execute(note, (among,))
+
+
 def delete_rows(db: Connection, among: str, version: int) -> int:
     """Delete the rows AMONG, leaving tombstones of `version`. Returns how many went."""
     unfile_facets(db, metadata_of(db, among))
     gone = db.execute(f"SELECT modality, -count(*) FROM entries WHERE {AMONG} GROUP BY modality", (among,)).fetchall()
     count_rows(db, dict(gone))
+    _note_deleted(db, among)
     tombstones = "INSERT INTO tombstones (version, id, modality, external_id)"
     db.execute(f"{tombstones} SELECT ?, id, modality, external_id FROM entries WHERE {AMONG}", (version, among))
     return db.execute(f"DELETE FROM entries WHERE {AMONG}", (among,)).rowcount
