@@ -96,6 +96,19 @@ def described(error: Exception) -> dict[str, str]:
     return {"message": message, "type": _type_of(status), "code": getattr(error, "code", "internal_error")}
 
 
+def detail_of(error: Exception) -> ErrorDetail:
+    """What is said of one item of a request that cannot be done, while the others are: as an answer would say it."""
+    if isinstance(error, RequestValidationError):
+        message, param = _first_of(error.errors())
+        return ErrorDetail(message=message, type=_type_of(422), param=param, code="invalid_request")
+    if isinstance(error, HTTPException):
+        message, status = str(error.detail), error.status_code
+    else:
+        message, status = str(error), _status_of(error)
+    code, param = getattr(error, "code", None), getattr(error, "param", None)
+    return ErrorDetail(message=message, type=_type_of(status), param=param, code=code)
+
+
 def _type_of(status: int) -> str:
     kinds = {
         401: "authentication_error",
@@ -161,16 +174,22 @@ async def _of_validation(_: Request, error: Exception) -> JSONResponse:
 
 def invalid(problems: Sequence[Any]) -> JSONResponse:
     """The response for what pydantic found; it names the first problem and how many more there are."""
+    if problems[0]["type"] == "json_invalid":
+        return _no_json()
+    message, param = _first_of(problems)
+    return refuse_to_answer(422, message, code="invalid_request", param=param)
+
+
+def _first_of(problems: Sequence[Any]) -> tuple[str, str | None]:
+    """The first problem in words, with how many more there are; and where it is."""
     first, more = problems[0], len(problems) - 1
     source, *rest = first["loc"]  # first where it looked
     where = [str(part) for part in (rest if source in ("body", "query", "path") else first["loc"])]
-    if first["type"] == "json_invalid":
-        return _no_json()
     param = ".".join(where) or None
     message = f"{param or 'the body'}: {first['msg'].removeprefix('Value error, ')}" + (
         f" (and {more} more)" if more else ""
     )
-    return refuse_to_answer(422, message, code="invalid_request", param=param)
+    return message, param
 
 
 def _no_json() -> JSONResponse:
