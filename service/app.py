@@ -27,6 +27,7 @@ from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
 from service.preflight import check_address
 from service.routes import (
+    catalogue,
     classify,
     collections,
     embeddings,
@@ -38,6 +39,7 @@ from service.routes import (
     knn_service,
     label_runs,
     label_sets,
+    manifest,
     metrics,
     page,
     search,
@@ -78,7 +80,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     app.state.service = Service(settings, Paths(app), signer)
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, facets, zero_shot, label_sets, images,
-                     texts, jobs, label_runs, knn_service):  # fmt: skip
+                     texts, manifest, catalogue, jobs, label_runs, knn_service):  # fmt: skip
         app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)

@@ -97,13 +97,17 @@ def described(error: Exception) -> dict[str, str]:
     return {"message": message, "type": _type_of(status), "code": getattr(error, "code", "internal_error")}
 
 
-def detail_of(error: errors.GlimpseError | Refusal) -> ErrorDetail:
-    """What an answer of many parts says of one that failed: what it would say if that had been asked alone."""
-    if isinstance(error, Refusal):
-        status, message = error.status_code, str(error.detail)
+def detail_of(error: Exception) -> ErrorDetail:
+    """What is said of one item of a request that cannot be done, while the others are: as an answer would say it."""
+    if isinstance(error, RequestValidationError):
+        message, param = _first_of(error.errors())
+        return ErrorDetail(message=message, type=_type_of(422), param=param, code="invalid_request")
+    if isinstance(error, HTTPException):
+        message, status = str(error.detail), error.status_code
     else:
-        status, message = _status_of(error), str(error)
-    return ErrorDetail(message=message, type=_type_of(status), param=getattr(error, "param", None), code=error.code)
+        message, status = str(error), _status_of(error)
+    code, param = getattr(error, "code", None), getattr(error, "param", None)
+    return ErrorDetail(message=message, type=_type_of(status), param=param, code=code)
 
 
 def _type_of(status: int) -> str:
@@ -170,24 +174,23 @@ async def _of_validation(_: Request, error: Exception) -> JSONResponse:
 
 
 def invalid(problems: Sequence[Any]) -> JSONResponse:
-    """The response for what pydantic found."""
+    """The response for what pydantic found; it names the first problem and how many more there are."""
     if problems[0]["type"] == "json_invalid":
         return _no_json()
-    refusal = refusal_of(problems)
-    return refuse_to_answer(422, str(refusal.detail), code=refusal.code, param=refusal.param)
+    message, param = _first_of(problems)
+    return refuse_to_answer(422, message, code="invalid_request", param=param)
 
 
-def refusal_of(problems: Sequence[Any]) -> Refusal:
-    """The error for what pydantic found; it names the first problem and how many more there are."""
+def _first_of(problems: Sequence[Any]) -> tuple[str, str | None]:
+    """The first problem in words, with how many more there are; and where it is."""
     first, more = problems[0], len(problems) - 1
-    loc = first["loc"]
-    # first where it looked
-    where = loc[1:] if loc and loc[0] in ("body", "query", "path") else loc
-    param = ".".join(map(str, where)) or None
+    source, *rest = first["loc"]  # first where it looked
+    where = [str(part) for part in (rest if source in ("body", "query", "path") else first["loc"])]
+    param = ".".join(where) or None
     message = f"{param or 'the body'}: {first['msg'].removeprefix('Value error, ')}" + (
         f" (and {more} more)" if more else ""
     )
-    return Refusal(422, message, code="invalid_request", param=param)
+    return message, param
 
 
 def _no_json() -> JSONResponse:

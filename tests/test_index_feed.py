@@ -103,7 +103,7 @@ class Owner:
             self.made.update({key: {"metadata": {"n": self.n}} for key in self.ids([what])})
         elif step == "rename":
             self.n += 1
-            self.made.update({key: {"path": f"/{self.n}", "external_id": f"x{self.n}"} for key in self.ids([what])})
+            self.made.update({key: {"path": f"/r{self.n}", "external_id": f"x{self.n}"} for key in self.ids([what])})
         elif step == "delete":
             self.made.delete(self.ids(what))
         elif step == "compact":

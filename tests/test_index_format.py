@@ -116,6 +116,9 @@ def test_the_rows_of_a_glimpse_that_knew_checksums_keep_them(old: Path) -> None:
     with closing(sqlite3.connect(catalog)) as db:  # back to schema 2, as that glimpse had it
         sealed = db.execute("SELECT id, checksum FROM entries ORDER BY id").fetchall()
         db.execute("DROP INDEX entries_external_id")
+        db.execute("DROP TABLE changes")
+        db.execute("DELETE FROM meta WHERE key IN ('life', 'changes_since')")
+        db.commit()
         for table in ("entries", "tombstones"):
             db.execute(f"ALTER TABLE {table} DROP COLUMN external_id")
         db.execute("PRAGMA user_version = 2")
@@ -136,6 +139,7 @@ def test_on_a_read_only_disk_it_is_read_as_it_is(
     on_own_disk(f"""
 import shutil
 import numpy as np
+from base.errors import CollectionError
 from index.collection import open_collection
 (disk / "collections" / "old").mkdir(parents=True)
 shutil.copy({str(elsewhere / "catalog.sqlite")!r}, disk / "collections" / "old")
@@ -145,6 +149,12 @@ with open_collection(disk, "old") as collection:
     assert [(r.id, r.external_id) for r in collection.records()] == [(1, None), (2, None), (3, None), (5, None)]
     assert collection.find_external(["a"]) == {{}}
     assert collection.find_path("/p/2.jpg").id == 2
+    try:
+        collection.changes_after()
+    except CollectionError as error:
+        assert "older glimpse" in str(error)
+    else:
+        raise AssertionError("it has no feed")
     assert [hit.id for hit in collection.search(np.eye(4)[1], 1)] == [2]
 """)
 
@@ -158,7 +168,7 @@ def test_what_is_written_today_has_the_form_of_before(old: Path) -> None:
         collection.compact(IndexConfig("exact", 0.95))
     with closing(sqlite3.connect(old / "collections" / "old" / "catalog.sqlite")) as db:
         meta = dict(db.execute("SELECT key, value FROM meta"))
-    assert meta.keys() == META.keys()
+    assert meta.keys() == {*META, "life", "changes_since"}
     assert json.loads(meta["bar"]) == {"fingerprint": "f", "rows": 4, "bar": None, "doubt": 1.0}
     assert json.loads(meta["wish"]) == {"kind": "exact", "recall": 0.95}
     assert (meta["model"], meta["dim"], json.loads(meta["next"])) == ("new", 2, None)

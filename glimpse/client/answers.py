@@ -61,6 +61,7 @@ class Record:
     sha256: str | None = None  # of the image file
     content_url: str | None = None
     thumbnail_url: str | None = None
+    external_id: str | None = None  # its owner's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -246,6 +246,7 @@ def _read_filter(given: str | None) -> dict[str, Any] | None:
 def _as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
     return {
         "id": record.id,
+        "external_id": record.external_id,
         "modality": record.modality,
         "path": record.path,
         "text": record.text,

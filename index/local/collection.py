@@ -253,9 +253,9 @@ class Collection:
         """The record of that path."""
         return next(iter(self._catalog.find("path", path)), None)
 
-    def find_sha256(self, sha256: str) -> list[Record]:
-        """The records of that hash, in the order of ids; copies of a file are several."""
-        return self._catalog.find("sha256", sha256)
+    def find_sha256(self, sha256: str, limit: int = -1) -> list[Record]:
+        """The records of that hash, in the order of ids, `limit` at most; copies of a file are several."""
+        return self._catalog.find("sha256", sha256, limit)
 
     def find_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
         """The records of those external ids that are there, by them."""

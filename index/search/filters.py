@@ -100,6 +100,12 @@ def parse_key(given: object, at: str = "key") -> str:
     return key
 
 
+def has_condition(wanted: Filter) -> bool:
+    """Whether there is any condition in it: without one all entries pass."""
+    parts = (*wanted.must, *wanted.should, *wanted.must_not)
+    return any(not isinstance(part, Filter) or has_condition(part) for part in parts)
+
+
 def bounded(value: int) -> int | float:
     """An integer beyond 64 bits as a float, infinity if need be: no store holds it as it is."""
     if -(2**63) <= value < 2**63:

@@ -2,7 +2,8 @@
 
     <data>/uploads/<collection>/<first two digits>/<sha256>.<suffix>
 
-The name follows from the bytes, so the same bytes are one file and one entry. A file is there, whole and on disk,
+The name follows from the bytes, so the same bytes are one file and one entry; where an entry has an external id, from
+that as well (index.uploads). A file is there, whole and on disk,
 before its entry is committed, and goes after its entry is gone; a kill in between leaves a file too many, never an
 entry without its file. `collections check` names such a file, `collections compact` removes it. Only who holds the
 writer's lock writes here. Knows no HTTP.
@@ -21,7 +22,7 @@ from encoder.encoder import Vectors
 from encoder.image import Picture, sha256_of
 from index.collection import Collection, Entry
 from index.local.layout import uploads_folder
-from index.uploads import is_upload
+from index.uploads import is_upload, upload_sha256
 from service.collections.metadata import merge_patch
 
 # What a file is called follows from how it begins: what the client calls it may be wrong, or missing.
@@ -39,11 +40,12 @@ class Uploads:
     def __init__(self, data: Path, collection: str) -> None:
         self._folder = uploads_folder(data, collection)
 
-    def path(self, data: bytes) -> Path:
-        """Where a file with these bytes lies, or would."""
+    def path(self, data: bytes, external_id: str | None = None) -> Path:
+        """Where a file with these bytes lies, or would; the one of an entry with that external id."""
         sha256 = sha256_of(data)
+        own = "" if external_id is None else f"-{sha256_of(external_id.encode())[:32]}"
         suffix = next((suffix for at, begin, suffix in BEGINNINGS if data.startswith(begin, at)), ".image")
-        return self._folder / sha256[:2] / f"{sha256}{suffix}"
+        return self._folder / sha256[:2] / f"{sha256}{own}{suffix}"
 
     def keep(self, path: Path, data: bytes) -> None:
         """Make sure that a file with these bytes lies at its path, on disk. CollectionError if it cannot be written."""
@@ -129,7 +131,7 @@ def _entry(upload: Upload, metadata: Mapping[str, Any]) -> Entry:
         "image",
         path=upload.path,
         metadata=metadata,
-        sha256=upload.path.stem,
+        sha256=upload_sha256(upload.path),
         mtime_ns=upload.path.stat().st_mtime_ns,
         size=len(upload.data),
         width=upload.picture.width,

@@ -18,8 +18,9 @@ class Paths:
         """The template that a path fits; None if there is none."""
         if not self._patterns:
             self._patterns = [
-                (template, re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))))
-                for template in self._app.openapi()["paths"]
+                (template, re.compile(re.sub(r"\\\{(\w+)\\\}", _part, re.escape(template))))
+                # last the one that others fit too
+                for template in sorted(self._app.openapi()["paths"], key=lambda path: "{external_id}" in path)
             ]
         return next((template for template, pattern in self._patterns if pattern.fullmatch(path)), None)
 
@@ -28,3 +29,8 @@ class Paths:
         template = self.template(path)
         methods = set(map(str.upper, self._app.openapi()["paths"][template])) if template else set()
         return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def _part(found: re.Match[str]) -> str:
+    """What may stand for a parameter: an external id may have slashes."""
+    return ".+" if found[1] == "external_id" else "[^/]+"

@@ -122,6 +122,17 @@ class Inference:
             return await self.texts(texts), await self.images(images)
         return await asyncio.gather(self.texts(texts), self.images(images))
 
+    async def fetched(self, address: str) -> bytes:
+        """The image file at an address of an allowed host.
+
+        Raises:
+            ImageError: it may not or cannot be fetched.
+            Overloaded: as many wait as may.
+        """
+        self._fetcher.check_room()
+        async with self._fetcher.get(address) as data:
+            return data
+
     async def pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """Encode images that are read already to (n, dim) unit rows."""
         return await self._images(pixels)

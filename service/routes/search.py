@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from encoder.cut import CutTexts
@@ -23,7 +24,7 @@ from service.deps import (
     settings,
     signs,
 )
-from service.errors import Refusal, detail_of, documented, refusal_of
+from service.errors import Refusal, detail_of, documented
 from service.http.direct_route import DirectRoute
 from service.queries import Failed, Place, Wanted, find_each, queries_of
 from service.schemas.search import (
@@ -100,8 +101,8 @@ async def search_batch(
     results = []
     for i, each in enumerate(searches):
         if not isinstance(each, SearchRequest):
-            problems = [{**problem, "loc": ("searches", i, *problem["loc"])} for problem in each.problems]
-            results.append(AnswerOfOne(error=detail_of(refusal_of(problems))))
+            problems = [{**problem, "loc": ("body", "searches", i, *problem["loc"])} for problem in each.problems]
+            results.append(AnswerOfOne(error=detail_of(RequestValidationError(problems))))
             continue
         hits = answers[i]
         if not isinstance(hits, list):

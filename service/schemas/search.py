@@ -41,6 +41,7 @@ class RecordAnswer(Schema):
     model_config = ConfigDict(json_schema_extra=examples.RECORD)
 
     id: int
+    external_id: str | None = Field(description="its owner's own, if it has one")
     modality: Modality
     path: str | None
     text: str | None
@@ -65,6 +66,7 @@ class RecordAnswer(Schema):
         version = f"?v={record.sha256[:VERSION]}" if record.sha256 else ""
         return {
             "id": record.id,
+            "external_id": record.external_id,
             "modality": record.modality,
             "path": _readable(record.path),
             "text": record.text,

@@ -415,8 +415,8 @@ class Catalog:
             ).fetchall()
         return [(os.fsdecode(path), key) for path, key in rows if b".." in path.split(b"/")]
 
-    def find(self, column: Literal["path", "sha256"], value: str | Path) -> list[Record]:
-        """The records with that path (at most one) or that hash, in the order of ids."""
-        query = f"SELECT {self._columns} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id"
+    def find(self, column: Literal["path", "sha256"], value: str | Path, limit: int = -1) -> list[Record]:
+        """The records with that path (at most one) or that hash, in the order of ids; -1: all of them."""
+        query = f"SELECT {self._columns} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id LIMIT ?"
         with self._db.reading() as db:
-            return records(db.execute(query, (os.fsencode(value),)).fetchall())
+            return records(db.execute(query, (os.fsencode(value), limit)).fetchall())

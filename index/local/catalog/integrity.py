@@ -115,8 +115,8 @@ def _faults(row: tuple[Any, ...], version: int, dim: int) -> Iterator[str]:
     kept, _, modality, path, *_, written, vector, external_id = row
     if kept is not None and kept != checksum(*row[1:]):
         yield "are not what was written"
-    if modality.decode(errors="replace") not in MODALITIES:
-        yield f"have the modality {modality.decode(errors='replace')!r}"
+    if (named := str(modality or b"", errors="replace")) not in MODALITIES:
+        yield f"have the modality {named!r}"
     if path is not None and b"\0" in path:
         yield "have a path with a zero byte in it"
     if not isinstance(written, int) or written > version:
