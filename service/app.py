@@ -28,6 +28,7 @@ from service.http.server import REQUESTS_END, TimelyServer
 from service.preflight import check_address
 from service.routes import (
     catalogue,
+    changes,
     classify,
     collections,
     embeddings,
@@ -79,8 +80,8 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     )
     app.state.service = Service(settings, Paths(app), signer)
     # routes are tried one after the other: first those that are asked hundreds of times a second
-    for resource in (embeddings, search, classify, info, metrics, collections, facets, zero_shot, label_sets, images,
-                     texts, manifest, catalogue, jobs, label_runs, knn_service):  # fmt: skip
+    for resource in (embeddings, search, classify, info, metrics, collections, facets, changes, zero_shot, label_sets,
+                     images, texts, manifest, catalogue, jobs, label_runs, knn_service):  # fmt: skip
         app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)

@@ -82,10 +82,11 @@ class Owner:
         return create_collection(self.data, "any", model="m", fingerprint="0", dim=2)
 
     def entries(self, names: list[str | None], modality: str = "image") -> list[Entry]:
-        self.n += len(names)
+        first, self.n = self.n, self.n + len(names)
+        named = dict.fromkeys(name for name in names if name)  # each once, and those without a name
         return [
-            Entry(UNIT, modality, f"/{self.n + i}", metadata={"n": self.n + i}, external_id=name)
-            for i, name in enumerate(dict.fromkeys(names) if None not in names else [*{*names} - {None}, None])
+            Entry(UNIT, modality, f"/{first + i}", metadata={"n": first + i}, external_id=name)
+            for i, name in enumerate([*named, *(name for name in names if not name)])
         ]
 
     def ids(self, places: list[int]) -> list[int]:

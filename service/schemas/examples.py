@@ -56,6 +56,16 @@ PLACED_HIT: Examples = {"example": {**HIT["example"], "collection": "photos"}}
 
 FOUND_TOGETHER: Examples = {"example": {"hits": [PLACED_HIT["example"]], "seconds": 0.0195, **READ}}
 
+CHANGES: Examples = {"example": {
+    "changes": [
+        {"event": "updated", "id": 42, "external_id": "sku-4711", "modality": "image",
+         "path": "/photos/2024/bicycle.jpg", "entry": RECORD["example"], "cursor": "5f0c1d2e3a4b5968-0-1a-2a"},
+        {"event": "deleted", "id": 7, "external_id": None, "modality": "image", "path": "/photos/2024/old.jpg",
+         "entry": None, "cursor": "5f0c1d2e3a4b5968-0-1b-7"},
+    ],
+    "cursor": "5f0c1d2e3a4b5968-0-1c-0", "has_more": False,
+}}
+
 FACET: Examples = {"examples": [
     {"key": "colour", "limit": 3},
     {"key": "shop.price", "filter": {"must": [{"key": "colour", "match": {"value": "red"}}]}},
