@@ -22,6 +22,7 @@ from encoder.model import DualEncoder
 from service.errors import add_handlers, documented
 from service.http.auth import RequireKey, check_exposure, keyring_of
 from service.http.connections import PatientHttp, take_descriptors
+from service.http.idempotency import Idempotent, tell_of_keys
 from service.http.middleware import BodyLimit, CancelWhenGone, HeadAsGet, Observed, SafeHeaders
 from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
@@ -86,6 +87,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     for resource in (health, page):  # open to all
         app.include_router(resource.router)
     page.mount_static(app)
+    tell_of_keys(app)
     add_handlers(app)
     return app
 
@@ -97,7 +99,7 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],  # those of OpenAI's client are many; what guards is the origin
-        expose_headers=["Retry-After", "X-Request-Id"],
+        expose_headers=["Retry-After", "X-Request-Id", "Idempotency-Replayed"],
     )
     key = Middleware(
         RequireKey,
@@ -113,6 +115,7 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         *([cors] if settings.cors_origins else []),
         key,
         Middleware(BodyLimit, limit=settings.max_upload_bytes),
+        Middleware(Idempotent, data=settings.data),
         Middleware(CancelWhenGone),
         Middleware(HeadAsGet),
     ]

@@ -35,6 +35,8 @@ STATUS: dict[type[Exception], int] = {  # an error not named here has the status
     errors.LabelSetNotFound: 404,
     errors.RunNotFound: 404,
     errors.RunBusy: 409,
+    errors.RequestUnderWay: 409,
+    errors.OutcomeUnknown: 409,
     errors.Overloaded: 429,
 }
 RETRY_AFTER = {429: "1", 503: "5"}  # seconds

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.responses import Response
@@ -75,7 +76,7 @@ class RequireKey:
             challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
             return refuse_to_answer(401, "this key is not valid here", code="invalid_key", headers=challenge)
         scope.setdefault("state", {})["key"] = key.name
-        if key.scope == "read" and not _only_reads(scope):
+        if key.scope == "read" and not only_reads(scope):
             challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="admin"'}
             message = "this key may only read; changes need one with the scope admin"
             return refuse_to_answer(403, message, code="insufficient_scope", headers=challenge)
@@ -109,7 +110,8 @@ def check_exposure(settings: Settings) -> None:
                          "`glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1 if anybody may ask")  # fmt: skip
 
 
-def _only_reads(scope: Scope) -> bool:
+def only_reads(scope: Mapping[str, Any]) -> bool:
+    """Whether a request, by its method and path, changes nothing."""
     method, path = scope["method"], scope["path"]
     return method in SAFE or (method == "POST" and QUERIES.fullmatch(path) is not None)
 
