@@ -9,7 +9,7 @@ import typer
 
 from base.cpus import use_threads
 from glimpse import __version__
-from glimpse.commands import maintenance  # noqa: F401  the rest of `collections`
+from glimpse.commands import contents, maintenance  # noqa: F401  the rest of `collections`
 from glimpse.commands.collections import collections
 from glimpse.commands.demo import demo
 from glimpse.commands.duplicates import duplicates

@@ -97,14 +97,14 @@ class FacetKey:
     max: int | float | None = None
 
 
-What = Literal["created", "updated", "deleted"]
+Event = Literal["created", "updated", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """What happened to an entry last."""
 
-    what: What
+    event: Event
     id: int
     modality: Modality
     path: str | None

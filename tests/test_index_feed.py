@@ -41,7 +41,7 @@ class Follower:
             return True
         for change in page.changes:
             if change.record is None:
-                assert change.what == "deleted"
+                assert change.event == "deleted"
                 self.rows.pop(change.id, None)
             else:
                 assert (change.record.id, change.record.external_id) == (change.id, change.external_id)
@@ -162,7 +162,7 @@ def test_each_entry_stands_once_at_what_happened_to_it_last(tmp_path):
             [Entry(UNIT, "image", f"/{n}", metadata={"n": n}, external_id=f"x{n}") for n in range(3)]
         )
         begun = made.changes_after()
-        assert [(change.what, change.id) for change in begun.changes] == [
+        assert [(change.event, change.id) for change in begun.changes] == [
             ("created", each) for each in (one, two, three)
         ]
         assert not begun.has_more
@@ -171,7 +171,7 @@ def test_each_entry_stands_once_at_what_happened_to_it_last(tmp_path):
         made.delete([two])
         [four] = made.upsert([Entry(UNIT, "text", text="four")])
         page = made.changes_after(begun.cursor)
-        assert [(each.what, each.id, each.path, each.external_id) for each in page.changes] == [
+        assert [(each.event, each.id, each.path, each.external_id) for each in page.changes] == [
             ("updated", one, "/0", "x0"), ("deleted", two, "/1", "x1"), ("created", four, None, None)
         ]  # fmt: skip
         assert [each.modality for each in page.changes] == ["image", "image", "text"]
@@ -234,9 +234,9 @@ def test_a_catalog_of_before_begins_its_feed_with_all_that_is_there(tmp_path, mo
     shutil.copy(path, tmp_path / "before")
     with open_collection(tmp_path, "any", writable=True) as made:
         page = made.changes_after()
-        assert [(each.what, each.id) for each in page.changes] == [("created", key) for key in ids]
+        assert [(each.event, each.id) for each in page.changes] == [("created", key) for key in ids]
         made.delete(ids[:1])
-        assert [each.what for each in made.changes_after(page.cursor).changes] == ["deleted"]
+        assert [each.event for each in made.changes_after(page.cursor).changes] == ["deleted"]
         assert made.check() == []
 
 

@@ -24,13 +24,20 @@ from glimpse.client.answers import (
     ServiceError,
     Uploaded,
 )
-from glimpse.client.client import Client, Part
+from glimpse.client.changes import Change, ChangePage
+from glimpse.client.client import Client
 from glimpse.client.entries import NewImage
+from glimpse.client.facets import FacetKey, FacetValue
+from glimpse.client.searches import Part, Search
 
 __all__ = [
+    "Change",
+    "ChangePage",
     "Classified",
     "Client",
     "Collection",
+    "FacetKey",
+    "FacetValue",
     "Hit",
     "Info",
     "Job",
@@ -41,6 +48,7 @@ __all__ = [
     "Part",
     "Record",
     "RunImage",
+    "Search",
     "SearchResult",
     "ServiceError",
     "Uploaded",

@@ -71,6 +71,7 @@ class Hit(Record):
     score: float
     z: float | None = None
     relevance: float | None = None
+    collection: str | None = None  # of a search of several
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,14 @@ class SearchResult:
     Attributes:
         cut_texts: how many of its texts are longer than the model reads.
         warnings: what a person should know of it, a line each.
+        error: of one of many searches, why it was refused; then there are no hits.
     """
 
     hits: list[Hit]
     seconds: float = 0.0
     cut_texts: int = 0
     warnings: list[str] = field(default_factory=list)
+    error: ServiceError | None = None
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)

@@ -7,7 +7,7 @@ import os
 from pydantic import ConfigDict, Field
 
 from index.collection import Change, ChangePage, Modality
-from index.entry import What
+from index.entry import Event
 from service.schemas import examples
 from service.schemas.base import Schema
 from service.schemas.search import RecordAnswer, Sign
@@ -16,7 +16,7 @@ from service.schemas.search import RecordAnswer, Sign
 class ChangeAnswer(Schema):
     """What happened to an entry last."""
 
-    event: What
+    event: Event
     id: int
     external_id: str | None = Field(description="its owner's own, if it has or had one")
     modality: Modality
@@ -30,7 +30,7 @@ class ChangeAnswer(Schema):
         path = None if change.path is None else os.fsencode(change.path).decode("utf-8", "replace")
         entry = change.record and RecordAnswer.of_record(change.record, collection, sign)
         return cls(
-            event=change.what,
+            event=change.event,
             id=change.id,
             external_id=change.external_id,
             modality=change.modality,
