@@ -12,18 +12,22 @@ docs/clients.md shows the rest.
 from glimpse.client.answers import (
     Classified,
     Collection,
+    Deleted,
     Hit,
     Info,
     Job,
     LabelRun,
     LabelSet,
     NoService,
+    Patched,
+    Put,
     Record,
     RunImage,
     SearchResult,
     ServiceError,
     Uploaded,
 )
+from glimpse.client.catalogue import NewEntry
 from glimpse.client.client import Client, Part
 from glimpse.client.entries import NewImage
 
@@ -31,14 +35,18 @@ __all__ = [
     "Classified",
     "Client",
     "Collection",
+    "Deleted",
     "Hit",
     "Info",
     "Job",
     "LabelRun",
     "LabelSet",
+    "NewEntry",
     "NewImage",
     "NoService",
     "Part",
+    "Patched",
+    "Put",
     "Record",
     "RunImage",
     "SearchResult",

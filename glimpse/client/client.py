@@ -27,6 +27,7 @@ from glimpse.client.answers import (
     read,
 )
 from glimpse.client.batches import Image, base64_of, in_batches, read_image, source_of, why
+from glimpse.client.catalogue import Catalogue
 from glimpse.client.connection import given, in_path
 from glimpse.client.entries import Entries
 from glimpse.client.jobs import Jobs
@@ -66,7 +67,7 @@ class Shape(TypedDict, total=False):
     signed_urls: int
 
 
-class Client(Entries, Jobs, LabelRuns):
+class Client(Entries, Catalogue, Jobs, LabelRuns):
     """A service of glimpse. `Connection` says how it is made and what it raises; close it, or use `with`."""
 
     def info(self) -> Info:
