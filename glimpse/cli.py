@@ -13,6 +13,7 @@ from glimpse.commands import contents, maintenance  # noqa: F401  the rest of `c
 from glimpse.commands.collections import collections
 from glimpse.commands.demo import demo
 from glimpse.commands.duplicates import duplicates
+from glimpse.commands.entries import entries
 from glimpse.commands.eval import eval as evaluate
 from glimpse.commands.export import export
 from glimpse.commands.index import index
@@ -71,6 +72,7 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
 for command, example in COMMANDS.items():
     app.command(epilog=f"Example: {example}")(command)
 app.add_typer(collections, name="collections")
+app.add_typer(entries, name="entries")
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(labels, name="labels")

@@ -12,18 +12,22 @@ docs/clients.md shows the rest.
 from glimpse.client.answers import (
     Classified,
     Collection,
+    Deleted,
     Hit,
     Info,
     Job,
     LabelRun,
     LabelSet,
     NoService,
+    Patched,
+    Put,
     Record,
     RunImage,
     SearchResult,
     ServiceError,
     Uploaded,
 )
+from glimpse.client.catalogue import NewEntry
 from glimpse.client.changes import Change, ChangePage
 from glimpse.client.client import Client
 from glimpse.client.entries import NewImage
@@ -36,6 +40,7 @@ __all__ = [
     "Classified",
     "Client",
     "Collection",
+    "Deleted",
     "FacetKey",
     "FacetValue",
     "Hit",
@@ -43,9 +48,12 @@ __all__ = [
     "Job",
     "LabelRun",
     "LabelSet",
+    "NewEntry",
     "NewImage",
     "NoService",
     "Part",
+    "Patched",
+    "Put",
     "Record",
     "RunImage",
     "Search",

@@ -130,6 +130,43 @@ class Uploaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Put:
+    """Of one entry that was put: what became of it, and its id; or `failed`, and the `error` with message and code."""
+
+    external_id: str
+    status: str  # created, replaced, unchanged, failed
+    id: int | None = None
+    error: dict[str, Any] | None = None
+    cut_off: str | None = None  # in words, of a new file that ends before its picture does; what there is was taken
+
+    @property
+    def raised(self) -> ServiceError | None:
+        """The error as an exception."""
+        return None if self.error is None else error_of("the service", 422, {"error": self.error})
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """How many entries were meant, and how many were deleted."""
+
+    matched: int
+    deleted: int
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """How many entries were meant, and what was done with them; `first_refused` says why some stayed as they were."""
+
+    matched: int
+    changed: int
+    unchanged: int
+    refused: int
+    first_refused: list[dict[str, Any]] = field(default_factory=list)
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LabelSet:
     """Labels and templates kept under a name. A label with prompts of its own is a dict with them.
 

@@ -23,6 +23,7 @@ from glimpse.client.answers import (
     read,
 )
 from glimpse.client.batches import Image, base64_of, in_batches, read_image, source_of, why
+from glimpse.client.catalogue import Catalogue
 from glimpse.client.changes import Changes
 from glimpse.client.connection import given, in_path
 from glimpse.client.entries import Entries
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 
-class Client(Searches, Facets, Entries, Changes, Jobs, LabelRuns):
+class Client(Searches, Facets, Entries, Catalogue, Changes, Jobs, LabelRuns):
     """A service of glimpse. `Connection` says how it is made and what it raises; close it, or use `with`."""
 
     def info(self) -> Info:

@@ -9,8 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse.commands.collections import Name, collections
-from glimpse.commands.search import read_filter
-from glimpse.options import DATA, AsJson, Data, Url, is_remote
+from glimpse.options import DATA, AsJson, Data, Url, is_remote, read_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -22,6 +22,7 @@ from glimpse.options import (
     Threads,
     Url,
     is_remote,
+    read_filter,
 )
 
 if TYPE_CHECKING:
@@ -243,23 +244,6 @@ def _ask(client: Client, names: list[str], asked: Asked, shape: dict[str, Any]) 
     hits = [_as_json(hit, hit) for hit in found]
     seconds = round(found.seconds, 4)
     return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
-
-
-def read_filter(given: str | None) -> dict[str, Any] | None:
-    """A filter as JSON, or @ and the file that holds it."""
-    import json
-
-    from base.tables import decode_text
-
-    if given is None:
-        return None
-    try:
-        found = json.loads(decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--filter: {error}; give JSON, or @FILE that holds it") from None
-    if not isinstance(found, dict):
-        raise InputError('--filter: give a JSON object, as {"must": [{"key": "colour", "match": {"value": "red"}}]}')
-    return found
 
 
 def _as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:

@@ -53,9 +53,8 @@ class Selection:
         if self.external_ids is not None:
             found = collection.find_external(self.external_ids).values()
             return sorted(record.id for record in found if record.modality in modalities)
-        with patience:
-            wanted = self.filter or {}
-            return sorted(key for each in modalities for key in collection.filter_ids(wanted, each, patience).tolist())
+        wanted = self.filter or {}
+        return sorted(key for each in modalities for key in collection.filter_ids(wanted, each, patience).tolist())
 
 
 def page(

@@ -234,7 +234,8 @@ async def _selected(asked: Selecting, collection: Collection, patience: Patience
             message = "filter: has no condition, so all entries are meant: say so with all, or give it one"
             raise Refusal(422, message, code="empty_filter", param="filter")
         selection = Selection(asked.filter, asked.external_ids, asked.modality)
-        return await run_in_threadpool(selection.ids, collection, patience)
+        with patience:
+            return await run_in_threadpool(selection.ids, collection, patience)
     except InputError as error:
         place = str(error).partition(": ")[0]
         raise Refusal(422, str(error), code=error.code, param=place) from error
