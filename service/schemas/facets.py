@@ -22,7 +22,7 @@ class Counted(RequestModel):
     filter: dict[str, Any] | None = Field(None, description="only entries that pass; as in a search")
     modality: Modality = Field("image", description="of the entries")
     limit: int = Field(10, ge=1, le=MAX_VALUES, description="values, the most frequent first")
-    exact: bool = Field(True, description="Qdrant's; counts are always exact here")
+    exact: StrictBool = Field(True, description="Qdrant's; counts are always exact here")
 
 
 class FacetRequest(Counted):
