@@ -63,6 +63,8 @@ class Putting:
         fingerprint = self._inference.encoder.fingerprint
         self.collection.check_model(fingerprint)
         self._service.decoders.check_room()
+        if any(one.image_url is not None for one in asked):
+            self._inference.check_room_to_fetch()
         made = await asyncio.gather(*map(self._read, asked))
         ready = [put for put in made if isinstance(put, Put)]
         await self._encode([put for put in ready if put.vector is None])

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -14,10 +15,11 @@ import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from service_world import WatchedEncoder, error_of, picture, serving, settings_for, tiny_encoder, world
+from service_world import WatchedEncoder, client_of, error_of, picture, serving, settings_for, tiny_encoder, world
 from test_service_fetch import site
 
 import service.inference.fetch
+from index.backup import back_up, restore
 from index.collection import check_collection, open_collection
 from service.app import create_app
 from service.collections.writers import Writers
@@ -390,3 +392,69 @@ def test_what_passes_a_filter_is_changed_in_steps(here: Here, monkeypatch: pytes
     assert patch(here, external_ids=["n4"], metadata={"n": None}, tags=["a"])["changed"] == 1
     assert here.get("n4")["metadata"] == {"tags": ["a"]}
     assert here.found(text="red", filter={"must": [{"key": "tags", "match": {"value": "a"}}]}) == ["n4"]
+
+
+def test_it_goes_with_a_backup_and_its_files(here: Here) -> None:
+    for name in ("a", "b/\u0645"):
+        here.put(name, image=coded(picture(1)), metadata={"name": name})  # of the same bytes, each its own file
+    back_up(here.data, "pictures", here.data / "pictures.glimpse")
+    restore(here.data, here.data / "pictures.glimpse", "again")
+    with open_collection(here.data, "again") as again:
+        found = again.find_external(["a", "b/\u0645"])
+        assert {name: record.metadata["name"] for name, record in found.items()} == {"a": "a", "b/\u0645": "b/\u0645"}
+        paths = {Path(str(record.path)) for record in found.values()}
+    assert len(paths) == 2
+    assert all(path.parents[1].name == "again" and path.read_bytes() == picture(1) for path in paths)
+    assert check_collection(here.data, "again") == ([], [])
+
+
+def test_it_stays_through_a_restart_and_a_compaction(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    with client_of(create_app(settings_for(tmp_path), encoder)) as client:
+        client.put("/v1/collections/pictures")
+        entry = client.put(at("a"), json={"image": coded(picture(1))}).json()["entry"]
+    with open_collection(tmp_path, "pictures", writable=True) as collection:
+        collection.compact()
+    with client_of(create_app(settings_for(tmp_path), encoder)) as client:
+        assert client.get(at("a")).json() == entry
+        assert client.put(at("a"), json={"image": coded(picture(1))}).json()["status"] == "unchanged"
+
+
+def test_a_model_that_changes_meanwhile_is_noticed(here: Here) -> None:
+    here.put("a", image=coded(picture(1)))
+    with open_collection(here.data, "pictures", writable=True) as collection:
+        ids = [record.id for record in collection.records()]
+        collection.next.begin("other", "other", 4)
+        collection.next.write(ids, np.eye(4)[[0] * len(ids)])
+        collection.next.swap()
+    for body in ({"image": coded(picture(1))}, {"text": "red"}):
+        assert here.put("a", 409, **body)["code"] == "model_mismatch"
+    assert error_of(here.client.put(ENTRIES, json={"entries": items(1)}), 409)["code"] == "model_mismatch"
+    assert here.client.patch(at("a"), json={"metadata": {"n": 1}}).status_code == 200  # needs none
+
+
+def test_who_puts_last_wins_whole_however_many_put_at_once(tmp_path: Path) -> None:
+    """The same ids from several programs at once: each entry is one of what was sent, with its own file and vector."""
+    encoder = tiny_encoder(tmp_path)
+    with serving(create_app(settings_for(tmp_path), encoder)) as url, httpx.Client(base_url=url, timeout=60) as client:
+        client.put("/v1/collections/pictures")
+
+        def send(n: int) -> list[str]:
+            body = {"entries": [one | {"external_id": f"e{i}"} for i, one in enumerate(items(*range(n, n + 5)))]}
+            done = client.put(ENTRIES, json=body).json()["results"]
+            one = client.put(at("e0"), json={"text": f"words {n}"} if n % 20 else {"image": coded(picture(n))}).json()
+            return [result["status"] for result in done] + [one["status"]]
+
+        with ThreadPoolExecutor(6) as pool:
+            statuses = [status for each in pool.map(send, range(0, 60, 5)) for status in each]
+    assert statuses.count("created") == 5
+    assert set(statuses) <= {"created", "replaced", "unchanged"}
+    with open_collection(tmp_path, "pictures") as collection:
+        records = {str(record.external_id): record for record in collection.records()}
+        assert set(records) == {f"e{i}" for i in range(5)}
+        for record in records.values():
+            if record.modality == "image":
+                sent = Path(str(record.path)).read_bytes()
+                assert sha(sent) == record.sha256
+                np.testing.assert_allclose(collection.vector(record.id), encoder.encode_images([sent])[0], atol=2e-3)
+    assert check_collection(tmp_path, "pictures") == ([], [])

@@ -6,12 +6,27 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from base.errors import ImageError
 from glimpse.client.answers import Deleted, Modality, Patched, Put, ServiceError, listed, read
 from glimpse.client.batches import Image, in_batches, read_image, why
 from glimpse.client.connection import Connection, given, in_path
+
+TOGETHER = 1000  # external ids in one request
+
+
+class Chosen(TypedDict, total=False):
+    """Which entries are meant: those that pass `filter`, or those of `external_ids`.
+
+    With `dry_run` they are counted and nothing is done; `all` says that a filter without a condition is meant.
+    """
+
+    filter: Mapping[str, Any] | None
+    external_ids: Iterable[str] | None
+    modality: Modality | None
+    dry_run: bool
+    all: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,70 +88,54 @@ class Catalogue(Connection):
                 progress(len(done))
         return done
 
-    def delete_entries(
-        self,
-        collection: str,
-        *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
-        external_ids: Iterable[str] | None = None,
-        modality: Modality | None = None,
-        dry_run: bool = False,
-        all: bool = False,  # noqa: A002
-    ) -> Deleted:
-        """Delete what passes a filter, or what has these external ids; with `dry_run` count it and do nothing.
+    def delete_entries(self, collection: str, **chosen: Unpack[Chosen]) -> Deleted:
+        """Delete what passes a filter, or what has these external ids.
 
         Raises:
             InputError: the filter is none, or has no condition and `all` is not said.
         """
-        asked = given(filter=filter, modality=modality, dry_run=dry_run or None, all=all or None)
         path = f"/v1/collections/{in_path(collection)}/entries/delete"
-        matched = deleted = 0
-        for ids in _parts(external_ids):
-            done = read(Deleted, self.ask("POST", path, json=asked | given(external_ids=ids)))
-            matched, deleted = matched + done.matched, deleted + done.deleted
-        return Deleted(matched, deleted, dry_run)
+        done = Deleted(0, 0, chosen.get("dry_run", False))
+        for asked in _requests(chosen):
+            one = read(Deleted, self.ask("POST", path, json=asked))
+            done = Deleted(done.matched + one.matched, done.deleted + one.deleted, done.dry_run)
+        return done
 
     def patch_entries(
         self,
         collection: str,
         *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002
-        external_ids: Iterable[str] | None = None,
-        modality: Modality | None = None,
         metadata: Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
-        dry_run: bool = False,
-        all: bool = False,  # noqa: A002
+        **chosen: Unpack[Chosen],
     ) -> Patched:
-        """Merge into the metadata of many, as `delete_entries` chooses them."""
-        asked = given(filter=filter, modality=modality, dry_run=dry_run or None, all=all or None, tags=tags)
-        asked["metadata"] = dict(metadata or {})
+        """Merge into the metadata of many, as `update_entry` does with one; chosen as by `delete_entries`."""
         path = f"/v1/collections/{in_path(collection)}/entries"
-        done = Patched(0, 0, 0, 0, dry_run=dry_run)
-        for ids in _parts(external_ids):
-            one = read(Patched, self.ask("PATCH", path, json=asked | given(external_ids=ids)))
+        change = given(metadata=dict(metadata or {}), tags=None if tags is None else list(tags))
+        done = Patched(0, 0, 0, 0, dry_run=chosen.get("dry_run", False))
+        for asked in _requests(chosen):
+            one = read(Patched, self.ask("PATCH", path, json=asked | change))
             done = Patched(
                 done.matched + one.matched,
                 done.changed + one.changed,
                 done.unchanged + one.unchanged,
                 done.refused + one.refused,
                 done.first_refused + one.first_refused,
-                dry_run,
+                done.dry_run,
             )
         return done
 
 
-TOGETHER = 1000  # external ids in one request
-
-
-def _parts(external_ids: Iterable[str] | None) -> Iterator[list[str] | None]:
-    """External ids some at a time; once None where none are given."""
-    if external_ids is None:
-        yield None
-        return
-    ids = list(external_ids)
+def _requests(chosen: Chosen) -> Iterator[dict[str, Any]]:
+    """What requests say of which entries are meant: of many external ids some at a time."""
+    if unknown := chosen.keys() - Chosen.__annotations__.keys():
+        raise TypeError(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(Chosen.__annotations__)}")
+    asked = given(**chosen)
+    ids = list(asked.pop("external_ids", ()))
+    if "external_ids" not in chosen or chosen["external_ids"] is None:
+        yield asked
     for start in range(0, len(ids), TOGETHER):
-        yield ids[start : start + TOGETHER]
+        yield asked | {"external_ids": ids[start : start + TOGETHER]}
 
 
 def _content(entry: NewEntry) -> bytes:
