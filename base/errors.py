@@ -2,7 +2,8 @@
 
     GlimpseError
     ├── InputError             a value that the caller gave cannot be used
-    │   └── ImageError         one image that cannot be read: carries its path and the reason
+    │   ├── ImageError         one image that cannot be read: carries its path and the reason
+    │   └── IdempotencyKeyReused   another request has had this key
     ├── ModelError             a model reference, checkpoint or config that cannot be used
     │   ├── ModelUnavailable   its weights are not on this machine and cannot be downloaded now
     │   └── ModelNotFound      a service serves none of that name
@@ -12,9 +13,12 @@
     │   ├── CollectionLocked   another process is writing to it
     │   ├── CollectionDamaged  its catalog fails its own check
     │   ├── QuotaExceeded      it may not hold so much
+    │   ├── CursorGone         what changed after a cursor is no longer all known
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
     ├── LabelSetNotFound       no label set of that name
+    ├── RequestUnderWay        another request with the same Idempotency-Key runs
+    ├── OutcomeUnknown         a request with this Idempotency-Key began and never ended
     ├── TrainingError          a training run that cannot start or go on
     └── Overloaded             more work than the queue holds; try again later
         └── Busy               not now: a model is being loaded, or a disk written to; try again in a moment
@@ -106,6 +110,12 @@ class QuotaExceeded(CollectionError):
     code = "quota_exceeded"
 
 
+class CursorGone(CollectionError):
+    """What changed in the collection after a cursor is no longer all known: it is to be read anew."""
+
+    code = "cursor_gone"
+
+
 class ModelMismatch(CollectionError):
     """The collection was built by another model than the one that asks."""
 
@@ -138,6 +148,24 @@ class RunBusy(GlimpseError):
     """Another process works on the labelling run."""
 
     code = "label_run_busy"
+
+
+class IdempotencyKeyReused(InputError):
+    """Another request has had this Idempotency-Key."""
+
+    code = "idempotency_key_reused"
+
+
+class RequestUnderWay(GlimpseError):
+    """Another request with the same Idempotency-Key runs; ask again for its answer."""
+
+    code = "request_under_way"
+
+
+class OutcomeUnknown(GlimpseError):
+    """A request with this Idempotency-Key began, and the service was ended before it did."""
+
+    code = "outcome_unknown"
 
 
 class TrainingError(GlimpseError):

@@ -1,7 +1,30 @@
-"""What may name a collection or a label set: safe as a file's name, and in a URL."""
+"""What may name a collection or a label set: safe as a file's name, and in a URL; and an entry, by its owner's id."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+
+from base.errors import InputError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+MAX_EXTERNAL_ID = 256  # characters
+UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, half ones (lone surrogates), separators of lines
+
+
+def check_external_id(text: str) -> str:
+    """An id that the owner of an entry has given it, as it is: case counts, and nothing is normalised.
+
+    Raises:
+        InputError: it is empty or longer than 256 characters; it has a control character, half a character, a line
+            break, or a space at an end; or one of the parts between its slashes is "." or "..", which a URL cannot say.
+    """
+    if not 1 <= len(text) <= MAX_EXTERNAL_ID:
+        raise InputError(f"external_id must have 1 to {MAX_EXTERNAL_ID} characters, not {len(text)}")
+    if any(unicodedata.category(character) in UNSEEN for character in text):
+        raise InputError(f"external_id {text!r} has a control character, a line break or half a character")
+    if text != text.strip():
+        raise InputError(f"external_id {text!r} begins or ends with a space: leave it out")
+    if not {".", ".."}.isdisjoint(text.split("/")):
+        raise InputError(f"external_id {text!r} has a part '.' or '..', which no URL can say: give it another name")
+    return text

@@ -9,12 +9,13 @@ import typer
 
 from base.cpus import use_threads
 from glimpse import __version__
-from glimpse.commands import maintenance  # noqa: F401  the rest of `collections`
+from glimpse.commands import contents, maintenance  # noqa: F401  the rest of `collections`
 from glimpse.commands.backup import backup, restore
 from glimpse.commands.collections import collections
 from glimpse.commands.compare import compare
 from glimpse.commands.demo import demo
 from glimpse.commands.duplicates import duplicates
+from glimpse.commands.entries import entries
 from glimpse.commands.eval import eval as evaluate
 from glimpse.commands.export import export
 from glimpse.commands.index import index
@@ -78,6 +79,7 @@ for command, example in COMMANDS.items():
     epilog = f"Example: {example}" if example else None
     app.command(epilog=epilog, cls=GroupedCommand if command is label else None)(command)
 app.add_typer(collections, name="collections")
+app.add_typer(entries, name="entries")
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(labels, name="labels")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -202,6 +202,31 @@ def given_labels(labels: str | None, labels_file: Path | None) -> Sequence[Label
     given = read_labels(labels_file) if labels_file else labels_of(str(labels), "give it by --labels-file")
     console.print_left_out(given.left_out)
     return given.labels
+
+
+FILTER = '{"must": [{"key": "colour", "match": {"value": "red"}}]}'
+
+
+def read_object(given: str | None, option: str, example: str) -> dict[str, Any] | None:
+    """A JSON object of an option, or @ and the file that holds it."""
+    import json
+
+    from base.tables import decode_text
+
+    if given is None:
+        return None
+    try:
+        found = json.loads(decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{option}: {error}; give JSON, or @FILE that holds it") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{option}: give a JSON object, as {example}")
+    return found
+
+
+def read_filter(given: str | None) -> dict[str, Any] | None:
+    """The filter of --filter."""
+    return read_object(given, "--filter", FILTER)
 
 
 def check_out(out: Path, example: str, option: str = "--out") -> None:

@@ -98,6 +98,7 @@ def restore(data: Path, file: Path, name: str, *, home: Path | None = None) -> F
             raise _damaged(str(file), problems)
         with closing(Catalog(catalog)) as unpacked:
             unpacked.set_snapshot(Snapshot(0))  # the files that it names were not copied: nobody need look for them
+            unpacked.begin_anew()
         with open_collection(own, name, writable=True) as collection:
             if UPLOADS in header:
                 _move_uploads(collection, header[UPLOADS], own / "uploads", folder, said)

@@ -8,7 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
-from index.entry import MODALITIES, CollectionInfo, Entry, Hit, Keepsake, Modality, Record
+from index.entry import (
+    MODALITIES,
+    Change,
+    ChangePage,
+    CollectionInfo,
+    Entry,
+    FacetKey,
+    FacetValue,
+    Hit,
+    Keepsake,
+    Modality,
+    Record,
+)
 from index.local.catalog.catalog import Catalog
 from index.local.collection import Collection
 from index.local.layout import (
@@ -27,9 +39,13 @@ from index.uploads import leftovers, upload_problems
 
 __all__ = [
     "MODALITIES",
+    "Change",
+    "ChangePage",
     "Collection",
     "CollectionInfo",
     "Entry",
+    "FacetKey",
+    "FacetValue",
     "Hit",
     "Keepsake",
     "Modality",

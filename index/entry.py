@@ -32,6 +32,7 @@ class Entry:
     width: int | None = None
     height: int | None = None
     taken: str | None = None  # when the picture was taken, ISO 8601
+    external_id: str | None = None  # its owner's own (base.names); it stands in a collection once
     id: int | None = None  # wanted, when a collection is made anew from an export
 
 
@@ -54,6 +55,7 @@ class Record:
     width: int | None
     height: int | None
     taken: str | None = None
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,50 @@ class Hit:
     def id(self) -> int:
         """The record's id."""
         return self.record.id
+
+
+@dataclass(frozen=True, slots=True)
+class FacetValue:
+    """A value of a key of the metadata, and how many entries have it."""
+
+    value: str | int | float | bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FacetKey:
+    """A key of the metadata."""
+
+    key: str
+    entries: int  # that have it
+    values: int  # different ones
+    min: int | float | None = None  # of the numbers among them
+    max: int | float | None = None
+
+
+Event = Literal["created", "updated", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to an entry last."""
+
+    event: Event
+    id: int
+    modality: Modality
+    path: str | None
+    external_id: str | None
+    record: Record | None  # as it is now; None: it was deleted
+    cursor: str  # of all changes up to this one
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """Changes in their order. `cursor` is where the next page goes on, or when there is none yet, later changes."""
+
+    changes: list[Change]
+    cursor: str
+    has_more: bool
 
 
 def is_deeper(value: Any, depth: int) -> bool:

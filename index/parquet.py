@@ -2,8 +2,8 @@
 
 One row an entry, one column a field, in row groups, so that memory is bounded.
 
-    id, modality, path, path_bytes, text, metadata (a JSON object as text), taken, sha256, mtime_ns, size, width,
-    height, vector (float16, of unit length)
+    id, external_id, modality, path, path_bytes, text, metadata (a JSON object as text), taken, sha256, mtime_ns,
+    size, width, height, vector (float16, of unit length)
 
 The file's own metadata says of which model the vectors are. A path is text in Parquet and so must be UTF-8; one that
 is not has its bytes in `path_bytes`, which else is null, and the best that UTF-8 can say of it in `path`.
@@ -43,7 +43,7 @@ from index.local.layout import appearing
 from index.uploads import check_paths
 
 ROWS = 8192  # a row group, and a commit of an import
-FIELDS = "id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()
+FIELDS = "id external_id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()
 REPEATED = ["modality", "text", "metadata"]  # a dictionary of their values pays
 INTEGERS = {"id", "mtime_ns", "size", "width", "height"}
 
@@ -54,7 +54,7 @@ class Imported:
 
     collection: str
     entries: int  # rows of the file
-    replaced: int  # of these, rows that took the place of an entry, or of a row before, with the same path or id
+    replaced: int  # of these, rows that took the place of an entry or of a row before: the same path, id or external id
     ignored: list[str]  # columns of the file that no field of an entry takes
 
 
@@ -104,8 +104,8 @@ def import_parquet(
 ) -> Imported:
     """Make a collection of `file`, with the ids that it gives; or, with `into`, write its rows to one that is there.
 
-    A new collection appears whole. `into` one that is there, rows are committed in blocks: a row whose path is there
-    replaces that entry, another gets a new id; run again, an import that was interrupted goes on.
+    A new collection appears whole. `into` one that is there, rows are committed in blocks: a row whose path or external
+    id is there replaces that entry, another gets a new id; run again, an import that was interrupted goes on.
 
     Args:
         data: folder of the collections.

@@ -1,11 +1,12 @@
 """Files of uploaded images as a collection has them: how they are called, and which are damaged, missing or left over.
 
     <data>/uploads/<collection>/<first two digits>/<sha256>.<suffix>
+                                                   <sha256>-<32 digits of the hash of its external id>.<suffix>
 
-The service writes them (service/collections/uploads.py). Only files of that form in the collection's own folder are
-ever read, backed up or removed as uploads, whatever a path in the catalog says. Paths are absolute, so where a data
-folder was moved, or a catalog copied without the files, entries say a folder that is another's: they are strays until
-`take_home`.
+Of an entry with an external id the file is its own, whoever else has one of the same bytes. The service writes them
+(service/collections/uploads.py). Only files of that form in the collection's own folder are ever read, backed up or
+removed as uploads, whatever a path in the catalog says. Paths are absolute, so where a data folder was moved, or a
+catalog copied without the files, entries say a folder that is another's: they are strays until `take_home`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from base.files import PART, file_sha256
 from index.local.collection import Collection
 from index.local.layout import uploads_folder
 
-UPLOAD = re.compile(r"([0-9a-f]{2}/([0-9a-f]{64})\.[a-z0-9]+)")
+UPLOAD = re.compile(r"([0-9a-f]{2}/([0-9a-f]{64})(?:-[0-9a-f]{32})?\.[a-z0-9]+)")
 _ELSEWHERE = re.compile(rf"(?P<folder>/.*/uploads/[^/]+)/(?P<upload>{UPLOAD.pattern})", re.DOTALL)
 
 
@@ -30,6 +31,11 @@ def is_upload(path: str | Path, folder: Path) -> bool:
     """Whether a path is, to the letter, that of an upload in `folder`, so that it leads nowhere else."""
     inside = str(path).removeprefix(f"{folder}/")
     return inside != str(path) and UPLOAD.fullmatch(inside) is not None
+
+
+def upload_sha256(path: str | Path) -> str:
+    """The hash that the file of an upload is called by."""
+    return Path(path).name[:64]
 
 
 def check_paths(paths: Iterable[str | Path | None], data: Path, name: str) -> None:
@@ -55,7 +61,7 @@ def problem_of(path: str, folder: Path) -> str | None:
     if not is_upload(path, folder):
         return f"{path!r} is in the folder of uploads and not of the form of one"
     try:
-        sound = file_sha256(path) == Path(path).stem
+        sound = file_sha256(path) == upload_sha256(path)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -23,15 +23,19 @@ from service.errors import add_handlers, documented
 from service.http.auth import ReadOnly, RequireKey, check_exposure, keyring_of
 from service.http.connections import PatientHttp, take_descriptors
 from service.http.gateway import BehindProxy
+from service.http.idempotency import Idempotent, tell_of_keys
 from service.http.middleware import AtAnswer, BodyLimit, CancelWhenGone, HeadAsGet, Observed, SafeHeaders
 from service.http.packed import Unpacked
 from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
 from service.preflight import check_address
 from service.routes import (
+    catalogue,
+    changes,
     classify,
     collections,
     embeddings,
+    facets,
     health,
     images,
     info,
@@ -39,6 +43,7 @@ from service.routes import (
     knn_service,
     label_runs,
     label_sets,
+    manifest,
     metrics,
     page,
     search,
@@ -81,12 +86,13 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     )
     app.state.service = Service(settings, Paths(app), signer, encoder)
     # routes are tried one after the other: first those that are asked hundreds of times a second
-    for resource in (embeddings, search, classify, info, metrics, collections, zero_shot, label_sets, images, texts,
-                     jobs, label_runs, knn_service):  # fmt: skip
+    for resource in (embeddings, search, classify, info, metrics, collections, facets, changes, zero_shot, label_sets,
+                     images, texts, manifest, catalogue, jobs, label_runs, knn_service):  # fmt: skip
         app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)
     page.mount_static(app)
+    tell_of_keys(app)
     add_handlers(app)
     return app
 
@@ -98,7 +104,7 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],  # those of OpenAI's client are many; what guards is the origin
-        expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
+        expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Idempotency-Replayed"],
     )
     key = Middleware(
         RequireKey,
@@ -117,6 +123,7 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         *([Middleware(ReadOnly)] if settings.read_only else []),
         Middleware(BodyLimit, limit=settings.max_upload_bytes),
         Middleware(Unpacked, limit=settings.max_upload_bytes),
+        Middleware(Idempotent, data=settings.data),
         Middleware(AtAnswer),
         Middleware(CancelWhenGone),
         Middleware(HeadAsGet),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from base import errors
 from base.files import disk_problem
-from base.words import first_wrong
+from base.words import Wrong, first_wrong
 from service.keys import sees_places
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,14 @@ STATUS: dict[type[Exception], int] = {  # an error not named here has the status
     errors.CollectionExists: 409,
     errors.CollectionLocked: 409,
     errors.QuotaExceeded: 413,  # no 507: a service that is asked for too much has not failed
+    errors.CursorGone: 410,
     errors.ModelMismatch: 409,
     errors.EntryNotFound: 404,
     errors.LabelSetNotFound: 404,
     errors.RunNotFound: 404,
     errors.RunBusy: 409,
+    errors.RequestUnderWay: 409,
+    errors.OutcomeUnknown: 409,
     errors.Overloaded: 429,
     errors.Busy: 503,
 }
@@ -99,6 +102,19 @@ def described(error: Exception) -> dict[str, str]:
     status = _status_of(error)
     message = str(error) if isinstance(error, errors.GlimpseError) else "the job failed; the service's log says why"
     return {"message": message, "type": _type_of(status), "code": getattr(error, "code", "internal_error")}
+
+
+def detail_of(error: Exception) -> ErrorDetail:
+    """What is said of one item of a request that cannot be done, while the others are: as an answer would say it."""
+    if isinstance(error, RequestValidationError):
+        wrong = _first_of(error.errors())
+        return ErrorDetail(message=str(wrong), type=_type_of(422), param=wrong.place, code="invalid_request")
+    if isinstance(error, HTTPException):
+        message, status = str(error.detail), error.status_code
+    else:
+        message, status = str(error), _status_of(error)
+    code, param = getattr(error, "code", None), getattr(error, "param", None)
+    return ErrorDetail(message=message, type=_type_of(status), param=param, code=code)
 
 
 def _type_of(status: int) -> str:
@@ -175,15 +191,24 @@ async def _of_disk(request: Request, error: Exception) -> JSONResponse:
 
 async def _of_validation(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    problems = error.errors()
+    return invalid(error.errors(), error.body)
+
+
+def invalid(problems: Sequence[Any], body: Any = None) -> JSONResponse:
+    """The response for what pydantic found in a request, of which `body` is what was sent."""
     if problems[0]["type"] == "json_invalid":
         return _no_json()
+    wrong = _first_of(problems, body)
+    return refuse_to_answer(422, str(wrong), code="invalid_request", param=wrong.place)
+
+
+def _first_of(problems: Sequence[Any], body: Any = None) -> Wrong:
+    """What is wrong first, in words, with how many more there are; and where it is."""
     # a place begins with the part of the request that it is in; only in a body are there values of several kinds
     in_body = problems[0]["loc"][:1] == ("body",)
     sources = ("body", "query", "path", "header")
     inner = [{**each, "loc": each["loc"][each["loc"][0] in sources :]} for each in problems]
-    wrong = first_wrong(inner, error.body if in_body else None)
-    return refuse_to_answer(422, str(wrong), code="invalid_request", param=wrong.place)
+    return first_wrong(inner, body if in_body else None)
 
 
 def _no_json() -> JSONResponse:

@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(120_000_000, ge=1, description="largest image that is decoded")
     max_batch: int = Field(64, ge=1, description="most images in one request")
     max_texts: int = Field(2048, ge=1, description="most texts in one request")
+    max_entries: int = Field(1000, ge=1, description="most entries that are put by one request")
     max_prompts: int = Field(4096, ge=1, description="most labels times templates in one classification")
     thumbnail_bytes: int = Field(2**30, ge=0, description="most bytes of thumbnails that are kept; 0: none")
     filter_seconds: float = Field(5.0, gt=0, description="longest that a filter takes")

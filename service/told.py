@@ -13,6 +13,7 @@ from fastapi import Request
 from base.errors import GlimpseError
 from index.collection import CollectionInfo
 from labelling.label_sets import LabelSet
+from service.errors import ErrorDetail, detail_of
 from service.inference.known_models import ServedModel
 from service.jobs.store import Job
 from service.keys import sees_places
@@ -44,6 +45,11 @@ class Told:
     def message(self, text: str) -> str:
         """A message; for who may only read without the data folder and where models come from."""
         return self._service.told(self._scope, text)
+
+    def error(self, error: Exception) -> ErrorDetail:
+        """What is said of one item of a request that cannot be done."""
+        detail = detail_of(error)
+        return detail.model_copy(update={"message": self.message(detail.message)})
 
     def model(self, model: ServedModel) -> ModelAnswer:
         """A model, as it is now."""

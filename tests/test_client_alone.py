@@ -110,6 +110,13 @@ def test_the_commands_ask_the_service(client: Client, tmp_path: Path) -> None:
         assert len(list(csv.DictReader(file))) == 8
     assert len(client.said("label", client.pictures, "--labels", "red,blue").splitlines()) == 9
 
+    products = tmp_path / "products.csv"
+    products.write_text(f"external_id,image,text,price\na/1,{client.pictures / 'red.png'},,5\na/2,,red words,\n")
+    synced = json.loads(client.said("entries", "sync", products, "-c", "colours", "--json"))
+    assert (synced["created"], synced["failed"]) == (2, [])
+    assert json.loads(client.said("entries", "get", "a/1", "-c", "colours", "--json"))["metadata"] == {"price": "5"}
+    assert "2 entries deleted" in client.said("entries", "delete", "a/1", "a/2", "-c", "colours")
+
     listed = json.loads(client.said("collections", "--json"))["collections"]
     assert [(one["name"], one["counts"]["image"]) for one in listed] == [("colours", 8)]
 

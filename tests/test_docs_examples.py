@@ -22,7 +22,7 @@ from service_world import picture, serving, settings_for, tiny_encoder
 from service.app import create_app
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [page for page in ("api.md", "clients.md", "jobs.md") if (DOCS / page).exists()]
+PAGES = [page for page in ("api.md", "catalogue.md", "clients.md", "jobs.md") if (DOCS / page).exists()]
 FENCE = re.compile(r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 IMAGES = ("fish", "pet", "boat", "balloon", "car")
 

@@ -53,6 +53,7 @@ def test_every_field_comes_back(catalog):
         "width": 640,
         "height": 480,
         "taken": "2024-05-01T12:00:00",
+        "external_id": "sku/42 👩‍🚀",
     }
     (key,) = catalog.upsert([Entry(np.ones(DIM), "image", **fields)], np.array([[0.1, 0.2, 0.3, 0.4]], np.float32))
     assert asdict(catalog.get([key])[key]) == {"id": key, "modality": "image", **fields}

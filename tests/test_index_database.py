@@ -32,7 +32,7 @@ def test_another_schema_is_named(tmp_path, schema, remedy):
     Catalog.create(tmp_path / "catalog.sqlite", META)
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as db:
         db.execute(f"PRAGMA user_version = {schema}")
-    with pytest.raises(CollectionError, match=rf"schema {schema}, this one knows 2\); {remedy}"):
+    with pytest.raises(CollectionError, match=rf"schema {schema}, this one knows 3\); {remedy}"):
         Catalog(tmp_path / "catalog.sqlite")
 
 

@@ -6,13 +6,16 @@ Whoever changes what is on disk changes nothing here, but teaches the new glimps
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from base.errors import CollectionError
 from index.backup import restore
 from index.collection import open_collection
 from index.config import IndexConfig
@@ -78,7 +81,85 @@ def test_a_collection_of_before_opens(old: Path) -> None:
         assert (info.model, info.done, info.left) == ("new", 1, 3)
 
 
-def test_what_is_written_today_can_be_read_by_the_glimpse_of_before(old: Path) -> None:
+def test_it_is_brought_up_in_place_and_whole_or_not_at_all(old: Path) -> None:
+    catalog = old / "collections" / "old" / "catalog.sqlite"
+
+    def state() -> tuple[int, list[str]]:
+        with closing(sqlite3.connect(catalog)) as db:
+            (schema,) = db.execute("PRAGMA user_version").fetchone()
+            return schema, [sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE sql > '' ORDER BY name")]
+
+    before = state()
+    assert before[0] == 2
+    with closing(sqlite3.connect(catalog)) as db:  # in the way of the last step
+        db.execute("CREATE TABLE entries_external_id (x)")
+        in_the_way = state()
+        with pytest.raises(CollectionError):
+            open_collection(old, "old")
+        assert state() == in_the_way
+        db.execute("DROP TABLE entries_external_id")
+    assert state() == before
+    open_collection(old, "old").close()  # also to read alone
+    assert state()[0] == 3
+    with open_collection(old, "old", writable=True) as collection:
+        assert collection.check() == []
+        collection.update({2: {"external_id": "sku-2"}})
+        collection.delete([3])
+        assert collection.find_external(["sku-2"])["sku-2"].path == "/p/2.jpg"
+        assert collection.check() == []
+
+
+def test_the_rows_of_a_glimpse_that_knew_checksums_keep_them(old: Path) -> None:
+    catalog = old / "collections" / "old" / "catalog.sqlite"
+    with open_collection(old, "old", writable=True) as collection:
+        collection.compact()  # gives them
+    with closing(sqlite3.connect(catalog)) as db:  # back to schema 2, as that glimpse had it
+        sealed = db.execute("SELECT id, checksum FROM entries ORDER BY id").fetchall()
+        db.execute("DROP INDEX entries_external_id")
+        db.execute("DROP TABLE changes")
+        db.execute("DELETE FROM meta WHERE key IN ('life', 'changes_since')")
+        db.commit()
+        for table in ("entries", "tombstones"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN external_id")
+        db.execute("PRAGMA user_version = 2")
+    with open_collection(old, "old") as collection:
+        assert collection.check() == []
+    with closing(sqlite3.connect(catalog)) as db:
+        assert db.execute("SELECT id, checksum FROM entries ORDER BY id").fetchall() == sealed
+        assert None not in dict(sealed).values()
+
+
+def test_on_a_read_only_disk_it_is_read_as_it_is(
+    old: Path, on_own_disk: Callable[[str], None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")  # the disk hides what is here
+    with closing(sqlite3.connect(old / "collections" / "old" / "catalog.sqlite")) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(old / "collections" / "old" / "catalog.sqlite", elsewhere)
+    on_own_disk(f"""
+import shutil
+import numpy as np
+from base.errors import CollectionError
+from index.collection import open_collection
+(disk / "collections" / "old").mkdir(parents=True)
+shutil.copy({str(elsewhere / "catalog.sqlite")!r}, disk / "collections" / "old")
+mount("-o", "remount,ro")
+with open_collection(disk, "old") as collection:
+    assert collection.check() == [], collection.check()
+    assert [(r.id, r.external_id) for r in collection.records()] == [(1, None), (2, None), (3, None), (5, None)]
+    assert collection.find_external(["a"]) == {{}}
+    assert collection.find_path("/p/2.jpg").id == 2
+    try:
+        collection.changes_after()
+    except CollectionError as error:
+        assert "older glimpse" in str(error)
+    else:
+        raise AssertionError("it has no feed")
+    assert [hit.id for hit in collection.search(np.eye(4)[1], 1)] == [2]
+""")
+
+
+def test_what_is_written_today_has_the_form_of_before(old: Path) -> None:
     measured = Rejection("f", 4, None, 1.0)
     with open_collection(old, "old", writable=True) as collection:
         collection.next.write([2, 3, 5], np.eye(2)[[0, 1, 0]])
@@ -87,7 +168,7 @@ def test_what_is_written_today_can_be_read_by_the_glimpse_of_before(old: Path) -
         collection.compact(IndexConfig("exact", 0.95))
     with closing(sqlite3.connect(old / "collections" / "old" / "catalog.sqlite")) as db:
         meta = dict(db.execute("SELECT key, value FROM meta"))
-    assert meta.keys() == META.keys()
+    assert meta.keys() == {*META, "life", "changes_since"}
     assert json.loads(meta["bar"]) == {"fingerprint": "f", "rows": 4, "bar": None, "doubt": 1.0}
     assert json.loads(meta["wish"]) == {"kind": "exact", "recall": 0.95}
     assert (meta["model"], meta["dim"], json.loads(meta["next"])) == ("new", 2, None)

@@ -40,7 +40,7 @@ def content(pets: Collection) -> tuple[list[Any], bytes]:
 FULL = Entry(
     vectors(1)[0], "image", "/photos/ä b.jpg", text="süß\n\0", metadata={"colours": ["red", {"x": None}], "n": 1.5},
     sha256="ab" * 32, mtime_ns=1_700_000_000_123_456_789, size=2**40, width=640, height=480,
-    taken="2024-05-06T07:08:09",
+    taken="2024-05-06T07:08:09", external_id="sku/1 ü",
 )  # fmt: skip
 NOT_UTF8 = "/photos/caf\udce9.jpg"  # what os.fsdecode makes of a Latin-1 name
 

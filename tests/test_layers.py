@@ -24,7 +24,7 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "training": {"base", "encoder"},
     "service": {"base", "encoder", "index", "labelling", "training.losses", "training.run_folder"},
     "glimpse": {"base", "encoder", "index", "labelling", "training", "service"},
-    "glimpse.client": {"base.errors", "glimpse"},
+    "glimpse.client": {"base.errors", "base.names", "glimpse"},
 }
 INSIDE = {  # of its own package: what a folder may import beside itself
     "encoder.picture": set(),
@@ -77,7 +77,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
     "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.query", "encoder.word_bank",
-    "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.cli",
+    "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.catalogue", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
     "labelling.rows", "labelling.runs.kept", "labelling.vocabulary", "labelling.xmp.change", "training.config",

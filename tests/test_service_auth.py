@@ -74,7 +74,7 @@ def test_every_route_that_the_api_lists_is_closed(client, keys):
             if path.startswith("/health/"):
                 continue
             answer = client.request(
-                method, path.format(collection="pictures", id=1, name="x", job="x", run="x", image=1)
+                method, path.format(collection="pictures", id=1, external_id="x", name="x", job="x", run="x", image=1)
             )
             error = error_of(answer, 401)
             assert (error["code"], error["type"]) == ("missing_key", "authentication_error"), (method, path)

@@ -27,11 +27,13 @@ N = 60
 
 
 class Service:
-    """A real service as a process, at a port of its own."""
+    """A real service as a process, at a port of its own, or at one that another had."""
 
-    def __init__(self, data, roots, seconds):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+    def __init__(self, data, roots, seconds, port=None):
+        if port is None:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+        self.port = port
         words = [sys.executable, TESTS / "jobs_worker.py", data, roots, str(port), str(seconds)]
         environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
         self.log = (data / "service.log").open("ab")

@@ -301,7 +301,7 @@ def test_an_unknown_entry_in_a_query_is_404(client):
 
 def test_the_examples_of_the_api_page_are_answered(client):
     page = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
-    written = [json.loads(body) for body in re.findall(r"/search[^`]*?-d '(\{.*?\})'", page, flags=re.DOTALL)]
+    written = [json.loads(body) for body in re.findall(r"photos/search -H[^`]*?-d '(\{.*?\})'", page, flags=re.DOTALL)]
     assert len(written) >= 4
     for body in [*written, *SEARCH["examples"]]:
         body = json.loads(json.dumps(body).replace('"id": 42', '"id": 2'))

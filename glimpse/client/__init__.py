@@ -12,6 +12,7 @@ docs/clients.md shows the rest.
 from glimpse.client.answers import (
     Classified,
     Collection,
+    Deleted,
     Hit,
     Info,
     Job,
@@ -19,30 +20,45 @@ from glimpse.client.answers import (
     LabelSet,
     Model,
     NoService,
+    Patched,
+    Put,
     Record,
     RunImage,
     SearchResult,
     ServiceError,
     Uploaded,
 )
-from glimpse.client.client import Client, Part
+from glimpse.client.catalogue import NewEntry
+from glimpse.client.changes import Change, ChangePage
+from glimpse.client.client import Client
 from glimpse.client.entries import NewImage
+from glimpse.client.facets import FacetKey, FacetValue
+from glimpse.client.searches import Part, Search
 
 __all__ = [
+    "Change",
+    "ChangePage",
     "Classified",
     "Client",
     "Collection",
+    "Deleted",
+    "FacetKey",
+    "FacetValue",
     "Hit",
     "Info",
     "Job",
     "LabelRun",
     "LabelSet",
     "Model",
+    "NewEntry",
     "NewImage",
     "NoService",
     "Part",
+    "Patched",
+    "Put",
     "Record",
     "RunImage",
+    "Search",
     "SearchResult",
     "ServiceError",
     "Uploaded",

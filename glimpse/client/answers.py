@@ -82,6 +82,7 @@ class Record:
     sha256: str | None = None  # of the image file
     content_url: str | None = None
     thumbnail_url: str | None = None
+    external_id: str | None = None  # its owner's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ class Hit(Record):
     score: float
     z: float | None = None
     relevance: float | None = None
+    collection: str | None = None  # of a search of several
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,14 @@ class SearchResult:
     Attributes:
         cut_texts: how many of its texts are longer than the model reads.
         warnings: what a person should know of it, a line each.
+        error: of one of many searches, why it was refused; then there are no hits.
     """
 
     hits: list[Hit]
     seconds: float = 0.0
     cut_texts: int = 0
     warnings: list[str] = field(default_factory=list)
+    error: ServiceError | None = None
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -144,6 +148,43 @@ class Uploaded:
     created: bool = False  # false: the same bytes were there before, and keep their entry
     error: str | None = None
     cut_off: str | None = None  # in words, of a new file that ends before its picture does; what there is was taken
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Of one entry that was put: what became of it, and its id; or `failed`, and the `error` with message and code."""
+
+    external_id: str
+    status: str  # created, replaced, unchanged, failed
+    id: int | None = None
+    error: dict[str, Any] | None = None
+    cut_off: str | None = None  # in words, of a new file that ends before its picture does; what there is was taken
+
+    @property
+    def raised(self) -> ServiceError | None:
+        """The error as an exception."""
+        return None if self.error is None else error_of("the service", 422, {"error": self.error})
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """How many entries were meant, and how many were deleted."""
+
+    matched: int
+    deleted: int
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """How many entries were meant, and what was done with them; `first_refused` says why some stayed as they were."""
+
+    matched: int
+    changed: int
+    unchanged: int
+    refused: int
+    first_refused: list[dict[str, Any]] = field(default_factory=list)
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

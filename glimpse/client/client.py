@@ -1,6 +1,6 @@
-"""The client: what the service is, its collections and label sets, searches, classifications, embeddings.
+"""The client: what the service is, its collections and label sets, classifications, embeddings.
 
-Entries, jobs and labelling runs it has by inheritance.
+Searches, facets, entries, their changes, jobs and labelling runs it has by inheritance.
 """
 
 from __future__ import annotations
@@ -8,30 +8,30 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal
 
 from base.errors import GlimpseError, ImageError, InputError
 from glimpse.client.answers import (
     Classified,
     Collection,
-    Hit,
     Info,
     LabelSet,
-    Modality,
     Model,
     NoService,
-    SearchResult,
     ServiceError,
     listed,
     part,
     read,
 )
 from glimpse.client.batches import Image, base64_of, in_batches, read_image, source_of, why
+from glimpse.client.catalogue import Catalogue
+from glimpse.client.changes import Changes
 from glimpse.client.connection import given, in_path
 from glimpse.client.entries import Entries
+from glimpse.client.facets import Facets
 from glimpse.client.jobs import Jobs
 from glimpse.client.label_runs import LabelRuns
+from glimpse.client.searches import Searches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,34 +40,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a weighted query: exactly one of text, image, id and vector. A negative weight leads away from it."""
-
-    text: str | None = None
-    image: Image | None = None
-    id: int | None = None
-    vector: Iterable[float] | None = None
-    weight: float = 1.0
-
-
-class Shape(TypedDict, total=False):
-    """What a list of hits is to be like; docs/api.md tells it, under Search. What is not given is the service's."""
-
-    modality: Modality
-    filter: Mapping[str, Any] | None
-    limit: int
-    offset: int
-    score_threshold: float | None
-    cutoff: Literal["auto"] | None
-    group_by: str | None
-    group_size: int
-    collapse: float | None
-    diversity: float
-    signed_urls: int
-
-
-class Client(Entries, Jobs, LabelRuns):
+class Client(Searches, Facets, Entries, Catalogue, Changes, Jobs, LabelRuns):
     """A service of glimpse. `Connection` says how it is made and what it raises; close it, or use `with`."""
 
     def info(self) -> Info:
@@ -169,32 +142,6 @@ class Client(Entries, Jobs, LabelRuns):
         """Forget a label set."""
         self.ask("DELETE", f"/v1/label-sets/{in_path(name)}")
 
-    def search(
-        self,
-        collection: str,
-        text: str | None = None,
-        *,
-        image: Image | None = None,
-        id: int | None = None,  # noqa: A002
-        vector: Iterable[float] | None = None,
-        query: Sequence[Part] | None = None,
-        **shape: Unpack[Shape],
-    ) -> SearchResult:
-        """Find by any of text, image, id and vector (of several, their mean), or by the weighted parts in `query`.
-
-        `shape` is what the list is to be like.
-
-        Raises:
-            CollectionNotFound, EntryNotFound, ImageError, InputError, ModelMismatch: as the service says.
-        """
-        if unknown := shape.keys() - Shape.__annotations__.keys():
-            raise TypeError(f"search() has no {', '.join(sorted(unknown))}; it has {', '.join(Shape.__annotations__)}")
-        looked = _looked(Part(text, image, id, vector))
-        if query is not None:
-            looked["query"] = [_looked(one) | {"weight": one.weight} for one in query]
-        said = self.ask("POST", f"/v1/collections/{in_path(collection)}/search", json=looked | dict(shape))
-        return read(SearchResult, said, hits=[read(Hit, hit) for hit in listed(said, "hits")])
-
     def classify(
         self,
         images: Iterable[Image],
@@ -287,16 +234,6 @@ def _stacked(answers: Iterable[tuple[Any, Any]]) -> Vectors:
     if not rows:
         raise InputError("there is nothing to embed: give at least one text or image")
     return np.stack(rows).astype(np.float32, copy=False)
-
-
-def _looked(one: Part) -> dict[str, Any]:
-    """What is looked for, as JSON has it; only what is given."""
-    return given(
-        text=one.text,
-        image=None if one.image is None else base64_of(one.image),
-        id=one.id,
-        vector=None if one.vector is None else [float(value) for value in one.vector],
-    )
 
 
 def _classified(image: Image, said: Any) -> Classified:

@@ -116,8 +116,10 @@ class Connection:
                     raise
             time.sleep(pause)
 
-    def once(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """The same, and no second time."""
+    def once(self, method: str, path: str, *, silence: float = 0.0, **request: Any) -> httpx.Response:
+        """The same, and no second time. `silence`: seconds for which the service is asked to wait before it answers."""
+        if silence:
+            request["timeout"] = httpx.Timeout(self.timeout, read=self.timeout + silence)
         with self._named():
             try:
                 built = self._http.build_request(method, path, **request)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from base.errors import ImageError
+from base.names import check_external_id
 from glimpse.client.answers import Modality, Record, ServiceError, Uploaded, listed, read
 from glimpse.client.batches import Image, in_batches, read_image, source_of, why
 from glimpse.client.connection import Connection, given, in_path
@@ -85,6 +87,7 @@ class Entries(Connection):
         *,
         metadata: Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
     ) -> list[int]:
         """Make a new entry of each text; their ids, in order.
 
@@ -93,13 +96,18 @@ class Entries(Connection):
             texts: strings, or mappings with `text` and its own `metadata` and `tags`.
             metadata: of all of them.
             tags: likewise.
+            idempotency_key: within a day the same texts sent again with it are not added again.
         """
         said = _said(metadata, tags)
 
         def ask(batch: Sequence[tuple[dict[str, Any], bytes]], patient: bool) -> Sequence[Any]:
             body = {"texts": [text for text, _ in batch], **said}
             path = f"/v1/collections/{in_path(collection)}/texts"
-            return listed(self.ask("POST", path, json=body, patient=patient), "ids")
+            headers = {}
+            if idempotency_key is not None:  # a request may have one of its own alone
+                own = hashlib.sha256(b"\n".join(data for _, data in batch)).hexdigest()[:16]
+                headers["Idempotency-Key"] = f"{idempotency_key}-{own}"
+            return listed(self.ask("POST", path, json=body, headers=headers, patient=patient), "ids")
 
         new = ({"text": text} if isinstance(text, str) else dict(text) for text in texts)
         ids: list[int] = []
@@ -127,24 +135,24 @@ class Entries(Connection):
         path = f"/v1/collections/{in_path(collection)}/{modality}s"
         return (read(Record, entry) for entry in self.pages(path, "entries", **asked))
 
-    def entry(self, collection: str, id: int, modality: Modality = "image") -> Record:  # noqa: A002
-        """One entry. EntryNotFound if there is none."""
+    def entry(self, collection: str, id: int | str, modality: Modality = "image") -> Record:  # noqa: A002
+        """One entry, by its id and modality, or by its external id, a string. EntryNotFound if there is none."""
         return read(Record, self.ask("GET", _path(collection, id, modality)))
 
     def update_entry(
         self,
         collection: str,
-        id: int,  # noqa: A002
+        id: int | str,  # noqa: A002
         *,
         metadata: Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
         modality: Modality = "image",
     ) -> Record:
-        """Merge into its metadata (RFC 7396: None takes a key away); `tags` replace the ones it has."""
+        """Merge into its metadata (RFC 7396: None takes a key away); `tags` replace the ones it has. As `entry`."""
         return read(Record, self.ask("PATCH", _path(collection, id, modality), json=_said(metadata, tags)))
 
-    def delete_entry(self, collection: str, id: int, modality: Modality = "image") -> None:  # noqa: A002
-        """Delete it, and its file if that was uploaded."""
+    def delete_entry(self, collection: str, id: int | str, modality: Modality = "image") -> None:  # noqa: A002
+        """Delete it, and its file if that was uploaded. As `entry`."""
         self.ask("DELETE", _path(collection, id, modality))
 
     def content(self, collection: str, id: int) -> bytes:  # noqa: A002
@@ -179,7 +187,9 @@ def _whole(url: str, path: str) -> str:
     return (url.removesuffix(prefix) if path.startswith(f"{prefix}/") else url) + path
 
 
-def _path(collection: str, id: int, modality: Modality = "image") -> str:  # noqa: A002
+def _path(collection: str, id: int | str, modality: Modality = "image") -> str:  # noqa: A002
+    if isinstance(id, str):
+        return f"/v1/collections/{in_path(collection)}/entries/{quote(check_external_id(id), safe='')}"
     return f"/v1/collections/{in_path(collection)}/{modality}s/{int(id)}"
 
 

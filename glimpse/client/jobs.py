@@ -17,13 +17,16 @@ GONE = (502, 503, 504)  # what a proxy answers while the service behind it is be
 class Jobs(Connection):
     """What a service does for long, by itself, on folders of its own. docs/jobs.md tells the kinds and their fields."""
 
-    def start_job(self, kind: str, **fields: Any) -> Job:
+    def start_job(self, kind: str, *, idempotency_key: str | None = None, **fields: Any) -> Job:
         """Start a job, as in `start_job("index", collection="photos", folders=["/photos"])`.
+
+        With an `idempotency_key` it is started once within a day, however often it is asked for.
 
         Raises:
             ServiceError: 403 where the operator has not named the folder; 409 where a watch has the collection.
         """
-        return read(Job, self.ask("POST", "/v1/jobs", json={"kind": kind, **fields}))
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return read(Job, self.ask("POST", "/v1/jobs", json={"kind": kind, **fields}, headers=headers))
 
     def jobs(self, *, state: str | None = None, collection: str | None = None) -> Iterator[Job]:
         """The jobs, the newest first; pages are fetched as they are needed."""

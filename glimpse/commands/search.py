@@ -15,7 +15,6 @@ from base.walk import is_image_name
 from glimpse.options import (
     DATA,
     AsJson,
-    Collection,
     Data,
     Device,
     ModelOfCollection,
@@ -23,6 +22,7 @@ from glimpse.options import (
     Threads,
     Url,
     is_remote,
+    read_filter,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +42,15 @@ def search(
     image: Annotated[list[Path] | None, typer.Option(help="Like this image file; repeatable.")] = None,
     like: Annotated[list[int] | None, typer.Option(help="Like the entry of this id; repeatable.")] = None,
     no: Annotated[list[str] | None, typer.Option("--not", help="Away from these words; repeatable.")] = None,
-    collection: Collection = "images",
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--collection",
+            "-c",
+            help="Name of the collection; repeatable: those of one model are searched as one.",
+            show_default="images",
+        ),
+    ] = None,
     data: Data = DATA,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many results.")] = 10,
     offset: Annotated[int, typer.Option(min=0, max=10_000, help="Results to pass over, for the next page.")] = 0,
@@ -65,6 +73,9 @@ def search(
     """Search a collection by words, example images, entries of its own, or all of these together."""
     from glimpse import console
 
+    names = list(dict.fromkeys(collection or ["images"]))
+    if like and len(names) > 1:
+        raise InputError("--like names an entry of one collection: give one --collection, or --image FILE")
     asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
     for words in (*asked.texts, *asked.away):
         _check_words(words)
@@ -74,7 +85,7 @@ def search(
         "limit": k,
         "offset": offset,
         "modality": modality,
-        "filter": _read_filter(filter),
+        "filter": read_filter(filter),
         "score_threshold": score_threshold,
         "cutoff": cutoff,
         "group_by": group_by,
@@ -85,25 +96,27 @@ def search(
         from glimpse.client import Client
 
         with Client(url) as client:
-            found = _ask(client, collection, asked, shape)
+            found = _ask(client, names, asked, shape)
     else:
-        found = _search(data, collection, asked, shape, model, device, precision)
+        found = _search(data, names, asked, shape, model, device, precision)
     console.print_warnings(found.warnings)
     if json:
         console.print_json({"hits": found.hits, "seconds": found.seconds, "cut_texts": found.cut_texts})
     else:
-        _print(found, collection, shape)
+        _print(found, names, shape)
     if found.encoder is not None and device == precision == "auto":
         console.prepare_queries(found.encoder, images=bool(image))
 
 
-def _print(found: Outcome, collection: str, shape: dict[str, Any]) -> None:
+def _print(found: Outcome, collections: list[str], shape: dict[str, Any]) -> None:
     from glimpse import console
 
+    collection, several = " and ".join(collections), len(collections) > 1
     judged = any(hit["relevance"] is not None for hit in found.hits)
-    columns = ["score", *(["relevance"] if judged else []), "id", "path" if shape["modality"] == "image" else "text"]
+    shown_as = "path" if shape["modality"] == "image" else "text"
+    columns = ["score", *["relevance"] * judged, *["collection"] * several, "id", shown_as]
     rows = [
-        (hit["score"], *([hit["relevance"]] if judged else []), hit["id"], shown)
+        (hit["score"], *[hit["relevance"]] * judged, *[hit.get("collection")] * several, hit["id"], shown)
         for hit, shown in zip(found.hits, found.shown, strict=True)
     ]
     console.out.print(console.table(*columns, rows=rows))
@@ -115,7 +128,7 @@ def _print(found: Outcome, collection: str, shape: dict[str, Any]) -> None:
             if found.best is not None
             else "nothing passes the filter"
             if shape["filter"]
-            else "it is empty"
+            else f"{'they are' if several else 'it is'} empty"
         )
         console.err.print(f"nothing found in {collection}: {why}")
 
@@ -160,17 +173,19 @@ NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, 
 
 
 def _search(
-    data: Path, collection: str, asked: Asked, shape: dict[str, Any], model: str | None, device: str, precision: str
+    data: Path, names: list[str], asked: Asked, shape: dict[str, Any], model: str | None, device: str, precision: str
 ) -> Outcome:
     """On this machine."""
     import time
+    from contextlib import ExitStack
     from dataclasses import replace
 
     import numpy as np
 
     from encoder.cut import CutTexts
     from index.collection import open_collection
-    from index.search.query import Query, mix
+    from index.search.query import Query, mix, run
+    from index.search.together import Together
 
     texts, away, images, ids = asked
     weights = [1.0] * len(texts) + [-AWAY] * len(away) + [1.0] * (len(images) + len(ids))
@@ -178,7 +193,9 @@ def _search(
     # made before the model is loaded, so that a wrong value is said at once
     query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
     encoder = None
-    with open_collection(data, collection) as source:
+    with ExitStack() as opened:
+        sources = {name: opened.enter_context(open_collection(data, name)) for name in names}
+        source, *others = sources.values()
         vectors, made_by, cut = [*source.vectors(ids)], None, CutTexts()
         if texts or images or away:  # entries alone need no model
             ref, known_as = (model, None) if model else (source.model, source.fingerprint)
@@ -191,23 +208,25 @@ def _search(
 
                 encoder = open_encoder(ref, device, precision)
             made_by = encoder.fingerprint
-            source.check_model(made_by)
+            for each in sources.values():
+                each.check_model(made_by)
             cut = encoder.cut_texts(texts + away)
             started = time.perf_counter()
             vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
         else:
             started = time.perf_counter()
+        searched = Together(sources) if others else source
         query = replace(query, vector=mix(vectors, weights), fingerprint=made_by)
-        hits = source.query(query)
+        hits = run(searched, query)
         seconds = round(time.perf_counter() - started, 4)
-        best = [] if hits else source.query(replace(query, **NOT_CUT))
+        best = [] if hits else run(searched, replace(query, **NOT_CUT))
     shown = [str(hit.record.path or hit.record.text) for hit in hits]
     found = [_as_json(hit.record, hit) for hit in hits]
     best_score = best[0].score if best else None
     return Outcome(found, shown, seconds, best_score, len(cut.read), cut.warnings(), encoder)
 
 
-def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -> Outcome:
+def _ask(client: Client, names: list[str], asked: Asked, shape: dict[str, Any]) -> Outcome:
     """Of a service."""
     from glimpse.client import Part
 
@@ -217,6 +236,7 @@ def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -
         *(Part(image=image) for image in asked.images),
         *(Part(id=entry) for entry in asked.ids),
     ]
+    collection = names if len(names) > 1 else names[0]
     found = client.search(collection, query=parts, **shape)
     best = [] if found.hits else client.search(collection, query=parts, **(shape | NOT_CUT)).hits
     # the path of an image that was sent is the service's own, its name says more
@@ -226,26 +246,12 @@ def _ask(client: Client, collection: str, asked: Asked, shape: dict[str, Any]) -
     return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
 
 
-def _read_filter(given: str | None) -> dict[str, Any] | None:
-    """A filter as JSON, or @ and the file that holds it."""
-    from base.tables import decode_text, parse_json
-
-    if given is None:
-        return None
-    try:
-        found = parse_json(decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given)
-    except OSError as error:
-        raise InputError(f"--filter: {given[1:]} cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise InputError(f"--filter: this is not JSON ({error}); give JSON, or @FILE that holds it") from None
-    if not isinstance(found, dict):
-        raise InputError('--filter: give a JSON object, as {"must": [{"key": "colour", "match": {"value": "red"}}]}')
-    return found
-
-
 def _as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
+    collection = getattr(record, "collection", None)  # of a search of several
     return {
+        **({"collection": collection} if collection else {}),
         "id": record.id,
+        "external_id": record.external_id,
         "modality": record.modality,
         "path": record.path,
         "text": record.text,

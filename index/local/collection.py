@@ -23,7 +23,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError
 from index.config import IndexConfig, Quota
-from index.entry import MODALITIES, CollectionInfo, Entry, Hit, ImageRow, Modality, Record
+from index.entry import (
+    MODALITIES,
+    ChangePage,
+    CollectionInfo,
+    Entry,
+    FacetKey,
+    FacetValue,
+    Hit,
+    ImageRow,
+    Modality,
+    Record,
+)
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, folder_bytes, folder_identity
 from index.local.next_model import NextModel
@@ -31,7 +42,7 @@ from index.local.read_view import ReadView, Samples, check_model
 from index.local.vectors.live import LiveIndex, background_threads
 from index.rows import as_ids, unit_rows
 from index.search.calibration import Rejection
-from index.search.filters import parse_filter
+from index.search.filters import parse_filter, parse_key
 from index.search.patience import Patience
 from index.search.query import ATTEMPTS, Query, run, run_many
 
@@ -146,8 +157,9 @@ class Collection:
     def upsert(self, entries: Sequence[Entry]) -> list[int]:
         """Write entries in one transaction and return their ids. InputError if one cannot be stored; then none is.
 
-        An entry whose path is there already replaces that row and keeps its id. Vectors are scaled to length 1.
-        QuotaExceeded if there would be more than may be; then none is written either.
+        An entry whose path or external id is there already replaces that row and keeps its id, unless the row of that
+        external id is of the other modality: then it is deleted. Vectors are scaled to length 1. QuotaExceeded if there
+        would be more than may be; then none is written either.
         """
         self._check_writable()
         if not entries:
@@ -159,10 +171,10 @@ class Collection:
         return ids
 
     def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Set path, text, metadata, sha256, mtime_ns, size, width, height or taken of rows by id, vectors untouched.
+        """Set path, text, metadata, sha256, mtime_ns, size, width, height, taken or external_id of rows by id.
 
-        `metadata` is replaced, not merged. In one call files may exchange their paths. EntryNotFound for an unknown id,
-        InputError for an unknown field or a path that another entry has.
+        Vectors stay. `metadata` is replaced, not merged. In one call files may exchange their paths. EntryNotFound for
+        an unknown id, InputError for an unknown field, or a path or external id that another entry has.
         """
         self._check_writable()
         self._catalog.update(changes)
@@ -283,9 +295,13 @@ class Collection:
         """The record of that path."""
         return next(iter(self._catalog.find("path", path)), None)
 
-    def find_sha256(self, sha256: str) -> list[Record]:
-        """The records of that hash, in the order of ids; copies of a file are several."""
-        return self._catalog.find("sha256", sha256)
+    def find_sha256(self, sha256: str, limit: int = -1) -> list[Record]:
+        """The records of that hash, in the order of ids, `limit` at most; copies of a file are several."""
+        return self._catalog.find("sha256", sha256, limit)
+
+    def find_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
+        """The records of those external ids that are there, by them."""
+        return self._catalog.get_external(external_ids)
 
     # --- searching ---
 
@@ -345,6 +361,44 @@ class Collection:
             FilterTooSlow, GivenUp: the `patience` is over.
         """
         return self._catalog.filter_ids(parse_filter(filter), _known(modality), patience)
+
+    def changes_after(self, after: str | None = None, limit: int = 1000) -> ChangePage:
+        """Up to `limit` changes behind a cursor, each entry at what happened to it last, and what was deleted.
+
+        Without a cursor they begin with every entry, so reading on until there is no more and then from that cursor
+        follows the collection without a gap; "now" begins at the end.
+
+        Raises:
+            InputError: it is no cursor.
+            CursorGone: the collection was made anew or restored since, or deletions since then are forgotten.
+        """
+        if limit < 1:
+            raise InputError(f"limit: must be at least 1, not {limit}")
+        return self._catalog.changes_after(self.name, after, limit)
+
+    def facet(
+        self,
+        key: str,
+        limit: int = 10,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002
+        modality: Modality = "image",
+        patience: Patience | None = None,
+    ) -> list[FacetValue]:
+        """The most frequent values of a key of the metadata, each with the entries that have it, of all or of those
+        that pass a filter. A count is what a filter with that value would let through.
+
+        Raises:
+            InputError: it is no key, or no filter.
+            FilterTooSlow, GivenUp: the `patience` is over.
+        """
+        if limit < 1:
+            raise InputError(f"limit: must be at least 1, not {limit}")
+        wanted = None if filter is None else parse_filter(filter)
+        return self._catalog.facet(parse_key(key), _known(modality), limit, wanted, patience)
+
+    def facet_keys(self, modality: Modality = "image", patience: Patience | None = None) -> list[FacetKey]:
+        """Every key of the metadata, by name. Raises as `facet`."""
+        return self._catalog.facet_keys(_known(modality), patience)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""

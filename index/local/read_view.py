@@ -7,6 +7,7 @@ when they are asked for, so one may be missing that was deleted since.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,7 @@ from index.local.vectors.ann import Products
 from index.local.vectors.live import State
 from index.local.vectors.ranked import Ranked
 from index.rows import as_ids, unit_rows
-from index.search.calibration import FEWEST, SAMPLE, Calibration
+from index.search.calibration import FEWEST, SAMPLE, Calibration, Sampled
 from index.search.filters import Filter
 from index.search.patience import Patience
 
@@ -69,18 +70,23 @@ class ReadView:
 
     def calibration(self, modality: Modality) -> Calibration | None:
         """What scores mean here (index.search.calibration); None while there are too few entries to tell."""
+        return self.sampled(modality).calibration()
+
+    def sampled(self, modality: Modality) -> Sampled:
+        """What that is told by."""
         rows = self._state.views[modality].count
         drawn = self._samples.get(modality)
         if drawn is None or drawn[0] != self.fingerprint or abs(rows - drawn[1]) > DRIFT * drawn[1]:
             _, sample = self.sample(modality, SAMPLE)
             self._samples[modality] = drawn = self.fingerprint, rows, sample, Products(sample)
         _, _, sample, product = drawn
-        if len(sample) < FEWEST:
-            return None
-        rejection = self._catalog.rejection() if modality == "image" else None
+        known = Sampled(rows, sample, product)
+        if modality != "image" or len(sample) < FEWEST:
+            return known
+        rejection = self._catalog.rejection()
         if rejection is None or rejection.fingerprint != self.fingerprint:
-            return Calibration(sample, product=product)
-        return Calibration(sample, rejection.threshold, rejection.doubt, product)
+            return known
+        return replace(known, threshold=rejection.threshold, doubt=rejection.doubt)
 
 
 def check_model(name: str, model: str, own: str, fingerprint: str) -> None:

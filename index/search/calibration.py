@@ -120,6 +120,49 @@ class Calibration:
         return [Judgement(z[start:end], relevance[start:end], cut) for start, end, cut in parts]
 
 
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """What is known of one modality of a collection, of which `calibration` tells what scores mean.
+
+    Attributes:
+        rows: how many entries it has.
+        sample, threshold, doubt, product: as a Calibration's; the sample may have any number of rows.
+    """
+
+    rows: int
+    sample: Vectors
+    product: Product
+    threshold: float | None = None
+    doubt: float = 1.0
+
+    def calibration(self) -> Calibration | None:
+        """None while there are too few entries to tell."""
+        if len(self.sample) < FEWEST:
+            return None
+        return Calibration(self.sample, self.threshold, self.doubt, self.product)
+
+    @classmethod
+    def together(cls, parts: Sequence[Sampled]) -> Sampled:
+        """Of several collections as if they were one: each has its share of the sample.
+
+        What fits nothing in the one that asks most of a text fits nothing here.
+        """
+        rows = sum(part.rows for part in parts)
+        shares = [min(len(part.sample), -(-SAMPLE * part.rows // max(rows, 1))) for part in parts]
+        chosen = [
+            np.linspace(0, max(len(part.sample) - 1, 0), share).astype(int)
+            for part, share in zip(parts, shares, strict=True)
+        ]
+        sample = np.concatenate([part.sample[of] for part, of in zip(parts, chosen, strict=True)])
+
+        def product(queries: Vectors) -> NDArray[np.float32]:
+            each = [part.product(queries)[:, of] for part, of in zip(parts, chosen, strict=True) if len(of)]
+            return np.concatenate(each, axis=1)
+
+        bars = [(part.threshold, part.doubt) for part in parts if part.rows and part.threshold is not None]
+        return cls(rows, sample, product, *max(bars, default=(None, 1.0)))
+
+
 def fit(
     sample: Vectors,
     words: Vectors | None = None,

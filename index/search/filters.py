@@ -92,6 +92,20 @@ def parse_filter(wanted: object) -> Filter:
     return _filter(wanted, "filter", 1)
 
 
+def parse_key(given: object, at: str = "key") -> str:
+    """A key of the metadata, as the conditions of a filter have it. InputError for none, naming the place `at`."""
+    key = _key(given, at)
+    if key.startswith("file."):
+        raise InputError(f"{at}: must be a key of the metadata, as colour or shop.price, not {key!r}")
+    return key
+
+
+def has_condition(wanted: Filter) -> bool:
+    """Whether there is any condition in it: without one all entries pass."""
+    parts = (*wanted.must, *wanted.should, *wanted.must_not)
+    return any(not isinstance(part, Filter) or has_condition(part) for part in parts)
+
+
 def bounded(value: int) -> int | float:
     """An integer beyond 64 bits as a float, infinity if need be: no store holds it as it is."""
     if -(2**63) <= value < 2**63:

@@ -24,13 +24,13 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from base.errors import CollectionError, EntryNotFound, InputError
+from base.errors import CollectionError, EntryNotFound, GlimpseError, InputError, ModelMismatch
 from index.entry import MODALITIES, Hit, Modality, Record
 from index.rows import unit_rows
 from index.search import ranking
 from index.search.calibration import Judgement
 from index.search.filters import Filter, parse_filter
-from index.search.patience import Patience
+from index.search.patience import FilterTooSlow, Patience
 from index.search.searchable import Readable, Searchable, Selection, Vector
 
 Cutoff = Literal["auto"]
@@ -117,19 +117,39 @@ def run_many(readable: Readable, queries: Sequence[Query]) -> list[list[Hit]]:
 
     Those that look equally deep into the same entries are searched for together. Raises as `run`.
     """
-    passing = [None if query.filter is None else parse_filter(query.filter) for query in queries]
+    pages = []
+    for answer in run_each(readable, queries):
+        if isinstance(answer, GlimpseError):
+            raise answer
+        pages.append(answer)
+    return pages
+
+
+def run_each(readable: Readable, queries: Sequence[Query]) -> list[list[Hit] | GlimpseError]:
+    """As `run_many`, but a query that `run` would refuse has the error in its place, and the others are answered.
+
+    Raises:
+        InputError: a vector is all zeros, or not of finite numbers.
+        GivenUp: nobody waits for it any more.
+        CollectionError: entries are deleted faster than they can be looked at.
+    """
+    passing = [_parsed(query) for query in queries]
     for _ in range(ATTEMPTS):
         view = readable.read_view()
-        for fingerprint in {query.fingerprint for query in queries if query.fingerprint is not None}:
-            view.check_model(fingerprint)
-        for query in queries:
-            if np.shape(query.vector) != (view.dim,):
-                raise InputError(f"vector: must have the collection's {view.dim} values, not {np.size(query.vector)}")
+        looks = _looks(view, queries, passing)
         try:
-            return _pages(view, _looks(view, queries, passing))
+            pages = iter(_pages(view, [look for look in looks if isinstance(look, _Look)]))
         except EntryNotFound:
             continue  # a candidate was deleted meanwhile: search again for who takes its place
+        return [next(pages) if isinstance(look, _Look) else look for look in looks]
     raise CollectionError("entries are deleted faster than this search can look at them: try again")
+
+
+def _parsed(query: Query) -> Filter | InputError | None:
+    try:
+        return None if query.filter is None else parse_filter(query.filter)
+    except InputError as error:
+        return error
 
 
 @dataclass(slots=True, eq=False)
@@ -155,18 +175,49 @@ class _Look:
             self.k = self.needed
 
 
-def _looks(view: Searchable, queries: Sequence[Query], passing: Sequence[Filter | None]) -> list[_Look]:
-    selections: dict[tuple[str, Modality], Selection] = {}
-    looks = []
-    for query, wanted, q in zip(queries, passing, _unit(queries, view.dim), strict=True):
-        among = None
-        if wanted is not None:
+def _looks(
+    view: Searchable, queries: Sequence[Query], passing: Sequence[Filter | InputError | None]
+) -> list[_Look | GlimpseError]:
+    found: dict[tuple[str, Modality], Selection | GlimpseError] = {}
+    looks: list[_Look | GlimpseError] = []
+    sound = [_problem(view, query, wanted) for query, wanted in zip(queries, passing, strict=True)]
+    directions = iter(_unit([query for query, problem in zip(queries, sound, strict=True) if not problem], view.dim))
+    for query, wanted, problem in zip(queries, passing, sound, strict=True):
+        if problem:
+            looks.append(problem)
+            continue
+        q, among = next(directions), None
+        if isinstance(wanted, Filter):
             key = repr(wanted), query.modality  # 1 and True are equal, and not the same
-            if key not in selections:
-                selections[key] = view.select(wanted, query.modality, query.patience)
-            among = selections[key]
+            if key not in found:
+                found[key] = _selection(view, wanted, query)
+            among = found[key]
+            if isinstance(among, GlimpseError):
+                looks.append(among)
+                continue
         looks.append(_Look(query, q, among, np.unique(np.asarray(query.exclude, np.int64))))
     return looks
+
+
+def _problem(view: Searchable, query: Query, wanted: Filter | InputError | None) -> GlimpseError | None:
+    """Why a query cannot be asked of this view."""
+    if isinstance(wanted, InputError):
+        return wanted
+    try:
+        if query.fingerprint is not None:
+            view.check_model(query.fingerprint)
+    except ModelMismatch as error:
+        return error
+    if np.shape(query.vector) != (view.dim,):
+        return InputError(f"vector: must have the collection's {view.dim} values, not {np.size(query.vector)}")
+    return None
+
+
+def _selection(view: Searchable, wanted: Filter, query: Query) -> Selection | GlimpseError:
+    try:
+        return view.select(wanted, query.modality, query.patience)
+    except FilterTooSlow as error:
+        return error
 
 
 def _unit(queries: Sequence[Query], dim: int) -> Vector:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.entry import Modality, Record
-from index.search.calibration import Judgement
+from index.search.calibration import Judgement, Sampled
 from index.search.filters import Filter
 from index.search.patience import Patience
 
@@ -61,4 +61,22 @@ class Readable(Protocol):
     """What can be searched, and goes on changing."""
 
     def read_view(self) -> Searchable:
+        """It, as it is now."""
+
+
+class Member(Searchable, Protocol):
+    """A Searchable that can be searched as one of several (index.search.together)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model that made its vectors."""
+
+    def sampled(self, modality: Modality, /) -> Sampled:
+        """What the background of all of them is made of."""
+
+
+class ReadableMember(Protocol):
+    """The same, and it goes on changing."""
+
+    def read_view(self) -> Member:
         """It, as it is now."""

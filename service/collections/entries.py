@@ -1,18 +1,19 @@
-"""What the routes for images and those for texts have in common: pages of entries, changing one, deleting one.
+"""What the routes of entries have in common: pages of them, changing and deleting one or many, by id or external id.
 
 Functions of a collection, called in threads. Knows no HTTP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from base.errors import EntryNotFound
-from index.collection import Collection, Modality, Record
+from base.errors import EntryNotFound, InputError
+from index.collection import MODALITIES, Collection, Modality, Record
 from index.search.patience import Patience
 from service.collections.metadata import merge_patch
 from service.collections.uploads import Uploads
@@ -24,6 +25,36 @@ def find(collection: Collection, entry_id: int, modality: Modality) -> Record:
     if record.modality != modality:
         raise EntryNotFound(f"entry {entry_id} of collection {collection.name!r} is no {modality}")
     return record
+
+
+def find_external(collection: Collection, external_id: str) -> Record:
+    """The record of that external id. EntryNotFound."""
+    if record := collection.find_external([external_id]).get(external_id):
+        return record
+    raise EntryNotFound(f"collection {collection.name!r} has no entry with external_id {external_id!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Entries that are meant, of one modality or of both: those that pass a filter, or those of external ids."""
+
+    filter: Mapping[str, Any] | None = None
+    external_ids: Sequence[str] | None = None
+    modality: Modality | None = None
+
+    def ids(self, collection: Collection, patience: Patience) -> list[int]:
+        """Their ids, ascending, as of now; of external ids that are not there none.
+
+        Raises:
+            InputError: `filter` is none; the message names the place.
+            FilterTooSlow, GivenUp: the `patience` is over.
+        """
+        modalities = MODALITIES if self.modality is None else (self.modality,)
+        if self.external_ids is not None:
+            found = collection.find_external(self.external_ids).values()
+            return sorted(record.id for record in found if record.modality in modalities)
+        wanted = self.filter or {}
+        return sorted(key for each in modalities for key in collection.filter_ids(wanted, each, patience).tolist())
 
 
 def page(
@@ -64,15 +95,51 @@ def change(collection: Collection, entry_id: int, modality: Modality, patch: Map
     return collection.get(entry_id)
 
 
+@dataclass
+class Changed:
+    """What a patch of many did, in entries. `refused` are those that it cannot be merged into, and why."""
+
+    changed: int = 0
+    unchanged: int = 0
+    refused: list[tuple[Record, InputError]] = field(default_factory=list)
+
+
+def change_all(collection: Collection, ids: Sequence[int], patch: Mapping[str, Any]) -> Changed:
+    """Merge `patch` into the metadata of those of these entries that are there."""
+    done, changes = Changed(), {}
+    for key, record in collection.records_of(ids).items():
+        try:
+            metadata = merge_patch(record.metadata, patch)
+        except InputError as error:
+            done.refused.append((record, error))
+            continue
+        if metadata == record.metadata:
+            done.unchanged += 1
+        else:
+            changes[key] = {"metadata": metadata}
+    if changes:
+        collection.update(changes)
+    done.changed = len(changes)
+    return done
+
+
 def delete(collection: Collection, uploads: Uploads, entry_id: int, modality: Modality) -> Record:
     """Delete an entry, what is kept of its bytes and path, and its file if uploaded; what it was.
 
     Raises:
         EntryNotFound: see `find`.
     """
-    record = find(collection, entry_id, modality)
-    collection.keepsakes.forget_entries([entry_id])
-    collection.delete([entry_id])
-    if record.path is not None:
-        uploads.remove(Path(record.path))
-    return record
+    find(collection, entry_id, modality)
+    return delete_all(collection, uploads, [entry_id])[0]
+
+
+def delete_all(collection: Collection, uploads: Uploads, ids: Sequence[int]) -> list[Record]:
+    """The same with those of these entries that are there."""
+    records = collection.records_of(ids)
+    if records:
+        collection.keepsakes.forget_entries(list(records))
+        collection.delete(records)
+    for record in records.values():
+        if record.path is not None:
+            uploads.remove(Path(record.path))
+    return list(records.values())

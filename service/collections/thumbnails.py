@@ -115,6 +115,11 @@ class Thumbnails:
                 with suppress(OSError):
                     _place(folder, sha256, size).unlink()
 
+    def forget_all(self, hashes: Iterable[str]) -> None:
+        """Remove those of several."""
+        for sha256 in hashes:
+            self.forget(sha256)
+
     def forget_unless(self, is_there: Callable[[str], bool]) -> int:
         """Remove those of images that are nowhere any more, and what killed writers left; how many images those were.
 

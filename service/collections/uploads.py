@@ -2,7 +2,8 @@
 
     <data>/uploads/<collection>/<first two digits>/<sha256>.<suffix>
 
-The name follows from the bytes, so the same bytes are one file and one entry. A file is there, whole and on disk,
+The name follows from the bytes, so the same bytes are one file and one entry; where an entry has an external id, from
+that as well (index.uploads). A file is there, whole and on disk,
 before its entry is committed, and goes after its entry is gone; a kill in between leaves a file too many, never an
 entry without its file. `collections check` names such a file, `collections compact` removes it. Only who holds the
 writer's lock writes here. Knows no HTTP.
@@ -10,7 +11,6 @@ writer's lock writes here. Knows no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Collection as Collectable
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from encoder.image import Picture, sha256_of
 from index.collection import Collection, Entry
 from index.local.catalog.quota import REMEDY
 from index.local.layout import uploads_folder
-from index.uploads import is_upload
+from index.uploads import is_upload, upload_sha256
 from service.collections.metadata import merge_patch
 
 # What a file is called follows from how it begins: what the client calls it may be wrong, or missing.
@@ -41,11 +41,12 @@ class Uploads:
     def __init__(self, data: Path, collection: str) -> None:
         self.folder = uploads_folder(data, collection)
 
-    def path(self, data: bytes) -> Path:
-        """Where a file with these bytes lies, or would."""
+    def path(self, data: bytes, external_id: str | None = None) -> Path:
+        """Where a file with these bytes lies, or would; the one of an entry with that external id."""
         sha256 = sha256_of(data)
+        own = "" if external_id is None else f"-{sha256_of(external_id.encode())[:32]}"
         suffix = next((suffix for at, begin, suffix in BEGINNINGS if data.startswith(begin, at)), ".image")
-        return self.folder / sha256[:2] / f"{sha256}{suffix}"
+        return self.folder / sha256[:2] / f"{sha256}{own}{suffix}"
 
     def keep(self, path: Path, data: bytes) -> None:
         """Make sure that a file with these bytes lies at its path, on disk. CollectionError if it cannot be written."""
@@ -108,7 +109,7 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
     for upload in uploads:
         if upload.picture is not None and old[upload.path] is None:
             new[upload.path] = upload
-    _check_quota(collection, files, new.values())
+    check_quota(collection, files, {path: len(upload.data) for path, upload in new.items()}, len(new))
     for upload in uploads:
         if old[upload.path] or upload.path in new:
             files.keep(upload.path, upload.data)
@@ -125,14 +126,18 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
     return [answers.get(upload.path) for upload in uploads]
 
 
-def _check_quota(collection: Collection, files: Uploads, new: Collectable[Upload]) -> None:
-    """QuotaExceeded if these uploads, which the collection lacks, are more than it may hold beside what it has."""
-    sizes = {upload.path: len(upload.data) for upload in new}
-    collection.check_room(len(sizes))
+def check_quota(
+    collection: Collection, files: Uploads, sizes: Mapping[Path, int], entries: int, *, leaving: int = 0
+) -> None:
+    """QuotaExceeded if files of these sizes in bytes, and so many new entries, are more than the collection may hold.
+
+    `leaving` bytes of files that it has go as these come.
+    """
+    collection.check_room(entries)
     most = collection.quota.upload_bytes
     if most is None or not sizes:
         return
-    held, coming = collection.bytes_inside(files.folder), sum(sizes.values())
+    held, coming = collection.bytes_inside(files.folder) - leaving, sum(sizes.values())
     if held + coming > most:
         raise QuotaExceeded(
             f"uploads of collection {collection.name!r} have {held} bytes and may have {most}, so {coming} more do not "
@@ -148,7 +153,7 @@ def _entry(upload: Upload, metadata: Mapping[str, Any]) -> Entry:
         "image",
         path=upload.path,
         metadata=metadata,
-        sha256=upload.path.stem,
+        sha256=upload_sha256(upload.path),
         mtime_ns=upload.path.stat().st_mtime_ns,
         size=len(upload.data),
         width=upload.picture.width,

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.responses import Response
@@ -26,7 +27,9 @@ from service.signing import Signer
 
 OPEN = re.compile(r"/?|/docs|/health/(live|ready)|/static/.*")  # our own files; they hold nothing of the user's
 SAFE = ("GET", "HEAD", "OPTIONS")
-QUERIES = re.compile(r"/v1/(classify|embeddings|zero-shot|collections/[^/]+/search)|/knn-service")  # POSTs that read
+QUERIES = re.compile(  # POSTs that read
+    r"/v1/(classify|embeddings|zero-shot|search|collections/[^/]+/(search|search/batch|facet|facets))|/knn-service"
+)
 
 FILES = re.compile(r"/v1/collections/[^/]+/images/\d+/(content|thumbnail)")  # what addresses are signed of
 
@@ -81,7 +84,7 @@ class RequireKey:
             if taken.wait:
                 return _too_often(key, taken)
             scope["state"]["rate"] = taken.headers
-        if key.scope == "read" and not _only_reads(scope):
+        if key.scope == "read" and not only_reads(scope):
             challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="admin"'}
             message = "this key may only read; changes need one with the scope admin"
             return refuse_to_answer(403, message, code="insufficient_scope", headers=challenge)
@@ -130,7 +133,7 @@ class ReadOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and not _only_reads(scope):
+        if scope["type"] == "http" and not only_reads(scope):
             message = (
                 "this service only reads (GLIMPSE_READ_ONLY): send changes to the one that writes to its data folder, "
                 "or start it without that"
@@ -153,7 +156,8 @@ def check_exposure(settings: Settings) -> None:
                          "`glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1 if anybody may ask")  # fmt: skip
 
 
-def _only_reads(scope: Scope) -> bool:
+def only_reads(scope: Mapping[str, Any]) -> bool:
+    """Whether a request, by its method and path, changes nothing."""
     method, path = scope["method"], scope["path"]
     return method in SAFE or (method == "POST" and QUERIES.fullmatch(path) is not None)
 

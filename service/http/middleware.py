@@ -77,7 +77,9 @@ class Observed:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         # what was answered before any route has none, and is counted with the one that it was for
-        route = getattr(scope.get("route"), "path", None) or scope["app"].state.service.paths.template(scope["path"])
+        route = getattr(scope.get("route"), "path_format", None) or scope["app"].state.service.paths.template(
+            scope["path"]
+        )
         route = route or "unknown"
         method = scope["method"] if scope["method"] in METHODS else "other"
         note_request(method, route, status, seconds)

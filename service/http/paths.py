@@ -23,7 +23,11 @@ class Paths:
         if not self._patterns:
             mounted = [route.path for route in self._app.routes if isinstance(route, Mount)]
             self._patterns = [
-                *((template, re.compile(_one_part(template))) for template in self._app.openapi()["paths"]),
+                *(
+                    (template, re.compile(re.sub(r"\\\{(\w+)\\\}", _part, re.escape(template))))
+                    # last the one that others fit too
+                    for template in sorted(self._app.openapi()["paths"], key=lambda path: "{external_id}" in path)
+                ),
                 *((f"{folder}/{{file}}", re.compile(f"{re.escape(folder)}/.*")) for folder in mounted),
             ]
         return next((template for template, pattern in self._patterns if pattern.fullmatch(path)), None)
@@ -35,6 +39,6 @@ class Paths:
         return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
-def _one_part(template: str) -> str:
-    """A pattern in which a name in braces stands for anything between two slashes."""
-    return re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))
+def _part(found: re.Match[str]) -> str:
+    """What may stand for a parameter: an external id may have slashes."""
+    return ".+" if found[1] == "external_id" else "[^/]+"

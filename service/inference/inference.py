@@ -120,6 +120,19 @@ class Inference:
             return await self.texts(texts), await self.images(images)
         return await asyncio.gather(self.texts(texts), self.images(images))
 
+    def check_room_to_fetch(self) -> None:
+        """Overloaded if as many images wait to be fetched as may."""
+        self._fetcher.check_room()
+
+    async def fetched(self, address: str) -> bytes:
+        """The image file at an address of an allowed host. Ask `check_room_to_fetch` once for all of a request.
+
+        Raises:
+            ImageError: it may not or cannot be fetched.
+        """
+        async with self._fetcher.get(address) as data:
+            return data
+
     async def pixels(self, pixels: Sequence[Pixels]) -> Vectors:
         """Encode images that are read already to (n, dim) unit rows."""
         return await self._images(pixels)

@@ -13,7 +13,8 @@ from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, signs
 from service.errors import Refusal, documented
 from service.http.bodies import from_json, media_type
-from service.routes.search import QueryPart, find, query_of
+from service.queries import QueryPart, Wanted
+from service.routes.search import found
 from service.schemas.entries import KnnAnswer, KnnRequest
 from service.schemas.search import RecordAnswer, Sign
 
@@ -48,8 +49,10 @@ async def knn_service(
     collection = await run_in_threadpool(_named, collections, asked.indice_name)
     limit = asked.num_images if asked.num_result_ids is None else asked.num_result_ids
     collapse = SAME if asked.deduplicate else None
-    query = await query_of([part], collection, request, modality=asked.modality, limit=limit, collapse=collapse)
-    hits = await run_in_threadpool(find, collection, query)
+    choices = {"modality": asked.modality, "limit": limit, "collapse": collapse}
+    [hits] = await found(collection, [Wanted([part], choices)], request)
+    if not isinstance(hits, list):
+        raise hits
     host, address = str(request.base_url).rstrip("/"), signs(request)
     described = [
         _described(hit, collection.name, lambda path: host + address(path)) for hit in hits[: asked.num_images]

@@ -1,32 +1,43 @@
-"""Search: texts, images, entries and vectors, weighted, to the entries of a collection that fit."""
+"""Search: texts, images, entries and vectors, weighted, to the entries that fit; one search at a time, or many."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
-from base.errors import ImageError, InputError
 from encoder.cut import CutTexts
-from encoder.encoder import Vectors
 from index.collection import Collection, Hit
-from index.search.query import Query, mix, run
-from service.deps import CollectionDep, PatienceDep, in_use_for, signs
+from index.search.together import Together
+from service.deps import CollectionDep, CollectionsDep, PatienceDep, check_images, check_texts, settings, signs
 from service.errors import Refusal, documented
 from service.http.direct_route import DirectRoute
-from service.schemas.search import HitAnswer, QueryInputs, SearchAnswer, SearchRequest
+from service.queries import Failed, Place, Wanted, find_each, model_of, queries_of
+from service.schemas.search import (
+    MAX_HITS,
+    AnswerOfOne,
+    BatchAnswer,
+    BatchRequest,
+    HitAnswer,
+    PlacedHit,
+    SearchAnswer,
+    SearchRequest,
+    TogetherAnswer,
+    TogetherRequest,
+)
 from service.telemetry.metrics import MeasuredReads
+from service.told import Told
 
-router = APIRouter(prefix="/v1/collections/{collection}", tags=["search"], route_class=DirectRoute)
-
-KINDS = tuple(QueryInputs.model_fields)
+router = APIRouter(prefix="/v1", tags=["search"], route_class=DirectRoute)
 
 
 @router.post(
-    "/search",
+    "/collections/{collection}/search",
     summary="Find images or texts",
     responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
 )
@@ -43,85 +54,100 @@ async def search(
     or it takes long. 409: the service does not have that model; searching by `id` and `vector` alone works even then.
     """
     started = time.perf_counter()
-    # what is left of the request are the fields of a Query, by their names
-    choices = asked.model_dump(exclude={*KINDS, "query", "signed_urls"})
-    parts = parts_of(asked)
-    query = await query_of(parts, collection, request, patience=patience, **choices)
+    wanted = Wanted.of(asked, patience=patience)
     with patience:
-        hits = await run_in_threadpool(find, collection, query)
+        [hits] = await found(collection, [wanted], request)
+    if not isinstance(hits, list):
+        raise hits
     sign = signs(request, asked.signed_urls)
     answers = [HitAnswer.of(hit, collection.name, sign) for hit in hits]
-    texts = [part.value for part in parts if part.kind == "text"]
-    model = (await in_use_for(request, collection)).inference if texts else None
-    cut = await model.cut_texts(texts) if model else CutTexts()
-    seconds = round(time.perf_counter() - started, 6)
-    return SearchAnswer(hits=answers, seconds=seconds, **SearchAnswer.told(cut))
+    told = SearchAnswer.told(await cut_texts(wanted, collection, request))
+    return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6), **told)
 
 
-class QueryPart(NamedTuple):
-    """One part of a query: a text, an image, an entry or a vector, and its weight."""
+@router.post(
+    "/collections/{collection}/search/batch",
+    summary="Many searches at once",
+    responses=documented(404, 408, 413, 415, 422, 429, 503),
+)
+async def search_batch(
+    collection: CollectionDep, asked: BatchRequest, patience: PatienceDep, request: Request
+) -> BatchAnswer:
+    """What each of `searches` finds, in their order; each is as the body of a single search, and finds what that finds.
 
-    place: str  # in the request
-    kind: str  # text, image, id or vector
-    value: Any
-    weight: float
-
-
-def parts_of(asked: SearchRequest) -> list[QueryPart]:
-    """The parts of either form of a request."""
-    if asked.query is None:
-        return [QueryPart(kind, kind, value, 1.0) for kind, value in asked.given().items()]
-    return [
-        QueryPart(f"query.{i}.{kind}", kind, value, part.weight)
-        for i, part in enumerate(asked.query)
-        for kind, value in part.given().items()
-    ]
-
-
-async def query_of(parts: Sequence[QueryPart], collection: Collection, request: Request, **choices: Any) -> Query:
-    """The query for these parts; `choices` are more of its fields."""
-    vector = await mixed(parts, collection, request)
-    model = (await in_use_for(request, collection)).inference if _are_encoded(parts) else None
-    return Query(
-        vector,
-        text=all(part.kind == "text" and part.weight > 0 for part in parts),
-        # the collection may get another model before the search begins
-        fingerprint=model.encoder.fingerprint if model else None,
-        exclude=[part.value for part in parts if part.kind == "id"],
-        **choices,
-    )
-
-
-def _are_encoded(parts: Sequence[QueryPart]) -> bool:
-    return any(part.kind in ("text", "image") for part in parts)
-
-
-async def mixed(parts: Sequence[QueryPart], collection: Collection, request: Request) -> Vectors:
-    """The unit vector (dim,) of a query: the weighted sum of the vectors of its parts, scaled to length one."""
-    values: dict[str, list[Any]] = {kind: [part.value for part in parts if part.kind == kind] for kind in KINDS}
-    made: dict[str, Iterator[Any]] = {"vector": iter(values["vector"])}
-    if values["text"] or values["image"]:
-        model = (await in_use_for(request, collection)).inference
-        texts, images = await model.both(values["text"], values["image"])
-        made |= {"text": iter(texts), "image": iter(images)}
-    if values["id"]:
-        made["id"] = iter(await run_in_threadpool(collection.vectors, values["id"]))
-    vectors = []
-    for part in parts:
-        vector = next(made[part.kind])
-        if isinstance(vector, ImageError):
-            raise Refusal(422, vector.reason, code=vector.code, param=part.place)
-        if len(vector) != collection.dim:
-            message = f"{part.place}: must have the collection's {collection.dim} values, not {len(vector)}"
-            raise Refusal(422, message, code=InputError.code, param=part.place)
-        vectors.append(vector)
-    return mix(vectors, [part.weight for part in parts])
+    All are of the same moment, texts and images are encoded together, and queries with the same filter are searched for
+    in one pass. One that is wrong, or cannot be answered, has an `error`, and costs the others nothing. Their filters
+    share the time that one search's may take.
+    """
+    started = time.perf_counter()
+    searches = asked.searches
+    sound = {i: each for i, each in enumerate(searches) if isinstance(each, SearchRequest)}
+    wanted = {i: Wanted.of(each, f"searches.{i}.", patience=patience) for i, each in sound.items()}
+    check_texts(sum(len(each.values("text")) for each in wanted.values()), settings(request), "searches")
+    check_images(sum(len(each.values("image")) for each in wanted.values()), settings(request), "searches")
+    if (limits := sum(each.limit for each in sound.values())) > MAX_HITS:
+        message = f"the limits of all searches come to {limits} hits, {MAX_HITS} may be asked for: send fewer at a time"
+        raise Refusal(422, message, code="too_many", param="searches")
+    with patience:
+        answers = dict(zip(wanted, await found(collection, list(wanted.values()), request), strict=True))
+    results, tell = [], Told(request).error
+    for i, each in enumerate(searches):
+        if not isinstance(each, SearchRequest):
+            problems = [{**problem, "loc": ("body", "searches", i, *problem["loc"])} for problem in each.problems]
+            results.append(AnswerOfOne(error=tell(RequestValidationError(problems))))
+            continue
+        hits = answers[i]
+        if not isinstance(hits, list):
+            results.append(AnswerOfOne(error=tell(hits)))
+            continue
+        sign = signs(request, each.signed_urls)
+        told = AnswerOfOne.told(await cut_texts(wanted[i], collection, request))
+        results.append(AnswerOfOne(hits=[HitAnswer.of(hit, collection.name, sign) for hit in hits], **told))
+    return BatchAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
 
 
-def find(collection: Collection, query: Query) -> list[Hit]:
-    """The hits. A filter that cannot be read is refused with the place of its error."""
-    try:
-        return run(MeasuredReads(collection), query)
-    except InputError as error:
-        place = str(error).partition(": ")[0]
-        raise Refusal(422, str(error), code=error.code, param=place if place.startswith("filter") else None) from error
+@router.post(
+    "/search",
+    summary="Search several collections",
+    responses=documented(404, 408, 409, 413, 415, 422, 429, 503),
+)
+async def search_together(
+    asked: TogetherRequest, known: CollectionsDep, patience: PatienceDep, request: Request
+) -> TogetherAnswer:
+    """Find in several collections of one model as if they were one; each hit names its `collection`.
+
+    Scores are cosines of one model, so the best come first wherever they are. `z`, `relevance` and the `cutoff` are
+    told against a background of all of them; groups, near-duplicates, variety and pages are of the one list.
+
+    409: one of them is of another model than the one that runs, or for `vector` alone, of another than the others.
+    """
+    started = time.perf_counter()
+    opened = {name: await run_in_threadpool(known.get, name) for name in dict.fromkeys(asked.collections)}
+    together = Together({name: MeasuredReads(collection) for name, collection in opened.items()})
+    view = await run_in_threadpool(together.read_view)
+    first = next(iter(opened.values()))
+    wanted = Wanted.of(asked, patience=patience)
+    with patience:
+        place = Place(view.dim, partial(model_of, first, request), check_model=view.check_model)
+        [query] = await queries_of([wanted], place)
+        [hits] = await run_in_threadpool(find_each, together, [query], [""])
+    if not isinstance(hits, list):
+        raise hits
+    sign = signs(request, asked.signed_urls)
+    answers = [PlacedHit.of_placed(hit, sign) for hit in hits]
+    told = TogetherAnswer.told(await cut_texts(wanted, first, request))
+    return TogetherAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6), **told)
+
+
+async def found(collection: Collection, wanted: Sequence[Wanted], request: Request) -> list[list[Hit] | Failed]:
+    """What a collection has for each, or why that cannot be told."""
+    place = Place(collection.dim, partial(model_of, collection, request), collection.vectors)
+    queries = await queries_of(wanted, place)
+    look = partial(find_each, MeasuredReads(collection), queries, [each.place for each in wanted])
+    return await run_in_threadpool(look)
+
+
+async def cut_texts(wanted: Wanted, collection: Collection, request: Request) -> CutTexts:
+    """Those of its texts that are longer than the model reads."""
+    texts: list[Any] = wanted.values("text")
+    return await (await model_of(collection, request)).cut_texts(texts) if texts else CutTexts()

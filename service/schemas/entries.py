@@ -89,10 +89,15 @@ class TextsAnswer(OfTexts):
     model_config = ConfigDict(json_schema_extra=examples.ADDED_TEXTS)
 
 
-class UploadFields(Described):
-    """The fields of an upload's form beside its files."""
+class DescribedForm(Described):
+    """The same as the fields of a form."""
 
     metadata: Annotated[Metadata, BeforeValidator(_from_json)] = Field({})
+
+
+class UploadFields(DescribedForm):
+    """The fields of an upload's form beside its files."""
+
     per_file: Annotated[dict[str, Described], BeforeValidator(_from_json)] = Field({})
 
 

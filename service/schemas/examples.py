@@ -24,7 +24,7 @@ SEARCH: Examples = {"examples": [
 ]}
 
 RECORD: Examples = {"example": {
-    "id": 42, "modality": "image", "path": "/photos/2024/bicycle.jpg", "text": None,
+    "id": 42, "external_id": "sku-4711", "modality": "image", "path": "/photos/2024/bicycle.jpg", "text": None,
     "metadata": {"caption": "a red bicycle", "tags": ["sea"]}, "width": 4032, "height": 3024,
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "content_url": "/v1/collections/photos/images/42/content?v=9f86d081884c",
@@ -37,6 +37,58 @@ HIT: Examples = {"example": {"score": 0.3127, "z": 5.8, "relevance": 0.97, **REC
 READ = {"cut_texts": 0, "warnings": []}
 
 FOUND: Examples = {"example": {"hits": [HIT["example"]], "seconds": 0.0182, **READ}}
+
+BATCH: Examples = {"examples": [
+    {"searches": [{"text": "a red bicycle", "limit": 3}, {"id": 42, "filter": {
+        "must": [{"key": "colour", "match": {"value": "red"}}]}}]},
+]}
+
+BATCH_FOUND: Examples = {"example": {"results": [
+    {"hits": [HIT["example"]], "error": None, **READ},
+    {"hits": [], "error": {
+        "message": "no entry with id 42", "type": "not_found_error", "param": None, "code": "entry_not_found",
+    }, **READ},
+], "seconds": 0.0213}}
+
+TOGETHER: Examples = {"examples": [{"collections": ["photos", "catalogue"], "text": "a red bicycle", "limit": 5}]}
+
+PLACED_HIT: Examples = {"example": {**HIT["example"], "collection": "photos"}}
+
+FOUND_TOGETHER: Examples = {"example": {"hits": [PLACED_HIT["example"]], "seconds": 0.0195, **READ}}
+
+CHANGES: Examples = {"example": {
+    "changes": [
+        {"event": "updated", "id": 42, "external_id": "sku-4711", "modality": "image",
+         "path": "/photos/2024/bicycle.jpg", "entry": RECORD["example"], "cursor": "5f0c1d2e3a4b5968-0-1a-2a"},
+        {"event": "deleted", "id": 7, "external_id": None, "modality": "image", "path": "/photos/2024/old.jpg",
+         "entry": None, "cursor": "5f0c1d2e3a4b5968-0-1b-7"},
+    ],
+    "cursor": "5f0c1d2e3a4b5968-0-1c-0", "has_more": False,
+}}
+
+FACET: Examples = {"examples": [
+    {"key": "colour", "limit": 3},
+    {"key": "shop.price", "filter": {"must": [{"key": "colour", "match": {"value": "red"}}]}},
+]}
+
+FACET_COUNTED: Examples = {"example": {
+    "hits": [{"value": "red", "count": 120}, {"value": "blue", "count": 87}, {"value": "green", "count": 4}],
+    "seconds": 0.0041,
+}}
+
+FACETS: Examples = {"examples": [
+    {"keys": ["colour", "new"], "limit": 2, "filter": {"must": [{"key": "price", "range": {"lt": 50}}]}},
+]}
+
+FACETS_COUNTED: Examples = {"example": {"facets": [
+    {"key": "colour", "hits": [{"value": "red", "count": 120}, {"value": "blue", "count": 87}]},
+    {"key": "new", "hits": [{"value": False, "count": 180}, {"value": True, "count": 31}]},
+], "seconds": 0.0063}}
+
+FACET_KEYS: Examples = {"example": {"keys": [
+    {"key": "colour", "entries": 211, "values": 3, "min": None, "max": None},
+    {"key": "shop.price", "entries": 190, "values": 164, "min": 4.5, "max": 189},
+], "seconds": 0.0102}}
 
 PAGE: Examples = {"example": {"entries": [RECORD["example"]], "next": 42}}
 
@@ -57,6 +109,58 @@ ADD_TEXTS: Examples = {"examples": [
 ]}
 
 ADDED_TEXTS: Examples = {"example": {"ids": [43, 44], "seconds": 0.0121, **READ}}
+
+PUT: Examples = {"examples": [
+    {"image_url": "https://cdn.example.org/4711.jpg", "metadata": {"title": "red shoe", "price": 49.9}},
+    {"image": PIXEL, "metadata": {"title": "red shoe"}, "tags": ["shoes"]},
+    {"text": "a red shoe of soft leather", "metadata": {"lang": "en"}},
+]}
+
+PUT_ITEM: Examples = {"examples": [{"external_id": "sku-4711", **each} for each in PUT["examples"]]}
+
+PUT_DONE: Examples = {"example": {
+    "status": "created", "entry": RECORD["example"], "cut_off": None, "seconds": 0.0312, **READ,
+}}
+
+MANIFEST: Examples = {"examples": [{"entries": [
+    {"external_id": "sku-4711", "image": PIXEL, "metadata": {"title": "red shoe", "price": 49.9}},
+    {"external_id": "sku-4712", "image_url": "https://cdn.example.org/4712.jpg", "metadata": {"title": "blue shoe"}},
+    {"external_id": "care/leather", "text": "how to care for leather"},
+]}]}
+
+MANIFEST_DONE: Examples = {"example": {
+    "results": [
+        {"external_id": "sku-4711", "status": "replaced", "id": 42, "error": None, "cut_off": None},
+        {"external_id": "sku-4712", "status": "failed", "id": None, "cut_off": None, "error": {
+            "message": "cdn.example.org answered 404", "type": "invalid_request_error", "param": "image_url",
+            "code": "invalid_image",
+        }},
+        {"external_id": "care/leather", "status": "created", "id": 43, "error": None, "cut_off": None},
+    ],
+    "created": 1, "replaced": 1, "unchanged": 0, "failed": 1, "seconds": 0.4021, **READ,
+}}
+
+DELETE_ENTRIES: Examples = {"examples": [
+    {"external_ids": ["sku-4711", "sku-4712"]},
+    {"filter": {"must": [{"key": "season", "match": {"value": "2024"}}]}, "dry_run": True},
+    {"filter": {}, "all": True, "modality": "text"},
+]}
+
+DELETED_ENTRIES: Examples = {"example": {"matched": 2, "deleted": 2, "dry_run": False, "seconds": 0.0091}}
+
+PATCH_ENTRIES: Examples = {"examples": [
+    {"filter": {"must": [{"key": "brand", "match": {"value": "Acme"}}]}, "metadata": {"sale": True, "old": None}},
+    {"external_ids": ["sku-4711"], "tags": ["shoes", "red"], "dry_run": True},
+]}
+
+PATCHED_ENTRIES: Examples = {"example": {
+    "matched": 120, "changed": 118, "unchanged": 1, "refused": 1,
+    "first_refused": [{"id": 42, "external_id": "sku-4711", "error": {
+        "message": "metadata of an entry may have 16384 bytes as JSON, not 16402", "type": "invalid_request_error",
+        "param": None, "code": "invalid_input",
+    }}],
+    "dry_run": False, "seconds": 0.0142,
+}}
 
 KNN: Examples = {"examples": [
     {"text": "a red bicycle", "modality": "image", "num_images": 40, "num_result_ids": 40, "indice_name": "photos"},

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
+from base.names import NAME
 from index.collection import Hit, Modality, Record
 from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
+from index.search.together import MOST, PlacedRecord
+from service.errors import ErrorDetail
 from service.schemas import examples
 from service.schemas.base import MAX_ID, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text
 
 MAX_PARTS = 32
+MAX_SEARCHES = 256  # in one request
+MAX_HITS = 10_000  # of them together
 VERSION = 12  # digits of the SHA-256 in an address
+
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 Sign = Callable[[str], str]  # makes an address, as it is asked for, out of a path
 
@@ -25,6 +41,7 @@ class RecordAnswer(Schema):
     model_config = ConfigDict(json_schema_extra=examples.RECORD)
 
     id: int
+    external_id: str | None = Field(description="its owner's own, if it has one")
     modality: Modality
     path: str | None
     text: str | None
@@ -49,6 +66,7 @@ class RecordAnswer(Schema):
         version = f"?v={record.sha256[:VERSION]}" if record.sha256 else ""
         return {
             "id": record.id,
+            "external_id": record.external_id,
             "modality": record.modality,
             "path": _readable(record.path),
             "text": record.text,
@@ -131,6 +149,45 @@ class SearchRequest(QueryInputs):
         return self
 
 
+class TogetherRequest(SearchRequest):
+    """The same for several collections of one model, searched as if they were one."""
+
+    model_config = ConfigDict(json_schema_extra=examples.TOGETHER)
+
+    collections: list[Name] = Field(min_length=1, max_length=MOST, description="names")
+
+    @model_validator(mode="after")
+    def _has_no_ids(self) -> TogetherRequest:
+        if self.id is not None or any(part.id is not None for part in self.query or ()):
+            raise ValueError("an id is of one collection: search with the entry's vector, image or text instead")
+        return self
+
+
+class PlacedHit(HitAnswer):
+    """One result of a search of several collections."""
+
+    model_config = ConfigDict(json_schema_extra=examples.PLACED_HIT)
+
+    collection: str
+
+    @classmethod
+    def of_placed(cls, hit: Hit, sign: Sign = str) -> PlacedHit:
+        """Of a hit among several collections, whose record says which."""
+        assert isinstance(hit.record, PlacedRecord)
+        name = hit.record.collection
+        fields = cls.fields_of(hit.record, name, sign)
+        return cls(score=hit.score, z=hit.z, relevance=hit.relevance, collection=name, **fields)
+
+
+class TogetherAnswer(OfTexts):
+    """The nearest entries of all of them, best first."""
+
+    hits: list[PlacedHit]
+    seconds: float
+
+    model_config = ConfigDict(json_schema_extra=examples.FOUND_TOGETHER)
+
+
 class SearchAnswer(OfTexts):
     """The nearest entries, best first."""
 
@@ -138,6 +195,46 @@ class SearchAnswer(OfTexts):
     seconds: float
 
     model_config = ConfigDict(json_schema_extra=examples.FOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Misspelt:
+    """One of many searches that is none; `problems` as pydantic names them."""
+
+    problems: list[Any]
+
+
+def _search_or_problems(given: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(given)
+    except ValidationError as error:
+        return Misspelt(error.errors(include_input=False, include_context=False, include_url=False))
+
+
+class BatchRequest(RequestModel):
+    """Many searches of one collection."""
+
+    model_config = ConfigDict(json_schema_extra=examples.BATCH)
+
+    searches: list[Annotated[SearchRequest, WrapValidator(_search_or_problems)]] = Field(
+        min_length=1, max_length=MAX_SEARCHES, description="each as the body of a single search"
+    )
+
+
+class AnswerOfOne(OfTexts):
+    """What one of many searches found, or why it found nothing."""
+
+    hits: list[HitAnswer] = Field([], description="best first")
+    error: ErrorDetail | None = Field(None, description="as of a single search; then there are no hits")
+
+
+class BatchAnswer(Schema):
+    """A result for each search, in their order."""
+
+    results: list[AnswerOfOne]
+    seconds: float
+
+    model_config = ConfigDict(json_schema_extra=examples.BATCH_FOUND)
 
 
 def _readable(path: str | None) -> str | None:

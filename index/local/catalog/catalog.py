@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, EntryNotFound, InputError
+from base.names import check_external_id
 from index.config import IndexConfig, Quota
-from index.entry import Entry, ImageRow, Modality, Record
+from index.entry import ChangePage, Entry, FacetKey, FacetValue, ImageRow, Modality, Record
 from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
     all_sealed,
@@ -30,7 +31,9 @@ from index.local.catalog.checksums import (
     seal_block,
 )
 from index.local.catalog.database import Connection, Database
+from index.local.catalog.facet_counts import FacetCounts, values_among
 from index.local.catalog.facets import file_facets, unfile_facets
+from index.local.catalog.feed import forget_old, new_life, read_changes_after
 from index.local.catalog.filters import FilterCache
 from index.local.catalog.insert import write_batch
 from index.local.catalog.integrity import problems
@@ -41,10 +44,13 @@ from index.local.catalog.tables import (
     AMONG,
     APPLICATION_ID,
     COLUMNS,
+    COLUMNS_2,
     FIELDS,
     SCHEMA,
     SCHEMA_VERSION,
     STATE,
+    add_changes,
+    add_external_ids,
     decode_vectors,
     delete_rows,
     encode_metadata,
@@ -54,6 +60,7 @@ from index.local.catalog.tables import (
     metadata_of,
     next_revision,
     next_version,
+    note_written,
     read_counts,
     read_identity,
     read_json,
@@ -65,6 +72,13 @@ from index.search.calibration import Rejection
 from index.search.filters import Filter
 from index.search.patience import Patience
 
+
+def _of_schema_2(db: Connection) -> None:
+    add_external_ids(db)
+    add_changes(db, new_life())
+
+
+UPGRADES = {2: _of_schema_2}  # from a schema to the next
 PAGE = 1000  # records read at a time
 BLOCK = 8192  # rows sealed at a time
 
@@ -83,8 +97,10 @@ class Catalog:
         """
         self.path = path
         functions = {"checksum": checksum}
-        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, functions, read_only=read_only)
+        self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, functions, UPGRADES, read_only=read_only)
+        self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
         self._filters = FilterCache()
+        self._facets = FacetCounts()
         self.next = NextVectors(self._db, self._is_now)
         try:
             with self._db.reading() as db:
@@ -96,7 +112,8 @@ class Catalog:
     @staticmethod
     def create(path: Path, meta: Mapping[str, str | int]) -> None:
         """Make a new, empty catalog at `path`, which must not exist. `meta` has the keys META."""
-        rows = [(key, value, checksum(key, value)) for key, value in {**meta, **STATE}.items()]
+        values = {**meta, **STATE, "life": new_life()}
+        rows = [(key, value, checksum(key, value)) for key, value in values.items()]
         Database.create(path, APPLICATION_ID, SCHEMA_VERSION, SCHEMA, "INSERT INTO meta VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
@@ -135,7 +152,8 @@ class Catalog:
     def upsert(self, entries: Sequence[Entry], x: NDArray[np.float32]) -> list[int]:
         """Write `entries` with vectors `x` (n, dim), kept as float16, and return their ids.
 
-        A path that is there keeps its id; of entries with the same path the last one counts.
+        What is there by its path or external id keeps its id (`insert.write_batch`); of entries with the same the last
+        one counts.
 
         Raises:
             InputError: a value cannot be stored, a path is there with the other modality, or a wanted `id` is taken.
@@ -153,14 +171,19 @@ class Catalog:
         for fields in changes.values():
             if unknown := set(fields) - known:
                 raise InputError(f"cannot update {', '.join(sorted(unknown))}; fields are {', '.join(sorted(known))}")
-        encoders: dict[str, Callable[[Any], str | bytes | None]] = {"path": encode_path, "metadata": encode_metadata}
+        encoders: dict[str, Callable[[Any], str | bytes | None]] = {
+            "path": encode_path,
+            "metadata": encode_metadata,
+            "external_id": lambda given: None if given is None else check_external_id(given),
+        }
         described = json_ids(key for key, fields in changes.items() if "metadata" in fields)
         with self._db.writing() as db, rows_sealed(db, json_ids(changes)):
             next_revision(db)
             unfile_facets(db, metadata_of(db, described))
             # Paths are let go first: in a chain of moves (a to b, b to c) no order would do.
-            moved = [(int(key),) for key, fields in changes.items() if "path" in fields]
-            db.executemany("UPDATE entries SET path = NULL WHERE id = ?", moved)
+            for name in ("path", "external_id"):
+                moved = [(int(key),) for key, fields in changes.items() if name in fields]
+                db.executemany(f"UPDATE entries SET {name} = NULL WHERE id = ?", moved)
             for key, fields in changes.items():
                 sets = ", ".join(f"{name} = CAST(? AS TEXT)" if name == "path" else f"{name} = ?" for name in fields)
                 values = [encoders[name](value) if name in encoders else value for name, value in fields.items()]
@@ -168,6 +191,7 @@ class Catalog:
                 if db.execute(update, (*values, int(key))).rowcount == 0:
                     raise EntryNotFound(f"no entry with id {key}")
             file_facets(db, metadata_of(db, described))
+            note_written(db, json_ids(changes))
 
     def delete(self, ids: Iterable[int]) -> int:
         """Delete rows; unknown ids are passed over. Returns how many went."""
@@ -184,7 +208,13 @@ class Catalog:
             db.execute("DELETE FROM tombstones WHERE version <= ?", (since,))
             db.execute("UPDATE meta SET value = ? WHERE key = 'tombstones_since'", (since,))
             db.execute("UPDATE meta SET value = ? WHERE key = 'snapshot'", (snapshot.to_json(),))
+            forget_old(db)
             next_revision(db)  # so that readers look, and stand on the new one
+
+    def begin_anew(self) -> None:
+        """Begin another life, as a collection restored from a backup does: cursors of before are of no use in it."""
+        with self._db.writing() as db:
+            db.execute("UPDATE meta SET value = ? WHERE key = 'life'", (new_life(),))
 
     def is_sealed(self) -> bool:
         """Whether every row has a checksum; those of a glimpse of before have none until they are written."""
@@ -299,8 +329,18 @@ class Catalog:
     def get(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there, by id."""
         with self._db.reading() as db:
-            rows = db.execute(f"SELECT {COLUMNS} FROM entries WHERE {AMONG}", (json_ids(ids),)).fetchall()
+            rows = db.execute(f"SELECT {self._columns} FROM entries WHERE {AMONG}", (json_ids(ids),)).fetchall()
         return {record.id: record for record in records(rows)}
+
+    def get_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
+        """The records of those external ids that are there, by them."""
+        if self._columns == COLUMNS_2:
+            return {}
+        wanted = json.dumps(list(external_ids))
+        among = "external_id IN (SELECT value FROM json_each(?))"
+        with self._db.reading() as db:
+            rows = db.execute(f"SELECT {COLUMNS} FROM entries WHERE {among}", (wanted,)).fetchall()
+        return {str(record.external_id): record for record in records(rows)}
 
     def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """The vectors (n, dim) float32 of `ids`, in that order. EntryNotFound if one is not there."""
@@ -317,6 +357,39 @@ class Catalog:
         with self._db.reading() as db:
             db.execute("BEGIN")
             return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality, patience)
+
+    def changes_after(self, name: str, after: str | None, limit: int) -> ChangePage:
+        """What happened to the entries of the collection `name` after a cursor (`feed.read_changes_after`)."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            return read_changes_after(db, name, after, limit)
+
+    def facet(
+        self,
+        key: str,
+        modality: Modality,
+        limit: int,
+        wanted: Filter | None = None,
+        patience: Patience | None = None,
+    ) -> list[FacetValue]:
+        """The `limit` most frequent values of a key of the metadata, of all entries or of those that pass a filter.
+
+        Raises:
+            FilterTooSlow, GivenUp: the `patience` is over.
+        """
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            revision = int(read_meta(db, "revision"))
+            if wanted is None:
+                return self._facets.values(db, revision, key, modality, limit, patience)
+            ids = self._filters.ids(db, revision, wanted, modality, patience)
+            return values_among(db, key, modality, limit, ids, patience)
+
+    def facet_keys(self, modality: Modality, patience: Patience | None = None) -> list[FacetKey]:
+        """Every key of the metadata, by name. Raises as `facet`."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            return self._facets.keys(db, int(read_meta(db, "revision")), modality, patience)
 
     def records(
         self,
@@ -335,7 +408,7 @@ class Catalog:
         if under is not None:
             where += " AND +path >= CAST(? AS TEXT) AND +path < CAST(? AS TEXT)"
             values += inside_of(under)
-        query = f"SELECT {COLUMNS} FROM entries WHERE {where} ORDER BY id LIMIT ?"
+        query = f"SELECT {self._columns} FROM entries WHERE {where} ORDER BY id LIMIT ?"
         left = limit
         while left is None or left > 0:
             page = PAGE if left is None else min(PAGE, left)
@@ -386,8 +459,8 @@ class Catalog:
             ).fetchall()
         return [(os.fsdecode(path), key) for path, key in rows if b".." in path.split(b"/")]
 
-    def find(self, column: Literal["path", "sha256"], value: str | Path) -> list[Record]:
-        """The records with that path (at most one) or that hash, in the order of ids."""
-        query = f"SELECT {COLUMNS} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id"
+    def find(self, column: Literal["path", "sha256"], value: str | Path, limit: int = -1) -> list[Record]:
+        """The records with that path (at most one) or that hash, in the order of ids; -1: all of them."""
+        query = f"SELECT {self._columns} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id LIMIT ?"
         with self._db.reading() as db:
-            return records(db.execute(query, (os.fsencode(value),)).fetchall())
+            return records(db.execute(query, (os.fsencode(value), limit)).fetchall())

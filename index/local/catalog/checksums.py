@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
-from base.errors import CollectionDamaged
 from index.local.catalog.database import Connection
-from index.local.catalog.tables import AMONG, WRITTEN
+from index.local.catalog.tables import AMONG, WRITTEN, check_no_triggers, has_column
 
-TEXTS = {"modality", "path", "text", "metadata", "sha256", "taken"}
+TEXTS = {"modality", "path", "text", "metadata", "sha256", "taken", "external_id"}
 AS_BYTES = [f"CAST(entries.{name} AS BLOB)" if name in TEXTS else f"entries.{name}" for name in WRITTEN]
 STORED = f"checksum({', '.join(AS_BYTES)})"  # of a row as it lies there
 DAMAGED = -1  # no checksum: what a row keeps that is changed though it was damaged, so that it stays known
@@ -25,13 +24,17 @@ BYTES: dict[type, Callable[[Any], bytes]] = {
 
 
 def checksum(*values: Any) -> int:
-    """CRC-32 of values as SQLite holds them; a text and its bytes are the same."""
+    """CRC-32 of values as SQLite holds them; a text and its bytes are the same.
+
+    A null at the end does not count: so rows of before, which knew no external id, keep their checksums.
+    """
+    values = values[:-1] if values[-1] is None else values
     return crc32(b"\0".join([BYTES.get(type(value), _as_text)(value) for value in values]))
 
 
 def has_checksums(db: Connection) -> bool:
-    """Whether a catalog has the columns for them: one that only a glimpse of before has written to has not."""
-    return db.execute("SELECT 1 FROM pragma_table_info('entries') WHERE name = 'checksum'").fetchone() is not None
+    """Whether a catalog has the columns for them: one of before on a read-only disk may lack them."""
+    return has_column(db, "entries", "checksum")
 
 
 def is_counted(db: Connection) -> bool:
@@ -52,14 +55,8 @@ def meta_sealed(db: Connection) -> Iterator[None]:
 
     CollectionDamaged if the file has a trigger, which would run with it: there is none of ours.
     """
-    for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type IN ('trigger', 'view')"):
-        raise CollectionDamaged(
-            f"the catalog has a trigger or view {name!r} that is not glimpse's: restore it from a backup"
-        )
-    if not has_checksums(db):
-        for table in ("meta", "entries"):
-            db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
-    elif not is_counted(db):
+    check_no_triggers(db)
+    if not is_counted(db):
         for table in ("meta", "entries"):
             db.execute(f"UPDATE {table} SET checksum = NULL WHERE checksum IS NOT NULL")
     before = {key: (value, kept) for key, value, kept in db.execute("SELECT key, value, checksum FROM meta")}

@@ -37,6 +37,7 @@ class Database:
         schema_version: int,
         around: Callable[[Connection], AbstractContextManager[None]],
         functions: Mapping[str, Callable[..., Any]],
+        upgrades: Mapping[int, Callable[[Connection], None]],
         *,
         read_only: bool = False,
     ) -> None:
@@ -45,9 +46,11 @@ class Database:
         Args:
             path: of the file.
             application_id: what the file must say of itself.
-            schema_version: as well.
+            schema_version: as well, perhaps after some `upgrades`.
             around: entered in each transaction that writes, and left before it is committed.
             functions: what statements may call, by name.
+            upgrades: from an older schema to the one after it: they are done in one transaction when the file is
+                opened. On a read-only disk it stays as it is, and `schema` says what it is.
             read_only: change nothing, not even the files that SQLite keeps beside it, and follow who writes it. So it
                 is on a read-only disk in any case.
 
@@ -68,12 +71,15 @@ class Database:
         except FileNotFoundError:
             raise CollectionNotFound(f"{path}: no such catalog") from None
         try:
-            self._open(application_id, schema_version)
+            self.schema = self._open(application_id, schema_version, upgrades)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, application_id: int, schema_version: int) -> None:
+    def _open(
+        self, application_id: int, schema_version: int, upgrades: Mapping[int, Callable[[Connection], None]]
+    ) -> int:
+        """See that the file can be used, and give its schema."""
         try:
             with self.reading() as db:
                 db.execute("PRAGMA schema_version")  # reads the file
@@ -86,11 +92,31 @@ class Database:
             schema = _pragma(db, "user_version")
         if not ours:
             raise CollectionDamaged(f"{self.path}: not a glimpse catalog; restore it from a backup")
+        if schema in upgrades:
+            return schema if self._read_only else self._upgrade(schema, upgrades)
         if schema != schema_version:
             age, remedy = ("a newer", "upgrade glimpse") if schema > schema_version else ("an older", "index anew")
             raise CollectionError(
                 f"{self.path}: written by {age} glimpse (schema {schema}, this one knows {schema_version}); {remedy}"
             )
+        return schema
+
+    def _upgrade(self, schema: int, upgrades: Mapping[int, Callable[[Connection], None]]) -> int:
+        """Bring the file to the newest schema, all of the way or none of it; what it has then."""
+        try:
+            with self.reading() as db:
+                db.execute("BEGIN IMMEDIATE")
+                new = _pragma(db, "user_version")  # another process may have been first
+                while new in upgrades:
+                    upgrades[new](db)
+                    new += 1
+                db.execute(f"PRAGMA user_version = {new}")
+                db.execute("COMMIT")
+                return new
+        except CollectionError as error:
+            if _code(error) == sqlite3.SQLITE_READONLY:
+                return schema
+            raise
 
     @staticmethod
     def create(

@@ -96,7 +96,7 @@ class _Run:
         """The ids that fulfil one of these or more."""
         found = np.empty(0, np.int64)
         for part in _different(parts):
-            found = _ascending(np.concatenate([found, self._fulfilling(part)]))
+            found = ascending(np.concatenate([found, self._fulfilling(part)]))
             if found.size == self.every().size:
                 break
         return found
@@ -116,7 +116,7 @@ class _Run:
         values = select.values if select.both else (self._modality, *select.values)
         # One row leaves SQLite, not one an id: a quarter of the time, and other threads run meanwhile.
         text = self._text(f"SELECT group_concat(id) FROM ({select.sql})", values)
-        ids = _ascending(np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64))
+        ids = ascending(np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64))
         if not select.both:
             return ids
         if ids.size > FEW:
@@ -124,14 +124,18 @@ class _Run:
         return self._ids(Select(f"SELECT id FROM entries WHERE +modality = ? AND {AMONG}", (json_ids(ids),)))
 
     def _text(self, sql: str, values: tuple[object, ...]) -> str:
-        watched: AbstractContextManager[None] = nullcontext()
-        if self._patience is not None:
-            if reason := self._patience.over():
-                raise reason
-            watched = interruptible(self._db, self._patience.over)
-        with watched:
+        with watched(self._db, self._patience):
             ((text,),) = self._db.execute(sql, values)
         return text or ""
+
+
+def watched(db: Connection, patience: Patience | None) -> AbstractContextManager[None]:
+    """Around statements that end when the patience does: its reason is raised, at once if it is over already."""
+    if patience is None:
+        return nullcontext()
+    if reason := patience.over():
+        raise reason
+    return interruptible(db, patience.over)
 
 
 def _different(parts: Iterable[Condition | Filter]) -> Iterable[Condition | Filter]:
@@ -143,7 +147,7 @@ def _both(found: Ids | None, ids: Ids) -> Ids:
     return ids if found is None else np.intersect1d(found, ids, assume_unique=True)
 
 
-def _ascending(ids: Ids) -> Ids:
+def ascending(ids: Ids) -> Ids:
     """The ids sorted, each once; np.unique would hash them, which takes ten times as long."""
     if (ids[1:] > ids[:-1]).all():
         return ids

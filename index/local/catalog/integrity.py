@@ -9,13 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CollectionError
+from base.errors import CollectionError, InputError
+from base.names import check_external_id
 from index.entry import MODALITIES
 from index.local.catalog.checksums import AS_BYTES, checksum, has_checksums, is_counted
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facets import Scalar, facets_of
 from index.local.catalog.keepsakes import damaged
-from index.local.catalog.tables import META, NEXT, STATE, foreign_objects, read_counts, read_json, read_meta
+from index.local.catalog.tables import (
+    META,
+    NEXT,
+    STATE,
+    foreign_objects,
+    has_column,
+    read_counts,
+    read_json,
+    read_meta,
+)
 
 BLOCK = 4096  # rows read at a time
 SHOWN = 5  # ids named in one problem
@@ -29,7 +39,7 @@ def problems(database: Database) -> list[str]:
     try:
         with database.reading() as db:
             db.execute("BEGIN")  # all of it as of one moment
-            for check in (_file, foreign_objects, _meta, _rows, _next_vectors, _tombstones, damaged):
+            for check in (_file, foreign_objects, _meta, _rows, _next_vectors, _tombstones, _changes, damaged):
                 found += check(db)
     except CollectionError as error:  # a damaged page may end the reading
         found.append(str(error))
@@ -43,7 +53,8 @@ def _file(db: Connection) -> list[str]:
 
 def _meta(db: Connection) -> Iterator[str]:
     meta: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta"))
-    if missing := [key for key in (*META, *STATE) if key not in meta]:
+    known = {*META, *STATE, "life"} - (set() if has_column(db, "changes", "id") else {"life", "changes_since"})
+    if missing := sorted(known - meta.keys()):
         yield f"meta lacks {', '.join(missing)}"
         return
     for key in ("version", "revision", "tombstones_since", "dim"):
@@ -73,7 +84,8 @@ def _meta(db: Connection) -> Iterator[str]:
 def _rows(db: Connection) -> list[str]:
     version, dim = read_meta(db, "version"), read_meta(db, "dim")
     kept = "checksum" if has_checksums(db) and is_counted(db) else "NULL"
-    rows = db.execute(f"SELECT {kept}, {', '.join(AS_BYTES)} FROM entries ORDER BY id")
+    fields = AS_BYTES if has_column(db, "entries", "external_id") else [*AS_BYTES[:-1], "NULL"]
+    rows = db.execute(f"SELECT {kept}, {', '.join(fields)} FROM entries ORDER BY id")
     wrong: dict[str, list[int]] = {}
     filed = 0
     while block := rows.fetchmany(BLOCK):
@@ -90,7 +102,7 @@ def _rows(db: Connection) -> list[str]:
             if there < len(expected):
                 wrong.setdefault("lack facets of their metadata", []).append(row[1])
         ids = np.array([row[1] for row in block])
-        if strange := ids[_not_unit([row[-1] for row in block], dim)].tolist():
+        if strange := ids[_not_unit([row[-2] for row in block], dim)].tolist():
             wrong.setdefault("have a vector that is not of length 1", []).extend(strange)
     lines = [f"{len(ids)} entries {what} (id {', '.join(map(str, ids[:SHOWN]))})" for what, ids in wrong.items()]
     if (surplus := db.execute("SELECT count(*) FROM facets").fetchone()[0] - filed) > 0:
@@ -100,17 +112,21 @@ def _rows(db: Connection) -> list[str]:
 
 def _faults(row: tuple[Any, ...], version: int, dim: int) -> Iterator[str]:
     """What is wrong with one row, its checksum before it; a damaged page may hold anything."""
-    kept, _, modality, path, *_, written, vector = row
+    kept, _, modality, path, *_, written, vector, external_id = row
     if kept is not None and kept != checksum(*row[1:]):
         yield "are not what was written"
-    if modality.decode(errors="replace") not in MODALITIES:
-        yield f"have the modality {modality.decode(errors='replace')!r}"
+    if (named := str(modality or b"", errors="replace")) not in MODALITIES:
+        yield f"have the modality {named!r}"
     if path is not None and b"\0" in path:
         yield "have a path with a zero byte in it"
     if not isinstance(written, int) or written > version:
         yield "are newer than the catalog's version"
     if not isinstance(vector, bytes) or len(vector) != 2 * dim:
         yield f"have a vector that has not {dim} values"
+    try:
+        check_external_id("-" if external_id is None else external_id.decode())
+    except (InputError, UnicodeDecodeError):
+        yield "have an external id that cannot be one"
 
 
 def _filed(db: Connection, row: tuple[Any, ...], expected: set[tuple[str, Scalar]]) -> int:
@@ -152,3 +168,17 @@ def _tombstones(db: Connection) -> Iterator[str]:
     ).fetchone()
     if highest is not None and (given is None or given < highest):
         yield f"ids are counted up to {given}, there are some up to {highest}"
+
+
+def _changes(db: Connection) -> Iterator[str]:
+    if not has_column(db, "changes", "id"):  # of schema 2, on a read-only disk
+        return
+    untold = "SELECT count(*) FROM entries WHERE id NOT IN (SELECT id FROM changes WHERE what <> 'deleted')"
+    if lacking := db.execute(untold).fetchone()[0]:
+        yield f"{lacking} entries are not in the feed of changes"
+    strange = (
+        "SELECT count(*) FROM changes WHERE what NOT IN ('created', 'updated', 'deleted') OR revision > ? "
+        "OR (what <> 'deleted' AND id NOT IN (SELECT id FROM entries)) OR (what = 'deleted' AND modality IS NULL)"
+    )
+    if wrong := db.execute(strange, (read_meta(db, "revision"),)).fetchone()[0]:
+        yield f"{wrong} changes are of no entry or commit"

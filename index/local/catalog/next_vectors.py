@@ -34,7 +34,9 @@ from index.local.snapshot import Snapshot
 
 LEFT = "NOT EXISTS (SELECT 1 FROM next_vectors n WHERE n.id = entries.id AND n.version = entries.version)"
 SWAPPED = f"""
-    SELECT ?, n.vector, iif(entries.checksum <> {STORED}, {DAMAGED}, checksum({", ".join(AS_BYTES[:-2])}, ?, n.vector))
+    SELECT ?, n.vector, iif(
+        entries.checksum <> {STORED}, {DAMAGED}, checksum({", ".join(AS_BYTES[:-3])}, ?, n.vector, {AS_BYTES[-1]})
+    )
     FROM next_vectors n WHERE n.id = entries.id
 """
 BLOCK = 8192  # vectors handed over at a time

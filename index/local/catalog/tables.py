@@ -42,17 +42,26 @@ CREATE TABLE entries (
     taken TEXT,
     version INTEGER NOT NULL,
     vector BLOB NOT NULL,
-    checksum INTEGER
+    checksum INTEGER,
+    external_id TEXT
 ) STRICT;
 CREATE INDEX entries_sha256 ON entries (sha256) WHERE sha256 IS NOT NULL;
-CREATE TABLE tombstones (version INTEGER, id INTEGER, modality TEXT NOT NULL, PRIMARY KEY (version, id))
-    STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX entries_external_id ON entries (external_id) WHERE external_id IS NOT NULL;
+CREATE TABLE tombstones (
+    version INTEGER, id INTEGER, modality TEXT NOT NULL, external_id TEXT, PRIMARY KEY (version, id)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX entries_version ON entries (modality, version, size, width, height, mtime_ns, taken);
 CREATE TABLE facets (modality TEXT, key TEXT, value ANY, id INTEGER, PRIMARY KEY (modality, key, value, id))
     STRICT, WITHOUT ROWID;
 CREATE TABLE next_vectors (id INTEGER PRIMARY KEY, version INTEGER NOT NULL, vector BLOB NOT NULL) STRICT;
+CREATE TABLE changes (
+    revision INTEGER, id INTEGER, what TEXT NOT NULL, modality TEXT, path TEXT, external_id TEXT,
+    PRIMARY KEY (revision, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX changes_id ON changes (id);
+CREATE INDEX changes_deleted ON changes (revision) WHERE what = 'deleted';
 """
-SCHEMA_VERSION = 2  # 1 was never released; a catalog of before may lack the checksums
+SCHEMA_VERSION = 3  # 1 was never released; 2 has no external ids and no feed of changes, and may lack the checksums
 # What a catalog has from the first time on that there is something to keep in it: of entries whose files went.
 KEEPSAKES = """
 CREATE TABLE IF NOT EXISTS keepsakes (
@@ -68,31 +77,70 @@ CREATE TABLE IF NOT EXISTS keepsakes (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS keepsakes_sha256 ON keepsakes (sha256);
 """
-_STATEMENT = r"(CREATE (TABLE|INDEX) (\w+)[^;]*);"
+_STATEMENT = r"(CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)[^;]*);"
 OURS = {(kind.lower(), name): statement for statement, kind, name in re.findall(_STATEMENT, SCHEMA)}
 LATER = {
     (kind.lower(), name): statement
     for statement, kind, name in re.findall(_STATEMENT, KEEPSAKES.replace("IF NOT EXISTS ", ""))  # as SQLite notes them
 }
+FEED_OBJECTS = [("table", "changes"), ("index", "changes_id"), ("index", "changes_deleted")]
 SQLITES = {("table", name) for name in ("sqlite_sequence", "sqlite_stat1", "sqlite_stat4")}
 APPLICATION_ID = 0x676C696D  # "glim", so that another program's SQLite file is not taken for a catalog
 META = ("name", "model", "fingerprint", "dim", "created_at")  # what a collection is; a swap changes three of them
 NEXT = ("model", "fingerprint", "dim")  # of a change of model that is under way
 STATE = {  # of a new catalog
-    "version": 0, "revision": 0, "tombstones_since": 0, "snapshot": "null", "next": "null", "wish": "{}", "bar": "null",
+    "version": 0, "revision": 0, "tombstones_since": 0, "changes_since": 0,
+    "snapshot": "null", "next": "null", "wish": "{}", "bar": "null",
     **{f"{modality}s": 0 for modality in MODALITIES},  # how many rows: counting a million takes longer than a search
 }  # fmt: skip
 
 FIELDS = (
-    "modality", "path", "text", "metadata", "sha256", "mtime_ns", "size", "width", "height", "taken"
+    "modality", "path", "text", "metadata", "sha256", "mtime_ns", "size", "width", "height", "taken", "external_id"
 )  # fmt: skip
 FIELDS_OF = attrgetter(*FIELDS)
-WRITTEN = ("id", *FIELDS, "version", "vector")  # of a row; its checksum is over these
+WRITTEN = ("id", *FIELDS[:-1], "version", "vector", FIELDS[-1])  # of a row; its checksum is over these
 # A file name need not be UTF-8. Paths go in and out as bytes, so that every name that Python can hold is kept.
 COLUMNS = ", ".join(["id", *FIELDS]).replace("path", "CAST(path AS BLOB)")
+COLUMNS_2 = COLUMNS.replace("external_id", "NULL")  # of a catalog of schema 2 on a read-only disk
 JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 DEEPEST = 100  # levels of metadata: what reads them, here and elsewhere, goes down a call a level
 AMONG = "id IN (SELECT value FROM json_each(?))"  # one statement for any number of ids
+
+
+def add_external_ids(db: Connection) -> None:
+    """Bring a catalog of schema 2 to schema 3, in the transaction that `db` is in. No row is written anew."""
+    check_no_triggers(db)
+    if not has_column(db, "entries", "checksum"):
+        for table in ("meta", "entries"):
+            db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
+        db.execute("UPDATE meta SET checksum = checksum(key, value)")
+    for table in ("entries", "tombstones"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN external_id TEXT")
+    db.execute(OURS["index", "entries_external_id"])
+
+
+def add_changes(db: Connection, life: str) -> None:
+    """Give a catalog of schema 2 the feed of changes, which begins with all that is there."""
+    for name in FEED_OBJECTS:
+        db.execute(OURS[name])
+    revision = read_meta(db, "revision")
+    db.execute("INSERT INTO changes (revision, id, what) SELECT ?, id, 'created' FROM entries", (revision,))
+    for key, value in (("life", life), ("changes_since", revision)):
+        db.execute("INSERT INTO meta VALUES (?1, ?2, checksum(?1, ?2))", (key, value))
+
+
+def has_column(db: Connection, table: str, column: str) -> bool:
+    """Whether a table has a column; one of before may lack it."""
+    query = "SELECT 1 FROM pragma_table_info(?) WHERE name = ?"
+    return db.execute(query, (table, column)).fetchone() is not None
+
+
+def check_no_triggers(db: Connection) -> None:
+    """CollectionDamaged if the file has a trigger, which would run with what is written: there is none of ours."""
+    for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type IN ('trigger', 'view')"):
+        raise CollectionDamaged(
+            f"the catalog has a trigger or view {name!r} that is not glimpse's: restore it from a backup"
+        )
 
 
 def foreign_objects(db: Connection) -> list[str]:
@@ -108,16 +156,17 @@ def foreign_objects(db: Connection) -> list[str]:
                if (kind, name) not in known.keys() | SQLITES | own or (kind, name) not in there]  # fmt: skip
     strange += [f"its {kind} {name!r} is not as glimpse makes it" for kind, name, sql in rows
                 if (kind, name) in known and _as_compared(sql) != _as_compared(known[kind, name])]  # fmt: skip
-    return strange + [f"it lacks its {kind} {name!r}" for kind, name in sorted(OURS.keys() - there)]
+    later = set() if has_column(db, "entries", "external_id") else {("index", "entries_external_id"), *FEED_OBJECTS}
+    return strange + [f"it lacks its {kind} {name!r}" for kind, name in sorted(OURS.keys() - there - later)]
 
 
 def _as_compared(sql: str) -> str:
-    """A statement without what two that make the same may differ in: space, and the checksums that one of before lacks.
+    """A statement without what two that make the same may differ in: space, and the columns that one of before lacks.
 
-    Their column is last, wherever it came from.
+    They stand behind the others, wherever they came from.
     """
     tight = re.sub(r"\s*([(),])\s*", r"\1", " ".join(sql.split()))
-    return tight.replace(",checksum INTEGER)", ")")
+    return re.sub(r"(,checksum INTEGER)?(,external_id TEXT)?(?=\)|,PRIMARY KEY)", "", tight)
 
 
 def read_meta(db: Connection, key: str) -> Any:
@@ -245,10 +294,34 @@ def metadata_of(db: Connection, among: str) -> list[tuple[str, int, str]]:
     return db.execute(f"SELECT modality, id, metadata FROM entries WHERE {AMONG}", (among,)).fetchall()
 
 
+def note_written(db: Connection, among: str) -> None:
+    """Note in the feed of changes that the rows AMONG were made, or changed, by the commit that `db` is in."""
+    note = """
+        INSERT INTO changes (revision, id, what)
+        SELECT (SELECT value FROM meta WHERE key = 'revision'), each.value, 'created' FROM json_each(?) each WHERE true
+        ON CONFLICT (id) DO UPDATE SET revision = excluded.revision,
+            what = iif(what = 'deleted', 'created', 'updated'), modality = NULL, path = NULL, external_id = NULL
+    """
+    db.execute(note, (among,))
+
+
+def _note_deleted(db: Connection, among: str) -> None:
+    note = f"""
+        INSERT INTO changes (revision, id, what, modality, path, external_id)
+        SELECT (SELECT value FROM meta WHERE key = 'revision'), id, 'deleted', modality, path, external_id
+        FROM entries WHERE {AMONG}
+        ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, what = excluded.what,
+            modality = excluded.modality, path = excluded.path, external_id = excluded.external_id
+    """
+    db.execute(note, (among,))
+
+
 def delete_rows(db: Connection, among: str, version: int) -> int:
     """Delete the rows AMONG, leaving tombstones of `version`. Returns how many went."""
     unfile_facets(db, metadata_of(db, among))
     gone = db.execute(f"SELECT modality, -count(*) FROM entries WHERE {AMONG} GROUP BY modality", (among,)).fetchall()
     count_rows(db, dict(gone))
-    db.execute(f"INSERT INTO tombstones SELECT ?, id, modality FROM entries WHERE {AMONG}", (version, among))
+    _note_deleted(db, among)
+    tombstones = "INSERT INTO tombstones (version, id, modality, external_id)"
+    db.execute(f"{tombstones} SELECT ?, id, modality, external_id FROM entries WHERE {AMONG}", (version, among))
     return db.execute(f"DELETE FROM entries WHERE {AMONG}", (among,)).rowcount
