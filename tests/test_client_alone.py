@@ -67,7 +67,7 @@ def needs(*wanted: str) -> list[Distribution]:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("client")
-    python = environment_with(folder, needs("httpx", "typer", "rich", "mcp"))
+    python = environment_with(folder, needs("httpx", "orjson", "typer", "rich", "mcp"))
     wheel = built(folder)
     done = run_clean(python, *INSTALL, f"glimpse-client[mcp] @ {wheel.as_uri()}")  # refused, if it asked for more
     assert done.returncode == 0, done.stderr
@@ -162,7 +162,7 @@ with Client({client.url!r}) as client:
 @pytest.mark.parametrize(
     "arguments",
     ["search boat --data .", "index {} --data .", "label {} --labels a,b --model x", "collections --data .",
-     "collections check", "duplicates", "labels create x --labels a,b", "train x.csv", "export x --out y", "models",
+     "collections check", "duplicates", "labels create x --labels a,b", "train x.csv", "export x --out y", "models --measure x",
      "serve", "demo"],
 )  # fmt: skip
 def test_what_needs_a_model_here_says_what_to_install(client: Client, tmp_path: Path, arguments: str) -> None:
