@@ -30,6 +30,7 @@ from labelling.runs.journal import Changes
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, RunReport, SourceAsked
 from labelling.runs.sources import CollectionSource, FolderSource
+from labelling.runs.store import RunStore
 
 AS_USUAL = Going()
 COLOURS = ("red", "green", "blue")
@@ -193,6 +194,34 @@ def test_no_image_is_an_error_and_changes_nothing(world: World, tmp_path: Path) 
     with pytest.raises(InputError, match="no image in"):
         world.run(to=str(world.to), how="copy")
     assert world.sorted() == before
+
+
+def test_many_images_are_decided_without_the_index_of_pages_which_comes_back(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def indexes() -> set[str]:
+        with LabelRuns(world.data).open("last") as run:
+            return {name for (name,) in run.store.query("SELECT name FROM sqlite_master WHERE type = 'index'")}
+
+    world.add_colours()
+    out = tmp_path / "labels.csv"
+    world.run(files=(str(out),))
+    expected, before = out.read_text(), indexes()
+    monkeypatch.setattr("labelling.runs.store.MANY", 1)
+    asked = LabelSet.of([*COLOURS, "white"])
+    kept = RunStore.decide
+
+    def dies(store: RunStore, *given: object) -> None:
+        assert "clearness" not in {name for (name,) in store.query("SELECT name FROM sqlite_master")}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunStore, "decide", dies)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(asked, files=(str(out),))
+    monkeypatch.setattr(RunStore, "decide", kept)
+    assert indexes() == before
+    world.run(asked, files=(str(out),))
+    assert (out.read_text() == expected, indexes()) == (True, before)
 
 
 # --- folders ---
