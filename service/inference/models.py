@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from base.errors import Busy, GlimpseError, ModelMismatch, ModelUnavailable
-from base.memory import memory
+from base.memory import give_back, memory
 from encoder.device import device_memory
 from encoder.known import ModelCard, noted_bytes
 from encoder.model import DualEncoder
@@ -273,6 +273,7 @@ class Models(KnownModels):
         if self._limit is None:
             self._limit = int(SHARE * (device_memory(encoder.device) or memory()))
         warm_up(encoder)
+        give_back()  # what reading the weights took
         return encoder
 
     async def _unload(self, model: ServedModel) -> None:
@@ -282,6 +283,7 @@ class Models(KnownModels):
         del loaded
         await asyncio.sleep(0)  # until here this task's step knows of the queues that it cancelled
         gc.collect()  # tokenizers know themselves; without the libraries it is a millisecond
+        await asyncio.to_thread(give_back)
         log.info("model %s is unloaded, to make room", model.name)
 
     def _check_again(self, model: ServedModel) -> None:
