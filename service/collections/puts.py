@@ -54,11 +54,16 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of one: its entry, and the hash of the image that it took the place of."""
+    """What became of one: its entry as it was written, and the hash of the image that it took the place of."""
 
     status: Status
-    id: int
+    record: Record
     stale: str | None = None
+
+    @property
+    def id(self) -> int:
+        """The entry's."""
+        return self.record.id
 
 
 def read(collection: Collection, files: Uploads, put: Put, decode: Callable[[bytes], Picture]) -> None:
@@ -90,8 +95,9 @@ def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[W
         InputError: one cannot be stored; none of those that are new or have another image or text is.
         CollectionError: a file cannot be kept.
     """
-    there = collection.find_external([put.external_id for put in puts])
-    fresh, described, written = [], {}, dict[str, Written]()
+    names = [put.external_id for put in puts]
+    there = collection.find_external(names)
+    fresh, described = [], {}
     for put in puts:
         record = there.get(put.external_id)
         is_same = record is not None and put.is_content_of(record)
@@ -99,19 +105,27 @@ def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[W
             files.keep(put.path, put.data)
         if record is None or not is_same:
             fresh.append(put)
-        elif record.metadata == put.metadata:
-            written[put.external_id] = Written("unchanged", record.id)
-        else:
+        elif record.metadata != put.metadata:
             described[record.id] = {"metadata": put.metadata}
-            written[put.external_id] = Written("replaced", record.id)
-    for put, key in zip(fresh, collection.upsert(list(map(_entry, fresh))), strict=True):
-        old = there.get(put.external_id)
-        written[put.external_id] = Written("replaced" if old else "created", key, old.sha256 if old else None)
-        if old and old.path is not None and old.path != str(put.path):
-            files.remove(Path(old.path))
+    collection.upsert(list(map(_entry, fresh)))
     if described:
         collection.update(described)
-    return [written[put.external_id] for put in puts]
+    now = collection.find_external(names) if fresh or described else there
+    stale = {put.external_id: there[put.external_id] for put in fresh if put.external_id in there}
+    for name, old in stale.items():
+        if old.path is not None and old.path != now[name].path:
+            files.remove(Path(old.path))
+    return [Written(_status(there.get(name), now[name]), now[name], _sha256(stale.get(name))) for name in names]
+
+
+def _status(before: Record | None, now: Record) -> Status:
+    if before is None:
+        return "created"
+    return "unchanged" if before == now else "replaced"
+
+
+def _sha256(record: Record | None) -> str | None:
+    return None if record is None else record.sha256
 
 
 def _entry(put: Put) -> Entry:
