@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +17,21 @@ import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from service_world import WatchedEncoder, client_of, error_of, picture, serving, settings_for, tiny_encoder, world
+from service_world import (
+    WatchedEncoder,
+    client_of,
+    error_of,
+    picture,
+    serving,
+    settings_for,
+    tiny_encoder,
+    until,
+    world,
+)
 from test_service_fetch import site
 
+import service.collections.entries
+import service.collections.puts
 import service.inference.fetch
 from index.backup import back_up, restore
 from index.collection import check_collection, open_collection
@@ -458,3 +472,41 @@ def test_who_puts_last_wins_whole_however_many_put_at_once(tmp_path: Path) -> No
                 assert sha(sent) == record.sha256
                 np.testing.assert_allclose(collection.vector(record.id), encoder.encode_images([sent])[0], atol=2e-3)
     assert check_collection(tmp_path, "pictures") == ([], [])
+
+
+def test_searches_and_other_writes_come_in_while_many_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.routes.catalogue.STEP", 2)
+    order: list[str] = []
+    go = threading.Event()
+
+    def noting(what: str, work: Any) -> Any:
+        def noted(*given: Any, **named: Any) -> Any:
+            order.append(what)
+            assert go.wait(20)
+            return work(*given, **named)
+
+        return noted
+
+    encoder = tiny_encoder(tmp_path)
+    with serving(create_app(settings_for(tmp_path), encoder)) as url, httpx.Client(base_url=url, timeout=60) as client:
+        client.put("/v1/collections/pictures")
+        client.put(ENTRIES, json={"entries": items(*range(8))})
+        for module, name in ((service.collections.entries, "delete_all"), (service.collections.puts, "write")):
+            monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
+        with ThreadPoolExecutor(2) as pool:
+            deleting = pool.submit(client.post, f"{ENTRIES}/delete", json={"filter": {}, "all": True})
+            until(lambda: order == ["delete_all"])
+            search = {"image": coded(picture(1)), "limit": 10}
+            hits = client.post("/v1/collections/pictures/search", json=search).json()["hits"]  # it holds nobody up
+            assert len(hits) == 8
+            putting = pool.submit(client.put, at("new"), json={"text": "red"})
+            until(lambda: len(encoder.texts) > 1)  # it is on its way to the writer
+            time.sleep(0.1)
+            go.set()
+            assert putting.result().status_code == 201
+            assert deleting.result().json()["deleted"] == 8
+    assert order == ["delete_all", "write", "delete_all", "delete_all", "delete_all"]
+    with open_collection(tmp_path, "pictures") as collection:
+        assert [record.external_id for record in collection.records()] == ["new"]

@@ -6,7 +6,7 @@ Functions of a collection, called in threads. Knows no HTTP and runs no model: w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,11 +55,16 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of one: its entry, and the hash of the image that it took the place of."""
+    """What became of one: its entry as it was written, and the hash of the image that it took the place of."""
 
     status: Status
-    id: int
+    record: Record
     stale: str | None = None
+
+    @property
+    def id(self) -> int:
+        """The entry's."""
+        return self.record.id
 
 
 def read(collection: Collection, files: Uploads, put: Put, decode: Callable[[bytes], Picture]) -> None:
@@ -92,8 +97,9 @@ def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[W
         QuotaExceeded: there would be more than may be; nothing has been written.
         CollectionError: a file cannot be kept.
     """
-    there = collection.find_external([put.external_id for put in puts])
-    fresh, described, written = [], {}, dict[str, Written]()
+    names = [put.external_id for put in puts]
+    there = collection.find_external(names)
+    fresh, described = [], {}
     coming: dict[Path, bytes] = {}
     for put in puts:
         record = there.get(put.external_id)
@@ -102,31 +108,32 @@ def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[W
             coming[put.path] = put.data
         if record is None or not is_same:
             fresh.append(put)
-        elif record.metadata == put.metadata:
-            written[put.external_id] = Written("unchanged", record.id)
-        else:
+        elif record.metadata != put.metadata:
             described[record.id] = {"metadata": put.metadata}
-            written[put.external_id] = Written("replaced", record.id)
-    replaced = {put.external_id: old for put in fresh if (old := _replaced(put, there))}
-    leaving = sum(old.size or 0 for old in replaced.values() if is_upload(str(old.path), files.folder))
-    new = sum(put.external_id not in there for put in fresh)
-    check_quota(collection, files, {path: len(data) for path, data in coming.items()}, new, leaving=leaving)
+    stale = {put.external_id: there[put.external_id] for put in fresh if put.external_id in there}
+    leaving = sum(old.size or 0 for old in stale.values() if old.path and is_upload(old.path, files.folder))
+    sizes = {path: len(data) for path, data in coming.items()}
+    check_quota(collection, files, sizes, len(fresh) - len(stale), leaving=leaving)
     for path, data in coming.items():
         files.keep(path, data)
-    for put, key in zip(fresh, collection.upsert(list(map(_entry, fresh))), strict=True):
-        old = there.get(put.external_id)
-        written[put.external_id] = Written("replaced" if old else "created", key, old.sha256 if old else None)
-        if put.external_id in replaced:
-            files.remove(Path(str(replaced[put.external_id].path)))
+    collection.upsert(list(map(_entry, fresh)))
     if described:
         collection.update(described)
-    return [written[put.external_id] for put in puts]
+    now = collection.find_external(names) if fresh or described else there
+    for name, old in stale.items():
+        if old.path is not None and old.path != now[name].path:
+            files.remove(Path(old.path))
+    return [Written(_status(there.get(name), now[name]), now[name], _sha256(stale.get(name))) for name in names]
 
 
-def _replaced(put: Put, there: Mapping[str, Record]) -> Record | None:
-    """The entry that has its id, if that has another file, which goes."""
-    old = there.get(put.external_id)
-    return old if old and old.path is not None and old.path != str(put.path) else None
+def _status(before: Record | None, now: Record) -> Status:
+    if before is None:
+        return "created"
+    return "unchanged" if before == now else "replaced"
+
+
+def _sha256(record: Record | None) -> str | None:
+    return None if record is None else record.sha256
 
 
 def _entry(put: Put) -> Entry:

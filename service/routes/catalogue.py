@@ -116,11 +116,10 @@ async def put(
     if done.written.status != "unchanged":
         putting.measure_soon()
     response.status_code = 201 if done.written.status == "created" else 200
-    record = await run_in_threadpool(putting.collection.get, done.written.id)
     cut = await putting.cut_texts([] if done.text is None else [done.text])
     return PutAnswer(
         status=done.written.status,
-        entry=RecordAnswer.of_record(record, putting.collection.name, sign),
+        entry=RecordAnswer.of_record(done.written.record, putting.collection.name, sign),
         cut_off=done.cut_off,
         seconds=round(time.perf_counter() - started, 6),
         **PutAnswer.told(cut),
