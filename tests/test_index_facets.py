@@ -15,6 +15,7 @@ from test_index_filters import METADATA
 
 from base.errors import InputError
 from index.collection import Entry, create_collection
+from index.local.catalog import facet_counts
 from index.search.patience import FilterTooSlow, Patience
 
 UNIT = np.array([1, 0], np.float32)
@@ -81,8 +82,6 @@ def test_counts_are_those_of_the_metadata_and_of_filters(tmp_path_factory, descr
 
 
 def test_answers_are_kept_until_an_entry_changes(tmp_path, monkeypatch):
-    from index.local.catalog import facet_counts
-
     counted = []
     real = facet_counts.values_among
     monkeypatch.setattr(facet_counts, "values_among", lambda *args: counted.append(args[1]) or real(*args))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -223,15 +223,12 @@ def test_a_catalog_of_before_begins_its_feed_with_all_that_is_there(tmp_path, mo
     with collection(tmp_path) as made:
         ids = made.upsert([Entry(UNIT, "image", f"/{n}") for n in range(3)])
         path = made.folder / CATALOG
-    import sqlite3
-
     with closing(sqlite3.connect(path)) as db:
         db.executescript(
             "DROP TABLE changes; DELETE FROM meta WHERE key IN ('life', 'changes_since'); "
             "DROP INDEX entries_external_id; ALTER TABLE entries DROP COLUMN external_id; "
             "ALTER TABLE tombstones DROP COLUMN external_id; PRAGMA user_version = 2"
         )
-    shutil.copy(path, tmp_path / "before")
     with open_collection(tmp_path, "any", writable=True) as made:
         page = made.changes_after()
         assert [(each.event, each.id) for each in page.changes] == [("created", key) for key in ids]
