@@ -162,8 +162,8 @@ with Client({client.url!r}) as client:
 @pytest.mark.parametrize(
     "arguments",
     ["search boat --data .", "index {} --data .", "label {} --labels a,b --model x", "collections --data .",
-     "collections check", "duplicates", "labels create x --labels a,b", "train x.csv", "export x --out y", "models --measure x",
-     "serve", "demo"],
+     "collections check", "duplicates", "labels create x --labels a,b", "train x.csv", "export x --out y",
+     "models --measure x", "serve", "demo"],
 )  # fmt: skip
 def test_what_needs_a_model_here_says_what_to_install(client: Client, tmp_path: Path, arguments: str) -> None:
     done = client.run(*shlex.split(arguments.format(client.pictures)))

@@ -91,6 +91,32 @@ def test_bytes_of_uploads_are_bounded(client, tmp_path: Path) -> None:
     assert kept == sizes[2]
 
 
+def test_what_is_put_by_ids_of_ones_own_is_held_to_it_and_may_replace_what_it_has(client, tmp_path: Path) -> None:
+    def put(external_id: str, data: bytes):
+        form = {"files": {"file": ("a.png", data)}}
+        return client.put(f"{SHOP}/entries/{external_id}", **form)
+
+    small, large, larger = picture(1, (64, 64)), picture(2, (96, 96)), picture(3, (128, 128))
+    assert len(small) < len(large) < len(larger)
+    most = len(small) + len(large)
+    client.put(SHOP, json={"quota": {"entries": 2, "upload_bytes": most}}).raise_for_status()
+    assert put("a", small).status_code == 201
+    error = error_of(put("b", larger), 413)
+    assert error["code"] == "quota_exceeded"
+    assert f"have {len(small)} bytes and may have {most}, so {len(larger)} more do not fit" in error["message"]
+    assert put("b", large).status_code == 201
+    assert error_of(put("c", small), 413)["code"] == "quota_exceeded"
+    client.patch(SHOP, json={"quota": {"upload_bytes": 2 * len(large)}}).raise_for_status()
+    replaced = put("a", picture(2, (96, 96)))  # the old file goes as the new one comes
+    assert (replaced.status_code, replaced.json()["status"]) == (200, "replaced")
+    entries = [{"external_id": "b", "text": "a word"}, {"external_id": "d", "text": "another"}]
+    put_all = client.put(f"{SHOP}/entries", json={"entries": entries})
+    assert error_of(put_all, 413)["code"] == "quota_exceeded"
+    assert counts(client) == {"image": 2, "text": 0}
+    with open_collection(tmp_path, "shop") as collection:
+        assert list(leftovers(collection, tmp_path)) == []
+
+
 def test_it_binds_whoever_writes_and_goes_with_a_backup(tmp_path: Path) -> None:
     with create_collection(tmp_path, "shop", model="m", fingerprint="f", dim=4) as shop:
         shop.set_quota(Quota(entries=4))
