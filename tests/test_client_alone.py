@@ -67,7 +67,7 @@ def needs(*wanted: str) -> list[Distribution]:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("client")
-    python = environment_with(folder, needs("httpx", "orjson", "typer", "rich", "mcp"))
+    python = environment_with(folder, needs("httpx", "typer", "rich", "mcp"))
     wheel = built(folder)
     done = run_clean(python, *INSTALL, f"glimpse-client[mcp] @ {wheel.as_uri()}")  # refused, if it asked for more
     assert done.returncode == 0, done.stderr
