@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from labelling.outputs.output import Listing
 from labelling.rows import Listed
@@ -14,8 +13,10 @@ from labelling.rows import Listed
 
 def write_jsonl(part: Path, listing: Listing) -> None:
     """The whole file of a run, in UTF-8; bytes of a name that are no UTF-8 are escaped as Python does. OSError."""
+    from orjson import dumps  # a client comes without, and asks for no such file
+
     with part.open("wb") as file:
-        file.writelines(_line(_object(image)) for image in listing.images())
+        file.writelines(_line(_object(image), dumps) for image in listing.images())
 
 
 def _object(image: Listed) -> dict[str, Any]:
@@ -31,12 +32,12 @@ def _object(image: Listed) -> dict[str, Any]:
     return found | {"cut_off": image.cut_off} if image.cut_off else found
 
 
-def _line(content: dict[str, Any]) -> bytes:
+def _line(content: dict[str, Any], packed: Callable[[Any], bytes]) -> bytes:
     try:
-        line = orjson.dumps(content, option=orjson.OPT_APPEND_NEWLINE)
+        line = packed(content)
     except TypeError:  # a name that is no UTF-8
-        return f"{json.dumps(content)}\n".encode()
+        line = json.dumps(content).encode()
     if not line.isascii():
         for end in "\u2028\u2029\x85":  # which some take for the end of a line
             line = line.replace(end.encode(), f"\\u{ord(end):04x}".encode())
-    return line
+    return line + b"\n"
