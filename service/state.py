@@ -90,6 +90,7 @@ class Service:
         try:
             await self.models.start()
             await asyncio.to_thread(self.collections.open_all)
+            self.models.meet(await asyncio.to_thread(self.collections.made_by))
             if not self.settings.read_only:
                 self.jobs.start()
             self._cleaning = asyncio.create_task(self._clean())
