@@ -62,6 +62,7 @@ class Models(KnownModels):
         self._turn = asyncio.Lock()  # of loading
         self._freed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = threading.Event()
         if encoder is not None:
             self.default.card = encoder.card
         self._loop: asyncio.AbstractEventLoop
@@ -107,7 +108,7 @@ class Models(KnownModels):
         """The model in use to the end of the block, for a thread that may wait for it as long as that takes.
 
         Raises:
-            Stopped: `stop` was set.
+            Stopped: `stop` was set, or the service ends.
             ModelUnavailable, ModelMismatch: as `use`.
         """
         loaded = self._waited_for(model, stop)
@@ -158,6 +159,7 @@ class Models(KnownModels):
 
     async def close(self) -> None:
         """Unload all."""
+        self._ended.set()
         if not hasattr(self, "_thread"):  # it was never started
             return
         loading = [model.loading for model in self.all() if model.loading]
@@ -323,9 +325,12 @@ class Models(KnownModels):
             self.release(model)
 
     def _waited_for(self, model: ServedModel, stop: threading.Event) -> Loaded:
-        while not stop.is_set():
+        def is_over() -> bool:
+            return stop.is_set() or self._ended.is_set()
+
+        while not is_over():
             asked = asyncio.run_coroutine_threadsafe(self.use(model), self._loop)
-            while not stop.is_set():
+            while not is_over():
                 with suppress(TimeoutError):
                     try:
                         return asked.result(LOOK)

@@ -39,7 +39,5 @@ def list_models(models: ModelsDep, collections: CollectionsDep, told: ToldDep) -
 
     What `model` may be wherever a request has one, by `id`. A model that is not loaded is loaded when it is asked for.
     """
-    for info in collections.infos():
-        if info.fingerprint:
-            models.of(info.model, info.fingerprint)
+    models.meet(collections.made_by())
     return ModelsAnswer(data=[told.model(model) for model in models.all()])
