@@ -297,8 +297,8 @@ class Models(KnownModels):
             return error
         if not model.is_named:
             return ModelMismatch(
-                f"the vectors are of the model {model.name!r}, which the service does not have (its log says why): "
-                "what needs no words and no new images works; for the rest bring that model's files back, or give the "
+                f"the model {model.name!r} of a collection cannot be loaded (the service's log says why): what needs "
+                "no words and no new images works there; for the rest bring that model's files back, or give the "
                 "collection another model (POST /v1/jobs with kind reindex)"
             )
         return ModelUnavailable(
