@@ -238,7 +238,10 @@ def test_head_is_where_get_is_and_says_the_same_without_a_body(data):
                 same = {name: value for name, value in got.headers.items() if name not in changing}
                 assert {name: value for name, value in head.headers.items() if name not in changing} == same, path
             else:
-                assert head.status_code == (404 if path.endswith("/entries/delete") else 405), path  # an id, to GET
+                if path.endswith("/entries/delete"):  # to GET and HEAD it is the entry with that id
+                    assert head.status_code == 404
+                    continue
+                assert head.status_code == 405
                 assert "GET" not in head.headers["allow"].split(", ")
         assert given >= 15
 
