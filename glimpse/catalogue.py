@@ -56,7 +56,7 @@ class Target(Protocol):
 
 @dataclass
 class SyncReport:
-    """What was done with the rows of a catalogue, in entries; `failed` has a dict with external_id and error each."""
+    """What was done with the rows of a catalogue, in entries; each `failed` has external_id, image and error."""
 
     created: int = 0
     replaced: int = 0
@@ -120,7 +120,11 @@ def carry_out(
     progress(same, total)
     done = target.put_entries(collection, plan.to_send, progress=lambda sent: progress(same + sent, total))
     counts = Counter(one.status for one in done)
-    failures = [{"external_id": one.external_id, "error": one.error} for one in done if one.status == "failed"]
+    failures = [
+        {"external_id": one.external_id, "image": _image_of(entry), "error": one.error}
+        for entry, one in zip(plan.to_send, done, strict=True)
+        if one.status == "failed"
+    ]
     report = SyncReport(counts["created"], counts["replaced"], same + counts["unchanged"], failed=failures)
     if delete_others and plan.others:
         report.deleted = target.delete_entries(collection, external_ids=plan.others).deleted
@@ -273,6 +277,10 @@ def failed(external_id: str, error: GlimpseError) -> Put:
     """An entry that cannot be put, and why."""
     message = why(error) if isinstance(error, ImageError) else str(error)
     return Put(external_id, "failed", error={"message": message, "code": error.code, "param": None})
+
+
+def _image_of(entry: NewEntry) -> str | None:
+    return entry.image_url or (str(entry.image) if isinstance(entry.image, str | Path) else None)
 
 
 def _done(put: puts.Put) -> Put:

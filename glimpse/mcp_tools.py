@@ -30,6 +30,7 @@ class Hit(BaseModel):
     """An entry that was found."""
 
     id: int
+    external_id: str | None
     score: float
     relevance: float | None
     path: str | None
@@ -254,6 +255,7 @@ def _warned(warnings: Sequence[str]) -> list[str]:
 
 
 def _words(hit: client.Hit) -> str:
-    """What a hit is: its text, or the name that its image was sent under, else its path; and its caption."""
-    named = hit.text or hit.metadata.get("filename") or hit.path
-    return " ".join(said for said in (named, hit.metadata.get("caption")) if isinstance(said, str))
+    """What a hit is: its owner's own id, or the name that its image was sent under, else its path; text and caption."""
+    named = hit.external_id or (None if hit.text else hit.metadata.get("filename") or hit.path)
+    caption = hit.metadata.get("caption") or hit.metadata.get("title")
+    return " ".join(said for said in (named, hit.text, caption) if isinstance(said, str))

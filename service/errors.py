@@ -108,7 +108,8 @@ def detail_of(error: Exception) -> ErrorDetail:
     """What is said of one item of a request that cannot be done, while the others are: as an answer would say it."""
     if isinstance(error, RequestValidationError):
         wrong = _first_of(error.errors())
-        return ErrorDetail(message=str(wrong), type=_type_of(422), param=wrong.place, code="invalid_request")
+        message = str(wrong) if wrong.place else wrong.words  # an item is not the body
+        return ErrorDetail(message=message, type=_type_of(422), param=wrong.place, code="invalid_request")
     if isinstance(error, HTTPException):
         message, status = str(error.detail), error.status_code
     else:

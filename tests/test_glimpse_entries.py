@@ -100,12 +100,27 @@ def test_a_catalogue_is_kept_in_step(shop: Shop, catalogue: Path, tiny_run: Path
     write(catalogue.parent, rows)
     out, err = shop.run(*sync, "--delete-others", "--yes", ends=1)
     assert out == "shop: 0 created, 2 replaced, 3 unchanged, 1 deleted, 1 failed\n"
-    assert err.startswith("skipped new: ")
+    assert err == f"skipped new: {catalogue.parent / 'missing.png'}: No such file or directory\n"
     now = shop.there()
     assert set(now) == {"s/0", "s/1", "s/2", "s/3", "care"}
     assert now["s/0"][2]["price"] == "99"
     assert now["s/1"][1] != there["s/1"][1]
     assert now["s/2"] == there["s/2"]
+
+
+def test_a_search_shows_ids_of_ones_own_and_not_where_the_copies_lie(
+    shop: Shop, catalogue: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.run("sync", catalogue, "--id-key", "sku", *model_of(shop, tiny_run))
+    place = ["-c", "shop", *shop._place, *(["--precision", "fp32", "--device", "cpu"] * ("--data" in shop._place))]
+    app(["search", "thing 1", *place], standalone_mode=False)
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[-2:] == ["id", "external_id"]
+    assert sorted(row.split()[-1] for row in rows) == [f"s/{i}" for i in range(5)]
+    app(["search", "washing", "--modality", "text", *place], standalone_mode=False)
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[-3:] == ["id", "external_id", "text"]
+    assert row.split()[-4:] == ["care", "how", "to", "wash"]
 
 
 def test_one_is_put_shown_changed_and_deleted(shop: Shop, catalogue: Path, tiny_run: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from base.extras import install
+from glimpse.client import Client
 from service.app import create_app
 
 mcp_client = pytest.importorskip("mcp.client", reason="the extra mcp is not installed")
@@ -98,6 +99,23 @@ def test_an_agent_searches_and_classifies(service: tuple[str, list[Path]]) -> No
         assert by_id.content[0].text.splitlines()[0].endswith(by_id.structured_content["label"])
 
     with_tools(use, GLIMPSE_URL=url, GLIMPSE_KEY=KEY)
+
+
+def test_an_agent_is_told_ids_of_their_owners_own(tmp_path: Path) -> None:
+    [file] = draw(tmp_path / "files", 1)
+
+    async def use(client: Any) -> None:
+        found = await client.call_tool("search", {"text": "a shoe"})
+        [hit] = found.structured_content["hits"]
+        assert hit["external_id"] == "shoe/1"
+        assert found.content[0].text == f"1: {hit['score']:.3f} shoe/1 Red shoe"
+
+    settings = settings_for(tmp_path / "data", api_keys=f"shop:admin:{KEY}")
+    with serving(create_app(settings, tiny_encoder(tmp_path))) as url:
+        with Client(url, key=KEY) as own:
+            own.create_collection("shop")
+            own.put_entry("shop", "shoe/1", image=file, metadata={"title": "Red shoe"})
+        with_tools(use, GLIMPSE_URL=url, GLIMPSE_KEY=KEY)
 
 
 def test_errors_are_one_line_and_only_images_of_the_folder_are_read(

@@ -290,6 +290,7 @@ def test_a_manifest_answers_for_each_and_one_bad_one_costs_the_others_nothing(he
     errors = {one["external_id"]: one["error"] for one in done["results"] if one["error"]}
     assert (errors["bad"]["code"], errors["bad"]["param"]) == ("invalid_image", "image")
     assert errors["n2"]["param"] == errors[".."]["param"] == "external_id"
+    assert errors["both"]["message"] == "give exactly one of text, image and image_url"  # of the item, not of the body
     assert here.get("n1")["metadata"] == {"n": 1, "new": True}
     assert here.get("t")["text"] == "red"
 

@@ -129,6 +129,25 @@ def test_whatever_would_change_something_is_refused_and_says_what_to_do(data, tm
     assert files_of(data) == before
 
 
+def test_uploads_are_shown_where_the_data_folder_is_mounted_at_another_place(tmp_path):
+    (before := tmp_path / "before").mkdir()
+    with world(before, n=2) as (client, _, _):
+        sent = client.post("/v1/collections/pictures/images", files={"file": picture(9)}).json()
+        page = f"/v1/collections/pictures/images/{sent['results'][0]['id']}"
+    before.rename(now := tmp_path / "now")
+    with client_of(create_app(settings_for(now, read_only=True), tiny_encoder(tmp_path))) as client:
+        assert client.get(f"{page}/content").content == picture(9)
+        for _ in range(2):
+            assert client.get(f"{page}/thumbnail").status_code == 200
+        assert str(before) in client.get(page).json()["path"]  # it is the catalog's, and that is not written to
+        [upload] = (path for path in (now / "uploads").rglob("*") if path.is_file())
+        upload.write_bytes(picture(8))
+        for file in ("content", "thumbnail"):
+            assert error_of(client.get(f"{page}/{file}"), 404)["code"] == "file_changed"
+        upload.unlink()
+        assert error_of(client.get(f"{page}/content"), 404)["code"] == "file_gone"
+
+
 @contextmanager
 def writer(data: Path, rounds: int, stays: bool):
     """Another process that writes to the data folder."""

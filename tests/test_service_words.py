@@ -26,6 +26,7 @@ BAD: list[Any] = [
 ODD = ["-1", "1.5", "x", "x" * 300, "%00", "99999999999999999999", "%F0"]
 VALID: dict[str, str] = {
     "collection": "pictures", "id": "1", "name": "some", "job": "0" * 12, "run": "x-00000000", "image": "1",
+    "external_id": "shoe/1",
 }  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def test_no_error_of_an_address_speaks_of_the_library(client: TestClient) -> Non
     said: set[str] = set()
     for method, path, operation in operations(client):
         for parameter in operation.get("parameters", ()):
-            for odd in ODD:
+            for odd in ODD if parameter["in"] in ("path", "query") else ():
                 in_path = VALID | ({parameter["name"]: odd} if parameter["in"] == "path" else {})
                 asked = f"?{parameter['name']}={odd}" if parameter["in"] == "query" else ""
                 held(client.request(method, path.format(**in_path) + asked), said)

@@ -305,6 +305,12 @@ def _check_found(external_ids: list[str] | None, matched: int) -> None:
         raise typer.Exit(1)
 
 
+def _why(failed: dict[str, Any]) -> str:
+    """Why an entry could not be put; of an image that is wrong also which one its row names."""
+    message, image = failed["error"]["message"], failed["image"]
+    return f"{image}: {message}" if image and failed["error"]["code"] == "invalid_image" else str(message)
+
+
 def _print_report(report: SyncReport, collection: str, json: bool) -> None:
     from glimpse import console
 
@@ -314,6 +320,6 @@ def _print_report(report: SyncReport, collection: str, json: bool) -> None:
         left_out = report.left_out.as_json()
         console.print_json({"collection": collection, **counts, "failed": report.failed, "left_out": left_out})
         return
-    console.print_skipped([(one["external_id"], one["error"]["message"]) for one in report.failed])
+    console.print_skipped([(one["external_id"], _why(one)) for one in report.failed])
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
     console.out.print(f"{collection}: {said}, {len(report.failed)} failed")

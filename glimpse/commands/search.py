@@ -113,12 +113,22 @@ def _print(found: Outcome, collections: list[str], shape: dict[str, Any]) -> Non
 
     collection, several = " and ".join(collections), len(collections) > 1
     judged = any(hit["relevance"] is not None for hit in found.hits)
+    own = any(hit["external_id"] is not None for hit in found.hits)
+    named = not own or any(found.shown)
     shown_as = "path" if shape["modality"] == "image" else "text"
-    columns = ["score", *["relevance"] * judged, *["collection"] * several, "id", shown_as]
+    columns = ["score", *["relevance"] * judged, *["collection"] * several, "id", *["external_id"] * own]
     rows = [
-        (hit["score"], *[hit["relevance"]] * judged, *[hit.get("collection")] * several, hit["id"], shown)
+        (
+            hit["score"],
+            *[hit["relevance"]] * judged,
+            *[hit.get("collection")] * several,
+            hit["id"],
+            *[hit["external_id"] or ""] * own,
+            *[shown] * named,
+        )
         for hit, shown in zip(found.hits, found.shown, strict=True)
     ]
+    columns += [shown_as] * named
     console.out.print(console.table(*columns, rows=rows))
     if found.best is not None and (shape["cutoff"] or shape["score_threshold"] is not None):
         console.err.print(f"nothing in {collection} fits: the best scored {found.best:.3f}, and was cut off")
@@ -156,6 +166,8 @@ class Asked(NamedTuple):
 
 class Outcome(NamedTuple):
     """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None.
+
+    Of an image with an id of its owner's own nothing else is shown: its file is a copy that the collection keeps.
 
     And how many of the texts are longer than the model reads, with what is to be said of it.
     """
@@ -220,7 +232,7 @@ def _search(
         hits = run(searched, query)
         seconds = round(time.perf_counter() - started, 4)
         best = [] if hits else run(searched, replace(query, **NOT_CUT))
-    shown = [str(hit.record.path or hit.record.text) for hit in hits]
+    shown = [_shown(hit.record, hit.record.path) for hit in hits]
     found = [_as_json(hit.record, hit) for hit in hits]
     best_score = best[0].score if best else None
     return Outcome(found, shown, seconds, best_score, len(cut.read), cut.warnings(), encoder)
@@ -240,10 +252,14 @@ def _ask(client: Client, names: list[str], asked: Asked, shape: dict[str, Any]) 
     found = client.search(collection, query=parts, **shape)
     best = [] if found.hits else client.search(collection, query=parts, **(shape | NOT_CUT)).hits
     # the path of an image that was sent is the service's own, its name says more
-    shown = [str(hit.text or hit.metadata.get("filename") or hit.path) for hit in found]
+    shown = [_shown(hit, hit.metadata.get("filename") or hit.path) for hit in found]
     hits = [_as_json(hit, hit) for hit in found]
     seconds = round(found.seconds, 4)
     return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
+
+
+def _shown(record: Record | Hit, name: object) -> str:
+    return record.text or ("" if record.external_id is not None else str(name))
 
 
 def _as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:

@@ -174,7 +174,7 @@ function card(hit, index) {
 const captionKey = (hit) => ["caption", "title"].find((key) => hit.metadata[key]);
 
 function captionOf(hit) {
-  return words(hit.metadata[captionKey(hit)] ?? hit.text ?? fileName(hit.path) ?? `#${hit.id}`);
+  return words(hit.metadata[captionKey(hit)] ?? hit.text ?? hit.external_id ?? fileName(hit.path) ?? `#${hit.id}`);
 }
 
 /* Metadata are the user's: an object need not know how to become a string. */
@@ -208,7 +208,7 @@ function view(index) {
   put(hit.content_url, (source) => ($("original").href = image.src = source));
   image.alt = captionOf(hit);
   $("viewer-title").textContent = captionOf(hit);
-  $("viewer-path").textContent = hit.path ?? "";
+  $("viewer-path").textContent = hit.external_id ?? hit.path ?? "";
   const size = hit.width ? `${hit.width} × ${hit.height}` : null;
   const { [captionKey(hit)]: _, ...metadata } = hit.metadata; // that one is the heading
   const facts = { Score: hit.score.toFixed(4), Size: size, ...metadata };

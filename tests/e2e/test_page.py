@@ -5,6 +5,7 @@ import shutil
 import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
+from glimpse.client import Client
 from index.collection import open_collection
 from service.app import create_app
 from service.keys import add_key
@@ -109,6 +110,19 @@ def test_a_caption_that_is_no_text_blanks_nothing(page, data):
     finally:
         with open_collection(data, "pictures", writable=True) as writer:
             writer.update({key: {"metadata": metadata} for key, metadata in before.items()})
+
+
+def test_what_has_an_id_of_its_owners_own_is_called_by_it(page, url, data):
+    file = next((data / "files").glob("03.*"))
+    with Client(url) as client:
+        client.create_collection("shop")
+        client.put_entry("shop", "shoe/1", image=file)
+    page.goto("/?q=boat&c=shop")
+    playwright.expect(cards(page, 1).locator(".caption")).to_have_text("shoe/1")
+    cards(page, 1).click()
+    playwright.expect(page.locator("#viewer-path")).to_have_text("shoe/1")
+    with Client(url) as client:
+        client.delete_collection("shop")
 
 
 def test_by_keyboard_alone(page):
