@@ -27,6 +27,7 @@ class Put:
 
     Attributes:
         path: where the file of an image will lie.
+        is_new: whether nothing was there by its external id when it was read.
         picture: of an image that is to be encoded.
         like: a record of the same bytes, whose vector is taken.
         vector: (dim,); None: it is to be encoded.
@@ -37,6 +38,7 @@ class Put:
     text: str | None = None
     data: bytes | None = None
     path: Path | None = None
+    is_new: bool = True
     picture: Picture | None = None
     like: Record | None = None
     vector: Vectors | None = None
@@ -76,6 +78,7 @@ def read(collection: Collection, files: Uploads, put: Put, decode: Callable[[byt
     if put.data is not None:
         put.path = files.path(put.data, put.external_id)
     records = [*collection.find_external([put.external_id]).values()]
+    put.is_new = not records
     if put.data is not None:
         records += collection.find_sha256(sha256_of(put.data), limit=1)
     for record in records:
@@ -112,7 +115,7 @@ def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[W
             described[record.id] = {"metadata": put.metadata}
     stale = {put.external_id: there[put.external_id] for put in fresh if put.external_id in there}
     leaving = sum(old.size or 0 for old in stale.values() if old.path and is_upload(old.path, files.folder))
-    sizes = {path: len(data) for path, data in coming.items()}
+    sizes = {put.path: len(put.data) for put in fresh if put.path is not None and put.data is not None}
     check_quota(collection, files, sizes, len(fresh) - len(stale), leaving=leaving)
     for path, data in coming.items():
         files.keep(path, data)

@@ -135,9 +135,10 @@ def check_quota(
     """
     collection.check_room(entries)
     most = collection.quota.upload_bytes
-    if most is None or not sizes:
+    coming = sum(sizes.values())
+    if most is None or coming <= leaving:  # what takes no more room than it gives is taken
         return
-    held, coming = collection.bytes_inside(files.folder) - leaving, sum(sizes.values())
+    held = collection.bytes_inside(files.folder) - leaving
     if held + coming > most:
         raise QuotaExceeded(
             f"uploads of collection {collection.name!r} have {held} bytes and may have {most}, so {coming} more do not "
