@@ -114,9 +114,8 @@ def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[W
     leaving = sum(old.size or 0 for old in stale.values() if old.path and is_upload(old.path, files.folder))
     sizes = {path: len(data) for path, data in coming.items()}
     check_quota(collection, files, sizes, len(fresh) - len(stale), leaving=leaving)
-    for path, data in coming.items():
-        files.keep(path, data)
-    collection.upsert(list(map(_entry, fresh)))
+    with files.coming(collection, coming):
+        collection.upsert(list(map(_entry, fresh)))
     if described:
         collection.update(described)
     now = collection.find_external(names) if fresh or described else there
