@@ -107,8 +107,12 @@ class Upload:
     vector: Vectors | None = None  # (dim,), of the picture
 
 
-def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> list[tuple[int, bool] | None]:
-    """Keep the files and commit their entries; `collection` is open for writing.
+def add(
+    collection: Collection, files: Uploads, uploads: Sequence[Upload], fingerprint: str
+) -> list[tuple[int, bool] | None]:
+    """Keep the files and commit their entries, whose vectors are of the model with that fingerprint.
+
+    `collection` is open for writing.
 
     Returns:
         For each upload the id of its entry and whether the entry is new; None if the collection had those bytes when
@@ -117,6 +121,7 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
     Raises:
         InputError: metadata would be too large; nothing has been written.
         QuotaExceeded: there would be more than may be; nothing has been written.
+        ModelMismatch: another model was put in place since; nothing has been written.
         CollectionError: a file cannot be kept.
     """
     old = {upload.path: collection.find_path(upload.path) for upload in uploads}
@@ -130,7 +135,7 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
     check_quota(collection, files, {path: len(upload.data) for path, upload in new.items()}, len(new))
     coming = {upload.path: upload.data for upload in uploads if old[upload.path] or upload.path in new}
     with files.coming(collection, coming):
-        ids = collection.upsert([_entry(upload, metadata[path]) for path, upload in new.items()])
+        ids = collection.upsert([_entry(upload, metadata[path]) for path, upload in new.items()], fingerprint)
     answers = {path: (key, True) for path, key in zip(new, ids, strict=True)}
     changes = {}
     for path, record in old.items():
