@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,24 @@ def test_a_kill_loses_no_work_and_serves_the_old_model(
         assert report.resumed >= 5
         assert report.resumed + report.encoded == 14
         assert vectors_are_of(collection, new)
+
+
+def test_what_others_write_meanwhile_is_encoded_too_at_last_with_them_kept_away(
+    data: Path, encoder: DualEncoder, new: DualEncoder
+) -> None:
+    """As requests of a service write to the collection beside its job."""
+    writing = threading.Lock()
+    with open_collection(data, "colours", writable=True) as collection:
+
+        def write(done: int, total: int) -> None:
+            if done == total and not writing.locked():  # all is encoded: now another entry comes
+                collection.upsert([Entry(encoder.encode_query(text="more"), "text", text="more")])
+
+        report = reindex(collection, new, progress=write, alone=writing)
+        assert report.swapped
+        assert report.encoded == collection.count() == 14 + 3
+        assert vectors_are_of(collection, new)
+        assert collection.check() == []
 
 
 @pytest.mark.parametrize("dim", [32, 48])
