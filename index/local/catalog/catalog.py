@@ -164,7 +164,7 @@ class Catalog:
         """
         with self._db.writing() as db:
             if fingerprint not in (None, read_meta(db, "fingerprint")):
-                raise ModelMismatch("another model was put in place meanwhile: make the vectors anew, by that one")
+                raise ModelMismatch("another model was put in place meanwhile: try again, with that one")
             before = count_entries(db)
             ids = write_batch(db, entries, x.astype(np.float16), next_version(db))
             check_entries(db, before)
