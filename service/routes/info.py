@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 
 from base.cpus import threads
 from base.extras import product_version
+from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, ModelsDep, SettingsDep, ToldDep
 from service.errors import documented
-from service.schemas.info import InfoAnswer, ModelsAnswer
+from service.inference.models import Models
+from service.schemas.info import InfoAnswer, ModelAnswer, ModelsAnswer
 
 router = APIRouter(prefix="/v1", tags=["service"])
 
@@ -39,7 +43,21 @@ def list_models(models: ModelsDep, collections: CollectionsDep, told: ToldDep) -
 
     What `model` may be wherever a request has one, by `id`. A model that is not loaded is loaded when it is asked for.
     """
+    _meet_all(models, collections)
+    return ModelsAnswer(data=[told.model(model) for model in models.all()])
+
+
+@router.get("/models/{model:path}", summary="One model, in OpenAI's shape", responses=documented(404, 422, 503))
+def get_model(
+    model: Annotated[str, Path(max_length=200)], models: ModelsDep, collections: CollectionsDep, told: ToldDep
+) -> ModelAnswer:
+    """That of a name, or the default one by the name `default`. To ask for it loads nothing."""
+    _meet_all(models, collections)
+    return told.model(models.named(model))
+
+
+def _meet_all(models: Models, collections: OpenCollections) -> None:
+    """Have the models that collections were made with known by name."""
     for info in collections.infos():
         if info.fingerprint:
             models.of(info.model, info.fingerprint)
-    return ModelsAnswer(data=[told.model(model) for model in models.all()])
