@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from base.errors import GlimpseError, InputError
+from glimpse.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
     from base.left_out import LeftOut
@@ -61,9 +62,12 @@ class Bar(Protocol):
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Bar]:
-    """A bar on stderr while a terminal watches, nothing otherwise; call it with (done, total)."""
+    """A bar on stderr while a terminal watches, else a line now and then; call it with (done, total)."""
+    if not err.is_terminal:
+        yield ProgressLines(what, err.print)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(what, total=None)
 
         def update(done: int, total: int | None) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from glimpse import console
 from glimpse.options import DATA
+from glimpse.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
     from labelling.outputs.asked import OutputsAsked
@@ -31,10 +32,18 @@ ONE = {  # of what outputs count
 @contextmanager
 def bar() -> Iterator[Watcher]:
     """A progress bar for each part of a run."""
+    if not console.err.is_terminal:
+        lines: dict[str, ProgressLines] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            lines.setdefault(what, ProgressLines(what, console.err.print))(done, total)
+
+        yield tell
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.err, transient=True, disable=not console.err.is_terminal) as shown:
+    with Progress(*columns, console=console.err, transient=True) as shown:
         tasks: dict[str, Any] = {}
 
         def watch(what: str, done: int, total: int) -> None:

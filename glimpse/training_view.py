@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from glimpse import console
+from glimpse.progress_lines import ProgressLines
 from training.config import TrainConfig
 from training.model.distributed import is_first
 from training.records.events import Epoch, Event, Finished, Interpolated, Started, Step, Warned
@@ -35,6 +36,7 @@ def run_training(config: TrainConfig, *, resume: bool = False, as_json: bool = F
 def _shown(run: Iterator[Event], config: TrainConfig) -> Iterator[Event]:
     """The events of a run, each shown as it passes."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    lines = ProgressLines("training", console.err.print)
     with Progress(*columns, console=console.err, transient=True, disable=not console.err.is_terminal) as bar:
         task = bar.add_task("training", total=None, state="")
         for event in run:
@@ -46,6 +48,8 @@ def _shown(run: Iterator[Event], config: TrainConfig) -> Iterator[Event]:
                     scale = f"  scale {event.logit_scale:.1f}" if config.uses_scale else ""
                     state = f"loss {event.loss:.3f}{scale}  {event.samples_per_second:.0f} images/s"
                     bar.update(task, completed=event.step, state=state)
+                    if not console.err.is_terminal:
+                        lines(event.step, event.steps, state)
                 case Epoch():
                     _print_epoch(event, config.epochs)
                 case Warned():
