@@ -112,8 +112,7 @@ class Putting:
         """Commit entries; where one of them cannot be stored, one by one."""
 
         def write(writable: Collection) -> list[Written]:
-            writable.check_model(fingerprint)  # another model may have been put in place since
-            return puts.write(writable, self._files, ready)
+            return puts.write(writable, self._files, ready, fingerprint)
 
         if not ready:
             return []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import openai
 import pytest
 import torch
 from service_world import (
@@ -139,6 +140,19 @@ def test_models_are_listed_by_name_those_of_collections_too(client, encoders):
     biased = served(client, "biased")
     assert (biased["loaded"], biased["dim"], biased["logit_bias"]) == (True, 16, pytest.approx(-2.0))
     assert biased["bytes"] > 100_000
+
+
+def test_one_is_told_by_its_name_as_openais_client_asks(data, runs):
+    models = f"{runs['two']},hf-hub:some/one"
+    with serving(create_app(settings(data, runs, models=models))) as url:
+        asked = openai.OpenAI(base_url=f"{url}/v1", api_key="unused").models
+        for listed in asked.list():
+            told = asked.retrieve(listed.id)
+            assert (told.id, told.object, told.ref) == (listed.id, "model", listed.ref)
+        assert "hf-hub:some/one" in {listed.id for listed in asked.list()}
+        assert asked.retrieve("default").id == "one"
+        with pytest.raises(openai.NotFoundError, match="the model 'gone' is not served here; there are: one"):
+            asked.retrieve("gone")
 
 
 @pytest.mark.parametrize(("name", "model"), [("one", "one"), ("default", "one"), ("", "one"), ("other", "two")])
@@ -289,6 +303,8 @@ def test_names_of_the_settings_must_tell_models_apart(data, runs):
         models(f"one={runs['two']}")
     with pytest.raises(InputError, match="'default' cannot name a model"):
         models(f"default={runs['two']}")
+    with pytest.raises(InputError, match="'a=' says no model"):
+        models("a=")
     with pytest.raises(ModelNotFound, match="there are: one"):
         models("").named("two")
 

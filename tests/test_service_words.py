@@ -26,7 +26,7 @@ BAD: list[Any] = [
 ODD = ["-1", "1.5", "x", "x" * 300, "%00", "99999999999999999999", "%F0"]
 VALID: dict[str, str] = {
     "collection": "pictures", "id": "1", "name": "some", "job": "0" * 12, "run": "x-00000000", "image": "1",
-    "external_id": "shoe/1",
+    "external_id": "shoe/1", "model": "default",
 }  # fmt: skip
 
 

@@ -92,12 +92,15 @@ def read(collection: Collection, files: Uploads, put: Put, decode: Callable[[byt
         put.picture = decode(put.data)
 
 
-def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[Written]:
-    """Commit entries that all have their vectors, each external id once; `collection` is open for writing.
+def write(collection: Collection, files: Uploads, puts: Sequence[Put], fingerprint: str) -> list[Written]:
+    """Commit entries that all have their vectors, of the model with that fingerprint, each external id once.
+
+    `collection` is open for writing.
 
     Raises:
         InputError: one cannot be stored; none of those that are new or have another image or text is.
         QuotaExceeded: there would be more than may be; nothing has been written.
+        ModelMismatch: another model was put in place since; nothing has been written.
         CollectionError: a file cannot be kept.
     """
     names = [put.external_id for put in puts]
@@ -117,9 +120,8 @@ def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[W
     leaving = sum(old.size or 0 for old in stale.values() if old.path and is_upload(old.path, files.folder))
     sizes = {put.path: len(put.data) for put in fresh if put.path is not None and put.data is not None}
     check_quota(collection, files, sizes, len(fresh) - len(stale), leaving=leaving)
-    for path, data in coming.items():
-        files.keep(path, data)
-    collection.upsert(list(map(_entry, fresh)))
+    with files.coming(collection, coming):
+        collection.upsert(list(map(_entry, fresh)), fingerprint)
     if described:
         collection.update(described)
     now = collection.find_external(names) if fresh or described else there

@@ -50,5 +50,5 @@ class Paths:
 
 
 def _part(found: re.Match[str]) -> str:
-    """What may stand for a parameter: an external id may have slashes."""
-    return ".+" if found[1] == "external_id" else "[^/]+"
+    """What may stand for a parameter: an external id and a model's name may have slashes."""
+    return ".+" if found[1] in ("external_id", "model") else "[^/]+"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 
 from base.cpus import threads
 from base.extras import product_version
 from service.deps import CollectionsDep, ModelsDep, SettingsDep, ToldDep
 from service.errors import documented
-from service.schemas.info import InfoAnswer, ModelsAnswer
+from service.schemas.info import InfoAnswer, ModelAnswer, ModelsAnswer
 
 router = APIRouter(prefix="/v1", tags=["service"])
 
@@ -41,3 +43,12 @@ def list_models(models: ModelsDep, collections: CollectionsDep, told: ToldDep) -
     """
     models.meet(collections.made_by())
     return ModelsAnswer(data=[told.model(model) for model in models.all()])
+
+
+@router.get("/models/{model:path}", summary="One model, in OpenAI's shape", responses=documented(404, 422, 503))
+def get_model(
+    model: Annotated[str, Path(max_length=200)], models: ModelsDep, collections: CollectionsDep, told: ToldDep
+) -> ModelAnswer:
+    """That of a name, or the default one by the name `default`. To ask for it loads nothing."""
+    models.meet(collections.made_by())
+    return told.model(models.named(model))

@@ -245,11 +245,15 @@ INFO: Examples = {"example": {
     "logit_scale": 100.0, "collections": [COLLECTION["example"]],
 }}
 
+MODEL: Examples = {"example": {
+    "id": "ViT-B-32/datacomp_xl_s13b_b90k", "object": "model", "created": 0, "owned_by": "glimpse", "default": True,
+    "loaded": True, "dim": 512, "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "logit_scale": 100.0,
+    "logit_bias": None, "device": "cpu", "precision": "bf16", "bytes": 302554628,
+    "ref": "ViT-B-32/datacomp_xl_s13b_b90k", "problem": None,
+}}
+
 MODELS: Examples = {"example": {"object": "list", "data": [
-    {"id": "ViT-B-32/datacomp_xl_s13b_b90k", "object": "model", "created": 0, "owned_by": "glimpse", "default": True,
-     "loaded": True, "dim": 512, "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "logit_scale": 100.0,
-     "logit_bias": None, "device": "cpu", "precision": "bf16", "bytes": 302554628,
-     "ref": "ViT-B-32/datacomp_xl_s13b_b90k", "problem": None},
+    MODEL["example"],
     {"id": "products", "object": "model", "created": 0, "owned_by": "glimpse", "default": False,
      "loaded": False, "dim": None, "fingerprint": None, "logit_scale": None, "logit_bias": None, "device": None,
      "precision": None, "bytes": None, "ref": "/runs/products", "problem": None},

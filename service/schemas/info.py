@@ -64,6 +64,8 @@ class ModelAnswer(Schema):
     ref: str | None = Field(description="what is loaded; null for keys that may only read")
     problem: str | None = Field(description="why it could not be loaded when it was last tried")
 
+    model_config = ConfigDict(json_schema_extra=examples.MODEL)
+
 
 class ModelsAnswer(Schema):
     """OpenAI's list of models."""
