@@ -133,6 +133,8 @@ def _query_of(wanted: Wanted, found: Sequence[Vectors | Failed], place: Place, f
             raise Refusal(422, vector.reason, code=vector.code, param=part.place)
         if isinstance(vector, Refusal | GlimpseError):
             raise vector
+        if len(vector) != place.dim and part.kind in ("text", "image"):
+            raise ModelMismatch("the collection was given another model in this moment: ask again")
         if len(vector) != place.dim:
             message = f"{part.place}: must have the collection's {place.dim} values, not {len(vector)}"
             raise Refusal(422, message, code=InputError.code, param=part.place)
