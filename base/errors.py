@@ -13,6 +13,7 @@
     │   ├── CollectionLocked   another process is writing to it
     │   ├── CollectionDamaged  its catalog fails its own check
     │   ├── QuotaExceeded      it may not hold so much
+    │   ├── EntriesLeft        another model has not made all of its vectors yet
     │   ├── CursorGone         what changed after a cursor is no longer all known
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
@@ -82,6 +83,8 @@ class CollectionError(GlimpseError):
 
 class EntriesLeft(CollectionError):
     """Another model cannot be put in place: there are entries without a vector of it. What was made is kept."""
+
+    code = "entries_left"
 
 
 class CollectionNotFound(CollectionError):

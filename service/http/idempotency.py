@@ -128,7 +128,7 @@ def tell_of_keys(app: FastAPI) -> None:
 
 def _changes(scope: Scope) -> bool:
     """Whether a request is for a route that changes something; one for no route is refused by others."""
-    return not only_reads(scope) and scope["method"] in scope["app"].state.service.paths.methods(scope["path"])
+    return not only_reads(scope) and scope["app"].state.service.paths.has(scope["method"], scope["path"])
 
 
 async def _body(receive: Receive) -> bytes:

@@ -25,12 +25,17 @@ class Paths:
 
     def methods(self, path: str) -> list[str]:
         """The methods that a path has, as GET; none if it is not the API's. HEAD is there wherever GET is."""
-        known = self._app.openapi()["paths"]
-        methods = {method.upper() for template in self._fitting(path) for method in known.get(template, ())}
+        methods = self._methods(self.template(path))
         return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
+    def has(self, method: str, path: str) -> bool:
+        """Whether a path takes a method: that which deletes many is also the entry's of the external id delete."""
+        return any(method in self._methods(template) for template in self._fitting(path))
+
+    def _methods(self, template: str | None) -> set[str]:
+        return set(map(str.upper, self._app.openapi()["paths"].get(template, ())))
+
     def _fitting(self, path: str) -> Iterator[str]:
-        """All templates that a path fits: what deletes many is also where an entry of the external id delete is."""
         if not self._patterns:
             mounted = [route.path for route in self._app.routes if isinstance(route, Mount)]
             self._patterns = [
