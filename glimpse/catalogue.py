@@ -56,7 +56,7 @@ class Target(Protocol):
 
 @dataclass
 class SyncReport:
-    """What was done with the rows of a catalogue; `failed` has a dict of external_id, image and error each."""
+    """What was done with the rows of a catalogue, in entries; each `failed` has external_id, image and error."""
 
     created: int = 0
     replaced: int = 0

@@ -6,7 +6,8 @@
 Of an entry with an external id the file is its own, whoever else has one of the same bytes. The service writes them
 (service/collections/uploads.py). Only files of that form in the collection's own folder are ever read, backed up or
 removed as uploads, whatever a path in the catalog says. Paths are absolute, so where a data folder was moved, or a
-catalog copied without the files, entries say a folder that is another's: they are strays until `take_home`.
+catalog copied without the files, entries say a folder that is another's: they are strays until `take_home`, and
+`file_of` finds them meanwhile.
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ def is_upload(path: str | Path, folder: Path) -> bool:
 def upload_sha256(path: str | Path) -> str:
     """The hash that the file of an upload is called by."""
     return Path(path).name[:64]
+
+
+def file_of(path: str, folder: Path) -> Path:
+    """Where the file of an entry lies, whose collection has its uploads in `folder`: at its path.
+
+    One that is not there, and is called as an upload, lies in `folder` where the data folder was moved or mounted at
+    another place. Whoever reads it holds its bytes against the entry's hash.
+    """
+    found = None if Path(path).exists() else _ELSEWHERE.fullmatch(path)
+    return folder / found["upload"] if found else Path(path)
 
 
 def check_paths(paths: Iterable[str | Path | None], data: Path, name: str) -> None:

@@ -34,7 +34,8 @@ class Check:
     """One thing that was looked at.
 
     Attributes:
-        what: settings, address, data, keys, processors, model, or `collection NAME`.
+        what: settings, address, data, keys, processors, model, which is the default one, `model NAME` of those beside
+            it, or `collection NAME`.
         state: whether it is as it should be, or a person should know, or the service would not start, or not serve it.
         said: what was found, in a line.
     """
@@ -53,7 +54,7 @@ class PreflightReport:
 
     @property
     def problems(self) -> list[str]:
-        """Why the service would not start, or not serve a collection."""
+        """Why the service would not start, or not serve a model or a collection."""
         return [check.said for check in self.checks if check.state == "wrong"]
 
     @property
@@ -67,11 +68,11 @@ class PreflightReport:
         wrong, warned = len(self.problems), len(self.warnings)
         if not wrong:
             return "ready to serve" + (f", with {_number(warned, 'warning')}" if warned else "")
-        fatal = [check for check in self.checks if check.state == "wrong" and not check.what.startswith("collection ")]
+        fatal = [check for check in self.checks if check.state == "wrong" and " " not in check.what]
         also = f" and {_number(warned, 'warning')}" if warned else ""
         if fatal:
             return f"would not start: {_number(wrong, 'problem')}{also}"
-        return f"would start, and not serve all collections: {_number(wrong, 'problem')}{also}"
+        return f"would start, and not serve all: {_number(wrong, 'problem')}{also}"
 
 
 def check(given: Mapping[str, Any]) -> PreflightReport:
@@ -126,8 +127,11 @@ def _look_at_data(settings: Settings) -> Iterator[Check]:
     there = next(folder for folder in (data.absolute(), *data.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     room = f"{free / 1e9:.1f} GB free"
-    if settings.read_only:
+    if settings.read_only and data.is_dir():
         yield Check("data", "ok", f"{data} is read, and never written to")
+    elif settings.read_only:
+        said = f"data: {data} is not there: a service that only reads has no collections until it is"
+        yield Check("data", "warning", said)
     elif not os.access(there, os.W_OK | os.X_OK):
         yield Check("data", "warning", f"data: {there} cannot be written to: searches work, uploads and jobs do not")
     elif free < LEAST_FREE:
@@ -184,20 +188,21 @@ def _look_at_models(settings: Settings) -> Iterator[Check]:
         return known[ref]
 
     try:
-        models = KnownModels(settings.model, settings.models).all()
+        models = KnownModels(settings.model, settings.models)
     except InputError as error:
         yield Check("model", "wrong", str(error))
         return
-    for model in models:
+    for model in models.all():
+        what = "model" if model is models.default else f"model {model.name}"
         try:
             encoder = load_encoder(model.ref, settings.device, settings.precision)
         except GlimpseError as error:
             known[model.ref] = error
-            yield Check("model", "wrong", str(error))
+            yield Check(what, "wrong", str(error) if model is models.default else f"{what}: {error}")
         else:
             known[model.ref] = encoder.fingerprint
             runs = f"{encoder.ref} on {encoder.device} in {encoder.precision}, {encoder.dim} dimensions"
-            yield Check("model", "ok", runs)
+            yield Check(what, "ok", runs)
     named = set(known.values())
     for info in list_collections(settings.data, read_only=settings.read_only):
         what = f"collection {info.name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -77,11 +78,11 @@ class Service:
         """A message as who sent a request may see it: who may only read learns no folder of this machine."""
         if sees_places(scope):
             return text
-        for model in self.models.all():
-            text = text.replace(model.ref, model.name)
-        for folder in dict.fromkeys((self.settings.data.absolute(), self.settings.data)):
-            text = text.replace(str(folder), DATA) if folder != Path() else text
-        return text
+        data = self.settings.data
+        places = {model.ref: model.name for model in self.models.all()}
+        places |= {str(folder): DATA for folder in (data.absolute(), data) if folder != Path()}
+        named = "|".join(map(_as_named, sorted(places, key=len, reverse=True)))
+        return re.sub(named, lambda found: places[found[0]], text)
 
     async def load(self) -> None:
         """Load the default model, unless it was given, open the collections and let jobs run."""
@@ -89,6 +90,7 @@ class Service:
         try:
             await self.models.start()
             await asyncio.to_thread(self.collections.open_all)
+            self.models.meet(await asyncio.to_thread(self.collections.made_by))
             if not self.settings.read_only:
                 self.jobs.start()
             self._cleaning = asyncio.create_task(self._clean())
@@ -116,6 +118,11 @@ class Service:
         while True:
             await asyncio.to_thread(self.thumbnails.forget_unless, self.collections.has_image)
             await asyncio.sleep(DAY)
+
+
+def _as_named(place: str) -> str:
+    """A pattern of a folder, or what else a model is loaded from: the folder `data` is not in the word metadata."""
+    return re.escape(place) if place.startswith("/") else rf"(?<![\w/.-]){re.escape(place)}(?![\w-])"
 
 
 def service_of(request: Request) -> Service:

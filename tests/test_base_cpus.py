@@ -209,9 +209,10 @@ def test_what_the_user_asks_for_wins_the_option_first(tiny_run: Path, colour_fol
     both = ran(tiny_run, colour_folder, "--threads", "2", OMP_NUM_THREADS="1", GLIMPSE_THREADS="1", **only)
     assert taken(both)[:2] == ["2", "2"]
     assert "takes" not in both.stderr
-    by_environment = ran(tiny_run, colour_folder, OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive", **only)
+    fresh = [{"GLIMPSE_DATA": str(colour_folder.parent / name)} for name in ("two", "three")]  # else nothing is to do
+    by_environment = ran(tiny_run, colour_folder, OMP_NUM_THREADS="2", OMP_WAIT_POLICY="passive", **only, **fresh[0])
     assert taken(by_environment) == ["2", "2", "None"]  # who sets how threads wait is left alone as well
-    assert taken(ran(tiny_run, colour_folder, GLIMPSE_THREADS="2", OMP_NUM_THREADS="1"))[:2] == ["2", "2"]
+    assert taken(ran(tiny_run, colour_folder, GLIMPSE_THREADS="2", OMP_NUM_THREADS="1", **fresh[1]))[:2] == ["2", "2"]
 
 
 @on_two

@@ -159,11 +159,15 @@ with Client({client.url!r}) as client:
     ], done.stderr  # fmt: skip
 
 
+def test_it_lists_the_models_of_the_service(client: Client) -> None:
+    assert "tiny" in client.said("models")
+
+
 @pytest.mark.parametrize(
     "arguments",
     ["search boat --data .", "index {} --data .", "label {} --labels a,b --model x", "collections --data .",
      "collections check", "duplicates", "labels create x --labels a,b", "train x.csv", "export x --out y",
-     "models --measure x", "serve", "demo"],
+     "models --here", "models --measure x", "serve", "demo"],
 )  # fmt: skip
 def test_what_needs_a_model_here_says_what_to_install(client: Client, tmp_path: Path, arguments: str) -> None:
     done = client.run(*shlex.split(arguments.format(client.pictures)))

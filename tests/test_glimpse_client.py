@@ -273,6 +273,10 @@ def test_a_busy_service_is_asked_again_and_a_broken_one_is_not():
             client.info()
         assert caught.value.retry_after == 30
         assert len(server.seen) == 1
+    too_often = (429, {"error": {"message": "wait", "code": "rate_limited"}}, {"Retry-After": "0"})
+    with scripted([too_often, (200, {"ids": [1, 2]})]) as server, Client(server.url) as client:
+        assert client.add_texts("c", ["x", "y"]) == [1, 2]  # as it is: in halves its key would ask more often still
+        assert len(server.seen) == 2
     failed = (500, {"error": {"message": "the service failed", "code": "internal_error"}}, {"Retry-After": "0"})
     mismatch = (409, {"error": {"message": "another model", "code": "model_mismatch"}})
     with scripted([failed, mismatch]) as server, Client(server.url) as client:

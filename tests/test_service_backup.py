@@ -123,7 +123,7 @@ def test_a_service_that_is_written_to_is_backed_up_and_comes_back_elsewhere(tmp_
         assert client.get(f"{images}/1/content").content == picture(0)
         assert client.get("/v1/label-sets/pets").json()["labels"] == ["cat", "dog"]
         assert client.get(f"/v1/jobs/{asked.json()['id']}").json()["kind"] == "reindex"
-        found = client.post("/v1/collections/shop/search", json={"text": "a cat", "limit": 100}).json()["hits"]
+        found = client.post("/v1/collections/shop/search", json={"text": "a cat", "limit": 1000}).json()["hits"]
         assert len(found) == restored["collections"]["shop"]["entries"]
         assert {hit["id"] for hit in found} >= set(acknowledged[:before])
         assert httpx.get(f"{url}{signed}").status_code == 200  # by the same secret

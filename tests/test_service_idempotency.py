@@ -80,7 +80,7 @@ def test_another_request_with_the_key_is_refused(here: Any) -> None:
 
 def test_what_was_refused_may_be_mended_and_sent_with_its_key(here: Any, tmp_path: Path) -> None:
     client, _ = here
-    assert error_of(add(client, "k", ""), 422)["param"] == "texts.0.text"
+    assert error_of(add(client, "k", ""), 422)["param"] == "texts.0"
     assert error_of(add(client, "k", "red", url="/v1/collections/none/texts"), 404)
     assert error_of(add(client, "k", "x" * 200_000), 413)["code"] == "too_large"
     assert add(client, "k", "red").status_code == 200

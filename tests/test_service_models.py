@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import random
 import threading
 import time
@@ -39,6 +40,7 @@ from service.inference import models as module
 from service.inference.known_models import name_of
 from service.inference.models import Models
 from service.inference.pool import Pool
+from service.jobs.store import JobStore
 from service.keys import add_key
 from training.records.checkpoint import save_model
 
@@ -214,6 +216,27 @@ def test_a_job_gives_a_collection_the_model_that_is_named(client, encoders):
     assert client.get("/v1/collections/changing").json()["model"] == "other"
     assert found(client, "changing", "a boat").status_code == 200
     client.delete("/v1/collections/changing")
+
+
+def test_a_collections_model_keeps_its_name_over_a_start_and_its_jobs_too(data, runs, encoders, tmp_path):
+    made = settings(data, runs, job_roots=str(tmp_path))
+    store = JobStore(data)
+    store.folder.mkdir(exist_ok=True)
+    lock = store.lock()  # another process runs jobs
+    with client_of(create_app(made)) as client:
+        folder = draw(tmp_path / "more", 2)[0].parent
+        out, labels = {"out": [str(tmp_path / "labels.csv")]}, {"labels": ["a", "b"]}
+        asked = [
+            {"kind": "label", "collection": "biased", **labels, **out},
+            {"kind": "label", "folder": str(folder), "model": "biased", **labels, "out": [str(tmp_path / "more.csv")]},
+        ]
+        jobs = [client.post("/v1/jobs", json=one).json()["id"] for one in asked]
+    os.close(lock)
+    with client_of(create_app(made)) as client:
+        np.testing.assert_allclose(embedded(client, "biased"), encoders["biased"].encode_texts(TEXTS), atol=1e-5)
+        for job in jobs:
+            until(lambda job=job: client.get(f"/v1/jobs/{job}").json()["state"] not in ("queued", "running"))
+            assert client.get(f"/v1/jobs/{job}").json()["error"] is None
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error_of_those_who_asked(data, runs, encoders, tmp_path):

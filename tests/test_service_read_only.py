@@ -76,6 +76,15 @@ def used(client) -> None:
     pictures = "/v1/collections/pictures"
     assert client.post(f"{pictures}/search", json={"text": "a red boat"}).json()["hits"]
     assert client.post(f"{pictures}/search", json={"id": 1}).json()["hits"]
+    [one] = client.post(f"{pictures}/search/batch", json={"searches": [{"text": "a red boat"}]}).json()["results"]
+    assert one["hits"]
+    assert client.post("/v1/search", json={"collections": ["pictures"], "text": "a red boat"}).json()["hits"]
+    assert client.get(f"{pictures}/facets").status_code == 200
+    for path, asked in (("facet", {"key": "name"}), ("facets", {"keys": ["name"]})):
+        assert client.post(f"{pictures}/{path}", json=asked).status_code == 200
+    changes = client.get(f"{pictures}/changes").json()
+    assert changes["changes"]
+    assert client.get(f"{pictures}/changes?wait=0.3&after={changes['cursor']}").json()["changes"] == []
     page = client.get(f"{pictures}/images?signed_urls=60").json()["entries"]
     for entry in page:
         assert client.get(entry["content_url"]).status_code == 200
@@ -99,7 +108,9 @@ def test_nothing_in_the_data_folder_changes(data, tmp_path, monkeypatch):
 
 def test_whatever_would_change_something_is_refused_and_says_what_to_do(data, tmp_path):
     before = files_of(data)
-    reads = re.compile(r"/v1/(classify|embeddings|zero-shot|collections/\{collection\}/search)|/knn-service")
+    reads = re.compile(
+        r"/v1/(classify|embeddings|zero-shot|search|collections/\{collection\}/(search|search/batch|facets?))|/knn-service"
+    )
     with client_of(create_app(settings_for(data, read_only=True), tiny_encoder(tmp_path))) as client:
         changing = [
             (method, path)
@@ -114,6 +125,25 @@ def test_whatever_would_change_something_is_refused_and_says_what_to_do(data, tm
             assert error["code"] == "read_only"
             assert "send changes to the one that writes" in error["message"]
     assert files_of(data) == before
+
+
+def test_uploads_are_shown_where_the_data_folder_is_mounted_at_another_place(tmp_path):
+    (before := tmp_path / "before").mkdir()
+    with world(before, n=2) as (client, _, _):
+        sent = client.post("/v1/collections/pictures/images", files={"file": picture(9)}).json()
+        page = f"/v1/collections/pictures/images/{sent['results'][0]['id']}"
+    before.rename(now := tmp_path / "now")
+    with client_of(create_app(settings_for(now, read_only=True), tiny_encoder(tmp_path))) as client:
+        assert client.get(f"{page}/content").content == picture(9)
+        for _ in range(2):
+            assert client.get(f"{page}/thumbnail").status_code == 200
+        assert str(before) in client.get(page).json()["path"]  # it is the catalog's, and that is not written to
+        [upload] = (path for path in (now / "uploads").rglob("*") if path.is_file())
+        upload.write_bytes(picture(8))
+        for file in ("content", "thumbnail"):
+            assert error_of(client.get(f"{page}/{file}"), 404)["code"] == "file_changed"
+        upload.unlink()
+        assert error_of(client.get(f"{page}/content"), 404)["code"] == "file_gone"
 
 
 @contextmanager

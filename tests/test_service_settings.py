@@ -172,7 +172,28 @@ def test_a_damaged_page_of_a_collection_is_found(data, tiny_run, tmp_path):
     found = json.loads(done.stdout)
     assert done.exit_code == 1
     assert any("1 entries are not what was written" in line for line in found["problems"])
-    assert found["verdict"].startswith("would start, and not serve all collections: 1 problem")
+    assert found["verdict"].startswith("would start, and not serve all: 1 problem")
+
+
+def test_a_further_model_that_cannot_be_loaded_leaves_the_service_to_start_without_it(tiny_run, tmp_path):
+    asked = ("--check", "--json", "--model", tiny_run, "--models", f"mine={tiny_run},lost=no/model")
+    done = run(*asked, "--data", tmp_path, "--port", 0, "--device", "cpu")
+    found = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert found["verdict"].startswith("would start, and not serve all: 1 problem")
+    [problem] = found["problems"]
+    assert problem.startswith("model lost: no/model: neither a folder here")
+    states = {one["what"]: one["state"] for one in found["checks"]}
+    assert (states["model"], states["model lost"]) == ("ok", "wrong")
+
+
+def test_a_replica_is_told_of_a_data_folder_that_is_not_there(data, tmp_path):
+    there, lost = (
+        check({"model": "x", "data": folder, "port": 0, "read_only": True}) for folder in (data, tmp_path / "no")
+    )
+    assert any("is not there" in line for line in lost.warnings)
+    assert not any("is not there" in line for line in there.warnings)
+    assert f"{data} is read, and never written to" in [one.said for one in there.checks]
 
 
 def test_a_disk_that_is_full_or_cannot_be_written_to_is_a_warning(tmp_path, on_own_disk):

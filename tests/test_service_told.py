@@ -1,10 +1,11 @@
 """Folders of the server, and where its models come from, are told to keys that may change things and to no others."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
-from service_world import add_collection, client_of, draw, error_of, picture, settings_for, until
+from service_world import add_collection, client_of, draw, error_of, picture, settings_for, tiny_encoder, until
 from test_service_models import encoders, runs  # noqa: F401  fixtures
 
 from labelling.label_sets import LabelSet, LabelSets
@@ -99,3 +100,11 @@ def test_what_is_left_out_is_said_by_name_or_left_empty(client):
     error = error_of(client.get("/v1/collections/broken"), 500)
     assert "DATA/collections/broken" in error["message"]
     assert client.get("/v1/collections/pictures/images").json()["entries"][0]["path"]  # what people search for
+
+
+def test_a_data_folder_called_data_is_hidden_and_the_word_metadata_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with client_of(create_app(settings_for(Path("data"), model="RN50"), tiny_encoder(tmp_path))) as client:
+        told = partial(client.app.state.service.told, {"state": {"scope": "read"}})
+        assert told("metadata: no such data") == "metadata: no such DATA"
+        assert told(f"data/collections/a and {tmp_path}/data/uploads") == "DATA/collections/a and DATA/uploads"

@@ -21,6 +21,7 @@ from glimpse.client.answers import NoService, ServiceError, error_of, listed, pa
 
 URL, KEY = "GLIMPSE_URL", "GLIMPSE_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
+TOO_OFTEN = "rate_limited"  # the code of a 429 that is not of a full queue
 AGAIN = (409, 429, 503)  # with Retry-After: somebody else writes, the queue is full, the model is being loaded
 # The service closes connections that were silent for 5 s; one that it closes just now must not be asked on.
 KEEPALIVE = 2.0
@@ -99,7 +100,8 @@ class Connection:
     def send(self, method: str, path: str, *, patient: bool = True, **request: Any) -> httpx.Response:
         """The answer, which is a good one. A refusal with Retry-After is asked again until the time is over.
 
-        One that is not `patient` takes the refusal of a full queue (429) at once.
+        One that is not `patient` takes the refusal of a full queue (429) at once; that its key asks too often it waits
+        for all the same, since to ask for less would not help.
 
         Raises:
             ServiceError, NoService: as `ask`.
@@ -112,7 +114,7 @@ class Connection:
                 pause = max(error.retry_after or 0.0, 0.1)
                 if error.retry_after is None or error.status not in AGAIN or time.monotonic() + pause > end:
                     raise
-                if error.status == 429 and not patient:
+                if error.status == 429 and error.code != TOO_OFTEN and not patient:
                     raise
             time.sleep(pause)
 

@@ -93,6 +93,14 @@ class OpenCollections:
         """What every collection is, by name."""
         return list_collections(self._data, read_only=self._read_only)
 
+    def made_by(self) -> list[tuple[str, str]]:
+        """Reference and fingerprint of the model of every collection that can be opened."""
+        found = []
+        for name in collection_names(self._data):
+            with suppress(CollectionError):  # deleted in this moment, or damaged
+                found.append(self.get(name).made_by())
+        return found
+
     async def create(self, name: str, *, model: str, fingerprint: str, dim: int, config: IndexConfig | None) -> bool:
         """Make an empty collection whose index is to be as wished; False if there is one of that name.
 

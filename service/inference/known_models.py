@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,6 +124,11 @@ class KnownModels:
                 known = card if card is not None and card.fingerprint == fingerprint else None
                 self._others[ref, fingerprint] = ServedModel(name, ref, False, fingerprint, known)
             return self._others[ref, fingerprint]
+
+    def meet(self, made_by: Iterable[tuple[str, str]]) -> None:
+        """Give names to the models that collections were made with: reference and fingerprint of each."""
+        for ref, fingerprint in made_by:
+            self.of(ref, fingerprint)
 
     def with_fingerprint(self, fingerprint: str) -> ServedModel | None:
         """The model that has it, as far as is known."""

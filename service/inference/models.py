@@ -62,6 +62,7 @@ class Models(KnownModels):
         self._turn = asyncio.Lock()  # of loading
         self._freed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = threading.Event()
         if encoder is not None:
             self.default.card = encoder.card
         self._loop: asyncio.AbstractEventLoop
@@ -107,7 +108,7 @@ class Models(KnownModels):
         """The model in use to the end of the block, for a thread that may wait for it as long as that takes.
 
         Raises:
-            Stopped: `stop` was set.
+            Stopped: `stop` was set, or the service ends.
             ModelUnavailable, ModelMismatch: as `use`.
         """
         loaded = self._waited_for(model, stop)
@@ -158,6 +159,7 @@ class Models(KnownModels):
 
     async def close(self) -> None:
         """Unload all."""
+        self._ended.set()
         if not hasattr(self, "_thread"):  # it was never started
             return
         loading = [model.loading for model in self.all() if model.loading]
@@ -210,18 +212,19 @@ class Models(KnownModels):
     async def _make_room(self, model: ServedModel) -> None:
         """Unload others until there is room for one more, or none is left: one alone may be as large as it is. Busy."""
         marked: list[ServedModel] = []
+        until = self._loop.time() + PATIENCE
         try:
-            async with asyncio.timeout(PATIENCE):
-                while others := [one for one in self.all() if one.loaded is not None]:
-                    if self._in_memory() + self._needs(model) <= self._most():
-                        return
-                    self._freed.clear()
-                    if idle := [one for one in others if not one.uses]:
-                        await self._unload(min(idle, key=lambda one: one.used_at))
-                        continue
-                    oldest = min(others, key=lambda one: one.used_at)
-                    oldest.is_leaving = True
-                    marked.append(oldest)
+            while others := [one for one in self.all() if one.loaded is not None]:
+                if self._in_memory() + self._needs(model) <= self._most():
+                    return
+                self._freed.clear()
+                if idle := [one for one in others if not one.uses]:
+                    await self._unload(min(idle, key=lambda one: one.used_at))
+                    continue
+                oldest = min(others, key=lambda one: one.used_at)
+                oldest.is_leaving = True
+                marked.append(oldest)
+                async with asyncio.timeout_at(until):  # nothing but this: what is being unloaded is not left half-way
                     await self._freed.wait()
         except TimeoutError:
             used = ", ".join(one.name for one in self.all() if one.uses)
@@ -297,8 +300,8 @@ class Models(KnownModels):
             return error
         if not model.is_named:
             return ModelMismatch(
-                f"the vectors are of the model {model.name!r}, which the service does not have (its log says why): "
-                "what needs no words and no new images works; for the rest bring that model's files back, or give the "
+                f"the model {model.name!r} of a collection cannot be loaded (the service's log says why): what needs "
+                "no words and no new images works there; for the rest bring that model's files back, or give the "
                 "collection another model (POST /v1/jobs with kind reindex)"
             )
         return ModelUnavailable(
@@ -323,9 +326,12 @@ class Models(KnownModels):
             self.release(model)
 
     def _waited_for(self, model: ServedModel, stop: threading.Event) -> Loaded:
-        while not stop.is_set():
+        def is_over() -> bool:
+            return stop.is_set() or self._ended.is_set()
+
+        while not is_over():
             asked = asyncio.run_coroutine_threadsafe(self.use(model), self._loop)
-            while not stop.is_set():
+            while not is_over():
                 with suppress(TimeoutError):
                     try:
                         return asked.result(LOOK)

@@ -121,6 +121,8 @@ class Jobs:
         if asked is None and job.collection is not None and job.kind != "reindex":
             with suppress(CollectionNotFound):  # an index makes it
                 return self._models.of(*self._collections.get(job.collection).made_by())
+        if asked is not None:  # perhaps of another process, or before a start, where a collection's model had a name
+            self._models.meet(self._collections.made_by())
         return self._models.named(asked)
 
     def forget(self, job: Job) -> None:

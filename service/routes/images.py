@@ -25,6 +25,8 @@ from base.errors import ImageError
 from encoder.image import sha256_of
 from encoder.prompts import split_labels
 from index.collection import Collection, Record
+from index.local.layout import uploads_folder
+from index.uploads import file_of
 from service.collections.thumbnails import SIZES, size_for
 from service.collections.uploads import Upload, Uploads, add
 from service.deps import (
@@ -208,7 +210,13 @@ def picture_headers(settings: Settings) -> dict[str, str]:
     return headers
 
 
+def own_uploads(collection: CollectionDep, settings: SettingsDep) -> Path:
+    """The folder of the collection's uploads."""
+    return uploads_folder(settings.data, collection.name)
+
+
 HeadersDep = Annotated[dict[str, str], Depends(file_headers)]
+UploadsDep = Annotated[Path, Depends(own_uploads)]
 
 
 @router.get(
@@ -217,12 +225,12 @@ HeadersDep = Annotated[dict[str, str], Depends(file_headers)]
     response_class=StreamingResponse,
     responses=documented(404, 415, 422) | {200: {"content": {"image/*": {}}, "description": "the file as it is"}},
 )
-def content(record: RecordDep, headers: HeadersDep) -> StreamingResponse:
+def content(record: RecordDep, uploads: UploadsDep, headers: HeadersDep) -> StreamingResponse:
     """The original bytes; 404 once other bytes lie there than were indexed. A signed address of it needs no key.
 
     HEIC and TIFF are sent as they are, though few browsers show them; thumbnails are WebP.
     """
-    path = _path(record)
+    path = _path(record, uploads)
     media_type = media_type_of(path)
     with _as_indexed():
         file = open_indexed(path, record.sha256)
@@ -256,6 +264,7 @@ def sent(file: BinaryIO, media_type: str, headers: Mapping[str, str]) -> Streami
 )
 async def get_thumbnail(
     record: RecordDep,
+    uploads: UploadsDep,
     service: ServiceDep,
     headers: HeadersDep,
     size: Annotated[int, Query(ge=16, le=SIZES[-1], description=SIDE), Absent] = 256,
@@ -268,26 +277,26 @@ async def get_thumbnail(
         if if_none_match is not None and headers["ETag"] in if_none_match:
             return Response(status_code=304, headers=headers)
     with _as_indexed():
-        webp = await run_in_threadpool(_kept, record, side, service)
+        webp = await run_in_threadpool(_kept, record, uploads, side, service)
         if webp is None:
             key = record.path, record.sha256, side
             if not service.flights.under_way(key):
                 service.decoders.check_room()
-            webp = await service.flights.run(key, service.decoders.run(_made, record, side, service))
+            webp = await service.flights.run(key, service.decoders.run(_made, record, uploads, side, service))
     return Response(webp, media_type="image/webp", headers=headers)
 
 
-def _kept(record: Record, side: int, service: Service) -> bytes | None:
+def _kept(record: Record, uploads: Path, side: int, service: Service) -> bytes | None:
     """The thumbnail that is kept, if the file is by its time and size the one that was indexed."""
-    stat = _path(record).stat()
+    stat = _path(record, uploads).stat()
     if record.sha256 is None or (stat.st_mtime_ns, stat.st_size) != (record.mtime_ns, record.size):
         return None
     return service.thumbnails.get(record.sha256, side)
 
 
-def _made(record: Record, side: int, service: Service) -> bytes:
+def _made(record: Record, uploads: Path, side: int, service: Service) -> bytes:
     """The thumbnail of the file; it is decoded unless one of its bytes is kept."""
-    return thumbnail_of(read_indexed(_path(record), record.sha256), record.sha256, side, service)
+    return thumbnail_of(read_indexed(_path(record, uploads), record.sha256), record.sha256, side, service)
 
 
 def thumbnail_of(data: bytes, sha256: str | None, side: int, service: Service) -> bytes:
@@ -300,10 +309,10 @@ def thumbnail_of(data: bytes, sha256: str | None, side: int, service: Service) -
     return webp
 
 
-def _path(record: Record) -> Path:
+def _path(record: Record, uploads: Path) -> Path:
     if record.path is None:
         raise Refusal(404, "this entry is a text, it has no file", code="no_file")
-    path = Path(record.path)
+    path = file_of(record.path, uploads)
     if not path.is_file():
         raise _gone()
     return path

@@ -8,10 +8,8 @@ from fastapi import APIRouter, Path
 
 from base.cpus import threads
 from base.extras import product_version
-from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, ModelsDep, SettingsDep, ToldDep
 from service.errors import documented
-from service.inference.models import Models
 from service.schemas.info import InfoAnswer, ModelAnswer, ModelsAnswer
 
 router = APIRouter(prefix="/v1", tags=["service"])
@@ -43,7 +41,7 @@ def list_models(models: ModelsDep, collections: CollectionsDep, told: ToldDep) -
 
     What `model` may be wherever a request has one, by `id`. A model that is not loaded is loaded when it is asked for.
     """
-    _meet_all(models, collections)
+    models.meet(collections.made_by())
     return ModelsAnswer(data=[told.model(model) for model in models.all()])
 
 
@@ -52,12 +50,5 @@ def get_model(
     model: Annotated[str, Path(max_length=200)], models: ModelsDep, collections: CollectionsDep, told: ToldDep
 ) -> ModelAnswer:
     """That of a name, or the default one by the name `default`. To ask for it loads nothing."""
-    _meet_all(models, collections)
+    models.meet(collections.made_by())
     return told.model(models.named(model))
-
-
-def _meet_all(models: Models, collections: OpenCollections) -> None:
-    """Have the models that collections were made with known by name."""
-    for info in collections.infos():
-        if info.fingerprint:
-            models.of(info.model, info.fingerprint)

@@ -87,7 +87,9 @@ def ask(
             label_set.check_prompts(settings.max_prompts)
         except InputError as error:
             raise Refusal(422, str(error), code=error.code, param="labels") from None
-        keep = {"label_set": label_set.to_json(), "model": model.name}
+        keep = {"label_set": label_set.to_json()}
+        if wanted.collection is None:  # else it is the collection's, which may have another name after a start
+            keep["model"] = model.name
     if isinstance(wanted, ReindexJob | LabelJob) and wanted.collection is not None:
         collections.get(wanted.collection)  # 404 now, not when its turn comes
     with retried():
