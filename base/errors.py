@@ -80,6 +80,10 @@ class CollectionError(GlimpseError):
     code = "collection_error"
 
 
+class EntriesLeft(CollectionError):
+    """Another model cannot be put in place: there are entries without a vector of it. What was made is kept."""
+
+
 class CollectionNotFound(CollectionError):
     """No collection of that name."""
 

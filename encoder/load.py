@@ -19,6 +19,7 @@ import logging
 import math
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -150,7 +151,7 @@ def build_clip(config: str | Path) -> ClipParts:
         raise ModelError(f"{text}: not an open_clip model config, it lacks {', '.join(missing)}")
     if model_cfg["text_cfg"].get("hf_model_name"):
         raise ModelError(f"{text}: its text tower is a Hugging Face model with weights of its own; start from --model")
-    with _errors_of_open_clip(text), _quiet():
+    with _errors_of_open_clip(text), _quiet:
         clip = _instantiate(model_cfg | {"vision_cfg": with_trunk_here(model_cfg["vision_cfg"], None, text)})
         preprocess = Preprocess(size=_one_number_if_square(clip.visual.image_size))
         return ClipParts(clip, _tokenizer(model_cfg, None, text), preprocess, model_cfg)
@@ -214,7 +215,7 @@ def _build(
     require_transformers(text_cfg, ref)
     with_timm_for(model_cfg)
     files = stamps([weights] if folder is None else [folder, folder / CONFIG, weights])
-    with _errors_of_open_clip(ref), _quiet():
+    with _errors_of_open_clip(ref), _quiet:
         with _Unfilled():
             clip = open_clip.create_model(
                 source,
@@ -315,15 +316,32 @@ def _errors_of_open_clip(ref: str) -> Iterator[None]:
         raise ModelError(f"{ref}: the model cannot be built: {reason}") from error
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """open_clip tells its progress through the root logger and warnings; our errors say what matters."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.setLevel(level)
+class _Quiet:
+    """open_clip tells its progress through the root logger and warnings; our errors say what matters.
+
+    Both are the process's: of threads that load at one time the first in makes it quiet, and the last out ends that.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                root = logging.getLogger()
+                self._before.callback(root.setLevel, root.level)
+                root.setLevel(logging.ERROR)
+                self._before.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.close()
+
+
+_quiet = _Quiet()

@@ -56,7 +56,7 @@ class Target(Protocol):
 
 @dataclass
 class SyncReport:
-    """What was done with the rows of a catalogue, in entries; each `failed` has external_id, image and error."""
+    """What was done with the rows of a catalogue; `failed` has a dict of external_id, image and error each."""
 
     created: int = 0
     replaced: int = 0
@@ -261,7 +261,7 @@ class LocalCatalogue:
         if texts:
             for one, vector in zip(texts, self._encoder.encode_texts([one.text or "" for one in texts]), strict=True):
                 one.vector = vector
-        written = iter(puts.write(self._collection, self._files, ready))
+        written = iter(puts.write(self._collection, self._files, ready, self._encoder.fingerprint))
         return [
             one if isinstance(one, Put) else replace(_done(one), status=(now := next(written)).status, id=now.id)
             for one in batch

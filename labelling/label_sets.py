@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from zlib import crc32
 
 from base.errors import GlimpseError, InputError, LabelSetNotFound
-from base.files import write_whole
+from base.files import disk_problem, write_whole
 from base.names import NAME
 from encoder.prompts import Label, as_labels, check_templates, prompts_of
 
@@ -219,9 +219,10 @@ class LabelSets:
             is_new = not path.exists()
             write_whole(path, json.dumps({**label_set.to_json(), "checksum": _checksum(label_set)}))
         except OSError as error:
-            raise GlimpseError(
+            said = (
                 f"label set {name!r} cannot be kept: {error.strerror}; make room, or let the data folder be written to"
-            ) from error
+            )
+            raise GlimpseError(disk_problem(error, path) or said) from error
         return is_new
 
     def delete(self, name: str) -> None:

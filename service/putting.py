@@ -57,7 +57,7 @@ class Putting:
         """Put entries, each external id once; of one that cannot be put, why.
 
         Raises:
-            ModelMismatch, Overloaded: nothing was begun.
+            ModelMismatch, Overloaded, QuotaExceeded: nothing was begun.
             Refusal: others write to the collection; none of these was written.
         """
         fingerprint = self._inference.encoder.fingerprint
@@ -67,6 +67,7 @@ class Putting:
             self._inference.check_room_to_fetch()
         made = await asyncio.gather(*map(self._read, asked))
         ready = [put for put in made if isinstance(put, Put)]
+        await run_in_threadpool(self.collection.check_room, sum(put.is_new for put in ready))  # before the model works
         await self._encode([put for put in ready if put.vector is None])
         written = iter(await self._write(ready, fingerprint))
         return [_done(one, next(written)) if isinstance(one, Put) else one for one in made]
@@ -111,8 +112,7 @@ class Putting:
         """Commit entries; where one of them cannot be stored, one by one."""
 
         def write(writable: Collection) -> list[Written]:
-            writable.check_model(fingerprint)  # another model may have been put in place since
-            return puts.write(writable, self._files, ready)
+            return puts.write(writable, self._files, ready, fingerprint)
 
         if not ready:
             return []

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
+import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ import torch
 from huggingface_hub import constants
 
 from base.errors import ModelError, ModelUnavailable
+from encoder import load
 from encoder.device import choose_precision
 from encoder.hub.published import published_models
 from encoder.image import Preprocess
@@ -168,3 +172,34 @@ def test_the_same_seed_builds_the_same_encoder(tiny_run: Path, encoder: DualEnco
 
 def test_published_models_are_references() -> None:
     assert "ViT-B-32/openai" in published_models()
+
+
+def test_loads_at_one_time_leave_the_log_and_warnings_as_they_were(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one in is the first one out, while the second is still at it."""
+    before = logging.getLogger().level, list(warnings.filters)
+    first_is_in, second_is_in, first_is_out = threading.Event(), threading.Event(), threading.Event()
+    check = load._check_finite
+
+    def checking(clip: torch.nn.Module, ref: str) -> None:  # in the midst of a load
+        if threading.current_thread().name == "first":
+            first_is_in.set()
+            assert second_is_in.wait(30)
+        else:
+            second_is_in.set()
+            assert first_is_out.wait(30)
+        assert logging.getLogger().level == logging.ERROR
+        check(clip, ref)
+
+    def one() -> None:
+        load_clip(tiny_run)
+        first_is_out.set()
+
+    monkeypatch.setattr(load, "_check_finite", checking)
+    first = threading.Thread(target=one, name="first")
+    first.start()
+    assert first_is_in.wait(30)
+    load_clip(tiny_run)
+    first.join()
+    assert (logging.getLogger().level, list(warnings.filters)) == before

@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from base.errors import CollectionError, InputError
+from base.errors import CollectionError, InputError, ModelMismatch
 from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
 from index.collection import Collection, Entry, open_collection
@@ -209,3 +210,47 @@ def test_a_kill_loses_no_work_and_serves_the_old_model(
         assert report.resumed >= 5
         assert report.resumed + report.encoded == 14
         assert vectors_are_of(collection, new)
+
+
+def test_what_others_write_meanwhile_is_encoded_too_at_last_with_them_kept_away(
+    data: Path, encoder: DualEncoder, new: DualEncoder
+) -> None:
+    """As requests of a service write to the collection beside its job."""
+    writing = threading.Lock()
+    with open_collection(data, "colours", writable=True) as collection:
+
+        def write(done: int, total: int) -> None:
+            if done == total and not writing.locked():  # all is encoded: now another entry comes
+                collection.upsert([Entry(encoder.encode_query(text="more"), "text", text="more")])
+
+        report = reindex(collection, new, progress=write, alone=writing)
+        assert report.swapped
+        assert report.encoded == collection.count() == 14 + 3
+        assert vectors_are_of(collection, new)
+        assert collection.check() == []
+
+
+@pytest.mark.parametrize("dim", [32, 48])
+def test_a_vector_of_the_model_before_is_not_written_after_the_swap(data: Path, encoder: DualEncoder, dim: int) -> None:
+    """As from a request of a service, whose reindex puts another model in place in the midst of it."""
+
+    class Late:
+        """A vector that is made while the swap happens."""
+
+        def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+            if collection.fingerprint == encoder.fingerprint:
+                left = [record.id for record in collection.next.left(limit=100)]
+                collection.next.write(left, np.eye(dim, dtype=np.float32)[: len(left)])
+                collection.next.swap()
+            return np.ones(32, np.float32)
+
+    with open_collection(data, "colours", writable=True) as collection:
+        collection.next.begin("another", "another-print", dim)
+        with pytest.raises(ModelMismatch, match="another model was put in place meanwhile"):
+            collection.upsert([Entry(Late(), "text", text="late")], encoder.fingerprint)  # type: ignore[arg-type]
+        assert (collection.fingerprint, collection.dim, collection.count()) == ("another-print", dim, 14)
+        with pytest.raises(ModelMismatch, match="is of another model"):
+            collection.upsert([Entry(np.ones(32, np.float32), "text", text="late")], encoder.fingerprint)
+        assert collection.check() == []
+        assert collection.upsert([Entry(np.ones(dim, np.float32), "text", text="now")], "another-print") == [15]
+        assert len(collection.search(np.ones(dim, np.float32), 20, "text")) == 3

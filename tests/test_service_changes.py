@@ -89,6 +89,23 @@ def test_it_waits_for_a_change_and_no_longer_than_it_is_told(here):
     assert change["entry"]["text"] == "late"
 
 
+@pytest.mark.parametrize(("anew", "status", "code"), [(False, 404, "collection_not_found"), (True, 410, "cursor_gone")])
+def test_who_waits_is_told_that_the_collection_is_gone_or_another_one(here, anew, status, code):
+    client, data = here
+
+    def replace():
+        delete_collection(data, "pictures")
+        if anew:
+            create_collection(data, "pictures", model="m", fingerprint="f", dim=4).close()
+
+    replacing = threading.Timer(0.4, replace)
+    replacing.start()
+    error = error_of(client.get(PATH, params={"after": "now", "wait": 30}), status)
+    replacing.join()
+    assert error["code"] == code
+    assert "catalog.sqlite" not in error["message"]
+
+
 @pytest.mark.parametrize(
     ("params", "param"),
     [({"after": "x"}, "after"), ({"limit": 0}, "limit"), ({"limit": 1001}, "limit"), ({"wait": 61}, "wait")],

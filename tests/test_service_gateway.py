@@ -233,11 +233,15 @@ def test_head_is_where_get_is_and_says_the_same_without_a_body(data):
                 got = client.get(path)
                 given += got.status_code == 200
                 assert head.status_code == got.status_code, path
-                changing = {"x-request-id", "date"} | ({"content-length"} if path == "/metrics" else set())
+                timed = path == "/metrics" or b'"seconds":' in got.content  # its digits are not always as many
+                changing = {"x-request-id", "date"} | ({"content-length"} if timed else set())
                 same = {name: value for name, value in got.headers.items() if name not in changing}
                 assert {name: value for name, value in head.headers.items() if name not in changing} == same, path
             else:
-                assert head.status_code == (404 if path.endswith("/entries/delete") else 405), path  # an id, to GET
+                if path.endswith("/entries/delete"):  # to GET and HEAD it is the entry with that id
+                    assert head.status_code == 404
+                    continue
+                assert head.status_code == 405
                 assert "GET" not in head.headers["allow"].split(", ")
         assert given >= 15
 

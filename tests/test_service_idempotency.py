@@ -66,6 +66,15 @@ def test_the_same_again_is_the_first_answer_again(here: Any, tmp_path: Path) -> 
     assert kept(tmp_path) == [".json", ".json"]
 
 
+def test_an_entry_called_as_a_route_is_put_once_too(here: Any) -> None:
+    client, _ = here
+    path, headers = "/v1/collections/pictures/entries/delete", {"Idempotency-Key": "k"}
+    first, again = (client.put(path, json={"text": "red"}, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
+    allowed = client.options(path)
+    assert allowed.headers["allow"] == "DELETE, GET, HEAD, PATCH, POST, PUT"
+
+
 def test_another_request_with_the_key_is_refused(here: Any) -> None:
     client, _ = here
     add(client, "k", "red")

@@ -303,6 +303,8 @@ def test_names_of_the_settings_must_tell_models_apart(data, runs):
         models(f"one={runs['two']}")
     with pytest.raises(InputError, match="'default' cannot name a model"):
         models(f"default={runs['two']}")
+    with pytest.raises(InputError, match="'a=' says no model"):
+        models("a=")
     with pytest.raises(ModelNotFound, match="there are: one"):
         models("").named("two")
 

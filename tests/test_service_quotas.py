@@ -9,7 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from service_world import client_of, create_app, error_of, picture, serving, settings_for, tiny_encoder, until
+from service_world import (
+    client_of,
+    create_app,
+    error_of,
+    picture,
+    serving,
+    settings_for,
+    tiny_encoder,
+    until,
+)
 
 from base.errors import InputError, QuotaExceeded
 from glimpse.client import Client
@@ -115,6 +124,30 @@ def test_what_is_put_by_ids_of_ones_own_is_held_to_it_and_may_replace_what_it_ha
     assert counts(client) == {"image": 2, "text": 0}
     with open_collection(tmp_path, "shop") as collection:
         assert list(leftovers(collection, tmp_path)) == []
+
+
+def test_what_takes_no_more_room_is_taken_where_there_is_none(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    with client_of(create_app(settings_for(tmp_path), encoder)) as client:
+        client.put(SHOP).raise_for_status()
+        files = {name: picture(seed, (64 + 32 * seed,) * 2) for seed, name in enumerate(("a", "b"), start=1)}
+        for name, data in files.items():
+            client.put(f"{SHOP}/entries/{name}", files={"file": data}).raise_for_status()
+        upload(client, 9).raise_for_status()
+        for quota in ({"entries": 3, "upload_bytes": None}, {"entries": 1, "upload_bytes": 1}):
+            client.patch(SHOP, json={"quota": quota}).raise_for_status()
+            same = client.put(f"{SHOP}/entries/a", files={"file": files["a"]})
+            assert (same.status_code, same.json()["status"]) == (200, "unchanged")
+            assert upload(client, 9).status_code == 200
+            described = client.put(f"{SHOP}/entries/a", files={"file": files["a"]}, data={"metadata": '{"n": 1}'})
+            assert described.json()["status"] == "replaced"
+            client.put(f"{SHOP}/entries/a", files={"file": files["a"]}).raise_for_status()
+        smaller = client.put(f"{SHOP}/entries/b", files={"file": picture(5, (64, 64))})
+        assert (smaller.status_code, smaller.json()["status"]) == (200, "replaced")
+        assert error_of(client.put(f"{SHOP}/entries/b", files={"file": files["b"]}), 413)["code"] == "quota_exceeded"
+        encoded = len(encoder.images)
+        assert error_of(client.put(f"{SHOP}/entries/c", files={"file": picture(6)}), 413)["code"] == "quota_exceeded"
+        assert len(encoder.images) == encoded  # the model was not asked in vain
 
 
 def test_it_binds_whoever_writes_and_goes_with_a_backup(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import httpx
 import pytest
 from service_world import client_of, error_of, picture, settings_for, tiny_encoder, until, world
 
+from base.errors import Busy
+from index.collection import Collection
 from service.app import create_app
 from service.keys import add_key
 
@@ -210,6 +212,21 @@ def test_a_writer_that_comes_and_goes_leaves_no_answer_torn(data, tmp_path):
                 one.result()
         until(lambda: len(texts_of(client)) == 62)
     assert statuses.count(503) < len(statuses) / 10
+
+
+def test_it_starts_and_follows_though_a_collection_is_written_to_while_it_is_read(data, tmp_path, monkeypatch):
+    refresh, tried = Collection.refresh, []
+
+    def at_times(collection):
+        tried.append(collection)
+        if len(tried) < 4:
+            raise Busy("pictures was being written to while it was read; try again")
+        return refresh(collection)
+
+    monkeypatch.setattr(Collection, "refresh", at_times)
+    with client_of(create_app(settings_for(data, read_only=True), tiny_encoder(tmp_path))) as client:
+        until(lambda: len(tried) > 5)
+        assert client.post("/v1/collections/pictures/search", json={"id": 1}).json()["hits"]
 
 
 def test_a_read_only_disk_is_served_and_the_commands_say_what_is_wrong(on_own_disk):

@@ -8,6 +8,7 @@ import pytest
 from service_world import add_collection, client_of, draw, error_of, picture, settings_for, tiny_encoder, until
 from test_service_models import encoders, runs  # noqa: F401  fixtures
 
+from index.collection import create_collection
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned
 from service.app import create_app
@@ -33,6 +34,7 @@ def client(place, tmp_path_factory, runs, encoders):  # noqa: F811
     broken = data / "collections" / "broken"
     broken.mkdir()
     (broken / "catalog.sqlite").write_bytes(b"no catalog, and long enough for one to be seen" * 300)
+    create_collection(data, "lost", model=str(place / "gone"), fingerprint="gone", dim=32).close()
     learned = Learned("elsewhere", model=str(place / "learner"))
     LabelSets(data).put("learned", LabelSet.of(["a", "b"], learned=learned))
     made = settings_for(data, model=str(ref), models=f"bad={place / 'none'}", device="cpu", job_roots=str(place))
@@ -62,12 +64,22 @@ def answers(client, **asked) -> dict[str, str]:
     paths += ["/v1/collections/broken", "/v1/label-sets", "/v1/label-sets/learned", "/v1/jobs", "/v1/label-runs"]
     paths += [f"/v1/jobs/{job['id']}" for job in jobs] + [f"/v1/jobs/{job['id']}/events" for job in jobs]
     paths += [f"/v1/label-runs/{run['id']}" for run in runs] + ["/v1/label-runs/none", "/v1/collections/none"]
+    paths += [
+        f"/v1/collections/{name}/{what}" for name in ("broken", "lost") for what in ("changes", "facets", "images")
+    ]
+    paths += ["/v1/collections/lost/changes?after=0-0-0-0", "/v1/collections/lost/entries/none"]
     said = {path: client.get(path, **asked).text for path in paths}
     image = picture(3).hex()
     for path, body in (
         ("/v1/embeddings", {"input": "a", "model": "bad"}),
         ("/v1/embeddings", {"input": "a"}),
         ("/v1/collections/broken/search", {"text": "a"}),
+        ("/v1/collections/broken/facet", {"key": "a"}),
+        ("/v1/collections/lost/search", {"text": "a"}),
+        ("/v1/collections/lost/search/batch", {"searches": [{"text": "a"}, {"id": 99}]}),
+        ("/v1/search", {"collections": ["pictures", "lost"], "text": "a"}),
+        ("/v1/search", {"collections": ["broken"], "text": "a"}),
+        ("/knn-service", {"text": "a", "modality": "image", "indice_name": "lost"}),
         ("/v1/classify", {"collection": "pictures", "id": 1, "label_set": "learned"}),
         ("/v1/classify", {"image": image, "label_set": "none"}),
     ):

@@ -209,6 +209,34 @@ def test_a_file_that_cannot_be_kept_leaves_no_entry(tmp_path):
         assert one(own, picture(0))
 
 
+def test_an_upload_that_a_full_disk_refuses_leaves_no_file(on_own_disk, tmp_path_factory):
+    on_own_disk(f"""
+import json
+from service_world import add_collection, client_of, create_app, draw, picture, settings_for, tiny_encoder
+elsewhere = Path({str(tmp_path_factory.mktemp("elsewhere"))!r})
+encoder = tiny_encoder(elsewhere)
+add_collection(disk, encoder, draw(elsewhere, 2))
+told = {{"metadata": json.dumps({{"much": "x" * 16_000}})}}
+(disk / "ballast").write_bytes(bytes(5 << 19))
+with client_of(create_app(settings_for(disk), encoder)) as client:
+    def send(i):
+        files = {{"file": ("a.png", picture(i))}}
+        if i % 2:
+            return client.put(f"/v1/collections/pictures/entries/{{i}}", files=files, data=told)
+        return client.post("/v1/collections/pictures/images", files=files, data=told)
+    refused = []
+    for i in range(60):
+        answer = send(i)
+        if answer.status_code not in (200, 201):
+            refused.append((i, answer.text))
+    uploads = [path for path in (disk / "uploads").rglob("*") if path.is_file()]
+    entries = [one["path"] for one in client.get("/v1/collections/pictures/images?limit=1000").json()["entries"]]
+    assert sorted(map(str, uploads)) == sorted(path for path in entries if str(disk) in path)
+    assert len(refused) > 10 and all("the disk is full" in text for _, text in refused), refused
+    assert {{i % 2 for i, _ in refused}} == {{0, 1}}
+""")
+
+
 def test_the_bar_is_measured_after_uploads_and_not_in_them(tmp_path, monkeypatch):
     monkeypatch.setattr(rejections, "SOON", 0.2)
     with world(tmp_path, n=1) as (own, encoder, _):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from base.errors import ImageError, InputError
+from base.errors import EntriesLeft, ImageError, InputError
 from base.progress import Progress
 from base.read_ahead import read_batches
 from encoder.encoder import Encoder, Vectors
@@ -24,6 +26,7 @@ from index.entry import NextInfo
 from index.ingest.rejection import measure_rejection
 
 PAGE = 1000  # records read at a time
+TRIES = 3  # swaps that others may spoil by what they write meanwhile
 
 
 @dataclass
@@ -58,6 +61,7 @@ def reindex(
     read: Callable[[Path], bytes] = read_bytes,
     progress: Progress | None = None,
     report: ReindexReport | None = None,
+    alone: AbstractContextManager[object] | None = None,
 ) -> ReindexReport:
     """Encode every entry with `encoder`, images from their files and texts from their text, then swap.
 
@@ -72,8 +76,11 @@ def reindex(
         read: gives the bytes of a file; one of which it raises an ImageError counts as unreadable.
         progress: told (done, all) after each batch.
         report: filled as it goes, for who wants to look on; it is what is returned.
+        alone: keeps those away who write to the collection in other threads. What they write meanwhile is encoded as
+            well, and if that finds no end, the last of it while they are kept away.
 
     Raises:
+        EntriesLeft: others write without end, and there is no `alone`.
         InputError: not one entry can be read, and `drop_unreadable` would delete all; or a change to a third model has
             begun and is not finished.
     """
@@ -82,7 +89,39 @@ def reindex(
     if encoder.fingerprint == collection.fingerprint:
         return report
     info = _begin(collection, encoder)
-    report.resumed, total = info.done, info.done + info.left
+    report.resumed = info.done
+    for tries in count(1):
+        with alone if alone is not None and tries > TRIES else nullcontext():
+            left = info.left if tries == 1 else len(report.unreadable)
+            _encode_left(collection, encoder, read, report, report.resumed + report.encoded + left, progress)
+            if report.unreadable and not drop_unreadable:
+                break
+            drop = [int(item["id"] or 0) for item in report.unreadable]
+            if drop and report.resumed + report.encoded == 0:
+                raise InputError("not one entry can be read, and nothing was dropped. Is a disk not mounted?")
+            try:
+                collection.next.swap(drop=drop)
+            except EntriesLeft:  # they were written meanwhile
+                if tries <= TRIES:
+                    continue
+                raise
+            measure_rejection(collection, encoder)
+            report.dropped, report.swapped = len(drop), True
+            break
+    report.seconds = round(time.perf_counter() - started, 3)
+    return report
+
+
+def _encode_left(
+    collection: Collection,
+    encoder: Encoder,
+    read: Callable[[Path], bytes],
+    report: ReindexReport,
+    total: int,
+    progress: Progress | None,
+) -> None:
+    """Encode all that has no vector of the new model; of what cannot be read the report has the last reasons."""
+    report.unreadable.clear()
 
     def look(record: Record) -> _Read:
         return _read(record, encoder, read)
@@ -99,16 +138,8 @@ def reindex(
             {"id": item.record.id, "path": item.record.path, "reason": item.error} for item in batch if item.error
         ]
         if progress:
-            progress(report.resumed + report.encoded + len(report.unreadable), total)
-    if report.unreadable and drop_unreadable and len(report.unreadable) == total:
-        raise InputError("not one entry can be read, and nothing was dropped. Is a disk not mounted?")
-    if drop_unreadable or not report.unreadable:
-        drop = [int(item["id"] or 0) for item in report.unreadable]
-        collection.next.swap(drop=drop)
-        measure_rejection(collection, encoder)
-        report.dropped, report.swapped = len(drop), True
-    report.seconds = round(time.perf_counter() - started, 3)
-    return report
+            done = report.resumed + report.encoded + len(report.unreadable)
+            progress(done, max(done, total))
 
 
 def _begin(collection: Collection, encoder: Encoder) -> NextInfo:

@@ -154,19 +154,24 @@ class Collection:
 
     # --- writing: durable when it returns, all or nothing ---
 
-    def upsert(self, entries: Sequence[Entry]) -> list[int]:
+    def upsert(self, entries: Sequence[Entry], fingerprint: str | None = None) -> list[int]:
         """Write entries in one transaction and return their ids. InputError if one cannot be stored; then none is.
 
         An entry whose path or external id is there already replaces that row and keeps its id, unless the row of that
         external id is of the other modality: then it is deleted. Vectors are scaled to length 1. QuotaExceeded if there
-        would be more than may be; then none is written either.
+        would be more than may be; then none is written either. `fingerprint` is that of the model which made the
+        vectors: ModelMismatch, and nothing is written, if the collection has another by the time of the commit.
         """
         self._check_writable()
         if not entries:
             return []
         for entry in entries:
             _known(entry.modality)
-        ids = self._catalog.upsert(entries, unit_rows([entry.vector for entry in entries], self.dim))
+        known = self._catalog.identity()
+        if fingerprint is not None:
+            check_model(self.name, known["model"], known["fingerprint"], fingerprint)
+        rows = unit_rows([entry.vector for entry in entries], int(known["dim"]))
+        ids = self._catalog.upsert(entries, rows, str(known["fingerprint"]))
         self._grown(len(ids))
         return ids
 

@@ -46,7 +46,7 @@ class NextModel:
         """Put the next model's vectors in place of the present ones, in one step; entries in `drop` are deleted.
 
         The index is built before, so searches go from the old one to the new one at once.
-        CollectionError if an entry has no next vector and is not in `drop`.
+        EntriesLeft if an entry has no next vector and is not in `drop`.
         """
         self._check_writable()
         self._live.swap_next(self._catalog.index_config(), drop)

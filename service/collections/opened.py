@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from base.errors import CollectionError, CollectionExists, CollectionNotFound, InputError
+from base.errors import CollectionExists, CollectionNotFound, GlimpseError, InputError
 from index.collection import (
     Collection,
     CollectionInfo,
@@ -85,7 +85,7 @@ class OpenCollections:
                     return True
             except CollectionNotFound:
                 continue  # deleted in this moment
-            except CollectionError:
+            except GlimpseError:
                 return True
         return False
 
@@ -97,7 +97,7 @@ class OpenCollections:
         """Reference and fingerprint of the model of every collection that can be opened."""
         found = []
         for name in collection_names(self._data):
-            with suppress(CollectionError):  # deleted in this moment, or damaged
+            with suppress(GlimpseError):  # deleted in this moment, or damaged, or just written to
                 found.append(self.get(name).made_by())
         return found
 
@@ -139,11 +139,13 @@ class OpenCollections:
 
     def open_all(self) -> None:
         """Open every collection and load its vectors, so that the first search finds them in memory."""
-        for info in self.infos():
+        for name in collection_names(self._data):
             try:
-                self.get(info.name).refresh()
-            except CollectionError as error:
-                log.warning("collection %s cannot be served: %s", info.name, error)
+                self.get(name).refresh()
+            except CollectionNotFound:
+                continue  # deleted in this moment
+            except GlimpseError as error:
+                log.warning("collection %s cannot be served: %s", name, error)
 
     def close(self) -> None:
         """Close all."""
@@ -163,7 +165,7 @@ class OpenCollections:
                         collection.close()
                 following = list(self._open.values())
             for collection in following:
-                with suppress(CollectionError):  # the next search says what is wrong
+                with suppress(GlimpseError):  # the next search says what is wrong
                     collection.refresh()
             try:
                 self.writers.build()

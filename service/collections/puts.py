@@ -27,6 +27,7 @@ class Put:
 
     Attributes:
         path: where the file of an image will lie.
+        is_new: whether nothing was there by its external id when it was read.
         picture: of an image that is to be encoded.
         like: a record of the same bytes, whose vector is taken.
         vector: (dim,); None: it is to be encoded.
@@ -37,6 +38,7 @@ class Put:
     text: str | None = None
     data: bytes | None = None
     path: Path | None = None
+    is_new: bool = True
     picture: Picture | None = None
     like: Record | None = None
     vector: Vectors | None = None
@@ -76,6 +78,7 @@ def read(collection: Collection, files: Uploads, put: Put, decode: Callable[[byt
     if put.data is not None:
         put.path = files.path(put.data, put.external_id)
     records = [*collection.find_external([put.external_id]).values()]
+    put.is_new = not records
     if put.data is not None:
         records += collection.find_sha256(sha256_of(put.data), limit=1)
     for record in records:
@@ -89,12 +92,15 @@ def read(collection: Collection, files: Uploads, put: Put, decode: Callable[[byt
         put.picture = decode(put.data)
 
 
-def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[Written]:
-    """Commit entries that all have their vectors, each external id once; `collection` is open for writing.
+def write(collection: Collection, files: Uploads, puts: Sequence[Put], fingerprint: str) -> list[Written]:
+    """Commit entries that all have their vectors, of the model with that fingerprint, each external id once.
+
+    `collection` is open for writing.
 
     Raises:
         InputError: one cannot be stored; none of those that are new or have another image or text is.
         QuotaExceeded: there would be more than may be; nothing has been written.
+        ModelMismatch: another model was put in place since; nothing has been written.
         CollectionError: a file cannot be kept.
     """
     names = [put.external_id for put in puts]
@@ -112,11 +118,10 @@ def write(collection: Collection, files: Uploads, puts: Sequence[Put]) -> list[W
             described[record.id] = {"metadata": put.metadata}
     stale = {put.external_id: there[put.external_id] for put in fresh if put.external_id in there}
     leaving = sum(old.size or 0 for old in stale.values() if old.path and is_upload(old.path, files.folder))
-    sizes = {path: len(data) for path, data in coming.items()}
+    sizes = {put.path: len(put.data) for put in fresh if put.path is not None and put.data is not None}
     check_quota(collection, files, sizes, len(fresh) - len(stale), leaving=leaving)
-    for path, data in coming.items():
-        files.keep(path, data)
-    collection.upsert(list(map(_entry, fresh)))
+    with files.coming(collection, coming):
+        collection.upsert(list(map(_entry, fresh)), fingerprint)
     if described:
         collection.update(described)
     now = collection.find_external(names) if fresh or described else there

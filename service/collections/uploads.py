@@ -3,21 +3,22 @@
     <data>/uploads/<collection>/<first two digits>/<sha256>.<suffix>
 
 The name follows from the bytes, so the same bytes are one file and one entry; where an entry has an external id, from
-that as well (index.uploads). A file is there, whole and on disk,
-before its entry is committed, and goes after its entry is gone; a kill in between leaves a file too many, never an
-entry without its file. `collections check` names such a file, `collections compact` removes it. Only who holds the
-writer's lock writes here. Knows no HTTP.
+that as well (index.uploads). A file is there, whole and on disk, before its entry is committed, and goes after its
+entry is gone, or if it could not be committed; a kill in between leaves a file too many, never an entry without its
+file. `collections check` names such a file, `collections compact` removes it. Only who holds the writer's lock writes
+here. Knows no HTTP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from base.errors import CollectionError, QuotaExceeded
-from base.files import fsync_file, whole_file
+from base.errors import CollectionError, GlimpseError, QuotaExceeded
+from base.files import disk_problem, fsync_file, whole_file
 from encoder.encoder import Vectors
 from encoder.image import Picture, sha256_of
 from index.collection import Collection, Entry
@@ -60,9 +61,26 @@ class Uploads:
             for folder in new:
                 fsync_file(folder.parent)
         except OSError as error:
-            raise CollectionError(
-                f"an upload cannot be kept: {error.strerror}; make room, or let the data folder be written to"
-            ) from error
+            said = f"an upload cannot be kept: {error.strerror}; make room, or let the data folder be written to"
+            raise CollectionError(disk_problem(error, path.parent) or said) from error
+
+    @contextmanager
+    def coming(self, collection: Collection, files: Mapping[Path, bytes]) -> Iterator[None]:
+        """Keep files for entries that the block commits. If it fails, those that came now and that no entry has go.
+
+        `collection` is open for writing, so nobody else's are among them. Raises as `keep`, and what the block raises.
+        """
+        new = [path for path in files if not path.exists()]
+        try:
+            for path, data in files.items():
+                self.keep(path, data)
+            yield
+        except GlimpseError:
+            with suppress(GlimpseError, OSError):  # what stays then is a file too many
+                for path in new:
+                    if collection.find_path(path) is None:
+                        self.remove(path)
+            raise
 
     def remove(self, path: Path) -> None:
         """Remove a file, if it is one of these."""
@@ -89,8 +107,12 @@ class Upload:
     vector: Vectors | None = None  # (dim,), of the picture
 
 
-def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> list[tuple[int, bool] | None]:
-    """Keep the files and commit their entries; `collection` is open for writing.
+def add(
+    collection: Collection, files: Uploads, uploads: Sequence[Upload], fingerprint: str
+) -> list[tuple[int, bool] | None]:
+    """Keep the files and commit their entries, whose vectors are of the model with that fingerprint.
+
+    `collection` is open for writing.
 
     Returns:
         For each upload the id of its entry and whether the entry is new; None if the collection had those bytes when
@@ -99,6 +121,7 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
     Raises:
         InputError: metadata would be too large; nothing has been written.
         QuotaExceeded: there would be more than may be; nothing has been written.
+        ModelMismatch: another model was put in place since; nothing has been written.
         CollectionError: a file cannot be kept.
     """
     old = {upload.path: collection.find_path(upload.path) for upload in uploads}
@@ -110,10 +133,9 @@ def add(collection: Collection, files: Uploads, uploads: Sequence[Upload]) -> li
         if upload.picture is not None and old[upload.path] is None:
             new[upload.path] = upload
     check_quota(collection, files, {path: len(upload.data) for path, upload in new.items()}, len(new))
-    for upload in uploads:
-        if old[upload.path] or upload.path in new:
-            files.keep(upload.path, upload.data)
-    ids = collection.upsert([_entry(upload, metadata[path]) for path, upload in new.items()])
+    coming = {upload.path: upload.data for upload in uploads if old[upload.path] or upload.path in new}
+    with files.coming(collection, coming):
+        ids = collection.upsert([_entry(upload, metadata[path]) for path, upload in new.items()], fingerprint)
     answers = {path: (key, True) for path, key in zip(new, ids, strict=True)}
     changes = {}
     for path, record in old.items():
@@ -135,9 +157,10 @@ def check_quota(
     """
     collection.check_room(entries)
     most = collection.quota.upload_bytes
-    if most is None or not sizes:
+    coming = sum(sizes.values())
+    if most is None or coming <= leaving:  # what takes no more room than it gives is taken
         return
-    held, coming = collection.bytes_inside(files.folder) - leaving, sum(sizes.values())
+    held = collection.bytes_inside(files.folder) - leaving
     if held + coming > most:
         raise QuotaExceeded(
             f"uploads of collection {collection.name!r} have {held} bytes and may have {most}, so {coming} more do not "

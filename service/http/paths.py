@@ -6,6 +6,7 @@ The API's are those of the OpenAPI document. What lies in a mounted folder has o
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from fastapi import FastAPI
 from starlette.routing import Mount
@@ -20,6 +21,16 @@ class Paths:
 
     def template(self, path: str) -> str | None:
         """The template that a path fits; None if there is none."""
+        return next(self._fitting(path), None)
+
+    def methods(self, path: str) -> list[str]:
+        """The methods that a path has, as GET; none if it is not the API's. HEAD is there wherever GET is."""
+        known = self._app.openapi()["paths"]
+        methods = {method.upper() for template in self._fitting(path) for method in known.get(template, ())}
+        return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+    def _fitting(self, path: str) -> Iterator[str]:
+        """All templates that a path fits: what deletes many is also where an entry of the external id delete is."""
         if not self._patterns:
             mounted = [route.path for route in self._app.routes if isinstance(route, Mount)]
             self._patterns = [
@@ -30,13 +41,7 @@ class Paths:
                 ),
                 *((f"{folder}/{{file}}", re.compile(f"{re.escape(folder)}/.*")) for folder in mounted),
             ]
-        return next((template for template, pattern in self._patterns if pattern.fullmatch(path)), None)
-
-    def methods(self, path: str) -> list[str]:
-        """The methods that a path has, as GET; none if it is not the API's. HEAD is there wherever GET is."""
-        template = self.template(path)
-        methods = set(map(str.upper, self._app.openapi()["paths"].get(template, ())))
-        return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+        return (template for template, pattern in self._patterns if pattern.fullmatch(path))
 
 
 def _part(found: re.Match[str]) -> str:

@@ -76,7 +76,7 @@ class KnownModels:
         more: further ones, as NAME=REF or REF.
 
     Raises:
-        InputError: a name cannot be one, or two models have it.
+        InputError: a name cannot be one, names nothing, or two models have it.
     """
 
     def __init__(self, default: str, more: Sequence[str]) -> None:
@@ -152,6 +152,8 @@ def _named(default: str, more: Sequence[str]) -> list[ServedModel]:
     models: dict[str, ServedModel] = {}
     for given in (f"={default}", *(one if "=" in one else f"={one}" for one in more)):
         name, _, ref = given.partition("=")
+        if not ref.strip():
+            raise InputError(f"{given!r} says no model: name it by NAME=REF")
         ref = lasting(ref.strip())
         models.setdefault(ref, ServedModel(name_of(ref), ref, True, card=recall(ref)))
         if name:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import CollectionLocked, CollectionNotFound, GlimpseError, Overloaded
+from base.files import disk_problem
 from service.collections.opened import OpenCollections
 from service.errors import described
 from service.inference.known_models import ServedModel
@@ -246,4 +247,5 @@ class Jobs:
 
 
 def _unkept(error: OSError) -> GlimpseError:
-    return GlimpseError(f"the job cannot be kept: {error.strerror}; make room, or let the data folder be written to")
+    said = f"the job cannot be kept: {error.strerror}; make room, or let the data folder be written to"
+    return GlimpseError(disk_problem(error) or said)

@@ -191,7 +191,7 @@ def _reindex(context: JobContext) -> None:
     with context.writers.lent(name, context.job.id, opened, context.stop) as lent:
         if lent is None:
             raise Stopped
-        collection, _ = lent
+        collection, turn = lent
         report = ReindexReport()
 
         def tell(done: int, total: int) -> None:
@@ -206,6 +206,7 @@ def _reindex(context: JobContext) -> None:
                 read=context.roots.read_indexed,
                 progress=tell,
                 report=report,
+                alone=turn,
             )
         finally:
             context.job.report = reindex_counts(report)

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
+from index.collection import ChangePage
 from index.search.query import MAX_LIMIT
-from service.deps import CollectionDep, ServiceDep
+from service.deps import CollectionDep, CollectionsDep, ServiceDep
 from service.errors import Refusal, documented
 from service.routes.entries import SignDep
 from service.schemas.base import Absent
@@ -38,6 +39,7 @@ Wait = Annotated[
 @router.get("/changes", summary="What changed", responses=documented(404, 410, 422))
 async def changes(
     collection: CollectionDep,
+    collections: CollectionsDep,
     service: ServiceDep,
     sign: SignDep,
     after: After = None,
@@ -54,12 +56,16 @@ async def changes(
     410: the collection was deleted and made anew, or restored from a backup, or more was deleted since than is kept
     (the last 100,000 deletions): begin again without `after`, and let go of what that does not name.
     """
+
+    def page_after(cursor: str | None) -> ChangePage:  # the collection may be deleted, or made anew, while it waits
+        return collections.get(collection.name).changes_after(cursor, limit)
+
     try:
-        page = await run_in_threadpool(collection.changes_after, after, limit)
+        page = await run_in_threadpool(page_after, after)
         end = asyncio.get_running_loop().time() + wait
         while not page.changes and asyncio.get_running_loop().time() < end and not service.is_stopping():
             await asyncio.sleep(LOOK)
-            page = await run_in_threadpool(collection.changes_after, page.cursor, limit)
+            page = await run_in_threadpool(page_after, page.cursor)
     except InputError as error:
         raise Refusal(422, str(error), code=error.code, param=str(error).partition(": ")[0]) from error
     return ChangesAnswer.of(page, collection.name, sign)

@@ -177,8 +177,7 @@ async def upload(
             upload.vector = vector
 
     def write(writable: Collection) -> list[tuple[int, bool] | None]:
-        writable.check_model(fingerprint)  # another model may have been put in place since
-        return add(writable, files, uploads)
+        return add(writable, files, uploads, fingerprint)
 
     added = iter(await writer(write))
     rejections.measure_soon(collection.name)

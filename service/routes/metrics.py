@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from fastapi import APIRouter, Response
 
-from base.errors import CollectionError
+from base.errors import GlimpseError
 from index.collection import collection_names
 from service.deps import ServiceDep
 from service.telemetry.metrics import CONTENT_TYPE, exposition
@@ -24,7 +24,7 @@ def metrics(service: ServiceDep) -> Response:
     """Requests, queues, batches, stages of this process; the collections and jobs of its data folder."""
     infos = []
     for name in collection_names(service.settings.data):
-        with suppress(CollectionError):  # deleted in this moment, or damaged: /v1/collections says so
+        with suppress(GlimpseError):  # deleted in this moment, or damaged: /v1/collections says so
             infos.append(service.collections.get(name).info())
     waiting = {"decode": service.decoders.waiting}
     models = {}

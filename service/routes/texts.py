@@ -42,8 +42,7 @@ async def add(
     ]
 
     def write(writable: Collection) -> list[int]:
-        writable.check_model(fingerprint)  # another model may have been put in place since
-        return writable.upsert(new)
+        return writable.upsert(new, fingerprint)
 
     ids = await writer(write)
     cut = await inference.cut_texts([text.text for text in asked.texts])

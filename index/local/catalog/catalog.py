@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CollectionDamaged, EntryNotFound, InputError
+from base.errors import CollectionDamaged, EntryNotFound, InputError, ModelMismatch
 from base.names import check_external_id
 from index.config import IndexConfig, Quota
 from index.entry import ChangePage, Entry, FacetKey, FacetValue, ImageRow, Modality, Record
@@ -149,8 +149,10 @@ class Catalog:
 
     # --- writing: one transaction each, on disk when it returns ---
 
-    def upsert(self, entries: Sequence[Entry], x: NDArray[np.float32]) -> list[int]:
+    def upsert(self, entries: Sequence[Entry], x: NDArray[np.float32], fingerprint: str | None = None) -> list[int]:
         """Write `entries` with vectors `x` (n, dim), kept as float16, and return their ids.
+
+        With `fingerprint` they are of that model, and no other can be put in place between the look and the write.
 
         What is there by its path or external id keeps its id (`insert.write_batch`); of entries with the same the last
         one counts.
@@ -158,8 +160,11 @@ class Catalog:
         Raises:
             InputError: a value cannot be stored, a path is there with the other modality, or a wanted `id` is taken.
             QuotaExceeded: there would be more entries than may be.
+            ModelMismatch: the catalog is of another model than `fingerprint`.
         """
         with self._db.writing() as db:
+            if fingerprint not in (None, read_meta(db, "fingerprint")):
+                raise ModelMismatch("another model was put in place meanwhile: try again, with that one")
             before = count_entries(db)
             ids = write_batch(db, entries, x.astype(np.float16), next_version(db))
             check_entries(db, before)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CollectionError, InputError
+from base.errors import CollectionError, EntriesLeft, InputError
 from index.entry import Modality, NextInfo, Record
 from index.local.catalog.checksums import AS_BYTES, DAMAGED, STORED
 from index.local.catalog.database import Connection, Database
@@ -121,7 +121,7 @@ class NextVectors:
         One transaction. Every index starts anew from it. The snapshot's version is set to the new one.
 
         Raises:
-            CollectionError: there are rows that are neither done nor dropped.
+            EntriesLeft: there are rows that are neither done nor dropped.
         """
         with self._db.writing() as db:
             info = _next(db)
@@ -129,7 +129,7 @@ class NextVectors:
             delete_rows(db, json_ids(drop), version)
             left = db.execute(f"SELECT count(*) FROM entries WHERE {LEFT}").fetchone()[0]
             if left:
-                raise CollectionError(f"{left} entries have no vector of {info['model']} yet: finish the reindex first")
+                raise EntriesLeft(f"{left} entries have no vector of {info['model']} yet: finish the reindex first")
             db.execute(f"UPDATE entries SET (version, vector, checksum) = ({SWAPPED})", (version, version))
             db.execute("DELETE FROM tombstones")
             # An entry that was deleted since the snapshot was built is still in it, and no tombstone will say so.

@@ -36,14 +36,13 @@ def count_entries(db: Connection) -> int:
 
 def check_entries(db: Connection, before: int) -> None:
     """QuotaExceeded if a commit leaves more entries than may be, and than there were `before`."""
-    if (more := count_entries(db) - before) > 0:
-        check_room(db, before, more)
+    check_room(db, before, count_entries(db) - before)
 
 
 def check_room(db: Connection, before: int, more: int) -> None:
-    """QuotaExceeded if so many more entries than there were `before` are too many."""
+    """QuotaExceeded if so many more entries than there were `before` are too many; no more never are."""
     most = read_quota(db).entries
-    if most is not None and before + more > most:
+    if most is not None and more > 0 and before + more > most:
         name = read_meta(db, "name")
         raise QuotaExceeded(
             f"collection {name!r} has {before} entries and may have {most}, so {more} more do not fit; {REMEDY}"

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from base.cpus import threads
-from base.errors import CollectionDamaged, CollectionError, EntryNotFound, GlimpseError, InputError
+from base.errors import CollectionDamaged, CollectionError, EntriesLeft, EntryNotFound, GlimpseError, InputError
 from index.config import IndexConfig
 from index.entry import MODALITIES, Modality
 from index.local.catalog.catalog import Catalog
@@ -125,7 +125,7 @@ class LiveIndex:
             if info is None:
                 raise CollectionError(f"{self._folder.name}: no other model's vectors are being gathered")
             if info.left > len(drop):
-                raise CollectionError(f"{info.left} entries have no vector of {info.model} yet: go on")
+                raise EntriesLeft(f"{info.left} entries have no vector of {info.model} yet: go on")
             with self._clean():
                 segments: dict[Modality, SegmentRecord] = {}
                 for modality in MODALITIES:
