@@ -222,7 +222,7 @@ def test_head_is_where_get_is_and_says_the_same_without_a_body(data):
     with behind(data) as client:
         document = client.app.openapi()["paths"]
         names = {"collection": "pictures", "id": "1", "name": "x", "job": "0" * 12, "run": "x-00000000", "image": "1"}
-        names |= {"external_id": "shoe-1", "model": "tiny"}
+        names |= {"external_id": "shoe-1", "model": "default"}
         paths = [path.format(**names) for path in document] + ["/", "/docs", "/static/app.js", "/openapi.json"]
         given = 0
         for template, path in zip([*document, *[None] * 4], paths, strict=True):
