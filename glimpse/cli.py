@@ -59,7 +59,7 @@ def _main(
 
 COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     index: "glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k",
-    search: 'glimpse search "red shirt" --not "long sleeves" --collection photos --cutoff auto',
+    search: 'glimpse search "red shirt" --not "long sleeves" --collection photos --cutoff auto --copy-to found',
     label: "",  # it begins with some
     duplicates: "glimpse duplicates --collection photos --spare -0 | xargs -0 ls -l",
     reindex: "glimpse reindex --collection photos --model runs/pets",

@@ -1,0 +1,151 @@
+"""What a search asks, and its answer: of a collection of this machine or of a service, in the same form."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
+
+from base.errors import InputError
+from base.walk import is_image_name
+
+if TYPE_CHECKING:
+    from encoder.encoder import Encoder
+    from glimpse.client import Client, Hit
+    from index.entry import Hit as IndexHit
+    from index.entry import Record
+
+# Weight of what is not wanted. On a shop's photos, asked for a thing but not in one colour, 0.5 left a quarter of the
+# hits in that colour and nine of ten of the right things; 1 left a twentieth, and two of three.
+AWAY = 0.5
+
+
+def check_words(words: str) -> None:
+    """InputError for what nobody means as a description."""
+    if not any(character.isprintable() and not character.isspace() for character in words):
+        raise InputError('the text is empty: say what to look for, as in glimpse search "red shirt"')
+    is_uri = words.startswith("file://")
+    path = unquote(words.removeprefix("file://")) if is_uri else words
+    if os.sep in path and os.path.isdir(path):  # noqa: PTH112
+        raise InputError(f"{words} is a folder: to look for what is like a picture, give --image and one in it")
+    if is_uri or (is_image_name(path) and (os.sep in path or os.path.exists(path))):  # noqa: PTH110
+        raise InputError(f"{words} is a path: to look for what is like a picture, give --image {shlex.quote(path)}")
+
+
+class Asked(NamedTuple):
+    """The parts of a query as the command line gives them."""
+
+    texts: list[str]
+    away: list[str]
+    images: list[Path]
+    ids: list[int]
+
+
+class Outcome(NamedTuple):
+    """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None.
+
+    And how many of the texts are longer than the model reads, with what is to be said of it.
+    """
+
+    hits: list[dict[str, Any]]
+    shown: list[str]
+    seconds: float
+    best: float | None
+    cut_texts: int
+    warnings: list[str]
+    encoder: Encoder | None = None  # that read the query here
+
+
+NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, "offset": 0}
+
+
+def search_here(
+    data: Path, names: list[str], asked: Asked, shape: dict[str, Any], model: str | None, device: str, precision: str
+) -> Outcome:
+    """On this machine."""
+    import time
+    from contextlib import ExitStack
+    from dataclasses import replace
+
+    import numpy as np
+
+    from encoder.cut import CutTexts
+    from index.collection import open_collection
+    from index.search.query import Query, mix, run
+    from index.search.together import Together
+
+    texts, away, images, ids = asked
+    weights = [1.0] * len(texts) + [-AWAY] * len(away) + [1.0] * (len(images) + len(ids))
+    words = not (images or ids or away)
+    # made before the model is loaded, so that a wrong value is said at once
+    query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
+    encoder = None
+    with ExitStack() as opened:
+        sources = {name: opened.enter_context(open_collection(data, name)) for name in names}
+        source, *others = sources.values()
+        vectors, made_by, cut = [*source.vectors(ids)], None, CutTexts()
+        if texts or images or away:  # entries alone need no model
+            ref, known_as = (model, None) if model else (source.model, source.fingerprint)
+            if device == precision == "auto":
+                from encoder.query import query_encoder
+
+                encoder = query_encoder(ref, known_as, texts=bool(texts or away), images=bool(images))
+            else:
+                from encoder.lazy import open_encoder
+
+                encoder = open_encoder(ref, device, precision)
+            made_by = encoder.fingerprint
+            for each in sources.values():
+                each.check_model(made_by)
+            cut = encoder.cut_texts(texts + away)
+            started = time.perf_counter()
+            vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
+        else:
+            started = time.perf_counter()
+        searched = Together(sources) if others else source
+        query = replace(query, vector=mix(vectors, weights), fingerprint=made_by)
+        hits = run(searched, query)
+        seconds = round(time.perf_counter() - started, 4)
+        best = [] if hits else run(searched, replace(query, **NOT_CUT))
+    shown = [str(hit.record.path or hit.record.text) for hit in hits]
+    found = [_as_json(hit.record, hit) for hit in hits]
+    best_score = best[0].score if best else None
+    return Outcome(found, shown, seconds, best_score, len(cut.read), cut.warnings(), encoder)
+
+
+def search_there(client: Client, names: list[str], asked: Asked, shape: dict[str, Any]) -> Outcome:
+    """Of a service."""
+    from glimpse.client import Part
+
+    parts = [
+        *(Part(text=text) for text in asked.texts),
+        *(Part(text=text, weight=-AWAY) for text in asked.away),
+        *(Part(image=image) for image in asked.images),
+        *(Part(id=entry) for entry in asked.ids),
+    ]
+    collection = names if len(names) > 1 else names[0]
+    found = client.search(collection, query=parts, **shape)
+    best = [] if found.hits else client.search(collection, query=parts, **(shape | NOT_CUT)).hits
+    # the path of an image that was sent is the service's own, its name says more
+    shown = [str(hit.text or hit.metadata.get("filename") or hit.path) for hit in found]
+    hits = [_as_json(hit, hit) for hit in found]
+    seconds = round(found.seconds, 4)
+    return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
+
+
+def _as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
+    collection = getattr(record, "collection", None)  # of a search of several
+    return {
+        **({"collection": collection} if collection else {}),
+        "id": record.id,
+        "external_id": record.external_id,
+        "modality": record.modality,
+        "path": record.path,
+        "text": record.text,
+        "score": round(hit.score, 6),
+        "z": hit.z,
+        "relevance": hit.relevance,
+        "metadata": record.metadata,
+    }
