@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
+from index.collection import Entry, create_collection
 from service.app import create_app
+from tests.conftest import plain_picture
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
@@ -150,6 +158,8 @@ def test_the_best_image_is_shown_by_the_viewer_of_the_system(asked: tuple[str, .
         assert httpx.get(opened).content == best.read_bytes()
     else:
         assert opened == str(best)
+    ok(*asked, "--sheet", tmp_path / "found.html", "--open", DISPLAY=":0", PATH=path)
+    assert (tmp_path / "opened").read_text() == str(tmp_path / "found.html")
     opener.write_text("#!/bin/sh\nexit 3\n")
     refused = glimpse(*asked, "--open", DISPLAY=":0", PATH=path)
     assert (refused.returncode, b"xdg-open ended with 3" in refused.stderr) == (1, True)
@@ -183,3 +193,111 @@ def test_a_name_fits_every_disk(given: object, path: str | None, name: str | Non
     assert "/" not in made
     if name is not None:
         assert made == name
+
+
+class Sheet(HTMLParser):
+    """A page: what it shows, and that it asks for nothing and runs nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.images: list[bytes] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag != "script"
+        assert not any(name.startswith("on") for name, _ in attrs)
+        given = dict(attrs)
+        if tag == "img":
+            head, _, data = str(given["src"]).partition(",")
+            assert head in ("data:image/jpeg;base64", "data:image/webp;base64")
+            self.images.append(base64.b64decode(data))
+        elif "href" in given:
+            self.links.append(str(given["href"]))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_sheet_shows_what_was_found(asked: tuple[str, ...], tmp_path: Path) -> None:
+    page = tmp_path / "found.html"
+    done = glimpse(*asked, "--sheet", page)
+    assert (done.returncode, done.stderr.decode()) == (0, f"wrote {page}\n")
+    sheet, found = Sheet(page), hits(*asked)
+    assert len(sheet.images) == 5
+    for data, hit in zip(sheet.images, found, strict=True):
+        with Image.open(io.BytesIO(data)) as small, Image.open(hit["path"]) as whole:
+            assert max(small.size) == 256
+            ours, theirs = (np.asarray(each.convert("RGB").resize((4, 3))) for each in (small, whole))
+            assert np.abs(ours.astype(int) - theirs).mean() < 12
+        assert hit["metadata"]["caption"] in sheet.text
+        assert f"{hit['score']:.3f}" in sheet.text
+        assert hit["path"] in sheet.text
+    assert "like entry 1" in sheet.text
+    local = "--data" in asked
+    assert sheet.links == [Path(hit["path"]).as_uri() for hit in found for _ in "pt"] * local
+    page.write_text("old")
+    ok(*asked, "--sheet", page, "--modality", "text")
+    assert "a red boat" in Sheet(page).text
+
+
+def test_a_sheet_holds_any_name_and_shows_gaps(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>\u202e \"'&"
+    folder = os.fsencode(tmp_path) + b"/\xff<b>"
+    Path(os.fsdecode(folder)).mkdir()
+    paths = [Path(os.fsdecode(folder + name)) for name in (b'/a&".png', b"/gone.png", b"/broken.png")]
+    plain_picture("red").save(paths[0])
+    paths[2].write_bytes(b"broken")
+    with create_collection(tmp_path, "images", model="x", fingerprint="x", dim=2) as made:
+        rows = np.asarray([[1, 0.1 * i] for i in range(4)], np.float32)
+        names = [tmp_path / "q.png", *paths]
+        made.upsert([Entry(r, "image", p, metadata={"title": evil}) for r, p in zip(rows, names, strict=True)])
+    page = tmp_path / "found.HTML"
+    done = glimpse("search", "--like", 1, "--data", tmp_path, "--sheet", page)
+    assert done.returncode == 0
+    assert done.stderr.decode() == f"wrote {page}, 2 places empty: the file is gone or cannot be read\n"
+    sheet = Sheet(page)
+    assert len(sheet.images) == 1
+    assert sheet.text.count("<script>alert(1)</script>\\u202e \"'&") == 3
+    assert "\\xff<b>" in sheet.text
+    assert sheet.links[0] == paths[0].as_uri()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("photo.jpg", "is written as a page; name it so, as sheet.html"),
+        ("none/there.html", "there is no such folder to write it in"),
+        ("folder.html", "a folder; name a file in it"),
+    ],
+)
+def test_a_sheet_takes_the_place_of_no_photo(name: str, message: str, asked: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    (tmp_path / "folder.html").mkdir()
+    done = glimpse(*asked, "--sheet", tmp_path / name)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+    assert message in done.stderr.decode()
+    assert (tmp_path / "photo.jpg").read_bytes() == b"mine"
+
+
+def test_a_browser_shows_the_sheet_light_and_dark_and_narrow(world: tuple[Path, str], tmp_path: Path) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    page_file = tmp_path / "found.html"
+    ok("search", "--like", 1, "-c", "pictures", "--data", world[0], "--sheet", page_file)
+    with sync_api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--headless", "--no-sandbox"])
+        grounds = []
+        for scheme, width in (("light", 1200), ("dark", 360)):
+            page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+            page.goto(page_file.as_uri())
+            sync_api.expect(page.get_by_role("img")).to_have_count(5)
+            for image in page.get_by_role("img").all():
+                sync_api.expect(image).to_have_js_property("naturalWidth", 256)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        browser.close()
+    assert grounds[0] != grounds[1]

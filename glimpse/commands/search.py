@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from base.errors import InputError
 from glimpse.finding.after import After, print_null
-from glimpse.finding.asked import Asked, Outcome, check_words, search_here, search_there
+from glimpse.finding.asked import Asked, check_words, search_here, search_there
+from glimpse.finding.table import print_table
 from glimpse.options import (
     DATA,
     AsJson,
@@ -65,7 +66,12 @@ def search(
     link_to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The same as symbolic links; not with --url.")
     ] = None,
-    open: Annotated[bool, typer.Option("--open", help="Show the best image in the viewer of this system.")] = False,  # noqa: A002
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a contact sheet, a page in one file, as found.html.")
+    ] = None,
+    open: Annotated[  # noqa: A002
+        bool, typer.Option("--open", help="Show the best image, or the sheet, in the viewer of this system.")
+    ] = False,
     model: ModelOfCollection = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -75,8 +81,8 @@ def search(
 ) -> None:
     """Search a collection by words, example images, entries of its own, or all of these together.
 
-    The images found can go on: their paths into a pipe (-0), their files into a folder, whose names begin with a number
-    and which overwrites none (--copy-to, with --url too; --link-to), the best into a viewer (--open).
+    What is found can go on: paths into a pipe (-0); files into a folder, numbered, overwriting none (--copy-to, with
+    --url too, or --link-to); small pictures onto a page (--sheet); the best image, or the page, into a viewer (--open).
     """
     from glimpse import console
 
@@ -100,7 +106,7 @@ def search(
         "diversity": diversity,
     }
     remote = is_remote(context)
-    after = After(null, copy_to, link_to, open)
+    after = After(null, copy_to, link_to, sheet, open)
     after.check(modality=modality, json=json, remote=remote)
     with ExitStack() as opened:
         files: Files
@@ -124,36 +130,12 @@ def search(
         elif null:
             print_null(found.hits, placed)
         else:
-            _print(found, names, shape)
+            print_table(found, names, shape)
         if placed:
             after.tell(placed)
+        after.write_sheet(asked.said, found.hits, files, first=offset + 1)
         after.show(found.hits, files)
     if found.encoder is not None and device == precision == "auto":
         console.prepare_queries(found.encoder, images=bool(image))
     if placed and placed.left_out:
         raise typer.Exit(1)
-
-
-def _print(found: Outcome, collections: list[str], shape: dict[str, Any]) -> None:
-    from glimpse import console
-
-    collection, several = " and ".join(collections), len(collections) > 1
-    judged = any(hit["relevance"] is not None for hit in found.hits)
-    shown_as = "path" if shape["modality"] == "image" else "text"
-    columns = ["score", *["relevance"] * judged, *["collection"] * several, "id", shown_as]
-    rows = [
-        (hit["score"], *[hit["relevance"]] * judged, *[hit.get("collection")] * several, hit["id"], shown)
-        for hit, shown in zip(found.hits, found.shown, strict=True)
-    ]
-    console.out.print(console.table(*columns, rows=rows))
-    if found.best is not None and (shape["cutoff"] or shape["score_threshold"] is not None):
-        console.err.print(f"nothing in {collection} fits: the best scored {found.best:.3f}, and was cut off")
-    elif not found.hits:
-        why = (
-            f"there are fewer than {shape['offset'] + 1} hits"
-            if found.best is not None
-            else "nothing passes the filter"
-            if shape["filter"]
-            else f"{'they are' if several else 'it is'} empty"
-        )
-        console.err.print(f"nothing found in {collection}: {why}")

@@ -1,4 +1,4 @@
-"""What follows a search, as it was asked for: files into a folder, paths for a program, a viewer."""
+"""What follows a search, as it was asked for: files into a folder, paths for a program, a contact sheet, a viewer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class After:
-    """What is to follow. `asks` says whether any of it is about files, so that texts have none of it."""
+    """What is to follow."""
 
     null: bool = False
     copy_to: Path | None = None
     link_to: Path | None = None
+    sheet: Path | None = None
     open: bool = False
 
     def check(self, *, modality: str, json: bool, remote: bool) -> None:
@@ -32,9 +33,20 @@ class After:
             raise InputError("give either --copy-to or --link-to")
         if self.link_to and remote:
             raise InputError("--link-to cannot link to what lies at a service: --copy-to downloads it")
-        asked = {"-0": self.null, "--copy-to": self.copy_to, "--link-to": self.link_to, "--open": self.open}
+        asked: dict[str, object] = {
+            "-0": self.null,
+            "--copy-to": self.copy_to,
+            "--link-to": self.link_to,
+            "--open": self.open and not self.sheet,
+        }
         if modality != "image" and (option := next((name for name, value in asked.items() if value), None)):
             raise InputError(f"{option} is about image files, and --modality {modality} finds none")
+        if self.sheet is not None:
+            from glimpse.finding.sheet import check_sheet
+            from glimpse.options import check_out
+
+            check_sheet(self.sheet)
+            check_out(self.sheet, "sheet.html", "--sheet")
         if self.folder:
             from glimpse.finding.folder import check_folder
 
@@ -55,6 +67,18 @@ class After:
         with console.progress_bar("linking" if self.link_to else "copying") as progress:
             return place(hits, self.folder, files, link=self.link_to is not None, first=first, progress=progress)
 
+    def write_sheet(self, asked: str, hits: Sequence[Found], files: Files, first: int) -> None:
+        """Write the contact sheet, if one is asked for, and say so."""
+        if self.sheet is None:
+            return
+        from glimpse import console
+        from glimpse.finding.sheet import write_sheet
+
+        with console.progress_bar("pictures") as progress:
+            missing = write_sheet(self.sheet, asked, hits, files, first=first, progress=progress)
+        without = f", {console.counted(missing, 'place')} empty: the file is gone or cannot be read" if missing else ""
+        console.err.print(f"wrote {self.sheet}{without}")
+
     def tell(self, placed: Placed) -> None:
         """Say what was done."""
         from glimpse import console
@@ -70,7 +94,9 @@ class After:
         """Open what is asked for in the viewer of the system. NoViewer; GlimpseError: the file cannot be had."""
         from glimpse.finding.viewer import show
 
-        if self.open and hits:
+        if self.open and self.sheet:
+            show(str(self.sheet.absolute()))
+        elif self.open and hits:
             show(files.address(hits[0]))
 
 

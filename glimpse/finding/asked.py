@@ -42,6 +42,12 @@ class Asked(NamedTuple):
     images: list[Path]
     ids: list[int]
 
+    @property
+    def said(self) -> str:
+        """In words."""
+        parts = [*self.texts, *(f"like {image.name}" for image in self.images), *(f"like entry {i}" for i in self.ids)]
+        return ", ".join([*parts, *(f"not {words}" for words in self.away)])
+
 
 class Outcome(NamedTuple):
     """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None.

@@ -5,6 +5,7 @@ A hit is the dict that `--json` prints. Chooses no names.
 
 from __future__ import annotations
 
+import base64
 import filecmp
 import os
 from collections.abc import Callable
@@ -35,6 +36,12 @@ class Files(Protocol):
     def address(self, hit: Found) -> str:
         """What a viewer opens. GlimpseError."""
 
+    def link(self, hit: Found) -> str | None:
+        """A URL of the file that a page or a terminal may keep; None: there is none."""
+
+    def thumbnail(self, hit: Found, side: int) -> str | None:
+        """The picture, its longer side about `side` pixels, as a data URI; None: it cannot be had."""
+
 
 class LocalFiles:
     """Files of this machine."""
@@ -51,6 +58,16 @@ class LocalFiles:
     def address(self, hit: Found) -> str:
         """Its path. NotDone as `placing`."""
         return str(_local(hit))
+
+    def link(self, hit: Found) -> str | None:
+        """As `Files`, whether it is still there or not."""
+        return None if hit["path"] is None else _absolute(hit["path"]).as_uri()
+
+    def thumbnail(self, hit: Found, side: int) -> str | None:
+        """As `Files`."""
+        from encoder.image import thumbnail_uri
+
+        return None if hit["path"] is None else thumbnail_uri(hit["path"], side)
 
 
 class ServedFiles:
@@ -72,6 +89,20 @@ class ServedFiles:
         """Its address, which for an hour needs no key."""
         return self._client.signed_url(self._of(hit), hit["id"])
 
+    def link(self, hit: Found) -> str | None:
+        """None: an address at a service wants a key, or ends."""
+        return None
+
+    def thumbnail(self, hit: Found, side: int) -> str | None:
+        """As `Files`: the service's own. NoService: nobody answers."""
+        from glimpse.client import ServiceError
+
+        try:
+            picture = self._client.thumbnail(self._of(hit), hit["id"], side)
+        except ServiceError:
+            return None
+        return "data:image/webp;base64," + base64.b64encode(picture).decode()
+
     def _of(self, hit: Found) -> str:
         return str(hit.get("collection") or self._collection)
 
@@ -81,12 +112,16 @@ def _local(hit: Found) -> Path:
 
     if hit["path"] is None:
         raise InputError(f"entry {hit['id']}: has no file")
-    path = Path(os.path.abspath(hit["path"]))  # noqa: PTH100  links stay
+    path = _absolute(hit["path"])
     if not path.is_file():
         raise NotDone(path, "is no longer there")
     if not os.access(path, os.R_OK):
         raise NotDone(path, "may not be read")
     return path
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100  links stay
 
 
 def _leads_to(target: Path, source: Path) -> bool:
