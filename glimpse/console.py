@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -146,10 +147,19 @@ def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
         numeric = all(isinstance(row[i], (int, float)) for row in rows)
         shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        shown.add_row(
-            *(f"{cell:.3f}" if isinstance(cell, float) else Text(shown_as(str(cell), out.is_terminal)) for cell in row)
-        )
+        shown.add_row(*map(_cell, row))
     return shown
+
+
+def _cell(value: object) -> str | Text:
+    if isinstance(value, Text):
+        return value
+    return f"{value:.3f}" if isinstance(value, float) else Text(shown_as(str(value), out.is_terminal))
+
+
+def linked(text: str, url: str) -> Text:
+    """A cell of a table that leads somewhere (OSC 8) where a terminal can, and is a text elsewhere."""
+    return Text(shown_as(text, out.is_terminal), style=Style(link=url))
 
 
 def shown_as(text: str, terminal: bool = False) -> str:

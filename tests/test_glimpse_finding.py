@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
 import os
+import pty
+import re
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -301,3 +307,61 @@ def test_a_browser_shows_the_sheet_light_and_dark_and_narrow(world: tuple[Path, 
             grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         browser.close()
     assert grounds[0] != grounds[1]
+
+
+def on_a_terminal(*arguments: object, term: str = "xterm-256color") -> str:
+    """What the command writes to a terminal 200 columns wide."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
+    env = BARE | {"PATH": os.environ["PATH"], "TERM": term, "COLUMNS": "200"}
+    command = [GLIMPSE, *map(str, arguments)]
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env) as running:
+        os.close(its)
+        written = b""
+        with suppress(OSError):  # Linux ends a terminal so
+            while block := os.read(ours, 65536):
+                written += block
+    os.close(ours)
+    assert running.returncode == 0, written
+    return written.decode()
+
+
+def test_the_table_has_captions_and_on_a_terminal_links(world: tuple[Path, str]) -> None:
+    here = ("search", "--like", "1", "-c", "pictures", "--data", str(world[0]))
+    there = (*here[:-2], "--url", world[1])
+    [head, *rows] = ok(*here).decode().splitlines()
+    assert head.split() == ["score", "id", "caption", "path"]
+    for row, hit in zip(rows, hits(*here), strict=True):
+        caption = hit["metadata"]["caption"]
+        assert row.split() == [f"{hit['score']:.3f}", str(hit["id"]), *caption.split(), hit["path"]]
+    assert ok(*there).decode().splitlines() == [head, *rows]
+    on_screen = on_a_terminal(*here)
+    for hit in hits(*here):
+        link = re.escape(Path(hit["path"]).as_uri())
+        assert re.search(rf"\x1b\]8;id=[^;]*;{link}\x1b\\", on_screen)
+    assert "\x1b]8" not in on_a_terminal(*here, term="dumb")
+    assert "\x1b]8" not in on_a_terminal(*there)  # what lies at a service has no address here
+
+
+@pytest.mark.parametrize(
+    ("metadata", "caption"),
+    [
+        ({"description": "d", "title": "t", "caption": "c"}, "c"),
+        ({"description": "d", "title": "t"}, "t"),
+        ({"description": " a \n b\t"}, "a b"),
+        ({"caption": "  ", "title": 7, "description": ["x"]}, ""),
+        ({"Caption": "c"}, ""),
+    ],
+)
+def test_one_rule_says_what_an_entry_is_called(metadata: dict, caption: str) -> None:
+    from glimpse.finding.captions import caption_of
+
+    assert caption_of(metadata) == caption
+
+
+def test_a_caption_cannot_write_to_the_terminal_nor_push_the_path_away(tmp_path: Path) -> None:
+    with create_collection(tmp_path, "images", model="x", fingerprint="x", dim=2) as made:
+        long = "\x1b]0;evil\a" + "long " * 100
+        made.upsert([Entry(np.ones(2, np.float32), "image", f"/{i}.png", metadata={"title": long}) for i in range(2)])
+    [_, row] = ok("search", "--like", 1, "--data", tmp_path).decode().splitlines()
+    assert re.search(r"\\x1b\]0;evil\\x07long .{,60}…\s+/1\.png$", row)

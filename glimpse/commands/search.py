@@ -130,7 +130,7 @@ def search(
         elif null:
             print_null(found.hits, placed)
         else:
-            print_table(found, names, shape)
+            print_table(found, names, shape, files)
         if placed:
             after.tell(placed)
         after.write_sheet(asked.said, found.hits, files, first=offset + 1)

@@ -5,19 +5,42 @@ from __future__ import annotations
 from typing import Any
 
 from glimpse.finding.asked import Outcome
+from glimpse.finding.captions import caption_of
+from glimpse.finding.files import Files
+
+WIDEST = 60  # characters of a caption; --json has all
 
 
-def print_table(found: Outcome, collections: list[str], shape: dict[str, Any]) -> None:
-    """Print it; what is to be said of it goes to standard error."""
+def _cut(caption: str) -> str:
+    return caption if len(caption) <= WIDEST else f"{caption[: WIDEST - 1].rstrip()}…"
+
+
+def print_table(found: Outcome, collections: list[str], shape: dict[str, Any], files: Files) -> None:
+    """Print it, with paths that a terminal may follow to `files`; what is to be said of it goes to standard error."""
     from glimpse import console
 
     collection, several = " and ".join(collections), len(collections) > 1
     judged = any(hit["relevance"] is not None for hit in found.hits)
+    captions = [_cut(caption_of(hit["metadata"])) for hit in found.hits]
     shown_as = "path" if shape["modality"] == "image" else "text"
-    columns = ["score", *["relevance"] * judged, *["collection"] * several, "id", shown_as]
+    columns = [
+        "score",
+        *["relevance"] * judged,
+        *["collection"] * several,
+        "id",
+        *["caption"] * any(captions),
+        shown_as,
+    ]
     rows = [
-        (hit["score"], *[hit["relevance"]] * judged, *[hit.get("collection")] * several, hit["id"], shown)
-        for hit, shown in zip(found.hits, found.shown, strict=True)
+        (
+            hit["score"],
+            *[hit["relevance"]] * judged,
+            *[hit.get("collection")] * several,
+            hit["id"],
+            *[caption] * any(captions),
+            console.linked(shown, link) if (link := files.link(hit)) else shown,
+        )
+        for hit, caption, shown in zip(found.hits, captions, found.shown, strict=True)
     ]
     console.out.print(console.table(*columns, rows=rows))
     if found.best is not None and (shape["cutoff"] or shape["score_threshold"] is not None):
