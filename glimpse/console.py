@@ -43,13 +43,13 @@ out = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width
 err = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stderr=True)
 
 
-def print_json(content: Any) -> None:
+def print_json(content: Any, indent: int | None = 2) -> None:
     """One JSON document on stdout, in UTF-8; what no UTF-8 can say (a file's name in another encoding) is escaped."""
-    text = json.dumps(content, ensure_ascii=False, indent=2)
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
     try:
         text.encode()
     except UnicodeEncodeError:
-        text = json.dumps(content, indent=2)
+        text = json.dumps(content, indent=indent)
     print(text)
 
 

@@ -24,6 +24,8 @@ import pytest
 from PIL import Image
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
+from base.errors import InputError
+from encoder.load import load_encoder
 from index.collection import Entry, create_collection
 from service.app import create_app
 from tests.conftest import plain_picture
@@ -365,3 +367,106 @@ def test_a_caption_cannot_write_to_the_terminal_nor_push_the_path_away(tmp_path:
         made.upsert([Entry(np.ones(2, np.float32), "image", f"/{i}.png", metadata={"title": long}) for i in range(2)])
     [_, row] = ok("search", "--like", 1, "--data", tmp_path).decode().splitlines()
     assert re.search(r"\\x1b\]0;evil\\x07long .{,60}…\s+/1\.png$", row)
+
+
+@pytest.fixture(scope="module")
+def run_and_data(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A data folder with the collection `colours`, made by the model in a run folder; and its images."""
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "pictures").mkdir()
+    for colour in ("red", "green", "blue", "yellow"):
+        plain_picture(colour).save(folder / "pictures" / f"{colour}.png")
+    ok("index", folder / "pictures", "-c", "colours", "--data", folder / "data", "--model", tiny_run, **CPU)
+    return folder / "data", folder / "pictures"
+
+
+CPU = {"GLIMPSE_DEVICE": "cpu", "GLIMPSE_PRECISION": "fp32"}
+
+
+def test_queries_of_a_file_are_answered_a_line_each(
+    run_and_data: tuple[Path, Path], tiny_run: Path, tmp_path: Path
+) -> None:
+    data, pictures = run_and_data
+    objects: list[dict] = [
+        {"text": "a blue thing", "limit": 1, "offset": 1},
+        {"image": str(pictures / "red.png"), "limit": 2},
+        {"id": 1, "not": ["snow", "ice"], "text": None},
+        {"text": "word " * 90},
+        {"id": 99},
+        {"text": "x", "limit": 0},
+        {"text": "x", "filter": {"must": [{"key": "n", "between": [1, 2]}]}},
+        {"text": "x", "filter": {"must": [{"key": "file.path", "match": {"value": str(pictures / "red.png")}}]}},
+    ]
+    file = tmp_path / "queries.txt"
+    file.write_text("\n".join(["a red thing", "", *map(json.dumps, objects), " ein grünes Ding \n"]), encoding="utf-8")
+    asked = ("search", "--queries", file, "-c", "colours", "-k", 3)
+    with serving(create_app(settings_for(data), load_encoder(tiny_run, device="cpu", precision="fp32"))) as url:
+        here, there = glimpse(*asked, "--data", data, **CPU), glimpse(*asked, "--url", url)
+    assert (here.returncode, there.returncode) == (1, 1)
+    for done in (here, there):
+        assert done.stderr.decode() == (
+            "warning: 1 of 10 queries are longer than the model reads; their ends are not read\n"
+            "3 of 10 queries could not be answered: their lines say why\n"
+        )
+    ours, theirs = ([json.loads(line) for line in done.stdout.splitlines()] for done in (here, there))
+    assert [answer["query"] for answer in ours] == ["a red thing", *objects, "ein grünes Ding"]
+    assert [len(answer["hits"]) for answer in ours] == [3, 1, 2, 3, 3, 0, 0, 0, 1, 3]
+    for mine, its in zip(ours, theirs, strict=True):
+        assert mine.keys() == its.keys()
+        assert [hit["id"] for hit in mine["hits"]] == [hit["id"] for hit in its["hits"]]
+    assert [answer["error"]["code"] for answer in ours if "error" in answer] == [
+        "entry_not_found", "invalid_input", "invalid_input",
+    ]  # fmt: skip
+    alone = json.loads(ok("search", "a red thing", "-c", "colours", "-k", 3, "--data", data, "--json", **CPU))["hits"]
+    assert [hit["id"] for hit in alone] == [hit["id"] for hit in ours[0]["hits"]]
+    assert ours[2]["hits"][0]["path"] == str(pictures / "red.png")
+
+
+def test_queries_come_through_a_pipe_and_are_more_than_a_request_takes(world: tuple[Path, str]) -> None:
+    lines = b"".join(b'{"id": %d, "limit": 2}\n' % (1 + i % 6) for i in range(230))
+    for where in (("--data", world[0]), ("--url", world[1])):
+        command = [GLIMPSE, "search", "--queries", "-", "-c", "pictures", *map(str, where)]
+        env = BARE | {"PATH": os.environ["PATH"]}
+        done = subprocess.run(command, input=lines, capture_output=True, env=env, check=True, timeout=60)
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [answer["query"]["id"] for answer in answers] == [1 + i % 6 for i in range(230)]
+        assert all(len(answer["hits"]) == 2 for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "has no query; give one a line"),
+        (b"\n \n", "has no query; give one a line"),
+        (b"\xff\xfe\x00", "is not text in UTF-8"),
+        (b"red\n{nonsense\n", "line 2: no JSON object"),
+        (b'{"limit": 3}', "line 1: give text, image or id"),
+        (b'{"text": "x", "limit": "3"}', "line 1: limit must be a whole number"),
+        (b'{"text": "x", "limit": true}', "line 1: limit must be a whole number"),
+        (b'{"text": "x", "colour": 1}', "line 1: a query has no colour; it has text, not, image"),
+        (b'{"image": "none.png"}', "line 1: none.png: no such file"),
+        (b'{"text": "x", "not": [1]}', "line 1: not must be a text or a list of texts"),
+        (b'{"text": " "}', "line 1: the text is empty"),
+    ],
+)
+def test_a_line_that_is_no_query_is_named_before_anything_is_asked(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    from glimpse.finding.many import read_queries
+
+    (tmp_path / "queries.txt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_queries(tmp_path / "queries.txt", {})
+
+
+def test_a_file_of_queries_goes_with_nothing_that_follows_one_search(tmp_path: Path) -> None:
+    file = tmp_path / "queries.txt"
+    for options, message in (
+        (("x",), "give it without text"),
+        (("--copy-to", tmp_path), "give it without --copy-to"),
+        (("-c", "a", "-c", "b"), "--queries asks one collection"),
+        ((), f"--queries {file}: No such file or directory"),
+    ):
+        done = glimpse("search", "--queries", file, *options)
+        assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+        assert message in done.stderr.decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,6 +56,14 @@ def search(
     group_by: Annotated[str | None, typer.Option(help="One result for each value of this metadata key.")] = None,
     collapse: Annotated[float | None, typer.Option(help="Drop near-duplicates: cosine from which on, as 0.95.")] = None,
     diversity: Annotated[float, typer.Option(help="0: by score alone; 1: each unlike those before.")] = 0.0,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='Instead of a text: a file with a query a line, or JSON Lines as {"text": "snow", "limit": 3}; - is '
+            "standard input. A JSON line for each comes out.",
+        ),
+    ] = None,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Print paths alone, each ended with NUL, for xargs -0.")
     ] = False,
@@ -89,11 +97,6 @@ def search(
     names = list(dict.fromkeys(collection or ["images"]))
     if like and len(names) > 1:
         raise InputError("--like names an entry of one collection: give one --collection, or --image FILE")
-    asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
-    for words in (*asked.texts, *asked.away):
-        check_words(words)
-    if not (asked.texts or asked.images or asked.ids):
-        raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
     shape = {
         "limit": k,
         "offset": offset,
@@ -106,6 +109,18 @@ def search(
         "diversity": diversity,
     }
     remote = is_remote(context)
+    if queries is not None:
+        alone = {"text": text, "--image": image, "--like": like, "--not": no, "-0": null, "--copy-to": copy_to}
+        alone |= {"--link-to": link_to, "--sheet": sheet, "--open": open}
+        if given := next((name for name, value in alone.items() if value), None):
+            raise InputError(f"--queries prints a JSON line for each query of the file: give it without {given}")
+        _answer_all(queries, names, shape, data, model, device, precision, url if remote else None)
+        return
+    asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
+    for words in (*asked.texts, *asked.away):
+        check_words(words)
+    if not (asked.texts or asked.images or asked.ids):
+        raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
     after = After(null, copy_to, link_to, sheet, open)
     after.check(modality=modality, json=json, remote=remote)
     with ExitStack() as opened:
@@ -138,4 +153,28 @@ def search(
     if found.encoder is not None and device == precision == "auto":
         console.prepare_queries(found.encoder, images=bool(image))
     if placed and placed.left_out:
+        raise typer.Exit(1)
+
+
+def _answer_all(
+    file: Path, names: list[str], shape: dict[str, Any], data: Path, model: str | None, device: str, precision: str,
+    url: str | None,
+) -> None:  # fmt: skip
+    """Many queries; ends with 1 if one of them could not be answered."""
+    from glimpse.finding.many import answer_here, answer_there, print_answers, read_queries
+
+    if len(names) > 1:
+        raise InputError("--queries asks one collection: give one --collection")
+    lines = read_queries(file, shape)
+    if url is not None:
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            done = print_answers(answer_there(client, names[0], lines), len(lines))
+    else:
+        from index.collection import open_collection
+
+        with open_collection(data, names[0]) as source:
+            done = print_answers(answer_here(source, lines, model, device, precision), len(lines))
+    if not done:
         raise typer.Exit(1)

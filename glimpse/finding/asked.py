@@ -13,7 +13,8 @@ from base.walk import is_image_name
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
-    from glimpse.client import Client, Hit
+    from glimpse.client import Client, Hit, Part
+    from index.collection import Collection
     from index.entry import Hit as IndexHit
     from index.entry import Record
 
@@ -41,6 +42,11 @@ class Asked(NamedTuple):
     away: list[str]
     images: list[Path]
     ids: list[int]
+
+    @property
+    def weights(self) -> list[float]:
+        """Of texts, those not wanted, images, entries."""
+        return [1.0] * len(self.texts) + [-AWAY] * len(self.away) + [1.0] * (len(self.images) + len(self.ids))
 
     @property
     def said(self) -> str:
@@ -83,7 +89,7 @@ def search_here(
     from index.search.together import Together
 
     texts, away, images, ids = asked
-    weights = [1.0] * len(texts) + [-AWAY] * len(away) + [1.0] * (len(images) + len(ids))
+    weights = asked.weights
     words = not (images or ids or away)
     # made before the model is loaded, so that a wrong value is said at once
     query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
@@ -93,15 +99,7 @@ def search_here(
         source, *others = sources.values()
         vectors, made_by, cut = [*source.vectors(ids)], None, CutTexts()
         if texts or images or away:  # entries alone need no model
-            ref, known_as = (model, None) if model else (source.model, source.fingerprint)
-            if device == precision == "auto":
-                from encoder.query import query_encoder
-
-                encoder = query_encoder(ref, known_as, texts=bool(texts or away), images=bool(images))
-            else:
-                from encoder.lazy import open_encoder
-
-                encoder = open_encoder(ref, device, precision)
+            encoder = open_for(source, model, device, precision, texts=bool(texts or away), images=bool(images))
             made_by = encoder.fingerprint
             for each in sources.values():
                 each.check_model(made_by)
@@ -116,32 +114,52 @@ def search_here(
         seconds = round(time.perf_counter() - started, 4)
         best = [] if hits else run(searched, replace(query, **NOT_CUT))
     shown = [str(hit.record.path or hit.record.text) for hit in hits]
-    found = [_as_json(hit.record, hit) for hit in hits]
+    found = [hit_as_json(hit.record, hit) for hit in hits]
     best_score = best[0].score if best else None
     return Outcome(found, shown, seconds, best_score, len(cut.read), cut.warnings(), encoder)
 
 
+def open_for(
+    source: Collection, model: str | None, device: str, precision: str, *, texts: bool, images: bool
+) -> Encoder:
+    """The encoder of queries to a collection: of its own model, unless another reference to it is given."""
+    ref, known_as = (model, None) if model else (source.model, source.fingerprint)
+    if device == precision == "auto":
+        from encoder.query import query_encoder
+
+        return query_encoder(ref, known_as, texts=texts, images=images)
+    from encoder.lazy import open_encoder
+
+    return open_encoder(ref, device, precision)
+
+
 def search_there(client: Client, names: list[str], asked: Asked, shape: dict[str, Any]) -> Outcome:
     """Of a service."""
-    from glimpse.client import Part
-
-    parts = [
-        *(Part(text=text) for text in asked.texts),
-        *(Part(text=text, weight=-AWAY) for text in asked.away),
-        *(Part(image=image) for image in asked.images),
-        *(Part(id=entry) for entry in asked.ids),
-    ]
+    parts = parts_of(asked)
     collection = names if len(names) > 1 else names[0]
     found = client.search(collection, query=parts, **shape)
     best = [] if found.hits else client.search(collection, query=parts, **(shape | NOT_CUT)).hits
     # the path of an image that was sent is the service's own, its name says more
     shown = [str(hit.text or hit.metadata.get("filename") or hit.path) for hit in found]
-    hits = [_as_json(hit, hit) for hit in found]
+    hits = [hit_as_json(hit, hit) for hit in found]
     seconds = round(found.seconds, 4)
     return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
 
 
-def _as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
+def parts_of(asked: Asked) -> list[Part]:
+    """A query as a service takes it."""
+    from glimpse.client import Part
+
+    return [
+        *(Part(text=text) for text in asked.texts),
+        *(Part(text=text, weight=-AWAY) for text in asked.away),
+        *(Part(image=image) for image in asked.images),
+        *(Part(id=entry) for entry in asked.ids),
+    ]
+
+
+def hit_as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
+    """A hit as `--json` prints it."""
     collection = getattr(record, "collection", None)  # of a search of several
     return {
         **({"collection": collection} if collection else {}),
