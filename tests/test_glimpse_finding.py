@@ -26,7 +26,7 @@ from service_world import add_collection, draw, serving, settings_for, tiny_enco
 
 from base.errors import InputError
 from encoder.load import load_encoder
-from index.collection import Entry, create_collection
+from index.collection import Entry, create_collection, open_collection
 from service.app import create_app
 from tests.conftest import plain_picture
 
@@ -470,3 +470,43 @@ def test_a_file_of_queries_goes_with_nothing_that_follows_one_search(tmp_path: P
         done = glimpse("search", "--queries", file, *options)
         assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
         assert message in done.stderr.decode()
+
+
+def test_one_entry_is_shown_by_whatever_one_has_of_it(tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    files = draw(tmp_path / "files", 3)
+    odd = tmp_path / "files" / "odd \u202e name.png"
+    add_collection(tmp_path, encoder, files)
+    with open_collection(tmp_path, "pictures", writable=True) as made:
+        row = np.ones(32, np.float32)
+        known = {"caption": "odd\x1b[2J", "n": [1, {"a": "ü"}]}
+        made.upsert([Entry(row, "image", odd, metadata=known, external_id="shoe/1", width=3, height=2)])
+        made.upsert([Entry(row, "text", text="by its own id", external_id="2")])
+        number = made.find_external(["shoe/1"])["shoe/1"].id
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        for where in (("--data", tmp_path), ("--url", url)):
+            shown = ("show", "-c", "pictures", *where)
+            entry = json.loads(ok(*shown, number, "--json"))
+            assert entry == {
+                "external_id": "shoe/1", "id": number, "modality": "image", "path": str(odd), "text": None,
+                "width": 3, "height": 2, "sha256": None, "metadata": known,
+            }  # fmt: skip
+            for what in ("shoe/1", odd):
+                assert json.loads(ok(*shown, what, "--json")) == entry
+            relative = subprocess.run(
+                [GLIMPSE, *map(str, shown), f"files/{files[0].name}"], capture_output=True, cwd=tmp_path, check=True,
+                env=BARE | {"PATH": os.environ["PATH"]},
+            ).stdout.decode()  # fmt: skip
+            assert f"path: {files[0]}\n" in relative
+            assert "metadata.caption: picture 00\n" in relative
+            assert json.loads(ok(*shown, 2, "--json"))["path"] == str(files[1])  # the id comes first
+            assert "text: a red boat" in ok(*shown, 4).decode()
+            lines = ok(*shown, "shoe/1").decode()
+            assert "metadata.caption: odd\\x1b[2J\n" in lines
+            assert 'metadata.n: [1, {"a": "ü"}]\n' in lines
+            for what in ("nothing", "0", "9" * 30, "/none.png"):
+                done = glimpse(*shown, what)
+                assert done.returncode == 1
+                assert done.stderr.decode() == (
+                    f"glimpse: no entry {what}: it is neither an id, nor an external id, nor the path of one\n"
+                )
