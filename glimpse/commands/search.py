@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
+from glimpse import completion
 from glimpse.finding.after import After, print_null
-from glimpse.finding.asked import Asked, check_words, search_here, search_there
+from glimpse.finding.asked import Asked, check_words, offering_near, search_here, search_there
 from glimpse.finding.table import print_table
 from glimpse.options import (
     DATA,
@@ -42,6 +43,7 @@ def search(
             "-c",
             help="Name of the collection; repeatable: those of one model are searched as one.",
             show_default="images",
+            autocompletion=completion.collections,
         ),
     ] = None,
     data: Data = DATA,
@@ -130,6 +132,7 @@ def search(
             from glimpse.finding.files import ServedFiles
 
             client = opened.enter_context(Client(url))
+            opened.enter_context(offering_near(client, names))
             found = search_there(client, names, asked, shape)
             files = ServedFiles(client, names[0])
         else:
@@ -169,7 +172,7 @@ def _answer_all(
     if url is not None:
         from glimpse.client import Client
 
-        with Client(url) as client:
+        with Client(url) as client, offering_near(client, names):
             done = print_answers(answer_there(client, names[0], lines), len(lines))
     else:
         from index.collection import open_collection

@@ -23,8 +23,9 @@ def show(
 
     if url is not None and is_remote(context):
         from glimpse.client import Client
+        from glimpse.finding.asked import offering_near
 
-        with Client(url) as client:
+        with Client(url) as client, offering_near(client, [collection]):
             entry = entry_as_json(entry_there(client, collection, what))
     else:
         from index.collection import open_collection
