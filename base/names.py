@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from base.errors import InputError
 
@@ -28,3 +29,10 @@ def check_external_id(text: str) -> str:
     if not {".", ".."}.isdisjoint(text.split("/")):
         raise InputError(f"external_id {text!r} has a part '.' or '..', which no URL can say: give it another name")
     return text
+
+
+def near_name(name: str, names: Iterable[str]) -> str | None:
+    """The one of these names that was probably meant; None where none is near."""
+    import difflib  # only where something went wrong
+
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)

@@ -87,6 +87,12 @@ def pictures(caption: str, note: str, sources: Sequence[tuple[str, str]]) -> str
     )
 
 
+def tiles(contents: Iterable[str]) -> str:
+    """HTML of pictures with their captions (frame, figcaption) as cards, as many in a row as fit; nothing for none."""
+    cards = "".join(f'<figure class="card">{content}</figure>' for content in contents)
+    return f'<div class="tiles">{cards}</div>' if cards else ""
+
+
 def warnings_note(warnings: Sequence[str]) -> str:
     """A list that stands out; nothing if there are none."""
     if not warnings:
@@ -153,6 +159,13 @@ tbody tr:last-child > * { border-bottom: 0; }
 .frame img { width: 100%; height: 100%; object-fit: contain; }
 .pair figcaption { margin-top: 8px; font-size: .875rem; line-height: 1.4; overflow-wrap: anywhere; }
 .pair .soft { font-size: .8125rem; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(200px, 100%), 1fr)); gap: 16px;
+  margin-top: 32px; }
+.tiles figure.card { padding: 8px; }
+.tiles figcaption { display: grid; gap: 2px; padding: 8px 4px 2px; font-size: .8125rem; font-weight: 400;
+  line-height: 1.4; overflow-wrap: anywhere; }
+.tiles a { color: inherit; text-decoration: none; }
+.tiles figcaption a:hover, .tiles figcaption a:focus { text-decoration: underline; }
 dl { columns: 2 340px; column-gap: 40px; padding: 16px 20px; font-size: .9375rem; }
 dt { float: left; clear: left; color: var(--soft); }
 dd { padding-left: 9.5rem; overflow-wrap: anywhere; break-inside: avoid; }

@@ -29,6 +29,7 @@ from glimpse.commands.models import models
 from glimpse.commands.reindex import reindex
 from glimpse.commands.search import search
 from glimpse.commands.serve import serve
+from glimpse.commands.show import show
 from glimpse.commands.train import train
 from glimpse.grouped import GroupedCommand
 
@@ -38,7 +39,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
 )
 
 
@@ -59,7 +59,8 @@ def _main(
 
 COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     index: "glimpse index ~/Pictures --collection photos --model ViT-B-32/laion2b_s34b_b79k",
-    search: 'glimpse search "red shirt" --not "long sleeves" --collection photos --cutoff auto',
+    search: 'glimpse search "red shirt" --not "long sleeves" --collection photos --cutoff auto --copy-to found',
+    show: "glimpse show ~/Pictures/red-shirt.jpg --collection photos",
     label: "",  # it begins with some
     duplicates: "glimpse duplicates --collection photos --spare -0 | xargs -0 ls -l",
     reindex: "glimpse reindex --collection photos --model runs/pets",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -43,13 +44,13 @@ out = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width
 err = _Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stderr=True)
 
 
-def print_json(content: Any) -> None:
+def print_json(content: Any, indent: int | None = 2) -> None:
     """One JSON document on stdout, in UTF-8; what no UTF-8 can say (a file's name in another encoding) is escaped."""
-    text = json.dumps(content, ensure_ascii=False, indent=2)
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
     try:
         text.encode()
     except UnicodeEncodeError:
-        text = json.dumps(content, indent=2)
+        text = json.dumps(content, indent=indent)
     print(text)
 
 
@@ -150,10 +151,19 @@ def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
         numeric = all(isinstance(row[i], (int, float)) for row in rows)
         shown.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        shown.add_row(
-            *(f"{cell:.3f}" if isinstance(cell, float) else Text(shown_as(str(cell), out.is_terminal)) for cell in row)
-        )
+        shown.add_row(*map(_cell, row))
     return shown
+
+
+def _cell(value: object) -> str | Text:
+    if isinstance(value, Text):
+        return value
+    return f"{value:.3f}" if isinstance(value, float) else Text(shown_as(str(value), out.is_terminal))
+
+
+def linked(text: str, url: str) -> Text:
+    """A cell of a table that leads somewhere (OSC 8) where a terminal can, and is a text elsewhere."""
+    return Text(shown_as(text, out.is_terminal), style=Style(link=url))
 
 
 def shown_as(text: str, terminal: bool = False) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from base.cpus import MOST, fewer_taken, use_threads
 from base.errors import InputError
+from glimpse import completion
 
 if TYPE_CHECKING:
     from encoder.prompts import Label
@@ -24,6 +25,8 @@ def _look_here(context: typer.Context, data: Path) -> Path:
     """Say so if somebody may think that a service is asked: GLIMPSE_URL is set, and this command knows no service."""
     from glimpse import console
 
+    if context.resilient_parsing:  # TAB was pressed
+        return data
     asks = any(param.name == "url" for param in context.command.params)
     if os.environ.get("GLIMPSE_URL") and not asks and not _is_given(context, "data"):
         there = ELSEWHERE.get(context.command_path)
@@ -36,15 +39,27 @@ Data = Annotated[
     Path,
     typer.Option("--data", envvar="GLIMPSE_DATA", callback=_look_here, help="Folder that holds the collections."),
 ]
-Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
+Collection = Annotated[
+    str,
+    typer.Option("--collection", "-c", help="Name of the collection.", autocompletion=completion.collections),
+]
 Model = Annotated[
     str,
     typer.Option(
-        "--model", envvar="GLIMPSE_MODEL", help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE."
+        "--model",
+        envvar="GLIMPSE_MODEL",
+        help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE.",
+        autocompletion=completion.models,
     ),
 ]
 ModelOfCollection = Annotated[
-    str | None, typer.Option("--model", envvar="GLIMPSE_MODEL", help="Default: the model that built the collection.")
+    str | None,
+    typer.Option(
+        "--model",
+        envvar="GLIMPSE_MODEL",
+        help="Default: the model that built the collection.",
+        autocompletion=completion.models,
+    ),
 ]
 ModelIfLocal = Annotated[
     str | None,
@@ -52,6 +67,7 @@ ModelIfLocal = Annotated[
         "--model",
         envvar="GLIMPSE_MODEL",
         help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE. Not with --url.",
+        autocompletion=completion.models,
         rich_help_panel=OF_MODEL,
     ),
 ]
@@ -79,6 +95,8 @@ def _take_threads(context: typer.Context, given: int | None) -> int | None:
     """Before anything is imported that has threads; says if they are few, where it may take long, and here."""
     from glimpse import console
 
+    if context.resilient_parsing:
+        return given
     if given is not None:
         use_threads(given)
     elif (fewer := fewer_taken()) and context.info_name not in QUICK and context.params.get("url") is None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
+from base.names import near_name
 from index.entry import (
     MODALITIES,
     Change,
@@ -92,8 +93,11 @@ def open_collection(data: Path, name: str, *, writable: bool = False, read_only:
     """
     folder = collection_folder(data, name)
     if not folder.is_dir():
-        names = ", ".join(collection_names(data)) or "none yet: `glimpse index FOLDER` makes one"
-        raise CollectionNotFound(f"no collection {name!r} in {data}; there are: {names}")
+        names = collection_names(data)
+        listed = ", ".join(names) or "none yet: `glimpse index FOLDER` makes one"
+        near = near_name(name, names)
+        meant = f" did you mean {near}?" if near else ""
+        raise CollectionNotFound(f"no collection {name!r} in {data};{meant} there are: {listed}")
     identity = folder_identity(folder)
     if not (folder / CATALOG).is_file():
         if identity is None or folder_identity(folder) != identity:

@@ -102,6 +102,12 @@ def test_the_commands_ask_the_service(client: Client, tmp_path: Path) -> None:
     like = json.loads(client.said("search", "--image", client.pictures / "red.png", "-c", "colours", "--json"))["hits"]
     assert like[0]["metadata"] == {"caption": "a red thing", "filename": "red.png"}
     assert "score" in client.said("search", "red", "-c", "colours")
+    page, queries = tmp_path / "found.html", tmp_path / "queries.txt"
+    queries.write_text("red\nblue\n")
+    client.said("search", "red", "-c", "colours", "-k", 2, "--copy-to", tmp_path / "found", "--sheet", page)
+    assert len(list((tmp_path / "found").iterdir())) == page.read_text().count("<img") == 2
+    assert len(client.said("search", "--queries", queries, "-c", "colours").splitlines()) == 2
+    assert "a red thing" in client.said("show", like[0]["id"], "-c", "colours")
 
     out = tmp_path / "labels.csv"
     told = json.loads(client.said("label", client.pictures, "--labels", "red,blue", "--out", out, "--json"))

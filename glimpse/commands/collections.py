@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
+from glimpse import completion
 from glimpse.options import DATA, AsJson, Data, Url, is_remote
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 collections = typer.Typer(rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(help="Name of the collection.")]
+Name = Annotated[str, typer.Argument(help="Name of the collection.", autocompletion=completion.collections)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
 
 

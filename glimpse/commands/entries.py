@@ -146,20 +146,16 @@ def get(
 ) -> None:
     """Show one entry."""
     from dataclasses import asdict
-    from json import dumps
 
     from glimpse import console
+    from glimpse.finding.entry import print_entry
 
     with _reader(context, collection, data, url) as target:
         record = asdict(target.entry(collection, external_id))
     if json:
         console.print_json(record)
         return
-    for name in ("external_id", "id", "modality", "path", "text", "width", "height"):
-        if record[name] is not None:
-            console.out.print(f"{name}: {record[name]}")
-    for key, value in record["metadata"].items():
-        console.out.print(f"metadata.{key}: {value if isinstance(value, str) else dumps(value, ensure_ascii=False)}")
+    print_entry(record)
 
 
 @entries.command(epilog="Example: glimpse entries patch sku-4711 sku-4712 --metadata '{\"sale\": true}' -c shop")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glimpse.options import AnyName, AsJson, Labels, Scores, Template, labels_of
+from glimpse.options import AnyName, AsJson, Collection, Labels, Scores, Template, labels_of
 
 if TYPE_CHECKING:
     from glimpse.client import Client, Job
@@ -25,7 +25,6 @@ ServiceUrl = Annotated[
     typer.Option("--url", envvar="GLIMPSE_URL", help="The service. Default: http://127.0.0.1:8000; key: GLIMPSE_KEY."),
 ]
 Id = Annotated[str, typer.Argument(help="The job's id.")]
-Collection = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
 Folders = Annotated[list[str], typer.Argument(help="Folders on the service's machine, absolute.")]
 Captions = Annotated[
     str | None, typer.Option(help="Table on the service's machine, whose other columns become metadata.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from base.errors import InputError
+from glimpse import completion
 from glimpse.options import (
     DATA,
     OF_LABELS,
@@ -156,6 +157,7 @@ def label(
             "-c",
             help="Label this collection instead of a folder, by the vectors it has.",
             rich_help_panel=OF_SOURCE,
+            autocompletion=completion.collections,
         ),
     ] = None,
     exclude: Exclude = None,

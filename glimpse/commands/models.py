@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from base.errors import InputError
+from glimpse import completion
 from glimpse.options import AsJson, Threads, Url, is_remote
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ def models(
     from encoder.hub.repository import models_here
     from glimpse import console
 
-    names = [name for name in (models_here() if here else published_models()) if contains.lower() in name.lower()]
+    known = models_here() if here else published_models()
+    if not here:
+        completion.keep_published(known)
+    names = [name for name in known if contains.lower() in name.lower()]
     if json:
         console.print_json({"models": names})
     else:

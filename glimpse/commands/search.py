@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shlex
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from base.errors import InputError
-from base.walk import is_image_name
+from glimpse import completion
+from glimpse.finding.after import After, print_null
+from glimpse.finding.asked import Asked, check_words, offering_near, search_here, search_there
+from glimpse.finding.table import print_table
 from glimpse.options import (
     DATA,
     AsJson,
@@ -26,14 +27,7 @@ from glimpse.options import (
 )
 
 if TYPE_CHECKING:
-    from encoder.encoder import Encoder
-    from glimpse.client import Client, Hit
-    from index.entry import Hit as IndexHit
-    from index.entry import Record
-
-# Weight of what is not wanted. On a shop's photos, asked for a thing but not in one colour, 0.5 left a quarter of the
-# hits in that colour and nine of ten of the right things; 1 left a twentieth, and two of three.
-AWAY = 0.5
+    from glimpse.finding.files import Files
 
 
 def search(
@@ -49,6 +43,7 @@ def search(
             "-c",
             help="Name of the collection; repeatable: those of one model are searched as one.",
             show_default="images",
+            autocompletion=completion.collections,
         ),
     ] = None,
     data: Data = DATA,
@@ -63,6 +58,30 @@ def search(
     group_by: Annotated[str | None, typer.Option(help="One result for each value of this metadata key.")] = None,
     collapse: Annotated[float | None, typer.Option(help="Drop near-duplicates: cosine from which on, as 0.95.")] = None,
     diversity: Annotated[float, typer.Option(help="0: by score alone; 1: each unlike those before.")] = 0.0,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='Instead of a text: a file with a query a line, or JSON Lines as {"text": "snow", "limit": 3}; - is '
+            "standard input. A JSON line for each comes out.",
+        ),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Print paths alone, each ended with NUL, for xargs -0.")
+    ] = False,
+    copy_to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy the images found into this folder, numbered in their order."),
+    ] = None,
+    link_to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The same as symbolic links; not with --url.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a contact sheet, a page in one file, as found.html.")
+    ] = None,
+    open: Annotated[  # noqa: A002
+        bool, typer.Option("--open", help="Show the best image, or the sheet, in the viewer of this system.")
+    ] = False,
     model: ModelOfCollection = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -70,17 +89,16 @@ def search(
     threads: Threads = None,
     json: AsJson = False,
 ) -> None:
-    """Search a collection by words, example images, entries of its own, or all of these together."""
+    """Search a collection by words, example images, entries of its own, or all of these together.
+
+    What is found can go on: paths into a pipe (-0); files into a folder, numbered, overwriting none (--copy-to, with
+    --url too, or --link-to); small pictures onto a page (--sheet); the best image, or the page, into a viewer (--open).
+    """
     from glimpse import console
 
     names = list(dict.fromkeys(collection or ["images"]))
     if like and len(names) > 1:
         raise InputError("--like names an entry of one collection: give one --collection, or --image FILE")
-    asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
-    for words in (*asked.texts, *asked.away):
-        _check_words(words)
-    if not (asked.texts or asked.images or asked.ids):
-        raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
     shape = {
         "limit": k,
         "offset": offset,
@@ -92,187 +110,74 @@ def search(
         "collapse": collapse,
         "diversity": diversity,
     }
-    if url is not None and is_remote(context):
-        from glimpse.client import Client
+    remote = is_remote(context)
+    if queries is not None:
+        alone = {"text": text, "--image": image, "--like": like, "--not": no, "-0": null, "--copy-to": copy_to}
+        alone |= {"--link-to": link_to, "--sheet": sheet, "--open": open}
+        if given := next((name for name, value in alone.items() if value), None):
+            raise InputError(f"--queries prints a JSON line for each query of the file: give it without {given}")
+        _answer_all(queries, names, shape, data, model, device, precision, url if remote else None)
+        return
+    asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
+    for words in (*asked.texts, *asked.away):
+        check_words(words)
+    if not (asked.texts or asked.images or asked.ids):
+        raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
+    after = After(null, copy_to, link_to, sheet, open)
+    after.check(modality=modality, json=json, remote=remote)
+    with ExitStack() as opened:
+        files: Files
+        if remote:
+            from glimpse.client import Client
+            from glimpse.finding.files import ServedFiles
 
-        with Client(url) as client:
-            found = _ask(client, names, asked, shape)
-    else:
-        found = _search(data, names, asked, shape, model, device, precision)
-    console.print_warnings(found.warnings)
-    if json:
-        console.print_json({"hits": found.hits, "seconds": found.seconds, "cut_texts": found.cut_texts})
-    else:
-        _print(found, names, shape)
+            client = opened.enter_context(Client(url))
+            opened.enter_context(offering_near(client, names))
+            found = search_there(client, names, asked, shape)
+            files = ServedFiles(client, names[0])
+        else:
+            from glimpse.finding.files import LocalFiles
+
+            found = search_here(data, names, asked, shape, model, device, precision)
+            files = LocalFiles()
+        placed = after.placed(found.hits, files, first=offset + 1)
+        console.print_warnings(found.warnings)
+        if json:
+            said = {"hits": found.hits, "seconds": found.seconds, "cut_texts": found.cut_texts}
+            console.print_json(said | ({"files": [str(path) for path in placed.files]} if placed else {}))
+        elif null:
+            print_null(found.hits, placed)
+        else:
+            print_table(found, names, shape, files)
+        if placed:
+            after.tell(placed)
+        after.write_sheet(asked.said, found.hits, files, first=offset + 1)
+        after.show(found.hits, files)
     if found.encoder is not None and device == precision == "auto":
         console.prepare_queries(found.encoder, images=bool(image))
+    if placed and placed.left_out:
+        raise typer.Exit(1)
 
 
-def _print(found: Outcome, collections: list[str], shape: dict[str, Any]) -> None:
-    from glimpse import console
+def _answer_all(
+    file: Path, names: list[str], shape: dict[str, Any], data: Path, model: str | None, device: str, precision: str,
+    url: str | None,
+) -> None:  # fmt: skip
+    """Many queries; ends with 1 if one of them could not be answered."""
+    from glimpse.finding.many import answer_here, answer_there, print_answers, read_queries
 
-    collection, several = " and ".join(collections), len(collections) > 1
-    judged = any(hit["relevance"] is not None for hit in found.hits)
-    own = any(hit["external_id"] is not None for hit in found.hits)
-    named = not own or any(found.shown)
-    shown_as = "path" if shape["modality"] == "image" else "text"
-    columns = ["score", *["relevance"] * judged, *["collection"] * several, "id", *["external_id"] * own]
-    rows = [
-        (
-            hit["score"],
-            *[hit["relevance"]] * judged,
-            *[hit.get("collection")] * several,
-            hit["id"],
-            *[hit["external_id"] or ""] * own,
-            *[shown] * named,
-        )
-        for hit, shown in zip(found.hits, found.shown, strict=True)
-    ]
-    columns += [shown_as] * named
-    console.out.print(console.table(*columns, rows=rows))
-    if found.best is not None and (shape["cutoff"] or shape["score_threshold"] is not None):
-        console.err.print(f"nothing in {collection} fits: the best scored {found.best:.3f}, and was cut off")
-    elif not found.hits:
-        why = (
-            f"there are fewer than {shape['offset'] + 1} hits"
-            if found.best is not None
-            else "nothing passes the filter"
-            if shape["filter"]
-            else f"{'they are' if several else 'it is'} empty"
-        )
-        console.err.print(f"nothing found in {collection}: {why}")
+    if len(names) > 1:
+        raise InputError("--queries asks one collection: give one --collection")
+    lines = read_queries(file, shape)
+    if url is not None:
+        from glimpse.client import Client
 
+        with Client(url) as client, offering_near(client, names):
+            done = print_answers(answer_there(client, names[0], lines), len(lines))
+    else:
+        from index.collection import open_collection
 
-def _check_words(words: str) -> None:
-    """InputError for what nobody means as a description."""
-    if not any(character.isprintable() and not character.isspace() for character in words):
-        raise InputError('the text is empty: say what to look for, as in glimpse search "red shirt"')
-    is_uri = words.startswith("file://")
-    path = unquote(words.removeprefix("file://")) if is_uri else words
-    if os.sep in path and os.path.isdir(path):  # noqa: PTH112
-        raise InputError(f"{words} is a folder: to look for what is like a picture, give --image and one in it")
-    if is_uri or (is_image_name(path) and (os.sep in path or os.path.exists(path))):  # noqa: PTH110
-        raise InputError(f"{words} is a path: to look for what is like a picture, give --image {shlex.quote(path)}")
-
-
-class Asked(NamedTuple):
-    """The parts of a query as the command line gives them."""
-
-    texts: list[str]
-    away: list[str]
-    images: list[Path]
-    ids: list[int]
-
-
-class Outcome(NamedTuple):
-    """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None.
-
-    Of an image with an id of its owner's own nothing else is shown: its file is a copy that the collection keeps.
-
-    And how many of the texts are longer than the model reads, with what is to be said of it.
-    """
-
-    hits: list[dict[str, Any]]
-    shown: list[str]
-    seconds: float
-    best: float | None
-    cut_texts: int
-    warnings: list[str]
-    encoder: Encoder | None = None  # that read the query here
-
-
-NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, "offset": 0}
-
-
-def _search(
-    data: Path, names: list[str], asked: Asked, shape: dict[str, Any], model: str | None, device: str, precision: str
-) -> Outcome:
-    """On this machine."""
-    import time
-    from contextlib import ExitStack
-    from dataclasses import replace
-
-    import numpy as np
-
-    from encoder.cut import CutTexts
-    from index.collection import open_collection
-    from index.search.query import Query, mix, run
-    from index.search.together import Together
-
-    texts, away, images, ids = asked
-    weights = [1.0] * len(texts) + [-AWAY] * len(away) + [1.0] * (len(images) + len(ids))
-    words = not (images or ids or away)
-    # made before the model is loaded, so that a wrong value is said at once
-    query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
-    encoder = None
-    with ExitStack() as opened:
-        sources = {name: opened.enter_context(open_collection(data, name)) for name in names}
-        source, *others = sources.values()
-        vectors, made_by, cut = [*source.vectors(ids)], None, CutTexts()
-        if texts or images or away:  # entries alone need no model
-            ref, known_as = (model, None) if model else (source.model, source.fingerprint)
-            if device == precision == "auto":
-                from encoder.query import query_encoder
-
-                encoder = query_encoder(ref, known_as, texts=bool(texts or away), images=bool(images))
-            else:
-                from encoder.lazy import open_encoder
-
-                encoder = open_encoder(ref, device, precision)
-            made_by = encoder.fingerprint
-            for each in sources.values():
-                each.check_model(made_by)
-            cut = encoder.cut_texts(texts + away)
-            started = time.perf_counter()
-            vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
-        else:
-            started = time.perf_counter()
-        searched = Together(sources) if others else source
-        query = replace(query, vector=mix(vectors, weights), fingerprint=made_by)
-        hits = run(searched, query)
-        seconds = round(time.perf_counter() - started, 4)
-        best = [] if hits else run(searched, replace(query, **NOT_CUT))
-    shown = [_shown(hit.record, hit.record.path) for hit in hits]
-    found = [_as_json(hit.record, hit) for hit in hits]
-    best_score = best[0].score if best else None
-    return Outcome(found, shown, seconds, best_score, len(cut.read), cut.warnings(), encoder)
-
-
-def _ask(client: Client, names: list[str], asked: Asked, shape: dict[str, Any]) -> Outcome:
-    """Of a service."""
-    from glimpse.client import Part
-
-    parts = [
-        *(Part(text=text) for text in asked.texts),
-        *(Part(text=text, weight=-AWAY) for text in asked.away),
-        *(Part(image=image) for image in asked.images),
-        *(Part(id=entry) for entry in asked.ids),
-    ]
-    collection = names if len(names) > 1 else names[0]
-    found = client.search(collection, query=parts, **shape)
-    best = [] if found.hits else client.search(collection, query=parts, **(shape | NOT_CUT)).hits
-    # the path of an image that was sent is the service's own, its name says more
-    shown = [_shown(hit, hit.metadata.get("filename") or hit.path) for hit in found]
-    hits = [_as_json(hit, hit) for hit in found]
-    seconds = round(found.seconds, 4)
-    return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
-
-
-def _shown(record: Record | Hit, name: object) -> str:
-    return record.text or ("" if record.external_id is not None else str(name))
-
-
-def _as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
-    collection = getattr(record, "collection", None)  # of a search of several
-    return {
-        **({"collection": collection} if collection else {}),
-        "id": record.id,
-        "external_id": record.external_id,
-        "modality": record.modality,
-        "path": record.path,
-        "text": record.text,
-        "score": round(hit.score, 6),
-        "z": hit.z,
-        "relevance": hit.relevance,
-        "metadata": record.metadata,
-    }
+        with open_collection(data, names[0]) as source:
+            done = print_answers(answer_here(source, lines, model, device, precision), len(lines))
+    if not done:
+        raise typer.Exit(1)

@@ -102,6 +102,17 @@ def copy(source: Path, target: Path) -> None:
         raise
 
 
+def write(data: bytes, target: Path) -> None:
+    """Put bytes at a name that is free. NotDone, OSError; then nothing is there."""
+    _reserve(target)
+    try:
+        with whole_file(target) as part:
+            part.write_bytes(data)
+    except BaseException:
+        target.unlink()
+        raise
+
+
 def was_copied(source: Path, target: Path) -> bool:
     """Whether a copy or a link that was begun is done; what a kill left half done is taken away."""
     _unreserve(source, target)

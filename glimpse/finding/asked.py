@@ -1,0 +1,197 @@
+"""What a search asks, and its answer: of a collection of this machine or of a service, in the same form."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
+
+from base.errors import CollectionNotFound, InputError
+from base.names import near_name
+from base.walk import is_image_name
+
+if TYPE_CHECKING:
+    from encoder.encoder import Encoder
+    from glimpse.client import Client, Hit, Part
+    from index.collection import Collection
+    from index.entry import Hit as IndexHit
+    from index.entry import Record
+
+# Weight of what is not wanted. On a shop's photos, asked for a thing but not in one colour, 0.5 left a quarter of the
+# hits in that colour and nine of ten of the right things; 1 left a twentieth, and two of three.
+AWAY = 0.5
+
+
+def check_words(words: str) -> None:
+    """InputError for what nobody means as a description."""
+    if not any(character.isprintable() and not character.isspace() for character in words):
+        raise InputError('the text is empty: say what to look for, as in glimpse search "red shirt"')
+    is_uri = words.startswith("file://")
+    path = unquote(words.removeprefix("file://")) if is_uri else words
+    if os.sep in path and os.path.isdir(path):  # noqa: PTH112
+        raise InputError(f"{words} is a folder: to look for what is like a picture, give --image and one in it")
+    if is_uri or (is_image_name(path) and (os.sep in path or os.path.exists(path))):  # noqa: PTH110
+        raise InputError(f"{words} is a path: to look for what is like a picture, give --image {shlex.quote(path)}")
+
+
+@contextmanager
+def offering_near(client: Client, names: Sequence[str]) -> Iterator[None]:
+    """Have a service's CollectionNotFound name the collections that may have been meant."""
+    try:
+        yield
+    except CollectionNotFound as error:
+        there = [collection.name for collection in client.collections()]
+        near = [found for name in names if name not in there and (found := near_name(name, there))]
+        if not near:
+            raise
+        raise CollectionNotFound(f"{error}; did you mean {' and '.join(near)}?") from None
+
+
+class Asked(NamedTuple):
+    """The parts of a query as the command line gives them."""
+
+    texts: list[str]
+    away: list[str]
+    images: list[Path]
+    ids: list[int]
+
+    @property
+    def weights(self) -> list[float]:
+        """Of texts, those not wanted, images, entries."""
+        return [1.0] * len(self.texts) + [-AWAY] * len(self.away) + [1.0] * (len(self.images) + len(self.ids))
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        parts = [*self.texts, *(f"like {image.name}" for image in self.images), *(f"like entry {i}" for i in self.ids)]
+        return ", ".join([*parts, *(f"not {words}" for words in self.away)])
+
+
+class Outcome(NamedTuple):
+    """What was found, as JSON and in the words shown; if nothing, the `best` score with nothing cut off, or None.
+
+    Of an image with an id of its owner's own nothing else is shown: its file is a copy that the collection keeps.
+
+    And how many of the texts are longer than the model reads, with what is to be said of it.
+    """
+
+    hits: list[dict[str, Any]]
+    shown: list[str]
+    seconds: float
+    best: float | None
+    cut_texts: int
+    warnings: list[str]
+    encoder: Encoder | None = None  # that read the query here
+
+
+NOT_CUT: dict[str, Any] = {"cutoff": None, "score_threshold": None, "limit": 1, "offset": 0}
+
+
+def search_here(
+    data: Path, names: list[str], asked: Asked, shape: dict[str, Any], model: str | None, device: str, precision: str
+) -> Outcome:
+    """On this machine."""
+    import time
+    from contextlib import ExitStack
+    from dataclasses import replace
+
+    import numpy as np
+
+    from encoder.cut import CutTexts
+    from index.collection import open_collection
+    from index.search.query import Query, mix, run
+    from index.search.together import Together
+
+    texts, away, images, ids = asked
+    weights = asked.weights
+    words = not (images or ids or away)
+    # made before the model is loaded, so that a wrong value is said at once
+    query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
+    encoder = None
+    with ExitStack() as opened:
+        sources = {name: opened.enter_context(open_collection(data, name)) for name in names}
+        source, *others = sources.values()
+        vectors, made_by, cut = [*source.vectors(ids)], None, CutTexts()
+        if texts or images or away:  # entries alone need no model
+            encoder = open_for(source, model, device, precision, texts=bool(texts or away), images=bool(images))
+            made_by = encoder.fingerprint
+            for each in sources.values():
+                each.check_model(made_by)
+            cut = encoder.cut_texts(texts + away)
+            started = time.perf_counter()
+            vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
+        else:
+            started = time.perf_counter()
+        searched = Together(sources) if others else source
+        query = replace(query, vector=mix(vectors, weights), fingerprint=made_by)
+        hits = run(searched, query)
+        seconds = round(time.perf_counter() - started, 4)
+        best = [] if hits else run(searched, replace(query, **NOT_CUT))
+    shown = [_shown(hit.record, hit.record.path) for hit in hits]
+    found = [hit_as_json(hit.record, hit) for hit in hits]
+    best_score = best[0].score if best else None
+    return Outcome(found, shown, seconds, best_score, len(cut.read), cut.warnings(), encoder)
+
+
+def open_for(
+    source: Collection, model: str | None, device: str, precision: str, *, texts: bool, images: bool
+) -> Encoder:
+    """The encoder of queries to a collection: of its own model, unless another reference to it is given."""
+    ref, known_as = (model, None) if model else (source.model, source.fingerprint)
+    if device == precision == "auto":
+        from encoder.query import query_encoder
+
+        return query_encoder(ref, known_as, texts=texts, images=images)
+    from encoder.lazy import open_encoder
+
+    return open_encoder(ref, device, precision)
+
+
+def search_there(client: Client, names: list[str], asked: Asked, shape: dict[str, Any]) -> Outcome:
+    """Of a service."""
+    parts = parts_of(asked)
+    collection = names if len(names) > 1 else names[0]
+    found = client.search(collection, query=parts, **shape)
+    best = [] if found.hits else client.search(collection, query=parts, **(shape | NOT_CUT)).hits
+    # the path of an image that was sent is the service's own, its name says more
+    shown = [_shown(hit, hit.metadata.get("filename") or hit.path) for hit in found]
+    hits = [hit_as_json(hit, hit) for hit in found]
+    seconds = round(found.seconds, 4)
+    return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
+
+
+def parts_of(asked: Asked) -> list[Part]:
+    """A query as a service takes it."""
+    from glimpse.client import Part
+
+    return [
+        *(Part(text=text) for text in asked.texts),
+        *(Part(text=text, weight=-AWAY) for text in asked.away),
+        *(Part(image=image) for image in asked.images),
+        *(Part(id=entry) for entry in asked.ids),
+    ]
+
+
+def _shown(record: Record | Hit, name: object) -> str:
+    return record.text or ("" if record.external_id is not None else str(name))
+
+
+def hit_as_json(record: Record | Hit, hit: IndexHit | Hit) -> dict[str, Any]:
+    """A hit as `--json` prints it."""
+    collection = getattr(record, "collection", None)  # of a search of several
+    return {
+        **({"collection": collection} if collection else {}),
+        "id": record.id,
+        "external_id": record.external_id,
+        "modality": record.modality,
+        "path": record.path,
+        "text": record.text,
+        "score": round(hit.score, 6),
+        "z": hit.z,
+        "relevance": hit.relevance,
+        "metadata": record.metadata,
+    }
