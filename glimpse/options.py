@@ -227,16 +227,18 @@ FILTER = '{"must": [{"key": "colour", "match": {"value": "red"}}]}'
 
 def read_object(given: str | None, option: str, example: str) -> dict[str, Any] | None:
     """A JSON object of an option, or @ and the file that holds it."""
-    import json
-
-    from base.tables import decode_text
+    from base.tables import decode_text, parse_json
 
     if given is None:
         return None
     try:
-        found = json.loads(decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given)
+        text = decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given
     except (OSError, ValueError) as error:
         raise InputError(f"{option}: {error}; give JSON, or @FILE that holds it") from None
+    try:
+        found = parse_json(text)
+    except ValueError as error:
+        raise InputError(f"{option}: this is not JSON ({error}); give JSON, or @FILE that holds it") from None
     if not isinstance(found, dict):
         raise InputError(f"{option}: give a JSON object, as {example}")
     return found

@@ -5,7 +5,6 @@ A query that cannot be answered has its error there, and the others are answered
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -70,10 +69,12 @@ def _read(line: str, shape: Mapping[str, Any]) -> Line:
     if not line.startswith("{"):
         check_words(line)
         return Line(line, Asked([line], [], [], []), dict(shape))
+    from base.tables import parse_json
+
     try:
-        given = json.loads(line)
+        given = parse_json(line)
     except ValueError as error:
-        raise InputError(f"no JSON object: {error}") from None
+        raise InputError(f"this is not JSON ({error})") from None
     known = LOOKED | SHAPE
     for name, value in given.items():
         if name not in known:
