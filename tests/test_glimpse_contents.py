@@ -153,7 +153,7 @@ def test_several_collections_are_searched_as_one(
         [f"/shop/{i}" for i in range(12)] + [f"/store/{i}" for i in range(4)]
     )
     assert all(hit["path"].startswith(f"/{hit['collection']}/") for hit in hits)
-    assert said(capsys, *search)[0].splitlines()[0].split() == ["score", "collection", "id", "path"]
+    assert said(capsys, *search)[0].splitlines()[0].split() == ["score", "collection", "id", "external_id"]
     with pytest.raises(InputError, match="--like names an entry of one collection"):
         said(capsys, "search", "--like", 1, "-c", "shop", "-c", "store", *where)
     _, err = said(capsys, "search", "x", "-c", "shop", "-c", "store", "--score-threshold", 1, *where)

@@ -115,8 +115,8 @@ def test_a_search_shows_ids_of_ones_own_and_not_where_the_copies_lie(
     place = ["-c", "shop", *shop._place, *(["--precision", "fp32", "--device", "cpu"] * ("--data" in shop._place))]
     app(["search", "thing 1", *place], standalone_mode=False)
     header, *rows = capsys.readouterr().out.splitlines()
-    assert header.split()[-2:] == ["id", "external_id"]
-    assert sorted(row.split()[-1] for row in rows) == [f"s/{i}" for i in range(5)]
+    assert header.split()[-3:] == ["id", "external_id", "caption"]
+    assert sorted(row.split()[-3:] for row in rows) == [[f"s/{i}", "thing", str(i)] for i in range(5)]
     app(["search", "washing", "--modality", "text", *place], standalone_mode=False)
     header, row = capsys.readouterr().out.splitlines()
     assert header.split()[-3:] == ["id", "external_id", "text"]
