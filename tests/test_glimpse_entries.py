@@ -119,7 +119,7 @@ def test_a_search_shows_ids_of_ones_own_and_not_where_the_copies_lie(
     assert sorted(row.split()[-3:] for row in rows) == [[f"s/{i}", "thing", str(i)] for i in range(5)]
     app(["search", "washing", "--modality", "text", *place], standalone_mode=False)
     header, row = capsys.readouterr().out.splitlines()
-    assert header.split()[-3:] == ["id", "external_id", "text"]
+    assert header.split()[-4:] == ["id", "external_id", "caption", "text"]
     assert row.split()[-4:] == ["care", "how", "to", "wash"]
 
 
