@@ -107,13 +107,11 @@ def as_labels(labels: Sequence[str | Label]) -> tuple[Label, ...]:
     """Labels, each name once, in order; a text is parsed.
 
     Raises:
-        InputError: fewer than one label, or one in another encoding than UTF-8.
+        InputError: fewer than one label.
     """
     unique: dict[str, Label] = {}
     for label in labels:
         parsed = Label.parse(label) if isinstance(label, str) else label
-        if any("\ud800" <= character <= "\udfff" for character in parsed.name):
-            raise InputError(f"the label {parsed.name!r} is not in UTF-8: write it anew, or name its folder anew")
         if parsed.name:
             unique.setdefault(parsed.name, parsed)
     if not unique:

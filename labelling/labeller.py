@@ -176,10 +176,13 @@ def build_labeller(
         progress: told of the word bank that labels are held against, if it must be encoded first.
 
     Raises:
-        InputError: two labels that are the same to the model, `scores` that it does not have or that nothing was
-            learned for, or a set that another model learned.
+        InputError: a label in another encoding than UTF-8, two labels that are the same to the model, `scores` that it
+            does not have or that nothing was learned for, or a set that another model learned.
     """
     label_set.check_model(encoder.fingerprint, encoder.ref)
+    for label in label_set.labels:  # outputs write them, and not each can write such bytes
+        if any("\ud800" <= character <= "\udfff" for character in label.name):
+            raise InputError(f"the label {label.name!r} is not in UTF-8: write it anew, or name its folder anew")
     learned = label_set.learned
     classifier = build_classifier(encoder, label_set.labels, label_set.templates)
     if learned is not None:
