@@ -51,9 +51,9 @@ def read_held_out(run: Path) -> tuple[TrainConfig, PairSet]:
     if not table.is_file():
         raise TrainingError(f"{table}: not there; {run} was begun before runs wrote down what they hold out")
     with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        header, *rows = [*csv.reader(file)] or [[]]
-    if header == ["shard"]:
-        return config, read_shard_pairs([shard for [shard] in rows], config.keys)
+        rows = csv.reader(file)
+        if next(rows, None) == ["shard"]:
+            return config, read_shard_pairs([shard for [shard] in rows], config.keys)
     labels = replace(Keys(), label="label" if config.folders or config.label_key else None)
     found = read_pairs(table, labels.images_only() if config.images_only or config.folders else labels)
     return config, found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 from base.errors import TrainingError
 from base.files import file_sha256
@@ -119,13 +118,10 @@ def without_images_of(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> tuple[
 
 
 def _size(pair: Pair) -> int:
-    return len(pair.image) if isinstance(pair.image, bytes) else _stat_size(pair.image)
-
-
-def _stat_size(path: Path) -> int:
+    """Bytes of its image; -1 of one that cannot be read, which the loader names."""
     try:
-        return path.stat().st_size
-    except OSError:  # the loader names it
+        return len(pair.image) if isinstance(pair.image, bytes) else pair.image.stat().st_size
+    except OSError:
         return -1
 
 
