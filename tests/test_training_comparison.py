@@ -15,14 +15,19 @@ from base.errors import InputError
 from glimpse.cli import app
 from tests.test_training_report import EVIL, Page
 from training.config import TrainConfig
-from training.records.comparison import differing, headline, objections, read_runs, row, verdict
+from training.records.comparison import differing, headline, objections, read_runs, rows, verdict
 from training.records.comparison_page import write_page
 from training.run_folder import write_json
 from training.train import train
 
 
-def run_folder(out: Path, scores: list[float], *, measure: str = "recall", held_out: str = "", **settings: Any) -> Path:
-    """A run folder as a training leaves it, without a model; `scores` by epoch, the first before training."""
+def run_folder(
+    out: Path, scores: list[float], *, measure: str = "recall", held_out: str = "", more: float = 0.0, **settings: Any
+) -> Path:
+    """A run folder as a training leaves it, without a model; `scores` by epoch, the first before training.
+
+    Its recall is `more` than its score.
+    """
     out.mkdir(parents=True)
     config = TrainConfig(pairs="pairs.csv", out=str(out), init="small.json", **settings)
     write_json(out / "train_config.json", asdict(config))
@@ -33,8 +38,8 @@ def run_folder(out: Path, scores: list[float], *, measure: str = "recall", held_
         return {
             "n_images": 9,
             "n_texts": 9,
-            "text_to_image": {"recall@10": score},
-            "image_to_text": {"recall@10": score},
+            "text_to_image": {"recall@10": score + more},
+            "image_to_text": {"recall@10": score + more},
         }
 
     epochs = [
@@ -59,7 +64,7 @@ def test_what_came_of_each_run_and_which_settings_differ(tmp_path: Path) -> None
     assert [run.name for run in runs] == ["b", "a"]
     assert differing(runs) == {"batch_size": [64, 128], "lr": [3e-4, 1e-3]}
     assert headline(runs)[1] == "Recall@10 from text to image"
-    assert row(runs[1]) == ["a", "0.100", "0.600", "0.600", "1", "2", "1.5", "20", "0"]
+    assert rows(runs)[1] == ["a", "0.100", "0.600", "0.600", "1", "2", "1.5", "20", "0"]
     assert verdict(runs) == "a is ahead, with a score of 0.600; b follows with 0.400."
     assert objections(runs) == []
     assert runs[1].minutes == [0.5, 1.0, 1.5]
@@ -75,6 +80,7 @@ def test_what_does_not_compare_is_said(tmp_path: Path) -> None:
     assert "glimpse eval --split" in said
     [said] = objections(read_runs(old)[0])
     assert said.startswith("Held out differs")
+    a = run_folder(tmp_path / "recalls", [0.1, 0.6], held_out="/1.png", more=0.3)
     runs = read_runs([a, classes, begun])[0]
     assert [said.split(":")[0] for said in objections(runs)] == [
         "Held out differs",
@@ -82,7 +88,11 @@ def test_what_does_not_compare_is_said(tmp_path: Path) -> None:
         "Measures differ",
     ]
     assert headline(runs) == (("score",), "The score")
-    assert [run.name for run in read_runs([a, old[0]])[0]] == [str(a), str(old[0])]
+    assert [line[:4] for line in rows(runs)] == [
+        ["recalls", "0.100", "0.600", "0.600"], ["classes", "0.500", "0.500", "0.500"], ["begun", "–", "–", "–"]
+    ]  # fmt: skip
+    same = [tmp_path / "a", old[0]]
+    assert [run.name for run in read_runs(same)[0]] == list(map(str, same))
 
 
 def test_one_run_is_nothing_to_compare(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from base.errors import InputError
 from glimpse.options import DATA, AsJson, Data, Device, Precision, Threads, check_out
 
 if TYPE_CHECKING:
+    from training.data.pairs import Pair
     from training.evaluation.answers import Answer
     from training.records.comparison import Run
 
@@ -48,7 +49,7 @@ def compare(
     Runs that are not measured on the same images are named. With --out, one page that needs no network.
     """
     from glimpse import console
-    from training.records.comparison import HEAD, differing, headline, objections, read_runs, row, setting, verdict
+    from training.records.comparison import HEAD, differing, headline, objections, read_runs, rows, setting, verdict
 
     if out is None and (query or collection):
         raise InputError("--query and --collection are for the page; name it by --out compare.html")
@@ -56,22 +57,23 @@ def compare(
         check_out(out, "compare.html")
     found, left_out = read_runs(runs)
     said = objections(found)
+    path, measure = headline(found)
     if out is not None:
         from training.records.comparison_page import write_page
 
         write_page(out, found, _answers(found, query or [], collection, images, k, data, device, precision))
     if json:
-        content = {"runs": [run.as_json() for run in found], "settings": differing(found), "objections": said}
+        as_json = [run.as_json(path, measure) for run in found]
+        content = {"runs": as_json, "settings": differing(found), "objections": said}
         console.print_json(content | {"left_out": left_out.as_json()} | ({"out": str(out)} if out else {}))
         return
     console.print_left_out(left_out)
     console.print_warnings(said)
-    _, measure = headline(found)
     console.out.print(f"{verdict(found)} Before and after: {measure[0].lower()}{measure[1:]}.")
-    console.out.print(console.table(*HEAD, rows=[row(run) for run in found]))
+    console.out.print(console.table(*HEAD, rows=rows(found)))
     if settings := differing(found):
-        rows = [(name, *map(setting, values)) for name, values in settings.items()]
-        console.out.print(console.table("setting", *(run.name for run in found), rows=rows))
+        lines = [(name, *map(setting, values)) for name, values in settings.items()]
+        console.out.print(console.table("setting", *(run.name for run in found), rows=lines))
     for run in found:
         console.print_warnings([f"{run.name}: {warning}" for warning in run.warnings])
     if out is not None:
@@ -90,12 +92,12 @@ def _answers(
     from training.evaluation.evaluate import encode_images
 
     try:
-        pictures, captions = _images(runs[0], collection, data)
+        pictures = _images(collection, data) if collection else _held_out_images(runs[0])
+        asked = list(queries) or _spread(_held_out_captions(runs[0]), OWN_QUERIES)
     except GlimpseError as error:
         console.print_warnings([f"no answers on the page: {error}"])
         return []
     pictures = _spread(pictures, most)
-    asked = list(queries) or _spread(captions, OWN_QUERIES)
     if not pictures or not asked:
         console.print_warnings(["no answers on the page: no images with captions are held out; give --query and -c"])
         return []
@@ -112,18 +114,25 @@ def _answers(
     return [Answer(text, {name: found[i] for name, found in hits.items()}) for i, text in enumerate(asked)]
 
 
-def _images(run: Run, collection: str | None, data: Path) -> tuple[list[Path], list[str]]:
-    """The images to search, and captions to ask for."""
-    from training.held_out_table import read_held_out
-
-    held_out = read_held_out(run.out)[1].pairs
-    captions = list(dict.fromkeys(caption for pair in held_out for caption in pair.captions))
-    if collection is None:
-        return list(dict.fromkeys(pair.image for pair in held_out if isinstance(pair.image, Path))), captions
+def _images(collection: str, data: Path) -> list[Path]:
     from index.collection import open_collection
 
     with open_collection(data, collection) as opened:
-        return [Path(record.path) for record in opened.records(modality="image") if record.path], captions
+        return [Path(record.path) for record in opened.records(modality="image") if record.path]
+
+
+def _held_out_images(run: Run) -> list[Path]:
+    return list(dict.fromkeys(pair.image for pair in _held_out(run) if isinstance(pair.image, Path)))
+
+
+def _held_out_captions(run: Run) -> list[str]:
+    return list(dict.fromkeys(caption for pair in _held_out(run) for caption in pair.captions))
+
+
+def _held_out(run: Run) -> list[Pair]:
+    from training.held_out_table import read_held_out
+
+    return read_held_out(run.out)[1].pairs
 
 
 def _spread(items: Sequence[T], most: int) -> list[T]:

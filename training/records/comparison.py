@@ -76,9 +76,8 @@ class Run:
         """What the run says is wrong with it."""
         return list(self.result.get("warnings") or [])
 
-    def as_json(self) -> dict[str, Any]:
-        """For programs."""
-        path, measure = headline([self])
+    def as_json(self, path: Sequence[str], measure: str) -> dict[str, Any]:
+        """For programs; before and after are of the measure at that path of an epoch's record, as of `headline`."""
         return {
             "name": self.name,
             "out": str(self.out),
@@ -137,9 +136,14 @@ def headline(runs: Sequence[Run]) -> tuple[tuple[str, ...], str]:
     return next(have, HEADLINES[-1])
 
 
-def row(run: Run) -> list[str]:
-    """A run in a line, under HEAD."""
-    said = run.as_json()
+def rows(runs: Sequence[Run]) -> list[list[str]]:
+    """A line a run, under HEAD, all by the one measure that they have in common."""
+    path, measure = headline(runs)
+    return [_row(run, path, measure) for run in runs]
+
+
+def _row(run: Run, path: Sequence[str], measure: str) -> list[str]:
+    said = run.as_json(path, measure)
     shown = [said["before"], said["after"], said["score"]]
     rate = said["samples_per_second"]
     return [

@@ -11,7 +11,7 @@ from base.files import whole_file
 from base.page import figures, page, pictures, section, table, warnings_note
 from encoder.image import thumbnail_uri
 from training.evaluation.answers import Answer
-from training.records.comparison import HEAD, Run, differing, headline, objections, row, setting, verdict
+from training.records.comparison import HEAD, Run, differing, headline, objections, rows, setting, verdict
 from training.records.measures import number, over_epochs, over_steps, smoothed
 
 THUMBNAIL = 160  # pixels of the longer side: sharp at the width of a column
@@ -25,7 +25,7 @@ def write_page(path: Path, runs: Sequence[Run], answers: Sequence[Answer] = ()) 
         f'<header><p class="soft">glimpse training runs</p><h1>{escape(names)}</h1>',
         f'<p class="verdict">{escape(verdict(runs))}</p></header>',
         warnings_note(objections(runs)),
-        section("What came of them", table(measure, HEAD, map(row, runs))),
+        section("What came of them", table(measure, HEAD, rows(runs))),
         section("Settings that differ", _settings(runs)),
         section("Curves", figures(_curves(runs[:COLOURS])), layout="grid"),
         section("The same queries", "".join(map(_answer, answers)), SAME_QUERIES),
