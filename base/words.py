@@ -1,4 +1,4 @@
-"""What is wrong with a value that was given, in our words: the kinds of problems that pydantic finds. Imports none."""
+"""Our words: how many of something, and what is wrong with a value, for each kind of problem that pydantic finds."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ BOUNDS = {
     "union_tag_invalid": "must be one of {expected_tags}",
 }
 ELSE = "cannot be taken as it is"  # no kind of problem that any field of ours has
+
+
+def counted(n: int, noun: str) -> str:
+    """1 image, 2 images."""
+    return f"{n} {noun if n == 1 else f'{noun}s'}"
 
 
 class Wrong(NamedTuple):

@@ -10,16 +10,18 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from base.errors import GlimpseError, InputError
+from base.words import counted
 from glimpse.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
@@ -61,20 +63,44 @@ class Bar(Protocol):
         """Show how many of how many are done."""
 
 
+class Bars(Protocol):
+    """What `progress_bars` gives."""
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Show how many of how many are done of that piece of work."""
+
+
 @contextmanager
-def progress_bar(what: str) -> Iterator[Bar]:
-    """A bar on stderr while a terminal watches, else a line now and then; call it with (done, total)."""
+def progress_bars() -> Iterator[Bars]:
+    """A bar on stderr for each piece of work while a terminal watches, else a line now and then."""
     if not err.is_terminal:
-        yield ProgressLines(what, err.print)
+        lines: dict[str, ProgressLines] = {}
+
+        def tell(what: str, done: int, total: int | None) -> None:
+            if what not in lines:
+                lines[what] = ProgressLines(what, err.print)
+            lines[what](done, total)
+
+        yield tell
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task(what, total=None)
+    with Progress(*columns, console=err, transient=True) as shown:
+        tasks: dict[str, TaskID] = {}
 
-        def update(done: int, total: int | None) -> None:
-            bar.update(task, completed=done, total=total)
+        def update(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done, total=total)
 
         yield update
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Bar]:
+    """The same of one piece of work; call it with (done, total)."""
+    with progress_bars() as bars:
+        bars(what, 0, None)  # it begins now, though nobody knows yet how much there is
+        yield partial(bars, what)
 
 
 @contextmanager
@@ -102,11 +128,6 @@ def prepare_queries(encoder: Encoder, *, images: bool = False) -> None:
         if isinstance(encoder, LazyEncoder):
             encoder.release()
         keep_towers(encoder.ref, encoder.fingerprint, images=images)
-
-
-def counted(n: int, noun: str) -> str:
-    """1 image, 2 images."""
-    return f"{n} {noun if n == 1 else f'{noun}s'}"
 
 
 def print_skipped(skipped: Sequence[tuple[str, str]], limit: int = 10) -> None:

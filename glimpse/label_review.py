@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from base.errors import InputError
 from base.left_out import LeftOut
 from base.rules import Rules
+from base.words import counted
 from encoder.encoder import Encoder
 from encoder.lazy import open_encoder
 from encoder.query import query_encoder
@@ -43,7 +44,7 @@ def show(data: Path, name: str, *, as_json: bool) -> None:
     counts = [
         f"{seen[kind]} {kind}" for kind in ("accepted", "corrected", "none", "skipped", "by rule") if kind in seen
     ]
-    images = console.counted(found.images, "image")
+    images = counted(found.images, "image")
     console.err.print(f"run {run.id}: {images}; reviewed: {', '.join(counts) or 'none yet'}")
     if rows:
         lines = [(str(row.image.path), ", ".join(label for label, _ in row.image.answers) or label_view.NONE,
@@ -63,7 +64,7 @@ def change(data: Path, name: str, correct: Path | None, accept_above: float | No
         run = opened.enter_context(LabelRuns(data).open(name))
         collection = _collection(data, run, opened)
         items, left_out = _corrections(run, correct) if correct else ([], LeftOut())
-        with label_view.bar() as watch:
+        with console.progress_bars() as watch:
             done = review(run, _source(run, collection), items, rules, lambda n, of: watch("labelling", n, of))
             report = run.apply(collection, Going(watch=watch, tool=f"glimpse {__version__}"))
     if as_json:
@@ -80,7 +81,7 @@ def change(data: Path, name: str, correct: Path | None, accept_above: float | No
 
 def _said(done: Reviewed) -> str:
     counts = ", ".join(f"{count} {kind}" for kind, count in done.counts.items()) or "nothing"
-    return f"reviewed: {counts}; {console.counted(done.relabelled, 'image')} labelled anew"
+    return f"reviewed: {counts}; {counted(done.relabelled, 'image')} labelled anew"
 
 
 def _corrections(run: Run, table: Path) -> tuple[list[Item], LeftOut]:

@@ -48,7 +48,7 @@ def run(what: What, outputs: OutputsAsked, wanted: Wanted) -> None:
         kept_as = SourceAsked(folder=folder) if folder else SourceAsked(collection=what.collection)
         run = open_.enter_context(LabelRuns(data).make(kept_as, outputs))
         labels = LabelsAsked(what.label_set, what.scores)
-        with label_view.bar() as watch:
+        with console.progress_bars() as watch:
             tool, named = f"glimpse {__version__}", None if wanted.as_json else NAMED
             going = Going(wanted.overwrite, wanted.dry, watch, tool, named)
             report, labeller = run.go_on(source, labels, collection, going)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from base.words import counted
 from glimpse import console
 
 if TYPE_CHECKING:
@@ -46,10 +47,8 @@ def print_calibration(name: str, done: Calibration, file: Path) -> None:
     """Print what a calibration is worth; `file` is its report."""
     told, learned = calibration_of(done), done.label_set.learned
     fitted = learned.measured.n_fit if learned and learned.measured else 0
-    on = console.counted(fitted, "image")
-    console.out.print(
-        f"{name}: calibrated on {on}, measured on {console.counted(len(done.truth.images), 'other')}; see {file}"
-    )
+    on = counted(fitted, "image")
+    console.out.print(f"{name}: calibrated on {on}, measured on {counted(len(done.truth.images), 'other')}; see {file}")
     rows = [
         (key.replace("_", " "), *("-" if told[when][key] is None else told[when][key] for when in ("before", "after")))
         for key in told["before"]
@@ -119,10 +118,10 @@ def summary(label_set: LabelSet) -> str:
     """A label set in a few words."""
     each = "several an image" if label_set.mode == "multi" else "one an image"
     examples = len(label_set.learned.examples) if label_set.learned else 0
-    learned = f", {console.counted(examples, 'example')}" if examples else ""
+    learned = f", {counted(examples, 'example')}" if examples else ""
     scores = "calibrated" if label_set.is_calibrated else "uncalibrated"
     none = ", or none" if label_set.abstains else ""
-    return f"{console.counted(len(label_set.labels), 'label')}, {each}{none}{learned}, {scores}"
+    return f"{counted(len(label_set.labels), 'label')}, {each}{none}{learned}, {scores}"
 
 
 def _learned_lines(learned: Learned | None) -> list[str]:
@@ -130,7 +129,7 @@ def _learned_lines(learned: Learned | None) -> list[str]:
     if learned is None or not learned.is_calibrated:
         again = "glimpse labels calibrate has scores mean what they say"
         by = (
-            [f"{console.counted(len(learned.examples), 'example')}, by {learned.model or learned.fingerprint}"]
+            [f"{counted(len(learned.examples), 'example')}, by {learned.model or learned.fingerprint}"]
             if learned
             else []
         )
@@ -139,7 +138,7 @@ def _learned_lines(learned: Learned | None) -> list[str]:
     at = f", standing out from {learned.stands_out:.2f}" if learned.stands_out is not None else ""
     lines.append(f"temperature {learned.temperature:.3g}{at}")
     if (measured := learned.measured) is not None:
-        on = console.counted(measured.n_fit, "image")
+        on = counted(measured.n_fit, "image")
         lines.append(
             f"calibrated on {on}; on {measured.n_held_out} others the calibration error went from "
             f"{measured.ece_before:.3f} to {measured.ece_after:.3f}"

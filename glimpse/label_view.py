@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from base.words import counted
 from glimpse import console
 from glimpse.options import DATA
-from glimpse.progress_lines import ProgressLines
 
 if TYPE_CHECKING:
     from labelling.outputs.asked import OutputsAsked
     from labelling.rows import LabelReport
     from labelling.runs.journal import Changes, Failure
-    from labelling.runs.report import RunReport, Watcher
+    from labelling.runs.report import RunReport
 
 NONE = "(none of these)"
 NAMED = 10  # failures that are printed
@@ -27,31 +26,6 @@ ONE = {  # of what outputs count
     "sidecars": "sidecar",
     "entries changed": "entry changed",
 }
-
-
-@contextmanager
-def bar() -> Iterator[Watcher]:
-    """A progress bar for each part of a run."""
-    if not console.err.is_terminal:
-        lines: dict[str, ProgressLines] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            lines.setdefault(what, ProgressLines(what, console.err.print))(done, total)
-
-        yield tell
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.err, transient=True) as shown:
-        tasks: dict[str, Any] = {}
-
-        def watch(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = shown.add_task(what, total=total)
-            shown.update(tasks[what], completed=done, total=total)
-
-        yield watch
 
 
 def print_labels(report: LabelReport, files: Sequence[str], *, as_json: bool) -> None:
@@ -142,14 +116,14 @@ def undo(data: Path, name: str, *, as_json: bool) -> None:
         info, collection = run.info(), None
         if info.outputs.metadata is not None and info.source.collection is not None:
             collection = opened.enter_context(open_collection(data, info.source.collection, writable=True))
-        with bar() as watch:
+        with console.progress_bars() as watch:
             changes = run.undo(collection, watch)
     if as_json:
         failed = [failure._asdict() for failure in changes.failed]
         console.print_json({"run": info.id, "taken_back": changes.taken_back, "failed": failed})
     else:
         _print_failures(changes.failed)
-        back = console.counted(changes.taken_back, "change")
+        back = counted(changes.taken_back, "change")
         console.err.print(f"run {info.id}: {back} taken back, {len(changes.failed)} not")
     if changes.failed:
         raise typer.Exit(1)
@@ -157,7 +131,7 @@ def undo(data: Path, name: str, *, as_json: bool) -> None:
 
 def _summary(report: LabelReport) -> str:
     none = f", {report.abstained} none of these" if report.abstained else ""
-    return f"{console.counted(report.labelled, 'image')} labelled{none}, {report.skipped + len(report.unread)} skipped"
+    return f"{counted(report.labelled, 'image')} labelled{none}, {report.skipped + len(report.unread)} skipped"
 
 
 def _print_left_out(report: LabelReport) -> None:
@@ -176,7 +150,7 @@ def _print_outputs(report: RunReport, *, dry: bool) -> None:
     for name, changes in report.outputs.items():
         _print_changes(name, changes, dry=dry)
     for file, images in report.written.items():
-        console.err.print(f"{file}: {console.counted(images, 'image')}")
+        console.err.print(f"{file}: {counted(images, 'image')}")
 
 
 def _print_changes(name: str, changes: Changes, *, dry: bool) -> None:

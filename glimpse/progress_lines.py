@@ -26,14 +26,13 @@ class ProgressLines:
     def __call__(self, done: int, total: int | None, state: str = "") -> None:
         """So many of so many are done; `state` is more to say. What a run had before it went on counts for no rate."""
         now = self._clock()
-        if self._first is None:
+        if self._first is None and total is not None:
             self._first = done
         if now - self._said < EVERY:
             return
         self._said = now
         parts = [f"{done:,}" if total is None else f"{done:,} of {total:,}"]
-        here = done - self._first
-        if total and here > 0 and total > done:
+        if total and self._first is not None and (here := done - self._first) > 0 and total > done:
             parts.append(f"{_span((total - done) * (now - self._began) / here)} left")
         self._say(f"{self._what}: {', '.join(filter(None, [*parts, state]))}")
 

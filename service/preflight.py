@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from base.cpus import Others, cpus, threads
 from base.errors import CollectionNotFound, GlimpseError, InputError
+from base.words import counted
 from index.collection import CollectionInfo, list_collections, open_collection
 from index.local.layout import CATALOG, collection_folder
 from labelling.label_sets import LabelSets
@@ -67,12 +68,12 @@ class PreflightReport:
         """All of it in a line."""
         wrong, warned = len(self.problems), len(self.warnings)
         if not wrong:
-            return "ready to serve" + (f", with {_number(warned, 'warning')}" if warned else "")
+            return "ready to serve" + (f", with {counted(warned, 'warning')}" if warned else "")
         fatal = [check for check in self.checks if check.state == "wrong" and " " not in check.what]
-        also = f" and {_number(warned, 'warning')}" if warned else ""
+        also = f" and {counted(warned, 'warning')}" if warned else ""
         if fatal:
-            return f"would not start: {_number(wrong, 'problem')}{also}"
-        return f"would start, and not serve all: {_number(wrong, 'problem')}{also}"
+            return f"would not start: {counted(wrong, 'problem')}{also}"
+        return f"would start, and not serve all: {counted(wrong, 'problem')}{also}"
 
 
 def check(given: Mapping[str, Any]) -> PreflightReport:
@@ -159,7 +160,7 @@ def _look_at_keys(settings: Settings) -> Iterator[Check]:
         yield Check("keys", "warning", line)
     admins = sum(key.scope == "admin" for key in found)
     if found:
-        yield Check("keys", "ok", f"{_number(len(found), 'key')}, {admins} of them admin")
+        yield Check("keys", "ok", f"{counted(len(found), 'key')}, {admins} of them admin")
     elif settings.is_local and not (settings.data / keys.FILE).exists():
         yield Check("keys", "ok", "none, so none is asked for; only this machine is answered")
 
@@ -242,7 +243,3 @@ def _is_small(data: Path, name: str) -> bool:
         return (collection_folder(data, name) / CATALOG).stat().st_size <= READ_WHOLE
     except OSError:
         return False
-
-
-def _number(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

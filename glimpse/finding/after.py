@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from base.errors import InputError
+from base.words import counted
 
 if TYPE_CHECKING:
     from glimpse.finding.files import Files, Found
@@ -76,7 +77,7 @@ class After:
 
         with console.progress_bar("pictures") as progress:
             missing = write_sheet(self.sheet, asked, hits, files, first=first, progress=progress)
-        without = f", {console.counted(missing, 'place')} empty: the file is gone or cannot be read" if missing else ""
+        without = f", {counted(missing, 'place')} empty: the file is gone or cannot be read" if missing else ""
         console.err.print(f"wrote {self.sheet}{without}")
 
     def tell(self, placed: Placed) -> None:
@@ -88,7 +89,7 @@ class After:
         there = len(placed.files) - placed.new
         already = f", {there} there already" if there else ""
         done = "linked" if self.link_to else "copied"
-        console.err.print(f"{console.counted(placed.new, 'image')} {done} into {self.folder}{already}")
+        console.err.print(f"{counted(placed.new, 'image')} {done} into {self.folder}{already}")
 
     def show(self, hits: Sequence[Found], files: Files) -> None:
         """Open what is asked for in the viewer of the system. NoViewer; GlimpseError: the file cannot be had."""

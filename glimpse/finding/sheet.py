@@ -13,7 +13,8 @@ from base.errors import InputError
 from base.files import whole_file
 from base.page import page, tiles
 from base.read_ahead import read_batches
-from glimpse.console import counted, shown_as
+from base.words import counted
+from glimpse.console import shown_as
 from glimpse.finding.captions import caption_of
 from glimpse.finding.files import Files, Found
 
