@@ -47,6 +47,11 @@ settings.register_profile("glimpse", deadline=None, suppress_health_check=[Healt
 settings.load_profile("glimpse")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: what gzip or zip made holds the second in which each worker collected it."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JSON file with an open_clip model config of a very small model."""
