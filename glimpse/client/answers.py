@@ -68,7 +68,7 @@ class Info:
     read_only: bool = False
     folders: list[str] = field(
         default_factory=list
-    )  # of the server, that jobs may read; none with a key that only reads
+    )  # that jobs may read; none with a key that only reads
 
 
 @dataclass(frozen=True, slots=True)
