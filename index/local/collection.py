@@ -275,6 +275,14 @@ class Collection:
         """Vectors (n, dim) in the order of `ids`. EntryNotFound if one is not there."""
         return self._catalog.vectors(ids)
 
+    def vectors_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Those of `ids` (n,) that are there, ascending, and their vectors (m, dim)."""
+        return self._catalog.vectors_of(ids)
+
+    def written_since(self, version: int) -> tuple[int, NDArray[np.int64]]:
+        """The version as it is now, and the ids (n,), ascending, of images whose vectors were set after `version`."""
+        return self._catalog.written_since(version)
+
     def records(
         self,
         modality: Modality | None = None,
