@@ -97,18 +97,12 @@ class KeptMap:
         self._stamp: object = None
         self._map: Projection | None = None
         self._to = 0  # the commit up to which images were placed
-        self._missing = 0  # that came since and have no place
 
     def get(self) -> Projection | None:
         """The map as it is kept, with the places of what came since; None: there is none."""
         with self._lock:
             self._look()
             return self._map
-
-    @property
-    def missing(self) -> int:
-        """Images that came after it and were too many to be placed, as of the last look."""
-        return self._missing
 
     def mark(self) -> str | None:
         """Of the map and of what was placed; None: there is none."""
@@ -120,9 +114,10 @@ class KeptMap:
         """Where the images with these ids lie; None: there is no map."""
         with self._lock:
             self._look()
-            found, mark = self._map, self._map and self._mark(self._map)
-        if found is None or mark is None:
-            return None
+            found = self._map
+            if found is None:
+                return None
+            mark = self._mark(found)
         at = np.minimum(np.searchsorted(found.ids, ids), len(found.ids) - 1)
         here = found.ids[at] == ids
         places = np.where(here[:, None], found.places[at], np.float32(np.nan))
@@ -140,7 +135,7 @@ class KeptMap:
             stamp = None
         if stamp != self._stamp:
             self._map = None if stamp is None else read_map(path)
-            self._stamp, self._to, self._missing = stamp, self._map.version if self._map else 0, 0
+            self._stamp, self._to = stamp, self._map.version if self._map else 0
         if self._map is None:
             return
         if self._map.fingerprint != self._collection.fingerprint:
@@ -153,8 +148,7 @@ class KeptMap:
         version, new = self._collection.written_since(self._to)
         if version == self._to:
             return
-        self._missing = max(0, len(new) - MOST_PLACED)
-        new = new[:MOST_PLACED]
+        new = new[:MOST_PLACED]  # the rest has none until the map is made anew
         for start in range(0, len(new), BLOCK):
             ids, x = self._collection.vectors_of(new[start : start + BLOCK])
             if len(ids):

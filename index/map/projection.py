@@ -44,7 +44,7 @@ class Axes:
 
     def reduced(self, x: Rows) -> Rows:
         """Vectors (n, dim) to (n, k)."""
-        return (x - self.mean) @ self.axes.T
+        return ((x - self.mean) @ self.axes.T).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +116,12 @@ class Projection:
 def scaled(raw: Rows, scale: tuple[float, float, float]) -> Places:
     """Raw places (n, 2) into the unit square; what lies beyond stands at its edge."""
     left, low, size = scale
-    return np.clip((raw - np.array([left, low], np.float32)) / np.float32(size), 0, 1).astype(np.float32)
+    places: Places = np.clip((raw - np.array([left, low], np.float32)) / np.float32(size), 0, 1)
+    return places
 
 
 def nearest_centres(reduced: Rows, centres: Rows) -> NDArray[np.uint8]:
     """The number, from 1, of the centre that each of (n, k) is nearest to."""
     apart = np.einsum("ij,ij->i", centres, centres) - 2 * reduced @ centres.T
-    return (apart.argmin(axis=1) + 1).astype(np.uint8)
+    numbers: NDArray[np.uint8] = (apart.argmin(axis=1) + 1).astype(np.uint8)
+    return numbers

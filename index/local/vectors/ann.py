@@ -207,8 +207,8 @@ def centres_of(x: Rows, k: int) -> Rows:
         x.shape[1], min(k, len(x)), niter=25, nredo=2, seed=1, min_points_per_centroid=1, max_points_per_centroid=2048
     )
     found.train(np.ascontiguousarray(x, np.float32))
-    centres: Rows = found.centroids
-    return centres
+    assert found.centroids is not None
+    return found.centroids
 
 
 def use_threads(n: int) -> None:
