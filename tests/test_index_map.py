@@ -279,3 +279,18 @@ def test_umap_keeps_clumps_apart_and_can_be_ended():
 
     with pytest.raises(Ended):
         fit(source_of(x), "umap", stop)
+
+
+def test_clusters_have_words_of_the_collection_where_it_has_enough(collection, monkeypatch):
+    x, _ = clumps(120)
+    own = [f"own{chr(97 + i)}{chr(97 + j)}" for i in range(8) for j in range(5)]
+    entries = [Entry(row, "image", f"/p/{i}", metadata={"title": f"A {own[i % 40]}, No 7"}) for i, row in enumerate(x)]
+    collection.upsert(entries)
+    vectors = unit_rows(np.random.default_rng(3).normal(size=(80, DIM)), DIM)
+    words = (*own, *(f"other{i}" for i in range(40)))
+    told = {word for one in make_map(collection, words=(words, vectors)).known for word in one.words}
+    assert any(word.startswith("other") for word in told)
+    monkeypatch.setattr("index.map.kept.FEWEST_OWN", 30)
+    told = {word for one in make_map(collection, words=(words, vectors)).known for word in one.words}
+    assert told
+    assert told <= set(own)

@@ -12,9 +12,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import threading
 import zipfile
 import zlib
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +38,10 @@ log = logging.getLogger(__name__)
 FILE = "map.npz"
 FORMAT = 1
 MOST_PLACED = 50_000  # images that came since, which are given places as a map is looked at
+TOLD = 10_000  # values of a key that are looked at for words, the most frequent first
+WORD = re.compile(r"[^\W\d_]{3,}")
+OFTEN = 3  # images that use a word, so that it is one of the collection's own
+FEWEST_OWN = 100  # such words; where there are fewer, other words name clusters too
 BLOCK = 4096  # of them whose vectors are read at a time
 
 Named = tuple[tuple[str, ...], Rows]  # words and their vectors (n_words, dim)
@@ -76,7 +82,7 @@ def make_map(
     source = Source(lambda: view.blocks("image"), view.count("image"), view.fingerprint, view.version)
     made = fit(source, method, progress)
     if words is not None:
-        made = named(made, *words)
+        made = named(made, *_in_use(collection, *words))
     if not collection.is_there():
         raise CollectionNotFound(f"collection {collection.name!r} was deleted meanwhile")
     path = collection.folder / FILE
@@ -86,6 +92,19 @@ def make_map(
         why = disk_problem(error, path) or f"{path}: {error.strerror}"
         raise CollectionError(f"the map of {collection.name!r} cannot be kept: {why}") from error
     return made
+
+
+def _in_use(collection: Collection, words: tuple[str, ...], vectors: Rows) -> Named:
+    """Those of the words that the texts of the collection's own metadata use, if they are many enough; else all."""
+    told: Counter[str] = Counter()
+    for key in collection.facet_keys():
+        for found in collection.facet(key.key, TOLD):
+            if isinstance(found.value, str):
+                told.update(dict.fromkeys(WORD.findall(found.value.lower()), found.count))
+    own = [i for i, word in enumerate(words) if told[word] >= OFTEN]
+    if len(own) < FEWEST_OWN:
+        return words, vectors
+    return tuple(words[i] for i in own), vectors[own]
 
 
 class KeptMap:
