@@ -32,7 +32,7 @@ FEWEST = 3  # images; fewer are no map
 AXES = 50  # principal axes that are kept: what UMAP and the clusters are made of
 SAMPLED = 100_000  # images, evenly spread, that the axes are found by
 LANDMARKS = 20_000  # of them that UMAP places; all others lie among their nearest
-CLUSTERS = 16  # at most
+CLUSTERS = 15  # at most: as many as colours that a person tells apart
 PER_CLUSTER = 40  # images, at least, on the average
 WORDS = 3  # a cluster
 

@@ -26,6 +26,7 @@ import { address, href, navigate, onNavigate } from "./router.js";
 
 const VIEWS = {
   search: "Search",
+  map: "Map",
 };
 const FIRST = "search";
 const WELCOME = "welcome"; // what is shown in the place of a view that needs a collection, where there is none

@@ -10,9 +10,9 @@ import { Space } from "./space.js";
 
 const CLOSEST = 400; // times as large as the whole
 const REST = 160; // ms without a movement after which thumbnails are looked for
-const THUMBS = 64;
+const THUMBS = 90; // there is room for, about
 const MANY = 1500; // points in view from which on there are no thumbnails
-const CELL = 78; // pixels between two thumbnails, at least
+const CELL = 66; // pixels between two thumbnails, at least
 const FINGER = 22; // pixels around a point that are its own
 const MARGIN = 28; // pixels around the whole
 
@@ -235,20 +235,19 @@ export class Surface {
     const box = this.box();
     const wanted = new Map();
     const forced = this.links ? [this.links.from, ...this.links.to.map(({ i }) => i)] : (this.favoured ?? []);
+    // one that would lie on one before it is left out
+    const room = Math.max(CELL, Math.sqrt((this.root.clientWidth * this.root.clientHeight) / THUMBS));
+    const near = (px, py) => [...wanted.values()].some(([x, y]) => Math.abs(x - px) < room && Math.abs(y - py) < room);
     const take = (i) => {
       const [px, py] = this.pixels(this.space.x(i), this.space.y(i));
-      const cell = `${Math.floor(px / CELL)},${Math.floor(py / CELL)}`;
-      if (!wanted.has(cell)) wanted.set(cell, i);
+      if (!wanted.has(i) && !near(px, py)) wanted.set(i, [px, py]);
     };
     for (const i of forced) take(i);
     if (this.space.countInside(box, MANY + 1) <= MANY) {
       for (const i of this.shown.keys()) take(i); // what is there already stays, if it is still in view
-      this.space.inside(box, (i) => {
-        take(i);
-        return wanted.size >= THUMBS;
-      });
+      this.space.inside(box, take);
     }
-    const now = new Set([...wanted.values()].filter((i) => {
+    const now = new Set([...wanted.keys()].filter((i) => {
       const [x, y] = [this.space.x(i), this.space.y(i)];
       return x >= box.left && x <= box.right && y >= box.top && y <= box.bottom;
     }));
@@ -380,6 +379,15 @@ export class Surface {
   frame() {
     const { left, top, right, bottom } = this.box(-2);
     return [[left, top], [right, top], [right, bottom], [left, bottom]];
+  }
+
+  // Have a point in what is left free of a box that lies over the map, if it is not.
+  reveal(i, { right = 0, bottom = 0 }) {
+    const [width, height] = [this.root.clientWidth - right, this.root.clientHeight - bottom];
+    const [px, py] = this.pixels(this.space.x(i), this.space.y(i));
+    if (px > 40 && px < width - 40 && py > 40 && py < height - 40) return;
+    this.#centre(this.view.x + (px - width / 2) / this.scale, this.view.y + (py - height / 2) / this.scale);
+    this.moved();
   }
 
   // The point nearest to the middle of what is in view.

@@ -414,8 +414,10 @@ export function mount(root, app) {
     const { positives, negatives } = forcesOf(near, belongs, app.info?.logit_scale ?? 100);
     const link = (kind) => (each) => ({ i: place.get(each.id), weight: each.share, kind });
     surface?.setLinks({ from, to: [...negatives.map(link("push")), ...positives.map(link("pull"))] });
-    surface?.moved({ told: false });
     showCard(record, own, positives, negatives);
+    const beside = card.offsetWidth < stage.clientWidth * 0.8;
+    surface?.reveal(from, beside ? { right: card.offsetWidth } : { bottom: card.offsetHeight });
+    surface?.moved({ told: false });
   }
 
   const valueOf = (record, key) => {
@@ -440,13 +442,13 @@ export function mount(root, app) {
         el("a", { class: "button", href: app.href({ v: null, c: collection, like: record.id }, new URLSearchParams()) }, "More like this")),
       ...list("Pulled nearer", positives, "pull", positives.length ? (now.by ? `Nearest with the same ${now.by}` : "Nearest of the same cluster") : (now.by ? `No near picture has the same ${now.by}.` : "No near picture is of its cluster.")),
       ...list("Pushed away", negatives, "push", negatives.length ? (now.by ? `Hardest negatives: nearest with another ${now.by}` : "Hardest negatives: nearest of other clusters") : "None of the nearest is another."),
-      el("p", { class: "hint" }, "As wide as the gradient of a contrastive loss is strong, at this model's temperature."));
+      el("p", { class: "hint" }, "What a contrastive loss would do, at this model's temperature: each push is its share of all, each pull what is missing to certainty."));
   }
 
   function row(one, kind) {
     const image = el("img", { alt: "", width: 44, height: 44 });
     app.api.source(thumbnail(one.id, 128)).then((address) => (image.src = address), () => image.remove());
-    const share = kind === "push" ? `${Math.round(one.share * 100)} % of the push` : `${Math.round(one.share * 100)} % short`;
+    const share = `${kind} ${Math.round(one.share * 100)} %`;
     return el("li", {}, el("a", { href: app.href({ near: one.id, open: null }), title: noteOf(one) }, image,
       el("span", { class: "text" }, nameOf(one)), el("span", { class: "size" }, share)));
   }
