@@ -52,6 +52,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "index.local.catalog": {"index.columns", "index.entry", "index.config", "index.search", "index.local.snapshot"},
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
     "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
+    "index.map": {"index.columns", "index.collection", "index.local.vectors.ann", "index.rows"},
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
     "labelling.outputs": {"labelling.rows", "labelling.xmp"},
     "labelling.runs": {
@@ -111,6 +112,7 @@ ONLY_IN = {
     "opentelemetry": {"service/telemetry/tracing.py"},
     "httpx": {"service/inference/fetch.py", "glimpse/client/connection.py"},
     "mcp": {"glimpse/mcp_tools.py"},
+    "umap": {"index/map/umap.py"},
     "webdataset": {"training/data/shards.py"},
     "tensorboardX": {"training/records/trackers.py"},
     "mlflow": {"training/records/trackers.py"},

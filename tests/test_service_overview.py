@@ -106,7 +106,7 @@ def ended(client, job):
 
 
 def test_a_job_makes_the_map_that_the_columns_show(tmp_path):
-    with world(tmp_path, n=12) as (client, encoder, _):
+    with world(tmp_path, n=12) as (client, _, _):
         assert error_of(client.get(f"{PATH}/map"), 404)["code"] == "no_map"
         error_of(client.delete(f"{PATH}/map"), 404)
         before = client.get(f"{PATH}/columns").headers["etag"]

@@ -38,7 +38,10 @@ def make(
 
     if method not in ("pca", "umap"):
         raise InputError(f"--method must be pca or umap, not {method}")
-    made = _there(url, name, method, names) if url and is_remote(context) else _here(data, name, method, names)
+    if url is not None and is_remote(context):
+        made = _there(url, name, method, names)
+    else:
+        made = _here(data, name, method, names)  # type: ignore[arg-type]
     if json:
         console.print_json({"collection": name, **made})
         return

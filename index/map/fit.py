@@ -24,6 +24,7 @@ from index.map.projection import (
     Method,
     Places,
     Projection,
+    nearest_centres,
 )
 from index.map.umap import umap_places
 from index.rows import Rows, Rows16
@@ -35,6 +36,7 @@ LANDMARKS = 20_000  # of them that UMAP places; all others lie among their neare
 CLUSTERS = 15  # at most: as many as colours that a person tells apart
 PER_CLUSTER = 40  # images, at least, on the average
 WORDS = 3  # a cluster
+CELLS = 20  # a side, in which it is counted where most of a cluster are
 
 Blocks = Callable[[], Iterator[tuple[Ids, Rows16]]]  # each call gives all, by ascending id
 
@@ -74,12 +76,13 @@ def fit(source: Source, method: Method, progress: Progress | None = None) -> Pro
     sample = _sample(source, min(SAMPLED, source.count))
     axes = _axes(sample)
     reduced = axes.reduced(sample)
-    centres = centres_of(reduced, int(np.clip(source.count // PER_CLUSTER, 2, CLUSTERS)))
     landmarks = None
     if method == "umap":
         few = reduced[:: -(-len(reduced) // LANDMARKS)]
         landmarks = Landmarks(few, umap_places(few, lambda: tell(0, source.count)))
     raw = reduced[:, :2] if landmarks is None else landmarks.places
+    clustered = reduced if landmarks is None else landmarks.places  # what lies apart on an island is of it
+    centres = centres_of(clustered, int(np.clip(source.count // PER_CLUSTER, 2, CLUSTERS)))
     made = Projection(
         method, source.fingerprint, source.version, datetime.now(UTC).isoformat(timespec="seconds"),
         np.empty(0, np.int64), np.empty((0, 2), np.float32), np.empty(0, np.uint8),
@@ -96,7 +99,13 @@ def named(projection: Projection, words: tuple[str, ...], vectors: Rows) -> Proj
         words: of the same model as its vectors.
         vectors: (n_words, dim) float32 unit rows.
     """
-    apart = projection.centres @ projection.axes.axes  # from the mean of all images, so that what all share is gone
+    means = projection.centres
+    if (landmarks := projection.landmarks) is not None:
+        numbers = nearest_centres(landmarks.places, projection.centres)
+        means = np.zeros((len(projection.centres), landmarks.x.shape[1]), np.float32)
+        for number in np.unique(numbers):
+            means[number - 1] = landmarks.x[numbers == number].mean(axis=0)
+    apart = means @ projection.axes.axes  # from the mean of all images, so that what all share is gone
     apart /= np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
     likeness = (vectors - vectors.mean(axis=0)) @ apart.T  # (n_words, c)
     chosen: list[list[str]] = [[] for _ in projection.known]
@@ -173,6 +182,7 @@ def _in_order_of_size(made: Projection) -> Projection:
 
 
 def _middle(places: Places) -> tuple[float, float]:
-    """The median in each direction, which no outlier moves."""
-    x, y = np.median(places, axis=0).tolist()
+    """Where most of them are."""
+    cells = np.minimum((places * CELLS).astype(int), CELLS - 1) @ np.array([1, CELLS])
+    x, y = places[cells == np.bincount(cells).argmax()].mean(axis=0).tolist()
     return x, y

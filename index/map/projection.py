@@ -87,7 +87,7 @@ class Projection:
         places: (n, 2) float32.
         clusters: (n,) uint8, numbers from 1.
         axes: principal axes, the first two being the map of `pca`.
-        centres: (c, k) float32, of the clusters, reduced.
+        centres: (c, k) float32, of the clusters, reduced; with landmarks (c, 2), among their places.
         scale: the least x and y of what `axes` or landmarks give, and how much of it is 1 here.
         landmarks: what others are placed by; None: by the first two axes.
         known: the clusters, from number 1.
@@ -110,7 +110,7 @@ class Projection:
         """Places (n, 2) and clusters (n,) for unit vectors (n, dim) that need not be in it."""
         reduced = self.axes.reduced(x)
         raw = reduced[:, :2] if self.landmarks is None else self.landmarks.places_for(reduced)
-        return scaled(raw, self.scale), nearest_centres(reduced, self.centres)
+        return scaled(raw, self.scale), nearest_centres(reduced if self.landmarks is None else raw, self.centres)
 
 
 def scaled(raw: Rows, scale: tuple[float, float, float]) -> Places:

@@ -144,7 +144,9 @@ export class Surface {
 
   #put(element, x, y) {
     const [px, py] = this.pixels(x, y);
-    element.style.transform = `translate(${px}px, ${py}px) translate(-50%, -50%)`;
+    // what is pointed out stands above its point, which stays to be seen
+    const above = element.classList.contains("above");
+    element.style.transform = `translate(${px}px, ${above ? py - 9 : py}px) translate(-50%, ${above ? -100 : -50}%)`;
   }
 
   // Names that would lie on one before them, or outside, are left out.
@@ -258,6 +260,11 @@ export class Surface {
       this.shown.delete(i);
     }
     for (const i of now) if (!this.shown.has(i)) this.#thumb(i);
+    const above = new Set(forced);
+    for (const [i, thumb] of this.shown) {
+      thumb.classList.toggle("above", above.has(i));
+      this.#put(thumb, this.space.x(i), this.space.y(i));
+    }
   }
 
   async #thumb(i) {
@@ -381,12 +388,20 @@ export class Surface {
     return [[left, top], [right, top], [right, bottom], [left, bottom]];
   }
 
-  // Have a point in what is left free of a box that lies over the map, if it is not.
-  reveal(i, { right = 0, bottom = 0 }) {
+  // Have what is linked in what is left free of a box that lies over the map, near enough to be told apart.
+  reveal({ right = 0, bottom = 0 }) {
     const [width, height] = [this.root.clientWidth - right, this.root.clientHeight - bottom];
-    const [px, py] = this.pixels(this.space.x(i), this.space.y(i));
-    if (px > 40 && px < width - 40 && py > 40 && py < height - 40) return;
-    this.#centre(this.view.x + (px - width / 2) / this.scale, this.view.y + (py - height / 2) / this.scale);
+    const { from, to } = this.links;
+    const [x, y] = [this.space.x(from), this.space.y(from)];
+    // a link to the far end of the map does not count
+    const apart = to.map(({ i }) => Math.max(Math.abs(this.space.x(i) - x), Math.abs(this.space.y(i) - y))).sort((a, b) => a - b);
+    const reach = (apart[Math.floor(apart.length * 0.7)] ?? 0) * this.scale;
+    const wanted = Math.min(width, height) * 0.36;
+    const [px, py] = this.pixels(x, y);
+    const told = px > 60 && px < width - 60 && py > 60 && py < height - 60 && reach > wanted / 3;
+    if (told) return;
+    if (reach > 0 && reach < wanted) this.view.zoom = Math.min(CLOSEST / 4, (this.view.zoom * wanted) / reach);
+    this.#centre(x + (this.root.clientWidth - width) / 2 / this.scale, y + (this.root.clientHeight - height) / 2 / this.scale);
     this.moved();
   }
 

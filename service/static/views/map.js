@@ -303,7 +303,7 @@ export function mount(root, app) {
   }
 
   const heading = el("h2", { tabindex: "-1" });
-  const labelKey = el("input", { class: "input", "aria-label": "Key of the label", placeholder: "key, e.g. kind", maxlength: 200, required: true, list: "map-label-keys", autocomplete: "off" });
+  const labelKey = el("input", { class: "input", "aria-label": "Key of the label", placeholder: "key", maxlength: 200, required: true, list: "map-label-keys", autocomplete: "off" });
   const labelValue = el("input", { class: "input", "aria-label": "Label", placeholder: "label", maxlength: 200, required: true, autocomplete: "off" });
   const keyList = el("datalist", { id: "map-label-keys" });
   const labelling = el("form", { class: "labelling", onsubmit: (event) => {
@@ -416,7 +416,7 @@ export function mount(root, app) {
     surface?.setLinks({ from, to: [...negatives.map(link("push")), ...positives.map(link("pull"))] });
     showCard(record, own, positives, negatives);
     const beside = card.offsetWidth < stage.clientWidth * 0.8;
-    surface?.reveal(from, beside ? { right: card.offsetWidth } : { bottom: card.offsetHeight });
+    surface?.reveal(beside ? { right: card.offsetWidth } : { bottom: card.offsetHeight });
     surface?.moved({ told: false });
   }
 
