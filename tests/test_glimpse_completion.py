@@ -91,3 +91,25 @@ def test_a_mistyped_collection_has_a_near_name_offered(command: str, home: tuple
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
             assert ("did you mean photos?" in done.stderr) == meant
             assert f"no collection '{name}'" in done.stderr
+
+
+OF_A_SERVICE = (
+    "collections facets NAME",
+    "collections changes NAME",
+    "collections quota NAME --entries 5",
+    "collections delete NAME --yes",
+    "entries get sku-1 --collection NAME",
+    "entries patch sku-1 --metadata {} --collection NAME",
+    "entries delete sku-1 --collection NAME --yes",
+    "jobs start reindex --collection NAME",
+    "jobs start label --labels cat,dog --collection NAME",
+)
+
+
+@pytest.mark.parametrize("command", OF_A_SERVICE)
+def test_a_service_offers_a_near_name_to_every_command(command: str, home: tuple[Path, str]) -> None:
+    folder, url = home
+    words = [GLIMPSE, *command.replace("NAME", "fotos").split(), "--url", url]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no collection 'fotos'; did you mean photos?" in done.stderr
