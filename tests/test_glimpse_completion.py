@@ -67,7 +67,10 @@ def test_commands_options_collections_and_models_are_offered(home: tuple[Path, s
     assert offered(folder, "glimpse show x -c po", GLIMPSE_URL="http://127.0.0.1:9") == []
     assert offered(folder, "glimpse index x --model runs/") == ["runs/pets"]
     assert offered(folder, "glimpse index x --model ViT-B-32/open") == []
-    bash(folder, "glimpse models > models.txt")
+    assert offered(folder, "glimpse index x --model ViT-B-32-256") == ["ViT-B-32-256/datacomp_s34b_b86k"]
+    assert offered(folder, "glimpse models --measure PE-Core-T") == ["PE-Core-T-16-384/meta"]
+    assert offered(folder, "glimpse models --recommend --language Ge") == ["German"]
+    bash(folder, "glimpse models --all > models.txt")
     assert offered(folder, "glimpse index x --model ViT-B-32/open") == ["ViT-B-32/openai"]
 
 

@@ -178,4 +178,3 @@ class OpenCollections:
                 self.writers.build()
             except Exception:  # no memory, say: an index only costs time, without this thread searches would too
                 log.exception("an index cannot be built anew")
-
