@@ -76,7 +76,8 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "glimpse.client": {"glimpse.__version__"},
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
-    "base.errors", "base.files", "base.walk", "encoder.known", "encoder.lazy", "encoder.query", "encoder.word_bank",
+    "base.errors", "base.files", "base.walk", "encoder.choice.languages", "encoder.choice.models",
+    "encoder.known", "encoder.lazy", "encoder.query", "encoder.word_bank",
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.catalogue", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
@@ -90,6 +91,7 @@ ONLY_IN = {
         "encoder/picture/",
         "encoder/image.py",
         "encoder/encoder.py",
+        "encoder/choice/machine.py",
         "training/data/augment.py",
         "service/inference/images.py",
         "glimpse/demo/postcards/",
