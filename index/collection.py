@@ -55,6 +55,7 @@ __all__ = [
     "open_collection",
     "store_at",
     "store_of",
+    "use_store",
 ]
 
 STORE = "GLIMPSE_STORE"
@@ -64,6 +65,12 @@ LOCAL = "local"
 def store_of(data: Path) -> Store:
     """Where the collections of a data folder lie, as GLIMPSE_STORE says. InputError, StoreUnavailable."""
     return store_at(data, os.environ.get(STORE) or LOCAL)
+
+
+def use_store(address: str) -> None:
+    """Have this process, and those that it starts, look for collections there."""
+    if address != os.environ.get(STORE, LOCAL):
+        os.environ[STORE] = address
 
 
 def store_at(data: Path, address: str) -> Store:

@@ -89,6 +89,10 @@ class Collection(Protocol):
 
     name: str
 
+    @property
+    def is_near(self) -> bool:
+        """Whether it is at hand without asking a server, and keeps in memory what it has to catch up with."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(

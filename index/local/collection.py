@@ -58,9 +58,12 @@ class LocalCollection(Searches):
     Attributes:
         name: its name.
         folder: where it lies.
+        is_near: it is at hand without asking a server.
         next: another model's vectors, beside the present ones until they are swapped in.
         keepsakes: what is kept of entries whose files went.
     """
+
+    is_near = True
 
     def __init__(self, folder: Path, lock: int | None, *, read_only: bool = False) -> None:
         self.folder = folder

@@ -39,6 +39,7 @@ from index.milvus.expressions import EVERY, among, ids_among, quoted
 from index.milvus.identity import Identity, changes
 from index.milvus.keepsakes import NoKeepsakes
 from index.milvus.next_model import NextModel
+from index.milvus.opened import Opened
 from index.milvus.read_view import ReadView
 from index.milvus.schema import FIELDS, RECORD, columns_of, inside_of, path_text, record_of, row_of
 from index.milvus.server import Server
@@ -57,10 +58,12 @@ class MilvusCollection(Opened, Searches):
     """An open collection. Every method may be called from any thread. `MilvusStore` creates and opens them.
 
     Attributes:
-        name: its name.
+        is_near: it is asked of a server.
         next: another model's vectors, beside the present ones until the alias leads to them.
         keepsakes: none are kept.
     """
+
+    is_near = False
 
     def __init__(self, server: Server, identity: Identity, folder: Path, lock: int | None) -> None:
         super().__init__(server, identity, folder, lock)

@@ -31,10 +31,12 @@ Field = tuple[str, str, dict[str, int]]  # name, Milvus's type, its parameters
 Row = dict[str, Any]
 
 CONNECT = 5.0  # seconds
-PATIENCE = 30.0  # seconds for one call
+PATIENCE = 10.0  # seconds for a call; a server that was killed may be back by then
+LONG = 60.0  # for one that writes, makes or loads
 MOST = 16_384  # rows that one query or search gives at most
 OLDEST, NEWEST = (2, 3), (2, 99)  # servers
 OLDEST_LITE = 3
+READS = ("list_collections", "list_aliases", "describe_collection", "query", "search")
 UNKNOWN = 100  # Milvus's code for a collection that is not there
 AWAY = ("Fail connecting", "server unavailable", "Retry timeout", "Retry run out", "timeout", "UNAVAILABLE", "DEADLINE",
         "not ready", "StatusCode", "channel")  # fmt: skip
@@ -224,7 +226,7 @@ class Server:
         self._call("flush", name, timeout=None)
 
     def _call(self, method: str, *given: Any, **named: Any) -> Any:
-        named.setdefault("timeout", PATIENCE)
+        named.setdefault("timeout", PATIENCE if method in READS else LONG)
         return self._said(method.replace("_", " "), lambda: getattr(self._client, method)(*given, **named))
 
     def _said(self, what: str, work: Callable[[], Any]) -> Any:
