@@ -57,7 +57,7 @@ def _collection_names(context: typer.Context) -> list[str]:
 
             with Client(url, timeout=PATIENCE) as client:
                 return [collection.name for collection in client.collections()]
-        from index.local.layout import collection_names
+        from index.collection import collection_names
 
         return collection_names(Path(data or os.environ.get("GLIMPSE_DATA") or "glimpse-data"))
     return []

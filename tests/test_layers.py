@@ -48,10 +48,17 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     },
     "encoder.hub": {"encoder.weights", "encoder.lean_open_clip"},
     "index.search": {"index.entry", "index.rows"},
-    "index.local": {"index.entry", "index.rows", "index.config", "index.search"},
-    "index.local.catalog": {"index.entry", "index.config", "index.search", "index.local.snapshot"},
+    "index.local": {"index.entry", "index.rows", "index.config", "index.facets", "index.matching", "index.search"},
+    "index.local.catalog": {
+        "index.entry",
+        "index.config",
+        "index.facets",
+        "index.matching",
+        "index.search",
+        "index.local.snapshot",
+    },
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
-    "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
+    "index.milvus": {"index.entry", "index.rows", "index.config", "index.facets", "index.matching", "index.search"},
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
     "labelling.outputs": {"labelling.rows", "labelling.xmp"},
     "labelling.runs": {
@@ -98,6 +105,7 @@ ONLY_IN = {
     },
     "pillow_heif": {"encoder/picture/decode.py"},
     "faiss": {"index/local/vectors/ann.py"},
+    "pymilvus": {"index/milvus/server.py"},
     "sqlite3": {"index/local/catalog/database.py", "labelling/runs/store.py"},
     "onnx": {"encoder/towers/export.py"},
     "onnxruntime": {"encoder/towers/encoder.py"},

@@ -30,6 +30,14 @@ def serve(
         Path | None,
         typer.Option(envvar="GLIMPSE_DATA", help="Folder that holds the collections. Default: glimpse-data"),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GLIMPSE_STORE",
+            metavar="ADDRESS",
+            help="Where collections lie: local is the data folder, else milvus://HOST:19530/DATABASE. Default: local",
+        ),
+    ] = None,
     host: Annotated[
         str | None, typer.Option(envvar="GLIMPSE_HOST", help="Address to listen on. Default: 127.0.0.1")
     ] = None,
@@ -68,6 +76,7 @@ def serve(
         "model": model,
         "models": models,
         "data": data,
+        "store": store,
         "host": host,
         "port": port,
         "root_path": root_path,
