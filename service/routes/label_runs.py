@@ -5,7 +5,6 @@ A picture is found by its id in a run, and opened before it is asked whether it 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -160,11 +159,10 @@ class RunsHere:
 
 def _encoder_of(run: Run, models: Models) -> Encoder:
     """Of the model that made the vectors of a run; where it is not here of the default one, which the run refuses."""
-    stop = threading.Event()
     if fingerprint := run.store.get("fingerprint"):
         with suppress(ModelMismatch):
-            return models.encoder(models.of(run.store.get("model", ""), fingerprint), stop)
-    return models.encoder(models.default, stop)
+            return models.encoder(models.of(run.store.get("model", ""), fingerprint), None)
+    return models.encoder(models.default, None)
 
 
 RunsDep = Annotated[RunsHere, Depends()]
