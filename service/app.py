@@ -48,6 +48,7 @@ from service.routes import (
     page,
     search,
     texts,
+    training_runs,
     zero_shot,
 )
 from service.settings import Settings, unknown_variables
@@ -87,7 +88,8 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     app.state.service = Service(settings, Paths(app), signer, encoder)
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, facets, changes, zero_shot, label_sets,
-                     images, texts, manifest, catalogue, jobs, label_runs, knn_service):  # fmt: skip
+                     images, texts, manifest, catalogue, jobs, label_runs, training_runs,
+                     knn_service):  # fmt: skip
         app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)

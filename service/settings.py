@@ -55,6 +55,7 @@ class Settings(BaseSettings):
         None, ge=1, description="memory that models may take together; none: half of what there is"
     )
     data: Path = Field(Path("glimpse-data"), description="folder with the collections")
+    runs: Path | None = Field(None, description="folder with training runs, which are shown; none: none are")
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = Field(None, ge=1, le=MOST, description="of the model and the indexes; none: one a processor")

@@ -22,7 +22,7 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "index.ingest": {"base", "encoder"},
     "labelling": {"base", "encoder", "index"},
     "training": {"base", "encoder"},
-    "service": {"base", "encoder", "index", "labelling", "training.losses", "training.run_folder"},
+    "service": {"base", "encoder", "index", "labelling", "training.losses", "training.reading", "training.run_folder"},
     "glimpse": {"base", "encoder", "index", "labelling", "training", "service"},
     "glimpse.client": {"base.errors", "base.names", "glimpse"},
 }
@@ -66,6 +66,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "training.data": set(),
     "training.evaluation": {"training.data"},
     "training.losses": set(),
+    "training.reading": {"training.run_folder"},
     "training.run_folder": set(),
     "service.telemetry": {"service.settings"},
     "service.http": {"service.errors", "service.keys", "service.settings", "service.signing", "service.telemetry"},
@@ -81,7 +82,7 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
     "labelling.rows", "labelling.runs.kept", "labelling.vocabulary", "labelling.xmp.change", "training.config",
-    "training.run_folder",
+    "training.reading.comparison", "training.reading.diary", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/lean_open_clip.py"},

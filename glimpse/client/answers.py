@@ -279,6 +279,32 @@ def read(kind: type[T], said: Any, **own: Any) -> T:
     return kind(**known)
 
 
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training run; `before` and `after` are of the measure that `measure` names, `after` at the best epoch.
+
+    `settings`, `tables` and `report_url` are those of `Client.training_run` alone.
+    """
+
+    name: str
+    state: str
+    epoch: int | None
+    epochs: int | None
+    best_epoch: int | None
+    measure: str
+    before: float | None
+    after: float | None
+    score: float | None
+    minutes: float
+    started_from: str | None
+    warnings: list[str]
+    has_model: bool
+    written_at: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    report_url: str | None = None
+
+
 def listed(said: Any, name: str) -> list[Any]:
     """A field of an answer that is a list. NoService if it is none."""
     found = part(said, name)

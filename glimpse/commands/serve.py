@@ -30,6 +30,10 @@ def serve(
         Path | None,
         typer.Option(envvar="GLIMPSE_DATA", help="Folder that holds the collections. Default: glimpse-data"),
     ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(envvar="GLIMPSE_RUNS", help="Folder with training runs, which the page shows. Default: none"),
+    ] = None,
     host: Annotated[
         str | None, typer.Option(envvar="GLIMPSE_HOST", help="Address to listen on. Default: 127.0.0.1")
     ] = None,
@@ -68,6 +72,7 @@ def serve(
         "model": model,
         "models": models,
         "data": data,
+        "runs": runs,
         "host": host,
         "port": port,
         "root_path": root_path,
