@@ -5,7 +5,6 @@ import { count, el } from "../parts/dom.js";
 import { Lines, short, smoothed } from "../parts/lines.js";
 
 export const title = "Runs";
-export const alone = true; // it makes sense without any collection
 
 const LIST = "v1/training-runs";
 const LOOK = 2000; // ms from one look at a run that trains to the next
