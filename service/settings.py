@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     )
     data: Path = Field(Path("glimpse-data"), description="folder with the collections")
     store: str = Field("local", description="where collections lie: local, or milvus://HOST:19530/DATABASE")
+    runs: Path | None = Field(None, description="folder with training runs, which are shown; none: none are")
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = Field(None, ge=1, le=MOST, description="of the model and the indexes; none: one a processor")

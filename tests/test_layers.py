@@ -22,7 +22,7 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "index.ingest": {"base", "encoder"},
     "labelling": {"base", "encoder", "index"},
     "training": {"base", "encoder"},
-    "service": {"base", "encoder", "index", "labelling", "training.losses", "training.run_folder"},
+    "service": {"base", "encoder", "index", "labelling", "training.losses", "training.reading", "training.run_folder"},
     "glimpse": {"base", "encoder", "index", "labelling", "training", "service"},
     "glimpse.client": {"base.errors", "base.names", "glimpse"},
 }
@@ -48,8 +48,17 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     },
     "encoder.hub": {"encoder.weights", "encoder.lean_open_clip"},
     "index.search": {"index.entry", "index.rows"},
-    "index.local": {"index.entry", "index.rows", "index.config", "index.facets", "index.matching", "index.search"},
+    "index.local": {
+        "index.columns",
+        "index.entry",
+        "index.rows",
+        "index.config",
+        "index.facets",
+        "index.matching",
+        "index.search",
+    },
     "index.local.catalog": {
+        "index.columns",
         "index.entry",
         "index.config",
         "index.facets",
@@ -58,7 +67,15 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.local.snapshot",
     },
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
-    "index.milvus": {"index.entry", "index.rows", "index.config", "index.facets", "index.matching", "index.search"},
+    "index.milvus": {
+        "index.columns",
+        "index.entry",
+        "index.rows",
+        "index.config",
+        "index.facets",
+        "index.matching",
+        "index.search",
+    },
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
     "labelling.outputs": {"labelling.rows", "labelling.xmp"},
     "labelling.runs": {
@@ -73,6 +90,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "training.data": set(),
     "training.evaluation": {"training.data"},
     "training.losses": set(),
+    "training.reading": {"training.run_folder"},
     "training.run_folder": set(),
     "service.telemetry": {"service.settings"},
     "service.http": {"service.errors", "service.keys", "service.settings", "service.signing", "service.telemetry"},
@@ -89,7 +107,7 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
     "labelling.rows", "labelling.runs.kept", "labelling.vocabulary", "labelling.xmp.change", "training.config",
-    "training.run_folder",
+    "training.reading.comparison", "training.reading.diary", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/lean_open_clip.py"},

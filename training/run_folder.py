@@ -86,11 +86,12 @@ def read_log(out: Path) -> Iterator[dict[str, Any]]:
     return (record for _, record in whole_lines(out / LOG))
 
 
-def whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Each line of a file of JSON objects with what it says, up to one that is not whole."""
+def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each line of a file of JSON objects, from a byte on, with what it says, up to one that is not whole."""
     if not path.is_file():
         return
     with path.open("rb") as file:
+        file.seek(offset)
         for line in file:
             try:
                 record = json.loads(line)
