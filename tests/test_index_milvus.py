@@ -16,16 +16,20 @@ from pymilvus import MilvusClient
 from base.errors import (
     CollectionDamaged,
     CollectionError,
+    CollectionExists,
     CollectionLocked,
     InputError,
     NotInStore,
     StoreUnavailable,
 )
 from index.collection import Entry, store_at
+from index.config import Quota
 from index.milvus.address import Address
 from index.milvus.filed import file_metadata
 from index.milvus.identity import alias_of, names_in
 from index.milvus.server import Server, is_spoken
+from index.moving import Moved, move
+from index.search.calibration import Rejection
 
 DIM = 8
 
@@ -393,3 +397,81 @@ def test_a_network_that_drops_in_mid_batch_leaves_no_half_and_the_same_again_is_
 def test_two_writers_on_one_data_folder_take_turns(server, tmp_path):
     with make(store_at(tmp_path, server.address)), pytest.raises(CollectionLocked, match=f"process {os.getpid()}"):
         store_at(tmp_path, server.address).open("pets", writable=True)
+
+
+# --- from one store to the other ---
+
+
+def filled(store):
+    pets = make(store)
+    pets.upsert([*images(*range(1, 2500)), Entry(np.ones(DIM), "text", text="a dog", external_id="dog")])
+    pets.delete([7, 2000])
+    pets.set_quota(Quota(entries=9000))
+    pets.set_rejection(Rejection("f", 3, 0.5, 0.25))
+    pets.set_places({"looked": {"/photos": 5}})
+    return pets
+
+
+def contents(pets):
+    records = list(pets.records())
+    return records, pets.vectors([record.id for record in records])
+
+
+def test_a_collection_moves_to_another_store_and_back_as_it_was(tmp_path):
+    address = f"milvus://{tmp_path}/lite.db"
+    with filled(store_at(tmp_path, "local")) as pets:
+        records, x = contents(pets)
+    (tmp_path / "uploads" / "pets").mkdir(parents=True)
+    for here, there in (("local", address), (address, "local")):
+        assert move(tmp_path, "pets", here, there) == Moved(2498, 2498, 2001)
+        assert store_at(tmp_path, here).names() == []
+        with store_at(tmp_path, there).open("pets") as moved:
+            found, vectors = contents(moved)
+            assert found == records
+            np.testing.assert_array_equal(vectors, x)
+            assert (moved.quota, moved.rejection()) == (Quota(entries=9000), Rejection("f", 3, 0.5, 0.25))
+            assert moved.places() == {"looked": {"/photos": 5}}
+            assert moved.check() == []
+    assert (tmp_path / "uploads" / "pets").is_dir()
+    with store_at(tmp_path, "local").open("pets", writable=True) as pets:
+        assert pets.upsert([Entry(np.ones(DIM), "image")]) == [2501]
+
+
+def test_a_move_that_was_interrupted_goes_on_with_what_has_changed_since(tmp_path, monkeypatch):
+    address = f"milvus://{tmp_path}/lite.db"
+    here, there = store_at(tmp_path, "local"), store_at(tmp_path, address)
+    filled(here).close()
+
+    def stop(done, total):
+        if done >= 1000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        move(tmp_path, "pets", "local", address, progress=stop)
+    with here.open("pets", writable=True) as pets:
+        pets.delete([11, 12])
+        pets.update({13: {"metadata": {"new": 1}}})
+        records, x = contents(pets)
+    assert move(tmp_path, "pets", "local", address) == Moved(2496, 1498, 2001)
+    with there.open("pets") as moved:
+        found, vectors = contents(moved)
+        assert found == records
+        np.testing.assert_array_equal(vectors, x)
+
+
+def test_a_move_is_refused_where_there_is_another_or_a_reindex_has_begun(tmp_path):
+    address = f"milvus://{tmp_path}/lite.db"
+    here, there = store_at(tmp_path, "local"), store_at(tmp_path, address)
+    with pytest.raises(InputError, match="already"):
+        move(tmp_path, "pets", "local", "local")
+    make(there).close()
+    with make(here) as pets:
+        pets.upsert(images(1))
+    with pytest.raises(CollectionExists, match="no unfinished move of this one"):
+        move(tmp_path, "pets", "local", address)
+    assert here.open("pets").count() == 1
+    there.delete("pets")
+    with here.open("pets", writable=True) as pets:
+        pets.next.begin("new", "g", 4)
+    with pytest.raises(InputError, match="a change to new has begun"):
+        move(tmp_path, "pets", "local", address)
