@@ -262,5 +262,5 @@ class Store(Protocol):
     def lock(self, name: str) -> int:
         """Take the writer's lock: a descriptor that holds it until closed. CollectionLocked, CollectionNotFound."""
 
-    def delete(self, name: str) -> None:
-        """Delete one and all it holds, uploaded files too. CollectionNotFound, CollectionLocked."""
+    def delete(self, name: str, *, keep_uploads: bool = False) -> None:
+        """Delete one and all it holds, uploaded files too unless kept. CollectionNotFound, CollectionLocked."""

@@ -25,9 +25,7 @@ class RealServer:
     """Started by `start`, killed by `kill` with nothing said, and then started anew on what lies in its folder."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = 0
         self._folder = folder
         self._starter: subprocess.Popen[str] | None = None
         self._pid = 0
@@ -37,6 +35,10 @@ class RealServer:
         return f"milvus://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        """On another port than before, which the system keeps from it for a minute."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
         command = [sys.executable, "-c", START, str(self._folder), str(self.port)]
         self._starter = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._starter.stdout is not None

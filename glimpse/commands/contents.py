@@ -1,4 +1,4 @@
-"""`glimpse collections` facets and changes: what is in a collection, counted, and what becomes of it."""
+"""`glimpse collections` facets, changes and move: what is in a collection, what becomes of it, and where it lies."""
 
 from __future__ import annotations
 
@@ -67,6 +67,39 @@ def facets(
     rows_of_values = [(each, _as_text(one.value), one.count) for each, values in counted.items() for one in values]
     none = f"no {modality} of {name} has such a value"
     console.out.print(console.table("key", "value", "entries", rows=rows_of_values) if rows_of_values else none)
+
+
+@collections.command(epilog="Example: glimpse collections move shop --to milvus://localhost:19530/default")
+def move(
+    name: Name,
+    to: Annotated[
+        str, typer.Option("--to", metavar="ADDRESS", help="Where it is to lie: local, or milvus://HOST:19530/DATABASE.")
+    ],
+    data: Data = DATA,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Move a collection to another store: entries with their ids, vectors bit for bit. It is compared, then deleted here.
+
+    May be interrupted at any moment; the same command goes on. Uploaded files stay in the data folder.
+    """
+    from dataclasses import asdict
+
+    from glimpse import console
+    from index.collection import LOCAL
+    from index.moving import move as run
+
+    with console.progress_bar(f"moving {name}") as progress:
+        moved = run(data, name, store or LOCAL, to, progress=progress)
+    if json:
+        console.print_json({"collection": name, **asdict(moved)})
+    else:
+        console.out.print(
+            f"{name} moved: {moved.entries} entries, {moved.copied} copied now, {moved.compared} vectors compared"
+        )
+        console.err.print(
+            f"from now on: --store {to}, or GLIMPSE_STORE={to}" if to != LOCAL else "from now on: no --store"
+        )
 
 
 @collections.command(epilog="Example: glimpse collections changes shop --after 5f0c1d2e3a4b5968-0-1c-0 --follow")

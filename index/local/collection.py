@@ -40,7 +40,7 @@ from index.local.layout import CATALOG, folder_bytes, folder_identity
 from index.local.next_model import NextModel
 from index.local.read_view import ReadView, Samples
 from index.local.vectors.live import LiveIndex, background_threads
-from index.rows import unit_rows
+from index.rows import stored_rows
 from index.search.calibration import Rejection
 from index.search.filters import parse_filter, parse_key
 from index.search.patience import Patience
@@ -173,7 +173,7 @@ class LocalCollection(Searches):
         identity = self._catalog.identity()
         if fingerprint is not None:
             check_model(self.name, identity["model"], identity["fingerprint"], fingerprint)
-        rows = unit_rows([entry.vector for entry in entries], int(identity["dim"]))
+        rows = stored_rows([entry.vector for entry in entries], int(identity["dim"]))
         ids = self._catalog.upsert(entries, rows, str(identity["fingerprint"]))
         self._grown(len(ids))
         return ids

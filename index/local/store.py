@@ -112,8 +112,8 @@ class LocalStore:
         """Take the writer's lock: a descriptor that holds it until closed. CollectionLocked, CollectionNotFound."""
         return lock_writer(collection_folder(self._data, name), name)
 
-    def delete(self, name: str) -> None:
-        """Delete a collection and all it holds, uploaded files too.
+    def delete(self, name: str, *, keep_uploads: bool = False) -> None:
+        """Delete a collection and all it holds, uploaded files too unless they are kept.
 
         Raises CollectionNotFound, and CollectionLocked while another one writes to it.
         """
@@ -122,7 +122,8 @@ class LocalStore:
             self.open(name)  # raises, naming those that exist
         lock = lock_writer(folder, name)
         try:
-            with removing(folder) as gone, suppress(FileNotFoundError):  # the next one of this name has its own uploads
-                uploads_folder(self._data, name).rename(gone / "uploads")
+            with removing(folder) as gone, suppress(FileNotFoundError):
+                if not keep_uploads:  # the next one of this name has its own
+                    uploads_folder(self._data, name).rename(gone / "uploads")
         finally:
             os.close(lock)

@@ -44,7 +44,7 @@ from index.milvus.opened import Opened
 from index.milvus.read_view import ReadView
 from index.milvus.schema import FIELDS, RECORD, columns_of, inside_of, path_text, record_of, row_of
 from index.milvus.server import Server
-from index.rows import unit_rows
+from index.rows import stored_rows
 from index.search.calibration import Rejection
 from index.search.filters import parse_filter, parse_key
 from index.search.patience import Patience
@@ -136,7 +136,7 @@ class MilvusCollection(Opened, Searches):
             now = self.identity()
             if fingerprint is not None:
                 now.check_model(fingerprint)
-            x = unit_rows([entry.vector for entry in entries], now.dim).astype(np.float16).astype(np.float32)
+            x = stored_rows([entry.vector for entry in entries], now.dim)
             columns = [row_of(entry) for entry in entries]
             rows, gone, fresh = self._take_rows(now, entries, columns)
             self._check_quota(now, fresh - len(gone))

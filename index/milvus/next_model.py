@@ -18,7 +18,7 @@ from index.milvus.expressions import EVERY, ids_among
 from index.milvus.identity import Identity, alias_of, changes
 from index.milvus.opened import Opened
 from index.milvus.schema import RECORD, fields_of, record_of
-from index.rows import unit_rows
+from index.rows import stored_rows
 
 FLAT = {"index_type": "FLAT", "metric_type": "IP"}
 BLOCK = 1000  # rows in one request
@@ -72,7 +72,7 @@ class NextModel:
         with self._collection.writing:
             now = self._collection.identity()
             begun = self._needed(now)
-            rows16 = unit_rows(x, np.shape(x)[-1]).astype(np.float16).astype(np.float32)
+            rows16 = stored_rows(x, np.shape(x)[-1])
             if rows16.shape != (len(ids), begun.dim):
                 raise InputError(f"vectors must be ({len(ids)}, {begun.dim}), not {rows16.shape}")
             vectors = dict(zip(map(int, ids), rows16, strict=True))

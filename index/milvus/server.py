@@ -97,8 +97,8 @@ class Server:
 
     @property
     def is_lite(self) -> bool:
-        """Whether it is Milvus Lite, in this process."""
-        return self.address.folder is not None
+        """Whether it is Milvus Lite, in this process or another."""
+        return self.version.startswith("milvus_lite")
 
     # --- collections ---
 

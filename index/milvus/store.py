@@ -118,8 +118,8 @@ class MilvusStore:
         self.open(name).close()
         return self._lock(name)
 
-    def delete(self, name: str) -> None:
-        """Delete one and all it holds, uploaded files too. CollectionNotFound, CollectionLocked."""
+    def delete(self, name: str, *, keep_uploads: bool = False) -> None:
+        """Delete one and all it holds, uploaded files too unless kept. CollectionNotFound, CollectionLocked."""
         alias = alias_of(name)
         if alias not in self._server.aliases():
             raise not_found(name, self.place, self.names())
@@ -127,7 +127,8 @@ class MilvusStore:
         try:
             self._server.drop_alias(alias)
             self._sweep(name)
-            shutil.rmtree(self._data / "uploads" / name, ignore_errors=True)
+            if not keep_uploads:
+                shutil.rmtree(self._data / "uploads" / name, ignore_errors=True)
             shutil.rmtree(self._folder(name), ignore_errors=True)
         finally:
             os.close(lock)
