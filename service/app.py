@@ -43,6 +43,7 @@ from service.routes import (
     knn_service,
     label_runs,
     label_sets,
+    labs,
     manifest,
     metrics,
     page,
@@ -87,7 +88,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     app.state.service = Service(settings, Paths(app), signer, encoder)
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, facets, changes, zero_shot, label_sets,
-                     images, texts, manifest, catalogue, jobs, label_runs, knn_service):  # fmt: skip
+                     images, texts, manifest, catalogue, jobs, label_runs, labs, knn_service):  # fmt: skip
         app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)

@@ -259,6 +259,27 @@ MODELS: Examples = {"example": {"object": "list", "data": [
      "precision": None, "bytes": None, "ref": "/runs/products", "problem": None},
 ]}}
 
+_RECORD = {"epoch": 0, "loss": 0.3869, "guess": 1.0986, "health": {
+    "alignment": 0.0865, "uniformity_images": None, "uniformity_texts": -1.3312, "effective_rank_images": 1.0,
+    "effective_rank_texts": 1.8991, "positive_similarity": 0.9567, "negative_similarity": 0.1913,
+    "hardest_negative_similarity": 0.8271, "modality_gap": 0.7112,
+}}
+
+FORCES: Examples = {"examples": [
+    {"loss": "info-nce", "temperature": 0.1, "anchors": [[1, 0]], "others": [[0.9, 0.3], [0.8, -0.6], [-0.4, 0.9]]},
+    {"loss": "triplet", "margin": 0.3, "mining": "batch-hard", "anchors": [[1, 0, 0], [0, 1, 0]],
+     "others": [[0.9, 0.1, 0.3], [0.2, 0.8, 0]], "right": [[0], [1]]},
+    {"loss": "contrastive", "margin": 0, "anchors": [[1, 0], [0.9, 0.5]], "others": [[1, 0.1], [0.9, 0.4]],
+     "right": [[0, 1], [0, 1]], "epoch": 1, "earlier": [_RECORD]},
+    {"loss": "info-nce", "pictures": {"collection": "photos", "anchors": [42], "others": [43, 7, 8]}},
+]}
+
+FELT: Examples = {"example": {
+    "loss": 0.3869, "guess": 1.0986, "bound": 0.7117, "gradients": {
+        "anchors": [[0.0, -2.1114]], "others": [[0.9132, -2.7395], [-1.1301, -1.5068], [0.0012, 0.0005]],
+    }, "cosines": [0.9487, 0.8, -0.4061], "pulls": [3.2085, -1.8835, -0.0013], "record": _RECORD, "warnings": [],
+}}
+
 HEALTH: Examples = {"example": {"status": "ok"}}
 
 READY: Examples = {"example": {"status": "ok", "read_only": False}}
