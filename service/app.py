@@ -51,6 +51,7 @@ from service.routes import (
     texts,
     zero_shot,
 )
+from service.routes.overview import columns
 from service.settings import Settings, unknown_variables
 from service.signing import Signer
 from service.state import Service
@@ -87,8 +88,8 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     )
     app.state.service = Service(settings, Paths(app), signer, encoder)
     # routes are tried one after the other: first those that are asked hundreds of times a second
-    for resource in (embeddings, search, classify, info, metrics, collections, facets, changes, zero_shot, label_sets,
-                     images, texts, manifest, catalogue, jobs, label_runs, labs, knn_service):  # fmt: skip
+    for resource in (embeddings, search, classify, info, metrics, collections, facets, columns, changes, zero_shot,
+                     label_sets, images, texts, manifest, catalogue, jobs, label_runs, labs, knn_service):  # fmt: skip
         app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429))
     for resource in (health, page):  # open to all
         app.include_router(resource.router)

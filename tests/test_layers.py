@@ -48,8 +48,8 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     },
     "encoder.hub": {"encoder.weights", "encoder.lean_open_clip"},
     "index.search": {"index.entry", "index.rows"},
-    "index.local": {"index.entry", "index.rows", "index.config", "index.search"},
-    "index.local.catalog": {"index.entry", "index.config", "index.search", "index.local.snapshot"},
+    "index.local": {"index.columns", "index.entry", "index.rows", "index.config", "index.search"},
+    "index.local.catalog": {"index.columns", "index.entry", "index.config", "index.search", "index.local.snapshot"},
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
     "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},

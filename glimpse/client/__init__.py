@@ -31,6 +31,7 @@ from glimpse.client.answers import (
 from glimpse.client.catalogue import NewEntry
 from glimpse.client.changes import Change, ChangePage
 from glimpse.client.client import Client
+from glimpse.client.columns import Columns
 from glimpse.client.entries import NewImage
 from glimpse.client.facets import FacetKey, FacetValue
 from glimpse.client.searches import Part, Search
@@ -41,6 +42,7 @@ __all__ = [
     "Classified",
     "Client",
     "Collection",
+    "Columns",
     "Deleted",
     "FacetKey",
     "FacetValue",

@@ -28,8 +28,8 @@ from service.signing import Signer
 OPEN = re.compile(r"/?|/docs|/health/(live|ready)|/static/.*")  # our own files; they hold nothing of the user's
 SAFE = ("GET", "HEAD", "OPTIONS")
 QUERIES = re.compile(  # POSTs that read
-    r"/v1/(classify|embeddings|zero-shot|search|labs/forces|collections/[^/]+/(search|search/batch|facet|facets))"
-    r"|/knn-service"
+    r"/v1/(classify|embeddings|zero-shot|search|labs/forces"
+    r"|collections/[^/]+/(search|search/batch|facets?|columns/bitmap))|/knn-service"
 )
 
 FILES = re.compile(r"/v1/collections/[^/]+/images/\d+/(content|thumbnail)")  # what addresses are signed of

@@ -85,6 +85,9 @@ FACETS_COUNTED: Examples = {"example": {"facets": [
     {"key": "new", "hits": [{"value": False, "count": 180}, {"value": True, "count": 31}]},
 ], "seconds": 0.0063}}
 
+BITMAP: Examples = {"examples": [
+    {"filter": {"must": [{"key": "tags", "match": {"value": "sea"}}]}},
+]}
 FACET_KEYS: Examples = {"example": {"keys": [
     {"key": "colour", "entries": 211, "values": 3, "min": None, "max": None},
     {"key": "shop.price", "entries": 190, "values": 164, "min": 4.5, "max": 189},
