@@ -23,6 +23,8 @@ import { address, href, navigate, onNavigate } from "./router.js";
 
 const VIEWS = {
   search: "Search",
+  lineup: "Lineup",
+  labs: "Labs",
 };
 const FIRST = "search";
 
