@@ -29,7 +29,7 @@ def few_words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Labels are held against a few words, for here they mean nothing anyway."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLIMPSE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(word_bank, "MOST", 200)
+        patch.setattr(word_bank, "MOST", 600)
         yield
 
 
@@ -42,7 +42,7 @@ def bars(page: Any, n: int) -> Any:
 def chances(page: Any) -> list[float]:
     """Those of the bars, as they are drawn, 0 to 1."""
     widths = page.locator(".bars i").evaluate_all("bars => bars.map((bar) => bar.style.transform)")
-    return [float(re.search(r"[\d.e-]+", width)[0]) for width in widths]
+    return [float(re.search(r"\(([\d.e-]+)\)", width)[1]) for width in widths]
 
 
 def said(url: str, **asked: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ const max0 = (...inside) => row(i("max"), o("("), n(0), o(","), ...inside, o(")"
 export function formula(spoken, ...parts) {
   const math = m("math", row(...parts));
   math.setAttribute("display", "block");
-  return el("div", { class: "formula", role: "math", "aria-label": spoken }, math);
+  return el("div", { class: "formula", role: "math", "aria-label": spoken, tabindex: 0 }, math);
 }
 
 export const source = (text, href) => el("p", { class: "source" }, el("a", { href, target: "_blank", rel: "noopener noreferrer" }, text));

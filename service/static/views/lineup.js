@@ -334,6 +334,7 @@ export function mount(root, app) {
     answer.hidden = !ready;
     if (!ready) return;
     const slow = setTimeout(() => {
+      answer.classList.add("busy");
       status.textContent = asked.none || asked.mode === "multi" ? "Reading the words that labels are held against; once for each model and template…" : "Asking…";
     }, 600);
     try {
@@ -357,6 +358,7 @@ export function mount(root, app) {
       return;
     } finally {
       clearTimeout(slow);
+      if (!signal.aborted) answer.classList.remove("busy");
     }
     status.classList.remove("bad");
   }
@@ -442,11 +444,11 @@ export function mount(root, app) {
     const level = el("i", {});
     level.style.transform = `scaleX(${result.known})`;
     const line = el("b", {});
-    line.style.left = `${100 * now.picturedthreshold}%`;
+    line.style.left = `${100 * now.known_threshold}%`;
     known.replaceChildren(
       el("span", {}, "Any of these at all"), el("span", { class: "chance" }, result.known.toFixed(2)),
       el("span", { class: "bar" }, level, line),
-      el("span", { class: "hint" }, `The best label against words that have nothing to do with them; from ${now.picturedthreshold.toFixed(2)} on one is given.`));
+      el("span", { class: "hint" }, `The best label against words that have nothing to do with them; from ${now.known_threshold.toFixed(2)} on one is given.`));
   }
 
   function drawLoss(now, result, chances, losses, temperature) {
