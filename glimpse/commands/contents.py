@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse.commands.collections import Name, collections
-from glimpse.options import DATA, AsJson, Data, Url, is_remote, read_filter
+from glimpse.options import DATA, AsJson, Data, Store, Url, is_remote, read_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +36,7 @@ def facets(
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many values of a key.")] = 10,
     modality: Modality = "image",
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
@@ -78,6 +79,7 @@ def changes(
     limit: Annotated[int | None, typer.Option(min=1, help="Print so many and end.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more; Ctrl-C ends it.")] = False,
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
 ) -> None:
     """Print what was created, updated and deleted, a JSON object a line, each with the cursor to go on from.

@@ -247,7 +247,7 @@ PATCH_COLLECTION: Examples = {"examples": [{"quota": {"entries": 200_000}}, {"qu
 INFO: Examples = {"example": {
     "version": "1.0.0", "read_only": False, "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,
     "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "threads": 2,
-    "logit_scale": 100.0, "collections": [COLLECTION["example"]],
+    "logit_scale": 100.0, "collections": [COLLECTION["example"]], "folders": ["/photos"],
 }}
 
 MODEL: Examples = {"example": {

@@ -3,11 +3,12 @@
 
 import { givenKey, request } from "./key.js";
 
-// What the service refused, or that it does not answer: `status` is 0 then.
+// What the service refused, or that it does not answer: `status` is 0 then. `after`: seconds after which it may be
+// asked again; null: it does not say.
 export class ApiError extends Error {
-  constructor(message, { status = 0, code = null, param = null } = {}) {
+  constructor(message, { status = 0, code = null, param = null, after = null } = {}) {
     super(message);
-    Object.assign(this, { status, code, param });
+    Object.assign(this, { status, code, param, after });
   }
 }
 
@@ -21,7 +22,9 @@ async function answered(path, options) {
   }
   if (response.ok) return response;
   const { error } = (await response.json().catch(() => null)) ?? {};
-  throw new ApiError(error?.message ?? `The service answered ${response.status}`, { status: response.status, ...error });
+  const after = Number(response.headers.get("Retry-After")) || null;
+  const message = error?.message ?? `The service answered ${response.status}`;
+  throw new ApiError(message, { ...error, status: response.status, after });
 }
 
 async function json(method, path, body, { signal, headers } = {}) {

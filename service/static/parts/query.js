@@ -40,9 +40,12 @@ export const withWeight = (id, weight) => (weight === 1 ? String(id) : `${id}:${
 
 // A value of the metadata keeps its kind: 5 is a number, "5" in quotes a text.
 export function filterText(key, value) {
-  const text = typeof value === "string" && isPlain(value) ? value : JSON.stringify(value);
-  return `${key.replaceAll("%", "%25").replaceAll(":", "%3A")}:${text}`;
+  return `${quoted(key)}:${typeof value === "string" && isPlain(value) ? value : JSON.stringify(value)}`;
 }
+
+export const rangeText = (key, low, high) => `${quoted(key)}:${low}..${high}`;
+
+const quoted = (key) => key.replaceAll("%", "%25").replaceAll(":", "%3A");
 
 function isPlain(text) {
   try {

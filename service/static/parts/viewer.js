@@ -41,10 +41,13 @@ export class Viewer {
     return this.dialog.open;
   }
 
-  // url(entry, side): the address of its picture; side null: the file itself
+  // fit, note: how well it fits, in words and in numbers. near: addresses of what one may step to.
   show(entry, { fit = null, note = null, previous = false, next = false, near = [] } = {}) {
     this.entry = entry;
     this.#place(1, 0, 0);
+    // a small picture is not blown up to a blur
+    this.image.style.maxWidth = entry.width ? `${entry.width * 2.5}px` : "";
+    this.image.style.maxHeight = entry.height ? `${entry.height * 2.5}px` : "";
     const name = nameOf(entry);
     this.heading.textContent = name;
     this.image.alt = name;
@@ -58,7 +61,10 @@ export class Viewer {
     this.previous.disabled = !previous;
     this.next.disabled = !next;
     this.#load(entry, near);
-    if (!this.dialog.open) this.dialog.showModal();
+    if (!this.dialog.open) {
+      this.dialog.showModal();
+      this.heading.focus(); // the arrows step at once, and no button looks as if it were pressed
+    }
   }
 
   close() {
@@ -75,7 +81,7 @@ export class Viewer {
     await this.#put(entry, sized(entry.thumbnail_url, 1024)).catch(() => this.#put(entry, entry.content_url))
       .catch(() => this.entry === entry && this.#gone());
     // its neighbours are ready when they are asked for
-    for (const other of near) if (other && this.entry === entry) this.#decoded(sized(other.thumbnail_url, 1024)).catch(() => {});
+    for (const url of near) if (this.entry === entry) this.#decoded(url).catch(() => {});
   }
 
   #gone() {

@@ -11,7 +11,6 @@ import { collapseLab } from "../labs/collapse.js";
 import { pullLab } from "../labs/pull.js";
 
 export const title = "Labs";
-export const alone = true;
 
 export function mount(root, app) {
   const labs = [pullLab(app), collapseLab(app), batchLab(app)];

@@ -14,7 +14,6 @@ import { keep, kept } from "../parts/query.js";
 import { slider } from "../parts/slider.js";
 
 export const title = "Lineup";
-export const alone = true;
 
 const MOST = 8; // pictures at a time
 const SHOWN = 60; // bars
@@ -153,7 +152,6 @@ export function mount(root, app) {
   root.addEventListener("dragover", (event) => event.preventDefault());
   root.addEventListener("drop", (event) => {
     event.preventDefault();
-    event.stopPropagation();
     take([...(event.dataTransfer?.files ?? [])]);
   });
 

@@ -2,11 +2,15 @@
 // collection to look through. The address holds all of it, the open picture too: see parts/query.js.
 
 import { count, el, icon } from "../parts/dom.js";
+import { dropTarget } from "../parts/drop.js";
 import { calledOf } from "../parts/entry.js";
+import { chosenChips, Facets } from "../parts/facets.js";
 import { noteOf } from "../parts/fit.js";
 import { Grid } from "../parts/grid.js";
 import { AWAY, keep, kept, partsOf, readQuery, withWeight } from "../parts/query.js";
-import { Hits, Listing } from "../parts/sources.js";
+import { Selection } from "../parts/selection.js";
+import { Browse, Hits } from "../parts/sources.js";
+import { filesOf } from "../parts/upload.js";
 import { Viewer } from "../parts/viewer.js";
 import { cameFrom } from "../router.js";
 
@@ -33,20 +37,50 @@ export function mount(root, app) {
   const parts = el("div", { class: "parts", hidden: true });
   const not = el("input", { class: "input", type: "search", placeholder: "but not…", "aria-label": "But not", maxlength: 10000, autocomplete: "off" });
   const status = el("p", { class: "status", role: "status" });
-  const form = el("form", { class: "ask" },
+  const change = (changes) => app.navigate({ ...changes, open: null });
+  const facets = new Facets({ api: app.api, onChange: change });
+  const filter = el("button", { type: "button", class: "chip", "aria-expanded": "false", onclick: toggleFacets }, icon("filter"), "Filters");
+  const chosen = el("span", { class: "filtered" });
+  const form = el("form", { class: "query" },
     el("div", { class: "field" }, input, pick, el("button", { class: "button main go", type: "submit" }, icon("search"), el("span", {}, "Search"))),
     parts,
-    el("div", { class: "refine" }, not, status),
+    el("div", { class: "refine" }, filter, not, chosen, status),
   );
   const results = el("div", { class: "results" });
   const empty = el("div", { class: "empty", hidden: true });
-  root.append(el("search", { class: "bar" }, form), results, empty);
+  const body = el("div", { class: "body" }, facets.root, el("div", {}, results, empty));
+  root.append(el("search", { class: "bar" }, form), body);
 
-  const grid = new Grid(results, { api: app.api, label: "Results" });
+  const grid = new Grid(results, { api: app.api, label: "Results", onSelect: (ids) => selection.show(ids, source) });
+  const selection = new Selection(root, {
+    app,
+    onClear: () => grid.clearSelection(),
+    onLike: (ids) => {
+      grid.clearSelection();
+      scrollTo({ top: 0 });
+      app.navigate({ like: ids, q: null, not: null, img: null, open: null });
+    },
+    onChanged: (_, { deleted }) => {
+      grid.refresh();
+      if (deleted.length) {
+        grid.clearSelection();
+        app.changed();
+      }
+      if (facets.open) facets.show(app.collection(), query);
+    },
+  });
   const viewer = new Viewer(root, { api: app.api, onStep: step, onClose: close, actions });
 
   function submit() {
+    scrollTo({ top: 0 });
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
+  }
+
+  function toggleFacets() {
+    facets.root.hidden = facets.open;
+    filter.setAttribute("aria-expanded", String(facets.open));
+    body.classList.toggle("beside", facets.open);
+    if (facets.open) facets.show(app.collection(), query);
   }
 
   form.addEventListener("submit", (event) => {
@@ -62,7 +96,7 @@ export function mount(root, app) {
   async function searchBy(files) {
     try {
       const keys = await Promise.all(files.slice(0, 8).map(keep));
-      app.navigate({ img: keys, like: null, open: null });
+      app.navigate({ img: [...query.images.map((each) => withWeight(each.key, each.weight)), ...keys], open: null });
       scrollTo({ top: 0 });
     } catch (error) {
       app.say(error.message, { kind: "bad" });
@@ -110,11 +144,14 @@ export function mount(root, app) {
     running = new AbortController();
     const { signal } = running;
     const key = asked;
+    if (grid.selected.size) grid.clearSelection();
+    if (facets.open) facets.show(collection, query);
     const looks = partsOf(query).length > 0;
     const known = remembered.get(key);
-    source = known ?? new (looks ? Hits : Listing)(app, collection, query);
+    source = known ?? new (looks ? Hits : Browse)(app, collection, query);
     const next = source;
     next.more = () => more(next);
+    next.named = () => next === source && grid.refresh();
     if (!known) {
       status.textContent = looks ? "Searching…" : "";
       results.classList.add("busy");
@@ -162,9 +199,9 @@ export function mount(root, app) {
     let text = "";
     if (hits?.length) {
       const time = `${Math.max(1, Math.round(seconds * 1000))} ms`;
-      if (of.fitting !== null) text = of.fitting ? `${of.fitting.toLocaleString("en")} fit, found in ${time}` : "Nothing fits well";
+      if (of.fitting !== null) text = of.fitting ? `${of.fitting.toLocaleString("en")} fit, found in ${time}` : `Looked in ${time}`;
       else text = `${count(of.count, "nearest", "nearest")}${of.ended ? "" : " and more"} in ${time}`;
-    } else if (!hits && of.count) text = of.ended ? count(of.count, "picture") : "";
+    } else if (!hits && of.count) text = count(of.count, "picture");
     status.textContent = [text, ...warnings].filter(Boolean).join(" · ");
   }
 
@@ -203,10 +240,10 @@ export function mount(root, app) {
       if (query.open !== id) return;
     }
     const place = source?.place(id) ?? -1;
-    const [before, after] = place < 0 ? [null, null] : [source.records?.[place - 1], source.records?.[place + 1]];
+    const near = [place + 1, place - 1].filter((each) => place >= 0 && each >= 0 && each < source.count);
     viewer.show(entry, {
       fit: place < 0 ? null : source.fit(place), note: noteOf(entry), previous: place > 0, next: place >= 0 && place < source.count - 1,
-      near: [after, before],
+      near: near.map((each) => source.thumbnail(each, 1024)),
     });
   }
 
@@ -250,9 +287,14 @@ export function mount(root, app) {
     }
   }
 
-  // --- keys, and images that are pasted ---
+  // --- keys, and images that are pasted or dropped ---
 
   const active = () => !root.hidden;
+  dropTarget({
+    may: () => ({ search: active() && source?.count > 0, add: !app.info?.read_only && app.collection() }),
+    onSearch: async (transfer) => searchBy((await filesOf(transfer)).filter((each) => !each.type || each.type.startsWith("image/"))),
+    onAdd: async (transfer) => app.add(await filesOf(transfer), app.collection()),
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && active() && !document.querySelector("dialog[open]") && !event.target.closest("input, select, textarea")) {
       event.preventDefault();
@@ -279,6 +321,7 @@ export function mount(root, app) {
       not.value = query.not;
       document.title = query.words ? `${query.words} · glimpse` : "glimpse";
       showParts();
+      chosen.replaceChildren(...chosenChips(query, change));
       if (String(but) !== asked && collection) {
         asked = String(but);
         await search(collection);
@@ -287,6 +330,10 @@ export function mount(root, app) {
     },
     hide() {
       viewer.close();
+    },
+    changed() {
+      remembered.clear();
+      asked = null;
     },
   };
 }
