@@ -26,8 +26,10 @@ import { address, href, navigate, onNavigate } from "./router.js";
 
 const VIEWS = {
   search: "Search",
+  lineup: "Lineup",
   review: "Review",
   runs: "Runs",
+  labs: "Labs",
 };
 const FIRST = "search";
 const WELCOME = "welcome"; // what is shown in the place of a view that needs a collection, where there is none
