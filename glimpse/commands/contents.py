@@ -79,8 +79,9 @@ def move(
     store: Store = None,
     json: AsJson = False,
 ) -> None:
-    """Move a collection to another store: entries with their ids, vectors bit for bit. It is compared, then deleted here.
+    """Move a collection to another store: entries with their ids, and vectors bit for bit.
 
+    It is compared there before it is deleted here.
     May be interrupted at any moment; the same command goes on. Uploaded files stay in the data folder.
     """
     from dataclasses import asdict
