@@ -66,9 +66,7 @@ class Info:
     collections: list[Collection]
     logit_bias: float | None = None
     read_only: bool = False
-    folders: list[str] = field(
-        default_factory=list
-    )  # that jobs may read; none with a key that only reads
+    folders: list[str] = field(default_factory=list)  # that jobs may read; none with a key that only reads
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,10 @@ export class Reviewing {
     this.progress = el("progress", { "aria-label": "Looked at" });
     this.far = el("p", { class: "hint" });
     this.which = el("select", { class: "input", "aria-label": "Which pictures" });
-    this.which.addEventListener("change", () => this.app.navigate({ of: this.which.value || null }));
+    this.which.addEventListener("change", () => {
+      this.stage.focus({ preventScroll: true }); // the next key is about the picture
+      this.app.navigate({ of: this.which.value || null });
+    });
     this.flips = el("section", { class: "flips", "aria-live": "polite", hidden: true });
     this.bulk = this.#bulk();
     this.done = el("div", { class: "all-done", hidden: true });
