@@ -40,7 +40,16 @@ def run_folder(
     if scores:
         write_json(out / "metrics.json", result)
     lines = [{"step": i + 1, "loss": 3 / (i + 1), "lr": 1e-3, "samples_per_second": 10.0 * i} for i in range(5)]
-    (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    flat = [{"epoch": epoch["epoch"], "score": epoch["score"], **_flat(epoch["metrics"])} for epoch in epochs]
+    (out / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (*lines, *flat)))
     if held_out:
         (out / "held_out.csv").write_text(f"image,title,label\n{held_out},,\n")
     return out
+
+
+def _flat(metrics: dict[str, Any]) -> dict[str, Any]:
+    """As the diary has them: numbers by their path."""
+    flat: dict[str, Any] = {}
+    for key, value in metrics.items():
+        flat |= {f"{key}/{name}": number for name, number in value.items()} if isinstance(value, dict) else {key: value}
+    return flat

@@ -116,7 +116,8 @@ def test_the_surest_are_accepted_at_once_as_many_as_the_slider_says(opened: Any,
     for _ in range(4):
         page.keyboard.press("ArrowRight")
     button = page.get_by_role("button", name="Accept 4 pictures")
-    expect(page.get_by_text("Those with a score of")).to_be_visible()
+    expect(page.get_by_text("this is the least sure of them")).to_be_visible()
+    expect(page.locator("#view-review .least img")).not_to_have_js_property("naturalWidth", 0)
     button.click()
     expect(page.get_by_text("4 of 9 looked at")).to_be_visible()
     assert reviewed(url, run) == {"by rule": 4}
@@ -162,6 +163,7 @@ def test_pictures_of_one_label_alone_and_a_label_among_many(opened: Any, url: st
     expect(page.get_by_role("heading", name=f"No picture is left that is called {label}.")).to_be_visible()
     page.get_by_role("button", name="All pictures").click()
     if images < 9:
+        expect(page.locator("#view-review .stage.there")).to_be_visible()
         page.keyboard.press("/")
         page.keyboard.type("label 11")
         page.keyboard.press("Enter")
