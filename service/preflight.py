@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from base.cpus import Others, cpus, threads
 from base.errors import CollectionNotFound, GlimpseError, InputError
 from base.words import counted
-from index.collection import CollectionInfo, list_collections, open_collection
+from index.collection import CollectionInfo, list_collections, open_collection, use_store
 from index.local.layout import CATALOG, collection_folder
 from labelling.label_sets import LabelSets
 from service import keys, signing
@@ -90,6 +90,7 @@ def check(given: Mapping[str, Any]) -> PreflightReport:
         return PreflightReport({}, [*checks, Check("settings", "wrong", str(error))])
     except ValidationError as error:
         return PreflightReport({}, checks + [Check("settings", "wrong", line) for line in problems_of(error)])
+    use_store(settings.store)
     others = Others()
     for look in (_look_at_data, _look_at_runs, _look_at_address, _look_at_keys, _look_at_models):
         checks += look(settings)

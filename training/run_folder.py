@@ -8,13 +8,14 @@ runs/pets/train_config.json, metrics.json, log.jsonl            what was asked, 
 runs/pets/held_out.csv                                          what it is measured on, for other models too
 runs/pets/report.html, tensorboard/                             the same for people
 runs/pets/README.md                                             its card, for a model hub
-runs/pets/trackers.json                                         what trackers call it
+runs/pets/trackers.json, launch.json                            what trackers and torchrun call it
 runs/pets/last/                                                 the last epoch, and what --resume goes on from
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ HELD_OUT = "held_out.csv"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
 TRACKED = "trackers.json"
+LAUNCH = "launch.json"
 LAST = "last"
 STATE = "training_state.pt"  # in LAST
 PROBE_START = "probe_start.npz"  # in LAST
@@ -62,6 +64,21 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def launch() -> str:
+    """What torchrun calls the launch that this process is of (--rdzv-id); empty where it has no name of its own.
+
+    It stays the same when torchrun starts the processes again, on whichever machine, and when a scheduler starts
+    torchrun again with the same name.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    return "" if name == "none" else name  # torchrun's default
+
+
+def is_of_this_launch(out: Path) -> bool:
+    """Whether the run there was begun by this very launch, and is far enough to go on from."""
+    return bool(launch()) and (out / LAST / STATE).exists() and read_json(out / LAUNCH).get("torchrun") == launch()
 
 
 def read_log(out: Path) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Data, Device, Precision, Threads, check_out
+from glimpse.options import DATA, AsJson, Data, Device, Precision, Store, Threads, check_out
 
 if TYPE_CHECKING:
     from training.data.pairs import Pair
@@ -39,6 +39,7 @@ def compare(
     images: Annotated[int, typer.Option(min=1, help="At most so many of these images, spread over them.")] = 300,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Images a query and model.")] = 4,
     data: Data = DATA,
+    store: Store = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,

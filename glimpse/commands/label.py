@@ -26,6 +26,7 @@ from glimpse.options import (
     ModelIfLocal,
     Precision,
     Scores,
+    Store,
     Template,
     Threads,
     Url,
@@ -173,6 +174,7 @@ def label(
     url: Url = None,
     threads: Threads = None,
     data: Data = DATA,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Label images with the likeliest of your labels (zero-shot; no training needed).

@@ -47,7 +47,7 @@ def as_bytes(columns: Columns) -> bytes:
     n = len(columns.ids)
     wide = bool(n) and int(columns.ids.max()) >= 2**32
     flags = WIDE if wide else 0
-    parts = [
+    parts: list[bytes | NDArray[Any]] = [
         struct.pack("<4sIII", MAGIC, n, flags, 0),
         columns.ids.astype("<f8" if wide else "<u4"),
         columns.days.astype("<u2"),
