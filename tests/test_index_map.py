@@ -12,7 +12,8 @@ import pytest
 from base.errors import CollectionNotFound, InputError
 from index.backup import back_up, restore
 from index.collection import Entry, create_collection, delete_collection, open_collection
-from index.map.fit import LANDMARKS, Source, fit, named
+from index.columns import AllVectors
+from index.map.fit import LANDMARKS, fit, named
 from index.map.kept import FILE, KeptMap, make_map, read_map
 from index.map.projection import Landmarks
 from index.rows import unit_rows
@@ -36,7 +37,7 @@ def source_of(x, block=100, version=1):
         for start in range(0, len(x), block):
             yield np.arange(start, min(start + block, len(x))) + 1, x16[start : start + block]
 
-    return Source(blocks, len(x), "f", version)
+    return AllVectors(blocks, len(x), "f", version)
 
 
 def fill(collection, x, first=0):
@@ -140,7 +141,7 @@ def test_memory_is_bounded_by_a_block_and_the_places():
             yield np.arange(start, start + m), x16[:m]
 
     tracemalloc.start()
-    made = fit(Source(blocks, n, "f", 1), "pca")
+    made = fit(AllVectors(blocks, n, "f", 1), "pca")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(made.ids) == n

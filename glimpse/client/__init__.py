@@ -26,6 +26,7 @@ from glimpse.client.answers import (
     RunImage,
     SearchResult,
     ServiceError,
+    TrainingRun,
     Uploaded,
 )
 from glimpse.client.catalogue import NewEntry
@@ -64,5 +65,6 @@ __all__ = [
     "Search",
     "SearchResult",
     "ServiceError",
+    "TrainingRun",
     "Uploaded",
 ]

@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse.commands.collections import Name, collections
-from glimpse.options import DATA, AsJson, Data, Url, is_remote
+from glimpse.options import DATA, AsJson, Data, Store, Url, is_remote
 
 if TYPE_CHECKING:
     from index.map.projection import Method
@@ -26,6 +26,7 @@ def make(
         bool, typer.Option("--names/--no-names", help="Name its clusters by the words nearest to them.")
     ] = True,
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:

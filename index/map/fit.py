@@ -7,19 +7,18 @@ and Melville 2018 (arXiv 1802.03426), by umap-learn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from base.errors import InputError
 from base.progress import Progress
+from index.columns import AllVectors
 from index.local.vectors.ann import centres_of
 from index.map.projection import (
     Axes,
     Cluster,
-    Ids,
     Landmarks,
     Method,
     Places,
@@ -27,7 +26,7 @@ from index.map.projection import (
     nearest_centres,
 )
 from index.map.umap import umap_places
-from index.rows import Rows, Rows16
+from index.rows import Rows
 
 FEWEST = 3  # images; fewer are no map
 AXES = 50  # principal axes that are kept: what UMAP and the clusters are made of
@@ -38,27 +37,8 @@ PER_CLUSTER = 40  # images, at least, on the average
 WORDS = 3  # a cluster
 CELLS = 20  # a side, in which it is counted where most of a cluster are
 
-Blocks = Callable[[], Iterator[tuple[Ids, Rows16]]]  # each call gives all, by ascending id
 
-
-@dataclass(frozen=True)
-class Source:
-    """The vectors that a map is made of.
-
-    Attributes:
-        blocks: gives ids (m,) and unit rows (m, dim) float16, a block at a time, in ascending order of ids.
-        count: how many there are.
-        fingerprint: of the model that made them.
-        version: of the commit that they are of.
-    """
-
-    blocks: Blocks
-    count: int
-    fingerprint: str
-    version: int
-
-
-def fit(source: Source, method: Method, progress: Progress | None = None) -> Projection:
+def fit(source: AllVectors, method: Method, progress: Progress | None = None) -> Projection:
     """A projection of all vectors of a source. The same source gives the same.
 
     Args:
@@ -121,7 +101,7 @@ def named(projection: Projection, words: tuple[str, ...], vectors: Rows) -> Proj
     return replace(projection, known=tuple(known))
 
 
-def _sample(source: Source, most: int) -> Rows:
+def _sample(source: AllVectors, most: int) -> Rows:
     """About `most` rows, evenly spread over the ids."""
     step = -(-source.count // most)
     parts, start = [], 0
@@ -152,7 +132,7 @@ def _scale(raw: Rows) -> tuple[float, float, float]:
     return left, bottom, size
 
 
-def _filled(made: Projection, source: Source, tell: Progress) -> Projection:
+def _filled(made: Projection, source: AllVectors, tell: Progress) -> Projection:
     """With a place for every image."""
     ids, places, clusters = [], [], []
     done = 0

@@ -29,7 +29,7 @@ from base.errors import CollectionError, CollectionNotFound
 from base.files import disk_problem, write_whole
 from base.progress import Progress
 from index.collection import Collection
-from index.map.fit import Source, fit, named
+from index.map.fit import fit, named
 from index.map.projection import Axes, Cluster, Ids, Landmarks, Method, Places, Projection
 from index.rows import Rows
 
@@ -76,11 +76,10 @@ def make_map(
     Raises:
         InputError: as `fit`.
         CollectionError: it cannot be written.
+        NotInStore: the collection lies in a store that does not give all its vectors.
         CollectionNotFound: the collection was deleted meanwhile.
     """
-    view = collection.read_view()
-    source = Source(lambda: view.blocks("image"), view.count("image"), view.fingerprint, view.version)
-    made = fit(source, method, progress)
+    made = fit(collection.all_vectors(), method, progress)
     if words is not None:
         made = named(made, *_in_use(collection, *words))
     if not collection.is_there():

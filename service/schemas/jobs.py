@@ -141,6 +141,15 @@ class ReindexJob(RequestModel):
         False, strict=True, description="delete the entries whose file is gone or cannot be read"
     )
     model: ModelName = Field(None, description="default: the default model")
+    training_run: str | None = Field(
+        None, max_length=200, description="a name of GET /v1/training-runs, instead of a model: the one in its folder"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_model(self) -> ReindexJob:
+        if self.model and self.training_run:
+            raise ValueError("give either model or training_run")
+        return self
 
 
 class MapJob(RequestModel):
@@ -164,6 +173,7 @@ EXAMPLES: list[dict[str, Any]] = [
     {"kind": "label", "folder": "/photos/2024", "label_set": "pets", "out": ["/photos/pets.csv"], "xmp": True},
     {"kind": "label", "collection": "photos", "label_set": "pets", "write_metadata": "pets"},
     {"kind": "reindex", "collection": "photos"},
+    {"kind": "reindex", "collection": "photos", "training_run": "clothes"},
     {"kind": "map", "collection": "photos", "method": "umap"},
 ]
 JOB: dict[str, Any] = {

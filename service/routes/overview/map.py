@@ -24,6 +24,7 @@ def get_map(collection: CollectionDep, service: ServiceDep) -> MapAnswer:
     kept = service.maps.of(collection)
     found = kept.get()
     if found is None:
+        collection.columns_state()  # where no map can be, that is what is to be said
         raise Refusal(404, NONE.format(repr(collection.name)), code="no_map")
     return MapAnswer.of(found, collection.count("image"))
 

@@ -556,6 +556,13 @@ export function mount(root, app) {
       } catch (error) {
         if (signal.aborted) return;
         root.classList.remove("busy");
+        if (fresh && error.status === 501) { // a store that gives no columns
+          set(form, { hidden: true });
+          set(stage, { hidden: true });
+          empty.hidden = false;
+          empty.replaceChildren(el("h1", {}, "No map here"), el("p", {}, error.message));
+          return;
+        }
         if (error instanceof Changed) {
           again();
           return;
