@@ -10,6 +10,7 @@ import typer
 from base.cpus import use_threads
 from glimpse import __version__
 from glimpse.commands import contents, maintenance  # noqa: F401  the rest of `collections`
+from glimpse.commands import map as _map  # noqa: F401  and this
 from glimpse.commands.backup import backup, restore
 from glimpse.commands.collections import collections
 from glimpse.commands.compare import compare
@@ -74,7 +75,7 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     restore: "glimpse restore --all /backup/glimpse-20260131T030000Z.glimpse --data restored",
     mcp: "glimpse mcp --url http://localhost:8000 --folder ~/Pictures",
     demo: "glimpse demo",
-    models: "glimpse models ViT-B-32",
+    models: "glimpse models --recommend --photos 40000 --language German",
 }
 for command, example in COMMANDS.items():
     epilog = f"Example: {example}" if example else None

@@ -26,6 +26,11 @@ import { address, href, navigate, onNavigate } from "./router.js";
 
 const VIEWS = {
   search: "Search",
+  lineup: "Lineup",
+  map: "Map",
+  review: "Review",
+  runs: "Runs",
+  labs: "Labs",
 };
 const FIRST = "search";
 const WELCOME = "welcome"; // what is shown in the place of a view that needs a collection, where there is none

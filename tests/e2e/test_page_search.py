@@ -84,9 +84,7 @@ def test_an_image_as_the_query(page, data):
     page.get_by_label("Search by an image").set_input_files(next((data / "files").glob("03.*")))
     playwright.expect(page.locator(".pictures .caption").first).to_have_text("picture 03")
     page.get_by_role("button", name="Remove the image").click()
-    playwright.expect(page.locator(".pictures .caption").first).to_have_text(
-        "picture 08"
-    )  # newest first
+    playwright.expect(page.locator(".pictures .caption").first).to_have_text("picture 08")  # newest first
 
 
 def test_a_caption_that_is_no_text_blanks_nothing(page, data):
