@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from index.columns import Columns
 from index.config import IndexConfig, Quota
 from index.entry import (
     ChangePage,
@@ -200,6 +201,16 @@ class Collection(Protocol):
         modality: Modality,
         patience: Patience | None = None,
     ) -> NDArray[np.int64]: ...
+
+    def columns_state(self) -> str: ...
+
+    def columns(self) -> Columns: ...
+
+    def columns_among(
+        self,
+        filter: Mapping[str, Any],  # noqa: A002
+        patience: Patience | None = None,
+    ) -> tuple[Columns, NDArray[np.bool_]]: ...
 
     def changes_after(self, after: str | None = None, limit: int = 1000) -> ChangePage: ...
 

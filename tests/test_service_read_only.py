@@ -84,6 +84,8 @@ def used(client) -> None:
     assert client.get(f"{pictures}/facets").status_code == 200
     for path, asked in (("facet", {"key": "name"}), ("facets", {"keys": ["name"]})):
         assert client.post(f"{pictures}/{path}", json=asked).status_code == 200
+    assert client.get(f"{pictures}/columns").status_code == 200
+    assert client.post(f"{pictures}/columns/bitmap", json={"filter": {}}).status_code == 200
     changes = client.get(f"{pictures}/changes").json()
     assert changes["changes"]
     assert client.get(f"{pictures}/changes?wait=0.3&after={changes['cursor']}").json()["changes"] == []
@@ -111,7 +113,7 @@ def test_nothing_in_the_data_folder_changes(data, tmp_path, monkeypatch):
 def test_whatever_would_change_something_is_refused_and_says_what_to_do(data, tmp_path):
     before = files_of(data)
     reads = re.compile(
-        r"/v1/(classify|embeddings|zero-shot|search|collections/\{collection\}/(search|search/batch|facets?))|/knn-service"
+        r"/v1/(classify|embeddings|zero-shot|search|collections/\{collection\}/(search|search/batch|facets?|columns/bitmap))|/knn-service"
     )
     with client_of(create_app(settings_for(data, read_only=True), tiny_encoder(tmp_path))) as client:
         changing = [

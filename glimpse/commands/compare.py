@@ -14,7 +14,7 @@ from glimpse.options import DATA, AsJson, Data, Device, Precision, Store, Thread
 if TYPE_CHECKING:
     from training.data.pairs import Pair
     from training.evaluation.answers import Answer
-    from training.records.comparison import Run
+    from training.reading.run import Run
 
 T = TypeVar("T")
 OWN_QUERIES = 5  # captions of what the first run holds out, where nobody gives queries
@@ -50,7 +50,7 @@ def compare(
     Runs that are not measured on the same images are named. With --out, one page that needs no network.
     """
     from glimpse import console
-    from training.records.comparison import HEAD, differing, headline, objections, read_runs, rows, setting, verdict
+    from training.reading.comparison import HEAD, differing, headline, objections, read_runs, rows, setting, verdict
 
     if out is None and (query or collection):
         raise InputError("--query and --collection are for the page; name it by --out compare.html")

@@ -24,9 +24,8 @@ def show(
 
     if url is not None and is_remote(context):
         from glimpse.client import Client
-        from glimpse.finding.asked import offering_near
 
-        with Client(url) as client, offering_near(client, [collection]):
+        with Client(url) as client:
             entry = entry_as_json(entry_there(client, collection, what))
     else:
         from index.collection import open_collection

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from base.errors import CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
 from base.files import write_whole
 from base.names import check_external_id
+from index.columns import Columns
 from index.config import IndexConfig, Quota
 from index.entry import (
     MODALITIES,
@@ -408,6 +409,28 @@ class MilvusCollection(Opened, Searches):
             key for some in self.server.ids(now.table, f'modality == "{modality}" and ({passing})') for key in some
         ]
         return np.array(found, np.int64)
+
+    def columns_state(self) -> str:
+        """NotInStore."""
+        raise self._no_columns()
+
+    def columns(self) -> Columns:
+        """NotInStore."""
+        raise self._no_columns()
+
+    def columns_among(
+        self,
+        filter: Mapping[str, Any],  # noqa: A002
+        patience: Patience | None = None,
+    ) -> tuple[Columns, NDArray[np.bool_]]:
+        """NotInStore."""
+        raise self._no_columns()
+
+    def _no_columns(self) -> NotInStore:
+        return NotInStore(
+            f"collection {self.name!r} lies on Milvus, which gives no columns of all pictures: search it, read its "
+            "entries page by page, or move it to the local store (glimpse collections move)"
+        )
 
     def changes_after(self, after: str | None = None, limit: int = 1000) -> ChangePage:
         """NotInStore."""

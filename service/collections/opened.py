@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from base.errors import CollectionExists, CollectionNotFound, GlimpseError, InputError
+from base.names import near_name
 from index.collection import (
     Collection,
     CollectionInfo,
@@ -64,7 +65,7 @@ class OpenCollections:
             try:
                 collection = open_collection(self._data, name, read_only=self._read_only)
             except (CollectionNotFound, InputError):
-                raise _not_found(name) from None
+                raise self._not_found(name) from None
             self._open[name] = collection
             return collection
 
@@ -137,7 +138,7 @@ class OpenCollections:
             try:
                 delete_collection(self._data, name)
             except CollectionNotFound:
-                raise _not_found(name) from None
+                raise self._not_found(name) from None
 
         await self.writers.alone(name, remove)
 
@@ -160,6 +161,12 @@ class OpenCollections:
             while self._open:
                 self._open.popitem()[1].close()
 
+    def _not_found(self, name: str) -> CollectionNotFound:
+        """In words of the API: the index's own message speaks of folders and the command line."""
+        near = near_name(name, collection_names(self._data))
+        meant = f" did you mean {near}?" if near else ""
+        return CollectionNotFound(f"no collection {name!r};{meant} GET /v1/collections lists those there are")
+
     def _follow(self) -> None:
         while not self._closed.wait(FOLLOW):
             with self._lock:
@@ -176,8 +183,3 @@ class OpenCollections:
                 self.writers.build()
             except Exception:  # no memory, say: an index only costs time, without this thread searches would too
                 log.exception("an index cannot be built anew")
-
-
-def _not_found(name: str) -> CollectionNotFound:
-    """The index's own message speaks of folders and the command line."""
-    return CollectionNotFound(f"no collection {name!r}; GET /v1/collections lists those there are")
