@@ -15,7 +15,7 @@ from base.errors import InputError
 from glimpse.cli import app
 from tests.test_training_report import EVIL, Page
 from training.config import TrainConfig
-from training.records.comparison import differing, headline, objections, read_runs, rows, verdict
+from training.reading.comparison import differing, headline, objections, read_runs, rows, verdict
 from training.records.comparison_page import write_page
 from training.run_folder import write_json
 from training.train import train

@@ -85,6 +85,9 @@ FACETS_COUNTED: Examples = {"example": {"facets": [
     {"key": "new", "hits": [{"value": False, "count": 180}, {"value": True, "count": 31}]},
 ], "seconds": 0.0063}}
 
+BITMAP: Examples = {"examples": [
+    {"filter": {"must": [{"key": "tags", "match": {"value": "sea"}}]}},
+]}
 FACET_KEYS: Examples = {"example": {"keys": [
     {"key": "colour", "entries": 211, "values": 3, "min": None, "max": None},
     {"key": "shop.price", "entries": 190, "values": 164, "min": 4.5, "max": 189},
@@ -242,7 +245,7 @@ PATCH_COLLECTION: Examples = {"examples": [{"quota": {"entries": 200_000}}, {"qu
 INFO: Examples = {"example": {
     "version": "1.0.0", "read_only": False, "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,
     "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468", "device": "cpu", "precision": "bf16", "threads": 2,
-    "logit_scale": 100.0, "collections": [COLLECTION["example"]],
+    "logit_scale": 100.0, "collections": [COLLECTION["example"]], "folders": ["/photos"],
 }}
 
 MODEL: Examples = {"example": {
