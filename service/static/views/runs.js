@@ -269,10 +269,11 @@ export function mount(root, app) {
 
   function serve(run, box) {
     const collections = app.collections();
-    if (app.info?.read_only || !run.has_model || !collections.length) return box.replaceChildren();
+    if (app.info?.read_only || !collections.length) return box.replaceChildren();
     if (run.state === "training") {
       return box.replaceChildren(el("p", { class: "hint" }, "It can be served once it has ended: until then its model changes."));
     }
+    if (!run.has_model) return box.replaceChildren();
     const select = el("select", { class: "input", "aria-label": "Collection to serve it for" }, collections.map(({ name }) => el("option", {}, name)));
     select.value = app.collection();
     const said = el("p", { class: "hint", "aria-live": "polite" });
