@@ -44,6 +44,7 @@ from service.routes import (
     knn_service,
     label_runs,
     label_sets,
+    labs,
     manifest,
     metrics,
     page,
@@ -92,7 +93,7 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     # routes are tried one after the other: first those that are asked hundreds of times a second
     for resource in (embeddings, search, classify, info, metrics, collections, facets, columns, changes, zero_shot,
                      label_sets, images, texts, manifest, catalogue, jobs, label_runs, training_runs,
-                     knn_service):  # fmt: skip
+                     labs, knn_service):  # fmt: skip
         app.include_router(
             resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429, 501, 503)
         )

@@ -217,10 +217,14 @@ def _look_at_models(settings: Settings) -> Iterator[Check]:
             runs = f"{encoder.ref} on {encoder.device} in {encoder.precision}, {encoder.dim} dimensions"
             yield Check(what, "ok", runs)
     named = set(known.values())
-    for info in list_collections(settings.data, read_only=settings.read_only):
+    for info in list_collections(settings.data, read_only=True):  # an older catalog is upgraded by who serves it
         what = f"collection {info.name}"
         if problem := info.problem or _problem_of_collection(settings, info.name):
-            yield Check(what, "wrong", f"{what}: {problem}")
+            if not settings.read_only and _has_unmerged(settings.data, info.name):
+                said = f"{what} was not closed when it was last written to: the service puts that in order as it starts"
+                yield Check(what, "warning", f"{said}; until then: {problem}")
+            else:
+                yield Check(what, "wrong", f"{what}: {problem}")
         elif info.fingerprint in named or (found := fingerprint(info.model)) == info.fingerprint:
             yield Check(what, "ok", _said_of(info, settings.data))
         else:
@@ -232,7 +236,7 @@ def _look_at_models(settings: Settings) -> Iterator[Check]:
 def _problem_of_collection(settings: Settings, name: str) -> str | None:
     """What is wrong with one that opens; of a large one only what its first search would meet."""
     try:
-        with open_collection(settings.data, name, read_only=settings.read_only) as collection:
+        with open_collection(settings.data, name, read_only=True) as collection:
             collection.refresh()
             if _is_small(settings.data, name) and (problems := collection.check()):
                 return problems[0] + (f" (and {len(problems) - 1} more)" if problems[1:] else "")
@@ -241,6 +245,15 @@ def _problem_of_collection(settings: Settings, name: str) -> str | None:
     except GlimpseError as error:
         return str(error)
     return None
+
+
+def _has_unmerged(data: Path, name: str) -> bool:
+    """Whether its last commits may lie beside the catalog, where only who writes gets them from."""
+    catalog = collection_folder(data, name) / CATALOG
+    try:
+        return catalog.with_name(f"{CATALOG}-wal").stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _said_of(info: CollectionInfo, data: Path) -> str:

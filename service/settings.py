@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     thumbnail_bytes: int = Field(2**30, ge=0, description="most bytes of thumbnails that are kept; 0: none")
     filter_seconds: float = Field(5.0, gt=0, description="longest that a filter takes")
     keep_alive_seconds: int = Field(75, ge=1, description="how long a connection is kept between two requests")
+    max_waiting: int = Field(100, ge=0, description="most requests that wait for changes at once; then it is 429")
     queue_size: int = Field(512, ge=1, description="images or texts that may wait; beyond it the answer is 429")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON")

@@ -48,6 +48,7 @@ class Service:
         models: those that may be asked for, once the service is ready.
         rejections: what measures the rejection thresholds of collections.
         thumbnails: those that are kept; `flights` are those that are made just now.
+        waiting: requests that wait for changes just now.
         is_ready: whether the default model was loaded and warm, and the collections open.
         failure: why that never will be.
         is_stopping: whether the server is on its way out.
@@ -65,6 +66,7 @@ class Service:
         self.jobs = Jobs(settings, self.collections, self.models)
         self.thumbnails = Thumbnails(settings.data, settings.thumbnail_bytes, read_only=settings.read_only)
         self.flights: SingleFlight[bytes] = SingleFlight()
+        self.waiting = 0
         self._cleaning: asyncio.Task[None] | None = None
         self.is_ready = False
         self.failure: Exception | None = None

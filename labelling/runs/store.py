@@ -20,7 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from base.errors import GlimpseError, RunNotFound
-from base.sqlite_files import as_it_lies
+from base.sqlite_files import opened_as_it_lies
 from labelling.rows import Answer, Labelled, Listed, Pair
 
 Vectors = npt.NDArray[np.float32]
@@ -127,9 +127,8 @@ class RunStore:
 
     def __init__(self, path: Path, *, reads: bool = False, read_only: bool = False) -> None:
         self.path = path
-        mode = as_it_lies(path).mode if read_only else "mode=rwc"
-        uri = f"{path.absolute().as_uri()}?{mode}"
-        self._db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+        with self._errors():
+            self._db = opened_as_it_lies(path, self._connect)[1] if read_only else self._connect("mode=rwc")
         try:
             with self._errors():
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -146,6 +145,16 @@ class RunStore:
         except BaseException:
             self.close()
             raise
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?{mode}"
+        db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+        try:
+            db.execute("PRAGMA schema_version")  # reads the file
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def close(self) -> None:
         """Close it."""

@@ -295,15 +295,21 @@ export class Grid {
 
   #go(i) {
     if (!this.source?.count) return;
-    this.at = Math.max(0, Math.min(i, this.source.count - 1, this.layout.done - 1));
+    this.#stand(Math.max(0, Math.min(i, this.source.count - 1, this.layout.done - 1)));
     const row = this.layout.rowOf(this.at);
     const top = this.layout.top[row] - (this.scrolled + this.shift);
     const head = this.list.getBoundingClientRect().top > 0 ? 0 : this.covered();
     if (top < head) this.#scrollBy(top - head - 16);
     else if (top + this.layout.tall[row] > innerHeight) this.#scrollBy(top + this.layout.tall[row] - innerHeight + 48);
     this.render();
-    this.refresh();
     this.tiles.get(this.at)?.link.focus({ preventScroll: true });
+  }
+
+  // Of all tiles one is in the order of tabs.
+  #stand(i) {
+    this.tiles.get(this.at)?.link.setAttribute("tabindex", "-1");
+    this.at = i;
+    this.tiles.get(i)?.link.setAttribute("tabindex", "0");
   }
 
   // Pixels at the top of the window that something else covers.
@@ -362,15 +368,12 @@ export class Grid {
       const choosing = event.target.closest(".mark") || event.ctrlKey || event.metaKey || event.shiftKey;
       if (this.lassoed || choosing) event.preventDefault();
       if (choosing && !this.lassoed) this.#choose(tile.i, event);
-      else this.at = tile.i;
+      else this.#stand(tile.i);
       this.lassoed = false;
     });
     this.list.addEventListener("focusin", (event) => {
       const tile = event.target.closest("li")?.tile;
-      if (tile && tile.i !== this.at) {
-        this.at = tile.i;
-        this.refresh();
-      }
+      if (tile) this.#stand(tile.i);
     });
     this.list.addEventListener("keydown", (event) => this.#key(event));
     this.#lasso();

@@ -291,7 +291,7 @@ export function mount(root, app) {
 
   const active = () => !root.hidden;
   dropTarget({
-    may: () => ({ search: active() && source?.count > 0, add: !app.info?.read_only && app.collection() }),
+    may: () => ({ search: active() && source?.count > 0, add: active() && !app.info?.read_only && app.collection() }),
     onSearch: async (transfer) => searchBy((await filesOf(transfer)).filter((each) => !each.type || each.type.startsWith("image/"))),
     onAdd: async (transfer) => app.add(await filesOf(transfer), app.collection()),
   });
