@@ -66,7 +66,7 @@ export function mount(root, app) {
         grid.clearSelection();
         app.changed();
       }
-      if (facets.open) facets.show(app.collection(), query);
+      showFacets();
     },
   });
   const viewer = new Viewer(root, { api: app.api, onStep: step, onClose: close, actions });
@@ -76,11 +76,17 @@ export function mount(root, app) {
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
   }
 
+  function showFacets() {
+    const collection = app.collection();
+    const total = app.collections().find(({ name }) => name === collection)?.counts.image ?? Infinity;
+    if (facets.open) facets.show(collection, query, total);
+  }
+
   function toggleFacets() {
     facets.root.hidden = facets.open;
     filter.setAttribute("aria-expanded", String(facets.open));
     body.classList.toggle("beside", facets.open);
-    if (facets.open) facets.show(app.collection(), query);
+    showFacets();
   }
 
   form.addEventListener("submit", (event) => {
@@ -145,7 +151,7 @@ export function mount(root, app) {
     const { signal } = running;
     const key = asked;
     if (grid.selected.size) grid.clearSelection();
-    if (facets.open) facets.show(collection, query);
+    showFacets();
     const looks = partsOf(query).length > 0;
     const known = remembered.get(key);
     source = known ?? new (looks ? Hits : Browse)(app, collection, query);
