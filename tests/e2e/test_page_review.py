@@ -161,6 +161,7 @@ def test_pictures_of_one_label_alone_and_a_label_among_many(opened: Any, url: st
     label, images = next(iter(counts.items()))
     page = opened(f"/?v=review&run={run}")
     page.get_by_label("Which pictures").select_option(label)
+    expect(page.locator("#view-review .work[aria-busy=false]")).to_be_visible()
     expect(page.locator("#view-review .asks")).to_contain_text(label)
     assert "of=label" in page.url
     for far in range(1, images + 1):

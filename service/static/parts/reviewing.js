@@ -37,10 +37,12 @@ export class Reviewing {
     if (of === this.of) return;
     this.of = of;
     this.queue = [];
+    this.work.setAttribute("aria-busy", "true");
     try {
       this.run = await this.api.get(this.place, { signal: this.ended.signal });
       if (!this.labels.children.length) this.#describe();
       await this.#refill();
+      this.work.setAttribute("aria-busy", "false");
     } catch (error) {
       if (this.ended.signal.aborted) return;
       if (error.status !== 404) return this.app.say(error.message, { kind: "bad" });
