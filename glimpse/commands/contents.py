@@ -98,9 +98,7 @@ def move(
         console.out.print(
             f"{name} moved: {moved.entries} entries, {moved.copied} copied now, {moved.compared} vectors compared"
         )
-        console.err.print(
-            f"from now on: --store {to}, or GLIMPSE_STORE={to}" if to != LOCAL else "from now on: no --store"
-        )
+        console.err.print(f"from now on: --store {to}, or GLIMPSE_STORE={to}")
 
 
 @collections.command(epilog="Example: glimpse collections changes shop --after 5f0c1d2e3a4b5968-0-1c-0 --follow")
