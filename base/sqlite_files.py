@@ -6,14 +6,21 @@ only reads, and is to leave no trace, must open it otherwise: by how it lies the
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from base.errors import GlimpseError
 
+Opened = TypeVar("Opened")
+
 BESIDE = "mode=ro&readonly_shm=1"  # another process writes, or was killed at it: its files are read, and not touched
 ALONE = "mode=ro&immutable=1"  # nobody writes
+PATIENCE = 0.2  # seconds for a writer between removing -shm and -wal, which it does in this order
+TRIES = 20
+_HALF_THERE = (8, 14)  # SQLITE_READONLY: -shm is not filled in yet; SQLITE_CANTOPEN: one of them is gone
 
 
 class Unmerged(GlimpseError):
@@ -40,13 +47,42 @@ def as_it_lies(path: Path) -> Lies:
         FileNotFoundError: it is gone.
     """
     wal, shm = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
-    with suppress(FileNotFoundError):  # they come and go with who writes
-        return Lies(BESIDE, (wal.stat().st_ino, shm.stat().st_ino))
-    with suppress(FileNotFoundError):
-        if wal.stat().st_size and not shm.exists():
+    end = time.monotonic() + PATIENCE
+    while True:
+        with suppress(FileNotFoundError):  # they come and go with who writes
+            return Lies(BESIDE, (wal.stat().st_ino, shm.stat().st_ino))
+        if not _is_unmerged(wal, shm):
+            stat = path.stat()
+            return Lies(ALONE, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        if time.monotonic() > end:
             raise Unmerged(
                 f"{path}: its last commits are still in {wal.name}, which cannot be merged without writing: open it "
                 "once where it can be written"
             )
-    stat = path.stat()
-    return Lies(ALONE, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        time.sleep(PATIENCE / TRIES)
+
+
+def opened_as_it_lies(path: Path, connect: Callable[[str], Opened]) -> tuple[Lies, Opened]:
+    """Open it so: `connect` is given the mode, opens it and reads something, and closes it again if that fails.
+
+    The files beside it may come or go between the look and the opening: then it is looked at again.
+
+    Raises:
+        Unmerged, FileNotFoundError: as `as_it_lies`; and what `connect` raises.
+    """
+    for tries_left in reversed(range(TRIES)):
+        lies = as_it_lies(path)
+        try:
+            return lies, connect(lies.mode)
+        except Exception as error:
+            half_there = lies.mode == BESIDE and getattr(error, "sqlite_errorcode", 0) & 0xFF in _HALF_THERE
+            if not (half_there and tries_left):
+                raise
+        time.sleep(PATIENCE / TRIES)
+    raise AssertionError("the last try returns or raises")
+
+
+def _is_unmerged(wal: Path, shm: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return wal.stat().st_size > 0 and not shm.exists()
+    return False

@@ -12,12 +12,16 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from base.errors import ModelError
 from encoder.encoder import Vectors
 from encoder.image import Pixels, Preprocess, resize_by_pillow
+
+if TYPE_CHECKING:
+    from encoder.model import DualEncoder
 
 _SECONDS = 2.0  # of each measurement, at least one batch or query
 _PICTURES = 16  # whose vectors are compared
@@ -90,10 +94,8 @@ def _measure(ref: str, precision: str) -> tuple[Measured, Vectors]:
 
     encoder = load_encoder(ref, precision=precision)
     loaded = time.perf_counter() - started
-    pixels = _pictures(max(_PICTURES, encoder.batch_size), encoder.preprocess)
-    vectors = encoder.encode_pixels(pixels[:_PICTURES])
-    batch = pixels[: encoder.batch_size]
-    images = len(batch) / float(np.mean(_timed(lambda _: encoder.encode_pixels(batch))))
+    vectors = encoder.encode_pixels(_pictures(_PICTURES, encoder.preprocess))
+    images = images_per_second(encoder)
     query = float(np.median(_timed(lambda i: encoder.encode_texts([f"a red shirt on chair {i}"]))))
     row = Measured(
         precision,
@@ -107,6 +109,12 @@ def _measure(ref: str, precision: str) -> tuple[Measured, Vectors]:
         choose_precision("auto", encoder.device) == precision,
     )
     return row, vectors
+
+
+def images_per_second(encoder: DualEncoder) -> float:
+    """Of the model alone, from pixels in memory, in batches as for a folder; takes some seconds."""
+    batch = _pictures(encoder.batch_size, encoder.preprocess)
+    return len(batch) / float(np.mean(_timed(lambda _: encoder.encode_pixels(batch))))
 
 
 def _timed(work: Callable[[int], object]) -> list[float]:

@@ -74,7 +74,7 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     restore: "glimpse restore --all /backup/glimpse-20260131T030000Z.glimpse --data restored",
     mcp: "glimpse mcp --url http://localhost:8000 --folder ~/Pictures",
     demo: "glimpse demo",
-    models: "glimpse models ViT-B-32",
+    models: "glimpse models --recommend --photos 40000 --language German",
 }
 for command, example in COMMANDS.items():
     epilog = f"Example: {example}" if example else None

@@ -24,12 +24,19 @@ def collections(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    """Run folders, and published models once `glimpse models` has listed them here."""
+    """Run folders, models worth knowing, and all published ones once `glimpse models --all` has listed them here."""
     with suppress(OSError, ValueError):
         folder = Path(incomplete if incomplete.endswith("/") else os.path.dirname(incomplete) or RUNS)  # noqa: PTH120
         runs = [str(found) for found in folder.iterdir() if (found / "open_clip_config.json").is_file()]
         return _beginning(incomplete, [*sorted(runs), *_published()])
     return _beginning(incomplete, _published())
+
+
+def languages(incomplete: str) -> list[str]:
+    """Those that models were measured in, by their English names."""
+    from encoder.choice.languages import LANGUAGES
+
+    return [name for name in LANGUAGES.values() if name.lower().startswith(incomplete.lower())]
 
 
 def keep_published(names: Iterable[str]) -> None:
@@ -50,17 +57,20 @@ def _collection_names(context: typer.Context) -> list[str]:
 
             with Client(url, timeout=PATIENCE) as client:
                 return [collection.name for collection in client.collections()]
-        from index.local.layout import collection_names
+        from index.collection import collection_names
 
         return collection_names(Path(data or os.environ.get("GLIMPSE_DATA") or "glimpse-data"))
     return []
 
 
 def _published() -> list[str]:
+    from encoder.choice.models import MODELS
+
+    known = [model.ref for model in MODELS]
     try:
-        return _kept().read_text(encoding="utf-8").split()
+        return list(dict.fromkeys([*known, *_kept().read_text(encoding="utf-8").split()]))
     except (OSError, ValueError):
-        return []
+        return known
 
 
 def _kept() -> Path:

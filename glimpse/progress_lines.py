@@ -33,11 +33,11 @@ class ProgressLines:
         self._said = now
         parts = [f"{done:,}" if total is None else f"{done:,} of {total:,}"]
         if total and self._first is not None and (here := done - self._first) > 0 and total > done:
-            parts.append(f"{_span((total - done) * (now - self._began) / here)} left")
+            parts.append(f"{span((total - done) * (now - self._began) / here)} left")
         self._say(f"{self._what}: {', '.join(filter(None, [*parts, state]))}")
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """As in "40 s", "12 min", "3 h 20 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -34,6 +34,8 @@ STATUS: dict[type[Exception], int] = {  # an error not named here has the status
     errors.CollectionLocked: 409,
     errors.QuotaExceeded: 413,  # no 507: a service that is asked for too much has not failed
     errors.CursorGone: 410,
+    errors.NotInStore: 501,
+    errors.StoreUnavailable: 503,
     errors.ModelMismatch: 409,
     errors.EntryNotFound: 404,
     errors.LabelSetNotFound: 404,
@@ -110,10 +112,7 @@ def detail_of(error: Exception) -> ErrorDetail:
         wrong = _first_of(error.errors())
         message = str(wrong) if wrong.place else wrong.words  # an item is not the body
         return ErrorDetail(message=message, type=_type_of(422), param=wrong.place, code="invalid_request")
-    if isinstance(error, HTTPException):
-        message, status = str(error.detail), error.status_code
-    else:
-        message, status = str(error), _status_of(error)
+    message, status = str(error.detail if isinstance(error, HTTPException) else error), _status_of(error)
     code, param = getattr(error, "code", None), getattr(error, "param", None)
     return ErrorDetail(message=message, type=_type_of(status), param=param, code=code)
 
@@ -129,7 +128,16 @@ def _type_of(status: int) -> str:
     return "server_error" if status >= 500 else kinds.get(status, "invalid_request_error")
 
 
+def is_of_what_was_sent(error: Exception) -> bool:
+    """Whether an item of a request fails by itself, however often it is sent; else it is the moment, or the service."""
+    return _status_of(error) == 422
+
+
 def _status_of(error: Exception) -> int:
+    if isinstance(error, HTTPException):
+        return error.status_code
+    if isinstance(error, RequestValidationError):
+        return 422
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from base.cpus import Others, cpus, threads
 from base.errors import CollectionNotFound, GlimpseError, InputError
 from base.words import counted
-from index.collection import CollectionInfo, list_collections, open_collection
+from index.collection import CollectionInfo, list_collections, open_collection, use_store
 from index.local.layout import CATALOG, collection_folder
 from labelling.label_sets import LabelSets
 from service import keys, signing
@@ -24,6 +24,7 @@ from service.http.auth import check_exposure
 from service.inference.known_models import KnownModels
 from service.jobs.store import JobStore
 from service.settings import Settings, problems_of, unknown_variables
+from service.training_runs import TrainingRuns
 
 State = Literal["ok", "warning", "wrong"]
 LEAST_FREE = 1 << 30  # bytes of the data folder's disk: with fewer a day's uploads may fill it
@@ -35,8 +36,8 @@ class Check:
     """One thing that was looked at.
 
     Attributes:
-        what: settings, address, data, keys, processors, model, which is the default one, `model NAME` of those beside
-            it, or `collection NAME`.
+        what: settings, address, data, runs, keys, processors, model, which is the default one, `model NAME` of those
+            beside it, or `collection NAME`.
         state: whether it is as it should be, or a person should know, or the service would not start, or not serve it.
         said: what was found, in a line.
     """
@@ -89,8 +90,9 @@ def check(given: Mapping[str, Any]) -> PreflightReport:
         return PreflightReport({}, [*checks, Check("settings", "wrong", str(error))])
     except ValidationError as error:
         return PreflightReport({}, checks + [Check("settings", "wrong", line) for line in problems_of(error)])
+    use_store(settings.store)
     others = Others()
-    for look in (_look_at_data, _look_at_address, _look_at_keys, _look_at_models):
+    for look in (_look_at_data, _look_at_runs, _look_at_address, _look_at_keys, _look_at_models):
         checks += look(settings)
     busy = others.said()
     taken = settings.threads or threads()
@@ -149,6 +151,16 @@ def _look_at_data(settings: Settings) -> Iterator[Check]:
             yield Check("data", "warning", line)
 
 
+def _look_at_runs(settings: Settings) -> Iterator[Check]:
+    if settings.runs is None:
+        return
+    if not settings.runs.is_dir():
+        yield Check("runs", "warning", f"runs: {settings.runs} is no folder: no training runs are shown")
+    else:
+        runs = counted(len(TrainingRuns(settings.runs).list()), "training run")
+        yield Check("runs", "ok", f"{runs} in {settings.runs}")
+
+
 def _look_at_keys(settings: Settings) -> Iterator[Check]:
     try:
         found = [*keys.read_keys(settings.data), *keys.given_keys(settings.api_keys.get_secret_value())]
@@ -205,10 +217,14 @@ def _look_at_models(settings: Settings) -> Iterator[Check]:
             runs = f"{encoder.ref} on {encoder.device} in {encoder.precision}, {encoder.dim} dimensions"
             yield Check(what, "ok", runs)
     named = set(known.values())
-    for info in list_collections(settings.data, read_only=settings.read_only):
+    for info in list_collections(settings.data, read_only=True):  # an older catalog is upgraded by who serves it
         what = f"collection {info.name}"
         if problem := info.problem or _problem_of_collection(settings, info.name):
-            yield Check(what, "wrong", f"{what}: {problem}")
+            if not settings.read_only and _has_unmerged(settings.data, info.name):
+                said = f"{what} was not closed when it was last written to: the service puts that in order as it starts"
+                yield Check(what, "warning", f"{said}; until then: {problem}")
+            else:
+                yield Check(what, "wrong", f"{what}: {problem}")
         elif info.fingerprint in named or (found := fingerprint(info.model)) == info.fingerprint:
             yield Check(what, "ok", _said_of(info, settings.data))
         else:
@@ -220,7 +236,7 @@ def _look_at_models(settings: Settings) -> Iterator[Check]:
 def _problem_of_collection(settings: Settings, name: str) -> str | None:
     """What is wrong with one that opens; of a large one only what its first search would meet."""
     try:
-        with open_collection(settings.data, name, read_only=settings.read_only) as collection:
+        with open_collection(settings.data, name, read_only=True) as collection:
             collection.refresh()
             if _is_small(settings.data, name) and (problems := collection.check()):
                 return problems[0] + (f" (and {len(problems) - 1} more)" if problems[1:] else "")
@@ -229,6 +245,15 @@ def _problem_of_collection(settings: Settings, name: str) -> str | None:
     except GlimpseError as error:
         return str(error)
     return None
+
+
+def _has_unmerged(data: Path, name: str) -> bool:
+    """Whether its last commits may lie beside the catalog, where only who writes gets them from."""
+    catalog = collection_folder(data, name) / CATALOG
+    try:
+        return catalog.with_name(f"{CATALOG}-wal").stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _said_of(info: CollectionInfo, data: Path) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_serializer, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -26,6 +26,8 @@ from pydantic_settings import (
 from base.cpus import MOST
 from base.errors import InputError
 from base.words import words_of
+from index.collection import LOCAL
+from index.milvus.address import Address
 from service.keys import given_keys
 
 PREFIX = "GLIMPSE_"
@@ -55,6 +57,8 @@ class Settings(BaseSettings):
         None, ge=1, description="memory that models may take together; none: half of what there is"
     )
     data: Path = Field(Path("glimpse-data"), description="folder with the collections")
+    store: str = Field("local", description="where collections lie: local, or milvus://HOST:19530/DATABASE")
+    runs: Path | None = Field(None, description="folder with training runs, which are shown; none: none are")
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = Field(None, ge=1, le=MOST, description="of the model and the indexes; none: one a processor")
@@ -84,6 +88,7 @@ class Settings(BaseSettings):
     thumbnail_bytes: int = Field(2**30, ge=0, description="most bytes of thumbnails that are kept; 0: none")
     filter_seconds: float = Field(5.0, gt=0, description="longest that a filter takes")
     keep_alive_seconds: int = Field(75, ge=1, description="how long a connection is kept between two requests")
+    max_waiting: int = Field(100, ge=0, description="most requests that wait for changes at once; then it is 429")
     queue_size: int = Field(512, ge=1, description="images or texts that may wait; beyond it the answer is 429")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON")
@@ -98,6 +103,17 @@ class Settings(BaseSettings):
     def _well_formed(cls, value: SecretStr) -> SecretStr:
         given_keys(value.get_secret_value())
         return value
+
+    @field_validator("store")
+    @classmethod
+    def _is_store(cls, value: str) -> str:
+        if value != LOCAL:
+            Address.of(value)
+        return value
+
+    @field_serializer("store", when_used="json")
+    def _without_password(self, value: str) -> str:
+        return value if value == LOCAL else str(Address.of(value))
 
     @field_validator("root_path")
     @classmethod

@@ -14,6 +14,8 @@ from starlette.types import Scope
 
 from base.read_ahead import READERS
 from encoder.model import DualEncoder
+from index.collection import LOCAL
+from index.milvus.address import Address
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.collections.thumbnails import DAY, Thumbnails
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 LOADING = "the model is being loaded; GET /health/ready says when it is there"
 DATA = "DATA"  # in place of the data folder
+STORE = "STORE"  # in place of the address of a server of collections
 FAILED = "the service could not start; its log says why"
 
 
@@ -45,6 +48,7 @@ class Service:
         models: those that may be asked for, once the service is ready.
         rejections: what measures the rejection thresholds of collections.
         thumbnails: those that are kept; `flights` are those that are made just now.
+        waiting: requests that wait for changes just now.
         is_ready: whether the default model was loaded and warm, and the collections open.
         failure: why that never will be.
         is_stopping: whether the server is on its way out.
@@ -62,6 +66,7 @@ class Service:
         self.jobs = Jobs(settings, self.collections, self.models)
         self.thumbnails = Thumbnails(settings.data, settings.thumbnail_bytes, read_only=settings.read_only)
         self.flights: SingleFlight[bytes] = SingleFlight()
+        self.waiting = 0
         self._cleaning: asyncio.Task[None] | None = None
         self.is_ready = False
         self.failure: Exception | None = None
@@ -81,6 +86,8 @@ class Service:
         data = self.settings.data
         places = {model.ref: model.name for model in self.models.all()}
         places |= {str(folder): DATA for folder in (data.absolute(), data) if folder != Path()}
+        if self.settings.store != LOCAL:
+            places[str(Address.of(self.settings.store))] = STORE
         named = "|".join(map(_as_named, sorted(places, key=len, reverse=True)))
         return re.sub(named, lambda found: places[found[0]], text)
 

@@ -117,7 +117,7 @@ def test_a_repository_of_another_library_says_what_it_is_and_what_to_take(hub: L
         "openai/clip-vit-base-patch32": r"transformers \(clip\), not one of open_clip.*take "
         r"hf-hub:timm/vit_base_patch32_clip_224.openai, which is ViT-B-32/openai$",
         "google/siglip2-base-patch16-224": "take hf-hub:timm/ViT-B-16-SigLIP2, which is ViT-B-16-SigLIP2/webli$",
-        "some/bert": r"transformers \(bert\).*`glimpse models` lists",
+        "some/bert": r"transformers \(bert\).*`glimpse models --all` lists",
         "some/data": f"it has no {CONFIG}: no repository of open_clip, or none of that name",
     }.items():
         with pytest.raises(ModelError, match=message):

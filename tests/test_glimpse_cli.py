@@ -241,8 +241,30 @@ def test_settings_come_from_the_environment_too(tiny_run: Path, tmp_path: Path) 
 
 def test_models_are_listed_and_a_closed_pipe_is_no_error() -> None:
     assert "ViT-B-32/openai" in ok("models", "vit-b-32").splitlines()
-    piped = subprocess.run(f"{GLIMPSE} models | head -1", shell=True, capture_output=True, text=True)
+    piped = subprocess.run(f"{GLIMPSE} models --all | head -1", shell=True, capture_output=True, text=True)
     assert "Traceback" not in piped.stderr
+
+
+def test_models_worth_knowing_are_shown_and_one_is_recommended_for_this_machine() -> None:
+    shown = ok("models").splitlines()
+    known = json.loads(ok("models", "--json"))["models"]
+    assert [line.split()[0] for line in shown[1:]] == [model["ref"] for model in known]
+    assert all(model["source"] and model["licence"] and model["good_for"] for model in known)
+    found = json.loads(ok("models", "--recommend", "--language", "Japanese", "--photos", "1000", "--json"))
+    assert (found["photos"], found["languages"]) == (1000, ["ja"])
+    assert found["take"]["recall"] > 50
+    assert "in Japanese finds its photo" in found["take"]["why"]
+    assert found["take"]["seconds"] > 0
+    assert found["machine"]["gflops"] > 0
+    assert found["machine"]["memory"] * 0.7 >= found["take"]["model"]["memory_megabytes"] * 1e6
+    for wrong, said in {
+        ("--language", "de"): "--language is for --recommend",
+        ("--recommend", "--language", "Elvish"): "nobody has measured models in 'Elvish'",
+        ("--recommend", "--here"): "--recommend names one model",
+    }.items():
+        done = glimpse("models", *wrong)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
 
 
 def test_a_model_is_measured_in_each_precision(tiny_run: Path) -> None:

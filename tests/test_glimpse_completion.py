@@ -67,7 +67,10 @@ def test_commands_options_collections_and_models_are_offered(home: tuple[Path, s
     assert offered(folder, "glimpse show x -c po", GLIMPSE_URL="http://127.0.0.1:9") == []
     assert offered(folder, "glimpse index x --model runs/") == ["runs/pets"]
     assert offered(folder, "glimpse index x --model ViT-B-32/open") == []
-    bash(folder, "glimpse models > models.txt")
+    assert offered(folder, "glimpse index x --model ViT-B-32-256") == ["ViT-B-32-256/datacomp_s34b_b86k"]
+    assert offered(folder, "glimpse models --measure PE-Core-T") == ["PE-Core-T-16-384/meta"]
+    assert offered(folder, "glimpse models --recommend --language Ge") == ["German"]
+    bash(folder, "glimpse models --all > models.txt")
     assert offered(folder, "glimpse index x --model ViT-B-32/open") == ["ViT-B-32/openai"]
 
 
@@ -91,3 +94,25 @@ def test_a_mistyped_collection_has_a_near_name_offered(command: str, home: tuple
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
             assert ("did you mean photos?" in done.stderr) == meant
             assert f"no collection '{name}'" in done.stderr
+
+
+OF_A_SERVICE = (
+    "collections facets NAME",
+    "collections changes NAME",
+    "collections quota NAME --entries 5",
+    "collections delete NAME --yes",
+    "entries get sku-1 --collection NAME",
+    "entries patch sku-1 --metadata {} --collection NAME",
+    "entries delete sku-1 --collection NAME --yes",
+    "jobs start reindex --collection NAME",
+    "jobs start label --labels cat,dog --collection NAME",
+)
+
+
+@pytest.mark.parametrize("command", OF_A_SERVICE)
+def test_a_service_offers_a_near_name_to_every_command(command: str, home: tuple[Path, str]) -> None:
+    folder, url = home
+    words = [GLIMPSE, *command.replace("NAME", "fotos").split(), "--url", url]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no collection 'fotos'; did you mean photos?" in done.stderr

@@ -1,12 +1,13 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 
 import numpy as np
 import pytest
 
 from base.errors import CollectionError, InputError
+from base.sqlite_files import ALONE, BESIDE, PATIENCE, Unmerged, as_it_lies, opened_as_it_lies
 from index.entry import Entry
 from index.local.catalog.catalog import Catalog
 
@@ -169,3 +170,42 @@ with closing(Catalog(path)) as reader:
     put(writer, "/b")
     assert reader.count() == 2
 """)
+
+
+def test_a_writer_that_is_just_closing_its_files_leaves_no_commit_unmerged(tmp_path):
+    path, wal = tmp_path / "catalog.sqlite", tmp_path / "catalog.sqlite-wal"
+    path.write_bytes(b"merged")
+    wal.write_bytes(b"merged too")  # -shm is removed, -wal will be
+    closing_soon = Timer(PATIENCE / 4, wal.unlink)
+    closing_soon.start()
+    assert as_it_lies(path).mode == ALONE
+    closing_soon.join()
+    wal.write_bytes(b"of a writer that was killed")
+    with pytest.raises(Unmerged, match="cannot be merged without writing"):
+        as_it_lies(path)
+
+
+def test_a_file_is_looked_at_again_if_its_writer_goes_between_the_look_and_the_opening(tmp_path):
+    path = tmp_path / "catalog.sqlite"
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("PRAGMA journal_mode = WAL")
+        made.execute("CREATE TABLE t (x)")
+    writer, modes = sqlite3.connect(path), []
+    writer.execute("SELECT * FROM t").fetchall()
+
+    def connect(mode: str) -> sqlite3.Connection:
+        modes.append(mode)
+        writer.close()
+        db = sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True)
+        try:
+            db.execute("PRAGMA schema_version")
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
+
+    lies, db = opened_as_it_lies(path, connect)
+    with closing(db):
+        assert db.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    assert modes == [BESIDE, ALONE]
+    assert lies.mode == ALONE

@@ -20,6 +20,7 @@ from index.backup import restore
 from index.collection import open_collection
 from index.config import IndexConfig
 from index.search.calibration import Rejection
+from service.preflight import check
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
@@ -141,6 +142,7 @@ import shutil
 import numpy as np
 from base.errors import CollectionError
 from index.collection import open_collection
+from service.preflight import check
 (disk / "collections" / "old").mkdir(parents=True)
 shutil.copy({str(elsewhere / "catalog.sqlite")!r}, disk / "collections" / "old")
 mount("-o", "remount,ro")
@@ -202,3 +204,18 @@ def test_rows_of_before_get_their_checksums_and_what_it_writes_later_is_taken(ol
         assert collection.check() == []
         assert collection.get(3).text == "theirs"
     assert None not in checksums()
+
+
+def test_looking_whether_a_service_would_start_upgrades_nothing(old: Path) -> None:
+    catalog = old / "collections" / "old" / "catalog.sqlite"
+    before = {path.name: path.read_bytes() for path in catalog.parent.iterdir()}
+    looked = [one for one in check({"model": "no/model", "data": old, "port": 0}).checks if one.what.endswith("old")]
+    assert [one.state for one in looked] == ["warning"]
+    assert "collection old was made by m, which cannot be loaded" in looked[0].said
+    assert {path.name: path.read_bytes() for path in catalog.parent.iterdir()} == before
+    catalog.with_name("catalog.sqlite-wal").write_bytes(b"of a writer that was killed, without its -shm")
+    looked = [one for one in check({"model": "no/model", "data": old, "port": 0}).checks if one.what.endswith("old")]
+    assert [one.state for one in looked] == ["warning"]
+    assert "the service puts that in order as it starts" in looked[0].said
+    [read] = [one for one in check({"model": "no/model", "data": old, "read_only": True}).checks if "old" in one.what]
+    assert read.state == "wrong"

@@ -343,6 +343,37 @@ def test_where_others_write_what_is_done_is_told(here: Here, monkeypatch: pytest
     assert (done["created"], done["unchanged"], done["replaced"]) == (4, 16, 5)
 
 
+def test_what_failed_for_the_moment_is_done_again_with_its_key_and_what_failed_by_itself_is_not(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, calls, refused = Writers.write, [0], {2}
+
+    async def busy(self: Writers, name: str, work: Any) -> Any:
+        calls[0] += 1
+        if calls[0] in refused:
+            raise service.collections.writers.CollectionLocked("others write")
+        return await write(self, name, work)
+
+    def put(key: str, *entries: Any) -> tuple[Any, bool]:
+        answer = here.client.put(ENTRIES, json={"entries": entries}, headers={"Idempotency-Key": key})
+        assert answer.status_code == 200, answer.text
+        return answer.json(), "idempotency-replayed" in answer.headers
+
+    monkeypatch.setattr(Writers, "write", busy)
+    monkeypatch.setattr("service.routes.manifest.TRIES", 0)
+    first, _ = put("k", *items(*range(20)))
+    assert (first["created"], first["failed"]) == (16, 4)
+    again, replayed = put("k", *items(*range(20)))
+    assert (again["created"], again["unchanged"], again["failed"], replayed) == (4, 16, 0, False)
+    assert put("k", *items(*range(20))) == (again, True)
+    wrong = {"external_id": "wrong", "image": coded(b"no picture")}
+    first, _ = put("w", *items(0), wrong)
+    assert first["failed"] == 1
+    assert put("w", *items(0), wrong) == (first, True)
+    far = {"external_id": "far", "image_url": "https://example.org/x"}
+    assert [put("f", far)[1] for _ in range(2)] == [False, False]
+
+
 def delete(here: Here, status: int = 200, **body: Any) -> Any:
     answer = here.client.post(f"{ENTRIES}/delete", json=body)
     assert answer.status_code == status, answer.text

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from service_world import client_of, error_of, settings_for, tiny_encoder, world
+from service_world import client_of, error_of, settings_for, tiny_encoder, until, world
 from test_service_jobs_restart import Service
 
 from index.collection import Entry, create_collection, delete_collection, open_collection
@@ -128,6 +129,22 @@ def test_a_cursor_of_another_life_is_410_and_says_what_to_do(here):
         made.upsert([Entry(np.ones(4, np.float32), "text", text="x")])
     assert client.get("/v1/collections/other/changes").json()["changes"][0]["entry"]["text"] == "x"
     delete_collection(data, "other")
+
+
+def test_no_more_wait_than_may_and_the_others_are_told(tmp_path):
+    app = create_app(settings_for(tmp_path, max_waiting=2), tiny_encoder(tmp_path))
+    with client_of(app) as client, ThreadPoolExecutor(2) as pool:
+        client.put("/v1/collections/pictures")
+        waiting = [pool.submit(ask, client, after="now", wait=60) for _ in range(2)]
+        until(lambda: app.state.service.waiting == 2)
+        refused = client.get(PATH, params={"after": "now", "wait": 1})
+        assert error_of(refused, 429)["code"] == "overloaded"
+        assert refused.headers["retry-after"] == "5"
+        assert ask(client, after="now")["changes"] == []  # at once
+        assert client.post("/v1/collections/pictures/texts", json={"texts": ["red"]}).status_code == 200
+        assert [len(one.result()["changes"]) for one in waiting] == [1, 1]
+        assert len(ask(client, wait=1)["changes"]) == 1
+        assert app.state.service.waiting == 0
 
 
 def test_a_service_that_stops_waits_for_nobody(tmp_path):

@@ -8,13 +8,14 @@ runs/pets/train_config.json, metrics.json, log.jsonl            what was asked, 
 runs/pets/held_out.csv                                          what it is measured on, for other models too
 runs/pets/report.html, tensorboard/                             the same for people
 runs/pets/README.md                                             its card, for a model hub
-runs/pets/trackers.json                                         what trackers call it
+runs/pets/trackers.json, launch.json                            what trackers and torchrun call it
 runs/pets/last/                                                 the last epoch, and what --resume goes on from
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ HELD_OUT = "held_out.csv"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
 TRACKED = "trackers.json"
+LAUNCH = "launch.json"
 LAST = "last"
 STATE = "training_state.pt"  # in LAST
 PROBE_START = "probe_start.npz"  # in LAST
@@ -64,16 +66,32 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def launch() -> str:
+    """What torchrun calls the launch that this process is of (--rdzv-id); empty where it has no name of its own.
+
+    It stays the same when torchrun starts the processes again, on whichever machine, and when a scheduler starts
+    torchrun again with the same name.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    return "" if name == "none" else name  # torchrun's default
+
+
+def is_of_this_launch(out: Path) -> bool:
+    """Whether the run there was begun by this very launch, and is far enough to go on from."""
+    return bool(launch()) and (out / LAST / STATE).exists() and read_json(out / LAUNCH).get("torchrun") == launch()
+
+
 def read_log(out: Path) -> Iterator[dict[str, Any]]:
     """The records of a run's diary in their order, up to a line that is not whole; none where there is no diary."""
     return (record for _, record in whole_lines(out / LOG))
 
 
-def whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Each line of a file of JSON objects with what it says, up to one that is not whole."""
+def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each line of a file of JSON objects, from a byte on, with what it says, up to one that is not whole."""
     if not path.is_file():
         return
     with path.open("rb") as file:
+        file.seek(offset)
         for line in file:
             try:
                 record = json.loads(line)

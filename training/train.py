@@ -34,7 +34,7 @@ from training.records.journal import Journal
 from training.records.model_card import write_card
 from training.records.report import write_report
 from training.records.trackers import Trackers
-from training.run_folder import LAST, METRICS, STATE, TRAIN_CONFIG
+from training.run_folder import LAST, LAUNCH, METRICS, STATE, TRAIN_CONFIG, launch, write_json
 from training.source import Source, make_loader, open_source
 from training.step import Stepper
 
@@ -111,6 +111,8 @@ class _Run:
         if self._ranks.first:
             self._out.mkdir(parents=True, exist_ok=True)
             config.save(self._out)
+            if launch():
+                write_json(self._out / LAUNCH, {"torchrun": launch()})
             write_held_out(config, self._source.val, self._source.val_shards)
             self._trackers = Trackers(config.track, self._out, asdict(config), state.step)
             self._journal = Journal(self._out, self._trackers, resume_at=state.step)

@@ -36,14 +36,14 @@ def no_such_model(ref: str) -> str:
     repository = [f"hf-hub:{ref.rstrip('/')}"] if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?/?", ref) else []
     meant = f"did you mean {' or '.join(near or repository)}?"
     if not (near or repository):
-        meant = "`glimpse models` lists what there is"
+        meant = "`glimpse models --all` lists what there is"
     return f"neither a folder here nor a model that open_clip knows; {meant}"
 
 
 def architectures_like(name: str) -> str:
     """A sentence with the architectures whose names are like one that is none."""
     near = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(near)}?" if near else "`glimpse models` lists what there is"
+    return f"did you mean {' or '.join(near)}?" if near else "`glimpse models --all` lists what there is"
 
 
 def hub_address(ref: str) -> str | None:
@@ -101,7 +101,7 @@ def _no_such_weights(name: str, tag: str) -> str:
     tags = open_clip.list_pretrained_tags_by_model(name)
     near = difflib.get_close_matches(tag, tags, n=3, cutoff=0.3) or tags[:3]
     if not near:
-        return f"open_clip has no published weights for {name}; `glimpse models` lists those that have"
+        return f"open_clip has no published weights for {name}; `glimpse models --all` lists those that have"
     return f"no such weights; for {name} there are {', '.join(f'{name}/{tag}' for tag in near)}"
 
 

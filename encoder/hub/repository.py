@@ -225,6 +225,10 @@ def _not_of_open_clip(repository: Repository) -> str:
     kind = read_json(other, f"{other}: not there").get("model_type")
     is_dual = isinstance(kind, str) and re.search("clip|siglip|align", kind)
     near = repository_like(repository.name) if is_dual else None
-    take = f"take hf-hub:{near}, which is {tag_of(near)}" if near else "`glimpse models` lists what open_clip publishes"
+    take = (
+        f"take hf-hub:{near}, which is {tag_of(near)}"
+        if near
+        else "`glimpse models --all` lists what open_clip publishes"
+    )
     what = f"a repository of transformers ({kind})" if kind else "a repository of another library"
     return f"{repository.ref}: {what}, not one of open_clip: it has a config.json but no {CONFIG}; {take}"

@@ -1,48 +1,86 @@
-"""`glimpse models`: what --model takes, how fast one of them is here, or what a service has."""
+"""`glimpse models`: which to take, what --model takes, how fast one of them is here, or what a service has."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from base.errors import InputError
 from glimpse import completion
-from glimpse.options import AsJson, Threads, Url, is_remote
+from glimpse.options import AsJson, Threads, Url, given_options, is_remote
 
 if TYPE_CHECKING:
+    from encoder.choice.models import KnownModel
+    from encoder.choice.recommend import Choice
     from encoder.measure import Measured
+
+PHOTOS = 10_000
 
 
 def models(
     context: typer.Context,
-    contains: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+    contains: Annotated[str, typer.Argument(help="Of all that are published, those whose names contain this.")] = "",
+    all_: Annotated[bool, typer.Option("--all", help="All that open_clip publishes, by name.")] = False,
     here: Annotated[
         bool, typer.Option("--here", help="Only those that are on this machine, so need no network.")
     ] = False,
+    recommend: Annotated[
+        bool, typer.Option("--recommend", help="Recommend one for this machine, and say why.")
+    ] = False,
+    photos: Annotated[int, typer.Option(min=1, help="With --recommend: how many photos.")] = PHOTOS,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --recommend: what will be asked in, as German or de; repeatable.",
+            show_default="English",
+            autocompletion=completion.languages,
+        ),
+    ] = None,
     measure: Annotated[
         str | None,
-        typer.Option(metavar="REF", help="Measure this one instead, as --model takes it: speed, memory, precisions."),
+        typer.Option(
+            metavar="REF",
+            help="Measure this one instead, as --model takes it: speed, memory, precisions.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     url: Url = None,
     threads: Threads = None,
     json: AsJson = False,
 ) -> None:
-    """List the published open_clip models that --model takes. hf-hub:ORG/NAME and run folders work as well.
+    """Show the models that are worth knowing: size, speed, memory, languages, licence, and what each is good for.
 
-    With --url list instead what the service there has: the names that requests may give, and which are loaded.
+    Memory is what a process takes at most that indexes with it; zero-shot is top-1 accuracy on ImageNet-1k, by its
+    makers or open_clip (--json says who). --model takes all that open_clip publishes (--all), hf-hub:ORG/NAME and run
+    folders as well. With --url list instead what the service there has: the names that requests may give.
+
+    With --recommend look at this machine, for some seconds, and say which to take for so many photos and these
+    languages, why, and how long it will take, about.
 
     With --measure load one of any kind and say what it gives on this machine in each precision, and which of them
     `--precision auto` takes. Takes some ten seconds, more for a large model.
     """
-    if is_remote(context) and not here and measure is None:
-        _list_served(url, contains, json)
-        return
-    if measure is not None:
-        if contains or here:
-            raise InputError("--measure takes one model and lists none: give it without a name to look for and --here")
+    lists = bool(contains or all_ or here)
+    if recommend and (lists or measure is not None):
+        raise InputError("--recommend names one model and lists none: give it without a name, --all, --here, --measure")
+    if not recommend and (said := {"photos", "language"} & given_options(context)):
+        raise InputError(f"--{min(said)} is for --recommend: add it")
+    if measure is not None and lists:
+        raise InputError("--measure takes one model and lists none: give it without a name to look for, --all, --here")
+    if recommend:
+        _recommend(photos, language or ["en"], json)
+    elif measure is not None:
         _measure(measure, json)
-        return
+    elif is_remote(context) and not here:
+        _list_served(url, contains, json)
+    elif lists:
+        _list_published(contains, here, json)
+    else:
+        _show_known(json)
+
+
+def _list_published(contains: str, here: bool, json: bool) -> None:
     from encoder.hub.published import published_models
     from encoder.hub.repository import models_here
     from glimpse import console
@@ -55,6 +93,109 @@ def models(
         console.print_json({"models": names})
     else:
         print("\n".join(names))
+
+
+def _show_known(json: bool) -> None:
+    from encoder.choice.models import MODELS
+    from glimpse import console
+
+    if json:
+        console.print_json({"models": [_as_json(model) for model in MODELS]})
+        return
+    rows = [
+        (
+            model.ref,
+            f"{model.weights:.0f} M",
+            model.dim,
+            model.speed,
+            f"{model.memory_megabytes / 1e3:.1f} GB",
+            model.languages,
+            model.licence,
+            "" if model.zero_shot is None else f"{model.zero_shot:.1f} %",
+            model.good_for,
+        )
+        for model in MODELS
+    ]
+    columns = ("model", "weights", "vector", "speed", "memory", "languages", "licence", "zero-shot", "good for")
+    console.out.print(console.table(*columns, rows=rows))
+    console.err.print("one for this machine: glimpse models --recommend; all that are published: glimpse models --all")
+
+
+def _as_json(model: KnownModel) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        **asdict(model),
+        "speed": model.speed,
+        "is_for_commerce": model.is_for_commerce,
+        "memory_megabytes": round(model.memory_megabytes),
+    }
+
+
+def _recommend(photos: int, languages: list[str], json: bool) -> None:
+    from dataclasses import asdict
+
+    from encoder.choice.languages import language_code  # what is said wrongly is said before torch is loaded
+    from glimpse import console
+
+    codes = list(dict.fromkeys(language_code(language) for language in languages))
+    from base.cpus import Others
+    from encoder.choice.machine import this_machine
+    from encoder.choice.recommend import recommend
+
+    others = Others()
+    with console.working("measuring this machine"):
+        machine = this_machine()
+    busy = others.said()
+    found = recommend(machine, photos, codes)
+    if json:
+        choices = {"take": found.take, "faster": found.faster, "better": found.better}
+        console.print_json(
+            {
+                **{name: _choice_as_json(choice) if choice else None for name, choice in choices.items()},
+                "photos": photos,
+                "languages": codes,
+                "machine": asdict(machine),
+            }
+        )
+        return
+    take = found.take
+    console.out.print(take.model.ref, style="bold")
+    console.out.print(f"  why: {take.why}")
+    console.out.print(f"  for {photos:,} photos of 12 megapixels: about {_time(take)} on this machine")
+    console.out.print(
+        f"  measured here: {machine.gflops:,.0f} GFLOP/s in {machine.precision} on {machine.device}, "
+        f"{machine.seconds_a_photo * 1e3:.0f} ms to decode a photo; {machine.threads} threads"
+    )
+    for name, other in (("faster", found.faster), ("better", found.better)):
+        if other is not None:
+            figures = "; ".join(filter(None, [f"finds {other.recall:.0f} %", f"about {_time(other)}", other.why]))
+            console.out.print(f"  {name}: {other.model.ref} ({figures})")
+    if take.model.takes_hf:
+        from importlib.util import find_spec
+
+        from base.extras import install
+
+        if find_spec("transformers") is None:
+            console.out.print(f"  first: {install('hf')}")
+    console.out.print(f"  then: glimpse index ~/Pictures --collection photos --model {take.model.ref}")
+    if busy:
+        console.err.print(f"warning: {busy}")
+
+
+def _time(choice: Choice) -> str:
+    from glimpse.progress_lines import span
+
+    return span(choice.seconds)
+
+
+def _choice_as_json(choice: Choice) -> dict[str, Any]:
+    return {
+        "model": _as_json(choice.model),
+        "recall": None if choice.recall is None else round(choice.recall, 2),
+        "seconds": round(choice.seconds),
+        "why": choice.why,
+    }
 
 
 def _list_served(url: str | None, contains: str, json: bool) -> None:

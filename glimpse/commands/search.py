@@ -11,7 +11,7 @@ import typer
 from base.errors import InputError
 from glimpse import completion
 from glimpse.finding.after import After, print_null
-from glimpse.finding.asked import Asked, check_words, offering_near, search_here, search_there
+from glimpse.finding.asked import Asked, check_words, search_here, search_there
 from glimpse.finding.table import print_table
 from glimpse.options import (
     DATA,
@@ -20,6 +20,7 @@ from glimpse.options import (
     Device,
     ModelOfCollection,
     Precision,
+    Store,
     Threads,
     Url,
     is_remote,
@@ -47,6 +48,7 @@ def search(
         ),
     ] = None,
     data: Data = DATA,
+    store: Store = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many results.")] = 10,
     offset: Annotated[int, typer.Option(min=0, max=10_000, help="Results to pass over, for the next page.")] = 0,
     modality: Annotated[str, typer.Option(help="What to find: image or text.")] = "image",
@@ -132,7 +134,6 @@ def search(
             from glimpse.finding.files import ServedFiles
 
             client = opened.enter_context(Client(url))
-            opened.enter_context(offering_near(client, names))
             found = search_there(client, names, asked, shape)
             files = ServedFiles(client, names[0])
         else:
@@ -172,7 +173,7 @@ def _answer_all(
     if url is not None:
         from glimpse.client import Client
 
-        with Client(url) as client, offering_near(client, names):
+        with Client(url) as client:
             done = print_answers(answer_there(client, names[0], lines), len(lines))
     else:
         from index.collection import open_collection

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from glimpse.options import DATA, AsJson, Collection, Data, Url, is_remote
+from glimpse.options import DATA, AsJson, Collection, Data, Store, Url, is_remote
 
 
 def show(
@@ -14,6 +14,7 @@ def show(
     what: Annotated[str, typer.Argument(metavar="ID|PATH", help="Its id, your own id of it, or the path of its file.")],
     collection: Collection = "images",
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
@@ -23,9 +24,8 @@ def show(
 
     if url is not None and is_remote(context):
         from glimpse.client import Client
-        from glimpse.finding.asked import offering_near
 
-        with Client(url) as client, offering_near(client, [collection]):
+        with Client(url) as client:
             entry = entry_as_json(entry_there(client, collection, what))
     else:
         from index.collection import open_collection

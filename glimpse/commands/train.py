@@ -13,6 +13,7 @@ import typer
 from base.errors import InputError
 from glimpse.options import AsJson, Threads
 from training.config import TrainConfig
+from training.run_folder import is_of_this_launch
 
 Pairs = Annotated[
     Path | None,
@@ -52,6 +53,8 @@ def train(
     else:
         given = {name: _value(SETTINGS[name], value) for name, value in settings.items()}
         config = TrainConfig(pairs=str(pairs.absolute()), out=str(out), **given)
+        if resume := is_of_this_launch(out):  # torchrun started its processes again, after one of them was lost
+            _refuse_changes(config, TrainConfig.load(out))
     if stopped_by := run_training(config, resume=resume, as_json=json):
         raise typer.Exit(128 + stopped_by)  # a run that is not done must not look like one to who goes on after it
     from encoder.lazy import open_encoder
@@ -69,6 +72,18 @@ def _refuse_settings(context: typer.Context, out: Path) -> None:
                 f"--resume goes on with the settings of the run in --out, without {flag}; to train it further, start a "
                 f"new run with --model {out}"
             )
+
+
+def _refuse_changes(config: TrainConfig, begun: TrainConfig) -> None:
+    changed = [
+        setting.name for setting in fields(config) if getattr(config, setting.name) != getattr(begun, setting.name)
+    ]
+    if changed:
+        flags = ", ".join("PAIRS" if name == "pairs" else _flag(name) for name in changed)
+        raise InputError(
+            f"{begun.out}: this launch of torchrun began the run with another {flags}; give another --out, or another "
+            "--rdzv-id for a launch of its own"
+        )
 
 
 def _flag(name: str) -> str:

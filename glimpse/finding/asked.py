@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
-from base.errors import CollectionNotFound, InputError
-from base.names import near_name
+from base.errors import InputError
 from base.walk import is_image_name
 
 if TYPE_CHECKING:
@@ -36,19 +33,6 @@ def check_words(words: str) -> None:
         raise InputError(f"{words} is a folder: to look for what is like a picture, give --image and one in it")
     if is_uri or (is_image_name(path) and (os.sep in path or os.path.exists(path))):  # noqa: PTH110
         raise InputError(f"{words} is a path: to look for what is like a picture, give --image {shlex.quote(path)}")
-
-
-@contextmanager
-def offering_near(client: Client, names: Sequence[str]) -> Iterator[None]:
-    """Have a service's CollectionNotFound name the collections that may have been meant."""
-    try:
-        yield
-    except CollectionNotFound as error:
-        there = [collection.name for collection in client.collections()]
-        near = [found for name in names if name not in there and (found := near_name(name, there))]
-        if not near:
-            raise
-        raise CollectionNotFound(f"{error}; did you mean {' and '.join(near)}?") from None
 
 
 class Asked(NamedTuple):

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from base.errors import GlimpseError, RunNotFound
-from base.sqlite_files import as_it_lies
+from base.sqlite_files import opened_as_it_lies
 from labelling.rows import Answer, Labelled, Listed, Pair
 
 Vectors = npt.NDArray[np.float32]
@@ -44,6 +44,9 @@ CREATE TABLE IF NOT EXISTS steps (
     done INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS steps_of ON steps (image, output);
 CREATE INDEX IF NOT EXISTS begun ON steps (id) WHERE NOT done;
+CREATE TABLE IF NOT EXISTS said (
+    review INTEGER, image INTEGER, answers TEXT, guess TEXT, margin REAL, reviewed TEXT,
+    PRIMARY KEY (review, image)) WITHOUT ROWID;
 CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
 CREATE TEMP TABLE incoming (
     id INTEGER PRIMARY KEY, path BLOB NOT NULL, stamp TEXT NOT NULL, width INTEGER, height INTEGER);
@@ -124,9 +127,8 @@ class RunStore:
 
     def __init__(self, path: Path, *, reads: bool = False, read_only: bool = False) -> None:
         self.path = path
-        mode = as_it_lies(path).mode if read_only else "mode=rwc"
-        uri = f"{path.absolute().as_uri()}?{mode}"
-        self._db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+        with self._errors():
+            self._db = opened_as_it_lies(path, self._connect)[1] if read_only else self._connect("mode=rwc")
         try:
             with self._errors():
                 version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -143,6 +145,16 @@ class RunStore:
         except BaseException:
             self.close()
             raise
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?{mode}"
+        db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+        try:
+            db.execute("PRAGMA schema_version")  # reads the file
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def close(self) -> None:
         """Close it."""
@@ -327,6 +339,15 @@ class RunStore:
             (after, BLOCK),
         ).fetchall()
         return [row[0] for row in rows], [row[1] for row in rows]
+
+    def labels_of(self, ids: Sequence[int]) -> dict[int, list[str]]:
+        """The labels of those of these images, in the order of their ids, that are decided."""
+        rows = self.query(
+            "SELECT id, answers FROM images WHERE id BETWEEN :first AND :last AND answers IS NOT NULL",
+            first=ids[0],
+            last=ids[-1],
+        )
+        return {key: [label for label, _ in orjson.loads(answers)] for key, answers in rows}
 
     def decide(
         self, ids: Sequence[int], answers: Iterable[tuple[list[Pair], Pair | None]], margins: Sequence[float]

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from base.errors import CollectionExists, CollectionNotFound, GlimpseError, InputError
+from base.names import near_name
 from index.collection import (
     Collection,
     CollectionInfo,
@@ -50,7 +51,10 @@ class OpenCollections:
         self._follower.start()
 
     def get(self, name: str) -> Collection:
-        """The collection of that name, to read. CollectionNotFound, CollectionDamaged."""
+        """The collection of that name, to read. CollectionNotFound, CollectionDamaged, StoreUnavailable."""
+        collection = self._open.get(name)
+        if collection is not None and not collection.is_near and collection.is_there():
+            return collection  # a server was asked, and nobody waits for a lock meanwhile
         with self._lock:
             collection = self._open.get(name)
             if collection is not None:
@@ -61,7 +65,7 @@ class OpenCollections:
             try:
                 collection = open_collection(self._data, name, read_only=self._read_only)
             except (CollectionNotFound, InputError):
-                raise _not_found(name) from None
+                raise self._not_found(name) from None
             self._open[name] = collection
             return collection
 
@@ -71,7 +75,8 @@ class OpenCollections:
             return None
         try:
             collection = self._open.get(name)
-            return collection if collection is not None and collection.is_there() else None
+            near = collection is not None and collection.is_near
+            return collection if near and collection is not None and collection.is_there() else None
         finally:
             self._lock.release()
 
@@ -133,7 +138,7 @@ class OpenCollections:
             try:
                 delete_collection(self._data, name)
             except CollectionNotFound:
-                raise _not_found(name) from None
+                raise self._not_found(name) from None
 
         await self.writers.alone(name, remove)
 
@@ -156,14 +161,21 @@ class OpenCollections:
             while self._open:
                 self._open.popitem()[1].close()
 
+    def _not_found(self, name: str) -> CollectionNotFound:
+        """In words of the API: the index's own message speaks of folders and the command line."""
+        near = near_name(name, collection_names(self._data))
+        meant = f" did you mean {near}?" if near else ""
+        return CollectionNotFound(f"no collection {name!r};{meant} GET /v1/collections lists those there are")
+
     def _follow(self) -> None:
         while not self._closed.wait(FOLLOW):
             with self._lock:
-                for name, collection in list(self._open.items()):
+                near = {name: collection for name, collection in self._open.items() if collection.is_near}
+                for name, collection in near.items():
                     if not collection.is_there():
                         del self._open[name]
                         collection.close()
-                following = list(self._open.values())
+                following = [collection for name, collection in near.items() if name in self._open]
             for collection in following:
                 with suppress(GlimpseError):  # the next search says what is wrong
                     collection.refresh()
@@ -171,8 +183,3 @@ class OpenCollections:
                 self.writers.build()
             except Exception:  # no memory, say: an index only costs time, without this thread searches would too
                 log.exception("an index cannot be built anew")
-
-
-def _not_found(name: str) -> CollectionNotFound:
-    """The index's own message speaks of folders and the command line."""
-    return CollectionNotFound(f"no collection {name!r}; GET /v1/collections lists those there are")

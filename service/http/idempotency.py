@@ -1,8 +1,9 @@
 """Idempotency-Key: a request that changes something, sent again with its key, is answered again and not done again.
 
 As the IETF's draft-ietf-httpapi-idempotency-key-header names and means it. Answers of 2xx are kept (kept_answers); of
-a request that was refused nothing is, so it may be mended and sent with its key. A request with a key is done to its
-end though its client has left, for that one will come back for the answer.
+a request that was refused nothing is, so it may be mended and sent with its key, nor of one that was done in part and
+may be done further (`may_go_on`). A request with a key is done to its end though its client has left, for that one will
+come back for the answer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -35,6 +36,7 @@ HEADER = "Idempotency-Key"
 DISK = "disk_error"
 LONGEST = 255  # characters
 ONCE = re.compile(r"/v1/(jobs|collections/[^/]+/texts)")  # POSTs that make something new each time
+UNFINISHED = "unfinished"
 TOLD = {
     "name": HEADER,
     "in": "header",
@@ -88,19 +90,28 @@ class Idempotent:
             answer.headers["Idempotency-Replayed"] = "true"
             return answer
         repeatable = not (scope["method"] == "POST" and ONCE.fullmatch(scope["path"]))
+        state = scope.setdefault("state", {})
         try:
             await run_in_threadpool(self._answers.begin, there, asked, repeatable=repeatable)
         except OutcomeUnknown as error:
             return refuse_to_answer(409, str(error), code=error.code)
         made = await _run(self._app, scope, body)
         try:
-            if 200 <= made.status < 300:
+            if 200 <= made.status < 300 and UNFINISHED not in state:
                 await run_in_threadpool(self._answers.keep, there, asked, made)
             else:
                 await run_in_threadpool(self._answers.forget, there)
         except OSError as error:  # it is done, whatever becomes of its answer
             log.error("the answer to a request with an %s is not kept: %s", HEADER, error)
         return _response(made)
+
+
+def may_go_on(request: Request) -> None:
+    """Say that a request, which is answered with 200, was done in part for a reason of the moment.
+
+    Sent again with its key it is done again, which a route that calls this is made for, and not answered so for a day.
+    """
+    request.scope.setdefault("state", {})[UNFINISHED] = True
 
 
 def tell_of_keys(app: FastAPI) -> None:

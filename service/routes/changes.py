@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
-from base.errors import InputError
+from base.errors import InputError, Overloaded
+from base.words import counted
 from index.collection import ChangePage
 from index.search.query import MAX_LIMIT
 from service.deps import CollectionDep, CollectionsDep, ServiceDep
@@ -16,11 +19,13 @@ from service.errors import Refusal, documented
 from service.routes.entries import SignDep
 from service.schemas.base import Absent
 from service.schemas.changes import ChangesAnswer
+from service.state import Service
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["changes"])
 
 LONGEST = 60  # seconds that a request may wait for a change
 LOOK = 0.25  # seconds between two looks for one
+LATER = 5  # seconds after which who may not wait should ask again
 
 After = Annotated[
     str | None,
@@ -36,7 +41,7 @@ Wait = Annotated[
 ]
 
 
-@router.get("/changes", summary="What changed", responses=documented(404, 410, 422))
+@router.get("/changes", summary="What changed", responses=documented(404, 410, 422, 429))
 async def changes(
     collection: CollectionDep,
     collections: CollectionsDep,
@@ -54,7 +59,8 @@ async def changes(
     (reindex) is no change of an entry.
 
     410: the collection was deleted and made anew, or restored from a backup, or more was deleted since than is kept
-    (the last 100,000 deletions): begin again without `after`, and let go of what that does not name.
+    (the last 100,000 deletions): begin again without `after`, and let go of what that does not name. 429: as many wait
+    already as may; without `wait` it is answered at once.
     """
 
     def page_after(cursor: str | None) -> ChangePage:  # the collection may be deleted, or made anew, while it waits
@@ -62,10 +68,28 @@ async def changes(
 
     try:
         page = await run_in_threadpool(page_after, after)
-        end = asyncio.get_running_loop().time() + wait
-        while not page.changes and asyncio.get_running_loop().time() < end and not service.is_stopping():
-            await asyncio.sleep(LOOK)
-            page = await run_in_threadpool(page_after, page.cursor)
+        if wait and not page.changes:
+            with _a_place_to_wait(service):
+                end = asyncio.get_running_loop().time() + wait
+                while not page.changes and asyncio.get_running_loop().time() < end and not service.is_stopping():
+                    await asyncio.sleep(LOOK)
+                    page = await run_in_threadpool(page_after, page.cursor)
     except InputError as error:
         raise Refusal(422, str(error), code=error.code, param=str(error).partition(": ")[0]) from error
     return ChangesAnswer.of(page, collection.name, sign)
+
+
+@contextmanager
+def _a_place_to_wait(service: Service) -> Iterator[None]:
+    """One of those that may wait at once, for each looks into its collection four times a second. Overloaded."""
+    most = service.settings.max_waiting
+    if service.waiting >= most:
+        raise Overloaded(
+            f"{counted(most, 'request')} wait for changes already (GLIMPSE_MAX_WAITING): ask without wait, or later",
+            seconds=LATER,
+        )
+    service.waiting += 1
+    try:
+        yield
+    finally:
+        service.waiting -= 1

@@ -19,8 +19,9 @@ from base.errors import CollectionLocked, GlimpseError, InputError, Overloaded
 from base.read_ahead import batches
 from service.collections.metadata import merge_patch
 from service.deps import SettingsDep
-from service.errors import Refusal, detail_of, documented
+from service.errors import Refusal, detail_of, documented, is_of_what_was_sent
 from service.http.bodies import from_fields, media_type
+from service.http.idempotency import may_go_on
 from service.putting import Asked, Done, Putting, PuttingDep
 from service.schemas import examples
 from service.schemas.catalogue import ManifestAnswer, PutItem, PutResult
@@ -69,7 +70,8 @@ async def put_all(request: Request, putting: PuttingDep, settings: SettingsDep) 
     """Put the entries of a manifest, some at a time, each as a `PUT` of it alone would; and say what became of each.
 
     One that cannot be put has `failed` and its error, and costs the others nothing. JSON, or JSON Lines with an entry a
-    line. Sent again, what is there already is `unchanged`, so a manifest that broke off goes on where it was.
+    line. Sent again, what is there already is `unchanged`, so a manifest that broke off goes on where it was; with an
+    Idempotency-Key too, unless all that failed did so by itself (422).
     """
     started = time.perf_counter()
     given = await _given(request)
@@ -92,7 +94,10 @@ async def put_all(request: Request, putting: PuttingDep, settings: SettingsDep) 
                 stop = error
         answers = iter(done if stop is None else [stop] * len(good))
         for one in some:
-            results.append(_result(one.external_id, next(answers) if isinstance(one, Asked) else one.error))
+            answer = next(answers) if isinstance(one, Asked) else one.error
+            results.append(_result(one.external_id, answer))
+            if isinstance(answer, Exception) and not _is_of_itself(one, answer):
+                may_go_on(request)
         texts += [one.text for one in good if one.text is not None]
     counts = Counter(result.status for result in results)
     if counts["created"] + counts["replaced"]:
@@ -167,6 +172,12 @@ async def _put_in_time(putting: Putting, some: Sequence[Asked], tries: int) -> S
             if tries < 0 or error.code not in (Overloaded.code, CollectionLocked.code):
                 raise
             await asyncio.sleep(getattr(error, "seconds", 1))
+
+
+def _is_of_itself(one: Asked | Unusable, error: Exception) -> bool:
+    """Whether it fails however often it is sent; a host that did not send an image may do so later."""
+    fetched = isinstance(one, Asked) and one.image_url is not None
+    return is_of_what_was_sent(error) and not fetched
 
 
 def _result(external_id: str | None, done: Done | Exception) -> PutResult:

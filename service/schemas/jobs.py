@@ -140,6 +140,15 @@ class ReindexJob(RequestModel):
         False, strict=True, description="delete the entries whose file is gone or cannot be read"
     )
     model: ModelName = Field(None, description="default: the default model")
+    training_run: str | None = Field(
+        None, max_length=200, description="a name of GET /v1/training-runs, instead of a model: the one in its folder"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_model(self) -> ReindexJob:
+        if self.model and self.training_run:
+            raise ValueError("give either model or training_run")
+        return self
 
 
 AnyJob = Annotated[IndexJob | WatchJob | LabelJob | ReindexJob, Field(discriminator="kind")]
@@ -151,6 +160,7 @@ EXAMPLES: list[dict[str, Any]] = [
     {"kind": "label", "folder": "/photos/2024", "label_set": "pets", "out": ["/photos/pets.csv"], "xmp": True},
     {"kind": "label", "collection": "photos", "label_set": "pets", "write_metadata": "pets"},
     {"kind": "reindex", "collection": "photos"},
+    {"kind": "reindex", "collection": "photos", "training_run": "clothes"},
 ]
 JOB: dict[str, Any] = {
     "id": "0623a1f4c8d2e09b7c41", "kind": "index", "state": "running", "collection": "photos",

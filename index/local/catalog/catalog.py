@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, EntryNotFound, InputError, ModelMismatch
 from base.names import check_external_id
+from index.columns import Columns
 from index.config import IndexConfig, Quota
 from index.entry import ChangePage, Entry, FacetKey, FacetValue, ImageRow, Modality, Record
 from index.local.catalog.changes import Changes, count_changes, read_changes
@@ -30,6 +31,7 @@ from index.local.catalog.checksums import (
     rows_sealed,
     seal_block,
 )
+from index.local.catalog.columns import ColumnsCache
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facet_counts import FacetCounts, values_among
 from index.local.catalog.facets import file_facets, unfile_facets
@@ -101,6 +103,7 @@ class Catalog:
         self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
         self._filters = FilterCache()
         self._facets = FacetCounts()
+        self._pictures = ColumnsCache()
         self.next = NextVectors(self._db, self._is_now)
         try:
             with self._db.reading() as db:
@@ -363,6 +366,24 @@ class Catalog:
             db.execute("BEGIN")
             return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality, patience)
 
+    def columns_state(self) -> str:
+        """The state of `columns`, without reading them."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            return _state_of_columns(db)
+
+    def columns(
+        self, wanted: Filter | None = None, patience: Patience | None = None
+    ) -> tuple[Columns, NDArray[np.bool_] | None]:
+        """All images as columns, and which of them (n,) pass a filter, of one moment. FilterTooSlow, GivenUp."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            columns = self._pictures.read(db, _state_of_columns(db))
+            if wanted is None:
+                return columns, None
+            ids = self._filters.ids(db, int(read_meta(db, "revision")), wanted, "image", patience)
+            return columns, columns.mask(ids)
+
     def changes_after(self, name: str, after: str | None, limit: int) -> ChangePage:
         """What happened to the entries of the collection `name` after a cursor (`feed.read_changes_after`)."""
         with self._db.reading() as db:
@@ -469,3 +490,9 @@ class Catalog:
         query = f"SELECT {self._columns} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id LIMIT ?"
         with self._db.reading() as db:
             return records(db.execute(query, (os.fsencode(value), limit)).fetchall())
+
+
+def _state_of_columns(db: Connection) -> str:
+    """A name for what the catalog holds; no two lives of a collection share one."""
+    lives = db.execute("SELECT value FROM meta WHERE key = 'life'").fetchone()  # a catalog of before has none
+    return f"{lives[0] if lives else read_meta(db, 'created_at')}-{read_meta(db, 'revision')}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import fsync_file
-from base.sqlite_files import Lies, Unmerged, as_it_lies
+from base.sqlite_files import Lies, Unmerged, as_it_lies, opened_as_it_lies
 
 __all__ = ["Connection", "Database", "interruptible"]
 
@@ -151,17 +151,9 @@ class Database:
         try:
             self._check_same_file()
             lies = self._as_it_lies()
-            while db is None:
-                try:
-                    before, db = self._idle.pop()
-                except IndexError:
-                    db = _connect(self.path, lies.mode)
-                    for name, function in self._functions.items():
-                        db.create_function(name, -1, function, deterministic=True)
-                else:
-                    if before != lies:
-                        db.close()
-                        db = None
+            db = self._kept(lies)
+            if db is None:
+                lies, db = self._connected()
             yield db
             self._check_unchanged(lies)
         except sqlite3.DatabaseError as error:
@@ -240,11 +232,46 @@ class Database:
         if not same:
             raise CollectionNotFound(f"{self.path}: deleted or replaced since it was opened; open the collection again")
 
+    def _kept(self, lies: Lies) -> Connection | None:
+        """A connection that was opened to the file as it lies now; those that were not are closed."""
+        while True:
+            try:
+                before, db = self._idle.pop()
+            except IndexError:
+                return None
+            if before == lies:
+                return db
+            db.close()
+
+    def _connected(self) -> tuple[Lies, Connection]:
+        if not self._read_only:
+            return WRITABLE, self._connect(WRITABLE.mode)
+        with self._lying():
+            return opened_as_it_lies(self.path, self._connect)
+
+    def _connect(self, mode: str) -> Connection:
+        """A new connection, which has read something if it may write nothing."""
+        db = _connect(self.path, mode)
+        try:
+            for name, function in self._functions.items():
+                db.create_function(name, -1, function, deterministic=True)
+            if mode != WRITABLE.mode:
+                db.execute("PRAGMA schema_version")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
     def _as_it_lies(self) -> Lies:
         if not self._read_only:
             return WRITABLE
-        try:
+        with self._lying():
             return as_it_lies(self.path)
+
+    @contextmanager
+    def _lying(self) -> Iterator[None]:
+        try:
+            yield
         except Unmerged as error:
             raise CollectionError(str(error)) from None
         except FileNotFoundError:

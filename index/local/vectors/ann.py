@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from base.errors import InputError
 from base.files import fsync_file
+from index.local.vectors.prefetch import prefetch
 from index.rows import Rows, Rows16
 
 Positions = NDArray[np.int64]
@@ -70,6 +71,10 @@ class FlatRows:
     def at(self, positions: Positions) -> Rows:
         """The rows (m, dim) at positions (m,)."""
         return self._decoded(self.x16[positions])
+
+    def prefetch(self, positions: Positions) -> None:
+        """Have the rows at positions (m,) read from disk, all at once, if they are not in memory."""
+        prefetch(self.x16, positions)
 
     def float32(self, start: int, stop: int) -> Rows:
         """The rows from `start` to `stop`."""
