@@ -67,6 +67,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.local.snapshot",
     },
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
+    "index.map": {"index.columns", "index.collection", "index.local.vectors.ann", "index.rows"},
     "index.milvus": {
         "index.columns",
         "index.entry",
@@ -140,6 +141,7 @@ ONLY_IN = {
     "opentelemetry": {"service/telemetry/tracing.py"},
     "httpx": {"service/inference/fetch.py", "glimpse/client/connection.py"},
     "mcp": {"glimpse/mcp_tools.py"},
+    "umap": {"index/map/umap.py"},
     "webdataset": {"training/data/shards.py"},
     "tensorboardX": {"training/records/trackers.py"},
     "mlflow": {"training/records/trackers.py"},

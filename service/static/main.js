@@ -27,6 +27,7 @@ import { address, href, navigate, onNavigate } from "./router.js";
 const VIEWS = {
   search: "Search",
   lineup: "Lineup",
+  map: "Map",
   review: "Review",
   runs: "Runs",
   labs: "Labs",
@@ -208,6 +209,7 @@ async function add(files, collection) {
 async function changed(collection = app.collection()) {
   await reload();
   for (const { view } of mounted.values()) view.changed?.();
+  if (!known.some(({ name }) => name === app.collection())) navigate({ c: null, open: null }, { replace: true });
   if (collection && collection !== app.collection()) navigate({ c: collection }, { from: new URLSearchParams() });
   else show();
 }
