@@ -18,7 +18,7 @@ from service.app import create_app
 from service.keys import add_key
 from service.preflight import check
 from service.routes.training_runs import POLICY
-from tests.test_training_comparison import run_folder
+from tests.run_folders import run_folder
 from training.config import TrainConfig
 from training.reading import diary
 from training.run_folder import LOG

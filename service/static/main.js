@@ -27,6 +27,7 @@ import { address, href, navigate, onNavigate } from "./router.js";
 const VIEWS = {
   search: "Search",
   lineup: "Lineup",
+  map: "Map",
   review: "Review",
   runs: "Runs",
   labs: "Labs",
@@ -73,13 +74,24 @@ function say(text, { kind = "plain" } = {}) {
 async function load(name) {
   if (mounted.has(name)) return mounted.get(name);
   const root = el("section", { id: `view-${name}`, class: "view", hidden: true });
-  const [module] = await Promise.all([import(`./views/${name}.js`), styled(name)]);
+  const [module] = await fetched(name);
   const before = mounted.get(name); // it was asked for twice meanwhile
   if (before) return before;
   $("main").append(root);
   const loaded = { root, module, view: module.mount(root, app) };
   mounted.set(name, loaded);
   return loaded;
+}
+
+const fetching = new Map(); // name -> promise of [module]
+
+function fetched(name) {
+  if (!fetching.has(name)) {
+    const parts = Promise.all([import(`./views/${name}.js`), styled(name)]);
+    fetching.set(name, parts);
+    parts.catch(() => fetching.delete(name));
+  }
+  return fetching.get(name);
 }
 
 function styled(name) {
@@ -89,9 +101,14 @@ function styled(name) {
   return loaded;
 }
 
+function wantedBy(asked) {
+  const name = asked.get("v") ?? FIRST;
+  return Object.hasOwn(VIEWS, name) ? name : FIRST;
+}
+
 async function show() {
   const asked = address();
-  const wanted = Object.hasOwn(VIEWS, asked.get("v") ?? FIRST) ? (asked.get("v") ?? FIRST) : FIRST;
+  const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
   frame(wanted);
   let next;
@@ -192,6 +209,7 @@ async function add(files, collection) {
 async function changed(collection = app.collection()) {
   await reload();
   for (const { view } of mounted.values()) view.changed?.();
+  if (!known.some(({ name }) => name === app.collection())) navigate({ c: null, open: null }, { replace: true });
   if (collection && collection !== app.collection()) navigate({ c: collection }, { from: new URLSearchParams() });
   else show();
 }
@@ -212,7 +230,7 @@ async function reload() {
 async function untilReady() {
   for (;;) {
     try {
-      return await api.get("health/ready");
+      return await reload();
     } catch (error) {
       if (error.status !== 503) throw error;
       say("Starting: the model is being loaded…");
@@ -227,8 +245,8 @@ async function start() {
   header();
   history.scrollRestoration = "manual";
   try {
+    fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
     await untilReady();
-    await reload();
   } catch (error) {
     say(error.message, { kind: "bad" });
     return;

@@ -35,7 +35,7 @@ export function short(value) {
   if (size >= 1e6) return `${+(value / 1e6).toPrecision(3)}M`;
   if (size >= 1e4) return `${+(value / 1e3).toPrecision(3)}k`;
   if (size && size < 1e-3) return value.toExponential(1).replace(".0e", "e");
-  return (+value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 4 });
+  return (+value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 6 });
 }
 
 // An exponential mean of the points so far, the first of them counted in full.

@@ -78,7 +78,10 @@ export class Reviewing {
     this.progress = el("progress", { "aria-label": "Looked at" });
     this.far = el("p", { class: "hint" });
     this.which = el("select", { class: "input", "aria-label": "Which pictures" });
-    this.which.addEventListener("change", () => this.app.navigate({ of: this.which.value || null }));
+    this.which.addEventListener("change", () => {
+      this.stage.focus({ preventScroll: true }); // the next key is about the picture
+      this.app.navigate({ of: this.which.value || null });
+    });
     this.flips = el("section", { class: "flips", "aria-live": "polite", hidden: true });
     this.bulk = this.#bulk();
     this.done = el("div", { class: "all-done", hidden: true });
@@ -115,7 +118,9 @@ export class Reviewing {
     this.barSaid = el("p", { class: "hint", "aria-live": "polite" });
     this.acceptAll = el("button", { type: "button", class: "button", disabled: true }, "Accept");
     this.acceptAll.addEventListener("click", () => this.#acceptAbove());
-    const box = el("details", { class: "bulk" }, el("summary", {}, "Accept the surest at once"), el("div", {}, this.slider, this.barSaid, this.acceptAll));
+    this.least = el("span", { class: "least" });
+    const box = el("details", { class: "bulk" }, el("summary", {}, "Accept the surest at once"),
+      el("div", {}, this.slider, el("div", { class: "bar" }, this.least, this.barSaid), this.acceptAll));
     box.addEventListener("toggle", () => box.open && this.#bars());
     return box;
   }
@@ -387,10 +392,11 @@ export class Reviewing {
     const of = this.of && this.of !== NONE ? ` that are called ${this.of}` : "";
     this.acceptAll.disabled = !bar;
     this.acceptAll.textContent = bar ? `Accept ${count(bar.images, "picture")}` : "Accept";
+    this.least.replaceChildren(...(bar?.least_url ? [this.#small({ id: bar.images, thumbnail_url: bar.least_url })] : []));
     this.slider.setAttribute("aria-valuetext", bar ? `${count(bar.images, "picture")}, score ${score(bar.accept_above)} or more` : "none");
     if (!this.bars.length) this.barSaid.textContent = "There is nothing left to accept.";
     else if (!bar) this.barSaid.textContent = `Of ${count(this.bars.at(-1).images, "picture")}${of} that nobody has looked at.`;
-    else this.barSaid.textContent = `Those with a score of ${bar.accept_above.toFixed(3)} or more${of}. They are no examples for the rest.`;
+    else this.barSaid.textContent = `With a score of ${bar.accept_above.toFixed(3)} or more${of}: this is the least sure of them. None becomes an example for the rest.`;
   }
 
   async #acceptAbove() {
