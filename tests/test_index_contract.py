@@ -552,7 +552,7 @@ def test_the_same_operations_have_the_same_answers(store_address):
     if store_address == "local":
         pytest.skip("it is what others are compared with")
     machine = type("Machine", (SameOperations,), {"address": store_address})
-    few = 6 if store_address.startswith("milvus://127") else 15
+    few = 3 if store_address.startswith("milvus://127") else 15
     run_state_machine_as_test(
         machine, settings=settings(max_examples=few, stateful_step_count=20, suppress_health_check=list(HealthCheck))
     )
