@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 SHOWN := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo check check-docker test test-fast test-hf test-nodes test-docker bench bench-gpu dist docs clean
+.PHONY: help install dev demo check check-docker test test-fast test-hf test-nodes test-milvus test-docker bench bench-gpu dist docs screenshots clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,7 +60,7 @@ test: dev  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS) tests/e2e tests
 
 test-fast: dev  ## run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not docker and not nodes" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not docker and not nodes and not milvus_server" $(ARGS)
 
 test-hf: dev  ## run the tests of Hugging Face text towers and exports, with transformers (a process starts 0.6 s later with it)
 	$(PIP) -e '.[search,train,parquet,hf]'
@@ -68,6 +68,9 @@ test-hf: dev  ## run the tests of Hugging Face text towers and exports, with tra
 
 test-nodes: dev  ## train on two machines, each a network namespace, and kill a process of either
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m nodes -q $(ARGS) tests/test_training_nodes.py
+
+test-milvus: dev  ## run the tests of collections against a real Milvus server, which is started for them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m milvus_server $(ARGS) tests/test_index_contract.py tests/test_index_milvus.py
 
 test-docker: dev  ## build the image, then fill, kill, stop and start the service with Compose; skipped without Docker
 	$(BIN)/python -m pytest -m docker -q -s -p no:cacheprovider $(ARGS) tests/e2e/test_containers.py
@@ -91,6 +94,9 @@ dist: dev  ## build glimpse-client and glimpse-search, a wheel and an sdist each
 docs: dev  ## write docs/cli.md from --help, and draw docs/house.svg from the imports
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_house.py
+
+screenshots: dev  ## draw docs/images/page-*.webp from the demo in a browser: each view, light and dark, wide and on a phone
+	$(BIN)/python docs/make_screenshots.py $(ARGS)
 
 clean:  ## remove .venv, caches and the demo
 	rm -rf $(VENV) glimpse-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,6 +15,8 @@
     │   ├── QuotaExceeded      it may not hold so much
     │   ├── EntriesLeft        another model has not made all of its vectors yet
     │   ├── CursorGone         what changed after a cursor is no longer all known
+    │   ├── NotInStore         the store that it lies in does not have what is asked for
+    │   ├── StoreUnavailable   the server that it lies on does not answer
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
     ├── LabelSetNotFound       no label set of that name
@@ -121,6 +123,18 @@ class CursorGone(CollectionError):
     """What changed in the collection after a cursor is no longer all known: it is to be read anew."""
 
     code = "cursor_gone"
+
+
+class NotInStore(CollectionError):
+    """The store that the collection lies in does not have what is asked for, though another one does."""
+
+    code = "not_in_store"
+
+
+class StoreUnavailable(CollectionError):
+    """The server that collections lie on does not answer, or is none that can be used."""
+
+    code = "store_unavailable"
 
 
 class ModelMismatch(CollectionError):

@@ -6,7 +6,7 @@ Nothing is said where nothing can be: a shell has no place for it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +30,15 @@ def models(incomplete: str) -> list[str]:
         runs = [str(found) for found in folder.iterdir() if (found / "open_clip_config.json").is_file()]
         return _beginning(incomplete, [*sorted(runs), *_published()])
     return _beginning(incomplete, _published())
+
+
+def beginning(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Those of some names that begin as what is typed."""
+
+    def offered(incomplete: str) -> list[str]:
+        return _beginning(incomplete, names)
+
+    return offered
 
 
 def languages(incomplete: str) -> list[str]:
@@ -57,7 +66,7 @@ def _collection_names(context: typer.Context) -> list[str]:
 
             with Client(url, timeout=PATIENCE) as client:
                 return [collection.name for collection in client.collections()]
-        from index.local.layout import collection_names
+        from index.collection import collection_names
 
         return collection_names(Path(data or os.environ.get("GLIMPSE_DATA") or "glimpse-data"))
     return []

@@ -16,9 +16,10 @@ from encoder.query import query_encoder
 from glimpse import __version__, console, label_view
 from glimpse.options import DATA
 from labelling.review import Item, Reviewed, Rule, labels_of, review
+from labelling.review import take_back as undo_review
 from labelling.runs import reviews
 from labelling.runs.kept import LabelRuns
-from labelling.runs.report import Going
+from labelling.runs.report import Going, RunReport
 from labelling.runs.run import Run
 from labelling.runs.sources import CollectionSource, FolderSource, Source
 from labelling.truth import read_truth
@@ -54,6 +55,8 @@ def show(data: Path, name: str, *, as_json: bool) -> None:
     command = f"glimpse label --review {run.id}{where}"
     console.err.print(f"correct by a table path,label: {command} --correct corrections.csv (no label: none of these)")
     console.err.print(f"accept what is certain:        {command} --accept-above 0.97")
+    if found.undoable:
+        console.err.print(f"take the last review back:     {command} --take-back")
     console.err.print(f"with glimpse serve{where}, over REST: {address}/images and .../review (docs/labelling.md)")
 
 
@@ -67,21 +70,35 @@ def change(data: Path, name: str, correct: Path | None, accept_above: float | No
         with console.progress_bars() as watch:
             done = review(run, _source(run, collection), items, rules, lambda n, of: watch("labelling", n, of))
             report = run.apply(collection, Going(watch=watch, tool=f"glimpse {__version__}"))
+    _tell("reviewed", done, report, left_out, as_json=as_json)
+
+
+def take_back(data: Path, name: str, *, as_json: bool) -> None:
+    """Undo the last review, label the rest as it was before, and bring all that the run wrote in step."""
+    with ExitStack() as opened:
+        run = opened.enter_context(LabelRuns(data).open(name))
+        collection = _collection(data, run, opened)
+        with console.progress_bars() as watch:
+            done = undo_review(run, _source(run, collection), lambda n, of: watch("labelling", n, of))
+            report = run.apply(collection, Going(watch=watch, tool=f"glimpse {__version__}"))
+    _tell("taken back", done, report, LeftOut(), as_json=as_json)
+
+
+def _tell(what: str, done: Reviewed, report: RunReport, left_out: LeftOut, *, as_json: bool) -> None:
+    """What was said, or taken back, and what was written for it. SystemExit if some of that could not be."""
     if as_json:
         failed = [failure._asdict() for failure in report.failures]
-        told: dict[str, Any] = {"run": run.id, "reviewed": done.counts, "relabelled": done.relabelled}
-        console.print_json(told | {"written": report.written, "failed": failed, "left_out": left_out.as_json()})
+        told: dict[str, Any] = {"run": report.id, what.replace(" ", "_"): done.counts, "relabelled": done.relabelled}
+        told |= {"flipped": done.flips.count, "written": report.written, "failed": failed}
+        console.print_json(told | {"left_out": left_out.as_json()})
     else:
         console.print_left_out(left_out)
-        console.err.print(_said(done))
+        counts = ", ".join(f"{count} {kind}" for kind, count in done.counts.items()) or "nothing"
+        flipped = f", {done.flips.count} of them called otherwise now" if done.flips.count else ""
+        console.err.print(f"{what}: {counts}; {counted(done.relabelled, 'image')} labelled anew{flipped}")
         label_view.print_outputs(report)
     if report.failures:
         raise SystemExit(1)
-
-
-def _said(done: Reviewed) -> str:
-    counts = ", ".join(f"{count} {kind}" for kind, count in done.counts.items()) or "nothing"
-    return f"reviewed: {counts}; {counted(done.relabelled, 'image')} labelled anew"
 
 
 def _corrections(run: Run, table: Path) -> tuple[list[Item], LeftOut]:

@@ -39,6 +39,25 @@ Data = Annotated[
     Path,
     typer.Option("--data", envvar="GLIMPSE_DATA", callback=_look_here, help="Folder that holds the collections."),
 ]
+
+
+def _use_store(context: typer.Context, given: str | None) -> str | None:
+    """Have this process, and those that it starts, look for collections there."""
+    if given and not context.resilient_parsing:
+        os.environ["GLIMPSE_STORE"] = given
+    return given
+
+
+Store = Annotated[  # its callback says it to index.collection: a command need not look at it
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="GLIMPSE_STORE",
+        callback=_use_store,
+        metavar="ADDRESS",
+        help="Where collections lie: local is the data folder, else milvus://HOST:19530/DATABASE.",
+    ),
+]
 Collection = Annotated[
     str,
     typer.Option("--collection", "-c", help="Name of the collection.", autocompletion=completion.collections),
@@ -192,7 +211,7 @@ Url = Annotated[
     ),
 ]
 DATA = Path("glimpse-data")
-LOCAL = ("data", "model", "device", "precision", "threads")  # a service has its own
+LOCAL = ("data", "store", "model", "device", "precision", "threads")  # a service has its own
 
 
 def labels_of(given: str, instead: str) -> GivenLabels:

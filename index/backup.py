@@ -17,17 +17,22 @@ from pathlib import Path
 
 from base.errors import CollectionDamaged, CollectionError, InputError
 from base.files import fsync_file, new_file
-from index.collection import Collection, open_collection
+from index.collection import check_here
 from index.local.catalog.catalog import Catalog
 from index.local.catalog.integrity import UNCOUNTED
+from index.local.collection import LocalCollection
 from index.local.layout import CATALOG, appearing, collection_folder, uploads_folder
 from index.local.snapshot import Snapshot
+from index.local.store import LocalStore
 from index.local.vectors.live import LiveIndex
 from index.uploads import UPLOAD, is_upload, leading_away, problem_of, stray_problems, strays, take_home
 
 UPLOADS = "glimpse.uploads"  # in the tar's header: the folder that the entries say their files are in
 WHOLE = "glimpse.backup"  # in the header of a backup of a whole data folder (service/backup), which is no collection's
 COMPLETE = "glimpse.complete"  # there as well: each of those entries has its file in the tar
+ELSEWHERE = (
+    "keep copies with the server's own tools, or move them (glimpse collections move NAME --to local) and back those up"
+)
 ATTEMPTS = 5  # at a copy whose index is not built anew while it is checked
 
 
@@ -48,9 +53,11 @@ def back_up(data: Path, name: str, file: Path, *, overwrite: bool = False) -> Fi
     Raises:
         InputError: `file` is there already and `overwrite` is not given, or its folder is not.
         CollectionNotFound: there is no such collection.
+        NotInStore: collections lie on a server.
         CollectionDamaged: something that `collections check` asks finds a problem; what was at `file` stays.
     """
-    with new_file(file, overwrite=overwrite) as part, open_collection(data, name) as collection:
+    check_here("a backup", ELSEWHERE)
+    with new_file(file, overwrite=overwrite) as part, LocalStore(data).open(name) as collection:
         copy_sound(collection, part)
         if lost := list(stray_problems(collection, uploads_folder(data, name))):
             raise CollectionDamaged(f"collection {name!r}: {lost[0]}")
@@ -79,6 +86,7 @@ def restore(data: Path, file: Path, name: str, *, home: Path | None = None) -> F
         CollectionExists: there is one of that name.
         CollectionDamaged: the file fails its check.
     """
+    check_here("restoring", ELSEWHERE)
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     wal = file.with_name(file.name + "-wal")
@@ -99,7 +107,7 @@ def restore(data: Path, file: Path, name: str, *, home: Path | None = None) -> F
         with closing(Catalog(catalog)) as unpacked:
             unpacked.set_snapshot(Snapshot(0))  # the files that it names were not copied: nobody need look for them
             unpacked.begin_anew()
-        with open_collection(own, name, writable=True) as collection:
+        with LocalStore(own).open(name, writable=True) as collection:
             if UPLOADS in header:
                 _move_uploads(collection, header[UPLOADS], own / "uploads", folder, said)
             if home is None:
@@ -112,7 +120,7 @@ def restore(data: Path, file: Path, name: str, *, home: Path | None = None) -> F
     return FileSummary(entries, file.stat().st_size, tuple(missing))
 
 
-def copy_sound(collection: Collection, path: Path) -> None:
+def copy_sound(collection: LocalCollection, path: Path) -> None:
     """Copy the catalog to `path`, as of one moment, while others write, and prove that it is sound.
 
     Raises:
@@ -141,7 +149,7 @@ def _check(path: Path, folder: Path) -> list[str]:
         return [str(error).removeprefix(f"{path}: ")]
 
 
-def _add_uploads(catalog: Path, collection: Collection, folder: Path) -> int:
+def _add_uploads(catalog: Path, collection: LocalCollection, folder: Path) -> int:
     """Put a tar of the files in `folder` that its entries name and of the catalog in its place, if there are any.
 
     Returns how many entries it has. CollectionDamaged if a file is not as it was uploaded.
@@ -167,7 +175,7 @@ def _add_uploads(catalog: Path, collection: Collection, folder: Path) -> int:
         part.unlink(missing_ok=True)
 
 
-def _add_upload(tar: tarfile.TarFile, collection: Collection, path: str, folder: Path) -> bool:
+def _add_upload(tar: tarfile.TarFile, collection: LocalCollection, path: str, folder: Path) -> bool:
     """Add a file; False if its entry was deleted meanwhile. CollectionDamaged unless it is as it was uploaded."""
     try:
         problem = problem_of(path, folder)
@@ -242,7 +250,7 @@ def _problems_of_unpacked(path: Path, uploads: Path, header: dict[str, str], fol
             yield f"{len(there ^ named)} of its entries or uploaded files belong to none"
 
 
-def _move_uploads(collection: Collection, before: str, unpacked: Path, folder: Path, said: Path) -> None:
+def _move_uploads(collection: LocalCollection, before: str, unpacked: Path, folder: Path, said: Path) -> None:
     """Put uploaded files into `folder`, where those of this collection belong, and have its entries name `said`."""
     for path in unpacked.rglob("*.*"):
         to = folder / path.relative_to(unpacked)

@@ -1,14 +1,17 @@
-"""The door to collections: made, opened, listed and deleted by name. All of them are `local` as yet."""
+"""The door to collections: made, opened, listed and deleted by name, in whichever store they lie.
+
+They lie on this machine's disk (index/local), in the data folder; or, where GLIMPSE_STORE says an address, on Milvus
+(index/milvus). The environment is the one place that says it: `--store` writes it there, and what a process starts has
+it too. What else a data folder holds (uploads, keys, jobs, label sets) stays in it.
+"""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
-from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
-from base.names import near_name
+from base.errors import CollectionError, CollectionNotFound, NotInStore
 from index.entry import (
     MODALITIES,
     Change,
@@ -22,20 +25,9 @@ from index.entry import (
     Modality,
     Record,
 )
-from index.local.catalog.catalog import Catalog
-from index.local.collection import Collection
-from index.local.layout import (
-    CATALOG,
-    appearing,
-    collection_folder,
-    collection_names,
-    folder_bytes,
-    folder_identity,
-    lock_writer,
-    removing,
-    uploads_folder,
-)
-from index.local.read_view import ReadView
+from index.local.store import LocalStore
+from index.search.searchable import View
+from index.stored import Collection, Store
 from index.uploads import leftovers, upload_problems
 
 __all__ = [
@@ -50,38 +42,57 @@ __all__ = [
     "Hit",
     "Keepsake",
     "Modality",
-    "ReadView",
     "Record",
+    "View",
     "check_collection",
+    "check_here",
     "collection_identity",
     "collection_names",
     "create_collection",
     "delete_collection",
     "list_collections",
+    "lock_collection",
     "open_collection",
+    "store_at",
+    "store_of",
+    "use_store",
 ]
+
+STORE = "GLIMPSE_STORE"
+LOCAL = "local"
+
+
+def store_of(data: Path) -> Store:
+    """Where the collections of a data folder lie, as GLIMPSE_STORE says. InputError, StoreUnavailable."""
+    return store_at(data, os.environ.get(STORE) or LOCAL)
+
+
+def use_store(address: str) -> None:
+    """Have this process, and those that it starts, look for collections there."""
+    if address != os.environ.get(STORE, LOCAL):
+        os.environ[STORE] = address
+
+
+def store_at(data: Path, address: str) -> Store:
+    """The store of that address: `local`, or milvus://... InputError for no address, StoreUnavailable."""
+    if address == LOCAL:
+        return LocalStore(data)
+    from index.milvus.store import MilvusStore  # a second for pymilvus, which only who has such a store needs
+
+    return MilvusStore.at(address, data)
+
+
+def check_here(what: str, instead: str) -> None:
+    """NotInStore for what only collections in the data folder have; `instead` is what to do."""
+    if address := os.environ.get(STORE, "").removeprefix(LOCAL):
+        from index.milvus.address import Address
+
+        raise NotInStore(f"{what} of collections on {Address.of(address)} there is not: {instead}")
 
 
 def create_collection(data: Path, name: str, *, model: str, fingerprint: str, dim: int) -> Collection:
     """Make an empty collection and open it for writing. CollectionExists if there is one of that name."""
-    if dim < 1:
-        raise InputError(f"dim must be at least 1, not {dim}")
-    lock = None
-    try:
-        with appearing(data, name) as own:
-            new = collection_folder(own, name)
-            new.mkdir(parents=True)
-            lock = lock_writer(new, name)  # it goes with the folder, so no other writer can come in between
-            created_at = datetime.now(UTC).isoformat(timespec="seconds")
-            Catalog.create(
-                new / CATALOG,
-                {"name": name, "model": model, "fingerprint": fingerprint, "dim": dim, "created_at": created_at},
-            )
-        return Collection(collection_folder(data, name), lock)
-    except BaseException:
-        if lock is not None:
-            os.close(lock)
-        raise
+    return store_of(data).create(name, model=model, fingerprint=fingerprint, dim=dim)
 
 
 def open_collection(data: Path, name: str, *, writable: bool = False, read_only: bool = False) -> Collection:
@@ -91,25 +102,7 @@ def open_collection(data: Path, name: str, *, writable: bool = False, read_only:
 
     Raises CollectionNotFound, CollectionDamaged, and CollectionLocked if `writable` and another one is writing.
     """
-    folder = collection_folder(data, name)
-    if not folder.is_dir():
-        names = collection_names(data)
-        listed = ", ".join(names) or "none yet: `glimpse index FOLDER` makes one"
-        near = near_name(name, names)
-        meant = f" did you mean {near}?" if near else ""
-        raise CollectionNotFound(f"no collection {name!r} in {data};{meant} there are: {listed}")
-    identity = folder_identity(folder)
-    if not (folder / CATALOG).is_file():
-        if identity is None or folder_identity(folder) != identity:
-            raise CollectionNotFound(f"collection {name!r} was deleted just now")
-        raise CollectionDamaged(f"{folder} has no {CATALOG}: restore it from a backup, or delete the folder")
-    lock = lock_writer(folder, name) if writable else None
-    try:
-        return Collection(folder, lock, read_only=read_only)
-    except BaseException:
-        if lock is not None:
-            os.close(lock)
-        raise
+    return store_of(data).open(name, writable=writable, read_only=read_only)
 
 
 def check_collection(data: Path, name: str) -> tuple[list[str], list[Path]]:
@@ -127,29 +120,28 @@ def check_collection(data: Path, name: str) -> tuple[list[str], list[Path]]:
         return [str(error)], []
 
 
+def collection_names(data: Path) -> list[str]:
+    """The names of all collections, sorted."""
+    return store_of(data).names()
+
+
 def list_collections(data: Path, *, read_only: bool = False) -> list[CollectionInfo]:
     """Every collection by name; one that cannot be opened is listed with its `problem`."""
-    infos = []
-    for name in collection_names(data):
+    store, infos = store_of(data), []
+    for name in store.names():
         with suppress(CollectionNotFound):  # deleted in this moment
-            infos.append(_info(data, name, read_only))
+            infos.append(store.info(name, read_only=read_only))
     return infos
-
-
-def _info(data: Path, name: str, read_only: bool) -> CollectionInfo:
-    try:
-        with open_collection(data, name, read_only=read_only) as collection:
-            return collection.info()
-    except CollectionNotFound:
-        raise
-    except CollectionError as error:
-        size = folder_bytes(collection_folder(data, name))
-        return CollectionInfo(name, "", "", 0, {}, "", size, problem=str(error))
 
 
 def collection_identity(data: Path, name: str) -> object:
     """Of the collection of that name: one that is made anew has another. None: there is none."""
-    return folder_identity(collection_folder(data, name))
+    return store_of(data).identity(name)
+
+
+def lock_collection(data: Path, name: str) -> int:
+    """Take the writer's lock: a descriptor that holds it until it is closed. CollectionLocked, CollectionNotFound."""
+    return store_of(data).lock(name)
 
 
 def delete_collection(data: Path, name: str) -> None:
@@ -157,12 +149,4 @@ def delete_collection(data: Path, name: str) -> None:
 
     Raises CollectionNotFound, and CollectionLocked while another one writes to it.
     """
-    folder = collection_folder(data, name)
-    if not folder.is_dir():
-        open_collection(data, name)  # raises, naming those that exist
-    lock = lock_writer(folder, name)
-    try:
-        with removing(folder) as gone, suppress(FileNotFoundError):  # the next one of this name has its own uploads
-            uploads_folder(data, name).rename(gone / "uploads")
-    finally:
-        os.close(lock)
+    store_of(data).delete(name)

@@ -17,7 +17,7 @@ from base.errors import InputError
 from base.files import file_sha256
 from base.progress import Progress
 from base.walk import RAW_SUFFIXES, is_spare_name, trailing_numbers
-from index.collection import Collection, Hit, ReadView, Record
+from index.collection import Collection, Hit, Record, View
 
 BATCH = 512  # searches at a time
 LOSSLESS = {".png", ".tif", ".tiff", ".bmp", ".psd", ".pnm", ".ppm", ".pgm"}
@@ -195,7 +195,7 @@ def _alike(found: tuple[NDArray[np.float32], NDArray[np.int64]], threshold: floa
     return list(zip(ids[alike].tolist(), scores[alike].tolist(), strict=True))
 
 
-def _all_alike(view: ReadView, vector: NDArray[np.float32], threshold: float) -> list[tuple[int, float]]:
+def _all_alike(view: View, vector: NDArray[np.float32], threshold: float) -> list[tuple[int, float]]:
     """The same of all there are: it looks further until one does not reach it."""
     k = 8 * NEAREST
     while True:

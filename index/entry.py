@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from base.errors import CollectionNotFound, InputError
+from base.names import near_name
 from index.config import Quota
 
 if TYPE_CHECKING:  # a client that sends metadata has no numpy
@@ -15,6 +17,21 @@ if TYPE_CHECKING:  # a client that sends metadata has no numpy
 
 Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+
+
+def known(modality: Modality) -> Modality:
+    """It, if it is a modality. InputError."""
+    if modality not in MODALITIES:
+        raise InputError(f"modality must be {' or '.join(MODALITIES)}, not {modality!r}")
+    return modality
+
+
+def not_found(name: str, place: str, names: Sequence[str]) -> CollectionNotFound:
+    """What to raise where no collection is of that name, and `names` are."""
+    near = near_name(name, names)
+    meant = f" did you mean {near}?" if near else ""
+    listed = ", ".join(names) or "none yet: `glimpse index FOLDER` makes one"
+    return CollectionNotFound(f"no collection {name!r} in {place};{meant} there are: {listed}")
 
 
 @dataclass(frozen=True, slots=True)

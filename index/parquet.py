@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -36,10 +36,10 @@ except ImportError:
     raise InputError(f"Parquet needs pyarrow: {install('parquet')}") from None
 
 from index.backup import FileSummary, check_worth, copy_sound
-from index.collection import Collection, create_collection, open_collection
+from index.collection import Collection, open_collection, store_of
 from index.entry import Entry, Modality, Record
 from index.local.catalog.catalog import Catalog
-from index.local.layout import appearing
+from index.local.collection import LocalCollection
 from index.uploads import check_paths
 
 ROWS = 8192  # a row group, and a commit of an import
@@ -61,35 +61,45 @@ class Imported:
 def export_parquet(
     data: Path, name: str, file: Path, *, overwrite: bool = False, progress: Progress | None = None
 ) -> FileSummary:
-    """Write the collection, as of one moment, to `file`. For that a copy of its catalog stands beside it meanwhile.
+    """Write the collection to `file`: as of one moment, if it lies in the data folder, else entry by entry.
 
-    The copy is checked: Parquet has no place for the catalog's own checksums, so damage would be unknown from then on.
+    For that moment a copy of its catalog stands beside the file meanwhile. The copy is checked: Parquet has no place
+    for the catalog's own checksums, so damage would be unknown from then on.
 
     Raises:
         InputError: `file` is there and `overwrite` is not given, or its folder is missing.
         CollectionNotFound, CollectionDamaged: see `base.errors`.
     """
+    with new_file(file, overwrite=overwrite) as part, _source(data, name, part) as (source, model, fingerprint):
+        total, done = source.count(), 0
+        check_worth(file, name, total)
+        about = {"name": name, "model": model, "fingerprint": fingerprint, "dim": str(source.dim)}
+        schema = _schema(source.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
+        how = {"compression": "zstd", "use_dictionary": REPEATED, "write_page_checksum": True}
+        with pq.ParquetWriter(part, schema, **how) as writer:
+            for records in _blocks(source.records()):
+                x = source.vectors([record.id for record in records])
+                writer.write_batch(_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
+                done += len(records)
+                if progress:
+                    progress(done, total)
+    return FileSummary(done, file.stat().st_size)
+
+
+@contextmanager
+def _source(data: Path, name: str, part: Path) -> Iterator[tuple[Catalog | Collection, str, str]]:
+    """What is exported, and reference and fingerprint of its model. `part`: the file that is written."""
     with (
-        new_file(file, overwrite=overwrite) as part,
-        tempfile.TemporaryDirectory(dir=file.parent, prefix=f"{part.name}.") as folder,
+        open_collection(data, name) as collection,
+        tempfile.TemporaryDirectory(dir=part.parent, prefix=f"{part.name}.") as folder,
     ):
+        if not isinstance(collection, LocalCollection):
+            yield collection, *collection.made_by()
+            return
         copy = Path(folder) / "copy.sqlite"
-        with open_collection(data, name) as collection:
-            copy_sound(collection, copy)
+        copy_sound(collection, copy)
         with closing(Catalog(copy)) as catalog:
-            total, done = catalog.count(), 0
-            check_worth(file, name, total)
-            about = {"name": name, **{key: str(catalog.meta[key]) for key in ("model", "fingerprint", "dim")}}
-            schema = _schema(catalog.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
-            how = {"compression": "zstd", "use_dictionary": REPEATED, "write_page_checksum": True}
-            with pq.ParquetWriter(part, schema, **how) as writer:
-                for records in _blocks(catalog.records()):
-                    x = catalog.vectors([record.id for record in records])
-                    writer.write_batch(_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
-                    done += len(records)
-                    if progress:
-                        progress(done, total)
-    return FileSummary(total, file.stat().st_size)
+            yield catalog, str(catalog.meta["model"]), str(catalog.meta["fingerprint"])
 
 
 def import_parquet(
@@ -143,10 +153,7 @@ def import_parquet(
                 batches = _batches(source, file, data, into, dim)
                 return Imported(into, *_fill(collection, batches, source, progress, keep_ids=False), ignored)
         name = name or about.get("name") or file.stem
-        with (
-            appearing(data, name) as own,
-            create_collection(own, name, model=model, fingerprint=fingerprint, dim=dim) as collection,
-        ):
+        with store_of(data).making(name, model=model, fingerprint=fingerprint, dim=dim) as collection:
             batches = _batches(source, file, data, name, dim)
             entries = _fill(collection, batches, source, progress, keep_ids=True)
             collection.compact()

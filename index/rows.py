@@ -10,6 +10,8 @@ from base.errors import InputError
 Rows16 = NDArray[np.float16]
 Rows = NDArray[np.float32]
 
+ROUNDING = 2**-11  # of float16: so far from 1 is the length of a row that was scaled and then rounded
+
 
 def as_ids(ids: ArrayLike) -> NDArray[np.int64]:
     """`ids` as a flat int64 array (n,). InputError for anything but integers."""
@@ -47,3 +49,14 @@ def unit_rows(x: ArrayLike, dim: int) -> Rows:
         raise InputError("a vector is all zeros: it has no direction to compare")
     scaled: Rows = rows / norms[:, None]
     return scaled
+
+
+def stored_rows(x: ArrayLike, dim: int) -> Rows:
+    """As collections keep them: `unit_rows` rounded to float16. What was kept so before stays bit for bit as it is."""
+    rows = unit_rows(x, dim).astype(np.float16).astype(np.float32)
+    given = as_rows(x, dim)
+    with np.errstate(over="ignore"):
+        before = (given == given.astype(np.float16)).all(axis=1)
+    before &= np.abs(np.sqrt(np.einsum("ij,ij->i", given, given)) - 1) <= ROUNDING
+    rows[before] = given[before]
+    return rows

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.files import PART, file_sha256
-from index.local.collection import Collection
 from index.local.layout import uploads_folder
+from index.stored import Collection
 
 UPLOAD = re.compile(r"([0-9a-f]{2}/([0-9a-f]{64})(?:-[0-9a-f]{32})?\.[a-z0-9]+)")
 _ELSEWHERE = re.compile(rf"(?P<folder>/.*/uploads/[^/]+)/(?P<upload>{UPLOAD.pattern})", re.DOTALL)

@@ -14,8 +14,8 @@ from base.errors import InputError, ModelMismatch
 from base.progress import Progress
 from labelling.label_sets import LabelSet
 from labelling.rows import Answer
-from labelling.runs import reviews
-from labelling.runs.deciding import LabelsAsked, decide_again, with_reviewed
+from labelling.runs import reviews, taking_back
+from labelling.runs.deciding import Flips, LabelsAsked, decide_again, with_reviewed
 from labelling.runs.run import Run
 from labelling.runs.sources import Source
 
@@ -54,10 +54,19 @@ class Reviewed:
     Attributes:
         counts: images by what was said of them.
         relabelled: images that were labelled anew by it; what they are called may be the same.
+        flips: those of them that are called otherwise now.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     relabelled: int = 0
+    flips: Flips = field(default_factory=Flips)
+
+
+@dataclass
+class TakenBack(Reviewed):
+    """What taking a review back did: `counts` by what had been said, and the images it had been said of."""
+
+    images: list[int] = field(default_factory=list)
 
 
 def review(
@@ -84,25 +93,61 @@ def review(
     store = run.store
     report = Reviewed()
     with store.writing():
+        number = taking_back.begin(store)
         for item in items:
             said = SAID[item.verdict]
-            reviews.say(store, item.image, said, _answers(run, asked.label_set, item))
+            reviews.say(store, number, item.image, said, _answers(run, asked.label_set, item))
             report.counts[said] = report.counts.get(said, 0) + 1
         for rule in rules:
             if rule.label is not None:
                 _check_labels(asked.label_set, [rule.label])
             report.counts["by rule"] = report.counts.get("by rule", 0) + reviews.accept_above(
-                store, rule.accept_above, rule.label
+                store, number, rule.accept_above, rule.label
             )
         if any(item.verdict in TAUGHT_BY for item in items):
-
-            def told(done: int, total: int) -> None:
-                report.relabelled = done
-                tell(done, total)
-
-            check_model(run, source)
-            decide_again(store, source, asked, told)
+            _label_the_rest(run, source, asked, report, tell)
     return report
+
+
+def take_back(run: Run, source: Source, tell: Progress = lambda done, total: None) -> TakenBack:
+    """Undo the last review that was not taken back yet, and label all that nobody has looked at as it was before that.
+
+    Args:
+        run: open for writing.
+        source: as it was labelled from; it is not read.
+        tell: how many images are labelled anew, of how many.
+
+    Raises:
+        InputError: there is none.
+        ModelMismatch: another model made its vectors.
+    """
+    asked = labels_of(run)
+    report = TakenBack()
+    with run.store.writing():
+        changed = taking_back.restore(run.store)
+        if not changed:
+            raise InputError(
+                f"run {run.id} has no review to take back: nothing was said since it was labelled, or all of it is "
+                "taken back"
+            )
+        for image, said, _ in changed:
+            report.images.append(image)
+            report.counts[said or ""] = report.counts.get(said or "", 0) + 1
+        taught = {SAID[verdict] for verdict in TAUGHT_BY}
+        if any(not taught.isdisjoint(reviewed) for _, *reviewed in changed):
+            _label_the_rest(run, source, asked, report, tell)
+    return report
+
+
+def _label_the_rest(run: Run, source: Source, asked: LabelsAsked, report: Reviewed, tell: Progress) -> None:
+    """Label all that nobody has looked at by the examples that there are now."""
+
+    def told(done: int, total: int) -> None:
+        report.relabelled = done
+        tell(done, total)
+
+    check_model(run, source)
+    report.flips = decide_again(run.store, source, asked, told)
 
 
 def taught(run: Run, source: Source) -> LabelSet:

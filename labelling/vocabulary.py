@@ -19,7 +19,7 @@ from labelling.xmp.read import read_words
 from labelling.xmp.words import Parts, Word, XmpError, key, path_of
 
 if TYPE_CHECKING:
-    from index.local.collection import Collection
+    from index.collection import Collection
 
 MOST_WORDS = 100_000
 _OF_PROGRAMS = frozenset({"darktable", "_digikam_internal_tags_"})  # what they keep for themselves under such a root

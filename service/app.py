@@ -19,6 +19,7 @@ from fastapi.security import HTTPBearer
 from base.cpus import fewer_taken
 from base.extras import product_version
 from encoder.model import DualEncoder
+from index.collection import use_store
 from service.errors import add_handlers, documented
 from service.http.auth import ReadOnly, RequireKey, check_exposure, keyring_of
 from service.http.connections import PatientHttp, take_descriptors
@@ -43,13 +44,17 @@ from service.routes import (
     knn_service,
     label_runs,
     label_sets,
+    labs,
     manifest,
     metrics,
     page,
     search,
     texts,
+    training_runs,
     zero_shot,
 )
+from service.routes.overview import columns
+from service.routes.overview import map as overview_map
 from service.settings import Settings, unknown_variables
 from service.signing import Signer
 from service.state import Service
@@ -71,6 +76,7 @@ Every error has one shape: `{"error": {"message", "type", "param", "code"}}`."""
 
 def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAPI:
     """The application. It loads `settings.model` when it starts, unless its encoder is given."""
+    use_store(settings.store)
     signer = Signer(settings.data, read_only=settings.read_only)
     app = FastAPI(
         title="glimpse",
@@ -86,9 +92,12 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     )
     app.state.service = Service(settings, Paths(app), signer, encoder)
     # routes are tried one after the other: first those that are asked hundreds of times a second
-    for resource in (embeddings, search, classify, info, metrics, collections, facets, changes, zero_shot, label_sets,
-                     images, texts, manifest, catalogue, jobs, label_runs, knn_service):  # fmt: skip
-        app.include_router(resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429))
+    for resource in (embeddings, search, classify, info, metrics, collections, facets, columns, overview_map,
+                     changes, zero_shot, label_sets, images, texts, manifest, catalogue, jobs, label_runs,
+                     training_runs, labs, knn_service):  # fmt: skip
+        app.include_router(
+            resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429, 501, 503)
+        )
     for resource in (health, page):  # open to all
         app.include_router(resource.router)
     page.mount_static(app)

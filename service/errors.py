@@ -34,6 +34,8 @@ STATUS: dict[type[Exception], int] = {  # an error not named here has the status
     errors.CollectionLocked: 409,
     errors.QuotaExceeded: 413,  # no 507: a service that is asked for too much has not failed
     errors.CursorGone: 410,
+    errors.NotInStore: 501,
+    errors.StoreUnavailable: 503,
     errors.ModelMismatch: 409,
     errors.EntryNotFound: 404,
     errors.LabelSetNotFound: 404,

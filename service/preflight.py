@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from base.cpus import Others, cpus, threads
 from base.errors import CollectionNotFound, GlimpseError, InputError
 from base.words import counted
-from index.collection import CollectionInfo, list_collections, open_collection
+from index.collection import CollectionInfo, list_collections, open_collection, use_store
 from index.local.layout import CATALOG, collection_folder
 from labelling.label_sets import LabelSets
 from service import keys, signing
@@ -24,6 +24,7 @@ from service.http.auth import check_exposure
 from service.inference.known_models import KnownModels
 from service.jobs.store import JobStore
 from service.settings import Settings, problems_of, unknown_variables
+from service.training_runs import TrainingRuns
 
 State = Literal["ok", "warning", "wrong"]
 LEAST_FREE = 1 << 30  # bytes of the data folder's disk: with fewer a day's uploads may fill it
@@ -35,8 +36,8 @@ class Check:
     """One thing that was looked at.
 
     Attributes:
-        what: settings, address, data, keys, processors, model, which is the default one, `model NAME` of those beside
-            it, or `collection NAME`.
+        what: settings, address, data, runs, keys, processors, model, which is the default one, `model NAME` of those
+            beside it, or `collection NAME`.
         state: whether it is as it should be, or a person should know, or the service would not start, or not serve it.
         said: what was found, in a line.
     """
@@ -89,8 +90,9 @@ def check(given: Mapping[str, Any]) -> PreflightReport:
         return PreflightReport({}, [*checks, Check("settings", "wrong", str(error))])
     except ValidationError as error:
         return PreflightReport({}, checks + [Check("settings", "wrong", line) for line in problems_of(error)])
+    use_store(settings.store)
     others = Others()
-    for look in (_look_at_data, _look_at_address, _look_at_keys, _look_at_models):
+    for look in (_look_at_data, _look_at_runs, _look_at_address, _look_at_keys, _look_at_models):
         checks += look(settings)
     busy = others.said()
     taken = settings.threads or threads()
@@ -147,6 +149,16 @@ def _look_at_data(settings: Settings) -> Iterator[Check]:
     if data.is_dir():
         for line in (*LabelSets(data).problems(), *JobStore(data).problems()):
             yield Check("data", "warning", line)
+
+
+def _look_at_runs(settings: Settings) -> Iterator[Check]:
+    if settings.runs is None:
+        return
+    if not settings.runs.is_dir():
+        yield Check("runs", "warning", f"runs: {settings.runs} is no folder: no training runs are shown")
+    else:
+        runs = counted(len(TrainingRuns(settings.runs).list()), "training run")
+        yield Check("runs", "ok", f"{runs} in {settings.runs}")
 
 
 def _look_at_keys(settings: Settings) -> Iterator[Check]:

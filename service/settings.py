@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_serializer, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -26,6 +26,8 @@ from pydantic_settings import (
 from base.cpus import MOST
 from base.errors import InputError
 from base.words import words_of
+from index.collection import LOCAL
+from index.milvus.address import Address
 from service.keys import given_keys
 
 PREFIX = "GLIMPSE_"
@@ -55,6 +57,8 @@ class Settings(BaseSettings):
         None, ge=1, description="memory that models may take together; none: half of what there is"
     )
     data: Path = Field(Path("glimpse-data"), description="folder with the collections")
+    store: str = Field("local", description="where collections lie: local, or milvus://HOST:19530/DATABASE")
+    runs: Path | None = Field(None, description="folder with training runs, which are shown; none: none are")
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = Field(None, ge=1, le=MOST, description="of the model and the indexes; none: one a processor")
@@ -99,6 +103,17 @@ class Settings(BaseSettings):
     def _well_formed(cls, value: SecretStr) -> SecretStr:
         given_keys(value.get_secret_value())
         return value
+
+    @field_validator("store")
+    @classmethod
+    def _is_store(cls, value: str) -> str:
+        if value != LOCAL:
+            Address.of(value)
+        return value
+
+    @field_serializer("store", when_used="json")
+    def _without_password(self, value: str) -> str:
+        return value if value == LOCAL else str(Address.of(value))
 
     @field_validator("root_path")
     @classmethod

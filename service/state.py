@@ -14,6 +14,9 @@ from starlette.types import Scope
 
 from base.read_ahead import READERS
 from encoder.model import DualEncoder
+from index.collection import LOCAL
+from index.milvus.address import Address
+from service.collections.maps import Maps
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.collections.thumbnails import DAY, Thumbnails
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 
 LOADING = "the model is being loaded; GET /health/ready says when it is there"
 DATA = "DATA"  # in place of the data folder
+STORE = "STORE"  # in place of the address of a server of collections
 FAILED = "the service could not start; its log says why"
 
 
@@ -43,6 +47,7 @@ class Service:
         signer: of addresses that need no key.
         collections, decoders, jobs: there from the beginning.
         models: those that may be asked for, once the service is ready.
+        maps: of collections.
         rejections: what measures the rejection thresholds of collections.
         thumbnails: those that are kept; `flights` are those that are made just now.
         waiting: requests that wait for changes just now.
@@ -59,6 +64,7 @@ class Service:
         self.collections = OpenCollections(settings.data, read_only=settings.read_only)
         self.decoders = Pool(READERS, settings.queue_size)
         self.models = Models(settings, self.decoders, encoder)
+        self.maps = Maps()
         self.rejections = Rejections(self.collections, self.models)
         self.jobs = Jobs(settings, self.collections, self.models)
         self.thumbnails = Thumbnails(settings.data, settings.thumbnail_bytes, read_only=settings.read_only)
@@ -83,6 +89,8 @@ class Service:
         data = self.settings.data
         places = {model.ref: model.name for model in self.models.all()}
         places |= {str(folder): DATA for folder in (data.absolute(), data) if folder != Path()}
+        if self.settings.store != LOCAL:
+            places[str(Address.of(self.settings.store))] = STORE
         named = "|".join(map(_as_named, sorted(places, key=len, reverse=True)))
         return re.sub(named, lambda found: places[found[0]], text)
 

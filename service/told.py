@@ -6,7 +6,8 @@ review by, and stays; so do the paths in the table of a label job.
 
 from __future__ import annotations
 
-from typing import TypeVar
+import re
+from typing import Any, TypeVar
 
 from fastapi import Request
 
@@ -17,14 +18,18 @@ from service.errors import ErrorDetail, detail_of
 from service.inference.known_models import ServedModel
 from service.jobs.store import Job
 from service.keys import sees_places
+from service.schemas.base import Schema
 from service.schemas.collections import CollectionAnswer
 from service.schemas.info import ModelAnswer
 from service.schemas.jobs import JobAnswer
 from service.schemas.label_runs import RunAnswer
 from service.schemas.labels import LabelSetAnswer
+from service.schemas.training_runs import ComparisonAnswer, TrainingRunAnswer
 from service.state import service_of
 
 R = TypeVar("R", bound=RunAnswer)
+T = TypeVar("T", bound=TrainingRunAnswer)
+S = TypeVar("S", bound=Schema)
 
 ASK = "a key of the scope admin is told why"
 
@@ -102,15 +107,40 @@ class Told:
         if answer.error:
             answer.error.message = f"the job failed; {ASK}"
         if (report := answer.report) is not None:
-            report.skips = []
+            if hasattr(report, "skips"):
+                report.skips = []
             for one in getattr(report, "left_out", []):
                 one.first = None
             if hasattr(report, "failed"):
                 report.failed = []
         return answer
 
+    def training_run(self, run: T) -> T:
+        """A training run; for who may only read files are names."""
+        return run if self.places else _without_places(run)
+
+    def comparison(self, compared: ComparisonAnswer) -> ComparisonAnswer:
+        """Runs beside each other, likewise."""
+        return compared if self.places else _without_places(compared)
+
     def run(self, run: R) -> R:
         """A labelling run; for who may only read without its folder and what it writes."""
         if not self.places:
             run.folder, run.outputs = None, {}
         return run
+
+
+_PATH = re.compile(r"(?<![\w./-])/(?:[^\s/]+/)*([^\s/]+)")  # an absolute one, in words
+
+
+def _without_places(answer: S) -> S:
+    """The same with the last name of each path of the server in place of it."""
+    return type(answer).model_validate(_named(answer.model_dump()))
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, str):
+        return _PATH.sub(r"\1", value)
+    if isinstance(value, list):
+        return [_named(one) for one in value]
+    return {key: _named(one) for key, one in value.items()} if isinstance(value, dict) else value

@@ -8,9 +8,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -21,7 +21,11 @@ from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
 from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
+from index.collection import collection_names, delete_collection
 from training.records.checkpoint import save_model
+
+if TYPE_CHECKING:
+    from milvus_server import RealServer
 
 ROOT = Path(__file__).parents[1]
 CACHE = tempfile.TemporaryDirectory(prefix="glimpse-cache-")  # of this run, also of the programs that it starts
@@ -120,6 +124,40 @@ def colour_pairs(tmp_path: Path) -> Callable[[int], Path]:
         return folder / "pairs.csv"
 
     return make
+
+
+@pytest.fixture(scope="session")
+def real_milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
+    """A real Milvus server."""
+    from milvus_server import RealServer
+
+    server = RealServer(tmp_path_factory.mktemp("milvus"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(
+    scope="module",
+    params=["local", "lite", pytest.param("server", marks=pytest.mark.milvus_server)],
+)
+def store_address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of each store that collections may lie in."""
+    if request.param == "server":
+        yield request.getfixturevalue("real_milvus").address
+    elif request.param == "lite":
+        yield f"milvus://{tmp_path_factory.mktemp('lite')}/store.db"
+    else:
+        yield "local"
+
+
+@pytest.fixture
+def store(store_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The same, empty, and what is opened lies there; the data folder is `tmp_path`."""
+    monkeypatch.setenv("GLIMPSE_STORE", store_address)
+    yield store_address
+    for name in collection_names(tmp_path):
+        delete_collection(tmp_path, name)
 
 
 DISK = """

@@ -146,6 +146,9 @@ def test_classifying_with_labels_and_with_a_kept_set(pictures):
     assert set(plain[0].scores) == {"cat", "dog, big"}
     assert sum(plain[0].scores.values()) == pytest.approx(1)
     assert (plain[0].label, plain[0].score) == next(iter(plain[0].scores.items()))
+    assert list(plain[0].cosines) == list(plain[0].scores)
+    assert list(plain[0].cosines.values()) == sorted(plain[0].cosines.values(), reverse=True)
+    assert plain[0].known is None
     kept = client.keep_label_set("pets", ["cat", "dog, big"], ["a {}"])
     assert kept == client.label_set("pets")
     assert client.label_sets() == ["pets"]
@@ -499,7 +502,11 @@ def test_a_label_run_is_reviewed_and_kept_as_a_label_set(tmp_path, monkeypatch):
         answer = client.review(run, [{"image": images[0].id, "verdict": "correct", "labels": ["dog"]}])
         assert (answer["corrected"], answer["relabelled"]) == (1, 4)
         assert len(list(client.label_run_images(run, reviewed=False))) == 4
+        assert client.label_run_bars(run)[-1][1] == 4
         assert client.review(run, rules=[{"accept_above": 0}])["by_rule"] == 4
+        assert client.undo_review(run)["by_rule"] == 4
+        assert client.review(run, rules=[{"accept_above": 0}])["by_rule"] == 4
+        assert client.label_run_table(run).count(b"\r\n") == 6
         assert client.apply_label_run(run)["written"] == {str(out): 5}
         assert client.save_label_set(run, "pets").learned["examples"] == {"cat": 0, "dog": 1}
         [first] = client.classify([images[0].path], label_set="pets")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import plain_picture
 
 from base.errors import InputError, ModelMismatch, RunNotFound
 from encoder.load import build_clip
 from glimpse.cli import app
 from labelling.runs.kept import LabelRuns
+from tests.conftest import plain_picture
 from training.records.checkpoint import save_model
 
 Review = Callable[..., Any]
@@ -68,6 +68,23 @@ def test_corrections_teach_the_rest_and_all_that_was_written_follows(reviewed: R
     }
     assert reviewed("--accept-above", 0)["reviewed"] == {"by rule": 3}
     assert reviewed()["least_certain"] == []
+
+
+def test_what_was_said_last_is_taken_back_with_what_followed_from_it(reviewed: Review, tmp_path: Path) -> None:
+    before = rows(tmp_path / "labels.csv")
+    table = tmp_path / "right.csv"
+    table.write_text("path,label\n" + "".join(f"photos/{i}.png,{label}\n" for i, label in enumerate(("cat", "dog"))))
+    reviewed("--correct", table)
+    reviewed("--accept-above", 0)
+    assert reviewed()["undoable"] == 2
+    assert reviewed("--take-back")["taken_back"] == {"by rule": 7}
+    done = reviewed("--take-back")
+    assert (done["taken_back"], done["relabelled"]) == ({"corrected": 2}, 9)
+    assert rows(tmp_path / "labels.csv") == before
+    with pytest.raises(InputError, match="no review to take back"):
+        reviewed("--take-back")
+    with pytest.raises(InputError, match="leave --correct and --accept-above out"):
+        reviewed("--take-back", "--accept-above", 0)
 
 
 def test_a_row_without_a_label_says_none_of_these(reviewed: Review, tmp_path: Path) -> None:

@@ -1,3 +1,8 @@
+import ctypes
+import mmap
+import os
+import time
+
 import faiss
 import numpy as np
 import pytest
@@ -95,3 +100,29 @@ def test_unit_rows_scales_and_refuses_what_has_no_direction():
         unit_rows([[0.0, 0.0]], 2)
     with pytest.raises(InputError, match="must all have"):
         unit_rows([np.ones(2), np.ones(3)], 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="files cannot be told out of memory here")
+def test_rows_are_read_from_disk_before_they_are_asked_for(tmp_path):
+    dim, wanted = 512, np.array([5, 1003, 1003, 7770])
+    FlatRows.write(tmp_path / "rows", [np.ones((8000, dim), np.float16)], dim)
+    with (tmp_path / "rows").open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    mapped = FlatRows.read(tmp_path / "rows", 8000, dim)
+
+    def in_memory(position):
+        begin = mapped.x16[position].ctypes.data
+        page = (ctypes.c_ubyte * 1)()
+        assert ctypes.CDLL(None).mincore(ctypes.c_void_p(begin - begin % mmap.PAGESIZE), ctypes.c_size_t(1), page) == 0
+        return bool(page[0] & 1)
+
+    if in_memory(4000):
+        pytest.skip("this file system keeps its files in memory")
+    mapped.prefetch(wanted)
+    until = time.monotonic() + 20
+    while not all(in_memory(position) for position in wanted):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert not in_memory(4000)
+    assert (mapped.at(wanted) == 1).all()

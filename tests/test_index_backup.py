@@ -31,6 +31,7 @@ from index.collection import (
     list_collections,
     open_collection,
 )
+from index.local.collection import LocalCollection
 from index.local.layout import uploads_folder
 from index.uploads import remove_leftovers, take_home
 
@@ -437,10 +438,10 @@ def test_a_restore_that_fails_late_leaves_nothing(tmp_path: Path, monkeypatch: p
         fill(pets)
     back_up(tmp_path, "pets", tmp_path / "file")
 
-    def full(self: Collection) -> None:
+    def full(self: LocalCollection) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Collection, "compact", full)
+    monkeypatch.setattr(LocalCollection, "compact", full)
     with pytest.raises(OSError, match="No space"):
         restore(tmp_path, tmp_path / "file", "copy")
     assert files(tmp_path / "collections") == ["pets"]

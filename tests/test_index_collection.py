@@ -18,13 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from base.errors import (
     CollectionDamaged,
-    CollectionError,
     CollectionExists,
     CollectionLocked,
-    CollectionNotFound,
-    EntryNotFound,
-    InputError,
-    ModelMismatch,
 )
 from index.collection import (
     Entry,
@@ -60,154 +55,7 @@ def pets(tmp_path):
         yield collection
 
 
-# --- searching ---
-
-
-def test_a_hit_carries_its_score_and_its_record(pets):
-    ids = pets.upsert(images(*range(20)))
-    hits = pets.search(unit(7), k=3)
-    assert hits[0].id == ids[7]
-    assert hits[0].score == pytest.approx(1, abs=1e-3)
-    assert hits[0].record == pets.get(ids[7])
-    assert hits[0].record.metadata == {"seed": 7}
-    assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
-    assert hits[1].score == pytest.approx(float(unit(7) @ pets.vector(hits[1].id)), abs=1e-6)
-
-
-def test_k_ids_and_modality_choose_what_is_found(pets):
-    ids = pets.upsert(images(*range(5)))
-    (caption,) = pets.upsert([Entry(unit(1), "text", text="a dog")])
-    assert len(pets.search(unit(1), k=100)) == 5
-    assert [h.record.text for h in pets.search(unit(1), k=100, modality="text")] == ["a dog"]
-    assert {h.id for h in pets.search(unit(1), k=100, ids=[ids[2], ids[4], caption, 999])} == {ids[2], ids[4]}
-    assert pets.search(unit(1), ids=[]) == []
-    assert [len(hits) for hits in pets.search_many(np.stack([unit(1), unit(2)]), k=2)] == [2, 2]
-    assert (pets.count(), pets.count("image"), pets.count("text")) == (6, 5, 1)
-
-
-def test_an_empty_collection_finds_nothing(pets):
-    assert pets.search(unit(1)) == []
-    assert pets.search_many(np.empty((0, DIM), np.float32)) == []
-
-
-def test_scores_are_cosines_whatever_the_length_of_vectors(pets):
-    (key,) = pets.upsert([Entry(unit(1) * 5, "image")])
-    assert pets.search(unit(1) * 100)[0].score == pytest.approx(1, abs=1e-3)
-    assert np.linalg.norm(pets.vector(key)) == pytest.approx(1, abs=1e-3)
-
-
-def test_copies_stand_in_the_order_of_ids_so_pages_do_not_overlap(pets):
-    ids = pets.upsert([Entry(unit(1), "image") for _ in range(30)])
-    for k in (1, 10, 30):
-        assert [h.id for h in pets.search(unit(1), k=k)] == ids[:k]
-
-
-@pytest.mark.parametrize(
-    ("wrong", "what"),
-    [
-        (lambda c: c.search(np.ones(DIM + 1)), "shape"),
-        (lambda c: c.search(np.zeros(DIM)), "zeros"),
-        (lambda c: c.search(np.full(DIM, np.nan)), "NaN"),
-        (lambda c: c.search(np.ones(DIM), k=0), "k must"),
-        (lambda c: c.search(np.ones(DIM), modality="sound"), "modality must be image or text"),
-        (lambda c: c.upsert([Entry(np.ones(DIM), "sound")]), "modality"),
-        (lambda c: c.upsert([Entry(np.ones(DIM), "image"), Entry(np.ones(3), "image")]), "shape"),
-        (lambda c: c.upsert([Entry(np.zeros(DIM), "image")]), "zeros"),
-        (lambda c: c.count("sound"), "modality"),
-    ],
-)
-def test_wrong_input_is_refused_at_the_door(pets, wrong, what):
-    with pytest.raises(InputError, match=what):
-        wrong(pets)
-    assert pets.count() == 0
-
-
-# --- writing ---
-
-
-def test_upsert_update_delete_are_seen_by_the_next_search(pets):
-    a, b = pets.upsert(images(1, 2))
-    assert pets.search(unit(1), k=1)[0].id == a
-    assert pets.upsert([Entry(unit(3), "image", "/photos/1.jpg")]) == [a]
-    assert pets.search(unit(3), k=1)[0].id == a
-    pets.update({b: {"path": "/moved.jpg", "metadata": {"caption": "x"}}})
-    assert pets.search(unit(2), k=1)[0].record.path == "/moved.jpg"
-    assert pets.find_path("/photos/2.jpg") is None
-    assert pets.find_path(Path("/moved.jpg")).metadata == {"caption": "x"}
-    assert pets.delete([a, 999]) == 1
-    assert [h.id for h in pets.search(unit(3))] == [b]
-    with pytest.raises(EntryNotFound, match=f"no entry with id {a}"):
-        pets.get(a)
-    with pytest.raises(EntryNotFound):
-        pets.vectors([b, a])
-    assert pets.upsert([]) == []
-
-
-def test_a_reader_does_not_write(pets, tmp_path):
-    with open_collection(tmp_path, "pets") as reader:
-        for write in (
-            lambda: reader.upsert(images(1)),
-            lambda: reader.delete([1]),
-            lambda: reader.update({1: {}}),
-            reader.compact,
-        ):
-            with pytest.raises(CollectionError, match="reading only"):
-                write()
-
-
-def test_searches_from_threads_while_one_writes_see_what_was_acknowledged(pets):
-    written, wrong, done = [], [], threading.Event()
-
-    def search():
-        while not done.is_set():
-            if written:
-                seed, key = written[-1]
-                if pets.search(unit(seed), k=1)[0].id != key:
-                    wrong.append(key)
-
-    threads = [threading.Thread(target=search) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for seed in range(60):
-        (key,) = pets.upsert(images(seed))
-        written.append((seed, key))
-        if seed % 3 == 0:
-            old = written[seed // 3]
-            assert pets.upsert(images(old[0])) == [old[1]]
-        if seed % 20 == 0:
-            pets.compact()
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-
-
 # --- the collection itself ---
-
-
-def test_create_list_open_delete(tmp_path):
-    assert list_collections(tmp_path) == []
-    with create(tmp_path, "b") as collection:
-        collection.upsert(images(1, 2))
-        assert (collection.name, collection.model, collection.fingerprint, collection.dim) == (
-            "b", "ViT-B-32/x", "abc", DIM,
-        )  # fmt: skip
-    create(tmp_path, "a").close()
-    a, b = list_collections(tmp_path)
-    assert (a.name, b.name, b.counts, b.dim, b.problem) == ("a", "b", {"image": 2, "text": 0}, DIM, None)
-    assert b.bytes > 0
-    assert b.created_at.endswith("+00:00")
-    delete_collection(tmp_path, "b")
-    assert [path.name for path in (tmp_path / "collections").iterdir()] == ["a"]
-
-
-def test_a_collection_that_is_not_there_names_those_that_are(tmp_path):
-    with pytest.raises(CollectionNotFound, match="none yet: `glimpse index"):
-        open_collection(tmp_path, "dogs")
-    create(tmp_path, "cats").close()
-    for ask in (open_collection, delete_collection):
-        with pytest.raises(CollectionNotFound, match="there are: cats"):
-            ask(tmp_path, "dogs")
 
 
 def test_create_refuses_a_name_that_is_taken(tmp_path):
@@ -215,18 +63,6 @@ def test_create_refuses_a_name_that_is_taken(tmp_path):
     with pytest.raises(CollectionExists, match="pets"):
         create(tmp_path)
     assert [path.name for path in (tmp_path / "collections").iterdir()] == ["pets"]
-
-
-@pytest.mark.parametrize("name", ["", "A", ".hidden", "../up", "a/b", "a" * 65, "ä", "a\n"])
-def test_names_that_cannot_be(tmp_path, name):
-    with pytest.raises(InputError, match="cannot name a collection"):
-        create(tmp_path, name)
-
-
-def test_another_model_is_refused_with_the_remedy(pets):
-    pets.check_model("abc")
-    with pytest.raises(ModelMismatch, match=r"'pets'.*--model ViT-B-32/x"):
-        pets.check_model("def")
 
 
 def test_what_a_killed_create_or_delete_left_is_in_nobodys_way(tmp_path):
@@ -545,22 +381,6 @@ def test_a_second_writer_is_refused_and_a_reader_sees_the_first_ones_commits(tmp
         finally:
             writer.kill()
     open_collection(tmp_path, "pets", writable=True).close()
-
-
-def test_two_writers_in_one_process_are_two(pets, tmp_path):
-    with pytest.raises(CollectionLocked, match="'pets'"):
-        open_collection(tmp_path, "pets", writable=True)
-
-
-def test_a_collection_made_anew_is_not_taken_for_the_old_one(tmp_path):
-    with create(tmp_path) as pets:
-        pets.upsert(images(1))
-    with open_collection(tmp_path, "pets") as old:
-        assert len(old.search(unit(1))) == 1
-        delete_collection(tmp_path, "pets")
-        create(tmp_path).close()
-        with pytest.raises(CollectionNotFound, match="open the collection again"):
-            old.search(unit(1))
 
 
 def test_create_killed_in_the_middle_does_not_block_the_next(tmp_path):

@@ -22,7 +22,7 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "index.ingest": {"base", "encoder"},
     "labelling": {"base", "encoder", "index"},
     "training": {"base", "encoder"},
-    "service": {"base", "encoder", "index", "labelling", "training.losses", "training.run_folder"},
+    "service": {"base", "encoder", "index", "labelling", "training.forces", "training.reading", "training.run_folder"},
     "glimpse": {"base", "encoder", "index", "labelling", "training", "service"},
     "glimpse.client": {"base.errors", "base.names", "glimpse"},
 }
@@ -48,10 +48,35 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     },
     "encoder.hub": {"encoder.weights", "encoder.lean_open_clip"},
     "index.search": {"index.entry", "index.rows"},
-    "index.local": {"index.entry", "index.rows", "index.config", "index.search"},
-    "index.local.catalog": {"index.entry", "index.config", "index.search", "index.local.snapshot"},
+    "index.local": {
+        "index.columns",
+        "index.entry",
+        "index.rows",
+        "index.config",
+        "index.facets",
+        "index.matching",
+        "index.search",
+    },
+    "index.local.catalog": {
+        "index.columns",
+        "index.entry",
+        "index.config",
+        "index.facets",
+        "index.matching",
+        "index.search",
+        "index.local.snapshot",
+    },
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
-    "index.milvus": {"index.entry", "index.rows", "index.config", "index.search"},  # will stand beside local
+    "index.map": {"index.columns", "index.collection", "index.local.vectors.ann", "index.rows"},
+    "index.milvus": {
+        "index.columns",
+        "index.entry",
+        "index.rows",
+        "index.config",
+        "index.facets",
+        "index.matching",
+        "index.search",
+    },
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
     "labelling.outputs": {"labelling.rows", "labelling.xmp"},
     "labelling.runs": {
@@ -66,6 +91,8 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "training.data": set(),
     "training.evaluation": {"training.data"},
     "training.losses": set(),
+    "training.forces": {"training.losses", "training.evaluation.geometry", "training.evaluation.warnings"},
+    "training.reading": {"training.run_folder"},
     "training.run_folder": set(),
     "service.telemetry": {"service.settings"},
     "service.http": {"service.errors", "service.keys", "service.settings", "service.signing", "service.telemetry"},
@@ -82,7 +109,7 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",
     "labelling.rows", "labelling.runs.kept", "labelling.vocabulary", "labelling.xmp.change", "training.config",
-    "training.run_folder",
+    "training.reading.comparison", "training.reading.diary", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
     "open_clip": {"encoder/lean_open_clip.py"},
@@ -98,6 +125,7 @@ ONLY_IN = {
     },
     "pillow_heif": {"encoder/picture/decode.py"},
     "faiss": {"index/local/vectors/ann.py"},
+    "pymilvus": {"index/milvus/server.py"},
     "sqlite3": {"index/local/catalog/database.py", "labelling/runs/store.py"},
     "onnx": {"encoder/towers/export.py"},
     "onnxruntime": {"encoder/towers/encoder.py"},
@@ -113,6 +141,7 @@ ONLY_IN = {
     "opentelemetry": {"service/telemetry/tracing.py"},
     "httpx": {"service/inference/fetch.py", "glimpse/client/connection.py"},
     "mcp": {"glimpse/mcp_tools.py"},
+    "umap": {"index/map/umap.py"},
     "webdataset": {"training/data/shards.py"},
     "tensorboardX": {"training/records/trackers.py"},
     "mlflow": {"training/records/trackers.py"},
@@ -159,6 +188,14 @@ def test_no_imports_run_in_a_circle(folder: str, graph: dict[str, set[str]]) -> 
 def test_what_is_imported_first_brings_no_torch() -> None:
     block = "import sys; sys.modules['torch'] = None\n" + "\n".join(f"import {name}" for name in WITHOUT_TORCH)
     subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT)
+
+
+def test_a_service_brings_of_the_training_only_what_looks_at_losses_and_reads_runs() -> None:
+    block = "import sys, service.app; print(*(name for name in sys.modules if name.startswith('training.')))"
+    asked = subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT, capture_output=True, text=True)
+    evaluation = {f"training.evaluation{part}" for part in ("", ".geometry", ".metrics", ".warnings")}
+    allowed = {"training.forces", "training.losses", "training.run_folder", *evaluation}
+    assert {name for name in asked.stdout.split() if not lies_in(name, "training.reading")} <= allowed
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

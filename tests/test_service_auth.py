@@ -44,7 +44,7 @@ def bearer(key):
 # --- with keys ---
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/health/live", "/health/ready", "/static/app.js", "/static/style.css"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/health/live", "/health/ready", "/static/main.js", "/static/docs.js"])
 def test_the_page_and_the_health_checks_are_open(client, path):
     assert client.get(path).status_code == 200
 

@@ -149,7 +149,7 @@ def test_405_names_what_is_allowed(client):
     answer = client.post("/v1/collections/pictures")  # by several routes
     error_of(answer, 405)
     assert answer.headers["allow"] == "DELETE, GET, HEAD, PATCH, PUT"
-    answer = client.put("/static/style.css")
+    answer = client.put("/static/style/base.css")
     error_of(answer, 405)
     assert answer.headers["allow"] == "GET, HEAD"
 

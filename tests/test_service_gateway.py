@@ -90,7 +90,7 @@ def test_a_prefix_is_in_each_address_and_leads_back(data, settings, headers, str
             assert path.startswith("/a/photos/")
             return client.request(method, path.removeprefix("/a/photos") if stripped else path, **more)
 
-        for path in ("/", "/docs", "/static/app.js", "/static/swagger/swagger-ui.css", "/health/live", "/v1/info"):
+        for path in ("/", "/docs", "/static/main.js", "/static/swagger/swagger-ui.css", "/health/live", "/v1/info"):
             assert ask("GET", f"/a/photos{path}").status_code == 200, path
         assert ask("GET", "/a/photos/v1/info/").headers["location"] == "/a/photos/v1/info"
         assert ask("GET", "/a/photos/openapi.json").json()["servers"] == [{"url": "/a/photos"}]
@@ -223,7 +223,7 @@ def test_head_is_where_get_is_and_says_the_same_without_a_body(data):
         document = client.app.openapi()["paths"]
         names = {"collection": "pictures", "id": "1", "name": "x", "job": "0" * 12, "run": "x-00000000", "image": "1"}
         names |= {"external_id": "shoe-1", "model": "default"}
-        paths = [path.format(**names) for path in document] + ["/", "/docs", "/static/app.js", "/openapi.json"]
+        paths = [path.format(**names) for path in document] + ["/", "/docs", "/static/main.js", "/openapi.json"]
         given = 0
         for template, path in zip([*document, *[None] * 4], paths, strict=True):
             has_get = template is None or "get" in document[template]

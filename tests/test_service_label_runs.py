@@ -179,6 +179,96 @@ def test_several_labels_are_corrected_together(here, monkeypatch):
     assert [one["label"] for one in now["answers"]] == ["tree", "boat"]
 
 
+def test_a_review_says_what_it_flipped_and_is_taken_back_whole(here):
+    run = here.label()
+    before = here.images(run)
+    labels = {one["id"]: [score["label"] for score in one["answers"]] for one in before}
+    taught = [correct(one, label) for one, label in zip(before[:3], LABELS, strict=True)]
+    first = here.review(run, *taught, {"image": before[3]["id"], "verdict": "skip"})
+    ids = {one["id"] for one in before[:3]}
+    after = {one["id"]: [score["label"] for score in one["answers"]] for one in here.images(run)}
+    flipped = {key for key in labels if labels[key] != after[key]} - ids
+    assert flipped, "an example that teaches nothing proves nothing"
+    assert {flip["id"]: (flip["before"], flip["after"]) for flip in first["flips"]} == {
+        key: (labels[key], after[key]) for key in flipped
+    }
+    assert (first["flipped"], first["run"]["undoable"]) == (len(flipped), 1)
+    assert here.client.get(first["flips"][0]["thumbnail_url"]).status_code == 200
+    middle = here.images(run)
+    here.review(run, correct(before[4], "tree"), rules=[{"accept_above": 0.0, "label": LABELS[1]}])
+    here.review(run, rules=[{"accept_above": 0.0}])
+    assert here.images(run, reviewed="false") == []
+
+    def undo():
+        answer = here.client.post(f"{RUNS}/{run}/review/undo")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    ruled = undo()
+    assert (ruled["relabelled"], ruled["corrected"], ruled["run"]["undoable"]) == (0, 0, 2)
+    assert ruled["by_rule"] == len(ruled["images"])
+    undo()
+    assert here.images(run) == middle
+    last = undo()
+    assert (last["corrected"], last["skipped"], last["run"]["undoable"]) == (3, 1, 0)
+    assert set(last["images"]) == ids | {before[3]["id"]}
+    assert {flip["id"] for flip in last["flips"]} == flipped
+    assert here.images(run) == before
+    assert "no review to take back" in error_of(here.client.post(f"{RUNS}/{run}/review/undo"), 422)["message"]
+
+
+def test_what_was_said_before_a_run_labelled_again_stays_said(here):
+    run = here.label()
+    here.review(run, correct(here.images(run)[0], "tree"))
+    here.label(labels=("boat", "house", "tree", "car"))
+    assert here.client.get(f"{RUNS}/{run}").json()["undoable"] == 0
+    error_of(here.client.post(f"{RUNS}/{run}/review/undo"), 422)
+    assert len(here.images(run, reviewed="true")) == 1
+
+
+def test_a_hundred_reviews_can_be_taken_back(here, monkeypatch):
+    monkeypatch.setattr("labelling.runs.taking_back.KEPT", 3)
+    run = here.label()
+    for one in here.images(run)[:5]:
+        here.review(run, {"image": one["id"], "verdict": "skip"})
+    assert here.client.get(f"{RUNS}/{run}").json()["undoable"] == 3
+    for _ in range(3):
+        here.client.post(f"{RUNS}/{run}/review/undo")
+    assert len(here.images(run, reviewed="true")) == 2
+
+
+def test_a_slider_is_told_what_a_rule_would_accept(here):
+    run = here.label()
+    for label in (None, *LABELS):
+        bars = here.client.get(f"{RUNS}/{run}/bars", params={"label": label} if label else {}).json()["bars"]
+        images = here.images(run, **({"label": label} if label else {}))
+        scores = sorted((one["answers"][-1]["score"] for one in images), reverse=True)
+        assert [bar["accept_above"] for bar in bars] == sorted(set(scores), reverse=True)
+        assert [bar["images"] for bar in bars] == [
+            sum(score >= bar["accept_above"] for score in scores) for bar in bars
+        ]
+    bar = here.client.get(f"{RUNS}/{run}/bars").json()["bars"][3]
+    least = next(one for one in here.images(run) if one["answers"][-1]["score"] == bar["accept_above"])
+    assert bar["least_url"] == least["thumbnail_url"]
+    assert here.review(run, rules=[{"accept_above": bar["accept_above"]}])["by_rule"] == bar["images"]
+    assert here.client.get(f"{RUNS}/{run}/bars").json()["bars"][-1]["images"] == 8 - bar["images"]
+    here.review(run, rules=[{"accept_above": 0.0}])
+    assert here.client.get(f"{RUNS}/{run}/bars").json() == {"bars": []}
+
+
+def test_the_labels_of_a_run_are_had_as_a_table_before_its_outputs_follow(here):
+    out = here.photos / "labels.csv"
+    run = here.label(files=(str(out),))
+    assert here.client.get(f"{RUNS}/{run}/table").content == out.read_bytes()
+    [first, *_] = here.images(run)
+    here.review(run, {"image": first["id"], "verdict": "none"})
+    answer = here.client.get(f"{RUNS}/{run}/table")
+    assert answer.headers["content-disposition"] == f'attachment; filename="{run}.csv"'
+    rows = {row["path"]: row["label"] for row in csv.DictReader(answer.text.splitlines())}
+    assert len(rows) == 8
+    assert rows[first["path"]] == ""
+
+
 def test_outputs_follow_only_when_they_are_asked_to_and_can_be_taken_back(here):
     out = here.photos / "labels.csv"
     run = here.label(files=(str(out),), to=str(here.photos / "sorted"), how="copy", words="sidecar")

@@ -77,9 +77,14 @@ def test_requests_are_counted_by_route_and_status(client):
 
 
 def test_static_files_have_one_name_for_all_that_may_be_asked_of_a_folder(client):
-    client.get("/static/app.js")
+    client.get("/static/main.js")
     before = read(client)
-    for path in ("/static/style.css", "/static/icon.svg", "/openapi.json", *(f"/static/{n}/x.js" for n in range(20))):
+    for path in (
+        "/static/docs.js",
+        "/static/icon.svg",
+        "/openapi.json",
+        *(f"/static/{n}/x.js" for n in range(20)),
+    ):
         client.get(path)
     after = read(client)
     files = {"method": "GET", "route": "/static/{file}"}

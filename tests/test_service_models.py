@@ -37,6 +37,12 @@ from encoder.load import build_clip, load_encoder
 from glimpse.cli import app
 from glimpse.client import Client
 from index.collection import create_collection, open_collection
+from labelling.label_sets import LabelSet
+from labelling.outputs.asked import OutputsAsked
+from labelling.runs.deciding import LabelsAsked
+from labelling.runs.kept import LabelRuns
+from labelling.runs.report import SourceAsked
+from labelling.runs.sources import CollectionSource
 from service.app import create_app
 from service.inference import models as module
 from service.inference.known_models import name_of
@@ -445,6 +451,27 @@ def test_a_thread_lends_a_model_for_each_piece_of_its_work(data, runs, encoders)
             said = httpx.post(f"{url}/v1/embeddings", json={"input": "a", "model": "one"}, timeout=60)
             assert said.status_code == 200
             assert models.named("two").loaded is None
+
+
+def test_a_review_that_finds_no_room_for_its_model_is_told_when_to_ask_again(data, runs, encoders, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    with (
+        open_collection(data, "two") as collection,
+        LabelRuns(data).make(SourceAsked(collection="two"), OutputsAsked()) as run,
+    ):
+        source = CollectionSource(collection, lambda: encoders["two"])
+        run.go_on(source, LabelsAsked(LabelSet.of(("boat", "house"))))
+        review = f"/v1/label-runs/{run.id}/review"
+    app = create_app(settings(data, runs, models=f"two={runs['two']}", model_bytes=1))
+    with serving(app) as url:
+        models = app.state.service.models
+        in_use = threading.Event()
+        with models.lent(models.named("one"), in_use):
+            answer = httpx.post(f"{url}{review}", json={"items": [{"image": 1, "verdict": "accept"}]}, timeout=60)
+            assert error_of(answer, 503)["code"] == "busy"
+            assert answer.headers["Retry-After"] == "5"
+        answer = httpx.post(f"{url}{review}", json={"items": [{"image": 1, "verdict": "accept"}]}, timeout=60)
+        assert answer.json()["run"]["reviewed"] == {"accepted": 1}
 
 
 def test_the_bound_is_half_of_the_memory_unless_it_is_set(tmp_path, monkeypatch):

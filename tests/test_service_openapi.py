@@ -26,6 +26,7 @@ CHANGES = {  # what POSTs to, and needs the scope admin
     "/v1/jobs",
     "/v1/label-runs/{run}/apply",
     "/v1/label-runs/{run}/review",
+    "/v1/label-runs/{run}/review/undo",
     "/v1/label-runs/{run}/save-label-set",
     "/v1/label-runs/{run}/undo",
 }

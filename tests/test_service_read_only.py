@@ -18,7 +18,7 @@ import pytest
 from service_world import client_of, error_of, picture, settings_for, tiny_encoder, until, world
 
 from base.errors import Busy
-from index.collection import Collection
+from index.local.collection import LocalCollection
 from service.app import create_app
 from service.keys import add_key
 
@@ -84,6 +84,8 @@ def used(client) -> None:
     assert client.get(f"{pictures}/facets").status_code == 200
     for path, asked in (("facet", {"key": "name"}), ("facets", {"keys": ["name"]})):
         assert client.post(f"{pictures}/{path}", json=asked).status_code == 200
+    assert client.get(f"{pictures}/columns").status_code == 200
+    assert client.post(f"{pictures}/columns/bitmap", json={"filter": {}}).status_code == 200
     changes = client.get(f"{pictures}/changes").json()
     assert changes["changes"]
     assert client.get(f"{pictures}/changes?wait=0.3&after={changes['cursor']}").json()["changes"] == []
@@ -111,7 +113,7 @@ def test_nothing_in_the_data_folder_changes(data, tmp_path, monkeypatch):
 def test_whatever_would_change_something_is_refused_and_says_what_to_do(data, tmp_path):
     before = files_of(data)
     reads = re.compile(
-        r"/v1/(classify|embeddings|zero-shot|search|collections/\{collection\}/(search|search/batch|facets?))|/knn-service"
+        r"/v1/(classify|embeddings|zero-shot|search|collections/\{collection\}/(search|search/batch|facets?|columns/bitmap))|/knn-service"
     )
     with client_of(create_app(settings_for(data, read_only=True), tiny_encoder(tmp_path))) as client:
         changing = [
@@ -215,7 +217,7 @@ def test_a_writer_that_comes_and_goes_leaves_no_answer_torn(data, tmp_path):
 
 
 def test_it_starts_and_follows_though_a_collection_is_written_to_while_it_is_read(data, tmp_path, monkeypatch):
-    refresh, tried = Collection.refresh, []
+    refresh, tried = LocalCollection.refresh, []
 
     def at_times(collection):
         tried.append(collection)
@@ -223,7 +225,7 @@ def test_it_starts_and_follows_though_a_collection_is_written_to_while_it_is_rea
             raise Busy("pictures was being written to while it was read; try again")
         return refresh(collection)
 
-    monkeypatch.setattr(Collection, "refresh", at_times)
+    monkeypatch.setattr(LocalCollection, "refresh", at_times)
     with client_of(create_app(settings_for(data, read_only=True), tiny_encoder(tmp_path))) as client:
         until(lambda: len(tried) > 5)
         assert client.post("/v1/collections/pictures/search", json={"id": 1}).json()["hits"]

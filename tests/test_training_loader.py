@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from base.errors import InputError
+from base.errors import ImageError, InputError
 from encoder.image import Pixels, Preprocess
 from tests.conftest import plain_picture
 from training.data.augment import Augmentation, random_crop
+from training.data.decoded import DecodedPictures
 from training.data.loader import Batch, Feeding, PairLoader, text_id
 from training.data.pairs import Pair
 
@@ -241,3 +242,31 @@ def test_jitter_changes_colours_within_bounds_and_turns_a_fifth_gray() -> None:
     assert {(view.shape, view.dtype) for view in views} == {((16, 16, 3), np.dtype(np.uint8))}
     crops = [Augmentation(min_crop=0.5)(image, SMALL, random.Random(seed)).shape for seed in range(3)]
     assert crops == [(16, 16, 3)] * 3
+
+
+def test_a_picture_is_decoded_once_and_every_epoch_is_as_if_it_were_not_kept(pairs: list[Pair]) -> None:
+    alone = list(loader(pairs, batch_size=5, two_views=True).epoch(2))
+    kept = loader(pairs, batch_size=5, two_views=True)
+    assert sum(len(batch.pixels) for batch in kept.epoch(1)) == 19
+    for pair in pairs:
+        if pair.image != pairs[3].image:  # which is broken and stays so
+            assert isinstance(pair.image, Path)
+            pair.image.unlink()
+    for a, b in zip(alone, kept.epoch(2), strict=True):
+        assert_same(a, b)
+        assert a.views is not None
+        assert b.views is not None
+        assert np.array_equal(a.views, b.views)
+
+
+def test_pictures_are_kept_until_there_is_no_room(tmp_path: Path) -> None:
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for file in files:
+        Image.new("RGB", (20, 10), "red").save(file)
+    pictures = DecodedPictures(room=2 * 20 * 10 * 3)
+    for file in files:
+        assert pictures.read(file, (16, 16)).shape == (10, 20, 3)
+        file.unlink()
+    assert pictures.read(files[1], (16, 16)) is pictures.read(files[1], (16, 16))
+    with pytest.raises(ImageError, match="No such file"):
+        pictures.read(files[2], (16, 16))

@@ -60,7 +60,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of the folder; an empty one where it is not there or not whole."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -86,16 +86,21 @@ def read_log(out: Path) -> Iterator[dict[str, Any]]:
     return (record for _, record in whole_lines(out / LOG))
 
 
-def whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Each line of a file of JSON objects with what it says, up to one that is not whole."""
+def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each line of a file of JSON objects, from a byte on, with what it says, up to one that is not whole."""
     if not path.is_file():
         return
     with path.open("rb") as file:
+        file.seek(offset)
         for line in file:
             try:
-                record = json.loads(line)
+                record = json.loads(line, parse_constant=_no_number)
             except ValueError:  # a kill or a full disk cut it short
                 return
             if not line.endswith(b"\n") or not isinstance(record, dict):
                 return
             yield line, record
+
+
+def _no_number(name: str) -> None:
+    """NaN and Infinity, which JSON does not have: nothing of ours writes them, and readers of JSON refuse them."""

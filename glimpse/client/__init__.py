@@ -26,11 +26,13 @@ from glimpse.client.answers import (
     RunImage,
     SearchResult,
     ServiceError,
+    TrainingRun,
     Uploaded,
 )
 from glimpse.client.catalogue import NewEntry
 from glimpse.client.changes import Change, ChangePage
 from glimpse.client.client import Client
+from glimpse.client.columns import Columns, Map
 from glimpse.client.entries import NewImage
 from glimpse.client.facets import FacetKey, FacetValue
 from glimpse.client.searches import Part, Search
@@ -41,6 +43,7 @@ __all__ = [
     "Classified",
     "Client",
     "Collection",
+    "Columns",
     "Deleted",
     "FacetKey",
     "FacetValue",
@@ -49,6 +52,7 @@ __all__ = [
     "Job",
     "LabelRun",
     "LabelSet",
+    "Map",
     "Model",
     "NewEntry",
     "NewImage",
@@ -61,5 +65,6 @@ __all__ = [
     "Search",
     "SearchResult",
     "ServiceError",
+    "TrainingRun",
     "Uploaded",
 ]

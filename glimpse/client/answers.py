@@ -66,6 +66,7 @@ class Info:
     collections: list[Collection]
     logit_bias: float | None = None
     read_only: bool = False
+    folders: list[str] = field(default_factory=list)  # that jobs may read; none with a key that only reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,9 @@ class Classified:
     score: float | None = None
     scores: dict[str, float] = field(default_factory=dict)  # label -> probability, the likeliest first
     labels: dict[str, float] = field(default_factory=dict)  # those given: one, of a multi set several
+    cosines: dict[str, float] = field(default_factory=dict)  # label -> of the image with its prompts
     abstained: bool = False  # none of the labels fits
+    known: float | None = None  # how far it is any of the labels, 0 to 1, where it may be none
     error: str | None = None
     cut_off: str | None = None  # in words, of a file that ends before its picture does; what there is was labelled
     cut_texts: int = 0
@@ -277,6 +280,32 @@ def read(kind: type[T], said: Any, **own: Any) -> T:
         if one.name not in own and not (optional and isinstance(said, dict) and one.name not in said):
             known[one.name] = part(said, one.name)
     return kind(**known)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training run; `before` and `after` are of the measure that `measure` names, `after` at the best epoch.
+
+    `settings`, `tables` and `report_url` are those of `Client.training_run` alone.
+    """
+
+    name: str
+    state: str
+    epoch: int | None
+    epochs: int | None
+    best_epoch: int | None
+    measure: str
+    before: float | None
+    after: float | None
+    score: float | None
+    minutes: float
+    started_from: str | None
+    warnings: list[str]
+    has_model: bool
+    written_at: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    report_url: str | None = None
 
 
 def listed(said: Any, name: str) -> list[Any]:

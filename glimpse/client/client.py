@@ -1,6 +1,6 @@
 """The client: what the service is, its collections and label sets, classifications, embeddings.
 
-Searches, facets, entries, their changes, jobs and labelling runs it has by inheritance.
+Searches, facets, columns, entries, their changes, jobs, labelling and training runs it has by inheritance.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from glimpse.client.answers import (
 from glimpse.client.batches import Image, base64_of, in_batches, read_image, source_of, why
 from glimpse.client.catalogue import Catalogue
 from glimpse.client.changes import Changes
+from glimpse.client.columns import Overview
 from glimpse.client.connection import given, in_path
 from glimpse.client.entries import Entries
 from glimpse.client.facets import Facets
 from glimpse.client.jobs import Jobs
 from glimpse.client.label_runs import LabelRuns
 from glimpse.client.searches import Searches
+from glimpse.client.training_runs import TrainingRuns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 
-class Client(Searches, Facets, Entries, Catalogue, Changes, Jobs, LabelRuns):
+class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, LabelRuns, TrainingRuns):
     """A service of glimpse. `Connection` says how it is made and what it raises; close it, or use `with`."""
 
     def info(self) -> Info:
@@ -239,6 +241,8 @@ def _stacked(answers: Iterable[tuple[Any, Any]]) -> Vectors:
 def _classified(image: Image, said: Any) -> Classified:
     if isinstance(said, ImageError | ServiceError):
         return Classified(source_of(image), error=why(said))
-    scores = {one["label"]: one["score"] for one in part(said, "scores") or ()}
+    each = part(said, "scores") or ()
+    scores = {one["label"]: one["score"] for one in each}
     labels = {one["label"]: one["score"] for one in said.get("labels") or ()}
-    return read(Classified, said, image=source_of(image), scores=scores, labels=labels)
+    cosines = {one["label"]: one["cosine"] for one in each if "cosine" in one}
+    return read(Classified, said, image=source_of(image), scores=scores, labels=labels, cosines=cosines)

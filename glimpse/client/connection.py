@@ -128,7 +128,7 @@ class Connection:
             except ValueError as error:  # half a surrogate pair, a number that is none
                 raise InputError(f"what is asked cannot be said in JSON ({_reason(error)})") from None
             response = self._http.send(built)
-        if response.is_success:
+        if response.is_success or response.status_code == 304:  # what was asked for is as the asker has it
             return response
         raise self._error(response)
 

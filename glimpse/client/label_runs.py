@@ -56,6 +56,26 @@ class LabelRuns(Connection):
         body = {"items": list(items), "rules": list(rules)}
         return dict(self.ask("POST", f"{_path(id)}/review", json=body))
 
+    def undo_review(self, id: str) -> dict[str, Any]:  # noqa: A002
+        """Take back the last review: its images are as they were, the rest is labelled anew without it.
+
+        Returns:
+            As `review`, counted by what had been said, with `images`: those that it had been said of.
+
+        Raises:
+            InputError: there is none to take back.
+        """
+        return dict(self.ask("POST", f"{_path(id)}/review/undo"))
+
+    def label_run_bars(self, id: str, label: str | None = None) -> list[tuple[float, int]]:  # noqa: A002
+        """What a rule would accept: scores at even shares of the images left, and how many reach each."""
+        found = listed(self.ask("GET", f"{_path(id)}/bars", params=given(label=label)), "bars")
+        return [(bar["accept_above"], bar["images"]) for bar in found]
+
+    def label_run_table(self, id: str) -> bytes:  # noqa: A002
+        """Its labels by now as CSV: path, label, score."""
+        return self.send("GET", f"{_path(id)}/table").content
+
     def apply_label_run(self, id: str) -> dict[str, Any]:  # noqa: A002
         """Bring files, keywords and metadata in step with its labels; what was done, and what could not be."""
         return dict(self.ask("POST", f"{_path(id)}/apply"))

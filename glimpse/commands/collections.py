@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse import completion
-from glimpse.options import DATA, AsJson, Data, Url, is_remote
+from glimpse.options import DATA, AsJson, Data, Store, Url, is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,12 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
 
 
 @collections.callback(invoke_without_command=True, epilog="Example: glimpse collections --data glimpse-data")
-def list_(context: typer.Context, data: Data = DATA, url: Url = None, json: AsJson = False) -> None:
+def list_(
+    context: typer.Context, data: Data = DATA, store: Store = None, url: Url = None, json: AsJson = False
+) -> None:
     """List the collections of a data folder or service, or look after them with one of the commands below."""
     if context.invoked_subcommand:
-        for option in ("data", "url", "json"):
+        for option in ("data", "store", "url", "json"):
             source = context.get_parameter_source(option)
             if source and source.name == "COMMANDLINE":  # it would be the list's, and silently not the command's
                 raise InputError(f"give --{option} behind {context.invoked_subcommand}, not before it")
@@ -37,16 +39,15 @@ def list_(context: typer.Context, data: Data = DATA, url: Url = None, json: AsJs
     from glimpse import console
 
     infos: Sequence[CollectionInfo | Collection]
-    where = str(data)
     if url is not None and is_remote(context):
         from glimpse.client import Client
 
         with Client(url) as client:
             infos, where = client.collections(), client.url
     else:
-        from index.collection import list_collections
+        from index.collection import list_collections, store_of
 
-        infos = list_collections(data)
+        infos, where = list_collections(data), store_of(data).place
     if json:
         console.print_json({"collections": [asdict(info) for info in infos]})
         return
@@ -63,6 +64,7 @@ def list_(context: typer.Context, data: Data = DATA, url: Url = None, json: AsJs
 def check(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")] = None,
     data: Data = DATA,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Read all that is stored, uploaded files too, and name every problem. Exits with 1 if a collection has one."""
@@ -140,6 +142,7 @@ def export(
     file: Annotated[Path, typer.Argument(help="Parquet file to write.")],
     force: Force = False,
     data: Data = DATA,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Write a collection as Parquet, vectors included. Columns are told in docs/operations.md."""
@@ -164,6 +167,7 @@ def import_(
         str | None, typer.Option(help="Model that made the vectors, for a file that does not name it.")
     ] = None,
     data: Data = DATA,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Make a collection of a Parquet file, of glimpse or of other programs, or add the file's rows to one."""

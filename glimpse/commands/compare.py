@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Data, Device, Precision, Threads, check_out
+from glimpse.options import DATA, AsJson, Data, Device, Precision, Store, Threads, check_out
 
 if TYPE_CHECKING:
     from training.data.pairs import Pair
     from training.evaluation.answers import Answer
-    from training.records.comparison import Run
+    from training.reading.run import Run
 
 T = TypeVar("T")
 OWN_QUERIES = 5  # captions of what the first run holds out, where nobody gives queries
@@ -39,6 +39,7 @@ def compare(
     images: Annotated[int, typer.Option(min=1, help="At most so many of these images, spread over them.")] = 300,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Images a query and model.")] = 4,
     data: Data = DATA,
+    store: Store = None,
     device: Device = "auto",
     precision: Precision = "auto",
     threads: Threads = None,
@@ -49,7 +50,7 @@ def compare(
     Runs that are not measured on the same images are named. With --out, one page that needs no network.
     """
     from glimpse import console
-    from training.records.comparison import HEAD, differing, headline, objections, read_runs, rows, setting, verdict
+    from training.reading.comparison import HEAD, differing, headline, objections, read_runs, rows, setting, verdict
 
     if out is None and (query or collection):
         raise InputError("--query and --collection are for the page; name it by --out compare.html")

@@ -1,4 +1,4 @@
-"""`glimpse collections` facets and changes: what is in a collection, counted, and what becomes of it."""
+"""`glimpse collections` facets, changes and move: what is in a collection, what becomes of it, and where it lies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse.commands.collections import Name, collections
-from glimpse.options import DATA, AsJson, Data, Url, is_remote, read_filter
+from glimpse.options import DATA, AsJson, Data, Store, Url, is_remote, read_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +36,7 @@ def facets(
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many values of a key.")] = 10,
     modality: Modality = "image",
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
@@ -68,6 +69,38 @@ def facets(
     console.out.print(console.table("key", "value", "entries", rows=rows_of_values) if rows_of_values else none)
 
 
+@collections.command(epilog="Example: glimpse collections move shop --to milvus://localhost:19530/default")
+def move(
+    name: Name,
+    to: Annotated[
+        str, typer.Option("--to", metavar="ADDRESS", help="Where it is to lie: local, or milvus://HOST:19530/DATABASE.")
+    ],
+    data: Data = DATA,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Move a collection to another store: entries with their ids, and vectors bit for bit.
+
+    It is compared there before it is deleted here.
+    May be interrupted at any moment; the same command goes on. Uploaded files stay in the data folder.
+    """
+    from dataclasses import asdict
+
+    from glimpse import console
+    from index.collection import LOCAL
+    from index.moving import move as run
+
+    with console.progress_bar(f"moving {name}") as progress:
+        moved = run(data, name, store or LOCAL, to, progress=progress)
+    if json:
+        console.print_json({"collection": name, **asdict(moved)})
+    else:
+        console.out.print(
+            f"{name} moved: {moved.entries} entries, {moved.copied} copied now, {moved.compared} vectors compared"
+        )
+        console.err.print(f"from now on: --store {to}, or GLIMPSE_STORE={to}")
+
+
 @collections.command(epilog="Example: glimpse collections changes shop --after 5f0c1d2e3a4b5968-0-1c-0 --follow")
 def changes(
     context: typer.Context,
@@ -78,6 +111,7 @@ def changes(
     limit: Annotated[int | None, typer.Option(min=1, help="Print so many and end.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more; Ctrl-C ends it.")] = False,
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
 ) -> None:
     """Print what was created, updated and deleted, a JSON object a line, each with the cursor to go on from.

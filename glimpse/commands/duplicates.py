@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Threads
+from glimpse.options import DATA, AsJson, Collection, Data, Store, Threads
 
 if TYPE_CHECKING:
     from index.collection import Record
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def duplicates(
     collection: Collection = "images",
     data: Data = DATA,
+    store: Store = None,
     threshold: Annotated[float, typer.Option(help="Cosine from which two images are the same picture, 0 to 1.")] = 0.9,
     identical: Annotated[bool, typer.Option("--identical", help="Only files with the same bytes.")] = False,
     spare: Annotated[bool, typer.Option("--spare", help="Only print the paths that could go without a loss.")] = False,

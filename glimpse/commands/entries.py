@@ -18,6 +18,7 @@ from glimpse.options import (
     Device,
     ModelOfCollection,
     Precision,
+    Store,
     Threads,
     Url,
     is_remote,
@@ -59,6 +60,7 @@ def sync(
     ] = False,
     yes: Yes = False,
     data: Data = DATA,
+    store: Store = None,
     model: ModelOfCollection = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -107,6 +109,7 @@ def put(
     text: Annotated[str | None, typer.Option(help="Or a text.")] = None,
     metadata: Metadata = None,
     data: Data = DATA,
+    store: Store = None,
     model: ModelOfCollection = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -141,6 +144,7 @@ def get(
     external_id: ExternalId,
     collection: Collection = "images",
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
@@ -168,6 +172,7 @@ def patch(
     dry_run: DryRun = False,
     collection: Collection = "images",
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
@@ -204,6 +209,7 @@ def delete(
     yes: Yes = False,
     collection: Collection = "images",
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:

@@ -19,6 +19,7 @@ from glimpse.options import (
     FollowLinks,
     ModelOfCollection,
     Precision,
+    Store,
     Threads,
     Url,
     is_remote,
@@ -35,6 +36,7 @@ def index(
     folders: Annotated[list[Path], typer.Argument(help="Folders of images; subfolders are included.")],
     collection: Collection = "images",
     data: Data = DATA,
+    store: Store = None,
     model: ModelOfCollection = None,
     captions: Annotated[
         Path | None, typer.Option(help="Table whose other columns become metadata of the images it names.")

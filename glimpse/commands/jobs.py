@@ -179,12 +179,17 @@ def start_reindex(
         str | None,
         typer.Option("--model", metavar="NAME", help="One of `glimpse models --url`. Default: the default one."),
     ] = None,
+    training_run: Annotated[
+        str | None,
+        typer.Option("--training-run", metavar="NAME", help="Instead: the model of a run in the service's --runs."),
+    ] = None,
     follow: Follow = False,
     url: ServiceUrl = None,
     json: AsJson = False,
 ) -> None:
     """Bring a collection to another model of the service."""
-    asked = {"collection": collection, "drop_unreadable": drop_unreadable, **_set(model=model)}
+    chosen = _set(model=model, training_run=training_run)
+    asked = {"collection": collection, "drop_unreadable": drop_unreadable, **chosen}
     _start(url, json, follow, "reindex", asked)
 
 

@@ -26,6 +26,7 @@ from glimpse.options import (
     ModelOrServed,
     Precision,
     Scores,
+    Store,
     Template,
     Threads,
     Url,
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
 
 LOCAL = (  # what a service cannot be asked to do here
     "collection", "multi", "to", "xmp", "embed", "write_metadata", "force", "dry_run", "undo",
-    "runs", "review", "correct", "accept_above",
+    "runs", "review", "correct", "accept_above", "take_back",
 )  # fmt: skip
 OF_A_RUN = {  # what is about a run that is there already, and what goes with it
     "runs": (),
     "undo": (),
-    "review": ("correct", "accept_above"),
+    "review": ("correct", "accept_above", "take_back"),
 }
 STDOUT = Path("-")
 WHERE, RUNS = "Where labels go", "Runs and review"
@@ -150,6 +151,10 @@ def label(
         float | None,
         typer.Option(min=0, max=1, help="With --review: accept what has a score as high.", rich_help_panel=RUNS),
     ] = None,
+    take_back: Annotated[
+        bool,
+        typer.Option("--take-back", help="With --review: undo what the last review said.", rich_help_panel=RUNS),
+    ] = False,
     collection: Annotated[
         str | None,
         typer.Option(
@@ -169,6 +174,7 @@ def label(
     url: Url = None,
     threads: Threads = None,
     data: Data = DATA,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Label images with the likeliest of your labels (zero-shot; no training needed).
@@ -197,7 +203,11 @@ def label(
     if review is not None:
         from glimpse import label_review
 
-        if correct is None and accept_above is None:
+        if take_back:
+            if correct is not None or accept_above is not None:
+                raise InputError("--take-back undoes the last review: leave --correct and --accept-above out")
+            label_review.take_back(data, review, as_json=json)
+        elif correct is None and accept_above is None:
             label_review.show(data, review, as_json=json)
         else:
             label_review.change(data, review, correct, accept_above, as_json=json)
@@ -250,6 +260,7 @@ def _check_together(given: frozenset[str]) -> None:
         ("root", ("xmp", "embed")),
         ("correct", ("review",)),
         ("accept_above", ("review",)),
+        ("take_back", ("review",)),
     ):
         if option in given and given.isdisjoint(one_of):
             raise InputError(f"{_option(option)} goes with {' or '.join(map(_option, one_of))}")

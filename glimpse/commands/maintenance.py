@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from glimpse.commands.collections import Name, collections, state_of
-from glimpse.options import DATA, AsJson, Data, Threads, Url, is_remote
+from glimpse.options import DATA, AsJson, Data, Store, Threads, Url, is_remote
 
 
 @collections.command(epilog="Example: glimpse collections compact shop --recall 0.99")
@@ -22,6 +22,7 @@ def compact(
         float | None, typer.Option(help="Share of the true first ten to find, from 0.5 to 1; kept as well.")
     ] = None,
     data: Data = DATA,
+    store: Store = None,
     threads: Threads = None,
     json: AsJson = False,
 ) -> None:
@@ -67,6 +68,7 @@ def quota(
         int | None, typer.Option(min=0, help="Most bytes of files that are uploaded to a service. 0: no bound.")
     ] = None,
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
@@ -108,6 +110,7 @@ def prune(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     data: Data = DATA,
+    store: Store = None,
     json: AsJson = False,
 ) -> None:
     """Delete the entries of images whose files are no longer there, with all that is kept of them, after asking.
@@ -157,6 +160,7 @@ def delete(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:

@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Device, ModelOfCollection, Precision, Threads, check_out
+from glimpse.options import (
+    DATA,
+    AsJson,
+    Collection,
+    Data,
+    Device,
+    ModelOfCollection,
+    Precision,
+    Store,
+    Threads,
+    check_out,
+)
 
 if TYPE_CHECKING:
     from encoder.encoder import Vectors
@@ -33,6 +44,7 @@ def mine(
     out: Annotated[Path, typer.Option(help="JSON Lines to write: the pairs, each with its negatives.")],
     collection: Collection = "images",
     data: Data = DATA,
+    store: Store = None,
     negatives: Annotated[int, typer.Option(help="Hard negatives a pair, at most.")] = 3,
     rank_window: Annotated[
         str,

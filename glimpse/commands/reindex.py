@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from base.errors import InputError
-from glimpse.options import DATA, AsJson, Collection, Data, Device, Precision, Threads
+from glimpse.options import DATA, AsJson, Collection, Data, Device, Precision, Store, Threads
 
 
 def reindex(
     collection: Collection = "images",
     data: Data = DATA,
+    store: Store = None,
     model: Annotated[
         str | None,
         typer.Option("--model", help="The new model. Default: that of a reindex which was interrupted."),

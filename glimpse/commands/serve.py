@@ -30,6 +30,18 @@ def serve(
         Path | None,
         typer.Option(envvar="GLIMPSE_DATA", help="Folder that holds the collections. Default: glimpse-data"),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GLIMPSE_STORE",
+            metavar="ADDRESS",
+            help="Where collections lie: local is the data folder, else milvus://HOST:19530/DATABASE. Default: local",
+        ),
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(envvar="GLIMPSE_RUNS", help="Folder with training runs, which the page shows. Default: none"),
+    ] = None,
     host: Annotated[
         str | None, typer.Option(envvar="GLIMPSE_HOST", help="Address to listen on. Default: 127.0.0.1")
     ] = None,
@@ -68,6 +80,8 @@ def serve(
         "model": model,
         "models": models,
         "data": data,
+        "store": store,
+        "runs": runs,
         "host": host,
         "port": port,
         "root_path": root_path,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from glimpse.options import DATA, AsJson, Collection, Data, Url, is_remote
+from glimpse.options import DATA, AsJson, Collection, Data, Store, Url, is_remote
 
 
 def show(
@@ -14,6 +14,7 @@ def show(
     what: Annotated[str, typer.Argument(metavar="ID|PATH", help="Its id, your own id of it, or the path of its file.")],
     collection: Collection = "images",
     data: Data = DATA,
+    store: Store = None,
     url: Url = None,
     json: AsJson = False,
 ) -> None:

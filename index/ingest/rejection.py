@@ -14,7 +14,7 @@ import numpy as np
 
 from encoder.encoder import Encoder, Vectors
 from encoder.word_bank import some_words
-from index.collection import Collection, ReadView
+from index.collection import Collection, View
 from index.search.calibration import SAMPLE, Rejection, fit
 
 KNOWN = 256  # texts that belong to the collection
@@ -56,7 +56,7 @@ def measure_rejection(collection: Collection, encoder: Encoder) -> None:
     collection.set_rejection(Rejection(encoder.fingerprint, rows, threshold, doubt))
 
 
-def _texts(collection: Collection, view: ReadView) -> Iterator[str]:
+def _texts(collection: Collection, view: View) -> Iterator[str]:
     """What was said about the collection's images: metadata of several words, and entries that are texts."""
     some, _ = view.sample("image", 2 * KNOWN)
     for record in view.records_of(some.tolist()).values():

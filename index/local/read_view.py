@@ -6,13 +6,12 @@ when they are asked for, so one may be missing that was deleted since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from base.errors import ModelMismatch
 from index.entry import Modality, Record
 from index.local.catalog.catalog import Catalog
 from index.local.vectors.ann import Products
@@ -22,6 +21,7 @@ from index.rows import as_ids, unit_rows
 from index.search.calibration import FEWEST, SAMPLE, Calibration, Sampled
 from index.search.filters import Filter
 from index.search.patience import Patience
+from index.search.searches import check_model
 
 DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
@@ -51,9 +51,26 @@ class ReadView:
         """
         return self._state.views[modality].search(unit_rows(xq, self.dim), k, among)
 
+    @property
+    def version(self) -> int:
+        """The commit that these vectors are of."""
+        return self._state.version
+
+    def count(self, modality: Modality) -> int:
+        """How many vectors there are."""
+        return self._state.views[modality].count
+
+    def blocks(self, modality: Modality) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
+        """All of them by ascending id: ids (m,) and unit rows (m, dim), a block at a time."""
+        return self._state.views[modality].blocks()
+
     def vectors(self, ids: ArrayLike, modality: Modality) -> NDArray[np.float32]:
         """Unit rows (n, dim) in the order of `ids`. EntryNotFound."""
         return unit_rows(self._state.views[modality].vectors(as_ids(ids)), self.dim)
+
+    def only(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A selection of these ids, ascending, for `nearest`."""
+        return ids
 
     def sample(self, modality: Modality, m: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Up to `m` ids, evenly spread over all of them, and their unit rows (m, dim)."""
@@ -87,14 +104,3 @@ class ReadView:
         if rejection is None or rejection.fingerprint != self.fingerprint:
             return known
         return replace(known, threshold=rejection.threshold, doubt=rejection.doubt)
-
-
-def check_model(name: str, model: str, own: str, fingerprint: str) -> None:
-    """ModelMismatch unless `fingerprint` is the `own` one of the collection `name`, which `model` made."""
-    if fingerprint != own:
-        raise ModelMismatch(
-            f"collection {name!r} is of another model, or of {model} before its files were changed: use its own (leave "
-            f"--model out, or --model {model} with the files that it had; a service: restart it with that), or give it "
-            f"another one (glimpse reindex --collection {name} --model NEW; the one that a service has: POST /v1/jobs "
-            "with kind reindex)"
-        )

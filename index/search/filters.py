@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -104,6 +105,12 @@ def has_condition(wanted: Filter) -> bool:
     """Whether there is any condition in it: without one all entries pass."""
     parts = (*wanted.must, *wanted.should, *wanted.must_not)
     return any(not isinstance(part, Filter) or has_condition(part) for part in parts)
+
+
+def path_forms(paths: Sequence[str | float]) -> list[str]:
+    """Paths as they are given, and with their accents composed and decomposed: to a person they are the same."""
+    forms = (unicodedata.normalize(form, path) for path in map(str, paths) for form in ("NFC", "NFD"))
+    return list(dict.fromkeys((*map(str, paths), *forms)))
 
 
 def bounded(value: int) -> int | float:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from index.entry import Modality, Record
 from index.search.calibration import Judgement, Sampled
@@ -34,7 +34,7 @@ class Searchable(Protocol):
         """Values of a vector."""
 
     def nearest(
-        self, xq: Vector, k: int, modality: Modality, among: Selection | None, /
+        self, xq: Vector, k: int, modality: Modality, among: Selection | None = None, /
     ) -> Iterable[tuple[NDArray[np.float32], NDArray[np.int64]]]:
         """For each row of `xq` (nq, dim) scores and ids (m,) of the k nearest, of all or of a selection.
 
@@ -44,7 +44,7 @@ class Searchable(Protocol):
     def select(self, filter: Filter, modality: Modality, patience: Patience | None, /) -> Selection:  # noqa: A002
         """What passes a filter, for `nearest`. FilterTooSlow, GivenUp: the patience is over."""
 
-    def vectors(self, ids: NDArray[np.int64], modality: Modality, /) -> NDArray[np.float32]:
+    def vectors(self, ids: ArrayLike, modality: Modality, /) -> NDArray[np.float32]:
         """Unit rows (n, dim). EntryNotFound if one is gone."""
 
     def records_of(self, ids: Sequence[int], /) -> dict[int, Record]:
@@ -80,3 +80,13 @@ class ReadableMember(Protocol):
 
     def read_view(self) -> Member:
         """It, as it is now."""
+
+
+class View(Member, Protocol):
+    """A collection as it is now, with what only its own rooms ask for."""
+
+    def only(self, ids: NDArray[np.int64], /) -> Selection:
+        """A selection of these ids (n,), ascending."""
+
+    def sample(self, modality: Modality, m: int, /) -> tuple[NDArray[np.int64], Vector]:
+        """Up to `m` ids, evenly spread over all of them, and their unit rows (m, dim)."""

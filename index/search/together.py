@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from base.errors import InputError, ModelMismatch
 from index.entry import Modality, Record
@@ -88,10 +88,11 @@ class TogetherView:
         """What passes a filter in each."""
         return [view.select(filter, modality, patience) for view in self._views]
 
-    def vectors(self, ids: Ids, modality: Modality) -> Vector:
+    def vectors(self, ids: ArrayLike, modality: Modality) -> Vector:
         """Unit rows (n, dim). EntryNotFound if one is gone."""
-        x = np.empty((len(ids), self.dim), np.float32)
-        for number, here, own in self._parted(np.asarray(ids, np.int64)):
+        wanted = np.asarray(ids, np.int64)
+        x = np.empty((len(wanted), self.dim), np.float32)
+        for number, here, own in self._parted(wanted):
             x[here] = self._views[number].vectors(own, modality)
         return x
 

@@ -5,8 +5,9 @@ What a person has said of an image stays, and is an example for all others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from base.progress import Progress
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller
 from labelling.learned import Learned
-from labelling.rows import answers_of
+from labelling.rows import Pair, answers_of
 from labelling.runs import reviews
 from labelling.runs.report import Watcher
 from labelling.runs.sources import Source
@@ -23,6 +24,7 @@ from labelling.runs.store import RunStore
 if TYPE_CHECKING:
     from encoder.zero_shot import ScoredBy
 
+FLIPS = 100  # that are named
 SAMPLE = 2048  # images by which scores of several labels are standardised
 
 
@@ -69,20 +71,53 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, watch: Watcher) 
     return labeller
 
 
-def decide_again(store: RunStore, source: Source, asked: LabelsAsked, tell: Progress) -> None:
-    """Decide all that nobody has reviewed, say by more examples. In a `writing`."""
-    _decide(store, source, labeller_for(store, source, asked), tell, again=True)
+class Flip(NamedTuple):
+    """An image that has other labels now than before."""
+
+    image: int
+    before: tuple[str, ...]
+    after: tuple[str, ...]
 
 
-def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Progress, *, again: bool = False) -> None:
+@dataclass
+class Flips:
+    """Images that were called otherwise when they were decided again: how many, and the first of them."""
+
+    count: int = 0
+    first: list[Flip] = field(default_factory=list)
+
+    def note(self, before: Mapping[int, Sequence[str]], ids: Sequence[int], answers: Iterable[Sequence[Pair]]) -> None:
+        """Compare the labels of some images with those of before; one that had not been decided has not flipped."""
+        for image, given in zip(ids, answers, strict=True):
+            labels, until_now = [label for label, _ in given], before.get(image)
+            if labels == until_now or until_now is None or set(labels) == set(until_now):
+                continue
+            self.count += 1
+            if len(self.first) < FLIPS:
+                self.first.append(Flip(image, tuple(until_now), tuple(labels)))
+
+
+def decide_again(store: RunStore, source: Source, asked: LabelsAsked, tell: Progress) -> Flips:
+    """Decide all that nobody has reviewed, say by more examples; what is called otherwise by it. In a `writing`."""
+    flips = Flips()
+    _decide(store, source, labeller_for(store, source, asked), tell, flips)
+    return flips
+
+
+def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Progress, flips: Flips | None = None) -> None:
+    """Decide what waits for it; with `flips` also what was decided before, by nobody."""
+    again = flips is not None
     total, done, after = store.count(undecided=not again), 0, 0
     with store.deciding(total):
         while (block := store.to_decide(after, again=again))[0]:
             ids, kept = block
             vectors = source.vectors(ids, kept)
+            before = store.labels_of(ids) if again else {}
             with store.writing():
                 for part, decisions in labeller.decide_in_parts(vectors):
-                    answers = answers_of(labeller.labels, decisions)
+                    answers = list(answers_of(labeller.labels, decisions))
+                    if flips is not None:
+                        flips.note(before, ids[part], (given for given, _ in answers))
                     store.decide(ids[part], answers, labeller.margins(decisions).tolist())
             done, after = done + len(ids), ids[-1]
             tell(done, total)

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from base.errors import InputError
 from labelling.rows import Answer
+from labelling.runs import taking_back
 from labelling.runs.counts import per_label
 from labelling.runs.store import Row, RunStore
 
@@ -23,6 +24,9 @@ ORDERS: dict[Order, tuple[str, str]] = {  # order, and what comes after a row of
     "path": ("path", "path > :path"),
 }
 BY_PERSON = "('accepted', 'corrected', 'none')"  # looked at one by one; "by rule" was not
+RULED = "reviewed IS NULL AND answers <> '[]' AND error = ''"  # what a rule may accept
+LOWEST = "json_extract(answers, '$[#-1][1]')"  # of the scores of an image's labels
+PLACES = 100  # of a slider
 HAS_LABEL = "EXISTS (SELECT 1 FROM json_each(answers) AS given WHERE given.value ->> 0 = :label)"
 
 
@@ -47,7 +51,10 @@ class Wanted:
 
 
 class Summary(NamedTuple):
-    """What a run has: images, how many have each label, none, wait, or could not be read; reviews by their kind."""
+    """What a run has: images, how many have each label, none, wait, or could not be read; reviews by their kind.
+
+    `undoable`: how many reviews can be taken back.
+    """
 
     images: int
     per_label: dict[str, int]
@@ -55,6 +62,15 @@ class Summary(NamedTuple):
     undecided: int
     unread: int
     reviewed: dict[str, int]
+    undoable: int
+
+
+class Bar(NamedTuple):
+    """How many images a rule would accept that asks for such a score, and the id of one that has no higher one."""
+
+    score: float
+    images: int
+    least: int
 
 
 def page(store: RunStore, wanted: Wanted) -> list[Row]:
@@ -85,11 +101,12 @@ def summary(store: RunStore) -> Summary:
         " coalesce(sum(answers IS NULL AND error = ''), 0), coalesce(sum(error <> ''), 0) FROM images"
     )
     reviewed = store.query("SELECT reviewed, count(*) FROM images WHERE reviewed IS NOT NULL GROUP BY 1")
-    return Summary(images, per_label(store), abstained, undecided, unread, dict(reviewed))
+    return Summary(images, per_label(store), abstained, undecided, unread, dict(reviewed), taking_back.count(store))
 
 
-def say(store: RunStore, image: int, said: str, answers: Sequence[Answer] | None = None) -> None:
+def say(store: RunStore, review: int, image: int, said: str, answers: Sequence[Answer] | None = None) -> None:
     """Keep what a person said of an image; with the answers of before, unless others are given. In a `writing`."""
+    taking_back.note(store, review, "id = :image", image=image)
     given = None if answers is None else json.dumps(answers)
     store.change(
         "UPDATE images SET reviewed = :said, answers = coalesce(:given, answers) WHERE id = :image",
@@ -97,15 +114,25 @@ def say(store: RunStore, image: int, said: str, answers: Sequence[Answer] | None
     )  # fmt: skip
 
 
-def accept_above(store: RunStore, score: float, label: str | None) -> int:
+def accept_above(store: RunStore, review: int, score: float, label: str | None) -> int:
     """Accept whatever nobody has looked at and whose labels all have that score; how many. In a `writing`."""
-    has_label = "" if label is None else f" AND {HAS_LABEL}"
-    return store.change(
-        "UPDATE images SET reviewed = 'by rule' WHERE reviewed IS NULL AND answers <> '[]' AND error = ''"
-        f" AND json_extract(answers, '$[#-1][1]') >= :score{has_label}",
-        score=score,
-        label=label,
-    )
+    which = f"{_ruled(label)} AND {LOWEST} >= :score"
+    taking_back.note(store, review, which, score=score, label=label)
+    return store.change(f"UPDATE images SET reviewed = 'by rule' WHERE {which}", score=score, label=label)
+
+
+def bars(store: RunStore, label: str | None = None) -> list[Bar]:
+    """What rules would accept: scores at even places among those of the images, the highest first; empty: nothing."""
+    found = store.query(f"SELECT {LOWEST}, id FROM images WHERE {_ruled(label)} ORDER BY 1 DESC, 2", label=label)
+    asked = {max(1, len(found) * place // PLACES) for place in range(1, PLACES + 1)} if found else set()
+    wanted = {found[images - 1][0] for images in asked}
+    # equal scores are accepted together: the last of them counts
+    reached = {score: Bar(score, images, image) for images, (score, image) in enumerate(found, 1) if score in wanted}
+    return list(reached.values())
+
+
+def _ruled(label: str | None) -> str:
+    return RULED if label is None else f"{RULED} AND {HAS_LABEL}"
 
 
 def examples(store: RunStore) -> tuple[list[int], list[bytes | None], list[list[str]]]:

@@ -24,7 +24,7 @@ from labelling.labeller import Labeller
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Judge, Listing
 from labelling.rows import LabelReport, Listed
-from labelling.runs import steps
+from labelling.runs import steps, taking_back
 from labelling.runs.counts import count
 from labelling.runs.deciding import LabelsAsked, decide
 from labelling.runs.journal import Changes, Journal
@@ -128,6 +128,8 @@ class Run:
         if self.store.get("state") == "undoing":
             self.undo(collection)
         journal.settle()
+        with self.store.writing():
+            taking_back.forget(self.store)
         self._trust(source)
         report = RunReport(self.id, LabelReport(per_label=dict.fromkeys(names, 0)))
         seen = source.look(self.store, report.labels, lambda done, total: going.watch("reading", done, total))

@@ -44,6 +44,9 @@ CREATE TABLE IF NOT EXISTS steps (
     done INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS steps_of ON steps (image, output);
 CREATE INDEX IF NOT EXISTS begun ON steps (id) WHERE NOT done;
+CREATE TABLE IF NOT EXISTS said (
+    review INTEGER, image INTEGER, answers TEXT, guess TEXT, margin REAL, reviewed TEXT,
+    PRIMARY KEY (review, image)) WITHOUT ROWID;
 CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
 CREATE TEMP TABLE incoming (
     id INTEGER PRIMARY KEY, path BLOB NOT NULL, stamp TEXT NOT NULL, width INTEGER, height INTEGER);
@@ -336,6 +339,15 @@ class RunStore:
             (after, BLOCK),
         ).fetchall()
         return [row[0] for row in rows], [row[1] for row in rows]
+
+    def labels_of(self, ids: Sequence[int]) -> dict[int, list[str]]:
+        """The labels of those of these images, in the order of their ids, that are decided."""
+        rows = self.query(
+            "SELECT id, answers FROM images WHERE id BETWEEN :first AND :last AND answers IS NOT NULL",
+            first=ids[0],
+            last=ids[-1],
+        )
+        return {key: [label for label, _ in orjson.loads(answers)] for key, answers in rows}
 
     def decide(
         self, ids: Sequence[int], answers: Iterable[tuple[list[Pair], Pair | None]], margins: Sequence[float]

@@ -51,7 +51,10 @@ class OpenCollections:
         self._follower.start()
 
     def get(self, name: str) -> Collection:
-        """The collection of that name, to read. CollectionNotFound, CollectionDamaged."""
+        """The collection of that name, to read. CollectionNotFound, CollectionDamaged, StoreUnavailable."""
+        collection = self._open.get(name)
+        if collection is not None and not collection.is_near and collection.is_there():
+            return collection  # a server was asked, and nobody waits for a lock meanwhile
         with self._lock:
             collection = self._open.get(name)
             if collection is not None:
@@ -72,7 +75,8 @@ class OpenCollections:
             return None
         try:
             collection = self._open.get(name)
-            return collection if collection is not None and collection.is_there() else None
+            near = collection is not None and collection.is_near
+            return collection if near and collection is not None and collection.is_there() else None
         finally:
             self._lock.release()
 
@@ -166,11 +170,12 @@ class OpenCollections:
     def _follow(self) -> None:
         while not self._closed.wait(FOLLOW):
             with self._lock:
-                for name, collection in list(self._open.items()):
+                near = {name: collection for name, collection in self._open.items() if collection.is_near}
+                for name, collection in near.items():
                     if not collection.is_there():
                         del self._open[name]
                         collection.close()
-                following = list(self._open.values())
+                following = [collection for name, collection in near.items() if name in self._open]
             for collection in following:
                 with suppress(GlimpseError):  # the next search says what is wrong
                     collection.refresh()

@@ -20,8 +20,7 @@ from typing import TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionError, CollectionLocked
-from index.collection import Collection, open_collection
-from index.local.layout import collection_folder, lock_writer
+from index.collection import Collection, lock_collection, open_collection
 
 R = TypeVar("R")
 
@@ -125,7 +124,7 @@ class Writers:
         if slot is not None and (slot.turn.locked() or slot.collection is not None):
             return None  # it is we who write
         try:
-            os.close(lock_writer(collection_folder(self._data, name), name))
+            os.close(lock_collection(self._data, name))
         except CollectionLocked as error:
             return str(error).partition(":")[0]
         except CollectionError:  # there is none, or the job will say what is wrong

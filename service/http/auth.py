@@ -1,5 +1,5 @@
-"""Who may ask what: bearer keys before every route but the page and the health checks, or for image files a signed
-address. Closed unless named open here.
+"""Who may ask what: bearer keys before every route but the page and the health checks; for image files and reports a
+signed address. Closed unless named open here.
 
 It stands before the body is read, so that a stranger's upload costs nothing.
 """
@@ -28,10 +28,13 @@ from service.signing import Signer
 OPEN = re.compile(r"/?|/docs|/health/(live|ready)|/static/.*")  # our own files; they hold nothing of the user's
 SAFE = ("GET", "HEAD", "OPTIONS")
 QUERIES = re.compile(  # POSTs that read
-    r"/v1/(classify|embeddings|zero-shot|search|collections/[^/]+/(search|search/batch|facet|facets))|/knn-service"
+    r"/v1/(classify|embeddings|zero-shot|search|labs/forces"
+    r"|collections/[^/]+/(search|search/batch|facets?|columns/bitmap))|/knn-service"
 )
 
-FILES = re.compile(r"/v1/collections/[^/]+/images/\d+/(content|thumbnail)")  # what addresses are signed of
+FILES = re.compile(  # what addresses are signed of
+    r"/v1/(collections/[^/]+/images/\d+/(content|thumbnail)|training-runs/[^/]+/report)"
+)
 
 
 class RequireKey:

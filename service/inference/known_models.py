@@ -6,6 +6,7 @@ Loads none; `service.inference.models` does.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import threading
 from collections.abc import Iterable, Sequence
@@ -124,6 +125,25 @@ class KnownModels:
                 known = card if card is not None and card.fingerprint == fingerprint else None
                 self._others[ref, fingerprint] = ServedModel(name, ref, False, fingerprint, known)
             return self._others[ref, fingerprint]
+
+    def lying_at(self, ref: str) -> ServedModel:
+        """The model that lies at a reference now, though nobody named it: other files there are another model."""
+        ref = lasting(ref)
+        if (card := recall(ref)) is not None:
+            return self.of(ref, card.fingerprint)
+        with self._adding:
+            known = self._others.get((ref, ""))  # whose fingerprint was not known when it was asked for
+            if known is not None and known.card is None:
+                return known
+            if known is not None and known.card is not None:  # other files lie there by now
+                self._others.setdefault((ref, known.card.fingerprint), known)
+            self._others[ref, ""] = ServedModel(self._free_name(name_of(ref)), ref, False)
+            return self._others[ref, ""]
+
+    def _free_name(self, name: str) -> str:
+        taken = {model.name for model in self.all()}
+        more = (f"{name}-{i}" for i in itertools.count(2))
+        return next(one for one in itertools.chain((name,), more) if one not in taken)
 
     def meet(self, made_by: Iterable[tuple[str, str]]) -> None:
         """Give names to the models that collections were made with: reference and fingerprint of each."""

@@ -13,9 +13,10 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from base.errors import Busy, GlimpseError, ModelMismatch, ModelUnavailable
 from base.memory import give_back, memory
@@ -30,6 +31,8 @@ from service.inference.pool import Pool
 from service.inference.shared_encoder import SharedEncoder, Stopped
 from service.settings import Settings
 from service.telemetry.metrics import MODEL_LOADS
+
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +107,16 @@ class Models(KnownModels):
             self._freed.set()
 
     @contextmanager
-    def lent(self, model: ServedModel, stop: threading.Event) -> Iterator[Inference]:
-        """The model in use to the end of the block, for a thread that may wait for it as long as that takes.
+    def lent(self, model: ServedModel, stop: threading.Event | None) -> Iterator[Inference]:
+        """The model in use to the end of the block, for a thread.
+
+        Args:
+            model: that is wanted.
+            stop: ends a wait that else lasts as long as there is no room; None: for a request, which waits as `use`.
 
         Raises:
             Stopped: `stop` was set, or the service ends.
+            Busy: there is no room now, and no `stop` to wait by.
             ModelUnavailable, ModelMismatch: as `use`.
         """
         loaded = self._waited_for(model, stop)
@@ -117,9 +125,13 @@ class Models(KnownModels):
         finally:
             self._let_go(model)
 
-    def encoder(self, model: ServedModel, stop: threading.Event) -> SharedEncoder:
-        """The model's encoder for a thread of our own: in use, and loaded if need be, for each piece of work alone."""
+    def encoder(self, model: ServedModel, stop: threading.Event | None) -> SharedEncoder:
+        """The model's encoder for a thread: in use, and loaded if need be, for each piece of work alone, as `lent`."""
         return SharedEncoder(lambda: self.lent(model, stop), stop)
+
+    async def on_thread(self, work: Callable[[], R]) -> R:
+        """What `work` gives, in turn with the batches of models: torch is called on their thread and on no other."""
+        return await self._loop.run_in_executor(self._thread, work)
 
     def card(self, model: ServedModel) -> ModelCard:
         """What is known of a model, which is loaded to find out if it never was. In a thread; raises as `use`."""
@@ -325,9 +337,9 @@ class Models(KnownModels):
         finally:
             self.release(model)
 
-    def _waited_for(self, model: ServedModel, stop: threading.Event) -> Loaded:
+    def _waited_for(self, model: ServedModel, stop: threading.Event | None) -> Loaded:
         def is_over() -> bool:
-            return stop.is_set() or self._ended.is_set()
+            return (stop is not None and stop.is_set()) or self._ended.is_set()
 
         while not is_over():
             asked = asyncio.run_coroutine_threadsafe(self.use(model), self._loop)
@@ -336,6 +348,8 @@ class Models(KnownModels):
                     try:
                         return asked.result(LOOK)
                     except Busy:
+                        if stop is None:
+                            raise
                         break
             else:
                 asked.add_done_callback(lambda done: self._given_back(model, done))

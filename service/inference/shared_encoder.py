@@ -35,10 +35,10 @@ class SharedEncoder(Encoder):
 
     Args:
         lend: gives the inference for a piece of work; it may wait for that.
-        stop: once set, whoever encodes gets `Stopped`.
+        stop: once set, whoever encodes gets `Stopped`; None: nobody stops it.
     """
 
-    def __init__(self, lend: Callable[[], AbstractContextManager[Inference]], stop: threading.Event) -> None:
+    def __init__(self, lend: Callable[[], AbstractContextManager[Inference]], stop: threading.Event | None) -> None:
         self._lend = lend
         self._stop = stop
         with lend() as inference:
@@ -83,7 +83,7 @@ class SharedEncoder(Encoder):
 
     def _on_model(self, work: Callable[[DualEncoder, Any], R], items: Any) -> R:
         with self._lend() as inference, inference.turn:
-            if self._stop.is_set():
+            if self._stop is not None and self._stop.is_set():
                 raise Stopped
             if inference.encoder.fingerprint != self.fingerprint:  # it was loaded anew meanwhile
                 raise ModelMismatch(f"the files of the model {self.ref} were changed meanwhile: begin again")

@@ -118,6 +118,8 @@ class Jobs:
 
         A reindex is for another model than the collection's, so that it names none means the default one.
         """
+        if made_by := job.keep.get("made_by"):  # a model that nobody named: a training run's
+            return self._models.of(*made_by)
         asked = job.keep.get("model") or job.request.get("model")
         if asked is None and job.collection is not None and job.kind != "reindex":
             with suppress(CollectionNotFound):  # an index makes it

@@ -32,6 +32,7 @@ def info(models: ModelsDep, collections: CollectionsDep, settings: SettingsDep, 
         logit_scale=card.logit_scale,
         logit_bias=card.logit_bias,
         collections=[told.collection(info) for info in collections.infos()],
+        folders=list(settings.job_roots) if told.places else [],
     )
 
 

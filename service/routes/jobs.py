@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from base.errors import InputError
+from base.errors import InputError, ModelMismatch, ModelUnavailable
 from encoder.zero_shot import ScoredBy, check_scores
 from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSet, LabelSets
@@ -24,9 +24,11 @@ from service.jobs.label_runs import check_outputs, outputs_of
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import ID, Job, JobStore, State
 from service.routes.label_sets import as_asked, check_learned
+from service.routes.training_runs import found
 from service.schemas.base import Absent
-from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
+from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, MapJob, ReindexJob
 from service.told import Told
+from service.training_runs import TrainingRuns, has_model
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -90,7 +92,9 @@ def ask(
         keep = {"label_set": label_set.to_json()}
         if wanted.collection is None:  # else it is the collection's, which may have another name after a start
             keep["model"] = model.name
-    if isinstance(wanted, ReindexJob | LabelJob) and wanted.collection is not None:
+    if isinstance(wanted, ReindexJob) and wanted.training_run:
+        keep = {"made_by": _trained(TrainingRuns(settings.runs), wanted.training_run, models)}
+    if isinstance(wanted, ReindexJob | LabelJob | MapJob) and wanted.collection is not None:
         collections.get(wanted.collection)  # 404 now, not when its turn comes
     with retried():
         job = jobs.ask(wanted.kind, wanted.model_dump(), getattr(wanted, "collection", None), keep)
@@ -212,6 +216,22 @@ async def _events(
         job = await run_in_threadpool(store.get, job.id)
 
 
+def _trained(runs: TrainingRuns, name: str, models: Models) -> tuple[str, str]:
+    """Reference and fingerprint of a training run's model, as it is now. 404, 409."""
+    run = found(runs, name)
+    if run.state == "training":
+        message = f"training run {name!r} is still at work, and its model changes: wait until it has ended, or stop it"
+        raise Refusal(409, message, code="training_run_busy")
+    if not has_model(run):
+        raise Refusal(409, f"training run {name!r} has no model yet: it has not finished an epoch", code="no_model")
+    model = models.lying_at(str(run.out))
+    try:
+        return model.ref, models.card(model).fingerprint
+    except (ModelMismatch, ModelUnavailable):
+        message = f"the model of training run {name!r} cannot be loaded: the service's log says why"
+        raise Refusal(409, message, code="model_unavailable") from None
+
+
 def _model_for(wanted: LabelJob, label_set: LabelSet, models: Models, collections: OpenCollections) -> ServedModel:
     """The model that is named, else the collection's, else the one that learned the labels, else the default one."""
     if wanted.model is None and wanted.collection is not None:
@@ -234,7 +254,7 @@ def _check_places(roots: Roots, wanted: Any) -> None:
         if wanted.folder is not None:
             roots.folder(wanted.folder)
         check_outputs(roots, outputs_of(wanted.model_dump()))
-    elif not isinstance(wanted, ReindexJob):
+    elif not isinstance(wanted, ReindexJob | MapJob):
         for folder in wanted.folders:
             roots.folder(folder)
         if wanted.captions is not None:

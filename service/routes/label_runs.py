@@ -5,12 +5,13 @@ A picture is found by its id in a run, and opened before it is asked whether it 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path as FilePath
-from typing import Annotated, TypeVar
+from tempfile import TemporaryFile
+from typing import Annotated, BinaryIO, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -21,7 +22,8 @@ from encoder.encoder import Encoder
 from index.collection import Collection
 from labelling.label_sets import LabelSets
 from labelling.outputs.files import stamp_of
-from labelling.review import Item, Rule, review, taught
+from labelling.outputs.table import LabelTable
+from labelling.review import Item, Reviewed, Rule, review, take_back, taught
 from labelling.runs import reviews
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.kept import ID, LabelRuns
@@ -48,7 +50,11 @@ from service.jobs.roots import FolderRefused, Roots
 from service.routes.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.label_runs import (
+    MAX_ITEMS,
     ApplyAnswer,
+    BarAnswer,
+    BarsAnswer,
+    FlippedImage,
     ReviewAnswer,
     ReviewRequest,
     RunAnswer,
@@ -57,6 +63,7 @@ from service.schemas.label_runs import (
     RunsAnswer,
     RunSummary,
     SaveRequest,
+    TakenBackAnswer,
     UndoAnswer,
 )
 from service.schemas.labels import LabelSetAnswer
@@ -138,6 +145,13 @@ class RunsHere:
         shown = not row.image.error and self.roots.leads_in(row.image.path)
         return self._address(f"{router.prefix}/{info.id}/images/{row.id}") if shown else None
 
+    def flipped(self, name: str, done: Reviewed) -> Sequence[FlippedImage]:
+        """The images that a review has flipped, where they are shown; but for those that are gone since."""
+        with self.look(name) as run:
+            info = run.info()
+            rows = [(flip, row) for flip in done.flips.first if (row := run.store.row(flip.image)) is not None]
+        return [FlippedImage.of(flip, row, self.base(info, row)) for flip, row in rows]
+
     @contextmanager
     def opened(self, row: Row) -> Iterator[FilePath]:
         """A name of the very file that was labelled. 404: it lies where nothing may be read, or is another one now."""
@@ -160,11 +174,10 @@ class RunsHere:
 
 def _encoder_of(run: Run, models: Models) -> Encoder:
     """Of the model that made the vectors of a run; where it is not here of the default one, which the run refuses."""
-    stop = threading.Event()
     if fingerprint := run.store.get("fingerprint"):
         with suppress(ModelMismatch):
-            return models.encoder(models.of(run.store.get("model", ""), fingerprint), stop)
-    return models.encoder(models.default, stop)
+            return models.encoder(models.of(run.store.get("model", ""), fingerprint), None)
+    return models.encoder(models.default, None)
 
 
 RunsDep = Annotated[RunsHere, Depends()]
@@ -222,7 +235,60 @@ def post_review(name: NameDep, asked: ReviewRequest, runs: RunsDep, models: Mode
     items = [Item(one.image, one.verdict, one.labels) for one in asked.items]
     rules = [Rule(one.accept_above, one.label) for one in asked.rules]
     done = runs.review(name, models, lambda run, source: review(run, source, items, rules))
-    return ReviewAnswer.of(done, runs.summary(name))
+    return ReviewAnswer(**ReviewAnswer.told(done, runs.flipped(name, done), runs.summary(name)))
+
+
+@router.post(
+    "/{run}/review/undo",
+    summary="Take back the last review",
+    responses=documented(404, 409, 422, 503),
+)
+def undo_review(name: NameDep, runs: RunsDep, models: ModelsDep) -> TakenBackAnswer:
+    """Its images are as they were before it, and the rest is labelled anew without it. A hundred can be taken back.
+
+    422: there is none; when a run labels again, what was said until then stays said.
+    """
+    done = runs.review(name, models, take_back)
+    told = TakenBackAnswer.told(done, runs.flipped(name, done), runs.summary(name))
+    return TakenBackAnswer(**told, images=done.images[:MAX_ITEMS])
+
+
+@router.get("/{run}/bars", summary="What a rule would accept", responses=documented(404, 422))
+def bars(
+    name: NameDep,
+    runs: RunsDep,
+    label: Annotated[str | None, Query(max_length=1000, description="only those that have it")] = None,
+) -> BarsAnswer:
+    """How many images nobody has looked at have such a score, at even shares of them: for a slider."""
+    with runs.look(name) as run:
+        info = run.info()
+        found = [(bar, run.store.row(bar.least)) for bar in reviews.bars(run.store, label or None)]
+    bases = [row and runs.base(info, row) for _, row in found]
+    return BarsAnswer(
+        bars=[
+            BarAnswer(accept_above=bar.score, images=bar.images, least_url=base and f"{base}/thumbnail")
+            for (bar, _), base in zip(found, bases, strict=True)
+        ]
+    )
+
+
+@router.get(
+    "/{run}/table",
+    summary="Its labels as CSV",
+    response_class=StreamingResponse,
+    responses=documented(404, 422)
+    | {200: {"content": {"text/csv": {"example": "path,label,score\r\n/photos/a.jpg,beach,0.9713\r\n"}},
+             "description": "path, label, score"}},
+)  # fmt: skip
+def table(name: NameDep, runs: RunsDep) -> StreamingResponse:
+    """As they are by now, whether its outputs were brought in step or not. No label: none of them fits."""
+    file = cast(BinaryIO, TemporaryFile())  # noqa: SIM115  `sent` closes it
+    with runs.look(name) as run:
+        text = TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        LabelTable(text).write(run.images())
+        text.detach()
+        file.seek(0)
+        return sent(file, "text/csv", {"Content-Disposition": f'attachment; filename="{run.id}.csv"'})
 
 
 @router.post("/{run}/apply", summary="Bring its outputs in step", responses=documented(404, 409, 422))

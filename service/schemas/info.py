@@ -41,6 +41,7 @@ class InfoAnswer(Schema):
     logit_scale: float
     logit_bias: float | None = None
     collections: list[CollectionAnswer]
+    folders: list[str] = Field([], description="of the server, that jobs may read; none for keys that may only read")
 
     model_config = ConfigDict(json_schema_extra=examples.INFO)
 

@@ -12,7 +12,7 @@ from base.names import NAME
 from labelling.label_sets import Mode
 from labelling.review import Reviewed
 from labelling.rows import Answer
-from labelling.runs.deciding import LabelsAsked
+from labelling.runs.deciding import Flip, LabelsAsked
 from labelling.runs.journal import Changes, Failure
 from labelling.runs.report import RunInfo, RunReport
 from labelling.runs.reviews import Summary
@@ -30,7 +30,11 @@ RUN: dict[str, Any] = {
 SUMMARY: dict[str, Any] = RUN | {
     "model": "ViT-B-32/datacomp_xl_s13b_b90k", "labels": ["beach", "city"], "mode": "single", "calibrated": False,
     "per_label": {"beach": 9120, "city": 9010}, "abstained": 99, "undecided": 0, "unread": 1,
-    "reviewed": {"accepted": 12, "corrected": 30, "by rule": 8000},
+    "reviewed": {"accepted": 12, "corrected": 30, "by rule": 8000}, "undoable": 3,
+}  # fmt: skip
+FLIP: dict[str, Any] = {
+    "id": 44, "path": "/photos/2024/b.jpg", "before": ["beach"], "after": ["city"],
+    "thumbnail_url": "/v1/label-runs/photos-1f3a5c0e/images/44/thumbnail",
 }  # fmt: skip
 IMAGE: dict[str, Any] = {
     "id": 42, "path": "/photos/2024/a.jpg", "answers": [{"label": "beach", "score": 0.51}],
@@ -89,6 +93,7 @@ class RunSummary(RunAnswer):
     undecided: int = Field(description="images that wait for their labels: the run was ended half-way")
     unread: int = Field(description="files that could not be read")
     reviewed: dict[str, int] = Field(description="accepted, corrected, none, skipped, by rule")
+    undoable: int = Field(description="reviews that can be taken back, the last first; labelling again ends that")
 
     @classmethod
     def of(cls, info: RunInfo, model: str, asked: LabelsAsked | None, found: Summary) -> RunSummary:
@@ -180,22 +185,31 @@ class ReviewRequest(RequestModel):
         return self
 
 
-class ReviewAnswer(Schema):
-    """What a review did, and the run after it."""
+class FlippedImage(Schema):
+    """An image that is called otherwise now."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "accepted": 1,
-                "corrected": 1,
-                "none": 0,
-                "skipped": 0,
-                "by_rule": 8000,
-                "relabelled": 10228,
-                "run": SUMMARY,
-            },
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": FLIP})
+
+    id: int
+    path: str
+    before: list[str] = Field(description="its labels until now; none: it abstained")
+    after: list[str]
+    thumbnail_url: str | None = Field(description="null: it lies where the service may not read")
+
+    @classmethod
+    def of(cls, flip: Flip, row: Row, base: str | None) -> FlippedImage:
+        """Of an image of a store; `base` is where it is shown."""
+        return cls(
+            id=row.id,
+            path=text_of(str(row.image.path)),
+            before=list(flip.before),
+            after=list(flip.after),
+            thumbnail_url=base and f"{base}/thumbnail",
+        )
+
+
+class ReviewCounts(Schema):
+    """Images by what was said of them, and what became of the rest."""
 
     accepted: int
     corrected: int
@@ -203,14 +217,61 @@ class ReviewAnswer(Schema):
     skipped: int
     by_rule: int
     relabelled: int = Field(description="images that were labelled anew by it")
+    flipped: int = Field(description="those of them that are called otherwise now")
+    flips: list[FlippedImage] = Field(description="up to a hundred of them")
     run: RunSummary
 
     @classmethod
-    def of(cls, done: Reviewed, run: RunSummary) -> ReviewAnswer:
+    def told(cls, done: Reviewed, flips: Sequence[FlippedImage], run: RunSummary) -> dict[str, Any]:
         """Of a review."""
-        names = ("accepted", "corrected", "none", "skipped")
-        counts = {name: done.counts.get(name, 0) for name in names}
-        return cls(**counts, by_rule=done.counts.get("by rule", 0), relabelled=done.relabelled, run=run)
+        names = ("accepted", "corrected", "none", "skipped", "by rule")
+        counts: dict[str, Any] = {name.replace(" ", "_"): done.counts.get(name, 0) for name in names}
+        return counts | {"relabelled": done.relabelled, "flipped": done.flips.count, "flips": flips, "run": run}
+
+
+REVIEWED: dict[str, Any] = {
+    "accepted": 1, "corrected": 1, "none": 0, "skipped": 0, "by_rule": 8000, "relabelled": 10228, "flipped": 1,
+    "flips": [FLIP], "run": SUMMARY,
+}  # fmt: skip
+
+
+class ReviewAnswer(ReviewCounts):
+    """What a review did, and the run after it."""
+
+    model_config = ConfigDict(json_schema_extra={"example": REVIEWED})
+
+
+class TakenBackAnswer(ReviewCounts):
+    """What was taken back, counted by what had been said, and the run after it."""
+
+    model_config = ConfigDict(json_schema_extra={"example": REVIEWED | {"by_rule": 0, "images": [42, 43]}})
+
+    images: list[int] = Field(description="up to a thousand of those that it had been said of")
+
+
+BAR: dict[str, Any] = {"accept_above": 0.9712, "images": 8000, "least_url": FLIP["thumbnail_url"]}
+
+
+class BarAnswer(Schema):
+    """What a rule with this `accept_above` would accept."""
+
+    model_config = ConfigDict(json_schema_extra={"example": BAR})
+
+    accept_above: float
+    images: int
+    least_url: str | None = Field(
+        description="thumbnail of one with the least score of these; null: it lies where the service may not read"
+    )
+
+
+class BarsAnswer(Schema):
+    """What rules would accept, the fewest images first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"bars": [BAR | {"accept_above": 0.9998, "images": 100}, BAR]}}
+    )
+
+    bars: list[BarAnswer] = Field(description="up to a hundred, at even shares of the images; none: nothing to accept")
 
 
 class NotChanged(Schema):

@@ -36,9 +36,9 @@ class Augmentation:
     flip: bool = False
     color_jitter: float = 0.0
 
-    def __call__(self, image: Image.Image, preprocess: Preprocess, rng: random.Random) -> Pixels:
-        """One view of an upright RGB image: (height, width, 3) uint8 of the model."""
-        array = np.asarray(image)
+    def __call__(self, picture: Image.Image | Pixels, preprocess: Preprocess, rng: random.Random) -> Pixels:
+        """One view of an upright RGB picture, itself (h, w, 3) uint8: (height, width, 3) uint8 of the model."""
+        array = np.asarray(picture)
         top, left, height, width = random_crop(array.shape[0], array.shape[1], self.min_crop, rng)
         crop = np.ascontiguousarray(array[top : top + height, left : left + width])
         pixels = resize_by_torch(crop, *preprocess.height_width, preprocess.interpolation)

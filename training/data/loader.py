@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
-from encoder.image import Pixels, Preprocess, open_image
+from encoder.image import Pixels, Preprocess
 from training.data.augment import Augmentation
+from training.data.decoded import DecodedPictures
 from training.data.pairs import Pair, image_key_of, text_key
 
 
@@ -130,17 +131,18 @@ class RowReader:
     preprocess: Preprocess
     augmentation: Augmentation
     two_views: bool
+    pictures: DecodedPictures = field(default_factory=lambda: DecodedPictures(0))
 
     def read(self, pair: Pair, ids: PairIds, seed: str) -> Row | ImageError:
         """The row, or why its image cannot be read; all draws come from `seed`."""
         try:
-            image = open_image(pair.image, at_least=self.preprocess.height_width)
+            picture = self.pictures.read(pair.image, self.preprocess.height_width)
         except ImageError as error:
             return error
-        pixels = self.augmentation(image, self.preprocess, random.Random(seed))
+        pixels = self.augmentation(picture, self.preprocess, random.Random(seed))
         view = None
         if self.two_views:
-            view = self.augmentation(image, self.preprocess, random.Random(f"{seed} second view"))
+            view = self.augmentation(picture, self.preprocess, random.Random(f"{seed} second view"))
         rng = random.Random(f"{seed} texts")  # of their own, so that more captions do not move the crops
         drawn = rng.randrange(len(pair.captions)) if pair.captions else None
         caption, caption_id = ("", 0) if drawn is None else (pair.captions[drawn], ids.captions[drawn])
@@ -169,7 +171,8 @@ class PairLoader:
         """Take the pairs, those of all ranks. InputError if a batch cannot be cut into equal parts."""
         self._pairs = pairs
         self._ids = [pair_ids(pair) for pair in pairs]
-        self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views)
+        pictures = DecodedPictures.of(feeding.world)
+        self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
         self._feeding = feeding
         self._rows = feeding.rows()
 

@@ -11,8 +11,9 @@ from base.files import whole_file
 from base.page import figures, page, pictures, section, table, warnings_note
 from encoder.image import thumbnail_uri
 from training.evaluation.answers import Answer
-from training.records.comparison import HEAD, Run, differing, headline, objections, rows, setting, verdict
-from training.records.measures import number, over_epochs, over_steps, smoothed
+from training.reading.comparison import HEAD, differing, headline, objections, rows, setting, verdict
+from training.reading.measures import number, over_epochs, over_steps, smoothed
+from training.reading.run import Run
 
 THUMBNAIL = 160  # pixels of the longer side: sharp at the width of a column
 

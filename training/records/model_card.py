@@ -11,7 +11,7 @@ from pathlib import Path
 
 from encoder.hub.published import on_hub
 from encoder.weights import CONFIG
-from training.records.measures import GROUPS, NUMBERS, Record, group, number
+from training.reading.measures import GROUPS, NUMBERS, Record, group, number
 from training.run_folder import METRICS, TRAIN_CONFIG, artefact, read_json
 
 CARD = "README.md"

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from base.errors import TrainingError
 from base.page import figures, page, section, warnings_note
 from encoder.image import thumbnail_uri
 from training.evaluation.geometry import BINS
-from training.records.measures import (
+from training.reading.measures import (
     GROUPS,
     HEADLINES,
     NUMBERS,
     Record,
+    Table,
+    before_and_after,
     group,
     number,
     over_epochs,
@@ -32,7 +35,6 @@ from training.records.measures import (
 from training.run_folder import METRICS, REPORT, TRAIN_CONFIG, artefact, read_json, read_log
 
 THUMBNAIL = 280  # pixels of the longer side: sharp on a phone, some 10 kB
-WORST_CLASSES = 8
 
 
 def write_report(out: Path) -> Path:
@@ -122,29 +124,14 @@ def _numbers(epochs: Sequence[Record], best: Record | None) -> str:
     """Tables of every measure before training and at the best epoch."""
     if not epochs or best is None:
         return ""
-    start, after = group(epochs[0].get("metrics")), group(best.get("metrics"))
-    tables = {f"Recall {name}": (group(start.get(key)), group(after.get(key)), NUMBERS) for key, name in GROUPS.items()}
-    tables["Accuracy"] = (start, after, NUMBERS)
-    classes = group(after.get("per_class"))
-    worst = sorted(classes, key=lambda label: (number(classes, label) or 0.0, label))[:WORST_CLASSES]
-    names = {label: label for label in worst}
-    tables[f"Top-1 accuracy, the worst of {len(classes)} classes"] = (group(start.get("per_class")), classes, names)
-    tables["What the best epoch is chosen by"] = (epochs[0], best, {"score": "score", "probe": "probe"})
-    return "".join(_table(title, best["epoch"], *table) for title, table in tables.items())
+    return "".join(_table(table, best["epoch"]) for table in before_and_after(epochs[0], best))
 
 
-def _table(title: str, epoch: int, before: Record, after: Record, names: dict[str, str]) -> str:
-    rows = [
-        _row(name, number(before, key), number(after, key))
-        for key, name in names.items()
-        if number(after, key) is not None
-    ]
-    if not rows:
-        return ""
+def _table(table: Table, epoch: int) -> str:
     head = f'<tr><td></td><th scope="col">before</th><th scope="col">epoch {epoch}</th><th scope="col">change</th></tr>'
     return (
-        f'<div class="card table"><table><caption>{escape(title)}</caption><thead>{head}</thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>\n"
+        f'<div class="card table"><table><caption>{escape(table.title)}</caption><thead>{head}</thead>'
+        f"<tbody>{''.join(starmap(_row, table.rows))}</tbody></table></div>\n"
     )
 
 

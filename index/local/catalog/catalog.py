@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, EntryNotFound, InputError, ModelMismatch
 from base.names import check_external_id
+from index.columns import Columns
 from index.config import IndexConfig, Quota
 from index.entry import ChangePage, Entry, FacetKey, FacetValue, ImageRow, Modality, Record
 from index.local.catalog.changes import Changes, count_changes, read_changes
@@ -30,6 +31,7 @@ from index.local.catalog.checksums import (
     rows_sealed,
     seal_block,
 )
+from index.local.catalog.columns import ColumnsCache
 from index.local.catalog.database import Connection, Database
 from index.local.catalog.facet_counts import FacetCounts, values_among
 from index.local.catalog.facets import file_facets, unfile_facets
@@ -101,6 +103,7 @@ class Catalog:
         self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
         self._filters = FilterCache()
         self._facets = FacetCounts()
+        self._pictures = ColumnsCache()
         self.next = NextVectors(self._db, self._is_now)
         try:
             with self._db.reading() as db:
@@ -357,11 +360,49 @@ class Catalog:
             raise EntryNotFound(f"no entry with id {absent[0]}")
         return decode_vectors([rows[key] for key in ids], dim).astype(np.float32)
 
+    def vectors_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Those of `ids` that are there, ascending, and their vectors (n, dim)."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            dim = int(self._identify(db)["dim"])
+            rows = db.execute(f"SELECT id, vector FROM entries WHERE {AMONG} ORDER BY id", (json_ids(ids),)).fetchall()
+        here = np.array([key for key, _ in rows], np.int64)
+        return here, decode_vectors([vector for _, vector in rows], dim).astype(np.float32)
+
+    def written_since(self, version: int) -> tuple[int, NDArray[np.int64]]:
+        """The version as it is now, and the ids (n,), ascending, of images whose vectors were set after `version`."""
+        query = """
+            SELECT group_concat(id) FROM entries INDEXED BY entries_version WHERE modality = 'image' AND version > ?
+        """
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            now = int(read_meta(db, "version"))
+            ((text,),) = db.execute(query, (version,)) if now != version else ((None,),)
+        return now, np.sort(np.fromstring(text, np.int64, sep=",")) if text else np.empty(0, np.int64)
+
     def filter_ids(self, wanted: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:
         """The ids, ascending and read-only, of the entries that a filter lets through. FilterTooSlow, GivenUp."""
         with self._db.reading() as db:
             db.execute("BEGIN")
             return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality, patience)
+
+    def columns_state(self) -> str:
+        """The state of `columns`, without reading them."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            return _state_of_columns(db)
+
+    def columns(
+        self, wanted: Filter | None = None, patience: Patience | None = None
+    ) -> tuple[Columns, NDArray[np.bool_] | None]:
+        """All images as columns, and which of them (n,) pass a filter, of one moment. FilterTooSlow, GivenUp."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            columns = self._pictures.read(db, _state_of_columns(db))
+            if wanted is None:
+                return columns, None
+            ids = self._filters.ids(db, int(read_meta(db, "revision")), wanted, "image", patience)
+            return columns, columns.mask(ids)
 
     def changes_after(self, name: str, after: str | None, limit: int) -> ChangePage:
         """What happened to the entries of the collection `name` after a cursor (`feed.read_changes_after`)."""
@@ -469,3 +510,9 @@ class Catalog:
         query = f"SELECT {self._columns} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id LIMIT ?"
         with self._db.reading() as db:
             return records(db.execute(query, (os.fsencode(value), limit)).fetchall())
+
+
+def _state_of_columns(db: Connection) -> str:
+    """A name for what the catalog holds; no two lives of a collection share one."""
+    lives = db.execute("SELECT value FROM meta WHERE key = 'life'").fetchone()  # a catalog of before has none
+    return f"{lives[0] if lives else read_meta(db, 'created_at')}-{read_meta(db, 'revision')}"

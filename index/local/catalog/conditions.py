@@ -5,13 +5,13 @@ Values are always bound, never part of an SQL text; keys too, and the columns of
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from index.local.catalog.facets import Scalar, number, scalar
+from index.facets import number
+from index.local.catalog.facets import Scalar, scalar
 from index.local.catalog.tables import AMONG, encode_path, inside_of, json_ids
-from index.search.filters import Condition, HasId, IsEmpty, Match, Range
+from index.search.filters import Condition, HasId, IsEmpty, Match, Range, path_forms
 
 FACETS = "SELECT id FROM facets WHERE modality = ? AND key = ?"
 FILES = "SELECT id FROM entries INDEXED BY entries_version WHERE modality = ?"
@@ -78,7 +78,7 @@ def _on_file(condition: Match | Range) -> Select:
     if isinstance(condition, Range):
         test, values = _within(column, mark, condition)
     else:
-        given = _forms(condition.values) if column == "path" else condition.values
+        given = path_forms(condition.values) if column == "path" else condition.values
         values = [_bound(value, column) for value in given]
         test = f"{column} {'NOT ' * condition.negated}IN ({_marks(mark, values)})"
     if column == "path":
@@ -88,17 +88,11 @@ def _on_file(condition: Match | Range) -> Select:
 
 def _in_folder(condition: Match) -> Select:
     values: list[Scalar] = []
-    folders = _forms(condition.values)
+    folders = path_forms(condition.values)
     for folder in folders:
         values += inside_of(folder)
     test = " OR ".join(["path >= CAST(? AS TEXT) AND path < CAST(? AS TEXT)"] * len(folders))
     return Select(f"{PATHS} {'NOT ' * condition.negated}({test})", tuple(values), both=True)
-
-
-def _forms(paths: Sequence[str | float]) -> list[str]:
-    """Paths as they are given, and with their accents composed and decomposed: to a person they are the same."""
-    forms = (unicodedata.normalize(form, path) for path in map(str, paths) for form in ("NFC", "NFD"))
-    return list(dict.fromkeys((*map(str, paths), *forms)))
 
 
 def _is_empty(key: str) -> Select | tuple[Select, ...]:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import InputError
 from base.names import check_external_id
-from index.entry import Entry, Modality
+from index.entry import Entry
 from index.local.catalog.checksums import checksum
 from index.local.catalog.database import Connection
 from index.local.catalog.facets import file_facets, unfile_facets
@@ -31,22 +29,12 @@ from index.local.catalog.tables import (
     json_ids,
     note_written,
 )
+from index.matching import Row, check_wanted, take_rows, taken
 
 COLUMNS = (*WRITTEN, "checksum")
 VALUES = f"({', '.join('CAST(? AS TEXT)' if name == 'path' else '?' for name in COLUMNS)})"
 TOGETHER = 50  # rows in one INSERT: each statement costs a look at AUTOINCREMENT's counter
 LOOKUP = 500  # paths looked up by one statement
-
-
-@dataclass(slots=True)
-class _Row:
-    """A row as it is there, or as an entry before in the batch makes it."""
-
-    id: int
-    modality: Modality
-    path: bytes | None
-    external_id: str | None
-    metadata: str = "{}"
 
 
 def write_batch(db: Connection, entries: Sequence[Entry], x16: NDArray[np.float16], version: int) -> list[int]:
@@ -75,11 +63,11 @@ def write_batch(db: Connection, entries: Sequence[Entry], x16: NDArray[np.float1
             for key in [key for key, row in there.items() if row.id in gone]:
                 del there[key]
     old = {row.id: (row.modality, row.id, row.metadata) for row in [*by_path.values(), *by_name.values()]}
-    taken = _take_rows(db, entries, paths, by_path, by_name)
+    rows_of = _take_rows(db, entries, paths, by_path, by_name)
     rows = []
-    for key, i in {row.id: i for i, row in enumerate(taken)}.items():  # the last of each id
+    for key, i in {row.id: i for i, row in enumerate(rows_of)}.items():  # the last of each id
         modality, _, text, _, *rest, _ = FIELDS_OF(entries[i])
-        values = (key, modality, paths[i], text, metadata[i], *rest, version, blobs[i], taken[i].external_id)
+        values = (key, modality, paths[i], text, metadata[i], *rest, version, blobs[i], rows_of[i].external_id)
         rows.append((*values, checksum(*values)))
     _write_rows(db, rows)
     note_written(db, json_ids(row[0] for row in rows))
@@ -88,10 +76,10 @@ def write_batch(db: Connection, entries: Sequence[Entry], x16: NDArray[np.float1
     unfile_facets(db, [old[key] for key in changed if key in old])
     file_facets(db, [new[key] for key in changed])
     count_rows(db, Counter(modality for modality, key, _ in new.values() if key not in old))
-    return [row.id for row in taken]
+    return [row.id for row in rows_of]
 
 
-def _rows_with(db: Connection, column: Literal["path", "external_id"], values: Sequence[Any]) -> dict[Any, _Row]:
+def _rows_with(db: Connection, column: Literal["path", "external_id"], values: Sequence[Any]) -> dict[Any, Row]:
     """The rows that are there with those paths or external ids, by them."""
     there = {}
     for start in range(0, len(values), LOOKUP):
@@ -100,7 +88,7 @@ def _rows_with(db: Connection, column: Literal["path", "external_id"], values: S
         query = f"""
             SELECT id, modality, CAST(path AS BLOB), external_id, metadata FROM entries WHERE {column} IN ({marks})
         """
-        for row in (_Row(*row) for row in db.execute(query, some)):
+        for row in (Row(*row) for row in db.execute(query, some)):
             there[getattr(row, column)] = row
     return there
 
@@ -109,51 +97,19 @@ def _take_rows(
     db: Connection,
     entries: Sequence[Entry],
     paths: Sequence[bytes | None],
-    by_path: dict[Any, _Row],
-    by_name: dict[Any, _Row],
-) -> list[_Row]:
-    """A row for each entry: the one that is there, or one with the id that it wants, or a new one above all ever."""
-    wanted = [entry.id for entry in entries if entry.id is not None]
+    by_path: dict[Any, Row],
+    by_name: dict[Any, Row],
+) -> list[Row]:
+    """A row for each entry (index.matching); new ids are above all ever."""
+    wanted = check_wanted(entries)
     (highest,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'entries'").fetchone()
-    new = max([highest or 0, *wanted])
+    new = count(max([highest or 0, *wanted]) + 1)
     if wanted:
         among = json_ids(wanted)
         query = f"SELECT id FROM entries WHERE {AMONG} UNION SELECT id FROM tombstones WHERE {AMONG} LIMIT 1"
         for (key,) in db.execute(query, (among, among)):
-            raise InputError(f"id {key} is taken, or was: leave `id` out to get a new one")
-        if len(set(wanted)) < len(wanted) or min(wanted) < 1:
-            raise InputError("wanted ids must be positive, and each stand once")
-    taken = []
-    for entry, path in zip(entries, paths, strict=True):
-        row = _row_of(entry, path, by_path, by_name)
-        if row is None:
-            new += entry.id is None
-            row = _Row(new if entry.id is None else entry.id, entry.modality, path, entry.external_id)
-        elif row.path != path:
-            by_path.pop(row.path, None)  # it moves
-        row.path, row.external_id = path, entry.external_id or row.external_id
-        if path is not None:
-            by_path[path] = row
-        if row.external_id is not None:
-            by_name[row.external_id] = row
-        taken.append(row)
-    return taken
-
-
-def _row_of(entry: Entry, path: bytes | None, by_path: dict[Any, _Row], by_name: dict[Any, _Row]) -> _Row | None:
-    """The row that an entry takes, if it is there. InputError if it cannot be the entry's."""
-    at, named = by_path.get(path), by_name.get(entry.external_id)
-    row = named or at
-    if row is None:
-        return None
-    what = f"external_id {entry.external_id!r}" if named else entry.path
-    if at is not None and entry.external_id not in (None, at.external_id) and (named or at.external_id is not None):
-        raise InputError(f"{entry.path} is the path of another entry (id {at.id}): change or delete that one first")
-    if row.modality != entry.modality:
-        raise InputError(f"{what} is in the collection with another modality: delete that entry first")
-    if entry.id is not None and row.id != entry.id:
-        raise InputError(f"{what} is in the collection with id {row.id}, not {entry.id}: leave `id` out")
-    return row
+            raise taken(key)
+    return take_rows(entries, paths, by_path, by_name, lambda: next(new))
 
 
 def _write_rows(db: Connection, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from base.errors import InputError
 from base.files import fsync_file
+from index.local.vectors.prefetch import prefetch
 from index.rows import Rows, Rows16
 
 Positions = NDArray[np.int64]
@@ -70,6 +71,10 @@ class FlatRows:
     def at(self, positions: Positions) -> Rows:
         """The rows (m, dim) at positions (m,)."""
         return self._decoded(self.x16[positions])
+
+    def prefetch(self, positions: Positions) -> None:
+        """Have the rows at positions (m,) read from disk, all at once, if they are not in memory."""
+        prefetch(self.x16, positions)
 
     def float32(self, start: int, stop: int) -> Rows:
         """The rows from `start` to `stop`."""
@@ -199,6 +204,16 @@ class Products:
         """Queries (nq, dim) to (nq, m)."""
         products: Rows = self._rows.apply(xq)
         return products
+
+
+def centres_of(x: Rows, k: int) -> Rows:
+    """The centres (k, dim) of `k` clusters of rows (n, dim), by k-means; fewer if there are fewer rows."""
+    found = faiss.Kmeans(
+        x.shape[1], min(k, len(x)), niter=25, nredo=2, seed=1, min_points_per_centroid=1, max_points_per_centroid=2048
+    )
+    found.train(np.ascontiguousarray(x, np.float32))
+    assert found.centroids is not None
+    return found.centroids
 
 
 def use_threads(n: int) -> None:

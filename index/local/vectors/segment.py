@@ -110,6 +110,8 @@ class Segment:
     def scores(self, xq: Rows, found: Candidates) -> Rows:
         """The scores (m,) of candidates: the only routine whose scores are shown, for one query or for many."""
         scores = np.empty(len(found.row), np.float32)
+        if self.coarse is not None:  # so many rows need not all be in memory
+            self.rows.prefetch(found.row)
         for start in range(0, len(scores), COMPARED):
             some = slice(start, start + COMPARED)
             np.einsum("ij,ij->i", self.rows.at(found.row[some]), xq[found.query[some]], out=scores[some])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from base.charts import Series
 
@@ -29,6 +29,45 @@ HEADLINES = (  # what a run is told by: the first of these that it has
     (("metrics", "top1"), "Top-1 accuracy"),
     (("score",), "The score"),
 )
+
+
+WORST_CLASSES = 8
+
+
+class Row(NamedTuple):
+    """A measure before training, where it was measured then, and after."""
+
+    name: str
+    before: float | None
+    after: float
+
+
+class Table(NamedTuple):
+    """Measures that belong together."""
+
+    title: str
+    rows: list[Row]
+
+
+def before_and_after(start: Record, best: Record) -> list[Table]:
+    """Every measure that the record of an epoch has, beside that of the start, by tables; of classes the worst."""
+    before, after = group(start.get("metrics")), group(best.get("metrics"))
+    tables = {
+        f"Recall {name}": (group(before.get(key)), group(after.get(key)), NUMBERS) for key, name in GROUPS.items()
+    }
+    tables["Accuracy"] = (before, after, NUMBERS)
+    classes = group(after.get("per_class"))
+    worst = sorted(classes, key=lambda label: (number(classes, label) or 0.0, label))[:WORST_CLASSES]
+    names = {label: label for label in worst}
+    tables[f"Top-1 accuracy, the worst of {len(classes)} classes"] = (group(before.get("per_class")), classes, names)
+    tables["What the best epoch is chosen by"] = (start, best, {"score": "score", "probe": "probe"})
+    rows = {title: _rows(*table) for title, table in tables.items()}
+    return [Table(title, found) for title, found in rows.items() if found]
+
+
+def _rows(before: Record, after: Record, names: dict[str, str]) -> list[Row]:
+    found = ((name, number(before, key), number(after, key)) for key, name in names.items())
+    return [Row(name, first, last) for name, first, last in found if last is not None]
 
 
 def number(record: Any, *path: str) -> float | None:

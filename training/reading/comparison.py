@@ -6,91 +6,18 @@ Read from their folders; nothing is measured, and no model is loaded.
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from base.errors import InputError
-from base.files import file_sha256
 from base.left_out import LeftOut
-from training.records.measures import HEADLINES, Record, number
-from training.run_folder import HELD_OUT, METRICS, TRAIN_CONFIG, read_json, read_log
+from training.reading.measures import HEADLINES, number
+from training.reading.run import Run
+from training.run_folder import TRAIN_CONFIG
 
 HEAD = ("run", "before", "after", "score", "best epoch", "of", "minutes", "samples/s", "warnings")
 NOT_RESULTS = ("out", "device", "track")  # settings that decide nothing of a result
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run as its folder tells it.
-
-    Attributes:
-        name: of the folder; its whole path where two have one name.
-        out: the folder.
-        config: `train_config.json`.
-        epochs: the records of `metrics.json`, the measures before training first; none yet: an empty list.
-        steps: the records of `log.jsonl`.
-        result: `metrics.json`.
-        held_out: a hash of what it is measured on; None: it does not say.
-    """
-
-    name: str
-    out: Path
-    config: Record
-    epochs: list[Record]
-    steps: list[Record]
-    result: Record
-    held_out: str | None
-
-    @property
-    def best(self) -> Record | None:
-        """The record of its best epoch."""
-        return next((epoch for epoch in self.epochs if epoch["epoch"] == self.result.get("best_epoch")), None)
-
-    @property
-    def score(self) -> float | None:
-        """What the run folder's model scores on what the run holds out, 0 to 1."""
-        return number(self.result, "best_score")
-
-    @property
-    def seconds(self) -> float:
-        """That its epochs took, measuring included."""
-        return sum(number(epoch, "seconds") or 0.0 for epoch in self.epochs)
-
-    @property
-    def minutes(self) -> list[float]:
-        """When each epoch was over, in minutes of training."""
-        return [seconds / 60 for seconds in accumulate(number(epoch, "seconds") or 0.0 for epoch in self.epochs)]
-
-    @property
-    def samples_per_second(self) -> float | None:
-        """The median of its steps."""
-        rates = [rate for step in self.steps if (rate := number(step, "samples_per_second")) is not None]
-        return statistics.median(rates) if rates else None
-
-    @property
-    def warnings(self) -> list[str]:
-        """What the run says is wrong with it."""
-        return list(self.result.get("warnings") or [])
-
-    def as_json(self, path: Sequence[str], measure: str) -> dict[str, Any]:
-        """For programs; before and after are of the measure at that path of an epoch's record, as of `headline`."""
-        return {
-            "name": self.name,
-            "out": str(self.out),
-            "score": self.score,
-            "measure": measure,
-            "before": number(self.epochs[0], *path) if self.epochs else None,
-            "after": number(self.best, *path),
-            "best_epoch": self.result.get("best_epoch"),
-            "epochs": max(0, len(self.epochs) - 1),
-            "seconds": round(self.seconds, 2),
-            "samples_per_second": self.samples_per_second,
-            "warnings": self.warnings,
-        }
 
 
 def read_runs(folders: Iterable[Path]) -> tuple[list[Run], LeftOut]:
@@ -112,21 +39,7 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Run], LeftOut]:
         raise InputError(f"{len(found)} run to compare{without}; give two or more, as in glimpse compare runs/*")
     names = [folder.name for folder in found]
     unique = len(set(names)) == len(names)
-    return [_read(folder, real.name if unique else str(folder)) for real, folder in found.items()], left_out
-
-
-def _read(folder: Path, name: str) -> Run:
-    result = read_json(folder / METRICS)
-    held_out = folder / HELD_OUT
-    return Run(
-        name=name,
-        out=folder,
-        config=read_json(folder / TRAIN_CONFIG),
-        epochs=result.get("epochs") or [],
-        steps=[record for record in read_log(folder) if "step" in record],
-        result=result,
-        held_out=file_sha256(held_out) if held_out.is_file() else None,
-    )
+    return [Run.of(folder, real.name if unique else str(folder)) for real, folder in found.items()], left_out
 
 
 def headline(runs: Sequence[Run]) -> tuple[tuple[str, ...], str]:

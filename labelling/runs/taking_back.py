@@ -1,0 +1,63 @@
+"""What each review changed of a run's images, so that the last one can be taken back. Decides nothing.
+
+What was labelled anew by a review is not kept: that is decided again, by the examples of before.
+"""
+
+from __future__ import annotations
+
+from labelling.runs.store import RunStore
+
+KEPT = 100  # reviews that can be taken back
+COLUMNS = "answers, guess, margin, reviewed"
+
+
+def begin(store: RunStore) -> int:
+    """The number of a new review. In a `writing`."""
+    review = _last(store) + 1
+    store.change("DELETE FROM said WHERE review <= :old", old=review - KEPT)
+    return review
+
+
+def note(store: RunStore, review: int, where: str, **values: object) -> None:
+    """Keep the images of a condition as they are before this review changes them. In a `writing`."""
+    store.change(
+        f"INSERT OR IGNORE INTO said SELECT :review, id, {COLUMNS} FROM images WHERE {where}", review=review, **values
+    )
+
+
+def count(store: RunStore) -> int:
+    """How many reviews can be taken back."""
+    if not store.query("SELECT 1 FROM sqlite_master WHERE name = 'said'"):  # a run of before that is only looked at
+        return 0
+    [(reviews,)] = store.query("SELECT count(DISTINCT review) FROM said")
+    return int(reviews)
+
+
+def restore(store: RunStore) -> list[tuple[int, str | None, str | None]]:
+    """Have the images of the last review as they were: id, what was said of each until now, and what before.
+
+    In a `writing`.
+    """
+    last = _last(store)
+    changed = store.query(
+        "SELECT images.id, images.reviewed, said.reviewed FROM said JOIN images ON images.id = said.image"
+        " WHERE review = :last ORDER BY images.id",
+        last=last,
+    )
+    store.change(
+        f"UPDATE images SET ({COLUMNS}) = (SELECT {COLUMNS} FROM said WHERE review = :last AND image = images.id)"
+        " WHERE id IN (SELECT image FROM said WHERE review = :last)",
+        last=last,
+    )
+    store.change("DELETE FROM said WHERE review = :last", last=last)
+    return changed
+
+
+def forget(store: RunStore) -> None:
+    """Take nothing back any more: the images, or what is asked of them, may be others now. In a `writing`."""
+    store.change("DELETE FROM said")
+
+
+def _last(store: RunStore) -> int:
+    [(review,)] = store.query("SELECT coalesce(max(review), 0) FROM said")
+    return int(review)

@@ -1,0 +1,59 @@
+// The REST API as the views ask it: JSON in and out, errors with their code. Paths are relative to the page, which may
+// lie below the prefix of a proxy. Asking for the key is key.js's.
+
+import { givenKey, request } from "./key.js";
+
+// What the service refused, or that it does not answer: `status` is 0 then. `after`: seconds after which it may be
+// asked again; null: it does not say.
+export class ApiError extends Error {
+  constructor(message, { status = 0, code = null, param = null, after = null } = {}) {
+    super(message);
+    Object.assign(this, { status, code, param, after });
+  }
+}
+
+async function answered(path, options) {
+  let response;
+  try {
+    response = await request(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The service does not answer. Is it still running?");
+  }
+  if (response.ok) return response;
+  const { error } = (await response.json().catch(() => null)) ?? {};
+  const after = Number(response.headers.get("Retry-After")) || null;
+  const message = error?.message ?? `The service answered ${response.status}`;
+  throw new ApiError(message, { ...error, status: response.status, after });
+}
+
+async function json(method, path, body, { signal, headers } = {}) {
+  const options = { method, signal, headers };
+  if (body instanceof FormData) options.body = body;
+  else if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers = { "Content-Type": "application/json", ...headers };
+  }
+  const response = await answered(path, options);
+  return response.status === 204 ? null : response.json();
+}
+
+export const api = {
+  get: (path, options) => json("GET", path, undefined, options),
+  post: (path, body, options) => json("POST", path, body, options),
+  put: (path, body, options) => json("PUT", path, body, options),
+  patch: (path, body, options) => json("PATCH", path, body, options),
+  delete: (path, options) => json("DELETE", path, undefined, options),
+
+  // The whole answer, of what is not JSON: .arrayBuffer(), .text(), .body
+  raw: (path, options) => answered(path, options),
+
+  // The path of something of a collection: of("photos", "images", 12) is v1/collections/photos/images/12
+  of: (collection, ...rest) => ["v1", "collections", collection, ...rest].map(encodeURIComponent).join("/"),
+
+  // What an <img> or a download can load, which send no key themselves; a blob: of it is the caller's to revoke.
+  async source(url, { signal } = {}) {
+    if (!givenKey() || url.startsWith("blob:")) return url;
+    return URL.createObjectURL(await (await answered(url, { signal })).blob());
+  },
+};

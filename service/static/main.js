@@ -1,0 +1,264 @@
+// The page's frame: it knows which views there are, loads one when it is first shown, and gives each what it needs.
+//
+// A view NAME is views/NAME.js with its style views/NAME.css, and a line in VIEWS; one that makes sense without any
+// collection stands in ALONE too. Its module has
+//
+//   export const title = "Map";                   // of the document; the navigation has that of VIEWS
+//   export function mount(root, app) {            // once; root is an empty <section id="view-NAME"> of its own
+//     return {
+//       show(address),                            // at first, and whenever the address changes: a URLSearchParams
+//       hide(),                                   // optional: another view is shown now; stop what runs
+//       changed(),                                // optional: entries have come or gone; show comes next
+//     };
+//   }
+//
+// app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), collection(), collections(), reload(),
+// add(files, collection), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or
+// "busy" stays; `collection()` is the name that the address or the select has, or null; `collections()` are those of
+// /v1/info, which `info` has whole; `reload()` asks for it anew, `changed()` says that entries have come or gone.
+// A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
+// own; a link to another view drops them.
+
+import { api } from "./api.js";
+import { count, el, icon, pause } from "./parts/dom.js";
+import { Jobs } from "./parts/jobs.js";
+import { address, href, navigate, onNavigate } from "./router.js";
+
+const VIEWS = {
+  search: "Search",
+  lineup: "Lineup",
+  map: "Map",
+  review: "Review",
+  runs: "Runs",
+  labs: "Labs",
+};
+const FIRST = "search";
+const WELCOME = "welcome"; // what is shown in the place of a view that needs a collection, where there is none
+const ALONE = new Set(["labs", "runs"]); // views that need none
+
+const $ = (id) => document.getElementById(id);
+const mounted = new Map(); // name -> {root, module, view}
+let shown = null; // the name of the view that is shown
+let known = []; // collections
+let silence = null; // timer that takes a message away
+
+const jobs = new Jobs(api);
+
+const app = {
+  api,
+  jobs,
+  navigate,
+  href,
+  say,
+  collection: () => address().get("c") || known[0]?.name || null,
+  collections: () => known,
+  reload,
+  library: openLibrary,
+  add,
+  changed,
+};
+
+// --- messages ---
+
+function say(text, { kind = "plain" } = {}) {
+  clearTimeout(silence);
+  const bad = kind === "bad";
+  $("said").hidden = !text;
+  $("said").classList.toggle("bad", bad);
+  $("said-text").textContent = text ?? "";
+  if (text && kind === "plain") silence = setTimeout(() => say(""), 6000);
+}
+
+// --- views ---
+
+async function load(name) {
+  if (mounted.has(name)) return mounted.get(name);
+  const root = el("section", { id: `view-${name}`, class: "view", hidden: true });
+  const [module] = await fetched(name);
+  const before = mounted.get(name); // it was asked for twice meanwhile
+  if (before) return before;
+  $("main").append(root);
+  const loaded = { root, module, view: module.mount(root, app) };
+  mounted.set(name, loaded);
+  return loaded;
+}
+
+const fetching = new Map(); // name -> promise of [module]
+
+function fetched(name) {
+  if (!fetching.has(name)) {
+    const parts = Promise.all([import(`./views/${name}.js`), styled(name)]);
+    fetching.set(name, parts);
+    parts.catch(() => fetching.delete(name));
+  }
+  return fetching.get(name);
+}
+
+function styled(name) {
+  const link = el("link", { rel: "stylesheet", href: `static/views/${name}.css` });
+  const loaded = new Promise((resolve) => ["load", "error"].forEach((event) => link.addEventListener(event, resolve)));
+  document.head.append(link);
+  return loaded;
+}
+
+function wantedBy(asked) {
+  const name = asked.get("v") ?? FIRST;
+  return Object.hasOwn(VIEWS, name) ? name : FIRST;
+}
+
+async function show() {
+  const asked = address();
+  const wanted = wantedBy(asked);
+  const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
+  frame(wanted);
+  let next;
+  try {
+    next = await load(name);
+  } catch (error) {
+    say(`This view cannot be loaded: ${error.message}`, { kind: "bad" });
+    return;
+  }
+  if (String(address()) !== String(asked)) return; // it has changed meanwhile, and is shown by who changed it
+  if (shown !== name) {
+    const last = mounted.get(shown);
+    if (last) {
+      last.root.hidden = true;
+      last.view.hide?.();
+    }
+    next.root.hidden = false;
+    shown = name;
+    if (last) scrollTo({ top: 0 });
+  }
+  document.title = [FIRST, WELCOME].includes(name) ? "glimpse" : `${next.module.title} · glimpse`;
+  next.view.show(asked);
+}
+
+// --- the header ---
+
+function frame(name) {
+  const at = (view) => href({ v: view === FIRST ? null : view, c: address().get("c") }, new URLSearchParams());
+  for (const link of $("views").querySelectorAll("a")) {
+    link.href = at(link.dataset.view);
+    if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  $("brand").href = at(FIRST);
+  choose();
+}
+
+// The select shows the collection that is shown; one that is gone stays in its list, so that the search can say so.
+function choose() {
+  const select = $("collection");
+  const collection = app.collection() ?? "";
+  if (collection && ![...select.options].some((option) => option.value === collection)) select.add(new Option(collection));
+  select.value = collection;
+}
+
+function header() {
+  $("views").replaceChildren(
+    ...Object.entries(VIEWS).map(([name, title]) => el("li", {}, el("a", { "data-view": name, href: "./" }, title))),
+  );
+  const select = el("select", { id: "collection", "aria-label": "Collection", hidden: true });
+  // what another collection keeps of the address is the view alone
+  select.addEventListener("change", () =>
+    navigate({ v: address().get("v"), c: select.value, q: address().get("q") }, { from: new URLSearchParams() }));
+  const badge = el("span", { class: "badge", hidden: true });
+  const open = el("button", { type: "button", class: "button plain", id: "open-library", onclick: openLibrary }, icon("stack"), el("span", {}, "Library"), badge);
+  $("of").append(select, open);
+  jobs.follow((_, ended) => {
+    badge.hidden = !jobs.running.length;
+    badge.textContent = jobs.running.length;
+    badge.setAttribute("aria-label", `${jobs.running.length} running`);
+    if (ended.length) changed().catch(() => {});
+  });
+}
+
+let library = null;
+
+async function openLibrary() {
+  library ??= import("./parts/library.js").then(({ Library }) => new Library(document.body, { app, jobs, onUpload: add }));
+  (await library).show();
+}
+
+// Pictures of this machine into a collection, which is made if there is none of that name.
+async function add(files, collection) {
+  const { upload } = await import("./parts/upload.js");
+  const tell = ({ done, total }) => say(`Adding pictures to ${collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
+  let shownOnce = false;
+  try {
+    await api.put(api.of(collection));
+    const report = await upload(api, collection, files, {
+      tell: (far) => {
+        tell(far);
+        if (far.done && !shownOnce) { // the first are there to be seen while the rest comes
+          shownOnce = true;
+          changed(collection);
+        }
+      },
+    });
+    await changed(collection);
+    const said = [
+      report.added && `${count(report.added, "picture")} added`,
+      report.had && `${report.had.toLocaleString("en")} were there already`,
+      report.other && `${count(report.other, "file")} left out: no picture`,
+      report.failed.length && `${count(report.failed.length, "file")} cannot be read, the first is ${report.failed[0].name}: ${report.failed[0].error}`,
+    ].filter(Boolean);
+    say(`${said.join(" · ") || "There was no picture among these files"}.`, { kind: report.failed.length || !said.length ? "bad" : "plain" });
+  } catch (error) {
+    say(`The pictures could not be added: ${error.message}`, { kind: "bad" });
+  }
+}
+
+// Entries have changed: what is shown is asked for anew, in the collection that is named.
+async function changed(collection = app.collection()) {
+  await reload();
+  for (const { view } of mounted.values()) view.changed?.();
+  if (!known.some(({ name }) => name === app.collection())) navigate({ c: null, open: null }, { replace: true });
+  if (collection && collection !== app.collection()) navigate({ c: collection }, { from: new URLSearchParams() });
+  else show();
+}
+
+async function reload() {
+  app.info = await api.get("v1/info");
+  known = app.info.collections;
+  $("collection").replaceChildren(
+    ...known.map(({ name, counts, problem }) =>
+      new Option(problem ? `${name} (cannot be opened)` : `${name} (${counts.image.toLocaleString("en")})`, name)),
+  );
+  $("collection").hidden = !known.length;
+  choose();
+  return known;
+}
+
+// --- start ---
+
+async function untilReady() {
+  for (;;) {
+    try {
+      return await reload();
+    } catch (error) {
+      if (error.status !== 503) throw error;
+      say("Starting: the model is being loaded…");
+      await pause(1000);
+      say("");
+    }
+  }
+}
+
+async function start() {
+  $("said-close").addEventListener("click", () => say(""));
+  header();
+  history.scrollRestoration = "manual";
+  try {
+    fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
+    await untilReady();
+  } catch (error) {
+    say(error.message, { kind: "bad" });
+    return;
+  }
+  onNavigate(show);
+  show();
+  jobs.look();
+}
+
+start();

@@ -1,0 +1,56 @@
+// All pictures of a collection as the service sends them, the newest first: ids, days and shapes as typed arrays that
+// lie in the answer itself. docs/api.md tells the format under Columns. Knows no document.
+
+const PLACES = 1; // flags
+const WIDE = 2;
+const FIRST_DAY = Date.UTC(1899, 11, 31);
+const SHAPES = Float32Array.from({ length: 256 }, (_, code) => (code ? 2 ** ((code - 128) / 32) : 1));
+
+export class Columns {
+  constructor(buffer, tag) {
+    const head = new DataView(buffer);
+    if (buffer.byteLength < 16 || head.getUint32(0, false) !== 0x676c6331) throw new Error("The service sent no columns");
+    this.tag = tag;
+    this.count = head.getUint32(4, true);
+    const flags = head.getUint32(8, true);
+    let at = 16;
+    const next = (kind, each = 1) => {
+      const column = new kind(buffer, at, this.count * each);
+      at += column.byteLength;
+      return column;
+    };
+    this.ids = next(flags & WIDE ? Float64Array : Uint32Array);
+    this.places = flags & PLACES ? next(Uint16Array, 2) : null;
+    this.days = next(Uint16Array);
+    this.shapes = next(Uint8Array);
+    this.clusters = flags & PLACES ? next(Uint8Array) : null;
+  }
+
+  aspect(i) {
+    return SHAPES[this.shapes[i]];
+  }
+}
+
+// Of a day that is known: its first moment, in UTC.
+export const dateOf = (day) => new Date(FIRST_DAY + day * 86_400_000);
+
+// The columns of a collection; a browser that has them asks only whether they are still so.
+export async function columnsOf(api, collection, { signal } = {}) {
+  const answer = await api.raw(api.of(collection, "columns"), { signal });
+  return new Columns(await answer.arrayBuffer(), answer.headers.get("ETag"));
+}
+
+// The places, ascending, of the pictures that pass a filter; null if the columns are no longer those of the collection.
+export async function placesAmong(api, collection, columns, filter, { signal } = {}) {
+  const answer = await api.raw(`${api.of(collection, "columns")}/bitmap`, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ filter }), signal,
+  });
+  if (answer.headers.get("ETag") !== columns.tag) return null;
+  const bytes = new Uint8Array(await answer.arrayBuffer());
+  const places = new Uint32Array(columns.count);
+  let found = 0;
+  for (let byte = 0; byte < bytes.length; byte++) {
+    for (let bits = bytes[byte], place = byte * 8; bits; bits >>= 1, place++) if (bits & 1) places[found++] = place;
+  }
+  return places.subarray(0, found);
+}

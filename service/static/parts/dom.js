@@ -1,0 +1,60 @@
+// Elements made by a call, and the few signs that are drawn. Text only ever becomes text: nothing here parses HTML.
+
+// el("a", {class: "button", href: "?v=map", onclick: go}, "Map", another): names with `on` are listeners, `class`,
+// `data-...`, `aria-...` and all else attributes; true is an empty attribute, false and null are none.
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  set(element, attributes);
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === false || value === null || value === undefined) element.removeAttribute(name);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  return element;
+}
+
+// What is the user's may be anything that JSON holds: as words.
+export const words = (value) =>
+  Array.isArray(value) && value.every((each) => typeof each !== "object")
+    ? value.join(", ")
+    : typeof value === "object" ? JSON.stringify(value) : String(value);
+
+// "1 image", "2 images"
+export const count = (n, one, several = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : several}`;
+
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const SIGNS = {
+  picture: "M4 5h16v14H4zM8.500 8.500a1.500 1.500 0 1 0 .01 0M4 17l5-4.500 3.500 3 3-3 4.500 4",
+  search: "M10.500 4.500a6 6 0 1 0 .01 0M15 15l5 5",
+  close: "M6 6l12 12M18 6L6 18",
+  left: "M15 5l-7 7 7 7",
+  right: "M9 5l7 7-7 7",
+  plus: "M12 5v14M5 12h14",
+  minus: "M5 12h14",
+  check: "M5 12.500l4.500 4.500L19 7.500",
+  filter: "M4 7h16M7 12h10M10 17h4",
+  stack: "M4 8l8-4 8 4-8 4zM4 12l8 4 8-4M4 16l8 4 8-4",
+  info: "M12 4a8 8 0 1 0 .01 0M12 11v5M12 8v.01",
+  download: "M12 4v11M7.500 11l4.500 4.500 4.500-4.500M5 20h14",
+  upload: "M12 16V5M7.500 9L12 4.500 16.500 9M5 20h14",
+  copy: "M9 9h10v11H9zM15 9V5H5v11h4",
+  trash: "M5 7h14M10 7V4.500h4V7M7 7l1 13h8l1-13",
+  tag: "M4 4h8l8 8-8 8-8-8zM8 8v.01",
+  more: "M12 4v16M4 12h16",
+  dots: "M6 12h.01M12 12h.01M18 12h.01",
+};
+
+// The same for drawings: svg("circle", {r: 4, class: "dot"}, another).
+export function svg(tag, attributes = {}, ...children) {
+  const element = set(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes);
+  element.append(...children);
+  return element;
+}
+
+export const icon = (name) => svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: SIGNS[name] }));

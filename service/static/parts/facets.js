@@ -1,0 +1,124 @@
+// Filters as chips made of the collection's own metadata: the values of each key with how many have them, ranges of
+// numbers, when pictures were taken. It shows what the address has, and asks for it to be changed.
+
+import { el, icon, words } from "./dom.js";
+import { conditionsOf, filterText, rangeText } from "./query.js";
+
+const FEW = 8; // values of a key that are shown at first
+const MANY = 100;
+const TOO_MANY = 400; // different values from which on a key names pictures rather than sorts them
+const KEYS = 24;
+const NOT_SHOWN = new Set(["filename"]);
+
+export class Facets {
+  // onChange(changes): changes of the address
+  constructor({ api, onChange }) {
+    Object.assign(this, { api, onChange });
+    this.all = new Set(); // keys of which all values are shown
+    this.root = el("section", { class: "facets", "aria-label": "Filters", hidden: true });
+  }
+
+  get open() {
+    return !this.root.hidden;
+  }
+
+  // Show what there is to choose from, under what is chosen, in a collection of `total` pictures.
+  async show(collection, query, total) {
+    this.leaving?.abort();
+    this.leaving = new AbortController();
+    const { signal } = this.leaving;
+    const of = (path) => this.api.of(collection, path);
+    let keys;
+    let counted;
+    try {
+      keys = (await this.api.get(of("facets"), { signal })).keys;
+      const shown = keys.filter((key) => isSorting(key, total)).sort((a, b) => a.values - b.values).slice(0, KEYS);
+      counted = shown.length ? await this.#count(of("facets"), shown.map(({ key }) => key), query, signal) : [];
+    } catch (error) {
+      if (error.name !== "AbortError") this.root.replaceChildren(el("p", { class: "hint" }, error.message));
+      return;
+    }
+    const numbers = keys.filter((key) => isNumeric(key) && !NOT_SHOWN.has(key.key));
+    const focused = this.root.contains(document.activeElement) ? document.activeElement.dataset.name : null;
+    this.root.replaceChildren(
+      ...counted.filter(({ hits }) => hits.length).map((facet) => this.#values(facet, query, () => this.show(collection, query, total))),
+      ...numbers.map((key) => this.#range(key, query)),
+      this.#taken(query),
+    );
+    if (focused) [...this.root.querySelectorAll("[data-name]")].find((one) => one.dataset.name === focused)?.focus();
+  }
+
+  // A key that is chosen from is counted as if it were not: its other values can be chosen too.
+  async #count(path, keys, query, signal) {
+    const chosen = new Set(query.filters.map(({ key }) => key));
+    const ask = (some, filter) => this.api.post(path, { keys: some, limit: this.all.size ? MANY : FEW + 1, filter }, { signal });
+    const rest = keys.filter((key) => !chosen.has(key));
+    const asked = [rest.length && ask(rest, conditionsOf(query))];
+    for (const key of keys) if (chosen.has(key)) asked.push(ask([key], conditionsOf(query, key)));
+    const answers = (await Promise.all(asked)).filter(Boolean).flatMap(({ facets }) => facets);
+    return keys.map((key) => answers.find((facet) => facet.key === key)).filter(Boolean);
+  }
+
+  #values({ key, hits }, query, again) {
+    const chosen = new Set(query.filters.filter((filter) => filter.key === key).map(({ text }) => text));
+    const shown = this.all.has(key) ? hits : hits.slice(0, FEW);
+    const toggle = (text) => {
+      const others = query.filters.map((filter) => filter.text).filter((each) => each !== text);
+      this.onChange({ f: chosen.has(text) ? others : [...others, text] });
+    };
+    const chips = shown.map(({ value, count }) => {
+      const text = filterText(key, value);
+      return el("button", { type: "button", class: "chip", "data-name": text, "aria-pressed": String(chosen.has(text)), onclick: () => toggle(text) },
+        el("span", { class: "value" }, words(value)), " ", el("span", { class: "count" }, count.toLocaleString("en")));
+    });
+    const more = hits.length > shown.length && el("button", { type: "button", class: "chip more", "data-name": `more ${key}`, onclick: () => {
+      this.all.add(key);
+      again();
+    } }, "More…");
+    return el("fieldset", {}, el("legend", {}, key), el("div", { class: "chips" }, chips, more));
+  }
+
+  #range({ key, min, max }, query) {
+    const { low = null, high = null } = query.ranges.find((range) => range.key === key) ?? {};
+    const field = (label, value, placeholder) => el("input", {
+      class: "input", type: "number", step: "any", value, placeholder, "aria-label": `${key}: ${label}`, "data-name": `${label} ${key}`,
+    });
+    const from = field("from", low, min);
+    const to = field("to", high, max);
+    const put = () => {
+      const others = query.ranges.filter((range) => range.key !== key).map(({ text }) => text);
+      const own = from.value || to.value ? [rangeText(key, from.value, to.value)] : [];
+      this.onChange({ r: [...others, ...own] });
+    };
+    for (const input of [from, to]) input.addEventListener("change", put);
+    return el("fieldset", {}, el("legend", {}, key), el("div", { class: "chips" }, from, "to", to));
+  }
+
+  #taken(query) {
+    const field = (name, label) => el("input", {
+      class: "input", type: "date", value: query[name], "aria-label": `Taken ${label}`, "data-name": `taken ${name}`,
+      onchange: (event) => this.onChange({ [name]: event.target.value }),
+    });
+    return el("fieldset", {}, el("legend", {}, "Taken"), el("div", { class: "chips" }, field("from", "from"), "to", field("to", "to")));
+  }
+}
+
+// Numbers are chosen by a range, unless there are few.
+const isNumeric = ({ min, max, values }) => min !== null && min < max && values > FEW;
+
+// A value that all pictures have says nothing of any.
+const isSorting = (key, total) =>
+  !NOT_SHOWN.has(key.key) && !isNumeric(key) && key.values <= TOO_MANY && (key.values > 1 || key.entries < total);
+
+// What is chosen, as chips that take it away.
+export function chosenChips(query, onChange) {
+  const chip = (text, changes) => el("button", { type: "button", class: "chip on", "aria-label": `Remove the filter ${text}`, onclick: () => onChange(changes) },
+    el("span", { class: "value" }, text), icon("close"));
+  const without = (list, one) => list.filter((each) => each !== one).map(({ text }) => text);
+  return [
+    ...query.filters.map((one) => chip(`${one.key}: ${words(one.value)}`, { f: without(query.filters, one) })),
+    ...query.ranges.map((one) => chip(`${one.key}: ${one.low ?? "…"} to ${one.high ?? "…"}`, { r: without(query.ranges, one) })),
+    query.folder && chip(`in ${query.folder}`, { in: null }),
+    (query.from || query.to) && chip(`taken ${query.from ?? "…"} to ${query.to ?? "…"}`, { from: null, to: null }),
+  ].filter(Boolean);
+}

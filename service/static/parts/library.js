@@ -1,0 +1,163 @@
+// The library: which collections there are, making and deleting them, adding pictures to them, and the jobs that work on
+// them. A sheet over whatever view is shown.
+
+import { count, el, icon } from "./dom.js";
+import { isRunning } from "./jobs.js";
+
+const BYTES = ["bytes", "kB", "MB", "GB", "TB"];
+
+function sizeOf(bytes) {
+  let unit = 0;
+  while (bytes >= 1000 && unit < BYTES.length - 1) {
+    bytes /= 1000;
+    unit += 1;
+  }
+  return `${bytes.toLocaleString("en", { maximumFractionDigits: bytes < 10 && unit ? 1 : 0 })} ${BYTES[unit]}`;
+}
+
+export class Library {
+  constructor(root, { app, jobs, onUpload }) {
+    Object.assign(this, { app, jobs, onUpload });
+    const readOnly = app.info?.read_only;
+    this.list = el("ul", { class: "rows" });
+    this.jobList = el("ul", { class: "rows" });
+    this.jobsTitle = el("h3", {}, "Jobs");
+    this.dialog = el("dialog", { class: "sheet library", "aria-labelledby": "library-title" },
+      el("header", {}, el("h2", { id: "library-title" }, "Library"),
+        el("button", { type: "button", class: "button icon plain", "aria-label": "Close", onclick: () => this.dialog.close() }, icon("close"))),
+      this.list,
+      !readOnly && this.#adding(),
+      this.jobsTitle, this.jobList,
+      el("p", { class: "hint" }, "All of this can be done by programs too: ", el("a", { href: "docs" }, "the API"), "."));
+    root.append(this.dialog);
+    this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
+    jobs.follow((all, ended) => {
+      this.#showJobs(all);
+      if (ended.length && this.dialog.open) this.#reload(); // what one has made is in the list
+    });
+  }
+
+  async show() {
+    this.#showCollections();
+    this.dialog.showModal();
+    this.jobs.look();
+    await this.#reload();
+  }
+
+  async #reload() {
+    await this.app.reload().catch((error) => this.app.say(error.message, { kind: "bad" }));
+    this.#showCollections();
+  }
+
+  close() {
+    this.dialog.close();
+  }
+
+  #showCollections() {
+    this.list.replaceChildren(...this.app.collections().map((one) => this.#row(one)));
+    if (this.name && !this.name.value) this.name.value = this.app.collection() ?? "photos";
+  }
+
+  #row({ name, counts, bytes, model, problem }) {
+    const facts = problem ?? `${count(counts.image, "picture")}${counts.text ? ` · ${count(counts.text, "text")}` : ""} · ${sizeOf(bytes)} · ${model}`;
+    const remove = !this.app.info?.read_only && el("button", { type: "button", class: "button plain bad", "aria-label": `Delete the collection ${name}` }, "Delete");
+    if (remove) remove.addEventListener("click", async () => {
+      if (remove.dataset.sure === undefined) {
+        remove.dataset.sure = "";
+        remove.textContent = "Really delete all of it?";
+        remove.addEventListener("blur", () => {
+          delete remove.dataset.sure;
+          remove.textContent = "Delete";
+        }, { once: true });
+        return;
+      }
+      try {
+        await this.app.api.delete(this.app.api.of(name));
+        await this.app.reload();
+        this.app.say(`The collection ${name} is deleted. Files of indexed folders stay where they are.`);
+        if (this.app.collection() === name || !this.app.collections().length) this.app.navigate({ c: null, open: null, q: null });
+        this.#showCollections();
+      } catch (error) {
+        this.app.say(error.message, { kind: "bad" });
+      }
+    });
+    const chosen = name === this.app.collection();
+    return el("li", {}, el("div", {},
+      el("a", { class: "name", href: this.app.href({ c: name }, new URLSearchParams()), "aria-current": chosen && "true", onclick: () => this.close() }, name),
+      el("p", { class: "hint" }, facts)), remove);
+  }
+
+  // Pictures come from this machine, or from a folder that the operator allows.
+  #adding() {
+    this.name = el("input", { class: "input", id: "library-name", required: true, maxlength: 64, autocomplete: "off", spellcheck: "false" });
+    const files = el("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif,.avif,.tif,.tiff", class: "unseen" });
+    const folder = el("input", { type: "file", multiple: true, webkitdirectory: true, class: "unseen" });
+    for (const input of [files, folder]) {
+      input.addEventListener("change", () => {
+        if (!this.name.reportValidity()) return;
+        this.onUpload([...input.files], this.name.value.trim());
+        input.value = "";
+        this.close();
+      });
+    }
+    const label = (input, text) => el("label", { class: "button" }, input, icon("upload"), text);
+    const roots = this.app.info?.folders ?? [];
+    const path = el("input", { class: "input", id: "library-path", placeholder: "/photos/2024", list: "library-roots", spellcheck: "false", value: roots[0] });
+    const index = el("form", { class: "line", onsubmit: (event) => {
+      event.preventDefault();
+      this.#index(path.value.trim());
+    } }, path, el("datalist", { id: "library-roots" }, roots.map((root) => el("option", { value: root }))),
+    el("button", { class: "button", type: "submit" }, "Index the folder"));
+    return el("section", { class: "adding" }, el("h3", {}, "Add pictures"),
+      el("div", { class: "line" }, el("label", { for: "library-name" }, "to the collection"), this.name,
+        el("button", { type: "button", class: "button plain", onclick: () => this.#make() }, "Make it empty")),
+      el("div", { class: "line" }, label(files, "Choose files"), label(folder, "Choose a folder")),
+      roots.length > 0 && el("div", {}, el("label", { for: "library-path", class: "hint" }, "Or a folder of the server; its files stay where they are:"), index));
+  }
+
+  async #make() {
+    if (!this.name.reportValidity()) return;
+    const name = this.name.value.trim();
+    try {
+      await this.app.api.put(this.app.api.of(name));
+      await this.app.reload();
+      this.#showCollections();
+      this.app.navigate({ c: name, v: null }, { from: new URLSearchParams() });
+    } catch (error) {
+      this.app.say(error.message, { kind: "bad" });
+    }
+  }
+
+  async #index(folder) {
+    if (!this.name.reportValidity()) return;
+    try {
+      await this.jobs.ask({ kind: "index", collection: this.name.value.trim(), folders: [folder] });
+    } catch (error) {
+      this.app.say(error.message, { kind: "bad" });
+    }
+  }
+
+  #showJobs(all) {
+    this.jobsTitle.hidden = !all.length;
+    const focused = this.jobList.contains(document.activeElement) ? document.activeElement.dataset.job : null;
+    this.jobList.replaceChildren(...all.slice(0, 12).map((job) => jobRow(job, this.jobs, this.app)));
+    if (focused) this.jobList.querySelector(`[data-job="${focused}"]`)?.focus();
+  }
+}
+
+const STATES = { queued: "waits", running: "runs", cancelling: "is being cancelled", succeeded: "is done", failed: "has failed", cancelled: "was cancelled" };
+
+// A job as a row: what it does, how far it is, and the button that ends it.
+export function jobRow(job, jobs, app) {
+  const { kind, state, collection, done, total, error, waiting, report } = job;
+  const far = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : done ? done.toLocaleString("en") : "";
+  const skipped = report?.skipped ? ` · ${count(report.skipped, "file")} left out` : "";
+  const bar = isRunning(job) && el("progress", { max: total || 1, value: total ? done : null, "aria-label": `Progress of the ${kind} job` });
+  return el("li", {},
+    el("div", {},
+      el("span", { class: "name" }, `${kind ?? "A damaged"} job${collection ? ` of ${collection}` : ""} ${STATES[state]}`),
+      bar,
+      el("p", { class: "hint" }, error?.message ?? waiting ?? `${far}${skipped}`)),
+    isRunning(job) && state !== "cancelling" && el("button", { type: "button", class: "button plain", "data-job": job.id,
+      onclick: () => jobs.cancel(job.id).catch((failure) => app.say(failure.message, { kind: "bad" })) }, "Cancel"));
+}

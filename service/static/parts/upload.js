@@ -1,0 +1,79 @@
+// Files of this machine into a collection: what is dropped or chosen, folders with all that lies in them, sent a few at
+// a time so that the page can say how far it is.
+
+import { pause } from "./dom.js";
+
+const FILES = 8; // in one request
+const BYTES = 24_000_000; // together, unless one alone is larger
+const PICTURE = /\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif|jp2|ico|dng|cr2|cr3|nef|arw|raf|orf|rw2)$/i;
+
+const isPicture = (file) => file.type.startsWith("image/") || PICTURE.test(file.name);
+
+// All files of a drop, those inside of folders too. To be called at once: the browser forgets what was dropped.
+export function filesOf(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  return entries.length ? Promise.all(entries.map(walk)).then((found) => found.flat()) : Promise.resolve([...transfer.files]);
+}
+
+async function walk(entry) {
+  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // a hundred at most
+    if (!some.length) return found;
+    for (const one of some) found.push(...(await walk(one)));
+  }
+}
+
+// Send them. tell({done, total, failed}) after each request. Resolves to {added, had, failed: [{name, error}], other}:
+// `had` were there already, `other` were no pictures.
+export async function upload(api, collection, files, { tell = () => {}, signal } = {}) {
+  const pictures = files.filter(isPicture);
+  const report = { added: 0, had: 0, failed: [], other: files.length - pictures.length };
+  let done = 0;
+  tell({ done, total: pictures.length, failed: 0 });
+  for (const some of batches(pictures)) {
+    for (const result of await send(api, collection, some, signal)) {
+      if (result.error) report.failed.push(result);
+      else report[result.created ? "added" : "had"] += 1;
+    }
+    done += some.length;
+    tell({ done, total: pictures.length, failed: report.failed.length });
+  }
+  return report;
+}
+
+function* batches(files) {
+  let some = [];
+  let bytes = 0;
+  for (const file of files) {
+    if (some.length && (some.length === FILES || bytes + file.size > BYTES)) {
+      yield some;
+      some = [];
+      bytes = 0;
+    }
+    some.push(file);
+    bytes += file.size;
+  }
+  if (some.length) yield some;
+}
+
+async function send(api, collection, files, signal) {
+  const form = new FormData();
+  for (const file of files) form.append("file", file, file.name);
+  for (let tries = 0; ; tries++) {
+    try {
+      return (await api.post(api.of(collection, "images"), form, { signal })).results;
+    } catch (error) {
+      // it is busy, and says so: what was refused like this was not begun
+      if ((error.status === 429 || error.status === 503 || error.status === 409) && error.after && tries < 20) await pause(error.after * 1000);
+      else if (error.status === 422 || error.status === 413) {
+        if (files.length === 1) return [{ name: files[0].name, error: error.message }];
+        const each = [];
+        for (const file of files) each.push(...(await send(api, collection, [file], signal)));
+        return each;
+      } else throw error;
+    }
+  }
+}

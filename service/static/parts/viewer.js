@@ -1,0 +1,190 @@
+// One picture, large, over everything: zoom, the one before and after, what is known of it. The address is its owner's:
+// it asks to step and to close, and is shown what comes of it.
+
+import { el, icon, set } from "./dom.js";
+import { factsOf, nameOf, sized, tagsOf } from "./entry.js";
+
+const MOST = 8; // times as large as it fits
+
+export class Viewer {
+  // onStep(by), onClose(); actions(entry): elements below the facts
+  constructor(root, { api, onStep, onClose, actions }) {
+    Object.assign(this, { api, onStep, onClose, actions });
+    this.image = el("img", { alt: "", draggable: "false" });
+    this.stage = el("div", { class: "stage" }, this.image);
+    this.heading = el("h2", { id: "viewer-title", tabindex: "-1" });
+    this.path = el("p", { class: "path" });
+    this.fit = el("p", { class: "fit" });
+    this.facts = el("dl");
+    this.tags = el("p", { class: "tags" });
+    this.acts = el("div", { class: "acts" });
+    const button = (name, label, act, more = "") =>
+      el("button", { type: "button", class: `button icon ${more}`, "aria-label": label, title: label, onclick: act }, icon(name));
+    this.previous = button("left", "Previous", () => onStep(-1), "left");
+    this.next = button("right", "Next", () => onStep(1), "right");
+    this.dialog = el("dialog", { class: "viewer", "aria-labelledby": "viewer-title" },
+      el("div", { class: "large" }, this.stage, this.previous, this.next,
+        el("div", { class: "zooms" },
+          button("minus", "Smaller", () => this.#zoom(1 / 1.5)), button("plus", "Larger", () => this.#zoom(1.5)))),
+      el("div", { class: "about" }, this.heading, this.fit, this.path, this.facts, this.tags, this.acts),
+      button("close", "Close", () => onClose(), "shut"));
+    root.append(this.dialog);
+    this.dialog.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      onClose();
+    });
+    this.dialog.addEventListener("keydown", (event) => this.#key(event));
+    this.#gestures();
+  }
+
+  get open() {
+    return this.dialog.open;
+  }
+
+  // fit, note: how well it fits, in words and in numbers. near: addresses of what one may step to.
+  show(entry, { fit = null, note = null, previous = false, next = false, near = [] } = {}) {
+    this.entry = entry;
+    this.#place(1, 0, 0);
+    // a small picture is not blown up to a blur
+    this.image.style.maxWidth = entry.width ? `${entry.width * 2.5}px` : "";
+    this.image.style.maxHeight = entry.height ? `${entry.height * 2.5}px` : "";
+    const name = nameOf(entry);
+    this.heading.textContent = name;
+    this.image.alt = name;
+    this.path.textContent = entry.external_id ?? entry.path ?? "";
+    set(this.fit, { hidden: !fit && !note, title: note });
+    this.fit.textContent = fit ? `${fit[0].toUpperCase()}${fit.slice(1)}` : (note ?? "");
+    this.facts.replaceChildren(
+      ...factsOf(entry).flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)]));
+    this.tags.replaceChildren(...tagsOf(entry).map((tag) => el("span", { class: "chip" }, tag)));
+    this.acts.replaceChildren(...this.actions(entry));
+    this.previous.disabled = !previous;
+    this.next.disabled = !next;
+    this.#load(entry, near);
+    if (!this.dialog.open) {
+      this.dialog.showModal();
+      this.heading.focus(); // the arrows step at once, and no button looks as if it were pressed
+    }
+  }
+
+  close() {
+    if (!this.dialog.open) return;
+    this.dialog.close();
+    this.entry = null;
+    this.image.removeAttribute("src");
+  }
+
+  // What is large enough for the stage first; the file itself once someone looks closer.
+  async #load(entry, near) {
+    this.whole = false;
+    this.stage.classList.remove("gone");
+    await this.#put(entry, sized(entry.thumbnail_url, 1024)).catch(() => this.#put(entry, entry.content_url))
+      .catch(() => this.entry === entry && this.#gone());
+    // its neighbours are ready when they are asked for
+    for (const url of near) if (this.entry === entry) this.#decoded(url).catch(() => {});
+  }
+
+  #gone() {
+    this.image.removeAttribute("src");
+    this.stage.classList.add("gone");
+  }
+
+  async #decoded(url) {
+    const image = new Image();
+    image.src = await this.api.source(url);
+    await image.decode();
+    return image;
+  }
+
+  async #put(entry, url) {
+    const { src, naturalWidth, naturalHeight } = await this.#decoded(url);
+    if (this.entry !== entry) return;
+    const old = this.image.src;
+    set(this.image, { src, width: naturalWidth, height: naturalHeight });
+    if (old.startsWith("blob:") && old !== src) URL.revokeObjectURL(old);
+  }
+
+  // --- zoom ---
+
+  #zoom(by, at = null) {
+    const scale = Math.min(MOST, Math.max(1, this.scale * by));
+    const box = this.stage.getBoundingClientRect();
+    const x = at ? at.x - box.left - box.width / 2 : 0;
+    const y = at ? at.y - box.top - box.height / 2 : 0;
+    const grown = scale / this.scale;
+    this.#place(scale, x - (x - this.x) * grown, y - (y - this.y) * grown);
+    if (scale > 1.2 && !this.whole && this.entry) {
+      this.whole = true;
+      this.#put(this.entry, this.entry.content_url).catch(() => {}); // what no browser shows stays as it is
+    }
+  }
+
+  #place(scale, x, y) {
+    const box = this.stage.getBoundingClientRect();
+    const room = (side) => (side * (scale - 1)) / 2;
+    this.scale = scale;
+    this.x = scale === 1 ? 0 : Math.max(-room(box.width), Math.min(room(box.width), x));
+    this.y = scale === 1 ? 0 : Math.max(-room(box.height), Math.min(room(box.height), y));
+    this.image.style.transform = scale === 1 ? "" : `translate(${this.x}px, ${this.y}px) scale(${scale})`;
+    this.stage.classList.toggle("zoomed", scale > 1);
+  }
+
+  #gestures() {
+    const fingers = new Map();
+    const spread = () => {
+      const [a, b] = [...fingers.values()];
+      return Math.hypot(a.x - b.x, a.y - b.y);
+    };
+    let begun = null;
+    this.stage.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      this.#zoom(Math.exp(-event.deltaY / 300), { x: event.clientX, y: event.clientY });
+    }, { passive: false });
+    this.stage.addEventListener("dblclick", (event) => {
+      if (this.scale > 1) this.#place(1, 0, 0);
+      else this.#zoom(2.5, { x: event.clientX, y: event.clientY });
+    });
+    this.stage.addEventListener("pointerdown", (event) => {
+      this.stage.setPointerCapture(event.pointerId);
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      begun = { x: event.clientX, y: event.clientY, left: this.x, top: this.y, apart: fingers.size === 2 ? spread() : 0 };
+    });
+    this.stage.addEventListener("pointermove", (event) => {
+      if (!fingers.has(event.pointerId)) return;
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      if (fingers.size === 2) {
+        const apart = spread();
+        const [a, b] = [...fingers.values()];
+        if (begun.apart) this.#zoom(apart / begun.apart, { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
+        begun.apart = apart;
+      } else if (this.scale > 1) {
+        this.#place(this.scale, begun.left + event.clientX - begun.x, begun.top + event.clientY - begun.y);
+      }
+    });
+    const up = (event) => {
+      const swept = begun ? event.clientX - begun.x : 0;
+      const alone = fingers.size === 1;
+      fingers.delete(event.pointerId);
+      if (event.type === "pointerup" && alone && this.scale === 1 && event.pointerType !== "mouse" && Math.abs(swept) > 48) {
+        if (swept < 0 && !this.next.disabled) this.onStep(1);
+        if (swept > 0 && !this.previous.disabled) this.onStep(-1);
+      }
+      begun = fingers.size ? begun : null;
+    };
+    this.stage.addEventListener("pointerup", up);
+    this.stage.addEventListener("pointercancel", up);
+  }
+
+  #key(event) {
+    if (event.target.closest("input") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const act = {
+      ArrowLeft: () => this.previous.disabled || this.onStep(-1),
+      ArrowRight: () => this.next.disabled || this.onStep(1),
+      "+": () => this.#zoom(1.5), "=": () => this.#zoom(1.5), "-": () => this.#zoom(1 / 1.5), 0: () => this.#place(1, 0, 0),
+    }[event.key];
+    if (act) {
+      event.preventDefault();
+      act();
+    }
+  }
+}

@@ -1,0 +1,124 @@
+"""What tests in a real browser share: Debian's chromium through playwright, and a service with a small collection.
+
+Skipped where either is missing. A browser and a service are a module's; a page is a test's, and fails it on anything
+that the browser complains of, and on any request to another host.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+
+from service.app import create_app
+
+CHROMIUM = shutil.which("chromium")
+ARGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of the service; its images lie in `files`."""
+    return tmp_path_factory.mktemp("e2e")
+
+
+@pytest.fixture(scope="module")
+def url(data: Path) -> Iterator[str]:
+    """A service with the collection `pictures` of nine images; `files` may be read and written by jobs."""
+    encoder = tiny_encoder(data)
+    add_collection(data, encoder, draw(data / "files", 9))
+    with serving(create_app(settings_for(data, job_roots=[str(data / "files")]), encoder)) as url:
+        yield url
+
+
+@pytest.fixture
+def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
+    """Opens an address in a page of its own, as `opened("/?v=map", width=360, theme="dark")`.
+
+    `expected` are words of complaints that the test is about, as "404"; `base` is another service.
+    """
+    pages, problems, foreign = [], [], []
+
+    def guarded(
+        path: str | None = "/",
+        *,
+        width: int = 1280,
+        height: int = 800,
+        theme: str = "light",
+        base: str = url,
+        expected: tuple[str, ...] = (),
+        **more: Any,
+    ) -> Any:
+        size = {"width": width, "height": height}
+        page = browser.new_page(base_url=base, viewport=size, color_scheme=theme, **more)
+        pages.append(page)
+
+        def complain(text: str) -> None:
+            if not any(words in text for words in expected):
+                problems.append(text)
+
+        def heard(said: Any) -> None:
+            if said.type in ("error", "warning"):
+                complain(f"{said.text} {said.location.get('url', '')}")
+
+        page.on("console", heard)
+        page.on("pageerror", lambda error: complain(f"{error}\n{error.stack}"))
+        ours = (base, "data:", "blob:")
+        page.on("request", lambda asked: None if asked.url.startswith(ours) else foreign.append(asked.url))
+        if path is not None:
+            page.goto(path)
+        return page
+
+    yield guarded
+    for page in pages:
+        page.close()
+    assert problems == []
+    assert foreign == []
+
+
+@pytest.fixture
+def page(opened: Callable[..., Any]) -> Any:
+    """A page that shows nothing yet."""
+    return opened(None)
+
+
+@pytest.fixture(scope="session")
+def axe() -> Callable[[Any], None]:
+    """Fails the test if axe-core has a serious finding about what a page shows now."""
+    axe_core = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
+
+    def check(page: Any) -> None:
+        found = axe_core.Axe().run(page).response["violations"]
+        serious = [
+            {"rule": rule["id"], "where": [node["html"][:200] for node in rule["nodes"]], "why": node_summary(rule)}
+            for rule in found
+            if rule["impact"] in SERIOUS
+        ]
+        assert serious == [], json.dumps(serious, indent=2)
+
+    return check
+
+
+def node_summary(rule: dict[str, Any]) -> str:
+    """What the first place that breaks a rule would have to do."""
+    return str(rule["nodes"][0].get("failureSummary", rule["help"]))

@@ -1,0 +1,215 @@
+"""The search view in a real browser."""
+
+import re
+
+import pytest
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+
+from glimpse.client import Client
+from index.collection import open_collection
+from service.app import create_app
+from service.keys import add_key
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+XSS = '<img src=x onerror="document.title=\'broken\'"><script>document.title="broken"</script>'
+
+
+def tiles(page, n):
+    found = page.get_by_role("list", name="Results").get_by_role("link")
+    playwright.expect(found).to_have_count(n)
+    return found
+
+
+def names(page):
+    return page.locator(".pictures .caption").all_inner_texts()
+
+
+def test_words_results_one_of_them_and_more_like_it(page):
+    page.goto("/")
+    tiles(page, 9)  # without a query, the collection
+    page.get_by_role("searchbox", name="Search by words").fill("a red boat")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+    found = tiles(page, 9)
+    for image in found.locator("img").all():
+        playwright.expect(image).not_to_have_js_property("naturalWidth", 0)
+    assert "q=a+red+boat" in page.url
+
+    name = names(page)[1]
+    found.nth(1).click()
+    dialog = page.get_by_role("dialog", name=name)
+    playwright.expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="More like this").click()
+    playwright.expect(dialog).to_be_hidden()
+    tiles(page, 8)  # all but itself
+    assert name not in names(page)
+    assert "like=" in page.url
+
+    page.go_back()
+    playwright.expect(dialog).to_be_visible()
+    page.go_back()
+    playwright.expect(dialog).to_be_hidden()
+    tiles(page, 9)
+    assert page.get_by_role("searchbox", name="Search by words").input_value() == "a red boat"
+
+
+def test_the_address_opens_a_picture_and_back_closes_it(page, opened):
+    page.goto("/?q=boat&c=pictures")
+    found = tiles(page, 9)
+    name = names(page)[2]
+    found.nth(2).click()
+    dialog = page.get_by_role("dialog", name=name)
+    playwright.expect(dialog).to_be_visible()
+    link = page.url
+    assert "open=" in link
+    page.keyboard.press("ArrowRight")
+    playwright.expect(page.get_by_role("dialog", name=names(page)[3])).to_be_visible()
+    page.go_back()  # all steps in the viewer are one
+    playwright.expect(page.get_by_role("dialog")).to_be_hidden()
+    assert "open=" not in page.url
+    tiles(page, 9)
+
+    again = opened(link)
+    playwright.expect(again.get_by_role("dialog", name=name)).to_be_visible()
+    again.get_by_role("button", name="Close").click()
+    playwright.expect(again.get_by_role("dialog")).to_be_hidden()
+    assert "q=boat" in again.url
+    assert "open=" not in again.url
+
+
+def test_an_image_as_the_query(page, data):
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.get_by_label("Search by an image").set_input_files(next((data / "files").glob("03.*")))
+    playwright.expect(page.locator(".pictures .caption").first).to_have_text("picture 03")
+    page.get_by_role("button", name="Remove the image").click()
+    playwright.expect(page.locator(".pictures .caption").first).to_have_text("picture 08")  # newest first
+
+
+def test_a_caption_that_is_no_text_blanks_nothing(page, data):
+    odd = [{"toString": 1}, ["a", 1], {"caption": None}, True, XSS]
+    with open_collection(data, "pictures", writable=True) as writer:
+        before = {record.id: record.metadata for record in writer.records("image", limit=len(odd))}
+        writer.update({key: {"metadata": {"caption": each, XSS: XSS}} for key, each in zip(before, odd, strict=True)})
+    try:
+        page.goto("/?q=boat&c=pictures")
+        tiles(page, 9)
+        assert {'{"toString":1}', "a, 1", '{"caption":null}', "true", XSS} <= set(names(page))
+        page.goto(f"/?c=pictures&open={list(before)[-1]}&q={XSS}&like=1&f={XSS}:{XSS}")
+        playwright.expect(page.get_by_role("dialog").locator("dd")).to_have_text([re.compile("320"), XSS])
+        assert page.title() != "broken"
+    finally:
+        with open_collection(data, "pictures", writable=True) as writer:
+            writer.update({key: {"metadata": metadata} for key, metadata in before.items()})
+
+
+def test_what_has_an_id_of_its_owners_own_is_called_by_it(page, url, data):
+    file = next((data / "files").glob("03.*"))
+    with Client(url) as client:
+        client.create_collection("shop")
+        client.put_entry("shop", "shoe/1", image=file)
+    try:
+        page.goto("/?q=boat&c=shop")
+        tiles(page, 1).click()
+        assert names(page) == ["shoe/1"]
+        playwright.expect(page.locator(".viewer .path")).to_have_text("shoe/1")
+    finally:
+        with Client(url) as client:
+            client.delete_collection("shop")
+
+
+def test_by_keyboard_alone(page):
+    page.goto("/?q=boat&c=pictures&k=12")
+    tiles(page, 9).first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    playwright.expect(dialog).to_be_visible()
+    first = dialog.get_by_role("heading").inner_text()
+    assert first == names(page)[1]
+    page.keyboard.press("ArrowRight")
+    playwright.expect(dialog.get_by_role("heading")).not_to_have_text(first)
+    page.keyboard.press("Escape")
+    playwright.expect(dialog).to_be_hidden()
+    playwright.expect(tiles(page, 9).nth(2)).to_be_focused()
+    page.keyboard.press("Home")
+    playwright.expect(tiles(page, 9).first).to_be_focused()
+    page.keyboard.press("/")
+    playwright.expect(page.get_by_role("searchbox", name="Search by words")).to_be_focused()
+
+
+LAID_OUT = """async ([count, width]) => {
+  const { Layout } = await import("/static/parts/layout.js");
+  const aspect = (i) => [1.5, 0.7, 1, 9, 0.1, 0][(i * 7919) % 6];
+  const breaks = [{at: 0}, {at: 10}, {at: count - 3}];
+  const layout = new Layout({width, height: 200, gap: 8, above: 56, aspect, breaks});
+  let slices = 1;
+  while (layout.fill(count)) slices += 1;
+  const wrong = [];
+  let next = 0;
+  for (let row = 0; row < layout.rows; row++) {
+    const tiles = layout.tiles(row);
+    const end = tiles.at(-1).x + tiles.at(-1).width;
+    const last = [10, count - 3, count].includes(layout.after(row));
+    const even = layout.tall[row] >= Math.min(100, width / 4) && layout.tall[row] < 401;
+    const whole = tiles.every((tile) => tile.i === next++) && layout.rowOf(tiles[0].i) === row;
+    const full = last ? end < width + 1 : Math.abs(end - width) < 1;
+    if (!whole || !even || !full) wrong.push([row, end, layout.tall[row]]);
+  }
+  return [slices, layout.rows, next, layout.broken.size, wrong.slice(0, 5), layout.rowAt(layout.end + 1) + 1];
+}"""
+
+
+@pytest.mark.parametrize(("count", "width"), [(60, 360), (200_000, 1200)])
+def test_rows_are_full_and_even_and_lose_no_picture(page, count, width):
+    page.goto("/")
+    slices, rows, laid_out, breaks, wrong, last = page.evaluate(LAID_OUT, [count, width])
+    assert (laid_out, breaks, wrong, last) == (count, 3, [], rows)
+    assert slices == -(-count // 40_000)  # never all in one task
+
+
+def test_an_error_is_said_and_the_page_goes_on(opened):
+    page = opened("/?q=boat&c=gone", expected=("404",))
+    playwright.expect(page.get_by_role("status")).to_contain_text("no collection 'gone'")
+    page.get_by_label("Collection").select_option("pictures")
+    tiles(page, 9)
+    assert "q=boat" in page.url
+
+
+def test_a_service_with_keys_is_asked_with_one(opened, tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    files = draw(tmp_path / "files", 3)
+    add_collection(tmp_path, encoder, files)
+    key = add_key(tmp_path, "page", "read")
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened("/?q=boat&c=pictures", base=url, expected=("401",))
+        ask = page.get_by_role("dialog", name="This service needs a key")
+        ask.get_by_label("Key", exact=True).fill("not this one")
+        ask.get_by_role("button", name="Use it").click()
+        playwright.expect(ask).to_contain_text("That key is not valid here.")
+        ask.get_by_label("Key", exact=True).fill(key)
+        page.keyboard.press("Enter")
+        found = tiles(page, 3)
+        for image in found.locator("img").all():
+            playwright.expect(image).not_to_have_js_property("naturalWidth", 0)
+        found.first.click()
+        playwright.expect(page.locator(".viewer .stage img")).to_have_js_property("naturalWidth", 320)
+        with page.expect_download() as saved:
+            page.get_by_role("link", name="Download").click()
+        assert saved.value.path().read_bytes() in [file.read_bytes() for file in files]
+        page.get_by_role("button", name="Close").click()
+        page.goto("/docs")
+        playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible(timeout=20_000)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_is_usable_for_all(opened, axe, width, theme):
+    page = opened("/?q=boat&c=pictures", width=width, theme=theme)
+    tiles(page, 9)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    axe(page)
+    page.get_by_role("list", name="Results").get_by_role("link").first.click()
+    playwright.expect(page.get_by_role("dialog")).to_be_visible()
+    axe(page)
