@@ -4,6 +4,7 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+SHOWN := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 .PHONY: help install dev demo check check-docker test test-fast test-hf test-nodes test-milvus test-docker bench bench-gpu dist docs screenshots clean
@@ -16,8 +17,9 @@ install: $(VENV)/.installed  ## make .venv with glimpse in it (TORCH_INDEX=URL t
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "glimpse needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) $(INDEX) torch==$$(sed -n 's/^torch==//p' constraints.txt)
-	$(PIP) -e '.[search,train,parquet]'
+	@# with its progress: gigabytes may come
+	$(SHOWN) $(INDEX) torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	$(SHOWN) -e '.[search,train,parquet]'
 	@touch $@
 
 dev: $(VENV)/.dev  ## the same with the tools that check and test it
@@ -27,7 +29,8 @@ $(VENV)/.dev: $(VENV)/.installed
 	@touch $@
 
 demo: install  ## draw a small world, train on it, index, label, search, and serve it; about two minutes
-	$(BIN)/glimpse demo $(ARGS)
+	@# Ctrl-C is how it ends, and no error of make's; make itself, interrupted too, still exits with 130
+	@trap : INT; $(BIN)/glimpse demo $(ARGS) || test $$? = 130
 
 check: dev check-docker check-workflows  ## lint, format, types, layers, containers, workflows, known vulnerabilities of what is installed
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from base.errors import GlimpseError, InputError
 from base.words import counted
-from glimpse.progress_lines import ProgressLines
+from glimpse.progress_lines import ProgressLines, still_working
 
 if TYPE_CHECKING:
     from base.left_out import LeftOut
@@ -105,11 +105,8 @@ def progress_bar(what: str) -> Iterator[Bar]:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Says on stderr that something goes on of which no end can be told, while a terminal watches."""
-    if not err.is_terminal:
-        yield
-        return
-    with err.status(what):
+    """Says on stderr that something goes on of which no end can be told; where no terminal watches, now and then."""
+    with err.status(what) if err.is_terminal else still_working(what, err.print):
         yield
 
 

@@ -61,6 +61,7 @@ class AtService:
 
     Attributes:
         label_set: the labels; None: those of the service's own set `name`.
+        model: by its name there; None: the one that learned the label set, else the service's default one.
     """
 
     url: str
@@ -69,10 +70,11 @@ class AtService:
     templates: tuple[str, ...]
     scores: ScoredBy | None
     abstain: bool
+    model: str | None = None
 
     def request(self) -> dict[str, Any]:
         """As `Client.classify` takes it. InputError: labels that cannot be sent."""
-        asked: dict[str, Any] = {"scores": self.scores, "abstain": self.abstain}
+        asked: dict[str, Any] = {"scores": self.scores, "abstain": self.abstain, "model": self.model}
         if self.label_set is None:
             return asked | {"label_set": self.name, "templates": self.templates}
         if own := [label.name for label in self.label_set.labels if label.prompts]:

@@ -1,4 +1,4 @@
-"""The tools that an agent gets over MCP: search, similar_images, classify, list_collections; over the client.
+"""The tools that an agent gets over MCP, over the client: search, similar_images, classify, and what there is.
 
 They only read. What they take from this machine is image files that the agent names; nothing else is opened.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,8 +23,9 @@ from glimpse import __version__, client
 
 THUMBNAIL = 256  # pixels
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-INSTRUCTIONS = """Searches collections of images (and texts) by meaning. Ask list_collections first for what there is.
-Scores are cosines and say little by themselves; look at `relevance` (0 to 1) where it is given."""
+INSTRUCTIONS = """Searches collections of images (and texts) by meaning. Ask list_collections first for what there is,
+and facets for what a filter may say. Scores are cosines and say little by themselves; look at `relevance` (0 to 1)
+where it is given."""
 
 
 class Hit(BaseModel):
@@ -72,6 +74,51 @@ class Collections(BaseModel):
     collections: list[CollectionLine]
 
 
+class FacetKey(BaseModel):
+    """A key of the metadata: how many entries have it, how many different values, and the range of its numbers."""
+
+    key: str
+    entries: int
+    values: int
+    min: float | None
+    max: float | None
+
+
+class FacetValue(BaseModel):
+    """A value, and how many entries have it."""
+
+    value: str | int | float | bool
+    count: int
+
+
+class Facets(BaseModel):
+    """Keys; or of each key that was asked for its most frequent values."""
+
+    collection: str
+    keys: list[FacetKey]
+    values: dict[str, list[FacetValue]]
+
+
+class Change(BaseModel):
+    """What happened to an entry last. `metadata` is as it is now; null: it was deleted."""
+
+    event: str
+    id: int
+    external_id: str | None
+    modality: str
+    path: str | None
+    metadata: dict[str, Any] | None
+
+
+class Changes(BaseModel):
+    """Changes in their order; `cursor` is where to go on, now if there are more, or later."""
+
+    collection: str
+    changes: list[Change]
+    cursor: str
+    has_more: bool
+
+
 Collection = Annotated[str | None, Field(description="its name; may be left out where there is only one")]
 Limit = Annotated[int, Field(ge=1, le=100, description="how many hits")]
 Thumbnails = Annotated[
@@ -89,7 +136,14 @@ def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServe
     """The server with its tools. `folders`: those whose images may be named; none are all."""
     server: MCPServer = MCPServer("glimpse", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
     tools = Tools(service, folders)
-    for tool in (tools.search, tools.similar_images, tools.classify, tools.list_collections):
+    for tool in (
+        tools.search,
+        tools.similar_images,
+        tools.classify,
+        tools.facets,
+        tools.changes,
+        tools.list_collections,
+    ):
         server.add_tool(tool, annotations=READS)
     return server
 
@@ -183,9 +237,63 @@ class Tools:
                 scores=found.scores,
                 warnings=found.warnings,
             )
-            return CallToolResult(
-                content=[TextContent(text="\n".join(lines))], structured_content=said.model_dump(mode="json")
-            )
+            return _answered(lines, said)
+
+    def facets(
+        self,
+        keys: Annotated[
+            list[str], Field(max_length=20, description="whose values to count; leave it out to be told the keys")
+        ] = [],  # noqa: B006
+        collection: Collection = None,
+        filter: Conditions = None,  # noqa: A002
+        modality: Annotated[Literal["image", "text"], Field(description="of which entries")] = "image",
+        limit: Annotated[int, Field(ge=1, le=100, description="how many values of each key")] = 20,
+    ) -> Annotated[CallToolResult, Facets]:
+        """Say which metadata keys a collection has, or how many entries have which values of some of them."""
+        with _told():
+            name = _named(self._service, collection)
+            if filter is not None and not keys:
+                raise InputError("a filter counts values: give the keys too")
+            if keys:
+                counted = self._service.facets(name, keys, filter=filter, limit=limit, modality=modality)
+                found = Facets(
+                    collection=name,
+                    keys=[],
+                    values={
+                        key: [FacetValue(value=each.value, count=each.count) for each in values]
+                        for key, values in counted.items()
+                    },
+                )
+                lines = [f"{key}: {value.value} ({value.count})" for key, of in found.values.items() for value in of]
+            else:
+                known = [FacetKey(**asdict(key)) for key in self._service.facet_keys(name, modality)]
+                found = Facets(collection=name, keys=known, values={})
+                lines = [f"{key.key}: {key.values} values in {key.entries} entries" for key in known]
+            return _answered(lines or ["no entry has any"], found)
+
+    def changes(
+        self,
+        after: Annotated[
+            str | None, Field(description="the `cursor` of the answer before; now: from now on; left out: every entry")
+        ] = None,
+        collection: Collection = None,
+        limit: Annotated[int, Field(ge=1, le=100, description="how many changes")] = 20,
+    ) -> Annotated[CallToolResult, Changes]:
+        """Say which entries were created, updated or deleted after a cursor, and give the next cursor."""
+        with _told():
+            name = _named(self._service, collection)
+            page = self._service.changes(name, after, limit=limit)
+            changes = [
+                Change(
+                    **{field: getattr(each, field) for field in Change.model_fields if field != "metadata"},
+                    metadata=each.entry.metadata if each.entry else None,
+                )
+                for each in page
+            ]
+            lines = [f"{each.event} {each.id} {each.external_id or each.path or ''}".rstrip() for each in changes]
+            more = "; there are more" if page.has_more else ""
+            said = Changes(collection=name, changes=changes, cursor=page.cursor, has_more=page.has_more)
+            return _answered([*(lines or ["nothing changed"]), f"cursor: {page.cursor}{more}"], said)
 
     def list_collections(self) -> Annotated[CallToolResult, Collections]:
         """List the collections there are, with the number of their images and texts."""
@@ -200,9 +308,13 @@ class Tools:
                 )
                 for one in self._service.collections()
             ]
-            text = "\n".join(f"{one.name}: {one.images} images, {one.texts} texts" for one in lines)
-            said = Collections(collections=lines).model_dump(mode="json")
-            return CallToolResult(content=[TextContent(text=text or "there are none")], structured_content=said)
+            text = [f"{one.name}: {one.images} images, {one.texts} texts" for one in lines]
+            return _answered(text or ["there are none"], Collections(collections=lines))
+
+
+def _answered(lines: Sequence[str], said: BaseModel) -> CallToolResult:
+    """An answer in words and as data."""
+    return CallToolResult(content=[TextContent(text="\n".join(lines))], structured_content=said.model_dump(mode="json"))
 
 
 @contextmanager

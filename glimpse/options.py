@@ -80,12 +80,13 @@ ModelOfCollection = Annotated[
         autocompletion=completion.models,
     ),
 ]
-ModelIfLocal = Annotated[
+ModelOrServed = Annotated[
     str | None,
     typer.Option(
         "--model",
         envvar="GLIMPSE_MODEL",
-        help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE. Not with --url.",
+        help="Run folder, hf-hub:ORG/NAME, or open_clip's NAME/TAG or NAME/FILE. With --url one of those that the "
+        "service has, by its name (glimpse models --url).",
         autocompletion=completion.models,
         rich_help_panel=OF_MODEL,
     ),
@@ -283,8 +284,10 @@ def given_options(context: typer.Context) -> frozenset[str]:
     return frozenset(name for name in context.params if _is_given(context, name))
 
 
-def is_remote(context: typer.Context, *local: str) -> bool:
+def is_remote(context: typer.Context, *local: str, served: Sequence[str] = ()) -> bool:
     """Whether a command is to ask a service. `local` are options beside LOCAL that none can be asked with.
+
+    `served` are those of LOCAL that a service is asked with all the same.
 
     The command line comes before the environment: --data given there is meant, whatever GLIMPSE_URL says.
     """
@@ -292,7 +295,7 @@ def is_remote(context: typer.Context, *local: str) -> bool:
         return False
     given = given_options(context)
     for name in [*LOCAL, *local]:
-        if name in given:
+        if name in given and name not in served:
             if "url" in given or name in local:
                 option = name.replace("_", "-")
                 raise InputError(f"--{option} cannot be asked of a service: give it without --url and GLIMPSE_URL")

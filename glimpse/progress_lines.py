@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 EVERY = 30.0  # seconds from one line to the next; what takes no longer says nothing
 
@@ -35,6 +37,24 @@ class ProgressLines:
         if total and self._first is not None and (here := done - self._first) > 0 and total > done:
             parts.append(f"{span((total - done) * (now - self._began) / here)} left")
         self._say(f"{self._what}: {', '.join(filter(None, [*parts, state]))}")
+
+
+@contextmanager
+def still_working(what: str, say: Callable[[str], object], every: float = EVERY) -> Iterator[None]:
+    """The same of work that does not say how far it is: only that it goes on, and since when."""
+    over, began = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not over.wait(every):
+            say(f"{what}: {span(time.monotonic() - began)} so far")
+
+    teller = threading.Thread(target=tell, name="still working", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
 
 
 def span(seconds: float) -> str:

@@ -6,7 +6,7 @@ A query that cannot be made has its error in its place: routes raise it, or say 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from fastapi import Request
@@ -22,17 +22,18 @@ from service.errors import Refusal
 from service.inference.inference import Inference
 from service.schemas.search import QueryInputs, SearchRequest
 
-KINDS = tuple(QueryInputs.model_fields)
+KINDS = ("text", "image", "id", "vector")  # of what becomes a vector; an external id becomes an id
 
 Failed = Refusal | GlimpseError
 VectorsOf = Callable[[list[int]], Vectors]  # ids to their vectors (n, dim); EntryNotFound
+IdsOf = Callable[[list[str]], Mapping[str, int]]  # of those that are there
 
 
 class QueryPart(NamedTuple):
     """One part of a query: a text, an image, an entry or a vector, and its weight."""
 
     place: str  # in the request
-    kind: str  # text, image, id or vector
+    kind: str  # text, image, id, external_id or vector
     value: Any
     weight: float
 
@@ -65,7 +66,9 @@ class Wanted:
         return [part.value for part in self.parts if part.kind == kind]
 
 
-SHAPE = tuple(name for name in SearchRequest.model_fields if name not in (*KINDS, "query", "signed_urls"))
+SHAPE = tuple(
+    name for name in SearchRequest.model_fields if name not in (*QueryInputs.model_fields, "query", "signed_urls")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,14 @@ class Place:
         dim: how many values its vectors have.
         model: the model that made them, loaded if it is not; asked for where there are texts or images.
         vectors: of its entries.
+        ids: of its entries, by the ids of their owner's own.
         check_model: of a fingerprint; ModelMismatch where not all that is searched is of that model.
     """
 
     dim: int
     model: Callable[[], Awaitable[Inference]]
     vectors: VectorsOf | None = None
+    ids: IdsOf | None = None
     check_model: Callable[[str], None] = lambda fingerprint: None
 
 
@@ -97,17 +102,41 @@ async def queries_of(wanted: Sequence[Wanted], place: Place) -> list[Query | Fai
         Busy, ModelUnavailable: the model cannot be had now.
         Overloaded: as many texts or images wait as may.
     """
-    parts = [part for each in wanted for part in each.parts]
+    asked = await _with_ids(wanted, place)
+    parts = [part for each in asked if isinstance(each, Wanted) for part in each.parts]
     found, fingerprint = await _vectors_of(parts, place)
     vectors = iter(found)
     made: list[Query | Failed] = []
-    for each in wanted:
+    for each in asked:
+        if not isinstance(each, Wanted):
+            made.append(each)
+            continue
         own = [next(vectors) for _ in each.parts]
         try:
             made.append(_query_of(each, own, place, fingerprint))
         except (Refusal, GlimpseError) as error:
             made.append(error)
     return made
+
+
+async def _with_ids(wanted: Sequence[Wanted], place: Place) -> list[Wanted | Failed]:
+    """Each with ids in place of those of its owner's own, or the error that one is not there."""
+    externals = list(dict.fromkeys(own for each in wanted for own in each.values("external_id")))
+    if not externals or place.ids is None:
+        return list(wanted)
+    ids = await run_in_threadpool(place.ids, externals)
+    return [_with_id(each, ids) for each in wanted]
+
+
+def _with_id(wanted: Wanted, ids: Mapping[str, int]) -> Wanted | Failed:
+    parts = []
+    for part in wanted.parts:
+        if part.kind == "external_id":
+            if part.value not in ids:
+                return EntryNotFound(f"no entry with external_id {part.value!r}")
+            part = part._replace(kind="id", value=ids[part.value])
+        parts.append(part)
+    return replace(wanted, parts=parts)
 
 
 def find_each(readable: Readable, queries: Sequence[Query | Failed], places: Sequence[str]) -> list[list[Hit] | Failed]:

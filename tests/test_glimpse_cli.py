@@ -145,8 +145,9 @@ def test_searching_by_entries_alone_loads_no_model(tmp_path: Path) -> None:
     nothing = glimpse(*search, "--score-threshold", "1")
     assert nothing.returncode == 0
     assert re.fullmatch(r"nothing in images fits: the best scored 0\.\d{3}, and was cut off\n", nothing.stderr)
+    no_entry = "it is neither an id, nor an external id, nor the path of one"
     unknown = glimpse("search", "--like", "99", "--data", tmp_path)
-    assert (unknown.returncode, unknown.stderr) == (1, "glimpse: no entry with id 99\n")
+    assert (unknown.returncode, unknown.stderr) == (1, f"glimpse: no entry 99: {no_entry}\n")
     conditions = '{"must": [{"key": "shelf", "match": {"value": 1}}]}'
     (tmp_path / "filter.json").write_text(conditions)
     for given in (conditions, f"@{tmp_path / 'filter.json'}"):

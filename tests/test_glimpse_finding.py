@@ -440,7 +440,7 @@ def test_queries_come_through_a_pipe_and_are_more_than_a_request_takes(world: tu
         (b"\n \n", "has no query; give one a line"),
         (b"\xff\xfe\x00", "is not text in UTF-8"),
         (b"red\n{nonsense\n", r"line 2: this is not JSON \(from line 1, column 2, on\)"),
-        (b'{"limit": 3}', "line 1: give text, image or id"),
+        (b'{"limit": 3}', "line 1: give text, image, id or external_id"),
         (b'{"text": "x", "limit": "3"}', "line 1: limit must be a whole number"),
         (b'{"text": "x", "limit": true}', "line 1: limit must be a whole number"),
         (b'{"text": "x", "colour": 1}', "line 1: a query has no colour; it has text, not, image"),
@@ -500,6 +500,16 @@ def test_one_entry_is_shown_by_whatever_one_has_of_it(tmp_path: Path) -> None:
             assert f"path: {files[0]}\n" in relative
             assert "metadata.caption: picture 00\n" in relative
             assert json.loads(ok(*shown, 2, "--json"))["path"] == str(files[1])  # the id comes first
+            like = ("search", "-c", "pictures", *where, "--json", "--like")
+            found = json.loads(ok(*like, number))["hits"]
+            assert len(found) == 3
+            assert json.loads(ok(*like, "shoe/1"))["hits"] == json.loads(ok(*like, odd))["hits"] == found
+            lines = ['{"external_id": "shoe/1"}', f'{{"id": {number}}}', '{"external_id": "none"}']
+            (tmp_path / "queries.jsonl").write_text("\n".join(lines))
+            done = glimpse("search", "--queries", tmp_path / "queries.jsonl", "-c", "pictures", *where)
+            answers = [json.loads(line) for line in done.stdout.splitlines()]
+            assert [answer["hits"] for answer in answers] == [found, found, []]
+            assert answers[2]["error"] == {"code": "entry_not_found", "message": "no entry with external_id 'none'"}
             assert "text: a red boat" in ok(*shown, 4).decode()
             lines = ok(*shown, "shoe/1").decode()
             assert "metadata.caption: odd\\x1b[2J\n" in lines

@@ -54,7 +54,7 @@ def test_an_agent_searches_and_classifies(service: tuple[str, list[Path]]) -> No
 
     async def use(client: Any) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) == {"search", "similar_images", "classify", "list_collections"}
+        assert set(tools) == {"search", "similar_images", "classify", "facets", "changes", "list_collections"}
         for tool in tools.values():
             assert tool.annotations.read_only_hint
             assert tool.description.endswith(".")
@@ -68,6 +68,20 @@ def test_an_agent_searches_and_classifies(service: tuple[str, list[Path]]) -> No
 
         listed = (await call("list_collections")).structured_content["collections"]
         assert [(one["name"], one["images"], one["texts"]) for one in listed] == [("pictures", 6, 2)]
+        keys = (await call("facets")).structured_content["keys"]
+        assert {"key": "caption", "entries": 6, "values": 6, "min": None, "max": None} in keys
+        one = {"must": [{"key": "caption", "match": {"value": "picture 00"}}]}
+        counted = await call("facets", keys=["caption"], filter=one)
+        assert counted.structured_content["values"] == {"caption": [{"value": "picture 00", "count": 1}]}
+        assert counted.content[0].text == "caption: picture 00 (1)"
+        page = (await call("changes", limit=5)).structured_content
+        assert [(each["event"], each["id"]) for each in page["changes"]] == [("created", n) for n in range(1, 6)]
+        assert page["changes"][0]["metadata"]["caption"] == "picture 00"
+        assert page["has_more"]
+        rest = await call("changes", after=page["cursor"])
+        assert len(rest.structured_content["changes"]) == 3
+        last = rest.structured_content["cursor"]
+        assert (await call("changes", after=last)).content[0].text == f"nothing changed\ncursor: {last}"
         found = await call("search", text="a red house", limit=3, thumbnails=2)
         assert found.structured_content["collection"] == "pictures"  # the only one
         hits = found.structured_content["hits"]

@@ -2,12 +2,16 @@
 
 import csv
 import random
+import signal
+import subprocess
+import sys
 from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from service_world import until
 
 from glimpse.demo.postcards.pen import PIGMENTS
 from glimpse.demo.postcards.scenes import (
@@ -102,3 +106,17 @@ def test_writing_lists_what_it_draws_and_repeats_itself(tmp_path: Path):
     ]
     for row in rows:
         assert (tmp_path / "one" / row["image"]).read_bytes() == (tmp_path / "two" / row["image"]).read_bytes()
+
+
+def test_a_demo_that_is_interrupted_says_so_in_a_line_and_what_it_made_is_kept(tmp_path: Path) -> None:
+    glimpse, folder = Path(sys.executable).with_name("glimpse"), tmp_path / "demo"
+    begun = subprocess.Popen(
+        [glimpse, "demo", "--data", folder, "--no-serve"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: len(list(folder.rglob("*.jpg"))) > 3, 60)
+    begun.send_signal(signal.SIGINT)
+    _, said = begun.communicate(timeout=60)
+    assert (begun.returncode, said) == (
+        130,
+        f"glimpse: interrupted; what was made is kept in {folder}, and the same command goes on\n",
+    )

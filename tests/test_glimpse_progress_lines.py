@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from glimpse.progress_lines import EVERY, ProgressLines
+from service_world import until
+
+from glimpse.progress_lines import EVERY, ProgressLines, still_working
 from tests.conftest import plain_picture
 
 
@@ -33,6 +36,16 @@ def test_what_was_done_before_counts_for_no_rate_and_what_has_no_end_for_no_time
     assert said_of((0.0, 9_000, 10_000), (50.0, 9_100, 10_000)) == ["indexing: 9,100 of 10,000, 8 min left"]
     assert said_of((0.0, 0, None), (31.0, 1_234, None)) == ["indexing: 1,234"]
     assert said_of((0.0, 0, 1_000_000), (40.0, 100, 1_000_000)) == ["indexing: 100 of 1,000,000, 111 h 6 min left"]
+
+
+def test_work_that_does_not_say_how_far_it_is_goes_on_and_says_so() -> None:
+    said: list[str] = []
+    with still_working("measuring", said.append, every=0.02):
+        until(lambda: len(said) > 2)
+    told = len(said)
+    time.sleep(0.1)
+    assert len(said) == told  # it is over
+    assert all(line.startswith("measuring: ") and line.endswith(" s so far") for line in said)
 
 
 def test_a_command_into_a_file_says_how_far_it_is(tiny_run: Path, tmp_path: Path) -> None:

@@ -262,6 +262,30 @@ def test_images_are_fetched_from_allowed_hosts_alone(tmp_path: Path, monkeypatch
             assert done["results"][-1]["error"]["param"] == "image_url"
 
 
+def test_what_is_like_an_entry_is_found_by_its_owners_id(here: Here) -> None:
+    made = here.put("shoe/1", text="a red boat")["entry"]["id"]
+    by_id = here.found(id=made, modality="text")
+    assert "shoe/1" not in by_id
+    assert here.found(external_id="shoe/1", modality="text") == by_id
+    part = {"external_id": "shoe/1", "weight": 2}
+    assert here.found(query=[part, {"text": "blue"}], modality="text") == here.found(
+        query=[{"id": made, "weight": 2}, {"text": "blue"}], modality="text"
+    )
+    search = "/v1/collections/pictures/search"
+    missing = here.client.post(search, json={"external_id": "none"})
+    assert error_of(missing, 404) == {
+        "message": "no entry with external_id 'none'", "type": "not_found_error", "param": None,
+        "code": "entry_not_found",
+    }  # fmt: skip
+    assert error_of(here.client.post(search, json={"external_id": " x"}), 422)["param"] == "external_id"
+    batch = [{"external_id": "none"}, {"external_id": "shoe/1", "modality": "text"}]
+    none, some = here.client.post(f"{search}/batch", json={"searches": batch}).json()["results"]
+    assert (none["error"]["code"], none["hits"]) == ("entry_not_found", [])
+    assert [hit["external_id"] for hit in some["hits"]] == by_id
+    together = {"collections": ["pictures"], "external_id": "shoe/1"}
+    assert "of one collection" in error_of(here.client.post("/v1/search", json=together), 422)["message"]
+
+
 # --- many ---
 
 

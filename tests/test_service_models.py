@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import csv
+import io
 import json
 import os
 import random
@@ -478,7 +480,7 @@ def test_the_bound_is_half_of_the_memory_unless_it_is_set(tmp_path, monkeypatch)
         assert client.app.state.service.models._limit == 500
 
 
-def test_the_client_and_the_command_line_name_models(encoders, data, runs):
+def test_the_client_and_the_command_line_name_models(encoders, data, runs, tmp_path):
     with serving(create_app(settings(data, runs, models=f"other={runs['two']}"))) as url, Client(url) as own:
         until(lambda: all(model.loaded for model in own.models()[:2]))
         assert [(model.id, model.default) for model in own.models()][:2] == [("one", True), ("other", False)]
@@ -505,6 +507,16 @@ def test_the_client_and_the_command_line_name_models(encoders, data, runs):
         ]
         said = json.loads(CliRunner().invoke(app, ["models", "oth", "--url", url, "--json"]).stdout)
         assert [model["id"] for model in said["models"]] == ["other"]
+        photo = tmp_path / "photos" / "5.png"
+        photo.parent.mkdir()
+        photo.write_bytes(image)
+        label = ["label", str(photo.parent), "--labels", "a cat,a dog", "--template", "{}", "--url", url, "--model"]
+        done = CliRunner().invoke(app, [*label, "other"])
+        [row] = csv.DictReader(io.StringIO(done.stdout))
+        assert (row["path"], row["label"]) == (str(photo), one.label)
+        assert float(row["score"]) == pytest.approx(one.score, abs=1e-4)
+        gone = CliRunner().invoke(app, [*label, "gone"])
+        assert "there are: one, other" in str(gone.exception)
         asked = ["jobs", "start", "reindex", "--collection", "by-client", "--model", "one", "--follow", "--url", url]
         assert CliRunner().invoke(app, asked).exit_code == 0
         assert own.collection("by-client").model == "one"

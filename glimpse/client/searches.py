@@ -17,11 +17,15 @@ STATUS = {"not_found_error": 404, "conflict_error": 409, "server_error": 500}  #
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a weighted query: exactly one of text, image, id and vector. A negative weight leads away from it."""
+    """One part of a weighted query: exactly one of text, image, id, external_id and vector.
+
+    A negative weight leads away from it.
+    """
 
     text: str | None = None
     image: Image | None = None
     id: int | None = None
+    external_id: str | None = None
     vector: Iterable[float] | None = None
     weight: float = 1.0
 
@@ -48,6 +52,7 @@ class Search(Shape, total=False):
     text: str | None
     image: Image | None
     id: int | None
+    external_id: str | None
     vector: Iterable[float] | None
     query: Sequence[Part] | None
 
@@ -62,25 +67,28 @@ class Searches(Connection):
         *,
         image: Image | None = None,
         id: int | None = None,  # noqa: A002
+        external_id: str | None = None,
         vector: Iterable[float] | None = None,
         query: Sequence[Part] | None = None,
         **shape: Unpack[Shape],
     ) -> SearchResult:
-        """Find by any of text, image, id and vector (of several, their mean), or by the weighted parts in `query`.
+        """Find by any of text, image, id, external_id and vector (of several, their mean), or by weighted parts.
 
         Args:
             collection: its name; or names, of collections of one model that are searched as if they were one.
             text: words that describe it.
             image: a picture that it is like.
             id: an entry of the one collection that it is like.
+            external_id: the same by its owner's own id.
             vector: as `embed_texts` and `embed_images` give them.
-            query: weighted parts, instead of the four above.
+            query: weighted parts, instead of the five above.
             shape: what the list is to be like.
 
         Raises:
             CollectionNotFound, EntryNotFound, ImageError, InputError, ModelMismatch: as the service says.
         """
-        body = _body({"text": text, "image": image, "id": id, "vector": vector, "query": query, **shape})
+        looked = {"text": text, "image": image, "id": id, "external_id": external_id, "vector": vector}
+        body = _body({**looked, "query": query, **shape})
         if isinstance(collection, str):
             said = self.ask("POST", f"/v1/collections/{in_path(collection)}/search", json=body)
         else:
@@ -133,13 +141,14 @@ def _body(search: Mapping[str, Any]) -> dict[str, Any]:
     known = [*Search.__annotations__, *Shape.__annotations__]
     if unknown := search.keys() - set(known):
         raise TypeError(f"a search has no {', '.join(sorted(unknown))}; it has {', '.join(known)}")
-    looked = _looked(Part(search.get("text"), search.get("image"), search.get("id"), search.get("vector")))
+    given_parts: dict[str, Any] = {name: search.get(name) for name in LOOKED}
+    looked = _looked(Part(**given_parts))
     if search.get("query") is not None:
         looked["query"] = [_looked(one) | {"weight": one.weight} for one in search["query"]]
     return looked | {name: value for name, value in search.items() if name not in (*LOOKED, "query")}
 
 
-LOOKED = ("text", "image", "id", "vector")
+LOOKED = ("text", "image", "id", "external_id", "vector")
 
 
 def _looked(one: Part) -> dict[str, Any]:
@@ -148,5 +157,6 @@ def _looked(one: Part) -> dict[str, Any]:
         text=one.text,
         image=None if one.image is None else base64_of(one.image),
         id=one.id,
+        external_id=one.external_id,
         vector=None if one.vector is None else [float(value) for value in one.vector],
     )

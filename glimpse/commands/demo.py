@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,17 @@ def demo(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="End after the summary.")] = False,
 ) -> None:
-    """See it all work offline in about two minutes: draw a small world, train on it, index, label, search, serve."""
-    from glimpse.demo.run import run_demo
+    """See it all work offline in about two minutes: draw a small world, train on it, index, label, search, serve.
 
-    run_demo(data, host=host, port=port, serve=not no_serve)
+    What is made is kept: the same command goes on where it was interrupted, or serves at once.
+    """
+    try:
+        from glimpse.demo.run import run_demo  # takes seconds
+
+        run_demo(data, host=host, port=port, serve=not no_serve)
+    except KeyboardInterrupt:
+        from glimpse import console
+
+        kept = f"what was made is kept in {data}, and the same command goes on" if data.is_dir() else "nothing was made"
+        console.err.print(f"glimpse: interrupted; {kept}")
+        sys.exit(130)

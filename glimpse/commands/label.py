@@ -23,7 +23,7 @@ from glimpse.options import (
     FollowLinks,
     Labels,
     LabelsFile,
-    ModelIfLocal,
+    ModelOrServed,
     Precision,
     Scores,
     Store,
@@ -168,7 +168,7 @@ def label(
     exclude: Exclude = None,
     follow_links: FollowLinks = False,
     any_name: AnyName = False,
-    model: ModelIfLocal = None,
+    model: ModelOrServed = None,
     device: Device = "auto",
     precision: Precision = "auto",
     url: Url = None,
@@ -192,7 +192,7 @@ def label(
     from glimpse.label_stream import AtService, What, stream, stream_from_service
     from labelling.outputs.asked import OutputsAsked
 
-    remote = url is not None and is_remote(context, *LOCAL)
+    remote = url is not None and is_remote(context, *LOCAL, served=["model"])
     _check_together(given_options(context))
     if runs:
         label_view.print_runs(data, as_json=json)
@@ -234,7 +234,8 @@ def label(
         assert folder is not None
         if len(files) > 1 or files[0].suffix not in ("", ".csv"):
             raise InputError("a service's labels are written as one CSV: give one --out, as --out labels.csv")
-        at_service = AtService(str(url), asked, label_set, tuple(template or ()), scores, abstain=abstain)
+        named = model if "model" in given_options(context) else None  # GLIMPSE_MODEL is of this machine
+        at_service = AtService(str(url), asked, label_set, tuple(template or ()), scores, abstain=abstain, model=named)
         stream_from_service(folder, rules, at_service, files[0], as_json=json)
         return
     assert asked is not None

@@ -35,7 +35,10 @@ def search(
     context: typer.Context,
     text: Annotated[str | None, typer.Argument(help="What to look for, in words.")] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Like this image file; repeatable.")] = None,
-    like: Annotated[list[int] | None, typer.Option(help="Like the entry of this id; repeatable.")] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID|PATH", help="Like this entry, by its id, your own id of it, or its path; repeatable."),
+    ] = None,
     no: Annotated[list[str] | None, typer.Option("--not", help="Away from these words; repeatable.")] = None,
     collection: Annotated[
         list[str] | None,
@@ -123,7 +126,7 @@ def search(
     asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
     for words in (*asked.texts, *asked.away):
         check_words(words)
-    if not (asked.texts or asked.images or asked.ids):
+    if not asked.is_of_something:
         raise InputError('give a text, as in glimpse search "red shirt", or --image FILE, or --like ID')
     after = After(null, copy_to, link_to, sheet, open)
     after.check(modality=modality, json=json, remote=remote)

@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 N_SEEN, N_UNSEEN, SEED = 4000, 500, 0
 COLLECTION = "postcards"
 TEMPLATES = ("{}",)  # its captions are sentences and tags; it has never met "a photo of"
-QUERIES = (
-    "three red boats by the sea at night",
-    "a yellow house in the snow",
-    "two blue birds in the mountains at sunset",
-    "a purple umbrella in the city",
-    "pink flowers in a meadow by day",
+QUERIES = (  # no numbers, for so small a model counts badly; their hits are far ahead of what does not fit
+    "red houses in a meadow by day",
+    "blue flowers in the snow",
+    "pink butterflies in a meadow by day",
+    "white balloons in the mountains by day",
+    "red birds by the sea at night",
 )
 ARCHITECTURE = "resnet-64"  # small enough for two cores
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
@@ -36,22 +37,40 @@ def check_words(words: str) -> None:
 
 
 class Asked(NamedTuple):
-    """The parts of a query as the command line gives them."""
+    """The parts of a query as the command line, or a line of a file of queries, gives them."""
 
-    texts: list[str]
-    away: list[str]
-    images: list[Path]
-    ids: list[int]
+    texts: Sequence[str] = ()
+    away: Sequence[str] = ()
+    images: Sequence[Path] = ()
+    like: Sequence[str] = ()  # entries as a person names them: by an id, an id of their own or a path
+    ids: Sequence[int] = ()
+    external_ids: Sequence[str] = ()
 
     @property
     def weights(self) -> list[float]:
         """Of texts, those not wanted, images, entries."""
-        return [1.0] * len(self.texts) + [-AWAY] * len(self.away) + [1.0] * (len(self.images) + len(self.ids))
+        entries = len(self.like) + len(self.ids) + len(self.external_ids)
+        return [1.0] * len(self.texts) + [-AWAY] * len(self.away) + [1.0] * (len(self.images) + entries)
+
+    @property
+    def is_words(self) -> bool:
+        """Whether there is nothing in it but words that are wanted."""
+        return not (self.away or self.images or self.like or self.ids or self.external_ids)
+
+    @property
+    def is_of_something(self) -> bool:
+        """Whether there is anything wanted in it."""
+        return bool(self.texts or not self._replace(away=()).is_words)
 
     @property
     def said(self) -> str:
         """In words."""
-        parts = [*self.texts, *(f"like {image.name}" for image in self.images), *(f"like entry {i}" for i in self.ids)]
+        like = (*self.like, *self.ids, *self.external_ids)
+        parts = [
+            *self.texts,
+            *(f"like {image.name}" for image in self.images),
+            *(f"like entry {each}" for each in like),
+        ]
         return ", ".join([*parts, *(f"not {words}" for words in self.away)])
 
 
@@ -86,19 +105,21 @@ def search_here(
     import numpy as np
 
     from encoder.cut import CutTexts
+    from glimpse.finding.entry import entry_here
     from index.collection import open_collection
     from index.search.query import Query, mix, run
     from index.search.together import Together
 
-    texts, away, images, ids = asked
+    texts, away, images = [*asked.texts], [*asked.away], [*asked.images]
     weights = asked.weights
-    words = not (images or ids or away)
     # made before the model is loaded, so that a wrong value is said at once
-    query = Query(np.empty(0, np.float32), exclude=ids, text=words, **shape)
+    query = Query(np.empty(0, np.float32), text=asked.is_words, **shape)
     encoder = None
     with ExitStack() as opened:
         sources = {name: opened.enter_context(open_collection(data, name)) for name in names}
         source, *others = sources.values()
+        ids = [entry_here(source, each).id for each in asked.like]
+        query = replace(query, exclude=ids)
         vectors, made_by, cut = [*source.vectors(ids)], None, CutTexts()
         if texts or images or away:  # entries alone need no model
             encoder = open_for(source, model, device, precision, texts=bool(texts or away), images=bool(images))
@@ -137,6 +158,11 @@ def open_for(
 
 def search_there(client: Client, names: list[str], asked: Asked, shape: dict[str, Any]) -> Outcome:
     """Of a service."""
+    if asked.like:
+        from glimpse.finding.entry import entry_there
+
+        ids = [entry_there(client, names[0], each).id for each in asked.like]
+        asked = asked._replace(like=(), ids=ids)
     parts = parts_of(asked)
     collection = names if len(names) > 1 else names[0]
     found = client.search(collection, query=parts, **shape)
@@ -157,6 +183,7 @@ def parts_of(asked: Asked) -> list[Part]:
         *(Part(text=text, weight=-AWAY) for text in asked.away),
         *(Part(image=image) for image in asked.images),
         *(Part(id=entry) for entry in asked.ids),
+        *(Part(external_id=entry) for entry in asked.external_ids),
     ]
 
 

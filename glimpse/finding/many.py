@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from base.errors import GlimpseError, InputError
+from base.errors import EntryNotFound, GlimpseError, InputError
 from glimpse.finding.asked import Asked, check_words, hit_as_json, open_for, parts_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from index.search.query import Query
 
 TOGETHER = 100  # queries searched for at once, as many as a request to a service may have
-LOOKED: dict[str, type | tuple[type, ...]] = {"text": str, "not": (str, list), "image": str, "id": int}
+LOOKED: dict[str, type | tuple[type, ...]] = {
+    "text": str,
+    "not": (str, list),
+    "image": str,
+    "id": int,
+    "external_id": str,
+}
 SHAPE: dict[str, type | tuple[type, ...]] = {
     "limit": int, "offset": int, "modality": str, "filter": dict, "score_threshold": (int, float), "cutoff": str,
     "group_by": str, "collapse": (int, float), "diversity": (int, float),
@@ -68,7 +74,7 @@ def read_queries(file: Path, shape: Mapping[str, Any]) -> list[Line]:
 def _read(line: str, shape: Mapping[str, Any]) -> Line:
     if not line.startswith("{"):
         check_words(line)
-        return Line(line, Asked([line], [], [], []), dict(shape))
+        return Line(line, Asked([line]), dict(shape))
     from base.tables import parse_json
 
     try:
@@ -86,13 +92,17 @@ def _read(line: str, shape: Mapping[str, Any]) -> Line:
     away = [away] if isinstance(away, str) else away
     if not all(isinstance(words, str) for words in away):
         raise InputError(f"not must be {MEANT[(str, list)]}")
-    asked = Asked([looked["text"]] if "text" in looked else [], away, [], [looked["id"]] if "id" in looked else [])
-    if "image" in looked:
-        asked.images.append(Path(looked["image"]))
+    asked = Asked(
+        [looked["text"]] if "text" in looked else [],
+        away,
+        [Path(looked["image"])] if "image" in looked else [],
+        ids=[looked["id"]] if "id" in looked else [],
+        external_ids=[looked["external_id"]] if "external_id" in looked else [],
+    )
     for words in (*asked.texts, *away):
         check_words(words)
-    if not (asked.texts or asked.images or asked.ids):
-        raise InputError("give text, image or id")
+    if not asked.is_of_something:
+        raise InputError("give text, image, id or external_id")
     for image in asked.images:
         if not image.is_file():
             raise InputError(f"{image}: no such file")
@@ -155,14 +165,22 @@ def _queries(
             own = [vectors[text] for text in (*asked.texts, *asked.away)]
             if encoder is not None and asked.images:
                 own += [*encoder.encode_images(asked.images)]
-            own += [*source.vectors(asked.ids)]
-            words = not (asked.images or asked.ids or asked.away)
+            ids = [*asked.ids, *_ids_of(source, asked.external_ids)]
+            own += [*source.vectors(ids)]
             vector = mix(np.stack(own), asked.weights)
             made_by = encoder.fingerprint if encoder is not None and (asked.texts or asked.images) else None
-            made.append(Query(vector, exclude=asked.ids, text=words, fingerprint=made_by, **shape))
+            made.append(Query(vector, exclude=ids, text=asked.is_words, fingerprint=made_by, **shape))
         except GlimpseError as error:
             made.append(error)
     return made, cut
+
+
+def _ids_of(source: Collection, external_ids: Sequence[str]) -> list[int]:
+    found = source.find_external(external_ids)
+    for own in external_ids:
+        if own not in found:
+            raise EntryNotFound(f"no entry with external_id {own!r}")
+    return [found[own].id for own in external_ids]
 
 
 def _answer(line: Line, hits: list[dict[str, Any]] | GlimpseError, cut_texts: int) -> dict[str, Any]:

@@ -31,9 +31,9 @@ from service.errors import Refusal, detail_of, documented
 from service.http.bodies import FILES, from_fields, json_of, media_type
 from service.putting import Asked, PuttingDep
 from service.routes.entries import SignDep
+from service.schemas.base import RULE
 from service.schemas.catalogue import (
     MAX_REFUSED,
-    RULE,
     DeleteAnswer,
     DeleteRequest,
     PatchManyAnswer,

@@ -51,7 +51,8 @@ async def search(
     neither overlap nor leave gaps.
 
     The model is that which made the collection, loaded if it is not: 503 with Retry-After while there is no room for it
-    or it takes long. 409: the service does not have that model; searching by `id` and `vector` alone works even then.
+    or it takes long. 409: the service does not have that model; searching by `id`, `external_id` and `vector` alone
+    works even then.
     """
     started = time.perf_counter()
     wanted = Wanted.of(asked, patience=patience)
@@ -141,10 +142,16 @@ async def search_together(
 
 async def found(collection: Collection, wanted: Sequence[Wanted], request: Request) -> list[list[Hit] | Failed]:
     """What a collection has for each, or why that cannot be told."""
-    place = Place(collection.dim, partial(model_of, collection, request), collection.vectors)
+    place = Place(
+        collection.dim, partial(model_of, collection, request), collection.vectors, partial(_ids_of, collection)
+    )
     queries = await queries_of(wanted, place)
     look = partial(find_each, MeasuredReads(collection), queries, [each.place for each in wanted])
     return await run_in_threadpool(look)
+
+
+def _ids_of(collection: Collection, external_ids: list[str]) -> dict[str, int]:
+    return {own: record.id for own, record in collection.find_external(external_ids).items()}
 
 
 async def cut_texts(wanted: Wanted, collection: Collection, request: Request) -> CutTexts:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticUseDefault, core_schema
 
+from base.names import MAX_EXTERNAL_ID, check_external_id
 from encoder.cut import CutTexts
 
 MAX_ID = 2**63 - 1
@@ -38,6 +39,16 @@ def _words(text: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_words)]
 Label = Annotated[str, StringConstraints(max_length=1_000)]
+RULE = (
+    "your own id of the entry: as it is, without control characters, line breaks, spaces at its ends, and parts "
+    "between slashes that are '.' or '..'"
+)
+ExternalId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_EXTERNAL_ID),
+    AfterValidator(check_external_id),
+    Field(description=RULE),
+]
 Image = Annotated[str, Field(min_length=1, description="an image file in base64, bare or as data:image/...;base64,...")]
 
 

@@ -6,27 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from base.names import MAX_EXTERNAL_ID, check_external_id
 from index.collection import Modality
 from service.errors import ErrorDetail
 from service.schemas import examples
-from service.schemas.base import Image, OfTexts, RequestModel, Schema, Text
+from service.schemas.base import ExternalId, Image, OfTexts, RequestModel, Schema, Text
 from service.schemas.entries import Described, PatchRequest
 from service.schemas.search import RecordAnswer
 
 MAX_SELECTED = 10_000  # external ids in one request
 MAX_REFUSED = 100  # named in an answer
 
-RULE = (
-    "your own id of the entry: as it is, without control characters, line breaks, spaces at its ends, and parts "
-    "between slashes that are '.' or '..'"
-)
-ExternalId = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=MAX_EXTERNAL_ID),
-    AfterValidator(check_external_id),
-    Field(description=RULE),
-]
 Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8_192)]
 
 

@@ -13,6 +13,7 @@ SEARCH: Examples = {"examples": [
     {"text": "a red bicycle by the sea", "limit": 5},
     {"text": "at night", "image": f"data:image/png;base64,{PIXEL}"},
     {"id": 42, "collapse": 0.97, "limit": 20, "offset": 20},
+    {"external_id": "sku-4711", "limit": 5},
     {"text": "a red bicycle", "signed_urls": 3600},
     {"query": [{"text": "a beach"}, {"id": 42, "weight": 0.5}, {"text": "people", "weight": -0.7}]},
     {"text": "running shoes", "cutoff": "auto", "group_by": "product.id", "limit": 100},

@@ -23,7 +23,7 @@ from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from index.search.together import MOST, PlacedRecord
 from service.errors import ErrorDetail
 from service.schemas import examples
-from service.schemas.base import MAX_ID, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text
+from service.schemas.base import MAX_ID, ExternalId, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text
 
 MAX_PARTS = 32
 MAX_SEARCHES = 256  # in one request
@@ -100,28 +100,29 @@ class QueryInputs(RequestModel):
     text: Text | None = None
     image: Image | None = None
     id: Annotated[int, Field(ge=1, le=MAX_ID)] | None = Field(None, description="an entry; it is left out of the hits")
+    external_id: ExternalId | None = Field(None, description="the same by its owner's own id")
     vector: list[FiniteFloat] | None = Field(None, min_length=1, description="as /v1/embeddings gives them")
 
     def given(self) -> dict[str, Any]:
-        """The fields of these four that are given."""
+        """The fields of these five that are given."""
         fields = {name: getattr(self, name) for name in QueryInputs.model_fields}
         return {name: value for name, value in fields.items() if value is not None}
 
 
 class Part(QueryInputs):
-    """One part of a query: exactly one of text, image, id and vector."""
+    """One part of a query: exactly one of text, image, id, external_id and vector."""
 
     weight: FiniteFloat = Field(1.0, ge=-100, le=100, description="negative leads away from it")
 
     @model_validator(mode="after")
     def _is_one(self) -> Part:
         if len(self.given()) != 1:
-            raise ValueError("give exactly one of text, image, id and vector")
+            raise ValueError("give exactly one of text, image, id, external_id and vector")
         return self
 
 
 class SearchRequest(QueryInputs):
-    """What to look for, either as text, image, id and vector (of several the mean), or as weighted parts in `query`."""
+    """What to look for: text, image, id, external_id, vector (of several the mean), or weighted parts in `query`."""
 
     model_config = ConfigDict(json_schema_extra=examples.SEARCH)
 
@@ -145,7 +146,7 @@ class SearchRequest(QueryInputs):
     @model_validator(mode="after")
     def _has_query(self) -> SearchRequest:
         if bool(self.given()) == bool(self.query):
-            raise ValueError("give either query, or any of text, image, id and vector")
+            raise ValueError("give either query, or any of text, image, id, external_id and vector")
         return self
 
 
@@ -158,7 +159,7 @@ class TogetherRequest(SearchRequest):
 
     @model_validator(mode="after")
     def _has_no_ids(self) -> TogetherRequest:
-        if self.id is not None or any(part.id is not None for part in self.query or ()):
+        if any(each.id is not None or each.external_id is not None for each in (self, *(self.query or ()))):
             raise ValueError("an id is of one collection: search with the entry's vector, image or text instead")
         return self
 
