@@ -47,6 +47,7 @@ export function pickPictures(app, { title, most = 1 }) {
     const text = input.value.trim();
     const { api } = app;
     const collection = app.collection();
+    list.classList.add("busy");
     try {
       const found = text
         ? (await api.post(api.of(collection, "search"), { text, limit: SHOWN }, { signal })).hits
@@ -54,8 +55,10 @@ export function pickPictures(app, { title, most = 1 }) {
       list.replaceChildren(...found.map(choice));
       said.textContent = found.length ? "" : "There are no pictures in this collection yet.";
     } catch (error) {
-      if (!signal.aborted) said.textContent = error.message;
+      if (signal.aborted) return;
+      said.textContent = error.message;
     }
+    list.classList.remove("busy");
   }
 
   input.addEventListener("input", () => {

@@ -149,8 +149,9 @@ export function mount(root, app) {
   });
   const active = () => !root.hidden && !document.querySelector("dialog[open]");
   document.addEventListener("paste", (event) => active() && take([...(event.clipboardData?.files ?? [])]));
-  root.addEventListener("dragover", (event) => event.preventDefault());
-  root.addEventListener("drop", (event) => {
+  document.addEventListener("dragover", (event) => active() && event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    if (!active()) return;
     event.preventDefault();
     take([...(event.dataTransfer?.files ?? [])]);
   });
@@ -340,7 +341,9 @@ export function mount(root, app) {
       const first = looked();
       await answerFor(first, signal);
       if (signal.aborted) return;
+      clearTimeout(slow);
       status.textContent = "";
+      answer.classList.remove("busy");
       draw();
       for (const picture of asked.pictures) {
         if (picture !== first) await answerFor(picture, signal).catch((error) => { if (signal.aborted) throw error; });
@@ -350,13 +353,13 @@ export function mount(root, app) {
       if (signal.aborted) return;
       status.textContent = error.message;
       status.classList.add("bad");
+      answer.classList.remove("busy");
       rows.clear();
       for (const part of [bars, verdict, loss, taught]) part.replaceChildren();
       known.hidden = heat.element.hidden = true;
       return;
     } finally {
       clearTimeout(slow);
-      if (!signal.aborted) answer.classList.remove("busy");
     }
     status.classList.remove("bad");
   }
