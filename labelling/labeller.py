@@ -88,6 +88,22 @@ class Labeller:
         z = self.standard.z(vectors)
         return self._corrected(vectors, SIGMOID * (z - STANDS_OUT)) / SIGMOID + STANDS_OUT
 
+    @property
+    def competes(self) -> bool:
+        """Whether its labels share one probability, by a softmax; else each has its own, by a sigmoid."""
+        return self.standard is None and self.classifier.logit_bias is None
+
+    def logits(self, vectors: Vectors) -> Vectors:
+        """What scores of unit image vectors (n, dim) are made of: (n, n_labels).
+
+        A score is the softmax of logits divided by `temperature`, or their sigmoid where labels do not compete. Of one
+        label that is `alone` the score is made of something else.
+        """
+        evidence = self.evidence(vectors)
+        if self.standard is not None:
+            return np.float32(SIGMOID) * (evidence - np.float32(self.stands_out))
+        return evidence if self.classifier.logit_bias is None else evidence + np.float32(self.classifier.logit_bias)
+
     def _corrected(self, vectors: Vectors, logits: Vectors) -> Vectors:
         return logits if self.correction is None else self.correction(vectors, logits)
 

@@ -146,6 +146,9 @@ def test_classifying_with_labels_and_with_a_kept_set(pictures):
     assert set(plain[0].scores) == {"cat", "dog, big"}
     assert sum(plain[0].scores.values()) == pytest.approx(1)
     assert (plain[0].label, plain[0].score) == next(iter(plain[0].scores.items()))
+    assert list(plain[0].cosines) == list(plain[0].scores)
+    assert list(plain[0].cosines.values()) == sorted(plain[0].cosines.values(), reverse=True)
+    assert plain[0].known is None
     kept = client.keep_label_set("pets", ["cat", "dog, big"], ["a {}"])
     assert kept == client.label_set("pets")
     assert client.label_sets() == ["pets"]

@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import plain_picture
 from test_labelling_runs import tree
 
 from base.errors import InputError
@@ -23,6 +22,7 @@ from glimpse.cli import app
 from index.ingest.sync import index_folders, open_or_create
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned
+from tests.conftest import plain_picture
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 LABELS = ["salt, or pepper", 'a "quoted" one', "=1+cmd()", "🐈", "\u05d0\u05d1", "caf\u00e9", "animal/dog"]

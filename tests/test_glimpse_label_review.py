@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import plain_picture
 
 from base.errors import InputError, ModelMismatch, RunNotFound
 from encoder.load import build_clip
 from glimpse.cli import app
 from labelling.runs.kept import LabelRuns
+from tests.conftest import plain_picture
 from training.records.checkpoint import save_model
 
 Review = Callable[..., Any]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import plain_picture
 from test_glimpse_cli import glimpse, ok
 
 from index.collection import Entry, create_collection
+from tests.conftest import plain_picture
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import plain_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_training_report import Page
@@ -32,6 +31,7 @@ from labelling.learned import Learned
 from labelling.measure import BINS, bins_of, confusion, outcome
 from labelling.report import report_of
 from labelling.truth import Truth, encode_truth, new_labels, read_truth
+from tests.conftest import plain_picture
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

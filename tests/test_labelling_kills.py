@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import sidecars
-from conftest import COLOURS, plain_picture
 from test_labelling_runs import tree
 from xmp_words import read_marks
 
 from labelling.xmp.merge import parse
+from tests.conftest import COLOURS, plain_picture
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 IMAGES = 80

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import sidecars
 from colour_encoder import ColourEncoder
-from conftest import plain_picture
 from xmp_words import read_marks
 
 from base.errors import InputError, RunBusy, RunNotFound
@@ -31,6 +30,7 @@ from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, RunReport, SourceAsked
 from labelling.runs.sources import CollectionSource, FolderSource
 from labelling.runs.store import RunStore
+from tests.conftest import plain_picture
 
 AS_USUAL = Going()
 COLOURS = ("red", "green", "blue")

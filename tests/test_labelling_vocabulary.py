@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sidecars
-from conftest import plain_picture
 from test_labelling_embed import add_iptc
 from xmp_words import embed_words, write_words
 
@@ -23,6 +22,7 @@ from labelling.vocabulary import Used, words_of_folders, words_of_key, words_of_
 from labelling.xmp.read import read_words
 from labelling.xmp.words import Origin, Word
 from service.jobs.roots import Roots
+from tests.conftest import plain_picture
 
 ORIGIN = Origin("glimpse 0.1.0")
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "index.ingest": {"base", "encoder"},
     "labelling": {"base", "encoder", "index"},
     "training": {"base", "encoder"},
-    "service": {"base", "encoder", "index", "labelling", "training.losses", "training.reading", "training.run_folder"},
+    "service": {"base", "encoder", "index", "labelling", "training.forces", "training.reading", "training.run_folder"},
     "glimpse": {"base", "encoder", "index", "labelling", "training", "service"},
     "glimpse.client": {"base.errors", "base.names", "glimpse"},
 }
@@ -67,6 +67,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.local.snapshot",
     },
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
+    "index.map": {"index.columns", "index.collection", "index.local.vectors.ann", "index.rows"},
     "index.milvus": {
         "index.columns",
         "index.entry",
@@ -90,6 +91,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "training.data": set(),
     "training.evaluation": {"training.data"},
     "training.losses": set(),
+    "training.forces": {"training.losses", "training.evaluation.geometry", "training.evaluation.warnings"},
     "training.reading": {"training.run_folder"},
     "training.run_folder": set(),
     "service.telemetry": {"service.settings"},
@@ -139,6 +141,7 @@ ONLY_IN = {
     "opentelemetry": {"service/telemetry/tracing.py"},
     "httpx": {"service/inference/fetch.py", "glimpse/client/connection.py"},
     "mcp": {"glimpse/mcp_tools.py"},
+    "umap": {"index/map/umap.py"},
     "webdataset": {"training/data/shards.py"},
     "tensorboardX": {"training/records/trackers.py"},
     "mlflow": {"training/records/trackers.py"},
@@ -185,6 +188,14 @@ def test_no_imports_run_in_a_circle(folder: str, graph: dict[str, set[str]]) -> 
 def test_what_is_imported_first_brings_no_torch() -> None:
     block = "import sys; sys.modules['torch'] = None\n" + "\n".join(f"import {name}" for name in WITHOUT_TORCH)
     subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT)
+
+
+def test_a_service_brings_of_the_training_only_what_looks_at_losses_and_reads_runs() -> None:
+    block = "import sys, service.app; print(*(name for name in sys.modules if name.startswith('training.')))"
+    asked = subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT, capture_output=True, text=True)
+    evaluation = {f"training.evaluation{part}" for part in ("", ".geometry", ".metrics", ".warnings")}
+    allowed = {"training.forces", "training.losses", "training.run_folder", *evaluation}
+    assert {name for name in asked.stdout.split() if not lies_in(name, "training.reading")} <= allowed
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -248,6 +248,8 @@ def test_a_slider_is_told_what_a_rule_would_accept(here):
             sum(score >= bar["accept_above"] for score in scores) for bar in bars
         ]
     bar = here.client.get(f"{RUNS}/{run}/bars").json()["bars"][3]
+    least = next(one for one in here.images(run) if one["answers"][-1]["score"] == bar["accept_above"])
+    assert bar["least_url"] == least["thumbnail_url"]
     assert here.review(run, rules=[{"accept_above": bar["accept_above"]}])["by_rule"] == bar["images"]
     assert here.client.get(f"{RUNS}/{run}/bars").json()["bars"][-1]["images"] == 8 - bar["images"]
     here.review(run, rules=[{"accept_above": 0.0}])

@@ -101,6 +101,47 @@ def test_classify_with_a_label_set_is_classify_with_its_labels(client):
     assert form.json()["results"] == expected
 
 
+def test_a_score_is_made_of_the_logits_that_come_with_it(client, here):
+    plain = client.post("/v1/classify", json={"image": PICTURE, "labels": LABELS}).json()
+    assert (plain["scored_by"], plain["temperature"], plain["logit_scale"]) == ("softmax", 1.0, 100.0)
+    for each in plain["results"][0]["scores"]:
+        assert each["logit"] == pytest.approx(100 * each["cosine"], rel=1e-5)
+    LabelSets(here[1]).put("clever", learned_set(temperature=3.0))
+    clever = client.post("/v1/classify", json={"image": PICTURE, "label_set": "clever"}).json()
+    assert (clever["scored_by"], clever["temperature"]) == ("softmax", 3.0)
+    assert clever["results"][0]["known"] is clever["known_threshold"] is None
+    client.delete("/v1/label-sets/clever")
+    for answer in (plain, clever):
+        check_made_of_logits(answer)
+
+
+def check_made_of_logits(answer):
+    for result in answer["results"]:
+        logits = np.array([each["logit"] for each in result["scores"]]) / answer["temperature"]
+        assert list(logits) == sorted(logits, reverse=True)
+        scores = 1 / (1 + np.exp(-logits))
+        if answer["scored_by"] == "softmax":
+            scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        np.testing.assert_allclose([each["score"] for each in result["scores"]], scores, atol=1e-5)
+
+
+def test_a_vector_is_classified_as_its_image_is(client):
+    [given] = client.post("/v1/embeddings", json={"input": [{"image": PICTURE}]}).json()["data"]
+    [of_image] = classify(client, labels=LABELS)
+    for times in (1, 3):
+        vector = [times * value for value in given["embedding"]]
+        [of_vector] = client.post("/v1/classify", json={"vector": vector, "labels": LABELS}).json()["results"]
+        assert [each["label"] for each in of_vector["scores"]] == [each["label"] for each in of_image["scores"]]
+        for one, other in zip(of_vector["scores"], of_image["scores"], strict=True):
+            assert one["cosine"] == pytest.approx(other["cosine"], abs=1e-5)
+
+
+@pytest.mark.parametrize("vector", [[1.0] * 31, [0.0] * 32, [], ["a"] * 32])
+def test_a_vector_that_is_none(client, vector):
+    error = error_of(client.post("/v1/classify", json={"vector": vector, "labels": LABELS}), 422)
+    assert error["param"].startswith("vector")
+
+
 def test_what_classify_refuses(client):
     put(client)
     for body, status, param in (
@@ -253,13 +294,25 @@ def test_several_labels_or_none_are_held_against_words_and_nobody_waits_for_thos
         assert not many.done()
         assert len(encoder.texts) - before < 12
         [result] = many.result().json()["results"]
-        assert result["labels"] == [one for one in result["scores"] if one["score"] >= 0.5]
+        assert result["labels"] == [one for one in plain_scores([result]) if one["score"] >= 0.5]
         assert result["abstained"] == (not result["labels"])
         asked = len(encoder.texts)
         assert own.post("/v1/classify", json=sent).json()["results"] == [result]
         assert len(encoder.texts) == asked
+        typed = own.post("/v1/classify", json={"image": PICTURE, "labels": ["cat", "dog", "boat"], "mode": "multi"})
+        assert typed.json()["results"] == [result]
+        assert typed.json()["scored_by"] == "sigmoid"
+        check_made_of_logits(typed.json())
         form = own.post("/v1/classify", files={"file": picture(0)}, data={"labels": "cat,dog", "abstain": "true"})
         assert form.status_code == 200
+        held = form.json()["results"][0]
+        assert held["abstained"] == (held["known"] < form.json()["known_threshold"])
+        check_made_of_logits(form.json())
+        one = own.post("/v1/classify", json={"image": PICTURE, "labels": ["cat"], "abstain": True}).json()
+        assert one["scored_by"] == "rank"
+        assert one["results"][0]["scores"][0]["score"] == one["results"][0]["known"]
+        wrong = own.post("/v1/classify", files={"file": picture(0)}, data={"labels": "cat,dog", "mode": "both"})
+        assert error_of(wrong, 422)["param"] == "mode"
         assert form.json()["results"][0]["abstained"] == (form.json()["results"][0]["label"] is None)
 
 
@@ -267,11 +320,15 @@ def test_several_labels_or_none_are_held_against_words_and_nobody_waits_for_thos
 
 
 def test_zero_shot_says_what_classify_says(client):
-    expected = classify(client, labels=LABELS, templates=TEMPLATES)[0]["scores"]
+    expected = plain_scores(classify(client, labels=LABELS, templates=TEMPLATES))
     body = {"inputs": PICTURE, "parameters": {"candidate_labels": LABELS, "hypothesis_template": TEMPLATES[0]}}
     assert client.post("/v1/zero-shot", json=body).json() == expected
     body["parameters"] = {"candidate_labels": LABELS, "multi_label": False}  # what it does not know is passed over
-    assert client.post("/v1/zero-shot", json=body).json() == classify(client, labels=LABELS)[0]["scores"]
+    assert client.post("/v1/zero-shot", json=body).json() == plain_scores(classify(client, labels=LABELS))
+
+
+def plain_scores(results):
+    return [{"label": each["label"], "score": each["score"]} for each in results[0]["scores"]]
 
 
 def test_what_zero_shot_refuses(client):
@@ -292,7 +349,7 @@ def test_hugging_faces_own_client_works_unchanged(tmp_path):
             picture(0), candidate_labels=LABELS, hypothesis_template=TEMPLATES[0]
         )
         body = {"image": PICTURE, "labels": LABELS, "templates": TEMPLATES}
-        expected = httpx.post(f"{url}/v1/classify", json=body).json()["results"][0]["scores"]
+        expected = plain_scores(httpx.post(f"{url}/v1/classify", json=body).json()["results"])
     assert [{"label": element.label, "score": element.score} for element in found] == expected
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import COLOURS, plain_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -25,6 +24,7 @@ from encoder.image import to_pixels
 from encoder.load import build_clip
 from encoder.model import Normalise
 from encoder.text import TextTower
+from tests.conftest import COLOURS, plain_picture
 from training.evaluation.evaluate import Encoded
 from training.evaluation.geometry import (
     SAMPLE,

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import plain_picture
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from base.charts import HEIGHT, WIDTH, Series, histogram, line_chart
 from base.errors import TrainingError
+from tests.conftest import plain_picture
 from training.records.report import write_report
 
 EVIL = "<script>alert('x')</script> & \"quoted\""

@@ -175,9 +175,37 @@ def triplet(
     n = len(images)
     right = _own(n, len(texts), images.device) if positives is None else positives
     own = _own(n, len(texts), images.device)
-    forth = _triplet(images[rows], texts, right[rows], own[rows], margin, mining)
-    back = _triplet(texts[:n][rows], images, right[:, :n].T[rows], own[:, :n][rows], margin, mining)
+    forth = one_way_triplet(images[rows], texts, right[rows], own[rows], margin, mining)
+    back = one_way_triplet(texts[:n][rows], images, right[:, :n].T[rows], own[:, :n][rows], margin, mining)
     return (forth + back) / 2
+
+
+def one_way_triplet(
+    anchors: Tensor, others: Tensor, positives: Tensor, own: Tensor, margin: float, mining: str
+) -> Tensor:
+    """The triplet loss of anchors alone, a triplet each.
+
+    Args:
+        anchors: (n, dim) unit rows.
+        others: (k, dim) unit rows.
+        positives: (n, k) bool, at least one true a row.
+        own: (n, k) bool, one of them a row: the partner that "semi-hard" compares with.
+        margin: a distance, 0 to 2.
+        mining: as `triplet`.
+    """
+    squared = _squared_distances(anchors, others)
+    if mining == "batch-hard":
+        near = squared.masked_fill(~positives, -torch.inf).amax(1)
+        far = squared.masked_fill(positives, torch.inf).amin(1)
+    else:
+        near = squared[own]
+        farther = ~positives & (squared > near[:, None])
+        nearest = squared.masked_fill(~farther, torch.inf).amin(1)
+        farthest = squared.masked_fill(positives, -torch.inf).amax(1)
+        far = torch.where(farther.any(1), nearest, farthest)
+    some = (~positives).any(1)  # a batch of one caption has nothing wrong to compare with
+    hinge = (_root(near) - _root(far.where(some, near)) + margin).clamp(min=0)
+    return (hinge * some).mean()
 
 
 def siglip(
@@ -234,22 +262,6 @@ def _cross_entropy(logits: Tensor, against: Tensor, right: Tensor, wrong: Tensor
     negatives = against.masked_fill(~wrong, torch.finfo(against.dtype).min).logsumexp(1, keepdim=True)
     each = F.softplus(negatives - logits) * right
     return (each.sum(1) / right.sum(1)).mean()
-
-
-def _triplet(anchors: Tensor, others: Tensor, right: Tensor, own: Tensor, margin: float, mining: str) -> Tensor:
-    squared = _squared_distances(anchors, others)
-    if mining == "batch-hard":
-        near = squared.masked_fill(~right, -torch.inf).amax(1)
-        far = squared.masked_fill(right, torch.inf).amin(1)
-    else:
-        near = squared[own]
-        farther = ~right & (squared > near[:, None])
-        nearest = squared.masked_fill(~farther, torch.inf).amin(1)
-        farthest = squared.masked_fill(right, -torch.inf).amax(1)
-        far = torch.where(farther.any(1), nearest, farthest)
-    some = (~right).any(1)  # a batch of one caption has nothing wrong to compare with
-    hinge = (_root(near) - _root(far.where(some, near)) + margin).clamp(min=0)
-    return (hinge * some).mean()
 
 
 def _own(n: int, k: int, device: torch.device) -> Tensor:

@@ -133,7 +133,9 @@ class Classified:
     score: float | None = None
     scores: dict[str, float] = field(default_factory=dict)  # label -> probability, the likeliest first
     labels: dict[str, float] = field(default_factory=dict)  # those given: one, of a multi set several
+    cosines: dict[str, float] = field(default_factory=dict)  # label -> of the image with its prompts
     abstained: bool = False  # none of the labels fits
+    known: float | None = None  # how far it is any of the labels, 0 to 1, where it may be none
     error: str | None = None
     cut_off: str | None = None  # in words, of a file that ends before its picture does; what there is was labelled
     cut_texts: int = 0

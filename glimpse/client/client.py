@@ -241,6 +241,8 @@ def _stacked(answers: Iterable[tuple[Any, Any]]) -> Vectors:
 def _classified(image: Image, said: Any) -> Classified:
     if isinstance(said, ImageError | ServiceError):
         return Classified(source_of(image), error=why(said))
-    scores = {one["label"]: one["score"] for one in part(said, "scores") or ()}
+    each = part(said, "scores") or ()
+    scores = {one["label"]: one["score"] for one in each}
     labels = {one["label"]: one["score"] for one in said.get("labels") or ()}
-    return read(Classified, said, image=source_of(image), scores=scores, labels=labels)
+    cosines = {one["label"]: one["cosine"] for one in each if "cosine" in one}
+    return read(Classified, said, image=source_of(image), scores=scores, labels=labels, cosines=cosines)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from base.errors import CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
 from base.files import write_whole
 from base.names import check_external_id
-from index.columns import Columns
+from index.columns import AllVectors, Columns
 from index.config import IndexConfig, Quota
 from index.entry import (
     MODALITIES,
@@ -69,6 +69,7 @@ class MilvusCollection(Opened, Searches):
     def __init__(self, server: Server, identity: Identity, folder: Path, lock: int | None) -> None:
         super().__init__(server, identity, folder, lock)
         self.keepsakes = NoKeepsakes()
+        self._unseen = True  # whether there are rows above the next id
         self.next = NextModel(self)
 
     # --- what it is ---
@@ -113,7 +114,7 @@ class MilvusCollection(Opened, Searches):
     def count(self, modality: Modality | None = None) -> int:
         """How many entries it has, of one modality or of all."""
         where = EVERY if modality is None else f'modality == "{known(modality)}"'
-        return self.server.count(self.identity().table, where)
+        return self.server.count(self.identity().table, where, self.fresh())
 
     def check_model(self, fingerprint: str) -> None:
         """ModelMismatch unless `fingerprint` is that of the model that made these vectors."""
@@ -168,9 +169,14 @@ class MilvusCollection(Opened, Searches):
                 del there[key]
         wanted = check_wanted(entries)
         if wanted:
-            for before in self.server.query(now.table, ids_among(wanted), ["id"]):
+            for before in self.server.query(now.table, ids_among(wanted), ["id"], self.fresh()):
                 raise taken(before["id"])
         next_id = max([now.next_id, *(key + 1 for key in wanted)])
+        if self._unseen:  # a server that is killed may lose a property that it said was set, and keep the rows
+            next_id = max(
+                [next_id, *(key + 1 for some in self.server.ids(now.table, EVERY, next_id - 1) for key in some)]
+            )
+            self._unseen = False
 
         def new_id() -> int:
             nonlocal next_id
@@ -187,7 +193,7 @@ class MilvusCollection(Opened, Searches):
         there: dict[Any, Row] = {}
         for start in range(0, len(values), LOOKUP):
             where = among(field, values[start : start + LOOKUP])
-            for found in self.server.query(now.table, where, ["id", "modality", "path", "external_id"]):
+            for found in self.server.query(now.table, where, ["id", "modality", "path", "external_id"], self.fresh()):
                 row = Row(found["id"], found["modality"], found["path"] or None, found["external_id"] or None)
                 there[found[field]] = row
         return there
@@ -241,14 +247,11 @@ class MilvusCollection(Opened, Searches):
     def check(self) -> list[str]:
         """Every problem found by reading all entries; one line each. Its bytes are the server's to watch over."""
         problems, seen = [], {"path": set[str](), "external_id": set[str]()}
-        now = self.identity()
         for row in self._rows(EVERY, ["id", "path", "external_id", "modality", "vector"]):
             for field, before in seen.items():
                 if row[field] and row[field] in before:
                     problems.append(f"entry {row['id']}: another entry has the same {field} {row[field]!r}: delete one")
                 before.add(row[field])
-            if row["id"] >= now.next_id:
-                problems.append(f"entry {row['id']}: the next id is {now.next_id}: a row that glimpse has not written")
             if not abs(float(np.linalg.norm(row["vector"])) - 1) < 0.01:
                 problems.append(f"entry {row['id']}: its vector is not of length 1: it was not written by glimpse")
         return problems
@@ -330,7 +333,7 @@ class MilvusCollection(Opened, Searches):
         """Stream rows in the order of ids; one that goes meanwhile is passed over."""
         now = self.identity()
         view, left = self.view_of(now), limit
-        for ids in self.server.ids(now.table, where, after):
+        for ids in self.server.ids(now.table, where, after, self.fresh()):
             some = ids if left is None else ids[:left]
             for start in range(0, len(some), TOGETHER):
                 rows = view.rows(some[start : start + TOGETHER], fields, "Eventually")
@@ -381,7 +384,7 @@ class MilvusCollection(Opened, Searches):
         return found
 
     def _rows_as_records(self, where: str) -> Iterator[Record]:
-        return map(record_of, self.server.query(self.identity().table, where, RECORD))
+        return map(record_of, self.server.query(self.identity().table, where, RECORD, self.fresh()))
 
     # --- searching ---
 
@@ -407,6 +410,18 @@ class MilvusCollection(Opened, Searches):
         ]
         return np.array(found, np.int64)
 
+    def all_vectors(self) -> AllVectors:
+        """NotInStore."""
+        raise self._no_columns()
+
+    def vectors_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """NotInStore."""
+        raise self._no_columns()
+
+    def written_since(self, version: int) -> tuple[int, NDArray[np.int64]]:
+        """NotInStore."""
+        raise self._no_columns()
+
     def columns_state(self) -> str:
         """NotInStore."""
         raise self._no_columns()
@@ -425,8 +440,8 @@ class MilvusCollection(Opened, Searches):
 
     def _no_columns(self) -> NotInStore:
         return NotInStore(
-            f"collection {self.name!r} lies on Milvus, which gives no columns of all pictures: search it, read its "
-            "entries page by page, or move it to the local store (glimpse collections move)"
+            f"collection {self.name!r} lies on Milvus, which gives no columns of all pictures and no map: search it, "
+            "read its entries page by page, or move it to the local store (glimpse collections move)"
         )
 
     def changes_after(self, after: str | None = None, limit: int = 1000) -> ChangePage:

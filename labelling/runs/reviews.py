@@ -66,10 +66,11 @@ class Summary(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """How many images a rule would accept that asks for such a score."""
+    """How many images a rule would accept that asks for such a score, and the id of one that has no higher one."""
 
     score: float
     images: int
+    least: int
 
 
 def page(store: RunStore, wanted: Wanted) -> list[Row]:
@@ -122,14 +123,12 @@ def accept_above(store: RunStore, review: int, score: float, label: str | None) 
 
 def bars(store: RunStore, label: str | None = None) -> list[Bar]:
     """What rules would accept: scores at even places among those of the images, the highest first; empty: nothing."""
-    found = store.query(f"SELECT {LOWEST} FROM images WHERE {_ruled(label)} ORDER BY 1 DESC", label=label)
-    scores = [score for (score,) in found]
-    asked = {max(1, len(scores) * place // PLACES) for place in range(1, PLACES + 1)} if scores else set()
-    reached = {scores[images - 1]: 0 for images in sorted(asked)}
-    for i, score in enumerate(scores):  # equal scores are accepted together
-        if score in reached:
-            reached[score] = i + 1
-    return [Bar(score, images) for score, images in reached.items()]
+    found = store.query(f"SELECT {LOWEST}, id FROM images WHERE {_ruled(label)} ORDER BY 1 DESC, 2", label=label)
+    asked = {max(1, len(found) * place // PLACES) for place in range(1, PLACES + 1)} if found else set()
+    wanted = {found[images - 1][0] for images in asked}
+    # equal scores are accepted together: the last of them counts
+    reached = {score: Bar(score, images, image) for images, (score, image) in enumerate(found, 1) if score in wanted}
+    return list(reached.values())
 
 
 def _ruled(label: str | None) -> str:

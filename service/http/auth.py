@@ -28,7 +28,8 @@ from service.signing import Signer
 OPEN = re.compile(r"/?|/docs|/health/(live|ready)|/static/.*")  # our own files; they hold nothing of the user's
 SAFE = ("GET", "HEAD", "OPTIONS")
 QUERIES = re.compile(  # POSTs that read
-    r"/v1/(classify|embeddings|zero-shot|search|collections/[^/]+/(search|search/batch|facets?|columns/bitmap))|/knn-service"
+    r"/v1/(classify|embeddings|zero-shot|search|labs/forces"
+    r"|collections/[^/]+/(search|search/batch|facets?|columns/bitmap))|/knn-service"
 )
 
 FILES = re.compile(  # what addresses are signed of

@@ -13,9 +13,10 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from base.errors import Busy, GlimpseError, ModelMismatch, ModelUnavailable
 from base.memory import give_back, memory
@@ -30,6 +31,8 @@ from service.inference.pool import Pool
 from service.inference.shared_encoder import SharedEncoder, Stopped
 from service.settings import Settings
 from service.telemetry.metrics import MODEL_LOADS
+
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +128,10 @@ class Models(KnownModels):
     def encoder(self, model: ServedModel, stop: threading.Event | None) -> SharedEncoder:
         """The model's encoder for a thread: in use, and loaded if need be, for each piece of work alone, as `lent`."""
         return SharedEncoder(lambda: self.lent(model, stop), stop)
+
+    async def on_thread(self, work: Callable[[], R]) -> R:
+        """What `work` gives, in turn with the batches of models: torch is called on their thread and on no other."""
+        return await self._loop.run_in_executor(self._thread, work)
 
     def card(self, model: ServedModel) -> ModelCard:
         """What is known of a model, which is loaded to find out if it never was. In a thread; raises as `use`."""

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
+import numpy as np
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -14,7 +15,8 @@ from base.errors import ImageError, InputError
 from encoder.encoder import Vectors
 from encoder.prompts import split_labels
 from encoder.zero_shot import ScoredBy, check_scores
-from labelling.label_sets import LabelSet, LabelSets
+from index.rows import unit_rows
+from labelling.label_sets import LabelSet, LabelSets, Mode
 from labelling.labeller import Labeller
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, SettingsDep, check_images, in_use, in_use_for, models
@@ -27,11 +29,13 @@ from service.inference.labellers import Asked, Labellers
 from service.routes.label_sets import check_learned
 from service.schemas.labels import (
     ABSTAIN_HELP,
+    MODE_HELP,
     MODEL_HELP,
     SCORES_HELP,
     ClassifyAnswer,
     ClassifyRequest,
     ClassifyResult,
+    LabelEvidence,
     LabelScore,
 )
 
@@ -49,6 +53,7 @@ FORM = {
         },
         "label_set": {"type": "string", "description": "the name of a kept label set, instead of labels"},
         "templates": {"type": "array", "items": {"type": "string"}},
+        "mode": {"type": "string", "enum": list(get_args(Mode)), "description": MODE_HELP},
         "scores": {"type": "string", "enum": list(get_args(ScoredBy)), "description": SCORES_HELP},
         "abstain": {"type": "boolean", "description": ABSTAIN_HELP},
         "model": {"type": "string", "description": MODEL_HELP},
@@ -70,6 +75,7 @@ class Question:
     images: list[bytes | str]
     label_set: LabelSet
     stored: tuple[str, int] | None = None  # collection and id of an image, instead of images
+    vector: list[float] | None = None  # of an image, likewise
     scores: ScoredBy | None = None
     abstain: bool = False
     model: str | None = None  # its name
@@ -84,6 +90,8 @@ class _Given:
     label_set: str | None
     templates: list[str]
     stored: tuple[str, int] | None = None
+    vector: list[float] | None = None
+    mode: Mode | None = None
     scores: ScoredBy | None = None
     abstain: bool = False
     model: str | None = None
@@ -106,7 +114,8 @@ async def question(request: Request, settings: SettingsDep) -> Question:
         label_set = kept.resolve(given.labels, None, given.templates)
     else:
         label_set = await run_in_threadpool(kept.resolve, given.labels, given.label_set, given.templates)
-    return Question(given.images, label_set, given.stored, given.scores, given.abstain, given.model)
+    label_set = label_set if given.mode is None else label_set.in_mode(given.mode)
+    return Question(given.images, label_set, given.stored, given.vector, given.scores, given.abstain, given.model)
 
 
 @router.post(
@@ -126,6 +135,8 @@ async def classify(
     409 if another model learned it. An image that none fits is `abstained` and has no `label`.
     Among several images, one that cannot be read has `error` in place of its label. If none can be read, it is a 422.
     Of an image of a collection its vector there is scored; 409 if a model is named that did not make it.
+    `scores` say what they are made of too, so that who shows them can sharpen or flatten them: each is the `scored_by`
+    of its logit / temperature.
     """
     started = time.perf_counter()
     seen: list[Seen | ImageError] = []
@@ -133,6 +144,8 @@ async def classify(
     if asked.stored is not None:
         fingerprint = model.inference.encoder.fingerprint
         seen.append(Seen(await run_in_threadpool(_kept_vector, collections, fingerprint, *asked.stored)))
+    if asked.vector is not None:
+        seen.append(Seen(_own_vector(asked.vector, model.inference.encoder.dim)))
     labeller = await _labeller(model.labellers, asked)
     seen += await model.inference.seen(asked.images)
     failures = [one for one in seen if isinstance(one, ImageError)]
@@ -141,15 +154,37 @@ async def classify(
     results = [_result(one, labeller) for one in seen]
     seconds = round(time.perf_counter() - started, 6)
     calibrated, told = asked.label_set.is_calibrated, ClassifyAnswer.told(labeller.classifier.cut)
-    return ClassifyAnswer(results=results, calibrated=calibrated, seconds=seconds, **told)
+    return ClassifyAnswer(
+        results=results,
+        calibrated=calibrated,
+        scored_by="rank" if labeller.alone else "softmax" if labeller.competes else "sigmoid",
+        logit_scale=labeller.classifier.logit_scale,
+        temperature=labeller.temperature,
+        known_threshold=labeller.rejection.threshold if labeller.rejection else None,
+        seconds=seconds,
+        **told,
+    )
 
 
-def label_scores(vector: Vectors, labeller: Labeller) -> tuple[list[LabelScore], list[LabelScore]]:
-    """Each label with its probability for the image of this vector (dim,), the likeliest first; and those given."""
-    [scores], [chosen], _ = labeller.decide(vector[None])
-    nearest = (-labeller.evidence(vector[None])[0]).argsort(kind="stable")  # several scores may round to one
-    each = [LabelScore(label=labeller.labels[i], score=float(scores[i])) for i in nearest]
-    return each, [one for one, i in zip(each, nearest, strict=True) if chosen[i]]
+def label_scores(vector: Vectors, labeller: Labeller) -> ClassifyResult:
+    """Of the image of this vector (dim,): each label with its probability, the likeliest first; and those given."""
+    [scores], [chosen], [known] = labeller.decide(vector[None])
+    [logits], [cosines] = labeller.logits(vector[None]), vector[None] @ labeller.classifier.weights.T
+    nearest = (-logits).argsort(kind="stable")  # several scores may round to one
+    made_of = scores.tolist(), cosines.tolist(), logits.tolist()
+    each = [
+        LabelEvidence(label=label, score=score, cosine=cosine, logit=logit)
+        for label, score, cosine, logit in zip(labeller.labels, *made_of, strict=True)
+    ]
+    given = [LabelScore(label=each[i].label, score=each[i].score) for i in nearest if chosen[i]]
+    return ClassifyResult(
+        label=given[0].label if given else None,
+        score=given[0].score if given else None,
+        labels=given,
+        abstained=not given,
+        scores=[each[i] for i in nearest],
+        known=None if labeller.rejection is None else float(known),
+    )
 
 
 async def _model(request: Request, asked: Question, collections: OpenCollections) -> Loaded:
@@ -183,26 +218,35 @@ def _kept_vector(collections: OpenCollections, fingerprint: str, name: str, entr
     return vector
 
 
+def _own_vector(given: list[float], dim: int) -> Vectors:
+    """The vector (dim,) of a request, brought to unit length."""
+    try:
+        vector: Vectors = unit_rows(np.array([given], np.float32), dim)[0]
+    except InputError as error:
+        raise Refusal(422, f"vector: {error}", code=error.code, param="vector") from None
+    return vector
+
+
 def _result(seen: Seen | ImageError, labeller: Labeller) -> ClassifyResult:
     if isinstance(seen, ImageError):
         return ClassifyResult(error=seen.reason)
-    scores, given = label_scores(seen.vector, labeller)
-    best = given[0] if given else None
-    return ClassifyResult(
-        label=best and best.label,
-        score=best and best.score,
-        labels=given,
-        abstained=not given,
-        scores=scores,
-        cut_off=seen.cut_off,
-    )
+    return label_scores(seen.vector, labeller).model_copy(update={"cut_off": seen.cut_off})
 
 
 def _from_json(asked: ClassifyRequest) -> _Given:
     images: list[bytes | str] = [*([asked.image] if asked.image else []), *asked.images]
     stored = (asked.collection, asked.id) if asked.collection is not None and asked.id is not None else None
     return _Given(
-        images, asked.labels or [], asked.label_set, asked.templates, stored, asked.scores, asked.abstain, asked.model
+        images,
+        asked.labels or [],
+        asked.label_set,
+        asked.templates,
+        stored,
+        asked.vector,
+        asked.mode,
+        asked.scores,
+        asked.abstain,
+        asked.model,
     )
 
 
@@ -210,19 +254,20 @@ async def _from_form(request: Request, max_files: int) -> _Given:
     async with request.form(max_files=max_files) as form:
         files = [part for name in ("file", "image") for part in form.getlist(name) if isinstance(part, UploadFile)]
         images: list[bytes | str] = [await file.read() for file in files]
-        names = ("labels", "label_set", "templates", "scores", "abstain", "model")
+        names = ("labels", "label_set", "templates", "mode", "scores", "abstain", "model")
         texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
         for name in names[1:]:  # what clients send for what nobody set; a label may well be called so
             texts[name] = [text for text in texts[name] if text not in ("", "null")]
     if not images:
         raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
     labels = split_labels(texts["labels"][0]) if len(texts["labels"]) == 1 else texts["labels"]
-    scores: Any = next(iter(texts["scores"]), None)
-    if scores not in (None, *get_args(ScoredBy)):
-        raise Refusal(422, f"scores is {' or '.join(get_args(ScoredBy))}", code="invalid_request", param="scores")
+    chosen: dict[str, Any] = {name: next(iter(texts[name]), None) for name in ("mode", "scores")}
+    for name, words in (("mode", get_args(Mode)), ("scores", get_args(ScoredBy))):
+        if chosen[name] not in (None, *words):
+            raise Refusal(422, f"{name} is {' or '.join(words)}", code="invalid_request", param=name)
     abstain = next(iter(texts["abstain"]), "false").lower()
     if abstain not in ("true", "false"):
         raise Refusal(422, "abstain is true or false", code="invalid_request", param="abstain")
     label_set = next(iter(texts["label_set"]), None)
     model = next(iter(texts["model"]), None)
-    return _Given(images, labels, label_set, texts["templates"], scores=scores, abstain=abstain == "true", model=model)
+    return _Given(images, labels, label_set, texts["templates"], **chosen, abstain=abstain == "true", model=model)

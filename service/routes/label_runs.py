@@ -261,8 +261,15 @@ def bars(
 ) -> BarsAnswer:
     """How many images nobody has looked at have such a score, at even shares of them: for a slider."""
     with runs.look(name) as run:
-        found = reviews.bars(run.store, label or None)
-    return BarsAnswer(bars=[BarAnswer(accept_above=bar.score, images=bar.images) for bar in found])
+        info = run.info()
+        found = [(bar, run.store.row(bar.least)) for bar in reviews.bars(run.store, label or None)]
+    bases = [row and runs.base(info, row) for _, row in found]
+    return BarsAnswer(
+        bars=[
+            BarAnswer(accept_above=bar.score, images=bar.images, least_url=base and f"{base}/thumbnail")
+            for (bar, _), base in zip(found, bases, strict=True)
+        ]
+    )
 
 
 @router.get(

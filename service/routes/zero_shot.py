@@ -10,7 +10,7 @@ from labelling.labeller import Labeller
 from service.deps import ModelsDep, in_use, json_body
 from service.errors import Refusal, documented
 from service.routes.classify import label_scores
-from service.schemas.labels import ZeroShotAnswer, ZeroShotRequest
+from service.schemas.labels import LabelScore, ZeroShotAnswer, ZeroShotRequest
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 
@@ -33,4 +33,5 @@ async def zero_shot(asked: ZeroShotRequest, models: ModelsDep, request: Request)
     [vector] = await inference.images([asked.inputs])
     if isinstance(vector, ImageError):
         raise Refusal(422, vector.reason, code=vector.code, param="inputs")
-    return ZeroShotAnswer(label_scores(vector, Labeller(classifier))[0])
+    scores = label_scores(vector, Labeller(classifier)).scores
+    return ZeroShotAnswer([LabelScore(label=one.label, score=one.score) for one in scores])

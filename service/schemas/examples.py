@@ -88,6 +88,10 @@ FACETS_COUNTED: Examples = {"example": {"facets": [
 BITMAP: Examples = {"examples": [
     {"filter": {"must": [{"key": "tags", "match": {"value": "sea"}}]}},
 ]}
+MAP: Examples = {"example": {
+    "method": "pca", "made_at": "2026-01-31T12:00:00+00:00", "placed": 482, "unplaced": 0,
+    "clusters": [{"number": 1, "size": 71, "x": 0.31, "y": 0.62, "words": ["boat", "sail", "sea"]}],
+}}
 FACET_KEYS: Examples = {"example": {"keys": [
     {"key": "colour", "entries": 211, "values": 3, "min": None, "max": None},
     {"key": "shop.price", "entries": 190, "values": 164, "min": 4.5, "max": 189},
@@ -183,10 +187,12 @@ CLASSIFY: Examples = {"examples": [
 CLASSIFIED: Examples = {"example": {
     "results": [{
         "label": "cat", "score": 0.97, "error": None, "cut_off": None,
-        "labels": [{"label": "cat", "score": 0.97}], "abstained": False,
-        "scores": [{"label": "cat", "score": 0.97}, {"label": "dog", "score": 0.03}],
+        "labels": [{"label": "cat", "score": 0.97}], "abstained": False, "known": None,
+        "scores": [{"label": "cat", "score": 0.97, "cosine": 0.2716, "logit": 27.16},
+                   {"label": "dog", "score": 0.03, "cosine": 0.2368, "logit": 23.68}],
     }],
-    "calibrated": False, "seconds": 0.0311, **READ,
+    "calibrated": False, "scored_by": "softmax", "logit_scale": 100.0, "temperature": 1.0, "known_threshold": None,
+    "seconds": 0.0311, **READ,
 }}
 
 KEEP_LABELS: Examples = {"examples": [
@@ -261,6 +267,28 @@ MODELS: Examples = {"example": {"object": "list", "data": [
      "loaded": False, "dim": None, "fingerprint": None, "logit_scale": None, "logit_bias": None, "device": None,
      "precision": None, "bytes": None, "ref": "/runs/products", "problem": None},
 ]}}
+
+_RECORD = {"epoch": 0, "loss": 0.203829, "guess": 1.098612, "health": {
+    "alignment": 0.1026, "uniformity_images": None, "uniformity_texts": -2.7514, "effective_rank_images": 1.0,
+    "effective_rank_texts": 1.9585, "positive_similarity": 0.9487, "negative_similarity": 0.1969,
+    "hardest_negative_similarity": 0.8, "modality_gap": 0.5911,
+}}
+
+FORCES: Examples = {"examples": [
+    {"loss": "info-nce", "temperature": 0.1, "anchors": [[1, 0]], "others": [[0.9, 0.3], [0.8, -0.6], [-0.4, 0.9]]},
+    {"loss": "triplet", "margin": 0.3, "mining": "batch-hard", "anchors": [[1, 0, 0], [0, 1, 0]],
+     "others": [[0.9, 0.1, 0.3], [0.2, 0.8, 0]], "right": [[0], [1]]},
+    {"loss": "contrastive", "margin": 0, "anchors": [[1, 0], [0.9, 0.5]], "others": [[1, 0.1], [0.9, 0.4]],
+     "right": [[0, 1], [0, 1]], "epoch": 1, "earlier": [_RECORD]},
+    {"loss": "info-nce", "pictures": {"collection": "photos", "anchors": [42], "others": [43, 7, 8]}},
+]}
+
+FELT: Examples = {"example": {
+    "loss": 0.203829, "guess": 1.098612, "bound": 0.894783, "gradients": {
+        "anchors": [[0.0, -1.689493]], "others": [[-0.194373, 0.583119], [0.66383, 0.885107], [0.000009, 0.000004]],
+    }, "cosines": [0.948683, 0.8, -0.406138], "pulls": [1.843984, -1.843974, -0.000011], "record": _RECORD,
+    "warnings": [],
+}}
 
 HEALTH: Examples = {"example": {"status": "ok"}}
 

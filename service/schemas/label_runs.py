@@ -249,22 +249,26 @@ class TakenBackAnswer(ReviewCounts):
     images: list[int] = Field(description="up to a thousand of those that it had been said of")
 
 
+BAR: dict[str, Any] = {"accept_above": 0.9712, "images": 8000, "least_url": FLIP["thumbnail_url"]}
+
+
 class BarAnswer(Schema):
     """What a rule with this `accept_above` would accept."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"accept_above": 0.9712, "images": 8000}})
+    model_config = ConfigDict(json_schema_extra={"example": BAR})
 
     accept_above: float
     images: int
+    least_url: str | None = Field(
+        description="thumbnail of one with the least score of these; null: it lies where the service may not read"
+    )
 
 
 class BarsAnswer(Schema):
     """What rules would accept, the fewest images first."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"bars": [{"accept_above": 0.9998, "images": 100}, {"accept_above": 0.9712, "images": 8000}]}
-        }
+        json_schema_extra={"example": {"bars": [BAR | {"accept_above": 0.9998, "images": 100}, BAR]}}
     )
 
     bars: list[BarAnswer] = Field(description="up to a hundred, at even shares of the images; none: nothing to accept")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, RootModel, model_validator
+from pydantic import ConfigDict, Field, FiniteFloat, RootModel, model_validator
 
 from encoder.zero_shot import ScoredBy
 from labelling.label_sets import LabelSet, Mode
@@ -15,11 +15,12 @@ from service.schemas.base import MAX_ID, Image, ImitatingModel, Label, ModelName
 
 SCORES_HELP = "softmax: one of them; sigmoid: each on its own; default: as the model was trained"
 MODEL_HELP = "default: the collection's, or the one that learned the label set, else the default model"
+MODE_HELP = "single: one of the labels; multi: each on its own; default: the label set's, else single"
 ABSTAIN_HELP = "whether an image may be none of the labels though one is the likeliest, by words held against them"
 
 
 class ClassifyRequest(RequestModel):
-    """Images (sent, or one of a collection), the labels to choose from, and optionally the prompts to ask with."""
+    """Images (sent, one of a collection, or a vector), the labels to choose from, and maybe the prompts to ask with."""
 
     model_config = ConfigDict(json_schema_extra=examples.CLASSIFY)
 
@@ -27,17 +28,20 @@ class ClassifyRequest(RequestModel):
     images: list[Image] = Field([])
     id: Annotated[int, Field(ge=1, le=MAX_ID)] | None = Field(None, description="an image of `collection`")
     collection: str | None = Field(None, description="where the image of that id is")
+    vector: list[FiniteFloat] | None = Field(None, min_length=1, description="an image's, as /v1/embeddings gives it")
     labels: list[Label] | None = Field(None, min_length=1)
     label_set: str | None = Field(None, description="the name of a kept label set, instead of labels")
     templates: list[Label] = Field([], description="prompts with {} for the label; several are averaged")
+    mode: Mode | None = Field(None, description=MODE_HELP)
     scores: ScoredBy | None = Field(None, description=SCORES_HELP)
     abstain: bool = Field(False, description=ABSTAIN_HELP)
     model: ModelName = Field(None, description=MODEL_HELP)
 
     @model_validator(mode="after")
     def _has_image(self) -> ClassifyRequest:
-        if [self.image is not None, bool(self.images), self.id is not None].count(True) != 1:
-            raise ValueError("give exactly one of image, images and id")
+        given = [self.image is not None, bool(self.images), self.id is not None, self.vector is not None]
+        if given.count(True) != 1:
+            raise ValueError("give exactly one of image, images, id and vector")
         if (self.id is None) != (self.collection is None):
             raise ValueError("id and collection go together")
         return self
@@ -50,6 +54,13 @@ class LabelScore(Schema):
     score: float
 
 
+class LabelEvidence(LabelScore):
+    """And with what its probability was made of."""
+
+    cosine: float = Field(description="of the image with the label's prompts, -1 to 1")
+    logit: float = Field(description="logit_scale * cosine, bettered by examples; of a multi set how far it stands out")
+
+
 class ClassifyResult(Schema):
     """Of one image: its likeliest label, and all labels by probability; or why it could not be read."""
 
@@ -57,7 +68,8 @@ class ClassifyResult(Schema):
     score: float | None = None
     labels: list[LabelScore] = Field([], description="those given, the likeliest first: one, of a multi set several")
     abstained: bool = Field(False, description="it was looked at, and none of the labels is given")
-    scores: list[LabelScore] = Field([])
+    scores: list[LabelEvidence] = Field([])
+    known: float | None = Field(None, description="how far it is any of the labels, 0 to 1; null where nobody asked")
     error: str | None = None
     cut_off: str | None = Field(None, description="of a file that ends before its picture; what there is was taken")
 
@@ -67,6 +79,12 @@ class ClassifyAnswer(OfTexts):
 
     results: list[ClassifyResult]
     calibrated: bool = Field(False, description="whether scores were held against labelled images, and are chances")
+    scored_by: Literal["softmax", "sigmoid", "rank"] = Field(
+        description="what a score is of logit / temperature; rank: one label alone scores what is `known`"
+    )
+    logit_scale: float = Field(description="what the model multiplies cosines by, 1 / its learned temperature")
+    temperature: float = Field(description="what a calibration found logits are to be divided by; else 1")
+    known_threshold: float | None = Field(description="the least `known` of an image that gets a label")
     seconds: float
 
     model_config = ConfigDict(json_schema_extra=examples.CLASSIFIED)

@@ -13,9 +13,9 @@
 //   }
 //
 // app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), collection(), collections(), reload(),
-// add(files, collection), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or "busy" stays; `collection()` is the name that the
-// address or the select has, or null; `collections()` are those of /v1/info; `reload()` asks for them anew,
-// `changed()` says that entries have come or gone; `info` is what /v1/info answered.
+// add(files, collection), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or
+// "busy" stays; `collection()` is the name that the address or the select has, or null; `collections()` are those of
+// /v1/info, which `info` has whole; `reload()` asks for it anew, `changed()` says that entries have come or gone.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
 // own; a link to another view drops them.
 
@@ -26,8 +26,11 @@ import { address, href, navigate, onNavigate } from "./router.js";
 
 const VIEWS = {
   search: "Search",
+  lineup: "Lineup",
+  map: "Map",
   review: "Review",
   runs: "Runs",
+  labs: "Labs",
 };
 const FIRST = "search";
 const WELCOME = "welcome"; // what is shown in the place of a view that needs a collection, where there is none
@@ -71,13 +74,24 @@ function say(text, { kind = "plain" } = {}) {
 async function load(name) {
   if (mounted.has(name)) return mounted.get(name);
   const root = el("section", { id: `view-${name}`, class: "view", hidden: true });
-  const [module] = await Promise.all([import(`./views/${name}.js`), styled(name)]);
+  const [module] = await fetched(name);
   const before = mounted.get(name); // it was asked for twice meanwhile
   if (before) return before;
   $("main").append(root);
   const loaded = { root, module, view: module.mount(root, app) };
   mounted.set(name, loaded);
   return loaded;
+}
+
+const fetching = new Map(); // name -> promise of [module]
+
+function fetched(name) {
+  if (!fetching.has(name)) {
+    const parts = Promise.all([import(`./views/${name}.js`), styled(name)]);
+    fetching.set(name, parts);
+    parts.catch(() => fetching.delete(name));
+  }
+  return fetching.get(name);
 }
 
 function styled(name) {
@@ -87,9 +101,14 @@ function styled(name) {
   return loaded;
 }
 
+function wantedBy(asked) {
+  const name = asked.get("v") ?? FIRST;
+  return Object.hasOwn(VIEWS, name) ? name : FIRST;
+}
+
 async function show() {
   const asked = address();
-  const wanted = Object.hasOwn(VIEWS, asked.get("v") ?? FIRST) ? (asked.get("v") ?? FIRST) : FIRST;
+  const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
   frame(wanted);
   let next;
@@ -117,7 +136,6 @@ async function show() {
 // --- the header ---
 
 function frame(name) {
-  const collection = app.collection();
   const at = (view) => href({ v: view === FIRST ? null : view, c: address().get("c") }, new URLSearchParams());
   for (const link of $("views").querySelectorAll("a")) {
     link.href = at(link.dataset.view);
@@ -125,10 +143,15 @@ function frame(name) {
     else link.removeAttribute("aria-current");
   }
   $("brand").href = at(FIRST);
+  choose();
+}
+
+// The select shows the collection that is shown; one that is gone stays in its list, so that the search can say so.
+function choose() {
   const select = $("collection");
-  // a collection that is gone stays in the list, so that the search can say so
+  const collection = app.collection() ?? "";
   if (collection && ![...select.options].some((option) => option.value === collection)) select.add(new Option(collection));
-  select.value = collection ?? "";
+  select.value = collection;
 }
 
 function header() {
@@ -190,6 +213,7 @@ async function add(files, collection) {
 async function changed(collection = app.collection()) {
   await reload();
   for (const { view } of mounted.values()) view.changed?.();
+  if (!known.some(({ name }) => name === app.collection())) navigate({ c: null, open: null }, { replace: true });
   if (collection && collection !== app.collection()) navigate({ c: collection }, { from: new URLSearchParams() });
   else show();
 }
@@ -202,6 +226,7 @@ async function reload() {
       new Option(problem ? `${name} (cannot be opened)` : `${name} (${counts.image.toLocaleString("en")})`, name)),
   );
   $("collection").hidden = !known.length;
+  choose();
   return known;
 }
 
@@ -210,7 +235,7 @@ async function reload() {
 async function untilReady() {
   for (;;) {
     try {
-      return await api.get("health/ready");
+      return await reload();
     } catch (error) {
       if (error.status !== 503) throw error;
       say("Starting: the model is being loaded…");
@@ -225,8 +250,8 @@ async function start() {
   header();
   history.scrollRestoration = "manual";
   try {
+    fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
     await untilReady();
-    await reload();
   } catch (error) {
     say(error.message, { kind: "bad" });
     return;

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from torch import Tensor
 
 from base.errors import InputError
 from encoder.encoder import Vectors
-from training.evaluation.evaluate import Encoded
 from training.evaluation.metrics import scored_chunks
+
+if TYPE_CHECKING:
+    from training.evaluation.evaluate import Encoded
 
 SAMPLE = 2000  # pairs that `examine` looks at: 16 MB of cosines
 BINS = 40  # of cosine in [-1, 1]
@@ -147,8 +150,13 @@ def examine(encoded: Encoded, seed: int = 0) -> Geometry:
     both = np.isin(of_image, image_rows) & np.isin(of_text, text_rows)
     positives = torch.zeros(len(images), len(texts), dtype=torch.bool)
     positives[np.searchsorted(image_rows, of_image[both]), np.searchsorted(text_rows, of_text[both])] = True
-    at_image, at_text = positives.nonzero(as_tuple=True)
+    return geometry_of(images, texts, positives)
 
+
+@torch.no_grad()
+def geometry_of(images: Tensor, texts: Tensor, positives: Tensor) -> Geometry:
+    """Measure (n, dim) and (m, dim) unit rows; `positives` (n, m) bool says which of them belong together."""
+    at_image, at_text = positives.nonzero(as_tuple=True)
     cosines = images @ texts.T
     return Geometry(
         alignment=_number(alignment(images[at_image], texts[at_text])),

@@ -22,8 +22,8 @@ export class Facets {
     return !this.root.hidden;
   }
 
-  // Show what there is to choose from, under what is chosen.
-  async show(collection, query) {
+  // Show what there is to choose from, under what is chosen, in a collection of `total` pictures.
+  async show(collection, query, total) {
     this.leaving?.abort();
     this.leaving = new AbortController();
     const { signal } = this.leaving;
@@ -32,7 +32,7 @@ export class Facets {
     let counted;
     try {
       keys = (await this.api.get(of("facets"), { signal })).keys;
-      const shown = keys.filter((key) => isSorting(key)).sort((a, b) => a.values - b.values).slice(0, KEYS);
+      const shown = keys.filter((key) => isSorting(key, total)).sort((a, b) => a.values - b.values).slice(0, KEYS);
       counted = shown.length ? await this.#count(of("facets"), shown.map(({ key }) => key), query, signal) : [];
     } catch (error) {
       if (error.name !== "AbortError") this.root.replaceChildren(el("p", { class: "hint" }, error.message));
@@ -41,7 +41,7 @@ export class Facets {
     const numbers = keys.filter((key) => isNumeric(key) && !NOT_SHOWN.has(key.key));
     const focused = this.root.contains(document.activeElement) ? document.activeElement.dataset.name : null;
     this.root.replaceChildren(
-      ...counted.filter(({ hits }) => hits.length).map((facet) => this.#values(facet, query, collection)),
+      ...counted.filter(({ hits }) => hits.length).map((facet) => this.#values(facet, query, () => this.show(collection, query, total))),
       ...numbers.map((key) => this.#range(key, query)),
       this.#taken(query),
     );
@@ -59,7 +59,7 @@ export class Facets {
     return keys.map((key) => answers.find((facet) => facet.key === key)).filter(Boolean);
   }
 
-  #values({ key, hits }, query, collection) {
+  #values({ key, hits }, query, again) {
     const chosen = new Set(query.filters.filter((filter) => filter.key === key).map(({ text }) => text));
     const shown = this.all.has(key) ? hits : hits.slice(0, FEW);
     const toggle = (text) => {
@@ -69,11 +69,11 @@ export class Facets {
     const chips = shown.map(({ value, count }) => {
       const text = filterText(key, value);
       return el("button", { type: "button", class: "chip", "data-name": text, "aria-pressed": String(chosen.has(text)), onclick: () => toggle(text) },
-        el("span", { class: "value" }, words(value)), el("span", { class: "count" }, count.toLocaleString("en")));
+        el("span", { class: "value" }, words(value)), " ", el("span", { class: "count" }, count.toLocaleString("en")));
     });
     const more = hits.length > shown.length && el("button", { type: "button", class: "chip more", "data-name": `more ${key}`, onclick: () => {
       this.all.add(key);
-      this.show(collection, query);
+      again();
     } }, "More…");
     return el("fieldset", {}, el("legend", {}, key), el("div", { class: "chips" }, chips, more));
   }
@@ -106,7 +106,9 @@ export class Facets {
 // Numbers are chosen by a range, unless there are few.
 const isNumeric = ({ min, max, values }) => min !== null && min < max && values > FEW;
 
-const isSorting = (key) => !NOT_SHOWN.has(key.key) && key.values > 1 && key.values <= TOO_MANY && !isNumeric(key);
+// A value that all pictures have says nothing of any.
+const isSorting = (key, total) =>
+  !NOT_SHOWN.has(key.key) && !isNumeric(key) && key.values <= TOO_MANY && (key.values > 1 || key.entries < total);
 
 // What is chosen, as chips that take it away.
 export function chosenChips(query, onChange) {

@@ -31,13 +31,20 @@ export class Library {
       el("p", { class: "hint" }, "All of this can be done by programs too: ", el("a", { href: "docs" }, "the API"), "."));
     root.append(this.dialog);
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
-    jobs.follow((all) => this.#showJobs(all));
+    jobs.follow((all, ended) => {
+      this.#showJobs(all);
+      if (ended.length && this.dialog.open) this.#reload(); // what one has made is in the list
+    });
   }
 
   async show() {
     this.#showCollections();
     this.dialog.showModal();
     this.jobs.look();
+    await this.#reload();
+  }
+
+  async #reload() {
     await this.app.reload().catch((error) => this.app.say(error.message, { kind: "bad" }));
     this.#showCollections();
   }

@@ -37,10 +37,12 @@ export class Reviewing {
     if (of === this.of) return;
     this.of = of;
     this.queue = [];
+    this.work.setAttribute("aria-busy", "true");
     try {
       this.run = await this.api.get(this.place, { signal: this.ended.signal });
       if (!this.labels.children.length) this.#describe();
       await this.#refill();
+      this.work.setAttribute("aria-busy", "false");
     } catch (error) {
       if (this.ended.signal.aborted) return;
       if (error.status !== 404) return this.app.say(error.message, { kind: "bad" });
@@ -78,7 +80,10 @@ export class Reviewing {
     this.progress = el("progress", { "aria-label": "Looked at" });
     this.far = el("p", { class: "hint" });
     this.which = el("select", { class: "input", "aria-label": "Which pictures" });
-    this.which.addEventListener("change", () => this.app.navigate({ of: this.which.value || null }));
+    this.which.addEventListener("change", () => {
+      this.stage.focus({ preventScroll: true }); // the next key is about the picture
+      this.app.navigate({ of: this.which.value || null });
+    });
     this.flips = el("section", { class: "flips", "aria-live": "polite", hidden: true });
     this.bulk = this.#bulk();
     this.done = el("div", { class: "all-done", hidden: true });
@@ -95,7 +100,7 @@ export class Reviewing {
 
   // What is done with the run as a whole.
   #more(acts) {
-    const download = el("button", { type: "button", class: "button", onclick: () => this.#download() }, icon("download"), "CSV");
+    const download = el("button", { type: "button", class: "button", onclick: () => this.#download() }, icon("download"), "Labels as CSV");
     const name = el("input", { class: "input", placeholder: "name", "aria-label": "Name of the label set", pattern: "[a-z0-9][a-z0-9._\\-]{0,63}", required: true, autocomplete: "off", title: "small letters, digits, . _ -" });
     const save = el("form", { class: "save" }, name, el("button", { type: "submit", class: "button" }, "Save as label set"));
     save.addEventListener("submit", (event) => {
@@ -106,7 +111,14 @@ export class Reviewing {
       });
     });
     this.write = el("button", { type: "button", class: "button", hidden: true, onclick: () => this.#apply() }, "Bring outputs in step");
-    return el("details", { class: "menu" }, el("summary", { class: "button" }, "More"), el("div", { class: "menu-box" }, download, acts && this.write, acts && save));
+    const menu = el("details", { class: "menu" }, el("summary", { class: "button" }, "More"), el("div", { class: "menu-box" }, download, acts && this.write, acts && save));
+    document.addEventListener("pointerdown", (event) => menu.contains(event.target) || (menu.open = false), { signal: this.ended.signal });
+    menu.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      menu.open = false;
+      menu.firstChild.focus();
+    });
+    return menu;
   }
 
   #bulk() {
@@ -115,7 +127,9 @@ export class Reviewing {
     this.barSaid = el("p", { class: "hint", "aria-live": "polite" });
     this.acceptAll = el("button", { type: "button", class: "button", disabled: true }, "Accept");
     this.acceptAll.addEventListener("click", () => this.#acceptAbove());
-    const box = el("details", { class: "bulk" }, el("summary", {}, "Accept the surest at once"), el("div", {}, this.slider, this.barSaid, this.acceptAll));
+    this.least = el("span", { class: "least" });
+    const box = el("details", { class: "bulk" }, el("summary", {}, "Accept the surest at once"),
+      el("div", {}, this.slider, el("div", { class: "bar" }, this.least, this.barSaid), this.acceptAll));
     box.addEventListener("toggle", () => box.open && this.#bars());
     return box;
   }
@@ -203,6 +217,7 @@ export class Reviewing {
       } finally {
         this.sending = null;
       }
+      if (!this.pending.length && !this.current) this.#draw();
       this.#send();
     })();
   }
@@ -248,7 +263,7 @@ export class Reviewing {
     this.back.disabled = !run.undoable && !this.pending.length && !this.sending;
     this.which.value = this.of ?? "";
     this.work.hidden = !current;
-    this.done.hidden = Boolean(current) || Boolean(this.sending && this.pending.length);
+    this.done.hidden = Boolean(current || this.sending || this.pending.length); // else more may be on its way
     if (!current) return this.#finish();
     this.chosen = new Set(current.answers.map(({ label }) => label));
     const labels = current.answers.map(({ label }) => label);
@@ -387,10 +402,11 @@ export class Reviewing {
     const of = this.of && this.of !== NONE ? ` that are called ${this.of}` : "";
     this.acceptAll.disabled = !bar;
     this.acceptAll.textContent = bar ? `Accept ${count(bar.images, "picture")}` : "Accept";
+    this.least.replaceChildren(...(bar?.least_url ? [this.#small({ id: bar.images, thumbnail_url: bar.least_url })] : []));
     this.slider.setAttribute("aria-valuetext", bar ? `${count(bar.images, "picture")}, score ${score(bar.accept_above)} or more` : "none");
     if (!this.bars.length) this.barSaid.textContent = "There is nothing left to accept.";
     else if (!bar) this.barSaid.textContent = `Of ${count(this.bars.at(-1).images, "picture")}${of} that nobody has looked at.`;
-    else this.barSaid.textContent = `Those with a score of ${bar.accept_above.toFixed(3)} or more${of}. They are no examples for the rest.`;
+    else this.barSaid.textContent = `With a score of ${bar.accept_above.toFixed(3)} or more${of}: this is the least sure of them. None becomes an example for the rest.`;
   }
 
   async #acceptAbove() {

@@ -3,7 +3,7 @@
 
 import { count, el, icon } from "../parts/dom.js";
 import { dropTarget } from "../parts/drop.js";
-import { calledOf } from "../parts/entry.js";
+import { calledOf, folderOf, isUpload } from "../parts/entry.js";
 import { chosenChips, Facets } from "../parts/facets.js";
 import { noteOf } from "../parts/fit.js";
 import { Grid } from "../parts/grid.js";
@@ -66,7 +66,7 @@ export function mount(root, app) {
         grid.clearSelection();
         app.changed();
       }
-      if (facets.open) facets.show(app.collection(), query);
+      showFacets();
     },
   });
   const viewer = new Viewer(root, { api: app.api, onStep: step, onClose: close, actions });
@@ -76,11 +76,17 @@ export function mount(root, app) {
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
   }
 
+  function showFacets() {
+    const collection = app.collection();
+    const total = app.collections().find(({ name }) => name === collection)?.counts.image ?? Infinity;
+    if (facets.open) facets.show(collection, query, total);
+  }
+
   function toggleFacets() {
     facets.root.hidden = facets.open;
     filter.setAttribute("aria-expanded", String(facets.open));
     body.classList.toggle("beside", facets.open);
-    if (facets.open) facets.show(app.collection(), query);
+    showFacets();
   }
 
   form.addEventListener("submit", (event) => {
@@ -145,7 +151,7 @@ export function mount(root, app) {
     const { signal } = running;
     const key = asked;
     if (grid.selected.size) grid.clearSelection();
-    if (facets.open) facets.show(collection, query);
+    showFacets();
     const looks = partsOf(query).length > 0;
     const known = remembered.get(key);
     source = known ?? new (looks ? Hits : Browse)(app, collection, query);
@@ -273,7 +279,9 @@ export function mount(root, app) {
     return [
       el("button", { type: "button", class: "button main", onclick: () => like(1) }, "More like this"),
       el("button", { type: "button", class: "button", onclick: () => like(AWAY) }, "Less like this"),
-      path && el("button", { type: "button", class: "button", onclick: () => copy(path) }, icon("copy"), "Copy the path"),
+      el("a", { class: "button", href: app.href({ v: "lineup", c: app.collection(), p: entry.id }, new URLSearchParams()) }, "Line up"),
+      entry.path && !isUpload(entry) && el("a", { class: "button", href: app.href({ in: folderOf(entry.path), c: app.collection() }, new URLSearchParams()) }, icon("stack"), "Its folder"),
+      path && el("button", { type: "button", class: "button", onclick: () => copy(path) }, icon("copy"), "Copy path"),
       download,
     ].filter(Boolean);
   }
@@ -291,7 +299,7 @@ export function mount(root, app) {
 
   const active = () => !root.hidden;
   dropTarget({
-    may: () => ({ search: active() && source?.count > 0, add: !app.info?.read_only && app.collection() }),
+    may: () => ({ search: active() && source?.count > 0, add: active() && !app.info?.read_only && app.collection() }),
     onSearch: async (transfer) => searchBy((await filesOf(transfer)).filter((each) => !each.type || each.type.startsWith("image/"))),
     onAdd: async (transfer) => app.add(await filesOf(transfer), app.collection()),
   });
@@ -307,7 +315,8 @@ export function mount(root, app) {
     if (files.length && active()) searchBy(files);
   });
   new ResizeObserver(() => {
-    if (active()) document.documentElement.style.scrollPaddingTop = `${form.parentElement.offsetHeight}px`;
+    grid.covered = form.parentElement.offsetHeight;
+    document.documentElement.style.scrollPaddingTop = active() ? `${grid.covered}px` : "";
   }).observe(form);
 
   return {

@@ -1,0 +1,185 @@
+"""Collections on the page: the first one, adding pictures, jobs, selecting many, deleting; in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from service_world import draw, serving, settings_for, tiny_encoder, until
+
+from glimpse.client import Client
+from service.app import create_app
+from service.keys import add_key
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+DROP = """async ([selector, names]) => {
+  const transfer = new DataTransfer();
+  for (const [name, base64] of names) {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    transfer.items.add(new File([bytes], name, {type: name.endsWith("txt") ? "text/plain" : "image/png"}));
+  }
+  const send = (target, kind) =>
+    target.dispatchEvent(new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: transfer}));
+  send(document.body, "dragenter");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  send(document.querySelector(selector), "drop");
+}"""
+
+
+def tiles(page, n):
+    found = page.get_by_role("list", name="Results").get_by_role("link")
+    playwright.expect(found).to_have_count(n)
+    return found
+
+
+def dropped(page, half, *files):
+    """Drop files, of this machine or (name, bytes), on one half of the page."""
+    from base64 import b64encode
+
+    named = [each if isinstance(each, tuple) else (each.name, each.read_bytes()) for each in files]
+    page.evaluate(DROP, [f'[data-half="{half}"]', [(name, b64encode(data).decode()) for name, data in named]])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A service without any collection, whose jobs may read a folder of five pictures: (address, data folder)."""
+    data = tmp_path_factory.mktemp("library")
+    draw(data / "files", 5)
+    with serving(create_app(settings_for(data, job_roots=[str(data / "files")]), tiny_encoder(data))) as url:
+        yield url, data
+
+
+@pytest.fixture
+def client(world):
+    """Whatever a test makes goes after it."""
+    with Client(world[0]) as client:
+        yield client
+        for collection in client.collections():
+            client.delete_collection(collection.name)
+
+
+def test_the_first_collection_comes_of_a_folder_that_the_operator_allows(opened, axe, world, client):
+    page = opened("/", base=world[0])
+    playwright.expect(page.get_by_role("heading", name="Find pictures by what they show")).to_be_visible()
+    axe(page)
+    page.get_by_label("Name of the collection").fill("holiday")
+    assert page.get_by_label("Folder of the server").input_value() == str(world[1] / "files")
+    page.get_by_role("button", name="Index it").click()
+    page.get_by_role("link", name="Look at the first").or_(page.get_by_role("list", name="Results")).first.wait_for()
+    if (look := page.get_by_role("link", name="Look at the first")).is_visible():
+        look.click()
+    tiles(page, 5)
+    assert [collection.name for collection in client.collections()] == ["holiday"]
+
+
+def test_the_first_collection_comes_of_dropped_files(opened, world, client):
+    page = opened("/", base=world[0], width=390, height=780)
+    page.get_by_label("Name of the collection").fill("mine")
+    files = sorted((world[1] / "files").iterdir())[:3]
+    dropped(page, "add", *files, ("notes.txt", b"no picture"), ("broken.png", b"no picture either"))
+    tiles(page, 3)
+    said = page.locator("#said-text")
+    playwright.expect(said).to_contain_text("3 pictures added · 1 file left out: no picture · 1 file cannot be read")
+    playwright.expect(said).to_contain_text("broken.png")
+    playwright.expect(page.locator(".pictures .caption").first).to_have_text(re.compile(r"^0\d\.(png|jpg)$"))  # no hash
+    assert client.collection("mine").counts["image"] == 3
+
+
+def test_files_are_dropped_to_search_by_them_or_to_add_them(opened, world, client):
+    files = sorted((world[1] / "files").iterdir())
+    client.create_collection("pictures")
+    client.add_images("pictures", files[:4])
+    page = opened("/?c=pictures", base=world[0])
+    tiles(page, 4)
+    dropped(page, "search", files[2])
+    playwright.expect(page.get_by_role("status").first).to_contain_text("4 nearest")
+    playwright.expect(page.locator(".pictures .caption").first).to_have_text(files[2].name)
+    dropped(page, "search", files[1])  # one more picture: both weigh
+    playwright.expect(page.get_by_role("slider")).to_have_count(2)
+    page.get_by_role("slider").last.evaluate("(it) => { it.value = -0.5; it.dispatchEvent(new Event('change')); }")
+    playwright.expect(page.locator(".pictures .caption").first).to_have_text(files[2].name)
+    page.wait_for_url("**/*img=*&img=*:-0.5*")
+    dropped(page, "add", files[4])
+    playwright.expect(page.locator("#said-text")).to_have_text("1 picture added.")
+    assert client.collection("pictures").counts["image"] == 5
+
+
+def test_many_are_selected_tagged_listed_filtered_by_and_deleted(opened, world, client):
+    client.create_collection("pictures")
+    client.add_images("pictures", sorted((world[1] / "files").iterdir()))
+    page = opened("/?c=pictures", base=world[0], height=900)
+    found = tiles(page, 5)
+    page.get_by_role("button", name="Select").first.click()
+    found.nth(2).click(modifiers=["Shift"])
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    playwright.expect(bar).to_contain_text("3 selected")
+    bar.get_by_label("Add a tag").fill("sea & <b>")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#said-text")).to_have_text("3 pictures tagged “sea & <b>”.")
+    with page.expect_download() as saved:
+        bar.get_by_role("button", name="List").click()
+    rows = saved.value.path().read_text().splitlines()
+    assert rows[0] == '"id","external_id","path","name","tags"'
+    assert [row.endswith('"sea & <b>"') for row in rows[1:]] == [True] * 3
+
+    page.get_by_role("button", name="Filters", exact=True).click()
+    page.get_by_role("button", name="sea & <b> 3").click()
+    tiles(page, 3)
+    assert "f=tags" in page.url
+    page.get_by_role("button", name="Remove the filter tags").click()
+    tiles(page, 5)
+
+    box = page.locator(".pictures").bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 4, box["y"] + 90, steps=4)
+    page.mouse.up()
+    playwright.expect(bar).to_be_visible()
+    count = int(bar.get_by_role("status").inner_text().split()[0])
+    assert count > 1
+    bar.get_by_role("button", name="Delete").click()
+    bar.get_by_role("button", name="Really delete?").click()
+    tiles(page, 5 - count)
+    assert client.collection("pictures").counts["image"] == 5 - count
+
+
+def test_the_library_shows_jobs_and_deletes_a_collection(opened, axe, world, client):
+    client.create_collection("one")
+    page = opened("/?c=one", base=world[0])
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    axe(page)
+    library.get_by_label("to the collection").fill("two")
+    library.get_by_role("button", name="Index the folder").click()
+    playwright.expect(library.get_by_text("index job of two is done").first).to_be_visible(timeout=20_000)
+    playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    library.get_by_role("button", name="Delete the collection one").click()
+    library.get_by_role("button", name="Delete the collection one").click()
+    playwright.expect(library.get_by_role("link", name="one")).to_have_count(0)
+    assert [collection.name for collection in client.collections()] == ["two"]
+
+
+def test_a_job_is_cancelled(opened, world, client):
+    page = opened("/", base=world[0])
+    job = client.start_job("watch", collection="watched", folders=[str(world[1] / "files")])
+    page.reload()
+    page.get_by_role("button", name="Library").click()
+    page.get_by_role("dialog", name="Library").get_by_role("button", name="Cancel").click()
+    until(lambda: client.job(job.id).state == "cancelled")
+
+
+def test_a_key_that_may_only_read_is_told_what_it_may_not(opened, tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    key = add_key(tmp_path, "page", "read")
+    with serving(create_app(settings_for(tmp_path, job_roots=[str(tmp_path)]), encoder)) as url:
+        page = opened(None, base=url, expected=("403",))
+        page.add_init_script(f"sessionStorage.setItem('key', {json.dumps(key)})")
+        page.goto("/")
+        playwright.expect(page.get_by_label("Folder of the server")).to_have_count(0)  # it is told of none
+        files = draw(tmp_path / "files", 1)
+        page.locator("input[type=file]").first.set_input_files(files)
+        playwright.expect(page.locator("#said")).to_contain_text("The pictures could not be added: ")

@@ -1,0 +1,246 @@
+"""Reviewing a labelling run in a real browser: started, gone through by keys, many at once, and back."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
+
+from glimpse.client import Client
+from service.app import create_app
+from service.keys import add_key
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+LABELS = ["boat", "house", "tree"]
+EVIL = '<img src=x onerror="window.hurt=1">'
+
+
+def labelled(url: str, labels: list[str], **asked: Any) -> str:
+    """A run over the collection, labelled by a job; its id."""
+    with Client(url) as client:
+        job = client.wait_for(client.start_job("label", collection="pictures", labels=labels, **asked))
+        assert job.state == "succeeded", job
+        return str(job.report["run"])
+
+
+@pytest.fixture
+def run(url: str) -> Any:
+    """A run of which nothing is reviewed yet."""
+    made = labelled(url, LABELS)
+    yield made
+    with Client(url) as client:
+        client.forget_label_run(made)
+
+
+def reviewed(url: str, run: str) -> dict[str, int]:
+    with Client(url) as client:
+        return dict(client.label_run(run).reviewed)
+
+
+def test_a_collection_is_labelled_and_gone_through_by_keys(opened: Any, url: str) -> None:
+    page = opened("/?v=review")
+    expect(page.get_by_role("heading", name="Review", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Label pictures").click()
+    expect(page.get_by_text("Give one label or more")).to_be_visible()
+    page.get_by_label("Labels", exact=True).fill("boat, house,tree, boat")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
+    run = page.url.partition("run=")[2]
+    page.locator("#view-review .menu summary").click()
+    save = page.get_by_role("button", name="Save as label set")
+    expect(save).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(save).to_be_hidden()
+    page.locator("#view-review .stage").focus()
+    with Client(url) as client:
+        order = [image.path for image in client.label_run_images(run)]
+    shown = page.locator("#view-review .stage img")
+    expect(shown).to_have_attribute("alt", order[0].rpartition("/")[2])
+    expect(shown).to_have_js_property("naturalWidth", 320)
+    for key, far in (("3", 1), ("1", 2), ("Enter", 3), ("n", 4), ("s", 5)):
+        page.keyboard.press(key)
+        expect(page.get_by_text(f"{far} of 9 looked at")).to_be_visible()
+    said = reviewed(url, run)
+    assert (said.pop("none"), said.pop("skipped")) == (1, 1)
+    assert sum(said.values()) == 3  # corrected, or accepted where the digit is what it was called
+    page.keyboard.press("u")
+    expect(page.get_by_text("4 of 9 looked at")).to_be_visible()
+    page.keyboard.press("Control+z")
+    expect(page.get_by_text("3 of 9 looked at")).to_be_visible()
+    assert reviewed(url, run) == said
+    for far in range(4, 10):
+        page.keyboard.press("Enter")
+        expect(page.get_by_text(f"{far} of 9 looked at")).to_be_visible()
+    expect(page.get_by_role("heading", name="You have been through all of it.")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Labels as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
+    assert download.value.suggested_filename == f"{run}.csv"
+    assert len(rows) == 9
+    page.go_back()
+    expect(page.get_by_text("9 of 9 looked at")).to_be_visible()  # in the list
+    page.get_by_role("button", name="Forget the run").click()
+    page.get_by_role("button", name="Forget the run").click()
+    expect(page.get_by_text("Nothing is labelled yet")).to_be_visible()
+
+
+def test_what_a_correction_flipped_is_shown_and_leads_there(opened: Any, url: str, run: str) -> None:
+    page = opened(f"/?v=review&run={run}")
+    expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
+    flips = page.locator("#view-review .flips")
+    expect(flips).to_be_hidden()
+    for key, far in (("1", 1), ("2", 2), ("3", 3)):
+        with page.expect_response("**/review") as answered:
+            page.keyboard.press(key)
+        expect(page.get_by_text(f"{far} of 9 looked at")).to_be_visible()
+    flipped = answered.value.json()
+    assert flipped["flipped"], "an example that teaches nothing proves nothing"
+    expect(flips).to_contain_text(f"{flipped['flipped']} picture")
+    first = flipped["flips"][0]
+    flips.get_by_role("button").first.click()
+    expect(page.locator("#view-review .stage img")).to_have_attribute("alt", first["path"].rpartition("/")[2])
+    expect(page.locator("#view-review .asks")).to_contain_text(first["after"][0])
+    page.get_by_role("button", name="None of these").click()
+    expect(page.get_by_text("4 of 9 looked at")).to_be_visible()
+    with Client(url) as client:
+        none = [image.id for image in client.label_run_images(run, reviewed=True, abstained=True)]
+    assert none == [first["id"]]
+
+
+def test_the_surest_are_accepted_at_once_as_many_as_the_slider_says(opened: Any, url: str, run: str) -> None:
+    page = opened(f"/?v=review&run={run}")
+    page.get_by_text("Accept the surest at once").click()
+    slider = page.get_by_role("slider")
+    expect(page.get_by_text("Of 9 pictures that nobody has looked at.")).to_be_visible()
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    button = page.get_by_role("button", name="Accept 4 pictures")
+    expect(page.get_by_text("this is the least sure of them")).to_be_visible()
+    expect(page.locator("#view-review .least img")).not_to_have_js_property("naturalWidth", 0)
+    button.click()
+    expect(page.get_by_text("4 of 9 looked at")).to_be_visible()
+    assert reviewed(url, run) == {"by rule": 4}
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
+    assert reviewed(url, run) == {}
+
+
+def test_several_labels_are_toggled_and_said_together(
+    opened: Any, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("encoder.word_bank.MOST", 600)
+    monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path))
+    run = labelled(url, LABELS, mode="multi")
+    page = opened(f"/?v=review&run={run}")
+    label = page.locator("#view-review .labels button")
+    expect(label).to_have_count(3)
+    before = [button.get_attribute("aria-pressed") for button in label.all()]
+    for key in ("1", "2", "3"):
+        page.keyboard.press(key)
+    expect(label.first).not_to_have_attribute("aria-pressed", str(before[0]))
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 of 9 looked at")).to_be_visible()
+    with Client(url) as client:
+        [image] = client.label_run_images(run, reviewed=True)
+        wanted = {name for name, pressed in zip(LABELS, before, strict=True) if pressed == "false"}
+        assert {answer["label"] for answer in image.answers} == wanted
+        client.forget_label_run(run)
+
+
+def test_pictures_of_one_label_alone_and_a_label_among_many(opened: Any, url: str) -> None:
+    run = labelled(url, [f"label {i}" for i in range(12)])
+    with Client(url) as client:
+        counts = client.label_run(run).per_label
+    label, images = next(iter(counts.items()))
+    page = opened(f"/?v=review&run={run}")
+    page.get_by_label("Which pictures").select_option(label)
+    expect(page.locator("#view-review .work[aria-busy=false]")).to_be_visible()
+    expect(page.locator("#view-review .asks")).to_contain_text(label)
+    assert "of=label" in page.url
+    for far in range(1, images + 1):
+        page.keyboard.press("s")
+        expect(page.get_by_text(f"{far} of 9 looked at")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"No picture is left that is called {label}.")).to_be_visible()
+    page.get_by_role("button", name="All pictures").click()
+    if images < 9:
+        expect(page.locator("#view-review .stage.there")).to_be_visible()
+        page.keyboard.press("/")
+        page.keyboard.type("label 11")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text(f"{images + 1} of 9 looked at")).to_be_visible()
+        assert reviewed(url, run).keys() <= {"skipped", "corrected", "accepted"}
+    with Client(url) as client:
+        client.forget_label_run(run)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (360, "dark")])
+def test_it_is_for_everybody(opened: Any, axe: Any, run: str, width: int, theme: str) -> None:
+    page = opened("/?v=review", width=width, theme=theme)
+    expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
+    axe(page)
+    page.goto(f"/?v=review&run={run}")
+    expect(page.locator("#view-review .stage.there")).to_be_visible()
+    page.get_by_text("Accept the surest at once").click()
+    expect(page.get_by_text("Of 9 pictures that nobody has looked at.")).to_be_visible()
+    axe(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_names_are_text_and_nothing_more(browser: Any, tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    folder = draw(tmp_path / "files", 3)[0].parent
+    evil = folder / EVIL.replace("/", "")
+    sorted(folder.iterdir())[0].rename(f"{evil}.png")
+    add_collection(tmp_path, encoder, sorted(folder.iterdir()))
+    with serving(create_app(settings_for(tmp_path, job_roots=[str(folder)]), encoder)) as url:
+        run = labelled(url, [EVIL, "house"])
+        page = browser.new_page(base_url=url)
+        page.goto(f"/?v=review&run={run}")
+        expect(page.locator("#view-review .labels")).to_contain_text(EVIL)
+        expect(page.locator("#view-review .stage.there")).to_be_visible()
+        for _ in range(3):
+            page.keyboard.press("1")
+        expect(page.get_by_text("3 of 3 looked at")).to_be_visible()
+        page.goto("/?v=review")
+        expect(page.locator("#view-review .facts")).to_contain_text(EVIL)
+        assert page.evaluate("window.hurt") is None
+        page.close()
+
+
+def test_a_reader_is_told_why_and_loses_nothing_and_who_may_write_reviews(browser: Any, tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 3))
+    app = create_app(settings_for(tmp_path, job_roots=[str(tmp_path / "files")]), encoder)
+    with serving(app) as url:
+        run = labelled(url, LABELS)
+        keys = {scope: add_key(tmp_path, scope, scope) for scope in ("read", "admin")}
+        for scope in ("read", "admin"):
+            page = browser.new_page(base_url=url)  # the browser logs the 401 and the 403
+            page.goto(f"/?v=review&run={run}")
+            page.get_by_label("Key", exact=True).fill(keys[scope])
+            page.keyboard.press("Enter")
+            expect(page.locator("#view-review .stage img")).to_have_js_property("naturalWidth", 320)
+            page.locator("#view-review .stage").focus()
+            page.keyboard.press("n")
+            if scope == "read":
+                expect(page.get_by_text("this key may only read")).to_be_visible()
+                expect(page.get_by_text("0 of 3 looked at")).to_be_visible()
+            else:
+                expect(page.get_by_text("1 of 3 looked at")).to_be_visible()
+            page.close()
+        with Client(url, keys["admin"]) as client:
+            until(lambda: client.label_run(run).reviewed == {"none": 1})
+
+
+def test_a_run_that_is_gone_is_said(opened: Any) -> None:
+    page = opened("/?v=review&run=gone", expected=("404",))
+    expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()
+    page.get_by_role("link", name="All runs").click()
+    expect(page.get_by_role("heading", name="Review", exact=True)).to_be_visible()

@@ -1,0 +1,157 @@
+"""Training runs in a real browser: a list, one that grows, two beside each other, and one that is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+
+from glimpse.client import Client
+from service.app import create_app
+from tests.run_folders import run_folder
+from training.run_folder import LOG
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+EVIL = '<img src=x onerror="window.hurt=1">'.replace("/", "")
+
+
+def ended(run: Path) -> Path:
+    """The same, as if it had been written an hour ago."""
+    for file in run.iterdir():
+        os.utime(file, (time.time() - 3600,) * 2)
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
+    """A folder with a run that is done and has a model, one that was stopped, and one with a bad name."""
+    folder = tmp_path_factory.mktemp("runs")
+    done = run_folder(folder / "clothes", [0.1, 0.6, 0.5], held_out="/1.png", lr=1e-3, epochs=2)
+    for file in tiny_run.iterdir():
+        (done / file.name).write_bytes(file.read_bytes())
+    (done / "report.html").write_text("<!doctype html><title>report</title><h1>The report</h1>")
+    ended(done)
+    stopped = run_folder(folder / "shoes", [0.1, 0.4], held_out="/1.png", lr=3e-4)
+    result = json.loads((stopped / "metrics.json").read_text())
+    (stopped / "metrics.json").write_text(json.dumps(result | {"warnings": [f"Overfitting: {EVIL}"]}))
+    ended(stopped)
+    ended(run_folder(folder / EVIL, [0.2]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(data: Path, runs: Path) -> Iterator[str]:
+    encoder = tiny_encoder(data)
+    add_collection(data, encoder, draw(data / "files", 4))
+    settings = settings_for(data, runs=str(runs), job_roots=[str(data / "files")], device="cpu")
+    with serving(create_app(settings, encoder)) as url:
+        yield url
+
+
+def test_runs_are_listed_opened_and_compared_by_keys_alone(page: Any) -> None:
+    page.goto("/?v=runs")
+    rows = page.locator("#view-runs .rows > li")
+    expect(rows).to_have_count(3)
+    row = rows.filter(has_text="clothes")
+    expect(row).to_contain_text("done · epoch 2")
+    expect(row).to_contain_text("0.100 → 0.600")
+    expect(rows.filter(has_text="shoes")).to_contain_text("stopped · epoch 1 of 10")
+    expect(rows.filter(has_text="shoes")).to_contain_text("1 warning")
+    compare = page.get_by_role("link", name="Compare", exact=True)
+    expect(compare).to_be_hidden()
+    for name in ("clothes", "shoes"):
+        page.get_by_role("checkbox", name=f"Compare {name}").focus()
+        page.keyboard.press("Space")
+    compare.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("clothes is ahead, with a score of 0.600; shoes follows with 0.400.")).to_be_visible()
+    expect(page.get_by_role("region", name="Settings that differ")).to_contain_text("0.001")
+    expect(
+        page.get_by_role("img", name="Recall@10 from text to image, by epoch; now clothes 0.5, shoes 0.4")
+    ).to_be_visible()
+    page.go_back()
+    page.get_by_role("link", name="clothes").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="clothes")).to_be_visible()
+    expect(page.get_by_role("region", name="Recall from text to image")).to_contain_text("+0.500")
+    loss = page.get_by_role("img", name="Loss, by step; now")
+    expect(loss).to_be_visible()
+    loss.hover(position={"x": 100, "y": 80})
+    expect(page.locator("#view-runs .cursor text").first).to_be_visible()
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Report").click()
+    expect(opened.value.get_by_role("heading", name="The report")).to_be_visible()
+    opened.value.close()
+    page.get_by_role("link", name="All runs").click()
+    expect(rows).to_have_count(3)
+
+
+def test_the_curves_of_a_run_grow_while_it_trains(page: Any, runs: Path) -> None:
+    live = run_folder(runs / "live", [0.1], epochs=3)
+    page.goto("/?v=runs&run=live")
+    expect(page.get_by_text("training · first epoch of 3")).to_be_visible()
+    expect(page.get_by_role("img", name="Learning rate, by step; now 0.001")).to_be_visible()
+    expect(page.get_by_text("It can be served once it has ended")).to_be_visible()
+    with (live / LOG).open("a") as file:
+        file.write('{"step": 6, "loss": 0.5, "lr": 0.0001}\n')
+    expect(page.get_by_role("img", name="Learning rate, by step; now 1e-4")).to_be_visible()
+    result = json.loads((live / "metrics.json").read_text())
+    after = dict(result["epochs"][0], epoch=3, score=0.7)
+    (live / "metrics.json").write_text(json.dumps(result | {"epochs": [*result["epochs"], after]}))
+    expect(page.get_by_text("done · epoch 3")).to_be_visible()
+
+
+def test_a_run_is_served_for_a_collection(page: Any, url: str) -> None:
+    page.goto("/?v=runs&run=clothes")
+    expect(page.get_by_text("Reads 4 pictures anew with this model.")).to_be_visible()
+    page.get_by_role("button", name="Serve this one").click()
+    expect(page.get_by_text("pictures is searched by clothes now.")).to_be_visible(timeout=20_000)
+    with Client(url) as client:
+        [collection] = client.collections()
+        assert collection.model == "clothes"
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (360, "dark")])
+def test_it_is_for_everybody(opened: Any, axe: Any, width: int, theme: str) -> None:
+    page = opened("/?v=runs", width=width, theme=theme)
+    expect(page.get_by_role("link", name="clothes")).to_be_visible()
+    axe(page)
+    for address, heading in (("/?v=runs&run=shoes", "shoes"), ("/?v=runs&run=clothes&with=shoes", "clothes and shoes")):
+        page.goto(address)
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        expect(page.locator("#view-runs .lines svg path").first).to_be_visible()
+        axe(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_names_and_warnings_are_text_and_nothing_more(page: Any) -> None:
+    page.goto("/?v=runs")
+    page.get_by_role("link", name=EVIL).click()
+    expect(page.get_by_role("heading", name=EVIL)).to_be_visible()
+    page.goto("/?v=runs&run=shoes")
+    expect(page.get_by_label("Warnings")).to_contain_text(EVIL)
+    assert page.evaluate("window.hurt") is None
+
+
+def test_what_is_not_there_is_said_with_what_to_do(opened: Any, tmp_path: Path) -> None:
+    page = opened("/?v=runs&run=gone", expected=("404",))
+    expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()
+    page.get_by_role("link", name="All runs").click()
+    expect(page.get_by_role("heading", name="Training runs")).to_be_visible()
+    (tmp_path / "runs").mkdir()
+    for settings, heading, command in (
+        ({}, "No folder of training runs", "glimpse serve --runs runs"),
+        ({"runs": str(tmp_path / "runs")}, "No run yet", f"--out {tmp_path}/runs/first"),
+    ):
+        with serving(create_app(settings_for(tmp_path / "data", **settings), tiny_encoder(tmp_path))) as own:
+            page = opened("/?v=runs", base=own)
+            expect(page.get_by_role("heading", name=heading)).to_be_visible()
+            expect(page.locator("#view-runs code")).to_contain_text(command)
