@@ -37,8 +37,21 @@ def filters(page: Page) -> None:
 
 
 def first(page: Page) -> None:
-    """Open the first picture."""
+    """Open the first picture; where it lies on this machine is nobody's concern."""
     page.locator(".pictures a").first.click()
+    page.locator(".viewer .path").evaluate("it => it.remove()")
+
+
+def labels(page: Page) -> None:
+    """Type some labels."""
+    page.get_by_role("textbox", name="Labels").fill("boat, balloon, house, bird")
+
+
+def mapped(page: Page) -> None:
+    """Make the map, if there is none."""
+    if (make := page.get_by_role("button", name="Make the map")).is_visible():
+        make.click()
+    page.locator("#view-map canvas").first.wait_for(timeout=120_000)
 
 
 def nothing(_: Page) -> None:
@@ -49,8 +62,8 @@ SHOTS: tuple[tuple[str, str, Do], ...] = (
     ("search", "/?q=a+red+boat+at+night", nothing),
     ("browse", "/", filters),
     ("viewer", "/?q=a+red+boat+at+night", first),
-    ("lineup", "/?v=lineup", nothing),
-    ("map", "/?v=map", nothing),
+    ("lineup", "/?v=lineup", labels),
+    ("map", "/?v=map", mapped),
     ("review", "/?v=review", nothing),
     ("runs", "/?v=runs", nothing),
     ("labs", "/?v=labs", nothing),
@@ -93,7 +106,17 @@ def serving(command: list[str], demo: Path) -> Iterator[str]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    flags = ["serve", "--model", str(demo / "model"), "--data", str(demo / "data"), "--port", str(port)]
+    flags = [
+        "serve",
+        "--model",
+        str(demo / "model"),
+        "--data",
+        str(demo / "data"),
+        "--runs",
+        str(demo),
+        "--port",
+        str(port),
+    ]
     with subprocess.Popen([*command, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             url = f"http://127.0.0.1:{port}"
