@@ -17,7 +17,6 @@ import argparse
 import os
 import random
 import shutil
-import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from common import machine
+from kept import mean_sd
 
 from base.errors import ImageError
 from base.tables import Table
@@ -205,11 +205,7 @@ def fine_tuned(
 ) -> Vectors:
     """Zero-shot logits of queries by the model after training on a folder of links to the shots."""
     work = Path(tempfile.mkdtemp())
-    for name, paths in zip(names, shots.values(), strict=True):
-        (work / "shots" / name).mkdir(parents=True)
-        # the trainer holds out one image a class at least, so a lone one is given twice
-        for i, path in enumerate(paths if len(paths) > 1 else [*paths, *paths]):
-            (work / "shots" / name / f"{i}{path.suffix}").symlink_to(path.resolve())
+    lay_out(work / "shots", dict(zip(names, shots.values(), strict=True)))
     n = sum(map(len, shots.values()))
     config = TrainConfig(
         pairs=str(work / "shots"),
@@ -229,9 +225,12 @@ def fine_tuned(
     return build_classifier(tuned, names).logits(np.stack([vector_of[path] for path in queries]))
 
 
-def mean_sd(values: Sequence[float]) -> str:
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.3f} +- {spread:.3f}"
+def lay_out(folder: Path, shots: Images) -> None:
+    """A folder a class with links to its images; a lone one is there twice, for the trainer holds out one at least."""
+    for name, paths in shots.items():
+        (folder / name).mkdir(parents=True)
+        for i, path in enumerate(paths if len(paths) > 1 else [*paths, *paths]):
+            (folder / name / f"{i}{path.suffix}").symlink_to(path.resolve())
 
 
 if __name__ == "__main__":

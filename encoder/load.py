@@ -32,6 +32,7 @@ from torch.overrides import TorchFunctionMode
 
 from base.errors import ModelError
 from base.extras import install
+from encoder.architectures import ARCHITECTURES
 from encoder.device import choose_device, choose_precision
 from encoder.hub.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
 from encoder.hub.published import architectures_like, no_such_model, repository_of, usual_preprocessing
@@ -130,7 +131,7 @@ def load_clip(ref: str | Path) -> ClipParts:
 
 
 def build_clip(config: str | Path) -> ClipParts:
-    """A model with random weights, from an open_clip architecture's name or a JSON file of the same form.
+    """A model with random weights: one of ours by name, or of open_clip's, or a JSON file of the same form.
 
     Seed torch before for the same weights.
 
@@ -138,11 +139,13 @@ def build_clip(config: str | Path) -> ClipParts:
         ModelError: no such architecture, or a file that is not a model config.
     """
     text = str(config)
-    if text in open_clip.list_models():
+    if text in ARCHITECTURES:
+        model_cfg = ARCHITECTURES[text].config()
+    elif text in open_clip.list_models():
         model_cfg = open_clip.get_model_config(text)
     else:
         model_cfg = read_json(
-            Path(text), f"{text}: neither an open_clip architecture nor a file; {architectures_like(text)}"
+            Path(text), f"{text}: neither an architecture nor a file; {architectures_like(text, ARCHITECTURES)}"
         )
         model_cfg = model_cfg.get("model_cfg", model_cfg)
     parts = {"embed_dim": int, "text_cfg": dict, "vision_cfg": dict}

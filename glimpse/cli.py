@@ -10,6 +10,7 @@ import typer
 from base.cpus import use_threads
 from glimpse import __version__
 from glimpse.commands import contents, maintenance  # noqa: F401  the rest of `collections`
+from glimpse.commands import map as _map  # noqa: F401  and this
 from glimpse.commands.backup import backup, restore
 from glimpse.commands.collections import collections
 from glimpse.commands.compare import compare

@@ -6,7 +6,7 @@ Nothing is said where nothing can be: a shell has no place for it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +30,15 @@ def models(incomplete: str) -> list[str]:
         runs = [str(found) for found in folder.iterdir() if (found / "open_clip_config.json").is_file()]
         return _beginning(incomplete, [*sorted(runs), *_published()])
     return _beginning(incomplete, _published())
+
+
+def beginning(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Those of some names that begin as what is typed."""
+
+    def offered(incomplete: str) -> list[str]:
+        return _beginning(incomplete, names)
+
+    return offered
 
 
 def languages(incomplete: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""The pictures of a collection as columns: an id, a shape and a day each, the newest first, for who shows all of them.
+"""The pictures of a collection as columns: an id, a shape and a day each, the newest first, for who shows all of them;
+and all their vectors, block by block.
 
 Plain arrays, about 15 bytes a picture; no storage, no wire format, and nothing of texts, which have neither shape nor
 day.
@@ -6,6 +7,7 @@ day.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -21,6 +23,23 @@ EPOCH = date(1899, 12, 31)  # day 1 is the day after it; 65,535 is in 2079
 DAY = 86_400  # seconds
 UNKNOWN = -(2**62)  # in the place of seconds
 _SINCE = (date(1970, 1, 1) - EPOCH).days
+
+
+@dataclass(frozen=True)
+class AllVectors:
+    """The vectors of all pictures, as of one moment.
+
+    Attributes:
+        blocks: each call gives ids (m,) and unit rows (m, dim) float16, a block at a time, in ascending order of ids.
+        count: how many there are.
+        fingerprint: of the model that made them.
+        version: of the commit that they are of.
+    """
+
+    blocks: Callable[[], Iterator[tuple[Ids, NDArray[np.float16]]]]
+    count: int
+    fingerprint: str
+    version: int
 
 
 @dataclass(frozen=True, eq=False)

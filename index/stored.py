@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from index.columns import Columns
+from index.columns import AllVectors, Columns
 from index.config import IndexConfig, Quota
 from index.entry import (
     ChangePage,
@@ -89,6 +89,7 @@ class Collection(Protocol):
     """
 
     name: str
+    folder: Path
 
     @property
     def is_near(self) -> bool:
@@ -201,6 +202,12 @@ class Collection(Protocol):
         modality: Modality,
         patience: Patience | None = None,
     ) -> NDArray[np.int64]: ...
+
+    def all_vectors(self) -> AllVectors: ...
+
+    def vectors_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+
+    def written_since(self, version: int) -> tuple[int, NDArray[np.int64]]: ...
 
     def columns_state(self) -> str: ...
 

@@ -54,6 +54,7 @@ from service.routes import (
     zero_shot,
 )
 from service.routes.overview import columns
+from service.routes.overview import map as overview_map
 from service.settings import Settings, unknown_variables
 from service.signing import Signer
 from service.state import Service
@@ -91,9 +92,9 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
     )
     app.state.service = Service(settings, Paths(app), signer, encoder)
     # routes are tried one after the other: first those that are asked hundreds of times a second
-    for resource in (embeddings, search, classify, info, metrics, collections, facets, columns, changes, zero_shot,
-                     label_sets, images, texts, manifest, catalogue, jobs, label_runs, training_runs,
-                     labs, knn_service):  # fmt: skip
+    for resource in (embeddings, search, classify, info, metrics, collections, facets, columns, overview_map,
+                     changes, zero_shot, label_sets, images, texts, manifest, catalogue, jobs, label_runs,
+                     training_runs, labs, knn_service):  # fmt: skip
         app.include_router(
             resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429, 501, 503)
         )

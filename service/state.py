@@ -16,6 +16,7 @@ from base.read_ahead import READERS
 from encoder.model import DualEncoder
 from index.collection import LOCAL
 from index.milvus.address import Address
+from service.collections.maps import Maps
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
 from service.collections.thumbnails import DAY, Thumbnails
@@ -46,6 +47,7 @@ class Service:
         signer: of addresses that need no key.
         collections, decoders, jobs: there from the beginning.
         models: those that may be asked for, once the service is ready.
+        maps: of collections.
         rejections: what measures the rejection thresholds of collections.
         thumbnails: those that are kept; `flights` are those that are made just now.
         waiting: requests that wait for changes just now.
@@ -62,6 +64,7 @@ class Service:
         self.collections = OpenCollections(settings.data, read_only=settings.read_only)
         self.decoders = Pool(READERS, settings.queue_size)
         self.models = Models(settings, self.decoders, encoder)
+        self.maps = Maps()
         self.rejections = Rejections(self.collections, self.models)
         self.jobs = Jobs(settings, self.collections, self.models)
         self.thumbnails = Thumbnails(settings.data, settings.thumbnail_bytes, read_only=settings.read_only)

@@ -107,7 +107,8 @@ class Told:
         if answer.error:
             answer.error.message = f"the job failed; {ASK}"
         if (report := answer.report) is not None:
-            report.skips = []
+            if hasattr(report, "skips"):
+                report.skips = []
             for one in getattr(report, "left_out", []):
                 one.first = None
             if hasattr(report, "failed"):

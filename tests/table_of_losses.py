@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from glimpse.demo.postcards.scenes import split_scenes, write_postcards
-from glimpse.demo.run import MODEL, N_SEEN, N_UNSEEN, SEED
+from glimpse.demo.run import ARCHITECTURE, N_SEEN, N_UNSEEN, SEED
 
 PAGE = Path(__file__).parents[1] / "docs" / "training.md"
-BEGIN, END = "<!-- written by tests/table_of_losses.py -->", "<!-- to here -->"
+END = "<!-- to here -->"
 CHANCE = 0.026  # of 10 of 500 unseen cards, where cards with one caption are all right
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 
@@ -45,12 +45,15 @@ RUNS = (
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's postcards and the config of its model."""
-    folder = tmp_path_factory.mktemp("world")
+    """The demo's postcards."""
+    return draw_world(tmp_path_factory.mktemp("world"))
+
+
+def draw_world(folder: Path) -> Path:
+    """The demo's postcards in a folder: train.csv and unseen.csv."""
     seen, unseen = split_scenes(SEED, N_UNSEEN)
     write_postcards(folder, seen, N_SEEN, SEED, "train", 0.8)
     write_postcards(folder, unseen, N_UNSEEN, SEED, "unseen")
-    (folder / "model.json").write_text(json.dumps(MODEL))
     return folder
 
 
@@ -60,10 +63,15 @@ def rows() -> Iterator[list[str]]:
     rows: list[str] = []
     yield rows
     if len(rows) == len(RUNS):
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        head = ["| | recall@10 | by chance | learned |", "|---|---|---|---|"]
-        PAGE.write_text(before + "\n".join([BEGIN, *head, *rows, END]) + after, encoding="utf-8")
+        write_table("table_of_losses.py", ["| | recall@10 | by chance | learned |", "|---|---|---|---|", *rows])
+
+
+def write_table(script: str, lines: list[str]) -> None:
+    """Put a table into the page, where the last one of this script is."""
+    begin = f"<!-- written by tests/{script} -->"
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(before + "\n".join([begin, *lines, END]) + after, encoding="utf-8")
 
 
 def glimpse(*arguments: object) -> dict[str, Any]:
@@ -83,7 +91,7 @@ def glimpse(*arguments: object) -> dict[str, Any]:
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.flags)
 def test_every_loss_learns_the_demos_world(run: Run, world: Path, rows: list[str], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    world_flags = ("--caption-key=caption", "--init", world / "model.json", "--min-crop=0.7", "--val-fraction=0.05")
+    world_flags = ("--caption-key=caption", "--init", ARCHITECTURE, "--min-crop=0.7", "--val-fraction=0.05")
     size = ("--epochs=8", "--batch-size=128")
     trained = glimpse("train", world / "train.csv", "--out", out, *run.flags.split(), *world_flags, *size)
     if "nt-xent" in run.flags:

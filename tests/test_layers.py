@@ -67,6 +67,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.local.snapshot",
     },
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
+    "index.map": {"index.columns", "index.collection", "index.local.vectors.ann", "index.rows"},
     "index.milvus": {
         "index.columns",
         "index.entry",
@@ -140,6 +141,7 @@ ONLY_IN = {
     "opentelemetry": {"service/telemetry/tracing.py"},
     "httpx": {"service/inference/fetch.py", "glimpse/client/connection.py"},
     "mcp": {"glimpse/mcp_tools.py"},
+    "umap": {"index/map/umap.py"},
     "webdataset": {"training/data/shards.py"},
     "tensorboardX": {"training/records/trackers.py"},
     "mlflow": {"training/records/trackers.py"},
@@ -188,11 +190,12 @@ def test_what_is_imported_first_brings_no_torch() -> None:
     subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT)
 
 
-def test_a_service_brings_of_the_training_only_what_looks_at_a_loss() -> None:
+def test_a_service_brings_of_the_training_only_what_looks_at_losses_and_reads_runs() -> None:
     block = "import sys, service.app; print(*(name for name in sys.modules if name.startswith('training.')))"
     asked = subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT, capture_output=True, text=True)
     evaluation = {f"training.evaluation{part}" for part in ("", ".geometry", ".metrics", ".warnings")}
-    assert set(asked.stdout.split()) <= {"training.forces", "training.losses", "training.run_folder", *evaluation}
+    allowed = {"training.forces", "training.losses", "training.run_folder", *evaluation}
+    assert {name for name in asked.stdout.split() if not lies_in(name, "training.reading")} <= allowed
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from service_world import add_collection, draw, error_of, serving, settings_for, tiny_encoder, world
+from service_world import add_collection, draw, error_of, picture, serving, settings_for, tiny_encoder, until, world
 
 from base.errors import CollectionNotFound, InputError
-from glimpse.client import Client
+from glimpse.cli import app as cli
+from glimpse.client import Client, ServiceError
 from index.collection import Entry, create_collection, open_collection
 from service.app import create_app
 
@@ -96,3 +98,82 @@ def test_the_client_reads_columns(tmp_path):
             client.columns("none")
         with pytest.raises(InputError):
             client.passing("wide", {"must": 1})
+
+
+def ended(client, job):
+    until(lambda: client.get(f"/v1/jobs/{job}").json()["ended_at"], 60)
+    return client.get(f"/v1/jobs/{job}").json()
+
+
+def test_a_job_makes_the_map_that_the_columns_show(tmp_path):
+    with world(tmp_path, n=12) as (client, _, _):
+        assert error_of(client.get(f"{PATH}/map"), 404)["code"] == "no_map"
+        error_of(client.delete(f"{PATH}/map"), 404)
+        before = client.get(f"{PATH}/columns").headers["etag"]
+        asked = client.post("/v1/jobs", json={"kind": "map", "collection": "pictures"})
+        assert asked.status_code == 202, asked.text
+        job = ended(client, asked.json()["id"])
+        assert (job["state"], job["done"], job["total"]) == ("succeeded", 12, 12), job
+        found = client.get(f"{PATH}/map").json()
+        assert job["report"] == {"placed": 12, "clusters": len(found["clusters"])}
+        assert (found["method"], found["placed"], found["unplaced"]) == ("pca", 12, 0)
+        assert all(len(one["words"]) == 3 for one in found["clusters"])
+        assert sum(one["size"] for one in found["clusters"]) == 12
+
+        answer = client.get(f"{PATH}/columns")
+        assert answer.headers["etag"] != before
+        assert client.get(f"{PATH}/columns", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+        _, n, flags, _ = struct.unpack_from("<4sIII", answer.content)
+        assert (n, flags, len(answer.content)) == (12, 1, 16 + 12 * 12)
+        places = np.frombuffer(answer.content, "<u2", 2 * n, 16 + 4 * n).reshape(n, 2)
+        assert (places < 65_535).all()
+        assert len(np.unique(places, axis=0)) == 12
+        clusters = np.frombuffer(answer.content, np.uint8, n, 16 + 11 * n)
+        assert np.bincount(clusters)[1:].tolist() == [one["size"] for one in found["clusters"]]
+        bitmap = client.post(f"{PATH}/columns/bitmap", json={"filter": {}})
+        assert bitmap.headers["etag"] == answer.headers["etag"]
+
+        file = {"file": ("new.png", picture(99), "image/png")}
+        assert client.post(f"{PATH}/images", files=file).status_code == 200
+        later = client.get(f"{PATH}/columns", headers={"If-None-Match": answer.headers["etag"]})
+        assert (later.status_code, later.content[4]) == (200, 13)
+        assert (np.frombuffer(later.content, "<u2", 26, 16 + 4 * 13) < 65_535).all()
+        assert client.get(f"{PATH}/map").json()["placed"] == 13
+
+        assert client.delete(f"{PATH}/map").status_code == 204
+        error_of(client.get(f"{PATH}/map"), 404)
+        assert struct.unpack_from("<4sIII", client.get(f"{PATH}/columns").content)[2] == 0
+
+
+def test_a_map_job_that_cannot_be_done_says_why(tmp_path):
+    with world(tmp_path, n=2) as (client, _, _):
+        asked = client.post("/v1/jobs", json={"kind": "map", "collection": "pictures", "names": False})
+        job = ended(client, asked.json()["id"])
+        assert (job["state"], job["error"]["code"]) == ("failed", "invalid_input")
+        assert "a map needs 3 images, and there are 2" in job["error"]["message"]
+        error_of(client.post("/v1/jobs", json={"kind": "map", "collection": "none"}), 404)
+        error_of(client.post("/v1/jobs", json={"kind": "map", "collection": "pictures", "method": "tsne"}), 422)
+
+
+def test_the_command_makes_a_map_here_and_at_a_service(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("encoder.query.open_encoder", lambda ref: encoder)
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 8))
+
+    def said(*arguments):
+        assert (cli(["collections", "map", "pictures", *arguments], standalone_mode=False) or 0) == 0
+        return capsys.readouterr().out
+
+    here = json.loads(said("--data", str(tmp_path), "--json"))
+    assert (here["method"], here["placed"], here["unplaced"]) == ("pca", 8, 0)
+    assert "8 images have a place in a map by pca" in said("--data", str(tmp_path), "--no-names")
+    with pytest.raises(InputError, match="--method must be pca or umap, not tsne"):
+        said("--data", str(tmp_path), "--method", "tsne")
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        there = json.loads(said("--url", url, "--json"))
+        assert {**there, "made_at": ""} == {**here, "made_at": ""}
+        with Client(url) as client:
+            assert client.map("pictures").clusters[0].words == here["clusters"][0]["words"]
+            client.forget_map("pictures")
+            with pytest.raises(ServiceError, match="has no map"):
+                client.map("pictures")

@@ -49,7 +49,9 @@ class TrainConfig:
     out: str
     model: str | None = _option(None, "Fine-tune this model.", is_model=True)
     init: str | None = _option(
-        None, "Start from random weights: an open_clip architecture or a JSON config.", is_model=True
+        None,
+        "Start from random weights: one of --init list, an open_clip architecture or a JSON config.",
+        is_model=True,
     )
     image_size: int | None = _option(None, "Pixels a side of the pictures it sees.", show_default="the model's own")
     images_root: str | None = _option(None, "Where relative image paths start.", is_path=True)

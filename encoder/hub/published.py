@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ def no_such_model(ref: str) -> str:
     return f"neither a folder here nor a model that open_clip knows; {meant}"
 
 
-def architectures_like(name: str) -> str:
-    """A sentence with the architectures whose names are like one that is none."""
-    near = difflib.get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(near)}?" if near else "`glimpse models --all` lists what there is"
+def architectures_like(name: str, ours: Iterable[str]) -> str:
+    """A sentence with the architectures, `ours` or open_clip's, whose names are like one that is none."""
+    near = difflib.get_close_matches(name, [*ours, *open_clip.list_models()], n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(near)}?" if near else "`glimpse train --init list` lists small ones"
 
 
 def hub_address(ref: str) -> str | None:

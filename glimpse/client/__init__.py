@@ -32,7 +32,7 @@ from glimpse.client.answers import (
 from glimpse.client.catalogue import NewEntry
 from glimpse.client.changes import Change, ChangePage
 from glimpse.client.client import Client
-from glimpse.client.columns import Columns
+from glimpse.client.columns import Columns, Map
 from glimpse.client.entries import NewImage
 from glimpse.client.facets import FacetKey, FacetValue
 from glimpse.client.searches import Part, Search
@@ -52,6 +52,7 @@ __all__ = [
     "Job",
     "LabelRun",
     "LabelSet",
+    "Map",
     "Model",
     "NewEntry",
     "NewImage",

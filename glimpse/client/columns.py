@@ -1,4 +1,4 @@
-"""All pictures of a service's collection as columns, and filters as bitmaps over them. Needs no numpy."""
+"""All pictures of a service's collection as columns, filters as bitmaps over them, its map. Needs no numpy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from glimpse.client.answers import NoService
+from glimpse.client.answers import NoService, listed, read
 from glimpse.client.connection import Connection, in_path
 
 EPOCH = date(1899, 12, 31)
@@ -47,6 +47,28 @@ class Columns:
         return float(2 ** ((self.aspects[i] - 128) / 32)) if self.aspects[i] else None
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Images that lie together in a map: amidst them x and y, 0 to 1, and words nearest to what sets them apart."""
+
+    number: int
+    size: int
+    x: float
+    y: float
+    words: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """What is known of a collection's map; where each image lies is told by its columns."""
+
+    method: str
+    made_at: str
+    placed: int
+    unplaced: int
+    clusters: list[Cluster]
+
+
 class Overview(Connection):
     """The calls of `Client` that look at all of a collection."""
 
@@ -64,6 +86,15 @@ class Overview(Connection):
             return _columns(answer.headers["etag"], answer.content)
         except (struct.error, KeyError, TypeError, ValueError):
             raise NoService(f"{self.url} answers, but not in columns: is it a glimpse service?") from None
+
+    def map(self, collection: str) -> Map:
+        """The map of a collection. ServiceError (404, `no_map`) where none was made: `start_job("map", ...)` does."""
+        said = self.ask("GET", f"/v1/collections/{in_path(collection)}/map")
+        return read(Map, said, clusters=[read(Cluster, one) for one in listed(said, "clusters")])
+
+    def forget_map(self, collection: str) -> None:
+        """Forget the map of a collection."""
+        self.ask("DELETE", f"/v1/collections/{in_path(collection)}/map")
 
     def passing(self, collection: str, filter: Mapping[str, Any]) -> tuple[str, list[int]]:  # noqa: A002
         """The ETag of the columns that it is of, and at which places in them the pictures stand that pass a filter.

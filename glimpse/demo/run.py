@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from base.errors import InputError
+from encoder.architectures import ARCHITECTURES
 from encoder.device import choose_device
 from encoder.load import build_clip, load_encoder, make_encoder
 from encoder.model import DualEncoder
@@ -48,12 +49,7 @@ QUERIES = (
     "a purple umbrella in the city",
     "pink flowers in a meadow by day",
 )
-# A ResNet of four blocks and two text layers: small enough for two cores, and convolutions learn from few pictures.
-MODEL = {
-    "embed_dim": 128,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 2},
-}
+ARCHITECTURE = "resnet-64"  # small enough for two cores
 
 
 def run_demo(folder: Path, *, host: str, port: int, serve: bool) -> None:
@@ -95,21 +91,20 @@ def _draw(world: Path) -> None:
 
 def _train(folder: Path, world: Path) -> tuple[dict[str, Any], dict[str, Any], DualEncoder]:
     """Train with the product's own trainer; recall on the unseen postcards before and after."""
-    run, model_config = folder / "model", folder / "model_config.json"
-    model_config.write_text(json.dumps(MODEL, indent=2) + "\n", encoding="utf-8")
+    run = folder / "model"
     unseen = read_pairs(world / "unseen.csv", Keys.of(caption="caption")).pairs
 
     torch.manual_seed(SEED)  # the weights that the trainer starts from
-    untrained = make_encoder(build_clip(model_config), "untrained", choose_device("auto"), "fp32")
+    untrained = make_encoder(build_clip(ARCHITECTURE), "untrained", choose_device("auto"), "fp32")
     before = _recall(untrained, world, unseen)
     config = TrainConfig(
         pairs=str(world / "train.csv"),
         out=str(run),
         caption_key="caption",
-        init=str(model_config),
+        init=ARCHITECTURE,
         epochs=10,
         batch_size=64,
-        lr=1.5e-3,
+        lr=ARCHITECTURES[ARCHITECTURE].lr,
         min_crop=0.7,
         val_fraction=0.05,
         seed=SEED,

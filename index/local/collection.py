@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionError, GlimpseError, InputError
-from index.columns import Columns
+from index.columns import AllVectors, Columns
 from index.config import IndexConfig, Quota
 from index.entry import (
     MODALITIES,
@@ -265,6 +265,19 @@ class LocalCollection(Searches):
     def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Vectors (n, dim) in the order of `ids`. EntryNotFound if one is not there."""
         return self._catalog.vectors(ids)
+
+    def all_vectors(self) -> AllVectors:
+        """Those of all images, as they are now."""
+        view = self.read_view()
+        return AllVectors(lambda: view.blocks("image"), view.count("image"), view.fingerprint, view.version)
+
+    def vectors_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Those of `ids` (n,) that are there, ascending, and their vectors (m, dim)."""
+        return self._catalog.vectors_of(ids)
+
+    def written_since(self, version: int) -> tuple[int, NDArray[np.int64]]:
+        """The version as it is now, and the ids (n,), ascending, of images whose vectors were set after `version`."""
+        return self._catalog.written_since(version)
 
     def records(
         self,

@@ -6,7 +6,7 @@ when they are asked for, so one may be missing that was deleted since.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +50,19 @@ class ReadView:
         index may answer many by comparing all, and then finds what it missed for one.
         """
         return self._state.views[modality].search(unit_rows(xq, self.dim), k, among)
+
+    @property
+    def version(self) -> int:
+        """The commit that these vectors are of."""
+        return self._state.version
+
+    def count(self, modality: Modality) -> int:
+        """How many vectors there are."""
+        return self._state.views[modality].count
+
+    def blocks(self, modality: Modality) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
+        """All of them by ascending id: ids (m,) and unit rows (m, dim), a block at a time."""
+        return self._state.views[modality].blocks()
 
     def vectors(self, ids: ArrayLike, modality: Modality) -> NDArray[np.float32]:
         """Unit rows (n, dim) in the order of `ids`. EntryNotFound."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from base.errors import CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
 from base.files import write_whole
 from base.names import check_external_id
-from index.columns import Columns
+from index.columns import AllVectors, Columns
 from index.config import IndexConfig, Quota
 from index.entry import (
     MODALITIES,
@@ -410,6 +410,18 @@ class MilvusCollection(Opened, Searches):
         ]
         return np.array(found, np.int64)
 
+    def all_vectors(self) -> AllVectors:
+        """NotInStore."""
+        raise self._no_columns()
+
+    def vectors_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """NotInStore."""
+        raise self._no_columns()
+
+    def written_since(self, version: int) -> tuple[int, NDArray[np.int64]]:
+        """NotInStore."""
+        raise self._no_columns()
+
     def columns_state(self) -> str:
         """NotInStore."""
         raise self._no_columns()
@@ -428,8 +440,8 @@ class MilvusCollection(Opened, Searches):
 
     def _no_columns(self) -> NotInStore:
         return NotInStore(
-            f"collection {self.name!r} lies on Milvus, which gives no columns of all pictures: search it, read its "
-            "entries page by page, or move it to the local store (glimpse collections move)"
+            f"collection {self.name!r} lies on Milvus, which gives no columns of all pictures and no map: search it, "
+            "read its entries page by page, or move it to the local store (glimpse collections move)"
         )
 
     def changes_after(self, after: str | None = None, limit: int = 1000) -> ChangePage:

@@ -32,7 +32,7 @@ from base.words import words_of
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["index", "watch", "label", "reindex"]
+Kind = Literal["index", "watch", "label", "reindex", "map"]
 State = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
 

@@ -20,6 +20,7 @@ from base.files import whole_file
 from base.left_out import LeftOut
 from base.rules import Rules
 from encoder.encoder import Encoder
+from encoder.word_bank import word_bank
 from index.collection import Collection, open_collection
 from index.ingest.captions import Captions, read_captions
 from index.ingest.reindex import ReindexReport, reindex
@@ -27,6 +28,7 @@ from index.ingest.report import IndexReport
 from index.ingest.scan import check_any_image
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from index.ingest.watch import Watching, watch_folders
+from index.map.kept import make_map
 from labelling.label_sets import LabelSet
 from labelling.outputs.output import Listing
 from labelling.outputs.table import write_table
@@ -264,6 +266,18 @@ def _label_source(context: JobContext, opened: ExitStack, *, writes: bool) -> tu
     return CollectionSource(found, lambda: encoder), found
 
 
+def _map(context: JobContext) -> None:
+    asked = context.job.request
+    with open_collection(context.data, asked["collection"]) as collection:
+        collection.check_model(context.encoder.fingerprint)
+        words = None
+        if asked["names"]:
+            bank = word_bank(context.encoder, progress=lambda done, total: context.tell(0, None, {}))
+            words = bank.words, bank.vectors
+        made = make_map(collection, asked["method"], words, lambda done, total: context.tell(done, total, {}))
+    context.job.report = {"placed": len(made.ids), "clusters": len(made.known)}
+
+
 def label_counts(report: LabelReport) -> dict[str, Any]:
     """As a job reports them."""
     return {
@@ -344,4 +358,6 @@ def _text(name: str | Path) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-WORK: dict[str, Callable[[JobContext], None]] = {"index": _index, "watch": _watch, "reindex": _reindex, "label": _label}
+WORK: dict[str, Callable[[JobContext], None]] = {
+    "index": _index, "watch": _watch, "reindex": _reindex, "label": _label, "map": _map
+}  # fmt: skip

@@ -26,7 +26,7 @@ from service.jobs.store import ID, Job, JobStore, State
 from service.routes.label_sets import as_asked, check_learned
 from service.routes.training_runs import found
 from service.schemas.base import Absent
-from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, ReindexJob
+from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, MapJob, ReindexJob
 from service.told import Told
 from service.training_runs import TrainingRuns, has_model
 
@@ -94,7 +94,7 @@ def ask(
             keep["model"] = model.name
     if isinstance(wanted, ReindexJob) and wanted.training_run:
         keep = {"made_by": _trained(TrainingRuns(settings.runs), wanted.training_run, models)}
-    if isinstance(wanted, ReindexJob | LabelJob) and wanted.collection is not None:
+    if isinstance(wanted, ReindexJob | LabelJob | MapJob) and wanted.collection is not None:
         collections.get(wanted.collection)  # 404 now, not when its turn comes
     with retried():
         job = jobs.ask(wanted.kind, wanted.model_dump(), getattr(wanted, "collection", None), keep)
@@ -254,7 +254,7 @@ def _check_places(roots: Roots, wanted: Any) -> None:
         if wanted.folder is not None:
             roots.folder(wanted.folder)
         check_outputs(roots, outputs_of(wanted.model_dump()))
-    elif not isinstance(wanted, ReindexJob):
+    elif not isinstance(wanted, ReindexJob | MapJob):
         for folder in wanted.folders:
             roots.folder(folder)
         if wanted.captions is not None:

@@ -88,6 +88,10 @@ FACETS_COUNTED: Examples = {"example": {"facets": [
 BITMAP: Examples = {"examples": [
     {"filter": {"must": [{"key": "tags", "match": {"value": "sea"}}]}},
 ]}
+MAP: Examples = {"example": {
+    "method": "pca", "made_at": "2026-01-31T12:00:00+00:00", "placed": 482, "unplaced": 0,
+    "clusters": [{"number": 1, "size": 71, "x": 0.31, "y": 0.62, "words": ["boat", "sail", "sea"]}],
+}}
 FACET_KEYS: Examples = {"example": {"keys": [
     {"key": "colour", "entries": 211, "values": 3, "min": None, "max": None},
     {"key": "shop.price", "entries": 190, "values": 164, "min": 4.5, "max": 189},

@@ -17,6 +17,7 @@ from pydantic import (
 
 from base.names import NAME
 from encoder.zero_shot import ScoredBy
+from index.map.projection import Method
 from labelling.label_sets import Mode
 from labelling.outputs.folder_steps import How
 from service.jobs.store import DAMAGED, Job, Kind, State
@@ -151,7 +152,19 @@ class ReindexJob(RequestModel):
         return self
 
 
-AnyJob = Annotated[IndexJob | WatchJob | LabelJob | ReindexJob, Field(discriminator="kind")]
+class MapJob(RequestModel):
+    """Make the map of a collection, as `glimpse collections map`."""
+
+    kind: Literal["map"]
+    collection: Name
+    method: Method = Field(
+        "pca", description="pca takes seconds; umap minutes, keeps neighbours together, and needs umap-learn"
+    )
+    names: bool = Field(True, strict=True, description="name its clusters by the words nearest to them")
+    model: ModelName = Field(None, description="default: the collection's, and no other can name its clusters")
+
+
+AnyJob = Annotated[IndexJob | WatchJob | LabelJob | ReindexJob | MapJob, Field(discriminator="kind")]
 
 EXAMPLES: list[dict[str, Any]] = [
     {"kind": "index", "collection": "photos", "folders": ["/photos"]},
@@ -161,6 +174,7 @@ EXAMPLES: list[dict[str, Any]] = [
     {"kind": "label", "collection": "photos", "label_set": "pets", "write_metadata": "pets"},
     {"kind": "reindex", "collection": "photos"},
     {"kind": "reindex", "collection": "photos", "training_run": "clothes"},
+    {"kind": "map", "collection": "photos", "method": "umap"},
 ]
 JOB: dict[str, Any] = {
     "id": "0623a1f4c8d2e09b7c41", "kind": "index", "state": "running", "collection": "photos",
@@ -178,7 +192,7 @@ JOB: dict[str, Any] = {
 
 
 class JobRequest(RootModel[AnyJob]):
-    """A job of one of the four kinds."""
+    """A job of one of the five kinds."""
 
     model_config = ConfigDict(json_schema_extra=dict[str, Any](examples=EXAMPLES))
 
@@ -244,6 +258,15 @@ class ReindexCounts(Skips):
     swapped: bool = Field(description="whether the collection has the new model")
 
 
+class MapCounts(Schema):
+    """Of a map job, in images; GET /v1/collections/{collection}/map tells the rest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    placed: int
+    clusters: int
+
+
 class JobError(Schema):
     """Why a job failed, in the words that a request would have been answered with."""
 
@@ -267,7 +290,7 @@ class JobAnswer(Schema):
     ended_at: str | None
     done: int = Field(description="files or entries looked at")
     total: int | None = Field(description="null while it is not known")
-    report: IndexCounts | LabelCounts | ReindexCounts | None
+    report: IndexCounts | LabelCounts | ReindexCounts | MapCounts | None
     error: JobError | None
     waiting: str | None = Field(description="which other process it waits for, though it is its turn; null: for none")
 

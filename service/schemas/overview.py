@@ -26,11 +26,14 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 from index.columns import Columns
+from index.map.kept import Placed
+from index.map.projection import Method, Projection
 from service.schemas import examples
-from service.schemas.base import RequestModel
+from service.schemas.base import RequestModel, Schema
 
 MAGIC = b"glc1"
 PLACES, WIDE = 1, 2  # flags
+LAST = 65_534  # of a place; one more: there is none
 BINARY: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -42,18 +45,58 @@ class BitmapRequest(RequestModel):
     filter: dict[str, Any] = Field(description="pictures that pass; as in a search")
 
 
-def as_bytes(columns: Columns) -> bytes:
-    """Columns as they are sent."""
+class ClusterAnswer(Schema):
+    """Images that lie together."""
+
+    number: int = Field(ge=1, description="as the columns have it")
+    size: int = Field(description="images, when the map was made")
+    x: float = Field(description="0 to 1, amidst them; the columns' places are 65534 times this")
+    y: float
+    words: list[str] = Field(description="nearest to what sets them apart; empty: the map was made without names")
+
+
+class MapAnswer(Schema):
+    """What is known of a collection's map."""
+
+    model_config = ConfigDict(json_schema_extra=examples.MAP)
+
+    method: Method
+    made_at: str = Field(description="ISO 8601, UTC")
+    placed: int = Field(description="images that have a place")
+    unplaced: int = Field(description="images that came since, too many to be placed: make the map anew")
+    clusters: list[ClusterAnswer] = Field(description="the largest first")
+
+    @classmethod
+    def of(cls, made: Projection, images: int) -> MapAnswer:
+        """Of a map of a collection that has so many images."""
+        clusters = [
+            ClusterAnswer(number=i, size=one.size, x=one.place[0], y=one.place[1], words=list(one.words))
+            for i, one in enumerate(made.known, start=1)
+        ]
+        placed = min(len(made.ids), images)
+        return cls(method=made.method, made_at=made.made_at, placed=placed, unplaced=images - placed, clusters=clusters)
+
+
+def as_bytes(columns: Columns, placed: Placed | None) -> bytes:
+    """Columns as they are sent, with the places of a map."""
     n = len(columns.ids)
     wide = bool(n) and int(columns.ids.max()) >= 2**32
-    flags = WIDE if wide else 0
+    flags = (WIDE if wide else 0) | (PLACES if placed else 0)
     parts: list[bytes | NDArray[Any]] = [
         struct.pack("<4sIII", MAGIC, n, flags, 0),
         columns.ids.astype("<f8" if wide else "<u4"),
+        *([_places(placed)] if placed else []),
         columns.days.astype("<u2"),
         columns.aspects,
+        *([placed.clusters] if placed else []),
     ]
     return b"".join(part if isinstance(part, bytes) else part.tobytes() for part in parts)
+
+
+def _places(placed: Placed) -> NDArray[np.uint16]:
+    """(n, 2)"""
+    known = ~np.isnan(placed.places[:, :1])
+    return np.where(known, np.rint(placed.places * LAST), LAST + 1).astype("<u2")
 
 
 def bitmap(mask: NDArray[np.bool_]) -> bytes:

@@ -27,6 +27,7 @@ import { address, href, navigate, onNavigate } from "./router.js";
 const VIEWS = {
   search: "Search",
   lineup: "Lineup",
+  map: "Map",
   review: "Review",
   runs: "Runs",
   labs: "Labs",

@@ -77,12 +77,11 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
             if not any(words in text for words in expected):
                 problems.append(text)
 
-        page.on(
-            "console",
-            lambda said: (
-                complain(f"{said.text} {said.location.get('url', '')}") if said.type in ("error", "warning") else None
-            ),
-        )
+        def heard(said: Any) -> None:
+            if said.type in ("error", "warning"):
+                complain(f"{said.text} {said.location.get('url', '')}")
+
+        page.on("console", heard)
         page.on("pageerror", lambda error: complain(f"{error}\n{error.stack}"))
         ours = (base, "data:", "blob:")
         page.on("request", lambda asked: None if asked.url.startswith(ours) else foreign.append(asked.url))

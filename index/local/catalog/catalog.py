@@ -360,6 +360,26 @@ class Catalog:
             raise EntryNotFound(f"no entry with id {absent[0]}")
         return decode_vectors([rows[key] for key in ids], dim).astype(np.float32)
 
+    def vectors_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Those of `ids` that are there, ascending, and their vectors (n, dim)."""
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            dim = int(self._identify(db)["dim"])
+            rows = db.execute(f"SELECT id, vector FROM entries WHERE {AMONG} ORDER BY id", (json_ids(ids),)).fetchall()
+        here = np.array([key for key, _ in rows], np.int64)
+        return here, decode_vectors([vector for _, vector in rows], dim).astype(np.float32)
+
+    def written_since(self, version: int) -> tuple[int, NDArray[np.int64]]:
+        """The version as it is now, and the ids (n,), ascending, of images whose vectors were set after `version`."""
+        query = """
+            SELECT group_concat(id) FROM entries INDEXED BY entries_version WHERE modality = 'image' AND version > ?
+        """
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            now = int(read_meta(db, "version"))
+            ((text,),) = db.execute(query, (version,)) if now != version else ((None,),)
+        return now, np.sort(np.fromstring(text, np.int64, sep=",")) if text else np.empty(0, np.int64)
+
     def filter_ids(self, wanted: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:
         """The ids, ascending and read-only, of the entries that a filter lets through. FilterTooSlow, GivenUp."""
         with self._db.reading() as db:

@@ -206,6 +206,16 @@ class Products:
         return products
 
 
+def centres_of(x: Rows, k: int) -> Rows:
+    """The centres (k, dim) of `k` clusters of rows (n, dim), by k-means; fewer if there are fewer rows."""
+    found = faiss.Kmeans(
+        x.shape[1], min(k, len(x)), niter=25, nredo=2, seed=1, min_points_per_centroid=1, max_points_per_centroid=2048
+    )
+    found.train(np.ascontiguousarray(x, np.float32))
+    assert found.centroids is not None
+    return found.centroids
+
+
 def use_threads(n: int) -> None:
     """FAISS calls of this thread use `n` threads: a build beside searches must leave them room."""
     faiss.omp_set_num_threads(n)

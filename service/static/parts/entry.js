@@ -14,6 +14,8 @@ export const isUpload = (entry) => UPLOADED.test(entry.path ?? "");
 // What its file is called where it is kept as a file.
 export const calledOf = (entry) => words(entry.metadata.filename ?? fileName(entry.path) ?? `picture-${entry.id}`);
 
+export const folderOf = (path) => path.replace(/[\\/][^\\/]*$/, "") || "/";
+
 export const fileName = (path) => path?.split(/[\\/]/).pop();
 
 export function nameOf(entry) {

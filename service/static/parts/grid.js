@@ -27,6 +27,7 @@ export class Grid {
     root.append(el("div", { class: "pictures-box" }, this.list, this.bar));
     this.onSelect = onSelect;
     this.selected = new Set();
+    this.covered = 0; // pixels at the top of the window that something else covers
     this.anchor = null; // where a choice with Shift begins
     this.tiles = new Map(); // place -> tile
     this.spare = [];
@@ -298,7 +299,7 @@ export class Grid {
     this.#stand(Math.max(0, Math.min(i, this.source.count - 1, this.layout.done - 1)));
     const row = this.layout.rowOf(this.at);
     const top = this.layout.top[row] - (this.scrolled + this.shift);
-    const head = this.list.getBoundingClientRect().top > 0 ? 0 : this.covered();
+    const head = this.scrolled < 0 ? 0 : this.covered;
     if (top < head) this.#scrollBy(top - head - 16);
     else if (top + this.layout.tall[row] > innerHeight) this.#scrollBy(top + this.layout.tall[row] - innerHeight + 48);
     this.render();
@@ -310,11 +311,6 @@ export class Grid {
     this.tiles.get(this.at)?.link.setAttribute("tabindex", "-1");
     this.at = i;
     this.tiles.get(i)?.link.setAttribute("tabindex", "0");
-  }
-
-  // Pixels at the top of the window that something else covers.
-  covered() {
-    return parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
   }
 
   // By so much of the list, which may be more than the page has.
@@ -444,7 +440,7 @@ export class Grid {
         }
       }
       if (event.clientY > innerHeight - 40) scrollBy({ top: 24, behavior: "instant" });
-      else if (event.clientY < 40 + this.covered()) scrollBy({ top: -24, behavior: "instant" });
+      else if (event.clientY < 40 + this.covered) scrollBy({ top: -24, behavior: "instant" });
       this.#marked();
     });
     addEventListener("pointerup", () => {

@@ -3,7 +3,7 @@
 
 import { count, el, icon } from "../parts/dom.js";
 import { dropTarget } from "../parts/drop.js";
-import { calledOf } from "../parts/entry.js";
+import { calledOf, folderOf, isUpload } from "../parts/entry.js";
 import { chosenChips, Facets } from "../parts/facets.js";
 import { noteOf } from "../parts/fit.js";
 import { Grid } from "../parts/grid.js";
@@ -279,6 +279,7 @@ export function mount(root, app) {
     return [
       el("button", { type: "button", class: "button main", onclick: () => like(1) }, "More like this"),
       el("button", { type: "button", class: "button", onclick: () => like(AWAY) }, "Less like this"),
+      entry.path && !isUpload(entry) && el("a", { class: "button", href: app.href({ in: folderOf(entry.path), c: app.collection() }, new URLSearchParams()) }, icon("stack"), "Its folder"),
       path && el("button", { type: "button", class: "button", onclick: () => copy(path) }, icon("copy"), "Copy the path"),
       download,
     ].filter(Boolean);
@@ -313,7 +314,8 @@ export function mount(root, app) {
     if (files.length && active()) searchBy(files);
   });
   new ResizeObserver(() => {
-    if (active()) document.documentElement.style.scrollPaddingTop = `${form.parentElement.offsetHeight}px`;
+    grid.covered = form.parentElement.offsetHeight;
+    document.documentElement.style.scrollPaddingTop = active() ? `${grid.covered}px` : "";
   }).observe(form);
 
   return {

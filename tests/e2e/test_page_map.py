@@ -1,0 +1,225 @@
+"""The map in a real browser, whose WebGL is drawn by software."""
+
+import contextlib
+import io
+import re
+
+import pytest
+from PIL import Image
+
+from glimpse.client import Client, ServiceError
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+XSS = '<img src=x onerror="document.title=\'broken\'"><script>document.title="broken"</script>'
+STALL = "GPU stall due to ReadPixels"  # said by a browser without a GPU when a picture of it is taken
+NO_WEBGL = """
+  const context = HTMLCanvasElement.prototype.getContext;
+  HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+    return kind.startsWith("webgl") ? null : context.call(this, kind, ...rest);
+  };
+"""
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    with Client(url) as client:
+        yield client
+
+
+@pytest.fixture
+def mapped(client):
+    """There is a map."""
+    try:
+        client.map("pictures")
+    except ServiceError:
+        assert client.wait_for(client.start_job("map", collection="pictures")).state == "succeeded"
+
+
+@pytest.fixture
+def at(opened, mapped):
+    """Opens the map at an address, and waits until it is there."""
+
+    def open_it(more="", **options):
+        page = opened(f"/?v=map&c=pictures{more}", expected=(STALL,), **options)
+        playwright.expect(page.locator(".legend [aria-pressed]").first).to_be_attached()
+        return page
+
+    return open_it
+
+
+def surface(page):
+    return page.get_by_role("application", name="Map of the pictures")
+
+
+def around_all(page):
+    """A drag around all that there is."""
+    box = surface(page).bounding_box()
+    left, top, right, bottom = box["x"] + 6, box["y"] + 6, box["x"] + box["width"] - 6, box["y"] + box["height"] - 6
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom), (left, top + 3)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+
+
+def test_where_there_is_none_one_is_made(opened, client):
+    with contextlib.suppress(ServiceError):
+        client.forget_map("pictures")
+    page = opened("/?v=map&c=pictures", expected=(STALL,))
+    playwright.expect(page.get_by_role("heading", name="No map yet")).to_be_visible()
+    page.get_by_role("button", name="Make the map").click()
+    playwright.expect(page.get_by_role("status").get_by_text("9 pictures")).to_be_visible(timeout=30_000)
+    assert client.map("pictures").placed == 9
+    playwright.expect(surface(page)).to_be_visible()
+
+
+def test_points_names_and_thumbnails_are_drawn(at):
+    page = at()
+    thumbs = page.locator(".thumbs img.there")
+    playwright.expect(thumbs.first).to_be_visible()
+    page.evaluate("document.querySelector('.thumbs').hidden = true; document.querySelector('.names').hidden = true")
+    shot = Image.open(io.BytesIO(surface(page).screenshot())).convert("RGB")
+    colours = {colour for count, colour in shot.getcolors(1 << 24) if count > 20}
+    assert any(max(colour) - min(colour) > 60 for colour in colours)  # points have colours, the ground has none
+    size = page.locator(".legend .size").all_inner_texts()
+    assert sum(map(int, size)) == 9
+
+
+def test_a_drag_moves_a_wheel_zooms_and_the_address_knows(at):
+    page = at()
+    box = surface(page).bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.wheel(0, -240)
+    page.wait_for_url("**at=*")
+    zoom = float(re.search(r"at=[\d.]+,[\d.]+,([\d.]+)", page.url)[1])
+    assert zoom == pytest.approx(2.718, abs=0.01)
+    x = re.search(r"at=([\d.]+)", page.url)[1]
+    page.mouse.down()
+    page.mouse.move(middle[0] + 90, middle[1], steps=5)
+    page.mouse.up()
+    page.wait_for_function("x => !location.search.includes(`at=${x},`)", arg=x)
+    assert float(re.search(r"at=([-\d.]+)", page.url)[1]) < float(x)
+    again = at(page.url[page.url.index("&at=") :])
+    playwright.expect(surface(again)).to_be_visible()
+    assert again.url == page.url
+    page.get_by_role("button", name="Show the whole").click()
+    page.wait_for_url("**at=0.5,0.5,1")
+
+
+def test_words_light_what_fits_and_back_undoes_it(at):
+    page = at()
+    page.get_by_role("searchbox").fill("a red boat")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("status").get_by_text("nearest")).to_be_visible()
+    assert "q=a+red+boat" in page.url
+    page.get_by_role("link", name="show as a grid").click()
+    playwright.expect(page.get_by_role("searchbox", name="Search by words")).to_have_value("a red boat")
+    page.go_back()
+    page.go_back()
+    playwright.expect(page.get_by_role("status").get_by_text("9 pictures")).to_be_visible()
+
+
+def test_a_lasso_selects_a_grid_that_can_be_labelled(at, client):
+    page = at()
+    page.get_by_role("button", name="Lasso").click()
+    around_all(page)
+    playwright.expect(page.get_by_role("heading", name="9 pictures selected")).to_be_visible()
+    playwright.expect(page.get_by_role("list", name="Selected pictures").get_by_role("link")).to_have_count(9)
+    link = page.url
+    assert "sel=" in link
+    page.get_by_label("Key of the label").fill("kind")
+    page.get_by_label("Label", exact=True).fill("drawn")
+    page.get_by_role("button", name="Label them").click()
+    playwright.expect(page.get_by_text("9 pictures labelled kind: drawn")).to_be_visible()
+    assert {entry.metadata["kind"] for entry in client.entries("pictures", "image")} == {"drawn"}
+
+    again = at(link[link.index("&sel=") :])  # a link has what was selected
+    playwright.expect(again.get_by_role("heading", name="9 pictures selected")).to_be_visible()
+    again.get_by_role("list", name="Selected pictures").get_by_role("link").nth(2).click()
+    playwright.expect(again.get_by_role("dialog")).to_be_visible()
+    again.go_back()
+    playwright.expect(again.get_by_role("dialog")).to_be_hidden()
+    again.get_by_role("button", name="Close the selection").click()
+    playwright.expect(again.get_by_role("heading", name="9 pictures selected")).to_be_hidden()
+
+
+def test_values_of_a_key_have_colours_and_are_lit(at, client):
+    entries = list(client.entries("pictures", "image"))
+    for i, entry in enumerate(entries):
+        client.update_entry("pictures", entry.id, metadata={"hue": "red" if i < 4 else XSS})
+    page = at("&by=hue")
+    rows = page.locator(".legend button.row")
+    playwright.expect(rows).to_have_count(2)
+    assert rows.locator(".text").all_inner_texts() == [XSS, "red"]
+    rows.filter(has_text="red").last.click()
+    playwright.expect(page.get_by_role("status").get_by_text("4 pictures of 9 lit")).to_be_visible()
+    assert "f=hue:red" in page.url
+    playwright.expect(page.locator(".legend [aria-pressed=true]")).to_have_count(1)
+    assert page.title() == "Map · glimpse"
+
+
+def test_a_picture_shows_what_is_pulled_and_what_is_pushed(at, client):
+    entries = list(client.entries("pictures", "image"))
+    for i, entry in enumerate(entries):
+        client.update_entry("pictures", entry.id, metadata={"hue": "red" if i < 4 else "blue", "caption": f"{XSS} {i}"})
+    page = at(f"&by=hue&near={entries[0].id}")
+    card = page.get_by_role("complementary", name="The chosen picture")
+    playwright.expect(card).to_contain_text("hue: red")
+    for kind, n in (("pull", 3), ("push", 5)):
+        shares = card.locator(f"h3.{kind} ~ ul").first.locator(".size").all_inner_texts()
+        assert len(shares) == n
+        assert all(re.fullmatch(rf"{kind} \d+ %", share) for share in shares)
+    pushes = [int(re.search(r"\d+", text)[0]) for text in card.locator("h3.push ~ ul .size").all_inner_texts()]
+    assert pushes == sorted(pushes, reverse=True)
+    assert 95 <= sum(pushes) <= 105
+    card.get_by_role("link", name=f"{XSS} 1").click()
+    playwright.expect(card.get_by_role("heading", level=2)).to_have_text(f"{XSS} 1")
+    card.get_by_role("button", name="Close").click()
+    playwright.expect(card).to_be_hidden()
+    assert page.title() == "Map · glimpse"
+
+
+def test_by_keyboard_alone(at):
+    page = at()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('role')") == "application":
+            break
+    playwright.expect(surface(page)).to_be_focused()
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**at=*")
+    page.keyboard.press("0")
+    page.keyboard.press("Enter")
+    card = page.get_by_role("complementary", name="The chosen picture")
+    playwright.expect(card).to_be_visible()
+    page.keyboard.press("s")
+    playwright.expect(page.get_by_role("heading", name="9 pictures selected")).to_be_visible()
+    playwright.expect(card).to_be_hidden()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_no_serious_finding_and_nothing_wider_than_the_page(at, axe, client, theme, width):
+    near = next(iter(client.entries("pictures", "image"))).id
+    for more in (f"&near={near}", "&sel=0,0;1,0;1,1;0,1"):
+        page = at(more, width=width, theme=theme)
+        shown = page.locator(".card h2, .below h2").locator("visible=true")
+        playwright.expect(shown.first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        axe(page)
+        page.close()
+
+
+def test_without_webgl_it_is_told_in_words(opened, mapped):
+    page = opened(None)
+    page.add_init_script(NO_WEBGL)
+    page.goto("/?v=map&c=pictures")
+    playwright.expect(page.get_by_text("This browser cannot draw the map")).to_be_visible()
+    row = page.locator(".legend button.row").first
+    n = int(row.locator(".size").inner_text())
+    row.click()
+    playwright.expect(page.get_by_role("heading", name=f"{n} picture")).to_be_visible()
+    playwright.expect(page.get_by_role("list", name="Selected pictures").get_by_role("link")).to_have_count(n)
