@@ -113,7 +113,7 @@ def test_nothing_in_the_data_folder_changes(data, tmp_path, monkeypatch):
 def test_whatever_would_change_something_is_refused_and_says_what_to_do(data, tmp_path):
     before = files_of(data)
     reads = re.compile(
-        r"/v1/(classify|embeddings|zero-shot|search|collections/\{collection\}/(search|search/batch|facets?|columns/bitmap))|/knn-service"
+        r"/v1/(classify|embeddings|zero-shot|search|labs/forces|collections/\{collection\}/(search|search/batch|facets?|columns/bitmap))|/knn-service"
     )
     with client_of(create_app(settings_for(data, read_only=True), tiny_encoder(tmp_path))) as client:
         changing = [
