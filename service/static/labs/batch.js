@@ -1,10 +1,9 @@
 // The third lab: what a batch of n can prove at most. Pairs of points in sixteen dimensions, InfoNCE on the first n of
 // them, and the bound beside log n.
 
-import { el } from "../parts/dom.js";
+import { el, svg } from "../parts/dom.js";
 import { latest } from "../parts/latest.js";
 import { slider } from "../parts/slider.js";
-import { svg } from "./figure.js";
 import { forces, section } from "./lab.js";
 import { BATCH } from "./lessons.js";
 import { partners, scattered } from "./points.js";

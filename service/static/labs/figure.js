@@ -1,20 +1,13 @@
 // The figure of the labs: points on the unit circle or the unit sphere, with their forces as arrows. Points are dragged,
 // or moved by the arrow keys; the sphere is turned by dragging beside them. It draws what it is given and asks nobody.
 
+import { svg } from "../parts/dom.js";
 import { arrow, degreesOf, onCircle, turned, turnedBack, unit } from "./points.js";
 
-const SPACE = "http://www.w3.org/2000/svg";
 const RADIUS = 100;
 const EDGE = 148; // half of what is seen
 const TURN = 4; // degrees a key
 const CENTRE = 0.08; // no point is dragged into the centre, from where it has no direction
-
-export function svg(tag, attributes = {}, ...children) {
-  const element = document.createElementNS(SPACE, tag);
-  for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== false) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
 
 // The heads of arrows, one for each kind of point, for each has a colour of its own.
 export function tips(label) {

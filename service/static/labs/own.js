@@ -1,10 +1,10 @@
 // Pictures of the collection as anchor, positive and negatives: chosen by a person, else an anchor with its neighbours.
 // The anchor lies in the middle, each other as far from it as the angle between their own vectors.
 
-import { el, icon } from "../parts/dom.js";
+import { el, icon, svg } from "../parts/dom.js";
 import { nameOf, sized } from "../parts/entry.js";
 import { pickPictures } from "../parts/picker.js";
-import { svg, tips } from "./figure.js";
+import { tips } from "./figure.js";
 import { forces } from "./lab.js";
 import { reach } from "./points.js";
 

@@ -50,12 +50,11 @@ const SIGNS = {
   dots: "M6 12h.01M12 12h.01M18 12h.01",
 };
 
-export function icon(name) {
-  const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg");
-  const path = document.createElementNS(space, "path");
-  set(svg, { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" });
-  path.setAttribute("d", SIGNS[name]);
-  svg.append(path);
-  return svg;
+// The same for drawings: svg("circle", {r: 4, class: "dot"}, another).
+export function svg(tag, attributes = {}, ...children) {
+  const element = set(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes);
+  element.append(...children);
+  return element;
 }
+
+export const icon = (name) => svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: SIGNS[name] }));

@@ -1,22 +1,14 @@
 // Curves as SVG, drawn as wide as there is room, so that words keep their size: grid, ticks, names, and the values under
 // the pointer. Knows no training run. Colours are --line-1 to --line-6 of style/parts.css.
 
-import { el, set } from "./dom.js";
+import { el, set, svg } from "./dom.js";
 
-const SPACE = "http://www.w3.org/2000/svg";
 const HEIGHT = 220;
 const LEFT = 52;
 const RIGHT = 12;
 const TOP = 12;
 const BOTTOM = 40;
 export const COLOURS = 6;
-
-const node = (tag, attributes, ...children) => {
-  const made = document.createElementNS(SPACE, tag);
-  set(made, attributes);
-  made.append(...children);
-  return made;
-};
 
 // At most `most` + 1 round values: multiples of 1, 2, 2.5 or 5 times a power of ten.
 export function ticks(low, high, most, whole = false) {
@@ -55,7 +47,7 @@ export class Lines {
   constructor({ title, across, fromZero = false }) {
     Object.assign(this, { title, across, fromZero, series: [], mark: null });
     this.legend = el("p", { class: "legend" });
-    this.svg = node("svg", { role: "img", height: HEIGHT });
+    this.svg = svg("svg", { role: "img", height: HEIGHT });
     this.box = el("div", { class: "plot" }, this.svg);
     this.root = el("figure", { class: "lines" }, el("figcaption", {}, title), this.legend, this.box);
     this.observer = new ResizeObserver(() => this.#draw());
@@ -98,27 +90,27 @@ export class Lines {
     const across = ticks(first, last, Math.max(3, Math.floor(width / 80)), true);
     const up = ticks(low, high, 4);
     const grid = up.map((value) => `M${LEFT} ${this.y(value).toFixed(1)}H${width - RIGHT}`).join("");
-    const parts = [node("path", { class: "grid", d: grid })];
-    for (const value of up) parts.push(node("text", { x: LEFT - 8, y: this.y(value) + 4, "text-anchor": "end" }, short(value)));
-    for (const value of across) parts.push(node("text", { x: this.x(value), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, short(value)));
-    parts.push(node("text", { x: (LEFT + width - RIGHT) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, this.across));
+    const parts = [svg("path", { class: "grid", d: grid })];
+    for (const value of up) parts.push(svg("text", { x: LEFT - 8, y: this.y(value) + 4, "text-anchor": "end" }, short(value)));
+    for (const value of across) parts.push(svg("text", { x: this.x(value), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, short(value)));
+    parts.push(svg("text", { x: (LEFT + width - RIGHT) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, this.across));
     if (this.mark && this.mark.x >= first && this.mark.x <= last) {
       const at = this.x(this.mark.x);
       const right = at > width / 2;
-      parts.push(node("path", { class: "mark", d: `M${at} ${TOP}V${HEIGHT - BOTTOM}` }),
-        node("text", { x: at + (right ? -6 : 6), y: HEIGHT - BOTTOM - 6, "text-anchor": right ? "end" : "start" }, this.mark.text));
+      parts.push(svg("path", { class: "mark", d: `M${at} ${TOP}V${HEIGHT - BOTTOM}` }),
+        svg("text", { x: at + (right ? -6 : 6), y: HEIGHT - BOTTOM - 6, "text-anchor": right ? "end" : "start" }, this.mark.text));
     }
     let colour = 0;
     for (const { points, faint } of this.series) {
       const name = `line-${(colour % COLOURS) + 1}`;
       const path = points.map(([x, y], i) => `${i ? "L" : "M"}${this.x(x).toFixed(1)} ${this.y(y).toFixed(1)}`).join("");
-      parts.push(node("path", { class: `${name}${faint ? " faint" : ""}`, d: path }));
+      parts.push(svg("path", { class: `${name}${faint ? " faint" : ""}`, d: path }));
       if (!faint && points.length <= 30) {
-        for (const [x, y] of points) parts.push(node("circle", { class: name, cx: this.x(x), cy: this.y(y), r: 3 }));
+        for (const [x, y] of points) parts.push(svg("circle", { class: name, cx: this.x(x), cy: this.y(y), r: 3 }));
       }
       if (!faint) colour += 1;
     }
-    this.cursor = node("g", { class: "cursor" });
+    this.cursor = svg("g", { class: "cursor" });
     this.svg.replaceChildren(...parts, this.cursor);
   }
 
@@ -132,10 +124,10 @@ export class Lines {
     const said = bold.map(({ name, points }) => ({ name, y: nearest(points)[1] }));
     const text = said.map(({ name, y }) => (bold.length > 1 ? `${name} ${short(y)}` : short(y))).join(" · ");
     const right = this.x(x) > this.box.clientWidth / 2;
-    const label = node("text", { x: this.x(x) + (right ? -8 : 8), y: TOP + 12, "text-anchor": right ? "end" : "start" }, `${short(x)}: ${text}`);
+    const label = svg("text", { x: this.x(x) + (right ? -8 : 8), y: TOP + 12, "text-anchor": right ? "end" : "start" }, `${short(x)}: ${text}`);
     this.cursor.replaceChildren(
-      node("path", { d: `M${this.x(x)} ${TOP}V${HEIGHT - BOTTOM}` }),
-      ...said.map(({ y }, i) => node("circle", { class: `line-${(i % COLOURS) + 1}`, cx: this.x(x), cy: this.y(y), r: 4 })), label);
+      svg("path", { d: `M${this.x(x)} ${TOP}V${HEIGHT - BOTTOM}` }),
+      ...said.map(({ y }, i) => svg("circle", { class: `line-${(i % COLOURS) + 1}`, cx: this.x(x), cy: this.y(y), r: 4 })), label);
   }
 
   #unpoint() {
