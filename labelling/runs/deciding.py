@@ -5,6 +5,7 @@ What a person has said of an image stays, and is an example for all others.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -85,16 +86,27 @@ class Flips:
 
     count: int = 0
     first: list[Flip] = field(default_factory=list)
+    _begins: dict[str, str] = field(default_factory=dict)  # what is kept of a label alone begins so
 
-    def note(self, before: Mapping[int, Sequence[str]], ids: Sequence[int], answers: Iterable[Sequence[Pair]]) -> None:
-        """Compare the labels of some images with those of before; one that had not been decided has not flipped."""
+    def note(self, before: Mapping[int, str], ids: Sequence[int], answers: Iterable[Sequence[Pair]]) -> None:
+        """Compare the labels of some images with what was kept; one that had not been decided has not flipped."""
         for image, given in zip(ids, answers, strict=True):
-            labels, until_now = [label for label, _ in given], before.get(image)
-            if labels == until_now or until_now is None or set(labels) == set(until_now):
+            kept = before.get(image)
+            if kept is None or (len(given) == 1 and self._is_still(given[0][0], kept)):
+                continue
+            labels, until_now = [label for label, _ in given], [label for label, _ in json.loads(kept)]
+            if set(labels) == set(until_now):
                 continue
             self.count += 1
             if len(self.first) < FLIPS:
                 self.first.append(Flip(image, tuple(until_now), tuple(labels)))
+
+    def _is_still(self, label: str, kept: str) -> bool:
+        """Whether what is kept is surely this label alone: most are, and to read the JSON of each would take long."""
+        if label not in self._begins:
+            self._begins[label] = f"[[{json.dumps(label, ensure_ascii=False)},"
+        begin = self._begins[label]
+        return kept.startswith(begin) and "[" not in kept[len(begin) :]
 
 
 def decide_again(store: RunStore, source: Source, asked: LabelsAsked, tell: Progress) -> Flips:
@@ -112,7 +124,7 @@ def _decide(store: RunStore, source: Source, labeller: Labeller, tell: Progress,
         while (block := store.to_decide(after, again=again))[0]:
             ids, kept = block
             vectors = source.vectors(ids, kept)
-            before = store.labels_of(ids) if again else {}
+            before = store.answers_of(ids) if again else {}
             with store.writing():
                 for part, decisions in labeller.decide_in_parts(vectors):
                     answers = list(answers_of(labeller.labels, decisions))

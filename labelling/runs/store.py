@@ -340,14 +340,14 @@ class RunStore:
         ).fetchall()
         return [row[0] for row in rows], [row[1] for row in rows]
 
-    def labels_of(self, ids: Sequence[int]) -> dict[int, list[str]]:
-        """The labels of those of these images, in the order of their ids, that are decided."""
+    def answers_of(self, ids: Sequence[int]) -> dict[int, str]:
+        """What is kept, as JSON, of those of these images, in the order of their ids, that are decided."""
         rows = self.query(
             "SELECT id, answers FROM images WHERE id BETWEEN :first AND :last AND answers IS NOT NULL",
             first=ids[0],
             last=ids[-1],
         )
-        return {key: [label for label, _ in orjson.loads(answers)] for key, answers in rows}
+        return dict(rows)
 
     def decide(
         self, ids: Sequence[int], answers: Iterable[tuple[list[Pair], Pair | None]], margins: Sequence[float]
