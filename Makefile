@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo check check-docker test test-fast test-hf test-nodes test-milvus test-docker bench bench-gpu dist docs clean
+.PHONY: help install dev demo check check-docker test test-fast test-hf test-nodes test-milvus test-docker bench bench-gpu dist docs screenshots clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -91,6 +91,9 @@ dist: dev  ## build glimpse-client and glimpse-search, a wheel and an sdist each
 docs: dev  ## write docs/cli.md from --help, and draw docs/house.svg from the imports
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_house.py
+
+screenshots: dev  ## draw docs/images/page-*.webp from the demo in a browser: each view, light and dark, wide and on a phone
+	$(BIN)/python docs/make_screenshots.py $(ARGS)
 
 clean:  ## remove .venv, caches and the demo
 	rm -rf $(VENV) glimpse-demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,12 +1,17 @@
 """Retrieval after training from the same weights, on the same pairs, as long: glimpse against open_clip's own trainer.
 
-    python bench/training_quality.py PAIRS.csv --epochs 20 --seeds 0 1 2 --work ~/quality
+    python bench/training_quality.py PAIRS.csv --folders CLASSES --epochs 20 --seeds 0 1 2 --work ~/quality
 
 For each seed our split holds out a tenth. All ways start from the same weights and take the same batch size, epochs,
-schedule, optimiser and clipping; each decodes each image once an epoch. The last epoch of each is measured on the
-held-out pairs in fp32. What is left to differ are our defaults: above all which rows of a batch count as negatives.
+learning rate, schedule, decay and clipping. The last epoch of each is measured in fp32: on the held-out pairs, and with
+`--folders` on images of another kind in class folders. What is left to differ are our defaults: how a step is made of a
+gradient, which rows of a batch count as negatives, what is computed twice.
 
-Finished runs are kept in `--work`/results.json and not repeated, so it can be interrupted.
+"As many seconds" has as many epochs more as fit into the time that open_clip's trainer took with the same seed. The
+time is the processor's, of each way's own process with its readers, start and measuring included: on a machine that
+does other things too it says more than the clock, and counts no core that waits.
+
+Finished runs are kept in `--work`/results.json and not repeated, so it can be interrupted, and seeds added.
 """
 
 from __future__ import annotations
@@ -16,9 +21,11 @@ import csv
 import itertools
 import json
 import os
+import resource
 import shutil
 import statistics
-import time
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,38 +34,47 @@ from common import machine
 from open_clip_trainer import check_library, open_clip_train
 
 from encoder.device import choose_device, choose_precision
+from encoder.encoder import Encoder
 from encoder.load import build_clip, load_encoder
 from encoder.weights import WEIGHTS
-from training.config import TrainConfig
+from training.data.folders import labelled_images
 from training.data.pairs import Pair, read_pairs
 from training.data.split import split_pairs
-from training.evaluation.evaluate import evaluate_pairs
+from training.evaluation.evaluate import evaluate_classes, evaluate_pairs
 from training.records.checkpoint import save_model
 from training.run_folder import write_json
-from training.train import train
 
 SMALL = {
     "embed_dim": 256,
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 32, "head_width": 64},
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 128, "heads": 2, "layers": 2},
 }
-WAYS: dict[str, dict[str, Any] | None] = {  # what differs from our defaults; None: not ours
-    "glimpse": {},
-    "glimpse, one positive a row": {"multi_positive": False},
-    "open_clip_train": None,
+REFERENCE, SAME_TIME = "open_clip_train", "glimpse, as many seconds"
+WAYS: dict[str, tuple[str, ...]] = {  # flags; the reference has its own, and comes before what has its time
+    "glimpse": (),
+    REFERENCE: (),
+    SAME_TIME: (),
+    "glimpse, AdamW": ("--optimizer", "adamw"),
+    "glimpse, one positive a row": ("--no-multi-positive",),
 }
-DIRECTIONS = {"text_to_image": "text to image", "image_to_text": "image to text"}
+MEASURES = {
+    "text_to_image": "text to image, recall@10",
+    "image_to_text": "image to text, recall@10",
+    "top1": "zero-shot, top-1",
+}
 VAL_FRACTION, WARMUP, WEIGHT_DECAY = 0.1, 0.1, 0.2
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", type=Path, help="CSV with the columns image and title")
+    parser.add_argument("--folders", type=Path, help="class folders to measure zero-shot accuracy on")
     parser.add_argument("--init", type=Path, help="open_clip model config (default: a small ResNet at 64 pixels)")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS)[:3])
     parser.add_argument("--limit", type=int, help="pairs to use, from the first")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--work", type=Path, default=Path("quality"), help="folder of runs and results")
@@ -74,25 +90,47 @@ def main() -> None:
     pairs = read_pairs(arguments.pairs).pairs[: arguments.limit]
     write_pairs(work / "pairs.csv", pairs)
     settings = {name: getattr(arguments, name) for name in ("epochs", "batch_size", "lr")}
-    settings |= {"pairs": len(pairs), "model": json.loads(config.read_text())}
+    settings |= {"pairs": len(pairs), "folders": str(arguments.folders), "model": json.loads(config.read_text())}
     results_file = work / "results.json"
     results = json.loads(results_file.read_text()) if results_file.exists() else {"settings": settings, "runs": {}}
     if results["settings"] != settings:
         raise SystemExit(f"{results_file} is of other settings; choose another --work")
 
-    for seed, (way, changes) in itertools.product(arguments.seeds, WAYS.items()):
+    runs = results["runs"]
+    ways = [way for way in WAYS if way in arguments.ways]
+    for seed, way in itertools.product(arguments.seeds, ways):
         name = f"{way}, seed {seed}"
-        if name in results["runs"]:
+        if name in runs:
             continue
-        started = time.perf_counter()
         run = Run(arguments, config, pairs, seed, work / f"seed{seed}")
-        folder = run.train_open_clip() if changes is None else run.train_glimpse(way, changes)
-        metrics = evaluate_pairs(load_encoder(folder, precision="fp32"), run.held_out)
-        results["runs"][name] = {key: metrics[key] for key in DIRECTIONS}
+        epochs = arguments.epochs
+        if way == SAME_TIME:
+            ours, theirs = (runs[f"{other}, seed {seed}"]["seconds"] for other in ("glimpse", REFERENCE))
+            epochs = max(1, int(epochs * theirs / ours))
+        before = seconds_of_children()
+        folder = run.train_open_clip() if way == REFERENCE else run.train_glimpse(way, epochs)
+        seconds = round(seconds_of_children() - before, 1)
+        runs[name] = {"epochs": epochs, "seconds": seconds} | measure(folder, run.held_out, arguments.folders)
         write_json(results_file, results)
-        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-    print_table(results["runs"], arguments.seeds)
+        print(f"{name}: {epochs} epochs in {seconds:.0f} s of the processor", flush=True)
+    print_table(runs, ways, arguments.seeds)
     print(f"\n{len(pairs)} pairs, {arguments.epochs} epochs, batches of {arguments.batch_size}; {machine()}")
+
+
+def seconds_of_children() -> float:
+    """Of the processor, of all processes that this one has waited for, and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(folder: Path, held_out: list[Pair], classes: Path | None) -> dict[str, float]:
+    """Recall@10 both ways on the held-out pairs, and top-1 on class folders where there are some."""
+    encoder: Encoder = load_encoder(folder, precision="fp32")
+    metrics = evaluate_pairs(encoder, held_out)
+    found = {way: metrics[way]["recall@10"] for way in ("text_to_image", "image_to_text")}
+    if classes is not None:
+        found["top1"] = evaluate_classes(encoder, labelled_images(classes)[0])[0]["top1"]
+    return found
 
 
 class Run:
@@ -111,26 +149,28 @@ class Run:
         save_model(self.start, build_clip(model_config))
         write_pairs(folder / "train.csv", train_pairs)
 
-    def train_glimpse(self, way: str, changes: dict[str, Any]) -> Path:
+    def train_glimpse(self, way: str, epochs: int) -> Path:
         """The run folder of our last epoch."""
-        config = TrainConfig(
-            pairs=str(self.folder.parent / "pairs.csv"),
-            out=str(self.folder / way.replace(", ", "-").replace(" ", "-")),
-            init=str(self.model_config),  # with this seed the weights of `self.start`
-            epochs=self.arguments.epochs,
-            batch_size=self.arguments.batch_size,
-            lr=self.arguments.lr,
-            weight_decay=WEIGHT_DECAY,
-            warmup=WARMUP,
-            val_fraction=VAL_FRACTION,
-            seed=self.seed,
-            precision=self.precision,
-            **changes,
-        )
-        shutil.rmtree(config.out, ignore_errors=True)  # what an interrupted run left
-        for _ in train(config):
-            pass
-        return Path(config.out) / "last"
+        out = self.folder / way.replace(", ", "-").replace(" ", "-")
+        shutil.rmtree(out, ignore_errors=True)  # what an interrupted run left
+        options = {
+            "--init": self.model_config,  # with this seed the weights of `self.start`
+            "--epochs": epochs,
+            "--batch-size": self.arguments.batch_size,
+            "--lr": self.arguments.lr,
+            "--weight-decay": WEIGHT_DECAY,
+            "--warmup": WARMUP,
+            "--val-fraction": VAL_FRACTION,
+            "--precision": self.precision,
+            "--seed": self.seed,
+            "--out": out,
+        }
+        flags = [str(word) for option in options.items() for word in option]
+        command = [sys.executable, "-m", "training", str(self.folder.parent / "pairs.csv"), *flags, *WAYS[way]]
+        environment = os.environ | {"OMP_NUM_THREADS": str(self.arguments.threads)}
+        with (self.folder / "glimpse.log").open("w") as log:
+            subprocess.run(command, check=True, stdout=log, stderr=log, env=environment, cwd=Path(__file__).parents[1])
+        return out / "last"
 
     def train_open_clip(self) -> Path:
         """Its last checkpoint as a run folder."""
@@ -178,16 +218,26 @@ def write_pairs(path: Path, pairs: list[Pair]) -> None:
         writer.writerows((Path(str(pair.image)).resolve(), pair.captions[0]) for pair in pairs)
 
 
-def print_table(runs: dict[str, Any], seeds: list[int]) -> None:
-    """Recall@10 of each way: mean and standard deviation over seeds, each seed, and ours less this, seed by seed."""
-    ours = next(iter(WAYS))
-    for direction, title in DIRECTIONS.items():
-        print(f"\n{title + ', recall@10':32}{'mean +- sd':>18}{'glimpse - this':>18}  each seed")
-        of_way = {way: [runs[f"{way}, seed {seed}"][direction]["recall@10"] for seed in seeds] for way in WAYS}
-        for way, values in of_way.items():
-            ahead = [mine - this for mine, this in zip(of_way[ours], values, strict=True)]
-            lead = "" if way == ours else mean_sd(ahead)
-            print(f"{way:32}{mean_sd(values):>18}{lead:>18}  {' '.join(f'{value:.3f}' for value in values)}")
+def print_table(runs: dict[str, Any], ways: list[str], seeds: list[int]) -> None:
+    """Each measure of each way: mean and standard deviation over seeds, what it is above the reference, each seed."""
+    for measure, title in MEASURES.items():
+        if any(measure not in run for run in runs.values()):
+            continue
+        print(f"\n{title:32}{'mean +- sd':>18}{'less open_clip':>18}{'+- 2 SE':>9}{'seconds':>9}  each seed")
+        for way in ways:
+            of_seed = [runs[f"{way}, seed {seed}"] for seed in seeds]
+            values = [run[measure] for run in of_seed]
+            lead = error = ""
+            if way != REFERENCE and REFERENCE in ways:
+                ahead = [
+                    run[measure] - runs[f"{REFERENCE}, seed {seed}"][measure]
+                    for run, seed in zip(of_seed, seeds, strict=True)
+                ]
+                lead = mean_sd(ahead)
+                error = f"{2 * statistics.stdev(ahead) / len(ahead) ** 0.5:.3f}" if len(ahead) > 1 else ""
+            seconds = statistics.mean(run["seconds"] for run in of_seed)
+            each = " ".join(f"{value:.3f}" for value in values)
+            print(f"{way:32}{mean_sd(values):>18}{lead:>18}{error:>9}{seconds:>9.0f}  {each}")
 
 
 def mean_sd(values: list[float]) -> str:

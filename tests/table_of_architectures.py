@@ -18,11 +18,11 @@ HEAD = ["| `--init` | pixels | parameters | of images | `--lr` | recall@1 | reca
 NEAR = 0.04  # two runs on different machines
 
 
-def row(name: str, parameters: int, image_parameters: int, recall_at_1: float, recall_at_10: float) -> str:
-    """A line of the table."""
+def row(name: str, parameters: int, image_parameters: int, *recalls: float | None) -> str:
+    """A line of the table; recall@1 and recall@10 may not be measured yet."""
     each = ARCHITECTURES[name]
     sizes = f"{each.image_size} | {parameters / 1e6:.1f}M | {image_parameters / 1e6:.1f}M | {each.lr:g}"
-    return f"| `{name}` | {sizes} | {recall_at_1:.2f} | {recall_at_10:.2f} |"
+    return f"| `{name}` | {sizes} | " + " | ".join("-" if r is None else f"{r:.2f}" for r in recalls) + " |"
 
 
 @pytest.mark.slow
@@ -39,5 +39,6 @@ def test_every_architecture_learns_the_demos_world(tmp_path: Path) -> None:
         sizes = (sum(p.numel() for p in part.parameters()) for part in (clip, clip.visual))
         rows.append(row(name, *sizes, at_1, at_10))
         print(rows[-1])
-        assert (at_1, at_10) == pytest.approx((each.recall_at_1, each.recall_at_10), abs=NEAR)
+        found_before = (each.recall_at_1, each.recall_at_10)
+        assert found_before in ((None, None), pytest.approx((at_1, at_10), abs=NEAR))
     write_table("table_of_architectures.py", [*HEAD, *rows])

@@ -402,6 +402,27 @@ def test_a_filter_lets_the_same_through_in_every_store_or_is_refused_by_name(des
     compare()
 
 
+def test_conditions_on_keys_with_several_values_are_the_same_or_refused(described, store_address):
+    local, other = described
+    lists = (["a"], ["a", "b"], [1], ["1", 2], [True, 1])
+    tests = [{"match": {name: values}} for values in lists for name in ("except", "any")]
+    tests += [{"range": {"gte": 0, "lt": 2}}, {"range": {"gt": "a"}}, {"range": {"lte": 1, "gt": -1}}]
+    asked = [
+        {clause: [{"key": key, **test}]}
+        for key, test in itertools.product(["a", "c", "a.b"], tests)
+        for clause in ("must", "must_not")
+    ]
+    few = asked[::6] if store_address.startswith("milvus://127") else asked
+    refused = 0
+    for wanted in few:
+        expected = local.filter_ids(wanted, "image").tolist()
+        try:
+            assert other.filter_ids(wanted, "image").tolist() == expected, wanted
+        except NotInStore:
+            refused += 1
+    assert refused < len(few) / 2
+
+
 SHAPES = st.fixed_dictionaries(
     {"limit": st.integers(1, 12), "modality": st.just("image")},
     optional={

@@ -1,3 +1,4 @@
+import gzip
 import re
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from service_world import settings_for, world
 import service
 from service.settings import Settings
 
+# a namespace, and papers that the labs lead to by links
+NAMED = ("http://www.w3.org/", "https://arxiv.org/abs/", "https://ieeexplore.ieee.org/document/")
 STATIC = Path(service.__file__).parent / "static"
 
 
@@ -32,6 +35,26 @@ def test_the_page_and_all_it_names_are_served(client):
         assert client.get(path).status_code == 200, path
 
 
+def modules(name):
+    """A module of ours, and all that it imports at once."""
+    found, wanted = set(), {STATIC / name}
+    while wanted:
+        module = wanted.pop()
+        found.add(module)
+        names = re.findall(r'^import [^;]*?"(\.[^"]+)"', module.read_text(), re.MULTILINE)
+        wanted |= {(module.parent / each).resolve() for each in names} - found
+    return found
+
+
+def test_the_first_view_is_loaded_at_once_and_only_that(client):
+    page = client.get("/").text
+    preloaded = set(re.findall(r'rel="modulepreload" href="static/([^"]+)"', page))
+    wanted = (modules("main.js") | modules("views/search.js")) - {STATIC / "main.js"}
+    assert preloaded == {module.relative_to(STATIC).as_posix() for module in wanted}
+    first = [client.get(path).content for path in named_by(page)] + [(STATIC / "views" / "search.css").read_bytes()]
+    assert sum(len(gzip.compress(content)) for content in first) < 100_000
+
+
 def test_the_page_runs_under_a_strict_policy(client):
     headers = client.get("/").headers
     policy = headers["content-security-policy"]
@@ -45,7 +68,7 @@ def test_the_page_runs_under_a_strict_policy(client):
 def test_nothing_is_loaded_from_elsewhere():
     for file in filter(Path.is_file, STATIC.rglob("*")):
         addresses = re.findall(r"https?://[^\s\"')]+", file.read_text())
-        assert [a for a in addresses if not a.startswith("http://www.w3.org/")] == [], file
+        assert [a for a in addresses if not a.startswith(NAMED)] == [], file
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/v1/info", "/nothing", "/static/main.js"])

@@ -142,6 +142,34 @@ def test_names_lead_nowhere_else(client: TestClient, trained: Path, tmp_path: Pa
     error_of(client.get(f"{RUNS}/clothes/compare"), 422)
 
 
+def test_a_damaged_run_folder_is_shown_as_far_as_it_goes(client: TestClient, trained: Path) -> None:
+    runs = trained.parent
+    for i, (config, metrics, log) in enumerate(
+        (
+            ("[]", "3", "nothing"),
+            ("{}", '{"epochs": 3, "warnings": "all", "best_epoch": "first", "best_score": NaN}', '{"step": 1}\n[1]\n'),
+            (
+                '{"epochs": NaN, "model": 7}',
+                '{"epochs": [7, {"epoch": "a"}], "warnings": [7]}',
+                '{"step": 1, "loss": NaN}\n',
+            ),
+            (
+                '{"epochs": 1e999}',
+                '{"epochs": [{"epoch": 0, "metrics": [], "score": Infinity}], "best_epoch": 0}',
+                '{"st',
+            ),
+        )
+    ):
+        out = runs / f"damaged-{i}"
+        out.mkdir()
+        for name, text in (("train_config.json", config), ("metrics.json", metrics), (LOG, log)):
+            (out / name).write_text(text)
+        for path in ("", "/diary", "/compare?with=clothes"):
+            answer = client.get(f"{RUNS}/{out.name}{path}")
+            assert answer.status_code == 200, (path, answer.text)
+    assert {f"damaged-{i}" for i in range(4)} <= listed(client).keys()
+
+
 def test_runs_are_compared_by_what_they_have_in_common(client: TestClient, trained: Path) -> None:
     runs = trained.parent
     run_folder(runs / "a", [0.1, 0.6, 0.5], held_out="/1.png", lr=1e-3)

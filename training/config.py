@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from training.data.augment import Augmentation
 
 LOSSES = ("info-nce", "image-to-text", "text-to-image", "siglip", "contrastive", "triplet", "nt-xent")
+INFO_NCE = LOSSES[:3]
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 MINING = ("semi-hard", "batch-hard")
+OPTIMIZERS = ("muon", "adamw")
 VAL_FRACTION = 0.1
 SEMI_HARD = 0.7  # of the steps from random weights, before batch-hard
 
@@ -93,7 +95,12 @@ class TrainConfig:
     grad_checkpointing: bool = _option(False, "Less memory, more time.")
     fsdp: bool = _option(False, "Under torchrun, spread the model over the processes (FSDP2).")
     lr: float | None = _option(None, "Peak learning rate.", show_default="1e-5 with --model, 5e-4 with --init")
-    weight_decay: float = _option(0.2, "AdamW's decay of weight matrices.")
+    optimizer: str | None = _option(
+        None,
+        "muon (hidden layers; the rest by AdamW) or adamw.",
+        show_default="muon for random weights that learn by info-nce, else adamw",
+    )
+    weight_decay: float = _option(0.2, "Decay of weight matrices.")
     warmup: float = _option(0.1, "Part of all steps in which the learning rate rises.")
     layer_decay: float = _option(1.0, "Each layer learns so much slower than the one above.")
     grad_clip: float = _option(1.0, "Largest norm of a gradient.")
@@ -118,6 +125,8 @@ class TrainConfig:
         for name, options in (("loss", LOSSES), ("mining", MINING)):
             if getattr(self, name) not in options:
                 raise InputError(f"--{name} {getattr(self, name)}: there is no such one; choose {', '.join(options)}")
+        if self.optimizer not in (None, *OPTIMIZERS):
+            raise InputError(f"--optimizer {self.optimizer}: there is no such one; choose {', '.join(OPTIMIZERS)}")
         if unknown := [name for name in self.track if name not in TRACKERS]:
             raise InputError(f"--track {unknown[0]}: there is no such one; choose {', '.join(TRACKERS)}")
         for name, allowed, holds in (
@@ -159,6 +168,7 @@ class TrainConfig:
             ("--label-key", self.label_key is not None, "a table or shards, and --multi-positive", self.uses_labels),
             ("--negative-key", self.negative_key is not None, "a loss with captions", not self.images_only),
             ("--fsdp", self.fsdp, "weights of its own, without --lora", self.lora is None),
+            ("--optimizer muon", self.optimizer == "muon", "whole matrices, without --fsdp", not self.fsdp),
             ("--lora", self.lora is not None, "--model, random weights have nothing to adapt", self.model is not None),
         ):
             if given and not there:
@@ -231,6 +241,12 @@ class TrainConfig:
             jitter = 0.4 if self.color_jitter is None else self.color_jitter
             return Augmentation(min_crop=self.min_crop or 0.2, flip=True, color_jitter=jitter)
         return Augmentation(min_crop=self.min_crop or 0.9, flip=self.flip, color_jitter=self.color_jitter or 0.0)
+
+    @property
+    def used_optimizer(self) -> str:
+        """Muon where it was measured to learn more: random weights, by InfoNCE, whole in each process. Else AdamW."""
+        measured = self.init is not None and self.loss in INFO_NCE and not self.fsdp
+        return self.optimizer or ("muon" if measured else "adamw")
 
     @property
     def peak_lr(self) -> float:

@@ -20,7 +20,7 @@ from training.model.distributed import Ranks
 from training.model.fsdp import load_whole_state, shard, whole_state, whole_weights
 from training.model.layers import count_trainable, set_mode
 from training.model.lora import merged
-from training.model.optim import adamw
+from training.model.optim import Optimizer, adamw, muon_adamw
 from training.model.starting_model import choose_trainable, load_start
 from training.run_folder import LAST
 from training.step import Towers
@@ -32,7 +32,7 @@ class Learner:
     Attributes:
         parts: the open_clip model as it is in memory, with its tokenizer and preprocessing.
         towers: the same as one module.
-        optimizer: AdamW over what learns.
+        optimizer: AdamW over what learns, or Muon and AdamW.
         start: fingerprint of the model that is fine-tuned, where a new run will mix with it at the end; else None.
         lacks_bias: whether a trained model was given a logit_bias for the sigmoid loss, which a new run fits to it.
         device, precision: where and in what it runs ("fp32" or "bf16").
@@ -62,9 +62,13 @@ class Learner:
         self.towers = Towers(self.parts, self.device, self.precision)
         if config.fsdp:
             shard(self.towers, self.device)
-        self.optimizer = adamw(
-            self.parts.clip, lr=config.peak_lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay
-        )
+        rates = {"lr": config.peak_lr, "weight_decay": config.weight_decay, "layer_decay": config.layer_decay}
+        self.optimizer: Optimizer
+        if config.used_optimizer == "muon":
+            products = torch.bfloat16 if self.precision == "bf16" else torch.float32
+            self.optimizer = muon_adamw(self.parts.clip, **rates, dtype=products)
+        else:
+            self.optimizer = adamw(self.parts.clip, **rates)
 
     @property
     def logit_scale(self) -> float:
@@ -109,13 +113,13 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes: "model" and "optimizer". All processes call it."""
-        if self._config.fsdp:
+        if isinstance(self.optimizer, torch.optim.Optimizer) and self._config.fsdp:
             return whole_state(self.parts.clip, self.optimizer)
         return {"model": self.parts.clip.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put a `state` back; raises whatever torch does when it is of another model."""
-        if self._config.fsdp:
+        if isinstance(self.optimizer, torch.optim.Optimizer) and self._config.fsdp:
             load_whole_state(self.parts.clip, self.optimizer, state)
         else:
             self.parts.clip.load_state_dict(state["model"])

@@ -60,7 +60,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of the folder; an empty one where it is not there or not whole."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -94,9 +94,13 @@ def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, dict[str, 
         file.seek(offset)
         for line in file:
             try:
-                record = json.loads(line)
+                record = json.loads(line, parse_constant=_no_number)
             except ValueError:  # a kill or a full disk cut it short
                 return
             if not line.endswith(b"\n") or not isinstance(record, dict):
                 return
             yield line, record
+
+
+def _no_number(name: str) -> None:
+    """NaN and Infinity, which JSON does not have: nothing of ours writes them, and readers of JSON refuse them."""

@@ -25,7 +25,7 @@ from encoder.model import Normalise
 from encoder.text import TextTower
 from training.data.loader import Batch, text_id
 from training.model.fsdp import average_whole_gradients, whole
-from training.model.optim import clamp_logit_scale
+from training.model.optim import Optimizer, clamp_logit_scale
 from training.objective import Features, Objective
 
 Inputs = tuple[Tensor, Tensor]  # pixels and the others, as `Towers.forward` takes them
@@ -97,7 +97,7 @@ class Stepper:
         self,
         towers: Towers,
         objective: Objective,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
         *,
         grad_clip: float,
         chunk_size: int | None,

@@ -79,8 +79,9 @@ def move(
     store: Store = None,
     json: AsJson = False,
 ) -> None:
-    """Move a collection to another store: ids, vectors, all that is said. It is compared, then deleted here.
+    """Move a collection to another store: entries with their ids, and vectors bit for bit.
 
+    It is compared there before it is deleted here.
     May be interrupted at any moment; the same command goes on. Uploaded files stay in the data folder.
     """
     from dataclasses import asdict
@@ -97,7 +98,7 @@ def move(
         console.out.print(
             f"{name} moved: {moved.entries} entries, {moved.copied} copied now, {moved.compared} vectors compared"
         )
-        console.err.print(f"it is found from now on with --store {to}, or GLIMPSE_STORE={to}")
+        console.err.print(f"from now on: --store {to}, or GLIMPSE_STORE={to}")
 
 
 @collections.command(epilog="Example: glimpse collections changes shop --after 5f0c1d2e3a4b5968-0-1c-0 --follow")

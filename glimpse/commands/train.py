@@ -113,8 +113,7 @@ def _list_architectures(device: str, precision: str, json: bool) -> None:
             f"{rates[name].parameters / 1e6:.1f}M",
             f"{rates[name].image_parameters / 1e6:.1f}M",
             round(rates[name].samples_per_second),
-            each.recall_at_1,
-            each.recall_at_10,
+            *("-" if recall is None else f"{recall:.2f}" for recall in (each.recall_at_1, each.recall_at_10)),
             each.good_for,
         )
         for name, each in ARCHITECTURES.items()

@@ -42,7 +42,7 @@ class Address:
         if url.scheme != SCHEME or url.query or url.fragment:
             raise InputError(f"store {_without_password(given)!r}: an address is {FORMS}")
         if url.hostname is None:
-            folder = Path(unquote(url.path))
+            folder = Path(f"/{unquote(url.path).lstrip('/')}" if url.path.startswith("/") else unquote(url.path))
             if not folder.is_absolute() or folder.suffix != ".db":
                 raise InputError(f"store {given!r}: Milvus Lite's folder is an absolute path that ends in .db; {FORMS}")
             return cls(str(folder), folder=folder)

@@ -114,7 +114,7 @@ class MilvusCollection(Opened, Searches):
     def count(self, modality: Modality | None = None) -> int:
         """How many entries it has, of one modality or of all."""
         where = EVERY if modality is None else f'modality == "{known(modality)}"'
-        return self.server.count(self.identity().table, where)
+        return self.server.count(self.identity().table, where, self.fresh())
 
     def check_model(self, fingerprint: str) -> None:
         """ModelMismatch unless `fingerprint` is that of the model that made these vectors."""
@@ -169,7 +169,7 @@ class MilvusCollection(Opened, Searches):
                 del there[key]
         wanted = check_wanted(entries)
         if wanted:
-            for before in self.server.query(now.table, ids_among(wanted), ["id"]):
+            for before in self.server.query(now.table, ids_among(wanted), ["id"], self.fresh()):
                 raise taken(before["id"])
         next_id = max([now.next_id, *(key + 1 for key in wanted)])
         if self._unseen:  # a server that is killed may lose a property that it said was set, and keep the rows
@@ -193,7 +193,7 @@ class MilvusCollection(Opened, Searches):
         there: dict[Any, Row] = {}
         for start in range(0, len(values), LOOKUP):
             where = among(field, values[start : start + LOOKUP])
-            for found in self.server.query(now.table, where, ["id", "modality", "path", "external_id"]):
+            for found in self.server.query(now.table, where, ["id", "modality", "path", "external_id"], self.fresh()):
                 row = Row(found["id"], found["modality"], found["path"] or None, found["external_id"] or None)
                 there[found[field]] = row
         return there
@@ -333,7 +333,7 @@ class MilvusCollection(Opened, Searches):
         """Stream rows in the order of ids; one that goes meanwhile is passed over."""
         now = self.identity()
         view, left = self.view_of(now), limit
-        for ids in self.server.ids(now.table, where, after):
+        for ids in self.server.ids(now.table, where, after, self.fresh()):
             some = ids if left is None else ids[:left]
             for start in range(0, len(some), TOGETHER):
                 rows = view.rows(some[start : start + TOGETHER], fields, "Eventually")
@@ -384,7 +384,7 @@ class MilvusCollection(Opened, Searches):
         return found
 
     def _rows_as_records(self, where: str) -> Iterator[Record]:
-        return map(record_of, self.server.query(self.identity().table, where, RECORD))
+        return map(record_of, self.server.query(self.identity().table, where, RECORD, self.fresh()))
 
     # --- searching ---
 

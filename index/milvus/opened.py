@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Self
 
 from base.errors import CollectionError, CollectionNotFound
+from index.milvus.expressions import NONE
 from index.milvus.identity import Identity, alias_of
 from index.milvus.read_view import ReadView, Samples
-from index.milvus.server import Server
+from index.milvus.server import Freshness, Server
 
 
 class Opened:
@@ -36,6 +37,7 @@ class Opened:
         self._table: str | None = None  # of one that no alias leads to yet
         self._lock = lock  # the descriptor that holds writer.lock; None: opened for reading
         self._samples: Samples = {}
+        self._has_read = False
         self._loaded = ""  # the table that is known to be in memory
 
     def __enter__(self) -> Self:
@@ -65,7 +67,7 @@ class Opened:
 
     def view_of(self, now: Identity) -> ReadView:
         """Those of one moment's model."""
-        return ReadView(self.server, now, self._samples, {})
+        return ReadView(self.server, now, self._samples, self.fresh())
 
     @contextmanager
     def apart(self, table: str) -> Iterator[None]:
@@ -75,6 +77,17 @@ class Opened:
             yield
         finally:
             self._table = None
+
+    def fresh(self) -> Freshness:
+        """How fresh a read must be. Who holds the writer's lock has read once what others wrote before, and need not
+        wait for it again.
+        """
+        if self._lock is None:
+            return "Strong"
+        if not self._has_read:
+            self.server.query(self.identity().table, NONE, ["id"])
+            self._has_read = True
+        return "Session"
 
     def check_writable(self) -> None:
         """CollectionError unless it is open for writing."""

@@ -6,7 +6,7 @@ A change of model does not mix in: a view stays with the vectors that it began w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -36,13 +36,13 @@ Samples = dict[Modality, tuple[str, int, NDArray[np.float32]]]  # rows drawn, of
 class ReadView:
     """The vectors of one of Milvus's collections."""
 
-    def __init__(self, server: Server, identity: Identity, samples: Samples, params: Mapping[str, Any]) -> None:
+    def __init__(self, server: Server, identity: Identity, samples: Samples, fresh: Freshness) -> None:
         self.dim = identity.dim
         self.fingerprint = identity.fingerprint
         self._server = server
         self._identity = identity
         self._samples = samples  # shared by the views of a collection
-        self._params = params
+        self._fresh: Freshness = fresh
 
     def check_model(self, fingerprint: str) -> None:
         """ModelMismatch unless these vectors are of the model with that fingerprint."""
@@ -72,7 +72,7 @@ class ReadView:
 
     def _found(self, x: NDArray[np.float32], fetch: int, where: str) -> Iterator[tuple[NDArray[np.float32], Ids]]:
         with _there():
-            lists = self._server.search(self._identity.table, x, fetch, where, self._params)
+            lists = self._server.search(self._identity.table, x, fetch, where, self._fresh)
         for hits in lists:
             # kernels differ in the last bit from segment to segment: copies must not stand in another order for that
             scores = np.array([score for score, _ in hits], np.float32).round(6)
@@ -84,20 +84,20 @@ class ReadView:
         """Unit rows (n, dim) in the order of `ids`. EntryNotFound."""
         return unit_rows(self.stored([int(key) for key in as_ids(ids)], "Eventually"), self.dim)
 
-    def stored(self, ids: list[int], fresh: Freshness = "Strong") -> NDArray[np.float32]:
+    def stored(self, ids: list[int], fresh: Freshness | None = None) -> NDArray[np.float32]:
         """Vectors (n, dim) as they are stored, in the order of `ids`. EntryNotFound."""
         rows = {row["id"]: row for row in self.rows(ids, ["id", "vector"], fresh)}
         if absent := [key for key in ids if key not in rows]:
             raise EntryNotFound(f"no entry with id {absent[0]}")
         return vectors_of([rows[key] for key in ids], self.dim)
 
-    def rows(self, ids: Iterable[int], fields: list[str], fresh: Freshness = "Strong") -> Iterator[dict[str, Any]]:
-        """The rows of those ids that are there, in no order."""
+    def rows(self, ids: Iterable[int], fields: list[str], fresh: Freshness | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of those ids that are there, in no order; as fresh as the view, if nothing else is said."""
         wanted = list(dict.fromkeys(int(key) for key in ids if 0 < key < 2**63))
         for start in range(0, len(wanted), BLOCK):
             with _there():
                 yield from self._server.query(
-                    self._identity.table, ids_among(wanted[start : start + BLOCK]), fields, fresh
+                    self._identity.table, ids_among(wanted[start : start + BLOCK]), fields, fresh or self._fresh
                 )
             fresh = "Eventually"  # the first read waited
 
@@ -116,7 +116,7 @@ class ReadView:
         for doubt in expression.doubts:
             if patience is not None and (reason := patience.over()):
                 raise reason
-            if self._server.count(self._identity.table, _of(modality, doubt.where)):
+            if self._server.count(self._identity.table, _of(modality, doubt.where), self._fresh):
                 raise NotInStore(doubt.message)
         return expression.where
 

@@ -26,7 +26,8 @@ try:
 except ImportError:
     raise InputError(f"a Milvus store needs pymilvus: {install('milvus')}") from None
 
-Freshness = Literal["Strong", "Eventually"]
+# All that was acknowledged to anybody; all that this process wrote, and what was read before; whatever is there.
+Freshness = Literal["Strong", "Session", "Eventually"]
 Field = tuple[str, str, dict[str, int]]  # name, Milvus's type, its parameters
 Row = dict[str, Any]
 
@@ -170,13 +171,12 @@ class Server:
         """How many rows pass an expression."""
         return int(self.query(name, where, ["count(*)"], fresh)[0]["count(*)"])
 
-    def ids(self, name: str, where: str, after: int = 0) -> Iterator[list[int]]:
+    def ids(self, name: str, where: str, after: int = 0, fresh: Freshness = "Strong") -> Iterator[list[int]]:
         """Stream the ids above `after` that pass an expression, ascending, some at a time."""
         if self.is_lite:  # a limit gives it any rows, not the first ones by id
             found = sorted(row["id"] for row in self.query(name, f"id > {after} and ({where})", ["id"]))
             yield from (found[start : start + MOST] for start in range(0, len(found), MOST))
             return
-        fresh: Freshness = "Strong"
         while True:
             rows = self._call(
                 "query", name, filter=f"id > {after} and ({where})", output_fields=["id"], limit=MOST,
@@ -189,12 +189,12 @@ class Server:
             after, fresh = found[-1], "Eventually"
 
     def search(
-        self, name: str, xq: NDArray[np.float32], k: int, where: str, params: Mapping[str, Any]
+        self, name: str, xq: NDArray[np.float32], k: int, where: str, fresh: Freshness = "Strong"
     ) -> list[list[tuple[float, int]]]:
         """For each row of `xq` (nq, dim) score and id of the `k` nearest that pass an expression."""
         found = self._call(
             "search", name, data=xq.tolist(), limit=k, filter=where, output_fields=[], anns_field="vector",
-            search_params={"metric_type": "IP", "params": dict(params)}, consistency_level="Strong",
+            search_params={"metric_type": "IP", "params": {}}, consistency_level=fresh,
         )  # fmt: skip
         return [[(float(hit["distance"]), int(hit["id"])) for hit in hits] for hits in found]
 
@@ -205,25 +205,6 @@ class Server:
     def delete(self, name: str, ids: Sequence[int]) -> None:
         """Delete rows by id."""
         self._call("delete", name, ids=list(ids))
-
-    # --- the index of vectors ---
-
-    def index(self, name: str) -> dict[str, Any]:
-        """What Milvus says of the index of `vector`: index_type, parameters, rows."""
-        return dict(self._call("describe_index", name, "vector") or {})
-
-    def reindex(self, name: str, index: Mapping[str, Any]) -> None:
-        """Build another index of `vector`. Searches fail meanwhile: it is done to what no search sees."""
-        self._call("release_collection", name)
-        self._call("drop_index", name, "vector")
-        indexes = MilvusClient.prepare_index_params()
-        indexes.add_index("vector", **index)
-        self._call("create_index", name, indexes, timeout=None)
-        self._call("load_collection", name, timeout=None)
-
-    def flush(self, name: str) -> None:
-        """Have what was written sealed, so that it is indexed."""
-        self._call("flush", name, timeout=None)
 
     def _call(self, method: str, *given: Any, **named: Any) -> Any:
         named.setdefault("timeout", PATIENCE if method in READS else LONG)
@@ -260,7 +241,7 @@ class Server:
         if isinstance(code, grpc.StatusCode) or any(word in line for word in AWAY):
             return StoreUnavailable(
                 f"{self.address} does not answer ({what}): see that the server runs and that --store or GLIMPSE_STORE "
-                "names it; what was acknowledged is kept, and the same command goes on from there"
+                "names it; what was acknowledged is kept, and the same command again goes on"
             )
         return StoreUnavailable(f"{self.address} refused {what}: {line}")
 

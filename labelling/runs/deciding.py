@@ -89,11 +89,12 @@ class Flips:
     def note(self, before: Mapping[int, Sequence[str]], ids: Sequence[int], answers: Iterable[Sequence[Pair]]) -> None:
         """Compare the labels of some images with those of before; one that had not been decided has not flipped."""
         for image, given in zip(ids, answers, strict=True):
-            labels = tuple(label for label, _ in given)
-            if image in before and set(labels) != set(before[image]):
-                self.count += 1
-                if len(self.first) < FLIPS:
-                    self.first.append(Flip(image, tuple(before[image]), labels))
+            labels, until_now = [label for label, _ in given], before.get(image)
+            if labels == until_now or until_now is None or set(labels) == set(until_now):
+                continue
+            self.count += 1
+            if len(self.first) < FLIPS:
+                self.first.append(Flip(image, tuple(until_now), tuple(labels)))
 
 
 def decide_again(store: RunStore, source: Source, asked: LabelsAsked, tell: Progress) -> Flips:

@@ -67,14 +67,14 @@ class TrainingRunAnswer(Schema):
     def told(cls, run: Run, *, has_model: bool) -> dict[str, Any]:
         """Of what its folder says."""
         path, measure = headline([run])
-        asked, best = number(run.config, "epochs"), number(run.result, "best_epoch")
+        asked = number(run.config, "epochs")
         started_from = run.config.get("model") or run.config.get("init")
         return {
             "name": run.name,
             "state": run.state,
             "epoch": run.last_epoch,
             "epochs": None if asked is None else int(asked),
-            "best_epoch": None if best is None else int(best),
+            "best_epoch": run.best_epoch,
             "measure": measure,
             "before": number(run.epochs[0], *path) if run.epochs else None,
             "after": number(run.best, *path),

@@ -13,9 +13,9 @@
 //   }
 //
 // app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), collection(), collections(), reload(),
-// add(files, collection), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or "busy" stays; `collection()` is the name that the
-// address or the select has, or null; `collections()` are those of /v1/info; `reload()` asks for them anew,
-// `changed()` says that entries have come or gone; `info` is what /v1/info answered.
+// add(files, collection), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or
+// "busy" stays; `collection()` is the name that the address or the select has, or null; `collections()` are those of
+// /v1/info, which `info` has whole; `reload()` asks for it anew, `changed()` says that entries have come or gone.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
 // own; a link to another view drops them.
 
@@ -136,7 +136,6 @@ async function show() {
 // --- the header ---
 
 function frame(name) {
-  const collection = app.collection();
   const at = (view) => href({ v: view === FIRST ? null : view, c: address().get("c") }, new URLSearchParams());
   for (const link of $("views").querySelectorAll("a")) {
     link.href = at(link.dataset.view);
@@ -144,10 +143,15 @@ function frame(name) {
     else link.removeAttribute("aria-current");
   }
   $("brand").href = at(FIRST);
+  choose();
+}
+
+// The select shows the collection that is shown; one that is gone stays in its list, so that the search can say so.
+function choose() {
   const select = $("collection");
-  // a collection that is gone stays in the list, so that the search can say so
+  const collection = app.collection() ?? "";
   if (collection && ![...select.options].some((option) => option.value === collection)) select.add(new Option(collection));
-  select.value = collection ?? "";
+  select.value = collection;
 }
 
 function header() {
@@ -222,6 +226,7 @@ async function reload() {
       new Option(problem ? `${name} (cannot be opened)` : `${name} (${counts.image.toLocaleString("en")})`, name)),
   );
   $("collection").hidden = !known.length;
+  choose();
   return known;
 }
 

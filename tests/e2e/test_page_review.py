@@ -52,6 +52,12 @@ def test_a_collection_is_labelled_and_gone_through_by_keys(opened: Any, url: str
     page.keyboard.press("Enter")
     expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
     run = page.url.partition("run=")[2]
+    page.locator("#view-review .menu summary").click()
+    save = page.get_by_role("button", name="Save as label set")
+    expect(save).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(save).to_be_hidden()
+    page.locator("#view-review .stage").focus()
     with Client(url) as client:
         order = [image.path for image in client.label_run_images(run)]
     shown = page.locator("#view-review .stage img")
@@ -155,6 +161,7 @@ def test_pictures_of_one_label_alone_and_a_label_among_many(opened: Any, url: st
     label, images = next(iter(counts.items()))
     page = opened(f"/?v=review&run={run}")
     page.get_by_label("Which pictures").select_option(label)
+    expect(page.locator("#view-review .work[aria-busy=false]")).to_be_visible()
     expect(page.locator("#view-review .asks")).to_contain_text(label)
     assert "of=label" in page.url
     for far in range(1, images + 1):
@@ -173,8 +180,7 @@ def test_pictures_of_one_label_alone_and_a_label_among_many(opened: Any, url: st
         client.forget_label_run(run)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (360, "dark")])
 def test_it_is_for_everybody(opened: Any, axe: Any, run: str, width: int, theme: str) -> None:
     page = opened("/?v=review", width=width, theme=theme)
     expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
@@ -198,6 +204,7 @@ def test_names_are_text_and_nothing_more(browser: Any, tmp_path: Path) -> None:
         page = browser.new_page(base_url=url)
         page.goto(f"/?v=review&run={run}")
         expect(page.locator("#view-review .labels")).to_contain_text(EVIL)
+        expect(page.locator("#view-review .stage.there")).to_be_visible()
         for _ in range(3):
             page.keyboard.press("1")
         expect(page.get_by_text("3 of 3 looked at")).to_be_visible()

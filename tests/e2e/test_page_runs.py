@@ -119,8 +119,7 @@ def test_a_run_is_served_for_a_collection(page: Any, url: str) -> None:
         assert collection.model == "clothes"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (360, "dark")])
 def test_it_is_for_everybody(opened: Any, axe: Any, width: int, theme: str) -> None:
     page = opened("/?v=runs", width=width, theme=theme)
     expect(page.get_by_role("link", name="clothes")).to_be_visible()

@@ -139,6 +139,36 @@ def test_by_keyboard_alone(page):
     playwright.expect(page.get_by_role("searchbox", name="Search by words")).to_be_focused()
 
 
+LAID_OUT = """async ([count, width]) => {
+  const { Layout } = await import("/static/parts/layout.js");
+  const aspect = (i) => [1.5, 0.7, 1, 9, 0.1, 0][(i * 7919) % 6];
+  const breaks = [{at: 0}, {at: 10}, {at: count - 3}];
+  const layout = new Layout({width, height: 200, gap: 8, above: 56, aspect, breaks});
+  let slices = 1;
+  while (layout.fill(count)) slices += 1;
+  const wrong = [];
+  let next = 0;
+  for (let row = 0; row < layout.rows; row++) {
+    const tiles = layout.tiles(row);
+    const end = tiles.at(-1).x + tiles.at(-1).width;
+    const last = [10, count - 3, count].includes(layout.after(row));
+    const even = layout.tall[row] >= Math.min(100, width / 4) && layout.tall[row] < 401;
+    const whole = tiles.every((tile) => tile.i === next++) && layout.rowOf(tiles[0].i) === row;
+    const full = last ? end < width + 1 : Math.abs(end - width) < 1;
+    if (!whole || !even || !full) wrong.push([row, end, layout.tall[row]]);
+  }
+  return [slices, layout.rows, next, layout.broken.size, wrong.slice(0, 5), layout.rowAt(layout.end + 1) + 1];
+}"""
+
+
+@pytest.mark.parametrize(("count", "width"), [(60, 360), (200_000, 1200)])
+def test_rows_are_full_and_even_and_lose_no_picture(page, count, width):
+    page.goto("/")
+    slices, rows, laid_out, breaks, wrong, last = page.evaluate(LAID_OUT, [count, width])
+    assert (laid_out, breaks, wrong, last) == (count, 3, [], rows)
+    assert slices == -(-count // 40_000)  # never all in one task
+
+
 def test_an_error_is_said_and_the_page_goes_on(opened):
     page = opened("/?q=boat&c=gone", expected=("404",))
     playwright.expect(page.get_by_role("status")).to_contain_text("no collection 'gone'")

@@ -43,7 +43,8 @@ class Run:
         result = read_json(out / METRICS)
         epochs = result.get("epochs")
         known = [one for one in epochs if isinstance(one, dict)] if isinstance(epochs, list) else []
-        return cls(name, out, read_json(out / TRAIN_CONFIG), [one for one in known if "epoch" in one], result)
+        measured = [one for one in known if isinstance(one.get("epoch"), int)]
+        return cls(name, out, read_json(out / TRAIN_CONFIG), measured, result)
 
     @cached_property
     def steps(self) -> list[Record]:
@@ -59,7 +60,13 @@ class Run:
     @property
     def best(self) -> Record | None:
         """The record of its best epoch."""
-        return next((epoch for epoch in self.epochs if epoch["epoch"] == self.result.get("best_epoch")), None)
+        return next((epoch for epoch in self.epochs if epoch["epoch"] == self.best_epoch), None)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Which one that is."""
+        best = number(self.result, "best_epoch")
+        return None if best is None else int(best)
 
     @property
     def last_epoch(self) -> int | None:
@@ -95,7 +102,8 @@ class Run:
     @property
     def warnings(self) -> list[str]:
         """What the run says is wrong with it."""
-        return list(self.result.get("warnings") or [])
+        said = self.result.get("warnings")
+        return [str(one) for one in said] if isinstance(said, list) else []
 
     @property
     def written_at(self) -> float:
@@ -105,7 +113,7 @@ class Run:
     @property
     def state(self) -> State:
         """Whether it goes on, ended before its time, or has done all that it was asked."""
-        last, best = self.last_epoch, number(self.result, "best_epoch")
+        last, best = self.last_epoch, self.best_epoch
         asked, patience = number(self.config, "epochs"), number(self.config, "patience")
         if last is not None:
             if asked is not None and last >= asked:
@@ -123,7 +131,7 @@ class Run:
             "measure": measure,
             "before": number(self.epochs[0], *path) if self.epochs else None,
             "after": number(self.best, *path),
-            "best_epoch": self.result.get("best_epoch"),
+            "best_epoch": self.best_epoch,
             "epochs": max(0, len(self.epochs) - 1),
             "seconds": round(self.seconds, 2),
             "samples_per_second": self.samples_per_second,

@@ -37,10 +37,12 @@ export class Reviewing {
     if (of === this.of) return;
     this.of = of;
     this.queue = [];
+    this.work.setAttribute("aria-busy", "true");
     try {
       this.run = await this.api.get(this.place, { signal: this.ended.signal });
       if (!this.labels.children.length) this.#describe();
       await this.#refill();
+      this.work.setAttribute("aria-busy", "false");
     } catch (error) {
       if (this.ended.signal.aborted) return;
       if (error.status !== 404) return this.app.say(error.message, { kind: "bad" });
@@ -98,7 +100,7 @@ export class Reviewing {
 
   // What is done with the run as a whole.
   #more(acts) {
-    const download = el("button", { type: "button", class: "button", onclick: () => this.#download() }, icon("download"), "CSV");
+    const download = el("button", { type: "button", class: "button", onclick: () => this.#download() }, icon("download"), "Labels as CSV");
     const name = el("input", { class: "input", placeholder: "name", "aria-label": "Name of the label set", pattern: "[a-z0-9][a-z0-9._\\-]{0,63}", required: true, autocomplete: "off", title: "small letters, digits, . _ -" });
     const save = el("form", { class: "save" }, name, el("button", { type: "submit", class: "button" }, "Save as label set"));
     save.addEventListener("submit", (event) => {
@@ -109,7 +111,14 @@ export class Reviewing {
       });
     });
     this.write = el("button", { type: "button", class: "button", hidden: true, onclick: () => this.#apply() }, "Bring outputs in step");
-    return el("details", { class: "menu" }, el("summary", { class: "button" }, "More"), el("div", { class: "menu-box" }, download, acts && this.write, acts && save));
+    const menu = el("details", { class: "menu" }, el("summary", { class: "button" }, "More"), el("div", { class: "menu-box" }, download, acts && this.write, acts && save));
+    document.addEventListener("pointerdown", (event) => menu.contains(event.target) || (menu.open = false), { signal: this.ended.signal });
+    menu.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      menu.open = false;
+      menu.firstChild.focus();
+    });
+    return menu;
   }
 
   #bulk() {
@@ -208,6 +217,7 @@ export class Reviewing {
       } finally {
         this.sending = null;
       }
+      if (!this.pending.length && !this.current) this.#draw();
       this.#send();
     })();
   }
@@ -253,7 +263,7 @@ export class Reviewing {
     this.back.disabled = !run.undoable && !this.pending.length && !this.sending;
     this.which.value = this.of ?? "";
     this.work.hidden = !current;
-    this.done.hidden = Boolean(current) || Boolean(this.sending && this.pending.length);
+    this.done.hidden = Boolean(current || this.sending || this.pending.length); // else more may be on its way
     if (!current) return this.#finish();
     this.chosen = new Set(current.answers.map(({ label }) => label));
     const labels = current.answers.map(({ label }) => label);

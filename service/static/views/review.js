@@ -15,7 +15,8 @@ export const lookedAt = (run) => Object.values(run.reviewed).reduce((sum, images
 export function mount(root, app) {
   const { api } = app;
   let reviewing = null;
-  let shown = null; // number of what is shown, so that an answer that comes late draws nothing
+  let shown = null; // what is shown, so that an answer that comes late draws nothing
+  let form = null; // of the list, which is kept while runs and collections come and go: {root, of}
 
   const source = (run) => (run.collection ? `collection ${run.collection}` : run.folder ? `folder ${run.folder}` : "a folder");
 
@@ -23,10 +24,10 @@ export function mount(root, app) {
 
   async function list() {
     const mine = (shown = Symbol("list"));
+    const collection = app.collection();
     const rows = el("ul", { class: "rows" });
     const box = el("div", { class: "page" },
       el("header", {}, el("h1", {}, "Review"), el("p", { class: "hint" }, "Go through what a model labelled, the least certain pictures first. What you say of them teaches the rest at once.")));
-    root.replaceChildren(box);
     let runs;
     let sets;
     try {
@@ -36,10 +37,15 @@ export function mount(root, app) {
       return;
     }
     if (mine !== shown) return;
-    if (!app.info?.read_only) box.append(starting(sets));
+    const of = JSON.stringify([collection, sets]);
+    if (form?.of !== of) form = { root: starting(collection, sets), of };
+    const focused = document.activeElement; // which is moved with its form
+    if (!app.info?.read_only) box.append(form.root);
     if (runs.length) box.append(el("section", { "aria-labelledby": "review-runs" }, el("h2", { id: "review-runs" }, "Labelled so far"), rows));
     else box.append(el("p", { class: "hint" }, app.info?.read_only ? "There is nothing to review here yet." : "Nothing is labelled yet: give some labels above, or use ", !app.info?.read_only && el("code", {}, "glimpse label")));
     rows.replaceChildren(...runs.map(row));
+    root.replaceChildren(box);
+    if (form.root.contains(focused)) focused.focus({ preventScroll: true });
     for (const [i, run] of runs.slice(0, KNOWN).entries()) {
       api.get(`${RUNS}/${run.id}`).then((told) => mine === shown && progress(rows.children[i], told), () => {});
     }
@@ -80,8 +86,7 @@ export function mount(root, app) {
 
   // --- starting one ---
 
-  function starting(sets) {
-    const collection = app.collection();
+  function starting(collection, sets) {
     const labels = el("input", { class: "input", id: "review-labels", placeholder: "shoes, t-shirt, watch", autocomplete: "off", spellcheck: "false", maxlength: 10000 });
     const set = el("select", { class: "input", id: "review-set" }, el("option", { value: "" }, "labels that you type"), sets.map((name) => el("option", {}, name)));
     const typed = el("span", { class: "field" }, el("label", { for: "review-labels" }, "Labels"), labels);
@@ -91,10 +96,10 @@ export function mount(root, app) {
     const said = el("p", { class: "hint", "aria-live": "polite" });
     const bar = el("progress", { hidden: true, "aria-label": "Labelling" });
     set.addEventListener("change", () => (typed.hidden = set.value !== ""));
-    const form = el("form", { class: "start" }, el("h2", {}, "Label a collection"),
+    const box = el("form", { class: "start" }, el("h2", {}, "Label a collection"),
       el("div", { class: "line" }, sets.length > 0 && el("span", { class: "field" }, el("label", { for: "review-set" }, "By"), set), typed),
       el("div", { class: "line" }, el("label", {}, several, " several labels a picture"), el("label", {}, none, " none, where no label fits"), button), bar, said);
-    form.addEventListener("submit", async (event) => {
+    box.addEventListener("submit", async (event) => {
       event.preventDefault();
       const names = [...new Set(labels.value.split(",").map((one) => one.trim()).filter(Boolean))];
       if (!set.value && !names.length) {
@@ -111,7 +116,8 @@ export function mount(root, app) {
           said.textContent = job.state === "queued" ? "Waits for another job…" : job.total ? `${job.done.toLocaleString("en")} of ${count(job.total, "picture")}…` : "Begins…";
           if (job.total) Object.assign(bar, { max: job.total, value: job.done });
         });
-        if (root.contains(form) && !root.hidden) app.navigate({ run: done.report.run, of: null });
+        said.textContent = "";
+        if (!root.hidden && !reviewing) app.navigate({ run: done.report.run, of: null });
       } catch (error) {
         said.textContent = "";
         app.say(error.message, { kind: "bad" });
@@ -119,7 +125,7 @@ export function mount(root, app) {
       button.disabled = false;
       bar.hidden = true;
     });
-    return form;
+    return box;
   }
 
   async function ended(id, tell) {

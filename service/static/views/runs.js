@@ -86,6 +86,7 @@ export function mount(root, app) {
   const { api } = app;
   let running = null; // AbortController of what is shown
   let timer = null;
+  let shown = null; // the run, and what it is compared to; "": the list
 
   // Shows something that is asked for again and again: `look` gives whether to go on.
   function follow(look) {
@@ -268,13 +269,14 @@ export function mount(root, app) {
   // --- to be served ---
 
   function serve(run, box) {
-    const collections = app.collections();
-    if (app.info?.read_only || !run.has_model || !collections.length) return box.replaceChildren();
+    const collections = app.collections().filter(({ problem }) => !problem);
+    if (app.info?.read_only || !collections.length) return box.replaceChildren();
     if (run.state === "training") {
       return box.replaceChildren(el("p", { class: "hint" }, "It can be served once it has ended: until then its model changes."));
     }
+    if (!run.has_model) return box.replaceChildren();
     const select = el("select", { class: "input", "aria-label": "Collection to serve it for" }, collections.map(({ name }) => el("option", {}, name)));
-    select.value = app.collection();
+    if (collections.some(({ name }) => name === app.collection())) select.value = app.collection();
     const said = el("p", { class: "hint", "aria-live": "polite" });
     const button = el("button", { type: "button", class: "button main" }, "Serve this one");
     const explainIt = () => {
@@ -287,11 +289,11 @@ export function mount(root, app) {
       button.disabled = true;
       const collection = select.value;
       try {
-        const job = await api.post("v1/jobs", { kind: "reindex", collection, training_run: run.name });
-        app.jobs?.look();
+        const job = await app.jobs.ask({ kind: "reindex", collection, training_run: run.name });
         await ended(job.id, (told) => (said.textContent = told.total ? `${told.done.toLocaleString("en")} of ${count(told.total, "entry", "entries")} read…` : "Waiting for its turn…"));
         await app.reload();
-        said.textContent = `${collection} is searched by ${run.name} now.`;
+        serve(run, box);
+        app.say(`${collection} is searched by ${run.name} now.`);
       } catch (error) {
         said.textContent = "";
         app.say(error.message, { kind: "bad" });
@@ -350,11 +352,15 @@ export function mount(root, app) {
   return {
     show(address) {
       const [run, other] = [address.get("run"), address.get("with")];
+      const next = `${run ?? ""}/${other ?? ""}`;
+      if (next === shown) return; // it follows by itself what becomes of it
+      shown = next;
       if (run && other && other !== run) two([run, other]);
       else if (run) one(run);
       else list();
     },
     hide() {
+      shown = null;
       running?.abort();
       clearTimeout(timer);
     },

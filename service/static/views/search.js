@@ -281,7 +281,7 @@ export function mount(root, app) {
       el("button", { type: "button", class: "button", onclick: () => like(AWAY) }, "Less like this"),
       el("a", { class: "button", href: app.href({ v: "lineup", c: app.collection(), p: entry.id }, new URLSearchParams()) }, "Line up"),
       entry.path && !isUpload(entry) && el("a", { class: "button", href: app.href({ in: folderOf(entry.path), c: app.collection() }, new URLSearchParams()) }, icon("stack"), "Its folder"),
-      path && el("button", { type: "button", class: "button", onclick: () => copy(path) }, icon("copy"), "Copy the path"),
+      path && el("button", { type: "button", class: "button", onclick: () => copy(path) }, icon("copy"), "Copy path"),
       download,
     ].filter(Boolean);
   }

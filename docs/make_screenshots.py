@@ -1,0 +1,113 @@
+"""Draws the pictures of the page in docs/images: each view over the demo's collection, in both themes, at two widths.
+
+    python docs/make_screenshots.py [DEMO]
+
+DEMO is the folder that `glimpse demo` makes; without it `glimpse-demo` is taken, and made where it is not. Needs
+Debian's chromium and playwright. A view is a line of `SHOTS`: its name, its address, and what is done before the
+picture is taken.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+IMAGES = Path(__file__).parent / "images"
+ARGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
+WIDTHS = {"wide": (1280, 800), "phone": (390, 780)}
+QUALITY = 82  # of WebP
+
+Do = Callable[[Page], None]
+
+
+def filters(page: Page) -> None:
+    """Open the filters."""
+    page.get_by_role("button", name="Filters", exact=True).click()
+
+
+def first(page: Page) -> None:
+    """Open the first picture."""
+    page.locator(".pictures a").first.click()
+
+
+def nothing(_: Page) -> None:
+    """The address says it all."""
+
+
+SHOTS: tuple[tuple[str, str, Do], ...] = (
+    ("search", "/?q=a+red+boat+at+night", nothing),
+    ("browse", "/", filters),
+    ("viewer", "/?q=a+red+boat+at+night", first),
+    ("lineup", "/?v=lineup", nothing),
+    ("map", "/?v=map", nothing),
+    ("review", "/?v=review", nothing),
+    ("runs", "/?v=runs", nothing),
+    ("labs", "/?v=labs", nothing),
+)
+
+
+def main() -> None:
+    """Take all of them."""
+    demo = Path(sys.argv[1] if len(sys.argv) > 1 else "glimpse-demo")
+    command = [sys.executable, "-m", "glimpse"]
+    if not (demo / "data").exists():
+        subprocess.run([*command, "demo", "--data", str(demo), "--no-serve"], check=True)
+    with serving(command, demo) as url, sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
+        for theme in ("light", "dark"):
+            for width, (across, down) in WIDTHS.items():
+                page = browser.new_page(
+                    base_url=url, viewport={"width": across, "height": down}, color_scheme=theme, device_scale_factor=1
+                )
+                for name, address, act in SHOTS:
+                    page.goto(address)
+                    page.wait_for_load_state("networkidle")
+                    act(page)
+                    page.wait_for_timeout(700)
+                    file = IMAGES / f"page-{name}-{width}-{theme}.webp"
+                    save(page, file)
+                    print(file)
+                page.close()
+        browser.close()
+
+
+def save(page: Page, file: Path) -> None:
+    """What the page shows, as a small WebP."""
+    Image.open(io.BytesIO(page.screenshot())).save(file, quality=QUALITY, method=6)
+
+
+@contextmanager
+def serving(command: list[str], demo: Path) -> Iterator[str]:
+    """The demo's service; yields its address once it is ready."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    flags = ["serve", "--model", str(demo / "model"), "--data", str(demo / "data"), "--port", str(port)]
+    with subprocess.Popen([*command, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            for _ in range(240):
+                try:
+                    if httpx.get(f"{url}/health/ready").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.5)
+            yield url
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main()
