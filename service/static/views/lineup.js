@@ -409,7 +409,7 @@ export function mount(root, app) {
       button.setAttribute("aria-pressed", label === asked.right);
       button.title = label === asked.right ? "The right one" : "Say that this is the right one";
       row.querySelector(".chance").textContent = percent(chances[i]);
-      row.querySelector(".cosine").textContent = `cosine ${cosine.toFixed(3)}`;
+      row.querySelector(".cosine").textContent = `cosine ${cosine.toFixed(3).replace("-", "−")}`;
       row.querySelector("i").style.transform = `scaleX(${chances[i]})`;
       return row;
     });
