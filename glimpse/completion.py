@@ -66,9 +66,15 @@ def _collection_names(context: typer.Context) -> list[str]:
 
             with Client(url, timeout=PATIENCE) as client:
                 return [collection.name for collection in client.collections()]
-        from index.collection import collection_names
+        folder = Path(data or os.environ.get("GLIMPSE_DATA") or "glimpse-data")
+        store = context.params.get("store") or os.environ.get("GLIMPSE_STORE") or "local"
+        if store == "local":
+            from index.local.layout import collection_names  # names of folders, without all that opens one
 
-        return collection_names(Path(data or os.environ.get("GLIMPSE_DATA") or "glimpse-data"))
+            return collection_names(folder)
+        from index.collection import store_at
+
+        return store_at(folder, store).names()
     return []
 
 

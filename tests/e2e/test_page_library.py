@@ -53,14 +53,14 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def client(world):
-    """Whatever a test makes goes after it."""
+    """Whatever a test makes goes after it, and after the page that shows it: name it before `opened`."""
     with Client(world[0]) as client:
         yield client
         for collection in client.collections():
             client.delete_collection(collection.name)
 
 
-def test_the_first_collection_comes_of_a_folder_that_the_operator_allows(opened, axe, world, client):
+def test_the_first_collection_comes_of_a_folder_that_the_operator_allows(world, client, opened, axe):
     page = opened("/", base=world[0])
     playwright.expect(page.get_by_role("heading", name="Find pictures by what they show")).to_be_visible()
     axe(page)
@@ -74,7 +74,7 @@ def test_the_first_collection_comes_of_a_folder_that_the_operator_allows(opened,
     assert [collection.name for collection in client.collections()] == ["holiday"]
 
 
-def test_the_first_collection_comes_of_dropped_files(opened, world, client):
+def test_the_first_collection_comes_of_dropped_files(world, client, opened):
     page = opened("/", base=world[0], width=390, height=780)
     page.get_by_label("Name of the collection").fill("mine")
     files = sorted((world[1] / "files").iterdir())[:3]
@@ -87,7 +87,7 @@ def test_the_first_collection_comes_of_dropped_files(opened, world, client):
     assert client.collection("mine").counts["image"] == 3
 
 
-def test_files_are_dropped_to_search_by_them_or_to_add_them(opened, world, client):
+def test_files_are_dropped_to_search_by_them_or_to_add_them(world, client, opened):
     files = sorted((world[1] / "files").iterdir())
     client.create_collection("pictures")
     client.add_images("pictures", files[:4])
@@ -106,7 +106,7 @@ def test_files_are_dropped_to_search_by_them_or_to_add_them(opened, world, clien
     assert client.collection("pictures").counts["image"] == 5
 
 
-def test_many_are_selected_tagged_listed_filtered_by_and_deleted(opened, world, client):
+def test_many_are_selected_tagged_listed_filtered_by_and_deleted(world, client, opened):
     client.create_collection("pictures")
     client.add_images("pictures", sorted((world[1] / "files").iterdir()))
     page = opened("/?c=pictures", base=world[0], height=900)
@@ -145,7 +145,7 @@ def test_many_are_selected_tagged_listed_filtered_by_and_deleted(opened, world, 
     assert client.collection("pictures").counts["image"] == 5 - count
 
 
-def test_the_library_shows_jobs_and_deletes_a_collection(opened, axe, world, client):
+def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, axe):
     client.create_collection("one")
     page = opened("/?c=one", base=world[0])
     playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
@@ -163,7 +163,7 @@ def test_the_library_shows_jobs_and_deletes_a_collection(opened, axe, world, cli
     assert [collection.name for collection in client.collections()] == ["two"]
 
 
-def test_a_job_is_cancelled(opened, world, client):
+def test_a_job_is_cancelled(world, client, opened):
     page = opened("/", base=world[0])
     job = client.start_job("watch", collection="watched", folders=[str(world[1] / "files")])
     page.reload()
