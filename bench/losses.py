@@ -155,6 +155,7 @@ class Bench:
             caption_key=self._caption_key,
             epochs=arguments.more_epochs if way.after_first else arguments.epochs,
             interpolate=False,
+            optimizer="adamw",  # of all, for losses are compared and no optimisers
             seed=seed,
             **options,
         )

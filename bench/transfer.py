@@ -49,7 +49,7 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    "from scratch, --lr 1e-3": Recipe(NOTHING, {"lr": 1e-3}),
+    "from scratch, --lr 1e-3": Recipe(NOTHING, {"lr": 1e-3, "optimizer": "adamw"}),
     "--lr 1e-4": Recipe(CAPTIONS, {"lr": 1e-4}),
     "--lr 1e-3": Recipe(CAPTIONS, {"lr": 1e-3}),
     "--lora 8 --lr 1e-3": Recipe(CAPTIONS, {"lora": 8, "lr": 1e-3}),
