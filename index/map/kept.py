@@ -41,7 +41,7 @@ MOST_PLACED = 50_000  # images that came since, which are given places as a map 
 TOLD = 10_000  # values of a key that are looked at for words, the most frequent first
 WORD = re.compile(r"[^\W\d_]{3,}")
 OFTEN = 3  # images that use a word, so that it is one of the collection's own
-FEWEST_OWN = 100  # such words; where there are fewer, other words name clusters too
+FEWEST_OWN = 20  # such words; where there are fewer, other words name clusters too
 BLOCK = 4096  # of them whose vectors are read at a time
 
 Named = tuple[tuple[str, ...], Rows]  # words and their vectors (n_words, dim)
