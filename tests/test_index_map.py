@@ -289,9 +289,10 @@ def test_clusters_have_words_of_the_collection_where_it_has_enough(collection, m
     collection.upsert(entries)
     vectors = unit_rows(np.random.default_rng(3).normal(size=(80, DIM)), DIM)
     words = (*own, *(f"other{i}" for i in range(40)))
+    monkeypatch.setattr("index.map.kept.FEWEST_OWN", 50)
     told = {word for one in make_map(collection, words=(words, vectors)).known for word in one.words}
     assert any(word.startswith("other") for word in told)
-    monkeypatch.setattr("index.map.kept.FEWEST_OWN", 30)
+    monkeypatch.setattr("index.map.kept.FEWEST_OWN", 40)
     told = {word for one in make_map(collection, words=(words, vectors)).known for word in one.words}
     assert told
     assert told <= set(own)
