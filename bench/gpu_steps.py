@@ -116,7 +116,15 @@ def drawn_batch(size: int, side: int) -> Batch:
 def stepper_of(bench: Bench, *, fsdp: bool = False) -> tuple[Stepper, Learner]:
     """As the trainer makes them."""
     bench.reset_peak()
-    config = TrainConfig(pairs="", out="", init=bench.architecture, fsdp=fsdp, device=bench.device, precision="bf16")
+    config = TrainConfig(
+        pairs="",
+        out="",
+        init=bench.architecture,
+        fsdp=fsdp,
+        device=bench.device,
+        precision="bf16",
+        optimizer="adamw",  # --fsdp has no other
+    )
     learner = Learner(config, Ranks(), resume=False)
     learner.begin_epoch()
     objective = Objective(config, Ranks())

@@ -68,7 +68,11 @@ def store_of(data: Path) -> Store:
 
 
 def use_store(address: str) -> None:
-    """Have this process, and those that it starts, look for collections there."""
+    """Have this process, and those that it starts, look for collections there. InputError for no address."""
+    if address != LOCAL:
+        from index.milvus.address import Address
+
+        Address.of(address)
     if address != os.environ.get(STORE, LOCAL):
         os.environ[STORE] = address
 

@@ -10,7 +10,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
 from base.errors import InputError
@@ -17,6 +16,7 @@ from encoder.choice.models import MODELS, KnownModel
 from encoder.choice.recommend import AS_GOOD, NIGHT, fits, recommend, seconds
 from encoder.hub.published import published_models
 from encoder.lean_open_clip import open_clip, with_timm_for
+from tests.conftest import ROOT
 
 LAPTOP = Machine(16 * 10**9, "cpu", None, "fp32", 8, 400.0, 0.04)
 OLD = Machine(8 * 10**9, "cpu", None, "fp32", 2, 25.0, 0.08)

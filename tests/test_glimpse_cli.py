@@ -91,9 +91,10 @@ def test_the_whole_path(
 
     search = ("search", "--collection", "colours", "--data", data, "--json", "-k", "3")
     by_image = json.loads(ok(*search, "--image", colour_folder / "red" / "0.png"))
-    assert by_image["hits"][0]["path"] == str(colour_folder / "red" / "0.png")
-    assert by_image["hits"][0]["metadata"] == {"title": "the first red"}
-    assert by_image["hits"][0]["score"] == pytest.approx(1, abs=0.01)
+    assert by_image["hits"][0]["score"] == pytest.approx(1, abs=0.01)  # to so small a model the reds may be alike
+    [itself] = [hit for hit in by_image["hits"] if hit["path"] == str(colour_folder / "red" / "0.png")]
+    assert itself["metadata"] == {"title": "the first red"}
+    assert itself["score"] == pytest.approx(1, abs=0.01)
     both = json.loads(ok(*search, "red", "--image", colour_folder / "red" / "0.png"))
     assert len(both["hits"]) == 3
     assert both["seconds"] >= 0

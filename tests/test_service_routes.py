@@ -303,6 +303,8 @@ def test_the_examples_of_the_api_page_are_answered(client):
     page = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
     written = [json.loads(body) for body in re.findall(r"photos/search -H[^`]*?-d '(\{.*?\})'", page, flags=re.DOTALL)]
     assert len(written) >= 4
+    put = client.put("/v1/collections/pictures/entries/sku-4711", json={"text": "a red shoe"})
+    assert put.status_code == 201, put.text
     for body in [*written, *SEARCH["examples"]]:
         body = json.loads(json.dumps(body).replace('"id": 42', '"id": 2'))
         search(client, **body)

@@ -151,7 +151,7 @@ def test_no_error_of_a_form_speaks_of_the_library(client: TestClient, path: str)
         ("/v1/label-sets/x", {"labels": [5]}, "labels.0: must be a text, or must be an object", "labels.0"),
         ("/v1/label-sets/x", {"labels": [{"name": 5}]}, "labels.0.name: must be a text", "labels.0.name"),
         ("/v1/label-sets/x", {"labels": [{"nam": "a"}]}, "labels.0.name: is missing (and 1 more)", "labels.0.name"),
-        ("/v1/jobs", {"kind": "draw"}, "kind: must be one of 'index', 'watch', 'label', 'reindex'", "kind"),
+        ("/v1/jobs", {"kind": "draw"}, "kind: must be one of 'index', 'watch', 'label', 'reindex', 'map'", "kind"),
         ("/v1/jobs", {}, "kind: is missing", "kind"),
         ("/v1/jobs", {"kind": "index", "folders": ["/a"]}, "collection: is missing", "collection"),
         ("/v1/collections/pictures/search", {"text": "x", "collapse": 2}, "collapse: must be 1 at most", "collapse"),

@@ -18,7 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 NAMES = [f"glimpse{os.getpid()}{end}" for end in "ab"]
 

@@ -282,12 +282,13 @@ def bars(
 )  # fmt: skip
 def table(name: NameDep, runs: RunsDep) -> StreamingResponse:
     """As they are by now, whether its outputs were brought in step or not. No label: none of them fits."""
-    file = cast(BinaryIO, TemporaryFile())  # noqa: SIM115  `sent` closes it
-    with runs.look(name) as run:
+    with runs.look(name) as run, ExitStack() as opened:
+        file = cast(BinaryIO, opened.enter_context(TemporaryFile()))
         text = TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
         LabelTable(text).write(run.images())
         text.detach()
         file.seek(0)
+        opened.pop_all()  # `sent` closes it
         return sent(file, "text/csv", {"Content-Disposition": f'attachment; filename="{run.id}.csv"'})
 
 

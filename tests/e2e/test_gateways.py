@@ -265,11 +265,13 @@ def test_the_page_and_the_docs_work_in_a_browser(gateway, keys):
         page.goto(f"{gateway}/?q=boat&c=pictures")
         page.get_by_label("Key", exact=True).fill(key)
         page.keyboard.press("Enter")
-        pictures = page.locator(".card img")
+        pictures = page.get_by_role("list", name="Results").locator("img")
         playwright.expect(pictures).to_have_count(5)
         for picture in pictures.all():
-            playwright.expect(picture).to_have_js_property("naturalWidth", 256)
-        page.get_by_role("link", name="API").click()
+            playwright.expect(picture).to_have_js_property("complete", True)
+            assert picture.evaluate("picture => picture.naturalWidth") > 0
+        page.get_by_role("button", name="Library").click()
+        page.get_by_role("link", name="the API").click()
         playwright.expect(page.locator(".opblock", has_text="/v1/embeddings")).to_be_visible(timeout=20_000)
         page.locator(".opblock", has_text="/v1/info").click()
         page.get_by_role("button", name="Try it out").click()

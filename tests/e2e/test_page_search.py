@@ -209,6 +209,7 @@ def test_is_usable_for_all(opened, axe, width, theme):
     page = opened("/?q=boat&c=pictures", width=width, theme=theme)
     tiles(page, 9)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    playwright.expect(page.locator(".results")).to_have_css("opacity", "1")  # pale while it searches
     axe(page)
     page.get_by_role("list", name="Results").get_by_role("link").first.click()
     playwright.expect(page.get_by_role("dialog")).to_be_visible()
