@@ -60,8 +60,10 @@ def move(data: Path, name: str, source: str, target: str, *, progress: Progress 
                 )
             with _begun(there, name, old, here.place) as new:
                 moved = _copy(old, new, progress)
+                _reserve(new, old.last_id())
                 moved.compared = _compare(old, new)
                 new.compact(old.index_config if old.index_config.kind in ("auto", "exact") else None)
+                new.set_quota(old.quota)  # last, for it may have more than that
                 new.set_places(old.places())
         here.delete(name, keep_uploads=True, is_locked=True)
     return moved
@@ -80,7 +82,6 @@ def _begun(there: Store, name: str, old: Collection, place: str) -> Collection:
             raise CollectionExists(
                 f"collection {name!r} exists in {there.place}, and is no unfinished move of this one: delete it first"
             )
-        new.set_quota(old.quota)
         if (measured := old.rejection()) is not None:
             new.set_rejection(measured)
     except BaseException:
@@ -119,6 +120,13 @@ def _copy(old: Collection, new: Collection, progress: Progress | None) -> Moved:
             progress(moved.entries, total)
     new.delete([record.id for record in new.records(after_id=last)])
     return moved
+
+
+def _reserve(new: Collection, last: int) -> None:
+    """Have the new one give no id up to `last`: some may have been those of entries that are gone."""
+    if last > new.last_id():
+        new.upsert([Entry(np.eye(1, new.dim)[0], "text", text="-", id=last)])
+        new.delete([last])
 
 
 def _between(new: Collection, after: int, last: int) -> Iterator[Record]:

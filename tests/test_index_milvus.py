@@ -482,6 +482,18 @@ def test_a_move_that_was_interrupted_goes_on_with_what_has_changed_since(tmp_pat
         np.testing.assert_array_equal(vectors, x)
 
 
+def test_no_id_is_given_twice_by_either_store_and_more_than_the_quota_moves(tmp_path):
+    address = f"milvus://{tmp_path}/lite.db"
+    with make(store_at(tmp_path, "local")) as pets:
+        pets.upsert(images(*range(1, 10)))
+        pets.delete([8, 9])
+        pets.set_quota(Quota(entries=2))
+    for here, there in (("local", address), (address, "local")):
+        assert move(tmp_path, "pets", here, there).entries == 7
+        with store_at(tmp_path, there).open("pets") as pets:
+            assert (pets.last_id(), pets.count(), pets.quota) == (9, 7, Quota(entries=2))
+
+
 def test_a_move_goes_on_where_paths_have_gone_to_entries_made_since(tmp_path):
     address = f"milvus://{tmp_path}/lite.db"
     here = store_at(tmp_path, "local")
