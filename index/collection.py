@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from base.errors import CollectionError, CollectionNotFound, NotInStore
+from base.names import NAME
 from index.entry import (
     MODALITIES,
     Change,
@@ -26,6 +27,7 @@ from index.entry import (
     Record,
 )
 from index.local.store import LocalStore
+from index.milvus.address import FOLDER
 from index.search.searchable import View
 from index.stored import Collection, Store
 from index.uploads import leftovers, upload_problems
@@ -149,8 +151,15 @@ def lock_collection(data: Path, name: str) -> int:
 
 
 def delete_collection(data: Path, name: str) -> None:
-    """Delete a collection and all it holds, uploaded files too.
+    """Delete a collection and all it holds, uploaded files too unless another store has a collection of that name.
 
     Raises CollectionNotFound, and CollectionLocked while another one writes to it.
     """
-    store_of(data).delete(name)
+    store_of(data).delete(name, keep_uploads=_is_elsewhere(data, name))
+
+
+def _is_elsewhere(data: Path, name: str) -> bool:
+    """Whether another store has a collection of that name, as far as the data folder knows: they share its uploads."""
+    is_here = (os.environ.get(STORE) or LOCAL) == LOCAL
+    elsewhere = [*data.glob(f"{FOLDER}/*/{name}")] if NAME.fullmatch(name) else []
+    return bool(elsewhere) if is_here else len(elsewhere) > 1 or (data / "collections" / name).is_dir()

@@ -50,4 +50,4 @@ def _flatten(key: str, value: object) -> Iterator[tuple[str, Value]]:
         for part in value:
             yield from _flatten(key, part)
     elif isinstance(value, bool | int | float):
-        yield key, value
+        yield key, bounded(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -7,7 +7,9 @@ one store alone keeps (files that went, the feed of changes) does not go along; 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
@@ -48,18 +50,22 @@ def move(data: Path, name: str, source: str, target: str, *, progress: Progress 
     here, there = store_at(data, source), store_at(data, target)
     if here.place == there.place:
         raise InputError(f"collection {name!r} lies in {here.place} already")
-    with here.open(name, writable=True) as old:
-        if begun := old.next.info():
-            raise InputError(
-                f"a change to {begun.model} has begun: finish it first, or forget it (glimpse reindex --collection "
-                f"{name} --abandon)"
-            )
-        with _begun(there, name, old, here.place) as new:
-            moved = _copy(old, new, progress)
-            moved.compared = _compare(old, new)
-            new.compact(old.index_config if old.index_config.kind in ("auto", "exact") else None)
-            new.set_places(old.places())
-    here.delete(name, keep_uploads=True)
+    with ExitStack() as held:
+        with here.open(name) as old:
+            held.callback(os.close, here.lock(name))  # until it is gone: nobody writes between comparing and deleting
+            if begun := old.next.info():
+                raise InputError(
+                    f"a change to {begun.model} has begun: finish it first, or forget it (glimpse reindex --collection "
+                    f"{name} --abandon)"
+                )
+            with _begun(there, name, old, here.place) as new:
+                moved = _copy(old, new, progress)
+                _reserve(new, old.last_id())
+                moved.compared = _compare(old, new)
+                new.compact(old.index_config if old.index_config.kind in ("auto", "exact") else None)
+                new.set_quota(old.quota)  # last, for it may have more than that
+                new.set_places(old.places())
+        here.delete(name, keep_uploads=True, is_locked=True)
     return moved
 
 
@@ -76,7 +82,6 @@ def _begun(there: Store, name: str, old: Collection, place: str) -> Collection:
             raise CollectionExists(
                 f"collection {name!r} exists in {there.place}, and is no unfinished move of this one: delete it first"
             )
-        new.set_quota(old.quota)
         if (measured := old.rejection()) is not None:
             new.set_rejection(measured)
     except BaseException:
@@ -88,8 +93,11 @@ def _begun(there: Store, name: str, old: Collection, place: str) -> Collection:
 def _copy(old: Collection, new: Collection, progress: Progress | None) -> Moved:
     """Write what is missing or another, and delete what is no longer in the old one."""
     moved, total, records = Moved(), old.count(), old.records()
-    last = 0
+    last, goes_on = 0, new.count() > 0
     while page := list(islice(records, PAGE)):
+        if goes_on:  # first, for another entry may have its path by now
+            ours = {record.id for record in page}
+            new.delete([record.id for record in _between(new, last, page[-1].id) if record.id not in ours])
         x = old.vectors([record.id for record in page])
         known = new.records_of([record.id for record in page])
         kept = dict(zip(known, new.vectors(list(known)), strict=True)) if known else {}
@@ -105,9 +113,6 @@ def _copy(old: Collection, new: Collection, progress: Progress | None) -> Moved:
             )
         new.upsert(fresh)
         new.update({record.id: _said(record) for record in page if known.get(record.id, record) != record})
-        if known:
-            ours = {record.id for record in page}
-            new.delete([record.id for record in _between(new, last, page[-1].id) if record.id not in ours])
         last = page[-1].id
         moved.copied += len(fresh)
         moved.entries += len(page)
@@ -115,6 +120,13 @@ def _copy(old: Collection, new: Collection, progress: Progress | None) -> Moved:
             progress(moved.entries, total)
     new.delete([record.id for record in new.records(after_id=last)])
     return moved
+
+
+def _reserve(new: Collection, last: int) -> None:
+    """Have the new one give no id up to `last`: some may have been those of entries that are gone."""
+    if last > new.last_id():
+        new.upsert([Entry(np.eye(1, new.dim)[0], "text", text="-", id=last)])
+        new.delete([last])
 
 
 def _between(new: Collection, after: int, last: int) -> Iterator[Record]:

@@ -126,6 +126,8 @@ class Collection(Protocol):
 
     def count(self, modality: Modality | None = None) -> int: ...
 
+    def last_id(self) -> int: ...
+
     def check_model(self, fingerprint: str) -> None: ...
 
     def upsert(self, entries: Sequence[Entry], fingerprint: str | None = None) -> list[int]: ...
@@ -269,5 +271,8 @@ class Store(Protocol):
     def lock(self, name: str) -> int:
         """Take the writer's lock: a descriptor that holds it until closed. CollectionLocked, CollectionNotFound."""
 
-    def delete(self, name: str, *, keep_uploads: bool = False) -> None:
-        """Delete one and all it holds, uploaded files too unless kept. CollectionNotFound, CollectionLocked."""
+    def delete(self, name: str, *, keep_uploads: bool = False, is_locked: bool = False) -> None:
+        """Delete one and all it holds, uploaded files too unless they are kept.
+
+        `is_locked`: the caller holds its writer's lock. CollectionNotFound, CollectionLocked.
+        """

@@ -22,8 +22,9 @@ from base.errors import (
     NotInStore,
     StoreUnavailable,
 )
-from index.collection import Entry, store_at
+from index.collection import Entry, delete_collection, store_at
 from index.config import Quota
+from index.local.store import LocalStore
 from index.milvus.address import Address
 from index.milvus.filed import file_metadata
 from index.milvus.identity import alias_of, names_in
@@ -150,6 +151,18 @@ def said_in_one_line(error, *words):
     assert "\n" not in str(error)
     for word in words:
         assert word in str(error)
+
+
+def test_integers_are_filed_as_they_are_asked_for_and_those_beyond_64_bits_refused(lite):
+    with make(lite) as pets:
+        x = np.ones(DIM)
+        pets.upsert([Entry(x, "image", f"/{n}.jpg", metadata={"n": n}) for n in (10**19, 7)])
+        for n, key in ((10**19, 1), (7, 2)):
+            assert pets.filter_ids({"must": [{"key": "n", "match": {"value": n}}]}, "image").tolist() == [key]
+        for n in (10**400, 2**64, -(2**63) - 1):
+            with pytest.raises(InputError, match="beyond 64 bits"):
+                pets.upsert([Entry(x, "image", "/8.jpg"), Entry(x, "image", "/9.jpg", metadata={"n": [n]})])
+        assert pets.count() == 2
 
 
 def test_a_server_that_is_down_or_something_else_is_said_in_seconds(tmp_path):
@@ -467,6 +480,70 @@ def test_a_move_that_was_interrupted_goes_on_with_what_has_changed_since(tmp_pat
         found, vectors = contents(moved)
         assert found == records
         np.testing.assert_array_equal(vectors, x)
+
+
+def test_no_id_is_given_twice_by_either_store_and_more_than_the_quota_moves(tmp_path):
+    address = f"milvus://{tmp_path}/lite.db"
+    with make(store_at(tmp_path, "local")) as pets:
+        pets.upsert(images(*range(1, 10)))
+        pets.delete([8, 9])
+        pets.set_quota(Quota(entries=2))
+    for here, there in (("local", address), (address, "local")):
+        assert move(tmp_path, "pets", here, there).entries == 7
+        with store_at(tmp_path, there).open("pets") as pets:
+            assert (pets.last_id(), pets.count(), pets.quota) == (9, 7, Quota(entries=2))
+
+
+def test_a_move_goes_on_where_paths_have_gone_to_entries_made_since(tmp_path):
+    address = f"milvus://{tmp_path}/lite.db"
+    here = store_at(tmp_path, "local")
+    with make(here) as pets:
+        pets.upsert(images(1, 2, 3))
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        move(tmp_path, "pets", "local", address, progress=stop)
+    with here.open("pets", writable=True) as pets:
+        pets.delete([1, 2, 3])
+        assert pets.upsert(images(3, 2, 1)) == [4, 5, 6]
+        records, _ = contents(pets)
+    assert move(tmp_path, "pets", "local", address).entries == 3
+    with store_at(tmp_path, address).open("pets") as moved:
+        assert contents(moved)[0] == records
+
+
+def test_nobody_writes_to_a_collection_that_moves_until_it_is_gone(tmp_path, monkeypatch):
+    with make(store_at(tmp_path, "local")) as pets:
+        pets.upsert(images(1))
+    tried = []
+
+    def delete(store, name, **how):
+        with pytest.raises(CollectionLocked):
+            store.open(name, writable=True)
+        tried.append(name)
+        of_the_store(store, name, **how)
+
+    of_the_store = LocalStore.delete
+    monkeypatch.setattr(LocalStore, "delete", delete)
+    move(tmp_path, "pets", "local", f"milvus://{tmp_path}/lite.db")
+    assert (tried, store_at(tmp_path, "local").names()) == (["pets"], [])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_uploads_stay_while_another_store_has_a_collection_of_that_name(tmp_path, monkeypatch, first):
+    stores = ["local", f"milvus://{tmp_path}/lite.db"]
+    for store in stores:
+        make(store_at(tmp_path, store)).close()
+    upload = tmp_path / "uploads" / "pets" / "00" / f"{'0' * 64}.png"
+    upload.parent.mkdir(parents=True)
+    upload.touch()
+    for store in stores if first else stores[::-1]:
+        assert upload.exists()
+        monkeypatch.setenv("GLIMPSE_STORE", store)
+        delete_collection(tmp_path, "pets")
+    assert not upload.exists()
 
 
 def test_a_move_is_refused_where_there_is_another_or_a_reindex_has_begun(tmp_path):

@@ -37,6 +37,22 @@ def test_what_is_made_orthogonal_has_singular_values_of_about_one(shape: tuple[i
     assert not orthogonal(torch.zeros(shape), torch.float32).any()
 
 
+@pytest.mark.parametrize("name", ["relative_position_bias_table", "relative_attention_bias.weight", "rel_pos_h"])
+def test_what_is_looked_up_inside_of_a_block_is_left_to_adamw(clip: nn.Module, name: str) -> None:
+    block = next(module for path, module in clip.named_modules() if path.endswith("resblocks.0"))
+    block.add_module("attn_table", nn.Module())
+    table = nn.Parameter(torch.randn(31, 4))
+    where = block.get_submodule("attn_table")
+    for part in name.split(".")[:-1]:
+        where.add_module(part, nn.Module())
+        where = where.get_submodule(part)
+    where.register_parameter(name.split(".")[-1], table)
+    optimizer = muon_adamw(clip, lr=1e-3, weight_decay=0.1)
+    assert isinstance(optimizer, MuonAdamW)
+    muon, adamw = ({id(each) for group in part.param_groups for each in group["params"]} for part in optimizer.parts)
+    assert id(table) in adamw - muon
+
+
 def test_on_matrices_it_is_torchs() -> None:
     torch.manual_seed(0)
     ours, theirs = (nn.Linear(24, 10, bias=False) for _ in range(2))

@@ -174,6 +174,16 @@ def test_resuming_nothing_or_something_else_is_one_line(config: TrainConfig, tmp
         list(train(dataclasses.replace(config, init=str(tmp_path / "other.json")), resume=True))
 
 
+def test_a_run_from_before_there_was_a_choice_goes_on_by_adamw(tmp_path: Path) -> None:
+    config = TrainConfig(pairs="pairs.csv", out=str(tmp_path), init="ViT-B-32")
+    config.save(tmp_path)
+    assert TrainConfig.load(tmp_path).used_optimizer == "muon"
+    kept = json.loads((tmp_path / "train_config.json").read_text())
+    del kept["optimizer"]
+    (tmp_path / "train_config.json").write_text(json.dumps(kept))
+    assert TrainConfig.load(tmp_path).used_optimizer == "adamw"
+
+
 def test_fewer_pairs_than_a_batch_say_what_to_lower(config: TrainConfig) -> None:
     with pytest.raises(TrainingError, match="lower --batch-size to 16"):
         list(train(dataclasses.replace(config, batch_size=128)))

@@ -271,6 +271,7 @@ class TrainConfig:
                 values["fsdp"] = values.pop("shard")
             if values.pop("tensorboard", False):  # likewise
                 values["track"] = ("tensorboard",)
+            values.setdefault("optimizer", "adamw")  # the only one at first, and what the state to resume is of
             unknown = values.keys() - {setting.name for setting in fields(cls)}
             if unknown:
                 raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")

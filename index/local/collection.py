@@ -150,6 +150,10 @@ class LocalCollection(Searches):
         """How many entries it has, of one modality or of all."""
         return self._catalog.count(known(modality) if modality else None)
 
+    def last_id(self) -> int:
+        """The highest id that an entry has, or had; 0 if there was none."""
+        return self._catalog.last_id()
+
     def check_model(self, fingerprint: str) -> None:
         """ModelMismatch unless `fingerprint` is that of the model that made these vectors."""
         known = self._catalog.identity()

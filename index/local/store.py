@@ -112,18 +112,19 @@ class LocalStore:
         """Take the writer's lock: a descriptor that holds it until closed. CollectionLocked, CollectionNotFound."""
         return lock_writer(collection_folder(self._data, name), name)
 
-    def delete(self, name: str, *, keep_uploads: bool = False) -> None:
-        """Delete a collection and all it holds, uploaded files too unless they are kept.
+    def delete(self, name: str, *, keep_uploads: bool = False, is_locked: bool = False) -> None:
+        """Delete a collection and all it holds, as index.stored has it.
 
         Raises CollectionNotFound, and CollectionLocked while another one writes to it.
         """
         folder = collection_folder(self._data, name)
         if not folder.is_dir():
             self.open(name)  # raises, naming those that exist
-        lock = lock_writer(folder, name)
+        lock = None if is_locked else lock_writer(folder, name)
         try:
             with removing(folder) as gone, suppress(FileNotFoundError):
                 if not keep_uploads:  # the next one of this name has its own
                     uploads_folder(self._data, name).rename(gone / "uploads")
         finally:
-            os.close(lock)
+            if lock is not None:
+                os.close(lock)

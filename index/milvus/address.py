@@ -11,6 +11,7 @@ from base.errors import InputError
 SCHEME = "milvus"
 PORT = 19530
 DATABASE = "default"
+FOLDER = "milvus"  # of a data folder: what is of this machine alone
 FORMS = "milvus://HOST:19530/DATABASE for a server, milvus:///FOLDER/NAME.db for Milvus Lite, or local"
 
 

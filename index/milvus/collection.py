@@ -116,6 +116,10 @@ class MilvusCollection(Opened, Searches):
         where = EVERY if modality is None else f'modality == "{known(modality)}"'
         return self.server.count(self.identity().table, where, self.fresh())
 
+    def last_id(self) -> int:
+        """The highest id that an entry has, or had; 0 if there was none."""
+        return self.identity().next_id - 1
+
     def check_model(self, fingerprint: str) -> None:
         """ModelMismatch unless `fingerprint` is that of the model that made these vectors."""
         self.identity().check_model(fingerprint)

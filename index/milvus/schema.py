@@ -122,7 +122,7 @@ def _metadata(given: Mapping[str, Any] | None) -> dict[str, Any]:
             raise ValueError(f"it is deeper than {DEEPEST} levels")
         text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
         size = len(text.encode())
-        kept = json.loads(text)  # as JSON has it: tuples are lists, keys are texts
+        kept = json.loads(text, parse_int=_integer)  # as JSON has it: tuples are lists, keys are texts
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"metadata must be a JSON object: {error}") from error
     filed = file_metadata(kept)
@@ -133,6 +133,12 @@ def _metadata(given: Mapping[str, Any] | None) -> dict[str, Any]:
     if len(filed.tokens) > TOKENS:
         raise InputError(f"metadata: about {len(filed.tokens)} keys and values, on Milvus {TOKENS} at most")
     return {"metadata": kept, "facets": filed.tokens, "numbers": filed.numbers, "texts": filed.texts}
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 21 or not -(2**63) <= (value := int(digits)) < 2**64:
+        raise ValueError(f"the integer {digits[:24]} is beyond 64 bits, and Milvus's JSON has none such")
+    return value
 
 
 def _size(filed: Mapping[str, Any]) -> int:

@@ -26,14 +26,12 @@ from base.errors import (
 from base.files import disk_problem
 from base.locks import LockHeld, lock_file
 from index.entry import CollectionInfo, not_found
-from index.milvus.address import Address
+from index.milvus.address import FOLDER, Address
 from index.milvus.collection import MilvusCollection
 from index.milvus.identity import Identity, alias_of, is_table_of, names_in
 from index.milvus.next_model import FLAT
 from index.milvus.schema import fields_of
 from index.milvus.server import Server
-
-FOLDER = "milvus"
 
 
 class MilvusStore:
@@ -118,12 +116,12 @@ class MilvusStore:
         self.open(name).close()
         return self._lock(name)
 
-    def delete(self, name: str, *, keep_uploads: bool = False) -> None:
-        """Delete one and all it holds, uploaded files too unless kept. CollectionNotFound, CollectionLocked."""
+    def delete(self, name: str, *, keep_uploads: bool = False, is_locked: bool = False) -> None:
+        """Delete one and all it holds, as index.stored has it. CollectionNotFound, CollectionLocked."""
         alias = alias_of(name)
         if alias not in self._server.aliases():
             raise not_found(name, self.place, self.names())
-        lock = self._lock(name)
+        lock = None if is_locked else self._lock(name)
         try:
             self._server.drop_alias(alias)
             self._sweep(name)
@@ -131,7 +129,8 @@ class MilvusStore:
                 shutil.rmtree(self._data / "uploads" / name, ignore_errors=True)
             shutil.rmtree(self._folder(name), ignore_errors=True)
         finally:
-            os.close(lock)
+            if lock is not None:
+                os.close(lock)
 
     def _identity(self, name: str) -> Identity | None:
         found = self._server.describe(alias_of(name))

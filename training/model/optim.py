@@ -14,7 +14,7 @@ from training.model.muon import Muon, MuonAdamW
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, section 2.5: "clipped to prevent scaling the logits by more than 100"
 
 LOOKED_UP = ("positional_embedding", "class_embedding", "token_embedding", "pos_embed", "cls_token", "word_embeddings")
-
+BY_DISTANCE = ("relative_position_bias_table", "relative_attention_bias", "rel_pos_h", "rel_pos_w")  # inside of blocks
 
 Optimizer = torch.optim.Optimizer | MuonAdamW
 
@@ -56,7 +56,9 @@ def muon_adamw(
     hidden = {
         name: parameter
         for name, parameter in learning.items()
-        if _decays(name, parameter) and 0 < layers[name][1] < tops[layers[name][0]]
+        if _decays(name, parameter)
+        and not name.removesuffix(".weight").endswith(BY_DISTANCE)
+        and 0 < layers[name][1] < tops[layers[name][0]]
     }
     if not hidden:
         return adamw(clip, lr=lr, weight_decay=weight_decay, layer_decay=layer_decay)

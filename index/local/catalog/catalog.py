@@ -321,6 +321,12 @@ class Catalog:
             counts = read_counts(db)
         return sum(counts.values()) if modality is None else counts[modality]
 
+    def last_id(self) -> int:
+        """The highest id that a row has, or had; 0 if there was none."""
+        with self._db.reading() as db:
+            (highest,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'entries'").fetchone()
+        return int(highest or 0)
+
     def count_changes(self, since: int) -> dict[Modality, int]:
         """How many rows and deletions of each modality are newer than version `since`."""
         with self._db.reading() as db:
