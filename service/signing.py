@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 from base.files import whole_file
 from base.locks import folder_lock
@@ -51,7 +52,7 @@ class Signer:
         path, _, query = address.partition("?")
         step = max(1, seconds // _STEPS)
         end = math.ceil((time.time() + seconds) / step) * step
-        signature = self._signature(path, query.removeprefix("v="), str(end))
+        signature = self._signature(unquote(path), query.removeprefix("v="), str(end))  # as a server reads it
         return f"{path}?{query}{'&' * bool(query)}expires={end}&signature={signature}"
 
     def problem_of(self, path: str, query: Mapping[str, Sequence[str]]) -> tuple[str, str] | None:

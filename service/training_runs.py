@@ -42,7 +42,10 @@ class TrainingRuns:
         if self.folder is None or not NAME.fullmatch(name) or not name.isprintable():
             return None
         out = self.folder / name
-        if not (out / TRAIN_CONFIG).is_file() or not _lie_in_a_run(self.folder, (out / file for file in READ)):
+        try:
+            if not (out / TRAIN_CONFIG).is_file() or not _lie_in_a_run(self.folder, (out / file for file in READ)):
+                return None
+        except OSError:  # a folder that nobody here may look into, a name that no folder can have
             return None
         return Run.of(out, name)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +78,33 @@ def test_a_run_is_told_as_its_folder_has_it(client: TestClient, trained: Path) -
     assert (
         curves["epochs"][-1]["text_to_image/recall@10"] == result["epochs"][-1]["metrics"]["text_to_image"]["recall@10"]
     )
+
+
+def test_the_address_of_a_report_is_good_whatever_the_run_is_called(client: TestClient, trained: Path) -> None:
+    out = run_folder(trained.parent / "größer 100% #2?", [0.1])
+    (out / "report.html").write_text("<h1>The report</h1>")
+    details = client.get(f"{RUNS}/gr%C3%B6%C3%9Fer%20100%25%20%232%3F").json()
+    report = client.get(details["report_url"])
+    assert (report.status_code, report.text) == (200, "<h1>The report</h1>")
+    shutil.rmtree(out)
+
+
+def test_folders_that_nobody_may_look_into_are_no_runs(
+    client: TestClient, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert error_of(client.get(f"{RUNS}/{'é' * 200}"), 404)["code"] == "training_run_not_found"
+    closed = run_folder(trained.parent / "lost+found", [0.1])
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if closed in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert "clothes" in listed(client)
+    assert "lost+found" not in listed(client)
+    shutil.rmtree(closed)
 
 
 def test_a_run_that_trains_is_followed_from_where_one_was(client: TestClient, trained: Path) -> None:

@@ -51,6 +51,9 @@ export const api = {
   // The path of something of a collection: of("photos", "images", 12) is v1/collections/photos/images/12
   of: (collection, ...rest) => ["v1", "collections", collection, ...rest].map(encodeURIComponent).join("/"),
 
+  // Whether there is a key to be sent.
+  keyed: () => Boolean(givenKey()),
+
   // What an <img> or a download can load, which send no key themselves; a blob: of it is the caller's to revoke.
   async source(url, { signal } = {}) {
     if (!givenKey() || url.startsWith("blob:")) return url;

@@ -106,6 +106,21 @@ def test_files_are_dropped_to_search_by_them_or_to_add_them(world, client, opene
     assert client.collection("pictures").counts["image"] == 5
 
 
+def test_a_list_is_no_formula_for_a_spreadsheet(world, client, opened):
+    client.create_collection("pictures")
+    client.add_images("pictures", sorted((world[1] / "files").iterdir())[:1])
+    page = opened("/?c=pictures", base=world[0], height=900)
+    tiles(page, 1)
+    page.get_by_role("button", name="Select").first.click()
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    bar.get_by_label("Add a tag").fill("=1+1")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#said-text")).to_have_text("1 picture tagged “=1+1”.")
+    with page.expect_download() as saved:
+        bar.get_by_role("button", name="List").click()
+    assert saved.value.path().read_text().splitlines()[1].endswith(',"\'=1+1"')
+
+
 def test_many_are_selected_tagged_listed_filtered_by_and_deleted(world, client, opened):
     client.create_collection("pictures")
     client.add_images("pictures", sorted((world[1] / "files").iterdir()))

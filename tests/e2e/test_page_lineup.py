@@ -14,6 +14,7 @@ import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from encoder import word_bank
+from glimpse.client import Client
 from index.collection import open_collection
 from service.app import create_app
 from service.keys import add_key
@@ -151,6 +152,50 @@ def test_a_label_set_is_saved_opened_and_edited(page: Any, url: str) -> None:
     bars(page, 2)
     assert "set=" not in page.url
     httpx.delete(f"{url}/v1/label-sets/pets")
+
+
+def test_what_was_typed_last_is_not_put_into_another_views_address(page: Any) -> None:
+    page.goto("/?v=lineup&c=pictures&l=cat")
+    bars(page, 1)
+    page.evaluate(
+        """() => {
+          const text = document.querySelector("#lineup-labels");
+          text.value = "dog";
+          text.dispatchEvent(new Event("input"));
+          document.querySelector("[data-view=labs]").click();
+        }"""
+    )
+    playwright.expect(page.locator("#view-labs")).to_be_visible()
+    page.wait_for_timeout(500)
+    assert "l=dog" not in page.url
+    page.locator("#labs-pull .dot").first.focus()
+    page.evaluate(
+        """() => {
+          document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }));
+          document.querySelector("[data-view=lineup]").click();
+        }"""
+    )
+    playwright.expect(page.locator("#lineup-labels")).to_be_visible()
+    page.wait_for_timeout(500)
+    assert "x=" not in page.url  # nor where the labs' points are
+
+
+def test_a_label_set_that_comes_late_is_not_shown_as_another(page: Any, url: str) -> None:
+    with Client(url) as client:
+        for name, labels in (("late", ["snail", "sloth"]), ("soon", ["hare", "swift"])):
+            client.keep_label_set(name, labels)
+    held: list[Any] = []
+    page.route("**/v1/label-sets/late", lambda route: held.append(route))
+    page.goto("/?v=lineup&c=pictures&set=late")
+    for _ in range(100):
+        if held:
+            break
+        page.wait_for_timeout(50)
+    page.get_by_label("Open a label set").select_option("soon")
+    playwright.expect(page.locator("#lineup-labels")).to_have_value("hare\nswift")
+    held[0].continue_()
+    page.wait_for_timeout(500)
+    playwright.expect(page.locator("#lineup-labels")).to_have_value("hare\nswift")
 
 
 def test_errors_are_said_and_the_lineup_goes_on(opened: Callable[..., Any]) -> None:

@@ -121,6 +121,21 @@ def test_words_light_what_fits_and_back_undoes_it(at):
     playwright.expect(page.get_by_role("status").get_by_text("9 pictures")).to_be_visible()
 
 
+def test_light_that_was_broken_off_is_asked_for_again(at):
+    page = at()
+    held = []
+    page.route("**/search", lambda route: held.append(route))
+    page.get_by_role("searchbox").fill("a red boat")
+    page.keyboard.press("Enter")
+    for _ in range(100):
+        if held:
+            break
+        page.wait_for_timeout(50)
+    page.unroute("**/search")
+    page.evaluate("import('/static/router.js').then(({ navigate }) => navigate({ by: 'file.folder' }))")
+    playwright.expect(page.get_by_role("status").get_by_text("nearest")).to_be_visible()
+
+
 def test_a_lasso_selects_a_grid_that_can_be_labelled(at, client):
     page = at()
     page.get_by_role("button", name="Lasso").click()

@@ -214,6 +214,38 @@ def test_names_are_text_and_nothing_more(browser: Any, tmp_path: Path) -> None:
         page.close()
 
 
+def test_what_is_accepted_at_once_is_what_the_button_says(opened: Any, run: str) -> None:
+    page = opened(f"/?v=review&run={run}")
+    page.get_by_text("Accept the surest at once").click()
+    expect(page.get_by_text("Of 9 pictures that nobody has looked at.")).to_be_visible()
+    page.get_by_role("slider").focus()
+    page.keyboard.press("End")
+    expect(page.get_by_role("button", name="Accept 9 pictures")).to_be_enabled()
+    page.route("**/bars?label=*", lambda route: None)  # it is long in coming
+    page.get_by_label("Which pictures").select_option("boat")
+    expect(page.locator("#view-review .bulk button")).to_be_disabled()
+    expect(page.get_by_role("button", name="Accept 9 pictures")).to_be_hidden()
+    page.close()
+
+
+def test_a_late_answer_of_another_label_shows_nothing(opened: Any, run: str) -> None:
+    page = opened(f"/?v=review&run={run}")
+    expect(page.locator("#view-review .stage.there")).to_be_visible()
+    name = page.locator("#view-review .path").inner_text()
+    held: list[Any] = []
+    page.route("**/images?*abstained=true*", lambda route: held.append(route))
+    page.get_by_label("Which pictures").select_option("without a label")
+    until(lambda: page.wait_for_timeout(20) or held)
+    page.get_by_label("Which pictures").select_option("all pictures")
+    expect(page.locator("#view-review .work[aria-busy=false]")).to_be_visible()
+    expect(page.locator("#view-review .path")).to_have_text(name)
+    with page.expect_response("**/images?*abstained=true*"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    expect(page.locator("#view-review .path")).to_have_text(name)
+    expect(page.locator("#view-review .work")).to_be_visible()
+
+
 def test_a_reader_is_told_why_and_loses_nothing_and_who_may_write_reviews(browser: Any, tmp_path: Path) -> None:
     encoder = tiny_encoder(tmp_path)
     add_collection(tmp_path, encoder, draw(tmp_path / "files", 3))
@@ -234,6 +266,11 @@ def test_a_reader_is_told_why_and_loses_nothing_and_who_may_write_reviews(browse
                 expect(page.get_by_text("0 of 3 looked at")).to_be_visible()
             else:
                 expect(page.get_by_text("1 of 3 looked at")).to_be_visible()
+                for key, far in (("u", 0), ("n", 1)):  # what was seen before is shown again
+                    expect(page.locator("#view-review .stage.there img")).to_have_js_property("naturalWidth", 320)
+                    page.keyboard.press(key)
+                    expect(page.get_by_text(f"{far} of 3 looked at")).to_be_visible()
+                    expect(page.locator("#view-review .stage.there img")).to_have_js_property("naturalWidth", 320)
             page.close()
         with Client(url, keys["admin"]) as client:
             until(lambda: client.label_run(run).reviewed == {"none": 1})

@@ -155,3 +155,6 @@ def test_what_is_not_there_is_said_with_what_to_do(opened: Any, tmp_path: Path) 
             page = opened("/?v=runs", base=own)
             expect(page.get_by_role("heading", name=heading)).to_be_visible()
             expect(page.locator("#view-runs code")).to_contain_text(command)
+            if settings:
+                run_folder(tmp_path / "runs" / "first", [0.1])
+                expect(page.get_by_role("link", name="first")).to_be_visible()

@@ -1,5 +1,6 @@
 """The search view in a real browser."""
 
+import json
 import re
 
 import pytest
@@ -13,6 +14,20 @@ from service.keys import add_key
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 XSS = '<img src=x onerror="document.title=\'broken\'"><script>document.title="broken"</script>'
+
+BLOBS = """
+  window.blobs = new Set();
+  const { createObjectURL, revokeObjectURL } = URL;
+  URL.createObjectURL = (what) => {
+    const address = createObjectURL.call(URL, what);
+    window.blobs.add(address);
+    return address;
+  };
+  URL.revokeObjectURL = (address) => {
+    window.blobs.delete(address);
+    revokeObjectURL.call(URL, address);
+  };
+"""
 
 
 def tiles(page, n):
@@ -177,13 +192,48 @@ def test_an_error_is_said_and_the_page_goes_on(opened):
     assert "q=boat" in page.url
 
 
+def test_pictures_are_added_where_none_can_be_listed(opened):
+    page = opened(None, expected=("501",))
+    page.route("**/columns", lambda route: route.fulfill(status=501, json={"error": {"message": "no columns here"}}))
+    page.goto("/?c=pictures")
+    playwright.expect(page.get_by_role("status").get_by_text("no columns here")).to_be_visible()
+    page.evaluate("""() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["x"], "x.png", { type: "image/png" }));
+      document.body.dispatchEvent(new DragEvent("dragenter", { bubbles: true, dataTransfer }));
+    }""")
+    playwright.expect(page.get_by_text("Add to pictures")).to_be_visible()
+
+
+def test_the_next_page_is_asked_for_once_however_often_one_steps(page):
+    def hits(asked):
+        offset = json.loads(asked.request.post_data)["offset"]
+        if offset:
+            later.append(asked)
+            return
+        record = {"metadata": {}, "relevance": None, "width": 8, "height": 8, "thumbnail_url": "/static/icon.svg?"}
+        found = [{**record, "id": i, "path": f"/{i}.png", "content_url": "/static/icon.svg"} for i in range(1, 121)]
+        asked.fulfill(json={"hits": found, "seconds": 0.1, "warnings": []})
+
+    later = []
+    page.route("**/v1/collections/pictures/search", hits)
+    page.goto("/?q=boat&c=pictures&open=112")
+    playwright.expect(page.get_by_role("heading", name="112.png")).to_be_visible()
+    for i in range(113, 117):
+        page.keyboard.press("ArrowRight")
+        playwright.expect(page.get_by_role("heading", name=f"{i}.png")).to_be_visible()
+    assert len(later) == 1
+
+
 def test_a_service_with_keys_is_asked_with_one(opened, tmp_path):
     encoder = tiny_encoder(tmp_path)
     files = draw(tmp_path / "files", 3)
     add_collection(tmp_path, encoder, files)
     key = add_key(tmp_path, "page", "read")
     with serving(create_app(settings_for(tmp_path), encoder)) as url:
-        page = opened("/?q=boat&c=pictures", base=url, expected=("401",))
+        page = opened(None, base=url, expected=("401",))
+        page.add_init_script(BLOBS)
+        page.goto("/?q=boat&c=pictures")
         ask = page.get_by_role("dialog", name="This service needs a key")
         ask.get_by_label("Key", exact=True).fill("not this one")
         ask.get_by_role("button", name="Use it").click()
@@ -193,8 +243,17 @@ def test_a_service_with_keys_is_asked_with_one(opened, tmp_path):
         found = tiles(page, 3)
         for image in found.locator("img").all():
             playwright.expect(image).not_to_have_js_property("naturalWidth", 0)
+        files_sent = []
+        page.on("response", lambda answer: files_sent.append(answer.url) if "/content" in answer.url else None)
         found.first.click()
         playwright.expect(page.locator(".viewer .stage img")).to_have_js_property("naturalWidth", 320)
+        page.wait_for_load_state("networkidle")
+        assert files_sent == []  # the file itself comes once it is wanted
+        page.keyboard.press("ArrowRight")
+        page.wait_for_load_state("networkidle")
+        page.get_by_role("button", name="Close").click()
+        page.wait_for_function("window.blobs.size === 0")  # what was fetched with the key is let go of
+        found.first.click()
         with page.expect_download() as saved:
             page.get_by_role("link", name="Download").click()
         assert saved.value.path().read_bytes() in [file.read_bytes() for file in files]

@@ -30,6 +30,7 @@ export function pullLab(app) {
   let sphere = ON_SPHERE;
   let angles = START.join(",");
   let written = null; // timer of the address
+  let here = false; // whether the labs are shown
   let felt = null;
 
   const points = () => (space === "sphere" ? sphere : circle);
@@ -98,7 +99,7 @@ export function pullLab(app) {
 
   // The circle's points are in the address, so that a link shows the same figure.
   function keep() {
-    if (space !== "circle") return;
+    if (space !== "circle" || !here) return;
     angles = circle.map(degreesOf).join(",");
     change({ x: angles === START.join(",") ? null : angles });
   }
@@ -185,6 +186,7 @@ export function pullLab(app) {
   return {
     element,
     show(address) {
+      here = true;
       const number = (key, low, high, otherwise) => {
         const given = Number(address.get(key));
         return address.get(key) !== null && given >= low && given <= high ? given : otherwise;
@@ -225,6 +227,10 @@ export function pullLab(app) {
         look();
       }, (error) => (status.textContent = error.message));
     },
-    hide: () => clock.stop(),
+    hide: () => {
+      here = false;
+      clock.stop();
+      clearTimeout(written); // where the points are is no matter of another view's address
+    },
   };
 }

@@ -11,6 +11,8 @@ const NONE = " "; // in the address: those without a label
 const score = (value) => value.toFixed(2);
 const called = (labels) => labels.join(", ") || "none";
 
+const letGo = (source) => source.then((src) => src.startsWith("blob:") && URL.revokeObjectURL(src), () => {});
+
 export class Reviewing {
   constructor(root, app, id) {
     Object.assign(this, { root, app, id, api: app.api, queue: [], pending: [], judged: new Map(), chosen: new Set() });
@@ -37,12 +39,15 @@ export class Reviewing {
     if (of === this.of) return;
     this.of = of;
     this.queue = [];
+    this.#forgetBars();
     this.work.setAttribute("aria-busy", "true");
     try {
       this.run = await this.api.get(this.place, { signal: this.ended.signal });
       if (!this.labels.children.length) this.#describe();
       await this.#refill();
+      if (this.of !== of) return;
       this.work.setAttribute("aria-busy", "false");
+      if (this.bulk.open) this.#bars();
     } catch (error) {
       if (this.ended.signal.aborted) return;
       if (error.status !== 404) return this.app.say(error.message, { kind: "bad" });
@@ -158,9 +163,11 @@ export class Reviewing {
   // --- the queue ---
 
   async #refill() {
-    const of = this.of === NONE ? "&abstained=true" : this.of ? `&label=${encodeURIComponent(this.of)}` : "";
+    const shown = this.of;
+    const of = shown === NONE ? "&abstained=true" : shown ? `&label=${encodeURIComponent(shown)}` : "";
     const version = this.version;
     const { images } = await this.api.get(`${this.place}/images?reviewed=false&order=uncertain&limit=${PAGE}${of}`, { signal: this.ended.signal });
+    if (shown !== this.of) return; // others are looked at by now
     const waiting = new Set([...this.pending, ...(this.under ?? [])].map(({ image }) => image.id));
     const fresh = images.filter(({ id }) => !waiting.has(id)).map((image) => ({ ...image, version }));
     const kept = this.current && (fresh.find(({ id }) => id === this.current.id) ?? (this.current.wanted ? this.current : null));
@@ -315,9 +322,7 @@ export class Reviewing {
         if (!current.thumbnail_url) throw new Error("it lies elsewhere");
         const src = await this.#large(current);
         if (this.shownKey !== key) return;
-        const old = this.image.src;
         this.image.src = src;
-        if (old.startsWith("blob:") && old !== src) URL.revokeObjectURL(old);
         this.stage.classList.add("there");
       } catch {
         if (this.shownKey !== key) return;
@@ -340,13 +345,17 @@ export class Reviewing {
         await loaded.decode();
         return loaded.src;
       })());
-      while (this.larges.size > PAGE) this.larges.delete(this.larges.keys().next().value);
+      for (const [id, old] of this.larges) {
+        if (this.larges.size <= PAGE) break;
+        this.larges.delete(id);
+        letGo(old);
+      }
     }
     return this.larges.get(image.id);
   }
 
   #letGo() {
-    this.larges?.forEach((source) => source.then((src) => src.startsWith("blob:") && URL.revokeObjectURL(src), () => {}));
+    this.larges?.forEach(letGo);
   }
 
   #strip(images) {
@@ -388,13 +397,26 @@ export class Reviewing {
 
   async #bars() {
     await this.#try(async () => {
-      const of = this.of && this.of !== NONE ? `?label=${encodeURIComponent(this.of)}` : "";
+      const shown = this.of;
+      const of = shown && shown !== NONE ? `?label=${encodeURIComponent(shown)}` : "";
       const at = this.bars?.[this.slider.value - 1]?.accept_above;
-      this.bars = (await this.api.get(`${this.place}/bars${of}`, { signal: this.ended.signal })).bars;
+      const { bars } = await this.api.get(`${this.place}/bars${of}`, { signal: this.ended.signal });
+      if (shown !== this.of) return;
+      this.bars = bars;
       this.slider.max = this.bars.length;
       this.slider.value = at === undefined ? 0 : this.bars.filter(({ accept_above: above }) => above >= at).length;
       this.#bar();
     });
+  }
+
+  // Those of other pictures say nothing of these.
+  #forgetBars() {
+    this.bars = [];
+    Object.assign(this.slider, { max: 0, value: 0 });
+    this.least.replaceChildren();
+    this.barSaid.textContent = "";
+    this.acceptAll.disabled = true;
+    this.acceptAll.textContent = "Accept";
   }
 
   #bar() {

@@ -5,6 +5,7 @@ import { calledOf, isUpload, nameOf, tagsOf } from "./entry.js";
 import { recordsOf } from "./sources.js";
 
 const AT_ONCE = 4; // requests under way
+const FORMULA = /^[=+\-@\t\r]/; // a spreadsheet takes what begins so for a formula
 const COLUMNS = ["id", "external_id", "path", "name", "tags"];
 
 export class Selection {
@@ -111,7 +112,7 @@ export class Selection {
   }
 
   async #export() {
-    const quoted = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
+    const quoted = (value) => `"${String(value ?? "").replace(FORMULA, "'$&").replaceAll('"', '""')}"`;
     try {
       const rows = (await this.#records()).map((record) =>
         [record.id, record.external_id, isUpload(record) ? calledOf(record) : record.path, nameOf(record), tagsOf(record).join(", ")]);

@@ -111,7 +111,7 @@ export class Browse {
   }
 
   get count() {
-    return this.places ? this.places.length : this.columns.count;
+    return this.places ? this.places.length : (this.columns?.count ?? 0);
   }
 
   // Where place i is in the columns.
@@ -152,7 +152,7 @@ export class Browse {
   }
 
   place(id) {
-    const column = this.columns.ids.indexOf(id);
+    const column = this.columns?.ids.indexOf(id) ?? -1;
     if (column < 0 || !this.places) return column;
     const { places } = this;
     let [low, high] = [0, places.length - 1];

@@ -6,6 +6,9 @@ import { factsOf, nameOf, sized, tagsOf } from "./entry.js";
 
 const MOST = 8; // times as large as it fits
 
+// What was fetched with a key is held in memory until it is let go of.
+const letGo = (src) => src.startsWith("blob:") && URL.revokeObjectURL(src);
+
 export class Viewer {
   // onStep(by), onClose(); actions(entry): elements below the facts
   constructor(root, { api, onStep, onClose, actions }) {
@@ -71,6 +74,7 @@ export class Viewer {
     if (!this.dialog.open) return;
     this.dialog.close();
     this.entry = null;
+    letGo(this.image.src);
     this.image.removeAttribute("src");
   }
 
@@ -81,10 +85,11 @@ export class Viewer {
     await this.#put(entry, sized(entry.thumbnail_url, 1024)).catch(() => this.#put(entry, entry.content_url))
       .catch(() => this.entry === entry && this.#gone());
     // its neighbours are ready when they are asked for
-    for (const url of near) if (this.entry === entry) this.#decoded(url).catch(() => {});
+    for (const url of near) if (this.entry === entry) this.#decoded(url).then(({ src }) => letGo(src), () => {});
   }
 
   #gone() {
+    letGo(this.image.src);
     this.image.removeAttribute("src");
     this.stage.classList.add("gone");
   }
@@ -92,16 +97,22 @@ export class Viewer {
   async #decoded(url) {
     const image = new Image();
     image.src = await this.api.source(url);
-    await image.decode();
+    await image.decode().catch((error) => {
+      letGo(image.src);
+      throw error;
+    });
     return image;
   }
 
   async #put(entry, url) {
     const { src, naturalWidth, naturalHeight } = await this.#decoded(url);
-    if (this.entry !== entry) return;
+    if (this.entry !== entry) {
+      letGo(src);
+      return;
+    }
     const old = this.image.src;
     set(this.image, { src, width: naturalWidth, height: naturalHeight });
-    if (old.startsWith("blob:") && old !== src) URL.revokeObjectURL(old);
+    if (old !== src) letGo(old);
   }
 
   // --- zoom ---

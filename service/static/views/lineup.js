@@ -214,14 +214,14 @@ export function mount(root, app) {
 
   sets.addEventListener("change", () => app.navigate({ set: sets.value, l: null, tpl: null, mode: null, right: null }));
 
-  async function openSet() {
+  async function openSet(signal) {
     if (!asked.set) {
       learned.hidden = true;
       opened = null;
       return;
     }
     if (opened?.name !== asked.set) {
-      const found = await app.api.get(`v1/label-sets/${encodeURIComponent(asked.set)}`);
+      const found = await app.api.get(`v1/label-sets/${encodeURIComponent(asked.set)}`, { signal });
       opened = found;
     }
     const names = opened.labels.map((label) => (typeof label === "string" ? label : [label.name, ...label.synonyms].join("|")));
@@ -337,7 +337,7 @@ export function mount(root, app) {
       status.textContent = asked.none || asked.mode === "multi" ? "Reading the words that labels are held against; once for each model and template…" : "Asking…";
     }, 600);
     try {
-      await openSet();
+      await openSet(signal);
       const first = looked();
       await answerFor(first, signal);
       if (signal.aborted) return;
@@ -505,6 +505,8 @@ export function mount(root, app) {
     },
     hide() {
       running?.abort();
+      clearTimeout(timer); // what was typed last is no matter of another view's address
+      clearTimeout(heat.timer);
     },
   };
 }

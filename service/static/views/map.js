@@ -42,6 +42,7 @@ export function mount(root, app) {
   let legend = []; // [{text, code, size, cluster | value}]
   let query = readQuery(new URLSearchParams());
   let now = {}; // what the address says of the map, by key
+  const owed = new Set(); // keys of it that are not drawn yet: what was broken off is asked for again
   let running = null; // AbortController of what is asked for
   let picked = []; // ids of the selection below
   const records = new Map(); // id -> record
@@ -528,7 +529,8 @@ export function mount(root, app) {
     const wanted = Object.fromEntries(["at", "by", "sel", "near"].map((key) => [key, address.get(key)]));
     const next = { ...wanted, c: app.collection(), lit: JSON.stringify([query.words, conditionsOf(query)]) };
     const before = now;
-    const differs = (...names) => names.some((name) => before[name] !== next[name]);
+    for (const name of Object.keys(next)) if (before[name] !== next[name]) owed.add(name);
+    const differs = (...names) => names.some((name) => owed.has(name));
     now = next;
     if (differs("c")) columns = null;
     collection = next.c;
@@ -553,6 +555,7 @@ export function mount(root, app) {
         }
         if (fresh || differs("near", "by")) await anchor(Number(now.near) || null, signal);
         showLegend();
+        if (!signal.aborted) owed.clear();
       } catch (error) {
         if (signal.aborted) return;
         root.classList.remove("busy");
@@ -575,6 +578,7 @@ export function mount(root, app) {
       const [x, y, zoom] = now.at.split(",").map(Number);
       const same = ["x", "y", "zoom"].every((name, i) => Math.abs([x, y, zoom][i] - surface.view[name]) < 0.001);
       if (!same && [x, y, zoom].every(Number.isFinite)) surface.look({ x, y, zoom });
+      owed.delete("at");
     }
     if (columns && about) await sync();
   }

@@ -126,7 +126,8 @@ export function mount(root, app) {
       compare.hidden = chosen.size !== 2;
       if (b) compare.href = app.href({ run: a, with: b });
     };
-    root.replaceChildren(el("div", { class: "sheet" }, el("header", {}, el("div", {}, el("h1", {}, "Training runs"), where), compare), rows));
+    const sheet = el("div", { class: "sheet" }, el("header", {}, el("div", {}, el("h1", {}, "Training runs"), where), compare), rows);
+    root.replaceChildren(sheet);
     follow(async (signal) => {
       const { named, folder, training_runs: runs } = await api.get(LIST, { signal });
       if (!named) {
@@ -137,6 +138,7 @@ export function mount(root, app) {
         explain("No run yet", el("p", {}, `A run that is written below ${folder ?? "the operator's folder"} appears here: `, el("code", {}, `glimpse train pairs.csv --out ${folder ?? "RUNS"}/first`)));
         return true;
       }
+      if (!sheet.isConnected) root.replaceChildren(sheet); // it was said that there is none yet
       where.textContent = `${count(runs.length, "run")}${folder ? ` in ${folder}` : ""}. Choose two to compare them.`;
       const said = JSON.stringify(runs);
       if (said !== told) rows.replaceChildren(...runs.map((run) => row(run, chosen, choose)));

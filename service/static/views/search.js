@@ -188,12 +188,15 @@ export function mount(root, app) {
   }
 
   async function more(of) {
-    if (of.ended) return;
+    if (of.ended || of.growing) return; // the same page is not asked for twice
+    of.growing = true;
     try {
       await of.load();
     } catch (error) {
       app.say(error.message, { kind: "bad" });
       return;
+    } finally {
+      of.growing = false;
     }
     if (of !== source) return;
     tell(of);
@@ -274,8 +277,7 @@ export function mount(root, app) {
       app.navigate(weight < 0 ? changes : { ...changes, q: null, qw: null, not: null, img: null, k: query.limit });
     };
     const path = entry.path ?? entry.external_id;
-    const download = el("a", { class: "button", download: calledOf(entry) }, icon("download"), "Download");
-    app.api.source(entry.content_url).then((address) => (download.href = address), () => download.remove());
+    const download = el("a", { class: "button", href: entry.content_url, download: calledOf(entry), onclick: save }, icon("download"), "Download");
     return [
       el("button", { type: "button", class: "button main", onclick: () => like(1) }, "More like this"),
       el("button", { type: "button", class: "button", onclick: () => like(AWAY) }, "Less like this"),
@@ -284,6 +286,20 @@ export function mount(root, app) {
       path && el("button", { type: "button", class: "button", onclick: () => copy(path) }, icon("copy"), "Copy path"),
       download,
     ].filter(Boolean);
+  }
+
+  // A link sends no key: with one the file is fetched here, once it is wanted.
+  async function save(event) {
+    if (!app.api.keyed()) return;
+    event.preventDefault();
+    const { download } = event.currentTarget;
+    try {
+      const address = await app.api.source(event.currentTarget.getAttribute("href"));
+      el("a", { href: address, download }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 10_000);
+    } catch (error) {
+      app.say(error.message, { kind: "bad" });
+    }
   }
 
   async function copy(text) {
