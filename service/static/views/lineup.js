@@ -57,6 +57,7 @@ export function mount(root, app) {
   const entries = new Map(); // picture -> {name, url}
   const vectors = new Map(); // picture of this tab -> promise of its vector
   const rows = new Map(); // label -> its bar
+  const here = () => new URLSearchParams(location.search).get("v") === "lineup"; // hidden is this only once the next is loaded
 
   // --- the pictures ---
 
@@ -107,7 +108,7 @@ export function mount(root, app) {
       asked = { ...asked, temperature: t };
       draw();
       clearTimeout(heat.timer);
-      heat.timer = setTimeout(() => app.navigate({ t: isLearned(t) ? null : t.toPrecision(3) }, { replace: true }), WAIT);
+      heat.timer = setTimeout(() => here() && app.navigate({ t: isLearned(t) ? null : t.toPrecision(3) }, { replace: true }), WAIT);
     },
   });
   const taught = el("p", { class: "hint" });
@@ -273,7 +274,7 @@ export function mount(root, app) {
 
   text.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => app.navigate({ l: labelsOf(text.value), set: null }, { replace: true }), WAIT);
+    timer = setTimeout(() => here() && app.navigate({ l: labelsOf(text.value), set: null }, { replace: true }), WAIT);
   });
   templates.addEventListener("change", () => {
     own.hidden = templates.value !== "own";
@@ -282,7 +283,7 @@ export function mount(root, app) {
   });
   own.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => app.navigate({ tpl: own.value.split("\n").map((line) => line.trim()).filter(Boolean) }, { replace: true }), WAIT);
+    timer = setTimeout(() => here() && app.navigate({ tpl: own.value.split("\n").map((line) => line.trim()).filter(Boolean) }, { replace: true }), WAIT);
   });
 
   // --- asking ---
