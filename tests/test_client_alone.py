@@ -171,7 +171,7 @@ def test_it_lists_the_models_of_the_service(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["search boat --data .", "index {} --data .", "label {} --labels a,b --data .", "collections --data .",
+    ["search boat --data .", "index {} --data .", "collections --data .",
      "collections check", "duplicates", "labels create x --labels a,b", "train x.csv", "export x --out y",
      "models --here", "models --measure x", "serve", "demo"],
 )  # fmt: skip
