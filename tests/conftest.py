@@ -56,6 +56,16 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) else None
 
 
+@pytest.fixture(autouse=True)
+def store_of_before() -> Iterator[None]:
+    """--store names the store for all of a process: what one test names in this one is not for the next."""
+    before = os.environ.get("GLIMPSE_STORE")
+    yield
+    os.environ.pop("GLIMPSE_STORE", None)
+    if before is not None:
+        os.environ["GLIMPSE_STORE"] = before
+
+
 @pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JSON file with an open_clip model config of a very small model."""
