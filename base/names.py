@@ -13,6 +13,14 @@ MAX_EXTERNAL_ID = 256  # characters
 UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, half ones (lone surrogates), separators of lines
 
 
+def check_collection_name(name: str) -> None:
+    """InputError for what cannot name a collection."""
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a collection: use a-z, 0-9, '.', '_' and '-', 64 at most, a letter or digit first"
+        )
+
+
 def check_external_id(text: str) -> str:
     """An id that the owner of an entry has given it, as it is: case counts, and nothing is normalised.
 

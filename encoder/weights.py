@@ -1,4 +1,7 @@
-"""Files of weights: which one a folder has, and reading it into a model, with our words for what does not fit."""
+"""Files of weights: which one a folder has, and reading it into a model, with our words for what does not fit.
+
+open_clip is imported by what reads weights, so that who asks for the files' names does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from typing import Any
 from safetensors import SafetensorError
 
 from base.errors import ModelError
-from encoder.lean_open_clip import open_clip
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
@@ -70,6 +72,8 @@ def how_to_take(file: Path) -> str:
         return f"not a model; give a run folder, or a file of weights ({', '.join(_SUFFIXES)})"
     if problem := _problem_of(file):
         return problem
+    from encoder.lean_open_clip import open_clip
+
     architecture = _architecture_beside(file)
     if architecture in open_clip.list_models():
         return f"weights alone, of {architecture} as its params.txt says: give {architecture}/{file}"
@@ -85,6 +89,8 @@ def load_weights(clip: Any, file: Path, ref: str) -> None:
     Raises:
         ModelError: it holds other things than weights, or weights of another architecture.
     """
+    from encoder.lean_open_clip import open_clip
+
     with file.open("rb") as opened:
         if opened.read(len(_POINTER)) == _POINTER:
             raise ModelError(

@@ -56,6 +56,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.facets",
         "index.matching",
         "index.search",
+        "index.writer_lock",
     },
     "index.local.catalog": {
         "index.columns",
@@ -76,6 +77,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.facets",
         "index.matching",
         "index.search",
+        "index.writer_lock",
     },
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
     "labelling.outputs": {"labelling.rows", "labelling.xmp"},
@@ -190,8 +192,8 @@ def test_what_is_imported_first_brings_no_torch() -> None:
     subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT)
 
 
-def test_a_service_brings_of_the_training_only_what_looks_at_losses_and_reads_runs() -> None:
-    block = "import sys, service.app; print(*(name for name in sys.modules if name.startswith('training.')))"
+def test_a_service_brings_no_open_clip_and_of_the_training_only_what_looks_at_losses_and_reads_runs() -> None:
+    block = "import sys, service.app; print(*(name for name in sys.modules if name.startswith(('training.', 'open_clip'))))"
     asked = subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT, capture_output=True, text=True)
     evaluation = {f"training.evaluation{part}" for part in ("", ".geometry", ".metrics", ".warnings")}
     allowed = {"training.forces", "training.losses", "training.run_folder", *evaluation}

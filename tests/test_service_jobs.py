@@ -17,7 +17,8 @@ from base.errors import ImageError
 from base.rules import Rules
 from base.walk import walk_images
 from index.collection import open_collection
-from index.local.layout import collection_folder, lock_writer
+from index.local.layout import collection_folder
+from index.writer_lock import lock_writer
 from service.app import create_app
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import JobStore

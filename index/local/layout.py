@@ -1,4 +1,4 @@
-"""Where collections lie on disk: their names, their size, the writer's lock, and what a kill leaves behind."""
+"""Where collections lie on disk: their names, their size, and what a kill leaves behind."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from base.errors import CollectionError, CollectionExists, CollectionLocked, CollectionNotFound, InputError
-from base.files import disk_problem, fsync_file
-from base.locks import LockHeld, folder_lock, lock_file
-from base.names import NAME
+from base.errors import CollectionExists, CollectionNotFound
+from base.files import fsync_file
+from base.locks import folder_lock
+from base.names import NAME, check_collection_name
 
 CATALOG = "catalog.sqlite"
 
 
 def collection_folder(data: Path, name: str) -> Path:
     """Where the collection `name` is or would be. InputError for a name that cannot be one."""
-    if not NAME.fullmatch(name):
-        raise InputError(
-            f"{name!r} cannot name a collection: use a-z, 0-9, '.', '_' and '-', 64 at most, a letter or digit first"
-        )
+    check_collection_name(name)
     return Path(data).absolute() / "collections" / name
 
 
@@ -127,19 +124,3 @@ def _locked_folder(parent: Path, locks: ExitStack) -> Path:
             locks.enter_context(folder_lock(own, wait=False))
             if own.exists():
                 return own
-
-
-def lock_writer(folder: Path, name: str) -> int:
-    """Take the writer's lock of a collection; it is held until the descriptor is closed or the process ends."""
-    path = folder / "writer.lock"
-    try:
-        return lock_file(path)
-    except LockHeld as error:
-        raise CollectionLocked(
-            f"collection {name!r} is being written to by process {error.holder}: wait until it ends, or stop it"
-        ) from None
-    except FileNotFoundError:
-        raise CollectionNotFound(f"collection {name!r} was deleted just now") from None
-    except OSError as error:  # a read-only disk, another user's, a full one
-        why = disk_problem(error, path) or f"{path}: {error.strerror}"
-        raise CollectionError(f"collection {name!r} cannot be written to: {why}") from None

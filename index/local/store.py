@@ -19,10 +19,10 @@ from index.local.layout import (
     collection_names,
     folder_bytes,
     folder_identity,
-    lock_writer,
     removing,
     uploads_folder,
 )
+from index.writer_lock import lock_writer
 
 
 class LocalStore:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
 from base.errors import CollectionDamaged, CollectionError, InputError
-from base.names import NAME
+from base.names import NAME, check_collection_name
 from index.config import IndexConfig, Quota
 from index.milvus.server import Described
 from index.search.calibration import Rejection
@@ -129,10 +129,7 @@ def changes(**values: object) -> dict[str, str]:
 
 def alias_of(name: str) -> str:
     """The alias of the collection `name`: Milvus takes letters, digits and _. InputError for what cannot be a name."""
-    if not NAME.fullmatch(name):
-        raise InputError(
-            f"{name!r} cannot name a collection: use a-z, 0-9, '.', '_' and '-', 64 at most, a letter or digit first"
-        )
+    check_collection_name(name)
     return PREFIX + re.sub(r"[^a-z0-9]", lambda found: f"_{ord(found[0]):02x}", name)
 
 

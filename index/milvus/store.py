@@ -19,12 +19,9 @@ from pathlib import Path
 from base.errors import (
     CollectionError,
     CollectionExists,
-    CollectionLocked,
     CollectionNotFound,
     StoreUnavailable,
 )
-from base.files import disk_problem
-from base.locks import LockHeld, lock_file
 from index.entry import CollectionInfo, not_found
 from index.milvus.address import FOLDER, Address
 from index.milvus.collection import MilvusCollection
@@ -32,6 +29,7 @@ from index.milvus.identity import Identity, alias_of, is_table_of, names_in
 from index.milvus.next_model import FLAT
 from index.milvus.schema import fields_of
 from index.milvus.server import Server
+from index.writer_lock import cannot_be_written, lock_writer
 
 
 class MilvusStore:
@@ -159,11 +157,6 @@ class MilvusStore:
         folder = self._folder(name)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            return lock_file(folder / "writer.lock")
-        except LockHeld as error:
-            raise CollectionLocked(
-                f"collection {name!r} is being written to by process {error.holder}: wait until it ends, or stop it"
-            ) from None
         except OSError as error:
-            why = disk_problem(error, folder) or f"{folder}: {error.strerror}"
-            raise CollectionError(f"collection {name!r} cannot be written to: {why}") from None
+            raise cannot_be_written(name, folder, error) from None
+        return lock_writer(folder, name)

@@ -15,7 +15,8 @@ from base.files import fsync_file
 from base.progress import Progress
 from index.backup import FileSummary, restore
 from index.collection import collection_names
-from index.local.layout import lock_writer, own_folder, sweep
+from index.local.layout import own_folder, sweep
+from index.writer_lock import lock_writer
 from labelling.label_sets import LabelSets
 from service.backup.archive import (
     ArchiveReader,
