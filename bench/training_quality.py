@@ -26,11 +26,13 @@ import shutil
 import statistics
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from common import machine
+from kept import Kept, mean_sd
 from open_clip_trainer import check_library, open_clip_train
 
 from encoder.device import choose_device, choose_precision
@@ -42,7 +44,6 @@ from training.data.pairs import Pair, read_pairs
 from training.data.split import split_pairs
 from training.evaluation.evaluate import evaluate_classes, evaluate_pairs
 from training.records.checkpoint import save_model
-from training.run_folder import write_json
 
 SMALL = {
     "embed_dim": 256,
@@ -84,36 +85,29 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-
     config = work / "bench-model.json"  # open_clip names an architecture by its file
     config.write_text(arguments.init.read_text() if arguments.init else json.dumps(SMALL))
     pairs = read_pairs(arguments.pairs).pairs[: arguments.limit]
     write_pairs(work / "pairs.csv", pairs)
     settings = {name: getattr(arguments, name) for name in ("epochs", "batch_size", "lr")}
     settings |= {"pairs": len(pairs), "folders": str(arguments.folders), "model": json.loads(config.read_text())}
-    results_file = work / "results.json"
-    results = json.loads(results_file.read_text()) if results_file.exists() else {"settings": settings, "runs": {}}
-    if results["settings"] != settings:
-        raise SystemExit(f"{results_file} is of other settings; choose another --work")
+    kept = Kept(work, settings)
 
-    runs = results["runs"]
-    ways = [way for way in WAYS if way in arguments.ways]
-    for seed, way in itertools.product(arguments.seeds, ways):
-        name = f"{way}, seed {seed}"
-        if name in runs:
-            continue
+    def trained(way: str, seed: int) -> dict[str, float]:
         run = Run(arguments, config, pairs, seed, work / f"seed{seed}")
         epochs = arguments.epochs
         if way == SAME_TIME:
-            ours, theirs = (runs[f"{other}, seed {seed}"]["seconds"] for other in ("glimpse", REFERENCE))
+            ours, theirs = (kept.runs[f"{other}, seed {seed}"]["seconds"] for other in ("glimpse", REFERENCE))
             epochs = max(1, int(epochs * theirs / ours))
         before = seconds_of_children()
         folder = run.train_open_clip() if way == REFERENCE else run.train_glimpse(way, epochs)
         seconds = round(seconds_of_children() - before, 1)
-        runs[name] = {"epochs": epochs, "seconds": seconds} | measure(folder, run.held_out, arguments.folders)
-        write_json(results_file, results)
-        print(f"{name}: {epochs} epochs in {seconds:.0f} s of the processor", flush=True)
-    print_table(runs, ways, arguments.seeds)
+        return {"epochs": epochs, "seconds": seconds} | measure(folder, run.held_out, arguments.folders)
+
+    ways = [way for way in WAYS if way in arguments.ways]
+    for seed, way in itertools.product(arguments.seeds, ways):
+        kept.run(f"{way}, seed {seed}", partial(trained, way, seed))
+    print_table(kept.runs, ways, arguments.seeds)
     print(f"\n{len(pairs)} pairs, {arguments.epochs} epochs, batches of {arguments.batch_size}; {machine()}")
 
 
@@ -223,7 +217,7 @@ def print_table(runs: dict[str, Any], ways: list[str], seeds: list[int]) -> None
     for measure, title in MEASURES.items():
         if any(measure not in run for run in runs.values()):
             continue
-        print(f"\n{title:32}{'mean +- sd':>18}{'less open_clip':>18}{'+- 2 SE':>9}{'seconds':>9}  each seed")
+        print(f"\n{title:32}{'mean ± sd':>18}{'less open_clip':>18}{'± 2 SE':>9}{'seconds':>9}  each seed")
         for way in ways:
             of_seed = [runs[f"{way}, seed {seed}"] for seed in seeds]
             values = [run[measure] for run in of_seed]
@@ -238,11 +232,6 @@ def print_table(runs: dict[str, Any], ways: list[str], seeds: list[int]) -> None
             seconds = statistics.mean(run["seconds"] for run in of_seed)
             each = " ".join(f"{value:.3f}" for value in values)
             print(f"{way:32}{mean_sd(values):>18}{lead:>18}{error:>9}{seconds:>9.0f}  {each}")
-
-
-def mean_sd(values: list[float]) -> str:
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.3f} +- {spread:.3f}"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from base.errors import (
 )
 from index.collection import (
     Entry,
-    create_collection,
     delete_collection,
     list_collections,
     open_collection,
@@ -31,22 +30,9 @@ from index.collection import (
 from index.config import IndexConfig
 from index.local.layout import appearing
 from index.local.vectors import live
+from tests.pets import DIM, create, images, unit
 
-DIM = 16
 ROOT = Path(__file__).parent.parent
-
-
-def create(data, name="pets"):
-    return create_collection(data, name, model="ViT-B-32/x", fingerprint="abc", dim=DIM)
-
-
-def unit(seed):
-    x = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
-    return x / np.linalg.norm(x)
-
-
-def images(*seeds):
-    return [Entry(unit(seed), "image", f"/photos/{seed}.jpg", metadata={"seed": seed}) for seed in seeds]
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ from base.errors import (
 )
 from index.collection import (
     Entry,
-    create_collection,
     delete_collection,
     list_collections,
     open_collection,
@@ -38,21 +37,7 @@ from index.config import IndexConfig, Quota
 from index.search.calibration import Rejection
 from index.search.patience import FilterTooSlow, Patience
 from index.search.query import Query
-
-DIM = 16
-
-
-def create(data, name="pets"):
-    return create_collection(data, name, model="ViT-B-32/x", fingerprint="abc", dim=DIM)
-
-
-def unit(seed):
-    x = np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
-    return x / np.linalg.norm(x)
-
-
-def images(*seeds):
-    return [Entry(unit(seed), "image", f"/photos/{seed}.jpg", metadata={"seed": seed}) for seed in seeds]
+from tests.pets import DIM, create, images, unit
 
 
 @pytest.fixture
