@@ -121,6 +121,20 @@ def test_a_list_is_no_formula_for_a_spreadsheet(world, client, opened):
     assert saved.value.path().read_text().splitlines()[1].endswith(',"\'=1+1"')
 
 
+def test_a_tag_that_somebody_else_gave_meanwhile_stays(world, client, opened):
+    client.create_collection("pictures")
+    (added,) = client.add_images("pictures", sorted((world[1] / "files").iterdir())[:1])
+    page = opened("/?c=pictures", base=world[0], height=900)
+    playwright.expect(page.locator(".pictures .caption")).to_have_text("00.jpg")  # its record has been read
+    client.update_entry("pictures", added.id, tags=["theirs"])
+    page.get_by_role("button", name="Select").first.click()
+    tiles(page, 1)
+    page.get_by_role("toolbar", name="Selected pictures").get_by_label("Add a tag").fill("mine")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#said-text")).to_have_text("1 picture tagged “mine”.")
+    assert client.entry("pictures", added.id).metadata["tags"] == ["theirs", "mine"]
+
+
 def test_many_are_selected_tagged_listed_filtered_by_and_deleted(world, client, opened):
     client.create_collection("pictures")
     client.add_images("pictures", sorted((world[1] / "files").iterdir()))

@@ -1,7 +1,7 @@
 // What the labs have in common: a heading, a figure, controls, sentences with their source; asking for forces; and the
 // clock that lets points go where the forces lead.
 
-import { el } from "../parts/dom.js";
+import { el, pause } from "../parts/dom.js";
 import { source } from "./lessons.js";
 
 const BEAT = 45; // ms a step
@@ -51,7 +51,7 @@ export class Clock {
     this.onChange(true);
     try {
       while (this.running) {
-        const next = new Promise((resolve) => setTimeout(resolve, BEAT));
+        const next = pause(BEAT);
         if (!(await this.step())) break;
         await next;
       }

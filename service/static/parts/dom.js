@@ -27,6 +27,12 @@ export const words = (value) =>
 // "1 image", "2 images"
 export const count = (n, one, several = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : several}`;
 
+// Have the browser keep what lies at a blob's address as a file.
+export function saveFile(address, name) {
+  el("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const SIGNS = {

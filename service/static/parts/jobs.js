@@ -1,6 +1,9 @@
 // The service's jobs: asked for now and then while one runs, for whoever shows them.
 
+import { pause } from "./dom.js";
+
 const EVERY = 1000; // ms between looks while a job runs
+const SOON = 500; // the same for one that somebody waits for
 const RUNNING = new Set(["queued", "running", "cancelling"]);
 
 export const isRunning = (job) => RUNNING.has(job.state);
@@ -45,6 +48,17 @@ export class Jobs {
     this.jobs = [asked, ...this.jobs];
     this.look();
     return asked;
+  }
+
+  // The job, once it has succeeded; `tell` is given it at each look before. An Error with why it did not.
+  async ended(id, tell) {
+    for (;;) {
+      const job = await this.api.get(`v1/jobs/${id}`);
+      if (job.state === "succeeded") return job;
+      if (!isRunning(job)) throw new Error(job.error?.message ?? "The job was cancelled.");
+      tell(job);
+      await pause(SOON);
+    }
   }
 
   async cancel(id) {

@@ -1,7 +1,7 @@
 // Going through one labelling run: a picture at a time, large; one key says what it is, and the next one is there. What
 // is said goes to the service behind it, so that nobody waits for the rest to be labelled anew.
 
-import { count, el, icon } from "./dom.js";
+import { count, el, icon, saveFile } from "./dom.js";
 import { fileName, sized } from "./entry.js";
 
 const PAGE = 24;
@@ -450,9 +450,7 @@ export class Reviewing {
   async #download() {
     await this.#try(async () => {
       const blob = await (await this.api.raw(`${this.place}/table`)).blob();
-      const link = el("a", { href: URL.createObjectURL(blob), download: `${this.id}.csv` });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+      saveFile(URL.createObjectURL(blob), `${this.id}.csv`);
     });
   }
 

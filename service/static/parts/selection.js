@@ -1,6 +1,6 @@
 // What can be done with the pictures that are selected: tags, a list of them, a search by them, deleting.
 
-import { count, el, icon } from "./dom.js";
+import { count, el, icon, saveFile } from "./dom.js";
 import { calledOf, isUpload, nameOf, tagsOf } from "./entry.js";
 import { recordsOf } from "./sources.js";
 
@@ -13,7 +13,6 @@ export class Selection {
   constructor(root, { app, onClear, onLike, onChanged }) {
     Object.assign(this, { app, onChanged });
     this.ids = [];
-    this.records = new Map();
     this.text = el("strong", { role: "status" });
     this.tag = el("input", { class: "input", placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100, autocomplete: "off" });
     this.tagging = el("form", { onsubmit: (event) => {
@@ -46,11 +45,10 @@ export class Selection {
     this.delete.lastChild.textContent = "Delete";
   }
 
+  // As they are now: what the source knows of them may be older than a tag.
   async #records() {
-    const known = this.ids.map((id) => this.source?.record(id) ?? this.records.get(id));
-    const missing = this.ids.filter((_, i) => !known[i]);
-    for (const record of await recordsOf(this.app.api, this.app.collection(), missing)) this.records.set(record.id, record);
-    return this.ids.map((id, i) => known[i] ?? this.records.get(id)).filter(Boolean);
+    const found = new Map((await recordsOf(this.app.api, this.app.collection(), this.ids)).map((record) => [record.id, record]));
+    return this.ids.map((id) => found.get(id)).filter(Boolean);
   }
 
   // One after the other as the service takes them, a few at once; says how far it is, and how it ended.
@@ -85,7 +83,7 @@ export class Selection {
       const tags = tagsOf(record);
       if (tags.includes(tag)) return false;
       const changed = await api.patch(api.of(collection, "images", record.id), { tags: [...tags, tag] });
-      record.metadata = changed.metadata;
+      this.source?.learn(changed);
       return false;
     });
     this.tag.value = "";
@@ -117,9 +115,7 @@ export class Selection {
       const rows = (await this.#records()).map((record) =>
         [record.id, record.external_id, isUpload(record) ? calledOf(record) : record.path, nameOf(record), tagsOf(record).join(", ")]);
       const text = [COLUMNS, ...rows].map((row) => row.map(quoted).join(",")).join("\r\n");
-      const address = URL.createObjectURL(new Blob([`${text}\r\n`], { type: "text/csv" }));
-      el("a", { href: address, download: `${this.app.collection()}-selection.csv` }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 10_000);
+      saveFile(URL.createObjectURL(new Blob([`${text}\r\n`], { type: "text/csv" })), `${this.app.collection()}-selection.csv`);
     } catch (error) {
       this.app.say(error.message, { kind: "bad" });
     }

@@ -76,6 +76,11 @@ export class Hits {
     return this.records[this.places.get(id)] ?? null;
   }
 
+  // What a record is by now, if it is among them.
+  learn({ id, metadata }) {
+    Object.assign(this.record(id) ?? {}, { metadata });
+  }
+
   place(id) {
     return this.places.get(id) ?? -1;
   }
@@ -151,6 +156,10 @@ export class Browse {
     return this.known.get(id) ?? null;
   }
 
+  learn(record) {
+    this.known.set(record.id, record);
+  }
+
   place(id) {
     const column = this.columns?.ids.indexOf(id) ?? -1;
     if (column < 0 || !this.places) return column;
@@ -172,7 +181,7 @@ export class Browse {
     clearTimeout(this.soon);
     this.soon = setTimeout(async () => {
       const records = await recordsOf(this.app.api, this.collection, ids).catch(() => []); // names are no more than that
-      for (const record of records) this.known.set(record.id, record);
+      for (const record of records) if (!this.known.has(record.id)) this.known.set(record.id, record); // else learnt since
       if (records.length) this.named?.();
     }, 150);
   }

@@ -146,22 +146,13 @@ export function mount(root, app) {
     empty.replaceChildren(el("h1", {}, "Making the map"), progress, el("p", { class: "hint", role: "status" }, "The words that name its clusters are looked up once a model, which takes a while the first time."));
     const of = collection;
     try {
-      let job = await app.api.post("v1/jobs", { kind: "map", collection, method });
-      while (!job.ended_at) {
-        await new Promise((resolve) => setTimeout(resolve, 500));
-        job = await app.api.get(`v1/jobs/${job.id}`);
-        if (job.total) set(progress, { max: job.total, value: job.done });
-      }
-      if (of !== collection) return;
-      if (job.state !== "succeeded") {
-        explain();
-        app.say(`There is no map: ${job.error?.message ?? "the job was cancelled"}`, { kind: "bad" });
-        return;
-      }
-      again();
+      const job = await app.api.post("v1/jobs", { kind: "map", collection, method });
+      await app.jobs.ended(job.id, ({ done, total }) => total && set(progress, { max: total, value: done }));
+      if (of === collection) again();
     } catch (error) {
+      if (of !== collection) return;
       explain();
-      app.say(error.message, { kind: "bad" });
+      app.say(`There is no map: ${error.message}`, { kind: "bad" });
     }
   }
 

@@ -112,7 +112,7 @@ export function mount(root, app) {
       bar.hidden = false;
       try {
         const { id } = await app.jobs.ask(asked);
-        const done = await ended(id, (job) => {
+        const done = await app.jobs.ended(id, (job) => {
           said.textContent = job.state === "queued" ? "Waits for another job…" : job.total ? `${job.done.toLocaleString("en")} of ${count(job.total, "picture")}…` : "Begins…";
           if (job.total) Object.assign(bar, { max: job.total, value: job.done });
         });
@@ -126,16 +126,6 @@ export function mount(root, app) {
       bar.hidden = true;
     });
     return box;
-  }
-
-  async function ended(id, tell) {
-    for (;;) {
-      const job = await api.get(`v1/jobs/${id}`);
-      if (job.state === "succeeded") return job;
-      if (["failed", "cancelled"].includes(job.state)) throw new Error(job.error?.message ?? "The job was cancelled.");
-      tell(job);
-      await new Promise((resolve) => setTimeout(resolve, 400));
-    }
   }
 
   return {

@@ -292,7 +292,7 @@ export function mount(root, app) {
       const collection = select.value;
       try {
         const job = await app.jobs.ask({ kind: "reindex", collection, training_run: run.name });
-        await ended(job.id, (told) => (said.textContent = told.total ? `${told.done.toLocaleString("en")} of ${count(told.total, "entry", "entries")} read…` : "Waiting for its turn…"));
+        await app.jobs.ended(job.id, (told) => (said.textContent = told.total ? `${told.done.toLocaleString("en")} of ${count(told.total, "entry", "entries")} read…` : "Waiting for its turn…"));
         await app.reload();
         serve(run, box);
         app.say(`${collection} is searched by ${run.name} now.`);
@@ -303,16 +303,6 @@ export function mount(root, app) {
       button.disabled = false;
     });
     return box.replaceChildren(button, el("label", {}, "for ", select), said);
-  }
-
-  async function ended(id, tell) {
-    for (;;) {
-      const job = await api.get(`v1/jobs/${id}`);
-      if (job.state === "succeeded") return;
-      if (["failed", "cancelled"].includes(job.state)) throw new Error(job.error?.message ?? "The job was cancelled.");
-      tell(job);
-      await new Promise((resolve) => setTimeout(resolve, 500));
-    }
   }
 
   // --- two ---

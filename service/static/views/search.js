@@ -1,7 +1,7 @@
 // The search: by words, pictures and what to lead away from, among what the filters let through; without a query, the
 // collection to look through. The address holds all of it, the open picture too: see parts/query.js.
 
-import { count, el, icon } from "../parts/dom.js";
+import { count, el, icon, saveFile } from "../parts/dom.js";
 import { dropTarget } from "../parts/drop.js";
 import { calledOf, folderOf, isUpload } from "../parts/entry.js";
 import { chosenChips, Facets } from "../parts/facets.js";
@@ -294,9 +294,7 @@ export function mount(root, app) {
     event.preventDefault();
     const { download } = event.currentTarget;
     try {
-      const address = await app.api.source(event.currentTarget.getAttribute("href"));
-      el("a", { href: address, download }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 10_000);
+      saveFile(await app.api.source(event.currentTarget.getAttribute("href")), download);
     } catch (error) {
       app.say(error.message, { kind: "bad" });
     }
