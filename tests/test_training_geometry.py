@@ -197,6 +197,12 @@ def test_confusions_are_wrong_texts_above_right_ones_the_worst_first() -> None:
     assert confusions(encoded) == [mild]
 
 
+def test_a_text_whose_images_cannot_be_read_confuses_nobody() -> None:
+    images = F.normalize(torch.tensor([[0.5, 0.1, 1.0], [1.0, 0.1, 0.0]]), dim=-1)
+    [found] = confusions(encoded_of(images, torch.eye(3), [(0, 0), (1, 1)]))  # image 0 is nearest to text 2
+    assert (found.image, found.wrong_text, found.wrong_image) == ("1.jpg", "text 0", "0.jpg")
+
+
 def test_confusions_reach_past_the_first_chunk() -> None:
     texts = torch.eye(2)
     images = texts[:1].repeat(1500, 1)  # all look like text 0
