@@ -25,7 +25,6 @@ def row(name: str, parameters: int, image_parameters: int, *recalls: float | Non
     return f"| `{name}` | {sizes} | " + " | ".join("-" if r is None else f"{r:.2f}" for r in recalls) + " |"
 
 
-@pytest.mark.slow
 def test_every_architecture_learns_the_demos_world(tmp_path: Path) -> None:
     world, rows = draw_world(tmp_path / "world"), []
     for name, each in ARCHITECTURES.items():

@@ -298,9 +298,13 @@ class MilvusCollection(Opened, Searches):
         """Never: the server builds its indexes as it grows."""
         return False
 
-    def compact(self, config: IndexConfig | None = None) -> None:
-        """Keep what its index is to be. All vectors are compared, exactly, whatever that is."""
+    def compact(self, config: IndexConfig | None = None, rows: Path | None = None) -> None:
+        """Keep what its index is to be. All vectors are compared, exactly, whatever that is. NotInStore for `rows`."""
         self.check_writable()
+        if rows is not None:
+            raise NotInStore(
+                "Milvus says where its rows lie: leave --rows out, or move the collection to the local store"
+            )
         if config is not None and config.kind not in ("auto", "exact"):
             raise NotInStore(
                 f"an index of kind {config.kind} is not had on Milvus: leave --kind out, or move the collection to the "
