@@ -178,14 +178,15 @@ class Server:
             yield from (found[start : start + MOST] for start in range(0, len(found), MOST))
             return
         while True:
+            # with this a page has the lowest ids, and may have fewer of them than there is room for
             rows = self._call(
                 "query", name, filter=f"id > {after} and ({where})", output_fields=["id"], limit=MOST,
-                consistency_level=fresh,
+                consistency_level=fresh, reduce_stop_for_best=True,
             )  # fmt: skip
-            if found := sorted(row["id"] for row in rows):
-                yield found
-            if len(found) < MOST:
+            found = sorted(row["id"] for row in rows)
+            if not found:
                 return
+            yield found
             after, fresh = found[-1], "Eventually"
 
     def search(
