@@ -261,6 +261,7 @@ async function start() {
     return;
   }
   onNavigate(show);
+  await pause(0); // what is known already is not all drawn in the task of its arrival
   show();
   jobs.look();
 }
