@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from common import CACHE, machine, random_model
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import CDPSession, Page, sync_playwright
 from service_speed import serving
 
 from encoder.load import load_encoder
@@ -110,10 +110,9 @@ def thumbnails() -> list[bytes]:
     return made
 
 
-def measure(page: Page, url: str) -> dict[str, Any]:
-    """Walk through the page, and read what the browser noted."""
+def drawn_thumbnails(page: Page) -> CDPSession:
+    """Have the page's thumbnails answered by drawn ones; the session that does it."""
     drawn = thumbnails()
-
     session = page.context.new_cdp_session(page)
 
     def answer(paused: dict[str, Any]) -> None:
@@ -125,6 +124,12 @@ def measure(page: Page, url: str) -> dict[str, Any]:
     # by the browser's own filter: a route of Playwright's would hold each module of the page too
     session.on("Fetch.requestPaused", answer)
     session.send("Fetch.enable", {"patterns": [{"urlPattern": "*/thumbnail*"}]})
+    return session
+
+
+def measure(page: Page, url: str) -> dict[str, Any]:
+    """Walk through the page, and read what the browser noted."""
+    session = drawn_thumbnails(page)
     page.add_init_script(WATCH)
     loaded: list[str] = []
     page.on("request", lambda asked: loaded.append(asked.url))
