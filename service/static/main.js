@@ -20,6 +20,7 @@
 // own; a link to another view drops them.
 
 import { api } from "./api.js";
+import * as early from "./early.js";
 import { count, el, icon, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
 import { address, href, navigate, onNavigate } from "./router.js";
@@ -40,6 +41,7 @@ const $ = (id) => document.getElementById(id);
 const mounted = new Map(); // name -> {root, module, view}
 let shown = null; // the name of the view that is shown
 let known = []; // collections
+let first = early.info; // asked for already
 let silence = null; // timer that takes a message away
 
 const jobs = new Jobs(api);
@@ -219,7 +221,9 @@ async function changed(collection = app.collection()) {
 }
 
 async function reload() {
-  app.info = await api.get("v1/info");
+  const asked = first ?? api.get("v1/info");
+  first = null;
+  app.info = await asked;
   known = app.info.collections;
   $("collection").replaceChildren(
     ...known.map(({ name, counts, problem }) =>
@@ -257,6 +261,7 @@ async function start() {
     return;
   }
   onNavigate(show);
+  await pause(0); // what is known already is not all drawn in the task of its arrival
   show();
   jobs.look();
 }

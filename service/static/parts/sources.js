@@ -2,6 +2,7 @@
 // the records that it has seen.
 
 import { columnsOf, dateOf, placesAmong } from "./columns.js";
+import { pause } from "./dom.js";
 import { aspectOf, nameOf, sized } from "./entry.js";
 import { FITS, fitOf, noteOf } from "./fit.js";
 import { conditionsOf, partsOf } from "./query.js";
@@ -111,7 +112,9 @@ export class Browse {
       this.columns = await columnsOf(api, this.collection, { signal });
       if (filter) this.places = await placesAmong(api, this.collection, this.columns, filter, { signal });
     } while (filter && !this.places); // it changed in between
+    await pause(0); // neither in the task that took them in, nor in that which lays them out
     this.breaks = this.#months();
+    await pause(0);
     return {};
   }
 
