@@ -23,7 +23,7 @@ class Architecture:
         good_for: what to take it for.
         lr: the peak learning rate that it was measured at.
         recall_at_1, recall_at_10: of unseen postcards of the demo by their captions, after 5 epochs over 4,000 others
-            by AdamW; tests/table_of_architectures.py. None: not measured yet
+            with the trainer's defaults, so by Muon; tests/table_of_architectures.py. None: not measured yet
     """
 
     vision: dict[str, Any]

@@ -124,6 +124,7 @@ ONLY_IN = {
         "training/data/augment.py",
         "service/inference/images.py",
         "glimpse/demo/postcards/",
+        "glimpse/finding/previews.py",
     },
     "pillow_heif": {"encoder/picture/decode.py"},
     "faiss": {"index/local/vectors/ann.py"},
@@ -150,6 +151,7 @@ ONLY_IN = {
     "wandb": {"training/records/trackers.py"},
     "typer": {"glimpse/"},
     "rich": {"glimpse/"},
+    "textual_image": {"glimpse/finding/previews.py"},
     "torch": {"encoder/", "training/", "glimpse/demo/run.py"},
 }
 
