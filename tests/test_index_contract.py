@@ -307,6 +307,16 @@ def test_another_model_is_gathered_and_swapped_in_at_once(pets, tmp_path):
     assert pets.check() == []
 
 
+def test_what_was_deleted_is_gone_for_who_deleted_it_at_once(pets):
+    for seed in range(3):
+        ids = pets.upsert(images(seed, 50 + seed))
+        assert pets.search(unit(seed), k=1)[0].id == ids[0]
+        pets.delete(ids[:1])
+        assert pets.search(unit(seed), k=1)[0].id != ids[0]
+        pets.delete(ids[1:])
+        assert pets.count() == 0
+
+
 def test_what_is_written_anew_while_another_model_encodes_it_is_due_again(pets):
     ids = pets.upsert([Entry(unit(i), "text", text=f"{i}", external_id=f"{i}") for i in range(3)])
     pets.next.begin("new", "g", 4)

@@ -18,9 +18,9 @@ from index.milvus.expressions import EVERY, ids_among
 from index.milvus.identity import Identity, alias_of, changes
 from index.milvus.opened import Opened
 from index.milvus.schema import RECORD, fields_of, record_of
+from index.milvus.tuning import index_of
 from index.rows import stored_rows
 
-FLAT = {"index_type": "FLAT", "metric_type": "IP"}
 BLOCK = 1000  # rows in one request
 
 
@@ -42,7 +42,7 @@ class NextModel:
             self.abandon()
             new = now.with_model(model, fingerprint, dim)
             server = self._collection.server
-            server.create(new.table, fields_of(dim), new.properties(), FLAT)
+            server.create(new.table, fields_of(dim), new.properties(), index_of("exact"))
             server.set_properties(now.table, changes(next=new.table))
             return False
 
