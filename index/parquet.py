@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -45,6 +45,7 @@ from index.uploads import check_paths
 ROWS = 8192  # a row group, and a commit of an import
 FIELDS = "id external_id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()
 REPEATED = ["modality", "text", "metadata"]  # a dictionary of their values pays
+HOW: dict[str, Any] = {"compression": "zstd", "use_dictionary": REPEATED, "write_page_checksum": True}
 INTEGERS = {"id", "mtime_ns", "size", "width", "height"}
 
 
@@ -73,13 +74,13 @@ def export_parquet(
     with new_file(file, overwrite=overwrite) as part, _source(data, name, part) as (source, model, fingerprint):
         total, done = source.count(), 0
         check_worth(file, name, total)
-        about = {"name": name, "model": model, "fingerprint": fingerprint, "dim": str(source.dim)}
-        schema = _schema(source.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
+        about = {"name": name, "model": model, "fingerprint": fingerprint}
+        schema = schema_of(source.dim, about)
         how = {"compression": "zstd", "use_dictionary": REPEATED, "write_page_checksum": True}
-        with pq.ParquetWriter(part, schema, **how) as writer:
+        with pq.ParquetWriter(part, schema, **HOW) as writer:
             for records in _blocks(source.records()):
                 x = source.vectors([record.id for record in records])
-                writer.write_batch(_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
+                writer.write_batch(record_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
                 done += len(records)
                 if progress:
                     progress(done, total)
@@ -219,8 +220,11 @@ def _type(field: str) -> Any:
     return pa.int64() if field in INTEGERS else pa.string()
 
 
-def _schema(dim: int) -> Any:
-    return pa.schema([*((field, _type(field)) for field in FIELDS), ("vector", pa.list_(pa.float16(), dim))])
+def schema_of(dim: int, about: Mapping[str, str]) -> Any:
+    """The schema of a file of vectors (dim,), with what it says of itself: model, fingerprint, name."""
+    said = {f"glimpse.{key}": word for key, word in {**about, "dim": str(dim)}.items()}
+    fields = [*((field, _type(field)) for field in FIELDS), ("vector", pa.list_(pa.float16(), dim))]
+    return pa.schema(fields, metadata=said)
 
 
 def _blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -228,7 +232,9 @@ def _blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield block
 
 
-def _batch(schema: Any, records: list[Record], x16: NDArray[np.float16]) -> Any:
+def record_batch(schema: Any, records: Sequence[Record], x16: NDArray[np.float16]) -> Any:
+    """Records with their vectors (n, dim) as rows of such a file."""
+
     def column(field: str) -> list[Any]:
         if field == "path":
             return [record.path and os.fsencode(record.path).decode(errors="replace") for record in records]
