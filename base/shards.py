@@ -64,7 +64,7 @@ def read_samples(shard: str, whole: Callable[[str], bool]) -> Iterator[tuple[str
     try:
         with tarfile.open(shard) as tar:
             for member in tar:
-                tar.members = []  # which would be held to the end otherwise
+                tar.members = []  # type: ignore[attr-defined]  # which would be held to the end otherwise
                 found = SAMPLE.fullmatch(member.name)
                 if not member.isreg() or not found or META.match(member.name):
                     continue

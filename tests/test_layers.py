@@ -50,6 +50,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "encoder.hub": {"encoder.weights", "encoder.lean_open_clip"},
     "index.search": {"index.entry", "index.rows"},
     "index.local": {
+        "index.batch",
         "index.columns",
         "index.entry",
         "index.rows",
@@ -60,6 +61,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.writer_lock",
     },
     "index.local.catalog": {
+        "index.batch",
         "index.columns",
         "index.entry",
         "index.config",
@@ -71,6 +73,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "index.local.vectors": {"index.entry", "index.rows", "index.config", "index.local.catalog", "index.local.snapshot"},
     "index.map": {"index.columns", "index.collection", "index.local.vectors.ann", "index.rows"},
     "index.milvus": {
+        "index.batch",
         "index.columns",
         "index.entry",
         "index.rows",
@@ -80,7 +83,15 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.search",
         "index.writer_lock",
     },
-    "index.bulk": {"index.collection", "index.entry", "index.ingest.captions", "index.parquet"},
+    "index.bulk": {
+        "index.batch",
+        "index.collection",
+        "index.entry",
+        "index.ingest.captions",
+        "index.parquet",
+        "index.rows",
+        "index.uploads",
+    },
     "index.ingest": {"index.collection", "index.entry", "index.search.calibration"},
     "labelling.outputs": {"labelling.rows", "labelling.xmp"},
     "labelling.runs": {

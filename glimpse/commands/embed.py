@@ -18,8 +18,8 @@ def embed(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder of images, table that names some, shards as 'shards/{000..009}.tar', or Parquet files with the "
-            "bytes of images as 'data/*.parquet'."
+            help="Folder of images, table that names some, shards as 'shards/{000..009}.tar', or Parquet files with "
+            "the bytes of images as 'data/*.parquet'."
         ),
     ],
     model: Model,
@@ -56,9 +56,7 @@ def embed(
     from index.bulk.source import open_source
 
     with console.working(f"looking at {source}"):
-        found = open_source(
-            source, image_key=image_key, rules=Rules(tuple(exclude or ()), follow_links, any_name)
-        )
+        found = open_source(source, image_key=image_key, rules=Rules(tuple(exclude or ()), follow_links, any_name))
     from encoder.lazy import open_encoder
 
     encoder = open_encoder(model, device, precision)

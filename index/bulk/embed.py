@@ -97,7 +97,7 @@ def _record(found: Found, data: bytes, picture: Picture) -> Record:
         None,
         found.metadata,
         sha256_of(data),
-        found.file and found.file.mtime_ns,
+        found.file.mtime_ns if found.file else None,
         len(data),
         picture.width,
         picture.height,

@@ -26,7 +26,7 @@ from base.left_out import LeftOut
 from base.locks import LockHeld, lock_file
 from encoder.encoder import Encoder
 from index.bulk.embed import ShardReport
-from index.bulk.parts import SUFFIX, Outcome, part_of, read_report, write_part
+from index.bulk.parts import Outcome, part_of, read_report, write_part
 from index.bulk.source import Shard, Source
 
 MANIFEST, LOCK = "manifest.json", "writer.lock"
@@ -72,10 +72,9 @@ class Manifest:
             parts = [(out / each["file"], int(each["rows"])) for each in shards if each["state"] == "done"]
             if any(file.parent != out for file, _ in parts):
                 raise ValueError("a part in another folder")
-            named = (str(content[key]) for key in ("model", "fingerprint"))
-            return cls(
-                *named, int(content["dim"]), str(content["source"]), parts, len(shards) - len(parts), content
-            )
+            missing = len(shards) - len(parts)
+            model, fingerprint, source = (str(content[key]) for key in ("model", "fingerprint", "source"))
+            return cls(model, fingerprint, int(content["dim"]), source, parts, missing, content)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, KeyError, TypeError, AttributeError) as error:

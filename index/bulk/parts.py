@@ -1,4 +1,4 @@
-"""Parts: a Parquet file a shard, whole or not there at all, with a report of the shard in it. Columns: index.parquet."""
+"""Parts: a Parquet file a shard, whole or not there, with a report of the shard in it. Its columns: index.parquet."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def part_of(out: Path, shard: str) -> Path:
     return out / f"{shard}{SUFFIX}"
 
 
-def write_part(
-    out: Path, encoder: Encoder, shard: Shard, tell: Callable[[int], None] = lambda images: None
-) -> Outcome:
+def write_part(out: Path, encoder: Encoder, shard: Shard, tell: Callable[[int], None] = lambda images: None) -> Outcome:
     """Embed a shard into its part, unless that is there. Two who do so at once write the same; the last one counts.
 
     Args:

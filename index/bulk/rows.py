@@ -1,8 +1,8 @@
 """The images of a shard as they come: bytes, a path that is theirs alone, and what is said of them. Decodes none.
 
-    a folder, a table   the file's path
-    a tar               <tar>/<sample>.<suffix>, with the fields of its .json, and its .txt as `caption`
-    Parquet             <file>/<number of the row>, with the other columns
+a folder, a table   the file's path
+a tar               <tar>/<sample>.<suffix>, with the fields of its .json, and its .txt as `caption`
+Parquet             <file>/<number of the row>, with the other columns
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from base.errors import InputError

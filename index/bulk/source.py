@@ -1,4 +1,4 @@
-"""What is to be embedded: a folder, a table of images, WebDataset shards or Parquet files, cut into shards. Reads names.
+"""What is to be embedded: a folder, a table of images, WebDataset shards, Parquet files; cut into shards. Reads names.
 
 Shards are cut the same way every time. A folder, or a table, is cut behind images whose paths have a certain hash: so
 an image more or less changes the shard that it is in, and no other.
