@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from base.errors import CollectionError, CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
 from base.files import write_whole
 from base.names import check_external_id
+from base.read_ahead import batches
+from index.batch import Batch
 from index.columns import AllVectors, Columns
 from index.config import CONCEPT, QUERIES, IndexConfig, IndexKind, K, Quota
 from index.entry import (
@@ -172,6 +174,10 @@ class MilvusCollection(Opened, Searches):
             if gone:
                 self._delete(now, gone)
             return [row.id for row in rows]
+
+    def write(self, batch: Batch, fingerprint: str | None = None) -> list[int]:
+        """As `upsert`, of entries as columns."""
+        return self.upsert(batch.entries, fingerprint)
 
     def _take_rows(
         self, now: Identity, entries: Sequence[Entry], columns: Sequence[Mapping[str, Any]]
@@ -461,16 +467,18 @@ class MilvusCollection(Opened, Searches):
         rows = self._rows(f"sha256 == {quoted(sha256)}", RECORD, limit=None if limit < 0 else limit)
         return [record_of(row) for row in rows]
 
+    def find_paths(self, paths: Iterable[str]) -> dict[str, Record]:
+        """The records of those paths that are there, by them."""
+        return {str(record.path): record for record in self._records_with("path", paths)}
+
     def find_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
         """The records of those external ids that are there, by them."""
-        wanted = list(dict.fromkeys(external_ids))
-        for one in wanted:
-            check_external_id(one)
-        found = {}
-        for start in range(0, len(wanted), LOOKUP):
-            for record in self._rows_as_records(among("external_id", wanted[start : start + LOOKUP])):
-                found[str(record.external_id)] = record
-        return found
+        wanted = [check_external_id(one) for one in external_ids]
+        return {str(record.external_id): record for record in self._records_with("external_id", wanted)}
+
+    def _records_with(self, field: str, values: Iterable[str]) -> Iterator[Record]:
+        for some in batches(dict.fromkeys(values), LOOKUP):
+            yield from self._rows_as_records(among(field, some))
 
     def _rows_as_records(self, where: str) -> Iterator[Record]:
         return map(record_of, self.server.query(self.identity().table, where, RECORD, self.fresh()))
