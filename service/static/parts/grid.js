@@ -217,10 +217,7 @@ export class Grid {
     const mark = el("button", { type: "button", class: "mark", tabindex: "-1", "aria-pressed": "false" }, icon("check"));
     const item = el("li", {}, link, mark);
     const tile = { item, link, frame, image, caption, mark };
-    image.addEventListener("load", () => {
-      frame.classList.add("there");
-      if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
-    });
+    image.addEventListener("load", () => frame.classList.add("there"));
     image.addEventListener("error", () => image.hasAttribute("src") && frame.classList.add("gone"));
     item.tile = tile;
     return tile;
@@ -258,9 +255,7 @@ export class Grid {
     tile.address = address;
     tile.leaving = new AbortController();
     try {
-      const source = await this.api.source(address, { signal: tile.leaving.signal });
-      if (tile.address === address) tile.image.src = source;
-      else URL.revokeObjectURL(source);
+      await this.api.show(tile.image, address, { signal: tile.leaving.signal });
     } catch (error) {
       if (error.name !== "AbortError" && tile.address === address) tile.frame.classList.add("gone");
     }

@@ -36,7 +36,7 @@ export function pickPictures(app, { title, most = 1 }) {
     const image = el("img", { alt: "", loading: "lazy", decoding: "async" });
     const button = el("button", { type: "button", "aria-pressed": chosen.has(entry.id), title: nameOf(entry), "aria-label": nameOf(entry) }, image);
     button.addEventListener("click", () => choose(entry, button));
-    app.api.source(sized(entry.thumbnail_url, 256)).then((source) => (image.src = source), () => button.classList.add("gone"));
+    app.api.show(image, sized(entry.thumbnail_url, 256)).catch(() => button.classList.add("gone"));
     return el("li", {}, button);
   }
 

@@ -134,7 +134,7 @@ export function mount(root, app) {
 
   function part({ name, url, weight, weigh, remove, what }) {
     const image = url && el("img", { alt: "" });
-    if (url) app.api.source(url).then((address) => (image.src = address), () => image.remove());
+    if (url) app.api.show(image, url).catch(() => image.remove());
     const slider = weigh && el("input", {
       type: "range", min: -1, max: 2, step: 0.1, value: weight, "aria-label": `Weight of ${name}`, title: `Weight ${weight}`,
       onchange: (event) => weigh(Number(event.target.value)),
