@@ -182,7 +182,7 @@ async function openLibrary() {
 
 // Pictures of this machine into a collection, which is made if there is none of that name.
 async function add(files, collection) {
-  const { upload } = await import("./parts/upload.js");
+  const { upload } = await import("./parts/picture/upload.js");
   const tell = ({ done, total }) => say(`Adding pictures to ${collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
   let shownOnce = false;
   try {

@@ -137,7 +137,7 @@ def test_by_keyboard_alone(page):
 
 
 LAID_OUT = """async ([count, width]) => {
-  const { Layout } = await import("/static/parts/layout.js");
+  const { Layout } = await import("/static/parts/grid/layout.js");
   const aspect = (i) => [1.5, 0.7, 1, 9, 0.1, 0][(i * 7919) % 6];
   const breaks = [{at: 0}, {at: 10}, {at: count - 3}];
   const layout = new Layout({width, height: 200, gap: 8, above: 56, aspect, breaks});

@@ -2,8 +2,8 @@
 // The anchor lies in the middle, each other as far from it as the angle between their own vectors.
 
 import { el, icon, svg } from "../parts/dom.js";
-import { nameOf, sized } from "../parts/entry.js";
-import { pickPictures } from "../parts/picker.js";
+import { nameOf, sized } from "../parts/picture/entry.js";
+import { pickPictures } from "../parts/picture/picker.js";
 import { tips } from "./figure.js";
 import { forces } from "./lab.js";
 import { reach } from "./points.js";

@@ -2,7 +2,7 @@
 // is said goes to the service behind it, so that nobody waits for the rest to be labelled anew.
 
 import { count, el, icon, saveFile } from "./dom.js";
-import { fileName, sized } from "./entry.js";
+import { fileName, sized } from "./picture/entry.js";
 
 const PAGE = 24;
 const FLIPS = 12; // that are shown

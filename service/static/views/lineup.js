@@ -8,8 +8,8 @@
 
 import { chancesAt, learnedTemperature, percent } from "../parts/chances.js";
 import { count, el, icon } from "../parts/dom.js";
-import { nameOf, sized } from "../parts/entry.js";
-import { pickPictures } from "../parts/picker.js";
+import { nameOf, sized } from "../parts/picture/entry.js";
+import { pickPictures } from "../parts/picture/picker.js";
 import { keep, kept } from "../parts/query.js";
 import { slider } from "../parts/slider.js";
 

@@ -8,18 +8,18 @@
 //   near=12            the picture whose neighbours are pulled and pushed
 //   open=12            the picture that is open
 
-import { columnsOf, placesAmong } from "../parts/columns.js";
+import { forcesOf } from "../map/forces.js";
+import { simplified } from "../map/space.js";
+import { Surface } from "../map/surface.js";
 import { count, el, icon, set, words } from "../parts/dom.js";
-import { nameOf } from "../parts/entry.js";
-import { FITS, noteOf } from "../parts/fit.js";
-import { forcesOf } from "../parts/forces.js";
-import { Grid } from "../parts/grid.js";
+import { columnsOf, placesAmong } from "../parts/grid/columns.js";
+import { FITS, noteOf } from "../parts/grid/fit.js";
+import { Grid } from "../parts/grid/grid.js";
+import { Selection } from "../parts/grid/selection.js";
+import { Browse, recordsOf } from "../parts/grid/sources.js";
+import { nameOf } from "../parts/picture/entry.js";
+import { Viewer } from "../parts/picture/viewer.js";
 import { conditionsOf, filterText, readQuery } from "../parts/query.js";
-import { Selection } from "../parts/selection.js";
-import { Browse, recordsOf } from "../parts/sources.js";
-import { simplified } from "../parts/space.js";
-import { Surface } from "../parts/surface.js";
-import { Viewer } from "../parts/viewer.js";
 import { cameFrom } from "../router.js";
 
 export const title = "Map";

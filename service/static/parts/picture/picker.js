@@ -1,6 +1,6 @@
 // A dialog that lets a person choose pictures of a collection, by looking through it or by searching it.
 
-import { el, icon } from "./dom.js";
+import { el, icon } from "../dom.js";
 import { nameOf, sized } from "./entry.js";
 
 const SHOWN = 48;

@@ -4,7 +4,7 @@
 // onMove(view): it came to rest; onPick(i): a point was chosen; onLasso(polygon): one was drawn; onHover(i): -1 for none;
 // thumbnail(i): the address of a small picture.
 
-import { el } from "./dom.js";
+import { el } from "../parts/dom.js";
 import { Points } from "./points.js";
 import { Space } from "./space.js";
 

@@ -12,7 +12,7 @@
 //   look(from, to)          optional: those came to rest in view; call refresh() once more is known of them
 //   more()                  optional: the end is near; grow `count`, then call grow()
 
-import { el, icon, pause, set } from "./dom.js";
+import { el, icon, pause, set } from "../dom.js";
 import { Layout } from "./layout.js";
 
 const TALLEST = 8_000_000; // pixels of a page: browsers end somewhere above; what is higher is scrolled in scale
