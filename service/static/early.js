@@ -2,7 +2,7 @@
 // has, and the columns of a collection that is looked through.
 
 import { api } from "./api.js";
-import { beginColumns } from "./parts/columns.js";
+import { beginColumns } from "./parts/grid/columns.js";
 import { address } from "./router.js";
 
 const LOOKS = ["q", "not", "like", "img"]; // in an address that looks for something

@@ -7,7 +7,7 @@
 //   export function mount(root, app) {            // once; root is an empty <section id="view-NAME"> of its own
 //     return {
 //       show(address),                            // at first, and whenever the address changes: a URLSearchParams
-//       hide(),                                   // optional: another view is shown now; stop what runs
+//       hide(),                                   // optional: another view is wanted now; stop what runs
 //       changed(),                                // optional: entries have come or gone; show comes next
 //     };
 //   }
@@ -113,6 +113,7 @@ async function show() {
   const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
   frame(wanted);
+  if (shown && shown !== name) mounted.get(shown).view.hide?.(); // its timers are no matter of this address
   let next;
   try {
     next = await load(name);
@@ -123,10 +124,7 @@ async function show() {
   if (String(address()) !== String(asked)) return; // it has changed meanwhile, and is shown by who changed it
   if (shown !== name) {
     const last = mounted.get(shown);
-    if (last) {
-      last.root.hidden = true;
-      last.view.hide?.();
-    }
+    if (last) last.root.hidden = true;
     next.root.hidden = false;
     shown = name;
     if (last) scrollTo({ top: 0 });
@@ -184,7 +182,7 @@ async function openLibrary() {
 
 // Pictures of this machine into a collection, which is made if there is none of that name.
 async function add(files, collection) {
-  const { upload } = await import("./parts/upload.js");
+  const { upload } = await import("./parts/picture/upload.js");
   const tell = ({ done, total }) => say(`Adding pictures to ${collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
   let shownOnce = false;
   try {

@@ -1,11 +1,11 @@
 // Where the grid's pictures come from: a search, or the whole collection. See grid.js for what a source is. Each knows
 // the records that it has seen.
 
+import { pause } from "../dom.js";
+import { aspectOf, nameOf, sized } from "../picture/entry.js";
+import { conditionsOf, partsOf } from "../query.js";
 import { columnsOf, dateOf, placesAmong } from "./columns.js";
-import { pause } from "./dom.js";
-import { aspectOf, nameOf, sized } from "./entry.js";
 import { FITS, fitOf, noteOf } from "./fit.js";
-import { conditionsOf, partsOf } from "./query.js";
 
 const PAGE = 120;
 
