@@ -348,7 +348,11 @@ def test_the_table_has_captions_and_on_a_terminal_links(world: tuple[Path, str])
 
 
 SIXELS = {rb"\x1b\[c": b"\x1b[?62;4;22c"}  # device attributes: a VT200 with sixels and colour
-KITTY = {rb"\x1b\[c": b"\x1b[?62;c", rb"\x1b_G[^;]*a=q[^;]*;AAAA\x1b\\": b"\x1b_Gi=1;OK\x1b\\"}
+KITTY = {
+    rb"\x1b\[c": b"\x1b[?62;c",
+    rb"\x1b_G[^;]*a=q[^;]*;AAAA\x1b\\": b"\x1b_Gi=1;OK\x1b\\",
+    rb"\x1b\[>q": b"\x1bP>|kitty(0.28.0)\x1b\\",
+}
 
 
 def shown_by_sixels(written: str) -> list[tuple[int, int]]:
@@ -386,11 +390,12 @@ def test_no_picture_is_sent_where_nobody_would_see_one(world: tuple[Path, str]) 
         dumb,
         on_a_terminal(*here),  # which answers nothing
         on_a_terminal(*here, says={rb"\x1b\[c": b"\x1b[?62;22c"}),  # which shows none
+        on_a_terminal(*here, says=KITTY | {rb"\x1b\[>q": b"\x1bP>|kitty(0.26.5)\x1b\\"}),  # nor a place for them
         on_a_terminal(*here, "--json", says=SIXELS),
         on_a_terminal(*here, "--modality", "text", says=SIXELS),
     ):
         assert "preview" not in written
-        assert shown_by_sixels(written) == []
+        assert shown_by_sixels(written) == shown_by_kitty(written) == []
 
 
 def test_a_preview_of_any_shape_keeps_to_its_place(tmp_path: Path) -> None:

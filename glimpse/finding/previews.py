@@ -9,7 +9,11 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
+import select
 import sys
+import termios
+import tty
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 WIDE, HIGH = 12, 4  # cells that a picture may fill; a cell is about twice as high as wide
 MOST = 100  # hits: who asks for more wants a list
+PATIENCE = 0.3  # seconds for a terminal to say what it is
 
 
 def previews(hits: Sequence[Found], files: Files) -> list[RenderableType] | None:
@@ -36,7 +41,7 @@ def previews(hits: Sequence[Found], files: Files) -> list[RenderableType] | None
         return None
     from textual_image.renderable import Image, SixelImage, TGPImage  # the import asks the terminal
 
-    if Image not in (SixelImage, TGPImage):
+    if Image is not SixelImage and not (Image is TGPImage and _has_placeholders()):
         return None
     return [_picture(uri) if uri else "" for uri in thumbnails(hits, files)]
 
@@ -58,6 +63,26 @@ def _in_background() -> bool:
         return os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp()
     except OSError:  # no jobs on this terminal
         return False
+
+
+def _has_placeholders() -> bool:
+    """Whether Kitty knows the characters that hold a picture's place, which it does from 0.28 on; others always do."""
+    version = re.match(rb"\x1bP>\|kitty\((\d+)\.(\d+)", _answer(b"\x1b[>q", until=b"\x1b\\"))
+    return version is None or (int(version[1]), int(version[2])) >= (0, 28)
+
+
+def _answer(question: bytes, until: bytes) -> bytes:
+    """What the terminal answers (XTVERSION, in xterm's control sequences); whatever came of it when it falls silent."""
+    terminal, answer = sys.stdin.fileno(), b""
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal, termios.TCSANOW)
+        os.write(sys.stdout.fileno(), question)
+        while not answer.endswith(until) and select.select([terminal], [], [], PATIENCE)[0]:
+            answer += os.read(terminal, 1)
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
+    return answer
 
 
 def _picture(uri: str) -> RenderableType:
