@@ -83,7 +83,7 @@ def on_ray(address: str, encoder: Encoder, device: str, precision: str) -> Engin
         InputError: Ray is not installed.
     """
     try:
-        import ray  # noqa: F401
+        import ray
         import ray.data  # noqa: F401
     except ImportError:
         raise InputError(f"--ray needs ray: {install('ray')}") from None
@@ -104,7 +104,7 @@ def _outcomes(work: _Work, shards: Sequence[Shard]) -> Iterator[Outcome]:
 
     each, most = _room(work.device)
     found = ray.data.from_items(list(shards), override_num_blocks=len(shards)).map(
-        _Worker,  # type: ignore[arg-type]
+        _Worker,
         fn_constructor_args=[work],
         compute=ray.data.ActorPoolStrategy(
             min_size=1, max_size=min(most, len(shards)), max_tasks_in_flight_per_actor=1
