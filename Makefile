@@ -69,8 +69,8 @@ test-hf: dev  ## run the tests of Hugging Face text towers and exports, with tra
 test-nodes: dev  ## train on two machines, each a network namespace, and kill a process of either
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m nodes -q $(ARGS) tests/test_training_nodes.py
 
-test-milvus: dev  ## run the tests of collections against a real Milvus server, which is started for them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m milvus_server $(ARGS) tests/test_index_contract.py tests/test_index_milvus.py
+test-milvus: dev  ## run the tests of collections and of two services against a real Milvus server, which is started for them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m milvus_server $(ARGS) tests/test_index_contract.py tests/test_index_milvus.py tests/test_index_milvus_kinds.py tests/test_service_replicas.py tests/e2e/test_replicas.py
 
 test-docker: dev  ## build the image, then fill, kill, stop and start the service with Compose; skipped without Docker
 	$(BIN)/python -m pytest -m docker -q -s -p no:cacheprovider $(ARGS) tests/e2e/test_containers.py
