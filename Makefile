@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 SHOWN := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo check check-docker test test-fast test-hf test-nodes test-milvus test-docker bench bench-gpu dist docs screenshots clean
+.PHONY: help install dev demo check check-docker test test-fast test-hf test-nodes test-milvus test-ray test-docker bench bench-gpu dist docs screenshots clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,7 +60,7 @@ test: dev  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS) tests/e2e tests
 
 test-fast: dev  ## run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not docker and not nodes and not milvus_server" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not docker and not nodes and not milvus_server and not ray" $(ARGS)
 
 test-hf: dev  ## run the tests of Hugging Face text towers and exports, with transformers (a process starts 0.6 s later with it)
 	$(PIP) -e '.[search,train,parquet,hf]'
@@ -71,6 +71,10 @@ test-nodes: dev  ## train on two machines, each a network namespace, and kill a 
 
 test-milvus: dev  ## run the tests of collections against a real Milvus server, which is started for them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m milvus_server $(ARGS) tests/test_index_contract.py tests/test_index_milvus.py
+
+test-ray: dev  ## embed on a Ray cluster of two nodes here, and kill actors, a node and the driver
+	$(PIP) -e '.[search,train,parquet,ray]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m ray $(ARGS) tests/test_index_bulk_ray.py
 
 test-docker: dev  ## build the image, then fill, kill, stop and start the service with Compose; skipped without Docker
 	$(BIN)/python -m pytest -m docker -q -s -p no:cacheprovider $(ARGS) tests/e2e/test_containers.py

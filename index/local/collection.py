@@ -105,7 +105,7 @@ class LocalCollection(Searches):
                 self._lock = None
 
     def hurry(self) -> None:
-        """Put nothing on disk at a commit any more, and build no index beside: whoever makes it does both at the end."""
+        """Put nothing on disk at a commit any more, and build no index beside it: who makes it does both in the end."""
         self._catalog.hurry()
         self._hurried = True
 
