@@ -12,8 +12,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,7 +152,8 @@ def _connected(address: str) -> Iterator[None]:
             "work on this machine alone"
         ) from error
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # where it tells of actors that died: others have taken their place
+            yield
     finally:
         with suppress(Exception):
             ray.shutdown()
