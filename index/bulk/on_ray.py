@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,8 @@ def on_ray(address: str, encoder: Encoder, device: str, precision: str) -> Itera
         InputError: Ray is not installed, or that is no address.
         NoRay: nobody answers there, or there is nothing to work with.
     """
-    try:
-        import ray
-        import ray.data  # noqa: F401
-    except ImportError:
-        raise InputError(f"--ray needs ray: {install('ray')}") from None
+    if find_spec("ray") is None:
+        raise InputError(f"--ray needs ray: {install('ray')}")
 
     def engine(out: Path, shards: Sequence[Shard], tell: Tell) -> Iterator[Outcome]:
         work = _Work(str(out.resolve()), encoder.ref, encoder.fingerprint, device, precision)
@@ -105,7 +103,7 @@ def on_ray(address: str, encoder: Encoder, device: str, precision: str) -> Itera
 
 
 def _outcomes(work: _Work, shards: Sequence[Shard]) -> Iterator[Outcome]:
-    import ray
+    import ray.data
 
     each, most = _room(work.device)
     actors = min(most, len(shards))
@@ -136,14 +134,14 @@ def _room(device: str) -> tuple[dict[str, float], int]:
 
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
-    import ray
-
-    quiet = ray.data.DataContext.get_current()
-    quiet.enable_progress_bars = quiet.print_on_execution_start = False
-    for name in ("ray", "ray.data"):  # what it does for us is told by our own progress
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         _check_answers(address)
+        import ray.data
+
+        for name in ("ray", "ray.data"):  # what it does for us is told by our own progress
+            logging.getLogger(name).setLevel(logging.ERROR)
+        quiet = ray.data.DataContext.get_current()
+        quiet.enable_progress_bars = quiet.print_on_execution_start = False
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, TimeoutError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
