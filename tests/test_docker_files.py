@@ -13,7 +13,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from service_world import settings_for
 
+from service.app import create_app
+from service.http.auth import only_reads
 from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -42,8 +45,28 @@ def test_the_service_starts_without_a_profile_and_alone() -> None:
 
 
 def test_the_image_of_another_service_is_pinned() -> None:
-    for name in ("prometheus", "grafana"):
+    for name in ("prometheus", "grafana", "proxy", "milvus"):
         assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", COMPOSE[name]["image"])
+
+
+# --- two services behind a proxy ---
+
+
+def test_the_second_service_is_the_first_once_more() -> None:
+    first, second = COMPOSE["glimpse"], COMPOSE["glimpse-2"]
+    assert {name for name in second if second[name] != first.get(name)} == {"ports", "profiles"}
+    assert second["ports"] == []
+    assert "data:/data" in second["volumes"]
+
+
+def test_the_proxy_asks_the_services_that_there_are_and_again_what_only_reads(tmp_path: Path) -> None:
+    conf = (DOCKER / "nginx.conf").read_text()
+    assert set(re.findall(r"server ([\w-]+):8000", conf)) == {"glimpse", "glimpse-2"}
+    assert "./nginx.conf:/etc/nginx/conf.d/default.conf:ro" in COMPOSE["proxy"]["volumes"]
+    (reads,) = re.findall(r"location ~ (\^\S+\$) \{", conf)
+    for path in create_app(settings_for(tmp_path)).openapi()["paths"]:
+        asked = re.sub(r"\{\w+\}", "x", path)
+        assert bool(re.fullmatch(reads, asked)) == only_reads({"method": "POST", "path": asked}), path
 
 
 # --- Kubernetes ---

@@ -137,6 +137,7 @@ ONLY_IN = {
         "training/data/augment.py",
         "service/inference/images.py",
         "glimpse/demo/postcards/",
+        "glimpse/finding/previews.py",
     },
     "pillow_heif": {"encoder/picture/decode.py"},
     "ray": {"index/bulk/on_ray.py"},
@@ -164,6 +165,7 @@ ONLY_IN = {
     "wandb": {"training/records/trackers.py"},
     "typer": {"glimpse/"},
     "rich": {"glimpse/"},
+    "textual_image": {"glimpse/finding/previews.py"},
     "torch": {"encoder/", "training/", "glimpse/demo/run.py"},
 }
 

@@ -93,9 +93,9 @@ def read_captions(path: Path, *, image_key: str = "image", opened: Path | None =
 
 
 def can_be_kept(metadata: Metadata) -> bool:
-    """Whether there are neither half characters in it nor objects in objects beyond all use."""
+    """Whether there are neither half characters in it nor endless numbers, nor objects in objects beyond all use."""
     try:
-        text = json.dumps(metadata, ensure_ascii=False).encode()
+        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return False
     return text.count(b"[") + text.count(b"{") <= DEEPEST or not is_deeper(metadata, DEEPEST)

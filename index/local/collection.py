@@ -41,6 +41,7 @@ from index.local.layout import CATALOG, folder_bytes, folder_identity
 from index.local.next_model import NextModel
 from index.local.read_view import ReadView, Samples
 from index.local.vectors.live import LiveIndex, background_threads
+from index.local.vectors.rows_home import move_rows_home
 from index.rows import stored_rows
 from index.search.calibration import Rejection
 from index.search.filters import parse_filter, parse_key
@@ -105,7 +106,7 @@ class LocalCollection(Searches):
                 self._lock = None
 
     def hurry(self) -> None:
-        """Put nothing on disk at a commit any more, and build no index beside it: who makes it does both in the end."""
+        """Put nothing on disk at a commit any more, nor build an index beside: who makes it does both at the end."""
         self._catalog.hurry()
         self._hurried = True
 
@@ -244,13 +245,16 @@ class LocalCollection(Searches):
         """Whether it should be built anew, and `close` would do that, which may take long."""
         return self._live.is_due()
 
-    def compact(self, config: IndexConfig | None = None) -> None:
+    def compact(self, config: IndexConfig | None = None, rows: Path | None = None) -> None:
         """Build the index anew, tuned, without what was deleted, and write it as files that open fast.
 
-        It happens by itself, beside searches, as a collection grows. `config` is kept for the next times. Rows of a
-        glimpse of before, which knew no checksums, get theirs, unless the old index says that they are damaged.
+        It happens by itself, beside searches, as a collection grows. `config` is kept for the next times, and `rows`, a
+        folder on another disk for the float16 rows; that of the data brings them back. Rows of a glimpse of before,
+        which knew no checksums, get theirs, unless the old index says that they are damaged.
         """
         self._check_writable()
+        if rows is not None:
+            move_rows_home(self.folder, rows)
         to_seal = not self._catalog.is_sealed() and not self._live.check()
         self._live.compact(config or self.index_config)
         if to_seal:
