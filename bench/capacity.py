@@ -2,6 +2,7 @@
 
     python bench/capacity.py plan                      # 1M, 100M, 10B images x 1, 100, 10,000 queries a second
     python bench/capacity.py check 10000 100000        # its latencies beside those measured here under the same load
+    python bench/capacity.py check 1000000 --kept DATA # the same with collections of `batch_speed.py 1000000 DATA`
     python bench/capacity.py plan --rates mine.json    # with the rates of another machine (bench/capacity_rates.json)
 
 A query passes three stages: the text tower (in batches, as the service makes them), the search of every shard (the
@@ -16,7 +17,6 @@ import dataclasses
 import heapq
 import json
 import math
-import shutil
 import tempfile
 import threading
 import time
@@ -28,6 +28,7 @@ import numpy as np
 
 RATES = Path(__file__).with_name("capacity_rates.json")
 SIZES, QPS = (1_000_000, 100_000_000, 10_000_000_000), (1, 100, 10_000)
+CHECKED = (10_000, 100_000, 1_000_000)
 SIMULATED = 20_000  # queries a simulation
 BUSY = 0.6  # of a machine's time, at most: queues grow from there, and what is left takes the load of one that is gone
 MONTH = 730  # hours
@@ -164,7 +165,7 @@ def _timed(rates: Rates, machine: Machine, plan: Plan, n: int, qps: float) -> Pl
     return dataclasses.replace(plan, p50=float(p50), p99=float(p99))
 
 
-def print_plan(rates: Rates, machine: Machine, target: float) -> None:
+def print_plan(rates: Rates, machine: Machine, sizes: Sequence[int], target: float) -> None:
     print(f"machines of {machine.cores} cores and {machine.memory:.0f} GB, p99 within {target * 1e3:.0f} ms\n")
     columns = (
         "images",
@@ -179,7 +180,7 @@ def print_plan(rates: Rates, machine: Machine, target: float) -> None:
         "$ a month",
     )
     print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
-    for n in SIZES:
+    for n in sizes:
         for qps in QPS:
             found = cheapest(rates, machine, n, qps, target)
             if found is None:
@@ -193,7 +194,7 @@ def print_plan(rates: Rates, machine: Machine, target: float) -> None:
             )  # fmt: skip
             print("| " + " | ".join(cells) + " |")
     print("\n| images | to encode and index them |\n|---|---|")
-    for n in SIZES:
+    for n in sizes:
         hours = n * rates.image / 3600
         print(f"| {n:,} | {hours:,.0f} core hours, ${hours / machine.cores * machine.hour:,.0f} |")
 
@@ -205,8 +206,8 @@ def _disk(gb: float) -> str:
 # --- held against what is measured here ---
 
 
-def check(sizes: Sequence[int]) -> None:
-    """Collections under random arrivals: what the simulator makes of searches one at a time, and what is measured."""
+def check(sizes: Sequence[int], kept: Path | None) -> None:
+    """Collections under random arrivals: what the simulator makes of their rate, as of a machine's, and what is."""
     from batch_speed import DIM, K, make
     from common import embeddings, machine
 
@@ -215,14 +216,13 @@ def check(sizes: Sequence[int]) -> None:
     print(machine() + "\n")
     print("| rows | load | p50 said / measured ms | p99 said / measured ms |\n|---|---|---|---|")
     queries = embeddings(400, DIM, seed=1)
-    for n in sizes:
-        data = Path(tempfile.mkdtemp())
-        try:
-            make(data, "bench", n)
-            with open_collection(data, "bench") as collection:
+    with tempfile.TemporaryDirectory() as scratch:
+        for n in sizes:
+            data, name = kept or Path(scratch), f"rows-{n}"
+            if not (data / "collections" / name).is_dir():
+                make(data, name, n)
+            with open_collection(data, name) as collection:
                 _check(n, queries, lambda q: collection.search(q, K))
-        finally:
-            shutil.rmtree(data)
 
 
 def _check(n: int, queries: np.ndarray, search: Callable[[np.ndarray], object]) -> None:
@@ -230,14 +230,12 @@ def _check(n: int, queries: np.ndarray, search: Callable[[np.ndarray], object]) 
     for q in queries[:50]:
         search(q)
     alone = np.array([_seconds(search, q) for q in queries])
-    rate = _rate(queries, search)
-    servers = max(1, round(rate * alone.mean()))  # as many as one at a time is slower than all that it can
+    rate, threads = _rate(queries, search)
     for load in (0.3, 0.6, 0.8):
         asked = min(int(8 * rate * load), 4_000)
         came = arrivals(rng, rate * load, asked)
-        taken = rng.choice(alone, asked) * servers / (rate * alone.mean())
-        said = np.percentile(queue(came, taken, servers) - came, [50, 99]) * 1e3
-        was = np.percentile(_under_load(came, queries, search, servers), [50, 99]) * 1e3
+        said = np.percentile(queue(came, rng.choice(alone / alone.mean(), asked) / rate, 1) - came, [50, 99]) * 1e3
+        was = np.percentile(_under_load(came, queries, search, threads), [50, 99]) * 1e3
         print(
             f"| {n:,} | {load:.0%} of {rate:,.0f}/s | {said[0]:.1f} / {was[0]:.1f} | {said[1]:.1f} / {was[1]:.1f} |",
             flush=True,
@@ -250,20 +248,20 @@ def _seconds(search: Callable[[np.ndarray], object], q: np.ndarray) -> float:
     return time.perf_counter() - started
 
 
-def _rate(queries: np.ndarray, search: Callable[[np.ndarray], object]) -> float:
-    """Searches a second of as many threads as do most."""
-    best = 0.0
+def _rate(queries: np.ndarray, search: Callable[[np.ndarray], object]) -> tuple[float, int]:
+    """Searches a second of as many threads as do most; how many these are."""
+    best = (0.0, 1)
     for threads in (1, 2, 4):
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(search, queries[:50]))
             started = time.perf_counter()
             list(pool.map(search, queries))
-            best = max(best, len(queries) / (time.perf_counter() - started))
+            best = max(best, (len(queries) / (time.perf_counter() - started), threads))
     return best
 
 
 def _under_load(
-    came: np.ndarray, queries: np.ndarray, search: Callable[[np.ndarray], object], servers: int
+    came: np.ndarray, queries: np.ndarray, search: Callable[[np.ndarray], object], threads: int
 ) -> np.ndarray:
     """Seconds from when each query was due until it was answered."""
     taken = np.empty(len(came))
@@ -281,8 +279,8 @@ def _under_load(
             search(queries[i % len(queries)])
             taken[i] = time.perf_counter() - due
 
-    with ThreadPoolExecutor(servers) as pool:
-        for task in [pool.submit(serve) for _ in range(servers)]:
+    with ThreadPoolExecutor(threads) as pool:
+        for task in [pool.submit(serve) for _ in range(threads)]:
             task.result()
     return taken
 
@@ -290,16 +288,17 @@ def _under_load(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["plan", "check"])
-    parser.add_argument("sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="rows, for check")
+    parser.add_argument("sizes", type=int, nargs="*", help="images")
+    parser.add_argument("--kept", type=Path, metavar="DATA", help="folder of collections to check with")
     parser.add_argument("--rates", type=Path, default=RATES)
     parser.add_argument("--p99", type=float, default=0.2, help="seconds that a query may take")
     arguments = parser.parse_args()
     if arguments.what == "check":
-        check(arguments.sizes)
+        check(arguments.sizes or CHECKED, arguments.kept)
     else:
         given = json.loads(arguments.rates.read_text())
         rates = Rates(**{name: rate["value"] for name, rate in given["rates"].items()})
-        print_plan(rates, Machine(**given["machine"]), arguments.p99)
+        print_plan(rates, Machine(**given["machine"]), arguments.sizes or SIZES, arguments.p99)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from typer.testing import CliRunner
+
+from glimpse.cli import app
 
 PAGE = Path(__file__).with_name("cli.md")
 INTRO = """# The command line
@@ -17,14 +18,14 @@ saved then too. Options that name an environment variable can be set by it.
 
 
 def render() -> str:
-    """The page: --help of glimpse and of each command, 100 columns wide, without colour."""
-    program = Path(sys.executable).with_name("glimpse")
-    env = os.environ | {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    """The page: --help of glimpse and of each command, 80 columns wide, without colour."""
 
     def help_of(*command: str) -> str:
-        return subprocess.run(
-            [program, *command, "--help"], capture_output=True, text=True, check=True, env=env
-        ).stdout.strip()
+        asked = CliRunner().invoke(
+            app, [*command, "--help"], prog_name="glimpse", env={"COLUMNS": "100", "TERM": "dumb"}
+        )
+        assert asked.exit_code == 0, asked.output
+        return asked.output.strip()
 
     def commands_in(text: str) -> list[str]:
         listed = text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()

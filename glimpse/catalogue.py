@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from service.collections import puts
 
 FIELDS = ("image", "image_url", "text", "tags", "metadata")
+_HALF = re.compile("[\ud800-\udfff]")
 FOREVER = float("inf")
 MODALITIES: tuple[Modality, ...] = ("image", "text")
 
@@ -232,6 +234,8 @@ class LocalCatalogue:
                 raise InputError("image_url is fetched by a service alone: give --url, or the file as image")
             if (entry.image is None) == (entry.text is None):
                 raise InputError("give exactly one of text, image and image_url")
+            if _HALF.search(entry.text or ""):
+                raise InputError("text holds half a character (a lone surrogate)")
             metadata = merge_patch({}, described(entry))
             data = None if entry.image is None else read_image(entry.image)
             put = puts.Put(check_external_id(entry.external_id), metadata, entry.text, data)

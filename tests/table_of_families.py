@@ -57,7 +57,6 @@ def rows() -> Iterator[list[str]]:
         PAGE.write_text(before + "\n".join([BEGIN, *HEAD, *rows, END]) + after, encoding="utf-8")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_every_family_gives_open_clips_vectors(family: Family, rows: list[str], tmp_path: Path) -> None:
     parity = compare(make_model(family, tmp_path / "model"), tmp_path / "towers")

@@ -87,7 +87,6 @@ def glimpse(*arguments: object) -> dict[str, Any]:
     return said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.flags)
 def test_every_loss_learns_the_demos_world(run: Run, world: Path, rows: list[str], tmp_path: Path) -> None:
     out = tmp_path / "run"

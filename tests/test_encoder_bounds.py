@@ -131,6 +131,8 @@ def test_a_large_jpeg_2000_is_decoded_at_a_fraction_or_not_at_all() -> None:
     assert (read.width, read.height) == (4800, 3600)
     whole = decode_picture(saved(image, "PNG"), SMALL)
     assert np.abs(read.pixels.astype(int) - whole.pixels).mean() < 6
+    odd = decode_picture(saved(picture((1591, 1033)), "JPEG2000"), SMALL)  # halved to sides that are rounded up
+    assert np.abs(odd.pixels.astype(int) - decode_picture(saved(picture((1591, 1033)), "PNG"), SMALL).pixels).mean() < 6
     flat = saved(image, "JPEG2000", num_resolutions=1)  # it cannot be halved
     with pytest.raises(ImageError, match="the limit is 16 million"):
         decode_picture(flat, SMALL)

@@ -47,7 +47,6 @@ def test_each_is_there_once_and_only_they_have_figures_of_languages() -> None:
     assert len(LANGUAGES) == 36
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [m for m in MODELS if "hf_model_name" not in config_of(m)["text_cfg"]], ids=lambda model: model.ref
 )

@@ -282,7 +282,25 @@ def test_rows_with_all_their_colours_are_what_there_is_of_an_sgi_picture(packed:
             decode_bounded(data[:size])
 
 
-@pytest.mark.parametrize("kind", ["AVIF", "DDS", "HEIF", "JPEG2000", "QOI", "WEBP"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("HEIF", {}), ("WEBP", {}), ("WEBP", {"lossless": True}), ("WEBP", {"exif": b"Exif\0\0" + bytes(50)})],
+)
+def test_a_webp_or_heif_that_was_cut_off_shows_what_there_is(kind: str, options: dict[str, object]) -> None:
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8))
+    data = encoded(picture, kind, **options)
+    whole = np.asarray(decode(data).image, int)
+    assert decode(data).missing is None
+    for cut in (1, 2, 10, 99, len(data) // 10, len(data) // 3):
+        decoded = decode_bounded(data[:-cut])
+        assert decoded.missing == pytest.approx(cut / len(data), abs=1e-6)
+        same = np.abs(np.asarray(decoded.image, int) - whole).mean(axis=(1, 2)) < 8
+        assert same[: int((1 - cut / len(data)) * 240) - 64].all()  # a row of blocks is lost as one
+    with pytest.raises(ImageError, match="cut off, and what there is of it is not enough"):
+        decode_bounded(data[: len(data) // 3])
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "DDS", "JPEG2000", "QOI"])
 def test_of_a_file_that_was_cut_off_and_shows_nothing_that_is_said(kind: str) -> None:
     data = encoded(scene(), kind)
     for size in (len(data) - 9, len(data) // 2):
@@ -363,3 +381,8 @@ def test_a_tiff_that_is_not_read_says_what_it_is() -> None:
     at = data.index(struct.pack("<HHI", 277, 3, 1))
     with pytest.raises(ImageError, match="a TIFF with 5 channels of 8 bits"):
         decode(data[: at + 8] + b"\x05\0" + data[at + 10 :])
+    halves = encoded(Image.fromarray(np.zeros((8, 8), np.float32)), "TIFF").replace(
+        struct.pack("<HHIH", 258, 3, 1, 32), struct.pack("<HHIH", 258, 3, 1, 16)
+    )
+    with pytest.raises(ImageError, match="a TIFF with 1 floating point channel of 16 bits, compression 1; save it as"):
+        decode(halves)

@@ -126,11 +126,15 @@ def test_a_large_jpeg_decoded_at_a_fraction_looks_the_same(monkeypatch: pytest.M
     assert np.abs(reduced.pixels.astype(int) - full.pixels.astype(int)).mean() < 2
 
 
+ENDLESS_GIF = b"GIF89a" + b"\xff" * 4 + bytes(3) + b"," + bytes(4) + b"\x01\0\x01\0" + bytes(9)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"no image at all", "not an image"),
-        (b"", "not an image"),
+        (b"", "the image is empty"),
+        (ENDLESS_GIF, "the image has more than 2,147 million pixels"),
         (encoded(scene(), "JPEG")[:2000], "cannot be decoded"),
         (encoded(scene(), "PNG")[:300], "cannot be decoded"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not in a format that glimpse reads: PostScript"),

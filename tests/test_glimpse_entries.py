@@ -177,6 +177,16 @@ def test_what_is_wrong_is_said_and_nothing_done(shop: Shop, catalogue: Path, tin
     assert shop.there() == before
 
 
+def test_a_row_that_cannot_be_kept_costs_no_other(shop: Shop, tmp_path: Path, tiny_run: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(
+        '{"external_id": "half", "text": "a \\ud800"}\n{"external_id": "endless", "text": "b", "price": 1e999}\n'
+        '{"external_id": "good", "text": "c"}\n'
+    )
+    done = shop.json("sync", tmp_path / "rows.jsonl", *model_of(shop, tiny_run), ends=1)
+    assert (done["created"], [one["external_id"] for one in done["failed"]]) == (1, ["half", "endless"])
+    assert list(shop.there()) == ["good"]
+
+
 def test_rows_become_entries(tmp_path: Path) -> None:
     lines = [
         {"external_id": 7, "image": "a.png", "metadata": {"n": 1, "deep": {"x": [1]}}, "colour": "red", "none": None},

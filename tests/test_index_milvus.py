@@ -280,6 +280,8 @@ def test_what_the_store_does_not_have_is_refused_with_the_remedy(lite, tmp_path,
     from index.backup import back_up
 
     with make(lite) as pets:
+        with pytest.raises(NotInStore, match="Milvus says where its rows lie: leave --rows out"):
+            pets.compact(rows=tmp_path)
         with pytest.raises(NotInStore, match=r"no feed of changes.*move"):
             pets.changes_after()
         assert pets.keepsakes.of("0" * 64) == []

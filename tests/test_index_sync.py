@@ -601,6 +601,14 @@ def test_rows_of_captions_that_are_of_no_use_are_counted(
     assert read_captions(table) == {colour_folder / "red/0.png": {"price": 9, "tags": ["a"]}}
     table.write_text('{"image": "1.png", "deep": ' + "[" * 50 + "]" * 50 + '}\n{"image": "1.png", "t": "\\ud800"}\n')
     assert read_captions(table).left_out().count("cannot be kept as JSON") == 2
+    table.write_text('{"image": "red/0.png", "price": 1e999}\n{"image": "red/1.png", "price": 2}\n')
+    report = index_folders(collection, encoder, [colour_folder], SyncOptions(read_captions(table)))
+    assert report.left_out.lines() == [
+        "1 of 2 rows with values that cannot be kept as JSON, the first: red/0.png (line 1)"
+    ]
+    record = collection.find_path(colour_folder / "red/1.png")
+    assert record is not None
+    assert record.metadata == {"price": 2}
 
 
 def test_a_folder_is_filtered_by_in_either_form_of_its_accents(collection: Collection, encoder: DualEncoder) -> None:

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from base.errors import ImageError
+from encoder.picture.bounds import MAX_CHUNKS
 
 MOST_MISSING = 0.5  # of a picture's rows
 JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _SGI = b"\x01\xda"
 _SGI_HEAD = 512  # bytes
-MENDED = (JPEG, _SGI)  # kinds that `mended` takes as far as they go
+_MORE_ZEROS = 2**16  # bytes
+_BOXES = ("WEBP", "HEIF", "AVIF")  # say how long they are, and are decoded with nothing in place of what is missing
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP acTL fcTL fdAT eXIf".split())
 _PNG_WORDS = frozenset(b"tRNS gAMA cHRM sRGB cICP eXIf".split())
@@ -40,9 +42,14 @@ def is_cut_off(data: bytes, said: str) -> bool:
     return _length(data) > len(data) or _SAID.search(said) is not None
 
 
+def is_taken_as_far(data: bytes) -> bool:
+    """Whether `mended` takes a file of this kind as far as it goes."""
+    return data.startswith((JPEG, _SGI)) or _is_boxes(data)
+
+
 def mended(data: bytes) -> Iterator[bytes]:
-    """A JPEG with the end that it lacks, an SGI picture with empty rows for those that it lacks; a PNG without what
-    stands beside the picture, and without all but the picture.
+    """A JPEG with the end that it lacks, an SGI picture with empty rows for those that it lacks, a WebP or HEIF with
+    zeros for the bytes that it lacks; a PNG without what stands beside the picture, and without all but the picture.
 
     Text and profiles may be too large, any chunk damaged, and the picture sound.
     """
@@ -50,17 +57,22 @@ def mended(data: bytes) -> Iterator[bytes]:
         yield data + _JPEG_END
     elif data.startswith(_SGI) and len(data) < _length(data) < 2 * len(data):
         yield _with_rows(data)
+    elif _is_boxes(data) and len(data) < _length(data) < len(data) / (1 - MOST_MISSING):
+        yield _with_zeros(data) if data.startswith(b"RIFF") else data.ljust(_length(data), b"\0")
     elif data.startswith(_PNG):
         yield _only(data, _PNG_CHUNKS)
         yield _only(data, _PNG_CHUNKS - _PNG_WORDS)
 
 
-def missing_of(image: Image.Image) -> float:
-    """The share of rows that a picture lacks whose file was cut off: the decoder left them empty, or filled them.
+def missing_of(image: Image.Image, data: bytes) -> float:
+    """The share of rows that a picture lacks whose file `data` was cut off: the decoder left them empty, or filled
+    them. Of a format whose decoder goes on with what it takes for rows it is the share of the file.
 
     Raises:
         CutOff: most are missing.
     """
+    if image.format in _BOXES:
+        return max(0.0, 1 - len(data) / _length(data))
     if image.format in ("JPEG", "MPO"):  # filled with one grey, from some place on
         rows = np.asarray(image.convert("RGB"))
         filled = (rows == rows[-1, -1]).all(axis=(1, 2))
@@ -73,6 +85,10 @@ def missing_of(image: Image.Image) -> float:
     if missing > MOST_MISSING * len(rows):
         raise CutOff(None)
     return missing / len(rows)
+
+
+def _is_boxes(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
 
 
 def _length(data: bytes) -> int:
@@ -128,6 +144,22 @@ def _with_rows(data: bytes) -> bytes:
     tables = _rows_of(data, rows).copy()
     tables[:, tables.sum(axis=0, dtype=np.int64) > len(data)] = [[len(data)], [len(row)]]
     return data[:_SGI_HEAD] + tables.tobytes() + data[_SGI_HEAD + tables.nbytes :] + row
+
+
+def _with_zeros(data: bytes) -> bytes:
+    """A WebP that was cut off, with zeros at the end of its last chunk: more than it lacks, for of those take fewer
+    bits than of what was there.
+    """
+    at = 12
+    for _ in range(MAX_CHUNKS):
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        if end > len(data) - 8:
+            break
+        at = end + end % 2
+    longer = bytearray(data.ljust(_length(data), b"\0")) + bytes(_MORE_ZEROS)
+    longer[4:8] = (len(longer) - 8).to_bytes(4, "little")
+    longer[at + 4 : at + 8] = (len(longer) - 8 - at).to_bytes(4, "little")
+    return bytes(longer)
 
 
 def _only(data: bytes, kinds: frozenset[bytes]) -> bytes:

@@ -28,7 +28,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from base.errors import ImageError, InputError
 from encoder.picture.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
 from encoder.picture.colour import contrast, to_srgb
-from encoder.picture.cut_off import MENDED, CutOff, is_cut_off, mended, missing_of
+from encoder.picture.cut_off import CutOff, is_cut_off, is_taken_as_far, mended, missing_of
 from encoder.picture.profile import profile_of
 from encoder.picture.raw import exif_of, is_raw, preview_of
 from encoder.picture.signature import what_it_is
@@ -51,7 +51,8 @@ def _max_pixels() -> int:
 
 MAX_PIXELS = _max_pixels()  # decoded size; a larger image is refused, a larger JPEG is first decoded at a fraction
 MAX_FILE_BYTES = 512 * 2**20
-Image.MAX_IMAGE_PIXELS = 2**30  # Pillow would refuse a large JPEG before it can be decoded at a fraction
+HEADER_PIXELS = 2**30  # Pillow opens twice as many: a large JPEG may yet be decoded at a fraction
+Image.MAX_IMAGE_PIXELS = HEADER_PIXELS
 DRAFT_MARGIN = 1.5  # of the model's side; docs/benchmarks.md says what it costs in cosine
 
 # EPS would start Ghostscript, and the rest are documents, meteorology and fonts rather than photos.
@@ -101,7 +102,7 @@ def decode(
         CutOff: what there is of the file is not enough, or it is to be taken as far as it goes.
         ImageError: it cannot be decoded, or is larger than the limits; carries the reason.
     """
-    if problem := problem_of(data):
+    if problem := problem_of(data) or ("" if data else "the image is empty"):
         raise ImageError(name, problem)
     outer = None
     if is_raw(data):
@@ -116,10 +117,13 @@ def decode(
             return _decode(data, wish, cut=as_far)
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        most = 2 * HEADER_PIXELS / 1e6
+        raise ImageError(name, f"the image has more than {most:,.0f} million pixels") from error
     except Exception as error:  # decoders raise whatever they meet: SyntaxError, struct.error, IndexError, MemoryError
         for better in mended(data):
             with contextlib.suppress(Exception), _lenient() if as_far else contextlib.nullcontext():
-                return _decode(better, wish, cut=as_far or data.startswith(MENDED))
+                return _decode(better, wish, cut=as_far or is_taken_as_far(data))
         if is_cut_off(data, str(error)):
             raise CutOff(name) from error
         if not isinstance(error, UnidentifiedImageError):
@@ -178,7 +182,7 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
         original = image.size
         _reduce(image, data, wish)
         image.load()
-        missing = missing_of(image) if cut else None
+        missing = missing_of(image, wish.data) if cut else None
         is_film = image.format in _PAGED and getattr(image, "is_animated", False)
         page = _page_with_content(image, wish) if is_film else image
         if page is not image:
@@ -205,6 +209,11 @@ def _reduce(image: Image.Image, data: bytes, wish: _Wish) -> None:
         most = 0 if side is None else int(math.log2(max(1.0, min(image.size) / side)))
         image.reduce = halvings = min(most, jpeg2000_levels(data))
     _check_size(image, wish, halvings)
+    if (
+        halvings
+    ):  # the decoder rounds sides up and Pillow to the nearest; where they differ it takes the file for broken
+        width, height = (-(-side >> halvings) << halvings for side in image.size)
+        image._size = width, height
 
 
 def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:

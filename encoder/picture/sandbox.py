@@ -23,7 +23,7 @@ from PIL import Image
 
 from base.errors import ImageError
 from encoder.picture.bounds import is_slow
-from encoder.picture.cut_off import MENDED, CutOff
+from encoder.picture.cut_off import CutOff, is_taken_as_far
 from encoder.picture.decode import MAX_PIXELS, Decoded, decode
 
 MAX_SECONDS = 30.0  # for one picture
@@ -46,7 +46,7 @@ def decode_bounded(
     try:
         return where(data, name, at_least=at_least, max_pixels=max_pixels)
     except CutOff:
-        if data.startswith(MENDED):  # was taken as far as it goes
+        if is_taken_as_far(data):  # was taken as far as it goes
             raise
         return decode_apart(data, name, at_least=at_least, max_pixels=max_pixels, as_far=True)
 

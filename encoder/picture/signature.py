@@ -6,6 +6,8 @@ import io
 
 from PIL import TiffImagePlugin
 
+from base.words import counted
+
 _HEAD = 1024
 _KINDS: tuple[tuple[tuple[bytes, ...], str], ...] = (
     ((b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL; convert it to JPEG or PNG"),
@@ -23,7 +25,8 @@ _KINDS: tuple[tuple[tuple[bytes, ...], str], ...] = (
     ((b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"\0\0\x01\xba"), "a film or sound"),
 )
 _MOVIES = (b"ftypisom", b"ftypmp4", b"ftypM4V", b"ftypqt  ", b"ftyp3g", b"ftypavc", b"ftypMSNV", b"moov", b"mdat")
-_SAMPLES, _BITS, _COMPRESSION = 277, 258, 259
+_SAMPLES, _BITS, _COMPRESSION, _SAMPLE_FORMAT = 277, 258, 259, 339
+_NUMBERS = {2: "signed ", 3: "floating point "}  # by their sample format
 
 
 def what_it_is(data: bytes) -> str | None:
@@ -60,6 +63,10 @@ def _tiff(data: bytes) -> str:
         bits = directory.get(_BITS, (1,))
         bits = max(bits) if isinstance(bits, tuple) else bits
         channels, packing = directory.get(_SAMPLES, 1), directory.get(_COMPRESSION, 1)
-        return f"a TIFF with {channels} channels of {bits} bits, compression {packing}; save it as RGB or grey"
+        kind = _NUMBERS.get(directory.get(_SAMPLE_FORMAT, (1,))[0], "")
+        return (
+            f"a TIFF with {counted(channels, f'{kind}channel')} of {bits} bits, compression {packing}; save it as RGB "
+            "or grey of 8 or 16 bits"
+        )
     except Exception:
         return "a TIFF whose directory is damaged"

@@ -21,6 +21,15 @@ def compact(
     recall: Annotated[
         float | None, typer.Option(help="Share of the true first ten to find, from 0.5 to 1; kept as well.")
     ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            "--rows",
+            metavar="DIR",
+            help="Another disk, for the rows of a large index: a search reads few of them, so it may be slow. "
+            "Kept as well; the data folder brings them back.",
+        ),
+    ] = None,
     data: Data = DATA,
     store: Store = None,
     threads: Threads = None,
@@ -41,7 +50,8 @@ def compact(
         kept = collection.index_config
         with console.working("building the index"):
             collection.compact(
-                IndexConfig(kind or kept.kind, kept.recall if recall is None else recall)  # type: ignore[arg-type]
+                IndexConfig(kind or kept.kind, kept.recall if recall is None else recall),  # type: ignore[arg-type]
+                rows,
             )
         home = take_home(collection, uploads_folder(data, name))
         removed = remove_leftovers(collection, data)

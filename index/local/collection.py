@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionError, GlimpseError, InputError
+from index.batch import Batch
 from index.columns import AllVectors, Columns
 from index.config import IndexConfig, Quota
 from index.entry import (
@@ -40,6 +41,7 @@ from index.local.layout import CATALOG, folder_bytes, folder_identity
 from index.local.next_model import NextModel
 from index.local.read_view import ReadView, Samples
 from index.local.vectors.live import LiveIndex, background_threads
+from index.local.vectors.rows_home import move_rows_home
 from index.rows import stored_rows
 from index.search.calibration import Rejection
 from index.search.filters import parse_filter, parse_key
@@ -78,6 +80,7 @@ class LocalCollection(Searches):
         self.keepsakes = self._catalog.keepsakes(self._check_writable)
         self._growing = threading.Lock()
         self._unseen = 0  # rows written since it was last asked whether a snapshot is due
+        self._hurried = False
         self._compacting: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -101,6 +104,11 @@ class LocalCollection(Searches):
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
+
+    def hurry(self) -> None:
+        """Put nothing on disk at a commit any more, nor build an index beside: who makes it does both at the end."""
+        self._catalog.hurry()
+        self._hurried = True
 
     # --- what it is ---
 
@@ -169,16 +177,20 @@ class LocalCollection(Searches):
         would be more than may be; then none is written either. `fingerprint` is that of the model which made the
         vectors: ModelMismatch, and nothing is written, if the collection has another by the time of the commit.
         """
+        return self.write(Batch.of(entries), fingerprint)
+
+    def write(self, batch: Batch, fingerprint: str | None = None) -> list[int]:
+        """As `upsert`, of entries as columns."""
         self._check_writable()
-        if not entries:
+        if not len(batch):
             return []
-        for entry in entries:
-            known(entry.modality)
+        for modality in set(batch.modality):
+            known(modality)
         identity = self._catalog.identity()
         if fingerprint is not None:
             check_model(self.name, identity["model"], identity["fingerprint"], fingerprint)
-        rows = stored_rows([entry.vector for entry in entries], int(identity["dim"]))
-        ids = self._catalog.upsert(entries, rows, str(identity["fingerprint"]))
+        x16 = stored_rows(batch.vector, int(identity["dim"])).astype(np.float16)
+        ids = self._catalog.write(batch, x16, str(identity["fingerprint"]))
         self._grown(len(ids))
         return ids
 
@@ -233,13 +245,16 @@ class LocalCollection(Searches):
         """Whether it should be built anew, and `close` would do that, which may take long."""
         return self._live.is_due()
 
-    def compact(self, config: IndexConfig | None = None) -> None:
+    def compact(self, config: IndexConfig | None = None, rows: Path | None = None) -> None:
         """Build the index anew, tuned, without what was deleted, and write it as files that open fast.
 
-        It happens by itself, beside searches, as a collection grows. `config` is kept for the next times. Rows of a
-        glimpse of before, which knew no checksums, get theirs, unless the old index says that they are damaged.
+        It happens by itself, beside searches, as a collection grows. `config` is kept for the next times, and `rows`, a
+        folder on another disk for the float16 rows; that of the data brings them back. Rows of a glimpse of before,
+        which knew no checksums, get theirs, unless the old index says that they are damaged.
         """
         self._check_writable()
+        if rows is not None:
+            move_rows_home(self.folder, rows)
         to_seal = not self._catalog.is_sealed() and not self._live.check()
         self._live.compact(config or self.index_config)
         if to_seal:
@@ -249,6 +264,8 @@ class LocalCollection(Searches):
 
     def _grown(self, rows: int) -> None:
         """Build the index anew in the background when what is fresh begins to cost searches."""
+        if self._hurried:
+            return
         with self._growing:
             self._unseen += rows
             if self._unseen < BACKGROUND_ROWS or (self._compacting is not None and self._compacting.is_alive()):
@@ -308,6 +325,10 @@ class LocalCollection(Searches):
     def find_path(self, path: str | Path) -> Record | None:
         """The record of that path."""
         return next(iter(self._catalog.find("path", path)), None)
+
+    def find_paths(self, paths: Iterable[str]) -> dict[str, Record]:
+        """The records of those paths that are there, by them."""
+        return self._catalog.get_paths(paths)
 
     def find_sha256(self, sha256: str, limit: int = -1) -> list[Record]:
         """The records of that hash, in the order of ids, `limit` at most; copies of a file are several."""

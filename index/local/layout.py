@@ -13,6 +13,7 @@ from base.errors import CollectionExists, CollectionNotFound
 from base.files import fsync_file
 from base.locks import folder_lock
 from base.names import NAME, check_collection_name
+from index.local.vectors import rows_home
 
 CATALOG = "catalog.sqlite"
 
@@ -61,6 +62,7 @@ def sweep(parent: Path) -> None:
     """Remove what a killed delete or `own_folder` left behind. One that still runs holds a lock on its folder."""
     for path in [*parent.glob(".gone-*"), *parent.glob(".new-*")]:
         with suppress(OSError), folder_lock(path, wait=False):
+            rows_home.remove_all(path)
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from base.errors import CollectionError, CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
 from base.files import write_whole
 from base.names import check_external_id
+from base.read_ahead import batches
+from index.batch import Batch
 from index.columns import AllVectors, Columns
 from index.config import CONCEPT, QUERIES, IndexConfig, IndexKind, K, Quota
 from index.entry import (
@@ -173,6 +175,10 @@ class MilvusCollection(Opened, Searches):
                 self._delete(now, gone)
             return [row.id for row in rows]
 
+    def write(self, batch: Batch, fingerprint: str | None = None) -> list[int]:
+        """As `upsert`, of entries as columns."""
+        return self.upsert(batch.entries, fingerprint)
+
     def _take_rows(
         self, now: Identity, entries: Sequence[Entry], columns: Sequence[Mapping[str, Any]]
     ) -> tuple[list[Row], list[int], int]:
@@ -316,13 +322,17 @@ class MilvusCollection(Opened, Searches):
         """Never: the server builds its indexes as it grows."""
         return False
 
-    def compact(self, config: IndexConfig | None = None) -> None:
+    def compact(self, config: IndexConfig | None = None, rows: Path | None = None) -> None:
         """Build its index anew, tuned to the recall that is wished, if it is to have one; writes wait meanwhile.
 
         It is built in another collection of Milvus's, to which the alias leads once it was measured. NotInStore for a
-        kind that Milvus has not; CollectionError while another model is being gathered.
+        kind that Milvus has not, and for a place of its `rows`; CollectionError while another model is being gathered.
         """
         self.check_writable()
+        if rows is not None:
+            raise NotInStore(
+                "Milvus says where its rows lie: leave --rows out, or move the collection to the local store"
+            )
         with self.writing:
             now = self.identity()
             wanted = config or now.config
@@ -457,16 +467,18 @@ class MilvusCollection(Opened, Searches):
         rows = self._rows(f"sha256 == {quoted(sha256)}", RECORD, limit=None if limit < 0 else limit)
         return [record_of(row) for row in rows]
 
+    def find_paths(self, paths: Iterable[str]) -> dict[str, Record]:
+        """The records of those paths that are there, by them."""
+        return {str(record.path): record for record in self._records_with("path", paths)}
+
     def find_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
         """The records of those external ids that are there, by them."""
-        wanted = list(dict.fromkeys(external_ids))
-        for one in wanted:
-            check_external_id(one)
-        found = {}
-        for start in range(0, len(wanted), LOOKUP):
-            for record in self._rows_as_records(among("external_id", wanted[start : start + LOOKUP])):
-                found[str(record.external_id)] = record
-        return found
+        wanted = [check_external_id(one) for one in external_ids]
+        return {str(record.external_id): record for record in self._records_with("external_id", wanted)}
+
+    def _records_with(self, field: str, values: Iterable[str]) -> Iterator[Record]:
+        for some in batches(dict.fromkeys(values), LOOKUP):
+            yield from self._rows_as_records(among(field, some))
 
     def _rows_as_records(self, where: str) -> Iterator[Record]:
         return map(record_of, self.server.query(self.identity().table, where, RECORD, self.fresh()))

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import pytest
 from glimpse_process import GLIMPSE, GlimpseProcess
 from PIL import Image
 
@@ -130,7 +129,6 @@ def expected(shop: Shop) -> dict[str, tuple[str, dict[str, str]]]:
     }
 
 
-@pytest.mark.slow
 def test_the_collection_is_the_catalogue_through_changes_deletes_and_kills(
     tmp_path: Path, tiny_run: Path, encoder: DualEncoder
 ) -> None:

@@ -8,12 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 
 
-@pytest.mark.slow
 def test_the_demo_learns_its_world(tmp_path: Path) -> None:
     def demo() -> str:
         done = subprocess.run(

@@ -11,6 +11,7 @@ from service_world import draw, serving, settings_for, tiny_encoder, until
 from glimpse.client import Client
 from service.app import create_app
 from service.keys import add_key
+from tests.seen_pages import tiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -26,12 +27,6 @@ DROP = """async ([selector, names]) => {
   await new Promise((resolve) => setTimeout(resolve, 50));
   send(document.querySelector(selector), "drop");
 }"""
-
-
-def tiles(page, n):
-    found = page.get_by_role("list", name="Results").get_by_role("link")
-    playwright.expect(found).to_have_count(n)
-    return found
 
 
 def dropped(page, half, *files):

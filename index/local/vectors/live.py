@@ -249,7 +249,7 @@ class LiveIndex:
         segments = {m: open_segment(self._folder, described) for m, described in snapshot.segments.items()}
         dim = next((described.dim for described in snapshot.segments.values()), self._catalog.dim)
         views = {m: View(dim, (LivePart(segments[m]),) if m in segments else ()) for m in MODALITIES}
-        if not all(map(is_verified_at_open, snapshot.segments.values())):
+        if not all(is_verified_at_open(self._folder, described) for described in snapshot.segments.values()):
             self._in_background(self._verify, snapshot)
         return State(snapshot.version, None, dim, "", views, snapshot)
 

@@ -1,7 +1,7 @@
 """A segment as files: written under new names, whole or not at all, and mapped when opened.
 
     image-3f2a9c.ids     its ids (numpy)
-    image-3f2a9c.rows    its rows in float16 (FAISS)
+    image-3f2a9c.rows    its rows in float16 (FAISS), or a link to them (index.local.vectors.rows_home)
     image-3f2a9c.coarse  its coarse index (FAISS), if it has one
 
 What is written is described with sizes and checksums, and the catalog keeps that. A file that is not as
@@ -24,6 +24,7 @@ from index.entry import Modality
 from index.local.snapshot import FileRecord, SegmentRecord, Snapshot
 from index.local.vectors.ann import CoarseIndex, FlatRows
 from index.local.vectors.ranked import Ids
+from index.local.vectors.rows_home import link_rows, remove_file
 from index.local.vectors.segment import Segment
 from index.rows import Rows16
 
@@ -54,10 +55,12 @@ def write_segment(
             yield x16
 
     try:
+        link_rows(paths["rows"])
         n = FlatRows.write(paths["rows"], rows(), dim)
         if n == 0:
-            paths["rows"].unlink()
+            remove_file(paths["rows"])
             return None
+        fsync_file(paths["rows"].resolve().parent)
         with paths["ids"].open("wb") as file:
             np.save(file, np.concatenate(seen))
         fsync_file(paths["ids"])
@@ -71,7 +74,7 @@ def write_segment(
         return SegmentRecord(n, dim, files, segment.tuning)
     except BaseException as error:
         for kind in ("ids", "rows", "coarse"):  # on a full disk they would be in everybody's way
-            (folder / f"{stem}.{kind}").unlink(missing_ok=True)
+            remove_file(folder / f"{stem}.{kind}")
         if isinstance(error, OSError | RuntimeError):  # the second is FAISS's
             reason = str(error).splitlines()[0]
             raise CollectionError(f"{folder}: the index cannot be written, the old one is used: {reason}") from error
@@ -92,9 +95,10 @@ def open_segment(folder: Path, described: SegmentRecord) -> Segment:
     return Segment(ids, rows, CoarseIndex.read(paths["coarse"], n, dim), described.tuning)
 
 
-def is_verified_at_open(described: SegmentRecord) -> bool:
-    """Whether `open_segment` has read all of it."""
-    return described.files["rows"].bytes <= CHECKED_AT_OPEN
+def is_verified_at_open(folder: Path, described: SegmentRecord) -> bool:
+    """Whether `open_segment` has read all of it, or all that is worth it: a slow disk would be at work for hours."""
+    rows = described.files["rows"]
+    return rows.bytes <= CHECKED_AT_OPEN or (folder / rows.name).is_symlink()
 
 
 def verify(folder: Path, described: SegmentRecord, stop: threading.Event | None = None) -> None:
@@ -108,7 +112,7 @@ def remove_other_files(folder: Path, named: Iterable[str]) -> None:
     keep = set(named)
     for path in folder.iterdir():
         if path.suffix in SUFFIXES and path.name not in keep:
-            path.unlink(missing_ok=True)
+            remove_file(path)
 
 
 def file_names(snapshot: Snapshot | None) -> list[str]:
