@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
 from base.files import write_whole
-from base.names import check_external_id
+from base.names import check_external_id, check_title
 from index.columns import AllVectors, Columns
 from index.config import IndexConfig, Quota
 from index.entry import (
@@ -108,7 +108,7 @@ class MilvusCollection(Opened, Searches):
         size = sum(counts.values()) * now.dim * 4
         return CollectionInfo(
             self.name, now.model, now.fingerprint, now.dim, counts, now.created_at, size, {}, self.next.info(),
-            quota=now.quota,
+            quota=now.quota, title=now.title,
         )  # fmt: skip
 
     def count(self, modality: Modality | None = None) -> int:
@@ -260,7 +260,16 @@ class MilvusCollection(Opened, Searches):
                 problems.append(f"entry {row['id']}: its vector is not of length 1: it was not written by glimpse")
         return problems
 
-    # --- how much it may hold ---
+    # --- what it is called, and how much it may hold ---
+
+    @property
+    def title(self) -> str | None:
+        """What it is called where people read; None: by its name."""
+        return self.identity().title
+
+    def set_title(self, title: str | None) -> None:
+        """Have it called so, or by its name. InputError for what cannot be a title."""
+        self._set(title="" if title is None else check_title(title))
 
     @property
     def quota(self) -> Quota:

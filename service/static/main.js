@@ -224,8 +224,8 @@ async function reload() {
   app.info = await asked;
   known = app.info.collections;
   $("collection").replaceChildren(
-    ...known.map(({ name, counts, problem }) =>
-      new Option(problem ? `${name} (cannot be opened)` : `${name} (${counts.image.toLocaleString("en")})`, name)),
+    ...known.map(({ name, title, counts, problem }) =>
+      new Option(`${title ?? name} (${problem ? "cannot be opened" : counts.image.toLocaleString("en")})`, name)),
   );
   $("collection").hidden = !known.length;
   choose();
