@@ -105,7 +105,13 @@ def test_landmarks_place_by_the_nearest_of_them():
 
 @pytest.mark.parametrize(
     ("word", "other", "same"),
-    [("bird", "birds", True), ("Box", "boxes", True), ("car", "carpet", False), ("a", "an", False), ("sea", "sea", True)],
+    [
+        ("bird", "birds", True),
+        ("Box", "boxes", True),
+        ("car", "carpet", False),
+        ("a", "an", False),
+        ("sea", "sea", True),
+    ],
 )
 def test_another_form_of_a_word_says_nothing_new(word, other, same):
     assert _are_forms(word, other) == _are_forms(other, word) == same
