@@ -140,6 +140,7 @@ ONLY_IN = {
         "glimpse/finding/previews.py",
     },
     "pillow_heif": {"encoder/picture/decode.py"},
+    "ray": {"index/bulk/on_ray.py"},
     "faiss": {"index/local/vectors/ann.py"},
     "pymilvus": {"index/milvus/server.py"},
     "sqlite3": {"index/local/catalog/database.py", "labelling/runs/store.py"},

@@ -10,7 +10,9 @@ import typer
 from glimpse.options import AnyName, AsJson, Device, Exclude, FollowLinks, Model, Precision, Threads
 
 if TYPE_CHECKING:
-    from index.bulk.job import JobReport
+    from contextlib import AbstractContextManager
+
+    from index.bulk.job import Engine, JobReport
     from index.bulk.source import Source
 
 
@@ -50,6 +52,8 @@ def embed(
     import` makes a collection of the result, or brings one up to date with it. Images that cannot be read are listed
     and left out.
     """
+    from contextlib import nullcontext
+
     from base.rules import Rules
     from glimpse import console
     from index.bulk.job import here, run_job
@@ -60,15 +64,15 @@ def embed(
     from encoder.lazy import open_encoder
 
     encoder = open_encoder(model, device, precision)
-    if ray is not None:
+    if ray is None:
+        working: AbstractContextManager[Engine] = nullcontext(here(encoder))
+    else:
         from index.bulk.on_ray import on_ray
 
-        engine = on_ray(ray, encoder, device, precision)
-    else:
-        engine = here(encoder)
+        working = on_ray(ray, encoder, device, precision)
     images = shards = 0
     try:
-        with console.progress_bars() as bars:
+        with working as engine, console.progress_bars() as bars:
 
             def tell(more_images: int, more_shards: int) -> None:
                 nonlocal images, shards

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from index.bulk.job import Engine, Tell
 from index.bulk.parts import Outcome, write_part
 from index.bulk.source import Shard
 
-WAIT = 20.0  # seconds for a cluster to answer
+WAIT = 5.0  # seconds for a cluster's head to answer
 
 
 class NoRay(GlimpseError):
@@ -70,8 +73,9 @@ class _Worker:
         return encoder
 
 
-def on_ray(address: str, encoder: Encoder, device: str, precision: str) -> Engine:
-    """The engine that is a Ray cluster.
+@contextmanager
+def on_ray(address: str, encoder: Encoder, device: str, precision: str) -> Iterator[Engine]:
+    """The engine that is a Ray cluster, connected to until the block ends.
 
     Args:
         address: HOST:PORT of its head; or `auto`, that which this machine is in.
@@ -80,37 +84,35 @@ def on_ray(address: str, encoder: Encoder, device: str, precision: str) -> Engin
         precision: of the actors.
 
     Raises:
-        InputError: Ray is not installed.
+        InputError: Ray is not installed, or that is no address.
+        NoRay: nobody answers there, or there is nothing to work with.
     """
-    try:
-        import ray
-        import ray.data  # noqa: F401
-    except ImportError:
-        raise InputError(f"--ray needs ray: {install('ray')}") from None
+    if find_spec("ray") is None:
+        raise InputError(f"--ray needs ray: {install('ray')}")
 
     def engine(out: Path, shards: Sequence[Shard], tell: Tell) -> Iterator[Outcome]:
         work = _Work(str(out.resolve()), encoder.ref, encoder.fingerprint, device, precision)
-        with _connected(address):
-            for outcome in _outcomes(work, shards):
-                if outcome.report is not None:
-                    tell(outcome.report.rows + len(outcome.report.unread), 1)
-                yield outcome
+        for outcome in _outcomes(work, shards):
+            if outcome.report is not None:
+                tell(outcome.report.rows + len(outcome.report.unread), 1)
+            yield outcome
 
-    return engine
+    with _connected(address):
+        _room(device)
+        yield engine
 
 
 def _outcomes(work: _Work, shards: Sequence[Shard]) -> Iterator[Outcome]:
-    import ray
+    import ray.data
 
     each, most = _room(work.device)
+    actors = min(most, len(shards))
     found = ray.data.from_items(list(shards), override_num_blocks=len(shards)).map(
         _Worker,
         fn_constructor_args=[work],
         compute=ray.data.ActorPoolStrategy(
-            min_size=1, max_size=min(most, len(shards)), max_tasks_in_flight_per_actor=1
+            min_size=1, initial_size=actors, max_size=actors, max_tasks_in_flight_per_actor=2
         ),
-        max_restarts=-1,
-        max_task_retries=-1,
         **each,
     )
     for row in found.iter_rows():
@@ -132,23 +134,34 @@ def _room(device: str) -> tuple[dict[str, float], int]:
 
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
-    import ray
-
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "30")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet = ray.data.DataContext.get_current()
-    quiet.enable_progress_bars = False
-    quiet.print_on_execution_start = False
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        _check_answers(address)
+        import ray.data
+
+        for name in ("ray", "ray.data"):  # what it does for us is told by our own progress
+            logging.getLogger(name).setLevel(logging.ERROR)
+        quiet = ray.data.DataContext.get_current()
+        quiet.enable_progress_bars = quiet.print_on_execution_start = False
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, TimeoutError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise NoRay(
             f"no Ray cluster at {address} ({reason}): start one (ray start --head --port=6379), or leave --ray out to "
             "work on this machine alone"
         ) from error
-    try:
-        yield
-    finally:
-        with suppress(Exception):
-            ray.shutdown()
+    with redirect_stdout(sys.stderr):  # Ray tells of actors that died: others have taken their place
+        try:
+            yield
+        finally:
+            with suppress(Exception):
+                ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """OSError if nobody listens there: Ray would try for minutes. InputError for no address."""
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and int(port) < 2**16):
+        raise InputError(f"--ray {address}: no address; give HOST:PORT of the cluster's head, or auto")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT).close()

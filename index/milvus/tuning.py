@@ -53,10 +53,10 @@ def choose(n: int, config: IndexConfig) -> IndexKind:
     if config.kind == "auto":
         return "exact" if n <= EXACT_ROWS else "hnsw-sq8"
     if config.kind not in KINDS:
-        later = "IVF_RABITQ is of Milvus 2.6, and not used yet; " if config.kind == "ivf-rabitq" else ""
+        later = "IVF_RABITQ is of Milvus 2.6, and not used; " if config.kind == "ivf-rabitq" else ""
         raise NotInStore(
-            f"an index of kind {config.kind} is not had on Milvus: {later}leave --kind out, take {' or '.join(KINDS)}, "
-            "or move the collection to the local store"
+            f"an index of kind {config.kind} is not had on Milvus: {later}leave --kind out, take exact, hnsw-sq8 or "
+            "ivf-sq8, or move the collection to the local store"
         )
     return "exact" if n < FEWEST else config.kind
 
