@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 SHOWN := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo check check-docker test test-slow test-hf test-nodes test-milvus test-docker bench bench-gpu dist docs screenshots clean
+.PHONY: help install dev demo check check-docker test test-slow test-hf test-nodes test-milvus test-ray test-docker bench bench-gpu dist docs screenshots clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,7 +44,7 @@ check: dev check-docker check-workflows  ## lint, format, types, layers, contain
 
 check-docker: dev
 	$(BIN)/hadolint docker/Dockerfile
-	@for more in "" "--file docker/compose.cuda.yaml" "--profile metrics"; do \
+	@for more in "" "--file docker/compose.cuda.yaml" "--profile metrics" "--profile scale" "--profile ray"; do \
 	    docker compose version >/dev/null 2>&1 || { echo "docker compose config skipped: there is no docker compose"; break; }; \
 	    echo "docker compose --file docker/compose.yaml $$more config --quiet"; \
 	    GLIMPSE_MODEL=any docker compose --env-file /dev/null --file docker/compose.yaml $$more config --quiet || exit 1; \
@@ -69,8 +69,12 @@ test-hf: dev  ## run the tests of Hugging Face text towers and exports, with tra
 test-nodes: dev  ## train on two machines, each a network namespace, and kill a process of either
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m nodes -q $(ARGS) tests/test_training_nodes.py
 
-test-milvus: dev  ## run the tests of collections against a real Milvus server, which is started for them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m milvus_server $(ARGS) tests/test_index_contract.py tests/test_index_milvus.py
+test-milvus: dev  ## run the tests of collections and of two services against a real Milvus server, which is started for them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m milvus_server $(ARGS) tests/test_index_contract.py tests/test_index_milvus.py tests/test_index_milvus_kinds.py tests/test_service_replicas.py tests/e2e/test_replicas.py
+
+test-ray: dev  ## embed on a Ray cluster of two nodes here, and kill actors, a node and the driver
+	$(PIP) -e '.[search,train,parquet,ray]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m ray $(ARGS) tests/test_index_bulk_ray.py
 
 test-docker: dev  ## build the image, then fill, kill, stop and start the service with Compose; skipped without Docker
 	$(BIN)/python -m pytest -m docker -q -s -p no:cacheprovider $(ARGS) tests/e2e/test_containers.py

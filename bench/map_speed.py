@@ -21,8 +21,8 @@ import urllib.request
 from typing import Any
 
 from common import CACHE, machine, random_model
-from page_speed import ARGS, TINY, WATCH, fill, fingerprint_of, thumbnails, until
-from playwright.sync_api import Page, Route, sync_playwright
+from page_speed import ARGS, TINY, WATCH, drawn_thumbnails, fill, fingerprint_of, until
+from playwright.sync_api import Page, sync_playwright
 from service_speed import serving
 
 from index.collection import open_collection
@@ -52,12 +52,7 @@ def measure(page: Page, url: str) -> dict[str, Any]:
     """Show the map and move over it."""
     columns = f"{url}v1/collections/pictures/columns"
     first, again = (seconds(lambda: urllib.request.urlopen(columns).read()) for _ in range(2))
-    drawn = thumbnails()
-
-    def answer(route: Route) -> None:
-        route.fulfill(body=drawn[len(route.request.url) % len(drawn)], content_type="image/webp")
-
-    page.route("**/thumbnail*", answer)
+    drawn_thumbnails(page)
     page.add_init_script(WATCH)
     page.goto(f"{url}?v=map")
     until(page, "document.querySelector('.legend .row') !== null")

@@ -14,6 +14,7 @@ are answered in the browser's place by one of a few drawn ones. All figures are 
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 from common import CACHE, machine, random_model
 from PIL import Image
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import CDPSession, Page, sync_playwright
 from service_speed import serving
 
 from encoder.load import load_encoder
@@ -109,14 +110,26 @@ def thumbnails() -> list[bytes]:
     return made
 
 
+def drawn_thumbnails(page: Page) -> CDPSession:
+    """Have the page's thumbnails answered by drawn ones; the session that does it."""
+    drawn = thumbnails()
+    session = page.context.new_cdp_session(page)
+
+    def answer(paused: dict[str, Any]) -> None:
+        body = base64.b64encode(drawn[len(paused["request"]["url"]) % len(drawn)]).decode()
+        headers = [{"name": "Content-Type", "value": "image/webp"}]
+        told = {"requestId": paused["requestId"], "responseCode": 200, "responseHeaders": headers, "body": body}
+        session.send("Fetch.fulfillRequest", told)
+
+    # by the browser's own filter: a route of Playwright's would hold each module of the page too
+    session.on("Fetch.requestPaused", answer)
+    session.send("Fetch.enable", {"patterns": [{"urlPattern": "*/thumbnail*"}]})
+    return session
+
+
 def measure(page: Page, url: str) -> dict[str, Any]:
     """Walk through the page, and read what the browser noted."""
-    drawn = thumbnails()
-
-    def answer(route: Route) -> None:
-        route.fulfill(body=drawn[len(route.request.url) % len(drawn)], content_type="image/webp")
-
-    page.route("**/thumbnail*", answer)
+    session = drawn_thumbnails(page)
     page.add_init_script(WATCH)
     loaded: list[str] = []
     page.on("request", lambda asked: loaded.append(asked.url))
@@ -149,7 +162,6 @@ def measure(page: Page, url: str) -> dict[str, Any]:
     page.locator(".facets .chip").first.click()
     page.wait_for_timeout(800)
     seen = page.evaluate("seen")
-    session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     session.send("HeapProfiler.collectGarbage")
     metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}

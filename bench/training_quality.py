@@ -57,6 +57,10 @@ WAYS: dict[str, tuple[str, ...]] = {  # flags; the reference has its own, and co
     SAME_TIME: (),
     "glimpse, AdamW": ("--optimizer", "adamw"),
     "glimpse, one positive a row": ("--no-multi-positive",),
+    "glimpse, mirrored": ("--flip",),
+    "glimpse, smaller crops": ("--min-crop", "0.5"),
+    "glimpse, near negatives": ("--hardness", "1"),
+    "glimpse, twice the rate": ("--lr", "2e-3"),
 }
 MEASURES = {
     "text_to_image": "text to image, recall@10",

@@ -16,6 +16,7 @@ from glimpse.commands.collections import collections
 from glimpse.commands.compare import compare
 from glimpse.commands.demo import demo
 from glimpse.commands.duplicates import duplicates
+from glimpse.commands.embed import embed
 from glimpse.commands.entries import entries
 from glimpse.commands.eval import eval as evaluate
 from glimpse.commands.export import export
@@ -65,6 +66,7 @@ COMMANDS: dict[Callable[..., None], str] = {  # in the order of --help
     label: "",  # it begins with some
     duplicates: "glimpse duplicates --collection photos --spare -0 | xargs -0 ls -l",
     reindex: "glimpse reindex --collection photos --model runs/pets",
+    embed: "glimpse embed 'shards/{000..099}.tar' --model runs/pets --out vectors",
     train: "glimpse train pairs.csv --model ViT-B-32/laion2b_s34b_b79k --out runs/shop --epochs 5",
     evaluate: "glimpse eval --model runs/pets --folders pets-by-breed",
     compare: "glimpse compare runs/* --out compare.html",

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.style import Style
 from rich.table import Table
@@ -173,8 +173,8 @@ def table(*columns: str, rows: Sequence[Sequence[object]]) -> Table:
     return shown
 
 
-def _cell(value: object) -> str | Text:
-    if isinstance(value, Text):
+def _cell(value: object) -> RenderableType:
+    if isinstance(value, ConsoleRenderable):
         return value
     return f"{value:.3f}" if isinstance(value, float) else Text(shown_as(str(value), out.is_terminal))
 

@@ -9,6 +9,13 @@ from base.errors import InputError
 
 IndexKind = Literal["exact", "ivf-rabitq", "ivf-sq8", "ivf-pq", "hnsw-sq8"]
 INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
+EXACT_ROWS = 100_000  # a scan of so many is fast enough, and never wrong
+# recall is measured alike in every store
+K = 10  # recall@10
+QUERIES = 200  # of each sort
+CONCEPT = 16  # rows whose mean is one concept
+FEWEST = 400  # rows: of fewer, what is not held out is too little to train on (a product quantizer wants 256)
+TRAIN_ROWS = 64  # for each inverted list; FAISS warns below 39
 
 
 @dataclass(frozen=True, slots=True)

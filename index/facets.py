@@ -26,7 +26,10 @@ NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")  # of JSO
 def facets_in(metadata: Mapping[str, object]) -> Iterator[tuple[str, Value]]:
     """Each key and value, as often as it stands there."""
     for key, value in metadata.items():
-        yield from _flatten(key, value)
+        if type(value) is int and -(2**63) <= value < 2**63:  # as most are
+            yield key, value
+        elif value is not None:
+            yield from _flatten(key, value)
 
 
 def number(text: str) -> int | float | None:

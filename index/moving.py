@@ -1,4 +1,4 @@
-"""A collection to another store and back: its entries with their ids, vectors bit for bit, quota and settings.
+"""A collection to another store and back: its entries with their ids, vectors bit for bit, title, quota and settings.
 
 It is copied page by page while its writer's lock is held, compared by count and by a sample of vectors, and only then
 deleted where it was. A run that was interrupted goes on with the next: what is there and the same is left alone. What
@@ -58,27 +58,31 @@ def move(data: Path, name: str, source: str, target: str, *, progress: Progress 
                     f"a change to {begun.model} has begun: finish it first, or forget it (glimpse reindex --collection "
                     f"{name} --abandon)"
                 )
-            with _begun(there, name, old, here.place) as new:
-                moved = _copy(old, new, progress)
-                _reserve(new, old.last_id())
-                moved.compared = _compare(old, new)
-                new.compact(old.index_config if old.index_config.kind in ("auto", "exact") else None)
-                new.set_quota(old.quota)  # last, for it may have more than that
-                new.set_places(old.places())
+            mark = {MOVING: f"{old.info().created_at} in {here.place}"}
+            new = held.enter_context(_begun(there, name, old, mark))
+            moved = _copy(old, new, progress)
+            _reserve(new, old.last_id())
+            moved.compared = _compare(old, new)
+            new.compact(old.index_config if old.index_config.kind in ("auto", "exact") else None)
+            new.set_quota(old.quota)  # last, for it may have more than that
+            new.set_title(old.title)
+            places = {key: value for key, value in old.places().items() if key != MOVING}
+            new.set_places(places | mark)
         here.delete(name, keep_uploads=True, is_locked=True)
+        new.set_places(places)  # only now: what was cut off before goes on with the next run
     return moved
 
 
-def _begun(there: Store, name: str, old: Collection, place: str) -> Collection:
+def _begun(there: Store, name: str, old: Collection, mark: dict[str, str]) -> Collection:
     """The new one, open for writing: made, or left unfinished by a run before."""
     model, fingerprint = old.made_by()
     try:
         new = there.open(name, writable=True)
     except CollectionNotFound:
         new = there.create(name, model=model, fingerprint=fingerprint, dim=old.dim)
-        new.set_places({MOVING: place})
+        new.set_places(mark)
     try:
-        if new.places().get(MOVING) != place or new.fingerprint != fingerprint:
+        if new.places().get(MOVING) != mark[MOVING] or new.fingerprint != fingerprint:
             raise CollectionExists(
                 f"collection {name!r} exists in {there.place}, and is no unfinished move of this one: delete it first"
             )

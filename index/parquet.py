@@ -12,9 +12,10 @@ is not has its bytes in `path_bytes`, which else is null, and the best that UTF-
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -36,15 +37,18 @@ except ImportError:
     raise InputError(f"Parquet needs pyarrow: {install('parquet')}") from None
 
 from index.backup import FileSummary, check_worth, copy_sound
+from index.batch import Batch
 from index.collection import Collection, open_collection, store_of
-from index.entry import Entry, Modality, Record
+from index.entry import Record
 from index.local.catalog.catalog import Catalog
+from index.local.catalog.tables import DEEPEST, encode_metadata
 from index.local.collection import LocalCollection
 from index.uploads import check_paths
 
 ROWS = 8192  # a row group, and a commit of an import
 FIELDS = "id external_id modality path path_bytes text metadata taken sha256 mtime_ns size width height".split()
 REPEATED = ["modality", "text", "metadata"]  # a dictionary of their values pays
+HOW: dict[str, Any] = {"compression": "zstd", "use_dictionary": REPEATED, "write_page_checksum": True}
 INTEGERS = {"id", "mtime_ns", "size", "width", "height"}
 
 
@@ -73,13 +77,12 @@ def export_parquet(
     with new_file(file, overwrite=overwrite) as part, _source(data, name, part) as (source, model, fingerprint):
         total, done = source.count(), 0
         check_worth(file, name, total)
-        about = {"name": name, "model": model, "fingerprint": fingerprint, "dim": str(source.dim)}
-        schema = _schema(source.dim).with_metadata({f"glimpse.{key}": word for key, word in about.items()})
-        how = {"compression": "zstd", "use_dictionary": REPEATED, "write_page_checksum": True}
-        with pq.ParquetWriter(part, schema, **how) as writer:
+        about = {"name": name, "model": model, "fingerprint": fingerprint}
+        schema = schema_of(source.dim, about)
+        with pq.ParquetWriter(part, schema, **HOW) as writer:
             for records in _blocks(source.records()):
                 x = source.vectors([record.id for record in records])
-                writer.write_batch(_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
+                writer.write_batch(record_batch(schema, records, x.astype(np.float16)), row_group_size=ROWS)
                 done += len(records)
                 if progress:
                     progress(done, total)
@@ -131,15 +134,8 @@ def import_parquet(
         InputError: no such file, or not such a file.
         CollectionExists, ModelMismatch, CollectionLocked: see `base.errors`.
     """
-    if not file.is_file():
-        raise InputError(f"{file}: no such file")
-    try:
-        source = pq.ParquetFile(file, memory_map=True, page_checksum_verification=True)
-        source.schema_arrow  # noqa: B018  parses what the file says of its columns
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{file}: not a Parquet file ({_first_line(error)})") from error
-    with source:
-        about = _about(source)
+    with open_parquet(file) as source:
+        about = about_of(source)
         if fingerprint and about.get("fingerprint", fingerprint) != fingerprint:
             raise InputError(f"{file}: its vectors are of {about.get('model')}, not of {model}: leave --model out")
         model, fingerprint = about.get("model", model), about.get("fingerprint", fingerprint)
@@ -160,7 +156,19 @@ def import_parquet(
         return Imported(name, *entries, ignored)
 
 
-def _about(source: Any) -> dict[str, str]:
+def open_parquet(file: Path) -> Any:
+    """A Parquet file, to be closed. InputError if it is none."""
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    try:
+        source = pq.ParquetFile(file, memory_map=True, page_checksum_verification=True)
+        source.schema_arrow  # noqa: B018  parses what the file says of its columns
+        return source
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{file}: not a Parquet file ({_first_line(error)})") from error
+
+
+def about_of(source: Any) -> dict[str, str]:
     """What the file says of its vectors: model, fingerprint, dim, name; nothing if glimpse has not written it."""
     return {
         key.decode(errors="replace").removeprefix("glimpse."): word.decode(errors="replace")
@@ -171,7 +179,7 @@ def _about(source: Any) -> dict[str, str]:
 
 def _fill(
     collection: Collection,
-    batches: Iterator[tuple[str, list[Entry]]],
+    batches: Iterator[tuple[str, Batch]],
     source: Any,
     progress: Progress | None,
     *,
@@ -179,34 +187,34 @@ def _fill(
 ) -> tuple[int, int]:
     """Write the rows; how many there were, and how many of them took the place of another."""
     done, before = 0, collection.count()
-    for where, entries in batches:
+    for where, batch in batches:
         try:
-            collection.upsert(entries if keep_ids else [replace(entry, id=None) for entry in entries])
+            collection.write(batch if keep_ids else replace(batch, id=()))
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
-        done += len(entries)
+        done += len(batch)
         if progress:
             progress(done, source.metadata.num_rows)
     return done, done - (collection.count() - before)
 
 
-def _batches(source: Any, file: Path, data: Path, name: str, dim: int) -> Iterator[tuple[str, list[Entry]]]:
+def _batches(source: Any, file: Path, data: Path, name: str, dim: int) -> Iterator[tuple[str, Batch]]:
     """The rows of the file as entries for the collection `name`, some at a time, and which rows they are."""
     batches, done = source.iter_batches(batch_size=ROWS), 0
     while True:
         where = f"{file}, from row {done} on"
         try:
-            batch = next(batches, None)
-            if batch is None:
+            rows = next(batches, None)
+            if rows is None:
                 return
-            entries = _entries(batch, dim)
-            check_paths((entry.path for entry in entries), data, name)
+            batch = batch_of(rows, dim)
+            check_paths(batch.path, data, name)
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"{where}: damaged ({_first_line(error)}); get the file anew") from error
-        yield where, entries
-        done += batch.num_rows
+        yield where, batch
+        done += rows.num_rows
 
 
 def _first_line(error: Exception) -> str:
@@ -219,8 +227,11 @@ def _type(field: str) -> Any:
     return pa.int64() if field in INTEGERS else pa.string()
 
 
-def _schema(dim: int) -> Any:
-    return pa.schema([*((field, _type(field)) for field in FIELDS), ("vector", pa.list_(pa.float16(), dim))])
+def schema_of(dim: int, about: Mapping[str, str]) -> Any:
+    """The schema of a file of vectors (dim,), with what it says of itself: model, fingerprint, name."""
+    said = {f"glimpse.{key}": word for key, word in {**about, "dim": str(dim)}.items()}
+    fields = [*((field, _type(field)) for field in FIELDS), ("vector", pa.list_(pa.float16(), dim))]
+    return pa.schema(fields, metadata=said)
 
 
 def _blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -228,7 +239,9 @@ def _blocks(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield block
 
 
-def _batch(schema: Any, records: list[Record], x16: NDArray[np.float16]) -> Any:
+def record_batch(schema: Any, records: Sequence[Record], x16: NDArray[np.float16]) -> Any:
+    """Records with their vectors (n, dim) as rows of such a file."""
+
     def column(field: str) -> list[Any]:
         if field == "path":
             return [record.path and os.fsencode(record.path).decode(errors="replace") for record in records]
@@ -263,46 +276,72 @@ def _dim(source: Any, file: Path, said: str | None) -> int:
     raise InputError(f"{file}: needs a column `vector` of lists of floats, and at least one row")
 
 
-def _entries(batch: Any, dim: int) -> list[Entry]:
-    """The rows of `batch` as entries with float32 vectors (dim,)."""
+def batch_of(rows: Any, dim: int) -> Batch:
+    """Rows as a batch of entries with float vectors (n, dim). InputError if they cannot be."""
 
-    def column(field: str) -> list[Any]:
-        if field not in batch.schema.names:
-            return [None] * batch.num_rows
+    def column(field: str) -> Sequence[Any]:
+        if field not in rows.schema.names:
+            return ()
         kind = pa.binary() if field == "path" else _type(field)  # a file name is bytes, whatever the file calls it
         try:
-            values: list[Any] = batch.column(field).cast(kind).to_pylist()
+            values = rows.column(field).cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise InputError(f"column {field}: {_first_line(error)}; it must hold {kind}") from error
-        return values
+        if values.null_count == len(values):
+            return ()
+        texts: Sequence[Any] = values.to_pylist()
+        return texts
 
-    rows = [dict(zip(FIELDS, values, strict=True)) for values in zip(*map(column, FIELDS), strict=True)]
-    return [_entry(row, vector) for row, vector in zip(rows, _vectors(batch.column("vector"), dim), strict=True)]
+    columns = {field: column(field) for field in FIELDS}
+    raw = columns.pop("path_bytes")
+    if raw:
+        columns["path"] = [own or name for own, name in zip(raw, columns["path"] or raw, strict=True)]
+    columns["path"] = [os.fsdecode(path) if path else None for path in columns["path"]]
+    n = rows.num_rows
+    columns["modality"] = [each or "image" for each in columns["modality"]] or ["image"] * n
+    metadata, texts = _metadata(columns.pop("metadata") or [None] * n)
+    vectors = _vectors(rows.column("vector"), dim)
+    return Batch(vectors, **columns, metadata=metadata, metadata_text=texts)
 
 
-def _entry(row: dict[str, Any], vector: NDArray[np.float32]) -> Entry:
-    named, raw = row.pop("path"), row.pop("path_bytes")
-    path = os.fsdecode(raw or named) if raw or named else None
-    modality: Modality = row.pop("modality") or "image"
-    return Entry(vector, modality, path, metadata=_metadata(row.pop("metadata")), **row)
-
-
-def _vectors(column: Any, dim: int) -> NDArray[np.float32]:
+def _vectors(column: Any, dim: int) -> NDArray[Any]:
+    """Vectors (n, dim), float16 if the file has them so."""
     values = column.flatten() if isinstance(column, pa.Array) and hasattr(column, "flatten") else None
     if values is None or not pa.types.is_floating(values.type):
         raise InputError(f"column vector: must hold lists of floats, not {column.type}")
     lengths = np.diff(column.offsets) if hasattr(column, "offsets") else [dim]
     if column.null_count or values.null_count or np.any(np.asarray(lengths) != dim) or len(values) != len(column) * dim:
         raise InputError(f"column vector: every row must have {dim} values")
-    x: NDArray[np.float32] = values.to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), dim)
-    return x
+    x: NDArray[Any] = values.to_numpy(zero_copy_only=False).reshape(len(column), dim)
+    return x if x.dtype == np.float16 else x.astype(np.float32)
 
 
-def _metadata(text: str | None) -> dict[str, Any]:
-    try:
-        content = json.loads(text or "{}")
-    except (ValueError, RecursionError):  # RecursionError: brackets in thousands of brackets
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(f"column metadata: must hold JSON objects, not {(text or '')[:40]!r}")
-    return content
+def _metadata(given: Sequence[str | None]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Metadata as objects, and as texts that are fit to be kept as they are."""
+    parsed, texts = [], []
+    for text in given:
+        text = text or "{}"
+        try:
+            content = {} if text == "{}" else PARSE(text)
+        except (ValueError, RecursionError):  # RecursionError: brackets in thousands of brackets
+            content = None
+        if not isinstance(content, dict):
+            raise InputError(f"column metadata: must hold JSON objects, not {text[:40]!r}")
+        if "\\u" in text or text.count("[") + text.count("{") > DEEPEST:  # half a character; objects in objects
+            text = encode_metadata(content)
+        parsed.append(content)
+        texts.append(text)
+    return parsed, texts
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError("beyond every float")
+    return number
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not of JSON")
+
+
+PARSE = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number).decode

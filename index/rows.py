@@ -38,12 +38,7 @@ def as_rows(x: ArrayLike, dim: int) -> Rows:
 
 def unit_rows(x: ArrayLike, dim: int) -> Rows:
     """`as_rows` scaled to length 1. InputError also for a vector of zeros, which has no direction."""
-    try:
-        rows = as_rows(x, dim)
-    except InputError:
-        raise
-    except ValueError as error:  # NumPy's word for rows of different lengths
-        raise InputError(f"vectors must all have shape ({dim},)") from error
+    rows = _rows_of(x, dim)
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     if not norms.all():
         raise InputError("a vector is all zeros: it has no direction to compare")
@@ -53,10 +48,22 @@ def unit_rows(x: ArrayLike, dim: int) -> Rows:
 
 def stored_rows(x: ArrayLike, dim: int) -> Rows:
     """As collections keep them: `unit_rows` rounded to float16. What was kept so before stays bit for bit as it is."""
-    rows = unit_rows(x, dim).astype(np.float16).astype(np.float32)
-    given = as_rows(x, dim)
-    with np.errstate(over="ignore"):
-        before = (given == given.astype(np.float16)).all(axis=1)
-    before &= np.abs(np.sqrt(np.einsum("ij,ij->i", given, given)) - 1) <= ROUNDING
+    given = _rows_of(x, dim)
+    before = np.abs(np.sqrt(np.einsum("ij,ij->i", given, given)) - 1) <= ROUNDING
+    if getattr(x, "dtype", None) != np.float16:
+        with np.errstate(over="ignore"):
+            before &= (given == given.astype(np.float16)).all(axis=1)
+    if before.all():
+        return given
+    rows = unit_rows(given, dim).astype(np.float16).astype(np.float32)
     rows[before] = given[before]
     return rows
+
+
+def _rows_of(x: ArrayLike, dim: int) -> Rows:
+    try:
+        return as_rows(x, dim)
+    except InputError:
+        raise
+    except ValueError as error:  # NumPy's word for rows of different lengths
+        raise InputError(f"vectors must all have shape ({dim},)") from error

@@ -55,10 +55,11 @@ def check_paths(paths: Iterable[str | Path | None], data: Path, name: str) -> No
     It must be normal; and inside of the folder of all uploads it must be one of the collection's own.
     """
     own = uploads_folder(data, name)
+    inside = f"{own.parent}/"
     for path in paths:
-        if path is not None and ".." in Path(path).parts and not is_upload(path, own):
+        if path is not None and ".." in str(path) and ".." in Path(path).parts and not is_upload(path, own):
             raise InputError(f"{str(path)!r} cannot be the path of an entry: it must be normal, without '..'")
-        if path is not None and str(path).startswith(f"{own.parent}/") and not is_upload(path, own):
+        if path is not None and str(path).startswith(inside) and not is_upload(path, own):
             raise InputError(f"{str(path)!r} is in the folder of uploads, and no upload of collection {name!r}; with "
                              "its files a collection goes by `collections backup` and `restore`")  # fmt: skip
 

@@ -26,7 +26,7 @@ from service.http.connections import PatientHttp, take_descriptors
 from service.http.gateway import BehindProxy
 from service.http.idempotency import Idempotent, tell_of_keys
 from service.http.middleware import AtAnswer, BodyLimit, CancelWhenGone, HeadAsGet, Observed, SafeHeaders
-from service.http.packed import Unpacked
+from service.http.packed import Packed, Unpacked
 from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
 from service.preflight import check_address
@@ -136,6 +136,7 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         Middleware(AtAnswer),
         Middleware(CancelWhenGone),
         Middleware(HeadAsGet),
+        Middleware(Packed),
     ]
 
 

@@ -130,7 +130,10 @@ class Told:
         return run
 
 
-_PATH = re.compile(r"(?<![\w./-])/(?:[^\s/]+/)*([^\s/]+)")  # an absolute one, in words
+# one in words: from the root, the home, or where the training was started
+_PATH = re.compile(r"(?<![\w./~-])(?:~|\.\.?)?/(?:[^\s/]+/)*([^\s/]+)")
+_PLACES = {"pairs", "out", "images_root", "val", "probe"}  # what is a path, whatever it begins with
+_MODELS = {"model", "init", "started_from"}  # what may be one
 
 
 def _without_places(answer: S) -> S:
@@ -138,9 +141,11 @@ def _without_places(answer: S) -> S:
     return type(answer).model_validate(_named(answer.model_dump()))
 
 
-def _named(value: Any) -> Any:
+def _named(value: Any, key: str = "") -> Any:
     if isinstance(value, str):
+        if key in _PLACES or (key in _MODELS and value.startswith(("/", "~/", "./", "../"))):
+            return value.rstrip("/").rpartition("/")[2]
         return _PATH.sub(r"\1", value)
-    if isinstance(value, list):
-        return [_named(one) for one in value]
-    return {key: _named(one) for key, one in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, list | tuple):
+        return [_named(one, key) for one in value]
+    return {name: _named(one, name) for name, one in value.items()} if isinstance(value, dict) else value

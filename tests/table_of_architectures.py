@@ -29,14 +29,7 @@ def test_every_architecture_learns_the_demos_world(tmp_path: Path) -> None:
     world, rows = draw_world(tmp_path / "world"), []
     for name, each in ARCHITECTURES.items():
         out = tmp_path / name
-        demo = (
-            "--epochs=5",
-            "--batch-size=64",
-            "--min-crop=0.7",
-            "--val-fraction=0.05",
-            f"--lr={each.lr}",
-            "--optimizer=adamw",
-        )
+        demo = ("--epochs=5", "--batch-size=64", "--min-crop=0.7", "--val-fraction=0.05", f"--lr={each.lr}")
         trained = glimpse("train", world / "train.csv", "--caption-key=caption", "--out", out, "--init", name, *demo)
         assert trained["warnings"] == []
         found = glimpse("eval", "--model", out, "--pairs", world / "unseen.csv", "--caption-key=caption")

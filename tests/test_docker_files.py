@@ -13,7 +13,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from service_world import settings_for
 
+from service.app import create_app
+from service.http.auth import only_reads
 from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -42,8 +45,37 @@ def test_the_service_starts_without_a_profile_and_alone() -> None:
 
 
 def test_the_image_of_another_service_is_pinned() -> None:
-    for name in ("prometheus", "grafana"):
+    for name in ("prometheus", "grafana", "proxy", "milvus"):
         assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", COMPOSE[name]["image"])
+
+
+def test_the_cluster_has_a_head_and_workers_that_see_the_same_folders() -> None:
+    head, worker = COMPOSE["ray-head"], COMPOSE["ray-worker"]
+    assert {name for name in worker if worker[name] != head.get(name)} == {"command", "depends_on", "scale"}
+    assert set(head["volumes"]) == set(COMPOSE["glimpse"]["volumes"])
+    assert worker["command"] == ["--address=ray-head:6379"]
+    for name in ("user", "read_only", "cap_drop", "security_opt"):  # the doors that the service closes
+        assert head[name] == COMPOSE["glimpse"][name]
+
+
+# --- two services behind a proxy ---
+
+
+def test_the_second_service_is_the_first_once_more() -> None:
+    first, second = COMPOSE["glimpse"], COMPOSE["glimpse-2"]
+    assert {name for name in second if second[name] != first.get(name)} == {"ports", "profiles"}
+    assert second["ports"] == []
+    assert "data:/data" in second["volumes"]
+
+
+def test_the_proxy_asks_the_services_that_there_are_and_again_what_only_reads(tmp_path: Path) -> None:
+    conf = (DOCKER / "nginx.conf").read_text()
+    assert set(re.findall(r"server ([\w-]+):8000", conf)) == {"glimpse", "glimpse-2"}
+    assert "./nginx.conf:/etc/nginx/conf.d/default.conf:ro" in COMPOSE["proxy"]["volumes"]
+    (reads,) = re.findall(r"location ~ (\^\S+\$) \{", conf)
+    for path in create_app(settings_for(tmp_path)).openapi()["paths"]:
+        asked = re.sub(r"\{\w+\}", "x", path)
+        assert bool(re.fullmatch(reads, asked)) == only_reads({"method": "POST", "path": asked}), path
 
 
 # --- Kubernetes ---

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
@@ -311,18 +311,20 @@ def test_a_browser_shows_the_sheet_light_and_dark_and_narrow(world: tuple[Path, 
     assert grounds[0] != grounds[1]
 
 
-def on_a_terminal(*arguments: object, term: str = "xterm-256color") -> str:
-    """What the command writes to a terminal 200 columns wide."""
+def on_a_terminal(*arguments: object, term: str = "xterm-256color", says: Mapping[bytes, bytes] | None = None) -> str:
+    """What the command writes to a terminal of 200 columns, 10 by 20 pixels each, that answers what it is asked."""
     ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 2000, 480))
     env = BARE | {"PATH": os.environ["PATH"], "TERM": term, "COLUMNS": "200"}
     command = [GLIMPSE, *map(str, arguments)]
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env) as running:
         os.close(its)
-        written = b""
+        written, waiting = b"", dict(says or {})
         with suppress(OSError):  # Linux ends a terminal so
             while block := os.read(ours, 65536):
                 written += block
+                for question in [question for question in waiting if re.search(question, written)]:
+                    os.write(ours, waiting.pop(question))
     os.close(ours)
     assert running.returncode == 0, written
     return written.decode()
@@ -343,6 +345,70 @@ def test_the_table_has_captions_and_on_a_terminal_links(world: tuple[Path, str])
         assert re.search(rf"\x1b\]8;id=[^;]*;{link}\x1b\\", on_screen)
     assert "\x1b]8" not in on_a_terminal(*here, term="dumb")
     assert "\x1b]8" not in on_a_terminal(*there)  # what lies at a service has no address here
+
+
+SIXELS = {rb"\x1b\[c": b"\x1b[?62;4;22c"}  # device attributes: a VT200 with sixels and colour
+KITTY = {
+    rb"\x1b\[c": b"\x1b[?62;c",
+    rb"\x1b_G[^;]*a=q[^;]*;AAAA\x1b\\": b"\x1b_Gi=1;OK\x1b\\",
+    rb"\x1b\[>q": b"\x1bP>|kitty(0.28.0)\x1b\\",
+}
+
+
+def shown_by_sixels(written: str) -> list[tuple[int, int]]:
+    """Width and height of each picture, which its raster attributes tell."""
+    pictures = re.findall(r"\x1bP[\d;]*q\"1;1;(\d+);(\d+)[^\x1b]*\x1b\\", written)
+    return [(int(width), int(height)) for width, height in pictures]
+
+
+def shown_by_kitty(written: str) -> list[tuple[int, int]]:
+    """The same of the PNGs that were sent, of which each has a place with its number."""
+    parts: dict[str, str] = {}
+    for number, data in re.findall(r"\x1b_Gi=(\d+),m=[01],f=100,q=2;([^\x1b]*)\x1b\\", written):
+        parts[number] = parts.get(number, "") + data
+    assert re.findall(r"\x1b_Ga=p,i=(\d+)", written) == list(parts)
+    return [Image.open(io.BytesIO(base64.b64decode(data))).size for data in parts.values()]
+
+
+@pytest.mark.parametrize(
+    ("says", "shown"), [(SIXELS, shown_by_sixels), (KITTY, shown_by_kitty)], ids=["sixels", "kitty"]
+)
+def test_a_terminal_that_shows_pictures_has_one_beside_each_hit(
+    asked: tuple[str, ...], says: Mapping[bytes, bytes], shown: Callable[[str], list[tuple[int, int]]]
+) -> None:
+    on_screen = on_a_terminal(*asked, says=says)
+    [head] = [line for line in re.sub(r"\x1b\[[\d;]*m", "", on_screen).splitlines() if "score" in line]
+    assert head.partition("preview")[2].split() == ["score", "id", "caption", "path"]
+    assert shown(on_screen) == [(110, 80)] * 5  # 4 cells high, and as wide as 4 to 3 is
+
+
+def test_no_picture_is_sent_where_nobody_would_see_one(world: tuple[Path, str]) -> None:
+    here = ("search", "--like", "1", "-c", "pictures", "--data", str(world[0]))
+    dumb = on_a_terminal(*here, term="dumb", says=SIXELS)
+    assert "\x1b[c" not in dumb  # nor is it asked
+    for written in (
+        dumb,
+        on_a_terminal(*here),  # which answers nothing
+        on_a_terminal(*here, says={rb"\x1b\[c": b"\x1b[?62;22c"}),  # which shows none
+        on_a_terminal(*here, says=KITTY | {rb"\x1b\[>q": b"\x1bP>|kitty(0.26.5)\x1b\\"}),  # nor a place for them
+        on_a_terminal(*here, "--json", says=SIXELS),
+        on_a_terminal(*here, "--modality", "text", says=SIXELS),
+    ):
+        assert "preview" not in written
+        assert shown_by_sixels(written) == shown_by_kitty(written) == []
+
+
+def test_a_preview_of_any_shape_keeps_to_its_place(tmp_path: Path) -> None:
+    shapes = [(2000, 3), (3, 2000), (1, 1), (400, 600), (1200, 300)]
+    (tmp_path / "files").mkdir()
+    for number, shape in enumerate(shapes):
+        Image.new("RGB", shape, "red").save(tmp_path / "files" / f"{number}.png")
+    paths = [*(str(tmp_path / "files" / f"{number}.png") for number in range(len(shapes))), "/gone.png"]
+    with create_collection(tmp_path, "images", model="x", fingerprint="x", dim=2) as made:
+        made.upsert([Entry(np.array([1, -i / 10], np.float32), "image", path) for i, path in enumerate(paths)])
+        made.upsert([Entry(np.array([1, 0.1], np.float32), "text", text="a text")])
+    written = on_a_terminal("search", "--like", len(paths) + 1, "--data", tmp_path, says=SIXELS)
+    assert shown_by_sixels(written) == [(120, 20), (10, 80), (80, 80), (50, 80), (120, 40)]  # of 10 by 20 a cell
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What every store promises: the tests of collections, run on local, on Milvus Lite, and by name on a real server."""
 
 import itertools
+import operator
 import random
 import re
 import shutil
@@ -252,6 +253,17 @@ def test_streams_are_in_the_order_of_ids_and_of_paths(pets):
     assert pets.paths_with_dots() == []
 
 
+def test_a_title_is_kept_as_it_is_and_taken_away(pets):
+    assert (pets.title, pets.info().title) == (None, None)
+    pets.set_title("Tiere – “meine”")
+    assert (pets.title, pets.info().title) == ("Tiere – “meine”",) * 2
+    for wrong in ("", " a", "a\nb", "x" * 121):
+        with pytest.raises(InputError, match="title"):
+            pets.set_title(wrong)
+    pets.set_title(None)
+    assert (pets.title, pets.check()) == (None, [])
+
+
 def test_a_quota_holds_and_counts_what_it_replaces(pets):
     pets.upsert(images(1, 2))
     pets.set_quota(Quota(entries=3))
@@ -304,6 +316,44 @@ def test_another_model_is_gathered_and_swapped_in_at_once(pets, tmp_path):
     pets.next.abandon()
     assert pets.next.info() is None
     assert pets.check() == []
+
+
+def test_what_was_deleted_is_gone_for_who_deleted_it_at_once(pets):
+    for seed in range(3):
+        ids = pets.upsert(images(seed, 50 + seed))
+        assert pets.search(unit(seed), k=1)[0].id == ids[0]
+        pets.delete(ids[:1])
+        assert pets.search(unit(seed), k=1)[0].id != ids[0]
+        pets.delete(ids[1:])
+        assert pets.count() == 0
+
+
+def test_what_is_written_anew_while_another_model_encodes_it_is_due_again(pets):
+    ids = pets.upsert([Entry(unit(i), "text", text=f"{i}", external_id=f"{i}") for i in range(3)])
+    pets.next.begin("new", "g", 4)
+    given = [record.id for record in pets.next.left()]
+    pets.upsert([Entry(unit(9), "text", text="another", external_id="1")])  # meanwhile
+    pets.next.write(given, np.ones((3, 4)))
+    assert [record.text for record in pets.next.left()] == ["another"]
+    with pytest.raises(EntriesLeft):
+        pets.next.swap()
+    pets.next.write([ids[1]], np.ones((1, 4)))
+    pets.next.swap()
+    assert pets.vectors(ids).shape == (3, 4)
+
+
+WIDE = [2**53, 2**53 + 1, 2**53 + 2, 2**63 - 1, 2**64 - 1, 0.5, 1e300, 1.75e308, 1.79e308, -(2**53) - 1, -1.79e308]
+
+
+def test_ranges_are_exact_to_the_last_integer_and_to_the_largest_float(pets, store_address):
+    ids = pets.upsert([Entry(unit(i), "image", metadata={"n": n}) for i, n in enumerate(WIDE)])
+    operators = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+    bounds = [*WIDE, 0, 10**400, -(10**400)]
+    few = bounds[::4] if store_address.startswith("milvus://127") else bounds
+    for name, bound in itertools.product(operators, few):
+        found = pets.filter_ids({"must": [{"key": "n", "range": {name: bound}}]}, "image").tolist()
+        passing = [key for n, key in zip(WIDE, ids, strict=True) if operators[name](n, bound)]
+        assert found == passing, (name, bound)
 
 
 def test_facets_are_counted(pets):

@@ -25,10 +25,13 @@ from base.errors import (
 from index.collection import Entry, delete_collection, store_at
 from index.config import Quota
 from index.local.store import LocalStore
+from index.milvus import server as milvus_server
 from index.milvus.address import Address
+from index.milvus.collection import MilvusCollection
 from index.milvus.filed import file_metadata
 from index.milvus.identity import alias_of, names_in
 from index.milvus.server import Server, is_spoken
+from index.milvus.store import MilvusStore
 from index.moving import Moved, move
 from index.search.calibration import Rejection
 
@@ -328,9 +331,21 @@ def kill_under_writes(server, data, seconds):
     return acknowledged
 
 
+def until_it_reads(store):
+    """A server that comes back has its log and all collections to load before it answers."""
+    end = time.monotonic() + 90
+    while True:
+        try:
+            store.open("pets").count()
+            return
+        except StoreUnavailable:
+            assert time.monotonic() < end
+
+
 def check_kept(server, data, acknowledged):
     Server.close_all()
     server.start()
+    until_it_reads(store_at(data, server.address))
     pets = store_at(data, server.address).open("pets", writable=True)
     paths = [record.path for record in pets.records()]
     wanted = {f"/{n}-{i}" for n in acknowledged for i in range(5)}
@@ -482,6 +497,69 @@ def test_a_move_that_was_interrupted_goes_on_with_what_has_changed_since(tmp_pat
         found, vectors = contents(moved)
         assert found == records
         np.testing.assert_array_equal(vectors, x)
+
+
+def test_a_move_that_was_cut_off_at_its_end_goes_on_and_says_nothing_wrong(tmp_path, monkeypatch):
+    address = f"milvus://{tmp_path}/lite.db"
+    filled(store_at(tmp_path, "local")).close()
+
+    def cut_off(*_, **__):
+        raise KeyboardInterrupt
+
+    for here, there in (("local", address), (address, "local")):
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalStore, "delete", cut_off)
+            patch.setattr(MilvusStore, "delete", cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                move(tmp_path, "pets", here, there)
+        assert move(tmp_path, "pets", here, there) == Moved(2498, 0, 2001)
+        with store_at(tmp_path, there).open("pets") as moved:
+            assert moved.places() == {"looked": {"/photos": 5}}
+
+
+def test_a_collection_of_before_is_no_unfinished_move_of_another(tmp_path, monkeypatch):
+    """A kill after the old one is gone leaves a mark on the new one; a collection made since is not put into it."""
+    address = f"milvus://{tmp_path}/lite.db"
+    here, there = store_at(tmp_path, "local"), store_at(tmp_path, address)
+    filled(here).close()
+    set_places = MilvusCollection.set_places
+
+    def cut_off(collection, places):
+        if "moving" not in places:
+            raise KeyboardInterrupt
+        set_places(collection, places)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MilvusCollection, "set_places", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            move(tmp_path, "pets", "local", address)
+    assert (here.names(), there.names()) == ([], ["pets"])
+    time.sleep(1.1)  # collections know the second in which they were made
+    make(here).close()
+    with pytest.raises(CollectionExists, match="no unfinished move of this one"):
+        move(tmp_path, "pets", "local", address)
+    assert there.open("pets").count() == 2498
+
+
+@pytest.mark.milvus_server
+def test_ids_of_a_server_are_all_and_ascending_whatever_a_page_holds(real_milvus, tmp_path, monkeypatch):
+    store = store_at(tmp_path, real_milvus.address)
+    with make(store, "paged") as pets:
+        pets.upsert([Entry(np.ones(DIM), "text", text="-") for _ in range(500)])
+        pets.upsert([Entry(np.ones(DIM), "text", text="+", id=key) for key in range(900, 1000)])
+        pets.delete(range(100, 200))
+        pets.update({key: {"text": "new"} for key in range(1, 100)})
+        query = MilvusClient.query
+
+        def short(client, *given, limit=None, **more):  # a server may give fewer than it is asked for
+            return query(client, *given, **more, **({} if limit is None else {"limit": max(1, limit - 7)}))
+
+        monkeypatch.setattr(MilvusClient, "query", short)
+        monkeypatch.setattr(milvus_server, "MOST", 50)
+        found = [key for some in pets.server.ids(pets.identity().table, "id > 0") for key in some]
+    monkeypatch.undo()
+    store.delete("paged")
+    assert found == [*range(1, 100), *range(200, 501), *range(900, 1000)]
 
 
 def test_no_id_is_given_twice_by_either_store_and_more_than_the_quota_moves(tmp_path):

@@ -246,6 +246,38 @@ def test_head_is_where_get_is_and_says_the_same_without_a_body(data):
         assert given >= 15
 
 
+# --- packed answers ---
+
+
+@pytest.mark.parametrize(
+    ("path", "packs"),
+    [
+        ("/static/main.js", True),
+        ("/openapi.json", True),
+        ("/health/live", False),  # too short
+        ("/v1/collections/pictures/images/1/thumbnail?size=256", False),  # packed in its own way
+        ("/v1/collections/pictures/images/1/content", False),
+    ],
+)
+def test_what_is_read_goes_packed_to_who_takes_it(client, path, packs):
+    plain = client.get(path, headers={"Accept-Encoding": "identity"})
+    taken = client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert (plain.status_code, taken.status_code) == (200, 200)
+    assert plain.content == taken.content
+    assert ("content-encoding" in plain.headers, taken.headers.get("content-encoding") == "gzip") == (False, packs)
+    if packs:
+        assert taken.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+        assert int(taken.headers["content-length"]) < len(plain.content) / 2
+        again = client.get(path, headers={"If-None-Match": taken.headers.get("etag", "")})
+        assert again.status_code == (304 if path.startswith("/static/") else 200)
+
+
+def test_answers_to_what_is_asked_often_go_as_they_are(client):
+    answer = client.post("/v1/embeddings", json={"input": ["a boat"] * 8}, headers={"Accept-Encoding": "gzip"})
+    assert len(answer.content) > 1024
+    assert "content-encoding" not in answer.headers
+
+
 # --- packed bodies ---
 
 

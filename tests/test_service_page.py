@@ -3,9 +3,11 @@ import re
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from service_world import settings_for, world
 
 import service
+from service.app import create_app
 from service.settings import Settings
 
 # a namespace, and papers that the labs lead to by links
@@ -53,6 +55,17 @@ def test_the_first_view_is_loaded_at_once_and_only_that(client):
     assert preloaded == {module.relative_to(STATIC).as_posix() for module in wanted}
     first = [client.get(path).content for path in named_by(page)] + [(STATIC / "views" / "search.css").read_bytes()]
     assert sum(len(gzip.compress(content)) for content in first) < 100_000
+
+
+def test_files_of_the_page_do_not_wait_for_the_openapi_document(tmp_path):
+    app = create_app(settings_for(tmp_path))
+    with TestClient(app) as client:
+        assert client.get("/static/main.js").status_code == 200
+        assert client.get("/static/swagger/swagger-ui.css").status_code == 200
+        assert app.openapi_schema is None
+    paths = app.state.service.paths
+    assert paths.template("/static/swagger/swagger-ui.css") == "/static/swagger/{file}"
+    assert paths.template("/static/views/map.js") == "/static/{file}"
 
 
 def test_the_page_runs_under_a_strict_policy(client):

@@ -20,6 +20,7 @@ from service.app import create_app
 from service.keys import add_key
 from service.preflight import check
 from service.routes.training_runs import POLICY
+from service.told import _named
 from tests.run_folders import run_folder
 from training.config import TrainConfig
 from training.reading import diary
@@ -260,6 +261,23 @@ def test_a_read_key_learns_names_and_no_places(trained: Path, tmp_path: Path) ->
             assert str(trained.parent) not in said.text
             assert str(tmp_path) not in said.text
         assert str(trained.parent) in client.get(f"{RUNS}/clothes/compare?with=warned", headers=boss).text
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("cannot read /photos/a.jpg: torn", "cannot read a.jpg: torn"),
+        ("cannot read ../photos/a.jpg: torn", "cannot read a.jpg: torn"),
+        ("./photos/a.jpg and ~/photos/b.jpg are torn", "a.jpg and b.jpg are torn"),
+        ({"images_root": "/my photos/of 2024/", "model": "/my runs/a b"}, {"images_root": "of 2024", "model": "a b"}),
+        ("text_to_image/recall@10 fell, 3 images/s", "text_to_image/recall@10 fell, 3 images/s"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ({"pairs": "photos/pairs.csv", "model": "timm/vit", "val": ["a/b c.csv", "none"]},
+         {"pairs": "pairs.csv", "model": "timm/vit", "val": ["b c.csv", "none"]}),
+    ],
+)  # fmt: skip
+def test_files_are_names_however_they_are_written(given: Any, told: Any) -> None:
+    assert _named(given) == told
 
 
 def test_without_a_folder_there_are_none_and_it_is_said_how(tmp_path: Path) -> None:

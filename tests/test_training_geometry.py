@@ -197,6 +197,12 @@ def test_confusions_are_wrong_texts_above_right_ones_the_worst_first() -> None:
     assert confusions(encoded) == [mild]
 
 
+def test_a_text_whose_images_cannot_be_read_confuses_nobody() -> None:
+    images = F.normalize(torch.tensor([[0.5, 0.1, 1.0], [1.0, 0.1, 0.0]]), dim=-1)
+    [found] = confusions(encoded_of(images, torch.eye(3), [(0, 0), (1, 1)]))  # image 0 is nearest to text 2
+    assert (found.image, found.wrong_text, found.wrong_image) == ("1.jpg", "text 0", "0.jpg")
+
+
 def test_confusions_reach_past_the_first_chunk() -> None:
     texts = torch.eye(2)
     images = texts[:1].repeat(1500, 1)  # all look like text 0
@@ -243,7 +249,7 @@ def test_what_is_told_apart_has_not_collapsed() -> None:
             {"loss": 4.0, "health": POINT_OF_IMAGES | {"uniformity_images": -1.0, "effective_rank_images": 1.6}},
             "Collapse: .* images",
         ),
-        ({"score": 0.29}, r"Worse than the start: epoch 2 scores 0\.290, .* 0\.300; .* holds epoch 1"),
+        ({"score": 0.29}, r"Worse than the start: epoch 2 scores 0\.290, .* 0\.300; .* best was epoch 1"),
         ({"probe": 0.56}, r"Forgetting: the probe fell from 0\.600 to 0\.560"),
         ({"clamped": True, "logit_scale": 100.0}, "Temperature on its limit: logit_scale is 100"),
     ],
@@ -288,7 +294,7 @@ def test_a_run_without_fault_is_left_alone(records: list[dict[str, Any]]) -> Non
 def test_a_run_is_not_called_worse_before_it_has_ended() -> None:
     records = [one_epoch(0), one_epoch(1, score=0.1)]
     assert warnings_of(records, ended=False) == []
-    assert "holds the model as it was" in warnings_of(records)[0]
+    assert "no epoch was better" in warnings_of(records)[0]
 
 
 def pull_together(images: Tensor, texts: Tensor) -> Tensor:

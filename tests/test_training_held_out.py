@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,10 +62,13 @@ def test_any_model_is_measured_on_what_a_run_holds_out(
     assert said["text_to_image"] == before_training(events)["text_to_image"]
 
 
-@pytest.mark.parametrize("kind", ["folders", "images", "captions", "labels"])
+@pytest.mark.parametrize("kind", ["folders", "folders in Latin-1", "images", "images in Latin-1", "captions", "labels"])
 def test_what_is_written_down_measures_as_the_run_did(kind: str, tiny_run: Path, tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "photos", range(6))
-    source, other = folder, {"folders": True} if kind == "folders" else {"loss": "nt-xent"}
+    if "Latin-1" in kind:
+        for path in folder.rglob("*.png"):
+            os.rename(os.fsencode(path), os.fsencode(path.parent) + b"/caf\xe9 " + os.fsencode(path.name))  # noqa: PTH104
+    source, other = folder, {"folders": True} if "folders" in kind else {"loss": "nt-xent"}
     if kind in ("captions", "labels"):
         source = tmp_path / "pairs.jsonl"
         rows = [

@@ -14,11 +14,12 @@ import pytest
 
 from base.errors import InputError
 from base.rules import Rules
+from base.shards import is_shards
 from encoder.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
 from training.data.folders import labelled_images, read_class_folders, read_images, read_sidecars
 from training.data.keys import Keys
-from training.data.pairs import Pair, PairSet, hash_pairs, is_shards, read_pairs
+from training.data.pairs import Pair, PairSet, hash_pairs, read_pairs
 from training.data.split import split_classes
 from training.source import open_pairs
 

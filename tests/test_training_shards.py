@@ -18,12 +18,13 @@ from PIL import Image
 
 from base.errors import InputError, TrainingError
 from base.left_out import LeftOut
+from base.shards import expand_shards
 from encoder.image import Preprocess
 from training.data.augment import Augmentation
 from training.data.keys import Keys
 from training.data.loader import Batch, Feeding
 from training.data.pairs import Pair
-from training.data.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
+from training.data.shards import ShardLoader, count_samples, hold_out_shards, read_shard_pairs
 
 SMALL = Preprocess(size=16)
 

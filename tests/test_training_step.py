@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 from pathlib import Path
@@ -21,7 +22,7 @@ from training.learner import Learner
 from training.model.distributed import Ranks
 from training.model.optim import adamw
 from training.model.starting_model import choose_trainable, load_start
-from training.objective import Objective, positives_of
+from training.objective import Features, Objective, positives_of
 from training.records.checkpoint import save_model
 from training.step import Stepper, Towers
 
@@ -134,6 +135,18 @@ def test_what_belongs_together_is_not_pushed_apart() -> None:
         [False, True, True, True, False, False],
         [False, False, True, True, False, False],
     ]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["with equals", "alone"])
+@pytest.mark.parametrize(("loss", "negatives"), [*itertools.product(LOSSES[:3], (0, 5)), ("nt-xent", 0)])
+def test_embeddings_that_say_nothing_cost_what_guessing_costs(loss: str, negatives: int, alone: bool) -> None:
+    config = TrainConfig(pairs="", out="", init="x", loss=loss, multi_positive=not alone)
+    batch = batch_of(13, negatives)
+    nothing = torch.eye(1, 8).repeat(13 + negatives, 1)
+    features = Features(nothing[:13], nothing, torch.tensor(10.0), torch.tensor(0.0))
+    wrong = torch.tensor([text_id(text) for text in batch.negatives], dtype=torch.int64)
+    cost, measures = Objective(config, Ranks())(features, torch.from_numpy(batch.ids), wrong, [(13, negatives)])
+    assert measures["guess"] == pytest.approx(float(cost), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 from base.errors import TrainingError
 from training.config import TrainConfig
 from training.data.keys import Keys
-from training.data.pairs import Pair, PairSet, read_pairs
+from training.data.pairs import Pair, PairSet, clean, read_pairs
 from training.data.shards import read_shard_pairs
 from training.run_folder import HELD_OUT, artefact
 
@@ -29,14 +29,23 @@ def write_held_out(config: TrainConfig, pairs: Sequence[Pair], shards: Sequence[
     else:
         rows = [COLUMNS]
         for pair in pairs:
-            image = str(Path(str(pair.image)).absolute())
             captions = () if config.folders else pair.captions  # those of a class are made of its label
-            rows += [(image, caption, pair.label or "") for caption in captions or ("",)]
+            rows += [(_named(pair.image), caption, clean(pair.label or "")) for caption in captions or ("",)]
     with (
         artefact(Path(config.out) / HELD_OUT) as part,
         part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as f,
     ):
         csv.writer(f).writerows(rows)
+
+
+def _named(image: Path | bytes) -> str:
+    """The path of an image; as a URI where it is not in UTF-8, for tables of pairs are."""
+    path = Path(str(image)).absolute()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.as_uri()
+    return str(path)
 
 
 def read_held_out(run: Path) -> tuple[TrainConfig, PairSet]:

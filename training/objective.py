@@ -120,11 +120,29 @@ class Objective:
             "hardest_negative_similarity": float(hardest_negative_similarity(images, texts, right)),
         }
         if self.config.loss in (*INFO_NCE, "nt-xent"):
-            own = torch.ones_like(right).sum(1) - 1
-            wrong = (~right).sum(1) if self.config.multi_positive else own
-            views = 2 if self.config.images_only else 1  # of each wrong image
-            measures["guess"] = float((views * wrong.float()).log1p().mean())
+            measures["guess"] = self._guess(right, len(f.images))
         return measures
+
+    def _guess(self, right: Tensor, n: int) -> float:
+        """The loss of embeddings that say nothing: the logarithm of how many answers there are, the right one included.
+
+        Args:
+            right: (rows, n + m) bool.
+            n: images of the batch. An image chooses among its texts and hard negatives, a text among the images.
+        """
+
+        def among(answers: Tensor) -> float:
+            wrong = (~answers).sum(1) if self.config.multi_positive else torch.tensor([answers.shape[1] - 1])
+            views = 2 if self.config.images_only else 1  # of each wrong image
+            return float((views * wrong.float()).log1p().mean())
+
+        match self.config.loss:
+            case "info-nce":
+                return (among(right) + among(right[:, :n])) / 2
+            case "text-to-image":
+                return among(right[:, :n])
+            case _:
+                return among(right)
 
 
 def positives_of(ids: Tensor, negative_ids: Tensor) -> Tensor:

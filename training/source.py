@@ -9,13 +9,14 @@ from pathlib import Path
 from base.errors import InputError, TrainingError
 from base.left_out import LeftOut
 from base.rules import Rules
+from base.shards import expand_shards, is_shards
 from encoder.image import Preprocess
 from training.config import TrainConfig
 from training.data.folders import read_class_folders, read_images, read_sidecars
 from training.data.keys import Keys
 from training.data.loader import Feeding, Loader, PairLoader
-from training.data.pairs import Pair, PairSet, hash_pairs, image_key_of, is_shards, read_pairs, text_key
-from training.data.shards import ShardLoader, count_samples, expand_shards, hold_out_shards, read_shard_pairs
+from training.data.pairs import Pair, PairSet, hash_pairs, image_key_of, read_pairs, text_key
+from training.data.shards import ShardLoader, count_samples, hold_out_shards, read_shard_pairs
 from training.data.split import split_classes, split_images, split_pairs, without_images_of
 from training.model.distributed import Ranks
 

@@ -310,7 +310,7 @@ class _Run:
         self._ranks.wait()
         yield from self._news(before, self._warnings(ended=True))
         if self._ranks.first:
-            self._trackers.close()
+            self._trackers.close(ended=True)
         yield from self._troubles()
         yield self._finished(stopped=False)
 

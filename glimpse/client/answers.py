@@ -30,6 +30,7 @@ class Collection:
     bytes: int
     index: dict[str, dict[str, Any]] = field(default_factory=dict)
     quota: dict[str, int | None] = field(default_factory=dict)  # entries, upload_bytes: how much it may hold
+    title: str | None = None  # what it is called where people read; None: by its name
     ref: str | None = None  # what the model was loaded from; told to admin keys alone
     problem: str | None = None
 
@@ -317,6 +318,7 @@ def listed(said: Any, name: str) -> list[Any]:
 
 
 INPUT_STATUSES = (400, 413, 415, 422)  # whatever their code
+NO_REASON = "error"  # the code of an answer that is none of glimpse's: a proxy's
 
 
 class NoService(GlimpseError):
@@ -351,7 +353,7 @@ def error_of(url: str, status: int, said: Any, retry_after: str | None = None) -
     """The exception for an answer with this status and JSON (None: it was not JSON)."""
     found = said.get("error") if isinstance(said, dict) else None
     detail = found if isinstance(found, dict) else {}
-    code = str(detail.get("code") or "error")
+    code = str(detail.get("code") or NO_REASON)
     kind = KINDS.get(code) or (BAD_INPUT if status in INPUT_STATUSES else ServiceError)
     message = str(detail.get("message") or f"{url} answers {status} and no reason: is it glimpse, and is it up?")
     if status == 401:

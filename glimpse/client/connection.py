@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -17,16 +18,24 @@ import httpx
 
 from base.errors import InputError
 from glimpse import __version__
-from glimpse.client.answers import NoService, ServiceError, error_of, listed, part
+from glimpse.client.answers import NO_REASON, NoService, ServiceError, error_of, listed, part
 
 URL, KEY = "GLIMPSE_URL", "GLIMPSE_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
+ONCE = "Idempotency-Key"
 TOO_OFTEN = "rate_limited"  # the code of a 429 that is not of a full queue
 AGAIN = (409, 429, 503)  # with Retry-After: somebody else writes, the queue is full, the model is being loaded
+GONE = (502, 503, 504)  # with no reason: a proxy's, for the service behind it is gone or being started
+TRIES, PAUSE = 4, 0.2  # of a request that broke off; seconds before the next, doubled each time
+SAFE = ("GET", "PUT")  # to do them twice is the same as once
 # The service closes connections that were silent for 5 s; one that it closes just now must not be asked on.
 KEEPALIVE = 2.0
 SILENCE = 40.0  # seconds; a stream that has nothing to say says so every 15
 PAGE = 100  # entries or jobs asked for at once
+
+
+class BrokeOff(NoService):
+    """The connection ended in the midst of a request, which may have been done."""
 
 
 class Connection:
@@ -100,21 +109,32 @@ class Connection:
     def send(self, method: str, path: str, *, patient: bool = True, **request: Any) -> httpx.Response:
         """The answer, which is a good one. A refusal with Retry-After is asked again until the time is over.
 
+        What broke off, or found no service behind its proxy, is sent again a few times, and done once: if to do it
+        twice is not the same, it bears an Idempotency-Key.
+
         One that is not `patient` takes the refusal of a full queue (429) at once; that its key asks too often it waits
         for all the same, since to ask for less would not help.
 
         Raises:
             ServiceError, NoService: as `ask`.
         """
-        end = time.monotonic() + self.timeout
+        end, broken = time.monotonic() + self.timeout, 0
+        if method not in SAFE:
+            request["headers"] = {ONCE: uuid.uuid4().hex} | dict(request.get("headers") or {})
         while True:
             try:
                 return self.once(method, path, **request)
-            except ServiceError as error:
-                pause = max(error.retry_after or 0.0, 0.1)
-                if error.retry_after is None or error.status not in AGAIN or time.monotonic() + pause > end:
-                    raise
-                if error.status == 429 and error.code != TOO_OFTEN and not patient:
+            except (ServiceError, BrokeOff) as error:
+                if isinstance(error, BrokeOff) or (error.status in GONE and error.code == NO_REASON):
+                    broken += 1
+                    pause = PAUSE * 2 ** (broken - 1)
+                else:
+                    pause = max(error.retry_after or 0.0, 0.1)
+                    if error.retry_after is None or error.status not in AGAIN:
+                        raise
+                    if error.status == 429 and error.code != TOO_OFTEN and not patient:
+                        raise
+                if broken == TRIES or time.monotonic() + pause > end:
                     raise
             time.sleep(pause)
 
@@ -168,7 +188,7 @@ class Connection:
                 f"nobody answers at {self.url} ({_reason(error)}): start `glimpse serve` there, or correct the URL"
             ) from None
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise NoService(f"the connection to {self.url} broke off ({_reason(error)}); try again") from None
+            raise BrokeOff(f"the connection to {self.url} broke off ({_reason(error)}); try again") from None
         except httpx.InvalidURL as error:
             raise InputError(f"{self.url}: {error}") from None
 

@@ -15,7 +15,7 @@ from base.errors import ImageError
 from base.names import check_external_id
 from glimpse.client.answers import Modality, Record, ServiceError, Uploaded, listed, read
 from glimpse.client.batches import Image, in_batches, read_image, source_of, why
-from glimpse.client.connection import Connection, given, in_path
+from glimpse.client.connection import ONCE, Connection, given, in_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Entries(Connection):
             headers = {}
             if idempotency_key is not None:  # a request may have one of its own alone
                 own = hashlib.sha256(b"\n".join(data for _, data in batch)).hexdigest()[:16]
-                headers["Idempotency-Key"] = f"{idempotency_key}-{own}"
+                headers[ONCE] = f"{idempotency_key}-{own}"
             return listed(self.ask("POST", path, json=body, headers=headers, patient=patient), "ids")
 
         new = ({"text": text} if isinstance(text, str) else dict(text) for text in texts)

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from glimpse.client.answers import Job, NoService, ServiceError, read
-from glimpse.client.connection import Connection, in_path
+from glimpse.client.connection import GONE, ONCE, Connection, in_path
 
 PAUSE = 0.5  # seconds from a stream that broke off to the next
-GONE = (502, 503, 504)  # what a proxy answers while the service behind it is being started
 
 
 class Jobs(Connection):
@@ -25,7 +24,7 @@ class Jobs(Connection):
         Raises:
             ServiceError: 403 where the operator has not named the folder; 409 where a watch has the collection.
         """
-        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        headers = {} if idempotency_key is None else {ONCE: idempotency_key}
         return read(Job, self.ask("POST", "/v1/jobs", json={"kind": kind, **fields}, headers=headers))
 
     def jobs(self, *, state: str | None = None, collection: str | None = None) -> Iterator[Job]:

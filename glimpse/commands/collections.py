@@ -51,12 +51,13 @@ def list_(
     if json:
         console.print_json({"collections": [asdict(info) for info in infos]})
         return
+    titles = any(info.title for info in infos)
     rows = [
-        (info.name, info.counts.get("image", 0), info.counts.get("text", 0), f"{info.bytes / 2**20:.1f} MiB",
-         state_of(info.index), info.problem or _model(info))
+        (info.name, *([info.title or ""] if titles else []), info.counts.get("image", 0), info.counts.get("text", 0),
+         f"{info.bytes / 2**20:.1f} MiB", state_of(info.index), info.problem or _model(info))
         for info in infos
     ]  # fmt: skip
-    columns = ("collection", "images", "texts", "size", "index", "model")
+    columns = ("collection", *(["title"] if titles else []), "images", "texts", "size", "index", "model")
     console.out.print(console.table(*columns, rows=rows) if rows else f"none in {where}")
 
 
@@ -156,7 +157,9 @@ def export(
 
 @collections.command("import", epilog="Example: glimpse collections import shop.parquet shop-2")
 def import_(
-    file: Annotated[Path, typer.Argument(help="Parquet file with a column `vector`.")],
+    file: Annotated[
+        Path, typer.Argument(help="Parquet file with a column `vector`, or the folder that `glimpse embed` wrote.")
+    ],
     name: Annotated[
         str | None, typer.Argument(help="Name of the new collection. Default: the one that was exported.")
     ] = None,
@@ -170,12 +173,20 @@ def import_(
     store: Store = None,
     json: AsJson = False,
 ) -> None:
-    """Make a collection of a Parquet file, of glimpse or of other programs, or add the file's rows to one."""
+    """Make a collection of a Parquet file, of glimpse or of other programs, or add the file's rows to one.
+
+    Of a folder of `glimpse embed` --into writes what is new or changed there, and leaves alone what is the same.
+    """
     from glimpse import console
     from index.parquet import import_parquet
 
     if name and into:
         raise InputError("give NAME for a new collection, or --into for one that is there")
+    if file.is_dir():
+        if model:
+            raise InputError(f"{file}: says itself which model made its vectors: leave --model out")
+        _import_folder(data, file, name, into, json)
+        return
     ref = fingerprint = None
     if model:
         from encoder.load import load_encoder
@@ -198,6 +209,27 @@ def import_(
         console.err.print(f"columns not taken: {', '.join(done.ignored)}")
     replaced = f"; {done.replaced} of them took the place of another with the same path or id" if done.replaced else ""
     console.out.print(f"{done.collection}: {done.entries} entries imported from {file}{replaced}")
+
+
+def _import_folder(data: Path, folder: Path, name: str | None, into: str | None, json: bool) -> None:
+    from dataclasses import asdict
+
+    from base.words import counted
+    from glimpse import console
+    from index.bulk.into_collection import import_folder
+
+    with console.progress_bar("importing") as progress:
+        done = import_folder(data, folder, name, into=into, progress=progress)
+    if json:
+        console.print_json(asdict(done))
+        return
+    if done.missing:
+        console.err.print(f"{counted(done.missing, 'shard')} of {folder} are not embedded yet; then import again")
+    rate = done.entries / done.seconds if done.seconds else 0.0
+    console.out.print(
+        f"{done.collection}: {done.entries} entries in {folder} ({done.added} added, {done.changed} changed, "
+        f"{done.unchanged} unchanged) in {done.seconds:.1f} s, {rate:.0f} entries/s"
+    )
 
 
 def _model(info: CollectionInfo | Collection) -> str:

@@ -1,4 +1,4 @@
-"""The image files behind hits: copied or linked to a name that is free, where they lie here or at a service.
+"""The image files behind hits: copied or linked to a name that is free, or small, where they lie here or at a service.
 
 A hit is the dict that `--json` prints. Chooses no names.
 """
@@ -8,16 +8,21 @@ from __future__ import annotations
 import base64
 import filecmp
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from base.errors import InputError
+from base.read_ahead import read_batches
 
 if TYPE_CHECKING:
     from glimpse.client import Client
 
 Found = dict[str, Any]
+
+SIDE = 256  # pixels of a small picture's longer side, which a service keeps
+BATCH = 16
 
 
 class Placing(NamedTuple):
@@ -41,6 +46,27 @@ class Files(Protocol):
 
     def thumbnail(self, hit: Found, side: int) -> str | None:
         """The picture, its longer side about `side` pixels, as a data URI; None: it cannot be had."""
+
+
+def thumbnails(
+    hits: Sequence[Found],
+    files: Files,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> list[str | None]:
+    """A picture for each hit, as `Files.thumbnail`; None for texts, too.
+
+    Raises:
+        NoService: nobody answers any more.
+    """
+    pictures: list[str | None] = []
+    for some in read_batches(partial(_thumbnail, files), hits, BATCH, overlap=1):
+        pictures += some
+        progress(len(pictures), len(hits))
+    return pictures
+
+
+def _thumbnail(files: Files, hit: Found) -> str | None:
+    return files.thumbnail(hit, SIDE) if hit["modality"] == "image" else None
 
 
 class LocalFiles:

@@ -12,14 +12,10 @@ from pathlib import Path
 from base.errors import InputError
 from base.files import whole_file
 from base.page import page, tiles
-from base.read_ahead import read_batches
 from base.words import counted
 from glimpse.console import shown_as
 from glimpse.finding.captions import caption_of
-from glimpse.finding.files import Files, Found
-
-SIDE = 256  # pixels of a picture's longer side, which a service keeps
-BATCH = 16
+from glimpse.finding.files import Files, Found, thumbnails
 
 
 def check_sheet(path: Path) -> None:
@@ -53,10 +49,7 @@ def write_sheet(
     Raises:
         OSError: it cannot be written. NoService: nobody answers any more.
     """
-    pictures: list[str | None] = []
-    for some in read_batches(lambda hit: _picture(hit, files), hits, BATCH, overlap=1):
-        pictures += some
-        progress(len(pictures), len(hits))
+    pictures = thumbnails(hits, files, progress)
     shown = [_tile(*each, files) for each in zip(range(first, first + len(hits)), hits, pictures, strict=True)]
     found = f"{counted(len(hits), 'hit')}, the best first" if hits else "Nothing was found."
     parts = [
@@ -66,10 +59,6 @@ def write_sheet(
     with whole_file(path) as part:
         part.write_bytes(page(shown_as(asked, terminal=True), parts).encode("utf-8", "replace"))
     return sum(picture is None for picture, hit in zip(pictures, hits, strict=True) if hit["modality"] == "image")
-
-
-def _picture(hit: Found, files: Files) -> str | None:
-    return files.thumbnail(hit, SIDE) if hit["modality"] == "image" else None
 
 
 def _tile(number: int, hit: Found, picture: str | None, files: Files) -> str:

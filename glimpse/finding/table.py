@@ -1,4 +1,4 @@
-"""What was found as a table, and why there is nothing in it."""
+"""What was found as a table, on some terminals with small pictures, and why there is nothing in it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ def _cut(caption: str) -> str:
 def print_table(found: Outcome, collections: list[str], shape: dict[str, Any], files: Files) -> None:
     """Print it, with paths that a terminal may follow to `files`; what is to be said of it goes to standard error."""
     from glimpse import console
+    from glimpse.finding.previews import previews
 
     collection, several = " and ".join(collections), len(collections) > 1
     judged = any(hit["relevance"] is not None for hit in found.hits)
     own = any(hit["external_id"] is not None for hit in found.hits)
     named = not own or any(found.shown)
     captions = [_cut(caption_of(hit["metadata"])) for hit in found.hits]
+    pictures = previews(found.hits, files)
     shown_as = "path" if shape["modality"] == "image" else "text"
     columns = [
+        *["preview"] * (pictures is not None),
         "score",
         *["relevance"] * judged,
         *["collection"] * several,
@@ -36,6 +39,7 @@ def print_table(found: Outcome, collections: list[str], shape: dict[str, Any], f
     ]
     rows = [
         (
+            *[picture] * (pictures is not None),
             hit["score"],
             *[hit["relevance"]] * judged,
             *[hit.get("collection")] * several,
@@ -44,7 +48,9 @@ def print_table(found: Outcome, collections: list[str], shape: dict[str, Any], f
             *[caption] * any(captions),
             *[console.linked(shown, link) if (link := files.link(hit)) else shown] * named,
         )
-        for hit, caption, shown in zip(found.hits, captions, found.shown, strict=True)
+        for hit, caption, shown, picture in zip(
+            found.hits, captions, found.shown, pictures or [""] * len(found.hits), strict=True
+        )
     ]
     console.out.print(console.table(*columns, rows=rows))
     if found.best is not None and (shape["cutoff"] or shape["score_threshold"] is not None):

@@ -84,7 +84,7 @@ def read_captions(path: Path, *, image_key: str = "image", opened: Path | None =
             continue
         values = {key: value.strip() if isinstance(value, str) else value for key, value in row.items()}
         metadata = {key: value for key, value in values.items() if key and value not in ("", None)}
-        if _can_be_kept(metadata):
+        if can_be_kept(metadata):
             found.add(image, metadata, named(name, where))
         else:
             found.unread.add("rows with values that cannot be kept as JSON", named(name, where))
@@ -92,7 +92,7 @@ def read_captions(path: Path, *, image_key: str = "image", opened: Path | None =
     return found
 
 
-def _can_be_kept(metadata: Metadata) -> bool:
+def can_be_kept(metadata: Metadata) -> bool:
     """Whether there are neither half characters in it nor endless numbers, nor objects in objects beyond all use."""
     try:
         text = json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionError, GlimpseError, InputError
+from base.names import check_title
+from index.batch import Batch
 from index.columns import AllVectors, Columns
 from index.config import IndexConfig, Quota
 from index.entry import (
@@ -79,6 +81,7 @@ class LocalCollection(Searches):
         self.keepsakes = self._catalog.keepsakes(self._check_writable)
         self._growing = threading.Lock()
         self._unseen = 0  # rows written since it was last asked whether a snapshot is due
+        self._hurried = False
         self._compacting: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -102,6 +105,11 @@ class LocalCollection(Searches):
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
+
+    def hurry(self) -> None:
+        """Put nothing on disk at a commit any more, nor build an index beside: who makes it does both at the end."""
+        self._catalog.hurry()
+        self._hurried = True
 
     # --- what it is ---
 
@@ -145,6 +153,7 @@ class LocalCollection(Searches):
             index,
             self._catalog.next.info(),
             quota=self.quota,
+            title=self.title,
         )
 
     def count(self, modality: Modality | None = None) -> int:
@@ -170,16 +179,20 @@ class LocalCollection(Searches):
         would be more than may be; then none is written either. `fingerprint` is that of the model which made the
         vectors: ModelMismatch, and nothing is written, if the collection has another by the time of the commit.
         """
+        return self.write(Batch.of(entries), fingerprint)
+
+    def write(self, batch: Batch, fingerprint: str | None = None) -> list[int]:
+        """As `upsert`, of entries as columns."""
         self._check_writable()
-        if not entries:
+        if not len(batch):
             return []
-        for entry in entries:
-            known(entry.modality)
+        for modality in set(batch.modality):
+            known(modality)
         identity = self._catalog.identity()
         if fingerprint is not None:
             check_model(self.name, identity["model"], identity["fingerprint"], fingerprint)
-        rows = stored_rows([entry.vector for entry in entries], int(identity["dim"]))
-        ids = self._catalog.upsert(entries, rows, str(identity["fingerprint"]))
+        x16 = stored_rows(batch.vector, int(identity["dim"])).astype(np.float16)
+        ids = self._catalog.write(batch, x16, str(identity["fingerprint"]))
         self._grown(len(ids))
         return ids
 
@@ -203,7 +216,17 @@ class LocalCollection(Searches):
         """Every problem found by reading all of catalog and index files, and by comparing them; one line each."""
         return self._catalog.check() + self._live.check()
 
-    # --- how much it may hold ---
+    # --- what it is called, and how much it may hold ---
+
+    @property
+    def title(self) -> str | None:
+        """What it is called where people read; None: by its name."""
+        return self._catalog.title()
+
+    def set_title(self, title: str | None) -> None:
+        """Have it called so, or by its name. InputError for what cannot be a title."""
+        self._check_writable()
+        self._catalog.set_title(None if title is None else check_title(title))
 
     @property
     def quota(self) -> Quota:
@@ -253,6 +276,8 @@ class LocalCollection(Searches):
 
     def _grown(self, rows: int) -> None:
         """Build the index anew in the background when what is fresh begins to cost searches."""
+        if self._hurried:
+            return
         with self._growing:
             self._unseen += rows
             if self._unseen < BACKGROUND_ROWS or (self._compacting is not None and self._compacting.is_alive()):
@@ -312,6 +337,10 @@ class LocalCollection(Searches):
     def find_path(self, path: str | Path) -> Record | None:
         """The record of that path."""
         return next(iter(self._catalog.find("path", path)), None)
+
+    def find_paths(self, paths: Iterable[str]) -> dict[str, Record]:
+        """The records of those paths that are there, by them."""
+        return self._catalog.get_paths(paths)
 
     def find_sha256(self, sha256: str, limit: int = -1) -> list[Record]:
         """The records of that hash, in the order of ids, `limit` at most; copies of a file are several."""

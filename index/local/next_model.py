@@ -38,7 +38,9 @@ class NextModel:
         return self._catalog.next.left(after_id, limit)
 
     def write(self, ids: Sequence[int], x: ArrayLike) -> None:
-        """Keep the next model's vectors (n, its dim) of these entries. Durable when it returns."""
+        """Keep the next model's vectors (n, its dim) of these entries, as `left` gave them: one whose vector was set
+        since is due again. Durable when it returns.
+        """
         self._check_writable()
         self._catalog.next.write(ids, unit_rows(x, np.shape(x)[-1]))
 

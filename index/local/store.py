@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
+from base.files import fsync_file
 from index.entry import CollectionInfo, not_found
 from index.local.catalog.catalog import Catalog
 from index.local.collection import LocalCollection
@@ -64,11 +65,11 @@ class LocalStore:
     @contextmanager
     def making(self, name: str, *, model: str, fingerprint: str, dim: int) -> Iterator[LocalCollection]:
         """The same; it appears whole when the block ends, or not at all. CollectionExists."""
-        with (
-            appearing(self._data, name) as own,
-            LocalStore(own).create(name, model=model, fingerprint=fingerprint, dim=dim) as collection,
-        ):
-            yield collection
+        with appearing(self._data, name) as own:
+            with LocalStore(own).create(name, model=model, fingerprint=fingerprint, dim=dim) as collection:
+                collection.hurry()
+                yield collection
+            fsync_file(collection_folder(own, name) / CATALOG)
 
     def open(self, name: str, *, writable: bool = False, read_only: bool = False) -> LocalCollection:
         """Open a collection; vectors are loaded at the first search (or `refresh`).

@@ -10,18 +10,20 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
+from base.errors import CollectionError, CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
 from base.files import write_whole
-from base.names import check_external_id
+from base.names import check_external_id, check_title
+from base.read_ahead import batches
+from index.batch import Batch
 from index.columns import AllVectors, Columns
-from index.config import IndexConfig, Quota
+from index.config import CONCEPT, QUERIES, IndexConfig, IndexKind, K, Quota
 from index.entry import (
     MODALITIES,
     ChangePage,
@@ -37,14 +39,25 @@ from index.entry import (
 from index.matching import Row, check_wanted, take_rows, taken
 from index.milvus import facet_counts
 from index.milvus.expressions import EVERY, among, ids_among, quoted
-from index.milvus.identity import Identity, changes
+from index.milvus.identity import Identity, alias_of, changes, is_table_of, new_table
 from index.milvus.keepsakes import NoKeepsakes
 from index.milvus.next_model import NextModel
 from index.milvus.opened import Opened
 from index.milvus.read_view import ReadView
-from index.milvus.schema import FIELDS, RECORD, columns_of, inside_of, path_text, record_of, row_of
+from index.milvus.schema import (
+    FIELDS,
+    RECORD,
+    columns_of,
+    fields_of,
+    inside_of,
+    path_text,
+    record_of,
+    row_of,
+    vectors_of,
+)
 from index.milvus.server import Server
-from index.rows import stored_rows
+from index.milvus.tuning import Tuning, choose, exactly, index_of, tuned
+from index.rows import stored_rows, unit_rows
 from index.search.calibration import Rejection
 from index.search.filters import parse_filter, parse_key
 from index.search.patience import Patience
@@ -107,9 +120,15 @@ class MilvusCollection(Opened, Searches):
         counts = {modality: self.count(modality) for modality in MODALITIES}
         size = sum(counts.values()) * now.dim * 4
         return CollectionInfo(
-            self.name, now.model, now.fingerprint, now.dim, counts, now.created_at, size, {}, self.next.info(),
-            quota=now.quota,
+            self.name, now.model, now.fingerprint, now.dim, counts, now.created_at, size, self._index(now, counts),
+            self.next.info(), quota=now.quota, title=now.title,
         )  # fmt: skip
+
+    @staticmethod
+    def _index(now: Identity, counts: Mapping[Modality, int]) -> dict[str, dict[str, Any]]:
+        """For each modality that has entries what its index is; it lacks none of them."""
+        known = {"kind": "exact", "recall": 1.0} if now.tuning is None else asdict(now.tuning)
+        return {modality: known | {"rows": n, "fresh": 0} for modality, n in counts.items() if n}
 
     def count(self, modality: Modality | None = None) -> int:
         """How many entries it has, of one modality or of all."""
@@ -155,6 +174,10 @@ class MilvusCollection(Opened, Searches):
             if gone:
                 self._delete(now, gone)
             return [row.id for row in rows]
+
+    def write(self, batch: Batch, fingerprint: str | None = None) -> list[int]:
+        """As `upsert`, of entries as columns."""
+        return self.upsert(batch.entries, fingerprint)
 
     def _take_rows(
         self, now: Identity, entries: Sequence[Entry], columns: Sequence[Mapping[str, Any]]
@@ -247,6 +270,7 @@ class MilvusCollection(Opened, Searches):
         for table in (now.table, now.next_table):
             for start in range(0, len(ids) if table else 0, TOGETHER):
                 self.server.delete(table, ids[start : start + TOGETHER])
+        self._has_read = False  # the client's sessions know of what was upserted, not of what was deleted
 
     def check(self) -> list[str]:
         """Every problem found by reading all entries; one line each. Its bytes are the server's to watch over."""
@@ -260,7 +284,16 @@ class MilvusCollection(Opened, Searches):
                 problems.append(f"entry {row['id']}: its vector is not of length 1: it was not written by glimpse")
         return problems
 
-    # --- how much it may hold ---
+    # --- what it is called, and how much it may hold ---
+
+    @property
+    def title(self) -> str | None:
+        """What it is called where people read; None: by its name."""
+        return self.identity().title
+
+    def set_title(self, title: str | None) -> None:
+        """Have it called so, or by its name. InputError for what cannot be a title."""
+        self._set(title="" if title is None else check_title(title))
 
     @property
     def quota(self) -> Quota:
@@ -299,19 +332,75 @@ class MilvusCollection(Opened, Searches):
         return False
 
     def compact(self, config: IndexConfig | None = None, rows: Path | None = None) -> None:
-        """Keep what its index is to be. All vectors are compared, exactly, whatever that is. NotInStore for `rows`."""
+        """Build its index anew, tuned to the recall that is wished, if it is to have one; writes wait meanwhile.
+
+        It is built in another collection of Milvus's, to which the alias leads once it was measured. NotInStore for a
+        kind that Milvus has not, and for a place of its `rows`; CollectionError while another model is being gathered.
+        """
         self.check_writable()
         if rows is not None:
             raise NotInStore(
                 "Milvus says where its rows lie: leave --rows out, or move the collection to the local store"
             )
-        if config is not None and config.kind not in ("auto", "exact"):
-            raise NotInStore(
-                f"an index of kind {config.kind} is not had on Milvus: leave --kind out, or move the collection to the "
-                "local store"
+        with self.writing:
+            now = self.identity()
+            wanted = config or now.config
+            kind = choose(self.count(), wanted)
+            if kind != "exact" or now.tuning is not None:
+                self._rebuild(now, kind, wanted)
+            if config is not None:  # only now: one that cannot be built must not stand in the way of the next times
+                self._set(index=asdict(config))
+
+    def _rebuild(self, now: Identity, kind: IndexKind, wanted: IndexConfig) -> None:
+        if now.next_table:
+            raise CollectionError(
+                f"collection {self.name!r} changes its model: finish that first, or forget it (glimpse reindex "
+                f"--collection {self.name} --abandon)"
             )
-        if config is not None:
-            self._set(index=asdict(config))
+        for left in self.server.names():  # by a kill
+            if is_table_of(left, self.name) and left != now.table:
+                self.server.drop(left)
+        new = replace(now, table=new_table(self.name), tuning=None)
+        self.server.create(new.table, fields_of(now.dim), new.properties(), index_of(kind, self.count()), load=False)
+        try:
+            for rows in self._blocks(EVERY, ["*", "vector"]):
+                self.server.upsert(new.table, rows)
+            self.server.build(new.table)
+            if kind != "exact":
+                new = replace(new, tuning=self._tuned(new, kind, wanted.recall))
+            finds_too_little = wanted.kind == "auto" and new.tuning is not None and new.tuning.recall < wanted.recall
+            if finds_too_little and now.tuning is None:  # these data are no easier to find so: compare them all
+                self.server.drop(new.table)
+                return
+            self.server.set_properties(new.table, new.properties())
+            self.server.point(alias_of(self.name), new.table, anew=False)
+        except BaseException:
+            self.server.drop(new.table)
+            raise
+        self.server.drop(now.table)
+        if finds_too_little:
+            self._rebuild(new, "exact", wanted)
+
+    def _tuned(self, new: Identity, kind: IndexKind, target: float) -> Tuning:
+        """What the index finds, measured on rows and on means of their neighbours."""
+        counts = {modality: self.count(modality) for modality in MODALITIES}
+        modality = max(MODALITIES, key=lambda one: counts[one])
+        view = self.read_view()
+
+        def blocks() -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+            for rows in self._blocks(f'modality == "{modality}"', ["id", "vector"]):
+                yield np.array([row["id"] for row in rows], np.int64), unit_rows(vectors_of(rows, new.dim), new.dim)
+
+        _, own = view.sample(modality, min(QUERIES, counts[modality] // 4))
+        near = exactly(blocks(), own, CONCEPT)
+        means = np.stack([view.vectors(ids, modality).mean(axis=0) for ids in near])
+        xq = np.concatenate([own, unit_rows(means, new.dim)])
+
+        def found_by(tuning: Tuning) -> list[list[int]]:
+            asked = ReadView(self.server, replace(new, tuning=tuning), {}, "Session")
+            return [ids.tolist() for _, ids in asked.nearest(xq, K, modality)]
+
+        return tuned(kind, sum(counts.values()), target, found_by, near + exactly(blocks(), xq[len(own) :], K))
 
     # --- reading ---
 
@@ -339,13 +428,20 @@ class MilvusCollection(Opened, Searches):
         self, where: str, fields: list[str], after: int = 0, limit: int | None = None
     ) -> Iterator[dict[str, Any]]:
         """Stream rows in the order of ids; one that goes meanwhile is passed over."""
+        for rows in self._blocks(where, fields, after, limit):
+            yield from rows
+
+    def _blocks(
+        self, where: str, fields: list[str], after: int = 0, limit: int | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The same, some thousands at a time."""
         now = self.identity()
         view, left = self.view_of(now), limit
         for ids in self.server.ids(now.table, where, after, self.fresh()):
             some = ids if left is None else ids[:left]
             for start in range(0, len(some), TOGETHER):
                 rows = view.rows(some[start : start + TOGETHER], fields, "Eventually")
-                yield from sorted(rows, key=lambda row: int(row["id"]))
+                yield sorted(rows, key=lambda row: int(row["id"]))
             if left is not None and (left := left - len(some)) <= 0:
                 return
 
@@ -380,16 +476,18 @@ class MilvusCollection(Opened, Searches):
         rows = self._rows(f"sha256 == {quoted(sha256)}", RECORD, limit=None if limit < 0 else limit)
         return [record_of(row) for row in rows]
 
+    def find_paths(self, paths: Iterable[str]) -> dict[str, Record]:
+        """The records of those paths that are there, by them."""
+        return {str(record.path): record for record in self._records_with("path", paths)}
+
     def find_external(self, external_ids: Iterable[str]) -> dict[str, Record]:
         """The records of those external ids that are there, by them."""
-        wanted = list(dict.fromkeys(external_ids))
-        for one in wanted:
-            check_external_id(one)
-        found = {}
-        for start in range(0, len(wanted), LOOKUP):
-            for record in self._rows_as_records(among("external_id", wanted[start : start + LOOKUP])):
-                found[str(record.external_id)] = record
-        return found
+        wanted = [check_external_id(one) for one in external_ids]
+        return {str(record.external_id): record for record in self._records_with("external_id", wanted)}
+
+    def _records_with(self, field: str, values: Iterable[str]) -> Iterator[Record]:
+        for some in batches(dict.fromkeys(values), LOOKUP):
+            yield from self._rows_as_records(among(field, some))
 
     def _rows_as_records(self, where: str) -> Iterator[Record]:
         return map(record_of, self.server.query(self.identity().table, where, RECORD, self.fresh()))

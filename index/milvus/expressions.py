@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from base.errors import NotInStore
-from index.milvus.filed import COUNTED, LONGEST, WIDTH, name_of, normal, token
+from index.milvus.filed import COUNTED, LONGEST, WIDTH, exact, name_of, normal, token
 from index.milvus.schema import NULL, inside_of
 from index.search.filters import Comparison, Condition, Filter, HasId, IsEmpty, Match, Range, Value, path_forms
 
@@ -126,7 +126,12 @@ def _range(condition: Range, doubts: list[Doubt]) -> str:
     field, mark = ("texts", "t") if texts else ("numbers", "n")
     if any(isinstance(bound, str) and len(bound) >= LONGEST for _, bound in bounds):
         raise NotInStore(f"filter: a range of {key!r} with a text of {LONGEST} characters or more is not had on Milvus")
-    written = [(COMPARE[name], quoted(v) if isinstance(v, str) else _float(v)) for name, v in bounds]
+    if any(v in (math.inf, -math.inf) and (float(v) < 0) == (name in ("lt", "lte")) for name, v in bounds):
+        return NONE
+    near = [(name, v) for name, v in bounds if v not in (math.inf, -math.inf)]  # every number keeps to the other two
+    if not near:
+        return _has(mark, key)
+    written = [(COMPARE[name], quoted(v) if isinstance(v, str) else repr(exact(v))) for name, v in near]
     lower, upper = (any(mark in sign for sign, _ in written) for mark in "><")
     places = range(WIDTH) if lower and upper else [WIDTH - 1] if lower else [0]
     if lower and upper:
@@ -139,10 +144,6 @@ def _range(condition: Range, doubts: list[Doubt]) -> str:
         )
     at = [" and ".join(f'{field}["{name_of(key)}"][{i}] {sign} {bound}' for sign, bound in written) for i in places]
     return f"{_has(mark, key)} and {_joined('or', [f'({one})' for one in at])}"
-
-
-def _float(value: Value) -> str:
-    return repr(max(-1.7e308, min(float(value), 1.7e308)))
 
 
 # --- fields of the file ---

@@ -15,6 +15,8 @@ two and the last.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +36,7 @@ class Filed:
     """As it goes into a row."""
 
     tokens: list[str] = field(default_factory=list)
-    numbers: dict[str, list[float]] = field(default_factory=dict)
+    numbers: dict[str, list[int | float]] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -51,7 +53,7 @@ def file_metadata(metadata: Mapping[str, Any]) -> Filed:
         tokens |= {token("=", key, value) for _, value in of_key}
         different = {normal(value) for _, value in of_key}
         tokens |= {token("#", key, n) for n in range(1, min(len(different), COUNTED) + 1)}
-        numbers = sorted({float(value) for kind, value in of_key if kind == "n"})
+        numbers = sorted({exact(value) for kind, value in of_key if kind == "n"})
         texts = sorted({str(value)[:LONGEST] for kind, value in of_key if kind == "t"})
         for mark, some in (("n", numbers), ("t", texts)):
             if some:
@@ -59,7 +61,7 @@ def file_metadata(metadata: Mapping[str, Any]) -> Filed:
             if len(some) > WIDTH:
                 tokens.add(token(mark.upper(), key))
         if numbers:
-            filed.numbers[name_of(key)] = [max(-1.7e308, min(x, 1.7e308)) for x in _in_order(numbers)]
+            filed.numbers[name_of(key)] = _in_order(numbers)
         if texts:
             filed.texts[name_of(key)] = _in_order(texts)
     filed.tokens = sorted(tokens)
@@ -86,6 +88,14 @@ def normal(value: Value) -> tuple[str, Value]:
     """A value as it is told from others: a text that is a number is that number."""
     read = number(value) if isinstance(value, str) else None
     return ("n", read) if read is not None else (type_of(value), value)
+
+
+def exact(value: Value) -> int | float:
+    """A number as a range compares it: a whole one of 64 bits as an integer, for floats leave some of them out."""
+    assert isinstance(value, int | float)
+    if math.isinf(value):  # of a text like 1e999; JSON has none
+        return math.copysign(sys.float_info.max, value)
+    return int(value) if value == int(value) and -(2**63) < value < 2**63 else float(value)
 
 
 def _written(value: Value) -> str:

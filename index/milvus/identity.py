@@ -20,6 +20,7 @@ from base.errors import CollectionDamaged, CollectionError, InputError
 from base.names import NAME, check_collection_name
 from index.config import IndexConfig, Quota
 from index.milvus.server import Described
+from index.milvus.tuning import Tuning
 from index.search.calibration import Rejection
 from index.search.searches import check_model
 
@@ -38,6 +39,7 @@ class Identity:
         life: another one for a collection that is made anew under its name.
         next_id: no entry has, or had, an id as high.
         next_table: that of another model's vectors, while they are gathered.
+        tuning: of its index.
     """
 
     name: str
@@ -48,10 +50,12 @@ class Identity:
     created_at: str
     life: str
     quota: Quota = field(default_factory=Quota)
+    title: str | None = None
     config: IndexConfig = field(default_factory=IndexConfig)
     rejection: Rejection | None = None
     next_id: int = 1
     next_table: str = ""
+    tuning: Tuning | None = None  # None: all vectors are compared
 
     @classmethod
     def new(cls, name: str, model: str, fingerprint: str, dim: int) -> Identity:
@@ -73,14 +77,16 @@ class Identity:
             raise CollectionError(f"collection {name!r} was made by a newer glimpse: use that one")
         try:
             said = json.loads(properties["made"])
-            kept = json.loads(properties.get("rejection", "null"))
+            kept, tuning = (json.loads(properties.get(name, "null")) for name in ("rejection", "tuning"))
             made = cls(
                 name=name, table=found.name, **{key: said[key] for key in SAID},
                 quota=Quota(**json.loads(properties.get("quota", "{}"))),
+                title=properties.get("title") or None,
                 config=IndexConfig(**json.loads(properties.get("index", "{}"))),
                 rejection=Rejection(**kept) if kept else None,
                 next_id=int(properties.get("next_id", 1)),
                 next_table=properties.get("next", ""),
+                tuning=Tuning(**tuning) if tuning else None,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise CollectionDamaged(
@@ -100,9 +106,11 @@ class Identity:
             OF_PROPERTY + "made": json.dumps({key: getattr(self, key) for key in SAID}),
         } | changes(
             quota=asdict(self.quota),
+            title=self.title or "",
             index=asdict(self.config),
             rejection=asdict(self.rejection) if self.rejection else None,
             next_id=self.next_id,
+            tuning=asdict(self.tuning) if self.tuning else None,
         )
 
     def with_model(self, model: str, fingerprint: str, dim: int) -> Identity:
@@ -115,6 +123,7 @@ class Identity:
             dim=dim,
             rejection=None,
             next_table="",
+            tuning=None,
         )
 
     def check_model(self, fingerprint: str) -> None:

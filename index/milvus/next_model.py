@@ -18,9 +18,9 @@ from index.milvus.expressions import EVERY, ids_among
 from index.milvus.identity import Identity, alias_of, changes
 from index.milvus.opened import Opened
 from index.milvus.schema import RECORD, fields_of, record_of
+from index.milvus.tuning import index_of
 from index.rows import stored_rows
 
-FLAT = {"index_type": "FLAT", "metric_type": "IP"}
 BLOCK = 1000  # rows in one request
 
 
@@ -29,6 +29,7 @@ class NextModel:
 
     def __init__(self, collection: Opened) -> None:
         self._collection = collection
+        self._given: dict[int, int] = {}  # entries given to be encoded, and their stamps then
 
     def begin(self, model: str, fingerprint: str, dim: int) -> bool:
         """Begin to gather vectors of another model; True if what was gathered for that one before goes on."""
@@ -41,7 +42,7 @@ class NextModel:
             self.abandon()
             new = now.with_model(model, fingerprint, dim)
             server = self._collection.server
-            server.create(new.table, fields_of(dim), new.properties(), FLAT)
+            server.create(new.table, fields_of(dim), new.properties(), index_of("exact"))
             server.set_properties(now.table, changes(next=new.table))
             return False
 
@@ -63,11 +64,14 @@ class NextModel:
             found.append(key)
             if len(found) == limit:
                 break
-        rows = self._collection.view_of(now).rows(found, RECORD)
-        return sorted(map(record_of, rows), key=lambda record: record.id)
+        rows = sorted(self._collection.view_of(now).rows(found, [*RECORD, "stamp"]), key=lambda row: int(row["id"]))
+        self._given |= {row["id"]: row["stamp"] for row in rows}
+        return [record_of(row) for row in rows]
 
     def write(self, ids: Sequence[int], x: ArrayLike) -> None:
-        """Keep the next model's vectors (n, its dim) of these entries; ids that are gone are passed over."""
+        """Keep the next model's vectors (n, its dim) of these entries, as `left` gave them: one that has been written
+        anew since is due again. Ids that are gone are passed over.
+        """
         self._collection.check_writable()
         with self._collection.writing:
             now = self._collection.identity()
@@ -77,7 +81,7 @@ class NextModel:
                 raise InputError(f"vectors must be ({len(ids)}, {begun.dim}), not {rows16.shape}")
             vectors = dict(zip(map(int, ids), rows16, strict=True))
             rows = [
-                row | {"vector": vectors[row["id"]]}
+                row | {"vector": vectors[row["id"]], "stamp": self._given.pop(row["id"], row["stamp"])}
                 for row in self._collection.view_of(now).rows(
                     vectors, [name for name, *_ in fields_of(1) if name != "vector"]
                 )

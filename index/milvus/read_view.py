@@ -27,6 +27,7 @@ from index.search.patience import Patience
 
 TIES = 16  # hits looked at behind the last, for those that are as near
 BLOCK = 1000  # rows read at a time
+QUERIES = 64  # in one request
 DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
 Ids = NDArray[np.int64]
@@ -71,14 +72,38 @@ class ReadView:
         return [one for one in found if one is not None]
 
     def _found(self, x: NDArray[np.float32], fetch: int, where: str) -> Iterator[tuple[NDArray[np.float32], Ids]]:
-        with _there():
-            lists = self._server.search(self._identity.table, x, fetch, where, self._fresh)
-        for hits in lists:
-            # kernels differ in the last bit from segment to segment: copies must not stand in another order for that
-            scores = np.array([score for score, _ in hits], np.float32).round(6)
+        tuning = self._identity.tuning
+        most = min(fetch * max(tuning.candidates, 1), MOST) if tuning else fetch
+        lists = self._asked(x, most, where, tuning.params(most) if tuning else {})
+        if tuning and (short := [i for i, hits in enumerate(lists) if len(hits) < most]):
+            wide = self._asked(x[short], most, where, tuning.params(most, wide=True))
+            lists = [wide.pop(0) if i in short else hits for i, hits in enumerate(lists)]
+        for q, hits in zip(x, lists, strict=True):
             ids = np.array([key for _, key in hits], np.int64)
-            order = np.lexsort((ids, -scores))
+            found = np.array([score for score, _ in hits], np.float32)
+            if tuning and tuning.candidates:  # those scores are of codes
+                ids, found = self._compared(q, ids)
+            # kernels differ in the last bit from segment to segment: copies must not stand in another order for that
+            scores = found.round(6)
+            order = np.lexsort((ids, -scores))[:fetch]
             yield scores[order], ids[order]
+
+    def _asked(
+        self, x: NDArray[np.float32], fetch: int, where: str, params: dict[str, int]
+    ) -> list[list[tuple[float, int]]]:
+        found: list[list[tuple[float, int]]] = []
+        fresh = self._fresh
+        for start in range(0, len(x), QUERIES):
+            with _there():
+                some = x[start : start + QUERIES]
+                found += self._server.search(self._identity.table, some, fetch, where, fresh, params)
+            fresh = "Eventually"  # the first one waited
+        return found
+
+    def _compared(self, q: NDArray[np.float32], ids: Ids) -> tuple[Ids, NDArray[np.float32]]:
+        """Candidates (n,) that are there, and their scores by their vectors."""
+        rows = list(self.rows(ids.tolist(), ["id", "vector"], "Eventually"))
+        return np.array([row["id"] for row in rows], np.int64), vectors_of(rows, self.dim) @ q
 
     def vectors(self, ids: ArrayLike, modality: Modality) -> NDArray[np.float32]:
         """Unit rows (n, dim) in the order of `ids`. EntryNotFound."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,6 +35,7 @@ Row = dict[str, Any]
 CONNECT = 5.0  # seconds
 PATIENCE = 10.0  # seconds for a call; a server that was killed may be back by then
 LONG = 60.0  # for one that writes, makes or loads
+BUILD = 3600.0  # for an index
 MOST = 16_384  # rows that one query or search gives at most
 OLDEST, NEWEST = (2, 3), (2, 99)  # servers
 OLDEST_LITE = 3
@@ -122,7 +124,13 @@ class Server:
         return Described(str(said["collection_name"]), max(dims, default=0), properties)
 
     def create(
-        self, name: str, fields: Sequence[Field], properties: Mapping[str, str], index: Mapping[str, Any]
+        self,
+        name: str,
+        fields: Sequence[Field],
+        properties: Mapping[str, str],
+        index: Mapping[str, Any],
+        *,
+        load: bool = True,
     ) -> None:
         """Make a collection whose first field is the key, index the field `vector`, and load it."""
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -132,17 +140,29 @@ class Server:
                 extra["element_type"] = DataType.VARCHAR
             schema.add_field(field, DataType[kind], is_primary=number == 0, **extra)
         indexes = MilvusClient.prepare_index_params()
-        indexes.add_index("vector", **index)
+        indexes.add_index("vector", index_name="vector", **index)
         self._call(
             "create_collection", name, schema=schema, properties=dict(properties), consistency_level="Strong",
             num_shards=1,
         )  # fmt: skip
-        self._call("create_index", name, indexes, _async=self.is_lite)  # waiting is by half a second
-        self.load(name)
+        # waiting is by half a second, and Lite, which compares all vectors where it has no index, need not
+        self._call("create_index", name, indexes, _async=self.is_lite and index["index_type"] == "FLAT")
+        if load:
+            self.load(name)
 
     def load(self, name: str) -> None:
         """Have it in memory, where a search needs it; at once if it is."""
         self._call("load_collection", name)
+
+    def build(self, name: str) -> None:
+        """Wait until the index has all rows that were written to a collection, and load it so. StoreUnavailable."""
+        self._call("flush", name)
+        end = time.monotonic() + BUILD
+        while not self.is_lite and self._call("describe_index", name, index_name="vector")["pending_index_rows"]:
+            if time.monotonic() > end:
+                raise StoreUnavailable(f"{self.address} has built no index of {name} in {BUILD:.0f} s: see its log")
+            time.sleep(0.2)
+        self.load(name)
 
     def drop(self, name: str) -> None:
         """Delete a collection."""
@@ -178,23 +198,30 @@ class Server:
             yield from (found[start : start + MOST] for start in range(0, len(found), MOST))
             return
         while True:
+            # with this a page has the lowest ids, and may have fewer of them than there is room for
             rows = self._call(
                 "query", name, filter=f"id > {after} and ({where})", output_fields=["id"], limit=MOST,
-                consistency_level=fresh,
+                consistency_level=fresh, reduce_stop_for_best=True,
             )  # fmt: skip
-            if found := sorted(row["id"] for row in rows):
-                yield found
-            if len(found) < MOST:
+            found = sorted(row["id"] for row in rows)
+            if not found:
                 return
+            yield found
             after, fresh = found[-1], "Eventually"
 
     def search(
-        self, name: str, xq: NDArray[np.float32], k: int, where: str, fresh: Freshness = "Strong"
+        self,
+        name: str,
+        xq: NDArray[np.float32],
+        k: int,
+        where: str,
+        fresh: Freshness = "Strong",
+        params: Mapping[str, int] | None = None,
     ) -> list[list[tuple[float, int]]]:
         """For each row of `xq` (nq, dim) score and id of the `k` nearest that pass an expression."""
         found = self._call(
             "search", name, data=xq.tolist(), limit=k, filter=where, output_fields=[], anns_field="vector",
-            search_params={"metric_type": "IP", "params": {}}, consistency_level=fresh,
+            search_params={"metric_type": "IP", "params": dict(params or {})}, consistency_level=fresh,
         )  # fmt: skip
         return [[(float(hit["distance"]), int(hit["id"])) for hit in hits] for hits in found]
 

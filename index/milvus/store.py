@@ -26,9 +26,9 @@ from index.entry import CollectionInfo, not_found
 from index.milvus.address import FOLDER, Address
 from index.milvus.collection import MilvusCollection
 from index.milvus.identity import Identity, alias_of, is_table_of, names_in
-from index.milvus.next_model import FLAT
 from index.milvus.schema import fields_of
 from index.milvus.server import Server
+from index.milvus.tuning import index_of
 from index.writer_lock import cannot_be_written, lock_writer
 
 
@@ -72,7 +72,7 @@ class MilvusStore:
         lock = self._lock(name)
         try:
             self._sweep(name)
-            self._server.create(identity.table, fields_of(identity.dim), identity.properties(), FLAT)
+            self._server.create(identity.table, fields_of(identity.dim), identity.properties(), index_of("exact"))
             try:
                 collection = MilvusCollection(self._server, identity, self._folder(name), lock)
                 with collection.apart(identity.table):

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 HEADER = "Idempotency-Key"
 DISK = "disk_error"
 LONGEST = 255  # characters
-ONCE = re.compile(r"/v1/(jobs|collections/[^/]+/texts)")  # POSTs that make something new each time
+ONCE = re.compile(r"/v1/(jobs|collections/[^/]+/texts|label-runs/[^/]+/review/undo)")  # POSTs that do more each time
 UNFINISHED = "unfinished"
 TOLD = {
     "name": HEADER,

@@ -1,10 +1,13 @@
-"""Bodies that come packed (Content-Encoding): unpacked piece by piece as they are read, up to the limit of bodies."""
+"""Bodies that come packed (Content-Encoding): unpacked piece by piece as they are read, up to the limit of bodies; and
+answers that go packed, where they are what somebody reads (GET).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
 
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Refusal, refuse_to_answer
@@ -15,6 +18,27 @@ CODINGS = {"gzip": GZIP, "x-gzip": GZIP, "deflate": ZLIB}  # RFC 9110, 8.4.1: de
 ACCEPTED = "gzip, deflate"
 PIECE = 262_144  # bytes that are unpacked at a time; others have their turn in between
 AS_IT_IS = (b"content-encoding", b"content-length")  # headers that are no longer true of what was unpacked
+
+# answers: at the first level a million columns take 30 ms and a fifth of their bytes, at the sixth 270 ms for no fewer
+LEVEL = 1
+LEAST = 1024  # bytes that are worth it
+PACKED_ALREADY = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*")
+
+
+class Packed:
+    """Packs answers to GET for who takes gzip: lists, columns, the page's files.
+
+    Answers to POST go as they are: searches and vectors are asked for hundreds of times a second, mostly from near by.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._packing = GZipMiddleware(app, LEAST, LEVEL, exclude_content_types=PACKED_ALREADY)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        packs = scope["type"] == "http" and scope["method"] == "GET"
+        await (self._packing if packs else self._app)(scope, receive, send)
 
 
 class Unpacked:

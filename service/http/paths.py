@@ -13,7 +13,11 @@ from starlette.routing import Mount
 
 
 class Paths:
-    """The templates of paths, as /v1/collections/{collection}. The document is made at the first question."""
+    """The templates of paths, as /v1/collections/{collection}.
+
+    The document is made at the first question about a path of the API, which takes a third of a second: a page's files
+    do not wait for it.
+    """
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
@@ -36,17 +40,19 @@ class Paths:
         return set(map(str.upper, self._app.openapi()["paths"].get(template, ())))
 
     def _fitting(self, path: str) -> Iterator[str]:
+        for route in self._app.routes:
+            if isinstance(route, Mount) and path.startswith(f"{route.path}/"):
+                yield f"{route.path}/{{file}}"
+        yield from (template for template, pattern in self._of_api() if pattern.fullmatch(path))
+
+    def _of_api(self) -> list[tuple[str, re.Pattern[str]]]:
         if not self._patterns:
-            mounted = [route.path for route in self._app.routes if isinstance(route, Mount)]
             self._patterns = [
-                *(
-                    (template, re.compile(re.sub(r"\\\{(\w+)\\\}", _part, re.escape(template))))
-                    # last the one that others fit too
-                    for template in sorted(self._app.openapi()["paths"], key=lambda path: "{external_id}" in path)
-                ),
-                *((f"{folder}/{{file}}", re.compile(f"{re.escape(folder)}/.*")) for folder in mounted),
+                (template, re.compile(re.sub(r"\\\{(\w+)\\\}", _part, re.escape(template))))
+                # last the one that others fit too
+                for template in sorted(self._app.openapi()["paths"], key=lambda path: "{external_id}" in path)
             ]
-        return (template for template, pattern in self._patterns if pattern.fullmatch(path))
+        return self._patterns
 
 
 def _part(found: re.Match[str]) -> str:

@@ -59,4 +59,15 @@ export const api = {
     if (!givenKey() || url.startsWith("blob:")) return url;
     return URL.createObjectURL(await (await answered(url, { signal })).blob());
   },
+
+  // Have an <img> show what lies there. What was fetched with a key is let go of as soon as the image has it.
+  async show(image, url, { signal } = {}) {
+    const source = await api.source(url, { signal });
+    const letGo = () => source !== url && URL.revokeObjectURL(source);
+    if (signal?.aborted) letGo();
+    signal?.throwIfAborted();
+    if (source !== url) image.loading = "eager"; // it is here already
+    for (const event of ["load", "error"]) image.addEventListener(event, letGo, { once: true });
+    image.src = source;
+  },
 };

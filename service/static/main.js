@@ -7,7 +7,7 @@
 //   export function mount(root, app) {            // once; root is an empty <section id="view-NAME"> of its own
 //     return {
 //       show(address),                            // at first, and whenever the address changes: a URLSearchParams
-//       hide(),                                   // optional: another view is shown now; stop what runs
+//       hide(),                                   // optional: another view is wanted now; stop what runs
 //       changed(),                                // optional: entries have come or gone; show comes next
 //     };
 //   }
@@ -20,6 +20,7 @@
 // own; a link to another view drops them.
 
 import { api } from "./api.js";
+import * as early from "./early.js";
 import { count, el, icon, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
 import { address, href, navigate, onNavigate } from "./router.js";
@@ -40,6 +41,7 @@ const $ = (id) => document.getElementById(id);
 const mounted = new Map(); // name -> {root, module, view}
 let shown = null; // the name of the view that is shown
 let known = []; // collections
+let first = early.info; // asked for already
 let silence = null; // timer that takes a message away
 
 const jobs = new Jobs(api);
@@ -111,6 +113,7 @@ async function show() {
   const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
   frame(wanted);
+  if (shown && shown !== name) mounted.get(shown).view.hide?.(); // its timers are no matter of this address
   let next;
   try {
     next = await load(name);
@@ -121,12 +124,10 @@ async function show() {
   if (String(address()) !== String(asked)) return; // it has changed meanwhile, and is shown by who changed it
   if (shown !== name) {
     const last = mounted.get(shown);
-    if (last) {
-      last.root.hidden = true;
-      last.view.hide?.();
-    }
+    if (last) last.root.hidden = true;
     next.root.hidden = false;
     shown = name;
+    intoView(wanted);
     if (last) scrollTo({ top: 0 });
   }
   document.title = [FIRST, WELCOME].includes(name) ? "glimpse" : `${next.module.title} · glimpse`;
@@ -144,6 +145,14 @@ function frame(name) {
   }
   $("brand").href = at(FIRST);
   choose();
+}
+
+// On a phone the navigation is wider than the window: the view that is shown is in the middle of it.
+function intoView(name) {
+  const list = $("views");
+  if (list.scrollWidth <= list.clientWidth) return;
+  const [outer, inner] = [list, list.querySelector(`[data-view=${name}]`)].map((each) => each.getBoundingClientRect());
+  list.scrollBy({ left: inner.left + inner.width / 2 - outer.left - outer.width / 2, behavior: "instant" });
 }
 
 // The select shows the collection that is shown; one that is gone stays in its list, so that the search can say so.
@@ -182,7 +191,7 @@ async function openLibrary() {
 
 // Pictures of this machine into a collection, which is made if there is none of that name.
 async function add(files, collection) {
-  const { upload } = await import("./parts/upload.js");
+  const { upload } = await import("./parts/picture/upload.js");
   const tell = ({ done, total }) => say(`Adding pictures to ${collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
   let shownOnce = false;
   try {
@@ -219,11 +228,13 @@ async function changed(collection = app.collection()) {
 }
 
 async function reload() {
-  app.info = await api.get("v1/info");
+  const asked = first ?? api.get("v1/info");
+  first = null;
+  app.info = await asked;
   known = app.info.collections;
   $("collection").replaceChildren(
-    ...known.map(({ name, counts, problem }) =>
-      new Option(problem ? `${name} (cannot be opened)` : `${name} (${counts.image.toLocaleString("en")})`, name)),
+    ...known.map(({ name, title, counts, problem }) =>
+      new Option(`${title ?? name} (${problem ? "cannot be opened" : counts.image.toLocaleString("en")})`, name)),
   );
   $("collection").hidden = !known.length;
   choose();
@@ -257,6 +268,7 @@ async function start() {
     return;
   }
   onNavigate(show);
+  await pause(0); // what is known already is not all drawn in the task of its arrival
   show();
   jobs.look();
 }

@@ -8,13 +8,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import random
-import signal
-import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,13 +19,12 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from glimpse_process import GLIMPSE, GlimpseProcess
 from PIL import Image
-from service_world import until
 
 from encoder.model import DualEncoder
 from index.collection import check_collection, open_collection
 
-GLIMPSE = str(Path(sys.executable).with_name("glimpse"))
 NAMES = ("sku-{}", "shop/{}/a", "\u0645\u0646\u062a\u062c {}", "\U0001f45f {}")
 
 
@@ -88,36 +83,6 @@ class Shop:
                 rows.writerow((one.sku, name, "" if name else one.title, one.title, one.price))
 
 
-class Service:
-    """`glimpse serve` as a process, started again at the same address after it was killed."""
-
-    def __init__(self, model: Path, data: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._command = [GLIMPSE, "serve", "--model", str(model), "--data", str(data), "--port", str(port)]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and return when it is ready."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
-        environment = own | {"GLIMPSE_PRECISION": "fp32"}
-        self._process = subprocess.Popen(self._command, env=environment, stderr=subprocess.DEVNULL)
-        until(self._is_ready, 60)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-
-    def _is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/health/ready").status_code == 200
-        except httpx.HTTPError:
-            return False
-
-
 @contextmanager
 def syncing(shop: Shop, url: str) -> Iterator[subprocess.Popen[str]]:
     command = [GLIMPSE, "entries", "sync", str(shop.file), "-c", "shop", "--url", url, "--delete-others", "--yes"]
@@ -133,7 +98,7 @@ def sync(shop: Shop, url: str) -> str:
     return out.strip()
 
 
-def sync_and_kill(shop: Shop, service: Service, data: Path, changes: int) -> None:
+def sync_and_kill(shop: Shop, service: GlimpseProcess, data: Path, changes: int) -> None:
     """Kill the service once so many changes of a sync are in the catalog."""
     catalog = data / "collections" / "shop" / "catalog.sqlite"
 
@@ -168,7 +133,7 @@ def test_the_collection_is_the_catalogue_through_changes_deletes_and_kills(
     tmp_path: Path, tiny_run: Path, encoder: DualEncoder
 ) -> None:
     shop, data = Shop(tmp_path), tmp_path / "data"
-    service = Service(tiny_run, data)
+    service = GlimpseProcess(tiny_run, data)
     try:
         shop.write()
         service.start()

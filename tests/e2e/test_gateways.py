@@ -5,12 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-import os
 import re
-import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +17,8 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from service_world import add_collection, draw, error_of, serving, settings_for, tiny_encoder, until
+from proxies import changed, free_port, nginx_with, program, running
+from service_world import add_collection, draw, error_of, serving, settings_for, tiny_encoder
 
 from glimpse.client import Client
 from service.app import create_app
@@ -29,28 +26,12 @@ from service.keys import add_key
 
 FILES = Path(__file__).parents[2] / "docs" / "gateways"
 ARGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-NGINX = """
-{user} daemon off; pid {folder}/pid; error_log stderr; events {{}}
-http {{
-    access_log off; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
-    uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-    include {folder}/site.conf;
-}}
-"""
 MIB = 2**20
 
 
-def program(name: str) -> str:
-    """Where it is; traefik comes with the tools for tests."""
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        pytest.skip(f"no {name} here: {'make dev' if name == 'traefik' else f'apt-get install {name}'}")
-    return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+def photos(port: int) -> str:
+    """The address of the service behind a proxy at that port."""
+    return f"https://localhost:{port}/photos"
 
 
 @pytest.fixture(scope="module")
@@ -66,35 +47,24 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return pem, key
 
 
-def changed(name: str, **places: object) -> str:
-    """A file of the docs for here: each of these, of which there is one at least, is another."""
-    text = (FILES / name).read_text(encoding="utf-8")
-    for old, new in places.items():
-        assert old in text, f"{name} does not name {old}"
-        text = text.replace(old, str(new))
-    return text
-
-
 @contextmanager
 def nginx(folder: Path, port: int, service: str, tls: tuple[Path, Path], *, strips: bool = True) -> Iterator[None]:
     places = {"listen 443 ssl": f"listen 127.0.0.1:{port} ssl", "photos.example;": "localhost;"}
     places |= {"/etc/ssl/photos.example.pem": tls[0], "/etc/ssl/photos.example.key": tls[1], "127.0.0.1:8000": service}
     if not strips:
         places |= {"http://glimpse/;": "http://glimpse;", "proxy_set_header X-Forwarded-Prefix /photos;": ""}
-    (folder / "site.conf").write_text(changed("nginx.conf", **places))
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, user="user root;" if os.geteuid() == 0 else ""))
-    with running(port, program("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"):
+    with nginx_with(changed(FILES / "nginx.conf", **places), folder, photos(port)):
         yield
 
 
 @contextmanager
 def caddy(folder: Path, port: int, service: str, tls: tuple[Path, Path]) -> Iterator[None]:
     places = {"photos.example {": f"https://localhost:{port} {{\n\tbind 127.0.0.1\n\ttls {tls[0]} {tls[1]}"}
-    text = changed("Caddyfile", **places, **{"127.0.0.1:8000": service})
+    text = changed(FILES / "Caddyfile", **places, **{"127.0.0.1:8000": service})
     (folder / "Caddyfile").write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + text)
     home = f"HOME={folder}"
     with running(
-        port, "env", home, program("caddy"), "run", "--adapter", "caddyfile", "--config", folder / "Caddyfile"
+        photos(port), "env", home, program("caddy"), "run", "--adapter", "caddyfile", "--config", folder / "Caddyfile"
     ):
         yield
 
@@ -103,38 +73,17 @@ def caddy(folder: Path, port: int, service: str, tls: tuple[Path, Path]) -> Iter
 def traefik(
     folder: Path, port: int, service: str, tls: tuple[Path, Path], middleware: str | None = None
 ) -> Iterator[None]:
-    text = changed("traefik.yaml", **{"photos.example": "localhost", "127.0.0.1:8000": service})
+    text = changed(FILES / "traefik.yaml", **{"photos.example": "localhost", "127.0.0.1:8000": service})
     if middleware is not None:
         text = re.sub(r"(?<=glimpse-prefix:\n).*?(?=  services:)", middleware, text, flags=re.DOTALL)
     pair = {"certFile": str(tls[0]), "keyFile": str(tls[1])}
     (folder / "traefik.yaml").write_text(f"{text}\ntls: {json.dumps({'certificates': [pair]})}\n")
     with running(
-        port, program("traefik"), f"--providers.file.filename={folder / 'traefik.yaml'}",
+        photos(port), program("traefik"), f"--providers.file.filename={folder / 'traefik.yaml'}",
         f"--entrypoints.websecure.address=127.0.0.1:{port}", "--global.sendanonymoususage=false",
         "--global.checknewversion=false",
     ):  # fmt: skip
         yield
-
-
-@contextmanager
-def running(port: int, *command: object) -> Iterator[None]:
-    """A proxy that answers at a port; ended at the end."""
-    with subprocess.Popen(
-        [str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    ) as started:
-
-        def answers() -> bool:
-            assert started.poll() is None, started.stderr and started.stderr.read().decode()
-            try:
-                return httpx.get(f"https://localhost:{port}/photos/health/live", verify=False).status_code == 200
-            except httpx.HTTPError:
-                return False
-
-        try:
-            until(answers)
-            yield
-        finally:
-            started.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +117,7 @@ def gateway(request, data, certificate, tmp_path_factory) -> Iterator[str]:
         serving(create_app(settings, tiny_encoder(tmp_path))) as url,
         kind(tmp_path, port, url.removeprefix("http://"), certificate),
     ):
-        yield f"https://localhost:{port}/photos"
+        yield photos(port)
 
 
 def test_addresses_lie_below_the_prefix_and_lead_there(gateway, keys, caplog):

@@ -11,6 +11,7 @@ from service_world import draw, serving, settings_for, tiny_encoder, until
 from glimpse.client import Client
 from service.app import create_app
 from service.keys import add_key
+from tests.seen_pages import tiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -26,12 +27,6 @@ DROP = """async ([selector, names]) => {
   await new Promise((resolve) => setTimeout(resolve, 50));
   send(document.querySelector(selector), "drop");
 }"""
-
-
-def tiles(page, n):
-    found = page.get_by_role("list", name="Results").get_by_role("link")
-    playwright.expect(found).to_have_count(n)
-    return found
 
 
 def dropped(page, half, *files):
@@ -190,6 +185,26 @@ def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, 
     library.get_by_role("button", name="Delete the collection one").click()
     playwright.expect(library.get_by_role("link", name="one")).to_have_count(0)
     assert [collection.name for collection in client.collections()] == ["two"]
+
+
+def test_a_collection_is_renamed_in_its_title(world, client, opened):
+    client.create_collection("one")
+    page = opened("/?c=one", base=world[0])
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    library.get_by_role("button", name="Rename the collection one").click()
+    field = library.get_by_label("Title of the collection one")
+    playwright.expect(field).to_be_focused()
+    page.keyboard.press("Escape")
+    playwright.expect(library.get_by_role("link", name="one")).to_be_visible()  # the sheet is still open
+    library.get_by_role("button", name="Rename the collection one").click()
+    field.fill("<b>Summer</b> & sea")
+    page.keyboard.press("Enter")
+    playwright.expect(library.get_by_role("link", name="<b>Summer</b> & sea")).to_be_visible()
+    assert client.collection("one").title == "<b>Summer</b> & sea"
+    page.keyboard.press("Escape")
+    playwright.expect(page.get_by_label("Collection").locator("option")).to_have_text("<b>Summer</b> & sea (0)")
+    assert "c=one" in page.url
 
 
 def test_a_job_is_cancelled(world, client, opened):

@@ -276,6 +276,24 @@ def test_a_reader_is_told_why_and_loses_nothing_and_who_may_write_reviews(browse
             until(lambda: client.label_run(run).reviewed == {"none": 1})
 
 
+def test_where_nothing_may_be_written_a_click_takes_no_picture_away(browser: Any, tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 4))
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        run = labelled(url, LABELS)
+    with serving(create_app(settings_for(tmp_path, read_only=True), encoder)) as url:
+        page = browser.new_page(base_url=url)
+        page.goto(f"/?v=review&run={run}")
+        shown = page.locator("#view-review .stage img")
+        expect(shown).not_to_have_js_property("naturalWidth", 0)
+        name = shown.get_attribute("alt")
+        for label in LABELS:
+            page.locator(f"#view-review .labels button[data-label={label}]").click()
+        page.wait_for_timeout(200)
+        assert shown.get_attribute("alt") == name
+        page.close()
+
+
 def test_a_run_that_is_gone_is_said(opened: Any) -> None:
     page = opened("/?v=review&run=gone", expected=("404",))
     expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()

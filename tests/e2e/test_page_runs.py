@@ -109,6 +109,22 @@ def test_the_curves_of_a_run_grow_while_it_trains(page: Any, runs: Path) -> None
     expect(page.get_by_text("done · epoch 3")).to_be_visible()
 
 
+def test_runs_beside_each_other_are_compared_anew_only_where_they_grow(page: Any, runs: Path) -> None:
+    live = run_folder(runs / "growing", [0.1], epochs=3)
+    looks, compared = [], []
+    page.on("request", lambda asked: compared.append(asked.url) if "/compare" in asked.url else None)
+    page.on("request", lambda asked: looks.append(asked.url) if asked.url.endswith("/growing") else None)
+    page.goto("/?v=runs&run=clothes&with=growing")
+    expect(page.get_by_role("img", name="Learning rate, by step; now")).to_be_visible()
+    page.wait_for_timeout(5000)  # two looks and more
+    assert len(looks) > 2
+    assert len(compared) == 1
+    with (live / LOG).open("a") as file:
+        file.write('{"step": 6, "loss": 0.5, "lr": 0.0001}\n')
+    with page.expect_request("**/compare*"):
+        pass
+
+
 def test_a_run_is_served_for_a_collection(page: Any, url: str) -> None:
     page.goto("/?v=runs&run=clothes")
     expect(page.get_by_text("Reads 4 pictures anew with this model.")).to_be_visible()

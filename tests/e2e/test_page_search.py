@@ -8,32 +8,14 @@ from service_world import add_collection, draw, serving, settings_for, tiny_enco
 
 from glimpse.client import Client
 from index.collection import open_collection
+from index.map.kept import make_map
 from service.app import create_app
 from service.keys import add_key
+from tests.seen_pages import BLOBS, tiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 XSS = '<img src=x onerror="document.title=\'broken\'"><script>document.title="broken"</script>'
-
-BLOBS = """
-  window.blobs = new Set();
-  const { createObjectURL, revokeObjectURL } = URL;
-  URL.createObjectURL = (what) => {
-    const address = createObjectURL.call(URL, what);
-    window.blobs.add(address);
-    return address;
-  };
-  URL.revokeObjectURL = (address) => {
-    window.blobs.delete(address);
-    revokeObjectURL.call(URL, address);
-  };
-"""
-
-
-def tiles(page, n):
-    found = page.get_by_role("list", name="Results").get_by_role("link")
-    playwright.expect(found).to_have_count(n)
-    return found
 
 
 def names(page):
@@ -155,7 +137,7 @@ def test_by_keyboard_alone(page):
 
 
 LAID_OUT = """async ([count, width]) => {
-  const { Layout } = await import("/static/parts/layout.js");
+  const { Layout } = await import("/static/parts/grid/layout.js");
   const aspect = (i) => [1.5, 0.7, 1, 9, 0.1, 0][(i * 7919) % 6];
   const breaks = [{at: 0}, {at: 10}, {at: count - 3}];
   const layout = new Layout({width, height: 200, gap: 8, above: 56, aspect, breaks});
@@ -273,3 +255,78 @@ def test_is_usable_for_all(opened, axe, width, theme):
     page.get_by_role("list", name="Results").get_by_role("link").first.click()
     playwright.expect(page.get_by_role("dialog")).to_be_visible()
     axe(page)
+
+
+def test_what_is_fetched_with_a_key_is_let_go_of_in_every_view(opened, tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 4))
+    key = add_key(tmp_path, "page", "read")
+    with open_collection(tmp_path, "pictures", writable=True) as collection:
+        make_map(collection)
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened(None, base=url, expected=("GPU stall",))
+        page.add_init_script(f"sessionStorage.setItem('key', {json.dumps(key)})")
+        page.add_init_script(BLOBS)
+
+        def let_go(least):
+            page.wait_for_load_state("networkidle")
+            page.wait_for_function("least => window.blobsMade >= least && window.blobs.size === 0", arg=least)
+
+        page.goto("/?v=lineup&c=pictures&p=1&p=2&l=boat")
+        playwright.expect(page.locator(".stage .large")).not_to_have_js_property("naturalWidth", 0)
+        let_go(3)
+        page.get_by_role("button", name="Choose pictures").click()
+        playwright.expect(page.locator(".choices li")).to_have_count(4)
+        let_go(7)
+        page.goto("/?v=map&c=pictures&near=1")
+        playwright.expect(page.locator(".card .forces img").first).not_to_have_js_property("naturalWidth", 0)
+        let_go(4)
+        page.goto("/?v=labs&c=pictures&space=pictures&a=1&pos=2&neg=3")
+        playwright.expect(page.locator(".choosing img")).to_have_count(3)
+        page.wait_for_function("window.blobs.size === 3")  # they are drawn again and again
+        page.get_by_role("link", name="Runs").click()
+        let_go(3)
+
+
+def test_files_of_another_view_are_waited_for_and_the_last_one_is_still(page):
+    """Whatever the last view has timers for is no matter of the next address, however long that view is on its way."""
+    held = []
+
+    def hold(asked):
+        held.append(asked)
+
+    page.route("**/static/views/runs.js", hold)
+    page.goto("/?v=labs&c=pictures")
+    playwright.expect(page.locator("#labs-pull .value")).to_contain_text("Loss")
+    page.evaluate("""() => {
+      const slider = document.querySelector("#labs-pull input[type=range]");
+      slider.value = Number(slider.value) + Number(slider.max) / 10;
+      slider.dispatchEvent(new Event("input", { bubbles: true }));
+      document.querySelector("[data-view=runs]").click();
+    }""")
+    page.wait_for_timeout(500)  # longer than what is said waits to be written
+    assert page.evaluate("new URLSearchParams(location.search).get('v')") == "runs"
+    assert page.evaluate("new URLSearchParams(location.search).has('t')") is False
+    assert len(held) == 1
+    held[0].continue_()
+    playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
+
+
+def test_a_late_list_of_jobs_takes_back_nothing(page):
+    def answer(asked):
+        answers.append(asked)
+        if len(answers) > 1:
+            asked.fulfill(json={"jobs": [job]})
+
+    times = {"created_at": "2026-01-01T00:00:00Z", "started_at": None, "ended_at": "2026-01-01T00:00:01Z"}
+    job = {"id": "1", "kind": "index", "state": "succeeded", "collection": "pictures", "done": 9, "total": 9, **times}
+    answers = []
+    page.route("**/v1/jobs?limit=20", answer)
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.get_by_role("button", name="Library").click()  # looks again, while the first answer is on its way
+    done = page.get_by_role("dialog", name="Library").get_by_text("index job of pictures is done")
+    playwright.expect(done).to_be_visible()
+    answers[0].fulfill(json={"jobs": []})
+    page.wait_for_timeout(200)
+    playwright.expect(done).to_be_visible()

@@ -49,11 +49,6 @@ class PairSet:
         return self.left_out.count("without image") + self.left_out.count("whose image is not there")
 
 
-def is_shards(source: str) -> bool:
-    """Whether a source is WebDataset shards: `a.tar`, `shards/{000..009}.tar` or `shards/*.tar`."""
-    return source.endswith(".tar")
-
-
 def read_pairs(path: Path, keys: Keys = Keys(), *, images_root: Path | None = None) -> PairSet:
     """Read a table of pairs, one a row, as `base.tables` takes it.
 

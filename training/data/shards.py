@@ -6,64 +6,34 @@ local files, on a disk or a mounted store; of a stream of any length only a buff
 
 from __future__ import annotations
 
-import glob
 import random
-import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from base.errors import ImageError, InputError, TrainingError
-from base.extras import install
+from base.errors import ImageError, InputError
 from base.left_out import LeftOut
 from base.read_ahead import read_batches
+from base.shards import TEXTS, broken, is_image, need_webdataset, read_samples
 from base.tables import decode_text, parse_json
-from base.walk import IMAGE_SUFFIXES
 from encoder.image import Preprocess
 from training.data.keys import Keys
 from training.data.loader import Batch, Feeding, Row, RowReader, pair_ids
 from training.data.pairs import Pair, PairSet, clean, make_pair, texts_of
 
-SAMPLE = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)  # as the library: a sample's name ends at the first dot
-META = re.compile(r"__[^/]*__($|/)")  # members that the library passes over
 APART = "samples whose members do not follow each other in the tar (write it with tar --sort=name)"
 IN_TWO_FOLDERS = "samples whose image and text are in two folders of the tar (a sample is one name in one folder)"
 HALVES = {"samples without image", "samples without caption"}
 SHUFFLE_BUFFER = 1000  # samples; neighbours in a shard are often of one source, and a batch should not be
 
 
-def expand_shards(source: str) -> list[str]:
-    """The files that a source names by braces (`{000..009}.tar`) or wildcards (`*.tar`), each once, in order.
-
-    Raises:
-        InputError: a shard is not there.
-        TrainingError: the library webdataset is not installed.
-    """
-    if Path(source).is_file():
-        return [source]
-    _webdataset()
-    from webdataset.shardlists import expand_urls
-
-    try:
-        patterns: list[str] = expand_urls(source)
-    except (ValueError, AssertionError) as error:  # braces out of balance, a variable that is not set
-        raise InputError(f"{source}: not a name of shards, as in shards/{{000..009}}.tar ({error})") from error
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        files = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern))  # noqa: PTH207  keeps the name's form
-        if not files:
-            raise InputError(f"{pattern}: no such shard; shards are files on this machine or on a mounted disk")
-        found.update(dict.fromkeys(files))
-    return list(found)
-
-
 def count_samples(shards: Sequence[str], keys: Keys = Keys(captions=()), left_out: LeftOut | None = None) -> int:
     """How many usable samples the shards hold, by the headers of the tar files and the texts: no image is read.
 
     Args:
-        shards: as `expand_shards` gives them.
+        shards: as `base.shards.expand_shards` gives them.
         keys: as `read_shard_pairs`; without captions a sample needs its image alone.
         left_out: told of the samples that are not usable.
 
@@ -75,7 +45,7 @@ def count_samples(shards: Sequence[str], keys: Keys = Keys(captions=()), left_ou
     for shard in shards:
         known: set[str] = set()
         lacking: dict[str, str] = {}  # by the name without its folder, why it cannot be used
-        for name, members in _contents(shard):
+        for name, members in read_samples(shard, TEXTS.__contains__):
             problem = _pair(members, keys)[1]
             if problem:
                 other = lacking.setdefault(name.rpartition("/")[2], problem)
@@ -107,7 +77,7 @@ def read_shard_pairs(shards: Sequence[str], keys: Keys = Keys(), limit: int = 50
     """Read the first `limit` usable samples into memory, images undecoded: for validation.
 
     Args:
-        shards: as `expand_shards` gives them.
+        shards: as `base.shards.expand_shards` gives them.
         keys: fields of the .json; a sample without a caption there takes the .txt.
         limit: pairs.
 
@@ -149,7 +119,7 @@ class ShardLoader:
             InputError: fewer shards than ranks, or a batch that they cannot share equally.
             TrainingError: the library webdataset is not installed.
         """
-        _webdataset()
+        need_webdataset()
         if len(shards) < feeding.world:
             raise InputError(
                 f"{len(shards)} shards for {feeding.world} processes, and each needs one of its own; cut the samples "
@@ -208,19 +178,19 @@ class ShardLoader:
 
 def _samples(shard: str) -> Iterator[Mapping[str, Any]]:
     """The samples of a shard: the bytes of each member by its suffix."""
-    _webdataset()
+    need_webdataset()
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
     try:
         with Path(shard).open("rb") as file:  # not by the library's gopen: it runs what a name calls a pipe
             yield from group_by_keys(tar_file_expander([{"url": shard, "stream": file}]))
     except (OSError, EOFError, ValueError, tarfile.TarError) as error:
-        raise _broken(shard, error) from error
+        raise broken(shard, error) from error
 
 
 def _pair(sample: Mapping[str, Any], keys: Keys) -> tuple[Pair, str]:
     """What a sample holds, and why it cannot be used, as a reason of `LeftOut`; "" if it can."""
-    image = next((data for suffix, data in sample.items() if _is_image(suffix)), b"")
+    image = next((data for suffix, data in sample.items() if is_image(suffix)), b"")
     problems = [] if image else ["samples without image"]
     fields: Any = {}
     captions: tuple[str, ...] = ()
@@ -242,54 +212,7 @@ def _pair(sample: Mapping[str, Any], keys: Keys) -> tuple[Pair, str]:
     return pair, problems[0] if problems else ""
 
 
-def _contents(shard: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """The samples of a shard as `_samples` has them, by name; of an image that is not empty one byte stands for all."""
-    name, members = "", dict[str, bytes]()
-    try:
-        with tarfile.open(shard) as tar:
-            for member in tar:
-                found = SAMPLE.fullmatch(member.name)
-                if not member.isreg() or not found or META.match(member.name):
-                    continue
-                if found[1] != name and members:
-                    yield name, members
-                    members = {}
-                name, suffix = found[1], found[2].lower()
-                file = tar.extractfile(member) if suffix in ("json", "txt") else None
-                members[suffix] = file.read() if file else bytes(min(1, member.size))
-            # tarfile takes a header that is cut off, or none, for the end; the real one is two blocks of zeros.
-            assert tar.fileobj
-            tar.fileobj.seek(tar.offset)
-            if tar.fileobj.read(2 * tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
-                raise InputError(f"{shard}: is cut short or damaged (no end-of-archive); copy it again or leave it out")
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise _broken(shard, error) from error
-    if members:
-        yield name, members
-
-
-def _is_image(suffix: str) -> bool:
-    return not suffix.startswith("__") and f".{suffix.lower()}" in IMAGE_SUFFIXES
-
-
-def _broken(shard: str, error: Exception) -> InputError:
-    reason = " ".join(str(error.args[0] if error.args else error).split())
-    return InputError(f"{shard}: cannot be read as a tar file of samples ({reason}); copy it again or leave it out")
-
-
 def _no_sample(shards: Sequence[str], keys: Keys, left_out: LeftOut | None = None) -> InputError:
     wanted = f' with a .txt or a .json with "{",".join(keys.captions)}" (--caption-key)' if keys.captions else ""
     why = "".join(f"; {line}" for line in left_out.lines()) if left_out else ""
     return InputError(f"{', '.join(shards[:3])}: no image{wanted} in {len(shards)} shards{why}")
-
-
-def _webdataset() -> None:
-    """Ask for the library before it is needed.
-
-    Raises:
-        TrainingError: it is not installed.
-    """
-    try:
-        import webdataset  # noqa: F401
-    except ImportError as error:
-        raise TrainingError(f"shards need the library webdataset; {install('train')}") from error

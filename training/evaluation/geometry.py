@@ -217,12 +217,17 @@ class Confusion:
 
 
 def confusions(encoded: Encoded, limit: int = 24) -> list[Confusion]:
-    """The images whose best wrong text most exceeds their best right one, the worst first; those that are files."""
+    """The images whose best wrong text most exceeds their best right one, the worst first; those that are files.
+
+    Of the wrong texts those that an image belongs to: of a class whose images cannot be read there is none to show.
+    """
     of_image, of_text = np.asarray(encoded.image_of_pair), np.asarray(encoded.text_of_pair)
     owner = dict(zip(encoded.text_of_pair, encoded.image_of_pair, strict=True))  # an image of each text
+    without = np.setdiff1d(np.arange(len(encoded.texts)), of_text)
     found: list[Confusion] = []
     for start, cosines, relevant in scored_chunks(encoded.images, encoded.texts, of_image, of_text, CHUNK):
         right, wrong = np.where(relevant, cosines, -np.inf), np.where(relevant, -np.inf, cosines)
+        wrong[:, without] = -np.inf
         for row in np.flatnonzero(wrong.max(axis=1) > right.max(axis=1)):
             best, worst = int(right[row].argmax()), int(wrong[row].argmax())
             image, other = encoded.sources[start + row], encoded.sources[owner[worst]]

@@ -112,10 +112,10 @@ def _below_its_start(records: Sequence[Record]) -> str | None:
     if change is None or change >= 0:
         return None
     best = max(records, key=lambda record: record.get("score") or 0.0)
-    kept = f"epoch {best['epoch']}" if best["epoch"] else "the model as it was"
+    best_of = f"the best was epoch {best['epoch']}" if best["epoch"] else "no epoch was better"
     return (
         f"Worse than the start: epoch {last['epoch']} scores {last['score']:.3f}, before training it was "
-        f"{start['score']:.3f}; the run folder holds {kept}, and a lower --lr or more pairs may help."
+        f"{start['score']:.3f}; {best_of}, and a lower --lr or more pairs may help."
     )
 
 

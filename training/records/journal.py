@@ -60,9 +60,9 @@ class Journal:
         self._trackers.tell("epoch", flat, record["epoch"])
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, and the trackers where the run has not told them that it has ended."""
         self._file.close()
-        self._trackers.close()
+        self._trackers.close(ended=False)
 
     def _append(self, record: Mapping[str, Any]) -> None:
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}

@@ -32,8 +32,8 @@ class Tracker(Protocol):
     def tell(self, group: str, numbers: Numbers, at: int) -> None:
         """Numbers of a step ("train") or an epoch ("epoch"), by their names."""
 
-    def close(self) -> None:
-        """The run is over, or is stopped."""
+    def close(self, ended: bool) -> None:
+        """The run has ended, or else it was stopped or has failed, and may go on some day."""
 
 
 class TensorBoard:
@@ -49,7 +49,7 @@ class TensorBoard:
         for key, value in numbers.items():
             self._writer.add_scalar(f"{group}/{key}", value, at)
 
-    def close(self) -> None:
+    def close(self, ended: bool) -> None:
         """As `Tracker.close`."""
         self._writer.close()
 
@@ -83,9 +83,9 @@ class MLflow:
         now = time.time_ns() // 1_000_000
         self._client.log_batch(self._run, [Metric(f"{group}/{key}", value, now, at) for key, value in numbers.items()])
 
-    def close(self) -> None:
+    def close(self, ended: bool) -> None:
         """As `Tracker.close`."""
-        self._client.set_terminated(self._run)
+        self._client.set_terminated(self._run, "FINISHED" if ended else "KILLED")
 
 
 class WeightsAndBiases:
@@ -118,9 +118,9 @@ class WeightsAndBiases:
         """As `Tracker.tell`."""
         self._run.log({f"{group}/{key}": value for key, value in numbers.items()} | {f"{group}/at": at})
 
-    def close(self) -> None:
+    def close(self, ended: bool) -> None:
         """As `Tracker.close`."""
-        self._run.finish()
+        self._run.finish(exit_code=int(not ended))
 
 
 KINDS: dict[str, tuple[Callable[[Path, Mapping[str, Any], int], Tracker], str, str]] = {  # the library, its extra
@@ -167,10 +167,10 @@ class Trackers:
         """What went wrong since it was asked last, a sentence each."""
         return [trouble for told in self._told for trouble in told.troubles()]
 
-    def close(self) -> None:
-        """Tell the rest, for `PATIENCE` seconds at most."""
+    def close(self, ended: bool) -> None:
+        """Tell the rest, for `PATIENCE` seconds at most, and whether the run has ended; what is closed stays so."""
         for told in self._told:
-            told.put(None)
+            told.put(ended)
         end = time.monotonic() + PATIENCE
         for told in self._told:
             told.join(max(0.0, end - time.monotonic()))
@@ -182,12 +182,12 @@ class _Told(threading.Thread):
     def __init__(self, name: str, *run: Any) -> None:
         super().__init__(daemon=True, name=f"tracker {name}")
         self._tracker, self._run_of = name, run
-        self._queue: queue.Queue[tuple[str, Numbers, int] | None] = queue.Queue(WAITING)
+        self._queue: queue.Queue[tuple[str, Numbers, int] | bool] = queue.Queue(WAITING)  # bool: close
         self._troubles: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._failed = False
         self.start()
 
-    def put(self, what: tuple[str, Numbers, int] | None) -> None:
+    def put(self, what: tuple[str, Numbers, int] | bool) -> None:
         if self._failed:
             return
         try:
@@ -201,9 +201,13 @@ class _Told(threading.Thread):
     def run(self) -> None:
         try:
             tracker = KINDS[self._tracker][0](*self._run_of)
-            while not self._failed and (what := self._queue.get()) is not None:
+            ended = False
+            while not self._failed:
+                if isinstance(what := self._queue.get(), bool):
+                    ended = what
+                    break
                 tracker.tell(*what)
-            tracker.close()
+            tracker.close(ended)
         except Exception as error:  # whatever its client raises: of the network, of its server, of a full disk
             self._fail((str(error) or type(error).__name__).splitlines()[0])
 

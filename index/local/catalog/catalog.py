@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionDamaged, EntryNotFound, InputError, ModelMismatch
 from base.names import check_external_id
+from index.batch import Batch
 from index.columns import Columns
 from index.config import IndexConfig, Quota
 from index.entry import ChangePage, Entry, FacetKey, FacetValue, ImageRow, Modality, Record
@@ -37,7 +38,7 @@ from index.local.catalog.facet_counts import FacetCounts, values_among
 from index.local.catalog.facets import file_facets, unfile_facets
 from index.local.catalog.feed import forget_old, new_life, read_changes_after
 from index.local.catalog.filters import FilterCache
-from index.local.catalog.insert import write_batch
+from index.local.catalog.insert import LOOKUP, write_batch
 from index.local.catalog.integrity import problems
 from index.local.catalog.keepsakes import Keepsakes
 from index.local.catalog.next_vectors import NextVectors
@@ -123,6 +124,10 @@ class Catalog:
         """Close its connections. A second call does nothing."""
         self._db.close()
 
+    def hurry(self) -> None:
+        """As `Database.hurry`."""
+        self._db.hurry()
+
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy to a new file while others write. InputError if it exists, or CollectionError."""
         self._db.copy_to(path)
@@ -153,7 +158,11 @@ class Catalog:
     # --- writing: one transaction each, on disk when it returns ---
 
     def upsert(self, entries: Sequence[Entry], x: NDArray[np.float32], fingerprint: str | None = None) -> list[int]:
-        """Write `entries` with vectors `x` (n, dim), kept as float16, and return their ids.
+        """As `write`, of entries with vectors `x` (n, dim) float32."""
+        return self.write(Batch.of(entries), x.astype(np.float16), fingerprint)
+
+    def write(self, batch: Batch, x16: NDArray[np.float16], fingerprint: str | None = None) -> list[int]:
+        """Write a batch with vectors `x16` (n, dim) and return the ids of its entries.
 
         With `fingerprint` they are of that model, and no other can be put in place between the look and the write.
 
@@ -169,7 +178,7 @@ class Catalog:
             if fingerprint not in (None, read_meta(db, "fingerprint")):
                 raise ModelMismatch("another model was put in place meanwhile: try again, with that one")
             before = count_entries(db)
-            ids = write_batch(db, entries, x.astype(np.float16), next_version(db))
+            ids = write_batch(db, batch, x16, next_version(db))
             check_entries(db, before)
             return ids
 
@@ -245,6 +254,15 @@ class Catalog:
         with self._db.writing() as db:
             write_quota(db, quota)
 
+    def set_title(self, title: str | None) -> None:
+        """Keep what it is called where people read; None: by its name."""
+        with self._db.writing() as db:
+            if title is None:
+                db.execute("DELETE FROM meta WHERE key = 'title'")
+            else:  # a catalog of before has no such row
+                put = "INSERT INTO meta (key, value) VALUES ('title', ?) ON CONFLICT (key) DO UPDATE SET value = ?"
+                db.execute(put, [title] * 2)
+
     def set_rejection(self, measured: Rejection) -> None:
         """Keep what texts must reach to fit anything."""
         fields = asdict(measured)
@@ -275,6 +293,12 @@ class Catalog:
         """What `set_quota` was last given; none if nothing was."""
         with self._db.reading() as db:
             return read_quota(db)
+
+    def title(self) -> str | None:
+        """What `set_title` was last given."""
+        with self._db.reading() as db:
+            rows = db.execute("SELECT value FROM meta WHERE key = 'title'").fetchall()
+            return rows[0][0] if rows else None
 
     def check_room(self, more: int) -> None:
         """QuotaExceeded if so many more entries would be too many."""
@@ -355,6 +379,17 @@ class Catalog:
         with self._db.reading() as db:
             rows = db.execute(f"SELECT {COLUMNS} FROM entries WHERE {among}", (wanted,)).fetchall()
         return {str(record.external_id): record for record in records(rows)}
+
+    def get_paths(self, paths: Iterable[str]) -> dict[str, Record]:
+        """The records of those paths that are there, by them."""
+        wanted, found = [encode_path(path) for path in paths], list[Record]()
+        with self._db.reading() as db:
+            for start in range(0, len(wanted), LOOKUP):
+                some = wanted[start : start + LOOKUP]
+                marks = ", ".join(["CAST(? AS TEXT)"] * len(some))
+                query = f"SELECT {self._columns} FROM entries WHERE path IN ({marks})"
+                found += records(db.execute(query, some).fetchall())
+        return {str(record.path): record for record in found}
 
     def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """The vectors (n, dim) float32 of `ids`, in that order. EntryNotFound if one is not there."""

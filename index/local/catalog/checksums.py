@@ -6,7 +6,7 @@ the revision's own checksum tells that it did; then no row's is believed. A row 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
@@ -30,6 +30,23 @@ def checksum(*values: Any) -> int:
     """
     values = values[:-1] if values[-1] is None else values
     return crc32(b"\0".join([BYTES.get(type(value), _as_text)(value) for value in values]))
+
+
+def checksums(columns: Sequence[Sequence[Any]]) -> list[int]:
+    """`checksum` of each row of some columns; the last one may hold nulls."""
+    named = columns[-1].count(None) < len(columns[-1])
+    if named and None in columns[-1]:
+        return [checksum(*row) for row in zip(*columns, strict=True)]
+    parts = [_as_bytes(column) for column in (columns if named else columns[:-1])]
+    return [crc32(b"\0".join(row)) for row in zip(*parts, strict=True)]
+
+
+def _as_bytes(column: Sequence[Any]) -> Sequence[bytes]:
+    kinds = set(map(type, column))
+    if len(kinds) == 1:
+        as_bytes = BYTES.get(kinds.pop(), _as_text)
+        return column if as_bytes is bytes else [*map(as_bytes, column)]
+    return [BYTES.get(type(value), _as_text)(value) for value in column]
 
 
 def has_checksums(db: Connection) -> bool:

@@ -65,6 +65,7 @@ class Database:
         self._idle: list[tuple[Lies, Connection]] = []
         self._closed = False
         self._read_only = read_only
+        self._hurried = False
         self._writing = threading.Lock()
         try:
             self._file = _identity(path)
@@ -138,6 +139,12 @@ class Database:
     def close(self) -> None:
         """Close every connection; one that another thread uses now is closed when it comes back."""
         self._closed = True
+        while self._idle:
+            self._idle.pop()[1].close()
+
+    def hurry(self) -> None:
+        """Put nothing on disk at a commit any more: for a file that nobody has yet, and that is synced when whole."""
+        self._hurried = True
         while self._idle:
             self._idle.pop()[1].close()
 
@@ -257,6 +264,9 @@ class Database:
                 db.create_function(name, -1, function, deterministic=True)
             if mode != WRITABLE.mode:
                 db.execute("PRAGMA schema_version")
+            if self._hurried:
+                db.execute("PRAGMA synchronous = OFF")
+                db.execute("PRAGMA cache_size = -128000")  # KB
         except BaseException:
             db.close()
             raise

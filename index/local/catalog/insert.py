@@ -6,20 +6,22 @@ Statements are few and take many rows each: that is most of what makes a write f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from itertools import chain, count
+from collections.abc import Iterator, Sequence
+from itertools import chain, count, islice
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from base.names import check_external_id
+from index.batch import Batch
 from index.entry import Entry
-from index.local.catalog.checksums import checksum
+from index.local.catalog.checksums import checksum, checksums
 from index.local.catalog.database import Connection
-from index.local.catalog.facets import file_facets, unfile_facets
+from index.local.catalog.facets import file_facets, file_metadata, unfile_facets
 from index.local.catalog.tables import (
     AMONG,
+    FIELDS,
     FIELDS_OF,
     WRITTEN,
     count_rows,
@@ -37,8 +39,8 @@ TOGETHER = 50  # rows in one INSERT: each statement costs a look at AUTOINCREMEN
 LOOKUP = 500  # paths looked up by one statement
 
 
-def write_batch(db: Connection, entries: Sequence[Entry], x16: NDArray[np.float16], version: int) -> list[int]:
-    """Write `entries` with vectors `x16` (n, dim) as of `version`, and give their ids.
+def write_batch(db: Connection, batch: Batch, x16: NDArray[np.float16], version: int) -> list[int]:
+    """Write a batch with vectors `x16` (n, dim) as of `version`, and give the ids of its entries.
 
     What is there with the entry's path or external id is replaced and keeps its id; of entries with the same one the
     last one counts. An entry without an external id leaves the one that is there. Where the entry of an external id is
@@ -48,12 +50,23 @@ def write_batch(db: Connection, entries: Sequence[Entry], x16: NDArray[np.float1
         InputError: a value cannot be stored, a path is there with the other modality or another external id, or a
             wanted `id` is taken.
     """
-    blobs = [vector.tobytes() for vector in x16]
-    paths = [encode_path(entry.path) for entry in entries]
-    metadata = [encode_metadata(entry.metadata) for entry in entries]
-    names = [None if entry.external_id is None else check_external_id(entry.external_id) for entry in entries]
+    blobs = _blobs(x16)
+    paths = [None if path is None else encode_path(path) for path in batch.column("path")]
+    metadata = batch.metadata_text or [encode_metadata(each) for each in batch.column("metadata")]
+    names = [None if name is None else check_external_id(name) for name in batch.column("external_id")]
     by_path = _rows_with(db, "path", [path for path in paths if path is not None])
     by_name = _rows_with(db, "external_id", [name for name in names if name is not None])
+    fields = [batch.column(name) for name in FIELDS[4:-1]]
+    if not by_path and not by_name and _is_empty(batch.id) and _all_differ(paths) and _all_differ(names):
+        ids = [*islice(_new_ids(db), len(batch))]
+        _write_new(db, [ids, batch.modality, paths, batch.column("text"), metadata, *fields,
+                        [version] * len(ids), blobs, names])  # fmt: skip
+        note_written(db, json_ids(ids))
+        if batch.metadata:
+            file_metadata(db, zip(batch.modality, ids, batch.metadata, strict=True))
+        count_rows(db, Counter(batch.modality))
+        return ids
+    entries = batch.entries
     known = {row.id: row for row in [*by_path.values(), *by_name.values()]}
     by_path, by_name = ({key: known[row.id] for key, row in there.items()} for there in (by_path, by_name))
     changing = [entry for entry in entries if entry.external_id in by_name]
@@ -79,6 +92,36 @@ def write_batch(db: Connection, entries: Sequence[Entry], x16: NDArray[np.float1
     return [row.id for row in rows_of]
 
 
+def _blobs(x16: NDArray[np.float16]) -> list[bytes]:
+    data, width = np.ascontiguousarray(x16).tobytes(), 2 * x16.shape[1] if x16.size else 1
+    return [data[start : start + width] for start in range(0, len(data), width)]
+
+
+def _is_empty(values: Sequence[Any]) -> bool:
+    return values.count(None) == len(values)
+
+
+def _all_differ(values: Sequence[Any]) -> bool:
+    """Whether no two are the same but None."""
+    none = values.count(None)
+    return len(set(values)) == len(values) - none + bool(none)
+
+
+def _write_new(db: Connection, columns: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, given as columns of WRITTEN, of which none is there."""
+    rows = list(zip(*columns, checksums(columns), strict=True))
+    for start in range(0, len(rows), TOGETHER):
+        some = rows[start : start + TOGETHER]
+        values = ", ".join([VALUES] * len(some))
+        db.execute(f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES {values}", list(chain.from_iterable(some)))
+
+
+def _new_ids(db: Connection, above: int = 0) -> Iterator[int]:
+    """Ids above all ever, and `above`."""
+    (highest,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'entries'").fetchone()
+    return count(max(highest or 0, above) + 1)
+
+
 def _rows_with(db: Connection, column: Literal["path", "external_id"], values: Sequence[Any]) -> dict[Any, Row]:
     """The rows that are there with those paths or external ids, by them."""
     there = {}
@@ -102,8 +145,7 @@ def _take_rows(
 ) -> list[Row]:
     """A row for each entry (index.matching); new ids are above all ever."""
     wanted = check_wanted(entries)
-    (highest,) = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'entries'").fetchone()
-    new = count(max([highest or 0, *wanted]) + 1)
+    new = _new_ids(db, max(wanted, default=0))
     if wanted:
         among = json_ids(wanted)
         query = f"SELECT id FROM entries WHERE {AMONG} UNION SELECT id FROM tombstones WHERE {AMONG} LIMIT 1"

@@ -53,6 +53,7 @@ class NextVectors:
     def __init__(self, db: Database, swapped: Callable[[dict[str, Any]], None]) -> None:
         self._db = db
         self._swapped = swapped
+        self._given: dict[int, int] = {}  # rows given to be encoded, and their versions then
 
     def begin(self, model: str, fingerprint: str, dim: int) -> bool:
         """Start to gather vectors (dim,) of another model. True: an unfinished gathering for it goes on.
@@ -82,19 +83,26 @@ class NextVectors:
     def left(self, after_id: int = 0, limit: int = 1000) -> list[Record]:
         """Up to `limit` rows above `after_id`, by id, that have no next vector, or one of what they were before."""
         with self._db.reading() as db:
-            query = f"SELECT {COLUMNS} FROM entries WHERE id > ? AND {LEFT} ORDER BY id LIMIT ?"
-            return records(db.execute(query, (after_id, limit)).fetchall())
+            db.execute("BEGIN")
+            query = f"SELECT %s FROM entries WHERE id > ? AND {LEFT} ORDER BY id LIMIT ?"
+            self._given |= dict(db.execute(query % "id, version", (after_id, limit)).fetchall())
+            return records(db.execute(query % COLUMNS, (after_id, limit)).fetchall())
 
     def write(self, ids: Sequence[int], x: NDArray[np.float32]) -> None:
-        """Keep the next vectors `x` (n, next dim), as float16, of rows; ids that are gone are passed over."""
+        """Keep the next vectors `x` (n, next dim), as float16, of rows as `left` gave them; of one that was set anew
+        since it is due again. Ids that are gone are passed over.
+        """
         x16 = x.astype(np.float16)
         with self._db.writing() as db:
             info = _next(db)
             if x16.shape != (len(ids), info["dim"]):
                 raise InputError(f"vectors must be ({len(ids)}, {info['dim']}), not {x16.shape}")
             db.executemany(
-                "INSERT OR REPLACE INTO next_vectors SELECT id, version, ? FROM entries WHERE id = ?",
-                ((vector.tobytes(), int(key)) for key, vector in zip(ids, x16, strict=True)),
+                "INSERT OR REPLACE INTO next_vectors SELECT id, coalesce(?, version), ? FROM entries WHERE id = ?",
+                (
+                    (self._given.pop(int(key), None), vector.tobytes(), int(key))
+                    for key, vector in zip(ids, x16, strict=True)
+                ),
             )
 
     def rows(self, modality: Modality) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:

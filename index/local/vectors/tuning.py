@@ -14,19 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from index.config import IndexConfig, IndexKind
+from index.config import CONCEPT, EXACT_ROWS, FEWEST, QUERIES, TRAIN_ROWS, IndexConfig, IndexKind, K
 from index.local.snapshot import Tuning
 from index.local.vectors.ann import CoarseIndex, FlatRows, Positions
 from index.local.vectors.ranked import Ids
 from index.local.vectors.segment import Segment
 from index.rows import Rows
 
-EXACT_ROWS = 100_000
-K = 10  # recall@10
-QUERIES = 200  # of each sort, at most a quarter of the rows
-FEWEST = 400  # rows: of fewer, what is not held out is too little to train on (a product quantizer wants 256)
-CONCEPT = 16  # rows whose mean is one concept
-TRAIN_ROWS = 64  # for each inverted list; FAISS warns below 39
 GRAPH_LISTS = 256  # a graph's codes are trained on as many rows as those of so many lists
 MOST_EFFORT = 1024  # the widest beam of a graph
 RETRAIN_GROWTH = 2.0  # rows now against rows when it was trained
@@ -75,7 +69,7 @@ def build(ids: Ids, rows: FlatRows, config: IndexConfig, before: tuple[CoarseInd
         return Segment(ids, rows)
     rng = np.random.default_rng(n)
     order = rng.permutation(n)
-    few = min(QUERIES, n // 4)
+    few = min(QUERIES, n // 4)  # held out
     held_out, rest = np.sort(order[:few]), order[few:]
     if before is not None and before[1].kind == kind and n <= RETRAIN_GROWTH * before[1].trained_rows:
         coarse, tuning = before

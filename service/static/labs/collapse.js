@@ -25,7 +25,7 @@ export function collapseLab(app) {
   let felt; // of the points as they lie now
   const figure = new Figure({ label: "Pictures and captions on the circle" });
   const negatives = el("input", { type: "checkbox", checked: true, role: "switch", onchange: () => app.navigate({ negatives: negatives.checked ? null : "off" }, { replace: true }) });
-  const go = el("button", { type: "button", class: "button main", onclick: () => (epoch >= STEPS ? restart().then(() => clock.start()) : clock.toggle()) }, "Train");
+  const go = el("button", { type: "button", class: "button main", onclick: () => (epoch >= STEPS ? restart().then(() => here && clock.start()) : clock.toggle()) }, "Train");
   const again = el("button", { type: "button", class: "button", onclick: () => restart() }, "Start again");
   const facts = el("dl", { class: "facts" });
   const warning = el("div", { class: "warning", role: "status" });
@@ -83,15 +83,20 @@ export function collapseLab(app) {
   });
 
   let shown = null;
+  let here = false; // whether the labs are shown
   return {
     element,
     show(address) {
+      here = true;
       const on = address.get("negatives") !== "off";
       if (shown === on) return;
       shown = on;
       negatives.checked = on;
       restart();
     },
-    hide: () => clock.stop(),
+    hide: () => {
+      here = false;
+      clock.stop();
+    },
   };
 }

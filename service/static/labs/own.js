@@ -2,8 +2,8 @@
 // The anchor lies in the middle, each other as far from it as the angle between their own vectors.
 
 import { el, icon, svg } from "../parts/dom.js";
-import { nameOf, sized } from "../parts/entry.js";
-import { pickPictures } from "../parts/picker.js";
+import { nameOf, sized } from "../parts/picture/entry.js";
+import { pickPictures } from "../parts/picture/picker.js";
 import { tips } from "./figure.js";
 import { forces } from "./lab.js";
 import { reach } from "./points.js";
@@ -35,13 +35,13 @@ export class OwnPictures {
     if (this.collection !== collection) {
       Object.assign(this, { collection, learned: null, begun: null });
       this.entries.clear();
-      this.sources.clear();
     }
     const ids = (key) => address.getAll(key).map(Number).filter((id) => Number.isSafeInteger(id) && id > 0).slice(0, NEGATIVES);
     this.ids = { anchor: ids("a")[0], positive: ids("pos")[0], negatives: ids("neg") };
     if (!this.ids.anchor || !this.ids.positive || !this.ids.negatives.length) this.ids = await this.#begin(this.ids);
     this.learned ??= await this.#learned(collection);
     await Promise.all(this.#all().map((id) => this.#entry(id)));
+    this.letGo(this.#all());
     this.#choices();
     return this.learned;
   }
@@ -77,7 +77,22 @@ export class OwnPictures {
   async #entry(id) {
     const { api } = this.app;
     if (!this.entries.has(id)) this.entries.set(id, await api.get(api.of(this.collection, "images", id)));
-    if (!this.sources.has(id)) this.sources.set(id, await api.source(sized(this.entries.get(id).thumbnail_url, 128)));
+    const url = sized(this.entries.get(id).thumbnail_url, 128);
+    if (!this.sources.has(url)) this.sources.set(url, await api.source(url));
+  }
+
+  #source(id) {
+    return this.sources.get(sized(this.entries.get(id)?.thumbnail_url ?? "", 128)) ?? "";
+  }
+
+  // What was fetched with a key is held for as long as it is drawn again and again: all but that of some pictures goes.
+  letGo(but = []) {
+    const wanted = new Set(but.map((id) => this.#source(id)));
+    for (const [url, source] of this.sources) {
+      if (wanted.has(source)) continue;
+      if (source !== url) URL.revokeObjectURL(source);
+      this.sources.delete(url);
+    }
   }
 
   async look(settings) {
@@ -98,7 +113,7 @@ export class OwnPictures {
       const entry = this.entries.get(id);
       return el("span", { class: `one ${kind}` },
         el("button", { type: "button", title: `${name}: ${nameOf(entry)}. Choose another.`, "aria-label": `${name}: ${nameOf(entry)}. Choose another.`, onclick: () => pick(`Choose the ${name.toLowerCase()}`, 1, use) },
-          el("img", { src: this.sources.get(id), alt: "" }), el("span", {}, name)),
+          el("img", { src: this.#source(id), alt: "" }), el("span", {}, name)),
         remove && el("button", { type: "button", class: "off", "aria-label": `Take ${name.toLowerCase()} away`, onclick: remove }, icon("close")));
     };
     this.choosing.replaceChildren(
@@ -117,7 +132,7 @@ export class OwnPictures {
     }
     const picture = (id, x, y, kind, side) => [
       svg("rect", { x: x - side / 2 - 2, y: y - side / 2 - 2, width: side + 4, height: side + 4, rx: 7, class: `frame ${kind}` }),
-      svg("image", { x: x - side / 2, y: y - side / 2, width: side, height: side, href: this.sources.get(id) ?? "", preserveAspectRatio: "xMidYMid meet" }),
+      svg("image", { x: x - side / 2, y: y - side / 2, width: side, height: side, href: this.#source(id), preserveAspectRatio: "xMidYMid meet" }),
     ];
     const [, ...others] = this.#all();
     const angles = felt.cosines.map((cosine) => Math.acos(Math.max(-1, Math.min(1, cosine))));

@@ -222,6 +222,10 @@ export function pullLab(app) {
           : "Drag a point, or move it by the arrow keys. Off the circle only its direction counts, and the farther out it is the less a step turns it.";
       spaces.element.querySelector("[value=pictures]").disabled = !app.collection();
       own.show(address).then((learned) => {
+        if (!here) {
+          own.letGo();
+          return;
+        }
         heat.mark(pictures && learned ? [{ at: learned, text: `learned ${learned.toPrecision(2)}` }] : []);
         if (pictures && address.get("t") === null && learned) heat.value = learned;
         look();
@@ -230,6 +234,7 @@ export function pullLab(app) {
     hide: () => {
       here = false;
       clock.stop();
+      own.letGo();
       clearTimeout(written); // where the points are is no matter of another view's address
     },
   };

@@ -13,6 +13,7 @@ export class Jobs {
     this.api = api;
     this.jobs = [];
     this.listeners = new Set();
+    this.turn = 0; // of looks: an answer that another has overtaken is older than what is known
   }
 
   get running() {
@@ -29,13 +30,15 @@ export class Jobs {
   // Look now, and go on while one runs.
   async look() {
     clearTimeout(this.timer);
+    const turn = ++this.turn;
     let jobs;
     try {
       jobs = (await this.api.get("v1/jobs?limit=20")).jobs;
     } catch {
-      this.timer = this.jobs.length ? setTimeout(() => this.look(), EVERY * 5) : null;
+      if (turn === this.turn && this.jobs.length) this.timer = setTimeout(() => this.look(), EVERY * 5);
       return;
     }
+    if (turn !== this.turn) return;
     const before = new Map(this.jobs.map((job) => [job.id, job]));
     const ended = jobs.filter((job) => !isRunning(job) && before.has(job.id) && isRunning(before.get(job.id)));
     this.jobs = jobs;

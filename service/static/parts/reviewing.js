@@ -2,7 +2,7 @@
 // is said goes to the service behind it, so that nobody waits for the rest to be labelled anew.
 
 import { count, el, icon, saveFile } from "./dom.js";
-import { fileName, sized } from "./entry.js";
+import { fileName, sized } from "./picture/entry.js";
 
 const PAGE = 24;
 const FLIPS = 12; // that are shown
@@ -188,7 +188,7 @@ export class Reviewing {
   }
 
   #choose(label) {
-    if (!this.current) return;
+    if (!this.current || this.app.info?.read_only) return;
     if (this.run.mode === "multi") {
       if (!this.chosen.delete(label)) this.chosen.add(label);
       this.#mark();
@@ -197,8 +197,9 @@ export class Reviewing {
   }
 
   #say(verdict, labels = []) {
+    if (this.app.info?.read_only) return;
     const image = this.queue.shift();
-    if (!image || this.app.info?.read_only) return;
+    if (!image) return;
     this.judged.set(image.id, { ...image, wanted: true });
     this.pending.push({ image, item: { image: image.id, verdict, labels } });
     this.#draw();
@@ -365,8 +366,7 @@ export class Reviewing {
 
   #small({ id, thumbnail_url: url }) {
     const image = el("img", { alt: "", "data-id": id, width: 44, height: 44 });
-    this.api.source(sized(url, 128)).then((source) => (image.src = source), () => {});
-    image.addEventListener("load", () => image.src.startsWith("blob:") && URL.revokeObjectURL(image.src));
+    this.api.show(image, sized(url, 128)).catch(() => {});
     return image;
   }
 

@@ -5,10 +5,10 @@
 //   space=sphere, space=pictures    what its points are; a, pos, neg: pictures of the collection
 //   negatives=off                   of the second lab
 
-import { el } from "../parts/dom.js";
 import { batchLab } from "../labs/batch.js";
 import { collapseLab } from "../labs/collapse.js";
 import { pullLab } from "../labs/pull.js";
+import { el } from "../parts/dom.js";
 
 export const title = "Labs";
 

@@ -8,8 +8,8 @@
 
 import { chancesAt, learnedTemperature, percent } from "../parts/chances.js";
 import { count, el, icon } from "../parts/dom.js";
-import { nameOf, sized } from "../parts/entry.js";
-import { pickPictures } from "../parts/picker.js";
+import { nameOf, sized } from "../parts/picture/entry.js";
+import { pickPictures } from "../parts/picture/picker.js";
 import { keep, kept } from "../parts/query.js";
 import { slider } from "../parts/slider.js";
 
@@ -49,6 +49,7 @@ function read(address) {
 export function mount(root, app) {
   let asked = read(new URLSearchParams());
   let running = null; // AbortController of what is asked
+  let looking = new AbortController(); // of the picture that is fetched to be looked at
   let timer = null;
   let opened = null; // the label set that is open, as the service tells it
   let began = false; // pictures were put here for who came without any
@@ -57,7 +58,7 @@ export function mount(root, app) {
   const entries = new Map(); // picture -> {name, url}
   const vectors = new Map(); // picture of this tab -> promise of its vector
   const rows = new Map(); // label -> its bar
-  const here = () => new URLSearchParams(location.search).get("v") === "lineup"; // hidden is this only once the next is loaded
+  let here = false; // whether this view is the one that is wanted
 
   // --- the pictures ---
 
@@ -108,7 +109,7 @@ export function mount(root, app) {
       asked = { ...asked, temperature: t };
       draw();
       clearTimeout(heat.timer);
-      heat.timer = setTimeout(() => here() && app.navigate({ t: isLearned(t) ? null : t.toPrecision(3) }, { replace: true }), WAIT);
+      heat.timer = setTimeout(() => here && app.navigate({ t: isLearned(t) ? null : t.toPrecision(3) }, { replace: true }), WAIT);
     },
   });
   const taught = el("p", { class: "hint" });
@@ -172,7 +173,7 @@ export function mount(root, app) {
     if (!collection) return;
     const { entries: found } = await app.api.get(`${app.api.of(collection, "images")}?limit=4`);
     found.forEach(remember);
-    if (found.length && !asked.pictures.length) app.navigate({ p: found.map(({ id }) => String(id)) }, { replace: true });
+    if (here && found.length && !asked.pictures.length) app.navigate({ p: found.map(({ id }) => String(id)) }, { replace: true });
   }
 
   async function showPictures() {
@@ -180,9 +181,11 @@ export function mount(root, app) {
     const at = Math.min(asked.at, pictures.length - 1);
     const each = await Promise.all(pictures.map((picture) => pictured(picture).catch(() => null)));
     if (pictures !== asked.pictures) return;
+    looking.abort();
+    looking = new AbortController();
     strip.replaceChildren(...pictures.map((picture, i) => {
       const image = el("img", { alt: each[i]?.name ?? "a picture that is gone" });
-      if (each[i]) app.api.source(each[i].small).then((source) => (image.src = source), () => {});
+      if (each[i]) app.api.show(image, each[i].small).catch(() => {});
       return el("li", { "data-picture": picture },
         el("a", { href: app.href({ at: i || null }), "aria-current": i === at ? "true" : null }, image, el("span", { class: "best" })),
         el("button", { type: "button", class: "off", "aria-label": `Take ${each[i]?.name ?? "it"} out of the lineup`,
@@ -195,7 +198,7 @@ export function mount(root, app) {
     if (it) {
       large.alt = it.name;
       stage.querySelector("figcaption").textContent = it.name;
-      app.api.source(it.url).then((source) => (large.src = source), () => large.removeAttribute("src"));
+      app.api.show(large, it.url, { signal: looking.signal }).catch((error) => error.name === "AbortError" || large.removeAttribute("src"));
     } else if (pictures.length) {
       large.removeAttribute("src");
       stage.querySelector("figcaption").textContent = pictures[at].startsWith("i") ? "A picture that was dropped is gone when its tab is." : "This picture is no longer in the collection.";
@@ -274,7 +277,7 @@ export function mount(root, app) {
 
   text.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => here() && app.navigate({ l: labelsOf(text.value), set: null }, { replace: true }), WAIT);
+    timer = setTimeout(() => here && app.navigate({ l: labelsOf(text.value), set: null }, { replace: true }), WAIT);
   });
   templates.addEventListener("change", () => {
     own.hidden = templates.value !== "own";
@@ -283,7 +286,7 @@ export function mount(root, app) {
   });
   own.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => here() && app.navigate({ tpl: own.value.split("\n").map((line) => line.trim()).filter(Boolean) }, { replace: true }), WAIT);
+    timer = setTimeout(() => here && app.navigate({ tpl: own.value.split("\n").map((line) => line.trim()).filter(Boolean) }, { replace: true }), WAIT);
   });
 
   // --- asking ---
@@ -472,7 +475,7 @@ export function mount(root, app) {
       const temperature = asked.temperature ?? (now && learnedTemperature(now));
       const label = best?.labels[0]?.label;
       const at = best?.scores.findIndex((one) => one.label === label);
-      item.querySelector(".best").textContent = !best ? "" : label ? `${label} ${percent(chancesAt(temperature, now, best.scores).chances[at])}` : "none of these";
+      item.querySelector(".best").textContent = !best ? "" : label ? `${label}\n${percent(chancesAt(temperature, now, best.scores).chances[at])}` : "none of these";
     }
   }
 
@@ -481,6 +484,7 @@ export function mount(root, app) {
 
   return {
     async show(address) {
+      here = true;
       asked = read(address);
       if (collection !== app.collection()) {
         collection = app.collection();
@@ -499,12 +503,14 @@ export function mount(root, app) {
       if (!named && document.activeElement !== own) own.value = asked.templates.join("\n");
       none.checked = asked.none;
       await showPictures();
+      if (!here) return;
       await ask();
       const mode = asked.mode ?? opened?.mode ?? "single";
       for (const radio of modes.querySelectorAll("input")) radio.checked = radio.value === mode;
       if (opened?.abstains) none.checked = true;
     },
     hide() {
+      here = false;
       running?.abort();
       clearTimeout(timer); // what was typed last is no matter of another view's address
       clearTimeout(heat.timer);

@@ -8,18 +8,18 @@
 //   near=12            the picture whose neighbours are pulled and pushed
 //   open=12            the picture that is open
 
-import { columnsOf, placesAmong } from "../parts/columns.js";
+import { forcesOf } from "../map/forces.js";
+import { simplified } from "../map/space.js";
+import { Surface } from "../map/surface.js";
 import { count, el, icon, set, words } from "../parts/dom.js";
-import { nameOf } from "../parts/entry.js";
-import { FITS, noteOf } from "../parts/fit.js";
-import { forcesOf } from "../parts/forces.js";
-import { Grid } from "../parts/grid.js";
+import { columnsOf, placesAmong } from "../parts/grid/columns.js";
+import { FITS, noteOf } from "../parts/grid/fit.js";
+import { Grid } from "../parts/grid/grid.js";
+import { Selection } from "../parts/grid/selection.js";
+import { Browse, recordsOf } from "../parts/grid/sources.js";
+import { nameOf } from "../parts/picture/entry.js";
+import { Viewer } from "../parts/picture/viewer.js";
 import { conditionsOf, filterText, readQuery } from "../parts/query.js";
-import { Selection } from "../parts/selection.js";
-import { Browse, recordsOf } from "../parts/sources.js";
-import { simplified } from "../parts/space.js";
-import { Surface } from "../parts/surface.js";
-import { Viewer } from "../parts/viewer.js";
 import { cameFrom } from "../router.js";
 
 export const title = "Map";
@@ -419,7 +419,7 @@ export function mount(root, app) {
 
   function showCard(record, own, positives, negatives) {
     const picture = el("img", { class: "large", alt: nameOf(record) });
-    app.api.source(thumbnail(record.id, 256)).then((address) => (picture.src = address), () => picture.remove());
+    app.api.show(picture, thumbnail(record.id, 256)).catch(() => picture.remove());
     const cluster = !now.by && about.clusters.find(({ number }) => number === own);
     const what = now.by ? (own === undefined ? `This picture has no ${now.by}.` : `${now.by}: ${own}`) : cluster ? nameOfCluster(cluster) : "";
     const list = (heading_, each, kind, text) => [
@@ -439,7 +439,7 @@ export function mount(root, app) {
 
   function row(one, kind) {
     const image = el("img", { alt: "", width: 44, height: 44 });
-    app.api.source(thumbnail(one.id, 128)).then((address) => (image.src = address), () => image.remove());
+    app.api.show(image, thumbnail(one.id, 128)).catch(() => image.remove());
     const share = `${kind} ${Math.round(one.share * 100)} %`;
     return el("li", {}, el("a", { href: app.href({ near: one.id, open: null }), title: noteOf(one) }, image,
       el("span", { class: "text" }, nameOf(one)), el("span", { class: "size" }, share)));
@@ -468,7 +468,7 @@ export function mount(root, app) {
     hover.style.transform = `translate(${left}px, ${Math.max(8, Math.min(y - 60, stage.clientHeight - 190))}px)`;
     hovered.soon = setTimeout(async () => {
       const id = columns.ids[i];
-      app.api.source(thumbnail(id, 256)).then((address) => hoverAt === i && (image.src = address), () => image.remove());
+      app.api.show(image, thumbnail(id, 256)).catch(() => image.remove()); // of a tip that is gone it is seen by nobody
       const [record] = await remembered([id]).catch(() => []);
       if (record && hoverAt === i) name.textContent = nameOf(record);
     }, 60);

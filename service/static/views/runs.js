@@ -315,9 +315,15 @@ export function mount(root, app) {
     root.replaceChildren(el("div", { class: "sheet" }, back(), el("header", { class: "head" }, el("h1", {}, names.join(" and ")), said), warnings, tables,
       el("section", { "aria-labelledby": "run-curves" }, el("h2", { id: "run-curves" }, "Curves"), el("div", { class: "charts" }, Object.values(charts).map(({ root: chart }) => chart)))));
     const diaries = names.map((name) => new Diary(api, name));
+    let told = null;
     follow(async (signal) => {
-      const [found, ...runs] = await Promise.all([
-        api.get(`${place(names[0], "compare")}?with=${encodeURIComponent(names[1])}`, { signal }), ...names.map((name) => api.get(place(name), { signal }))]);
+      const runs = await Promise.all(names.map((name) => api.get(place(name), { signal })));
+      const grew = await Promise.all(diaries.map((diary) => diary.read(signal)));
+      const trains = runs.some((run) => run.state === "training");
+      const now = JSON.stringify(runs.map(({ report_url: _, ...lasting }) => lasting));
+      if (now === told && !grew.some(Boolean)) return trains; // a comparison reads both logs whole
+      const found = await api.get(`${place(names[0], "compare")}?with=${encodeURIComponent(names[1])}`, { signal });
+      told = now;
       said.textContent = found.verdict;
       warnings.replaceChildren(notes([...found.objections, ...found.runs.flatMap((run) => run.warnings.map((text) => `${run.name}: ${text}`))]));
       const line = (name, of) => [name, ...found.runs.map(of)];
@@ -329,15 +335,14 @@ export function mount(root, app) {
         Object.keys(found.settings).length
           ? scrolled("Settings that differ", ["", ...found.runs.map((run) => run.name)], Object.entries(found.settings).map(([key, values]) => [key, ...values.map(setting)]))
           : el("p", { class: "hint" }, "They were asked the same."));
-      const grew = await Promise.all(diaries.map((diary) => diary.read(signal)));
-      if (grew.some(Boolean)) {
+      if (diaries.some((diary) => diary.steps.step || diary.epochs.size)) {
         const each = (points) => diaries.map((diary, i) => ({ name: names[i], points: points(diary) }));
         charts.loss.show(each((diary) => smoothed(diary.overSteps("loss"))));
         charts.recall.show(each((diary) => diary.overEpochs("text_to_image/recall@10")));
         charts.score.show(each((diary) => diary.overEpochs("score")));
         charts.rate.show(each((diary) => diary.overSteps("lr")));
       }
-      return runs.some((run) => run.state === "training");
+      return trains;
     });
   }
 

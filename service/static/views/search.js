@@ -2,16 +2,16 @@
 // collection to look through. The address holds all of it, the open picture too: see parts/query.js.
 
 import { count, el, icon, saveFile } from "../parts/dom.js";
-import { dropTarget } from "../parts/drop.js";
-import { calledOf, folderOf, isUpload } from "../parts/entry.js";
 import { chosenChips, Facets } from "../parts/facets.js";
-import { noteOf } from "../parts/fit.js";
-import { Grid } from "../parts/grid.js";
+import { noteOf } from "../parts/grid/fit.js";
+import { Grid } from "../parts/grid/grid.js";
+import { Selection } from "../parts/grid/selection.js";
+import { Browse, Hits } from "../parts/grid/sources.js";
+import { dropTarget } from "../parts/picture/drop.js";
+import { calledOf, folderOf, isUpload } from "../parts/picture/entry.js";
+import { filesOf } from "../parts/picture/upload.js";
+import { Viewer } from "../parts/picture/viewer.js";
 import { AWAY, keep, kept, partsOf, readQuery, withWeight } from "../parts/query.js";
-import { Selection } from "../parts/selection.js";
-import { Browse, Hits } from "../parts/sources.js";
-import { filesOf } from "../parts/upload.js";
-import { Viewer } from "../parts/viewer.js";
 import { cameFrom } from "../router.js";
 
 export const title = "Search";
@@ -134,7 +134,7 @@ export function mount(root, app) {
 
   function part({ name, url, weight, weigh, remove, what }) {
     const image = url && el("img", { alt: "" });
-    if (url) app.api.source(url).then((address) => (image.src = address), () => image.remove());
+    if (url) app.api.show(image, url).catch(() => image.remove());
     const slider = weigh && el("input", {
       type: "range", min: -1, max: 2, step: 0.1, value: weight, "aria-label": `Weight of ${name}`, title: `Weight ${weight}`,
       onchange: (event) => weigh(Number(event.target.value)),

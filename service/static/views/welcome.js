@@ -2,9 +2,9 @@
 // that the operator allows; what is there already is shown while the rest still comes.
 
 import { count, el, icon } from "../parts/dom.js";
-import { dropTarget } from "../parts/drop.js";
 import { jobRow } from "../parts/library.js";
-import { filesOf } from "../parts/upload.js";
+import { dropTarget } from "../parts/picture/drop.js";
+import { filesOf } from "../parts/picture/upload.js";
 
 export const title = "Welcome";
 

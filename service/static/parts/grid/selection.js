@@ -1,7 +1,7 @@
 // What can be done with the pictures that are selected: tags, a list of them, a search by them, deleting.
 
-import { count, el, icon, saveFile } from "./dom.js";
-import { calledOf, isUpload, nameOf, tagsOf } from "./entry.js";
+import { count, el, icon, saveFile } from "../dom.js";
+import { calledOf, isUpload, nameOf, tagsOf } from "../picture/entry.js";
 import { recordsOf } from "./sources.js";
 
 const AT_ONCE = 4; // requests under way

@@ -1,6 +1,6 @@
 // A dialog that lets a person choose pictures of a collection, by looking through it or by searching it.
 
-import { el, icon } from "./dom.js";
+import { el, icon } from "../dom.js";
 import { nameOf, sized } from "./entry.js";
 
 const SHOWN = 48;
@@ -36,7 +36,7 @@ export function pickPictures(app, { title, most = 1 }) {
     const image = el("img", { alt: "", loading: "lazy", decoding: "async" });
     const button = el("button", { type: "button", "aria-pressed": chosen.has(entry.id), title: nameOf(entry), "aria-label": nameOf(entry) }, image);
     button.addEventListener("click", () => choose(entry, button));
-    app.api.source(sized(entry.thumbnail_url, 256)).then((source) => (image.src = source), () => button.classList.add("gone"));
+    app.api.show(image, sized(entry.thumbnail_url, 256)).catch(() => button.classList.add("gone"));
     return el("li", {}, button);
   }
 

@@ -1,6 +1,6 @@
 // An entry of a collection as a person knows it: what it is called, what is known of it, where its pictures are.
 
-import { words } from "./dom.js";
+import { words } from "../dom.js";
 
 const NAMING = ["caption", "title"];
 const HIDDEN = new Set(["filename", "tags"]); // shown as name and as chips

@@ -4,7 +4,7 @@
 // onMove(view): it came to rest; onPick(i): a point was chosen; onLasso(polygon): one was drawn; onHover(i): -1 for none;
 // thumbnail(i): the address of a small picture.
 
-import { el } from "./dom.js";
+import { el } from "../parts/dom.js";
 import { Points } from "./points.js";
 import { Space } from "./space.js";
 
@@ -256,7 +256,6 @@ export class Surface {
     for (const [i, thumb] of this.shown) {
       if (now.has(i)) continue;
       thumb.remove();
-      if (thumb.src.startsWith("blob:")) URL.revokeObjectURL(thumb.src);
       this.shown.delete(i);
     }
     for (const i of now) if (!this.shown.has(i)) this.#thumb(i);
@@ -274,11 +273,7 @@ export class Surface {
     image.addEventListener("load", () => image.classList.add("there"));
     image.addEventListener("error", () => image.remove());
     this.thumbs.append(image);
-    try {
-      image.src = await this.api.source(this.thumbnail(i));
-    } catch {
-      image.remove();
-    }
+    await this.api.show(image, this.thumbnail(i)).catch(() => image.remove());
   }
 
   #clearThumbs() {

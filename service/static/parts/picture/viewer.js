@@ -1,7 +1,7 @@
 // One picture, large, over everything: zoom, the one before and after, what is known of it. The address is its owner's:
 // it asks to step and to close, and is shown what comes of it.
 
-import { el, icon, set } from "./dom.js";
+import { el, icon, set } from "../dom.js";
 import { factsOf, nameOf, sized, tagsOf } from "./entry.js";
 
 const MOST = 8; // times as large as it fits

@@ -35,7 +35,19 @@ export class Columns {
 export const dateOf = (day) => new Date(FIRST_DAY + day * 86_400_000);
 
 // The columns of a collection; a browser that has them asks only whether they are still so.
-export async function columnsOf(api, collection, { signal } = {}) {
+export async function columnsOf(api, collection, options) {
+  const early = begun?.collection === collection ? begun.answer : null;
+  begun = null;
+  return (await early) ?? fetched(api, collection, options);
+}
+
+let begun = null; // {collection, answer}: what was asked for before there was a view to take it
+
+export function beginColumns(api, collection) {
+  begun = { collection, answer: fetched(api, collection).catch(() => null) }; // why not is told to who asks in earnest
+}
+
+async function fetched(api, collection, { signal } = {}) {
   const answer = await api.raw(api.of(collection, "columns"), { signal });
   return new Columns(await answer.arrayBuffer(), answer.headers.get("ETag"));
 }

@@ -1,7 +1,7 @@
 // Files of this machine into a collection: what is dropped or chosen, folders with all that lies in them, sent a few at
 // a time so that the page can say how far it is.
 
-import { pause } from "./dom.js";
+import { pause } from "../dom.js";
 
 const FILES = 8; // in one request
 const BYTES = 24_000_000; // together, unless one alone is larger

@@ -12,7 +12,7 @@
 //   look(from, to)          optional: those came to rest in view; call refresh() once more is known of them
 //   more()                  optional: the end is near; grow `count`, then call grow()
 
-import { el, icon, pause, set } from "./dom.js";
+import { el, icon, pause, set } from "../dom.js";
 import { Layout } from "./layout.js";
 
 const TALLEST = 8_000_000; // pixels of a page: browsers end somewhere above; what is higher is scrolled in scale
@@ -217,10 +217,7 @@ export class Grid {
     const mark = el("button", { type: "button", class: "mark", tabindex: "-1", "aria-pressed": "false" }, icon("check"));
     const item = el("li", {}, link, mark);
     const tile = { item, link, frame, image, caption, mark };
-    image.addEventListener("load", () => {
-      frame.classList.add("there");
-      if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
-    });
+    image.addEventListener("load", () => frame.classList.add("there"));
     image.addEventListener("error", () => image.hasAttribute("src") && frame.classList.add("gone"));
     item.tile = tile;
     return tile;
@@ -258,9 +255,7 @@ export class Grid {
     tile.address = address;
     tile.leaving = new AbortController();
     try {
-      const source = await this.api.source(address, { signal: tile.leaving.signal });
-      if (tile.address === address) tile.image.src = source;
-      else URL.revokeObjectURL(source);
+      await this.api.show(tile.image, address, { signal: tile.leaving.signal });
     } catch (error) {
       if (error.name !== "AbortError" && tile.address === address) tile.frame.classList.add("gone");
     }

@@ -1,10 +1,11 @@
 // Where the grid's pictures come from: a search, or the whole collection. See grid.js for what a source is. Each knows
 // the records that it has seen.
 
+import { pause } from "../dom.js";
+import { aspectOf, nameOf, sized } from "../picture/entry.js";
+import { conditionsOf, partsOf } from "../query.js";
 import { columnsOf, dateOf, placesAmong } from "./columns.js";
-import { aspectOf, nameOf, sized } from "./entry.js";
 import { FITS, fitOf, noteOf } from "./fit.js";
-import { conditionsOf, partsOf } from "./query.js";
 
 const PAGE = 120;
 
@@ -111,7 +112,9 @@ export class Browse {
       this.columns = await columnsOf(api, this.collection, { signal });
       if (filter) this.places = await placesAmong(api, this.collection, this.columns, filter, { signal });
     } while (filter && !this.places); // it changed in between
+    await pause(0); // neither in the task that took them in, nor in that which lays them out
     this.breaks = this.#months();
+    await pause(0);
     return {};
   }
 

@@ -1,6 +1,6 @@
 // Files that are dragged over the page: one half of it searches by them, the other adds them to the collection.
 
-import { el, icon } from "./dom.js";
+import { el, icon } from "../dom.js";
 
 // onSearch(transfer), onAdd(transfer); may(): {search, add}, what is possible now; `collection` is what add adds to.
 export function dropTarget({ onSearch, onAdd, may }) {

@@ -1,0 +1,31 @@
+"""What tests of several views look for in a page that is open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# an init script: which addresses of blobs are held
+BLOBS = """
+  window.blobs = new Set();
+  window.blobsMade = 0;
+  const { createObjectURL, revokeObjectURL } = URL;
+  URL.createObjectURL = (what) => {
+    const address = createObjectURL.call(URL, what);
+    window.blobs.add(address);
+    window.blobsMade += 1;
+    return address;
+  };
+  URL.revokeObjectURL = (address) => {
+    window.blobs.delete(address);
+    revokeObjectURL.call(URL, address);
+  };
+"""
+
+
+def tiles(page: Any, n: int) -> Any:
+    """The pictures of the results, once there are n."""
+    from playwright.sync_api import expect  # which is not everywhere
+
+    found = page.get_by_role("list", name="Results").get_by_role("link")
+    expect(found).to_have_count(n)
+    return found

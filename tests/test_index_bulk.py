@@ -1,0 +1,359 @@
+"""Many images to Parquet files of vectors: cut the same way every time, each image once, and into a collection."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from base.errors import CollectionExists, GlimpseError, InputError, ModelMismatch
+from base.left_out import LeftOut
+from base.locks import lock_file
+from index.bulk import source as cutting
+from index.bulk.embed import ShardReport, embed_shard, id_of
+from index.bulk.into_collection import FolderImported, import_folder
+from index.bulk.job import JobBusy, JobReport, Manifest, here, run_job
+from index.bulk.rows import images_of
+from index.bulk.source import open_source
+from index.collection import open_collection
+from tests.colour_encoder import ColourEncoder
+from tests.conftest import COLOURS, plain_picture
+
+
+def png(number: int) -> bytes:
+    data = io.BytesIO()
+    plain_picture(list(COLOURS)[number % len(COLOURS)], number // len(COLOURS)).save(data, "PNG")
+    return data.getvalue()
+
+
+def write_tar(file: Path, samples: dict[str, bytes]) -> Path:
+    with tarfile.open(file, "w") as tar:
+        for name, data in samples.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return file
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> str:
+    """Three shards of ten pictures each, one of which is none; the pattern that names them."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for s in range(3):
+        samples: dict[str, bytes] = {}
+        for i in range(10 * s, 10 * s + 10):
+            samples[f"{i:03d}.png"] = png(i) if i != 15 else b"no picture"
+            samples[f"{i:03d}.json"] = json.dumps({"number": i}).encode()
+            samples[f"{i:03d}.txt"] = f"picture {i}".encode()
+        write_tar(folder / f"{s:02d}.tar", samples)
+    return f"{folder}/*.tar"
+
+
+def run(out: Path, given: str | Path, encoder: ColourEncoder | None = None, **options: Any) -> JobReport:
+    encoder = encoder or ColourEncoder()
+    return run_job(out, open_source(str(given), **options), encoder, here(encoder), lambda images, shards: None)
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    """The rows that a job has, by its manifest, in order."""
+    manifest = Manifest.read(out)
+    assert manifest
+    return [row for file, _ in manifest.parts for row in pq.read_table(file).to_pylist()]
+
+
+def test_each_image_of_shards_is_a_row_in_the_file_of_its_shard(shards: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = run(out, shards)
+    assert (report.shards, report.done, report.before, report.images, report.encoded) == (3, 3, 0, 29, 29)
+    broken = f"{tmp_path}/shards/01.tar/015.png"
+    assert [each["path"] for each in report.unread] == [broken]
+    manifest = Manifest.read(out)
+    assert manifest
+    assert (manifest.model, manifest.fingerprint, manifest.dim, manifest.missing) == ("colours", "colours-1", 8, 0)
+    assert manifest.content["unread"] == report.unread
+    assert manifest.content["counts"] == {"shards": 3, "done": 3, "images": 29, "unread": 1}
+    assert [(file.name[:3], rows) for file, rows in manifest.parts] == [("00-", 10), ("01-", 9), ("02-", 10)]
+    rows = rows_of(out)
+    wanted = [i for i in range(30) if i != 15]
+    assert [row["path"] for row in rows] == [f"{tmp_path}/shards/{i // 10:02d}.tar/{i:03d}.png" for i in wanted]
+    assert [json.loads(row["metadata"]) for row in rows] == [{"caption": f"picture {i}", "number": i} for i in wanted]
+    encoder = ColourEncoder()
+    x = encoder.encode_images([png(i) for i in wanted])
+    np.testing.assert_array_equal(np.array([row["vector"] for row in rows], np.float16), x.astype(np.float16))
+    assert rows[0]["id"] == id_of(rows[0]["path"])
+    assert len({row["id"] for row in rows}) == 29
+    assert rows[0]["sha256"] == hashlib.sha256(png(0)).hexdigest()
+    assert (rows[0]["width"], rows[0]["height"]) == (48, 40)
+    assert pq.read_schema(manifest.parts[0][0]).field("vector").type == pa.list_(pa.float16(), 8)
+
+
+def test_again_does_nothing_and_a_part_that_is_lost_is_made_anew(shards: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(out, shards)
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+    encoder = ColourEncoder()
+    report = run(out, shards, encoder)
+    assert (report.before, report.encoded, report.images, encoder.seen) == (3, 0, 29, 0)
+    assert len(report.unread) == 1  # said again
+    assert {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")} == before
+    first = sorted(out.glob("*.parquet"))[0]
+    first.unlink()
+    report = run(out, shards, encoder)
+    assert (report.before, report.encoded, encoder.seen) == (2, 10, 10)
+    assert {path.name for path in out.glob("*.parquet")} == set(before)
+
+
+def test_a_shard_that_changed_is_done_anew_and_its_old_part_goes(shards: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(out, shards)
+    old = sorted(out.glob("01-*.parquet"))
+    write_tar(tmp_path / "shards" / "01.tar", {"other.png": png(3)})
+    report = run(out, shards)
+    assert (report.before, report.encoded, report.images, report.unread) == (2, 1, 21, [])
+    assert len(list(out.glob("*.parquet"))) == 3
+    assert not old[0].exists()
+
+
+def test_a_broken_shard_fails_alone(shards: str, tmp_path: Path) -> None:
+    file = tmp_path / "shards" / "01.tar"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:3000])
+    out = tmp_path / "out"
+    report = run(out, shards)
+    assert (report.done, report.images) == (2, 20)
+    assert [each["shard"] for each in report.problems] == [str(file)]
+    assert "copy it again or leave it out" in report.problems[0]["problem"]
+    assert not [path for path in out.iterdir() if path.name.startswith((".", "01"))]
+    manifest = Manifest.read(out)
+    assert manifest
+    assert manifest.missing == 1
+    assert [each["state"] for each in manifest.content["shards"]] == ["done", "failed", "done"]
+    file.write_bytes(whole)
+    assert run(out, shards).done == 3
+
+
+def test_a_folder_is_cut_so_that_one_image_more_changes_one_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutting, "SHARD", 5)
+    monkeypatch.setattr(cutting, "MOST", 20)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(60):
+        (photos / f"{i:03d}.png").write_bytes(png(i))
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (photos / "words.txt").write_text("no picture")
+    out = tmp_path / "out"
+    report = run(out, photos)
+    assert report.shards > 5
+    assert (report.images, [each["path"] for each in report.unread]) == (60, [str(photos / "broken.jpg")])
+    before = {path.name for path in out.glob("*.parquet")}
+    (photos / "030a.png").write_bytes(png(61))
+    encoder = ColourEncoder()
+    report = run(out, photos, encoder)
+    assert report.images == 61
+    assert encoder.seen == report.encoded <= 21
+    assert report.before >= report.shards - 2
+    after = {path.name for path in out.glob("*.parquet")}
+    assert len(before - after) <= 1
+    assert sorted(row["path"] for row in rows_of(out)) == sorted(map(str, photos.glob("*.png")))
+
+
+def test_a_table_says_which_images_and_what_is_said_of_them(colour_folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text("image,title,n\ncolours/red/0.png,a red one,1\ncolours/gone.png,,\ncolours/blue/1.png,,2\n,x,\n")
+    report = run(tmp_path / "out", table)
+    assert [(row["path"], json.loads(row["metadata"])) for row in rows_of(tmp_path / "out")] == [
+        (str(colour_folder / "blue" / "1.png"), {"n": "2"}),
+        (str(colour_folder / "red" / "0.png"), {"title": "a red one", "n": "1"}),
+    ]
+    assert [each["path"] for each in report.unread] == [str(colour_folder / "gone.png")]
+    assert report.left_out.count() == 1
+
+
+@pytest.mark.parametrize("form", ["bytes", "struct"])
+def test_parquet_with_the_bytes_of_images(form: str, tmp_path: Path) -> None:
+    images: list[Any] = [png(0), None, b"none", png(3)]
+    if form == "struct":  # as Hugging Face's datasets have them
+        images = [{"bytes": data, "path": f"{i}.png"} for i, data in enumerate(images)]
+    table = pa.table({"image": images, "label": [1, 2, 3, 4], "note": ["a", None, "c", "d"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    report = run(tmp_path / "out", tmp_path / "*.parquet")
+    rows = rows_of(tmp_path / "out")
+    assert [row["path"] for row in rows] == [f"{tmp_path}/a.parquet/00000001", f"{tmp_path}/a.parquet/00000004"]
+    name = {"filename": "0.png"} if form == "struct" else {}
+    assert json.loads(rows[0]["metadata"]) == name | {"label": 1, "note": "a"}
+    assert [each["path"] for each in report.unread] == [f"{tmp_path}/a.parquet/00000003"]
+    assert report.left_out.lines() == [f"1 rows without image, the first: row 2 of {tmp_path}/a.parquet"]
+
+
+def test_what_in_a_shard_is_no_image_is_counted(tmp_path: Path) -> None:
+    samples = {"a.png": png(0), "b.txt": b"alone", "c.jpg": png(1), "c.json": b"{broken", "d.png": png(2)}
+    shard = write_tar(tmp_path / "a.tar", samples)
+    with tarfile.open(shard, "a") as tar:
+        tar.addfile(tarfile.TarInfo("a.png"), io.BytesIO())
+    [cut] = open_source(str(shard)).shards
+    left_out = LeftOut()
+    assert [found.path for found in images_of(cut, left_out)] == [f"{shard}/{n}" for n in ("a.png", "c.jpg", "d.png")]
+    assert {reason: count for reason, (count, _) in left_out.found.items()} == {
+        "samples without image": 1,
+        "samples of a name that another one has": 1,
+        "samples with what cannot be kept as JSON beside the image": 1,
+    }
+
+
+def test_the_plain_function_needs_no_job(shards: str) -> None:
+    report = ShardReport()
+    shard = open_source(shards).shards[1]
+    found = [(record.path, x16) for records, x in embed_shard(ColourEncoder(), shard, report) for record, x16 in
+             zip(records, x, strict=True)]  # fmt: skip
+    assert len(found) == report.rows == 9
+    assert len(report.unread) == 1
+
+
+def test_another_model_another_source_and_anything_else_are_refused(shards: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(out, shards)
+    other = ColourEncoder()
+    other.fingerprint, other.ref = "colours-2", "other"
+    with pytest.raises(ModelMismatch, match="holds vectors of colours, and other is another model"):
+        run(out, shards, other)
+    with pytest.raises(InputError, match="another source: give --out another folder"):
+        run(out, tmp_path / "shards" / "00.tar")
+    with pytest.raises(InputError, match=r"shards: holds 00\.tar, and no job of embedding"):
+        run(tmp_path / "shards", shards)
+    assert {path.suffix for path in (tmp_path / "shards").iterdir()} == {".tar"}
+    with pytest.raises(InputError, match="a file; give --out"):
+        run(tmp_path / "shards" / "00.tar", shards)
+    held = lock_file(out / "writer.lock")
+    try:
+        with pytest.raises(JobBusy, match="embeds into it: wait until it ends, or stop it"):
+            run(out, shards)
+    finally:
+        os.close(held)
+    (out / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json: damaged"):
+        run(out, shards)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("none", "no such folder or file; give a folder of images"),
+        ("none/*.tar", "no such shard"),
+        ("none/*.parquet", "no such file"),
+        ("empty", "no image in"),
+        ("tars", r"for what is there give '.*/tars/\*\.tar'"),
+        ("empty.csv", 'no column "image"'),
+    ],
+)
+def test_no_source(given: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "tars" / "a.tar").touch()
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(InputError, match=why):
+        open_source(str(tmp_path / given))
+
+
+def test_a_full_disk_leaves_no_half_part(on_own_disk: Any) -> None:
+    on_own_disk("""
+from pathlib import Path
+import numpy as np
+from base.files import disk_problem
+from index.bulk.job import here, run_job
+from index.bulk.source import open_source
+from tests.colour_encoder import ColourEncoder
+from test_index_bulk import png, write_tar
+class Wide(ColourEncoder):
+    dim, fingerprint = 4096, "wide"
+    def encode_pixels(self, pixels):
+        self.seen += 1
+        return np.random.default_rng(self.seen).standard_normal((len(pixels), 4096)).astype(np.float32)
+for s in range(2):
+    write_tar(disk / f"{s}.tar", {f"{i:04d}.png": png(i) for i in range(300)})
+out = disk / "out"
+try:
+    run_job(out, open_source(f"{disk}/*.tar"), Wide(), here(Wide()), lambda images, shards: None)
+except OSError as error:
+    assert "the disk is full; free some space" in disk_problem(error), error
+else:
+    raise SystemExit("it was written")
+assert not [path for path in out.iterdir() if path.name.startswith(".")], [*out.iterdir()]
+assert len([*out.glob("*.parquet")]) <= 1
+""")
+
+
+def test_into_a_collection_and_again_changes_nothing(shards: str, tmp_path: Path, store: str) -> None:
+    out = tmp_path / "out"
+    run(out, shards)
+    assert import_folder(tmp_path, out, "pets") == FolderImported("pets", 29, added=29)
+    with open_collection(tmp_path, "pets") as pets:
+        before = list(pets.records()), pets.info().counts
+        assert (pets.model, pets.fingerprint, before[1]["image"]) == ("colours", "colours-1", 29)
+        assert pets.check() == []
+        record = pets.find_path(f"{tmp_path}/shards/00.tar/003.png")
+        assert record
+        assert record.metadata == {"caption": "picture 3", "number": 3}
+        x = ColourEncoder().encode_images([png(3)])[0]
+        assert record.id in [hit.id for hit in pets.search(x, 4)]
+        assert pets.search(x, 1)[0].score > 0.99
+    assert import_folder(tmp_path, out, into="pets") == FolderImported("pets", 29, unchanged=29)
+    with open_collection(tmp_path, "pets") as pets:
+        assert (list(pets.records()), pets.info().counts) == before
+    with pytest.raises(CollectionExists):
+        import_folder(tmp_path, out, "pets")
+
+
+def test_only_what_is_new_or_changed_is_imported(shards: str, tmp_path: Path, store: str) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "shards" / "02.tar").rename(tmp_path / "later.tar")
+    run(out, shards)
+    import_folder(tmp_path, out, "pets")
+    (tmp_path / "later.tar").rename(tmp_path / "shards" / "02.tar")
+    write_tar(tmp_path / "shards" / "00.tar", {f"{i:03d}.png": png(i if i else 8) for i in range(10)})
+    run(out, shards)
+    with open_collection(tmp_path, "pets") as pets:
+        ids = {record.path: record.id for record in pets.records()}
+    done = import_folder(tmp_path, out, into="pets")
+    assert done == FolderImported("pets", 29, added=10, changed=10, unchanged=9)
+    with open_collection(tmp_path, "pets") as pets:
+        now = {record.path: record.id for record in pets.records()}
+        assert {path: now[path] for path in ids} == ids
+        assert len(now) == 29
+        assert pets.check() == []
+
+
+def test_what_is_no_job_or_of_another_model_is_not_imported(shards: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=r"has no manifest\.json; give the folder that `glimpse embed` wrote"):
+        import_folder(tmp_path, tmp_path / "shards", "pets")
+    run(out, shards)
+    import_folder(tmp_path, out, "pets")
+    other = ColourEncoder()
+    other.fingerprint = "colours-2"
+    run(tmp_path / "other", shards, other)
+    with pytest.raises(ModelMismatch):
+        import_folder(tmp_path, tmp_path / "other", into="pets")
+    part = sorted(out.glob("*.parquet"))[1]
+    part.write_bytes(sorted((tmp_path / "other").glob("*.parquet"))[1].read_bytes())
+    with pytest.raises(InputError, match="not the part that"):
+        import_folder(tmp_path, out, "again")
+    part.write_bytes(b"PAR1")
+    with pytest.raises(GlimpseError, match=part.name):
+        import_folder(tmp_path, out, "again")
+    part.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        import_folder(tmp_path, out, "again")
+    with pytest.raises(GlimpseError):
+        open_collection(tmp_path, "again")

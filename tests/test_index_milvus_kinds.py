@@ -1,0 +1,113 @@
+"""Milvus's indexes by glimpse's words: tuned to a recall, measured against the exact answer, with exact scores."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from base.errors import CollectionError, NotInStore
+from index.collection import Entry, store_at
+from index.config import IndexConfig
+from index.milvus import collection, tuning
+from index.rows import stored_rows, unit_rows
+
+N, DIM = 600, 32
+
+
+@pytest.fixture(scope="module", params=["lite", pytest.param("server", marks=pytest.mark.milvus_server)])
+def store(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kinds")
+    server = request.param == "server"
+    address = request.getfixturevalue("real_milvus").address if server else f"milvus://{folder}/lite.db"
+    return store_at(folder, address)
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Rows in clumps, as embeddings stand in clumps, and queries."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((50, DIM))
+    x = unit_rows(centres[rng.integers(50, size=N)] + 0.6 * rng.standard_normal((N, DIM)), DIM)
+    q = unit_rows(centres[rng.integers(50, size=60)] + 0.6 * rng.standard_normal((60, DIM)), DIM)
+    return stored_rows(x, DIM).astype(np.float32), q
+
+
+@pytest.fixture(scope="module")
+def pets(store, world):
+    with store.create("kinds", model="m", fingerprint="f", dim=DIM) as made:
+        made.upsert([Entry(row, "image", f"/{i}.jpg", metadata={"n": i}) for i, row in enumerate(world[0])])
+        yield made
+    store.delete("kinds")
+
+
+def is_lite(store):
+    return store.place.endswith(".db")
+
+
+def recall_of(pets, x, q, where=None, k=10):
+    """Recall@k of searches whose scores are the exact ones."""
+    passing = np.arange(len(x)) if where is None else np.flatnonzero(where)
+    found = pets.search_many(q, k=k, **({} if where is None else {"ids": (passing + 1).tolist()}))
+    shares = []
+    for one, hits in zip(q, found, strict=True):
+        exact = x @ one
+        np.testing.assert_allclose([hit.score for hit in hits], [exact[hit.id - 1] for hit in hits], atol=1e-5)
+        truth = passing[np.argsort(-exact[passing])[:k]] + 1
+        shares.append(len({hit.id for hit in hits} & set(truth.tolist())) / len(truth))
+    return np.mean(shares)
+
+
+@pytest.mark.parametrize("kind", ["hnsw-sq8", "ivf-sq8"])
+def test_an_index_reaches_its_recall_with_exact_scores_and_sees_what_is_written(store, pets, world, kind):
+    if kind == "ivf-sq8" and is_lite(store):
+        pytest.skip("Lite makes 128 lists of however few rows")
+    x, q = world
+    records = list(pets.records())
+    with store.open("kinds") as reader:
+        pets.compact(IndexConfig(kind, 0.95))
+        for opened in (pets, reader):  # to one that was open the alias leads as well
+            index = opened.info().index["image"]
+            assert (index["kind"], index["target"], index["rows"], index["recall"] >= 0.95) == (kind, 0.95, N, True)
+            assert recall_of(opened, x, q) > 0.9
+    assert list(pets.records()) == records
+    assert recall_of(pets, x, q, where=np.arange(N) % 20 == 0) > 0.9
+    assert recall_of(pets, x, q[:5], k=500) > 0.9
+    assert len(pets.search(q[0], k=100, ids=list(range(1, N, 100)))) == N // 100  # few, and all of them
+    [new] = pets.upsert([Entry(q[0], "image", "/new.jpg")])
+    assert pets.search(q[0], k=1)[0].id == new
+    pets.delete([new])
+    assert pets.search(q[0], k=1)[0].id != new
+
+
+def test_back_to_comparing_all(pets, world):
+    pets.compact(IndexConfig("exact"))
+    assert pets.info().index["image"]["kind"] == "exact"
+    assert recall_of(pets, *world) == 1.0
+
+
+def test_auto_takes_an_index_where_rows_are_many_and_leaves_it_if_it_finds_too_little(store, pets, monkeypatch):
+    if not is_lite(store):
+        pytest.skip("what is decided here needs no server, and building takes one seconds each time")
+    pets.compact(IndexConfig())
+    assert pets.info().index["image"]["kind"] == "exact"
+    monkeypatch.setattr(tuning, "EXACT_ROWS", 500)
+    pets.compact(IndexConfig("auto", 0.9))
+    assert pets.info().index["image"]["kind"] == "hnsw-sq8"
+    measured = collection.tuned
+    monkeypatch.setattr(collection, "tuned", lambda *given: replace(measured(*given), recall=0.5))
+    pets.compact()  # what there was is of before, so it goes too
+    assert pets.info().index["image"]["kind"] == "exact"
+
+
+@pytest.mark.parametrize(("kind", "word"), [("ivf-rabitq", "Milvus 2.6"), ("ivf-pq", "hnsw-sq8 or ivf-sq8")])
+def test_a_kind_that_milvus_has_not_is_refused_by_name(pets, kind, word):
+    with pytest.raises(NotInStore, match=word):
+        pets.compact(IndexConfig(kind))
+    assert pets.index_config.kind != kind
+
+
+def test_no_index_is_built_while_another_model_is_gathered(pets):
+    pets.next.begin("new", "g", 4)
+    with pytest.raises(CollectionError, match="changes its model"):
+        pets.compact(IndexConfig("hnsw-sq8"))
+    pets.next.abandon()
