@@ -1,7 +1,7 @@
 """Small pictures in the table of hits, where the terminal says that it shows some: sixels, or Kitty's protocol.
 
 Needs the extra `previews`, which asks the terminal. Without it, or without a terminal that can, there are none: what is
-made of characters do not help to tell photos apart.
+made of characters does not help to tell photos apart.
 """
 
 from __future__ import annotations
