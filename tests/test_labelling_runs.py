@@ -13,7 +13,7 @@ import sidecars
 from colour_encoder import ColourEncoder
 from xmp_words import read_marks
 
-from base.errors import InputError, RunBusy, RunNotFound
+from base.errors import GlimpseError, InputError, RunBusy, RunNotFound
 from base.rules import Rules
 from encoder.prompts import Label
 from index.collection import Collection, Entry, create_collection, open_collection
@@ -572,6 +572,21 @@ def test_runs_are_listed_and_one_process_works_on_one(world: World, tmp_path: Pa
     for name in ("../x", "no-such"):
         with pytest.raises(RunNotFound, match=second):
             runs.open(name)
+
+
+def test_a_damaged_run_hides_no_other(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.add_colours()
+    good = world.run().id
+    runs = LabelRuns(world.data)
+    for name, content in (("noise", bytes(range(256)) * 20), ("cut", b"SQLite format 3\0" + bytes(50))):
+        (world.data / "label-runs" / name).mkdir()
+        (world.data / "label-runs" / name / "run.sqlite").write_bytes(content)
+    assert [one.id for one in runs.list()] == [good]
+    assert sorted(record.args[0] for record in caplog.records if isinstance(record.args, tuple)) == ["cut", "noise"]
+    with runs.open("last") as run:
+        assert run.id == good
+    with pytest.raises(GlimpseError, match=r"the run's file is damaged .*; restore it, or delete its folder"):
+        runs.open("noise")
 
 
 def test_after_an_undo_the_same_run_does_all_of_it_anew_without_reading(world: World) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 import time
 import unicodedata
 from pathlib import Path
 
-from base.errors import RunBusy, RunNotFound
+from base.errors import GlimpseError, RunBusy, RunNotFound
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Judge
 from labelling.runs.report import RunInfo, SourceAsked
 from labelling.runs.run import Run
+
+log = logging.getLogger(__name__)
 
 FOLDER = "label-runs"
 LAST = "last"  # instead of an id: the run that was used last
@@ -37,7 +40,7 @@ class LabelRuns:
         self._judge = judge
 
     def list(self) -> list[RunInfo]:
-        """All of them, the one used last first; those that were not begun are left out."""
+        """All of them, the one used last first, without those that were not begun or are damaged."""
         infos = []
         for path in self._folder.glob("*/run.sqlite"):
             try:
@@ -45,6 +48,8 @@ class LabelRuns:
                     infos.append(run.info())
             except (RunNotFound, TypeError):  # TypeError: killed before it knew what it is
                 continue
+            except (GlimpseError, ValueError) as error:  # one that is damaged hides no other
+                log.warning("labelling run %s is passed over: %s", path.parent.name, error)
         return sorted(infos, key=lambda info: info.used_at, reverse=True)
 
     def open(self, name: str, patience: float = 0.0) -> Run:

@@ -200,14 +200,17 @@ class RunStore:
                     f"{self.path}: the disk is full; free some space, and the same command goes on"
                 ) from error
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise GlimpseError(f"{self.path}: the run's file is damaged ({error}); restore it") from error
+                raise GlimpseError(
+                    f"{self.path}: the run's file is damaged ({error}); restore it, or delete its folder"
+                ) from error
             raise GlimpseError(f"{self.path}: {error}") from error
 
     # --- about ---
 
     def get(self, key: str, default: Any = None) -> Any:
         """A JSON value."""
-        row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+        with self._errors():
+            row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else default
 
     def set(self, **values: Any) -> None:
