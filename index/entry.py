@@ -120,6 +120,20 @@ class FacetKey:
     max: int | float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that files of entries lie in.
+
+    Attributes:
+        entries: in it, and in all below it.
+        below: entries of each folder right below it, by its name.
+    """
+
+    path: str
+    entries: int
+    below: dict[str, int]
+
+
 Event = Literal["created", "updated", "deleted"]
 
 

@@ -23,6 +23,7 @@ from index.entry import (
     Entry,
     FacetKey,
     FacetValue,
+    Folder,
     Hit,
     ImageRow,
     Keepsake,
@@ -243,6 +244,10 @@ class Collection(Protocol):
     ) -> list[FacetValue]: ...
 
     def facet_keys(self, modality: Modality = "image", patience: Patience | None = None) -> list[FacetKey]: ...
+
+    def folder_of(
+        self, path: str | None = None, without: str | None = None, patience: Patience | None = None
+    ) -> Folder: ...
 
     def rejection(self) -> Rejection | None: ...
 

@@ -7,7 +7,7 @@ import pytest
 from service_world import draw, serving, settings_for, tiny_encoder
 
 from base.errors import CursorGone, EntryNotFound, InputError, ModelMismatch
-from glimpse.client import Client, FacetKey, FacetValue, Part
+from glimpse.client import Client, FacetKey, FacetValue, Folder, Part
 from glimpse.client import searches as client_searches
 from index.collection import Entry, create_collection
 from service.app import create_app
@@ -80,6 +80,13 @@ def test_values_are_counted(served):
     assert client.facets("more", ["n"], filter=few, limit=1) == {"n": [FacetValue(0, 20)]}
     assert client.facet_keys("more") == [FacetKey("n", 60, 3, 0, 2)]
     assert [each.key for each in client.facet_keys("pictures")] == ["filename", "tags"]
+
+
+def test_folders_are_counted(served):
+    client, _ = served
+    assert client.folder("more") == Folder("/more", 60, {})
+    assert client.folder("more", "/") == Folder("/", 60, {"more": 60})
+    assert client.folder("pictures") == Folder("/", 0, {})  # they were uploaded
 
 
 def test_changes_are_followed(served):

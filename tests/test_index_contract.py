@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from base.errors import (
 )
 from index.collection import (
     Entry,
+    Folder,
     delete_collection,
     list_collections,
     open_collection,
@@ -367,6 +369,26 @@ def test_facets_are_counted(pets):
     ]  # fmt: skip
     with pytest.raises(FilterTooSlow):
         pets.facet("colour", 3, {"must": [{"key": "new", "match": {"value": True}}]}, patience=Patience(0))
+
+
+def test_folders_are_counted_a_level_at_a_time(pets):
+    assert pets.folder_of() == Folder("/", 0, {})
+    paths = ["/pets/a/1.jpg", "/pets/a/x/2.jpg", "/pets/a b/3.jpg", "/pets/é/4.jpg", "/pets/5.jpg", None]
+    pets.upsert([Entry(unit(i), "image", path) for i, path in enumerate(paths)])
+    everything = Folder("/pets", 5, {"a": 2, "a b": 1, "é": 1})
+    assert pets.folder_of() == everything
+    assert pets.folder_of("/pets/") == replace(everything, path="/pets/")
+    assert list(pets.folder_of().below) == ["a", "a b", "é"]
+    assert pets.folder_of("/") == Folder("/", 5, {"pets": 5})
+    assert pets.folder_of("/pets/a") == Folder("/pets/a", 2, {"x": 1})
+    assert pets.folder_of("/pets/a/x") == Folder("/pets/a/x", 1, {})
+    assert pets.folder_of("/pet") == Folder("/pet", 0, {})
+    assert pets.folder_of("/pets", without="/pets/a") == Folder("/pets", 3, {"a b": 1, "é": 1})
+    pets.upsert([Entry(unit(9), "image", "/uploads/9.jpg")])
+    assert pets.folder_of() == Folder("/", 6, {"pets": 5, "uploads": 1})
+    assert pets.folder_of(without="/uploads") == everything
+    with pytest.raises(FilterTooSlow):
+        pets.folder_of(patience=Patience(0))
 
 
 # --- the same operations on local and on another store give the same answers ---

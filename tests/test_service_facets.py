@@ -51,6 +51,18 @@ def test_values_of_a_key_with_and_without_a_filter(client):
     assert ask(client, "facet", key="colour", modality="text")["hits"] == []
 
 
+def test_a_folder_and_those_below_it(client):
+    pictures = client.get(f"{PATH}/folders").json()["path"]
+    assert pictures == "/"
+    found = client.get(f"{PATH}/folders", params={"in": "/"}).json()
+    assert {"name": "shop", "path": "/shop", "entries": 12} in found["folders"]
+    assert found["entries"] == sum(each["entries"] for each in found["folders"])
+    shop = client.get(f"{PATH}/folders", params={"in": "/shop/"}).json()
+    assert (shop["entries"], shop["folders"]) == (12, [])
+    assert client.get(f"{PATH}/folders", params={"in": "nowhere"}).json()["entries"] == 0
+    assert client.get("/v1/collections/none/folders").status_code == 404
+
+
 def test_several_keys_under_one_filter(client):
     found = ask(client, "facets", keys=["new", "colour", "new"], filter=RED)["facets"]
     assert [each["key"] for each in found] == ["new", "colour", "new"]

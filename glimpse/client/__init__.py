@@ -34,7 +34,7 @@ from glimpse.client.changes import Change, ChangePage
 from glimpse.client.client import Client
 from glimpse.client.columns import Columns, Map
 from glimpse.client.entries import NewImage
-from glimpse.client.facets import FacetKey, FacetValue
+from glimpse.client.facets import FacetKey, FacetValue, Folder
 from glimpse.client.searches import Part, Search
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Deleted",
     "FacetKey",
     "FacetValue",
+    "Folder",
     "Hit",
     "Info",
     "Job",

@@ -29,6 +29,15 @@ class FacetKey:
     max: int | float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that files of entries lie in: how many in it and all below it, and in each right below, by name."""
+
+    path: str
+    entries: int
+    below: dict[str, int]
+
+
 class Facets(Connection):
     """The calls of `Client` that count."""
 
@@ -53,3 +62,9 @@ class Facets(Connection):
         """Every key of the metadata, by name."""
         path = f"/v1/collections/{in_path(collection)}/facets"
         return [read(FacetKey, each) for each in listed(self.ask("GET", path, params={"modality": modality}), "keys")]
+
+    def folder(self, collection: str, path: str | None = None) -> Folder:
+        """A folder with what lies in it; default: the lowest that all entries with files lie in. Not uploaded ones."""
+        said = self.ask("GET", f"/v1/collections/{in_path(collection)}/folders", params=given(**{"in": path}))
+        below = {part(each, "name"): part(each, "entries") for each in listed(said, "folders")}
+        return Folder(part(said, "path"), part(said, "entries"), below)

@@ -32,6 +32,7 @@ from index.entry import (
     Entry,
     FacetKey,
     FacetValue,
+    Folder,
     ImageRow,
     Modality,
     Record,
@@ -429,6 +430,15 @@ class LocalCollection(Searches):
     def facet_keys(self, modality: Modality = "image", patience: Patience | None = None) -> list[FacetKey]:
         """Every key of the metadata, by name. Raises as `facet`."""
         return self._catalog.facet_keys(known(modality), patience)
+
+    def folder_of(
+        self, path: str | None = None, without: str | None = None, patience: Patience | None = None
+    ) -> Folder:
+        """A folder with the number of entries in it and in each right below, by default the lowest that all lie in.
+
+        As if there were no entry in the folder `without`. Raises as `facet`.
+        """
+        return self._catalog.folder(path, without, patience)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""

@@ -31,13 +31,14 @@ from index.entry import (
     Entry,
     FacetKey,
     FacetValue,
+    Folder,
     ImageRow,
     Modality,
     Record,
     known,
 )
 from index.matching import Row, check_wanted, take_rows, taken
-from index.milvus import facet_counts
+from index.milvus import facet_counts, folders
 from index.milvus.expressions import EVERY, among, ids_among, quoted
 from index.milvus.identity import Identity, alias_of, changes, is_table_of, new_table
 from index.milvus.keepsakes import NoKeepsakes
@@ -576,6 +577,17 @@ class MilvusCollection(Opened, Searches):
     def facet_keys(self, modality: Modality = "image", patience: Patience | None = None) -> list[FacetKey]:
         """Every key of the metadata, by name. Raises as `facet`."""
         return facet_counts.keys(self._metadata(f'modality == "{known(modality)}"', patience))
+
+    def folder_of(
+        self, path: str | None = None, without: str | None = None, patience: Patience | None = None
+    ) -> Folder:
+        """As index.local.collection has it; it reads the paths of all entries."""
+        paths = []
+        for row in self._rows('path != ""', ["id", "path"]):
+            if patience is not None and (reason := patience.over()):
+                raise reason
+            paths.append(row["path"])
+        return folders.folder_of(paths, path, without)
 
     def _metadata(self, where: str, patience: Patience | None) -> Iterator[Mapping[str, Any]]:
         for row in self._rows(where, ["id", "metadata"]):

@@ -1,4 +1,4 @@
-"""Facets: how many entries have which values of a key of the metadata, under a filter; and which keys there are."""
+"""Facets: how many entries have which values of a key, under a filter; which keys there are; how many a folder has."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError
 from index.collection import Collection, FacetValue, Modality
+from index.local.layout import uploads_folder
 from index.search.patience import Patience
-from service.deps import CollectionDep, PatienceDep, json_body
+from service.deps import CollectionDep, PatienceDep, SettingsDep, json_body
 from service.errors import Refusal, documented
 from service.schemas.base import Absent
 from service.schemas.facets import (
@@ -22,6 +23,7 @@ from service.schemas.facets import (
     FacetRequest,
     FacetsAnswer,
     FacetsRequest,
+    FolderAnswer,
     HitsOfKey,
     KeysAnswer,
 )
@@ -42,6 +44,25 @@ async def keys(
     with patience:
         found = await run_in_threadpool(collection.facet_keys, modality, patience)
     return KeysAnswer.of(found, round(time.perf_counter() - started, 6))
+
+
+@router.get("/folders", summary="A folder, and those right below it", responses=documented(404, 408, 422))
+async def folders(
+    collection: CollectionDep,
+    settings: SettingsDep,
+    patience: PatienceDep,
+    path: Annotated[
+        str | None,
+        Query(alias="in", max_length=4096, description="a folder; default: the lowest that all lie in"),
+        Absent,
+    ] = None,
+) -> FolderAnswer:
+    """How many entries have their file in a folder and in each right below it; uploaded files lie in none."""
+    started = time.perf_counter()
+    with patience:
+        own = str(uploads_folder(settings.data, collection.name))
+        found = await run_in_threadpool(collection.folder_of, path, own, patience)
+    return FolderAnswer.of(found, round(time.perf_counter() - started, 6))
 
 
 @router.post("/facet", summary="Count the values of a key", dependencies=[Depends(json_body)], responses=STATUSES)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from pydantic import ConfigDict, Field
 
 from index.collection import Change, ChangePage, Modality
 from index.entry import Event
 from service.schemas import examples
-from service.schemas.base import Schema
+from service.schemas.base import Schema, readable
 from service.schemas.search import RecordAnswer, Sign
 
 
@@ -27,7 +25,7 @@ class ChangeAnswer(Schema):
     @classmethod
     def of(cls, change: Change, collection: str, sign: Sign = str) -> ChangeAnswer:
         """Of a change in `collection`, with the entry's addresses as `sign` makes them."""
-        path = None if change.path is None else os.fsencode(change.path).decode("utf-8", "replace")
+        path = None if change.path is None else readable(change.path)
         entry = change.record and RecordAnswer.of_record(change.record, collection, sign)
         return cls(
             event=change.event,

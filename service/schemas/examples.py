@@ -98,6 +98,11 @@ FACET_KEYS: Examples = {"example": {"keys": [
     {"key": "shop.price", "entries": 190, "values": 164, "min": 4.5, "max": 189},
 ], "seconds": 0.0102}}
 
+FOLDER: Examples = {"example": {"path": "/srv/photos", "entries": 1382, "folders": [
+    {"name": "2023", "path": "/srv/photos/2023", "entries": 502},
+    {"name": "2024", "path": "/srv/photos/2024", "entries": 868},
+], "seconds": 0.0021}}
+
 PAGE: Examples = {"example": {"entries": [RECORD["example"]], "next": 42}}
 
 PATCH: Examples = {"examples": [

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
-from index.collection import FacetKey, FacetValue, Modality
+from index.collection import FacetKey, FacetValue, Folder, Modality
 from service.schemas import examples
-from service.schemas.base import MAX_ID, RequestModel, Schema
+from service.schemas.base import MAX_ID, RequestModel, Schema, readable
 
 MAX_VALUES = 1000  # of a key
 MAX_KEYS = 32  # in one request
+MAX_FOLDERS = 1000  # in an answer
 
 Key = Annotated[str, Field(max_length=1_000, description="of the metadata, inner ones with dots, as in filters")]
 
@@ -76,6 +78,35 @@ class FacetsAnswer(Schema):
 
     facets: list[HitsOfKey]
     seconds: float
+
+
+class FolderBelow(Schema):
+    """A folder right below another one."""
+
+    name: str
+    path: str
+    entries: int = Field(description="in it and in all below it")
+
+
+class FolderAnswer(Schema):
+    """A folder that files of entries lie in."""
+
+    model_config = ConfigDict(json_schema_extra=examples.FOLDER)
+
+    path: str
+    entries: int = Field(description="in it and in all below it")
+    folders: list[FolderBelow] = Field(description=f"right below it, by name; {MAX_FOLDERS} at most")
+    seconds: float
+
+    @classmethod
+    def of(cls, folder: Folder, seconds: float) -> FolderAnswer:
+        """Of what was counted."""
+        inside = folder.path.rstrip("/")
+        below = [
+            FolderBelow(name=readable(name), path=readable(f"{inside}/{name}"), entries=n)
+            for name, n in islice(folder.below.items(), MAX_FOLDERS)
+        ]
+        return cls(path=readable(folder.path), entries=folder.entries, folders=below, seconds=seconds)
 
 
 class KeyAnswer(Schema):

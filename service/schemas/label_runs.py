@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -17,7 +16,7 @@ from labelling.runs.journal import Changes, Failure
 from labelling.runs.report import RunInfo, RunReport
 from labelling.runs.reviews import Summary
 from labelling.runs.store import Row
-from service.schemas.base import MAX_ID, Label, RequestModel, Schema
+from service.schemas.base import MAX_ID, Label, RequestModel, Schema, readable
 from service.schemas.labels import LabelScore
 
 MAX_ITEMS = 1000
@@ -65,7 +64,7 @@ class RunAnswer(Schema):
     @classmethod
     def told(cls, info: RunInfo) -> dict[str, Any]:
         """Of what a run is."""
-        folder = info.source.folder and text_of(info.source.folder)
+        folder = info.source.folder and readable(info.source.folder)
         own = {name: getattr(info, name) for name in ("id", "state", "used_at", "images", "steps")}
         outputs = info.outputs.to_json()
         return own | {"folder": folder, "collection": info.source.collection, "outputs": outputs}
@@ -133,7 +132,7 @@ class RunImage(Schema):
         image = row.image
         return cls(
             id=row.id,
-            path=text_of(str(image.path)),
+            path=readable(str(image.path)),
             answers=[_score(answer) for answer in image.answers],
             guess=image.guess and _score(image.guess),
             margin=row.margin,
@@ -201,7 +200,7 @@ class FlippedImage(Schema):
         """Of an image of a store; `base` is where it is shown."""
         return cls(
             id=row.id,
-            path=text_of(str(row.image.path)),
+            path=readable(str(row.image.path)),
             before=list(flip.before),
             after=list(flip.after),
             thumbnail_url=base and f"{base}/thumbnail",
@@ -315,7 +314,7 @@ class ApplyAnswer(Schema):
         ]
         return cls(
             outputs=outputs,
-            written={text_of(file): images for file, images in report.written.items()},
+            written={readable(file): images for file, images in report.written.items()},
             failed=failures(report.failures),
         )
 
@@ -344,12 +343,7 @@ class SaveRequest(RequestModel):
 
 def failures(failed: Sequence[Failure]) -> list[NotChanged]:
     """The first thousand."""
-    return [NotChanged(path=text_of(one.path), reason=one.reason) for one in failed[:1000]]
-
-
-def text_of(path: str) -> str:
-    """A path as UTF-8 can say it."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    return [NotChanged(path=readable(one.path), reason=one.reason) for one in failed[:1000]]
 
 
 def _score(answer: Answer) -> LabelScore:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -23,7 +22,7 @@ from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from index.search.together import MOST, PlacedRecord
 from service.errors import ErrorDetail
 from service.schemas import examples
-from service.schemas.base import MAX_ID, ExternalId, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text
+from service.schemas.base import MAX_ID, ExternalId, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text, readable
 
 MAX_PARTS = 32
 MAX_SEARCHES = 256  # in one request
@@ -68,7 +67,7 @@ class RecordAnswer(Schema):
             "id": record.id,
             "external_id": record.external_id,
             "modality": record.modality,
-            "path": _readable(record.path),
+            "path": None if record.path is None else readable(record.path),
             "text": record.text,
             "metadata": record.metadata,
             "width": record.width,
@@ -236,8 +235,3 @@ class BatchAnswer(Schema):
     seconds: float
 
     model_config = ConfigDict(json_schema_extra=examples.BATCH_FOUND)
-
-
-def _readable(path: str | None) -> str | None:
-    """A path that is not UTF-8 comes from the index with lone surrogates, which JSON cannot carry."""
-    return path if path is None else os.fsencode(path).decode("utf-8", "replace")

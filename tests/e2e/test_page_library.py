@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 from service_world import draw, serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
+from index.collection import Entry, open_collection
 from service.app import create_app
 from service.keys import add_key
 from tests.seen_pages import tiles
@@ -114,6 +116,25 @@ def test_a_list_is_no_formula_for_a_spreadsheet(world, client, opened):
     with page.expect_download() as saved:
         bar.get_by_role("button", name="List").click()
     assert saved.value.path().read_text().splitlines()[1].endswith(',"\'=1+1"')
+
+
+def test_a_collection_is_looked_through_by_folder(world, client, opened):
+    client.create_collection("pictures")
+    with open_collection(world[1], "pictures", writable=True) as pictures:
+        places = ["/p/2023/a.jpg", "/p/2024/may/b.jpg", "/p/2024/may/c.jpg", "/p/2024/<b>/d.jpg"]
+        pictures.upsert([Entry(np.eye(32)[i], "image", place) for i, place in enumerate(places)])
+    page = opened("/?c=pictures", base=world[0], height=900, expected=("404",))
+    tiles(page, 4)
+    page.get_by_role("button", name="Filters").click()
+    folders = page.get_by_role("group", name="Folder")
+    playwright.expect(folders.get_by_role("button")).to_have_text(["2023 1", "2024 3"])
+    folders.get_by_role("button", name="2024 3").click()
+    tiles(page, 3)
+    playwright.expect(folders.get_by_role("button")).to_have_text(["Up", "<b> 1", "may 2"])
+    folders.get_by_role("button", name="may 2").click()
+    tiles(page, 2)
+    folders.get_by_role("button", name="Up").click()
+    tiles(page, 3)
 
 
 def test_a_tag_that_somebody_else_gave_meanwhile_stays(world, client, opened):

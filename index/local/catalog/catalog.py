@@ -23,7 +23,8 @@ from base.names import check_external_id
 from index.batch import Batch
 from index.columns import Columns
 from index.config import IndexConfig, Quota
-from index.entry import ChangePage, Entry, FacetKey, FacetValue, ImageRow, Modality, Record
+from index.entry import ChangePage, Entry, FacetKey, FacetValue, Folder, ImageRow, Modality, Record
+from index.local.catalog import folders
 from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
     all_sealed,
@@ -477,6 +478,16 @@ class Catalog:
         with self._db.reading() as db:
             db.execute("BEGIN")
             return self._facets.keys(db, int(read_meta(db, "revision")), modality, patience)
+
+    def folder(self, path: str | None, without: str | None, patience: Patience | None = None) -> Folder:
+        """A folder with what lies in it, by default the lowest that all lie in; as if there were nothing in `without`.
+
+        Raises as `facet`.
+        """
+        with self._db.reading() as db:
+            db.execute("BEGIN")
+            path = folders.common(db, without) if path is None else path
+            return Folder(path, *folders.level(db, path, without, patience))
 
     def records(
         self,

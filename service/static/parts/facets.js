@@ -2,12 +2,14 @@
 // numbers, when pictures were taken. It shows what the address has, and asks for it to be changed.
 
 import { el, icon, words } from "./dom.js";
+import { folderOf } from "./picture/entry.js";
 import { conditionsOf, filterText, rangeText } from "./query.js";
 
 const FEW = 8; // values of a key that are shown at first
 const MANY = 100;
 const TOO_MANY = 400; // different values from which on a key names pictures rather than sorts them
 const KEYS = 24;
+const FOLDER = "file.folder";
 const NOT_SHOWN = new Set(["filename"]);
 
 export class Facets {
@@ -30,7 +32,9 @@ export class Facets {
     const of = (path) => this.api.of(collection, path);
     let keys;
     let counted;
+    let folder;
     try {
+      folder = await this.api.get(`${of("folders")}${query.folder ? `?in=${encodeURIComponent(query.folder)}` : ""}`, { signal });
       keys = (await this.api.get(of("facets"), { signal })).keys;
       const shown = keys.filter((key) => isSorting(key, total)).sort((a, b) => a.values - b.values).slice(0, KEYS);
       counted = shown.length ? await this.#count(of("facets"), shown.map(({ key }) => key), query, signal) : [];
@@ -41,6 +45,7 @@ export class Facets {
     const numbers = keys.filter((key) => isNumeric(key) && !NOT_SHOWN.has(key.key));
     const focused = this.root.contains(document.activeElement) ? document.activeElement.dataset.name : null;
     this.root.replaceChildren(
+      ...this.#folders(folder, query, () => this.show(collection, query, total)),
       ...counted.filter(({ hits }) => hits.length).map((facet) => this.#values(facet, query, () => this.show(collection, query, total))),
       ...numbers.map((key) => this.#range(key, query)),
       this.#taken(query),
@@ -57,6 +62,22 @@ export class Facets {
     for (const key of keys) if (chosen.has(key)) asked.push(ask([key], conditionsOf(query, key)));
     const answers = (await Promise.all(asked)).filter(Boolean).flatMap(({ facets }) => facets);
     return keys.map((key) => answers.find((facet) => facet.key === key)).filter(Boolean);
+  }
+
+  // The folders right below the one that is chosen, and the way up; nothing where all pictures lie in one.
+  #folders({ path, folders }, query, again) {
+    if (!folders.length && !query.folder) return [];
+    const chip = (to, value, more) => el("button", { type: "button", class: "chip", title: to, "data-name": `in ${to}`, onclick: () => this.onChange({ in: to }) },
+      el("span", { class: "value" }, value), more);
+    const shown = this.all.has(FOLDER) ? folders : folders.slice(0, FEW);
+    const chips = shown.map(({ name, path: to, entries }) => chip(to, name, [" ", el("span", { class: "count" }, entries.toLocaleString("en"))]));
+    const up = query.folder && folderOf(path);
+    if (up && up !== path) chips.unshift(chip(up, "Up", []));
+    const more = folders.length > shown.length && el("button", { type: "button", class: "chip more", "data-name": "more folders", onclick: () => {
+      this.all.add(FOLDER);
+      again();
+    } }, "More…");
+    return [el("fieldset", {}, el("legend", {}, "Folder"), el("div", { class: "chips" }, chips, more))];
   }
 
   #values({ key, hits }, query, again) {
