@@ -170,6 +170,21 @@ def test_a_folder_is_cut_so_that_one_image_more_changes_one_shard(
     assert sorted(row["path"] for row in rows_of(out)) == sorted(map(str, photos.glob("*.png")))
 
 
+def test_files_of_a_disk_that_was_away_are_embedded_when_it_is_back(colour_folder: Path, tmp_path: Path) -> None:
+    out, away = tmp_path / "out", tmp_path / "away"
+    (colour_folder / "broken.png").write_bytes(b"none")
+    source = open_source(str(colour_folder))
+    colour_folder.rename(away)
+    report = run_job(out, source, ColourEncoder(), here(ColourEncoder()), lambda images, shards: None)
+    assert (report.images, len(report.unread)) == (0, 13)
+    again = run_job(out, source, ColourEncoder(), here(ColourEncoder()), lambda images, shards: None)
+    assert (again.before, again.encoded) == (1, 0)
+    away.rename(colour_folder)
+    report = run(out, colour_folder)
+    assert (report.images, report.encoded, len(report.unread)) == (12, 12, 1)
+    assert run(out, colour_folder).before == 1  # what is no picture stays none
+
+
 def test_a_table_says_which_images_and_what_is_said_of_them(colour_folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "list.csv"
     table.write_text("image,title,n\ncolours/red/0.png,a red one,1\ncolours/gone.png,,\ncolours/blue/1.png,,2\n,x,\n")
