@@ -4,8 +4,8 @@
           <name>-<digest>.parquet  a part; it is there whole, or the shard is still to do
           writer.lock              held by the one process that drives the job
 
-Run again, a job does what is missing, and anew what lacks files that could not be read and can be now. Of a source that has changed it does the shards that are others now, and in the
-end removes the parts of those that are no more.
+Run again, a job does what is missing, and anew what lacks files that could not be read then and can be now. Of a source
+that has changed it does the shards that are others now, and in the end removes the parts of those that are no more.
 """
 
 from __future__ import annotations
