@@ -8,7 +8,9 @@ from __future__ import annotations
 import glob
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
+from lzma import LZMAError
 from pathlib import Path
 
 from base.errors import InputError, TrainingError
@@ -79,7 +81,7 @@ def read_samples(shard: str, whole: Callable[[str], bool]) -> Iterator[tuple[str
             tar.fileobj.seek(tar.offset)
             if tar.fileobj.read(2 * tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
                 raise InputError(f"{shard}: is cut short or damaged (no end-of-archive); copy it again or leave it out")
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, tarfile.TarError, zlib.error, LZMAError) as error:  # the last two of a packed one
         raise broken(shard, error) from error
     if members:
         yield name, members

@@ -5,8 +5,9 @@ One row an entry, one column a field, in row groups, so that memory is bounded.
     id, external_id, modality, path, path_bytes, text, metadata (a JSON object as text), taken, sha256, mtime_ns,
     size, width, height, vector (float16, of unit length)
 
-The file's own metadata says of which model the vectors are. A path is text in Parquet and so must be UTF-8; one that
-is not has its bytes in `path_bytes`, which else is null, and the best that UTF-8 can say of it in `path`.
+The file's own metadata says of which model the vectors are, and what the ids are if not a collection's. A path is text
+in Parquet and so must be UTF-8; one that is not has its bytes in `path_bytes`, which else is null, and the best that
+UTF-8 can say of it in `path`.
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ def import_parquet(
 ) -> Imported:
     """Make a collection of `file`, with the ids that it gives; or, with `into`, write its rows to one that is there.
 
+    Ids of a part of embedding (index.bulk) are not kept: they have more digits than a browser's numbers.
+
     A new collection appears whole. `into` one that is there, rows are committed in blocks: a row whose path or external
     id is there replaces that entry, another gets a new id; run again, an import that was interrupted goes on.
 
@@ -151,7 +154,7 @@ def import_parquet(
         name = name or about.get("name") or file.stem
         with store_of(data).making(name, model=model, fingerprint=fingerprint, dim=dim) as collection:
             batches = _batches(source, file, data, name, dim)
-            entries = _fill(collection, batches, source, progress, keep_ids=True)
+            entries = _fill(collection, batches, source, progress, keep_ids="ids" not in about)
             collection.compact()
         return Imported(name, *entries, ignored)
 

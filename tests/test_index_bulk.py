@@ -25,6 +25,7 @@ from index.bulk.job import JobBusy, JobReport, Manifest, here, run_job
 from index.bulk.rows import images_of
 from index.bulk.source import open_source
 from index.collection import open_collection
+from index.parquet import import_parquet
 from tests.colour_encoder import ColourEncoder
 from tests.conftest import COLOURS, plain_picture
 
@@ -169,6 +170,21 @@ def test_a_folder_is_cut_so_that_one_image_more_changes_one_shard(
     assert sorted(row["path"] for row in rows_of(out)) == sorted(map(str, photos.glob("*.png")))
 
 
+def test_files_of_a_disk_that_was_away_are_embedded_when_it_is_back(colour_folder: Path, tmp_path: Path) -> None:
+    out, away = tmp_path / "out", tmp_path / "away"
+    (colour_folder / "broken.png").write_bytes(b"none")
+    source = open_source(str(colour_folder))
+    colour_folder.rename(away)
+    report = run_job(out, source, ColourEncoder(), here(ColourEncoder()), lambda images, shards: None)
+    assert (report.images, len(report.unread)) == (0, 13)
+    again = run_job(out, source, ColourEncoder(), here(ColourEncoder()), lambda images, shards: None)
+    assert (again.before, again.encoded) == (1, 0)
+    away.rename(colour_folder)
+    report = run(out, colour_folder)
+    assert (report.images, report.encoded, len(report.unread)) == (12, 12, 1)
+    assert run(out, colour_folder).before == 1  # what is no picture stays none
+
+
 def test_a_table_says_which_images_and_what_is_said_of_them(colour_folder: Path, tmp_path: Path) -> None:
     table = tmp_path / "list.csv"
     table.write_text("image,title,n\ncolours/red/0.png,a red one,1\ncolours/gone.png,,\ncolours/blue/1.png,,2\n,x,\n")
@@ -195,6 +211,55 @@ def test_parquet_with_the_bytes_of_images(form: str, tmp_path: Path) -> None:
     assert json.loads(rows[0]["metadata"]) == name | {"label": 1, "note": "a"}
     assert [each["path"] for each in report.unread] == [f"{tmp_path}/a.parquet/00000003"]
     assert report.left_out.lines() == [f"1 rows without image, the first: row 2 of {tmp_path}/a.parquet"]
+
+
+def test_parquet_of_others_with_values_that_python_cannot_read(tmp_path: Path) -> None:
+    no_utf8 = pa.StringArray.from_buffers(2, pa.array([0, 2, 4], pa.int32()).buffers()[1], pa.py_buffer(b"\xff\xfeab"))
+    columns = {
+        "image": [png(0), png(1)],
+        "number": [1, 2],
+        "no_utf8": no_utf8,
+        "far": pa.array([2**60, 0], pa.timestamp("us")),
+        "fine": pa.array([1, 2], pa.timestamp("ns")),
+        "raw": pa.array([b"x" * 16, b"y" * 16], pa.binary(16)),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    report = run(tmp_path / "out", tmp_path / "a.parquet")
+    first, second = (json.loads(row["metadata"]) for row in rows_of(tmp_path / "out"))
+    fine = [f"1970-01-01 00:00:00.00000000{n}" for n in (1, 2)]
+    assert first == {"number": 1, "fine": fine[0]}
+    assert second == {"number": 2, "no_utf8": "ab", "far": "1970-01-01 00:00:00", "fine": fine[1]}
+    reason = "rows with a value that cannot be read beside the others"
+    assert report.left_out.lines() == [f"1 {reason}, the first: row 1 of {tmp_path}/a.parquet"]
+
+
+def test_names_in_a_shard_that_lead_out_of_it_or_are_not_plain(tmp_path: Path) -> None:
+    names = ["../a.png", "./b.png", "/c//d.png", "e/../f.png", "..png/g.png"]
+    shard = write_tar(tmp_path / "a.tar", {name: png(i) for i, name in enumerate(names)})
+    out = tmp_path / "out"
+    run(out, shard)
+    paths = [f"{shard}/{name}" for name in ("a.png", "b.png", "c/d.png", "f.png", "..png/g.png")]
+    assert [row["path"] for row in rows_of(out)] == paths
+    import_folder(tmp_path, out, "pets")
+    with open_collection(tmp_path, "pets") as pets:
+        assert [record.path for record in pets.records()] == paths
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz"])
+def test_a_packed_shard_that_is_damaged_fails_alone(kind: str, tmp_path: Path) -> None:
+    for name in "ab":
+        with tarfile.open(tmp_path / f"{name}.tar", f"w:{kind}") as tar:  # type: ignore[call-overload]
+            for i in range(40):
+                member = tarfile.TarInfo(f"{i}.png")
+                member.size = 4000 if i else len(png(0))
+                tar.addfile(member, io.BytesIO(np.random.default_rng(i).bytes(4000) if i else png(0)))
+    damaged = bytearray((tmp_path / "a.tar").read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 3000] = bytes(each ^ 0x5A for each in damaged[middle : middle + 3000])
+    (tmp_path / "a.tar").write_bytes(damaged)
+    report = run(tmp_path / "out", tmp_path / "*.tar")
+    assert (report.done, report.images) == (1, 1)
+    assert [each["shard"] for each in report.problems] == [f"{tmp_path}/a.tar"]
 
 
 def test_what_in_a_shard_is_no_image_is_counted(tmp_path: Path) -> None:
@@ -311,7 +376,7 @@ def test_into_a_collection_and_again_changes_nothing(shards: str, tmp_path: Path
     assert import_folder(tmp_path, out, into="pets") == FolderImported("pets", 29, unchanged=29)
     with open_collection(tmp_path, "pets") as pets:
         assert (list(pets.records()), pets.info().counts) == before
-    with pytest.raises(CollectionExists):
+    with pytest.raises(CollectionExists, match="or bring it up to date: --into pets"):
         import_folder(tmp_path, out, "pets")
 
 
@@ -332,6 +397,30 @@ def test_only_what_is_new_or_changed_is_imported(shards: str, tmp_path: Path, st
         assert {path: now[path] for path in ids} == ids
         assert len(now) == 29
         assert pets.check() == []
+
+
+def test_true_is_not_one(tmp_path: Path, store: str) -> None:
+    def bring(said: dict[str, Any], **where: Any) -> FolderImported:
+        write_tar(tmp_path / "a.tar", {"1.png": png(1), "1.json": json.dumps(said).encode()})
+        os.utime(tmp_path / "a.tar", (len(said["new"]), 0 if said["new"][0] is True else 1))
+        run(tmp_path / "out", tmp_path / "a.tar")
+        return import_folder(tmp_path, tmp_path / "out", **where)
+
+    bring({"new": [1], "in": {"stock": 0}}, name="pets")
+    now = {"new": [True], "in": {"stock": False}}
+    assert bring(now, into="pets") == FolderImported("pets", 1, changed=1)
+    assert bring(now, into="pets") == FolderImported("pets", 1, unchanged=1)
+    with open_collection(tmp_path, "pets") as pets:
+        assert [json.dumps(record.metadata) for record in pets.records()] == [json.dumps(now)]
+
+
+def test_a_part_alone_makes_a_collection_with_ids_of_its_own(shards: str, tmp_path: Path) -> None:
+    run(tmp_path / "out", shards)
+    part = sorted((tmp_path / "out").glob("*.parquet"))[0]
+    assert pq.read_table(part)["id"][0].as_py() > 2**53  # which a page's numbers cannot hold
+    import_parquet(tmp_path, part, "pets")
+    with open_collection(tmp_path, "pets") as pets:
+        assert [record.id for record in pets.records()] == [*range(1, 11)]
 
 
 def test_what_is_no_job_or_of_another_model_is_not_imported(shards: str, tmp_path: Path) -> None:

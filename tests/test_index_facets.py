@@ -128,3 +128,16 @@ def test_what_is_no_key_or_takes_too_long_is_said(tmp_path):
         for look in (lambda: made.facet("a", patience=late), lambda: made.facet_keys(patience=late)):
             with pytest.raises(FilterTooSlow):
                 look()
+
+
+def test_what_json_has_otherwise_is_filed_as_it_is_kept(tmp_path):
+    """Tuples become lists and keys texts, so that what was filed goes with the entry again."""
+    with create_collection(tmp_path, "any", model="m", fingerprint="f", dim=2) as made:
+        ids = made.upsert(
+            [Entry(UNIT, "image", metadata=each) for each in ({"tags": ("a", "b")}, {1: "x"}, {True: 2})]  # type: ignore[dict-item]
+        )
+        assert [facet.value for facet in made.facet("tags")] == ["a", "b"]
+        assert [key.key for key in made.facet_keys()] == ["1", "tags", "true"]
+        assert made.check() == []
+        made.delete(ids)
+        assert (made.facet_keys(), made.check()) == ([], [])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from base.errors import CollectionError, NotInStore
+from base.errors import CollectionError, NotInStore, StoreUnavailable
 from index.collection import Entry, store_at
 from index.config import IndexConfig
 from index.milvus import collection, tuning
@@ -97,6 +97,34 @@ def test_auto_takes_an_index_where_rows_are_many_and_leaves_it_if_it_finds_too_l
     monkeypatch.setattr(collection, "tuned", lambda *given: replace(measured(*given), recall=0.5))
     pets.compact()  # what there was is of before, so it goes too
     assert pets.info().index["image"]["kind"] == "exact"
+
+
+def test_an_answer_that_is_lost_as_the_alias_is_led_elsewhere_loses_no_entry(store, pets, monkeypatch):
+    if not is_lite(store):
+        pytest.skip("what is decided here needs no server, and building takes one seconds each time")
+    records, point = list(pets.records()), pets.server.point
+
+    def lost(alias, name, *, anew):
+        point(alias, name, anew=anew)
+        raise StoreUnavailable("does not answer")
+
+    monkeypatch.setattr(pets.server, "point", lost)
+    with pytest.raises(StoreUnavailable):
+        pets.compact(IndexConfig("hnsw-sq8", 0.9))
+    assert list(pets.records()) == records
+    monkeypatch.undo()
+    pets.compact(IndexConfig("exact"))
+    assert list(pets.records()) == records
+
+
+def test_a_copy_that_lacks_entries_is_not_taken(store, pets, monkeypatch):
+    if not is_lite(store):
+        pytest.skip("what is decided here needs no server, and building takes one seconds each time")
+    records, upsert = list(pets.records()), pets.server.upsert
+    monkeypatch.setattr(pets.server, "upsert", lambda table, rows: upsert(table, rows[1:]))
+    with pytest.raises(StoreUnavailable, match=f"of {N} entries of 'kinds' in the new index: the old one is used"):
+        pets.compact(IndexConfig("hnsw-sq8", 0.9))
+    assert list(pets.records()) == records
 
 
 @pytest.mark.parametrize(("kind", "word"), [("ivf-rabitq", "Milvus 2.6"), ("ivf-pq", "hnsw-sq8 or ivf-sq8")])

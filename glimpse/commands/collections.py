@@ -224,7 +224,10 @@ def _import_folder(data: Path, folder: Path, name: str | None, into: str | None,
         console.print_json(asdict(done))
         return
     if done.missing:
-        console.err.print(f"{counted(done.missing, 'shard')} of {folder} are not embedded yet; then import again")
+        console.err.print(
+            f"{counted(done.missing, 'shard')} of {folder} are not embedded yet; then import with --into "
+            f"{done.collection}"
+        )
     rate = done.entries / done.seconds if done.seconds else 0.0
     console.out.print(
         f"{done.collection}: {done.entries} entries in {folder} ({done.added} added, {done.changed} changed, "

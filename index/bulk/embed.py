@@ -31,12 +31,14 @@ class ShardReport:
 
     Attributes:
         unread: images that could not be read, {"path", "reason"}.
+        away: paths of those whose files the disk did not give; they may be there the next time.
         cut_off: those whose files end before they do, taken with what there is.
         left_out: what in the shard is no image.
     """
 
     rows: int = 0
     unread: list[dict[str, str]] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
     cut_off: list[dict[str, str]] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
     seconds: float = 0.0
@@ -61,6 +63,11 @@ def embed_shard(encoder: Encoder, shard: Shard, report: ShardReport) -> Iterator
     def look(found: Found) -> tuple[Found, bytes, Picture | ImageError]:
         try:
             data = read_bytes(found.path) if found.data is None else found.data
+        except ImageError as error:
+            if isinstance(error.__cause__, OSError):
+                report.away.append(found.path)
+            return found, b"", error
+        try:
             return found, data, decode_picture(data, encoder.preprocess, name=found.path, resize=encoder.resize)
         except ImageError as error:
             return found, b"", error

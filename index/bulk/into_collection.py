@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from base.errors import InputError
+from base.errors import CollectionExists, InputError
 from base.progress import Progress
 from index.batch import Batch
 from index.bulk.job import MANIFEST, Manifest
@@ -75,9 +75,12 @@ def import_folder(
             return _fill(collection, data, manifest, FolderImported(into), progress)
     done = FolderImported(name or out.resolve().name)
     how = {"model": manifest.model, "fingerprint": manifest.fingerprint, "dim": manifest.dim}
-    with store_of(data).making(done.collection, **how) as collection:  # type: ignore[arg-type]
-        _fill(collection, data, manifest, done, progress)
-        collection.compact()
+    try:
+        with store_of(data).making(done.collection, **how) as collection:  # type: ignore[arg-type]
+            _fill(collection, data, manifest, done, progress)
+            collection.compact()
+    except CollectionExists as error:
+        raise CollectionExists(f"{error}; or bring it up to date: --into {done.collection}") from None
     return done
 
 
@@ -110,13 +113,26 @@ def _other_rows(collection: Collection, batch: Batch, known: dict[str, Record]) 
     fresh, alike = list[int](), list[int]()
     for i, (path, said) in enumerate(zip(batch.path, zip(*columns, strict=True), strict=True)):
         record = known.get(path)
-        is_alike = record is not None and said == tuple(getattr(record, name) for name in SAID)
+        is_alike = (
+            record is not None
+            and said == tuple(getattr(record, name) for name in SAID)
+            and _same(batch.metadata[i], record.metadata)
+        )
         (alike if is_alike else fresh).append(i)
     if alike:
         ours = stored_rows(np.asarray(batch.vector)[alike], collection.dim)
         theirs = collection.vectors([known[batch.path[i]].id for i in alike])
         fresh += [i for i, is_same in zip(alike, (ours == theirs).all(axis=1), strict=True) if not is_same]
     return sorted(fresh)
+
+
+def _same(said: Any, before: Any) -> bool:
+    """Whether what is equal to Python is the same in JSON: True is not 1."""
+    if isinstance(said, dict):
+        return all(_same(value, before[key]) for key, value in said.items())
+    if isinstance(said, list):
+        return all(map(_same, said, before))
+    return isinstance(said, bool) == isinstance(before, bool)
 
 
 def _batches(manifest: Manifest) -> Iterator[Batch]:

@@ -4,8 +4,8 @@
           <name>-<digest>.parquet  a part; it is there whole, or the shard is still to do
           writer.lock              held by the one process that drives the job
 
-Run again, a job does what is missing. Of a source that has changed it does the shards that are others now, and in the
-end removes the parts of those that are no more.
+Run again, a job does what is missing, and anew what lacks files that could not be read then and can be now. Of a source
+that has changed it does the shards that are others now, and in the end removes the parts of those that are no more.
 """
 
 from __future__ import annotations
@@ -144,8 +144,12 @@ def run_job(out: Path, source: Source, encoder: Encoder, engine: Engine, tell: T
         report.left_out.add_all(source.left_out)
         for shard in source.shards:
             if (file := part_of(out, shard.name)).exists():
-                job.done[shard.name] = read_report(file)
-                report.add(job.done[shard.name], is_new=False)
+                known = read_report(file)
+                if any(map(_opens, known.away)):  # a disk was away
+                    file.unlink()
+                    continue
+                job.done[shard.name] = known
+                report.add(known, is_new=False)
         todo = [shard for shard in source.shards if shard.name not in job.done]
         job.write("running")
         tell(report.images, report.done)
@@ -164,6 +168,14 @@ def run_job(out: Path, source: Source, encoder: Encoder, engine: Engine, tell: T
             job.forget_stale()
     report.seconds = round(time.perf_counter() - started, 3)
     return report
+
+
+def _opens(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  a path may be text
+            return bool(file.read(1))
+    except OSError:
+        return False
 
 
 def here(encoder: Encoder) -> Engine:

@@ -58,7 +58,7 @@ def write_part(out: Path, encoder: Encoder, shard: Shard, tell: Callable[[int], 
     if file.exists():
         return Outcome(shard.name, shard.said, read_report(file))
     report = ShardReport()
-    about = {"model": encoder.ref, "fingerprint": encoder.fingerprint}
+    about = {"model": encoder.ref, "fingerprint": encoder.fingerprint, "ids": "hashes of the paths"}
     schema = schema_of(encoder.dim, about)
     try:
         with whole_file(file) as part, pq.ParquetWriter(part, schema, **HOW) as writer:

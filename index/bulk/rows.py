@@ -8,7 +8,9 @@ Parquet             <file>/<number of the row>, with the other columns
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +24,7 @@ from index.ingest.captions import can_be_kept
 
 BLOCK = 64  # rows of Parquet read at a time: their images may be large
 NO_METADATA = "with what cannot be kept as JSON beside the image"
+UNREADABLE = (ValueError, OverflowError, LookupError)  # of pyarrow: no UTF-8, a year 10,000, a zone that nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def _of_tar(shard: str, left_out: LeftOut) -> Iterator[Found]:
         if suffix is None:
             left_out.add("samples without image", f"{name} in {shard}")
             continue
-        path = f"{shard}/{name}.{suffix}"
+        path = shard + posixpath.normpath(f"/./{name}.{suffix}")  # no '..' leads out of the shard
         if path in seen:
             left_out.add("samples of a name that another one has", f"{name} in {shard}")
             continue
@@ -81,9 +84,11 @@ def _of_parquet(file: str, column: str | None, left_out: LeftOut) -> Iterator[Fo
             name = _image_column(schema, column, file)
             others = [each.name for each in schema if each.name != name and not _is_bytes(each.type)]
             for batch in source.iter_batches(batch_size=BLOCK, columns=[name, *others]):
-                for row in batch.to_pylist():
+                for row, is_whole in _rows_of(batch):
                     number += 1
                     where = f"row {number} of {file}"
+                    if not is_whole:
+                        left_out.add("rows with a value that cannot be read beside the others", where)
                     image = row.pop(name)
                     if isinstance(image, dict):
                         row = ({"filename": image["path"]} if image.get("path") else {}) | row
@@ -96,6 +101,30 @@ def _of_parquet(file: str, column: str | None, left_out: LeftOut) -> Iterator[Fo
     except (OSError, pa.ArrowException) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{file}: not a Parquet file, or damaged ({reason}); copy it again or leave it out") from error
+
+
+def _rows_of(batch: Any) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The rows, and whether all of each could be read: a value that cannot is None."""
+    bad, columns = set[int](), []
+    for column in batch.columns:
+        try:
+            columns.append(column.to_pylist())
+        except UNREADABLE:
+            values = [_value(scalar) for scalar in column]
+            bad |= {i for i, scalar in enumerate(column) if values[i] is None and scalar.is_valid}
+            columns.append(values)
+    for i, row in enumerate(zip(*columns, strict=True)):
+        yield dict(zip(batch.schema.names, row, strict=True)), i not in bad
+
+
+def _value(scalar: Any) -> Any:
+    """One value: of a time that Python has not, as of nanoseconds, its text. None: it cannot be read."""
+    with suppress(*UNREADABLE):
+        return scalar.as_py()
+    with suppress(*UNREADABLE, NotImplementedError):
+        text: str = scalar.cast("string").as_py()
+        return None if text.startswith("<") else text  # <value out of range: ...>
+    return None
 
 
 def _image_column(schema: Any, wanted: str | None, file: str) -> str:
@@ -119,9 +148,9 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """As JSON has it: times and decimals as text, nothing of what is null."""
+    """As JSON has it: times and decimals as text, nothing of what is null, or bytes."""
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(row, default=str))
+        plain: dict[str, Any] = json.loads(json.dumps(row, default=lambda v: None if isinstance(v, bytes) else str(v)))
     except (ValueError, TypeError, RecursionError):
         return {"": None}
     return {key: value for key, value in plain.items() if value is not None and value == value}

@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CollectionError, CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
+from base.errors import (
+    CollectionError,
+    CollectionNotFound,
+    EntryNotFound,
+    InputError,
+    NotInStore,
+    QuotaExceeded,
+    StoreUnavailable,
+)
 from base.files import write_whole
 from base.names import check_external_id, check_title
 from base.read_ahead import batches
@@ -367,6 +375,11 @@ class MilvusCollection(Opened, Searches):
             for rows in self._blocks(EVERY, ["*", "vector"]):
                 self.server.upsert(new.table, rows)
             self.server.build(new.table)
+            if (copied := self.server.count(new.table, EVERY)) != (total := self.count()):
+                raise StoreUnavailable(
+                    f"{self.server.address} has {copied} of {total} entries of {self.name!r} in the new index: the old "
+                    "one is used; try again"
+                )
             if kind != "exact":
                 new = replace(new, tuning=self._tuned(new, kind, wanted.recall))
             finds_too_little = wanted.kind == "auto" and new.tuning is not None and new.tuning.recall < wanted.recall
@@ -374,10 +387,11 @@ class MilvusCollection(Opened, Searches):
                 self.server.drop(new.table)
                 return
             self.server.set_properties(new.table, new.properties())
-            self.server.point(alias_of(self.name), new.table, anew=False)
         except BaseException:
             self.server.drop(new.table)
             raise
+        # where the answer is lost the alias may lead to either: the next time drops the other one
+        self.server.point(alias_of(self.name), new.table, anew=False)
         self.server.drop(now.table)
         if finds_too_little:
             self._rebuild(new, "exact", wanted)

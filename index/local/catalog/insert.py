@@ -62,7 +62,9 @@ def write_batch(db: Connection, batch: Batch, x16: NDArray[np.float16], version:
         _write_new(db, [ids, batch.modality, paths, batch.column("text"), metadata, *fields,
                         [version] * len(ids), blobs, names])  # fmt: skip
         note_written(db, json_ids(ids))
-        if batch.metadata:
+        if batch.metadata_text is None:
+            file_facets(db, zip(batch.modality, ids, metadata, strict=True))
+        else:
             file_metadata(db, zip(batch.modality, ids, batch.metadata, strict=True))
         count_rows(db, Counter(batch.modality))
         return ids
