@@ -330,3 +330,18 @@ def test_a_late_list_of_jobs_takes_back_nothing(page):
     answers[0].fulfill(json={"jobs": []})
     page.wait_for_timeout(200)
     playwright.expect(done).to_be_visible()
+
+
+def test_columns_that_come_late_take_no_place_of_what_was_asked_since(page):
+    held = []
+    page.route("**/v1/collections/pictures/columns", lambda asked: held.append(asked))
+    page.goto("/?c=pictures", wait_until="commit")
+    page.get_by_role("searchbox", name="Search by words").fill("a red boat")
+    page.keyboard.press("Enter")
+    status = page.get_by_role("status").first
+    playwright.expect(status).to_contain_text("9 nearest")
+    held[0].continue_()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(100)  # for what would be drawn of them
+    playwright.expect(status).to_contain_text("9 nearest")
+    assert len(names(page)) == 9  # of a collection that is looked through none are shown
