@@ -44,7 +44,7 @@ check: dev check-docker check-workflows  ## lint, format, types, layers, contain
 
 check-docker: dev
 	$(BIN)/hadolint docker/Dockerfile
-	@for more in "" "--file docker/compose.cuda.yaml" "--profile metrics" "--profile scale"; do \
+	@for more in "" "--file docker/compose.cuda.yaml" "--profile metrics" "--profile scale" "--profile ray"; do \
 	    docker compose version >/dev/null 2>&1 || { echo "docker compose config skipped: there is no docker compose"; break; }; \
 	    echo "docker compose --file docker/compose.yaml $$more config --quiet"; \
 	    GLIMPSE_MODEL=any docker compose --env-file /dev/null --file docker/compose.yaml $$more config --quiet || exit 1; \

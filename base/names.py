@@ -1,4 +1,6 @@
-"""What may name a collection or a label set: safe as a file's name, and in a URL; and an entry, by its owner's id."""
+"""What may name a collection or a label set: safe as a file's name, and in a URL; an entry, by its owner's id; and what
+a collection is called where people read.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from base.errors import InputError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_EXTERNAL_ID = 256  # characters
+MAX_TITLE = 120
 UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, half ones (lone surrogates), separators of lines
 
 
@@ -36,6 +39,22 @@ def check_external_id(text: str) -> str:
         raise InputError(f"external_id {text!r} begins or ends with a space: leave it out")
     if not {".", ".."}.isdisjoint(text.split("/")):
         raise InputError(f"external_id {text!r} has a part '.' or '..', which no URL can say: give it another name")
+    return text
+
+
+def check_title(text: str) -> str:
+    """What a collection is called where people read, as it is; it leads nowhere, so two may have the same.
+
+    Raises:
+        InputError: it is empty or longer than 120 characters, has a control character, half a character or a line
+            break, or a space at an end.
+    """
+    if not 1 <= len(text) <= MAX_TITLE:
+        raise InputError(f"title must have 1 to {MAX_TITLE} characters, not {len(text)}")
+    if any(unicodedata.category(character) in UNSEEN for character in text):
+        raise InputError(f"title {text!r} has a control character, a line break or half a character")
+    if text != text.strip():
+        raise InputError(f"title {text!r} begins or ends with a space: leave it out")
     return text
 
 

@@ -215,11 +215,15 @@ LOCAL = ("data", "store", "model", "device", "precision", "threads")  # a servic
 
 
 def labels_of(given: str, instead: str) -> GivenLabels:
-    """The labels of --labels. InputError for the name of a file; `instead` is how to give one."""
+    """The labels of --labels. InputError for the name of a file or folder; `instead` is how to give a file."""
     from labelling.label_file import labels_in
 
     if os.path.isfile(given):  # noqa: PTH113  Path.is_file fails on a name too long for a disk
         raise InputError(f"--labels {given}: that is a file; {instead}")
+    if os.sep in given and os.path.isdir(os.path.expanduser(given)):  # noqa: PTH111, PTH112
+        raise InputError(f"--labels {given}: that is a folder; name the labels with commas between, as cat,dog")
+    if ";" in given and not any(mark in given for mark in ',"'):
+        raise InputError(f"--labels {given}: put commas between labels, as cat,dog; or quotes around one that has a ;")
     if "," not in given and given.lower().endswith((".txt", ".csv", ".tsv", ".json")):
         raise InputError(f"--labels {given}: no such file, and no label that a picture could have; {instead}")
     return labels_in(given)

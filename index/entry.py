@@ -178,4 +178,5 @@ class CollectionInfo:
     index: dict[str, dict[str, Any]] = field(default_factory=dict)  # modality -> the state of its ANN index
     next: NextInfo | None = None  # another model whose vectors are being gathered
     quota: Quota = field(default_factory=Quota)  # how much it may hold
+    title: str | None = None  # what it is called where people read; None: its name
     problem: str | None = None  # why it cannot be opened; then only `name` and `bytes` say something

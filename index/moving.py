@@ -1,4 +1,4 @@
-"""A collection to another store and back: its entries with their ids, vectors bit for bit, quota and settings.
+"""A collection to another store and back: its entries with their ids, vectors bit for bit, title, quota and settings.
 
 It is copied page by page while its writer's lock is held, compared by count and by a sample of vectors, and only then
 deleted where it was. A run that was interrupted goes on with the next: what is there and the same is left alone. What
@@ -65,6 +65,7 @@ def move(data: Path, name: str, source: str, target: str, *, progress: Progress 
             moved.compared = _compare(old, new)
             new.compact(old.index_config if old.index_config.kind in ("auto", "exact") else None)
             new.set_quota(old.quota)  # last, for it may have more than that
+            new.set_title(old.title)
             places = {key: value for key, value in old.places().items() if key != MOVING}
             new.set_places(places | mark)
         here.delete(name, keep_uploads=True, is_locked=True)

@@ -49,6 +49,15 @@ def test_the_image_of_another_service_is_pinned() -> None:
         assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", COMPOSE[name]["image"])
 
 
+def test_the_cluster_has_a_head_and_workers_that_see_the_same_folders() -> None:
+    head, worker = COMPOSE["ray-head"], COMPOSE["ray-worker"]
+    assert {name for name in worker if worker[name] != head.get(name)} == {"command", "depends_on", "scale"}
+    assert set(head["volumes"]) == set(COMPOSE["glimpse"]["volumes"])
+    assert worker["command"] == ["--address=ray-head:6379"]
+    for name in ("user", "read_only", "cap_drop", "security_opt"):  # the doors that the service closes
+        assert head[name] == COMPOSE["glimpse"][name]
+
+
 # --- two services behind a proxy ---
 
 

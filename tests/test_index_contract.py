@@ -253,6 +253,17 @@ def test_streams_are_in_the_order_of_ids_and_of_paths(pets):
     assert pets.paths_with_dots() == []
 
 
+def test_a_title_is_kept_as_it_is_and_taken_away(pets):
+    assert (pets.title, pets.info().title) == (None, None)
+    pets.set_title("Tiere – “meine”")
+    assert (pets.title, pets.info().title) == ("Tiere – “meine”",) * 2
+    for wrong in ("", " a", "a\nb", "x" * 121):
+        with pytest.raises(InputError, match="title"):
+            pets.set_title(wrong)
+    pets.set_title(None)
+    assert (pets.title, pets.check()) == (None, [])
+
+
 def test_a_quota_holds_and_counts_what_it_replaces(pets):
     pets.upsert(images(1, 2))
     pets.set_quota(Quota(entries=3))

@@ -13,7 +13,7 @@ from base.errors import CollectionNotFound, InputError
 from index.backup import back_up, restore
 from index.collection import Entry, create_collection, delete_collection, open_collection
 from index.columns import AllVectors
-from index.map.fit import LANDMARKS, fit, named
+from index.map.fit import LANDMARKS, _are_forms, fit, named
 from index.map.kept import FILE, KeptMap, make_map, read_map
 from index.map.projection import Landmarks
 from index.rows import unit_rows
@@ -101,6 +101,20 @@ def test_landmarks_place_by_the_nearest_of_them():
     assert abs(landmarks.places_for(x) - places).max() < 1e-2  # a landmark is where it is
     near = landmarks.places_for(x[:20] + 1e-3)
     assert abs(near - places[:20]).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("word", "other", "same"),
+    [
+        ("bird", "birds", True),
+        ("Box", "boxes", True),
+        ("car", "carpet", False),
+        ("a", "an", False),
+        ("sea", "sea", True),
+    ],
+)
+def test_another_form_of_a_word_says_nothing_new(word, other, same):
+    assert _are_forms(word, other) == _are_forms(other, word) == same
 
 
 def test_clusters_are_named_by_what_sets_them_apart():

@@ -331,9 +331,21 @@ def kill_under_writes(server, data, seconds):
     return acknowledged
 
 
+def until_it_reads(store):
+    """A server that comes back has its log and all collections to load before it answers."""
+    end = time.monotonic() + 90
+    while True:
+        try:
+            store.open("pets").count()
+            return
+        except StoreUnavailable:
+            assert time.monotonic() < end
+
+
 def check_kept(server, data, acknowledged):
     Server.close_all()
     server.start()
+    until_it_reads(store_at(data, server.address))
     pets = store_at(data, server.address).open("pets", writable=True)
     paths = [record.path for record in pets.records()]
     wanted = {f"/{n}-{i}" for n in acknowledged for i in range(5)}

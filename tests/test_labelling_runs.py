@@ -23,6 +23,7 @@ from labelling.outputs import files
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.folder_names import folder_name, folders_of
 from labelling.outputs.folder_steps import How
+from labelling.review import Item, review
 from labelling.runs import deciding
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.journal import Changes
@@ -155,6 +156,25 @@ def test_other_labels_need_no_picture_another_model_needs_all(world: World, tmp_
     world.encoder.fingerprint = "colours-2"
     world.run(["purple", "blue"], files=(str(out),))
     assert world.encoder.seen == 18
+
+
+def test_labels_that_are_refused_change_nothing(world: World) -> None:
+    world.add_colours()
+    name = world.run().id
+
+    def kept() -> list[object]:
+        with LabelRuns(world.data).open(name) as run:
+            return [list(run.store.rows()), LabelsAsked.of(run.store)]
+
+    with LabelRuns(world.data).open(name) as run:
+        source = FolderSource(world.folder, Rules(), world.encoder, lambda: world.encoder)
+        review(run, source, [Item(next(run.store.rows()).id, "correct", ["green"])])
+    before = kept()
+    with pytest.raises(InputError, match='the labels "light_blue" and "light blue" are the same to the model'):
+        world.run(["light_blue", "light blue"])
+    assert kept() == before
+    assert world.run().labels.labelled == 9
+    assert kept() == before
 
 
 def test_what_cannot_be_read_is_tried_again(world: World, tmp_path: Path) -> None:

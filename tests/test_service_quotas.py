@@ -67,6 +67,18 @@ def test_entries_of_a_collection_are_bounded_when_it_is_made(client, tmp_path: P
     assert upload(client, 3).status_code == 200
 
 
+def test_a_title_is_given_and_taken_away_and_a_quota_stays(client) -> None:
+    client.put(SHOP, json={"quota": {"entries": 3}}).raise_for_status()
+    assert client.get(SHOP).json()["title"] is None
+    answer = client.patch(SHOP, json={"title": "Herbst & Winter"}).json()
+    assert (answer["title"], answer["quota"]["entries"]) == ("Herbst & Winter", 3)
+    assert [one["title"] for one in client.get("/v1/info").json()["collections"]] == ["Herbst & Winter"]
+    assert client.patch(SHOP, json={"quota": {"entries": 4}}).json()["title"] == "Herbst & Winter"
+    for wrong in ("", " a", "a\nb", "x" * 121, 5):
+        error_of(client.patch(SHOP, json={"title": wrong}), 422)
+    assert client.patch(SHOP, json={"title": None}).json()["title"] is None
+
+
 def test_a_quota_is_changed_field_by_field(client) -> None:
     client.put(SHOP).raise_for_status()
     assert client.get(SHOP).json()["quota"] == {"entries": None, "upload_bytes": None}
@@ -190,6 +202,9 @@ def test_the_command_line_sets_it_and_is_held_to_it(tmp_path: Path, tiny_run: Pa
     refused = ran(*index, code=1).stderr
     assert "collection 'hues' has 4 entries and may have 6, so 4 more do not fit; delete some" in refused
     assert "glimpse collections quota" in refused
+    assert ran("collections", "title", "hues", "All hues", *data).stdout == "hues: All hues\n"
+    assert "title" in ran("collections", "title", "hues", " ", *data, code=2).stderr
+    assert ran("collections", "title", "hues", *data).stdout == "hues: All hues\n"
     ran("collections", "quota", "hues", "--entries", 0, *data)
     assert ran("collections", "quota", "hues", *data).stdout == "hues: no bound\n"
     ran(*index)
@@ -214,6 +229,12 @@ def test_the_client_and_the_url_set_it(tmp_path: Path) -> None:
     with serving(create_app(settings_for(tmp_path), tiny_encoder(tmp_path))) as url, Client(url) as client:
         client.create_collection("shop")
         assert client.set_quota("shop", entries=2).quota == {"entries": 2, "upload_bytes": None}
+        assert client.set_title("shop", "The shop").title == "The shop"
+        said = ran("collections", "title", "shop", "--url", url)
+        assert said.stdout == "shop: The shop\n"
+        assert "The shop" in ran("collections", "--url", url).stdout
+        said = ran("collections", "title", "shop", "--none", "--url", url, "--json")
+        assert json.loads(said.stdout) == {"collection": "shop", "title": None}
         said = ran("collections", "quota", "shop", "--upload-bytes", 5, "--url", url, "--json")
         assert json.loads(said.stdout)["quota"] == {"entries": 2, "upload_bytes": 5}
         assert ran("collections", "quota", "shop", "--url", url).stdout == (

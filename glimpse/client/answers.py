@@ -30,6 +30,7 @@ class Collection:
     bytes: int
     index: dict[str, dict[str, Any]] = field(default_factory=dict)
     quota: dict[str, int | None] = field(default_factory=dict)  # entries, upload_bytes: how much it may hold
+    title: str | None = None  # what it is called where people read; None: by its name
     ref: str | None = None  # what the model was loaded from; told to admin keys alone
     problem: str | None = None
 

@@ -112,6 +112,10 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
         """
         return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json={"quota": quota}))
 
+    def set_title(self, name: str, title: str | None) -> Collection:
+        """Have a collection called so where people read; None: by its name. CollectionNotFound if there is none."""
+        return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json={"title": title}))
+
     def delete_collection(self, name: str) -> None:
         """Delete it with its entries and uploaded files. CollectionNotFound if there is none."""
         self.ask("DELETE", f"/v1/collections/{in_path(name)}")

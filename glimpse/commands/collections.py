@@ -51,12 +51,13 @@ def list_(
     if json:
         console.print_json({"collections": [asdict(info) for info in infos]})
         return
+    titles = any(info.title for info in infos)
     rows = [
-        (info.name, info.counts.get("image", 0), info.counts.get("text", 0), f"{info.bytes / 2**20:.1f} MiB",
-         state_of(info.index), info.problem or _model(info))
+        (info.name, *([info.title or ""] if titles else []), info.counts.get("image", 0), info.counts.get("text", 0),
+         f"{info.bytes / 2**20:.1f} MiB", state_of(info.index), info.problem or _model(info))
         for info in infos
     ]  # fmt: skip
-    columns = ("collection", "images", "texts", "size", "index", "model")
+    columns = ("collection", *(["title"] if titles else []), "images", "texts", "size", "index", "model")
     console.out.print(console.table(*columns, rows=rows) if rows else f"none in {where}")
 
 

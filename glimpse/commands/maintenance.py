@@ -1,4 +1,6 @@
-"""`glimpse collections` compact, quota, prune and delete: what bounds a collection or takes away from it."""
+"""`glimpse collections` compact, title, quota, prune and delete: what a collection is called, what bounds it or takes
+away from it.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +67,41 @@ def compact(
     if removed:
         console.err.print(f"removed {removed} uploaded files that no entry had")
     console.out.print(f"{name}: {state_of(info.index) or 'empty'}")
+
+
+@collections.command(epilog="Example: glimpse collections title shop 'Autumn and winter'")
+def title(
+    context: typer.Context,
+    name: Name,
+    text: Annotated[str | None, typer.Argument(metavar="[TITLE]", help="Default: say what it is.")] = None,
+    none: Annotated[bool, typer.Option("--none", help="Take the title away.")] = False,
+    data: Data = DATA,
+    store: Store = None,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Say what a collection is called on the page, in any words, or what it is. Its name stays, which leads to it."""
+    from glimpse import console
+
+    if none and text is not None:
+        raise InputError("give a TITLE, or --none to take it away")
+    changes = none or text is not None
+    if url is not None and is_remote(context):
+        from glimpse.client import Client
+
+        with Client(url) as client:
+            kept = (client.set_title(name, text) if changes else client.collection(name)).title
+    else:
+        from index.collection import open_collection
+
+        with open_collection(data, name, writable=changes) as collection:
+            if changes:
+                collection.set_title(text)
+            kept = collection.title
+    if json:
+        console.print_json({"collection": name, "title": kept})
+        return
+    console.out.print(f"{name}: {kept}" if kept else f"{name}: no title")
 
 
 @collections.command(epilog="Example: glimpse collections quota shop --entries 100000 --upload-bytes 20000000000")

@@ -28,12 +28,21 @@ def check_words(words: str) -> None:
     """InputError for what nobody means as a description."""
     if not any(character.isprintable() and not character.isspace() for character in words):
         raise InputError('the text is empty: say what to look for, as in glimpse search "red shirt"')
-    is_uri = words.startswith("file://")
-    path = unquote(words.removeprefix("file://")) if is_uri else words
-    if os.sep in path and os.path.isdir(path):  # noqa: PTH112
-        raise InputError(f"{words} is a folder: to look for what is like a picture, give --image and one in it")
-    if is_uri or (is_image_name(path) and (os.sep in path or os.path.exists(path))):  # noqa: PTH110
-        raise InputError(f"{words} is a path: to look for what is like a picture, give --image {shlex.quote(path)}")
+    path = words.strip()
+    if path.lower().startswith("data:image/"):
+        raise InputError(
+            "a picture as a data URI: to look for what is like it, save it as a file, and give --image FILE"
+        )
+    if is_uri := path.lower().startswith("file://"):
+        path = unquote(path[len("file://") :])
+    folder, name = path.replace("\\", "/").rpartition("/")[::2]
+    there = Path(os.path.expanduser(path))  # noqa: PTH111  a user that nobody knows is no error
+    if folder and os.path.isdir(there):  # noqa: PTH112  a name too long for a disk is none
+        raise InputError(f"{path} is a folder: to look for what is like a picture, give --image and one in it")
+    if is_uri or (is_image_name(name) and (folder or os.path.exists(there))):  # noqa: PTH110
+        raise InputError(f"{path} is a path: to look for what is like a picture, give --image {shlex.quote(path)}")
+    if (folder or there.suffix) and os.path.isfile(there):  # noqa: PTH113
+        raise InputError(f"{path} is a file and no picture: give words, or --image and a picture")
 
 
 class Asked(NamedTuple):

@@ -149,12 +149,12 @@ def _connected(address: str) -> Iterator[None]:
             f"no Ray cluster at {address} ({reason}): start one (ray start --head --port=6379), or leave --ray out to "
             "work on this machine alone"
         ) from error
-    try:
-        with redirect_stdout(sys.stderr):  # where it tells of actors that died: others have taken their place
+    with redirect_stdout(sys.stderr):  # Ray tells of actors that died: others have taken their place
+        try:
             yield
-    finally:
-        with suppress(Exception):
-            ray.shutdown()
+        finally:
+            with suppress(Exception):
+                ray.shutdown()
 
 
 def _check_answers(address: str) -> None:

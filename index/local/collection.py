@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import CollectionError, GlimpseError, InputError
+from base.names import check_title
 from index.batch import Batch
 from index.columns import AllVectors, Columns
 from index.config import IndexConfig, Quota
@@ -152,6 +153,7 @@ class LocalCollection(Searches):
             index,
             self._catalog.next.info(),
             quota=self.quota,
+            title=self.title,
         )
 
     def count(self, modality: Modality | None = None) -> int:
@@ -214,7 +216,17 @@ class LocalCollection(Searches):
         """Every problem found by reading all of catalog and index files, and by comparing them; one line each."""
         return self._catalog.check() + self._live.check()
 
-    # --- how much it may hold ---
+    # --- what it is called, and how much it may hold ---
+
+    @property
+    def title(self) -> str | None:
+        """What it is called where people read; None: by its name."""
+        return self._catalog.title()
+
+    def set_title(self, title: str | None) -> None:
+        """Have it called so, or by its name. InputError for what cannot be a title."""
+        self._check_writable()
+        self._catalog.set_title(None if title is None else check_title(title))
 
     @property
     def quota(self) -> Quota:

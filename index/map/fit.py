@@ -72,7 +72,8 @@ def fit(source: AllVectors, method: Method, progress: Progress | None = None) ->
 
 
 def named(projection: Projection, words: tuple[str, ...], vectors: Rows) -> Projection:
-    """The same with words for each cluster: those nearest to what sets it apart from the others, no word twice.
+    """The same with words for each cluster: those nearest to what sets it apart from the others, no word
+    twice, not in another form either.
 
     Args:
         projection: what is named.
@@ -93,12 +94,18 @@ def named(projection: Projection, words: tuple[str, ...], vectors: Rows) -> Proj
     for place in np.argsort(-likeness, axis=None, kind="stable"):
         word, cluster = divmod(int(place), len(chosen))
         if word not in seen and len(chosen[cluster]) < WORDS:
-            seen.add(word)
+            seen.update(i for i, other in enumerate(words) if _are_forms(words[word], other))
             chosen[cluster].append(words[word])
-            if len(seen) == min(WORDS * len(chosen), len(words)):
+            if len(seen) == len(words) or all(len(each) == WORDS for each in chosen):
                 break
     known = (replace(one, words=tuple(each)) for one, each in zip(projection.known, chosen, strict=True))
     return replace(projection, known=tuple(known))
+
+
+def _are_forms(word: str, other: str) -> bool:
+    """Whether two words are the same but for an ending, as bird and birds: of any language, so no more is known."""
+    short, long = sorted((word.casefold(), other.casefold()), key=len)
+    return short == long or (len(short) > 2 and long.startswith(short) and len(long) - len(short) <= 2)
 
 
 def _sample(source: AllVectors, most: int) -> Rows:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from base.errors import CollectionError, CollectionNotFound, EntryNotFound, InputError, NotInStore, QuotaExceeded
 from base.files import write_whole
-from base.names import check_external_id
+from base.names import check_external_id, check_title
 from base.read_ahead import batches
 from index.batch import Batch
 from index.columns import AllVectors, Columns
@@ -121,7 +121,7 @@ class MilvusCollection(Opened, Searches):
         size = sum(counts.values()) * now.dim * 4
         return CollectionInfo(
             self.name, now.model, now.fingerprint, now.dim, counts, now.created_at, size, self._index(now, counts),
-            self.next.info(), quota=now.quota,
+            self.next.info(), quota=now.quota, title=now.title,
         )  # fmt: skip
 
     @staticmethod
@@ -284,7 +284,16 @@ class MilvusCollection(Opened, Searches):
                 problems.append(f"entry {row['id']}: its vector is not of length 1: it was not written by glimpse")
         return problems
 
-    # --- how much it may hold ---
+    # --- what it is called, and how much it may hold ---
+
+    @property
+    def title(self) -> str | None:
+        """What it is called where people read; None: by its name."""
+        return self.identity().title
+
+    def set_title(self, title: str | None) -> None:
+        """Have it called so, or by its name. InputError for what cannot be a title."""
+        self._set(title="" if title is None else check_title(title))
 
     @property
     def quota(self) -> Quota:

@@ -50,6 +50,7 @@ class Identity:
     created_at: str
     life: str
     quota: Quota = field(default_factory=Quota)
+    title: str | None = None
     config: IndexConfig = field(default_factory=IndexConfig)
     rejection: Rejection | None = None
     next_id: int = 1
@@ -80,6 +81,7 @@ class Identity:
             made = cls(
                 name=name, table=found.name, **{key: said[key] for key in SAID},
                 quota=Quota(**json.loads(properties.get("quota", "{}"))),
+                title=properties.get("title") or None,
                 config=IndexConfig(**json.loads(properties.get("index", "{}"))),
                 rejection=Rejection(**kept) if kept else None,
                 next_id=int(properties.get("next_id", 1)),
@@ -104,6 +106,7 @@ class Identity:
             OF_PROPERTY + "made": json.dumps({key: getattr(self, key) for key in SAID}),
         } | changes(
             quota=asdict(self.quota),
+            title=self.title or "",
             index=asdict(self.config),
             rejection=asdict(self.rejection) if self.rejection else None,
             next_id=self.next_id,

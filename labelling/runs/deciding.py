@@ -53,20 +53,21 @@ def decide(store: RunStore, source: Source, asked: LabelsAsked, watch: Watcher) 
 
     Returns:
         The labeller; None: there was nothing to decide.
+
+    Raises:
+        InputError: the labels are none for this model; all is as before.
     """
     labels = {"label_set": asked.label_set.to_json(), "scores": asked.scores}
-    if store.get("labels") != labels:
-        with store.writing():
+    with store.writing():  # labels that are refused leave what others were given, and what was said of them, as it is
+        if store.get("labels") != labels:
             reviews.keep_of(store, asked.label_set.names)
             store.undecide()
             store.set(labels=labels)
-    if not store.count(undecided=True):
-        return None
-    if _compares(asked.label_set):  # with those of before
-        with store.writing():
+        if not store.count(undecided=True):
+            return None
+        if _compares(asked.label_set):  # with those of before
             store.undecide()
-    labeller = labeller_for(store, source, asked, lambda done, total: watch("preparing texts", done, total))
-    with store.writing():
+        labeller = labeller_for(store, source, asked, lambda done, total: watch("preparing texts", done, total))
         store.set(cut_texts=len(labeller.classifier.cut.read))
     _decide(store, source, labeller, lambda done, total: watch("labelling", done, total))
     return labeller

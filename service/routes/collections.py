@@ -86,9 +86,18 @@ async def put(
 async def patch(
     asked: CollectionPatch, collection: CollectionDep, writer: WriterDep, told: ToldDep
 ) -> CollectionAnswer:
-    """Change its quota: a field that is not named stays, null takes a bound away. What it holds stays, in any case."""
-    await writer(partial(_set_quota, asked.quota))
+    """Change its title, or its quota: what is not named stays, null takes a title or a bound away. What it holds stays,
+    in any case.
+    """
+    await writer(partial(_change, asked))
     return told.collection(await run_in_threadpool(collection.info))
+
+
+def _change(asked: CollectionPatch, collection: Collection) -> None:
+    if "title" in asked.model_fields_set:
+        collection.set_title(asked.title)
+    if asked.quota is not None:
+        _set_quota(asked.quota, collection)
 
 
 def _set_quota(asked: QuotaFields, collection: Collection) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
 
+from base.names import MAX_TITLE, check_title
 from index.collection import CollectionInfo
 from index.config import IndexConfig, IndexKind, Quota
 from service.schemas import examples
@@ -24,12 +25,22 @@ class QuotaFields(RequestModel):
         return replace(quota, **{name: getattr(self, name) for name in self.model_fields_set})
 
 
-class CollectionPatch(RequestModel):
-    """What of a collection is to change."""
+Title = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TITLE), AfterValidator(check_title)]
 
-    quota: QuotaFields
+
+class CollectionPatch(RequestModel):
+    """What of a collection is to change; what is not named stays."""
+
+    title: Title | None = Field(None, description="what it is called where people read; null: by its name")
+    quota: QuotaFields | None = None
 
     model_config = ConfigDict(json_schema_extra=examples.PATCH_COLLECTION)
+
+    @model_validator(mode="after")
+    def _check_something(self) -> Self:
+        if "title" not in self.model_fields_set and self.quota is None:
+            raise ValueError("name what is to change: title, or quota")
+        return self
 
 
 class CollectionRequest(RequestModel):
@@ -60,6 +71,7 @@ class CollectionAnswer(Schema):
     """A collection."""
 
     name: str
+    title: str | None = Field(None, description="what it is called where people read; null: by its name")
     model: str = Field(description="the name of the model that made its vectors")
     ref: str | None = Field(None, description="what that was loaded from; null for keys that may only read")
     fingerprint: str
@@ -80,6 +92,7 @@ class CollectionAnswer(Schema):
         """Of what the index says, and what is told of its places."""
         return cls(
             name=info.name,
+            title=info.title,
             model=model,
             ref=ref,
             fingerprint=info.fingerprint,

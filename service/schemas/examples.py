@@ -233,7 +233,8 @@ EMBEDDED: Examples = {"example": {
 }}
 
 COLLECTION: Examples = {"example": {
-    "name": "photos", "model": "ViT-B-32/datacomp_xl_s13b_b90k", "ref": "ViT-B-32/datacomp_xl_s13b_b90k",
+    "name": "photos", "title": "Our photos",
+    "model": "ViT-B-32/datacomp_xl_s13b_b90k", "ref": "ViT-B-32/datacomp_xl_s13b_b90k",
     "fingerprint": "1f3a5c0e9b7d2468ace013579bdf2468",
     "dim": 512, "counts": {"image": 18230, "text": 0}, "created_at": "2026-01-31T12:00:00+00:00", "bytes": 41287680,
     "index": {"image": {"kind": "exact", "rows": 18230, "fresh": 0}}, "problem": None,
@@ -247,7 +248,9 @@ MAKE: Examples = {"examples": [
     {"quota": {"entries": 100_000, "upload_bytes": 20_000_000_000}},
 ]}
 
-PATCH_COLLECTION: Examples = {"examples": [{"quota": {"entries": 200_000}}, {"quota": {"upload_bytes": None}}]}
+PATCH_COLLECTION: Examples = {"examples": [
+    {"title": "Our photos"}, {"quota": {"entries": 200_000}}, {"quota": {"upload_bytes": None}},
+]}
 
 INFO: Examples = {"example": {
     "version": "1.0.0", "read_only": False, "model": "ViT-B-32/datacomp_xl_s13b_b90k", "dim": 512,

@@ -127,6 +127,7 @@ async function show() {
     if (last) last.root.hidden = true;
     next.root.hidden = false;
     shown = name;
+    intoView(wanted);
     if (last) scrollTo({ top: 0 });
   }
   document.title = [FIRST, WELCOME].includes(name) ? "glimpse" : `${next.module.title} · glimpse`;
@@ -144,6 +145,14 @@ function frame(name) {
   }
   $("brand").href = at(FIRST);
   choose();
+}
+
+// On a phone the navigation is wider than the window: the view that is shown is in the middle of it.
+function intoView(name) {
+  const list = $("views");
+  if (list.scrollWidth <= list.clientWidth) return;
+  const [outer, inner] = [list, list.querySelector(`[data-view=${name}]`)].map((each) => each.getBoundingClientRect());
+  list.scrollBy({ left: inner.left + inner.width / 2 - outer.left - outer.width / 2, behavior: "instant" });
 }
 
 // The select shows the collection that is shown; one that is gone stays in its list, so that the search can say so.
@@ -224,8 +233,8 @@ async function reload() {
   app.info = await asked;
   known = app.info.collections;
   $("collection").replaceChildren(
-    ...known.map(({ name, counts, problem }) =>
-      new Option(problem ? `${name} (cannot be opened)` : `${name} (${counts.image.toLocaleString("en")})`, name)),
+    ...known.map(({ name, title, counts, problem }) =>
+      new Option(`${title ?? name} (${problem ? "cannot be opened" : counts.image.toLocaleString("en")})`, name)),
   );
   $("collection").hidden = !known.length;
   choose();

@@ -54,6 +54,14 @@ def test_the_docs_ask_for_the_key_in_a_field_and_let_it_be_changed(browser, tmp_
         page.close()
 
 
+def test_the_view_that_is_shown_is_seen_in_the_navigation_of_a_phone(opened):
+    page = opened("/?v=labs", width=360)
+    playwright.expect(page.locator("#labs-pull .value")).to_contain_text("Loss")
+    link = page.locator("#views [aria-current=page]")
+    playwright.expect(link).to_have_text("Labs")
+    playwright.expect(link).to_be_in_viewport(ratio=1)
+
+
 @pytest.mark.parametrize("path", ["/docs", "/?q=boat&c=pictures"])
 def test_pages_are_dark_where_the_system_is(opened, path):
     shades = {}

@@ -187,6 +187,26 @@ def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, 
     assert [collection.name for collection in client.collections()] == ["two"]
 
 
+def test_a_collection_is_renamed_in_its_title(world, client, opened):
+    client.create_collection("one")
+    page = opened("/?c=one", base=world[0])
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    library.get_by_role("button", name="Rename the collection one").click()
+    field = library.get_by_label("Title of the collection one")
+    playwright.expect(field).to_be_focused()
+    page.keyboard.press("Escape")
+    playwright.expect(library.get_by_role("link", name="one")).to_be_visible()  # the sheet is still open
+    library.get_by_role("button", name="Rename the collection one").click()
+    field.fill("<b>Summer</b> & sea")
+    page.keyboard.press("Enter")
+    playwright.expect(library.get_by_role("link", name="<b>Summer</b> & sea")).to_be_visible()
+    assert client.collection("one").title == "<b>Summer</b> & sea"
+    page.keyboard.press("Escape")
+    playwright.expect(page.get_by_label("Collection").locator("option")).to_have_text("<b>Summer</b> & sea (0)")
+    assert "c=one" in page.url
+
+
 def test_a_job_is_cancelled(world, client, opened):
     page = opened("/", base=world[0])
     job = client.start_job("watch", collection="watched", folders=[str(world[1] / "files")])

@@ -60,7 +60,7 @@ def test_labels_are_typed_and_bars_follow(page: Any, url: str) -> None:
     expected = said(url, labels=["cat", "dog", "hot air balloon"])["results"][0]["scores"]
     assert found.locator(".name").all_inner_texts() == [each["label"] for each in expected]
     assert chances(page) == pytest.approx([each["score"] for each in expected], abs=1e-5)
-    playwright.expect(page.locator(".strip .best")).to_have_text([re.compile(r"\w+ [<\d.]+ %")] * 4)
+    playwright.expect(page.locator(".strip .best")).to_have_text([re.compile(r"\w+\s[<\d.]+ %")] * 4)
     assert len(asked) <= 16  # and not for each of 21 letters and four pictures
     assert "l=cat&l=dog&l=hot+air+balloon" in page.url
 

@@ -254,6 +254,15 @@ class Catalog:
         with self._db.writing() as db:
             write_quota(db, quota)
 
+    def set_title(self, title: str | None) -> None:
+        """Keep what it is called where people read; None: by its name."""
+        with self._db.writing() as db:
+            if title is None:
+                db.execute("DELETE FROM meta WHERE key = 'title'")
+            else:  # a catalog of before has no such row
+                put = "INSERT INTO meta (key, value) VALUES ('title', ?) ON CONFLICT (key) DO UPDATE SET value = ?"
+                db.execute(put, [title] * 2)
+
     def set_rejection(self, measured: Rejection) -> None:
         """Keep what texts must reach to fit anything."""
         fields = asdict(measured)
@@ -284,6 +293,12 @@ class Catalog:
         """What `set_quota` was last given; none if nothing was."""
         with self._db.reading() as db:
             return read_quota(db)
+
+    def title(self) -> str | None:
+        """What `set_title` was last given."""
+        with self._db.reading() as db:
+            rows = db.execute("SELECT value FROM meta WHERE key = 'title'").fetchall()
+            return rows[0][0] if rows else None
 
     def check_room(self, more: int) -> None:
         """QuotaExceeded if so many more entries would be too many."""

@@ -58,8 +58,9 @@ export class Library {
     if (this.name && !this.name.value) this.name.value = this.app.collection() ?? "photos";
   }
 
-  #row({ name, counts, bytes, model, problem }) {
-    const facts = problem ?? `${count(counts.image, "picture")}${counts.text ? ` · ${count(counts.text, "text")}` : ""} · ${sizeOf(bytes)} · ${model}`;
+  #row(collection) {
+    const { name, title, counts, bytes, model, problem } = collection;
+    const facts = problem ?? (title ? `${name} · ` : "") + `${count(counts.image, "picture")}${counts.text ? ` · ${count(counts.text, "text")}` : ""} · ${sizeOf(bytes)} · ${model}`;
     const remove = !this.app.info?.read_only && el("button", { type: "button", class: "button plain bad", "aria-label": `Delete the collection ${name}` }, "Delete");
     if (remove) remove.addEventListener("click", async () => {
       if (remove.dataset.sure === undefined) {
@@ -82,9 +83,39 @@ export class Library {
       }
     });
     const chosen = name === this.app.collection();
-    return el("li", {}, el("div", {},
-      el("a", { class: "name", href: this.app.href({ c: name }, new URLSearchParams()), "aria-current": chosen && "true", onclick: () => this.close() }, name),
-      el("p", { class: "hint" }, facts)), remove);
+    const called = el("div", {},
+      el("a", { class: "name", href: this.app.href({ c: name }, new URLSearchParams()), "aria-current": chosen && "true", onclick: () => this.close() }, title ?? name),
+      el("p", { class: "hint" }, facts));
+    const rename = remove && !problem && el("button", { type: "button", class: "button plain", "aria-label": `Rename the collection ${name}`,
+      onclick: () => {
+        called.replaceChildren(this.#renaming(collection));
+        called.querySelector("input").focus();
+        called.querySelector("input").select();
+      } }, "Rename");
+    return el("li", {}, called, rename, remove);
+  }
+
+  // What it is called where people read; its name stays, and so do all addresses.
+  #renaming({ name, title }) {
+    const input = el("input", { class: "input", value: title ?? name, maxlength: 120, "aria-label": `Title of the collection ${name}`, autocomplete: "off" });
+    const form = el("form", { class: "line" }, input, el("button", { type: "submit", class: "button" }, "Save"));
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const wanted = input.value.trim();
+      try {
+        await this.app.api.patch(this.app.api.of(name), { title: wanted && wanted !== name ? wanted : null });
+        await this.#reload();
+      } catch (error) {
+        this.app.say(error.message, { kind: "bad" });
+      }
+    });
+    form.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault(); // the sheet stays
+      event.stopPropagation();
+      this.#showCollections();
+    });
+    return form;
   }
 
   // Pictures come from this machine, or from a folder that the operator allows.

@@ -482,7 +482,7 @@ export function mount(root, app) {
       const temperature = asked.temperature ?? (now && learnedTemperature(now));
       const label = best?.labels[0]?.label;
       const at = best?.scores.findIndex((one) => one.label === label);
-      item.querySelector(".best").textContent = !best ? "" : label ? `${label} ${percent(chancesAt(temperature, now, best.scores).chances[at])}` : "none of these";
+      item.querySelector(".best").textContent = !best ? "" : label ? `${label}\n${percent(chancesAt(temperature, now, best.scores).chances[at])}` : "none of these";
     }
   }
 
