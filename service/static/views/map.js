@@ -44,6 +44,7 @@ export function mount(root, app) {
   let now = {}; // what the address says of the map, by key
   const owed = new Set(); // keys of it that are not drawn yet: what was broken off is asked for again
   let running = null; // AbortController of what is asked for
+  let here = false; // whether this view is the one that is wanted
   let picked = []; // ids of the selection below
   const records = new Map(); // id -> record
 
@@ -159,7 +160,7 @@ export function mount(root, app) {
   function again() {
     columns = null;
     now = {};
-    show(new URLSearchParams(location.search));
+    if (here) show(new URLSearchParams(location.search)); // else once it is: the address is another view's
   }
 
   // --- colours ---
@@ -515,6 +516,7 @@ export function mount(root, app) {
   class Changed extends Error {} // the collection is another than its columns say
 
   async function show(address) {
+    here = true;
     query = readQuery(address);
     if (document.activeElement !== input) input.value = query.words;
     const wanted = Object.fromEntries(["at", "by", "sel", "near"].map((key) => [key, address.get(key)]));
@@ -581,6 +583,7 @@ export function mount(root, app) {
       now = {};
     },
     hide() {
+      here = false;
       running?.abort();
       now = { ...now, lit: null }; // what was broken off is asked for again
       viewer.close();
