@@ -480,17 +480,19 @@ export function mount(root, app) {
   const source = () => (now.sel ? grid.source : null);
 
   async function sync() {
-    if (!query.open) {
+    const id = query.open;
+    if (!id) {
       viewer.close();
       return;
     }
-    const [entry] = await remembered([query.open]).catch(() => []);
+    const [entry] = await remembered([id]).catch(() => []);
+    if (query.open !== id) return;
     if (!entry) {
       app.say("This picture is no longer in the collection.", { kind: "bad" });
       app.navigate({ open: null }, { replace: true });
       return;
     }
-    const place = source()?.place(query.open) ?? -1;
+    const place = source()?.place(id) ?? -1;
     viewer.show(entry, { previous: place > 0, next: place >= 0 && place < source().count - 1 });
   }
 
@@ -585,6 +587,7 @@ export function mount(root, app) {
     hide() {
       here = false;
       running?.abort();
+      query = { ...query, open: null }; // what comes late opens nothing over another view
       now = { ...now, lit: null }; // what was broken off is asked for again
       viewer.close();
     },
