@@ -252,6 +252,8 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("too deep") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"from line {error.lineno}, column {error.colno}, on") from None
+    except UnicodeDecodeError:
+        raise ValueError("not text in UTF-8") from None
     except ValueError:  # Python turns no more digits into an integer
         raise ValueError("a number with thousands of digits") from None
 

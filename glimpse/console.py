@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 # No markup: "[live]" or ":cat:" in a file name is a name.
 # Into a pipe a path is never broken over lines.
-_OBEYED = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]")
+# What a terminal obeys, and halves of characters, which no encoding has; those that stand for a byte are told apart.
+_OBEYED = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff"
+    "\\ud800-\\udc7f\\udd00-\\udfff]"
+)
 WIDTH = None if sys.stdout.isatty() else 10_000
 
 
@@ -186,7 +190,7 @@ def linked(text: str, url: str) -> Text:
 
 def shown_as(text: str, terminal: bool = False) -> str:
     """A text with what a terminal would obey escaped: control characters, marks that turn the direction of
-    writing, and what has no width.
+    writing, what has no width, and half characters.
 
     Bytes of a name that are not UTF-8 go out as they are, so that a program has the name, but not to a `terminal`.
     """

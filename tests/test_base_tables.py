@@ -12,7 +12,7 @@ import pytest
 from base.errors import InputError
 from base.left_out import LeftOut
 from base.named_files import Names
-from base.tables import Table, decode_text, some_of
+from base.tables import Table, decode_text, parse_json, some_of
 
 FLAGS = [("image", "--image-key")]
 TEXT = "image,title\n1.png,a; long\n"
@@ -110,6 +110,21 @@ def test_a_cell_beyond_all_use_is_named_for_what_it_is(tmp_path: Path, monkeypat
         assert "a cell of more than" in table.left_out.lines()[0]
     finally:
         csv.field_size_limit(limit)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"caption": "caf\xe9"}', "not text in UTF-8"),
+        (b'{"n": ' + b"1" * 5000 + b"}", "a number with thousands of digits"),
+        ("[" * 100_000, "too deep"),
+        ('{"a": 1', "from line 1, column 8, on"),
+    ],
+    ids=["bytes of another encoding", "digits", "deep", "cut off"],
+)
+def test_what_is_no_json_says_why(text: str | bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_json(text)
 
 
 def test_json_keeps_its_types_and_nan_says_nothing(tmp_path: Path) -> None:

@@ -180,10 +180,10 @@ def test_what_is_wrong_is_said_and_nothing_done(shop: Shop, catalogue: Path, tin
 def test_a_row_that_cannot_be_kept_costs_no_other(shop: Shop, tmp_path: Path, tiny_run: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(
         '{"external_id": "half", "text": "a \\ud800"}\n{"external_id": "endless", "text": "b", "price": 1e999}\n'
-        '{"external_id": "good", "text": "c"}\n'
+        '{"external_id": "h\\ud800", "text": "d"}\n{"external_id": "good", "text": "c"}\n'
     )
     done = shop.json("sync", tmp_path / "rows.jsonl", *model_of(shop, tiny_run), ends=1)
-    assert (done["created"], [one["external_id"] for one in done["failed"]]) == (1, ["half", "endless"])
+    assert (done["created"], [one["external_id"] for one in done["failed"]]) == (1, ["half", "endless", "h\ud800"])
     assert list(shop.there()) == ["good"]
 
 

@@ -9,13 +9,16 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import struct
 import subprocess
 import sys
 import termios
+import time
+import tty
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -311,23 +314,41 @@ def test_a_browser_shows_the_sheet_light_and_dark_and_narrow(world: tuple[Path, 
     assert grounds[0] != grounds[1]
 
 
-def on_a_terminal(*arguments: object, term: str = "xterm-256color", says: Mapping[bytes, bytes] | None = None) -> str:
-    """What the command writes to a terminal of 200 columns, 10 by 20 pixels each, that answers what it is asked."""
+def on_a_terminal(
+    *arguments: object,
+    term: str = "xterm-256color",
+    says: Mapping[bytes, bytes] | None = None,
+    after: float = 0,
+    typed: bytes = b"",
+) -> str:
+    """What the command writes to a terminal of 200 columns, 10 by 20 pixels each, that answers what it is asked, so
+    many seconds after. What was typed before is there for the next command when it ends, and nothing else.
+    """
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 2000, 480))
+    os.write(ours, typed)
     env = BARE | {"PATH": os.environ["PATH"], "TERM": term, "COLUMNS": "200"}
     command = [GLIMPSE, *map(str, arguments)]
+    written, answered = b"", Counter[bytes]()
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env) as running:
-        os.close(its)
-        written, waiting = b"", dict(says or {})
-        with suppress(OSError):  # Linux ends a terminal so
-            while block := os.read(ours, 65536):
-                written += block
-                for question in [question for question in waiting if re.search(question, written)]:
-                    os.write(ours, waiting.pop(question))
+        while (block := read_soon(ours)) or running.poll() is None:
+            written += block
+            for question, answer in (says or {}).items():
+                if answered[question] < len(re.findall(question, written)):
+                    time.sleep(after)
+                    os.write(ours, answer)
+                    answered[question] += 1
+    tty.setcbreak(its, termios.TCSANOW)
+    assert read_soon(its) == typed
+    os.close(its)
     os.close(ours)
     assert running.returncode == 0, written
     return written.decode()
+
+
+def read_soon(terminal: int) -> bytes:
+    """What is there to be read, or comes within 50 ms."""
+    return os.read(terminal, 65536) if select.select([terminal], [], [], 0.05)[0] else b""
 
 
 def test_the_table_has_captions_and_on_a_terminal_links(world: tuple[Path, str]) -> None:
@@ -391,10 +412,13 @@ def test_no_picture_is_sent_where_nobody_would_see_one(world: tuple[Path, str]) 
         on_a_terminal(*here),  # which answers nothing
         on_a_terminal(*here, says={rb"\x1b\[c": b"\x1b[?62;22c"}),  # which shows none
         on_a_terminal(*here, says=KITTY | {rb"\x1b\[>q": b"\x1bP>|kitty(0.26.5)\x1b\\"}),  # nor a place for them
+        on_a_terminal(*here, says=SIXELS, after=0.2),  # over a line that is too slow to ask more
+        on_a_terminal(*here, says=SIXELS, typed=b"ls"),  # where an answer is not told from what is typed
         on_a_terminal(*here, "--json", says=SIXELS),
         on_a_terminal(*here, "--modality", "text", says=SIXELS),
     ):
         assert "preview" not in written
+        assert "^[" not in written  # an answer that nobody waited for
         assert shown_by_sixels(written) == shown_by_kitty(written) == []
 
 

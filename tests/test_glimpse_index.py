@@ -264,5 +264,6 @@ def test_names_cannot_tell_a_terminal_what_to_do(
     assert r"a\x1b]0;x\x07\n\x9b\u202e\u200b.png" in capsys.readouterr().out
     assert shown_as("caf\udce9\u00e9", terminal=True) == "caf\\xe9\u00e9"
     assert shown_as("caf\udce9") == "caf\udce9"
+    assert shown_as("half \ud83d, \udfff") == "half \\ud83d, \\udfff"  # which no stream takes
     assert _fail("\x1b[2J: no such\nfolder", 2) == 2
     assert capsys.readouterr().err == "glimpse: \\x1b[2J: no such\\nfolder\n"

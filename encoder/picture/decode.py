@@ -209,9 +209,8 @@ def _reduce(image: Image.Image, data: bytes, wish: _Wish) -> None:
         most = 0 if side is None else int(math.log2(max(1.0, min(image.size) / side)))
         image.reduce = halvings = min(most, jpeg2000_levels(data))
     _check_size(image, wish, halvings)
-    if (
-        halvings
-    ):  # the decoder rounds sides up and Pillow to the nearest; where they differ it takes the file for broken
+    if halvings:
+        # the decoder rounds sides up and Pillow to the nearest; where they differ it takes the file for broken
         width, height = (-(-side >> halvings) << halvings for side in image.size)
         image._size = width, height
 

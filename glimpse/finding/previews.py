@@ -13,6 +13,7 @@ import re
 import select
 import sys
 import termios
+import time
 import tty
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 WIDE, HIGH = 12, 4  # cells that a picture may fill; a cell is about twice as high as wide
 MOST = 100  # hits: who asks for more wants a list
-PATIENCE = 0.3  # seconds for a terminal to say what it is
+PATIENCE = 0.5  # seconds for a terminal to say what it is
+SOON = 0.08  # seconds; textual_image waits for 0.1, and what comes later it leaves to the shell
 
 
 def previews(hits: Sequence[Found], files: Files) -> list[RenderableType] | None:
@@ -37,7 +39,9 @@ def previews(hits: Sequence[Found], files: Files) -> list[RenderableType] | None
     Raises:
         NoService: nobody answers any more.
     """
-    if not any(hit["modality"] == "image" for hit in hits) or len(hits) > MOST or not _may_ask():
+    if not any(hit["modality"] == "image" for hit in hits) or len(hits) > MOST:
+        return None
+    if not _may_ask() or not _answers_soon():
         return None
     from textual_image.renderable import Image, SixelImage, TGPImage  # the import asks the terminal
 
@@ -65,18 +69,31 @@ def _in_background() -> bool:
         return False
 
 
+def _answers_soon() -> bool:
+    """Whether the terminal says what it is (DA1, in xterm's control sequences) before textual_image, asking the same,
+    would have stopped listening: over a slow line its answer would stand at the next prompt.
+    """
+    asked = time.monotonic()
+    return _answer(b"\x1b[c", until=b"c") != b"" and time.monotonic() - asked < SOON
+
+
 def _has_placeholders() -> bool:
     """Whether Kitty knows the characters that hold a picture's place, which it does from 0.28 on; others always do."""
+    # XTVERSION, in xterm's control sequences
     version = re.match(rb"\x1bP>\|kitty\((\d+)\.(\d+)", _answer(b"\x1b[>q", until=b"\x1b\\"))
     return version is None or (int(version[1]), int(version[2])) >= (0, 28)
 
 
 def _answer(question: bytes, until: bytes) -> bytes:
-    """What the terminal answers (XTVERSION, in xterm's control sequences); whatever came of it when it falls silent."""
+    """What the terminal answers; whatever came of it when it falls silent. It is not asked where something was typed
+    ahead, which would be taken for the answer.
+    """
     terminal, answer = sys.stdin.fileno(), b""
     before = termios.tcgetattr(terminal)
     try:
         tty.setcbreak(terminal, termios.TCSANOW)
+        if select.select([terminal], [], [], 0)[0]:
+            return b""
         os.write(sys.stdout.fileno(), question)
         while not answer.endswith(until) and select.select([terminal], [], [], PATIENCE)[0]:
             answer += os.read(terminal, 1)

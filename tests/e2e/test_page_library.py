@@ -248,3 +248,18 @@ def test_a_key_that_may_only_read_is_told_what_it_may_not(opened, tmp_path):
         files = draw(tmp_path / "files", 1)
         page.locator("input[type=file]").first.set_input_files(files)
         playwright.expect(page.locator("#said")).to_contain_text("The pictures could not be added: ")
+
+
+def test_a_collection_is_created_empty_and_one_that_is_there_is_offered_no_such_thing(world, client, opened):
+    client.create_collection("shop")
+    page = opened("/?c=shop", base=world[0])
+    page.get_by_role("button", name="Library").click()
+    create = page.get_by_role("button", name="Create it empty")
+    name = page.get_by_label("to the collection")
+    playwright.expect(name).to_have_value("shop")
+    playwright.expect(create).to_be_hidden()
+    name.fill("shoes")
+    create.click()
+    playwright.expect(page.get_by_label("Collection", exact=True)).to_have_value("shoes")
+    playwright.expect(create).to_be_hidden()
+    assert {one.name for one in client.collections()} == {"shop", "shoes"}

@@ -288,3 +288,24 @@ def test_the_arithmetic_of_the_page_is_that_of_the_service(page: Any) -> None:
     assert found[0]["chances"] == pytest.approx(list(np.exp(shown - log_all)))
     assert found[1]["chances"] == pytest.approx(list(1 / (1 + np.exp(-2 * shown))))
     assert found[1]["losses"][1] == pytest.approx(math.log1p(math.exp(2.0)))
+
+
+def test_pictures_that_are_put_there_are_of_the_collection_that_is_shown(page: Any, data: Path) -> None:
+    """Whoever changes the collection while the first pictures of another come sees none of those."""
+    add_collection(data, tiny_encoder(data), draw(data / "others", 2), "others")
+    held: list[Any] = []
+    page.route("**/v1/collections/pictures/images?limit=4", lambda asked: held.append(asked))
+    page.goto("/?v=lineup&c=pictures")
+    playwright.expect(page.get_by_label("Collection")).to_have_value("pictures")
+    while not held:
+        page.wait_for_timeout(20)
+    page.route("**/v1/collections/others/images?limit=4", lambda asked: held.append(asked))
+    page.get_by_label("Collection").select_option("others")
+    while len(held) < 2:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    page.wait_for_timeout(200)
+    assert page.evaluate("new URLSearchParams(location.search).getAll('p')") == []
+    held[1].continue_()
+    strip = page.get_by_role("list", name="Pictures in the lineup").get_by_role("listitem")
+    playwright.expect(strip).to_have_count(2)

@@ -74,6 +74,33 @@ def test_where_there_is_none_one_is_made(opened, client):
     playwright.expect(surface(page)).to_be_visible()
 
 
+def test_a_map_that_is_made_while_one_looks_elsewhere_opens_nothing_over_it(opened, client):
+    with contextlib.suppress(ServiceError):
+        client.forget_map("pictures")
+    page = opened(None, expected=(STALL,))
+    held = []  # None: no more
+    page.route(
+        re.compile(r"/v1/jobs/\w+$"), lambda asked: held.append(asked) if None not in held else asked.continue_()
+    )
+    page.goto("/?v=map&c=pictures")
+    page.get_by_role("button", name="Make the map").click()
+    page.get_by_role("link", name="Search").click()
+    page.get_by_role("list", name="Results").get_by_role("link").first.click()
+    playwright.expect(page.get_by_role("dialog")).to_be_visible()
+    job = next(client.jobs())
+    assert client.wait_for(job).state == "succeeded"
+    held.append(None)
+    for asked in held[:-1]:
+        asked.continue_()
+    page.wait_for_timeout(300)
+    page.wait_for_load_state("networkidle")
+    assert page.locator("dialog[open]").count() == 1  # the map's own would hide nothing, and stop all
+    page.keyboard.press("Escape")
+    page.get_by_role("searchbox", name="Search by words").click()
+    page.get_by_role("link", name="Map").click()
+    playwright.expect(surface(page)).to_be_visible()
+
+
 def test_points_names_and_thumbnails_are_drawn(at):
     page = at()
     thumbs = page.locator(".thumbs img.there")

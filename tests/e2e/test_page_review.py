@@ -299,3 +299,20 @@ def test_a_run_that_is_gone_is_said(opened: Any) -> None:
     expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()
     page.get_by_role("link", name="All runs").click()
     expect(page.get_by_role("heading", name="Review", exact=True)).to_be_visible()
+
+
+def test_what_is_not_kept_of_a_review_that_was_left_is_told(opened: Any, url: str, run: str) -> None:
+    page = opened(f"/?v=review&c=pictures&run={run}", expected=("503",))
+    expect(page.get_by_text("0 of 9 looked at")).to_be_visible()
+    held: list[Any] = []
+    page.route("**/review", lambda asked: held.append(asked))
+    page.locator("#view-review .stage").focus()
+    for key in ("1", "2", "3"):
+        page.keyboard.press(key)
+    while not held:
+        page.wait_for_timeout(20)
+    page.get_by_role("link", name="Runs", exact=True).click()
+    expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
+    held[0].fulfill(status=503, json={"error": {"message": "the service stops"}})
+    expect(page.get_by_text("What was said of 3 pictures last was not kept: the service stops")).to_be_visible()
+    assert reviewed(url, run) in ({}, dict.fromkeys(LABELS, 0))

@@ -330,3 +330,37 @@ def test_a_late_list_of_jobs_takes_back_nothing(page):
     answers[0].fulfill(json={"jobs": []})
     page.wait_for_timeout(200)
     playwright.expect(done).to_be_visible()
+
+
+def test_columns_that_come_late_take_no_place_of_what_was_asked_since(page):
+    held = []
+    page.route("**/v1/collections/pictures/columns", lambda asked: held.append(asked))
+    page.goto("/?c=pictures", wait_until="commit")
+    page.get_by_role("searchbox", name="Search by words").fill("a red boat")
+    page.keyboard.press("Enter")
+    status = page.get_by_role("status").first
+    playwright.expect(status).to_contain_text("9 nearest")
+    held[0].continue_()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(100)  # for what would be drawn of them
+    playwright.expect(status).to_contain_text("9 nearest")
+    assert len(names(page)) == 9  # of a collection that is looked through none are shown
+
+
+@pytest.mark.parametrize("late", ["search", "images/1"])
+def test_a_picture_that_comes_late_is_not_opened_over_another_view(page, late):
+    """A dialog of a view that is hidden would be seen by nobody, and stop all else."""
+    held = []
+    page.route(re.compile(f"/v1/collections/pictures/{late}$"), lambda asked: held.append(asked))
+    page.goto("/?c=pictures&open=1" + "&q=boat" * (late == "search"))
+    while not held:
+        page.wait_for_timeout(20)
+    page.get_by_role("link", name="Runs").click()
+    playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
+    for asked in held:
+        asked.continue_()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(200)
+    assert page.locator("dialog[open]").count() == 0
+    page.get_by_role("link", name="Search").click()
+    tiles(page, 9)

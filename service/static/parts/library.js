@@ -55,7 +55,9 @@ export class Library {
 
   #showCollections() {
     this.list.replaceChildren(...this.app.collections().map((one) => this.#row(one)));
-    if (this.name && !this.name.value) this.name.value = this.app.collection() ?? "photos";
+    if (!this.name) return;
+    if (!this.name.value) this.name.value = this.app.collection() ?? "photos";
+    this.#offer();
   }
 
   #row(collection) {
@@ -121,6 +123,8 @@ export class Library {
   // Pictures come from this machine, or from a folder that the operator allows.
   #adding() {
     this.name = el("input", { class: "input", id: "library-name", required: true, maxlength: 64, autocomplete: "off", spellcheck: "false" });
+    this.name.addEventListener("input", () => this.#offer());
+    this.create = el("button", { type: "button", class: "button plain", onclick: () => this.#make() }, "Create it empty");
     const files = el("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif,.avif,.tif,.tiff", class: "unseen" });
     const folder = el("input", { type: "file", multiple: true, webkitdirectory: true, class: "unseen" });
     for (const input of [files, folder]) {
@@ -141,9 +145,14 @@ export class Library {
     el("button", { class: "button", type: "submit" }, "Index the folder"));
     return el("section", { class: "adding" }, el("h3", {}, "Add pictures"),
       el("div", { class: "line" }, el("label", { for: "library-name" }, "to the collection"), this.name,
-        el("button", { type: "button", class: "button plain", onclick: () => this.#make() }, "Make it empty")),
+        this.create),
       el("div", { class: "line" }, label(files, "Choose files"), label(folder, "Choose a folder")),
       roots.length > 0 && el("div", {}, el("label", { for: "library-path", class: "hint" }, "Or a folder of the server; its files stay where they are:"), index));
+  }
+
+  // One that is there already is not created: nobody is to fear that it would be emptied.
+  #offer() {
+    this.create.hidden = this.app.collections().some(({ name }) => name === this.name.value.trim());
   }
 
   async #make() {

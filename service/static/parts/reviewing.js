@@ -217,7 +217,11 @@ export class Reviewing {
         this.under = null;
         if (!this.pending.length) await this.#refill();
       } catch (error) {
-        if (this.ended.signal.aborted) return;
+        if (this.ended.signal.aborted) {
+          const lost = this.under ? under.length + this.pending.splice(0).length : 0;
+          if (lost) this.app.say(`What was said of ${count(lost, "picture")} last was not kept: ${error.message}`, { kind: "bad" });
+          return;
+        }
         this.under = null;
         this.queue.unshift(...under.map(({ image }) => image)); // nothing of it was kept
         this.#draw();

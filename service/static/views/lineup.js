@@ -164,14 +164,21 @@ export function mount(root, app) {
       const mine = kept(picture.slice(1));
       return mine ? { name: mine.name, url: mine.url, small: mine.url } : null;
     }
-    if (!entries.has(picture)) remember(await app.api.get(app.api.of(collection, "images", picture)));
+    if (!entries.has(picture)) {
+      const of = collection;
+      const found = await app.api.get(app.api.of(of, "images", picture));
+      if (of !== collection) return null; // its id is another picture's there
+      remember(found);
+    }
     return entries.get(picture);
   }
 
   async function begin() {
     began = true;
     if (!collection) return;
-    const { entries: found } = await app.api.get(`${app.api.of(collection, "images")}?limit=4`);
+    const of = collection;
+    const { entries: found } = await app.api.get(`${app.api.of(of, "images")}?limit=4`);
+    if (of !== collection) return;
     found.forEach(remember);
     if (here && found.length && !asked.pictures.length) app.navigate({ p: found.map(({ id }) => String(id)) }, { replace: true });
   }

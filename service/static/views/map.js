@@ -44,6 +44,7 @@ export function mount(root, app) {
   let now = {}; // what the address says of the map, by key
   const owed = new Set(); // keys of it that are not drawn yet: what was broken off is asked for again
   let running = null; // AbortController of what is asked for
+  let here = false; // whether this view is the one that is wanted
   let picked = []; // ids of the selection below
   const records = new Map(); // id -> record
 
@@ -159,7 +160,7 @@ export function mount(root, app) {
   function again() {
     columns = null;
     now = {};
-    show(new URLSearchParams(location.search));
+    if (here) show(new URLSearchParams(location.search)); // else once it is: the address is another view's
   }
 
   // --- colours ---
@@ -479,17 +480,19 @@ export function mount(root, app) {
   const source = () => (now.sel ? grid.source : null);
 
   async function sync() {
-    if (!query.open) {
+    const id = query.open;
+    if (!id) {
       viewer.close();
       return;
     }
-    const [entry] = await remembered([query.open]).catch(() => []);
+    const [entry] = await remembered([id]).catch(() => []);
+    if (query.open !== id) return;
     if (!entry) {
       app.say("This picture is no longer in the collection.", { kind: "bad" });
       app.navigate({ open: null }, { replace: true });
       return;
     }
-    const place = source()?.place(query.open) ?? -1;
+    const place = source()?.place(id) ?? -1;
     viewer.show(entry, { previous: place > 0, next: place >= 0 && place < source().count - 1 });
   }
 
@@ -515,6 +518,7 @@ export function mount(root, app) {
   class Changed extends Error {} // the collection is another than its columns say
 
   async function show(address) {
+    here = true;
     query = readQuery(address);
     if (document.activeElement !== input) input.value = query.words;
     const wanted = Object.fromEntries(["at", "by", "sel", "near"].map((key) => [key, address.get(key)]));
@@ -581,7 +585,9 @@ export function mount(root, app) {
       now = {};
     },
     hide() {
+      here = false;
       running?.abort();
+      query = { ...query, open: null }; // what comes late opens nothing over another view
       now = { ...now, lit: null }; // what was broken off is asked for again
       viewer.close();
     },

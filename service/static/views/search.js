@@ -242,6 +242,7 @@ export function mount(root, app) {
       try {
         entry = await app.api.get(app.api.of(app.collection(), "images", id));
       } catch (error) {
+        if (query.open !== id) return;
         app.say(error.status === 404 ? "This picture is no longer in the collection." : error.message, { kind: "bad" });
         app.navigate({ open: null }, { replace: true });
         return;
@@ -352,6 +353,7 @@ export function mount(root, app) {
       sync();
     },
     hide() {
+      query = { ...query, open: null }; // what comes late opens nothing over another view
       viewer.close();
     },
     changed() {

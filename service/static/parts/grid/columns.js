@@ -38,7 +38,9 @@ export const dateOf = (day) => new Date(FIRST_DAY + day * 86_400_000);
 export async function columnsOf(api, collection, options) {
   const early = begun?.collection === collection ? begun.answer : null;
   begun = null;
-  return (await early) ?? fetched(api, collection, options);
+  const columns = (await early) ?? (await fetched(api, collection, options));
+  options?.signal?.throwIfAborted(); // what was asked for early goes on all the same
+  return columns;
 }
 
 let begun = null; // {collection, answer}: what was asked for before there was a view to take it

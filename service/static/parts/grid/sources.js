@@ -115,6 +115,7 @@ export class Browse {
     await pause(0); // neither in the task that took them in, nor in that which lays them out
     this.breaks = this.#months();
     await pause(0);
+    signal?.throwIfAborted();
     return {};
   }
 
