@@ -24,7 +24,6 @@ from index.batch import Batch
 from index.columns import Columns
 from index.config import IndexConfig, Quota
 from index.entry import ChangePage, Entry, FacetKey, FacetValue, Folder, ImageRow, Modality, Record
-from index.local.catalog import folders
 from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
     all_sealed,
@@ -486,8 +485,7 @@ class Catalog:
         """
         with self._db.reading() as db:
             db.execute("BEGIN")
-            path = folders.common(db, without) if path is None else path
-            return Folder(path, *folders.level(db, path, without, patience))
+            return self._facets.folder(db, int(read_meta(db, "revision")), path, without, patience)
 
     def records(
         self,

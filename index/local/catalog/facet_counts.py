@@ -1,4 +1,4 @@
-"""How often which values stand under a key of the metadata, of all entries or of some; and which keys there are.
+"""How often which values stand under a key of the metadata, of all entries or of some; which keys there are; folders.
 
 Counted out of the facets, whose order is (modality, key, value, id): a key's values are one run of it. A text that is a
 JSON number counts as that number, as it does in filters, so that a count is what a filter with that value lets through.
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from index.entry import FacetKey, FacetValue, Modality
+from index.entry import FacetKey, FacetValue, Folder, Modality
+from index.local.catalog import folders
 from index.local.catalog.conditions import FACETS, IS_NUMBER
 from index.local.catalog.database import Connection
 from index.local.catalog.facets import Scalar
@@ -71,6 +72,18 @@ class FacetCounts:
                 # one that begins so is never asked for: in filters it leads to the file
                 names = [name for (name,) in db.execute(KEYS, {"modality": modality}) if not name.startswith("file.")]
                 found = [_described(db, name, modality) for name in names]
+            self._keep(asked, revision, found)
+        return found
+
+    def folder(
+        self, db: Connection, revision: int, path: str | None, without: str | None, patience: Patience | None
+    ) -> Folder:
+        """As `Catalog.folder`. Raises as `values`."""
+        asked = "folder", path, without
+        found: Folder | None = self._known(asked, revision)
+        if found is None:
+            at = folders.common(db, without) if path is None else path
+            found = Folder(at, *folders.level(db, at, without, patience))
             self._keep(asked, revision, found)
         return found
 
