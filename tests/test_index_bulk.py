@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from base.locks import lock_file
 from index.bulk import source as cutting
 from index.bulk.embed import ShardReport, embed_shard, id_of
 from index.bulk.into_collection import FolderImported, import_folder
-from index.bulk.job import JobBusy, JobReport, Manifest, here, run_job
+from index.bulk.job import JobBusy, JobReport, Manifest, Tell, here, run_job
+from index.bulk.parts import Outcome, write_part
 from index.bulk.rows import images_of
-from index.bulk.source import open_source
+from index.bulk.source import Shard, open_source
 from index.collection import open_collection
 from index.parquet import import_parquet
 from tests.colour_encoder import ColourEncoder
@@ -112,6 +114,21 @@ def test_again_does_nothing_and_a_part_that_is_lost_is_made_anew(shards: str, tm
     report = run(out, shards, encoder)
     assert (report.before, report.encoded, encoder.seen) == (2, 10, 10)
     assert {path.name for path in out.glob("*.parquet")} == set(before)
+
+
+def test_a_part_that_an_interrupt_kept_from_being_told_of_is_counted(shards: str, tmp_path: Path) -> None:
+    out, encoder = tmp_path / "out", ColourEncoder()
+
+    def engine(out: Path, todo: Sequence[Shard], tell: Tell) -> Iterator[Outcome]:
+        yield write_part(out, encoder, todo[0])
+        write_part(out, encoder, todo[1])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(out, open_source(shards), encoder, engine, lambda images, shards: None)
+    manifest = Manifest.read(out)
+    assert manifest
+    assert (len(manifest.parts), manifest.missing, manifest.content["state"]) == (2, 1, "incomplete")
 
 
 def test_a_shard_that_changed_is_done_anew_and_its_old_part_goes(shards: str, tmp_path: Path) -> None:
@@ -337,7 +354,7 @@ from pathlib import Path
 import numpy as np
 from base.files import disk_problem
 from index.bulk.job import here, run_job
-from index.bulk.source import open_source
+from index.bulk.source import Shard, open_source
 from tests.colour_encoder import ColourEncoder
 from test_index_bulk import png, write_tar
 class Wide(ColourEncoder):

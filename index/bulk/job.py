@@ -163,6 +163,10 @@ def run_job(out: Path, source: Source, encoder: Encoder, engine: Engine, tell: T
                     report.add(outcome.report, is_new=True)
                 job.write("running", at_most_every=EVERY)
         finally:
+            for shard in todo:  # an interrupt may come between a part and word of it
+                if shard.name not in job.done and (file := part_of(out, shard.name)).exists():
+                    job.done[shard.name] = read_report(file)
+                    report.add(job.done[shard.name], is_new=True)
             job.write("complete" if report.done == report.shards else "incomplete")
         if report.done == report.shards:
             job.forget_stale()
