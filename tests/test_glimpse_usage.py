@@ -21,7 +21,7 @@ from glimpse.usage import UsageError, said
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 ROOT: Any = typer.main.get_command(app)
 OF_NO_SERVICE = {  # what is asked of this machine by its very name: models, files, a service to be started
-    "demo", "eval", "export", "mine", "models", "serve", "train",
+    "demo", "embed", "eval", "export", "mine", "models", "serve", "train",
 }  # fmt: skip
 
 
