@@ -1,8 +1,10 @@
-"""Our words: how many of something, and what is wrong with a value, for each kind of problem that pydantic finds."""
+"""Our words: how many of something, a path, and what is wrong with a value, by the kinds of problem of pydantic."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 NUMBER, WHOLE, TEXT, TRUTH = "must be a number", "must be a whole number", "must be a text", "must be true or false"
@@ -35,6 +37,11 @@ BOUNDS = {
     "union_tag_invalid": "must be one of {expected_tags}",
 }
 ELSE = "cannot be taken as it is"  # no kind of problem that any field of ours has
+
+
+def readable(path: str | Path) -> str:
+    """A path as JSON can carry it: one that is not UTF-8 comes from the disk with lone surrogates."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def counted(n: int, noun: str) -> str:

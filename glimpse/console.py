@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -150,6 +151,19 @@ def print_cut_off(files: Sequence[tuple[str, str]]) -> None:
     if files:
         is_are = "is" if len(files) == 1 else "are"
         err.print(f"{counted(len(files), 'file')} {is_are} cut off; what there is was taken, the first: {files[0][0]}")
+
+
+def print_not_taken(
+    skipped: Sequence[Mapping[str, str]], left_out: LeftOut, cut_off: Sequence[Mapping[str, str]], others: Counter[str]
+) -> None:
+    """Say what of folders was not taken, or not whole: {"path", "reason"} of files; `others` are no pictures."""
+    from base.left_out import others_said
+
+    print_skipped([(file["path"], file["reason"]) for file in skipped])
+    print_left_out(left_out)
+    print_cut_off([(file["path"], file["reason"]) for file in cut_off])
+    if others:
+        err.print(others_said(others))
 
 
 def print_warnings(warnings: Sequence[str]) -> None:

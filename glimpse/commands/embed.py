@@ -92,14 +92,9 @@ def embed(
 
 
 def _print(out: Path, report: JobReport, source: Source) -> None:
-    from base.left_out import others_said
     from glimpse import console
 
-    console.print_skipped([(each["path"], each["reason"]) for each in report.unread])
-    console.print_left_out(report.left_out)
-    console.print_cut_off([(each["path"], each["reason"]) for each in report.cut_off])
-    if source.others:
-        console.err.print(others_said(source.others))
+    console.print_not_taken(report.unread, report.left_out, report.cut_off, source.others)
     for each in report.problems:
         console.err.print(f"failed: {each['problem']}")
     failed = f", {len(report.problems)} failed" * bool(report.problems)

@@ -132,7 +132,6 @@ def index(
 
 
 def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metadata: Captions, json: bool) -> None:
-    from base.left_out import others_said
     from base.walk import image_names, no_images
     from glimpse import console
     from glimpse.client import Client
@@ -156,11 +155,7 @@ def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metada
             }
         )
         return
-    console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
-    console.print_left_out(report.left_out)
-    console.print_cut_off([(file["path"], file["reason"]) for file in report.cut_off])
-    if report.others:
-        console.err.print(others_said(report.others))
+    console.print_not_taken(report.skipped, report.left_out, report.cut_off, report.others)
     console.out.print(
         f"{collection}: {total} images ({report.added} added, {report.unchanged} unchanged, "
         f"{len(report.skipped)} skipped) in {report.seconds:.1f} s, {report.images_per_second:.0f} images/s"
@@ -168,14 +163,9 @@ def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metada
 
 
 def _say_what_was_not_taken(report: IndexReport) -> None:
-    from base.left_out import others_said
     from glimpse import console
 
-    console.print_skipped([(file["path"], file["reason"]) for file in report.skipped])
-    console.print_left_out(report.left_out)
-    console.print_cut_off([(file["path"], file["reason"]) for file in report.cut_off])
-    if report.others:
-        console.err.print(others_said(report.others))
+    console.print_not_taken(report.skipped, report.left_out, report.cut_off, report.others)
     for folder in report.no_image:
         console.err.print(f"no image in {folder}")
     for kept in report.kept:

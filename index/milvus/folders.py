@@ -7,19 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 
 from index.entry import Folder
+from index.milvus.schema import inside_of
 
 
 def folder_of(paths: Sequence[str], path: str | None, without: str | None) -> Folder:
     """A folder as index.local.catalog.folders counts it."""
     if without is not None:
-        paths = [each for each in paths if not each.startswith(_inside(without))]
+        start, _ = inside_of(without)
+        paths = [each for each in paths if not each.startswith(start)]
     if path is None:
         folders = {each.rpartition("/")[0] or "/" for each in paths if each.startswith("/")}
         path = os.path.commonpath(folders) if folders else "/"
-    inside = [each.removeprefix(_inside(path)) for each in paths if each.startswith(_inside(path))]
+    start, _ = inside_of(path)
+    inside = [each.removeprefix(start) for each in paths if each.startswith(start)]
     below = Counter(name for name, slash, _ in (each.partition("/") for each in inside) if slash)
     return Folder(path, len(inside), dict(sorted(below.items(), key=lambda item: item[0].encode())))
-
-
-def _inside(folder: str) -> str:
-    return f"{folder.rstrip('/')}/"

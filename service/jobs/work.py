@@ -6,7 +6,6 @@ Index, watch and reindex find in the collection what is left to do, a label job 
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from base.errors import CollectionError, EntryNotFound
 from base.files import whole_file
 from base.left_out import LeftOut
 from base.rules import Rules
+from base.words import readable
 from encoder.encoder import Encoder
 from encoder.word_bank import word_bank
 from index.collection import Collection, open_collection
@@ -312,18 +312,18 @@ def reindex_counts(report: ReindexReport) -> dict[str, Any]:
 
 
 def _skip(path: str | Path, reason: str) -> dict[str, str]:
-    return {"path": _text(path), "reason": reason}
+    return {"path": readable(path), "reason": reason}
 
 
 def _left_out(left_out: LeftOut) -> list[dict[str, object]]:
     return [
-        {"reason": _text(reason), "count": count, "first": _text(first)}
+        {"reason": readable(reason), "count": count, "first": readable(first)}
         for reason, (count, first) in left_out.found.items()
     ]
 
 
 def _note(reason: str, count: int, first: str | None) -> list[dict[str, Any]]:
-    return [{"reason": reason, "count": count, "first": first and _text(first)}] if count else []
+    return [{"reason": reason, "count": count, "first": first and readable(first)}] if count else []
 
 
 def _noted(report: IndexReport) -> list[dict[str, Any]]:
@@ -339,7 +339,7 @@ def _noted(report: IndexReport) -> list[dict[str, Any]]:
         noted.append(("pictures that were here before: what was kept of them is theirs again", report.returned, None))
     if report.left_out_entries:
         noted.append(("entries removed whose files are there, left out by their names", report.left_out_entries, None))
-    return [{"reason": reason, "count": count, "first": first and _text(first)} for reason, count, first in noted]
+    return [{"reason": reason, "count": count, "first": first and readable(first)} for reason, count, first in noted]
 
 
 def _with_more(known: list[dict[str, Any]], new: list[dict[str, Any]], *, again: bool) -> list[dict[str, Any]]:
@@ -351,11 +351,6 @@ def _with_more(known: list[dict[str, Any]], new: list[dict[str, Any]], *, again:
         same = again or before["first"] == one["first"]
         found[one["reason"]] = before | {"count": max(counts) if same else sum(counts)}
     return list(found.values())[-REASONS:]
-
-
-def _text(name: str | Path) -> str:
-    """As UTF-8 can say it."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 WORK: dict[str, Callable[[JobContext], None]] = {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -37,11 +35,6 @@ def _words(text: str) -> str:
     if is_data_uri(text):
         raise ValueError("begins with data: as an image does; send that as an image")
     return text
-
-
-def readable(path: str | Path) -> str:
-    """A path as JSON can carry it: one that is not UTF-8 comes from the index with lone surrogates."""
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_words)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
+from base.words import readable
 from index.collection import Change, ChangePage, Modality
 from index.entry import Event
 from service.schemas import examples
-from service.schemas.base import Schema, readable
+from service.schemas.base import Schema
 from service.schemas.search import RecordAnswer, Sign
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from base.words import readable
 from index.collection import FacetKey, FacetValue, Folder, Modality
 from service.schemas import examples
-from service.schemas.base import MAX_ID, RequestModel, Schema, readable
+from service.schemas.base import MAX_ID, RequestModel, Schema
 
 MAX_VALUES = 1000  # of a key
 MAX_KEYS = 32  # in one request

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from base.names import NAME
+from base.words import readable
 from labelling.label_sets import Mode
 from labelling.review import Reviewed
 from labelling.rows import Answer
@@ -16,7 +17,7 @@ from labelling.runs.journal import Changes, Failure
 from labelling.runs.report import RunInfo, RunReport
 from labelling.runs.reviews import Summary
 from labelling.runs.store import Row
-from service.schemas.base import MAX_ID, Label, RequestModel, Schema, readable
+from service.schemas.base import MAX_ID, Label, RequestModel, Schema
 from service.schemas.labels import LabelScore
 
 MAX_ITEMS = 1000

@@ -17,12 +17,13 @@ from pydantic import (
 )
 
 from base.names import NAME
+from base.words import readable
 from index.collection import Hit, Modality, Record
 from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from index.search.together import MOST, PlacedRecord
 from service.errors import ErrorDetail
 from service.schemas import examples
-from service.schemas.base import MAX_ID, ExternalId, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text, readable
+from service.schemas.base import MAX_ID, ExternalId, Image, OfTexts, RequestModel, Schema, SignedSeconds, Text
 
 MAX_PARTS = 32
 MAX_SEARCHES = 256  # in one request
