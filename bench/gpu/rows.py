@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 
 T = TypeVar("T")
-TINY = {  # of everything that the parts touch: patches, blocks in a list, a text tower that can be cut
+TINY: dict[str, Any] = {  # of everything that the parts touch: patches, blocks in a list, a text tower that can be cut
     "embed_dim": 32,
     "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},

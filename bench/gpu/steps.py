@@ -67,7 +67,7 @@ def measure_sharding(bench: Bench) -> None:
     What they exchange costs nothing then, so this is what the machinery itself adds; and all must have the same loss.
     """
     backend = "cpu:gloo,cuda:nccl" if bench.device == "cuda" else "gloo"
-    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     try:
         with bench.attempt("collectives"):
             check_collectives(bench)
@@ -181,6 +181,6 @@ def compile_blocks(learner: Learner) -> None:
 OPTIONS: dict[str, Callable[[Learner], object]] = {
     "as it is": lambda learner: None,
     "fused AdamW": fuse_optimizer,
-    "channels last": lambda learner: learner.parts.clip.visual.to(memory_format=torch.channels_last),
+    "channels last": lambda learner: learner.parts.clip.visual.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
     "compiled blocks": compile_blocks,
 }

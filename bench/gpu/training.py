@@ -152,7 +152,7 @@ def watch_waiting() -> list[float]:
                 return
             yield item
 
-    training.train.one_ahead = watched  # type: ignore[assignment]
+    training.train.one_ahead = watched  # type: ignore[attr-defined]
     return waits
 
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -34,7 +35,7 @@ def make(data: Path, name: str, n: int) -> None:
 
 def raw_index(collection: Collection) -> faiss.Index:
     """FAISS's plain index of the same rows, as float32."""
-    stored = faiss.read_index(str(next(collection.folder.glob("image-*.rows"))), faiss.IO_FLAG_MMAP_IFC)
+    stored: Any = faiss.read_index(str(next(collection.folder.glob("image-*.rows"))), faiss.IO_FLAG_MMAP_IFC)
     codes = faiss.rev_swig_ptr(stored.codes.data(), stored.ntotal * DIM * 2).reshape(stored.ntotal, -1)
     raw = faiss.IndexFlatIP(DIM)
     for start in range(0, stored.ntotal, 50_000):

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -29,6 +30,7 @@ kept: list[object] = []
 OPEN = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from index.collection import open_collection
 def resident(kind): return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(kind)) // 1024
 import numpy as np
@@ -80,16 +82,16 @@ def entries(x: np.ndarray, start: int) -> Iterator[Entry]:
 
 
 def by_hand(
-    x: np.ndarray, xq: np.ndarray, truth: np.ndarray, collection: Collection, about: dict
+    x: np.ndarray, xq: np.ndarray, truth: np.ndarray, collection: Collection, about: dict[str, Any]
 ) -> dict[str, Callable[[np.ndarray], list[int]]]:
     """The same codes with FAISS's own re-ranking, and what is mostly used: IVF with whole vectors, tuned as ours."""
     coarse = faiss.read_index(str(next(collection.folder.glob("image-*.coarse"))))
     rows = faiss.read_index(str(next(collection.folder.glob("image-*.rows"))))
-    probe = faiss.IVFRaBitQSearchParameters(nprobe=about["effort"], qb=8)
+    probe: Any = faiss.IVFRaBitQSearchParameters(nprobe=about["effort"], qb=8)  # type: ignore[call-arg]
     refined = faiss.IndexRefine(coarse, rows)
     kept.extend([coarse, rows, probe])  # FAISS does not own them
-    params = faiss.IndexRefineSearchParameters(k_factor=about["factor"], base_index_params=probe)
-    flat = faiss.index_factory(DIM, about["factory"].split(",")[0] + ",Flat", faiss.METRIC_INNER_PRODUCT)
+    params = faiss.IndexRefineSearchParameters(k_factor=about["factor"], base_index_params=probe)  # type: ignore[call-arg]
+    flat: Any = faiss.index_factory(DIM, about["factory"].split(",")[0] + ",Flat", faiss.METRIC_INNER_PRODUCT)
     flat.train(x[:: max(1, len(x) // 130_000)])
     flat.add(x)
     nprobe = 1

@@ -46,6 +46,7 @@ except ImportError:
     RandomForestClassifier = None
 
 Labels = npt.NDArray[np.int64]
+Way = Callable[[Vectors, Labels, Vectors], Vectors]  # examples, their labels, queries: a score a class
 Images = Mapping[str, Sequence[Path]]
 
 
@@ -135,7 +136,7 @@ def stack(images_of: Images, vector_of: Mapping[Path, Vectors]) -> tuple[Vectors
     return np.stack(vectors), np.repeat(np.arange(len(images_of)), [len(paths) for paths in images_of.values()])
 
 
-def ways_of(classifier: Classifier) -> dict[str, Callable[[Vectors, Labels, Vectors], Vectors]]:
+def ways_of(classifier: Classifier) -> dict[str, Way]:
     """Each from examples (n, dim), their classes (n,) and queries (m, dim) to scores (m, n_classes)."""
 
     def examples(vectors: Vectors, labels: Labels, queries: Vectors) -> Vectors:
@@ -146,7 +147,7 @@ def ways_of(classifier: Classifier) -> dict[str, Callable[[Vectors, Labels, Vect
         cache = np.exp(-5.5 * (1 - queries @ vectors.T)) @ one_hot(labels)
         return classifier.logits(queries) + cache
 
-    ways = {
+    ways: dict[str, Way] = {
         "zero-shot": lambda vectors, labels, queries: classifier.logits(queries),
         "prototypes": prototypes,
         "linear probe": linear_probe,

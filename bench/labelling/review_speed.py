@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from base.rules import Rules
 from encoder.encoder import Encoder, Vectors
@@ -100,9 +101,8 @@ def _measure(run: Run, source: FolderSource, asked: LabelsAsked, truth: Vectors,
     print(f"counts: {1000 * (time.perf_counter() - start):.0f} ms")
 
 
-def _unit(rows: Vectors) -> Vectors:
-    rows = rows.astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)  # type: ignore[no-any-return]
+def _unit(rows: npt.NDArray[np.float64]) -> Vectors:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def facets(shop: Collection) -> None:
     print(f"\nfacets of {ROWS} entries, ms{'':20}changed since   as it was")
 
     def show(name: str, work: Callable[[], object]) -> None:
-        first, again = [], []
+        first: list[float] = []
+        again: list[float] = []
         for _ in range(5):
             shop.update({1: {"text": None}})
             for took in (first, again):
@@ -112,7 +114,7 @@ def facets(shop: Collection) -> None:
     show("which keys there are (6)", shop.facet_keys)
     for name, wanted in FILTERS.items():
         for key in ("colour", "brand", "tags", "title"):
-            show(f"{key}, {name}", lambda key=key, wanted=wanted: shop.facet(key, 10, wanted))
+            show(f"{key}, {name}", partial(shop.facet, key, 10, wanted))
 
 
 def feed(shop: Collection) -> None:

@@ -22,6 +22,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def model_alone(
                 encoder.encode_pixels(pixels[:size])
 
     run(min(32, items))
-    seconds = compare({str(size): lambda size=size: run(size) for size in sizes}, rounds=3 if kind == "texts" else 2)
+    seconds = compare({str(size): partial(run, size) for size in sizes}, rounds=3 if kind == "texts" else 2)
     return {size: items // size * size / seconds[str(size)] for size in sizes}
 
 

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -96,7 +97,7 @@ def main() -> None:
     if ours.held:
         read_data = trainer.get_data
 
-        def held_data(args, *rest, **named):
+        def held_data(args: Any, *rest: Any, **named: Any) -> Any:
             data = read_data(args, *rest, **named)
             loader = data["train"].dataloader
             batch = [tensor.to(args.device) for tensor in next(iter(loader))]

@@ -140,7 +140,7 @@ def write_pairs(work: Path, n: int, pictures: Path) -> list[str]:
         pictures: a folder of JPEGs, which they go round.
     """
     drawn = sorted(pictures.iterdir())
-    rows = []
+    rows: list[tuple[Path | bytes, str]] = []
     for i in range(n + HELD_OUT):  # links: what is drawn differently is not decoded differently
         image = work / f"{i:05}.jpg"
         image.symlink_to(drawn[i % len(drawn)])
@@ -152,7 +152,7 @@ def write_pairs(work: Path, n: int, pictures: Path) -> list[str]:
     return [pair.captions[0] for pair in pairs]
 
 
-def write_csv(path: Path, rows: Sequence[tuple[Path, str]]) -> None:
+def write_csv(path: Path, rows: Sequence[tuple[Path | bytes, str]]) -> None:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("image", "title"), *rows])
 
@@ -175,7 +175,7 @@ def glimpse_rate(work: Path, setup: Setup) -> float:
     try:
         seconds = time_steps((event for event in run if isinstance(event, Step)), setup.batches)
     finally:
-        run.close()
+        run.close()  # type: ignore[attr-defined]  # a generator
         del run
         shutil.rmtree(config.out, ignore_errors=True)
         gc.collect()
@@ -269,7 +269,7 @@ def hold_batches() -> None:
             made[id(batch)] = batch, inputs(self, batch)
         return made[id(batch)][1]
 
-    PairLoader.epoch, Normalise.__call__, Stepper.inputs = epoch, keep, keep_inputs
+    PairLoader.epoch, Normalise.__call__, Stepper.inputs = epoch, keep, keep_inputs  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
