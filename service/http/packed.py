@@ -45,7 +45,8 @@ class Packed:
         # the middleware looks for the word gzip alone, whatever is said of it: it is told what is meant
         meant = b"gzip" if _takes_gzip(",".join(headers_of(scope, b"accept-encoding"))) else b"identity"
         others = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
-        await self._packing(scope | {"headers": [*others, (b"accept-encoding", meant)]}, receive, send)
+        scope["headers"] = [*others, (b"accept-encoding", meant)]
+        await self._packing(scope, receive, send)
 
 
 def _takes_gzip(accepted: str) -> bool:

@@ -168,7 +168,7 @@ def test_rows_are_full_and_even_and_lose_no_picture(page, count, width):
 
 def test_an_error_is_said_and_the_page_goes_on(opened):
     page = opened("/?q=boat&c=gone", expected=("404",))
-    playwright.expect(page.get_by_role("status")).to_contain_text("no collection 'gone'")
+    playwright.expect(page.get_by_role("heading", name="There is no collection gone")).to_be_visible()
     page.get_by_label("Collection").select_option("pictures")
     tiles(page, 9)
     assert "q=boat" in page.url

@@ -167,8 +167,11 @@ export function mount(root, app) {
         if (signal.aborted) return;
         results.classList.remove("busy");
         grid.hide();
-        explain();
-        status.textContent = error.message;
+        const isGone = error.code === "collection_not_found";
+        explain(isGone && `There is no collection ${collection}`, "It may have been deleted. Choose another one above, or look for it in the library.",
+          isGone && app.collections().slice(0, 1).map(({ name, title: called }) =>
+            el("a", { class: "button", href: app.href({ c: name }, new URLSearchParams()) }, `Look at ${called ?? name}`)));
+        status.textContent = isGone ? "" : error.message;
         status.classList.add("bad");
         return;
       }
@@ -216,7 +219,7 @@ export function mount(root, app) {
 
   function explain(heading, text, ...more) {
     empty.hidden = !heading;
-    empty.replaceChildren(...(heading ? [el("h1", {}, heading), el("p", {}, text), ...more] : []));
+    empty.replaceChildren(...(heading ? [el("h1", {}, heading), el("p", {}, text), ...more.flat().filter(Boolean)] : []));
   }
 
   function nothing(looks) {
