@@ -285,6 +285,7 @@ def test_what_is_fetched_with_a_key_is_let_go_of_in_every_view(opened, tmp_path)
         playwright.expect(page.locator(".choosing img")).to_have_count(3)
         page.wait_for_function("window.blobs.size === 3")  # they are drawn again and again
         page.get_by_role("link", name="Runs").click()
+        playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
         let_go(3)
 
 
@@ -364,6 +365,17 @@ def test_a_search_that_was_left_dims_nothing(page):
     tiles(page, 9)
     playwright.expect(busy).to_have_count(0)
     page.close()
+
+
+def test_a_picture_that_the_browser_closes_by_itself_is_closed(page):
+    page.goto("/?c=pictures&open=1")
+    playwright.expect(page.get_by_role("dialog").get_by_role("button", name="More like this")).to_be_visible()
+    page.evaluate("document.querySelector('dialog.viewer').close()")
+    playwright.expect(page).not_to_have_url(re.compile("open="))
+    tiles(page, 9)
+    playwright.expect(page.locator(".pictures .caption").first).to_be_attached()
+    page.locator(".pictures a").first.click()
+    playwright.expect(page.get_by_role("dialog").get_by_role("button", name="More like this")).to_be_visible()
 
 
 def test_a_small_picture_that_comes_late_takes_no_place_of_the_file(page):

@@ -123,13 +123,14 @@ export function pullLab(app) {
   async function step() {
     const before = points();
     if (!felt?.gradients) felt = await ask();
-    put(descend(before, [...felt.gradients.anchors, ...felt.gradients.others], RATE));
+    const moved = descend(before, [...felt.gradients.anchors, ...felt.gradients.others], RATE);
+    put(moved);
     const isNews = asking();
     const now = await ask();
-    if (!isNews()) return false; // they were moved by hand meanwhile
-    felt = now;
+    if (isNews()) felt = now;
+    if (points() !== moved) return false; // others moved them meanwhile
     draw();
-    return points().some((point, i) => Math.hypot(...point.map((value, j) => value - before[i][j])) > STILL);
+    return moved.some((point, i) => Math.hypot(...point.map((value, j) => value - before[i][j])) > STILL);
   }
 
   const clock = new Clock({

@@ -38,6 +38,11 @@ export class Viewer {
       event.preventDefault();
       onClose();
     });
+    this.dialog.addEventListener("close", () => {
+      if (this.dialog.open || !this.entry) return;
+      this.close(); // the browser has closed it by itself, as it may at a second Escape
+      onClose();
+    });
     this.dialog.addEventListener("keydown", (event) => this.#key(event));
     this.#gestures();
   }
@@ -80,7 +85,7 @@ export class Viewer {
   }
 
   close() {
-    if (!this.dialog.open) return;
+    if (!this.entry) return;
     document.body.classList.remove("viewing");
     this.dialog.close();
     this.entry = null;
