@@ -19,9 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from open_clip import SimpleTokenizer
 
-from bench.common import machine
+from bench.common import machine, open_clip
 from encoder.encoder import Vectors
 from encoder.load import load_encoder
 from encoder.prompts import Label
@@ -50,7 +49,7 @@ def main() -> None:
     labels = sorted(word for word, n in counts.items() if n >= FEWEST)
     truth = np.array([[label in words for label in labels] for words in of_image])
     classifier = build_classifier(encoder, [Label(label) for label in labels])
-    words = [key[:-4] for key in SimpleTokenizer().encoder if key.endswith("</w>") and key[:-4].isalpha()]
+    words = [key[:-4] for key in open_clip.SimpleTokenizer().encoder if key.endswith("</w>") and key[:-4].isalpha()]
     texts = encoder.encode_texts([f"a photo of a {word}." for word in words if len(word) > 4][:8000])
     print(f"{machine()}\n{arguments.table}, {len(rows)} images, {arguments.model}")
     for n in (4, 16, len(labels)):
