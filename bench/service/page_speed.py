@@ -247,6 +247,12 @@ def drag(selector: str) -> Callable[[Page], None]:
     return act
 
 
+def move(page: Page) -> None:
+    """The map, by keys."""
+    page.locator("#view-map .surface").focus()
+    press("ArrowRight", "+", "+", "ArrowUp", "-", "0")(page)
+
+
 def select(page: Page) -> None:
     """Two pictures, by keys."""
     page.locator(".pictures a").first.focus()
@@ -281,7 +287,7 @@ INPUTS: tuple[tuple[str, str, str, Callable[[Page], None]], ...] = (
     ("Lineup", "&v=lineup", "typing labels", type_labels),
     ("Lineup", "&v=lineup&l=boat&l=house&l=bird", "the temperature", slide("#view-lineup input[type=range]")),
     ("Lineup", "&v=lineup&l=boat&l=house&l=bird", "the right one", click("#view-lineup .bars button", 3)),
-    ("Map", "&v=map", "keys", press("ArrowRight", "+", "+", "ArrowUp", "-", "0")),
+    ("Map", "&v=map", "keys", move),
     ("Map", "&v=map", "dragging it", drag("#view-map canvas")),
     ("Map", "&v=map", "a cluster", click("#view-map .legend button", 2)),
     ("Review", "&v=review", "opening a run", click("#view-review .rows a")),
