@@ -28,8 +28,8 @@ from index.local.store import LocalStore
 from index.milvus import server as milvus_server
 from index.milvus.address import Address
 from index.milvus.collection import MilvusCollection
-from index.milvus.filed import file_metadata
 from index.milvus.identity import alias_of, names_in
+from index.milvus.rows.filed import file_metadata
 from index.milvus.server import Server, is_spoken
 from index.milvus.store import MilvusStore
 from index.moving import Moved, move

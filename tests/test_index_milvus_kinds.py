@@ -8,7 +8,7 @@ import pytest
 from base.errors import CollectionError, NotInStore, StoreUnavailable
 from index.collection import Entry, store_at
 from index.config import IndexConfig
-from index.milvus import collection, tuning
+from index.milvus import tuning, vector_index
 from index.rows import stored_rows, unit_rows
 
 N, DIM = 600, 32
@@ -93,8 +93,8 @@ def test_auto_takes_an_index_where_rows_are_many_and_leaves_it_if_it_finds_too_l
     monkeypatch.setattr(tuning, "EXACT_ROWS", 500)
     pets.compact(IndexConfig("auto", 0.9))
     assert pets.info().index["image"]["kind"] == "hnsw-sq8"
-    measured = collection.tuned
-    monkeypatch.setattr(collection, "tuned", lambda *given: replace(measured(*given), recall=0.5))
+    measured = vector_index.tuned
+    monkeypatch.setattr(vector_index, "tuned", lambda *given: replace(measured(*given), recall=0.5))
     pets.compact()  # what there was is of before, so it goes too
     assert pets.info().index["image"]["kind"] == "exact"
 

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 
 from base.errors import CollectionError, EntriesLeft, InputError
 from index.entry import NextInfo, Record
-from index.milvus.expressions import EVERY, ids_among
 from index.milvus.identity import Identity, alias_of, changes
 from index.milvus.opened import Opened
-from index.milvus.schema import RECORD, fields_of, record_of
+from index.milvus.rows.expressions import EVERY, ids_among
+from index.milvus.rows.schema import RECORD, fields_of, record_of
 from index.milvus.tuning import index_of
 from index.rows import stored_rows
 

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from base.errors import CollectionError, CollectionNotFound
-from index.milvus.expressions import NONE
 from index.milvus.identity import Identity, alias_of
 from index.milvus.read_view import ReadView, Samples
+from index.milvus.rows.expressions import NONE
 from index.milvus.server import Freshness, Server
 
 

@@ -36,6 +36,7 @@ CONNECT = 5.0  # seconds
 PATIENCE = 10.0  # seconds for a call; a server that was killed may be back by then
 LONG = 60.0  # for one that writes, makes or loads
 BUILD = 3600.0  # for an index
+TOGETHER = 2000  # rows in one request that writes
 MOST = 16_384  # rows that one query or search gives at most
 OLDEST, NEWEST = (2, 3), (2, 99)  # servers
 OLDEST_LITE = 3
@@ -226,12 +227,17 @@ class Server:
         return [[(float(hit["distance"]), int(hit["id"])) for hit in hits] for hits in found]
 
     def upsert(self, name: str, rows: list[Row]) -> None:
-        """Write rows, each in place of the one with its id. Acknowledged, they are in the server's log."""
-        self._call("upsert", name, rows)
+        """Write rows, each in place of the one with its id. Acknowledged, they are in the server's log.
+
+        Some thousands are one request; where the connection drops between two, what the first wrote stays.
+        """
+        for start in range(0, len(rows), TOGETHER):
+            self._call("upsert", name, rows[start : start + TOGETHER])
 
     def delete(self, name: str, ids: Sequence[int]) -> None:
         """Delete rows by id."""
-        self._call("delete", name, ids=list(ids))
+        for start in range(0, len(ids), TOGETHER):
+            self._call("delete", name, ids=list(ids[start : start + TOGETHER]))
 
     def _call(self, method: str, *given: Any, **named: Any) -> Any:
         named.setdefault("timeout", PATIENCE if method in READS else LONG)

@@ -26,7 +26,7 @@ from index.entry import CollectionInfo, not_found
 from index.milvus.address import FOLDER, Address
 from index.milvus.collection import MilvusCollection
 from index.milvus.identity import Identity, alias_of, is_table_of, names_in
-from index.milvus.schema import fields_of
+from index.milvus.rows.schema import fields_of
 from index.milvus.server import Server
 from index.milvus.tuning import index_of
 from index.writer_lock import cannot_be_written, lock_writer
