@@ -24,7 +24,7 @@ from base.errors import CollectionError, GlimpseError, InputError
 from base.names import check_title
 from index.batch import Batch
 from index.columns import AllVectors, Columns
-from index.config import IndexConfig, Quota
+from index.config import BACKGROUND_ROWS, IndexConfig, Quota
 from index.entry import (
     MODALITIES,
     ChangePage,
@@ -52,8 +52,7 @@ from index.search.searches import Searches, check_model
 
 log = logging.getLogger(__name__)
 
-# An index is built anew beside searches when more rows, and a larger share of them, are fresh.
-BACKGROUND_ROWS = 100_000
+# An index is built anew beside searches when more than BACKGROUND_ROWS, and a larger share of them, are fresh.
 BACKGROUND_SHARE = 0.25
 
 

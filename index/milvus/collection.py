@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,22 @@ class MilvusCollection(Records, Refused, Searches):
         self.keepsakes = NoKeepsakes()
         self._insert = Insert(self)
         self._vector_index = VectorIndex(self)
-        self.next = NextModel(self)
+        self.next = NextModel(self, self._vector_index)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:  # perhaps of a server that is away: whoever writes next builds what is due
+            super().close()
+
+    def close(self) -> None:
+        """Close it; a writer first builds the index that it has grown to. A second call does nothing."""
+        try:
+            self._vector_index.close()
+        finally:
+            super().close()
 
     # --- what it is ---
 
@@ -140,10 +156,13 @@ class MilvusCollection(Records, Refused, Searches):
             now = self.identity()
             if fingerprint is not None:
                 now.check_model(fingerprint)
-            ids, gone = self._insert.write(now, entries)
-            if gone:
-                self._delete(now, gone)
-            return ids
+            placed = self._insert.place(now, entries)
+            self._vector_index.touch(now, placed.ids)
+            self.server.upsert(now.table, placed.rows)
+            if placed.gone:
+                self._delete(now, placed.gone)
+        self._vector_index.grow()
+        return placed.ids
 
     def write(self, batch: Batch, fingerprint: str | None = None) -> list[int]:
         """As `upsert`, of entries as columns."""
@@ -167,6 +186,7 @@ class MilvusCollection(Records, Refused, Searches):
                 if key not in rows:
                     raise EntryNotFound(f"no entry with id {key}")
             self._insert.check_alone(now, columns)
+            self._vector_index.touch(now, columns)
             self.server.upsert(now.table, [rows[key] | new for key, new in columns.items()])
             if now.next_table:
                 self.next.update(now, columns)
@@ -181,6 +201,7 @@ class MilvusCollection(Records, Refused, Searches):
             return len(there)
 
     def _delete(self, now: Identity, ids: Sequence[int]) -> None:
+        self._vector_index.touch(now, ids, gone=True)
         for table in filter(None, (now.table, now.next_table)):
             self.server.delete(table, ids)
         self._has_read = False  # the client's sessions know of what was upserted, not of what was deleted
@@ -229,14 +250,15 @@ class MilvusCollection(Records, Refused, Searches):
         return self.identity().config
 
     def is_due(self) -> bool:
-        """Never: the server builds its indexes as it grows."""
-        return False
+        """Whether it has grown so far that it should have another index, or be measured anew; `close` does that."""
+        return self._vector_index.is_due()
 
     def compact(self, config: IndexConfig | None = None, rows: Path | None = None) -> None:
-        """Build its index anew, tuned to the recall that is wished, if it is to have one; writes wait meanwhile.
+        """Build its index anew, tuned to the recall that is wished, if it is to have one; reads and writes go on.
 
-        It is built in another collection of Milvus's, to which the alias leads once it was measured. NotInStore for a
-        kind that Milvus has not, and for a place of its `rows`; CollectionError while another model is being gathered.
+        It happens by itself as a collection grows. Without a `config` one that grew is measured anew, and built only if
+        it finds too little by now. NotInStore for a kind that Milvus has not, and for a place of its `rows`;
+        CollectionError while another model is being gathered.
         """
         self.check_writable()
         if rows is not None:
@@ -288,4 +310,5 @@ class MilvusCollection(Records, Refused, Searches):
 
     def _set(self, **values: object) -> None:
         self.check_writable()
-        self.server.set_properties(self.identity().table, changes(**values))
+        with self.writing:  # else a new index's table might be put in place between
+            self.server.set_properties(self.identity().table, changes(**values))

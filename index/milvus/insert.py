@@ -1,9 +1,10 @@
-"""Entries into a collection on Milvus: each takes the row that is there, or a new id, and all are written in blocks."""
+"""Entries that come into a collection on Milvus: each takes the row that is there, or a new id. Writes none."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from base.errors import InputError, QuotaExceeded
@@ -16,15 +17,24 @@ from index.milvus.rows.schema import row_of
 from index.rows import stored_rows
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A batch as it is to be written: the id of each entry, the rows of all, and the ids of entries that go."""
+
+    ids: list[int]
+    rows: list[dict[str, Any]]
+    gone: list[int]
+
+
 class Insert:
-    """Writes to one collection; who calls it holds `writing`."""
+    """Finds the rows of one collection's entries; who calls it holds `writing`."""
 
     def __init__(self, collection: Records) -> None:
         self._collection = collection
         self._unseen = True  # whether there are rows above the next id
 
-    def write(self, now: Identity, entries: Sequence[Entry]) -> tuple[list[int], list[int]]:
-        """Write entries; their ids, and those of entries that must go. InputError, QuotaExceeded: none is written."""
+    def place(self, now: Identity, entries: Sequence[Entry]) -> Placed:
+        """What to write and what to delete for these entries. InputError, QuotaExceeded."""
         x = stored_rows([entry.vector for entry in entries], now.dim)
         columns = [row_of(entry) for entry in entries]
         rows, gone, fresh = self._take_rows(now, entries, columns)
@@ -34,8 +44,7 @@ class Insert:
             columns[i] | {"id": key, "external_id": rows[i].external_id or "", "vector": x[i], "stamp": stamp}
             for key, i in last.items()
         ]
-        self._collection.server.upsert(now.table, written)
-        return [row.id for row in rows], gone
+        return Placed([row.id for row in rows], written, gone)
 
     def check_quota(self, now: Identity, more: int) -> None:
         """QuotaExceeded if so many more entries would be too many."""

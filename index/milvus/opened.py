@@ -65,6 +65,11 @@ class Opened:
             self._loaded = now.table
         return now
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether no alias leads to it yet."""
+        return self._table is not None
+
     def view_of(self, now: Identity) -> ReadView:
         """Those of one moment's model."""
         return ReadView(self.server, now, self._samples, self.fresh())

@@ -140,14 +140,11 @@ class Server:
             if kind == "ARRAY":
                 extra["element_type"] = DataType.VARCHAR
             schema.add_field(field, DataType[kind], is_primary=number == 0, **extra)
-        indexes = MilvusClient.prepare_index_params()
-        indexes.add_index("vector", index_name="vector", **index)
         self._call(
             "create_collection", name, schema=schema, properties=dict(properties), consistency_level="Strong",
             num_shards=1,
         )  # fmt: skip
-        # waiting is by half a second, and Lite, which compares all vectors where it has no index, need not
-        self._call("create_index", name, indexes, _async=self.is_lite and index["index_type"] == "FLAT")
+        self._index(name, index)
         if load:
             self.load(name)
 
@@ -164,6 +161,21 @@ class Server:
                 raise StoreUnavailable(f"{self.address} has built no index of {name} in {BUILD:.0f} s: see its log")
             time.sleep(0.2)
         self.load(name)
+
+    def reindex(self, name: str, index: Mapping[str, Any]) -> None:
+        """Give a collection another index, built and loaded when it returns; meanwhile nobody can search it."""
+        said = self._call("describe_index", name, index_name="vector")
+        wanted = {"index_type": index["index_type"], **index["params"]}
+        if said["index_type"] != wanted["index_type"] or any(
+            str(said.get(key, value)) != str(value) for key, value in wanted.items()
+        ):
+            self._call("flush", name)
+            self._call("release_collection", name)
+            self._call("drop_index", name, index_name="vector")
+            self._index(name, index)
+        elif index["index_type"] == "FLAT":
+            return
+        self.build(name)
 
     def drop(self, name: str) -> None:
         """Delete a collection."""
@@ -238,6 +250,12 @@ class Server:
         """Delete rows by id."""
         for start in range(0, len(ids), TOGETHER):
             self._call("delete", name, ids=list(ids[start : start + TOGETHER]))
+
+    def _index(self, name: str, index: Mapping[str, Any]) -> None:
+        indexes = MilvusClient.prepare_index_params()
+        indexes.add_index("vector", index_name="vector", **index)
+        # waiting is by half a second, and Lite, which compares all vectors where it has no index, need not
+        self._call("create_index", name, indexes, _async=self.is_lite and index["index_type"] == "FLAT")
 
     def _call(self, method: str, *given: Any, **named: Any) -> Any:
         named.setdefault("timeout", PATIENCE if method in READS else LONG)
