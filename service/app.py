@@ -90,16 +90,18 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         middleware=_middleware(settings, signer),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.telemetry's own say less of the user's
     )
-    app.state.service = Service(settings, Paths(app), signer, encoder)
     # routes are tried one after the other: first those that are asked hundreds of times a second
-    for resource in (embeddings, search, classify, info, metrics, collections, facets, columns, overview_map,
-                     changes, zero_shot, label_sets, images, texts, manifest, catalogue, jobs, label_runs,
-                     training_runs, labs, knn_service):  # fmt: skip
+    resources = (embeddings, search, classify, info, metrics, collections, facets, columns, overview_map, changes,
+                 zero_shot, label_sets, images, texts, manifest, catalogue, jobs, label_runs, training_runs, labs,
+                 knn_service)  # fmt: skip
+    for resource in resources:
         app.include_router(
             resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429, 501, 503)
         )
-    for resource in (health, page):  # open to all
+    for resource in (open_to_all := (health, page)):
         app.include_router(resource.router)
+    paths = Paths(app, [resource.router for resource in (*resources, *open_to_all)])
+    app.state.service = Service(settings, paths, signer, encoder)
     page.mount_static(app)
     tell_of_keys(app)
     add_handlers(app)

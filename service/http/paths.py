@@ -1,27 +1,46 @@
 """Which of the service's paths a request is for; also where it was answered before any route.
 
-The API's are those of the OpenAPI document. What lies in a mounted folder has one template for all of it.
+The API's are those that its routes declare and the OpenAPI document shows. What lies in a mounted folder has one
+template for all of it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.routing import Mount
+
+
+@dataclass(slots=True)
+class _Template:
+    pattern: re.Pattern[str]
+    methods: set[str] = field(default_factory=set)
 
 
 class Paths:
     """The templates of paths, as /v1/collections/{collection}.
 
-    The document is made at the first question about a path of the API, which takes a third of a second: a page's files
-    do not wait for it.
+    Args:
+        app: with the folders that are mounted.
+        routers: those of the API, as they are included.
     """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, routers: Iterable[APIRouter]) -> None:
         self._app = app
-        self._patterns: list[tuple[str, re.Pattern[str]]] = []
+        self._templates: dict[str, _Template] = {}
+        shown = [
+            route
+            for router in routers
+            for route in router.routes
+            if isinstance(route, APIRoute) and route.include_in_schema
+        ]
+        for route in sorted(shown, key=lambda route: "{external_id}" in route.path_format):  # others fit that one too
+            template = self._templates.setdefault(route.path_format, _Template(route.path_regex))
+            template.methods |= route.methods or set()
 
     def template(self, path: str) -> str | None:
         """The template that a path fits; None if there is none."""
@@ -37,24 +56,10 @@ class Paths:
         return any(method in self._methods(template) for template in self._fitting(path))
 
     def _methods(self, template: str | None) -> set[str]:
-        return set(map(str.upper, self._app.openapi()["paths"].get(template, ())))
+        return self._templates[template].methods if template in self._templates else set()
 
     def _fitting(self, path: str) -> Iterator[str]:
         for route in self._app.routes:
             if isinstance(route, Mount) and path.startswith(f"{route.path}/"):
                 yield f"{route.path}/{{file}}"
-        yield from (template for template, pattern in self._of_api() if pattern.fullmatch(path))
-
-    def _of_api(self) -> list[tuple[str, re.Pattern[str]]]:
-        if not self._patterns:
-            self._patterns = [
-                (template, re.compile(re.sub(r"\\\{(\w+)\\\}", _part, re.escape(template))))
-                # last the one that others fit too
-                for template in sorted(self._app.openapi()["paths"], key=lambda path: "{external_id}" in path)
-            ]
-        return self._patterns
-
-
-def _part(found: re.Match[str]) -> str:
-    """What may stand for a parameter: an external id and a model's name may have slashes."""
-    return ".+" if found[1] in ("external_id", "model") else "[^/]+"
+        yield from (template for template, one in self._templates.items() if one.pattern.match(path))
