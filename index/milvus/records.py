@@ -23,7 +23,7 @@ from index.milvus.server import TOGETHER
 from index.search.filters import parse_filter, parse_key
 from index.search.patience import Patience
 
-LOOKUP = 500  # paths or external ids in one expression
+LOOKUP = 1000  # paths or external ids in one expression
 
 
 class Records(Opened):
