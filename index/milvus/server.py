@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,7 +43,7 @@ AT_ONCE = 2  # such requests; a third gained nothing
 MOST = 16_384  # rows that one query or search gives at most
 OLDEST, NEWEST = (2, 3), (2, 99)  # servers
 OLDEST_LITE = 3
-READS = ("list_collections", "list_aliases", "describe_collection", "query", "search")
+READS = ("list_databases", "list_collections", "list_aliases", "describe_collection", "query", "search")
 UNKNOWN = 100  # Milvus's code for a collection that is not there
 AWAY = ("Fail connecting", "server unavailable", "Retry timeout", "Retry run out", "timeout", "UNAVAILABLE", "DEADLINE",
         "not ready", "StatusCode", "channel")  # fmt: skip
@@ -100,6 +101,14 @@ class Server:
                 f"{address} is Milvus {self.version}: glimpse speaks to servers from {'.'.join(map(str, OLDEST))} on "
                 f"of major version 2, and to Milvus Lite from {OLDEST_LITE} on"
             )
+        if database:
+            self._check_database()
+
+    def _check_database(self) -> None:
+        """InputError if there is none of that name: some servers let an unknown one be asked, and it is empty."""
+        with suppress(StoreUnavailable):  # who may not list them may use one all the same
+            if self.address.database not in self._call("list_databases"):
+                raise no_database(self.address)
 
     @property
     def is_lite(self) -> bool:
@@ -297,7 +306,7 @@ class Server:
         if code == UNKNOWN or "can't find collection" in line or "collection not found" in line:
             return CollectionNotFound(f"a collection on {self.address} was deleted just now: open it again")
         if "database not found" in line:
-            return InputError(f"{self.address}: the server has no database {self.address.database!r}: create it first")
+            return no_database(self.address)
         if "auth" in line.lower() and "fail" in line.lower():
             return InputError(f"{self.address}: user or password are wrong, as in milvus://USER:PASSWORD@HOST:19530")
         if "holds the lock" in line or "Open local milvus failed" in line:
@@ -311,6 +320,11 @@ class Server:
                 "names it; what was acknowledged is kept, and the same command again goes on"
             )
         return StoreUnavailable(f"{self.address} refused {what}: {line}")
+
+
+def no_database(address: Address) -> InputError:
+    """What to raise for a server that lacks the address's database."""
+    return InputError(f"{address}: the server has no database {address.database!r}: create it first")
 
 
 def is_spoken(version: str) -> bool:

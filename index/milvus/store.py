@@ -17,6 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from base.errors import (
+    CollectionDamaged,
     CollectionError,
     CollectionExists,
     CollectionNotFound,
@@ -119,6 +120,8 @@ class MilvusStore:
         alias = alias_of(name)
         if alias not in self._server.aliases():
             raise not_found(name, self.place, self.names())
+        with suppress(CollectionDamaged):  # that is ours, and may go
+            self._identity(name)
         lock = None if is_locked else self._lock(name)
         try:
             self._server.drop_alias(alias)
