@@ -254,7 +254,7 @@ class Server:
 
         Some thousands are one request, and a second one is put together while the server does the first; where the
         connection drops between two, what was written stays. New rows are upserted as well: pymilvus sends again what
-        broke off, and a server takes an insert that comes twice for two rows. It is no slower (docs/benchmarks.md).
+        broke off, and a server takes an insert that comes twice for two rows. It is no slower (docs/scaling.md).
         """
         failed = threading.Event()
 
