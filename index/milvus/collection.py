@@ -169,7 +169,7 @@ class MilvusCollection(Opened, Searches):
             now = self.identity()
             if fingerprint is not None:
                 now.check_model(fingerprint)
-            x = stored_rows([entry.vector for entry in entries], now.dim)
+            x = stored_rows([entry.vector for entry in entries], now.dim).astype(np.float32)
             columns = [row_of(entry) for entry in entries]
             rows, gone, fresh = self._take_rows(now, entries, columns)
             self._check_quota(now, fresh - len(gone))
