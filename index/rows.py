@@ -50,9 +50,11 @@ def stored_rows(x: ArrayLike, dim: int) -> Rows16:
     """As collections keep them: `unit_rows` rounded to float16. What was kept so before stays bit for bit as it is."""
     given = _rows_of(x, dim)
     before = np.abs(np.sqrt(np.einsum("ij,ij->i", given, given)) - 1) <= ROUNDING
-    with np.errstate(over="ignore"):
-        kept = np.asarray(x) if getattr(x, "dtype", None) == np.float16 else given.astype(np.float16)
-    if kept is not x:
+    if getattr(x, "dtype", None) == np.float16:
+        kept = np.asarray(x)
+    else:
+        with np.errstate(over="ignore"):
+            kept = given.astype(np.float16)
         before &= (given == kept).all(axis=1)
     if before.all():
         return kept

@@ -423,9 +423,11 @@ def test_an_import_whose_rows_cannot_be_written_leaves_nothing(
     monkeypatch.setattr("index.bulk.into_collection.ROWS", 8)
     part = sorted(out.glob("*.parquet"))[-1]
     rows = pq.read_table(part)
-    broken = rows.set_column(rows.schema.get_field_index("modality"), "modality", pa.array(["sound"] * len(rows)))
+    broken = rows.set_column(rows.schema.get_field_index("path"), "path", pa.array(["a\0b"] * len(rows)))
     pq.write_table(broken.replace_schema_metadata(rows.schema.metadata), part)
-    with pytest.raises(InputError, match="sound"):
+    monkeypatch.setattr("index.local.vectors.live.FRESH_ROWS", 0)
+    monkeypatch.setattr("index.local.vectors.live.LiveIndex.compact", lambda *_: pytest.fail("an index for nothing"))
+    with pytest.raises(InputError, match="zero byte"):
         import_folder(tmp_path, out, "pets")
     assert not [*(tmp_path / "collections").iterdir()]
 

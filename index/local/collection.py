@@ -99,7 +99,7 @@ class LocalCollection(Searches):
         try:
             if self._compacting is not None:
                 self._compacting.join()
-            if self._lock is not None and self.is_due():
+            if self._lock is not None and not self._hurried and self.is_due():
                 self._compact()
         finally:
             self._live.close()
