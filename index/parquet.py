@@ -31,6 +31,7 @@ from base.errors import InputError
 from base.extras import install
 from base.files import new_file
 from base.progress import Progress
+from base.read_ahead import one_ahead
 
 try:
     import pyarrow as pa
@@ -198,7 +199,7 @@ def _fill(
 ) -> tuple[int, int]:
     """Write the rows; how many there were, and how many of them took the place of another."""
     done, before = 0, collection.count()
-    for where, batch in batches:
+    for where, batch in one_ahead(batches, overlap=True):
         try:
             collection.write(batch if keep_ids else replace(batch, id=()))
         except InputError as error:

@@ -47,6 +47,30 @@ def pictures(served):
     client.delete_collection("pictures")
 
 
+def test_a_key_goes_with_what_changes_something_and_with_nothing_that_reads(pictures, monkeypatch):
+    client, _, files = pictures
+    sent = {}
+
+    def noted(http, request, **how):
+        sent[request.method, request.url.path] = connection.ONCE in request.headers
+        return send(http, request, **how)
+
+    send = httpx.Client.send
+    monkeypatch.setattr(httpx.Client, "send", noted)
+    client.search("pictures", "red")
+    list(client.classify(files[:1], ["red", "blue"]))
+    client.embed_texts(["red"])
+    client.facets("pictures", "tags")
+    client.add_texts("pictures", ["red"])
+    client.create_collection("keyed")
+    client.delete_collection("keyed")
+    assert {asked for asked, keyed in sent.items() if keyed} == {
+        ("POST", "/v1/collections/pictures/texts"),
+        ("DELETE", "/v1/collections/keyed"),
+    }
+    assert sum(method == "POST" for method, _ in sent) >= 4
+
+
 def test_what_is_sent_is_listed_changed_and_deleted(served, tmp_path, monkeypatch):
     client, _, files = served
     monkeypatch.setattr(connection, "PAGE", 3)

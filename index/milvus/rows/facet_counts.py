@@ -9,7 +9,7 @@ from typing import Any
 
 from index.entry import FacetKey, FacetValue
 from index.facets import Value, facets_in
-from index.milvus.filed import normal
+from index.milvus.rows.filed import normal
 
 Typed = tuple[str, Value]  # with its type, for True equals 1
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from index.entry import Folder
-from index.milvus.schema import inside_of
+from index.milvus.rows.schema import inside_of
 
 
 def folder_of(paths: Sequence[str], path: str | None, without: str | None) -> Folder:

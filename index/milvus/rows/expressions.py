@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from base.errors import NotInStore
-from index.milvus.filed import COUNTED, LONGEST, WIDTH, exact, name_of, normal, token
-from index.milvus.schema import NULL, inside_of
+from index.milvus.rows.filed import COUNTED, LONGEST, WIDTH, exact, name_of, normal, token
+from index.milvus.rows.schema import NULL, inside_of
 from index.search.filters import Comparison, Condition, Filter, HasId, IsEmpty, Match, Range, Value, path_forms
 
 EVERY, NONE = "id > 0", "id < 0"

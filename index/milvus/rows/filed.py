@@ -20,6 +20,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -74,6 +75,7 @@ def token(kind: str, key: str, value: Value | None = None) -> str:
     return kind + blake2b(f"{key}\0{said}".encode("utf-8", "surrogatepass"), digest_size=DIGEST).hexdigest()
 
 
+@lru_cache(maxsize=4096)
 def name_of(key: str) -> str:
     """What a key is called where its values stand in order."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST).hexdigest()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from base.errors import InputError
 from base.names import check_external_id
 from index.entry import Entry, Record, is_deeper
-from index.milvus.filed import file_metadata
+from index.milvus.rows.filed import file_metadata
 
 NULL = -(2**62)
 TEXT = 65_535  # bytes, of Milvus's longest text
