@@ -1,8 +1,8 @@
 """The command line in this process: its entry point with the words of a command, its environment, folder and streams.
 
-For tables of commands that differ in a word, where a process each would do little but import torch. What hangs on a
-process (signals, what is imported, threads, a pipe, how fast it answers) is told by the installed command, and so is
-one of each table.
+For many commands in a row, where a process each would do little but import torch. What hangs on a process (signals,
+what is imported, threads, pipes, locks, encodings, how fast it answers), and the way through all of it, are the
+installed command's, and so is `serve`.
 """
 
 from __future__ import annotations
