@@ -13,6 +13,13 @@ from base.files import disk_problem
 
 def main() -> None:
     """Run a command. Exits with 0 done, 1 failed, 2 wrong input, 130 interrupted, 143 ended by SIGTERM."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # while the command is still being loaded; later ones typer takes
+        sys.exit(_fail("interrupted", 130))
+
+
+def _run() -> None:
     import typer
 
     from glimpse.cli import app

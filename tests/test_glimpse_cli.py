@@ -177,6 +177,21 @@ def test_interrupting_a_training_saves_it(
     assert (run / "last" / "training_state.pt").is_file()
 
 
+def test_an_interrupt_while_a_command_is_loaded_is_one_line() -> None:
+    program = (
+        "import signal, sys\n"
+        "from glimpse.__main__ import main\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'glimpse.cli':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "glimpse: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
