@@ -151,9 +151,9 @@ def test_a_split_that_cannot_be_used_says_why(
         settings_of(pairs, tmp_path / "run", model=str(tiny_run), val=str(pairs), val_fraction=0.2)
     with pytest.raises(InputError, match="cannot be read as a table"):
         open_source(settings_of(pairs, tmp_path / "run", model=str(tiny_run), val=str(tmp_path / "none.csv")))
-    with pytest.raises(TrainingError, match="not a training run; there is no .*/train_config.json$"):
+    with pytest.raises(TrainingError, match=r"not a training run; there is no .*/train_config.json$"):
         read_held_out(tmp_path)
-    with pytest.raises(TrainingError, match="not a training run; there is no .*/train_config.json$"):
+    with pytest.raises(TrainingError, match=r"not a training run; there is no .*/train_config.json$"):
         read_held_out(pairs)  # its table in place of the folder
     (tmp_path / "old").mkdir()
     settings_of(pairs, tmp_path / "old", model=str(tiny_run)).save(tmp_path / "old")
