@@ -105,5 +105,5 @@ def load_state(folder: Path, restore: Callable[[dict[str, Any]], None]) -> Train
     except pickle.UnpicklingError as error:  # torch's own words advise what glimpse has no option for
         raise TrainingError(f"{path}: not a state that glimpse saved; start anew with another --out") from error
     except Exception as error:  # torch.load raises whatever the bytes lead it to
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = " ".join((str(error) or type(error).__name__).split())[:200]  # torch says what differs in later lines
         raise TrainingError(f"{path}: not a state of this model ({reason}); start anew with another --out") from error
