@@ -81,11 +81,11 @@ test-docker: dev  ## build the image, then fill, kill, stop and start the servic
 
 bench: dev  ## measure against references, a table a script; takes minutes of an idle machine
 	@$(BIN)/python -c 'import pandas' 2>/dev/null || $(PIP) 'pandas>=2'  # open_clip's trainer, a reference, reads CSV by it
-	@for script in bench/*_speed.py; do $(BIN)/python $$script || exit 1; done
+	@for script in bench/*/*_speed.py; do $(BIN)/python -m $$(echo $${script%.py} | tr / .) || exit 1; done
 
 bench-gpu: install  ## measure on an NVIDIA card, eight minutes at most; ARGS=--tiny tries the script without one
 	@$(BIN)/python -c 'import pandas' 2>/dev/null || $(PIP) 'pandas>=2' || echo "open_clip's trainer is left out: no pandas"
-	@$(BIN)/python bench/gpu.py $(ARGS)
+	@$(BIN)/python -m bench.gpu $(ARGS)
 
 dist: dev  ## build glimpse-client and glimpse-search, a wheel and an sdist each, into dist/, and check them as PyPI would
 	@$(PIP) build twine
@@ -99,7 +99,7 @@ docs: dev  ## write docs/cli.md from --help, and draw docs/house.svg from the im
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_house.py
 
-screenshots: dev  ## draw docs/images/page-*.webp from the demo in a browser: each view, light and dark, wide and on a phone
+screenshots: dev  ## draw docs/images from the demo in a browser: each view, light and dark, wide and on a phone; its report
 	$(BIN)/python docs/make_screenshots.py $(ARGS)
 
 clean:  ## remove .venv, caches and the demo

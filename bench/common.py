@@ -20,6 +20,7 @@ from training.records.checkpoint import save_model
 
 __all__ = ["compare", "draw", "embeddings", "machine", "open_clip", "photos", "random_model"]
 
+ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("GLIMPSE_BENCH", "~/.cache/glimpse-bench")).expanduser()
 
 

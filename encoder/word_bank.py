@@ -28,10 +28,10 @@ from base.read_ahead import batches
 from encoder.encoder import Encoder, Vectors
 from encoder.prompts import DEFAULT_TEMPLATES, fill_templates
 
-MOST = 5_000  # words: twice as many tell no more, in bench/rejection.py, and take twice the time
+MOST = 5_000  # words: twice as many tell no more, in bench/labelling/rejection.py, and take twice the time
 FEWEST = 500  # words; fewer are no background
 SHORTEST = 3  # letters
-EVERY = 20  # that leaves 250 of `MOST`; 1,000 tell no more, in bench/cutoff.py
+EVERY = 20  # that leaves 250 of `MOST`; 1,000 tell no more, in bench/index/cutoff.py
 AT_ONCE = 512  # words encoded between two reports of progress
 _FORMAT = 1  # of what is kept; and whatever else decides which words there are, and what their vectors are
 _KEPT = 8  # banks

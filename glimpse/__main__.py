@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-
-from base.errors import GlimpseError, InputError
-from base.extras import what_is_missing
-from base.files import disk_problem
 
 
 def main() -> None:
     """Run a command. Exits with 0 done, 1 failed, 2 wrong input, 130 interrupted, 143 ended by SIGTERM."""
     try:
-        _run()
-    except KeyboardInterrupt:  # while the command is still being loaded; later ones typer takes
-        sys.exit(_fail("interrupted", 130))
+        from glimpse import interrupts  # a Ctrl-C may come at the first import
+
+        interrupts.heed()
+        message, code = _run()
+    except KeyboardInterrupt:  # nothing more is loaded to say so
+        print("glimpse: interrupted", file=sys.stderr)
+        sys.exit(130)
+    if interrupts.came() and code != 130 and message:
+        message, code = f"interrupted; {message}", 130
+    sys.exit(_fail(message, code) if message else code)
 
 
-def _run() -> None:
+def _run() -> tuple[str, int]:
+    """What is left to say, and the exit code."""
+    import io
+
     import typer
 
+    from base.errors import GlimpseError, InputError
+    from base.extras import what_is_missing
+    from base.files import disk_problem
     from glimpse.cli import app
     from glimpse.usage import UsageError, said
 
@@ -29,27 +37,27 @@ def _run() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
     try:
-        code = app(standalone_mode=False)
-        sys.exit(_fail("interrupted", 130) if code == 130 else code)  # typer makes it of an interrupt, without a word
+        code = app(standalone_mode=False) or 0
+        return ("interrupted" if code == 130 else ""), code  # typer makes it of an interrupt, without a word
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
-            sys.exit(2)
-        sys.exit(_fail(said(error), 2))
+            return "", 2
+        return said(error), 2
     except typer.Abort:  # at a question
-        sys.exit(_fail("left undone", 1))
+        return "left undone", 1
     except GlimpseError as error:
-        sys.exit(_fail(str(error), 2 if isinstance(error, InputError) else 1))
+        return str(error), 2 if isinstance(error, InputError) else 1
     except ModuleNotFoundError as error:
         if (missing := what_is_missing(error)) is None:
             raise
-        sys.exit(_fail(missing, 2))
+        return missing, 2
     except BrokenPipeError:  # `glimpse models | head`
         sys.stderr.close()
-        sys.exit(1)
+        return "", 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(_fail(disk_problem(error) or f"{where}{error.strerror or error}", 1))
+        return disk_problem(error) or f"{where}{error.strerror or error}", 1
 
 
 def _fail(message: str, code: int) -> int:

@@ -10,6 +10,9 @@ from base.errors import InputError
 IndexKind = Literal["exact", "ivf-rabitq", "ivf-sq8", "ivf-pq", "hnsw-sq8"]
 INDEX_KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 EXACT_ROWS = 100_000  # a scan of so many is fast enough, and never wrong
+# an index comes alike in every store
+BACKGROUND_ROWS = 100_000  # written: so many, and it is asked whether to build one beside searches
+GROWTH = 2.0  # rows now against rows when an index was trained, or tuned
 # recall is measured alike in every store
 K = 10  # recall@10
 QUERIES = 200  # of each sort

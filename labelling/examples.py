@@ -23,7 +23,8 @@ Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the ridge, where an example's square length is 1 in the mean
-# What is believed before any example has spoken, and how firmly: as a normal's mean and precision. bench/few_shot.py
+# What is believed before any example has spoken, and how firmly, as a normal's mean and precision: tried by
+# bench/labelling/few_shot.py.
 STRENGTH, STRENGTH_PRECISION = 0.3, 8.0  # of its logarithm
 TEXT, TEXT_PRECISION = 1.0, 1.0
 IMAGE, IMAGE_PRECISION = 10.0, 0.15

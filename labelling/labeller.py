@@ -27,7 +27,7 @@ Vectors = npt.NDArray[np.float32]
 
 SIGMOID = 1.702  # times a z is nearest to the normal distribution's share below it
 CELLS = 1 << 19  # scores at a time: 2 MB, which stay in the processor's cache
-STANDS_OUT = 1.5  # standard deviations, from which on a label is given in multi; bench/multi_label.py
+STANDS_OUT = 1.5  # standard deviations, from which on a label is given in multi; bench/labelling/multi_label.py
 
 
 class Decisions(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Vectors = npt.NDArray[np.float32]
 
-KEPT = 0.5  # of the words, those least similar to the labels: found with bench/rejection.py; 0.3 to 0.9 do
+KEPT = 0.5  # of the words, those least similar to the labels: found with bench/labelling/rejection.py; 0.3 to 0.9 do
 EVEN = 0.5  # what half of the images that have nothing to do with the labels stay below
 ENOUGH = 200  # images, to see how their scores are spread
 PARTS = 20  # of [0, 1], in which they are counted

@@ -20,7 +20,7 @@ from base.cpus import fewer_taken
 from base.extras import product_version
 from encoder.model import DualEncoder
 from index.collection import use_store
-from service.errors import add_handlers, documented
+from service.errors import ErrorAnswer, add_handlers, documented
 from service.http.auth import ReadOnly, RequireKey, check_exposure, keyring_of
 from service.http.connections import PatientHttp, take_descriptors
 from service.http.gateway import BehindProxy
@@ -68,6 +68,14 @@ KEY = HTTPBearer(
     scheme_name="key", auto_error=False, description="a key of `glimpse keys`; not needed where the service has none"
 )
 
+# routes are tried one after the other: first those that are asked hundreds of times a second
+API = (
+    embeddings, search, classify, info, metrics, collections, facets, columns, overview_map,
+    changes, zero_shot, label_sets, images, texts, manifest, catalogue, jobs, label_runs,
+    training_runs, labs, knn_service,
+)  # fmt: skip
+OPEN = (health, page)  # to all
+
 DESCRIPTION = """Images and texts in one space: search a collection by words or by an image, classify images by labels
 you choose, and get the vectors themselves.
 
@@ -86,19 +94,16 @@ def create_app(settings: Settings, encoder: DualEncoder | None = None) -> FastAP
         docs_url=None,
         redoc_url=None,
         lifespan=_run,
-        responses=documented(500),
+        responses={500: {"model": ErrorAnswer, "description": "Internal Server Error"}},
         middleware=_middleware(settings, signer),
         telemetry={"tracing": False, "metrics": False, "logs": False},  # service.telemetry's own say less of the user's
     )
-    app.state.service = Service(settings, Paths(app), signer, encoder)
-    # routes are tried one after the other: first those that are asked hundreds of times a second
-    for resource in (embeddings, search, classify, info, metrics, collections, facets, columns, overview_map,
-                     changes, zero_shot, label_sets, images, texts, manifest, catalogue, jobs, label_runs,
-                     training_runs, labs, knn_service):  # fmt: skip
+    app.state.service = Service(settings, Paths(app, (resource.router for resource in (*API, *OPEN))), signer, encoder)
+    for resource in API:
         app.include_router(
             resource.router, dependencies=[Depends(KEY)], responses=documented(401, 403, 421, 429, 501, 503)
         )
-    for resource in (health, page):  # open to all
+    for resource in OPEN:
         app.include_router(resource.router)
     page.mount_static(app)
     tell_of_keys(app)

@@ -1,33 +1,21 @@
-"""bench/capacity.py against what queueing theory says of the queues it simulates."""
+"""bench/index/capacity.py against what queueing theory says of the queues it simulates."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from bench.index import capacity
 from tests.conftest import ROOT
-
-
-@pytest.fixture(scope="module")
-def capacity() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("capacity", ROOT / "bench" / "capacity.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["capacity"] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
 @pytest.mark.parametrize("variable", [False, True], ids=["M/D/1", "M/M/1"])
-def test_one_server_waits_as_pollaczek_and_khinchine_say(capacity, load, variable):
+def test_one_server_waits_as_pollaczek_and_khinchine_say(load, variable):
     rng, n = np.random.default_rng(0), 200_000
     came = capacity.arrivals(rng, load, n)
     times = rng.exponential(1, n) if variable else np.ones(n)
@@ -36,7 +24,7 @@ def test_one_server_waits_as_pollaczek_and_khinchine_say(capacity, load, variabl
     assert waited == pytest.approx(load * second_moment / (2 * (1 - load)), rel=0.05)
 
 
-def test_more_servers_wait_less_than_one_that_is_as_busy(capacity):
+def test_more_servers_wait_less_than_one_that_is_as_busy():
     rng, n = np.random.default_rng(0), 50_000
     times = np.ones(n)
     one = capacity.arrivals(rng, 0.8, n)
@@ -45,15 +33,15 @@ def test_more_servers_wait_less_than_one_that_is_as_busy(capacity):
     assert 0 < waits[1] < waits[0] / 2
 
 
-def test_a_batch_takes_all_who_wait_and_no_more_than_it_may(capacity):
+def test_a_batch_takes_all_who_wait_and_no_more_than_it_may():
     alone = capacity.batches(np.array([0.0, 10.0]), fixed=1, each=0.1, servers=1)
     assert alone == pytest.approx([1.1, 11.1])
     together = capacity.batches(np.array([0.0, 0.2, 0.4, 0.6]), fixed=1, each=0.1, servers=1, most=2)
     assert together == pytest.approx([1.1, 2.3, 2.3, 3.4])
 
 
-def test_a_plan_answers_in_time_and_grows_with_what_is_asked(capacity):
-    given = json.loads((ROOT / "bench" / "capacity_rates.json").read_text())
+def test_a_plan_answers_in_time_and_grows_with_what_is_asked():
+    given = json.loads((ROOT / "bench" / "index" / "capacity_rates.json").read_text())
     rates = capacity.Rates(**{name: rate["value"] for name, rate in given["rates"].items()})
     machine = capacity.Machine(**given["machine"])
     plans = [capacity.cheapest(rates, machine, n, 100, 0.2) for n in (10**6, 10**8, 10**10)]
@@ -65,7 +53,7 @@ def test_a_plan_answers_in_time_and_grows_with_what_is_asked(capacity):
 
 
 def test_the_command_prints_every_size_under_every_load():
-    command = [sys.executable, str(ROOT / "bench" / "capacity.py"), "plan"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-m", "bench.index.capacity", "plan"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| 1")]
     assert [len(row) for row in rows] == [10] * 9 + [2] * 3

@@ -1,4 +1,4 @@
-"""bench/gpu.py in small, on a processor: every part runs, and one that cannot keeps no other back."""
+"""bench/gpu in small, on a processor: every part runs, and one that cannot keeps no other back."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(cache: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "bench" / "gpu.py"), *flags]
+    command = [sys.executable, "-m", "bench.gpu", *flags]
     more = {"GLIMPSE_BENCH": str(cache), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | environment
-    return subprocess.run(command, env=os.environ | more, capture_output=True, text=True, timeout=400, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | more, capture_output=True, text=True, timeout=400, check=False
+    )
 
 
 def rows_of(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:

@@ -1,28 +1,15 @@
-"""The measures of bench/losses.py, against their definitions."""
+"""The measures of bench/training/losses.py, against their definitions."""
 
 from __future__ import annotations
 
-import runpy
-import sys
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.training.losses import FIRST, related, reranked, verification
 from training.evaluation.evaluate import Encoded
-
-BENCH = Path(__file__).parents[1] / "bench"
-
-
-@pytest.fixture(scope="module")
-def losses() -> dict[str, Any]:
-    sys.path.insert(0, str(BENCH))
-    try:
-        return runpy.run_path(str(BENCH / "losses.py"))
-    finally:
-        sys.path.remove(str(BENCH))
 
 
 def encoded(n: int, noise: float, seed: int = 0) -> Encoded:
@@ -36,11 +23,11 @@ def encoded(n: int, noise: float, seed: int = 0) -> Encoded:
     return Encoded(images, texts, of_image, of_text, [Path(f"{i}.jpg") for i in range(n)], [""] * n, [])
 
 
-def test_verification_is_what_its_words_say(losses: dict[str, Any]) -> None:
+def test_verification_is_what_its_words_say() -> None:
     found = encoded(40, 1.0)
-    together, cosines = losses["related"](found), found.texts @ found.images.T
+    together, cosines = related(found), found.texts @ found.images.T
     right, wrong = cosines[together], cosines[~together]
-    said = losses["verification"](found)
+    said = verification(found)
     wins = [1.0 if r > w else 0.5 if r == w else 0.0 for r, w in product(right, wrong)]
     assert said["auc"] == pytest.approx(np.mean(wins))
     rates = [((right < t).mean(), (wrong >= t).mean()) for t in cosines.ravel()]
@@ -48,11 +35,11 @@ def test_verification_is_what_its_words_say(losses: dict[str, Any]) -> None:
     assert said["eer"] == pytest.approx((missed + alarms) / 2, abs=1e-6)
 
 
-def test_only_what_was_found_first_is_put_in_order(losses: dict[str, Any]) -> None:
+def test_only_what_was_found_first_is_put_in_order() -> None:
     good, bad = encoded(200, 0.1), encoded(200, 50.0)
-    assert losses["reranked"](good, good)["recall@1"] == good.retrieval()["text_to_image"]["recall@1"] > 0.9
+    assert reranked(good, good)["recall@1"] == good.retrieval()["text_to_image"]["recall@1"] > 0.9
     cosines = bad.texts @ bad.images.T
-    first = np.argsort(-cosines, axis=1)[:, : losses["FIRST"]]
-    there = np.take_along_axis(losses["related"](bad), first, axis=1).any(axis=1).mean()
-    assert losses["reranked"](good, bad)["recall@1"] == pytest.approx(there, abs=0.05)
+    first = np.argsort(-cosines, axis=1)[:, :FIRST]
+    there = np.take_along_axis(related(bad), first, axis=1).any(axis=1).mean()
+    assert reranked(good, bad)["recall@1"] == pytest.approx(there, abs=0.05)
     assert 0.2 < there < 0.5

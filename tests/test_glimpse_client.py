@@ -47,13 +47,39 @@ def pictures(served):
     client.delete_collection("pictures")
 
 
+def test_a_key_goes_with_what_changes_something_and_with_nothing_that_reads(pictures, monkeypatch):
+    client, _, files = pictures
+    sent = {}
+
+    def noted(http, request, **how):
+        sent[request.method, request.url.path] = connection.ONCE in request.headers
+        return send(http, request, **how)
+
+    send = httpx.Client.send
+    monkeypatch.setattr(httpx.Client, "send", noted)
+    client.search("pictures", "red")
+    list(client.classify(files[:1], ["red", "blue"]))
+    client.embed_texts(["red"])
+    client.facets("pictures", "tags")
+    client.add_texts("pictures", ["red"])
+    client.create_collection("keyed")
+    client.delete_collection("keyed")
+    assert {asked for asked, keyed in sent.items() if keyed} == {
+        ("POST", "/v1/collections/pictures/texts"),
+        ("DELETE", "/v1/collections/keyed"),
+    }
+    assert sum(method == "POST" for method, _ in sent) >= 4
+
+
 def test_what_is_sent_is_listed_changed_and_deleted(served, tmp_path, monkeypatch):
     client, _, files = served
     monkeypatch.setattr(connection, "PAGE", 3)
     broken, gone = tmp_path / "broken.jpg", tmp_path / "gone.jpg"
     broken.write_bytes(b"broken")
     assert client.create_collection("album", kind="exact").name == "album"
+    assert client.create_collection("album", title="Ferien & Meer").title == "Ferien & Meer"
     assert client.create_collection("album").counts == {"image": 0, "text": 0}
+    assert client.collection("album").title == "Ferien & Meer"  # of which nothing was said since
     named = NewImage(files[1], {"caption": "the second", "a": 2}, tags=[], name="below/second.png")
     done = []
     sent = client.add_images(

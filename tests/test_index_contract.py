@@ -37,6 +37,8 @@ from index.collection import (
     store_at,
 )
 from index.config import IndexConfig, Quota
+from index.local.vectors import tuning as local_tuning
+from index.milvus import tuning as milvus_tuning
 from index.search.calibration import Rejection
 from index.search.patience import FilterTooSlow, Patience
 from index.search.query import Query
@@ -342,6 +344,33 @@ def test_what_is_written_anew_while_another_model_encodes_it_is_due_again(pets):
     pets.next.write([ids[1]], np.ones((1, 4)))
     pets.next.swap()
     assert pets.vectors(ids).shape == (3, 4)
+
+
+def test_an_index_comes_by_itself_as_a_collection_grows_and_stays_through_a_change_of_model(
+    store, tmp_path, monkeypatch
+):
+    for tuning in (local_tuning, milvus_tuning):
+        monkeypatch.setattr(tuning, "EXACT_ROWS", 500)
+    with create(tmp_path) as pets:
+        pets.compact(IndexConfig("auto", 0.8))
+        ids = pets.upsert(images(*range(400)))
+        assert not pets.is_due()
+        ids += pets.upsert(images(*range(400, 1500)))
+        assert pets.is_due()
+        assert pets.info().index.get("image", {"kind": "exact"})["kind"] == "exact"
+    with open_collection(tmp_path, "pets", writable=True) as pets, open_collection(tmp_path, "pets") as reader:
+        index = reader.info().index["image"]
+        assert (index["kind"] != "exact", index["rows"], index["fresh"]) == (True, 1500, 0)
+        assert index["recall"] >= 0.8
+        assert not pets.is_due()
+        assert np.mean([reader.search(unit(seed), k=1)[0].id == ids[seed] for seed in range(50)]) > 0.9
+        pets.next.begin("new", "g", 8)
+        x = np.random.default_rng(0).standard_normal((1500, 8))
+        pets.next.write(ids, x)
+        pets.next.swap()
+        index = reader.info().index["image"]
+        assert (index["kind"] != "exact", index["recall"] >= 0.8, index["rows"]) == (True, True, 1500)
+        assert np.mean([reader.search(x[i], k=1)[0].id == ids[i] for i in range(50)]) > 0.9
 
 
 WIDE = [2**53, 2**53 + 1, 2**53 + 2, 2**63 - 1, 2**64 - 1, 0.5, 1e300, 1.75e308, 1.79e308, -(2**53) - 1, -1.79e308]

@@ -28,8 +28,8 @@ from index.local.store import LocalStore
 from index.milvus import server as milvus_server
 from index.milvus.address import Address
 from index.milvus.collection import MilvusCollection
-from index.milvus.filed import file_metadata
 from index.milvus.identity import alias_of, names_in
+from index.milvus.rows.filed import file_metadata
 from index.milvus.server import Server, is_spoken
 from index.milvus.store import MilvusStore
 from index.moving import Moved, move
@@ -193,11 +193,11 @@ def test_a_collection_of_somebody_else_is_left_alone(lite, tmp_path):
     client = MilvusClient(f"{tmp_path}/lite.db")
     client.create_collection("theirs", dimension=4)
     client.create_alias("theirs", alias_of("pets"))
-    for ask in (lambda: lite.open("pets"), lambda: make(lite)):
+    for ask in (lambda: lite.open("pets"), lambda: make(lite), lambda: lite.delete("pets")):
         with pytest.raises(CollectionError, match="not glimpse's: give the collection another name"):
             ask()
     assert "not glimpse's" in lite.info("pets").problem
-    assert client.has_collection("theirs")
+    assert client.describe_collection(alias_of("pets"))["collection_name"] == "theirs"
 
 
 def test_a_dimension_that_does_not_fit_is_refused(lite, tmp_path):
@@ -211,6 +211,8 @@ def test_a_dimension_that_does_not_fit_is_refused(lite, tmp_path):
     )
     with pytest.raises(CollectionDamaged, match="holds vectors of 8 values and says 9"):
         lite.open("pets")
+    lite.delete("pets")
+    assert lite.names() == []
 
 
 def test_rows_that_glimpse_has_not_written_are_found(lite):
@@ -539,6 +541,12 @@ def test_a_collection_of_before_is_no_unfinished_move_of_another(tmp_path, monke
     with pytest.raises(CollectionExists, match="no unfinished move of this one"):
         move(tmp_path, "pets", "local", address)
     assert there.open("pets").count() == 2498
+
+
+@pytest.mark.milvus_server
+def test_a_database_that_is_not_there_is_said_before_anything_is_asked_of_it(real_milvus, tmp_path):
+    with pytest.raises(InputError, match="has no database 'nodb': create it first"):
+        store_at(tmp_path, f"{real_milvus.address}/nodb")
 
 
 @pytest.mark.milvus_server

@@ -1,5 +1,7 @@
 """Milvus's indexes by glimpse's words: tuned to a recall, measured against the exact answer, with exact scores."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 from base.errors import CollectionError, NotInStore, StoreUnavailable
 from index.collection import Entry, store_at
 from index.config import IndexConfig
-from index.milvus import collection, tuning
+from index.milvus import tuning, vector_index
+from index.milvus.tuning import Tuning
 from index.rows import stored_rows, unit_rows
 
 N, DIM = 600, 32
@@ -93,10 +96,113 @@ def test_auto_takes_an_index_where_rows_are_many_and_leaves_it_if_it_finds_too_l
     monkeypatch.setattr(tuning, "EXACT_ROWS", 500)
     pets.compact(IndexConfig("auto", 0.9))
     assert pets.info().index["image"]["kind"] == "hnsw-sq8"
-    measured = collection.tuned
-    monkeypatch.setattr(collection, "tuned", lambda *given: replace(measured(*given), recall=0.5))
+    measured = vector_index.tuned
+    monkeypatch.setattr(vector_index, "tuned", lambda *given: replace(measured(*given), recall=0.5))
     pets.compact()  # what there was is of before, so it goes too
     assert pets.info().index["image"]["kind"] == "exact"
+
+
+def test_what_is_written_while_an_index_is_built_is_in_it(store, pets, monkeypatch):
+    if not is_lite(store):
+        pytest.skip("what is decided here needs no server, and building takes one seconds each time")
+    before, build = pets.count(), pets.server.build
+    rng = np.random.default_rng(5)
+    new, late = (rng.standard_normal(DIM).astype(np.float32) for _ in range(2))
+
+    def write():
+        [first, second] = pets.upsert([Entry(new, "image", "/built.jpg"), Entry(new, "text", text="gone at once")])
+        pets.upsert([Entry(late, "image", "/5.jpg", metadata={"late": True})])
+        pets.update({7: {"metadata": {"n": "updated"}}})
+        pets.delete([8, second])
+        pets.set_title("Meanwhile")
+        return first
+
+    def build_and_write(table):
+        build(table)
+        with ThreadPoolExecutor(1) as other:
+            written.append(other.submit(write).result(timeout=60))
+
+    written = []
+    monkeypatch.setattr(pets.server, "build", build_and_write)
+    table = pets.identity().table
+    pets.compact(IndexConfig("hnsw-sq8", 0.9))
+    monkeypatch.undo()
+    assert pets.identity().table != table
+    assert (pets.count(), pets.title) == (before, "Meanwhile")
+    assert [pets.search(q, k=1)[0].id for q in (new, late)] == [written[0], 6]
+    assert (pets.get(6).metadata, pets.get(7).metadata) == ({"late": True}, {"n": "updated"})
+    assert pets.records_of([8]) == {}
+    assert pets.check() == []
+
+
+def test_an_index_is_built_beside_writes_and_measured_anew_in_its_place_as_it_grows(store, monkeypatch):
+    if not is_lite(store):
+        pytest.skip("what is decided here needs no server, and building takes one seconds each time")
+    monkeypatch.setattr(tuning, "EXACT_ROWS", 500)
+    monkeypatch.setattr(vector_index, "BACKGROUND_ROWS", 300)
+    x = np.random.default_rng(1).standard_normal((2000, DIM))
+
+    def write(start, end):
+        made.upsert([Entry(row, "image", f"/{i}.jpg") for i, row in enumerate(x[start:end], start)])
+
+    with store.create("grown", model="m", fingerprint="f", dim=DIM) as made:
+        made.compact(IndexConfig("auto", 0.8))
+        write(0, 600)
+        end = time.monotonic() + 60
+        while made.identity().tuning is None:
+            assert time.monotonic() < end, "no index came"
+            write(600, 610)
+        built = made.identity()
+        assert (built.tuning.kind, built.tuning.rows in (600, 610)) == ("hnsw-sq8", True)
+        write(610, 1000)
+        assert not made.is_due()
+    with store.open("grown", writable=True) as made:
+        write(1000, 2000)
+    with store.open("grown") as made:
+        now = made.identity()
+        assert (now.table, now.tuning.rows, made.count()) == (built.table, 2000, 2000)
+    store.delete("grown")
+
+
+def test_an_index_that_found_too_little_is_not_tried_at_each_close(store, monkeypatch):
+    if not is_lite(store):
+        pytest.skip("what is decided here needs no server, and building takes one seconds each time")
+    monkeypatch.setattr(tuning, "EXACT_ROWS", 500)
+    monkeypatch.setattr(vector_index, "tuned", lambda *given: Tuning("hnsw-sq8", 600, 16, 0.5, 0.98))
+    with store.making("hard", model="m", fingerprint="f", dim=DIM) as made:
+        made.upsert([Entry(row, "image") for row in np.random.default_rng(2).standard_normal((600, DIM))])
+        made.compact()
+        assert (made.identity().tuning, made.identity().tried) == (None, 600)
+    with store.open("hard", writable=True) as made:
+        made.upsert([Entry(np.ones(DIM), "image")])
+        assert not made.is_due()
+        assert made.info().index["image"] == {"kind": "exact", "recall": 1.0, "rows": 601, "fresh": 0}
+    store.delete("hard")
+
+
+GRAPH = Tuning("hnsw-sq8", 150_000, 64, 0.99, 0.98)
+
+
+@pytest.mark.parametrize(
+    ("rows", "config", "there", "tried", "due"),
+    [
+        (100_000, IndexConfig(), None, 0, False),
+        (100_001, IndexConfig(), None, 0, True),
+        (200_000, IndexConfig(), None, 100_001, False),
+        (200_003, IndexConfig(), None, 100_001, True),
+        (300_000, IndexConfig(), GRAPH, 0, False),
+        (300_001, IndexConfig(), GRAPH, 0, True),
+        (80_000, IndexConfig(), GRAPH, 0, False),  # not at each crossing
+        (70_000, IndexConfig(), GRAPH, 0, True),
+        (399, IndexConfig("ivf-sq8"), None, 0, False),
+        (400, IndexConfig("ivf-sq8"), None, 0, True),
+        (150_000, IndexConfig("ivf-sq8"), GRAPH, 0, True),
+        (150_000, IndexConfig("exact"), GRAPH, 0, True),
+        (10**7, IndexConfig("exact"), None, 0, False),
+    ],
+)
+def test_when_another_index_is_due(rows, config, there, tried, due):
+    assert tuning.is_due(rows, config, there, tried) is due
 
 
 def test_an_answer_that_is_lost_as_the_alias_is_led_elsewhere_loses_no_entry(store, pets, monkeypatch):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sidecars
@@ -732,3 +734,36 @@ def test_a_sidecar_that_is_no_xmp_is_one_image_s_trouble(world: World) -> None:
     assert len(list(world.folder.rglob("*.xmp"))) == 3
     broken.unlink()
     assert not world.run(words="sidecar").failures
+
+
+def test_a_full_disk_is_told_where_sqlite_has_undone_the_transaction_itself(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "run.sqlite")
+    store._db.execute(f"PRAGMA max_page_count = {store._db.execute('PRAGMA page_count').fetchone()[0] + 2}")
+    store._db.execute("PRAGMA cache_spill = 1")
+    with pytest.raises(GlimpseError, match="the disk is full"), store.writing():
+        store.set(much="x" * 1_000_000)
+    store._db.execute("PRAGMA max_page_count = 100000")
+    with store.writing():
+        store.set(little="x")
+    assert (store.get("much"), store.get("little")) == (None, "x")
+    store.close()
+
+
+class InterruptedAfterCommit(sqlite3.Connection):
+    """Ctrl-C as Python heeds it: when the statement is done."""
+
+    def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        found = super().execute(sql, *given)
+        if sql == "COMMIT":
+            raise KeyboardInterrupt
+        return found
+
+
+def test_an_interrupt_after_the_commit_stays_an_interrupt(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "run.sqlite")
+    store.close()
+    store._db = sqlite3.connect(store.path, isolation_level=None, factory=InterruptedAfterCommit)
+    with pytest.raises(KeyboardInterrupt), store.writing():
+        store.set(name="x")
+    assert store.get("name") == "x"
+    store.close()

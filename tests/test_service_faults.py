@@ -435,8 +435,8 @@ def test_a_term_signal_finishes_what_was_accepted_and_ends_with_0(tiny_run: Path
 
 @pytest.mark.slow
 def test_a_soak_finds_no_wrong_answer() -> None:
-    """The short form of bench/soak.py; it fails at the first answer that is not its request's."""
-    command = [sys.executable, "bench/soak.py", "--minutes", "0.2", "--clients", "16"]
+    """The short form of bench/service/soak.py; it fails at the first answer that is not its request's."""
+    command = [sys.executable, "-m", "bench.service.soak", "--minutes", "0.2", "--clients", "16"]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": "."}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "none lost, none crossed" in done.stdout

@@ -13,8 +13,9 @@ import jsonschema_rs
 import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
+from base.reading import QUERIES
 from service.app import create_app
-from service.http.auth import OPEN, QUERIES
+from service.http.auth import OPEN
 
 SECONDS = int(os.environ.get("GLIMPSE_FUZZ_SECONDS", "0"))  # 0: a short run, the same each time
 SEED = os.environ.get("GLIMPSE_FUZZ_SEED", "1")
@@ -154,7 +155,26 @@ def test_every_post_is_a_query_or_a_change(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         if "post" in methods:
             is_query = QUERIES.fullmatch(re.sub(r"\{\w+\}", "x", path)) is not None
-            assert is_query != (path in CHANGES), f"{path}: name it in service.http.auth.QUERIES, or here as a change"
+            assert is_query != (path in CHANGES), f"{path}: name it in base.reading.QUERIES, or here as a change"
+
+
+def test_paths_are_known_without_the_document_and_are_those_of_it(document: dict[str, Any], tmp_path: Path) -> None:
+    app = create_app(settings_for(tmp_path))
+    paths = app.state.service.paths
+    for template, methods in document["paths"].items():
+        path = re.sub(r"\{\w+\}", "1", template)
+        assert paths.template(path) == template
+        told = {method.upper() for method in methods}
+        assert set(paths.methods(path)) - {"HEAD"} == told, template
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            elsewhere = "external_id" in str(document["paths"]) and path.endswith("/entries/delete")
+            assert paths.has(method, path) == (method in told or (elsewhere and method != "POST")), (method, path)
+    assert paths.template("/v1/collections/pets/entries/shelf 1/a.jpg") == (
+        "/v1/collections/{collection}/entries/{external_id}"
+    )
+    assert paths.template("/static/js/main.js") == "/static/{file}"
+    assert (paths.template("/v2"), paths.template("/v1/collections/"), paths.methods("/v2")) == (None, None, [])
+    assert app.openapi_schema is None
 
 
 def test_the_service_does_as_its_document_says_whatever_is_sent(tmp_path: Path) -> None:

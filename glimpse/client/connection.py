@@ -17,6 +17,7 @@ from urllib.parse import quote
 import httpx
 
 from base.errors import InputError
+from base.reading import only_reads
 from glimpse import __version__
 from glimpse.client.answers import NO_REASON, NoService, ServiceError, error_of, listed, part
 
@@ -27,7 +28,6 @@ TOO_OFTEN = "rate_limited"  # the code of a 429 that is not of a full queue
 AGAIN = (409, 429, 503)  # with Retry-After: somebody else writes, the queue is full, the model is being loaded
 GONE = (502, 503, 504)  # with no reason: a proxy's, for the service behind it is gone or being started
 TRIES, PAUSE = 4, 0.2  # of a request that broke off; seconds before the next, doubled each time
-SAFE = ("GET", "PUT")  # to do them twice is the same as once
 # The service closes connections that were silent for 5 s; one that it closes just now must not be asked on.
 KEEPALIVE = 2.0
 SILENCE = 40.0  # seconds; a stream that has nothing to say says so every 15
@@ -109,8 +109,8 @@ class Connection:
     def send(self, method: str, path: str, *, patient: bool = True, **request: Any) -> httpx.Response:
         """The answer, which is a good one. A refusal with Retry-After is asked again until the time is over.
 
-        What broke off, or found no service behind its proxy, is sent again a few times, and done once: if to do it
-        twice is not the same, it bears an Idempotency-Key.
+        What broke off, or found no service behind its proxy, is sent again a few times, and done once: if it changes
+        something, and to do it twice is not the same, it bears an Idempotency-Key.
 
         One that is not `patient` takes the refusal of a full queue (429) at once; that its key asks too often it waits
         for all the same, since to ask for less would not help.
@@ -119,7 +119,7 @@ class Connection:
             ServiceError, NoService: as `ask`.
         """
         end, broken = time.monotonic() + self.timeout, 0
-        if method not in SAFE:
+        if method != "PUT" and not only_reads(method, path):  # to put twice is the same as once
             request["headers"] = {ONCE: uuid.uuid4().hex} | dict(request.get("headers") or {})
         while True:
             try:

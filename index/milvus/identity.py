@@ -40,6 +40,7 @@ class Identity:
         next_id: no entry has, or had, an id as high.
         next_table: that of another model's vectors, while they are gathered.
         tuning: of its index.
+        tried: of how many rows an index was found to be no use; 0: of none.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Identity:
     next_id: int = 1
     next_table: str = ""
     tuning: Tuning | None = None  # None: all vectors are compared
+    tried: int = 0
 
     @classmethod
     def new(cls, name: str, model: str, fingerprint: str, dim: int) -> Identity:
@@ -87,6 +89,7 @@ class Identity:
                 next_id=int(properties.get("next_id", 1)),
                 next_table=properties.get("next", ""),
                 tuning=Tuning(**tuning) if tuning else None,
+                tried=int(properties.get("tried", 0)),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise CollectionDamaged(
@@ -111,6 +114,7 @@ class Identity:
             rejection=asdict(self.rejection) if self.rejection else None,
             next_id=self.next_id,
             tuning=asdict(self.tuning) if self.tuning else None,
+            tried=self.tried,
         )
 
     def with_model(self, model: str, fingerprint: str, dim: int) -> Identity:
@@ -124,6 +128,7 @@ class Identity:
             rejection=None,
             next_table="",
             tuning=None,
+            tried=0,
         )
 
     def check_model(self, fingerprint: str) -> None:

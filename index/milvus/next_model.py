@@ -7,6 +7,7 @@ has another stamp, and is due again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from numpy.typing import ArrayLike
 
 from base.errors import CollectionError, EntriesLeft, InputError
 from index.entry import NextInfo, Record
-from index.milvus.expressions import EVERY, ids_among
 from index.milvus.identity import Identity, alias_of, changes
 from index.milvus.opened import Opened
-from index.milvus.schema import RECORD, fields_of, record_of
+from index.milvus.rows.expressions import EVERY, ids_among
+from index.milvus.rows.schema import RECORD, fields_of, record_of
 from index.milvus.tuning import index_of
+from index.milvus.vector_index import VectorIndex
 from index.rows import stored_rows
 
 BLOCK = 1000  # rows in one request
@@ -27,8 +29,9 @@ BLOCK = 1000  # rows in one request
 class NextModel:
     """`MilvusCollection.next`."""
 
-    def __init__(self, collection: Opened) -> None:
+    def __init__(self, collection: Opened, index: VectorIndex) -> None:
         self._collection = collection
+        self._index = index
         self._given: dict[int, int] = {}  # entries given to be encoded, and their stamps then
 
     def begin(self, model: str, fingerprint: str, dim: int) -> bool:
@@ -76,10 +79,10 @@ class NextModel:
         with self._collection.writing:
             now = self._collection.identity()
             begun = self._needed(now)
-            rows16 = stored_rows(x, np.shape(x)[-1])
-            if rows16.shape != (len(ids), begun.dim):
-                raise InputError(f"vectors must be ({len(ids)}, {begun.dim}), not {rows16.shape}")
-            vectors = dict(zip(map(int, ids), rows16, strict=True))
+            rows32 = stored_rows(x, np.shape(x)[-1]).astype(np.float32)
+            if rows32.shape != (len(ids), begun.dim):
+                raise InputError(f"vectors must be ({len(ids)}, {begun.dim}), not {rows32.shape}")
+            vectors = dict(zip(map(int, ids), rows32, strict=True))
             rows = [
                 row | {"vector": vectors[row["id"]], "stamp": self._given.pop(row["id"], row["stamp"])}
                 for row in self._collection.view_of(now).rows(
@@ -97,23 +100,26 @@ class NextModel:
             server.upsert(now.next_table, [row | dict(columns[row["id"]]) for row in rows])
 
     def swap(self, drop: Sequence[int] = ()) -> None:
-        """Have the alias lead to the next model's vectors; entries in `drop` are deleted.
+        """Have the alias lead to the next model's vectors, which get their index before; entries in `drop` are deleted.
 
         EntriesLeft if an entry has no next vector and is not in `drop`.
         """
         self._collection.check_writable()
-        server = self._collection.server
+        server, dropped = self._collection.server, set(drop)
+        now = self._collection.identity()
+        begun = self._needed(now)
+        self._check_done(now, begun, dropped)
+        built = self._index.built_apart(begun, now.config)
         with self._collection.writing:
             now = self._collection.identity()
             begun = self._needed(now)
-            dropped = set(drop)
-            left = sum(1 for key in self._due(now, begun) if key not in dropped)
-            if left:
-                raise EntriesLeft(f"{left} entries have no vector of {begun.model} yet: finish the reindex first")
+            self._check_done(now, begun, dropped)
             if dropped:
                 server.delete(begun.table, sorted(dropped))
             # what was set meanwhile is said of the new one too
-            server.set_properties(begun.table, now.with_model(begun.model, begun.fingerprint, begun.dim).properties())
+            after = now.with_model(begun.model, begun.fingerprint, begun.dim)
+            after = replace(after, tuning=built.tuning, tried=built.tried)
+            server.set_properties(begun.table, after.properties())
             server.point(alias_of(now.name), begun.table, anew=False)
             server.drop(now.table)
 
@@ -136,6 +142,11 @@ class NextModel:
         if begun is None:
             raise CollectionError("no change of model is under way: begin one first")
         return begun
+
+    def _check_done(self, now: Identity, begun: Identity, dropped: set[int]) -> None:
+        left = sum(1 for key in self._due(now, begun) if key not in dropped)
+        if left:
+            raise EntriesLeft(f"{left} entries have no vector of {begun.model} yet: finish the reindex first")
 
     def _due(self, now: Identity, begun: Identity, after: int = 0) -> Iterator[int]:
         """Ids of entries without a next vector of what they are now."""

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from base.errors import CollectionError, CollectionNotFound
-from index.milvus.expressions import NONE
 from index.milvus.identity import Identity, alias_of
 from index.milvus.read_view import ReadView, Samples
+from index.milvus.rows.expressions import NONE
 from index.milvus.server import Freshness, Server
 
 
@@ -64,6 +64,11 @@ class Opened:
             self.server.load(now.table)
             self._loaded = now.table
         return now
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether no alias leads to it yet."""
+        return self._table is not None
 
     def view_of(self, now: Identity) -> ReadView:
         """Those of one moment's model."""

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from base.errors import CollectionNotFound, EntryNotFound, NotInStore
 from index.entry import Modality, Record
-from index.milvus.expressions import EVERY, expression_of, ids_among
 from index.milvus.identity import Identity
-from index.milvus.schema import RECORD, record_of, vectors_of
+from index.milvus.rows.expressions import EVERY, expression_of, ids_among
+from index.milvus.rows.schema import RECORD, record_of, vectors_of
 from index.milvus.server import MOST, Freshness, Server
 from index.rows import as_ids, unit_rows
 from index.search.calibration import FEWEST, SAMPLE, Calibration, Sampled

@@ -10,6 +10,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,10 +38,12 @@ CONNECT = 5.0  # seconds
 PATIENCE = 10.0  # seconds for a call; a server that was killed may be back by then
 LONG = 60.0  # for one that writes, makes or loads
 BUILD = 3600.0  # for an index
+TOGETHER = 2000  # rows in one request that writes
+AT_ONCE = 2  # such requests; a third gained nothing
 MOST = 16_384  # rows that one query or search gives at most
 OLDEST, NEWEST = (2, 3), (2, 99)  # servers
 OLDEST_LITE = 3
-READS = ("list_collections", "list_aliases", "describe_collection", "query", "search")
+READS = ("list_databases", "list_collections", "list_aliases", "describe_collection", "query", "search")
 UNKNOWN = 100  # Milvus's code for a collection that is not there
 AWAY = ("Fail connecting", "server unavailable", "Retry timeout", "Retry run out", "timeout", "UNAVAILABLE", "DEADLINE",
         "not ready", "StatusCode", "channel")  # fmt: skip
@@ -97,6 +101,14 @@ class Server:
                 f"{address} is Milvus {self.version}: glimpse speaks to servers from {'.'.join(map(str, OLDEST))} on "
                 f"of major version 2, and to Milvus Lite from {OLDEST_LITE} on"
             )
+        if database:
+            self._check_database()
+
+    def _check_database(self) -> None:
+        """InputError if there is none of that name: some servers let an unknown one be asked, and it is empty."""
+        with suppress(StoreUnavailable):  # who may not list them may use one all the same
+            if self.address.database not in self._call("list_databases"):
+                raise no_database(self.address)
 
     @property
     def is_lite(self) -> bool:
@@ -139,14 +151,11 @@ class Server:
             if kind == "ARRAY":
                 extra["element_type"] = DataType.VARCHAR
             schema.add_field(field, DataType[kind], is_primary=number == 0, **extra)
-        indexes = MilvusClient.prepare_index_params()
-        indexes.add_index("vector", index_name="vector", **index)
         self._call(
             "create_collection", name, schema=schema, properties=dict(properties), consistency_level="Strong",
             num_shards=1,
         )  # fmt: skip
-        # waiting is by half a second, and Lite, which compares all vectors where it has no index, need not
-        self._call("create_index", name, indexes, _async=self.is_lite and index["index_type"] == "FLAT")
+        self._index(name, index)
         if load:
             self.load(name)
 
@@ -163,6 +172,21 @@ class Server:
                 raise StoreUnavailable(f"{self.address} has built no index of {name} in {BUILD:.0f} s: see its log")
             time.sleep(0.2)
         self.load(name)
+
+    def reindex(self, name: str, index: Mapping[str, Any]) -> None:
+        """Give a collection another index, built and loaded when it returns; meanwhile nobody can search it."""
+        said = self._call("describe_index", name, index_name="vector")
+        wanted = {"index_type": index["index_type"], **index["params"]}
+        if said["index_type"] != wanted["index_type"] or any(
+            str(said.get(key, value)) != str(value) for key, value in wanted.items()
+        ):
+            self._call("flush", name)
+            self._call("release_collection", name)
+            self._call("drop_index", name, index_name="vector")
+            self._index(name, index)
+        elif index["index_type"] == "FLAT":
+            return
+        self.build(name)
 
     def drop(self, name: str) -> None:
         """Delete a collection."""
@@ -226,12 +250,37 @@ class Server:
         return [[(float(hit["distance"]), int(hit["id"])) for hit in hits] for hits in found]
 
     def upsert(self, name: str, rows: list[Row]) -> None:
-        """Write rows, each in place of the one with its id. Acknowledged, they are in the server's log."""
-        self._call("upsert", name, rows)
+        """Write rows, each in place of the one with its id. Acknowledged, they are in the server's log.
+
+        Some thousands are one request, and a second one is put together while the server does the first; where the
+        connection drops between two, what was written stays. New rows are upserted as well: pymilvus sends again what
+        broke off, and a server takes an insert that comes twice for two rows. It is no slower (docs/scaling.md).
+        """
+        failed = threading.Event()
+
+        def send(block: list[Row]) -> None:
+            if failed.is_set():
+                return
+            try:
+                self._call("upsert", name, block)
+            except BaseException:
+                failed.set()
+                raise
+
+        blocks = [rows[start : start + TOGETHER] for start in range(0, len(rows), TOGETHER)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(send, blocks))
 
     def delete(self, name: str, ids: Sequence[int]) -> None:
         """Delete rows by id."""
-        self._call("delete", name, ids=list(ids))
+        for start in range(0, len(ids), TOGETHER):
+            self._call("delete", name, ids=list(ids[start : start + TOGETHER]))
+
+    def _index(self, name: str, index: Mapping[str, Any]) -> None:
+        indexes = MilvusClient.prepare_index_params()
+        indexes.add_index("vector", index_name="vector", **index)
+        # waiting is by half a second, and Lite, which compares all vectors where it has no index, need not
+        self._call("create_index", name, indexes, _async=self.is_lite and index["index_type"] == "FLAT")
 
     def _call(self, method: str, *given: Any, **named: Any) -> Any:
         named.setdefault("timeout", PATIENCE if method in READS else LONG)
@@ -257,7 +306,7 @@ class Server:
         if code == UNKNOWN or "can't find collection" in line or "collection not found" in line:
             return CollectionNotFound(f"a collection on {self.address} was deleted just now: open it again")
         if "database not found" in line:
-            return InputError(f"{self.address}: the server has no database {self.address.database!r}: create it first")
+            return no_database(self.address)
         if "auth" in line.lower() and "fail" in line.lower():
             return InputError(f"{self.address}: user or password are wrong, as in milvus://USER:PASSWORD@HOST:19530")
         if "holds the lock" in line or "Open local milvus failed" in line:
@@ -271,6 +320,11 @@ class Server:
                 "names it; what was acknowledged is kept, and the same command again goes on"
             )
         return StoreUnavailable(f"{self.address} refused {what}: {line}")
+
+
+def no_database(address: Address) -> InputError:
+    """What to raise for a server that lacks the address's database."""
+    return InputError(f"{address}: the server has no database {address.database!r}: create it first")
 
 
 def is_spoken(version: str) -> bool:

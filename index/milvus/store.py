@@ -17,6 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from base.errors import (
+    CollectionDamaged,
     CollectionError,
     CollectionExists,
     CollectionNotFound,
@@ -26,7 +27,7 @@ from index.entry import CollectionInfo, not_found
 from index.milvus.address import FOLDER, Address
 from index.milvus.collection import MilvusCollection
 from index.milvus.identity import Identity, alias_of, is_table_of, names_in
-from index.milvus.schema import fields_of
+from index.milvus.rows.schema import fields_of
 from index.milvus.server import Server
 from index.milvus.tuning import index_of
 from index.writer_lock import cannot_be_written, lock_writer
@@ -119,6 +120,8 @@ class MilvusStore:
         alias = alias_of(name)
         if alias not in self._server.aliases():
             raise not_found(name, self.place, self.names())
+        with suppress(CollectionDamaged):  # that is ours, and may go
+            self._identity(name)
         lock = None if is_locked else self._lock(name)
         try:
             self._server.drop_alias(alias)

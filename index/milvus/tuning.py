@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import NotInStore
-from index.config import EXACT_ROWS, FEWEST, TRAIN_ROWS, IndexConfig, IndexKind, K
+from index.config import EXACT_ROWS, FEWEST, GROWTH, TRAIN_ROWS, IndexConfig, IndexKind, K
 
 KINDS: dict[IndexKind, str] = {"exact": "FLAT", "hnsw-sq8": "HNSW", "ivf-sq8": "IVF_SQ8"}
 BEAMS = (16, 32, 64, 128, 256, 512, 1024)
@@ -59,6 +59,19 @@ def choose(n: int, config: IndexConfig) -> IndexKind:
             "ivf-sq8, or move the collection to the local store"
         )
     return "exact" if n < FEWEST else config.kind
+
+
+def is_due(n: int, config: IndexConfig, tuning: Tuning | None, tried: int) -> bool:
+    """Whether `n` rows call for another index than the one that is there, or for measuring it anew.
+
+    `tried`: of how many rows an index was found to be no use; 0: of none.
+    """
+    kind = choose(n, config)
+    if tuning is None:
+        return kind != "exact" and n > GROWTH * tried
+    if kind == "exact":
+        return config.kind == "exact" or GROWTH * n < tuning.rows
+    return kind != tuning.kind or n > GROWTH * tuning.rows
 
 
 def index_of(kind: IndexKind, n: int = 0) -> dict[str, Any]:

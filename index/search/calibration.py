@@ -18,7 +18,7 @@ Product = Callable[[Vectors], NDArray[np.float32]]  # queries (n, dim) to their 
 
 SAMPLE = 2048  # rows: one more pass over 4 MB a query at 512 dimensions
 FEWEST = 50  # rows: of fewer, the background of a query is not known
-# Found on development queries over product photos; bench/cutoff.py measures them on others.
+# Found on development queries over product photos; bench/index/cutoff.py measures them on others.
 REACH = 0.6  # of the query's own spread: how far below the best hit a relevant one lies; 0.5 to 0.65 were best
 SHARE = 0.3  # of the best hit's height above the middle: what that is at most, where few kinds make the spread wide
 BEYOND = 1.28  # standard deviations above the mean of words at large: nine in ten of them stay below

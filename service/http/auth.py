@@ -11,13 +11,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from base.errors import InputError
+from base.reading import SAFE, only_reads
 from service.errors import refuse_to_answer
 from service.http.headers import add_headers, header_of
 from service.http.rates import Rates, Taken
@@ -26,12 +26,6 @@ from service.settings import Settings
 from service.signing import Signer
 
 OPEN = re.compile(r"/?|/docs|/health/(live|ready)|/static/.*")  # our own files; they hold nothing of the user's
-SAFE = ("GET", "HEAD", "OPTIONS")
-QUERIES = re.compile(  # POSTs that read
-    r"/v1/(classify|embeddings|zero-shot|search|labs/forces"
-    r"|collections/[^/]+/(search|search/batch|facets?|columns/bitmap))|/knn-service"
-)
-
 FILES = re.compile(  # what addresses are signed of
     r"/v1/(collections/[^/]+/images/\d+/(content|thumbnail)|training-runs/[^/]+/report)"
 )
@@ -87,7 +81,7 @@ class RequireKey:
             if taken.wait:
                 return _too_often(key, taken)
             scope["state"]["rate"] = taken.headers
-        if key.scope == "read" and not only_reads(scope):
+        if key.scope == "read" and not only_reads(scope["method"], scope["path"]):
             challenge = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="admin"'}
             message = "this key may only read; changes need one with the scope admin"
             return refuse_to_answer(403, message, code="insufficient_scope", headers=challenge)
@@ -136,7 +130,7 @@ class ReadOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and not only_reads(scope):
+        if scope["type"] == "http" and not only_reads(scope["method"], scope["path"]):
             message = (
                 "this service only reads (GLIMPSE_READ_ONLY): send changes to the one that writes to its data folder, "
                 "or start it without that"
@@ -157,12 +151,6 @@ def check_exposure(settings: Settings) -> None:
         where = settings.publish or settings.host
         raise InputError(f"{where} can be reached by other machines and there is no key: make one with "
                          "`glimpse keys add NAME`, or set GLIMPSE_ALLOW_ANONYMOUS=1 if anybody may ask")  # fmt: skip
-
-
-def only_reads(scope: Mapping[str, Any]) -> bool:
-    """Whether a request, by its method and path, changes nothing."""
-    method, path = scope["method"], scope["path"]
-    return method in SAFE or (method == "POST" and QUERIES.fullmatch(path) is not None)
 
 
 def _signature(scope: Scope) -> dict[str, list[str]] | None:

@@ -25,8 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from base.errors import IdempotencyKeyReused, OutcomeUnknown, RequestUnderWay
 from base.files import disk_problem
+from base.reading import only_reads
 from service.errors import documented, refuse_to_answer
-from service.http.auth import only_reads
 from service.http.headers import header_of
 from service.http.kept_answers import KeptAnswer, KeptAnswers, Place
 
@@ -120,16 +120,10 @@ def tell_of_keys(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            errors = {
-                str(status): {
-                    "description": answer["description"],
-                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
-                }
-                for status, answer in documented(409, 422).items()
-            }
+            errors = {str(status): answer for status, answer in documented(409, 422).items()}
             for path, methods in made()["paths"].items():
                 for method, operation in methods.items():
-                    if not only_reads({"method": method.upper(), "path": re.sub(r"\{\w+\}", "x", path)}):
+                    if not only_reads(method.upper(), re.sub(r"\{\w+\}", "x", path)):
                         operation.setdefault("parameters", []).append(TOLD)
                         operation["responses"] = errors | operation["responses"]
         return made()
@@ -139,7 +133,8 @@ def tell_of_keys(app: FastAPI) -> None:
 
 def _changes(scope: Scope) -> bool:
     """Whether a request is for a route that changes something; one for no route is refused by others."""
-    return not only_reads(scope) and scope["app"].state.service.paths.has(scope["method"], scope["path"])
+    method, path = scope["method"], scope["path"]
+    return not only_reads(method, path) and scope["app"].state.service.paths.has(method, path)
 
 
 async def _body(receive: Receive) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from index.config import CONCEPT, EXACT_ROWS, FEWEST, QUERIES, TRAIN_ROWS, IndexConfig, IndexKind, K
+from index.config import CONCEPT, EXACT_ROWS, FEWEST, GROWTH, QUERIES, TRAIN_ROWS, IndexConfig, IndexKind, K
 from index.local.snapshot import Tuning
 from index.local.vectors.ann import CoarseIndex, FlatRows, Positions
 from index.local.vectors.ranked import Ids
@@ -23,7 +23,6 @@ from index.rows import Rows
 
 GRAPH_LISTS = 256  # a graph's codes are trained on as many rows as those of so many lists
 MOST_EFFORT = 1024  # the widest beam of a graph
-RETRAIN_GROWTH = 2.0  # rows now against rows when it was trained
 FACTORS = (2, 4, 8, 16, 32, 64, 128)  # candidates compared for each hit wanted
 
 
@@ -71,7 +70,7 @@ def build(ids: Ids, rows: FlatRows, config: IndexConfig, before: tuple[CoarseInd
     order = rng.permutation(n)
     few = min(QUERIES, n // 4)  # held out
     held_out, rest = np.sort(order[:few]), order[few:]
-    if before is not None and before[1].kind == kind and n <= RETRAIN_GROWTH * before[1].trained_rows:
+    if before is not None and before[1].kind == kind and n <= GROWTH * before[1].trained_rows:
         coarse, tuning = before
     else:
         tuning = Tuning(kind, factory(kind, n, dim), n, 0, 0, 0.0, config.recall)
