@@ -45,7 +45,7 @@ class RealServer:
         self._pid = int(self._starter.stdout.readline())
         end = time.monotonic() + LONGEST
         while not self._answers():
-            assert time.monotonic() < end, f"Milvus has not started; its log is in {self._folder}/logs"
+            assert time.monotonic() < end, f"no Milvus came up, or another one has its ports; see {self._folder}/logs"
             time.sleep(0.2)
 
     def kill(self) -> None:

@@ -1,5 +1,6 @@
 """Milvus's indexes by glimpse's words: tuned to a recall, measured against the exact answer, with exact scores."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -162,6 +163,40 @@ def test_an_index_is_built_beside_writes_and_measured_anew_in_its_place_as_it_gr
         now = made.identity()
         assert (now.table, now.tuning.rows, made.count()) == (built.table, 2000, 2000)
     store.delete("grown")
+
+
+def test_an_index_that_is_being_built_is_given_up_before_the_lock_is_let_go_of(store, monkeypatch):
+    if not is_lite(store):
+        pytest.skip("what is decided here needs no server, and building takes one seconds each time")
+    monkeypatch.setattr(tuning, "EXACT_ROWS", 500)
+    monkeypatch.setattr(vector_index, "BACKGROUND_ROWS", 300)
+    building, go = threading.Event(), threading.Event()
+    x = np.random.default_rng(3).standard_normal((600, DIM))
+    failing = store.create("failing", model="m", fingerprint="f", dim=DIM)
+    build = failing.server.build
+
+    def held(table):
+        building.set()
+        assert go.wait(60)
+        build(table)
+
+    monkeypatch.setattr(failing.server, "build", held)
+
+    def fail():
+        with failing:
+            failing.upsert([Entry(row, "image", f"/{i}.jpg") for i, row in enumerate(x)])
+            assert building.wait(60)
+            threading.Timer(0.2, go.set).start()
+            raise RuntimeError("something else")
+
+    table = failing.identity().table
+    with pytest.raises(RuntimeError, match="something else"):
+        fail()
+    monkeypatch.undo()
+    with store.open("failing", writable=True) as again:
+        assert (again.identity().table, again.count()) == (table, 600)
+        assert [name for name in again.server.names() if name.startswith("glimpse_failing")] == [table]
+    store.delete("failing")
 
 
 def test_an_index_that_found_too_little_is_not_tried_at_each_close(store, monkeypatch):

@@ -78,6 +78,7 @@ class MilvusCollection(Records, Refused, Searches):
         if error is None:
             self.close()
         else:  # perhaps of a server that is away: whoever writes next builds what is due
+            self._vector_index.abandon()
             super().close()
 
     def close(self) -> None:

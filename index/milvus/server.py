@@ -268,7 +268,7 @@ class Server:
                 raise
 
         blocks = [rows[start : start + TOGETHER] for start in range(0, len(rows), TOGETHER)]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(1 if self.is_lite else AT_ONCE) as pool:  # Lite wants a collection's writes in a row
             list(pool.map(send, blocks))
 
     def delete(self, name: str, ids: Sequence[int]) -> None:
@@ -279,8 +279,11 @@ class Server:
     def _index(self, name: str, index: Mapping[str, Any]) -> None:
         indexes = MilvusClient.prepare_index_params()
         indexes.add_index("vector", index_name="vector", **index)
-        # waiting is by half a second, and Lite, which compares all vectors where it has no index, need not
-        self._call("create_index", name, indexes, _async=self.is_lite and index["index_type"] == "FLAT")
+        # pymilvus waits by half a second; of Lite's FLAT, which is there in a moment, we ask more often
+        soon = self.is_lite and index["index_type"] == "FLAT"
+        self._call("create_index", name, indexes, _async=soon)
+        while soon and self._call("describe_index", name, index_name="vector") is None:
+            time.sleep(0.005)
 
     def _call(self, method: str, *given: Any, **named: Any) -> Any:
         named.setdefault("timeout", PATIENCE if method in READS else LONG)

@@ -46,6 +46,7 @@ class VectorIndex:
         self._deleted = False
         self._unasked = 0  # rows written since it was last asked whether another one is due
         self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
 
     # --- what is written to the collection ---
 
@@ -86,6 +87,12 @@ class VectorIndex:
             self._build_due()
         self._written = None
 
+    def abandon(self) -> None:
+        """Build nothing; what is being built is given up, and has been when this returns."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _is_at_work(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
@@ -93,6 +100,8 @@ class VectorIndex:
         try:
             self.compact()
         except GlimpseError as error:
+            if self._stop.is_set():
+                return
             log.warning("%s: its index was not built, searches go on without: %s", self._collection.name, error)
 
     # --- building ---
@@ -145,6 +154,7 @@ class VectorIndex:
         is_led = False
         try:
             for rows in self._collection.blocks(EVERY, ["*", "vector"]):
+                self._check_going_on()
                 self._server.upsert(new.table, rows)
             self._server.build(new.table)
             new = self._tuned_to(new, kind, wanted, total)
@@ -153,6 +163,7 @@ class VectorIndex:
             with self._collection.writing:
                 self._catch_up(old, new)
                 self._check_whole(old, new)
+                self._check_going_on()
                 now = replace(self._unchanging(), table=new.table, tuning=new.tuning, tried=new.tried)
                 self._server.set_properties(new.table, now.properties())
                 is_led = True  # where the answer is lost the alias may lead to either: the next time drops the other
@@ -165,6 +176,10 @@ class VectorIndex:
             raise
         finally:
             self._touched = None
+
+    def _check_going_on(self) -> None:
+        if self._stop.is_set():  # the writer's lock is about to be let go of
+            raise CollectionError(f"collection {self._collection.name!r} is being closed: its index is left as it is")
 
     def _unchanging(self) -> Identity:
         now = self._collection.identity()
