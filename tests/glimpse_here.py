@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from unittest import mock
 
 import torch
 
+from glimpse import interrupts
 from glimpse.__main__ import main
 
 
@@ -25,7 +27,10 @@ def glimpse_here(*words: object, cwd: Path | None = None, **env: str) -> subproc
     """As `subprocess.run` of the installed command."""
     streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
     threads, handlers = torch.get_num_threads(), list(logging.getLogger().handlers)
+    on_interrupt = signal.getsignal(signal.SIGINT)
     with (
+        mock.patch.object(sys, "unraisablehook", sys.unraisablehook),  # pytest's: what a finalizer raises fails a test
+        mock.patch.object(interrupts, "_came", False),
         mock.patch.object(sys, "argv", ["glimpse", *map(str, words)]),
         mock.patch.dict(os.environ, env),
         contextlib.chdir(cwd or Path.cwd()),
@@ -37,6 +42,8 @@ def glimpse_here(*words: object, cwd: Path | None = None, **env: str) -> subproc
             code: object = 0
         except SystemExit as ended:
             code = ended.code
+        finally:
+            signal.signal(signal.SIGINT, on_interrupt)
     torch.set_num_threads(threads)
     logging.getLogger().handlers[:] = handlers
     out, err = (stream.buffer.getvalue().decode("utf-8", "surrogateescape") for stream in streams)  # type: ignore[attr-defined]

@@ -239,6 +239,7 @@ def test_errors_are_one_line_that_names_the_remedy(
     assert done.returncode == code
     assert message in done.stderr
     assert done.stderr.startswith("glimpse: ")
+    assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
 

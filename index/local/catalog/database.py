@@ -147,6 +147,9 @@ class Database:
         """For a file that nobody has yet: within the block a commit puts nothing on disk, and nothing can be undone.
 
         A transaction that fails leaves the file unfit, so it is thrown away; one that is whole is synced by its maker.
+
+        Raises:
+            CollectionError: the disk is full, at the beginning or the end.
         """
         self._hurry(True)
         yield
@@ -156,8 +159,11 @@ class Database:
         self._hurried = hurried
         while self._idle:
             self._idle.pop()[1].close()
-        with closing(self._connect(WRITABLE.mode)) as db:
-            db.execute(f"PRAGMA journal_mode = {'OFF' if hurried else 'WAL'}")  # a WAL has all written twice
+        try:
+            with closing(self._connect(WRITABLE.mode)) as db:
+                db.execute(f"PRAGMA journal_mode = {'OFF' if hurried else 'WAL'}")  # a WAL has all written twice
+        except sqlite3.DatabaseError as error:
+            raise _named(self.path, error) from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
