@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,8 +103,11 @@ def serve(
     settings = read_settings(given)
     if settings.threads is not None and threads is None:  # of GLIMPSE_CONFIG's file
         use_threads(settings.threads)
+    gc.disable()  # a sixth of the import went into looking for garbage among modules; there is none
     from service.app import serve as run
 
+    gc.freeze()  # nor is it looked for there again, while requests wait
+    gc.enable()
     run(settings)
 
 
