@@ -99,7 +99,7 @@ docs: dev  ## write docs/cli.md from --help, and draw docs/house.svg from the im
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_house.py
 
-screenshots: dev  ## draw docs/images/page-*.webp from the demo in a browser: each view, light and dark, wide and on a phone
+screenshots: dev  ## draw docs/images from the demo in a browser: each view, light and dark, wide and on a phone; its report
 	$(BIN)/python docs/make_screenshots.py $(ARGS)
 
 clean:  ## remove .venv, caches and the demo

@@ -1,10 +1,11 @@
-"""Draws the pictures of the page in docs/images: each view over the demo's collection, in both themes, at two widths.
+"""Draws the pictures in docs/images: each view of the page over the demo's collection, in both themes, at two widths;
+and parts of the report of the demo's training.
 
     python docs/make_screenshots.py [DEMO]
 
 DEMO is the folder that `glimpse demo` makes; without it `glimpse-demo` is taken, and made where it is not. Needs
 Debian's chromium and playwright. A view is a line of `SHOTS`: its name, its address, and what is done before the
-picture is taken.
+picture is taken. A part of the report is a line of `PARTS`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from PIL import Image
@@ -86,6 +88,14 @@ SHOTS: tuple[tuple[str, str, Do], ...] = (
     ("labs", "/?v=labs", nothing),
 )
 
+# name, where it begins, and the card with which it ends: none is cut
+PARTS = (
+    ("report", "body", "section:nth-of-type(2) .card:nth-child(4)"),
+    ("space", "section:nth-of-type(3)", "section:nth-of-type(3) .card:nth-child(4)"),
+    ("confused", "section:nth-of-type(4)", "section:nth-of-type(4) .card:nth-child(4)"),
+)
+AIR = 12  # pixels around a part, fewer than between its cards
+
 
 def main() -> None:
     """Take all of them."""
@@ -109,12 +119,27 @@ def main() -> None:
                     save(page, file)
                     print(file)
                 page.close()
+        page = browser.new_page(viewport={"width": 900, "height": 1200})
+        page.goto(f"{url}/v1/training-runs/model/report")
+        for name, first, last in PARTS:
+            file = IMAGES / f"{name}.webp"
+            save(page, file, clip=part(page, first, last), full_page=True)
+            print(file)
         browser.close()
 
 
-def save(page: Page, file: Path) -> None:
+def part(page: Page, first: str, last: str) -> dict[str, float]:
+    """From the beginning of one element to the end of another, over the whole width."""
+    begins, ends = (page.locator(each).first.bounding_box() for each in (first, last))
+    assert begins is not None
+    assert ends is not None
+    top = max(0.0, begins["y"] - AIR)
+    return {"x": 0, "y": top, "width": 900, "height": ends["y"] + ends["height"] + AIR - top}
+
+
+def save(page: Page, file: Path, **which: Any) -> None:
     """What the page shows, as a small WebP."""
-    Image.open(io.BytesIO(page.screenshot())).save(file, quality=QUALITY, method=6)
+    Image.open(io.BytesIO(page.screenshot(**which))).save(file, quality=QUALITY, method=6)
 
 
 @contextmanager

@@ -31,12 +31,15 @@ def open_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
         return LazyEncoder(ref, card, device, precision)
     model = _load(ref, device, precision)
     encoder = LazyEncoder(ref, model.card, device, precision)
-    encoder._model = model
+    encoder._of_images = encoder._of_texts = model
     return encoder
 
 
 class LazyEncoder(Encoder):
-    """The encoder of a model of which a card is known. What the card does not tell is asked of the model."""
+    """The encoder of a model of which a card is known. What the card does not tell is asked of the model.
+
+    A tower is loaded when it is asked for: a run over folders may have nothing for the one of texts.
+    """
 
     def __init__(self, ref: str | Path, card: ModelCard, device: str, precision: str) -> None:
         self.ref = lasting(ref)
@@ -48,9 +51,17 @@ class LazyEncoder(Encoder):
             self.resize = resize_by_pillow
 
     @cached_property
-    def _model(self) -> Encoder:
-        if self._by_towers and (towers := kept_towers(self.fingerprint, many=True)):
-            return towers
+    def _of_images(self) -> Encoder:
+        towers = kept_towers(self.fingerprint, texts=False, many=True) if self._by_towers else None
+        return towers or self._torch
+
+    @cached_property
+    def _of_texts(self) -> Encoder:
+        towers = kept_towers(self.fingerprint, images=False) if self._by_towers else None
+        return towers or self._torch
+
+    @cached_property
+    def _torch(self) -> Encoder:
         model = _load(*self._how)
         if model.fingerprint != self.fingerprint:
             raise ModelError(f"{self.ref}: its files changed while it was in use; run the command again")
@@ -58,30 +69,31 @@ class LazyEncoder(Encoder):
 
     def release(self) -> None:
         """Let go of the model's memory; what is asked of it next loads it again."""
-        self.__dict__.pop("_model", None)
+        for name in ("_of_images", "_of_texts", "_torch"):
+            self.__dict__.pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+        return getattr(self._of_images, name)
 
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """As `Encoder.encode_pixels`."""
-        return self._model.encode_pixels(pixels)
+        return self._of_images.encode_pixels(pixels)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """As `Encoder.encode_texts`."""
-        return self._model.encode_texts(texts)
+        return self._of_texts.encode_texts(texts)
 
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """As `Encoder.cut_texts`."""
-        return self._model.cut_texts(texts)
+        return self._of_texts.cut_texts(texts)
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
-        return self._model.as_read(texts)
+        return self._of_texts.as_read(texts)
 
     def vocabulary(self) -> Mapping[str, int]:
         """As `Encoder.vocabulary`."""
-        return self._model.vocabulary()
+        return self._of_texts.vocabulary()
 
 
 def _load(ref: str | Path, device: str, precision: str) -> Encoder:

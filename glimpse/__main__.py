@@ -12,13 +12,19 @@ def main() -> None:
         from glimpse import interrupts  # a Ctrl-C may come at the first import
 
         interrupts.heed()
-        message, code = _run()
+        try:
+            message, code = _run()
+        except Exception as error:
+            if not interrupts.came():
+                raise
+            message, code = str(error), 1
+        if interrupts.came() and code != 130 and message:
+            message, code = f"interrupted; {message}", 130
+        code = _fail(message, code) if message else code
     except KeyboardInterrupt:  # nothing more is loaded to say so
         print("glimpse: interrupted", file=sys.stderr)
-        sys.exit(130)
-    if interrupts.came() and code != 130 and message:
-        message, code = f"interrupted; {message}", 130
-    sys.exit(_fail(message, code) if message else code)
+        code = 130
+    sys.exit(code)
 
 
 def _run() -> tuple[str, int]:

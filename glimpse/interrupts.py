@@ -29,11 +29,13 @@ def heed() -> None:
         _came = True
         signal.default_int_handler(signum, frame)
 
+    before = sys.unraisablehook
+
     def again(said: sys.UnraisableHookArgs) -> None:
         if issubclass(said.exc_type, KeyboardInterrupt):
             threading.Timer(SOON, _thread.interrupt_main).start()
         else:
-            sys.__unraisablehook__(said)
+            before(said)
 
     signal.signal(signal.SIGINT, note)
     sys.unraisablehook = again

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from base.words import counted
 from glimpse import console
 from glimpse.progress_lines import ProgressLines
 from training.config import TrainConfig
@@ -57,7 +58,7 @@ def _shown(run: Iterator[Event], config: TrainConfig) -> Iterator[Event]:
                 case Interpolated():
                     _print_interpolation(event)
                 case Finished():
-                    _print_end(event)
+                    _print_end(event, config)
             yield event
 
 
@@ -92,7 +93,7 @@ def _print_plan(plan: Started, config: TrainConfig) -> None:
     )
     console.print_left_out(plan.left_out)
     if plan.resumed_at:
-        console.err.print(f"resumed at step {plan.resumed_at}")
+        console.err.print(f"resumed at step {plan.resumed_at} of {plan.steps}")
 
 
 def _print_epoch(epoch: Epoch, epochs: int) -> None:
@@ -102,7 +103,7 @@ def _print_epoch(epoch: Epoch, epochs: int) -> None:
         + (f"  probe {epoch.probe:.3f}" if epoch.probe is not None else "")
         + f"  {epoch.seconds:.0f} s"
         + ("  best" if epoch.best and epoch.epoch else "")
-        + (f"  ({epoch.skipped} unreadable images skipped)" if epoch.skipped else "")
+        + (f"  ({counted(epoch.skipped, 'unreadable image')} skipped)" if epoch.skipped else "")
     )
     if epoch.epoch <= 1 and epoch.skipped:
         for image in epoch.unreadable:
@@ -127,7 +128,7 @@ def _print_interpolation(found: Interpolated) -> None:
     console.err.print(f"weights between the start (0) and the best epoch (1), score by share: {scores}")
 
 
-def _print_end(end: Finished) -> None:
+def _print_end(end: Finished, config: TrainConfig) -> None:
     if end.stopped:
         console.err.print(f"stopped and saved; go on with: glimpse train --resume --out {end.out}")
         return
@@ -137,7 +138,7 @@ def _print_end(end: Finished) -> None:
     elif end.best_epoch == 0 or end.alpha == 0:
         what = (
             "nothing was better on the held-out part than the start, so the model is as it was. Try a lower --lr, more "
-            "pairs, or a larger --val-fraction"
+            f"pairs, or {config.larger_held_out}"
         )
     else:
         what = f"best: epoch {end.best_epoch}, score {end.best_score:.3f}"

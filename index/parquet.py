@@ -5,7 +5,8 @@ One row an entry, one column a field, in row groups, so that memory is bounded.
     id, external_id, modality, path, path_bytes, text, metadata (a JSON object as text), taken, sha256, mtime_ns,
     size, width, height, vector (float16, of unit length)
 
-The file's own metadata says of which model the vectors are, and what the ids are if not a collection's. A path is text
+The file's own metadata says of which model the vectors are, what the collection is called, and what the ids are if not
+a collection's. A path is text
 in Parquet and so must be UTF-8; one that is not has its bytes in `path_bytes`, which else is null, and the best that
 UTF-8 can say of it in `path`.
 """
@@ -30,6 +31,7 @@ from base.errors import InputError
 from base.extras import install
 from base.files import new_file
 from base.progress import Progress
+from base.read_ahead import one_ahead
 
 try:
     import pyarrow as pa
@@ -75,10 +77,9 @@ def export_parquet(
         InputError: `file` is there and `overwrite` is not given, or its folder is missing.
         CollectionNotFound, CollectionDamaged: see `base.errors`.
     """
-    with new_file(file, overwrite=overwrite) as part, _source(data, name, part) as (source, model, fingerprint):
+    with new_file(file, overwrite=overwrite) as part, _source(data, name, part) as (source, about):
         total, done = source.count(), 0
         check_worth(file, name, total)
-        about = {"name": name, "model": model, "fingerprint": fingerprint}
         schema = schema_of(source.dim, about)
         with pq.ParquetWriter(part, schema, **HOW) as writer:
             for records in _blocks(source.records()):
@@ -91,19 +92,24 @@ def export_parquet(
 
 
 @contextmanager
-def _source(data: Path, name: str, part: Path) -> Iterator[tuple[Catalog | Collection, str, str]]:
-    """What is exported, and reference and fingerprint of its model. `part`: the file that is written."""
+def _source(data: Path, name: str, part: Path) -> Iterator[tuple[Catalog | Collection, dict[str, str]]]:
+    """What is exported, and what is said of it in the file. `part`: the file that is written."""
     with (
         open_collection(data, name) as collection,
         tempfile.TemporaryDirectory(dir=part.parent, prefix=f"{part.name}.") as folder,
     ):
         if not isinstance(collection, LocalCollection):
-            yield collection, *collection.made_by()
+            yield collection, _about(name, *collection.made_by(), collection.title)
             return
         copy = Path(folder) / "copy.sqlite"
         copy_sound(collection, copy)
         with closing(Catalog(copy)) as catalog:
-            yield catalog, str(catalog.meta["model"]), str(catalog.meta["fingerprint"])
+            yield catalog, _about(name, str(catalog.meta["model"]), str(catalog.meta["fingerprint"]), catalog.title())
+
+
+def _about(name: str, model: str, fingerprint: str, title: str | None) -> dict[str, str]:
+    said = {"name": name, "model": model, "fingerprint": fingerprint}
+    return said if title is None else said | {"title": title}
 
 
 def import_parquet(
@@ -120,8 +126,9 @@ def import_parquet(
 
     Ids of a part of embedding (index.bulk) are not kept: they have more digits than a browser's numbers.
 
-    A new collection appears whole. `into` one that is there, rows are committed in blocks: a row whose path or external
-    id is there replaces that entry, another gets a new id; run again, an import that was interrupted goes on.
+    A new collection appears whole, with the title of the one that was exported. `into` one that is there, rows are
+    committed in blocks: a row whose path or external id is there replaces that entry, another gets a new id; run again,
+    an import that was interrupted goes on.
 
     Args:
         data: folder of the collections.
@@ -153,6 +160,8 @@ def import_parquet(
                 return Imported(into, *_fill(collection, batches, source, progress, keep_ids=False), ignored)
         name = name or about.get("name") or file.stem
         with store_of(data).making(name, model=model, fingerprint=fingerprint, dim=dim) as collection:
+            if title := about.get("title"):
+                collection.set_title(title)
             batches = _batches(source, file, data, name, dim)
             entries = _fill(collection, batches, source, progress, keep_ids="ids" not in about)
             collection.compact()
@@ -190,7 +199,7 @@ def _fill(
 ) -> tuple[int, int]:
     """Write the rows; how many there were, and how many of them took the place of another."""
     done, before = 0, collection.count()
-    for where, batch in batches:
+    for where, batch in one_ahead(batches, overlap=True):
         try:
             collection.write(batch if keep_ids else replace(batch, id=()))
         except InputError as error:

@@ -46,17 +46,20 @@ def unit_rows(x: ArrayLike, dim: int) -> Rows:
     return scaled
 
 
-def stored_rows(x: ArrayLike, dim: int) -> Rows:
+def stored_rows(x: ArrayLike, dim: int) -> Rows16:
     """As collections keep them: `unit_rows` rounded to float16. What was kept so before stays bit for bit as it is."""
     given = _rows_of(x, dim)
     before = np.abs(np.sqrt(np.einsum("ij,ij->i", given, given)) - 1) <= ROUNDING
-    if getattr(x, "dtype", None) != np.float16:
+    if getattr(x, "dtype", None) == np.float16:
+        kept = np.asarray(x)
+    else:
         with np.errstate(over="ignore"):
-            before &= (given == given.astype(np.float16)).all(axis=1)
+            kept = given.astype(np.float16)
+        before &= (given == kept).all(axis=1)
     if before.all():
-        return given
-    rows = unit_rows(given, dim).astype(np.float16).astype(np.float32)
-    rows[before] = given[before]
+        return kept
+    rows = unit_rows(given, dim).astype(np.float16)
+    rows[before] = kept[before]
     return rows
 
 

@@ -29,6 +29,7 @@ def test_the_layout_in_the_architecture_page_is_the_layout() -> None:
     named: dict[str, set[str]] = {}
     for line in tree.splitlines():
         if folder := re.match(r"([\w/]+)/(\s|$)", line):
+            assert folder[1] not in named, "named twice"
             named[folder[1]] = set()
         elif file := re.match(r"    (\w+)\s", line):
             named[list(named)[-1]].add(file[1])

@@ -30,9 +30,9 @@ def run(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def test_a_model_that_was_loaded_is_known(run: Path) -> None:
     assert recall(run) is None
-    assert isinstance(vars(open_encoder(run))["_model"], DualEncoder)  # it was not known
+    assert isinstance(vars(open_encoder(run))["_of_images"], DualEncoder)  # it was not known
     lazy = open_encoder(run)
-    assert "_model" not in vars(lazy)
+    assert "_torch" not in vars(lazy)
     loaded = load_encoder(run)
     assert isinstance(lazy, LazyEncoder)
     assert lazy.card == loaded.card == recall(os.path.relpath(run)) == recall(f"local-dir:{run}")
@@ -40,7 +40,7 @@ def test_a_model_that_was_loaded_is_known(run: Path) -> None:
     assert (lazy.encode_texts(["a dog"]) == loaded.encode_texts(["a dog"])).all()
     assert (lazy.batch_size, lazy.overlap) == (loaded.batch_size, loaded.overlap)
     lazy.release()
-    assert "_model" not in vars(lazy)
+    assert "_torch" not in vars(lazy)
     assert (lazy.encode_texts(["a dog"]) == loaded.encode_texts(["a dog"])).all()
 
 

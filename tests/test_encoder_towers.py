@@ -145,23 +145,27 @@ def test_damaged_towers_are_dropped_and_torch_answers(
     assert towers_of(plain.fingerprint) is None
 
 
-@pytest.mark.parametrize("harm", [False, True])
+@pytest.mark.parametrize("harm", [None, VISUAL, TEXTUAL])
 def test_many_images_go_by_towers_where_those_are_as_fast(
-    tiny_run: Path, cache: Path, plain: DualEncoder, harm: bool, monkeypatch: pytest.MonkeyPatch
+    tiny_run: Path, cache: Path, plain: DualEncoder, harm: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("encoder.lazy.runs_exported_images", lambda device, precision: precision == "fp32")
+    monkeypatch.setattr("encoder.towers.encoder.threads", lambda: 3)
     load_encoder(tiny_run)  # known from now on
     keep_towers(str(tiny_run), plain.fingerprint, images=True)
     if harm:
-        (place_of(plain.fingerprint) / VISUAL).write_bytes(
-            b"\x3d" * (place_of(plain.fingerprint) / VISUAL).stat().st_size
-        )
+        damaged = place_of(plain.fingerprint) / harm
+        damaged.write_bytes(b"\x3d" * damaged.stat().st_size)
     encoder = open_encoder(tiny_run, precision="fp32")
     pixels = np.random.default_rng(0).integers(0, 256, (21, 32, 32, 3), np.uint8)
-    assert np.abs(encoder.encode_pixels(pixels) - plain.encode_pixels(pixels)).max() < 1e-5
+    for n in (1, 2, 21):  # fewer than there are processors, and more
+        assert np.abs(encoder.encode_pixels(pixels[:n]) - plain.encode_pixels(pixels[:n])).max() < 1e-5
+    assert "_of_texts" not in vars(encoder)
     assert np.abs(encoder.encode_texts(TEXTS) - plain.encode_texts(TEXTS)).max() < 1e-5
     assert (encoder.ref, encoder.card) == (str(tiny_run), plain.card)
-    assert isinstance(vars(encoder)["_model"], DualEncoder if harm else TowersEncoder)
+    assert isinstance(vars(encoder)["_of_images"], DualEncoder if harm == VISUAL else TowersEncoder)
+    assert isinstance(vars(encoder)["_of_texts"], DualEncoder if harm else TowersEncoder)
+    assert ("_torch" in vars(encoder)) == bool(harm)
 
 
 def test_a_session_tells_nobody(towers: TowersEncoder, tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def test_what_is_sent_is_listed_changed_and_deleted(served, tmp_path, monkeypatc
     broken, gone = tmp_path / "broken.jpg", tmp_path / "gone.jpg"
     broken.write_bytes(b"broken")
     assert client.create_collection("album", kind="exact").name == "album"
+    assert client.create_collection("album", title="Ferien & Meer").title == "Ferien & Meer"
     assert client.create_collection("album").counts == {"image": 0, "text": 0}
+    assert client.collection("album").title == "Ferien & Meer"  # of which nothing was said since
     named = NewImage(files[1], {"caption": "the second", "a": 2}, tags=[], name="below/second.png")
     done = []
     sent = client.add_images(

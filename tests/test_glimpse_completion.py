@@ -13,6 +13,7 @@ import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from service.app import create_app
+from tests.glimpse_here import glimpse_here
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 BASH = shutil.which("bash")
@@ -89,8 +90,7 @@ def test_a_mistyped_collection_has_a_near_name_offered(command: str, home: tuple
     (folder / "queries.txt").write_text("x\n")
     for where in ((), ("--url", url)):
         for name, meant in (("fotos", True), ("zzz", False)):
-            words = [GLIMPSE, *command.split(), "-c", name, *where]
-            done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+            done = glimpse_here(*command.split(), "-c", name, *where, cwd=folder)
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
             assert ("did you mean photos?" in done.stderr) == meant
             assert f"no collection '{name}'" in done.stderr
@@ -112,7 +112,6 @@ OF_A_SERVICE = (
 @pytest.mark.parametrize("command", OF_A_SERVICE)
 def test_a_service_offers_a_near_name_to_every_command(command: str, home: tuple[Path, str]) -> None:
     folder, url = home
-    words = [GLIMPSE, *command.replace("NAME", "fotos").split(), "--url", url]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    done = glimpse_here(*command.replace("NAME", "fotos").split(), "--url", url, cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")
     assert "no collection 'fotos'; did you mean photos?" in done.stderr

@@ -23,6 +23,7 @@ from encoder.text import TextTower
 from encoder.towers.folder import read_card
 from encoder.zero_shot import build_classifier
 from tests.conftest import ROOT, TINY
+from tests.glimpse_here import glimpse_here
 from training.records.checkpoint import save_model
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
@@ -55,7 +56,7 @@ def glimpse(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def exported(run: Path, out: Path, *more: str) -> dict[str, Any]:
-    done = glimpse("export", run, "--out", out, "--json", *more)
+    done = glimpse_here("export", run, "--out", out, "--json", *more)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     assert answer["files"] == {file.name: file.stat().st_size for file in out.iterdir()}
@@ -197,7 +198,7 @@ def test_nothing_but_an_earlier_export_is_replaced(tiny_run: Path, tmp_path: Pat
     printed = glimpse("export", tiny_run, "--out", out)
     assert "least cosine to torch: image 1.000000, text 1.000000" in printed.stdout
     before = {file: file.stat().st_ino for file in out.iterdir()}
-    refused = glimpse("export", tiny_run, "--out", out)
+    refused = glimpse_here("export", tiny_run, "--out", out)
     assert refused.returncode == 2
     assert (
         refused.stderr
@@ -205,12 +206,12 @@ def test_nothing_but_an_earlier_export_is_replaced(tiny_run: Path, tmp_path: Pat
     )
     exported(tiny_run, out, "--to", "hf", "--force")
     assert not {*before} & {file for file in out.iterdir() if file.suffix == ".onnx"}
-    refused = glimpse("export", tiny_run, "--out", tiny_run, "--force")
+    refused = glimpse_here("export", tiny_run, "--out", tiny_run, "--force")
     assert refused.returncode == 2
     assert "which would be lost with it" in refused.stderr
     assert load_encoder(tiny_run, "cpu", "fp32")
     (tmp_path / "file").touch()
-    assert glimpse("export", tiny_run, "--out", tmp_path / "file", "--force").returncode == 2
-    assert glimpse("export", tiny_run, "--out", tmp_path / "no" / "out").returncode == 2
-    assert glimpse("export", tmp_path / "none", "--out", tmp_path / "none-out").returncode == 1
+    assert glimpse_here("export", tiny_run, "--out", tmp_path / "file", "--force").returncode == 2
+    assert glimpse_here("export", tiny_run, "--out", tmp_path / "no" / "out").returncode == 2
+    assert glimpse_here("export", tmp_path / "none", "--out", tmp_path / "none-out").returncode == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]

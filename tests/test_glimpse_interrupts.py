@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.glimpse_here import glimpse_here
+
 AT_IMPORT = """
 import os, signal, sys
 class Finder:
@@ -48,8 +50,9 @@ main()
     assert (done.returncode, done.stderr) == (130, "glimpse: interrupted\n")
 
 
-def test_one_of_which_a_library_made_an_error_is_still_an_interrupt():
-    done = run("""
+@pytest.mark.parametrize("kind", ["GlimpseError", "RuntimeError"])
+def test_one_of_which_a_library_made_an_error_is_still_an_interrupt(kind):
+    done = run(f"""
 import signal
 from base.errors import GlimpseError
 from glimpse import cli
@@ -58,7 +61,7 @@ def work(**named):
     try:
         signal.raise_signal(signal.SIGINT)
     except KeyboardInterrupt:
-        raise GlimpseError("the model cannot be built") from None
+        raise {kind}("the model cannot be built") from None
 cli.app = work
 main()
 """)
@@ -86,3 +89,9 @@ def test_it_stays_ignored_where_it_is_ignored():
     )
     assert done.returncode == 0
     assert done.stdout.startswith("glimpse ")
+
+
+def test_what_pytest_hears_of_finalizers_is_left_to_it_by_a_command_in_its_process():
+    before = (sys.unraisablehook, signal.getsignal(signal.SIGINT))
+    assert glimpse_here("--version").returncode == 0
+    assert (sys.unraisablehook, signal.getsignal(signal.SIGINT)) == before

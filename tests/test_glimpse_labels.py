@@ -1,16 +1,27 @@
-"""`glimpse labels` by the installed command: kept, shown, calibrated, deleted; what is wrong is a line."""
+"""`glimpse labels`: kept, shown, calibrated, deleted; what is wrong is a line."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_glimpse_cli import glimpse, ok
 
 from index.collection import Entry, create_collection
 from tests.conftest import plain_picture
+from tests.glimpse_here import glimpse_here
+
+
+def glimpse(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return glimpse_here(*arguments, GLIMPSE_DEVICE="cpu")
+
+
+def ok(*arguments: str | Path) -> str:
+    done = glimpse(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture

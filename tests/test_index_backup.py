@@ -63,6 +63,7 @@ def test_a_backup_restores_to_the_same_collection(tmp_path: Path) -> None:
         ids = fill(pets)
         pets.delete(ids[:5])
         pets.upsert([Entry(vectors(1, seed=1)[0], "text", text="a text")])
+        pets.set_title("Süße “Tiere”, 2024")
         file = tmp_path / "pets.glimpse"
         kept = back_up(tmp_path, "pets", file)  # the writer is open, and what it wrote is in the WAL
         assert (kept.entries, kept.bytes) == (46, file.stat().st_size)
@@ -76,6 +77,7 @@ def test_a_backup_restores_to_the_same_collection(tmp_path: Path) -> None:
 
     [again, _] = list_collections(tmp_path)
     assert (again.model, again.fingerprint, again.counts) == ("ViT-B-32/x", "abc", {"image": 45, "text": 1})
+    assert again.title == "Süße “Tiere”, 2024"
     with open_collection(tmp_path, "again", writable=True) as collection:
         assert collection.check() == []
         assert [r.id for r in collection.records("image")] == ids[5:]

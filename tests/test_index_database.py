@@ -95,6 +95,26 @@ def on_own_disk(on_own_disk):
     return lambda code: on_own_disk(PRELUDE + code)
 
 
+def test_a_disk_that_is_full_when_a_new_collection_is_whole_is_named_and_leaves_nothing(on_own_disk):
+    on_own_disk("""
+import numpy as np
+from index.entry import Entry
+from index.local.store import LocalStore
+ballast = disk / "ballast"
+try:
+    with LocalStore(disk).making("pets", model="m", fingerprint="f", dim=4) as made:
+        made.upsert([Entry(np.ones(4), "image", "/a.jpg")])
+        with pytest.raises(OSError, match="No space"):
+            ballast.write_bytes(bytes(1 << 23))
+except CollectionError as error:
+    assert "disk is full" in str(error), error
+else:
+    raise SystemExit("it was made")
+ballast.unlink()
+assert not [path for path in disk.rglob("*") if path.is_file()], [*disk.rglob("*")]
+""")
+
+
 def test_a_full_disk_is_named_and_the_next_write_works_once_there_is_space(on_own_disk):
     on_own_disk("""
 Catalog.create(path, META)

@@ -57,13 +57,21 @@ def test_out_and_in_again_is_the_same_collection(tmp_path: Path, monkeypatch: py
         assert (kept.entries, kept.bytes) == (233, file.stat().st_size)
         assert steps == [(100, 233), (200, 233), (233, 233)]
         assert sorted(path.name for path in tmp_path.iterdir()) == ["collections", "pets.parquet"]
+        pets.set_title("Süße “Tiere”, 2024")
+        export_parquet(tmp_path, "pets", file, overwrite=True)
         done = import_parquet(tmp_path, file, "again")
         assert (done.collection, done.entries, done.ignored) == ("again", 233, [])
         with open_collection(tmp_path, "again") as again:
             assert content(again) == content(pets)  # ids, fields and vectors to the last bit
             assert (again.model, again.fingerprint, again.dim) == (pets.model, pets.fingerprint, pets.dim)
+            assert again.title == "Süße “Tiere”, 2024"
             assert again.check() == []
             assert [h.id for h in again.search(FULL.vector, 3)] == [h.id for h in pets.search(FULL.vector, 3)]
+        with create(tmp_path, "other") as other:
+            other.set_title("Other")
+        import_parquet(tmp_path, file, into="other")
+        with open_collection(tmp_path, "other") as other:
+            assert other.title == "Other"  # it is called as it was, whoever comes in
 
 
 def test_other_programs_can_read_it(tmp_path: Path) -> None:

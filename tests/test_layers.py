@@ -217,6 +217,12 @@ def test_a_service_brings_no_open_clip_and_of_the_training_only_what_looks_at_lo
     assert {name for name in brought if not lies_in(name, "training.reading")} <= allowed
 
 
+def test_a_training_that_spreads_no_model_brings_nothing_that_does() -> None:
+    block = "import sys, training.train; print(*sys.modules)"
+    asked = subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT, capture_output=True, text=True)
+    assert {"torch.distributed.tensor", "torch.distributed.checkpoint", "sympy"}.isdisjoint(asked.stdout.split())
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_functions_are_short_and_take_few_arguments(path: Path) -> None:
     if path.parent.name == "commands":  # an option is an argument there

@@ -38,13 +38,20 @@ from service.backup.rotation import superfluous
 from service.backup.writing import back_up_all
 from service.jobs.store import JobStore
 from service.signing import Signer
+from tests.glimpse_here import glimpse_here
 
 ROOT = Path(__file__).parents[1]
 
 
-def ran(*asked: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+def apart(*asked: object) -> subprocess.CompletedProcess[str]:
+    """What the installed command says."""
     command = [str(Path(sys.executable).with_name("glimpse")), *map(str, asked)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+
+
+def ran(*asked: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which nothing else writes in."""
+    done = glimpse_here(*asked)
     assert done.returncode == code, done.stderr
     return done
 
@@ -97,7 +104,7 @@ def test_a_service_that_is_written_to_is_backed_up_and_comes_back_elsewhere(tmp_
                 pass
             signed = client.get(f"{images}/1", params={"signed_urls": 600}).json()["content_url"]
             before = len(acknowledged)
-            said = json.loads(ran("backup", "--all", file, "--data", data, "--json").stdout)
+            said = json.loads(apart("backup", "--all", file, "--data", data, "--json").stdout)
             after = len(acknowledged) + 1
         finally:
             stop.set()
@@ -105,12 +112,12 @@ def test_a_service_that_is_written_to_is_backed_up_and_comes_back_elsewhere(tmp_
     assert before <= said["collections"]["shop"]["entries"] <= after
     assert said["counts"] == {"jobs": 1, "label-sets": 1, "label-runs": 0, "keys": 1}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert json.loads(ran("backup", "--verify", file, "--json").stdout)["sound"]
+    assert json.loads(apart("backup", "--verify", file, "--json").stdout)["sound"]
 
     assert contents(data) <= set(KNOWN)  # whatever a service keeps is known to be kept, or to be made again
     assert said["left_out"] == []
     shutil.move(data, tmp_path / "gone")  # entries must not lean on what was
-    restored = json.loads(ran("restore", "--all", file, "--data", elsewhere, "--json").stdout)
+    restored = json.loads(apart("restore", "--all", file, "--data", elsewhere, "--json").stdout)
     assert restored["collections"] == said["collections"]
     assert check_collection(elsewhere, "shop") == ([], [])
     assert (elsewhere / "keys.json").read_bytes() == (tmp_path / "gone" / "keys.json").read_bytes()

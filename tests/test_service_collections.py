@@ -43,6 +43,17 @@ def test_a_collection_is_made_once(client, data):
     assert again.json()["created_at"] == made["created_at"]
 
 
+def test_a_collection_is_made_with_its_title(client):
+    place = "/v1/collections/titled"
+    made = client.put(place, json={"title": "Herbst & Winter", "quota": {"entries": 3}})
+    assert (made.status_code, made.json()["title"], made.json()["quota"]["entries"]) == (201, "Herbst & Winter", 3)
+    assert client.put(place).json()["title"] == "Herbst & Winter"  # nothing was said of it
+    assert client.put(place, json={"title": "Winter"}).json()["title"] == "Winter"
+    for wrong in ("", " a", "a\nb", "x" * 121, 5):
+        error_of(client.put("/v1/collections/untitled", json={"title": wrong}), 422)
+    assert client.get("/v1/collections/untitled").status_code == 404
+
+
 def test_an_index_is_made_as_wished_and_changed_by_a_later_wish(client, data):
     assert client.put("/v1/collections/wished", json={"kind": "ivf-sq8", "recall": 0.9}).status_code == 201
     with open_collection(data, "wished") as collection:

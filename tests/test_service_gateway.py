@@ -272,6 +272,40 @@ def test_what_is_read_goes_packed_to_who_takes_it(client, path, packs):
         assert again.status_code == (304 if path.startswith("/static/") else 200)
 
 
+@pytest.mark.parametrize(
+    ("accepted", "packs"),
+    [
+        ("GZIP", True),
+        ("x-gzip", True),
+        ("br, gzip;q=0.2", True),
+        ("gzip ; Q=1.000 , identity;q=0.5", True),
+        ("*", True),
+        ("identity;q=0, *;q=0.1", True),
+        ("identity;q=0, gzip", True),
+        ("", False),
+        ("br", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("*, gzip;q=0", False),
+        ("*;q=0", False),
+        ("identity;q=0", False),  # nothing that we have is taken, and what is plain can still be read
+        ("identity, gzip;q=0.5", False),
+        ("notgzip", False),
+        ("gzip;q=much", False),
+    ],
+)
+def test_only_who_takes_gzip_gets_it(client, accepted, packs):
+    answer = client.get("/static/main.js", headers={"Accept-Encoding": accepted})
+    assert (answer.status_code, answer.headers.get("content-encoding") == "gzip") == (200, packs)
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.text.startswith("// The page's frame")
+
+
+def test_all_headers_of_what_is_taken_count(client):
+    answer = client.get("/static/main.js", headers=[("Accept-Encoding", "br"), ("Accept-Encoding", "gzip")])
+    assert answer.headers["content-encoding"] == "gzip"
+
+
 def test_answers_to_what_is_asked_often_go_as_they_are(client):
     answer = client.post("/v1/embeddings", json={"input": ["a boat"] * 8}, headers={"Accept-Encoding": "gzip"})
     assert len(answer.content) > 1024

@@ -57,13 +57,19 @@ def test_the_first_view_is_loaded_at_once_and_only_that(client):
     assert sum(len(gzip.compress(content)) for content in first) < 100_000
 
 
-def test_files_of_the_page_do_not_wait_for_the_openapi_document(tmp_path):
+def test_nothing_but_itself_waits_for_the_openapi_document(tmp_path):
     app = create_app(settings_for(tmp_path))
     with TestClient(app) as client:
         assert client.get("/static/main.js").status_code == 200
         assert client.get("/static/swagger/swagger-ui.css").status_code == 200
+        assert client.get("/v1/collections").status_code == 200
+        assert client.put("/v1/label-sets/pets", json={"labels": ["cat"]}).status_code == 201
+        assert client.post("/v1/info").status_code == 405
         assert app.openapi_schema is None
+        document = client.get("/openapi.json").json()["paths"]
     paths = app.state.service.paths
+    for path, methods in document.items():
+        assert {method.upper() for method in methods} == set(paths.methods(path)) - {"HEAD"}, path
     assert paths.template("/static/swagger/swagger-ui.css") == "/static/swagger/{file}"
     assert paths.template("/static/views/map.js") == "/static/{file}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from index.collection import Entry, create_collection, open_collection
 from index.config import Quota
 from index.local.layout import uploads_folder
 from index.uploads import leftovers
+from tests.glimpse_here import glimpse_here
 
 SHOP = "/v1/collections/shop"
 
@@ -185,8 +185,7 @@ def test_it_binds_whoever_writes_and_goes_with_a_backup(tmp_path: Path) -> None:
 
 
 def ran(*asked: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("glimpse")), *map(str, asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = glimpse_here(*asked)
     assert done.returncode == code, done.stderr
     return done
 

@@ -7,7 +7,10 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from training.config import TrainConfig
 from training.data.loader import Batch
 from training.model.optim import MAX_LOGIT_SCALE, adamw, clamp_logit_scale, lr_at
 from training.objective import INFO_NCE
+from training.records.checkpoint import save_model
 from training.records.events import Epoch, Finished, Started, Step
 from training.step import Inputs, Stepper
 from training.train import train
@@ -170,8 +174,29 @@ def test_resuming_nothing_or_something_else_is_one_line(config: TrainConfig, tmp
     other = json.loads(Path(str(config.init)).read_text())
     other["embed_dim"] = 48
     (tmp_path / "other.json").write_text(json.dumps(other))
-    with pytest.raises(TrainingError, match="not a state of this model"):
+    with pytest.raises(TrainingError, match=r"not a state of this model .*size mismatch for "):
         list(train(dataclasses.replace(config, init=str(tmp_path / "other.json")), resume=True))
+
+
+def test_weights_that_a_kill_cut_short_are_removed_by_the_next(tiny_config: Path, tmp_path: Path) -> None:
+    """Also the file that safetensors begins, under a name of its own."""
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from encoder.load import build_clip\nfrom training.records.checkpoint import save_model\n"
+        "parts = build_clip(sys.argv[1])\n"
+        "while True:\n    save_model(Path(sys.argv[2]), parts)\n"
+    )
+    folder = tmp_path / "run"
+    saving = subprocess.Popen([sys.executable, "-c", program, str(tiny_config), str(folder)])
+    until = time.monotonic() + 60
+    while not any(".part" not in path.name for path in folder.rglob(".*")):
+        assert time.monotonic() < until
+        time.sleep(0.0005)
+    saving.kill()
+    saving.wait()
+    save_model(folder, build_clip(tiny_config))
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    assert names == {"open_clip_config.json", "open_clip_model.safetensors"}
 
 
 def test_a_run_from_before_there_was_a_choice_goes_on_by_adamw(tmp_path: Path) -> None:

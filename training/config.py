@@ -193,6 +193,11 @@ class TrainConfig:
         return Keys.of(self.image_key, self.caption_key, self.label_key, self.negative_key)
 
     @property
+    def larger_held_out(self) -> str:
+        """What makes the held-out part larger, as an advice ends."""
+        return "a larger --val-fraction" if self.val is None else "a larger set for --val"
+
+    @property
     def images_only(self) -> bool:
         """Whether it learns from two views of each image, without captions."""
         return self.loss == "nt-xent"
@@ -278,5 +283,7 @@ class TrainConfig:
             values |= {name: tuple(values.get(name, ())) for name in ("templates", "exclude", "track")}  # lists in JSON
             values["out"] = str(folder)  # it may have been moved
             return cls(**values)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise TrainingError(f"{folder}: not a training run; there is no {path}") from error
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise TrainingError(f"{folder}: not a training run that can be resumed ({error})") from error

@@ -145,7 +145,9 @@ class Stepper:
             loss, measures = self._in_chunks(parts, step, loss_of)
         if self._sharded:
             average_whole_gradients(self._towers)
-        norm = whole(nn.utils.clip_grad_norm_(self._parameters, self._grad_clip))
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
+        if self._sharded:
+            norm = whole(norm)
         result = StepResult.of(self._objective.ranks.everyone((float(loss.detach()), measures)), float(norm))
         if result.finite:
             self._optimizer.step()

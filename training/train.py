@@ -166,6 +166,7 @@ class _Run:
             find_cut(self._learner.parts.tokenizer, [text for pair in pairs for text in pair.captions]),
             self._held_out.left_out,
             held_out=len(source.val),
+            larger=config.larger_held_out,
             parts_norms=self._learner.has_batch_norm and bool(config.chunk_size or self._ranks.world > 1),
         )
 

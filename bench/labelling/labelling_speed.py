@@ -44,7 +44,7 @@ GLIMPSE = Path(sys.executable).with_name("glimpse")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("decide", "collection", "folder", "loop"))
+    parser.add_argument("part", nargs="?", default="decide", choices=("decide", "collection", "folder", "loop"))
     parser.add_argument("--images", type=Path, help="folder of photos, of `folder` and `loop`")
     parser.add_argument("--model", type=Path, help="run folder (default: ViT-B-32-256 with random weights)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="vectors, of `decide` and `collection`")

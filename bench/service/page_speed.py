@@ -3,6 +3,7 @@
 `python -m bench.service.page_speed [SIZES]`; a million takes a minute or two to make, and is kept in the folder of the
 benchmarks. The service is a real one with a tiny random model; the pictures are entries without files, their thumbnails
 are answered in the browser's place by one of a few drawn ones. All figures are the browser's own performance entries.
+Then each view, over the first of these sizes: what is done there, and the longest that the next paint took.
 
 - first load: what the browser asked for to show the first row, without thumbnails, gzipped
 - first row: from the navigation's start until a picture of it is there
@@ -10,6 +11,8 @@ are answered in the browser's place by one of a few drawn ones. All figures are 
 - longest task: of loading, scrolling through, both jumps; entries of the kind `longtask`, which begin at 50 ms
 - input to next paint: the longest of all keys and clicks, entries of the kind `event`
 - result painted: from the end of a search's answer to the frame in which its first tile is painted
+- in each view: the same of keys and clicks; of a drag, for which the browser has no such entries, the longest time from
+  one frame to the next
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import io
 import json
 import shutil
 import sys
+import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 from bench.common import CACHE, machine, random_model
 from bench.service.service_speed import serving
 from encoder.load import load_encoder
+from glimpse.client import Client
 from index.collection import Entry, create_collection
 
 SIZES = (1_000, 100_000, 1_000_000)
@@ -178,6 +183,138 @@ def measure(page: Page, url: str) -> dict[str, Any]:
     }
 
 
+def type_words(page: Page) -> None:
+    """Letter by letter."""
+    page.get_by_role("searchbox", name="Search by words").click()
+    page.keyboard.type("boats at sea", delay=60)
+
+
+def type_labels(page: Page) -> None:
+    """Letter by letter, with a pause in which the bars come."""
+    page.get_by_role("textbox", name="Labels").click()
+    for word in ("boat, ", "balloon, ", "house, ", "bird"):
+        page.keyboard.type(word, delay=30)
+        page.wait_for_timeout(400)
+
+
+def press(*keys: str, each: int = 120) -> Callable[[Page], None]:
+    """These keys, one after the other."""
+
+    def act(page: Page) -> None:
+        for key in keys:
+            page.keyboard.press(key)
+            page.wait_for_timeout(each)
+
+    return act
+
+
+def click(selector: str, times: int = 1) -> Callable[[Page], None]:
+    """Some clicks on what is visible."""
+
+    def act(page: Page) -> None:
+        for i in range(times):
+            page.locator(f"{selector}:visible").nth(i).click()
+            page.wait_for_timeout(400)
+
+    return act
+
+
+def slide(selector: str) -> Callable[[Page], None]:
+    """A slider, a step a key, as fast as keys repeat."""
+
+    def act(page: Page) -> None:
+        page.locator(selector).first.focus()
+        press(*["ArrowRight"] * 12, *["ArrowLeft"] * 12, each=35)(page)
+
+    return act
+
+
+def drag(selector: str) -> Callable[[Page], None]:
+    """Across the middle of it."""
+
+    def act(page: Page) -> None:
+        box = page.locator(selector).first.bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.evaluate(FRAMES)
+        for i in range(40):
+            page.mouse.move(x + 4 * i, y + 2 * i)
+            page.wait_for_timeout(16)
+        page.mouse.up()
+
+    return act
+
+
+def move(page: Page) -> None:
+    """The map, by keys."""
+    page.locator("#view-map .surface").focus()
+    press("ArrowRight", "+", "+", "ArrowUp", "-", "0")(page)
+
+
+def select(page: Page) -> None:
+    """Two pictures, by keys."""
+    page.locator(".pictures a").first.focus()
+    press(" ", "ArrowRight", " ")(page)
+
+
+def choose(page: Page) -> None:
+    """The filters, and two of their chips."""
+    click("button:text-is('Filters')")(page)
+    click(".facets .chip", 2)(page)
+
+
+FRAMES = """() => {
+  seen.frames = [];
+  let last = performance.now();
+  const next = (now) => {
+    seen.frames.push(now - last);
+    last = now;
+    if (seen.frames.length < 60) requestAnimationFrame(next);
+  };
+  requestAnimationFrame(next);
+}"""
+
+# view, address, what is done, doing it
+INPUTS: tuple[tuple[str, str, str, Callable[[Page], None]], ...] = (
+    ("Search", "", "typing", type_words),
+    ("Search", "", "a picture opened for the first time", click(".pictures a")),
+    ("Search", "&open=9", "stepping through pictures", press(*["ArrowRight"] * 6)),
+    ("Search", "&open=9", "closing one", press("Escape")),
+    ("Search", "", "selecting pictures", select),
+    ("Search", "", "filters and their chips", choose),
+    ("Lineup", "&v=lineup", "typing labels", type_labels),
+    ("Lineup", "&v=lineup&l=boat&l=house&l=bird", "the temperature", slide("#view-lineup input[type=range]")),
+    ("Lineup", "&v=lineup&l=boat&l=house&l=bird", "the right one", click("#view-lineup .bars button", 3)),
+    ("Map", "&v=map", "keys", move),
+    ("Map", "&v=map", "dragging it", drag("#view-map canvas")),
+    ("Map", "&v=map", "a cluster", click("#view-map .legend button", 2)),
+    ("Review", "&v=review", "opening a run", click("#view-review .rows a")),
+    ("Review", "&v=review&run=RUN", "digits", press("1", "2", "3", "Enter", "u", each=300)),
+    ("Labs", "&v=labs", "the temperature", slide("#labs-pull input[type=range]")),
+    ("Labs", "&v=labs", "dragging a point", drag("#labs-pull .dot.movable")),
+    ("Runs", "&v=labs", "opening the view", click("nav [data-view=runs]")),
+)
+
+
+def every_view(page: Page, url: str, run: str) -> Iterator[dict[str, Any]]:
+    """The longest way from an input to the next paint, in each view."""
+    drawn_thumbnails(page)
+    page.add_init_script(WATCH)
+    for view, address, what, act in INPUTS:
+        page.goto(f"{url}?c=pictures{address.replace('RUN', run)}")
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(500)
+        page.evaluate("seen.events.length = 0")
+        act(page)
+        page.wait_for_timeout(500)
+        seen = page.evaluate("seen")
+        keys = max((length for _, length in seen["events"]), default=0)
+        longest = max(seen["frames"]) if seen.get("frames") else keys
+        yield {"view": view, "input": what, "to the next paint, ms": f"{longest:.0f}" if longest else "< 16"}
+
+
 def until(page: Page, condition: str) -> None:
     """Wait for it; the page's policy lets no text become code in it, which Playwright's own waiting needs."""
     for _ in range(600):
@@ -203,10 +340,11 @@ def main() -> None:
     fingerprint = fingerprint_of(model)
     print(machine(), "\n")
     rows = []
+    sizes = [int(size) for size in sys.argv[1:]] or SIZES
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
         print(browser.version, "\n")
-        for n in [int(size) for size in sys.argv[1:]] or SIZES:
+        for n in sizes:
             data = CACHE / f"page-{n}"
             if not data.exists():
                 made = data.with_suffix(".new")
@@ -217,8 +355,22 @@ def main() -> None:
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
                 rows.append({"pictures": f"{n:,}", **measure(page, f"http://127.0.0.1:{port}/")})
                 page.close()
+        table(rows)
+        with tempfile.TemporaryDirectory() as folder:
+            own = shutil.copytree(data.with_name(f"page-{sizes[0]}"), Path(folder) / "data")
+            with serving("glimpse", model, own) as (port, _), Client(f"http://127.0.0.1:{port}") as client:
+                client.wait_for(client.start_job("map", collection="pictures", names=False))
+                client.wait_for(client.start_job("label", collection="pictures", labels=["boat", "house", "bird"]))
+                [run] = client.label_runs()
+                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                table(list(every_view(page, f"{client.url}/", run.id)))
+                page.close()
         browser.close()
-    print("|", " | ".join(rows[0]), "|")
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    """Print them, as Markdown has it."""
+    print("\n|", " | ".join(rows[0]), "|")
     print("|" + "---|" * len(rows[0]))
     for row in rows:
         print("|", " | ".join(str(value) for value in row.values()), "|")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
 
     from encoder.towers.tokenizer import TowerTokenizer
 
-
+EACH = 8  # images at a time
 TEXTS = 256  # at a time: a thousand take a gigabyte in a model of middling size, and no less time each
 
 
 class TowersEncoder(Encoder):
     """The encoder of a folder of towers; a tower that is asked for must be there.
 
-    With `many` images are encoded as fast as can be, and the first one later than without.
+    With `many` images are encoded as fast as can be, and the first one later than without. Then each processor runs the
+    whole graph on images of its own: threads that share them wait for each other at every product.
     """
 
     overlap = False
@@ -40,14 +42,22 @@ class TowersEncoder(Encoder):
 
     def __init__(self, folder: Path, card: TowersCard, *, many: bool = False) -> None:
         self.ref, self.card = str(folder), card.model
-        self.batch_size = 16 if many else 8
+        self.batch_size = EACH * threads() if many else EACH
         self._folder, self._towers, self._many = folder, card, many
         mean, std = (np.array(each, np.float32) for each in (self.preprocess.mean, self.preprocess.std))
         self._scale, self._shift = 1 / (255 * std), -mean / std  # (3,) each
 
     def encode_pixels(self, pixels: Pixels) -> Vectors:
         """As `Encoder.encode_pixels`."""
-        return self._visual.run(None, {"pixels": self.normalise(pixels)})[0]  # type: ignore[no-any-return]
+        tower = self._visual
+
+        def run(some: Pixels) -> Vectors:
+            return tower.run(None, {"pixels": self.normalise(some)})[0]  # type: ignore[no-any-return]
+
+        if not self._many or len(pixels) < 2:
+            return run(pixels)
+        parts = np.array_split(pixels, min(len(pixels), threads()))
+        return np.concatenate([*self._workers.map(run, parts)])
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """As `Encoder.encode_texts`."""
@@ -96,6 +106,10 @@ class TowersEncoder(Encoder):
         return planes
 
     @cached_property
+    def _workers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(threads(), thread_name_prefix="tower")
+
+    @cached_property
     def _visual(self) -> InferenceSession:
         return _session(self._folder / VISUAL, many=self._many)
 
@@ -129,17 +143,17 @@ def kept_towers(
 
 
 def _session(file: Path, *, many: bool = False) -> InferenceSession:
-    """A session that is ready at once, the graph as it is and weights mapped where they lie; or one for many runs."""
+    """A session that is ready at once, the graph as it is and weights mapped where they lie; or one that takes longer
+    to get ready, for many runs of a thread each.
+    """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would send events of its use to its makers
     from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
     options = SessionOptions()
-    if many:
-        options.add_session_config_entry("session.force_spinning_stop", "1")  # others read the next images then
-    else:
+    options.intra_op_num_threads = 1 if many else threads()
+    if not many:
         options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.intra_op_num_threads = threads()
     options.log_severity_level = 3
     return InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -87,12 +87,19 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
         return read(Collection, self.ask("GET", f"/v1/collections/{in_path(name)}"))
 
     def create_collection(
-        self, name: str, *, model: str | None = None, kind: str | None = None, recall: float | None = None
+        self,
+        name: str,
+        *,
+        title: str | None = None,
+        model: str | None = None,
+        kind: str | None = None,
+        recall: float | None = None,
     ) -> Collection:
-        """Make a collection; one that is there already stays as it is.
+        """Make a collection; one that is there already keeps what it holds.
 
         Args:
             name: of letters, digits, ".", "_" and "-".
+            title: what it is called where people read. Default: what it is called already, else by its name.
             model: the name of the one that is to make its vectors. Default: the service's default model.
             kind: of its index, as in docs/operations.md. Default: what suits the number of rows.
             recall: share of the true first ten that it finds.
@@ -101,7 +108,7 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
             ModelMismatch: there is one of another model than was named.
             ModelNotFound: there is no model of that name.
         """
-        config = given(model=model, kind=kind, recall=recall) or None
+        config = given(title=title, model=model, kind=kind, recall=recall) or None
         return read(Collection, self.ask("PUT", f"/v1/collections/{in_path(name)}", json=config))
 
     def set_quota(self, name: str, **quota: int | None) -> Collection:

@@ -113,7 +113,8 @@ def _list_architectures(device: str, precision: str, json: bool) -> None:
             f"{rates[name].parameters / 1e6:.1f}M",
             f"{rates[name].image_parameters / 1e6:.1f}M",
             round(rates[name].samples_per_second),
-            *("-" if recall is None else f"{recall:.2f}" for recall in (each.recall_at_1, each.recall_at_10)),
+            f"{each.recall_at_1:.2f}",
+            f"{each.recall_at_10:.2f}",
             each.good_for,
         )
         for name, each in ARCHITECTURES.items()

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from base.errors import CollectionExists, InputError
 from base.progress import Progress
+from base.read_ahead import one_ahead
 from index.batch import Batch
 from index.bulk.job import MANIFEST, Manifest
 from index.collection import Collection, open_collection, store_of
@@ -90,7 +91,7 @@ def _fill(
     started, total = time.perf_counter(), sum(rows for _, rows in manifest.parts)
     done.missing = manifest.missing
     is_empty = not collection.count()
-    for batch in _batches(manifest):
+    for batch in one_ahead(_batches(manifest), overlap=True):
         check_paths(batch.path, data, done.collection)
         fresh = batch
         if not is_empty:

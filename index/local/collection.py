@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -97,7 +98,7 @@ class LocalCollection(Searches):
         try:
             if self._compacting is not None:
                 self._compacting.join()
-            if self._lock is not None and self.is_due():
+            if self._lock is not None and not self._hurried and self.is_due():
                 self._compact()
         finally:
             self._live.close()
@@ -106,10 +107,13 @@ class LocalCollection(Searches):
                 os.close(self._lock)
                 self._lock = None
 
-    def hurry(self) -> None:
-        """Put nothing on disk at a commit any more, nor build an index beside: who makes it does both at the end."""
-        self._catalog.hurry()
+    @contextmanager
+    def hurrying(self) -> Iterator[None]:
+        """While it is made: put nothing on disk at a commit, nor build an index beside. A write that fails ruins it."""
         self._hurried = True
+        with self._catalog.hurrying():
+            yield
+        self._hurried = False
 
     # --- what it is ---
 
@@ -191,7 +195,7 @@ class LocalCollection(Searches):
         identity = self._catalog.identity()
         if fingerprint is not None:
             check_model(self.name, identity["model"], identity["fingerprint"], fingerprint)
-        x16 = stored_rows(batch.vector, int(identity["dim"])).astype(np.float16)
+        x16 = stored_rows(batch.vector, int(identity["dim"]))
         ids = self._catalog.write(batch, x16, str(identity["fingerprint"]))
         self._grown(len(ids))
         return ids

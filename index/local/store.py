@@ -66,8 +66,10 @@ class LocalStore:
     def making(self, name: str, *, model: str, fingerprint: str, dim: int) -> Iterator[LocalCollection]:
         """The same; it appears whole when the block ends, or not at all. CollectionExists."""
         with appearing(self._data, name) as own:
-            with LocalStore(own).create(name, model=model, fingerprint=fingerprint, dim=dim) as collection:
-                collection.hurry()
+            with (
+                LocalStore(own).create(name, model=model, fingerprint=fingerprint, dim=dim) as collection,
+                collection.hurrying(),
+            ):
                 yield collection
             fsync_file(collection_folder(own, name) / CATALOG)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from base.errors import InputError, QuotaExceeded
 from index.entry import Entry
 from index.matching import Row, check_wanted, take_rows, taken
@@ -35,7 +37,7 @@ class Insert:
 
     def place(self, now: Identity, entries: Sequence[Entry]) -> Placed:
         """What to write and what to delete for these entries. InputError, QuotaExceeded."""
-        x = stored_rows([entry.vector for entry in entries], now.dim)
+        x = stored_rows([entry.vector for entry in entries], now.dim).astype(np.float32)
         columns = [row_of(entry) for entry in entries]
         rows, gone, fresh = self._take_rows(now, entries, columns)
         self.check_quota(now, fresh - len(gone))

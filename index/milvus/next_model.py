@@ -79,10 +79,10 @@ class NextModel:
         with self._collection.writing:
             now = self._collection.identity()
             begun = self._needed(now)
-            rows16 = stored_rows(x, np.shape(x)[-1])
-            if rows16.shape != (len(ids), begun.dim):
-                raise InputError(f"vectors must be ({len(ids)}, {begun.dim}), not {rows16.shape}")
-            vectors = dict(zip(map(int, ids), rows16, strict=True))
+            rows32 = stored_rows(x, np.shape(x)[-1]).astype(np.float32)
+            if rows32.shape != (len(ids), begun.dim):
+                raise InputError(f"vectors must be ({len(ids)}, {begun.dim}), not {rows32.shape}")
+            vectors = dict(zip(map(int, ids), rows32, strict=True))
             rows = [
                 row | {"vector": vectors[row["id"]], "stamp": self._given.pop(row["id"], row["stamp"])}
                 for row in self._collection.view_of(now).rows(

@@ -5,6 +5,7 @@ answers that go packed, where they are what somebody reads (GET).
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
@@ -23,6 +24,7 @@ AS_IT_IS = (b"content-encoding", b"content-length")  # headers that are no longe
 LEVEL = 1
 LEAST = 1024  # bytes that are worth it
 PACKED_ALREADY = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "image/*")
+WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
 class Packed:
@@ -37,8 +39,32 @@ class Packed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        packs = scope["type"] == "http" and scope["method"] == "GET"
-        await (self._packing if packs else self._app)(scope, receive, send)
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        # the middleware looks for the word gzip alone, whatever is said of it: it is told what is meant
+        meant = b"gzip" if _takes_gzip(",".join(headers_of(scope, b"accept-encoding"))) else b"identity"
+        others = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        scope["headers"] = [*others, (b"accept-encoding", meant)]
+        await self._packing(scope, receive, send)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding asks for gzip, and not rather for what is not packed (RFC 9110, 12.5.3)."""
+    weights: dict[str, float] = {}
+    for each in accepted.lower().split(","):
+        coding, _, weight = (part.strip() for part in each.partition(";"))
+        weights[coding] = _weight(weight)
+    gzip = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    return gzip > 0 and gzip >= weights.get("identity", 0.0)
+
+
+def _weight(said: str) -> float:
+    """What `q=0.5` says: 1 where nothing is said, 0 where it says no number, for then nothing is known to be wanted."""
+    if not said:
+        return 1.0
+    name, _, value = (part.strip() for part in said.partition("="))
+    return float(value) if name == "q" and WEIGHT.fullmatch(value) else 0.0
 
 
 class Unpacked:

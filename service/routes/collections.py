@@ -20,7 +20,6 @@ from service.schemas.collections import (
     CollectionPatch,
     CollectionRequest,
     CollectionsAnswer,
-    QuotaFields,
 )
 from service.schemas.examples import MAKE
 
@@ -59,7 +58,8 @@ async def put(
 
     409 if a model is named and one that is there is another model's. With `kind` or `recall` the index is to be so. Of
     a collection that is there and has another, it is built anew before the answer comes, which takes a while for many
-    rows. A quota bounds what it may hold: a write that would exceed it is answered with 413, `quota_exceeded`.
+    rows. A title is what it is called from then on. A quota bounds what it may hold: a write that would exceed it is
+    answered with 413, `quota_exceeded`.
     """
     model = models.named(asked.model if asked else None)
     card = await run_in_threadpool(models.card, model)
@@ -72,8 +72,8 @@ async def put(
             collection.check_model(card.fingerprint)
         if config is not None and config != await run_in_threadpool(lambda: collection.index_config):
             await collections.writers.write(name, lambda writer: writer.compact(config))
-        if asked is not None and asked.quota is not None:
-            await collections.writers.write(name, partial(_set_quota, asked.quota))
+        if asked is not None and (asked.quota is not None or "title" in asked.model_fields_set):
+            await collections.writers.write(name, partial(_change, asked))
         return told.collection(await run_in_threadpool(collection.info))
 
 
@@ -93,15 +93,11 @@ async def patch(
     return told.collection(await run_in_threadpool(collection.info))
 
 
-def _change(asked: CollectionPatch, collection: Collection) -> None:
+def _change(asked: CollectionPatch | CollectionRequest, collection: Collection) -> None:
     if "title" in asked.model_fields_set:
         collection.set_title(asked.title)
     if asked.quota is not None:
-        _set_quota(asked.quota, collection)
-
-
-def _set_quota(asked: QuotaFields, collection: Collection) -> None:
-    collection.set_quota(asked.over(collection.quota))
+        collection.set_quota(asked.quota.over(collection.quota))
 
 
 @contextmanager

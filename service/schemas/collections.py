@@ -44,7 +44,7 @@ class CollectionPatch(RequestModel):
 
 
 class CollectionRequest(RequestModel):
-    """Which model makes its vectors, what its index is to be, and how much it may hold.
+    """What it is called, which model makes its vectors, what its index is to be, and how much it may hold.
 
     Without it, what suits the number of rows.
     """
@@ -53,6 +53,7 @@ class CollectionRequest(RequestModel):
     recall: FiniteFloat = Field(0.98, ge=0.5, le=1, description="share of the exact first ten that it is tuned to find")
 
     model: ModelName = Field(None, description="default: of one that is there its own, else the default model")
+    title: Title | None = Field(None, description="what it is called where people read; null: by its name")
     quota: QuotaFields | None = None
 
     def config(self) -> IndexConfig | None:

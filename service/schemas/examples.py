@@ -249,7 +249,7 @@ COLLECTIONS: Examples = {"example": {"collections": [COLLECTION["example"]]}}
 
 MAKE: Examples = {"examples": [
     {"kind": "auto", "recall": 0.98},
-    {"model": "default"},
+    {"model": "default", "title": "Our photos"},
     {"quota": {"entries": 100_000, "upload_bytes": 20_000_000_000}},
 ]}
 

@@ -13,7 +13,7 @@
 //   }
 //
 // app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), collection(), collections(), reload(),
-// add(files, collection), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or
+// add(files, {name, title, isNew}), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or
 // "busy" stays; `collection()` is the name that the address or the select has, or null; `collections()` are those of
 // /v1/info, which `info` has whole; `reload()` asks for it anew, `changed()` says that entries have come or gone.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
@@ -23,6 +23,7 @@ import { api } from "./api.js";
 import * as early from "./early.js";
 import { count, el, icon, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
+import { order } from "./parts/latest.js";
 import { address, href, navigate, onNavigate } from "./router.js";
 
 const VIEWS = {
@@ -130,13 +131,18 @@ async function show() {
     intoView(wanted);
     if (last) scrollTo({ top: 0 });
   }
-  document.title = [FIRST, WELCOME].includes(name) ? "glimpse" : `${next.module.title} · glimpse`;
+  if (name !== FIRST) document.title = name === WELCOME ? "glimpse" : `${next.module.title} · glimpse`; // the search names its own
   next.view.show(asked);
 }
 
 // --- the header ---
 
+let framed = null; // what the links of the header are of
+
 function frame(name) {
+  const of = `${name} ${address().get("c")}`;
+  if (framed === of) return;
+  framed = of;
   const at = (view) => href({ v: view === FIRST ? null : view, c: address().get("c") }, new URLSearchParams());
   for (const link of $("views").querySelectorAll("a")) {
     link.href = at(link.dataset.view);
@@ -189,13 +195,14 @@ async function openLibrary() {
   (await library).show();
 }
 
-// Pictures of this machine into a collection, which is made if there is none of that name.
-async function add(files, collection) {
-  const { upload } = await import("./parts/picture/upload.js");
+// Pictures of this machine into a collection, which is made if there is none of that name: see parts/naming.js.
+async function add(files, wanted) {
+  const [{ upload }, { make }] = await Promise.all([import("./parts/picture/upload.js"), import("./parts/naming.js")]);
+  const collection = wanted.name;
   const tell = ({ done, total }) => say(`Adding pictures to ${collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
   let shownOnce = false;
   try {
-    await api.put(api.of(collection));
+    await make(api, wanted);
     const report = await upload(api, collection, files, {
       tell: (far) => {
         tell(far);
@@ -227,10 +234,15 @@ async function changed(collection = app.collection()) {
   else show();
 }
 
+const asking = order();
+
 async function reload() {
+  const isNews = asking();
   const asked = first ?? api.get("v1/info");
   first = null;
-  app.info = await asked;
+  const info = await asked;
+  if (!isNews()) return known;
+  app.info = info;
   known = app.info.collections;
   $("collection").replaceChildren(
     ...known.map(({ name, title, counts, problem }) =>

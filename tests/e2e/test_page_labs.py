@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from service_world import until
 
 from index.collection import open_collection
 
@@ -141,6 +142,25 @@ def test_pictures_of_the_collection_by_their_own_vectors(page: Any, url: str, da
     finally:
         with open_collection(data, "pictures", writable=True) as writer:
             writer.update({1: {"metadata": before}})
+
+
+def test_of_pictures_asked_for_in_quick_succession_the_last_are_shown(page: Any) -> None:
+    held: list[Any] = []
+    page.route("**/v1/collections/pictures/search", lambda asked: held.append((asked, asked.fetch())))
+    page.goto("/?v=labs&c=pictures&space=pictures")  # looks for neighbours
+    until(lambda: page.wait_for_timeout(20) or held)
+    page.evaluate("""() => {
+      history.pushState({}, "", "?v=labs&c=pictures&space=pictures&a=5&pos=2&neg=3");
+      dispatchEvent(new PopStateEvent("popstate"));
+    }""")
+    anchor = page.locator(".own image").first
+    playwright.expect(anchor).to_have_attribute("href", re.compile("/images/5/"))
+    asked, answer = held[0]
+    asked.fulfill(response=answer)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(100)
+    playwright.expect(anchor).to_have_attribute("href", re.compile("/images/5/"))
+    playwright.expect(page.locator(".own image")).to_have_count(3)
 
 
 def test_by_keyboard_alone(page: Any) -> None:

@@ -263,3 +263,51 @@ def test_a_collection_is_created_empty_and_one_that_is_there_is_offered_no_such_
     playwright.expect(page.get_by_label("Collection", exact=True)).to_have_value("shoes")
     playwright.expect(create).to_be_hidden()
     assert {one.name for one in client.collections()} == {"shop", "shoes"}
+
+
+def test_any_words_may_be_the_name_of_a_new_collection(world, client, opened):
+    client.create_collection("shop")
+    page = opened("/?c=shop", base=world[0])
+    page.get_by_role("button", name="Library").click()
+    name = page.get_by_label("to the collection")
+    name.fill("Herbst & “Winter”")
+    told = page.locator("#library-named")
+    playwright.expect(told).to_have_text("“Herbst & “Winter”” is its title; in addresses it is called herbst-winter.")
+    page.get_by_role("button", name="Create it empty").click()
+    playwright.expect(page.get_by_label("Collection", exact=True)).to_have_value("herbst-winter")
+    playwright.expect(told).to_have_text("That is herbst-winter.")
+    assert client.collection("herbst-winter").title == "Herbst & “Winter”"
+    found = page.evaluate("""async () => {
+      const { naming } = await import("./static/parts/naming.js");
+      const there = [{ name: "a", title: "Süße Tiere" }, { name: "collection", title: null }];
+      const written = ["b", " a ", "Süße Tiere", "Süße  Tiere!", "A", "京都", "x".repeat(70), "-"];
+      return written.map((text) => naming(text, there));
+    }""")
+    assert [(one["name"], one["title"], one["isNew"]) for one in found] == [
+        ("b", None, True),
+        ("a", "Süße Tiere", False),
+        ("a", "Süße Tiere", False),
+        ("susse-tiere", "Süße  Tiere!", True),
+        ("a-2", "A", True),
+        ("collection-2", "京都", True),
+        ("x" * 48, "x" * 70, True),
+        ("collection-2", "-", True),
+    ]
+
+
+def test_an_older_list_of_collections_takes_no_new_one_away(world, client, opened):
+    client.create_collection("shop")
+    page = opened("/?c=shop", base=world[0])
+    page.wait_for_load_state("networkidle")
+    held = []
+    page.route("**/v1/info", lambda asked: held.append((asked, asked.fetch())) if not held else asked.continue_())
+    page.get_by_role("button", name="Library").click()  # asks what there is
+    until(lambda: page.wait_for_timeout(20) or held)
+    page.get_by_label("to the collection").fill("shoes")
+    page.get_by_role("button", name="Create it empty").click()
+    chosen = page.get_by_label("Collection", exact=True)
+    playwright.expect(chosen).to_have_value("shoes")
+    asked, answer = held[0]
+    asked.fulfill(response=answer)
+    page.wait_for_timeout(200)
+    playwright.expect(chosen.locator("option")).to_have_text(["shoes (0)", "shop (0)"])

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
 from index.collection import open_collection
@@ -19,7 +19,7 @@ XSS = '<img src=x onerror="document.title=\'broken\'"><script>document.title="br
 
 
 def names(page):
-    return page.locator(".pictures .caption").all_inner_texts()
+    return page.locator(".pictures .caption").all_text_contents()  # also of those behind an open picture
 
 
 def test_words_results_one_of_them_and_more_like_it(page):
@@ -168,7 +168,7 @@ def test_rows_are_full_and_even_and_lose_no_picture(page, count, width):
 
 def test_an_error_is_said_and_the_page_goes_on(opened):
     page = opened("/?q=boat&c=gone", expected=("404",))
-    playwright.expect(page.get_by_role("status")).to_contain_text("no collection 'gone'")
+    playwright.expect(page.get_by_role("heading", name="There is no collection gone")).to_be_visible()
     page.get_by_label("Collection").select_option("pictures")
     tiles(page, 9)
     assert "q=boat" in page.url
@@ -285,6 +285,7 @@ def test_what_is_fetched_with_a_key_is_let_go_of_in_every_view(opened, tmp_path)
         playwright.expect(page.locator(".choosing img")).to_have_count(3)
         page.wait_for_function("window.blobs.size === 3")  # they are drawn again and again
         page.get_by_role("link", name="Runs").click()
+        playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
         let_go(3)
 
 
@@ -330,6 +331,65 @@ def test_a_late_list_of_jobs_takes_back_nothing(page):
     answers[0].fulfill(json={"jobs": []})
     page.wait_for_timeout(200)
     playwright.expect(done).to_be_visible()
+
+
+def test_a_tab_that_nobody_sees_asks_for_no_jobs(page):
+    times = {"created_at": "2026-01-01T00:00:00Z", "started_at": "2026-01-01T00:00:01Z", "ended_at": None}
+    job = {"id": "1", "kind": "index", "state": "running", "collection": "pictures", "done": 9, "total": 90, **times}
+    asked = []
+    page.route("**/v1/jobs?limit=20", lambda route: asked.append(1) or route.fulfill(json={"jobs": [job]}))
+    page.goto("/?c=pictures")
+    until(lambda: page.wait_for_timeout(50) or len(asked) > 1)
+    seen = """(hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(seen, True)
+    page.wait_for_timeout(1200)  # it had asked to be woken
+    before = len(asked)
+    page.wait_for_timeout(1200)
+    assert len(asked) == before
+    page.evaluate(seen, False)
+    until(lambda: page.wait_for_timeout(50) or len(asked) > before + 1)
+
+
+def test_a_search_that_was_left_dims_nothing(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.route("**/v1/collections/pictures/search", lambda asked: None)  # it never comes
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    busy = page.locator(".results.busy")
+    playwright.expect(busy).to_have_count(1)
+    page.go_back()
+    tiles(page, 9)
+    playwright.expect(busy).to_have_count(0)
+    page.close()
+
+
+def test_a_picture_that_the_browser_closes_by_itself_is_closed(page):
+    page.goto("/?c=pictures&open=1")
+    playwright.expect(page.get_by_role("dialog").get_by_role("button", name="More like this")).to_be_visible()
+    page.evaluate("document.querySelector('dialog.viewer').close()")
+    playwright.expect(page).not_to_have_url(re.compile("open="))
+    tiles(page, 9)
+    playwright.expect(page.locator(".pictures .caption").first).to_be_attached()
+    page.locator(".pictures a").first.click()
+    playwright.expect(page.get_by_role("dialog").get_by_role("button", name="More like this")).to_be_visible()
+
+
+def test_a_small_picture_that_comes_late_takes_no_place_of_the_file(page):
+    held = []
+    page.route(re.compile(r"/images/1/thumbnail\?.*size=1024"), lambda asked: held.append(asked))
+    page.goto("/?c=pictures&open=1")
+    until(lambda: page.wait_for_timeout(20) or held)
+    page.keyboard.press("+")
+    image = page.locator(".viewer .stage img")
+    playwright.expect(image).to_have_attribute("src", re.compile("/images/1/content"))
+    held[0].continue_()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(100)
+    playwright.expect(image).to_have_attribute("src", re.compile("/images/1/content"))
 
 
 def test_columns_that_come_late_take_no_place_of_what_was_asked_since(page):

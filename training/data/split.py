@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from base.errors import TrainingError
 from base.files import file_sha256
+from base.words import counted
 from encoder.image import sha256_of
 from training.data.pairs import Pair, image_key_of, text_key
 
@@ -48,7 +49,7 @@ def split_pairs(pairs: Sequence[Pair], val_fraction: float, seed: int) -> tuple[
         side = val if len(val) + len(group) <= wanted * 1.1 + 1 and len(val) < wanted else train
         side.extend(group)
     if not train or not val:
-        found = f"{len(pairs)} pairs in {len(groups)} groups that share captions or images"
+        found = f"{counted(len(pairs), 'pair')} in {counted(len(groups), 'group')} of shared captions or images"
         if len(groups) < 2:
             raise TrainingError(f"{found}: too few to hold any out; give more pairs with different captions")
         lack, remedy = ("hold out", "raise") if train else ("train on", "lower")

@@ -21,13 +21,14 @@ TELLS_APART = 0.9  # of the loss of guessing
 FORGOTTEN = 0.05  # of the probe's start
 
 
-def warnings_before(cut: CutTexts, probe: LeftOut, *, held_out: int, parts_norms: bool) -> list[str]:
+def warnings_before(cut: CutTexts, probe: LeftOut, *, held_out: int, larger: str, parts_norms: bool) -> list[str]:
     """What can be told before the first step, likewise.
 
     Args:
         cut: of the captions, those that are longer than the model reads.
         probe: what of the probe is not used.
         held_out: pairs or images.
+        larger: what would make them more.
         parts_norms: the model has batch norms, and a batch goes through it in parts.
     """
     warnings = [f"Probe not whole: {line}." for line in probe.lines()]
@@ -35,8 +36,7 @@ def warnings_before(cut: CutTexts, probe: LeftOut, *, held_out: int, parts_norms
         warnings.append(f"Long captions: {cut}.")
     if held_out < FEW:
         warnings.append(
-            f"Few held out: {held_out} can hardly tell one epoch from another; give more pairs, or a larger "
-            "--val-fraction."
+            f"Few held out: {held_out} can hardly tell one epoch from another; give more pairs, or {larger}."
         )
     if parts_norms:
         warnings.append(

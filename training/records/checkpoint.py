@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -56,8 +57,11 @@ def save_model(folder: Path, parts: ClipParts) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_cfg": parts.model_cfg, "preprocess_cfg": parts.preprocess.to_open_clip()}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.clip.state_dict().items()}
-    with artefact(folder / WEIGHTS) as part:
-        save_file(weights, part, metadata={"format": "pt"})
+    # safetensors begins a file of a name that says nothing, beside the one it is given: in a folder that is swept with
+    # the part, a killed process leaves no weights that nobody removes.
+    with artefact(folder / WEIGHTS) as part, TemporaryDirectory(prefix=f"{part.name}.", dir=folder) as beside:
+        save_file(weights, file := Path(beside) / WEIGHTS, metadata={"format": "pt"})
+        file.replace(part)
     save_tokenizer = getattr(parts.tokenizer, "save_pretrained", None)
     if save_tokenizer is not None:
         save_tokenizer(folder)
@@ -101,5 +105,5 @@ def load_state(folder: Path, restore: Callable[[dict[str, Any]], None]) -> Train
     except pickle.UnpicklingError as error:  # torch's own words advise what glimpse has no option for
         raise TrainingError(f"{path}: not a state that glimpse saved; start anew with another --out") from error
     except Exception as error:  # torch.load raises whatever the bytes lead it to
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = " ".join((str(error) or type(error).__name__).split())[:200]  # torch says what differs in later lines
         raise TrainingError(f"{path}: not a state of this model ({reason}); start anew with another --out") from error

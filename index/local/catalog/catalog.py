@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -124,9 +124,9 @@ class Catalog:
         """Close its connections. A second call does nothing."""
         self._db.close()
 
-    def hurry(self) -> None:
-        """As `Database.hurry`."""
-        self._db.hurry()
+    def hurrying(self) -> AbstractContextManager[None]:
+        """As `Database.hurrying`."""
+        return self._db.hurrying()
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy to a new file while others write. InputError if it exists, or CollectionError."""

@@ -142,11 +142,28 @@ class Database:
         while self._idle:
             self._idle.pop()[1].close()
 
-    def hurry(self) -> None:
-        """Put nothing on disk at a commit any more: for a file that nobody has yet, and that is synced when whole."""
-        self._hurried = True
+    @contextmanager
+    def hurrying(self) -> Iterator[None]:
+        """For a file that nobody has yet: within the block a commit puts nothing on disk, and nothing can be undone.
+
+        A transaction that fails leaves the file unfit, so it is thrown away; one that is whole is synced by its maker.
+
+        Raises:
+            CollectionError: the disk is full, at the beginning or the end.
+        """
+        self._hurry(True)
+        yield
+        self._hurry(False)
+
+    def _hurry(self, hurried: bool) -> None:
+        self._hurried = hurried
         while self._idle:
             self._idle.pop()[1].close()
+        try:
+            with closing(self._connect(WRITABLE.mode)) as db:
+                db.execute(f"PRAGMA journal_mode = {'OFF' if hurried else 'WAL'}")  # a WAL has all written twice
+        except sqlite3.DatabaseError as error:
+            raise _named(self.path, error) from error
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -265,6 +282,7 @@ class Database:
             if mode != WRITABLE.mode:
                 db.execute("PRAGMA schema_version")
             if self._hurried:
+                db.execute("PRAGMA journal_mode = OFF")
                 db.execute("PRAGMA synchronous = OFF")
                 db.execute("PRAGMA cache_size = -128000")  # KB
         except BaseException:

@@ -2,6 +2,7 @@
 // loss; with the margin at nothing there are only pulls, and the warning is that of a training.
 
 import { el } from "../parts/dom.js";
+import { order } from "../parts/latest.js";
 import { Figure } from "./figure.js";
 import { Clock, forces, section } from "./lab.js";
 import { COLLAPSE } from "./lessons.js";
@@ -36,12 +37,20 @@ export function collapseLab(app) {
     told: el("div", { class: "told" }, facts, warning),
   });
 
+  const asking = order();
+
+  // Whether what was felt is of the points as they lie now.
   async function look() {
-    felt = await forces(app, {
+    const isNews = asking();
+    const of = pictures;
+    const now = await forces(app, {
       loss: "contrastive", margin: negatives.checked ? MARGIN : 0, anchors: pictures, others: captions, right: RIGHT, epoch,
       earlier: [start, previous].filter(Boolean),
     });
+    if (!isNews() || of !== pictures) return false;
+    felt = now;
     draw();
+    return true;
   }
 
   function draw() {
@@ -60,8 +69,7 @@ export function collapseLab(app) {
     clock.stop();
     [pictures, captions, start, previous, epoch] = [scattered(PAIRS, 2, 3), scattered(PAIRS, 2, 8), null, null, 0];
     try {
-      await look();
-      start = felt.record;
+      if (await look()) start = felt.record;
     } catch (error) {
       app.say(error.message, { kind: "bad" });
     }
@@ -72,8 +80,7 @@ export function collapseLab(app) {
     pictures = descend(pictures, felt.gradients.anchors, RATE);
     captions = descend(captions, felt.gradients.others, RATE);
     epoch += 1;
-    await look();
-    return epoch < STEPS;
+    return (await look()) && epoch < STEPS;
   }
 
   const clock = new Clock({

@@ -32,7 +32,7 @@ export async function forces(app, body) {
 // Calls `step` again and again until it says that all is done, `stop` is called, or what it does goes wrong.
 export class Clock {
   constructor({ step, onChange, onError }) {
-    Object.assign(this, { step, onChange, onError, running: false });
+    Object.assign(this, { step, onChange, onError, running: null });
   }
 
   toggle() {
@@ -41,23 +41,23 @@ export class Clock {
   }
 
   stop() {
-    this.running = false;
+    this.running = null;
     this.onChange(false);
   }
 
   async start() {
     if (this.running) return;
-    this.running = true;
+    const run = (this.running = Symbol("run")); // one that was stopped does not go on with the next
     this.onChange(true);
     try {
-      while (this.running) {
+      while (this.running === run) {
         const next = pause(BEAT);
         if (!(await this.step())) break;
         await next;
       }
     } catch (error) {
-      this.onError(error);
+      if (this.running === run) this.onError(error);
     }
-    if (this.running) this.stop();
+    if (this.running === run) this.stop();
   }
 }

@@ -15,6 +15,8 @@ const NARROWEST = 0.5; // radians that are drawn at least
 const SIDE = 40;
 const RANKS = [1, 6, 20, 58]; // of the anchor's neighbours, which are its negatives where nobody chose
 
+const all = ({ anchor, positive, negatives }) => [anchor, positive, ...negatives];
+
 export class OwnPictures {
   constructor(app, { onChange }) {
     Object.assign(this, { app, onChange, ids: null, learned: null, entries: new Map(), sources: new Map() });
@@ -27,37 +29,36 @@ export class OwnPictures {
     this.choosing = el("div", { class: "choosing" });
   }
 
-  // What the address names, else an anchor of the collection with its neighbours; the model's learned temperature.
-  async show(address) {
+  // What the address names, else an anchor of the collection with its neighbours; the model's learned temperature. null:
+  // none are wanted.
+  async show(address, signal) {
     const { app } = this;
     const collection = app.collection();
     if (address.get("space") !== "pictures" || !collection) return null;
     if (this.collection !== collection) {
-      Object.assign(this, { collection, learned: null, begun: null });
+      Object.assign(this, { collection, learned: null, ids: null });
       this.entries.clear();
     }
     const ids = (key) => address.getAll(key).map(Number).filter((id) => Number.isSafeInteger(id) && id > 0).slice(0, NEGATIVES);
-    this.ids = { anchor: ids("a")[0], positive: ids("pos")[0], negatives: ids("neg") };
-    if (!this.ids.anchor || !this.ids.positive || !this.ids.negatives.length) this.ids = await this.#begin(this.ids);
-    this.learned ??= await this.#learned(collection);
-    await Promise.all(this.#all().map((id) => this.#entry(id)));
-    this.letGo(this.#all());
+    let wanted = { anchor: ids("a")[0], positive: ids("pos")[0], negatives: ids("neg") };
+    if (!wanted.anchor || !wanted.positive || !wanted.negatives.length) wanted = await this.#begin(wanted, signal);
+    const learned = this.learned ?? (await this.#learned(collection, signal));
+    await Promise.all(all(wanted).map((id) => this.#entry(id, signal)));
+    signal.throwIfAborted(); // others are wanted by now
+    Object.assign(this, { ids: wanted, learned });
+    this.letGo(all(wanted));
     this.#choices();
-    return this.learned;
+    return learned;
   }
 
-  #all() {
-    return [this.ids.anchor, this.ids.positive, ...this.ids.negatives];
-  }
-
-  async #begin({ anchor, positive, negatives }) {
+  async #begin({ anchor, positive, negatives }, signal) {
     const { api } = this.app;
     if (!anchor) {
-      const { entries } = await api.get(`${api.of(this.collection, "images")}?limit=1`);
+      const { entries } = await api.get(`${api.of(this.collection, "images")}?limit=1`, { signal });
       if (!entries.length) throw new Error("There are no pictures in this collection yet.");
       anchor = entries[0].id;
     }
-    const { hits } = await api.post(api.of(this.collection, "search"), { id: anchor, limit: 60 });
+    const { hits } = await api.post(api.of(this.collection, "search"), { id: anchor, limit: 60 }, { signal });
     if (hits.length < 2) throw new Error("A collection of three pictures or more is needed here.");
     for (const hit of hits) this.entries.set(hit.id, hit);
     return {
@@ -67,18 +68,18 @@ export class OwnPictures {
     };
   }
 
-  async #learned(collection) {
+  async #learned(collection, signal) {
     const name = this.app.collections().find((each) => each.name === collection)?.model;
-    const { data } = await this.app.api.get("v1/models");
+    const { data } = await this.app.api.get("v1/models", { signal });
     const scale = data.find(({ id }) => id === name)?.logit_scale;
     return scale ? 1 / scale : null;
   }
 
-  async #entry(id) {
+  async #entry(id, signal) {
     const { api } = this.app;
-    if (!this.entries.has(id)) this.entries.set(id, await api.get(api.of(this.collection, "images", id)));
+    if (!this.entries.has(id)) this.entries.set(id, await api.get(api.of(this.collection, "images", id), { signal }));
     const url = sized(this.entries.get(id).thumbnail_url, 128);
-    if (!this.sources.has(url)) this.sources.set(url, await api.source(url));
+    if (!this.sources.has(url)) this.sources.set(url, await api.source(url, { signal }));
   }
 
   #source(id) {
@@ -134,7 +135,7 @@ export class OwnPictures {
       svg("rect", { x: x - side / 2 - 2, y: y - side / 2 - 2, width: side + 4, height: side + 4, rx: 7, class: `frame ${kind}` }),
       svg("image", { x: x - side / 2, y: y - side / 2, width: side, height: side, href: this.#source(id), preserveAspectRatio: "xMidYMid meet" }),
     ];
-    const [, ...others] = this.#all();
+    const [, ...others] = all(this.ids);
     const angles = felt.cosines.map((cosine) => Math.acos(Math.max(-1, Math.min(1, cosine))));
     const scale = RADIUS / Math.max(NARROWEST, ...angles);
     this.#ring(scale);

@@ -3,7 +3,7 @@
 
 import { softmax } from "../parts/chances.js";
 import { el, icon } from "../parts/dom.js";
-import { latest } from "../parts/latest.js";
+import { latest, order } from "../parts/latest.js";
 import { slider } from "../parts/slider.js";
 import { Figure } from "./figure.js";
 import { choice, Clock, forces, section } from "./lab.js";
@@ -32,6 +32,8 @@ export function pullLab(app) {
   let written = null; // timer of the address
   let here = false; // whether the labs are shown
   let felt = null;
+  let running = null; // AbortController of the pictures that are looked up
+  const asking = order();
 
   const points = () => (space === "sphere" ? sphere : circle);
   const put = (next) => {
@@ -52,14 +54,18 @@ export function pullLab(app) {
   const ask = () => forces(app, { ...settings(), anchors: points().slice(0, 1), others: points().slice(1) });
 
   const look = latest(async () => {
+    const isNews = asking();
+    let now = null;
+    let trouble = "";
     try {
-      felt = space === "pictures" ? await own.look(settings()) : await ask();
-      status.textContent = "";
+      now = space === "pictures" ? await own.look(settings()) : await ask();
     } catch (error) {
-      status.textContent = error.message;
-      clock.stop();
-      felt = null;
+      trouble = error.message;
     }
+    if (!isNews()) return; // a step has been felt meanwhile
+    felt = now;
+    status.textContent = trouble;
+    if (trouble) clock.stop();
     draw();
   });
 
@@ -117,10 +123,14 @@ export function pullLab(app) {
   async function step() {
     const before = points();
     if (!felt?.gradients) felt = await ask();
-    put(descend(before, [...felt.gradients.anchors, ...felt.gradients.others], RATE));
-    felt = await ask();
+    const moved = descend(before, [...felt.gradients.anchors, ...felt.gradients.others], RATE);
+    put(moved);
+    const isNews = asking();
+    const now = await ask();
+    if (isNews()) felt = now;
+    if (points() !== moved) return false; // others moved them meanwhile
     draw();
-    return points().some((point, i) => Math.hypot(...point.map((value, j) => value - before[i][j])) > STILL);
+    return moved.some((point, i) => Math.hypot(...point.map((value, j) => value - before[i][j])) > STILL);
   }
 
   const clock = new Clock({
@@ -221,19 +231,19 @@ export function pullLab(app) {
           ? "Drag a point, or turn the sphere by dragging beside it. Arrow keys move the point that is chosen."
           : "Drag a point, or move it by the arrow keys. Off the circle only its direction counts, and the farther out it is the less a step turns it.";
       spaces.element.querySelector("[value=pictures]").disabled = !app.collection();
-      own.show(address).then((learned) => {
-        if (!here) {
-          own.letGo();
-          return;
-        }
+      running?.abort();
+      running = new AbortController();
+      const { signal } = running;
+      own.show(address, signal).then((learned) => {
         heat.mark(pictures && learned ? [{ at: learned, text: `learned ${learned.toPrecision(2)}` }] : []);
         if (pictures && address.get("t") === null && learned) heat.value = learned;
         look();
-      }, (error) => (status.textContent = error.message));
+      }, (error) => signal.aborted || (status.textContent = error.message));
     },
     hide: () => {
       here = false;
       clock.stop();
+      running?.abort();
       own.letGo();
       clearTimeout(written); // where the points are is no matter of another view's address
     },

@@ -33,6 +33,9 @@ export function saveFile(address, name) {
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 
+// What need not be in the next frame, which is the sooner there without it.
+export const afterPaint = (work) => requestAnimationFrame(() => setTimeout(work));
+
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const SIGNS = {

@@ -1,9 +1,13 @@
-// The service's jobs: asked for now and then while one runs, for whoever shows them.
+// The service's jobs: asked for now and then while one runs and somebody can see it, once for all who show them or wait
+// for one. They are asked for, not streamed: a browser has six connections to a host for all of its tabs, and a stream
+// holds one for as long as a job takes; a look holds one for a moment, and two a second are as live as a bar can be.
 
-import { pause } from "./dom.js";
+import { order } from "./latest.js";
 
 const EVERY = 1000; // ms between looks while a job runs
 const SOON = 500; // the same for one that somebody waits for
+const LATER = 5000; // the same while the service does not answer
+const LISTED = 20;
 const RUNNING = new Set(["queued", "running", "cancelling"]);
 
 export const isRunning = (job) => RUNNING.has(job.state);
@@ -13,7 +17,10 @@ export class Jobs {
     this.api = api;
     this.jobs = [];
     this.listeners = new Set();
-    this.turn = 0; // of looks: an answer that another has overtaken is older than what is known
+    this.awaited = new Set(); // ids
+    this.waiting = []; // each called once, with what the next look finds
+    this.asking = order();
+    document.addEventListener("visibilitychange", () => document.hidden || this.look()); // others may have begun some
   }
 
   get running() {
@@ -30,20 +37,39 @@ export class Jobs {
   // Look now, and go on while one runs.
   async look() {
     clearTimeout(this.timer);
-    const turn = ++this.turn;
+    const isNews = this.asking();
     let jobs;
     try {
-      jobs = (await this.api.get("v1/jobs?limit=20")).jobs;
+      jobs = (await this.api.get(`v1/jobs?limit=${LISTED}`)).jobs;
+      const listed = new Set(jobs.map(({ id }) => id));
+      for (const id of this.awaited) if (!listed.has(id)) jobs.push(await this.#one(id));
     } catch {
-      if (turn === this.turn && this.jobs.length) this.timer = setTimeout(() => this.look(), EVERY * 5);
+      if (isNews() && (this.jobs.length || this.awaited.size)) this.#again(LATER);
       return;
     }
-    if (turn !== this.turn) return;
+    if (!isNews()) return;
     const before = new Map(this.jobs.map((job) => [job.id, job]));
     const ended = jobs.filter((job) => !isRunning(job) && before.has(job.id) && isRunning(before.get(job.id)));
     this.jobs = jobs;
     for (const listener of this.listeners) listener(jobs, ended);
-    if (this.running.length) this.timer = setTimeout(() => this.look(), EVERY);
+    for (const one of this.waiting.splice(0)) one(jobs);
+    if (this.awaited.size) this.#again(SOON);
+    else if (this.running.length) this.#again(EVERY);
+  }
+
+  // Where nobody sees it, not until somebody does.
+  #again(ms) {
+    clearTimeout(this.timer);
+    if (!document.hidden) this.timer = setTimeout(() => this.look(), ms);
+  }
+
+  async #one(id) {
+    try {
+      return await this.api.get(`v1/jobs/${id}`);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      return { id, state: "failed", error: { message: "The job was forgotten before its end was seen." } };
+    }
   }
 
   async ask(job) {
@@ -55,12 +81,19 @@ export class Jobs {
 
   // The job, once it has succeeded; `tell` is given it at each look before. An Error with why it did not.
   async ended(id, tell) {
-    for (;;) {
-      const job = await this.api.get(`v1/jobs/${id}`);
-      if (job.state === "succeeded") return job;
-      if (!isRunning(job)) throw new Error(job.error?.message ?? "The job was cancelled.");
-      tell(job);
-      await pause(SOON);
+    this.awaited.add(id);
+    this.look();
+    try {
+      for (;;) {
+        const jobs = await new Promise((resolve) => this.waiting.push(resolve));
+        const job = jobs.find((each) => each.id === id);
+        if (!job) continue; // that look was begun before
+        if (job.state === "succeeded") return job;
+        if (!isRunning(job)) throw new Error(job.error?.message ?? "The job was cancelled.");
+        tell(job);
+      }
+    } finally {
+      this.awaited.delete(id);
     }
   }
 

@@ -3,6 +3,7 @@
 
 import { count, el, icon } from "./dom.js";
 import { isRunning } from "./jobs.js";
+import { make, naming } from "./naming.js";
 
 const BYTES = ["bytes", "kB", "MB", "GB", "TB"];
 
@@ -122,7 +123,8 @@ export class Library {
 
   // Pictures come from this machine, or from a folder that the operator allows.
   #adding() {
-    this.name = el("input", { class: "input", id: "library-name", required: true, maxlength: 64, autocomplete: "off", spellcheck: "false" });
+    this.name = el("input", { class: "input", id: "library-name", required: true, maxlength: 120, autocomplete: "off", spellcheck: "false", "aria-describedby": "library-named" });
+    this.named = el("p", { class: "hint named", id: "library-named" });
     this.name.addEventListener("input", () => this.#offer());
     this.create = el("button", { type: "button", class: "button plain", onclick: () => this.#make() }, "Create it empty");
     const files = el("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif,.avif,.tif,.tiff", class: "unseen" });
@@ -130,7 +132,7 @@ export class Library {
     for (const input of [files, folder]) {
       input.addEventListener("change", () => {
         if (!this.name.reportValidity()) return;
-        this.onUpload([...input.files], this.name.value.trim());
+        this.onUpload([...input.files], this.#wanted());
         input.value = "";
         this.close();
       });
@@ -145,21 +147,30 @@ export class Library {
     el("button", { class: "button", type: "submit" }, "Index the folder"));
     return el("section", { class: "adding" }, el("h3", {}, "Add pictures"),
       el("div", { class: "line" }, el("label", { for: "library-name" }, "to the collection"), this.name,
-        this.create),
+        this.create), this.named,
       el("div", { class: "line" }, label(files, "Choose files"), label(folder, "Choose a folder")),
       roots.length > 0 && el("div", {}, el("label", { for: "library-path", class: "hint" }, "Or a folder of the server; its files stay where they are:"), index));
   }
 
+  #wanted() {
+    return naming(this.name.value, this.app.collections());
+  }
+
   // One that is there already is not created: nobody is to fear that it would be emptied.
   #offer() {
-    this.create.hidden = this.app.collections().some(({ name }) => name === this.name.value.trim());
+    const { name, title, isNew } = this.#wanted();
+    const written = this.name.value.trim();
+    this.create.hidden = !isNew;
+    this.named.hidden = !written || name === written;
+    this.named.textContent = isNew ? `“${title}” is its title; in addresses it is called ${name}.` : `That is ${name}.`;
   }
 
   async #make() {
     if (!this.name.reportValidity()) return;
-    const name = this.name.value.trim();
+    const wanted = this.#wanted();
+    const { name } = wanted;
     try {
-      await this.app.api.put(this.app.api.of(name));
+      await make(this.app.api, wanted);
       await this.app.reload();
       this.#showCollections();
       this.app.navigate({ c: name, v: null }, { from: new URLSearchParams() });
@@ -170,8 +181,10 @@ export class Library {
 
   async #index(folder) {
     if (!this.name.reportValidity()) return;
+    const wanted = this.#wanted();
     try {
-      await this.jobs.ask({ kind: "index", collection: this.name.value.trim(), folders: [folder] });
+      if (wanted.isNew && wanted.title !== null) await make(this.app.api, wanted); // else the job makes it
+      await this.jobs.ask({ kind: "index", collection: wanted.name, folders: [folder] });
     } catch (error) {
       this.app.say(error.message, { kind: "bad" });
     }

@@ -2,6 +2,7 @@
 // is said goes to the service behind it, so that nobody waits for the rest to be labelled anew.
 
 import { count, el, icon, saveFile } from "./dom.js";
+import { order } from "./latest.js";
 import { fileName, sized } from "./picture/entry.js";
 
 const PAGE = 24;
@@ -20,6 +21,8 @@ export class Reviewing {
     this.of = undefined;
     this.version = 0; // of the labels: what was loaded before a review may be called otherwise by now
     this.sending = null; // promise of the review under way
+    this.refilling = order();
+    this.barring = order();
     this.ended = new AbortController();
     this.#build();
     addEventListener("keydown", (event) => this.#key(event), { signal: this.ended.signal });
@@ -166,8 +169,9 @@ export class Reviewing {
     const shown = this.of;
     const of = shown === NONE ? "&abstained=true" : shown ? `&label=${encodeURIComponent(shown)}` : "";
     const version = this.version;
+    const isNews = this.refilling();
     const { images } = await this.api.get(`${this.place}/images?reviewed=false&order=uncertain&limit=${PAGE}${of}`, { signal: this.ended.signal });
-    if (shown !== this.of) return; // others are looked at by now
+    if (shown !== this.of || !isNews()) return; // others are looked at by now, or more has been said of these
     const waiting = new Set([...this.pending, ...(this.under ?? [])].map(({ image }) => image.id));
     const fresh = images.filter(({ id }) => !waiting.has(id)).map((image) => ({ ...image, version }));
     const kept = this.current && (fresh.find(({ id }) => id === this.current.id) ?? (this.current.wanted ? this.current : null));
@@ -404,8 +408,9 @@ export class Reviewing {
       const shown = this.of;
       const of = shown && shown !== NONE ? `?label=${encodeURIComponent(shown)}` : "";
       const at = this.bars?.[this.slider.value - 1]?.accept_above;
+      const isNews = this.barring();
       const { bars } = await this.api.get(`${this.place}/bars${of}`, { signal: this.ended.signal });
-      if (shown !== this.of) return;
+      if (shown !== this.of || !isNews()) return;
       this.bars = bars;
       this.slider.max = this.bars.length;
       this.slider.value = at === undefined ? 0 : this.bars.filter(({ accept_above: above }) => above >= at).length;

@@ -11,7 +11,7 @@
 import { forcesOf } from "../map/forces.js";
 import { simplified } from "../map/space.js";
 import { Surface } from "../map/surface.js";
-import { count, el, icon, set, words } from "../parts/dom.js";
+import { afterPaint, count, el, icon, set, words } from "../parts/dom.js";
 import { columnsOf, placesAmong } from "../parts/grid/columns.js";
 import { FITS, noteOf } from "../parts/grid/fit.js";
 import { Grid } from "../parts/grid/grid.js";
@@ -45,8 +45,8 @@ export function mount(root, app) {
   const owed = new Set(); // keys of it that are not drawn yet: what was broken off is asked for again
   let running = null; // AbortController of what is asked for
   let here = false; // whether this view is the one that is wanted
-  let picked = []; // ids of the selection below
-  const records = new Map(); // id -> record
+  let picked = null; // source of the selection below
+  let records = new Map(); // id -> record, of the collection that is shown
 
   // --- the frame ---
 
@@ -115,7 +115,7 @@ export function mount(root, app) {
     about = next.places ? await app.api.get(app.api.of(collection, "map"), { signal }) : null;
     keys = (await app.api.get(app.api.of(collection, "facets"), { signal })).keys.filter(({ values }) => values > 1 && values <= SORTING);
     columns = next;
-    records.clear();
+    records = new Map(); // what was asked of another collection comes into its own
     root.classList.remove("busy");
     set(form, { hidden: !about });
     set(stage, { hidden: !about });
@@ -147,7 +147,7 @@ export function mount(root, app) {
     empty.replaceChildren(el("h1", {}, "Making the map"), progress, el("p", { class: "hint", role: "status" }, "The words that name its clusters are looked up once a model, which takes a while the first time."));
     const of = collection;
     try {
-      const job = await app.api.post("v1/jobs", { kind: "map", collection, method });
+      const job = await app.jobs.ask({ kind: "map", collection, method });
       await app.jobs.ended(job.id, ({ done, total }) => total && set(progress, { max: total, value: done }));
       if (of === collection) again();
     } catch (error) {
@@ -337,19 +337,19 @@ export function mount(root, app) {
     if (!has) {
       grid.hide();
       surface?.setOutline(null);
-      picked = [];
+      picked = null;
       return;
     }
     const { places, outline } = placesOf(now.sel);
     surface?.setOutline(outline);
     if (!outline) lit(places, () => 255);
-    picked = places;
+    const next = (picked = new Picked(places));
     heading.textContent = places.length ? `${count(places.length, "picture")} selected` : "Nothing lies there";
     set(labelling, { hidden: !places.length || app.info?.read_only });
     keyList.replaceChildren(...keys.map(({ key }) => new Option(key)));
     labelKey.value ||= now.by ?? "";
-    if (places.length) grid.show(new Picked(places));
-    else grid.hide();
+    if (!places.length) grid.hide();
+    else afterPaint(() => next === picked && grid.show(next)); // the map is moved aside first
   }
 
   async function label() {
@@ -359,7 +359,7 @@ export function mount(root, app) {
       app.say(`The key ${key} is the service's own: choose another${key === "tags" ? ", or select pictures below and tag them" : ""}.`, { kind: "bad" });
       return;
     }
-    const chosen = grid.selected.size ? [...grid.selected] : Array.from(picked, (i) => columns.ids[i]);
+    const chosen = grid.selected.size ? [...grid.selected] : Array.from(picked.places, (i) => columns.ids[i]);
     try {
       let changed = 0;
       for (let at = 0; at < chosen.length; at += PER_PATCH) {
@@ -395,6 +395,7 @@ export function mount(root, app) {
       return;
     }
     const record = (await remembered([id]))[0];
+    signal.throwIfAborted();
     if (!record) return;
     const own = now.by ? valueOf(record, now.by) : columns.clusters[from];
     const { hits } = await app.api.post(app.api.of(collection, "search"), { query: [{ id }], limit: AROUND }, { signal });
@@ -447,9 +448,10 @@ export function mount(root, app) {
   }
 
   async function remembered(ids) {
-    const missing = ids.filter((id) => !records.has(id));
-    for (const record of missing.length ? await recordsOf(app.api, collection, missing) : []) records.set(record.id, record);
-    return ids.map((id) => records.get(id)).filter(Boolean);
+    const known = records;
+    const missing = ids.filter((id) => !known.has(id));
+    for (const record of missing.length ? await recordsOf(app.api, collection, missing) : []) known.set(record.id, record);
+    return ids.map((id) => known.get(id)).filter(Boolean);
   }
 
   let hoverAt = -1;
@@ -477,7 +479,7 @@ export function mount(root, app) {
 
   // --- the open picture ---
 
-  const source = () => (now.sel ? grid.source : null);
+  const source = () => picked;
 
   async function sync() {
     const id = query.open;
@@ -485,8 +487,9 @@ export function mount(root, app) {
       viewer.close();
       return;
     }
+    const of = records;
     const [entry] = await remembered([id]).catch(() => []);
-    if (query.open !== id) return;
+    if (query.open !== id || records !== of) return;
     if (!entry) {
       app.say("This picture is no longer in the collection.", { kind: "bad" });
       app.navigate({ open: null }, { replace: true });

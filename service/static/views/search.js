@@ -167,15 +167,18 @@ export function mount(root, app) {
         if (signal.aborted) return;
         results.classList.remove("busy");
         grid.hide();
-        explain();
-        status.textContent = error.message;
+        const isGone = error.code === "collection_not_found";
+        explain(isGone && `There is no collection ${collection}`, "It may have been deleted. Choose another one above, or look for it in the library.",
+          isGone && app.collections().slice(0, 1).map(({ name, title: called }) =>
+            el("a", { class: "button", href: app.href({ c: name }, new URLSearchParams()) }, `Look at ${called ?? name}`)));
+        status.textContent = isGone ? "" : error.message;
         status.classList.add("bad");
         return;
       }
-      results.classList.remove("busy");
       remembered.set(key, next);
       if (remembered.size > REMEMBERED) remembered.delete(remembered.keys().next().value);
     }
+    results.classList.remove("busy"); // of a search that this one has ended, too
     status.classList.remove("bad");
     tell(next);
     if (next.count) {
@@ -216,7 +219,7 @@ export function mount(root, app) {
 
   function explain(heading, text, ...more) {
     empty.hidden = !heading;
-    empty.replaceChildren(...(heading ? [el("h1", {}, heading), el("p", {}, text), ...more] : []));
+    empty.replaceChildren(...(heading ? [el("h1", {}, heading), el("p", {}, text), ...more.flat().filter(Boolean)] : []));
   }
 
   function nothing(looks) {
@@ -239,15 +242,17 @@ export function mount(root, app) {
     }
     let entry = source?.record(id) ?? null;
     if (!entry) {
+      const of = app.collection();
+      const isOther = () => query.open !== id || app.collection() !== of; // what is wanted by now
       try {
-        entry = await app.api.get(app.api.of(app.collection(), "images", id));
+        entry = await app.api.get(app.api.of(of, "images", id));
       } catch (error) {
-        if (query.open !== id) return;
+        if (isOther()) return;
         app.say(error.status === 404 ? "This picture is no longer in the collection." : error.message, { kind: "bad" });
         app.navigate({ open: null }, { replace: true });
         return;
       }
-      if (query.open !== id) return;
+      if (isOther()) return;
     }
     const place = source?.place(id) ?? -1;
     const near = [place + 1, place - 1].filter((each) => place >= 0 && each >= 0 && each < source.count);
@@ -316,7 +321,7 @@ export function mount(root, app) {
   dropTarget({
     may: () => ({ search: active() && source?.count > 0, add: active() && !app.info?.read_only && app.collection() }),
     onSearch: async (transfer) => searchBy((await filesOf(transfer)).filter((each) => !each.type || each.type.startsWith("image/"))),
-    onAdd: async (transfer) => app.add(await filesOf(transfer), app.collection()),
+    onAdd: async (transfer) => app.add(await filesOf(transfer), { name: app.collection() }),
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && active() && !document.querySelector("dialog[open]") && !event.target.closest("input, select, textarea")) {
@@ -341,14 +346,14 @@ export function mount(root, app) {
       but.delete("open");
       const collection = app.collection();
       but.set("c", collection ?? "");
-      if (document.activeElement !== input || input.value.trim() !== query.words) input.value = query.words;
-      not.value = query.not;
       document.title = query.words ? `${query.words} · glimpse` : "glimpse";
-      showParts();
-      chosen.replaceChildren(...chosenChips(query, change));
-      if (String(but) !== asked && collection) {
+      if (String(but) !== asked) { // else no more than the open picture is another
+        if (document.activeElement !== input || input.value.trim() !== query.words) input.value = query.words;
+        not.value = query.not;
+        showParts();
+        chosen.replaceChildren(...chosenChips(query, change));
         asked = String(but);
-        await search(collection);
+        if (collection) await search(collection);
       }
       sync();
     },

@@ -235,7 +235,6 @@ export class Grid {
 
   #name(tile, i) {
     const name = this.source.name(i);
-    const chosen = this.selected.has(this.source.id(i));
     tile.caption.textContent = name ?? "";
     tile.link.href = this.source.href(i);
     set(tile.link, {
@@ -244,7 +243,13 @@ export class Grid {
       tabindex: i === this.at ? "0" : "-1",
     });
     set(tile.item, { "aria-posinset": i + 1, "aria-setsize": this.source.count });
-    set(tile.mark, { "aria-pressed": String(chosen), "aria-label": `Select ${name ?? `picture ${i + 1}`}` });
+    set(tile.mark, { "aria-label": `Select ${name ?? `picture ${i + 1}`}` });
+    this.#choosing(tile, i);
+  }
+
+  #choosing(tile, i) {
+    const chosen = this.selected.has(this.source.id(i));
+    set(tile.mark, { "aria-pressed": String(chosen) });
     tile.item.classList.toggle("chosen", chosen);
   }
 
@@ -332,7 +337,7 @@ export class Grid {
 
   #marked() {
     this.list.classList.toggle("choosing", this.selected.size > 0);
-    if (this.source) this.refresh();
+    if (this.source) for (const [i, tile] of this.tiles) this.#choosing(tile, i);
     this.onSelect(this.selected);
   }
 

@@ -1,7 +1,8 @@
 // One picture, large, over everything: zoom, the one before and after, what is known of it. The address is its owner's:
 // it asks to step and to close, and is shown what comes of it.
 
-import { el, icon, set } from "../dom.js";
+import { afterPaint, el, icon, set } from "../dom.js";
+import { order } from "../latest.js";
 import { factsOf, nameOf, sized, tagsOf } from "./entry.js";
 
 const MOST = 8; // times as large as it fits
@@ -13,9 +14,10 @@ export class Viewer {
   // onStep(by), onClose(); actions(entry): elements below the facts
   constructor(root, { api, onStep, onClose, actions }) {
     Object.assign(this, { api, onStep, onClose, actions });
+    this.asking = order();
     this.image = el("img", { alt: "", draggable: "false" });
     this.stage = el("div", { class: "stage" }, this.image);
-    this.heading = el("h2", { id: "viewer-title", tabindex: "-1" });
+    this.heading = el("h2", { id: "viewer-title", tabindex: "-1", autofocus: true }); // so no button looks as if it were pressed
     this.path = el("p", { class: "path" });
     this.fit = el("p", { class: "fit" });
     this.facts = el("dl");
@@ -34,6 +36,11 @@ export class Viewer {
     root.append(this.dialog);
     this.dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
+      onClose();
+    });
+    this.dialog.addEventListener("close", () => {
+      if (this.dialog.open || !this.entry) return;
+      this.close(); // the browser has closed it by itself, as it may at a second Escape
       onClose();
     });
     this.dialog.addEventListener("keydown", (event) => this.#key(event));
@@ -57,21 +64,29 @@ export class Viewer {
     this.path.textContent = entry.external_id ?? entry.path ?? "";
     set(this.fit, { hidden: !fit && !note, title: note });
     this.fit.textContent = fit ? `${fit[0].toUpperCase()}${fit.slice(1)}` : (note ?? "");
+    this.previous.disabled = !previous;
+    this.next.disabled = !next;
+    this.#load(entry, near);
+    if (this.dialog.open) {
+      this.#describe(entry);
+      return;
+    }
+    for (const part of [this.facts, this.tags, this.acts]) part.replaceChildren();
+    document.body.classList.add("viewing"); // what lies behind is neither styled nor drawn
+    this.dialog.showModal();
+    afterPaint(() => this.entry === entry && this.#describe(entry));
+  }
+
+  #describe(entry) {
     this.facts.replaceChildren(
       ...factsOf(entry).flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)]));
     this.tags.replaceChildren(...tagsOf(entry).map((tag) => el("span", { class: "chip" }, tag)));
     this.acts.replaceChildren(...this.actions(entry));
-    this.previous.disabled = !previous;
-    this.next.disabled = !next;
-    this.#load(entry, near);
-    if (!this.dialog.open) {
-      this.dialog.showModal();
-      this.heading.focus(); // the arrows step at once, and no button looks as if it were pressed
-    }
   }
 
   close() {
-    if (!this.dialog.open) return;
+    if (!this.entry) return;
+    document.body.classList.remove("viewing");
     this.dialog.close();
     this.entry = null;
     letGo(this.image.src);
@@ -105,8 +120,9 @@ export class Viewer {
   }
 
   async #put(entry, url) {
+    const isNews = this.asking();
     const { src, naturalWidth, naturalHeight } = await this.#decoded(url);
-    if (this.entry !== entry) {
+    if (this.entry !== entry || !isNews()) {
       letGo(src);
       return;
     }
@@ -131,12 +147,13 @@ export class Viewer {
   }
 
   #place(scale, x, y) {
-    const box = this.stage.getBoundingClientRect();
-    const room = (side) => (side * (scale - 1)) / 2;
-    this.scale = scale;
-    this.x = scale === 1 ? 0 : Math.max(-room(box.width), Math.min(room(box.width), x));
-    this.y = scale === 1 ? 0 : Math.max(-room(box.height), Math.min(room(box.height), y));
-    this.image.style.transform = scale === 1 ? "" : `translate(${this.x}px, ${this.y}px) scale(${scale})`;
+    Object.assign(this, { scale, x: 0, y: 0 });
+    if (scale > 1) { // else nothing is measured, which would lay out all of the page
+      const box = this.stage.getBoundingClientRect();
+      const within = (side, wanted) => Math.max(-(side * (scale - 1)) / 2, Math.min((side * (scale - 1)) / 2, wanted));
+      Object.assign(this, { x: within(box.width, x), y: within(box.height, y) });
+    }
+    this.image.style.transform = scale > 1 ? `translate(${this.x}px, ${this.y}px) scale(${scale})` : "";
     this.stage.classList.toggle("zoomed", scale > 1);
   }
 

@@ -1,0 +1,23 @@
+// What a person writes as the name of a collection: any words. Where they are no name, which stands in addresses, they
+// are the title, and the name is made of their letters. Knows no document.
+
+const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+const ROOM = 48; // of a name that is made, with room for a number
+
+// {name, title, isNew}: one of the collections, by its name or its title, else one that is to be made; its title is null
+// where the name says it all.
+export function naming(text, collections) {
+  const words = text.trim();
+  const known = collections.find(({ name }) => name === words) ?? collections.find(({ title }) => title === words);
+  if (known) return { name: known.name, title: known.title ?? null, isNew: false };
+  if (NAME.test(words)) return { name: words, title: null, isNew: true };
+  const taken = new Set(collections.map(({ name }) => name));
+  const plain = words.normalize("NFKD").replace(/\p{M}/gu, "").replaceAll("ß", "ss").toLowerCase();
+  const made = plain.replace(/[^a-z0-9]+/g, "-").slice(0, ROOM).replace(/^-|-$/g, "") || "collection";
+  let name = made;
+  for (let n = 2; taken.has(name); n++) name = `${made}-${n}`;
+  return { name, title: words, isNew: true };
+}
+
+// Make it; one that is there stays as it is.
+export const make = (api, { name, title, isNew }) => api.put(api.of(name), isNew && title !== null ? { title } : undefined);
