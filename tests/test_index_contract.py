@@ -387,6 +387,19 @@ def test_ranges_are_exact_to_the_last_integer_and_to_the_largest_float(pets, sto
         assert found == passing, (name, bound)
 
 
+def test_a_path_that_is_not_utf8_is_not_taken_for_another(pets, store_address):
+    pets.upsert([Entry(unit(1), "image", "/p/?.jpg"), Entry(unit(2), "image", "/p/z.jpg")])
+    for key, value in (("file.path", "/p/\udcff.jpg"), ("file.folder", "/\udcff")):
+        assert pets.filter_ids({"must": [{"key": key, "match": {"value": value}}]}, "image").tolist() == []
+        assert pets.filter_ids({"must_not": [{"key": key, "match": {"value": value}}]}, "image").tolist() == [1, 2]
+    above = {"must": [{"key": "file.path", "range": {"gt": "/p/\udcff.jpg"}}]}
+    if store_address == "local":
+        assert pets.filter_ids(above, "image").tolist() == []
+    else:
+        with pytest.raises(NotInStore, match=r"not UTF-8.*local store"):
+            pets.filter_ids(above, "image")
+
+
 def test_facets_are_counted(pets):
     described = [{"colour": "red", "price": "9.50", "tags": ["a", "b"]}, {"colour": "red", "price": 3, "new": True}]
     pets.upsert([Entry(unit(i), "image", metadata=metadata) for i, metadata in enumerate(described)])

@@ -175,14 +175,16 @@ class Server:
 
     def reindex(self, name: str, index: Mapping[str, Any]) -> None:
         """Give a collection another index, built and loaded when it returns; meanwhile nobody can search it."""
-        said = self._call("describe_index", name, index_name="vector")
+        there = self._call("describe_index", name, index_name="vector")
+        said = there or {"index_type": "FLAT"}  # see _index
         wanted = {"index_type": index["index_type"], **index["params"]}
         if said["index_type"] != wanted["index_type"] or any(
             str(said.get(key, value)) != str(value) for key, value in wanted.items()
         ):
             self._call("flush", name)
             self._call("release_collection", name)
-            self._call("drop_index", name, index_name="vector")
+            if there:
+                self._call("drop_index", name, index_name="vector")
             self._index(name, index)
         elif index["index_type"] == "FLAT":
             return
@@ -277,13 +279,11 @@ class Server:
             self._call("delete", name, ids=list(ids[start : start + TOGETHER]))
 
     def _index(self, name: str, index: Mapping[str, Any]) -> None:
+        if self.is_lite and index["index_type"] == "FLAT":
+            return  # it compares all vectors where it has no index, and making one waits half a second
         indexes = MilvusClient.prepare_index_params()
         indexes.add_index("vector", index_name="vector", **index)
-        # pymilvus waits by half a second; of Lite's FLAT, which is there in a moment, we ask more often
-        soon = self.is_lite and index["index_type"] == "FLAT"
-        self._call("create_index", name, indexes, _async=soon)
-        while soon and self._call("describe_index", name, index_name="vector") is None:
-            time.sleep(0.005)
+        self._call("create_index", name, indexes)
 
     def _call(self, method: str, *given: Any, **named: Any) -> Any:
         named.setdefault("timeout", PATIENCE if method in READS else LONG)

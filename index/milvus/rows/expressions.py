@@ -157,13 +157,24 @@ def _on_file(condition: Match | Range | IsEmpty) -> str:
         return f'{field} == ""'
     given = f'{field} != ""'
     if isinstance(condition, Range):
+        if not all(_is_utf8(str(v)) for _, v in condition.bounds):
+            raise NotInStore(
+                f"filter: a range of {condition.key} with an end that is not UTF-8 is not had on Milvus: give another "
+                "end, or move the collection to the local store"
+            )
         return " and ".join([given, *(f"{field} {COMPARE[name]} {quoted(str(v))}" for name, v in condition.bounds)])
     texts = path_forms(condition.values) if field == "path" else [str(value) for value in condition.values]
-    found = among(field, texts)
-    if condition.key == "file.folder":
+    texts = [text for text in texts if _is_utf8(text)]  # no entry has another
+    found = among(field, texts) if texts else NONE
+    if texts and condition.key == "file.folder":
         inside = [inside_of(folder) for folder in texts]
         found = _joined("or", [f"(path >= {quoted(low)} and path < {quoted(high)})" for low, high in inside])
     return f"{given} and {'not ' if condition.negated else ''}({found})"
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it is: the name of a file may be other bytes."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _on_integer(field: str, condition: Match | Range | IsEmpty) -> str:
