@@ -311,3 +311,18 @@ def test_an_older_list_of_collections_takes_no_new_one_away(world, client, opene
     asked.fulfill(response=answer)
     page.wait_for_timeout(200)
     playwright.expect(chosen.locator("option")).to_have_text(["shoes (0)", "shop (0)"])
+
+
+def test_of_a_collection_that_somebody_deleted_another_is_offered(world, client, opened):
+    for name in ("one", "two"):
+        client.create_collection(name)
+    page = opened("/?c=one", base=world[0], expected=("404",))
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    client.delete_collection("one")
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("heading", name="There is no collection one")).to_be_visible()
+    playwright.expect(page.get_by_role("status").filter(has_text="one")).to_be_visible()  # is read out, too
+    page.get_by_role("link", name="Look at").click()
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    playwright.expect(page.get_by_label("Collection", exact=True)).to_have_value("two")

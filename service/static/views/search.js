@@ -167,12 +167,10 @@ export function mount(root, app) {
         if (signal.aborted) return;
         results.classList.remove("busy");
         grid.hide();
-        const isGone = error.code === "collection_not_found";
-        explain(isGone && `There is no collection ${collection}`, "It may have been deleted. Choose another one above, or look for it in the library.",
-          isGone && app.collections().slice(0, 1).map(({ name, title: called }) =>
-            el("a", { class: "button", href: app.href({ c: name }, new URLSearchParams()) }, `Look at ${called ?? name}`)));
-        status.textContent = isGone ? "" : error.message;
+        status.textContent = error.message;
         status.classList.add("bad");
+        if (error.code === "collection_not_found") await gone(collection, signal);
+        else explain();
         return;
       }
       remembered.set(key, next);
@@ -188,6 +186,15 @@ export function mount(root, app) {
       grid.hide();
       nothing(looks);
     }
+  }
+
+  // What there is may have changed since the page asked.
+  async function gone(collection, signal) {
+    await app.reload().catch(() => {}); // else it offers what it knows
+    if (signal.aborted) return;
+    const other = app.collections().find(({ name }) => name !== collection);
+    explain(`There is no collection ${collection}`, "It may have been deleted. Choose another one above, or look for it in the library.",
+      other && el("a", { class: "button", href: app.href({ c: other.name }, new URLSearchParams()) }, `Look at ${other.title ?? other.name}`));
   }
 
   async function more(of) {
