@@ -45,7 +45,7 @@ let known = []; // collections
 let first = early.info; // asked for already
 let silence = null; // timer that takes a message away
 
-const jobs = new Jobs(api);
+const jobs = new Jobs(api, say);
 
 const app = {
   api,
@@ -184,13 +184,15 @@ function header() {
     badge.hidden = !jobs.running.length;
     badge.textContent = jobs.running.length;
     badge.setAttribute("aria-label", `${jobs.running.length} running`);
-    if (ended.length) changed().catch(() => {});
+    if (ended.length) changed().catch((error) => say(error.message, { kind: "bad" }));
   });
 }
 
 let library = null;
 
 async function openLibrary() {
+  if (!app.info) await reload().catch(() => {}); // it asks for the key that was not given
+  if (!app.info) return;
   library ??= import("./parts/library.js").then(({ Library }) => new Library(document.body, { app, jobs, onUpload: add }));
   (await library).show();
 }
@@ -269,20 +271,22 @@ async function untilReady() {
 }
 
 async function start() {
-  $("said-close").addEventListener("click", () => say(""));
-  header();
-  history.scrollRestoration = "manual";
   try {
     fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
     await untilReady();
   } catch (error) {
     say(error.message, { kind: "bad" });
+    addEventListener("key", start, { once: true });
     return;
   }
+  say("");
   onNavigate(show);
   await pause(0); // what is known already is not all drawn in the task of its arrival
   show();
-  jobs.look();
+  jobs.begin();
 }
 
+$("said-close").addEventListener("click", () => say(""));
+header();
+history.scrollRestoration = "manual";
 start();

@@ -228,6 +228,35 @@ def test_a_collection_is_renamed_in_its_title(world, client, opened):
     assert "c=one" in page.url
 
 
+def test_the_end_of_a_job_is_seen_where_a_look_of_before_it_comes_late(world, client, opened):
+    client.create_collection("one")
+    page = opened(None, base=world[0])
+    held = []
+
+    def hold(asked):
+        if len(held) < 2:
+            held.append((asked, asked.fetch() if not held else None))
+        else:
+            asked.continue_()
+
+    page.goto("/?c=one")
+    page.wait_for_load_state("networkidle")
+    page.route("**/v1/jobs?limit=20", hold)
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    until(lambda: page.wait_for_timeout(20) or held)
+    library.get_by_label("to the collection").fill("two")
+    library.get_by_role("button", name="Index the folder").click()
+    until(lambda: page.wait_for_timeout(20) or len(held) > 1)
+    (job, *_) = client.jobs()
+    assert client.wait_for(job).state == "succeeded"
+    held[0][0].fulfill(response=held[0][1])
+    page.wait_for_timeout(100)
+    held[1][0].continue_()
+    playwright.expect(library.get_by_text("index job of two is done").first).to_be_visible()
+    playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
+
+
 def test_a_job_is_cancelled(world, client, opened):
     page = opened("/", base=world[0])
     job = client.start_job("watch", collection="watched", folders=[str(world[1] / "files")])
