@@ -309,7 +309,7 @@ def test_any_words_may_be_the_name_of_a_new_collection(world, client, opened):
     found = page.evaluate("""async () => {
       const { naming } = await import("./static/parts/naming.js");
       const there = [{ name: "a", title: "Süße Tiere" }, { name: "collection", title: null }];
-      const written = ["b", " a ", "Süße Tiere", "Süße  Tiere!", "A", "京都", "x".repeat(70), "-"];
+      const written = ["b", " a ", "Süße Tiere", "Süße  Tiere!", "A", "süße tiere", "京都", "x".repeat(70), "-"];
       return written.map((text) => naming(text, there));
     }""")
     assert [(one["name"], one["title"], one["isNew"]) for one in found] == [
@@ -317,11 +317,45 @@ def test_any_words_may_be_the_name_of_a_new_collection(world, client, opened):
         ("a", "Süße Tiere", False),
         ("a", "Süße Tiere", False),
         ("susse-tiere", "Süße  Tiere!", True),
-        ("a-2", "A", True),
+        ("a", "Süße Tiere", False),
+        ("a", "Süße Tiere", False),
         ("collection-2", "京都", True),
         ("x" * 48, "x" * 70, True),
         ("collection-2", "-", True),
     ]
+
+
+def test_a_name_is_another_than_that_of_a_collection_that_somebody_made_meanwhile(world, client, opened):
+    first, second, *_ = sorted((world[1] / "files").iterdir())
+    page = opened("/", base=world[0])
+    name = page.get_by_label("Name of the collection")
+    name.fill("   ")
+    page.locator("input[type=file]").first.set_input_files(first)
+    assert not name.evaluate("it => it.checkValidity()")
+    assert list(client.collections()) == []
+    client.create_collection("our-photos", title="Our photos")
+    name.fill("Our photos!")
+    page.locator("input[type=file]").first.set_input_files(first)
+    tiles(page, 1)
+    assert {one.name: (one.title, one.counts["image"]) for one in client.collections()} == {
+        "our-photos": ("Our photos", 0),
+        "our-photos-2": ("Our photos!", 1),
+    }
+    page.get_by_role("button", name="Library").click()
+    page.get_by_label("to the collection").fill("our PHOTOS!")
+    playwright.expect(page.locator("#library-named")).to_have_text("That is our-photos-2.")
+    page.get_by_label("to the collection").fill("  ")
+    page.get_by_role("button", name="Create it empty").click()
+    page.get_by_label("to the collection").fill("OUR photos")
+    page.evaluate("""() => {
+      const said = [];
+      const seen = () => said.push(document.getElementById("said-text").textContent);
+      new MutationObserver(seen).observe(document.getElementById("said-text"), { childList: true });
+      window.said = said;
+    }""")
+    page.get_by_role("dialog", name="Library").locator("input[type=file]").first.set_input_files(second)
+    page.wait_for_function("() => window.said.some((text) => text.startsWith('Adding pictures to Our photos:'))")
+    until(lambda: client.collection("our-photos").counts["image"] == 1 or page.wait_for_timeout(20))
 
 
 def test_an_older_list_of_collections_takes_no_new_one_away(world, client, opened):

@@ -328,7 +328,7 @@ export function mount(root, app) {
   dropTarget({
     may: () => ({ search: active() && source?.count > 0, add: active() && !app.info?.read_only && app.collection() }),
     onSearch: async (transfer) => searchBy((await filesOf(transfer)).filter((each) => !each.type || each.type.startsWith("image/"))),
-    onAdd: async (transfer) => app.add(await filesOf(transfer), { name: app.collection() }),
+    onAdd: async (transfer) => app.add(await filesOf(transfer), app.collection()),
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && active() && !document.querySelector("dialog[open]") && !event.target.closest("input, select, textarea")) {
