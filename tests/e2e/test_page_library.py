@@ -257,6 +257,38 @@ def test_the_end_of_a_job_is_seen_where_a_look_of_before_it_comes_late(world, cl
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
 
 
+def test_words_that_are_being_written_stay_when_a_job_ends(world, client, opened):
+    client.create_collection("one")
+    page = opened("/?c=one&q=boat", base=world[0])
+    words = page.get_by_role("searchbox", name="Search by words")
+    playwright.expect(words).to_have_value("boat")
+    job = client.start_job("watch", collection="watched", folders=[str(world[1] / "files")])
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # somebody else began one
+    playwright.expect(page.locator("#open-library .badge")).to_be_visible()
+    words.focus()
+    page.keyboard.press("End")
+    page.keyboard.type("s at night ")
+    client.cancel_job(job.id)
+    playwright.expect(page.get_by_label("Collection", exact=True).locator("option")).to_have_count(2)
+    page.wait_for_load_state("networkidle")
+    playwright.expect(words).to_have_value("boats at night ")
+    page.keyboard.press("Enter")
+    playwright.expect(page).to_have_url(re.compile("q=boats"))
+    page.go_back()
+    playwright.expect(words).to_have_value("boat")
+
+
+def test_the_name_of_a_collection_is_whole_where_there_is_room(world, client, opened):
+    client.create_collection("one", title="Postcards of seas")
+    pages = [opened("/?c=one", base=world[0], width=width) for width in (1280, 390)]
+    boxes = [page.get_by_label("Collection", exact=True).bounding_box() for page in pages]
+    assert boxes[0]["width"] == boxes[1]["width"]
+    client.create_collection("two", title="Postcards of the seas and of the lakes, of rivers, and of all the mountains")
+    pages[1].goto("/?c=two")
+    playwright.expect(pages[1].get_by_label("Collection", exact=True)).to_have_value("two")
+    assert pages[1].evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_job_is_cancelled(world, client, opened):
     page = opened("/", base=world[0])
     job = client.start_job("watch", collection="watched", folders=[str(world[1] / "files")])

@@ -278,6 +278,9 @@ def test_is_usable_for_all(opened, axe, width, theme):
     page.get_by_role("list", name="Results").get_by_role("link").first.click()
     playwright.expect(page.get_by_role("dialog")).to_be_visible()
     axe(page)
+    seen = page.evaluate("document.querySelector('html').getBoundingClientRect().right")  # a scroll bar has the rest
+    right = [page.locator(one).bounding_box() for one in (".viewer", ".viewer .shut")]
+    assert max(box["x"] + box["width"] for box in right) <= seen
 
 
 def test_what_is_fetched_with_a_key_is_let_go_of_in_every_view(opened, tmp_path):

@@ -76,6 +76,11 @@ export function mount(root, app) {
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
   }
 
+  // What is being written is not touched, a space at its end neither.
+  function write(field, words) {
+    if (field.value.trim() !== words) field.value = words;
+  }
+
   function showFacets() {
     const collection = app.collection();
     const total = app.collections().find(({ name }) => name === collection)?.counts.image ?? Infinity;
@@ -348,6 +353,7 @@ export function mount(root, app) {
 
   return {
     async show(address) {
+      const before = query;
       query = readQuery(address);
       const but = new URLSearchParams(address);
       but.delete("open");
@@ -355,8 +361,8 @@ export function mount(root, app) {
       but.set("c", collection ?? "");
       document.title = query.words ? `${query.words} · glimpse` : "glimpse";
       if (String(but) !== asked) { // else no more than the open picture is another
-        if (document.activeElement !== input || input.value.trim() !== query.words) input.value = query.words;
-        not.value = query.not;
+        if (query.words !== before.words) write(input, query.words);
+        if (query.not !== before.not) write(not, query.not);
         showParts();
         chosen.replaceChildren(...chosenChips(query, change));
         asked = String(but);
