@@ -25,9 +25,11 @@ import httpx
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from glimpse.demo.postcards.subjects import SUBJECT_ART
+
 IMAGES = Path(__file__).parent / "images"
 ARGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
-WIDTHS = {"wide": (1280, 800), "phone": (390, 780)}
+WIDTHS = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 780}}
 QUALITY = 82  # of WebP
 
 Do = Callable[[Page], None]
@@ -61,7 +63,7 @@ def reviewed(page: Page) -> None:
     if (run := page.locator("#view-review .rows a").first).is_visible():
         run.click()
     else:
-        page.get_by_label("Labels", exact=True).fill("boat, balloon, house, bird, cat, car, fish, flower")
+        page.get_by_label("Labels", exact=True).fill(", ".join(SUBJECT_ART))
         page.keyboard.press("Enter")
     page.locator("#view-review .stage.there").wait_for(timeout=120_000)
     page.locator("#view-review .path").evaluate("it => it.replaceChildren()")
@@ -106,9 +108,10 @@ def main() -> None:
     with serving(command, demo) as url, sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
         for theme in ("light", "dark"):
-            for width, (across, down) in WIDTHS.items():
+            for width, size in WIDTHS.items():
+                touched = width == "phone"
                 page = browser.new_page(
-                    base_url=url, viewport={"width": across, "height": down}, color_scheme=theme, device_scale_factor=1
+                    base_url=url, viewport=size, color_scheme=theme, is_mobile=touched, has_touch=touched
                 )
                 for name, address, act in SHOTS:
                     page.goto(address)

@@ -132,6 +132,16 @@ def test_clusters_are_named_by_what_sets_them_apart():
     assert all(one.words == () for one in made.known)
 
 
+def test_no_cluster_is_named_by_a_stop_word_where_there_are_others():
+    x, which = clumps(400)
+    made = fit(source_of(x), "pca")
+    truth = unit_rows(np.stack([x[which == clump].mean(axis=0) for clump in range(4)]), DIM)
+    told = named(made, ("the", "With", "bird", "boat"), truth)
+    assert {word for one in told.known for word in one.words} == {"bird", "boat"}
+    told = named(made, ("the", "with", "one", "two"), truth)
+    assert {word for one in told.known for word in one.words} == {"the", "with", "one", "two"}
+
+
 def test_a_map_of_too_few_or_of_one_place():
     x, _ = clumps(2)
     with pytest.raises(InputError, match="needs 3 images, and there are 2"):

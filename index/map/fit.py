@@ -25,6 +25,7 @@ from index.map.projection import (
     Projection,
     nearest_centres,
 )
+from index.map.stop_words import STOP_WORDS
 from index.map.umap import umap_places
 from index.rows import Rows
 
@@ -73,13 +74,15 @@ def fit(source: AllVectors, method: Method, progress: Progress | None = None) ->
 
 def named(projection: Projection, words: tuple[str, ...], vectors: Rows) -> Projection:
     """The same with words for each cluster: those nearest to what sets it apart from the others, no word
-    twice, not in another form either.
+    twice, not in another form either. Of stop words none, where there are others.
 
     Args:
         projection: what is named.
         words: of the same model as its vectors.
         vectors: (n_words, dim) float32 unit rows.
     """
+    if telling := [i for i, word in enumerate(words) if word.casefold() not in STOP_WORDS]:
+        words, vectors = tuple(words[i] for i in telling), vectors[telling]
     means = projection.centres
     if (landmarks := projection.landmarks) is not None:
         numbers = nearest_centres(landmarks.places, projection.centres)

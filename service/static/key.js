@@ -1,4 +1,5 @@
-// The key of the service, if it needs one: asked for by a dialog once a request is refused, forgotten with this tab.
+// The key of the service, if it needs one: asked for by a dialog once a request is refused, forgotten with this tab. One
+// that is given is told of by the window's event "key".
 // Paths are relative to the page, which may lie below the prefix of a proxy.
 
 let key = sessionStorage.getItem("key");
@@ -42,6 +43,7 @@ function askForKey(refused) {
       if (given) sessionStorage.setItem("key", (key = given));
       dialog.remove();
       resolve(Boolean(given));
+      if (given) dispatchEvent(new Event("key"));
     });
   });
 }

@@ -13,7 +13,7 @@
 //   }
 //
 // app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), collection(), collections(), reload(),
-// add(files, {name, title, isNew}), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or
+// add(files, words), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or
 // "busy" stays; `collection()` is the name that the address or the select has, or null; `collections()` are those of
 // /v1/info, which `info` has whole; `reload()` asks for it anew, `changed()` says that entries have come or gone.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
@@ -45,7 +45,7 @@ let known = []; // collections
 let first = early.info; // asked for already
 let silence = null; // timer that takes a message away
 
-const jobs = new Jobs(api);
+const jobs = new Jobs(api, say);
 
 const app = {
   api,
@@ -184,25 +184,28 @@ function header() {
     badge.hidden = !jobs.running.length;
     badge.textContent = jobs.running.length;
     badge.setAttribute("aria-label", `${jobs.running.length} running`);
-    if (ended.length) changed().catch(() => {});
+    if (ended.length) changed().catch((error) => say(error.message, { kind: "bad" }));
   });
 }
 
 let library = null;
 
 async function openLibrary() {
+  if (!app.info) await reload().catch(() => {}); // it asks for the key that was not given
+  if (!app.info) return;
   library ??= import("./parts/library.js").then(({ Library }) => new Library(document.body, { app, jobs, onUpload: add }));
   (await library).show();
 }
 
-// Pictures of this machine into a collection, which is made if there is none of that name: see parts/naming.js.
-async function add(files, wanted) {
-  const [{ upload }, { make }] = await Promise.all([import("./parts/picture/upload.js"), import("./parts/naming.js")]);
-  const collection = wanted.name;
-  const tell = ({ done, total }) => say(`Adding pictures to ${collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
+// Pictures of this machine into the collection of that name or title, which is made if there is none: see parts/naming.js.
+async function add(files, words) {
+  const [{ upload }, { find, make }] = await Promise.all([import("./parts/picture/upload.js"), import("./parts/naming.js")]);
   let shownOnce = false;
   try {
+    const wanted = await find(app, words);
     await make(api, wanted);
+    const collection = wanted.name;
+    const tell = ({ done, total }) => say(`Adding pictures to ${wanted.title ?? collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
     const report = await upload(api, collection, files, {
       tell: (far) => {
         tell(far);
@@ -269,20 +272,22 @@ async function untilReady() {
 }
 
 async function start() {
-  $("said-close").addEventListener("click", () => say(""));
-  header();
-  history.scrollRestoration = "manual";
   try {
     fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
     await untilReady();
   } catch (error) {
     say(error.message, { kind: "bad" });
+    addEventListener("key", start, { once: true });
     return;
   }
+  say("");
   onNavigate(show);
   await pause(0); // what is known already is not all drawn in the task of its arrival
   show();
-  jobs.look();
+  jobs.begin();
 }
 
+$("said-close").addEventListener("click", () => say(""));
+header();
+history.scrollRestoration = "manual";
 start();

@@ -228,6 +228,67 @@ def test_a_collection_is_renamed_in_its_title(world, client, opened):
     assert "c=one" in page.url
 
 
+def test_the_end_of_a_job_is_seen_where_a_look_of_before_it_comes_late(world, client, opened):
+    client.create_collection("one")
+    page = opened(None, base=world[0])
+    held = []
+
+    def hold(asked):
+        if len(held) < 2:
+            held.append((asked, asked.fetch() if not held else None))
+        else:
+            asked.continue_()
+
+    page.goto("/?c=one")
+    page.wait_for_load_state("networkidle")
+    page.route("**/v1/jobs?limit=20", hold)
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    until(lambda: page.wait_for_timeout(20) or held)
+    library.get_by_label("to the collection").fill("two")
+    library.get_by_role("button", name="Index the folder").click()
+    until(lambda: page.wait_for_timeout(20) or len(held) > 1)
+    (job, *_) = client.jobs()
+    assert client.wait_for(job).state == "succeeded"
+    held[0][0].fulfill(response=held[0][1])
+    page.wait_for_timeout(100)
+    held[1][0].continue_()
+    playwright.expect(library.get_by_text("index job of two is done").first).to_be_visible()
+    playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
+
+
+def test_words_that_are_being_written_stay_when_a_job_ends(world, client, opened):
+    client.create_collection("one")
+    page = opened("/?c=one&q=boat", base=world[0])
+    words = page.get_by_role("searchbox", name="Search by words")
+    playwright.expect(words).to_have_value("boat")
+    job = client.start_job("watch", collection="watched", folders=[str(world[1] / "files")])
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # somebody else began one
+    playwright.expect(page.locator("#open-library .badge")).to_be_visible()
+    words.focus()
+    page.keyboard.press("End")
+    page.keyboard.type("s at night ")
+    client.cancel_job(job.id)
+    playwright.expect(page.get_by_label("Collection", exact=True).locator("option")).to_have_count(2)
+    page.wait_for_load_state("networkidle")
+    playwright.expect(words).to_have_value("boats at night ")
+    page.keyboard.press("Enter")
+    playwright.expect(page).to_have_url(re.compile("q=boats"))
+    page.go_back()
+    playwright.expect(words).to_have_value("boat")
+
+
+def test_the_name_of_a_collection_is_whole_where_there_is_room(world, client, opened):
+    client.create_collection("one", title="Postcards of seas")
+    pages = [opened("/?c=one", base=world[0], width=width) for width in (1280, 390)]
+    boxes = [page.get_by_label("Collection", exact=True).bounding_box() for page in pages]
+    assert boxes[0]["width"] == boxes[1]["width"]
+    client.create_collection("two", title="Postcards of the seas and of the lakes, of rivers, and of all the mountains")
+    pages[1].goto("/?c=two")
+    playwright.expect(pages[1].get_by_label("Collection", exact=True)).to_have_value("two")
+    assert pages[1].evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_job_is_cancelled(world, client, opened):
     page = opened("/", base=world[0])
     job = client.start_job("watch", collection="watched", folders=[str(world[1] / "files")])
@@ -280,7 +341,7 @@ def test_any_words_may_be_the_name_of_a_new_collection(world, client, opened):
     found = page.evaluate("""async () => {
       const { naming } = await import("./static/parts/naming.js");
       const there = [{ name: "a", title: "Süße Tiere" }, { name: "collection", title: null }];
-      const written = ["b", " a ", "Süße Tiere", "Süße  Tiere!", "A", "京都", "x".repeat(70), "-"];
+      const written = ["b", " a ", "Süße Tiere", "Süße  Tiere!", "A", "süße tiere", "京都", "x".repeat(70), "-"];
       return written.map((text) => naming(text, there));
     }""")
     assert [(one["name"], one["title"], one["isNew"]) for one in found] == [
@@ -288,11 +349,45 @@ def test_any_words_may_be_the_name_of_a_new_collection(world, client, opened):
         ("a", "Süße Tiere", False),
         ("a", "Süße Tiere", False),
         ("susse-tiere", "Süße  Tiere!", True),
-        ("a-2", "A", True),
+        ("a", "Süße Tiere", False),
+        ("a", "Süße Tiere", False),
         ("collection-2", "京都", True),
         ("x" * 48, "x" * 70, True),
         ("collection-2", "-", True),
     ]
+
+
+def test_a_name_is_another_than_that_of_a_collection_that_somebody_made_meanwhile(world, client, opened):
+    first, second, *_ = sorted((world[1] / "files").iterdir())
+    page = opened("/", base=world[0])
+    name = page.get_by_label("Name of the collection")
+    name.fill("   ")
+    page.locator("input[type=file]").first.set_input_files(first)
+    assert not name.evaluate("it => it.checkValidity()")
+    assert list(client.collections()) == []
+    client.create_collection("our-photos", title="Our photos")
+    name.fill("Our photos!")
+    page.locator("input[type=file]").first.set_input_files(first)
+    tiles(page, 1)
+    assert {one.name: (one.title, one.counts["image"]) for one in client.collections()} == {
+        "our-photos": ("Our photos", 0),
+        "our-photos-2": ("Our photos!", 1),
+    }
+    page.get_by_role("button", name="Library").click()
+    page.get_by_label("to the collection").fill("our PHOTOS!")
+    playwright.expect(page.locator("#library-named")).to_have_text("That is our-photos-2.")
+    page.get_by_label("to the collection").fill("  ")
+    page.get_by_role("button", name="Create it empty").click()
+    page.get_by_label("to the collection").fill("OUR photos")
+    page.evaluate("""() => {
+      const said = [];
+      const seen = () => said.push(document.getElementById("said-text").textContent);
+      new MutationObserver(seen).observe(document.getElementById("said-text"), { childList: true });
+      window.said = said;
+    }""")
+    page.get_by_role("dialog", name="Library").locator("input[type=file]").first.set_input_files(second)
+    page.wait_for_function("() => window.said.some((text) => text.startsWith('Adding pictures to Our photos:'))")
+    until(lambda: client.collection("our-photos").counts["image"] == 1 or page.wait_for_timeout(20))
 
 
 def test_an_older_list_of_collections_takes_no_new_one_away(world, client, opened):
@@ -311,3 +406,18 @@ def test_an_older_list_of_collections_takes_no_new_one_away(world, client, opene
     asked.fulfill(response=answer)
     page.wait_for_timeout(200)
     playwright.expect(chosen.locator("option")).to_have_text(["shoes (0)", "shop (0)"])
+
+
+def test_of_a_collection_that_somebody_deleted_another_is_offered(world, client, opened):
+    for name in ("one", "two"):
+        client.create_collection(name)
+    page = opened("/?c=one", base=world[0], expected=("404",))
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    client.delete_collection("one")
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("heading", name="There is no collection one")).to_be_visible()
+    playwright.expect(page.get_by_role("status").filter(has_text="one")).to_be_visible()  # is read out, too
+    page.get_by_role("link", name="Look at").click()
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    playwright.expect(page.get_by_label("Collection", exact=True)).to_have_value("two")

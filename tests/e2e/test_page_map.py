@@ -6,6 +6,7 @@ import re
 
 import pytest
 from PIL import Image
+from service_world import until
 
 from glimpse.client import Client, ServiceError
 
@@ -68,9 +69,44 @@ def test_where_there_is_none_one_is_made(opened, client):
         client.forget_map("pictures")
     page = opened("/?v=map&c=pictures", expected=(STALL,))
     playwright.expect(page.get_by_role("heading", name="No map yet")).to_be_visible()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     page.get_by_role("button", name="Make the map").click()
     playwright.expect(page.get_by_role("status").get_by_text("9 pictures")).to_be_visible(timeout=30_000)
     assert client.map("pictures").placed == 9
+    playwright.expect(surface(page)).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert sum(one.endswith("/v1/collections/pictures/map") for one in asked) == 1  # it is read once
+
+
+def test_a_service_that_answers_for_a_while_with_nothing_is_waited_for_and_an_error_is_said(opened, client):
+    with contextlib.suppress(ServiceError):
+        client.forget_map("pictures")
+    page = opened(None, expected=(STALL, "500", "503"))
+    statuses = []  # of what is answered; empty: as it is
+
+    def answer(asked):
+        if not statuses:
+            asked.continue_()
+            return
+        message = "it starts" if statuses[0] == 503 else "it is broken"
+        asked.fulfill(status=statuses[0], json={"error": {"message": message}})
+
+    page.route(re.compile(r"/v1/jobs(\?|/\w+$)"), answer)
+    page.goto("/?v=map&c=pictures")
+    make = page.get_by_role("button", name="Make the map")
+    make.wait_for()
+    statuses[:] = [500]
+    make.click()
+    playwright.expect(page.locator("#said")).to_contain_text("There is no map: it is broken")
+    until(lambda: not list(client.jobs(state="running")) or page.wait_for_timeout(50))
+    playwright.expect(make).to_be_visible()
+    statuses[:] = [503]
+    make.click()
+    playwright.expect(page.locator("#said")).to_contain_text("it starts")
+    playwright.expect(page.get_by_role("heading", name="Making the map")).to_be_visible()
+    statuses.clear()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # sooner than in five seconds
     playwright.expect(surface(page)).to_be_visible()
 
 

@@ -244,6 +244,29 @@ def test_a_service_with_keys_is_asked_with_one(opened, tmp_path):
         playwright.expect(page.get_by_text("/v1/embeddings")).to_be_visible(timeout=20_000)
 
 
+def test_a_key_that_was_not_given_is_asked_for_when_the_page_needs_it_and_the_page_begins_with_it(opened, tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 3))
+    key = add_key(tmp_path, "page", "read")
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened(None, base=url, expected=("401",))
+        page.goto("/?c=pictures")
+        ask = page.get_by_role("dialog", name="This service needs a key")
+        playwright.expect(ask).to_be_visible()
+        page.keyboard.press("Escape")
+        playwright.expect(page.locator("#said")).to_contain_text("key")
+        page.evaluate(SEEN, True)
+        page.evaluate(SEEN, False)
+        page.wait_for_timeout(300)
+        playwright.expect(ask).to_be_hidden()  # who has closed it and comes back to the tab wants none
+        page.get_by_role("button", name="Library").click()
+        ask.get_by_label("Key", exact=True).fill(key)
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog", name="Library").get_by_role("button", name="Close").click()
+        tiles(page, 3)
+        playwright.expect(page.locator("#said")).to_be_hidden()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_is_usable_for_all(opened, axe, width, theme):
@@ -255,6 +278,9 @@ def test_is_usable_for_all(opened, axe, width, theme):
     page.get_by_role("list", name="Results").get_by_role("link").first.click()
     playwright.expect(page.get_by_role("dialog")).to_be_visible()
     axe(page)
+    seen = page.evaluate("document.querySelector('html').getBoundingClientRect().right")  # a scroll bar has the rest
+    right = [page.locator(one).bounding_box() for one in (".viewer", ".viewer .shut")]
+    assert max(box["x"] + box["width"] for box in right) <= seen
 
 
 def test_what_is_fetched_with_a_key_is_let_go_of_in_every_view(opened, tmp_path):
@@ -333,6 +359,12 @@ def test_a_late_list_of_jobs_takes_back_nothing(page):
     playwright.expect(done).to_be_visible()
 
 
+SEEN = """(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
 def test_a_tab_that_nobody_sees_asks_for_no_jobs(page):
     times = {"created_at": "2026-01-01T00:00:00Z", "started_at": "2026-01-01T00:00:01Z", "ended_at": None}
     job = {"id": "1", "kind": "index", "state": "running", "collection": "pictures", "done": 9, "total": 90, **times}
@@ -340,16 +372,12 @@ def test_a_tab_that_nobody_sees_asks_for_no_jobs(page):
     page.route("**/v1/jobs?limit=20", lambda route: asked.append(1) or route.fulfill(json={"jobs": [job]}))
     page.goto("/?c=pictures")
     until(lambda: page.wait_for_timeout(50) or len(asked) > 1)
-    seen = """(hidden) => {
-      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-      document.dispatchEvent(new Event("visibilitychange"));
-    }"""
-    page.evaluate(seen, True)
+    page.evaluate(SEEN, True)
     page.wait_for_timeout(1200)  # it had asked to be woken
     before = len(asked)
     page.wait_for_timeout(1200)
     assert len(asked) == before
-    page.evaluate(seen, False)
+    page.evaluate(SEEN, False)
     until(lambda: page.wait_for_timeout(50) or len(asked) > before + 1)
 
 

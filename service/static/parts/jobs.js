@@ -7,20 +7,27 @@ import { order } from "./latest.js";
 const EVERY = 1000; // ms between looks while a job runs
 const SOON = 500; // the same for one that somebody waits for
 const LATER = 5000; // the same while the service does not answer
+const PASSES = new Set([0, 429, 502, 503, 504]); // as a service answers that is gone for a while, or its proxy
 const LISTED = 20;
 const RUNNING = new Set(["queued", "running", "cancelling"]);
 
 export const isRunning = (job) => RUNNING.has(job.state);
 
 export class Jobs {
-  constructor(api) {
-    this.api = api;
+  // `say` tells that the service does not answer.
+  constructor(api, say) {
+    Object.assign(this, { api, say });
     this.jobs = [];
     this.listeners = new Set();
     this.awaited = new Set(); // ids
-    this.waiting = []; // each called once, with what the next look finds
+    this.waiting = []; // {resolve, reject}, called once with what the next look finds
     this.asking = order();
+  }
+
+  // Once the service has let the page in: else each look would ask for a key anew.
+  begin() {
     document.addEventListener("visibilitychange", () => document.hidden || this.look()); // others may have begun some
+    this.look();
   }
 
   get running() {
@@ -43,8 +50,8 @@ export class Jobs {
       jobs = (await this.api.get(`v1/jobs?limit=${LISTED}`)).jobs;
       const listed = new Set(jobs.map(({ id }) => id));
       for (const id of this.awaited) if (!listed.has(id)) jobs.push(await this.#one(id));
-    } catch {
-      if (isNews() && (this.jobs.length || this.awaited.size)) this.#again(LATER);
+    } catch (error) {
+      if (isNews()) this.#failed(error);
       return;
     }
     if (!isNews()) return;
@@ -52,9 +59,20 @@ export class Jobs {
     const ended = jobs.filter((job) => !isRunning(job) && before.has(job.id) && isRunning(before.get(job.id)));
     this.jobs = jobs;
     for (const listener of this.listeners) listener(jobs, ended);
-    for (const one of this.waiting.splice(0)) one(jobs);
+    for (const { resolve } of this.waiting.splice(0)) resolve(jobs);
     if (this.awaited.size) this.#again(SOON);
     else if (this.running.length) this.#again(EVERY);
+  }
+
+  // What does not pass by itself ends the waiting, and the looks, until somebody has reason for another.
+  #failed(error) {
+    if (!this.running.length && !this.awaited.size) return;
+    if (PASSES.has(error.status)) {
+      this.say(error.message);
+      this.#again(LATER);
+    } else if (this.waiting.length) {
+      for (const { reject } of this.waiting.splice(0)) reject(error); // who waits tells of it
+    } else this.say(error.message, { kind: "bad" });
   }
 
   // Where nobody sees it, not until somebody does.
@@ -74,18 +92,19 @@ export class Jobs {
 
   async ask(job) {
     const asked = await this.api.post("v1/jobs", job);
+    this.asking()(); // a look that began before knows nothing of it
     this.jobs = [asked, ...this.jobs];
     this.look();
     return asked;
   }
 
-  // The job, once it has succeeded; `tell` is given it at each look before. An Error with why it did not.
+  // The job that was just asked for, once it has succeeded; `tell` is given it at each look before. An Error with why it
+  // did not, or why that cannot be known.
   async ended(id, tell) {
     this.awaited.add(id);
-    this.look();
     try {
       for (;;) {
-        const jobs = await new Promise((resolve) => this.waiting.push(resolve));
+        const jobs = await new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
         const job = jobs.find((each) => each.id === id);
         if (!job) continue; // that look was begun before
         if (job.state === "succeeded") return job;

@@ -3,7 +3,7 @@
 
 import { count, el, icon } from "./dom.js";
 import { isRunning } from "./jobs.js";
-import { make, naming } from "./naming.js";
+import { find, make, NAMED, naming } from "./naming.js";
 
 const BYTES = ["bytes", "kB", "MB", "GB", "TB"];
 
@@ -123,7 +123,7 @@ export class Library {
 
   // Pictures come from this machine, or from a folder that the operator allows.
   #adding() {
-    this.name = el("input", { class: "input", id: "library-name", required: true, maxlength: 120, autocomplete: "off", spellcheck: "false", "aria-describedby": "library-named" });
+    this.name = el("input", { class: "input", id: "library-name", ...NAMED, autocomplete: "off", spellcheck: "false", "aria-describedby": "library-named" });
     this.named = el("p", { class: "hint named", id: "library-named" });
     this.name.addEventListener("input", () => this.#offer());
     this.create = el("button", { type: "button", class: "button plain", onclick: () => this.#make() }, "Create it empty");
@@ -132,7 +132,7 @@ export class Library {
     for (const input of [files, folder]) {
       input.addEventListener("change", () => {
         if (!this.name.reportValidity()) return;
-        this.onUpload([...input.files], this.#wanted());
+        this.onUpload([...input.files], this.name.value);
         input.value = "";
         this.close();
       });
@@ -152,13 +152,9 @@ export class Library {
       roots.length > 0 && el("div", {}, el("label", { for: "library-path", class: "hint" }, "Or a folder of the server; its files stay where they are:"), index));
   }
 
-  #wanted() {
-    return naming(this.name.value, this.app.collections());
-  }
-
   // One that is there already is not created: nobody is to fear that it would be emptied.
   #offer() {
-    const { name, title, isNew } = this.#wanted();
+    const { name, title, isNew } = naming(this.name.value, this.app.collections());
     const written = this.name.value.trim();
     this.create.hidden = !isNew;
     this.named.hidden = !written || name === written;
@@ -167,13 +163,12 @@ export class Library {
 
   async #make() {
     if (!this.name.reportValidity()) return;
-    const wanted = this.#wanted();
-    const { name } = wanted;
     try {
+      const wanted = await find(this.app, this.name.value);
       await make(this.app.api, wanted);
       await this.app.reload();
       this.#showCollections();
-      this.app.navigate({ c: name, v: null }, { from: new URLSearchParams() });
+      this.app.navigate({ c: wanted.name, v: null }, { from: new URLSearchParams() });
     } catch (error) {
       this.app.say(error.message, { kind: "bad" });
     }
@@ -181,9 +176,9 @@ export class Library {
 
   async #index(folder) {
     if (!this.name.reportValidity()) return;
-    const wanted = this.#wanted();
     try {
-      if (wanted.isNew && wanted.title !== null) await make(this.app.api, wanted); // else the job makes it
+      const wanted = await find(this.app, this.name.value);
+      if (wanted.title !== null) await make(this.app.api, wanted); // else the job makes it
       await this.jobs.ask({ kind: "index", collection: wanted.name, folders: [folder] });
     } catch (error) {
       this.app.say(error.message, { kind: "bad" });

@@ -1,14 +1,20 @@
 // What a person writes as the name of a collection: any words. Where they are no name, which stands in addresses, they
 // are the title, and the name is made of their letters. Knows no document.
 
+// Of a field for such words: more than spaces.
+export const NAMED = { required: true, maxlength: 120, pattern: ".*\\S.*", title: "Any words" };
+
 const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 const ROOM = 48; // of a name that is made, with room for a number
 
-// {name, title, isNew}: one of the collections, by its name or its title, else one that is to be made; its title is null
-// where the name says it all.
+// {name, title, isNew}: one of the collections, by its name or its title, however their letters are written, else one
+// that is to be made; its title is null where the name says it all.
 export function naming(text, collections) {
   const words = text.trim();
-  const known = collections.find(({ name }) => name === words) ?? collections.find(({ title }) => title === words);
+  const exactly = (one) => one;
+  const anyhow = (one) => one?.toLowerCase();
+  const by = (key, as) => collections.find((one) => as(one[key]) === as(words));
+  const known = by("name", exactly) ?? by("title", exactly) ?? by("name", anyhow) ?? by("title", anyhow);
   if (known) return { name: known.name, title: known.title ?? null, isNew: false };
   if (NAME.test(words)) return { name: words, title: null, isNew: true };
   const taken = new Set(collections.map(({ name }) => name));
@@ -19,5 +25,10 @@ export function naming(text, collections) {
   return { name, title: words, isNew: true };
 }
 
-// Make it; one that is there stays as it is.
-export const make = (api, { name, title, isNew }) => api.put(api.of(name), isNew && title !== null ? { title } : undefined);
+// The same among those that are there by now: others make some, too.
+export const find = async (app, text) => naming(text, await app.reload());
+
+// Make it, if it is new: of one that is there nothing is changed.
+export async function make(api, { name, title, isNew }) {
+  if (isNew) await api.put(api.of(name), title === null ? undefined : { title });
+}

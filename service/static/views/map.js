@@ -148,8 +148,7 @@ export function mount(root, app) {
     const of = collection;
     try {
       const job = await app.jobs.ask({ kind: "map", collection, method });
-      await app.jobs.ended(job.id, ({ done, total }) => total && set(progress, { max: total, value: done }));
-      if (of === collection) again();
+      await app.jobs.ended(job.id, ({ done, total }) => total && set(progress, { max: total, value: done })); // its end is a change
     } catch (error) {
       if (of !== collection) return;
       explain();

@@ -76,6 +76,11 @@ export function mount(root, app) {
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
   }
 
+  // What is being written is not touched, a space at its end neither.
+  function write(field, words) {
+    if (field.value.trim() !== words) field.value = words;
+  }
+
   function showFacets() {
     const collection = app.collection();
     const total = app.collections().find(({ name }) => name === collection)?.counts.image ?? Infinity;
@@ -167,12 +172,10 @@ export function mount(root, app) {
         if (signal.aborted) return;
         results.classList.remove("busy");
         grid.hide();
-        const isGone = error.code === "collection_not_found";
-        explain(isGone && `There is no collection ${collection}`, "It may have been deleted. Choose another one above, or look for it in the library.",
-          isGone && app.collections().slice(0, 1).map(({ name, title: called }) =>
-            el("a", { class: "button", href: app.href({ c: name }, new URLSearchParams()) }, `Look at ${called ?? name}`)));
-        status.textContent = isGone ? "" : error.message;
+        status.textContent = error.message;
         status.classList.add("bad");
+        if (error.code === "collection_not_found") await gone(collection, signal);
+        else explain();
         return;
       }
       remembered.set(key, next);
@@ -188,6 +191,15 @@ export function mount(root, app) {
       grid.hide();
       nothing(looks);
     }
+  }
+
+  // What there is may have changed since the page asked.
+  async function gone(collection, signal) {
+    await app.reload().catch(() => {}); // else it offers what it knows
+    if (signal.aborted) return;
+    const other = app.collections().find(({ name }) => name !== collection);
+    explain(`There is no collection ${collection}`, "It may have been deleted. Choose another one above, or look for it in the library.",
+      other && el("a", { class: "button", href: app.href({ c: other.name }, new URLSearchParams()) }, `Look at ${other.title ?? other.name}`));
   }
 
   async function more(of) {
@@ -321,7 +333,7 @@ export function mount(root, app) {
   dropTarget({
     may: () => ({ search: active() && source?.count > 0, add: active() && !app.info?.read_only && app.collection() }),
     onSearch: async (transfer) => searchBy((await filesOf(transfer)).filter((each) => !each.type || each.type.startsWith("image/"))),
-    onAdd: async (transfer) => app.add(await filesOf(transfer), { name: app.collection() }),
+    onAdd: async (transfer) => app.add(await filesOf(transfer), app.collection()),
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && active() && !document.querySelector("dialog[open]") && !event.target.closest("input, select, textarea")) {
@@ -341,6 +353,7 @@ export function mount(root, app) {
 
   return {
     async show(address) {
+      const before = query;
       query = readQuery(address);
       const but = new URLSearchParams(address);
       but.delete("open");
@@ -348,8 +361,8 @@ export function mount(root, app) {
       but.set("c", collection ?? "");
       document.title = query.words ? `${query.words} · glimpse` : "glimpse";
       if (String(but) !== asked) { // else no more than the open picture is another
-        if (document.activeElement !== input || input.value.trim() !== query.words) input.value = query.words;
-        not.value = query.not;
+        if (query.words !== before.words) write(input, query.words);
+        if (query.not !== before.not) write(not, query.not);
         showParts();
         chosen.replaceChildren(...chosenChips(query, change));
         asked = String(but);

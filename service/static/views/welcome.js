@@ -3,22 +3,21 @@
 
 import { count, el, icon } from "../parts/dom.js";
 import { jobRow } from "../parts/library.js";
-import { make, naming } from "../parts/naming.js";
+import { find, make, NAMED } from "../parts/naming.js";
 import { dropTarget } from "../parts/picture/drop.js";
 import { filesOf } from "../parts/picture/upload.js";
 
 export const title = "Welcome";
 
 export function mount(root, app) {
-  const name = el("input", { class: "input", id: "welcome-name", value: "photos", required: true, maxlength: 120, spellcheck: "false", autocomplete: "off" });
+  const name = el("input", { class: "input", id: "welcome-name", value: "photos", ...NAMED, spellcheck: "false", autocomplete: "off" });
   const files = el("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif,.avif,.tif,.tiff", class: "unseen" });
   const folder = el("input", { type: "file", multiple: true, webkitdirectory: true, class: "unseen" });
   const progress = el("ul", { class: "rows" });
   const look = el("a", { class: "button main", hidden: true }, "");
   let unfollow = null;
 
-  const wanted = () => naming(name.value, app.collections());
-  const send = (chosen) => name.reportValidity() && app.add(chosen, wanted());
+  const send = (chosen) => name.reportValidity() && app.add(chosen, name.value);
   for (const input of [files, folder]) {
     input.addEventListener("change", () => {
       send([...input.files]);
@@ -46,10 +45,10 @@ export function mount(root, app) {
 
   async function index(path) {
     if (!name.reportValidity()) return;
-    const { name: collection, title, isNew } = wanted();
     try {
-      if (isNew && title !== null) await make(app.api, { name: collection, title, isNew }); // else the job makes it
-      await app.jobs.ask({ kind: "index", collection, folders: [path] });
+      const wanted = await find(app, name.value);
+      if (wanted.title !== null) await make(app.api, wanted); // else the job makes it
+      await app.jobs.ask({ kind: "index", collection: wanted.name, folders: [path] });
     } catch (error) {
       app.say(error.message, { kind: "bad" });
     }
