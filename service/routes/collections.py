@@ -54,8 +54,8 @@ async def put(
     response: Response,
     asked: Annotated[CollectionRequest | None, Body(examples=MAKE["examples"])] = None,
 ) -> CollectionAnswer:
-    """Make it, empty, for the model that is named, else the default one. Of one that is there already nothing is changed
-    but what is named.
+    """Make it, empty, for the model that is named, else the default one. Of one that is there already nothing
+    is changed but what is named.
 
     409 if a model is named and one that is there is another model's. With `kind` or `recall` the index is to be so. Of
     a collection that is there and has another, it is built anew before the answer comes, which takes a while for many
