@@ -417,7 +417,7 @@ def test_of_a_collection_that_somebody_deleted_another_is_offered(world, client,
     page.get_by_role("searchbox", name="Search by words").fill("boat")
     page.keyboard.press("Enter")
     playwright.expect(page.get_by_role("heading", name="There is no collection one")).to_be_visible()
-    playwright.expect(page.get_by_role("status").filter(has_text="one")).to_be_visible()  # is read out, too
+    playwright.expect(page.get_by_role("status").filter(has_text="collection one.")).to_be_visible()  # is read out, too
     page.get_by_role("link", name="Look at").click()
     playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
     playwright.expect(page.get_by_label("Collection", exact=True)).to_have_value("two")

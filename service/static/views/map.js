@@ -148,7 +148,8 @@ export function mount(root, app) {
     const of = collection;
     try {
       const job = await app.jobs.ask({ kind: "map", collection, method });
-      await app.jobs.ended(job.id, ({ done, total }) => total && set(progress, { max: total, value: done })); // its end is a change
+      // main.js tells of its end to all views: see changed
+      await app.jobs.ended(job.id, ({ done, total }) => total && set(progress, { max: total, value: done }));
     } catch (error) {
       if (of !== collection) return;
       explain();

@@ -195,10 +195,12 @@ export function mount(root, app) {
 
   // What there is may have changed since the page asked.
   async function gone(collection, signal) {
+    const told = `There is no collection ${collection}`;
+    status.textContent = `${told}.`; // is read out, as the heading is not
     await app.reload().catch(() => {}); // else it offers what it knows
     if (signal.aborted) return;
     const other = app.collections().find(({ name }) => name !== collection);
-    explain(`There is no collection ${collection}`, "It may have been deleted. Choose another one above, or look for it in the library.",
+    explain(told, "It may have been deleted. Choose another one above, or look for it in the library.",
       other && el("a", { class: "button", href: app.href({ c: other.name }, new URLSearchParams()) }, `Look at ${other.title ?? other.name}`));
   }
 
