@@ -163,30 +163,38 @@ class Server:
         """Have it in memory, where a search needs it; at once if it is."""
         self._call("load_collection", name)
 
-    def build(self, name: str) -> None:
-        """Wait until the index has all rows that were written to a collection, and load it so. StoreUnavailable."""
+    def build(self, name: str, check: Callable[[], None] = lambda: None) -> None:
+        """Wait until the index has all rows that were written to a collection, and load it so. StoreUnavailable.
+
+        `check` is called again and again, and raises what ends the wait.
+        """
         self._call("flush", name)
         end = time.monotonic() + BUILD
         while not self.is_lite and self._call("describe_index", name, index_name="vector")["pending_index_rows"]:
             if time.monotonic() > end:
                 raise StoreUnavailable(f"{self.address} has built no index of {name} in {BUILD:.0f} s: see its log")
+            check()
             time.sleep(0.2)
         self.load(name)
 
-    def reindex(self, name: str, index: Mapping[str, Any]) -> None:
-        """Give a collection another index, built and loaded when it returns; meanwhile nobody can search it."""
-        said = self._call("describe_index", name, index_name="vector")
+    def reindex(self, name: str, index: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> None:
+        """Give a collection another index, built and loaded when it returns; meanwhile nobody can read it.
+
+        So it must be one to which no alias leads. `check` as for `build`.
+        """
+        said = self._call("describe_index", name, index_name="vector") or {}
         wanted = {"index_type": index["index_type"], **index["params"]}
-        if said["index_type"] != wanted["index_type"] or any(
+        if said.get("index_type") != wanted["index_type"] or any(
             str(said.get(key, value)) != str(value) for key, value in wanted.items()
         ):
             self._call("flush", name)
             self._call("release_collection", name)
-            self._call("drop_index", name, index_name="vector")
+            if said:
+                self._call("drop_index", name, index_name="vector")
             self._index(name, index)
         elif index["index_type"] == "FLAT":
             return
-        self.build(name)
+        self.build(name, check)
 
     def drop(self, name: str) -> None:
         """Delete a collection."""
@@ -279,9 +287,10 @@ class Server:
     def _index(self, name: str, index: Mapping[str, Any]) -> None:
         indexes = MilvusClient.prepare_index_params()
         indexes.add_index("vector", index_name="vector", **index)
-        # pymilvus waits by half a second; of Lite's FLAT, which is there in a moment, we ask more often
+        # pymilvus waits by half a second; of Lite's FLAT, which is there in a moment, we ask more often. No `_async`:
+        # a request whose answer nobody keeps is cancelled with it
         soon = self.is_lite and index["index_type"] == "FLAT"
-        self._call("create_index", name, indexes, _async=soon)
+        self._call("create_index", name, indexes, sync=not soon)
         while soon and self._call("describe_index", name, index_name="vector") is None:
             time.sleep(0.005)
 
