@@ -4,12 +4,11 @@ import asyncio
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from base.errors import StoreUnavailable
+from base.errors import EntryNotFound, StoreUnavailable
 from glimpse.commands.reindex import reindex
 from index.collection import Entry, open_collection, store_at
 from index.milvus import tuning, vector_index
@@ -177,11 +176,16 @@ def test_an_unfinished_change_of_model_whose_vectors_cannot_be_read_is_forgotten
 def test_an_interrupt_does_not_wait_for_the_server_to_build(pets, monkeypatch):
     monkeypatch.setattr(vector_index, "BACKGROUND_ROWS", 30)
     held = Held(pets.server, monkeypatch)
+
+    def interrupted():
+        with pets:
+            pets.upsert(entries())
+            assert held.begun.wait(30)
+            raise KeyboardInterrupt
+
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), pets:
-        pets.upsert(entries())
-        assert held.begun.wait(30)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert time.monotonic() - started < 20
     assert pets._lock is None
 
@@ -237,10 +241,69 @@ def test_an_index_is_there_where_only_the_old_one_could_not_be_dropped(pets, mon
     assert pets.identity().tuning.kind == "hnsw-sq8"
 
 
-def test_an_index_on_lite_is_made_where_nobody_keeps_the_answer(pets, monkeypatch):
-    asked = []
-    call = Server._call
-    monkeypatch.setattr(Server, "_call", lambda self, *given, **named: asked.append(named) or call(self, *given, **named))
+def test_the_request_for_an_index_on_lite_is_waited_for(pets, monkeypatch):
+    asked, call = (
+        [],
+        Server._call,
+    )  # one whose answer nobody keeps may be cancelled, and the index is waited for in vain
+
+    def listened(self, *given, **named):
+        asked.append(named)
+        return call(self, *given, **named)
+
+    monkeypatch.setattr(Server, "_call", listened)
     pets.next.begin("new", "g", 4)
     assert not any(named.get("_async") for named in asked)
     pets.next.abandon()
+
+
+READS = {
+    "find_paths": lambda pets, _: pets.find_paths(["/3.jpg"]),
+    "records_of": lambda pets, _: pets.records_of([3]),
+    "vectors": lambda pets, _: pets.vectors([3]),
+    "count": lambda pets, _: pets.count("image"),
+    "filter": lambda pets, _: pets.filter_ids({"must": [{"key": "n", "match": {"value": 3}}]}, "image"),
+    "records": lambda pets, _: list(pets.records()),
+    "nearest": lambda _, view: view.nearest(ROWS[:2], 3, "image"),
+    "sampled": lambda _, view: view.sampled("image"),
+}
+
+
+@pytest.mark.parametrize("what", READS)
+def test_a_read_under_way_goes_on_where_another_index_is_put_in_place(pets, data, monkeypatch, what):
+    pets.upsert(entries(0, 40))
+    with open_collection(data, "pets") as reader:
+        view = reader.read_view()
+        before = str(READS[what](reader, reader.read_view()))
+        calls = {name: getattr(reader.server, name) for name in ("query", "search", "ids", "count")}
+
+        def swapped(name):
+            def call(*given, **named):
+                for each in calls:
+                    monkeypatch.setattr(reader.server, each, calls[each])
+                pets.compact()
+                return calls[name](*given, **named)
+
+            return call
+
+        for name in calls:
+            monkeypatch.setattr(reader.server, name, swapped(name))
+        table = pets.identity().table
+        after = READS[what](reader, view)
+        assert pets.identity().table != table
+        assert what in ("nearest", "sampled") or str(after) == before
+
+
+def test_a_view_does_not_go_on_with_the_vectors_of_another_model(pets, data):
+    ids = pets.upsert(entries(0, 10))
+    with open_collection(data, "pets") as reader:
+        view, stream = reader.read_view(), reader.records()
+        first = next(stream)
+        pets.next.begin("new", "g", 4)
+        pets.next.write(ids, ROWS[:10, :4])
+        pets.next.swap()
+        for read in (lambda: view.nearest(ROWS[:1], 3, "image"), lambda: view.vectors([3], "image")):
+            with pytest.raises(EntryNotFound, match="another model's meanwhile: ask again"):
+                read()
+        assert [first.id, *(record.id for record in stream)] == ids
+        assert view.records_of([3])[3].path == "/2.jpg"

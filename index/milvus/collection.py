@@ -285,11 +285,9 @@ class MilvusCollection(Records, Refused, Searches):
         patience: Patience | None = None,
     ) -> NDArray[np.int64]:
         """The ids, ascending, that pass a filter. InputError, NotInStore, FilterTooSlow, GivenUp."""
-        now = self.identity()
-        passing = self.view_of(now).select(parse_filter(filter), known(modality), patience)
-        found = [
-            key for some in self.server.ids(now.table, f'modality == "{modality}" and ({passing})') for key in some
-        ]
+        view = self.read_view()
+        passing = view.select(parse_filter(filter), known(modality), patience)
+        found = [key for some in view.ids(f'modality == "{modality}" and ({passing})') for key in some]
         return np.array(found, np.int64)
 
     def rejection(self) -> Rejection | None:

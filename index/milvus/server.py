@@ -45,6 +45,7 @@ OLDEST, NEWEST = (2, 3), (2, 99)  # servers
 OLDEST_LITE = 3
 READS = ("list_databases", "list_collections", "list_aliases", "describe_collection", "query", "search")
 UNKNOWN = 100  # Milvus's code for a collection that is not there
+GONE = ("can't find collection", "collection not found", "collection not loaded")  # the last while it is dropped
 AWAY = ("Fail connecting", "server unavailable", "Retry timeout", "Retry run out", "timeout", "UNAVAILABLE", "DEADLINE",
         "not ready", "StatusCode", "channel")  # fmt: skip
 
@@ -315,8 +316,10 @@ class Server:
 
     def _error(self, what: str, code: object, message: str) -> Exception:
         line = " ".join(message.split())[:300]
-        if code == UNKNOWN or "can't find collection" in line or "collection not found" in line:
-            return CollectionNotFound(f"a collection on {self.address} was deleted just now: open it again")
+        if code == UNKNOWN or any(word in line for word in GONE):
+            return CollectionNotFound(
+                f"a collection on {self.address} was deleted just now, or taken out of memory: open it again"
+            )
         if "database not found" in line:
             return no_database(self.address)
         if "auth" in line.lower() and "fail" in line.lower():
