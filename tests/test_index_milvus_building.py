@@ -14,6 +14,7 @@ from index.collection import Entry, open_collection, store_at
 from index.milvus import tuning, vector_index
 from index.milvus.server import Server
 from index.milvus.tuning import Tuning
+from service.collections.opened import OpenCollections
 from service.collections.writers import Writers
 
 N, DIM = 60, 8
@@ -113,6 +114,20 @@ def test_an_index_that_is_being_built_is_given_up_by_who_wants_the_lock(writers,
     with open_collection(data, "pets") as pets:
         assert (pets.count(), pets.identity().tuning) == (N, None)
         assert [name for name in pets.server.names() if name.startswith("glimpse_pets")] == [pets.identity().table]
+
+
+def test_a_service_that_is_stopped_does_not_wait_for_the_server_to_build(pets, data, monkeypatch):
+    pets.close()
+    held = Held(pets.server, monkeypatch)
+    service = OpenCollections(data)
+    write(service.writers, lambda writer: writer.upsert(entries()))
+    assert held.begun.wait(30)  # by the thread that follows
+    started = time.monotonic()
+    service.close()
+    assert time.monotonic() - started < 20
+    with open_collection(data, "pets", writable=True) as again:  # its lock is free
+        assert (again.count(), again.identity().tuning) == (N, None)
+        assert [name for name in again.server.names() if name.startswith("glimpse_pets")] == [again.identity().table]
 
 
 def test_a_collection_that_is_closed_is_not_built(pets):

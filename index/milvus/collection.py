@@ -272,6 +272,10 @@ class MilvusCollection(Records, Refused, Searches):
             )
         self._vector_index.compact(config)
 
+    def stop_building(self) -> None:
+        """Have what is being built given up soon; nor does `close` build. Who writes next builds what is due then."""
+        self._vector_index.stop()
+
     # --- searching ---
 
     def refresh(self) -> None:

@@ -83,13 +83,17 @@ class VectorIndex:
         """Build what is due, and wait for it, unless another thread builds: `given_up` ends that."""
         if self._thread is not None:
             self._thread.join()
-        if not self._building.locked():
+        if not (self._building.locked() or self._stop.is_set()):
             self.build_due()
+
+    def stop(self) -> None:
+        """Have what is being built given up soon, and build nothing more."""
+        self._stop.set()
 
     @contextmanager
     def given_up(self) -> Iterator[None]:
         """While the block runs nothing is built, nor ever after; what is being built is given up before."""
-        self._stop.set()
+        self.stop()
         with self._building:
             yield
 
