@@ -118,8 +118,8 @@ def test_what_is_written_while_an_index_is_built_is_in_it(store, pets, monkeypat
         pets.set_title("Meanwhile")
         return first
 
-    def build_and_write(table):
-        build(table)
+    def build_and_write(table, check):
+        build(table, check)
         with ThreadPoolExecutor(1) as other:
             written.append(other.submit(write).result(timeout=60))
 
@@ -156,7 +156,9 @@ def test_an_index_is_built_beside_writes_and_measured_anew_in_its_place_as_it_gr
         built = made.identity()
         assert (built.tuning.kind, built.tuning.rows in (600, 610)) == ("hnsw-sq8", True)
         write(610, 1000)
-        assert not made.is_due()
+        while made.is_due():  # until the thread that built it has ended
+            assert time.monotonic() < end
+            time.sleep(0.01)
     with store.open("grown", writable=True) as made:
         write(1000, 2000)
     with store.open("grown") as made:
@@ -175,10 +177,10 @@ def test_an_index_that_is_being_built_is_given_up_before_the_lock_is_let_go_of(s
     failing = store.create("failing", model="m", fingerprint="f", dim=DIM)
     build = failing.server.build
 
-    def held(table):
+    def held(table, check):
         building.set()
         assert go.wait(60)
-        build(table)
+        build(table, check)
 
     monkeypatch.setattr(failing.server, "build", held)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from base.errors import InputError
+from base.errors import CollectionError, InputError
 from glimpse.options import DATA, AsJson, Collection, Data, Device, Precision, Store, Threads
 
 
@@ -39,12 +39,16 @@ def reindex(
     if model is not None and abandon:
         raise InputError("give either --model or --abandon")
     with open_collection(data, collection, writable=True) as target:
-        begun = target.next.info()
         if abandon:
+            try:
+                begun = target.next.info()
+                what = f"the change to {begun.model} is forgotten" if begun else "no change of model had begun"
+            except CollectionError:  # what cannot be read can be forgotten
+                what = "an unfinished change of model is forgotten"
             target.next.abandon()
-            what = f"the change to {begun.model} is forgotten" if begun else "no change of model had begun"
             console.err.print(f"{collection}: stays with {target.model}; {what}")
             return
+        begun = target.next.info()
         if model is None and begun:
             model = begun.model
         if model is None:

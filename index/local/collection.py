@@ -261,6 +261,9 @@ class LocalCollection(Searches):
         """Whether it should be built anew, and `close` would do that, which may take long."""
         return self._live.is_due()
 
+    def stop_building(self) -> None:
+        """Nothing is given up: what is built on this disk takes no server, and `close` waits for it."""
+
     def compact(self, config: IndexConfig | None = None, rows: Path | None = None) -> None:
         """Build the index anew, tuned, without what was deleted, and write it as files that open fast.
 

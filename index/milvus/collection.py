@@ -78,14 +78,18 @@ class MilvusCollection(Records, Refused, Searches):
         if error is None:
             self.close()
         else:  # perhaps of a server that is away: whoever writes next builds what is due
-            self._vector_index.abandon()
-            super().close()
+            self._let_go()
 
     def close(self) -> None:
         """Close it; a writer first builds the index that it has grown to. A second call does nothing."""
         try:
             self._vector_index.close()
         finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Let go of the lock once nothing is being built: a copy knows nothing of what others write."""
+        with self._vector_index.given_up():
             super().close()
 
     # --- what it is ---
@@ -158,7 +162,7 @@ class MilvusCollection(Records, Refused, Searches):
             if fingerprint is not None:
                 now.check_model(fingerprint)
             placed = self._insert.place(now, entries)
-            self._vector_index.touch(now, placed.ids)
+            self._vector_index.touch(placed.ids)
             self.server.upsert(now.table, placed.rows)
             if placed.gone:
                 self._delete(now, placed.gone)
@@ -187,10 +191,10 @@ class MilvusCollection(Records, Refused, Searches):
                 if key not in rows:
                     raise EntryNotFound(f"no entry with id {key}")
             self._insert.check_alone(now, columns)
-            self._vector_index.touch(now, columns)
-            self.server.upsert(now.table, [rows[key] | new for key, new in columns.items()])
-            if now.next_table:
+            self._vector_index.touch(columns)
+            if now.next_table:  # first: what fails there is not said to be done here
                 self.next.update(now, columns)
+            self.server.upsert(now.table, [rows[key] | new for key, new in columns.items()])
 
     def delete(self, ids: Iterable[int]) -> int:
         """Delete entries; unknown ids are passed over. Returns how many went."""
@@ -202,7 +206,7 @@ class MilvusCollection(Records, Refused, Searches):
             return len(there)
 
     def _delete(self, now: Identity, ids: Sequence[int]) -> None:
-        self._vector_index.touch(now, ids, gone=True)
+        self._vector_index.touch(ids, gone=True)
         for table in filter(None, (now.table, now.next_table)):
             self.server.delete(table, ids)
         self._has_read = False  # the client's sessions know of what was upserted, not of what was deleted
@@ -268,6 +272,10 @@ class MilvusCollection(Records, Refused, Searches):
             )
         self._vector_index.compact(config)
 
+    def stop_building(self) -> None:
+        """Have what is being built given up soon; nor does `close` build. Who writes next builds what is due then."""
+        self._vector_index.stop()
+
     # --- searching ---
 
     def refresh(self) -> None:
@@ -281,11 +289,9 @@ class MilvusCollection(Records, Refused, Searches):
         patience: Patience | None = None,
     ) -> NDArray[np.int64]:
         """The ids, ascending, that pass a filter. InputError, NotInStore, FilterTooSlow, GivenUp."""
-        now = self.identity()
-        passing = self.view_of(now).select(parse_filter(filter), known(modality), patience)
-        found = [
-            key for some in self.server.ids(now.table, f'modality == "{modality}" and ({passing})') for key in some
-        ]
+        view = self.read_view()
+        passing = view.select(parse_filter(filter), known(modality), patience)
+        found = [key for some in view.ids(f'modality == "{modality}" and ({passing})') for key in some]
         return np.array(found, np.int64)
 
     def rejection(self) -> Rejection | None:

@@ -7,7 +7,7 @@ has another stamp, and is due again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -100,16 +100,13 @@ class NextModel:
             server.upsert(now.next_table, [row | dict(columns[row["id"]]) for row in rows])
 
     def swap(self, drop: Sequence[int] = ()) -> None:
-        """Have the alias lead to the next model's vectors, which get their index before; entries in `drop` are deleted.
+        """Have the alias lead to the next model's vectors; entries in `drop` are deleted. Then they get their index.
 
+        It is built as any other, of a copy: one that is cut off leaves a collection that compares all vectors.
         EntriesLeft if an entry has no next vector and is not in `drop`.
         """
         self._collection.check_writable()
         server, dropped = self._collection.server, set(drop)
-        now = self._collection.identity()
-        begun = self._needed(now)
-        self._check_done(now, begun, dropped)
-        built = self._index.built_apart(begun, now.config)
         with self._collection.writing:
             now = self._collection.identity()
             begun = self._needed(now)
@@ -118,10 +115,12 @@ class NextModel:
                 server.delete(begun.table, sorted(dropped))
             # what was set meanwhile is said of the new one too
             after = now.with_model(begun.model, begun.fingerprint, begun.dim)
-            after = replace(after, tuning=built.tuning, tried=built.tried)
             server.set_properties(begun.table, after.properties())
+            self._index.touch(dropped)  # all are new to it
             server.point(alias_of(now.name), begun.table, anew=False)
-            server.drop(now.table)
+            with suppress(CollectionError):  # it is done: the next index that is built drops what is left
+                server.drop(now.table)
+        self._index.build_due()
 
     def abandon(self) -> None:
         """Forget the next model's vectors."""

@@ -72,7 +72,7 @@ class Opened:
 
     def view_of(self, now: Identity) -> ReadView:
         """Those of one moment's model."""
-        return ReadView(self.server, now, self._samples, self.fresh())
+        return ReadView(self.server, now, self._samples, self.fresh(), self.identity)
 
     @contextmanager
     def apart(self, table: str) -> Iterator[None]:

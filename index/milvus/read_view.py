@@ -1,15 +1,15 @@
 """A collection on Milvus as one search sees it: every write acknowledged before it, and perhaps some after.
 
 Milvus has no moments to go back to, so where others write while a search looks several times, a page may shift by one.
-A change of model does not mix in: a view stays with the vectors that it began with.
+A change of model does not mix in: a view stays with the vectors that it began with. Where another index's table was put
+in place of its own, with the same rows, it goes on with that one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,20 +30,33 @@ BLOCK = 1000  # rows read at a time
 QUERIES = 64  # in one request
 DRIFT = 0.05  # a share of the rows: so much growth changes little of what scores mean
 
+T = TypeVar("T")
 Ids = NDArray[np.int64]
 Samples = dict[Modality, tuple[str, int, NDArray[np.float32]]]  # rows drawn, of which model and of how many
 
 
 class ReadView:
-    """The vectors of one of Milvus's collections."""
+    """The vectors of one of Milvus's collections.
 
-    def __init__(self, server: Server, identity: Identity, samples: Samples, fresh: Freshness) -> None:
+    Args:
+        now: says what the glimpse collection is by now; None: no alias leads to this table.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        identity: Identity,
+        samples: Samples,
+        fresh: Freshness,
+        now: Callable[[], Identity] | None = None,
+    ) -> None:
         self.dim = identity.dim
         self.fingerprint = identity.fingerprint
         self._server = server
         self._identity = identity
         self._samples = samples  # shared by the views of a collection
         self._fresh: Freshness = fresh
+        self._now = now
 
     def check_model(self, fingerprint: str) -> None:
         """ModelMismatch unless these vectors are of the model with that fingerprint."""
@@ -56,9 +69,10 @@ class ReadView:
 
         Scores descend, equal ones stand by id. Milvus gives 16,384 at most, so a longer list ends there.
         """
-        x = unit_rows(xq, self.dim)
-        where = _of(modality, among)
-        k = min(k, MOST)
+        x, where, k = unit_rows(xq, self.dim), _of(modality, among), min(k, MOST)
+        return self._asked_of_what_is_there(lambda _: self._nearest(x, k, where))
+
+    def _nearest(self, x: NDArray[np.float32], k: int, where: str) -> list[tuple[NDArray[np.float32], Ids]]:
         found: list[tuple[NDArray[np.float32], Ids] | None] = [None] * len(x)
         left, fetch = list(range(len(x))), min(k + TIES, MOST)
         while left:
@@ -94,9 +108,8 @@ class ReadView:
         found: list[list[tuple[float, int]]] = []
         fresh = self._fresh
         for start in range(0, len(x), QUERIES):
-            with _there():
-                some = x[start : start + QUERIES]
-                found += self._server.search(self._identity.table, some, fetch, where, fresh, params)
+            some = x[start : start + QUERIES]
+            found += self._server.search(self._identity.table, some, fetch, where, fresh, params)
             fresh = "Eventually"  # the first one waited
         return found
 
@@ -120,11 +133,33 @@ class ReadView:
         """The rows of those ids that are there, in no order; as fresh as the view, if nothing else is said."""
         wanted = list(dict.fromkeys(int(key) for key in ids if 0 < key < 2**63))
         for start in range(0, len(wanted), BLOCK):
-            with _there():
-                yield from self._server.query(
-                    self._identity.table, ids_among(wanted[start : start + BLOCK]), fields, fresh or self._fresh
-                )
+            yield from self.query(ids_among(wanted[start : start + BLOCK]), fields, fresh)
             fresh = "Eventually"  # the first read waited
+
+    def query(self, where: str, fields: list[str], fresh: Freshness | None = None) -> list[dict[str, Any]]:
+        """The rows, in no order, that pass an expression."""
+        return self._asked_of_what_is_there(
+            lambda table: self._server.query(table, where, fields, fresh or self._fresh),
+            vectors="vector" in fields,
+        )
+
+    def ids(self, where: str, after: int = 0) -> Iterator[list[int]]:
+        """Stream the ids above `after` that pass an expression, ascending, some at a time."""
+        table, fresh = self._identity.table, self._fresh
+        while True:
+            try:
+                for some in self._server.ids(table, where, after, fresh):
+                    yield some
+                    after, fresh = some[-1], "Eventually"
+                return
+            except CollectionNotFound as error:
+                table = self._instead_of(table, error, vectors=False)
+
+    def count(self, where: str, fresh: Freshness | None = None) -> int:
+        """How many rows pass an expression."""
+        return self._asked_of_what_is_there(
+            lambda table: self._server.count(table, where, fresh or self._fresh), vectors=False
+        )
 
     def only(self, ids: Ids) -> str:
         """A selection of these ids, for `nearest`."""
@@ -141,7 +176,7 @@ class ReadView:
         for doubt in expression.doubts:
             if patience is not None and (reason := patience.over()):
                 raise reason
-            if self._server.count(self._identity.table, _of(modality, doubt.where), self._fresh):
+            if self.count(_of(modality, doubt.where)):
                 raise NotInStore(doubt.message)
         return expression.where
 
@@ -151,7 +186,7 @@ class ReadView:
 
     def sample(self, modality: Modality, m: int) -> tuple[Ids, NDArray[np.float32]]:
         """Up to `m` ids, evenly spread over all of them, and their unit rows (m, dim)."""
-        every = [key for some in self._server.ids(self._identity.table, _of(modality)) for key in some]
+        every = [key for some in self.ids(_of(modality)) for key in some]
         places = np.linspace(0, max(len(every) - 1, 0), min(m, len(every))).astype(int)
         drawn = [every[place] for place in places.tolist()]
         rows = sorted(self.rows(drawn, ["id", "vector"], "Eventually"), key=lambda row: int(row["id"]))
@@ -164,7 +199,7 @@ class ReadView:
 
     def sampled(self, modality: Modality) -> Sampled:
         """What that is told by."""
-        rows = self._server.count(self._identity.table, _of(modality), "Eventually")
+        rows = self.count(_of(modality), "Eventually")
         drawn = self._samples.get(modality)
         if drawn is None or drawn[0] != self.fingerprint or abs(rows - drawn[1]) > DRIFT * drawn[1]:
             _, sample = self.sample(modality, SAMPLE)
@@ -178,15 +213,27 @@ class ReadView:
             return known
         return replace(known, threshold=rejection.threshold, doubt=rejection.doubt)
 
+    def _asked_of_what_is_there(self, ask: Callable[[str], T], *, vectors: bool = True) -> T:
+        """What `ask` says of the table; where that was dropped, of the one in its place."""
+        table = self._identity.table
+        try:
+            return ask(table)
+        except CollectionNotFound as error:
+            return ask(self._instead_of(table, error, vectors=vectors))
+
+    def _instead_of(self, table: str, error: CollectionNotFound, *, vectors: bool) -> str:
+        """The table that was put in the place of one that was dropped; the `error` if there is none.
+
+        EntryNotFound where that has the `vectors` of another model.
+        """
+        if self._now is None or (now := self._now()).table == table:
+            raise error
+        if now.fingerprint == self.fingerprint:
+            self._identity = now
+        elif vectors:
+            raise EntryNotFound("the vectors were replaced by another model's meanwhile: ask again") from error
+        return now.table
+
 
 def _of(modality: Modality, among: str | None = None) -> str:
     return f'modality == "{modality}" and ({among or EVERY})'
-
-
-@contextmanager
-def _there() -> Iterator[None]:
-    """Around reads of a view: vectors that were swapped away meanwhile are searched for again, in another view."""
-    try:
-        yield
-    except CollectionNotFound as error:
-        raise EntryNotFound("another model was put in place meanwhile") from error

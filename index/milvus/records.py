@@ -36,7 +36,7 @@ class Records(Opened):
     def count(self, modality: Modality | None = None) -> int:
         """How many entries it has, of one modality or of all."""
         where = EVERY if modality is None else f'modality == "{known(modality)}"'
-        return self.server.count(self.identity().table, where, self.fresh())
+        return self.read_view().count(where)
 
     def bytes_inside(self, folder: str | Path) -> int:
         """Bytes of the files inside a folder that its entries name."""
@@ -71,9 +71,8 @@ class Records(Opened):
         self, where: str, fields: list[str], after: int = 0, limit: int | None = None
     ) -> Iterator[list[dict[str, Any]]]:
         """The same, some thousands at a time."""
-        now = self.identity()
-        view, left = self.view_of(now), limit
-        for ids in self.server.ids(now.table, where, after, self.fresh()):
+        view, left = self.read_view(), limit
+        for ids in view.ids(where, after):
             some = ids if left is None else ids[:left]
             for start in range(0, len(some), TOGETHER):
                 rows = view.rows(some[start : start + TOGETHER], fields, "Eventually")
@@ -126,7 +125,7 @@ class Records(Opened):
             yield from self._rows_as_records(among(field, some))
 
     def _rows_as_records(self, where: str) -> Iterator[Record]:
-        return map(record_of, self.server.query(self.identity().table, where, RECORD, self.fresh()))
+        return map(record_of, self.read_view().query(where, RECORD))
 
     def facet(
         self,

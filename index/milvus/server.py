@@ -45,6 +45,7 @@ OLDEST, NEWEST = (2, 3), (2, 99)  # servers
 OLDEST_LITE = 3
 READS = ("list_databases", "list_collections", "list_aliases", "describe_collection", "query", "search")
 UNKNOWN = 100  # Milvus's code for a collection that is not there
+GONE = ("can't find collection", "collection not found", "collection not loaded")  # the last while it is dropped
 AWAY = ("Fail connecting", "server unavailable", "Retry timeout", "Retry run out", "timeout", "UNAVAILABLE", "DEADLINE",
         "not ready", "StatusCode", "channel")  # fmt: skip
 
@@ -163,22 +164,29 @@ class Server:
         """Have it in memory, where a search needs it; at once if it is."""
         self._call("load_collection", name)
 
-    def build(self, name: str) -> None:
-        """Wait until the index has all rows that were written to a collection, and load it so. StoreUnavailable."""
+    def build(self, name: str, check: Callable[[], None] = lambda: None) -> None:
+        """Wait until the index has all rows that were written to a collection, and load it so. StoreUnavailable.
+
+        `check` is called again and again, and raises what ends the wait.
+        """
         self._call("flush", name)
         end = time.monotonic() + BUILD
         while not self.is_lite and self._call("describe_index", name, index_name="vector")["pending_index_rows"]:
             if time.monotonic() > end:
                 raise StoreUnavailable(f"{self.address} has built no index of {name} in {BUILD:.0f} s: see its log")
+            check()
             time.sleep(0.2)
         self.load(name)
 
-    def reindex(self, name: str, index: Mapping[str, Any]) -> None:
-        """Give a collection another index, built and loaded when it returns; meanwhile nobody can search it."""
+    def reindex(self, name: str, index: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> None:
+        """Give a collection another index, built and loaded when it returns; meanwhile nobody can read it.
+
+        So it must be one to which no alias leads. `check` as for `build`.
+        """
         there = self._call("describe_index", name, index_name="vector")
-        said = there or {"index_type": "FLAT"}  # see _index
+        said = there or ({"index_type": "FLAT"} if self.is_lite else {})  # Lite's has none: see _index
         wanted = {"index_type": index["index_type"], **index["params"]}
-        if said["index_type"] != wanted["index_type"] or any(
+        if said.get("index_type") != wanted["index_type"] or any(
             str(said.get(key, value)) != str(value) for key, value in wanted.items()
         ):
             self._call("flush", name)
@@ -188,7 +196,7 @@ class Server:
             self._index(name, index)
         elif index["index_type"] == "FLAT":
             return
-        self.build(name)
+        self.build(name, check)
 
     def drop(self, name: str) -> None:
         """Delete a collection."""
@@ -306,8 +314,10 @@ class Server:
 
     def _error(self, what: str, code: object, message: str) -> Exception:
         line = " ".join(message.split())[:300]
-        if code == UNKNOWN or "can't find collection" in line or "collection not found" in line:
-            return CollectionNotFound(f"a collection on {self.address} was deleted just now: open it again")
+        if code == UNKNOWN or any(word in line for word in GONE):
+            return CollectionNotFound(
+                f"a collection on {self.address} was deleted just now, or taken out of memory: open it again"
+            )
         if "database not found" in line:
             return no_database(self.address)
         if "auth" in line.lower() and "fail" in line.lower():

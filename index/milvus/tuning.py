@@ -1,7 +1,7 @@
 """Which of Milvus's indexes a collection gets, and how hard it must search to find what an exact search finds.
 
 In the words of index.local.vectors.tuning and to the same target: recall of the first ten, of two sorts of queries,
-against the exact answer. Makes none; `collection` does.
+against the exact answer. Makes none; `vector_index` does.
 """
 
 from __future__ import annotations

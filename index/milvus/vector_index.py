@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Collection as Several
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -42,19 +42,18 @@ class VectorIndex:
         self._server = collection.server
         self._building = threading.Lock()
         self._touched: set[int] | None = None  # ids written or deleted since a copy was begun
-        self._written: Identity | None = None  # as it was when rows were last written or deleted
-        self._deleted = False
+        self._written = self._deleted = False  # since it was last built
         self._unasked = 0  # rows written since it was last asked whether another one is due
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
     # --- what is written to the collection ---
 
-    def touch(self, now: Identity, ids: Several[int], *, gone: bool = False) -> None:
+    def touch(self, ids: Several[int], *, gone: bool = False) -> None:
         """Be told of rows before they are written, or deleted: a copy that is being made must have them too."""
         if self._touched is not None:
             self._touched |= set(ids)
-        self._written, self._deleted = now, self._deleted or gone
+        self._written, self._deleted = True, self._deleted or gone
         self._unasked += len(ids)
 
     def grow(self) -> None:
@@ -62,39 +61,54 @@ class VectorIndex:
         if self._unasked < BACKGROUND_ROWS or self._collection.is_apart or self._is_at_work():
             return
         self._unasked = 0
-        if self.is_due():
-            self._thread = threading.Thread(target=self._build_due, daemon=True)
-            self._thread.start()
+        with suppress(CollectionError):  # the write is done: what the server says of its index now does not undo it
+            if self._has_become_due():
+                self._thread = threading.Thread(target=self._build_due, daemon=True)
+                self._thread.start()
 
     def is_due(self) -> bool:
-        """Whether what this process wrote has made another one due."""
-        now = self._written
-        if now is None or now.next_table or self._collection.is_apart:
-            return False
-        if not self._deleted and not is_due(self._collection.identity().next_id - 1, now.config, now.tuning, now.tried):
-            return False  # there are no more rows than ids: so nobody need count them
-        return is_due(self._collection.count(), now.config, now.tuning, now.tried)
+        """Whether what this process wrote has made another one due, or one is being built: the lock must stay."""
+        return self._is_at_work() or self._has_become_due()
 
-    def close(self) -> None:
-        """Build what is due, and wait for it."""
-        if self._thread is not None:
-            self._thread.join()
+    def build_due(self) -> None:
+        """Build what is due; where it cannot be built, a line in the log says so."""
         try:
-            due = self.is_due()
+            due = self._has_become_due()
         except CollectionError:  # a server that is away, or a collection that is gone: whoever writes next asks again
             return
         if due:
             self._build_due()
-        self._written = None
 
-    def abandon(self) -> None:
-        """Build nothing; what is being built is given up, and has been when this returns."""
-        self._stop.set()
+    def close(self) -> None:
+        """Build what is due, and wait for it, unless another thread builds: `given_up` ends that."""
         if self._thread is not None:
             self._thread.join()
+        if not (self._building.locked() or self._stop.is_set()):
+            self.build_due()
+
+    def stop(self) -> None:
+        """Have what is being built given up soon, and build nothing more."""
+        self._stop.set()
+
+    @contextmanager
+    def given_up(self) -> Iterator[None]:
+        """While the block runs nothing is built, nor ever after; what is being built is given up before."""
+        self.stop()
+        with self._building:
+            yield
 
     def _is_at_work(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        return self._building.locked() or (self._thread is not None and self._thread.is_alive())
+
+    def _has_become_due(self) -> bool:
+        if not self._written or self._collection.is_apart:
+            return False
+        now = self._collection.identity()
+        if now.next_table:
+            return False
+        if not self._deleted and not is_due(now.next_id - 1, now.config, now.tuning, now.tried):
+            return False  # there are no more rows than ids: so nobody need count them
+        return is_due(self._collection.count(), now.config, now.tuning, now.tried)
 
     def _build_due(self) -> None:
         try:
@@ -108,8 +122,12 @@ class VectorIndex:
 
     def compact(self, config: IndexConfig | None = None) -> None:
         """As `MilvusCollection.compact`."""
+        waits = self._building.locked()
         with self._building:
-            self._written, self._deleted = None, False
+            self._collection.check_writable()  # only now: who closes it waits for `_building` too
+            if waits and config is None and not self._has_become_due():
+                return  # it was built just now
+            self._written = self._deleted = False
             now = self._collection.identity()
             wanted = config or now.config
             total = self._collection.count()
@@ -127,14 +145,14 @@ class VectorIndex:
         """Give a table to which no alias leads its index; what it is then. Its properties are the caller's to set."""
         total = self._server.count(table.table, EVERY)
         kind = choose(total, wanted)
-        self._server.reindex(table.table, index_of(kind, total))
+        self._server.reindex(table.table, index_of(kind, total), self._check_going_on)
         return self._tuned_to(table, kind, wanted, total)
 
     def _measured_anew(self, now: Identity, kind: IndexKind) -> bool:
         """Measure an index of that kind that has grown; False if there is none, or it finds too little by now."""
         if now.tuning is None or now.tuning.kind != kind:
             return False
-        self._server.build(now.table)
+        self._server.build(now.table, self._check_going_on)
         tuning = self._measured(now, kind, now.config.recall)
         if tuning.recall < now.config.recall:
             return False
@@ -156,7 +174,7 @@ class VectorIndex:
             for rows in self._collection.blocks(EVERY, ["*", "vector"]):
                 self._check_going_on()
                 self._server.upsert(new.table, rows)
-            self._server.build(new.table)
+            self._server.build(new.table, self._check_going_on)
             new = self._tuned_to(new, kind, wanted, total)
             for _ in range(ROUNDS):
                 self._catch_up(old, new)
@@ -164,20 +182,26 @@ class VectorIndex:
                 self._catch_up(old, new)
                 self._check_whole(old, new)
                 self._check_going_on()
-                now = replace(self._unchanging(), table=new.table, tuning=new.tuning, tried=new.tried)
+                now = self._unchanging()
+                if now.table != old.table:
+                    raise CollectionError(f"collection {old.name!r} has another model: its index is left as it is")
+                now = replace(now, table=new.table, tuning=new.tuning, tried=new.tried)
                 self._server.set_properties(new.table, now.properties())
                 is_led = True  # where the answer is lost the alias may lead to either: the next time drops the other
                 self._server.point(alias_of(old.name), new.table, anew=False)
-                self._server.drop(old.table)
+                with suppress(CollectionError):  # it is done: the next time drops what is left
+                    self._server.drop(old.table)
         except BaseException:
             if not is_led:
                 with suppress(CollectionError):  # of a server that is away: the next time drops it
                     self._server.drop(new.table)
             raise
         finally:
-            self._touched = None
+            with self._collection.writing:  # who writes just now must not bring it back
+                self._touched = None
 
     def _check_going_on(self) -> None:
+        self._collection.check_writable()
         if self._stop.is_set():  # the writer's lock is about to be let go of
             raise CollectionError(f"collection {self._collection.name!r} is being closed: its index is left as it is")
 
@@ -218,7 +242,7 @@ class VectorIndex:
             return replace(table, tuning=None, tried=0)
         tuning = self._measured(table, kind, wanted.recall)
         if wanted.kind == "auto" and tuning.recall < wanted.recall:
-            self._server.reindex(table.table, index_of("exact"))
+            self._server.reindex(table.table, index_of("exact"), self._check_going_on)
             return replace(table, tuning=None, tried=total)
         return replace(table, tuning=tuning, tried=0)
 
@@ -232,16 +256,26 @@ class VectorIndex:
 
         def blocks() -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
             for ids in self._server.ids(table.table, f'modality == "{modality}"', 0, "Session"):
+                self._check_going_on()
                 rows = list(view.rows(ids, ["id", "vector"], "Eventually"))
                 x = unit_rows(vectors_of(rows, table.dim), table.dim)
                 yield np.array([row["id"] for row in rows], np.int64), x
 
         _, own = view.sample(modality, min(QUERIES, counts[modality] // 4))
-        near = exactly(blocks(), own, CONCEPT)
-        means = np.stack([view.vectors(ids, modality).mean(axis=0) for ids in near])
-        xq = np.concatenate([own, unit_rows(means, table.dim)])
+        near, means, there = exactly(blocks(), own, CONCEPT), [], []
+        for i, ids in enumerate(near):
+            rows = {row["id"]: row for row in view.rows(ids, ["id", "vector"], "Eventually")}
+            near[i] = [key for key in ids if key in rows]  # some are deleted meanwhile
+            if rows:
+                means.append(unit_rows(vectors_of(list(rows.values()), table.dim), table.dim).mean(axis=0))
+                there.append(i)
+        if not there:
+            raise CollectionError(f"entries of {table.name!r} are deleted faster than its index can be measured")
+        own, near = own[there], [near[i] for i in there]
+        xq = np.concatenate([own, unit_rows(np.stack(means), table.dim)])
 
         def found_by(tuning: Tuning) -> list[list[int]]:
+            self._check_going_on()
             asked = ReadView(self._server, replace(table, tuning=tuning), {}, "Session")
             return [ids.tolist() for _, ids in asked.nearest(xq, K, modality)]
 

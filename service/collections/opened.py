@@ -155,6 +155,7 @@ class OpenCollections:
     def close(self) -> None:
         """Close all."""
         self._closed.set()
+        self.writers.stop_building()  # a service that is stopped has seconds
         self._follower.join()
         self.writers.close()
         with self._lock:

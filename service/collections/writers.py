@@ -141,8 +141,15 @@ class Writers:
                     if slot.job is None:
                         slot.close()
 
+    def stop_building(self) -> None:
+        """Have `build` return soon, and `close` build nothing that may take long: who writes next does."""
+        for slot in list(self._slots.values()):
+            if (collection := slot.collection) is not None:
+                collection.stop_building()
+
     def close(self) -> None:
         """Close all."""
+        self.stop_building()
         for slot in self._slots.values():
             slot.close()
 
