@@ -181,7 +181,7 @@ def test_an_unfinished_change_of_model_whose_vectors_cannot_be_read_is_forgotten
     pets.next.begin("new", "g", 4)
     pets.next.write(ids, ROWS[:10, :4])
     pets.server._call("release_collection", pets.identity().next_table)
-    pets._let_go()
+    pets.close()
     reindex("pets", data=data, abandon=True)
     assert "is forgotten" in capsys.readouterr().err
     with open_collection(data, "pets") as again:
@@ -240,6 +240,25 @@ def test_an_index_is_measured_beside_deletes(pets, monkeypatch):
     pets.compact()
     assert pets.count() == N - len(gone)
     assert pets.check() == []
+
+
+def test_a_build_that_fails_waits_for_who_writes_before_it_forgets_what_was_written(pets, monkeypatch):
+    pets.upsert(entries())
+    begun, held = threading.Event(), threading.Event()
+
+    def build(table, check):
+        begun.set()
+        assert held.wait(30)
+        raise StoreUnavailable("does not answer")
+
+    monkeypatch.setattr(pets.server, "build", build)
+    with beside(pets._vector_index._build_due):
+        assert begun.wait(30)
+        with pets.writing:  # as in the midst of a write
+            held.set()
+            time.sleep(0.3)
+            assert pets._vector_index._touched is not None
+    assert pets._vector_index._touched is None
 
 
 def test_an_index_is_there_where_only_the_old_one_could_not_be_dropped(pets, monkeypatch):
