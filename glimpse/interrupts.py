@@ -5,7 +5,6 @@ Does not decide what a command does about it: that is the KeyboardInterrupt it g
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 import threading
@@ -29,11 +28,11 @@ def heed() -> None:
         _came = True
         signal.default_int_handler(signum, frame)
 
-    before = sys.unraisablehook
+    before, main = sys.unraisablehook, threading.main_thread().ident
 
     def again(said: sys.UnraisableHookArgs) -> None:
         if issubclass(said.exc_type, KeyboardInterrupt):
-            threading.Timer(SOON, _thread.interrupt_main).start()
+            threading.Timer(SOON, signal.pthread_kill, (main, signal.SIGINT)).start()  # which also ends a sleep
         else:
             before(said)
 

@@ -43,7 +43,7 @@ class Ends:
         signal.raise_signal(signal.SIGINT)
 def work(**named):
     Ends()
-    time.sleep(20)
+    time.sleep(600)
 cli.app = work
 main()
 """)
