@@ -17,7 +17,7 @@ def main() -> None:
         except Exception as error:
             if not interrupts.came():
                 raise
-            message, code = str(error), 1
+            message, code = str(error) or type(error).__name__, 1
         if interrupts.came() and code != 130 and message:
             message, code = f"interrupted; {message}", 130
         code = _fail(message, code) if message else code

@@ -32,12 +32,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from bench.common import ROOT
 from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
 from encoder.zero_shot import build_classifier
 from training.records.checkpoint import save_model
 
-ROOT = Path(__file__).parents[2]
 TINY = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
