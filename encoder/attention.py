@@ -1,7 +1,8 @@
 """The attention of `nn.MultiheadAttention` in plain operations: for whoever multiplies otherwise, and for a trace.
 
 torch's own picks among several ways as it runs, none of which lets products be replaced or holds in a trace for any
-batch and any length.
+batch and any length. The way that it takes for tokens that look at others is slow besides: it turns them around first,
+and a product of rows that do not lie side by side copies the weights once for each of a sequence's tokens.
 """
 
 from __future__ import annotations
@@ -15,6 +16,23 @@ from torch import Tensor, nn
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # as `F.linear`: x, weight, bias
 _forward = nn.MultiheadAttention.forward
+
+
+class CrossAttention(nn.MultiheadAttention):
+    """Attention that tokens pay to themselves in torch's own way, and to others in plain operations."""
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, *more: Any, **options: Any) -> Any:
+        """As `nn.MultiheadAttention.forward`."""
+        if query is key:
+            return _forward(self, query, key, value, *more, **options)
+        return attend(self, query.contiguous(), key, value, *more, **options)
+
+
+def use_cross_attention(model: nn.Module) -> None:
+    """Let the attentions of a model that are torch's own be fast where a few tokens look at many."""
+    for module in model.modules():
+        if type(module) is nn.MultiheadAttention:
+            module.__class__ = CrossAttention
 
 
 def attend(

@@ -33,6 +33,7 @@ from torch.overrides import TorchFunctionMode
 from base.errors import ModelError
 from base.extras import install
 from encoder.architectures import ARCHITECTURES
+from encoder.attention import use_cross_attention
 from encoder.device import choose_device, choose_precision
 from encoder.hub.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
 from encoder.hub.published import architectures_like, no_such_model, repository_of, usual_preprocessing
@@ -94,6 +95,7 @@ def make_encoder(
     hash_of_all = known_as or fingerprint(parts)
     logit_scale, logit_bias = logit_scale_of(parts.clip), logit_bias_of(parts.clip)  # before bf16 rounds them
     run_last_block_for_class_token(parts.clip)
+    use_cross_attention(parts.clip)
     encoder = DualEncoder(
         parts.clip.to(device=device, dtype=dtype).eval().requires_grad_(False),
         parts.tokenizer,
