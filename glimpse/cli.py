@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from base.cpus import use_threads
+from base.machine.cpus import use_threads
 from glimpse import __version__
 from glimpse.commands import contents, maintenance  # noqa: F401  the rest of `collections`
 from glimpse.commands import map as _map  # noqa: F401  and this

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from base.cpus import MOST, fewer_taken, use_threads
 from base.errors import InputError
+from base.machine.cpus import MOST, fewer_taken, use_threads
 from glimpse import completion
 
 if TYPE_CHECKING:

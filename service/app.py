@@ -16,8 +16,8 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 
-from base.cpus import fewer_taken
 from base.extras import product_version
+from base.machine.cpus import fewer_taken
 from encoder.model import DualEncoder
 from index.collection import use_store
 from service.errors import ErrorAnswer, add_handlers, documented

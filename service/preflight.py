@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from base.cpus import Others, cpus, threads
 from base.errors import CollectionNotFound, GlimpseError, InputError
+from base.machine.cpus import Others, cpus, threads
 from base.words import counted
 from index.collection import CollectionInfo, list_collections, open_collection, use_store
 from index.local.layout import CATALOG, collection_folder

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from base.cpus import threads
+from base.machine.cpus import threads
 from bench.common import machine
 from bench.kept import Kept, mean_sd
 from encoder.encoder import Vectors

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from base.cpus import threads
+from base.machine.cpus import threads
 from bench.common import machine
 from bench.kept import Kept, mean_sd
 from bench.labelling.few_shot import Images, encode, halve, lay_out, read, stack, ways_of

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from base.cpus import threads
-from base.memory import memory
+from base.machine.cpus import threads
+from base.machine.memory import memory
 from encoder.device import choose_device, choose_precision, device_memory
 from encoder.image import Preprocess, read_picture
 from encoder.load import build_clip, make_encoder

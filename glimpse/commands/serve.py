@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from base.cpus import use_threads
+from base.machine.cpus import use_threads
 from glimpse.options import AsJson, Threads
 
 # None: as GLIMPSE_CONFIG's file says, else service.settings' default

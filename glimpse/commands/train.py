@@ -77,7 +77,7 @@ def train(
 
 
 def _list_architectures(device: str, precision: str, json: bool) -> None:
-    from base.cpus import Others, threads
+    from base.machine.cpus import Others, threads
     from glimpse import console
     from training.rate import BATCH, measure_rate
 

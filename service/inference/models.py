@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from base.errors import Busy, GlimpseError, ModelMismatch, ModelUnavailable
-from base.memory import give_back, memory
+from base.machine.memory import give_back, memory
 from encoder.device import device_memory
 from encoder.known import ModelCard, noted_bytes
 from encoder.model import DualEncoder

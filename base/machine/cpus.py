@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from base.control_groups import OWN, ROOT, group_folders
 from base.errors import InputError
+from base.machine.control_groups import OWN, ROOT, group_folders
 
 # How often a thread of OpenMP looks for its next work before it sleeps. libgomp itself looks 300,000 times, which takes
 # milliseconds, and keeps from the processor the thread that all wait for, if there is other work on the machine.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from base.control_groups import OWN, ROOT, group_folders
+from base.machine.control_groups import OWN, ROOT, group_folders
 
 
 def memory(root: Path = ROOT, of: Path = OWN) -> int:
