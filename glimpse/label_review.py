@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.rules import Rules
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules
 from base.words import counted
 from encoder.encoder import Encoder
 from encoder.lazy import open_encoder

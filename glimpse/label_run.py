@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from base.walk import check_folder
+from base.sources.walk import check_folder
 from encoder.encoder import Encoder
 from encoder.lazy import open_encoder
 from glimpse import __version__, console, label_view

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import typer
 
 from base.errors import InputError
-from base.rules import Rules
-from base.tables import some_of
-from base.walk import check_folder, image_names, no_images
+from base.sources.rules import Rules
+from base.sources.tables import some_of
+from base.sources.walk import check_folder, image_names, no_images
 from glimpse import console, label_view
 from labelling.label_sets import LabelSet
 from labelling.outputs.table import LabelTable, LateLabelTable, write_rows

@@ -18,7 +18,7 @@ from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from base.errors import GlimpseError, ImageError, InputError
-from base.walk import is_image_name
+from base.sources.walk import is_image_name
 from glimpse import __version__, client
 
 THUMBNAIL = 256  # pixels

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from base.errors import CollectionExists, GlimpseError, InputError, ModelMismatch
-from base.left_out import LeftOut
 from base.locks import lock_file
+from base.sources.left_out import LeftOut
 from index.bulk import source as cutting
 from index.bulk.embed import ShardReport, embed_shard, id_of
 from index.bulk.into_collection import FolderImported, import_folder

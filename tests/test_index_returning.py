@@ -15,7 +15,7 @@ import pytest
 from PIL import ExifTags, Image
 
 import index.local.catalog.keepsakes
-from base.rules import Rules
+from base.sources.rules import Rules
 from encoder.model import DualEncoder
 from index.backup import back_up, restore
 from index.collection import Collection, check_collection, open_collection

@@ -19,8 +19,8 @@ from PIL import ExifTags, Image
 import index.ingest.places
 import index.ingest.sync
 from base.errors import InputError, ModelMismatch
-from base.rules import Rules
-from base.tables import TOO_MANY
+from base.sources.rules import Rules
+from base.sources.tables import TOO_MANY
 from encoder.encoder import Vectors
 from encoder.image import Pixels, sha256_of
 from encoder.model import DualEncoder

@@ -16,7 +16,7 @@ from colour_encoder import ColourEncoder
 from xmp_words import read_marks
 
 from base.errors import GlimpseError, InputError, RunBusy, RunNotFound
-from base.rules import Rules
+from base.sources.rules import Rules
 from encoder.prompts import Label
 from index.collection import Collection, Entry, create_collection, open_collection
 from labelling.label_sets import LabelSet

@@ -118,7 +118,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
     "glimpse.client": {"glimpse.__version__"},
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
-    "base.errors", "base.files", "base.walk", "encoder.choice.languages", "encoder.choice.models",
+    "base.errors", "base.files", "base.sources.walk", "encoder.choice.languages", "encoder.choice.models",
     "encoder.known", "encoder.lazy", "encoder.query", "encoder.word_bank",
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.catalogue", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
@@ -159,7 +159,7 @@ ONLY_IN = {
     "httpx": {"service/inference/fetch.py", "glimpse/client/connection.py"},
     "mcp": {"glimpse/mcp_tools.py"},
     "umap": {"index/map/umap.py"},
-    "webdataset": {"base/shards.py", "training/data/shards.py"},
+    "webdataset": {"base/sources/shards.py", "training/data/shards.py"},
     "tensorboardX": {"training/records/trackers.py"},
     "mlflow": {"training/records/trackers.py"},
     "wandb": {"training/records/trackers.py"},

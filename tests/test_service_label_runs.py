@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from service_world import client_of, draw, error_of, settings_for, tiny_encoder, until, world
 
-from base.rules import Rules
+from base.sources.rules import Rules
 from index.collection import create_collection, open_collection
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned

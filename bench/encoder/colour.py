@@ -29,7 +29,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 import encoder.picture.decode as decode
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import machine, random_model
 from encoder.encoder import Encoder
 from encoder.load import load_encoder

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from base.read_ahead import batches
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import compare, machine, open_clip, photos, random_model
 from encoder.image import read_picture
 from encoder.load import load_encoder

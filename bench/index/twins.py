@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import machine, random_model
 from encoder.load import load_encoder
 from encoder.picture.twins import Twins

@@ -28,8 +28,8 @@ import torch
 import torch.nn.functional as F
 
 from base.errors import ImageError
-from base.tables import Table
-from base.walk import class_folder, walk_images
+from base.sources.tables import Table
+from base.sources.walk import class_folder, walk_images
 from bench.common import machine
 from bench.kept import mean_sd
 from encoder.encoder import Vectors

@@ -23,7 +23,7 @@ import orjson
 import torch
 from PIL import Image
 
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import compare, embeddings, machine, open_clip, random_model
 from encoder.load import load_encoder
 from encoder.query import query_encoder

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import machine
 from encoder.encoder import Vectors
 from encoder.load import load_encoder

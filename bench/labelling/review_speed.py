@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from base.rules import Rules
+from base.sources.rules import Rules
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
 from labelling.label_sets import LabelSet

@@ -60,7 +60,7 @@ def eval(  # noqa: A001  the command's name
     What of it could not be used is counted, in text and in JSON. A class folder that cannot be entered ends it. With
     --folders the labels to choose from are the classes, unless --labels or --labels-file gives more.
     """
-    from base.rules import Rules
+    from base.sources.rules import Rules
     from encoder.load import load_encoder
     from glimpse import console
     from training.data.folders import labelled_images

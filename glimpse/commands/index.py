@@ -26,7 +26,7 @@ from glimpse.options import (
 )
 
 if TYPE_CHECKING:
-    from base.rules import Rules
+    from base.sources.rules import Rules
     from index.ingest.captions import Captions
     from index.ingest.report import IndexReport
 
@@ -66,8 +66,8 @@ def index(
     --watch and --json each batch is one JSON object on a line of its own. With --url the images are sent to a service,
     which keeps copies; what it has of the same bytes stays, and nothing is removed there.
     """
-    from base.rules import Rules
-    from base.walk import check_folder
+    from base.sources.rules import Rules
+    from base.sources.walk import check_folder
     from glimpse import console
     from index.ingest.captions import Captions, read_captions
 
@@ -132,7 +132,7 @@ def index(
 
 
 def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metadata: Captions, json: bool) -> None:
-    from base.walk import image_names, no_images
+    from base.sources.walk import image_names, no_images
     from glimpse import console
     from glimpse.client import Client
     from glimpse.upload import upload_folders

@@ -187,7 +187,7 @@ def label(
 
     The same command again labels what is new or changed since, and brings all that it wrote in step.
     """  # noqa: D301  \b has the lines below it stay lines
-    from base.rules import Rules
+    from base.sources.rules import Rules
     from glimpse import label_view
     from glimpse.label_stream import AtService, What, stream, stream_from_service
     from labelling.outputs.asked import OutputsAsked
@@ -275,7 +275,7 @@ def _option(name: str) -> str:
 
 def _check_asked(asked: LabelSet, has_scores: bool) -> None:
     """Refuse scores that several labels do not have, and say which labels no image will get. InputError."""
-    from base.tables import some_of
+    from base.sources.tables import some_of
     from glimpse import console
 
     if has_scores and asked.mode == "multi":

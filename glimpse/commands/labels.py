@@ -29,7 +29,7 @@ from glimpse.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from base.rules import Rules
+    from base.sources.rules import Rules
     from encoder.encoder import Vectors
     from encoder.model import DualEncoder
     from encoder.prompts import Label
@@ -97,7 +97,7 @@ def create(
     """
     from dataclasses import replace
 
-    from base.rules import Rules
+    from base.sources.rules import Rules
     from glimpse import console
     from glimpse.label_set_view import content_of, summary
     from labelling.label_sets import LabelSet, LabelSets
@@ -191,7 +191,7 @@ def calibrate(
     should be right.
     """
     from base.files import new_file
-    from base.rules import Rules
+    from base.sources.rules import Rules
     from glimpse import console
     from glimpse.label_set_view import calibration_of, print_calibration
     from labelling.calibrate import calibrate_set
@@ -280,7 +280,7 @@ def _loaded(model: str, device: str, precision: str) -> DualEncoder:
 
 def _used_words(place: str, key: str | None, data: Path) -> list[Label]:
     """The words in use in a folder or a collection, as labels."""
-    from base.left_out import LeftOut
+    from base.sources.left_out import LeftOut
     from encoder.prompts import Label
     from glimpse import console
     from index.collection import open_collection
@@ -308,7 +308,7 @@ def _used_words(place: str, key: str | None, data: Path) -> list[Label]:
 
 def _new_labels(examples: Path, names: Sequence[Label]) -> Sequence[Label]:
     """Labels that only examples have; told, where there are others."""
-    from base.tables import some_of
+    from base.sources.tables import some_of
     from glimpse import console
     from labelling.truth import new_labels
 

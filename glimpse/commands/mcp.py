@@ -9,7 +9,7 @@ import typer
 
 from base.errors import InputError
 from base.extras import install
-from base.walk import check_folder
+from base.sources.walk import check_folder
 
 
 def mcp(

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from base.errors import InputError
 from base.files import whole_file
-from base.left_out import LeftOut
+from base.sources.left_out import LeftOut
 from encoder.encoder import Encoder
 from index.bulk.embed import ShardReport, embed_shard
 from index.bulk.source import Shard

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from base.errors import ImageError, InputError
 from base.progress import Progress
 from base.read_ahead import batches
-from base.rules import Rules
-from base.walk import check_folder, image_names, no_images, walk_images
+from base.sources.rules import Rules
+from base.sources.walk import check_folder, image_names, no_images, walk_images
 from encoder.encoder import Encoder
 from encoder.image import Picture, open_image
 from labelling.outputs.files import stamp_of

@@ -16,8 +16,8 @@ from typing import Any
 
 from base.errors import CollectionError, EntryNotFound
 from base.files import whole_file
-from base.left_out import LeftOut
-from base.rules import Rules
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules
 from base.words import readable
 from encoder.encoder import Encoder
 from encoder.word_bank import word_bank

@@ -14,10 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.rules import Rules, is_not_photos
-from base.tables import decode_text
-from base.walk import class_folder, walk_images
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules, is_not_photos
+from base.sources.tables import decode_text
+from base.sources.walk import class_folder, walk_images
 from encoder.prompts import check_templates, fill_templates
 from training.data.pairs import Pair, PairSet, clean
 
@@ -163,7 +163,7 @@ def _no_images(folder: Path) -> InputError:
 def _texts_below(folder: Path, rules: Rules) -> Iterator[Path]:
     """The files of captions below a folder, where a walk looks for images, but for those of images that it excludes."""
     folders = [(folder, rules.excluded(folder, folder))]
-    while folders:  # not by recursion, as in `base.walk`
+    while folders:  # not by recursion, as in `base.sources.walk`
         here, excluded = folders.pop()
         inner: list[Path] = []
         without: set[str] = set()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from base.errors import InputError
-from base.left_out import LeftOut
+from base.sources.left_out import LeftOut
 
 MAX_CELL = 16 * 2**20  # characters; csv's own limit, 131,072, is less than a long text
 csv.field_size_limit(MAX_CELL)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from base.errors import InputError, TrainingError
 from base.extras import install
-from base.walk import IMAGE_SUFFIXES
+from base.sources.walk import IMAGE_SUFFIXES
 
 SAMPLE = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)  # as the library: a sample's name ends at the first dot
 META = re.compile(r"__[^/]*__($|/)")  # members that the library passes over

@@ -36,7 +36,7 @@ class LeftOut:
             self.totals[noun] = self.totals.get(noun, 0) + total
 
     def unread(self, path: Path, reason: str) -> None:
-        """Count a file or folder that cannot be read or entered; for `base.walk.walk_images`."""
+        """Count a file or folder that cannot be read or entered; for `base.sources.walk.walk_images`."""
         self.add("files and folders that cannot be read", f"{path} ({reason})")
 
     def count(self, ending: str = "") -> int:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.rules import BIN, BINS, Excluded, Rules, is_not_photos, kind_of
+from base.sources.left_out import LeftOut
+from base.sources.rules import BIN, BINS, Excluded, Rules, is_not_photos, kind_of
 
 RAW_SUFFIXES = frozenset(  # of cameras
     """
