@@ -26,7 +26,7 @@ from labelling.rows import Answer, Labelled, LabelReport, images_below, label_im
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
-    from encoder.zero_shot import ScoredBy
+    from encoder.zero_shot.classifier import ScoredBy
 
 STDOUT = Path("-")
 

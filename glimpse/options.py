@@ -14,7 +14,7 @@ from base.machine.cpus import MOST, fewer_taken, use_threads
 from glimpse import completion
 
 if TYPE_CHECKING:
-    from encoder.prompts import Label
+    from encoder.zero_shot.prompts import Label
     from labelling.label_file import GivenLabels
 
 OF_LABELS, OF_SOURCE, OF_MODEL = "Labels", "What is read", "Model and machine"  # groups in --help, where there are any

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from base.errors import InputError
 from base.sources.left_out import LeftOut
 from base.sources.tables import Table, decode_text, parse_json, some_of
-from encoder.prompts import NO_LABELS, Label, split_labels
+from encoder.zero_shot.prompts import NO_LABELS, Label, split_labels
 
 TWICE = "labels that stand there already"
 BLANK = "labels without a name"

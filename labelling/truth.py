@@ -17,7 +17,7 @@ from base.sources.named_files import Names
 from base.sources.rules import Rules
 from base.sources.tables import Table, some_of
 from base.sources.walk import no_images, walk_images
-from encoder.prompts import Label
+from encoder.zero_shot.prompts import Label
 from labelling.label_file import composed
 from labelling.learned import Vectors
 from labelling.outputs.table import FORMULA

@@ -13,7 +13,7 @@ from base.errors import InputError
 from encoder.encoder import Encoder
 from encoder.load import load_clip, load_encoder
 from encoder.model import DualEncoder
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.zero_shot.classifier import Classifier, build_classifier
 
 LABELS = ("red", "green", "blue")
 

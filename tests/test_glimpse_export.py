@@ -21,7 +21,7 @@ from encoder.image import resize_by_pillow, to_pixels
 from encoder.load import build_clip, load_encoder
 from encoder.text import TextTower
 from encoder.towers.folder import read_card
-from encoder.zero_shot import build_classifier
+from encoder.zero_shot.classifier import build_classifier
 from tests.conftest import ROOT, TINY
 from tests.glimpse_here import glimpse_here
 from training.records.checkpoint import save_model

@@ -119,7 +119,7 @@ INSIDE = {  # of its own package: what a folder may import beside itself
 }
 WITHOUT_TORCH = (  # what a command line, a client or a page imports before it knows whether there is work for a model
     "base.errors", "base.files", "base.sources.walk", "encoder.choice.languages", "encoder.choice.models",
-    "encoder.known", "encoder.lazy", "encoder.query", "encoder.word_bank",
+    "encoder.known", "encoder.lazy", "encoder.query", "encoder.zero_shot.word_bank",
     "encoder.picture.sandbox", "encoder.picture.twins", "glimpse.catalogue", "glimpse.cli",
     "glimpse.client", "index.collection", "index.duplicates", "index.ingest.sync",
     "labelling.examples", "labelling.label_sets", "labelling.outputs.table", "labelling.rejection",

@@ -169,7 +169,7 @@ def test_a_review_that_is_wrong_changes_nothing(here, item):
 
 
 def test_several_labels_are_corrected_together(here, monkeypatch):
-    monkeypatch.setattr("encoder.word_bank.MOST", 600)
+    monkeypatch.setattr("encoder.zero_shot.word_bank.MOST", 600)
     monkeypatch.setenv("GLIMPSE_CACHE", str(here.data / "cache"))
     run = here.label(mode="multi")
     [first, *_] = here.images(run)

@@ -35,7 +35,7 @@ from bench.kept import mean_sd
 from encoder.encoder import Vectors
 from encoder.load import load_encoder
 from encoder.model import DualEncoder
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.zero_shot.classifier import Classifier, build_classifier
 from labelling.examples import Examples, fit
 from training.config import TrainConfig
 from training.train import train

@@ -27,7 +27,7 @@ from base.sources.walk import walk_images
 from bench.common import compare, embeddings, machine, open_clip, random_model
 from encoder.load import load_encoder
 from encoder.query import query_encoder
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.zero_shot.classifier import Classifier, build_classifier
 from index.collection import Entry, create_collection
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller

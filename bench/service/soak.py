@@ -35,7 +35,7 @@ from PIL import Image
 from bench.common import ROOT
 from encoder.load import build_clip, load_encoder
 from encoder.model import DualEncoder
-from encoder.zero_shot import build_classifier
+from encoder.zero_shot.classifier import build_classifier
 from training.records.checkpoint import save_model
 
 TINY = {

@@ -33,7 +33,7 @@ from encoder.device import choose_device
 from encoder.load import build_clip, load_encoder, make_encoder
 from encoder.model import DualEncoder
 from encoder.weights import CONFIG
-from encoder.zero_shot import build_classifier
+from encoder.zero_shot.classifier import build_classifier
 from training.config import TrainConfig
 from training.run_folder import LAST
 from training.train import train

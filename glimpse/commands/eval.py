@@ -27,7 +27,7 @@ from glimpse.options import (
 if TYPE_CHECKING:
     from encoder.cut import CutTexts
     from encoder.model import DualEncoder
-    from encoder.prompts import Label
+    from encoder.zero_shot.prompts import Label
     from training.config import TrainConfig
     from training.data.pairs import Pair
 
@@ -135,7 +135,7 @@ def _classes(
 ) -> tuple[dict[str, Any], CutTexts]:
     from itertools import chain
 
-    from encoder.prompts import Label
+    from encoder.zero_shot.prompts import Label
     from glimpse import console
     from labelling.label_sets import LabelSet
     from training.evaluation.evaluate import evaluate_classes

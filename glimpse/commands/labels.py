@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from base.sources.rules import Rules
     from encoder.encoder import Vectors
     from encoder.model import DualEncoder
-    from encoder.prompts import Label
+    from encoder.zero_shot.prompts import Label
     from labelling.label_sets import LabelSet, Mode
     from labelling.truth import Truth
 
@@ -129,7 +129,7 @@ def create(
     new = _new_labels(examples, names) if examples is not None else ()
     label_set = LabelSet.of([*names, *new], templates, mode, abstains=abstains)
     if model is not None:
-        from encoder.zero_shot import check_prompts
+        from encoder.zero_shot.classifier import check_prompts
 
         encoder = _loaded(model, device, precision)
         console.print_warnings(check_prompts(encoder, label_set.names, label_set.prompts()).warnings())
@@ -281,7 +281,7 @@ def _loaded(model: str, device: str, precision: str) -> DualEncoder:
 def _used_words(place: str, key: str | None, data: Path) -> list[Label]:
     """The words in use in a folder or a collection, as labels."""
     from base.sources.left_out import LeftOut
-    from encoder.prompts import Label
+    from encoder.zero_shot.prompts import Label
     from glimpse import console
     from index.collection import open_collection
     from labelling.vocabulary import words_of_folders, words_of_key, words_of_photos

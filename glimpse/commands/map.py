@@ -53,7 +53,7 @@ def make(
 
 def _here(data: Path, name: str, method: Method, names: bool) -> dict[str, Any]:
     from encoder.query import query_encoder
-    from encoder.word_bank import word_bank
+    from encoder.zero_shot.word_bank import word_bank
     from glimpse import console
     from index.collection import open_collection
     from index.map.kept import make_map

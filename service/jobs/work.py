@@ -20,7 +20,7 @@ from base.sources.left_out import LeftOut
 from base.sources.rules import Rules
 from base.words import readable
 from encoder.encoder import Encoder
-from encoder.word_bank import word_bank
+from encoder.zero_shot.word_bank import word_bank
 from index.collection import Collection, open_collection
 from index.ingest.captions import Captions, read_captions
 from index.ingest.reindex import ReindexReport, reindex

@@ -19,7 +19,7 @@ from starlette.datastructures import UploadFile
 from base.errors import InputError
 from base.names import MAX_EXTERNAL_ID, check_external_id
 from base.read_ahead import batches
-from encoder.prompts import split_labels
+from encoder.zero_shot.prompts import split_labels
 from index.collection import Collection, Record
 from index.search.filters import has_condition, parse_filter
 from service.collections import entries

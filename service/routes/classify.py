@@ -13,8 +13,8 @@ from starlette.datastructures import UploadFile
 
 from base.errors import ImageError, InputError
 from encoder.encoder import Vectors
-from encoder.prompts import split_labels
-from encoder.zero_shot import ScoredBy, check_scores
+from encoder.zero_shot.classifier import ScoredBy, check_scores
+from encoder.zero_shot.prompts import split_labels
 from index.rows import unit_rows
 from labelling.label_sets import LabelSet, LabelSets, Mode
 from labelling.labeller import Labeller

@@ -23,7 +23,7 @@ from starlette.datastructures import UploadFile
 
 from base.errors import ImageError
 from encoder.image import sha256_of
-from encoder.prompts import split_labels
+from encoder.zero_shot.prompts import split_labels
 from index.collection import Collection, Record
 from index.local.layout import uploads_folder
 from index.uploads import file_of

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError, ModelMismatch, ModelUnavailable
-from encoder.zero_shot import ScoredBy, check_scores
+from encoder.zero_shot.classifier import ScoredBy, check_scores
 from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections

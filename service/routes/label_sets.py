@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from base.errors import GlimpseError, InputError, ModelMismatch
 from base.names import NAME
-from encoder.prompts import Label
+from encoder.zero_shot.prompts import Label
 from labelling.label_sets import LabelSet, LabelSets
 from service.deps import SettingsDep, ToldDep, json_body
 from service.errors import Refusal, documented

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from base.names import NAME
-from encoder.zero_shot import ScoredBy
+from encoder.zero_shot.classifier import ScoredBy
 from index.map.projection import Method
 from labelling.label_sets import Mode
 from labelling.outputs.folder_steps import How

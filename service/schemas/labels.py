@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat, RootModel, model_validator
 
-from encoder.zero_shot import ScoredBy
+from encoder.zero_shot.classifier import ScoredBy
 from labelling.label_sets import LabelSet, Mode
 from labelling.learned import Learned
 from service.schemas import examples

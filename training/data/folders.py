@@ -18,7 +18,7 @@ from base.sources.left_out import LeftOut
 from base.sources.rules import Rules, is_not_photos
 from base.sources.tables import decode_text
 from base.sources.walk import class_folder, walk_images
-from encoder.prompts import check_templates, fill_templates
+from encoder.zero_shot.prompts import check_templates, fill_templates
 from training.data.pairs import Pair, PairSet, clean
 
 SUFFIXES = (".txt", ".caption")  # of captions: in any case, in place of the image's suffix or behind it
@@ -64,7 +64,7 @@ def read_class_folders(folder: Path, templates: Sequence[str] = (), rules: Rules
 
     Args:
         folder: as `labelled_images` takes it.
-        templates: sentences with `{}` for the label; none stands for `encoder.prompts.DEFAULT_TEMPLATES`.
+        templates: sentences with `{}` for the label; none stands for `encoder.zero_shot.prompts.DEFAULT_TEMPLATES`.
         rules: which names are walked.
 
     Raises:

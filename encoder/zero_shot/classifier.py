@@ -12,7 +12,7 @@ import numpy.typing as npt
 from base.errors import InputError
 from encoder.cut import CutTexts
 from encoder.encoder import Encoder, Vectors
-from encoder.prompts import Label, as_labels, check_templates, prompts_of
+from encoder.zero_shot.prompts import Label, as_labels, check_templates, prompts_of
 
 Scores = npt.NDArray[np.float32]
 ScoredBy = Literal["softmax", "sigmoid"]
@@ -102,7 +102,7 @@ def build_classifier(encoder: Encoder, labels: Sequence[str | Label], templates:
     Args:
         encoder: encodes the prompts.
         labels: labels, or texts as `Label.parse` takes them; blank and repeated ones are dropped.
-        templates: sentences with `{}`; none stands for `encoder.prompts.DEFAULT_TEMPLATES`.
+        templates: sentences with `{}`; none stands for `encoder.zero_shot.prompts.DEFAULT_TEMPLATES`.
 
     Raises:
         InputError: no label, two that are the same to the model, or a template without `{}`.

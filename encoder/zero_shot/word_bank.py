@@ -26,7 +26,7 @@ from base.files import write_whole
 from base.progress import Progress
 from base.read_ahead import batches
 from encoder.encoder import Encoder, Vectors
-from encoder.prompts import DEFAULT_TEMPLATES, fill_templates
+from encoder.zero_shot.prompts import DEFAULT_TEMPLATES, fill_templates
 
 MOST = 5_000  # words: twice as many tell no more, in bench/labelling/rejection.py, and take twice the time
 FEWEST = 500  # words; fewer are no background
