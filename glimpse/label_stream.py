@@ -89,7 +89,7 @@ class AtService:
 
 def stream(what: What, out: Path, *, as_json: bool) -> None:
     """Label a folder with nothing kept: the rows are written as they come."""
-    from encoder.load import load_encoder
+    from encoder.model.load import load_encoder
     from labelling.labeller import build_labeller
 
     assert what.folder is not None

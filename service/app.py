@@ -18,7 +18,7 @@ from fastapi.security import HTTPBearer
 
 from base.extras import product_version
 from base.machine.cpus import fewer_taken
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from index.collection import use_store
 from service.errors import ErrorAnswer, add_handlers, documented
 from service.http.auth import ReadOnly, RequireKey, check_exposure, keyring_of

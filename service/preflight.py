@@ -188,7 +188,7 @@ def _loose_keys(settings: Settings) -> list[str]:
 
 def _look_at_models(settings: Settings) -> Iterator[Check]:
     """Each model, loaded one after the other, and the collections; one whose own model is gone is a warning."""
-    from encoder.load import load_encoder  # takes seconds
+    from encoder.model.load import load_encoder  # takes seconds
 
     known: dict[str, str | GlimpseError] = {}  # reference -> fingerprint, or why it cannot be loaded
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from encoder.last_block import run_last_block_for_class_token
-from encoder.load import build_clip
+from encoder.model.last_block import run_last_block_for_class_token
+from encoder.model.load import build_clip
 from tests.conftest import TINY
 
 

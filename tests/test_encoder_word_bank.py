@@ -3,7 +3,7 @@ import pytest
 
 from base.cache import cache_folder
 from encoder.encoder import Encoder
-from encoder.load import load_clip
+from encoder.model.load import load_clip
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers
 from encoder.zero_shot.word_bank import FEWEST, MOST, clip_words, word_bank, words_of

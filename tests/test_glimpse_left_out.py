@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from base.errors import InputError
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from encoder.zero_shot.classifier import build_classifier
 from glimpse.cli import app
 from tests.conftest import plain_picture

@@ -29,25 +29,11 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
 }
 INSIDE = {  # of its own package: what a folder may import beside itself
     "encoder.picture": set(),
-    "encoder.towers": {
-        "encoder.attention",
-        "encoder.cut",
-        "encoder.encoder",
-        "encoder.image",
-        "encoder.known",
-        "encoder.last_block",
-        "encoder.load",
-        "encoder.model",
-        "encoder.text",
-    },
-    "encoder.export": {
-        "encoder.image",
-        "encoder.known",
-        "encoder.load",
-        "encoder.model",
-        "encoder.towers",
-    },
-    "encoder.hub": {"encoder.weights", "encoder.lean_open_clip"},
+    "encoder.towers": {"encoder.cut", "encoder.encoder", "encoder.image", "encoder.known", "encoder.model"},
+    "encoder.export": {"encoder.image", "encoder.known", "encoder.model", "encoder.towers"},
+    "encoder.zero_shot": {"encoder.cut", "encoder.encoder"},
+    "encoder.model": {"encoder.cut", "encoder.encoder", "encoder.image", "encoder.known", "encoder.processor"},
+    "encoder.model.hub": {"encoder.model.weights", "encoder.model.lean_open_clip"},
     "index.search": {"index.entry", "index.rows"},
     "index.local": {
         "index.batch",
@@ -127,8 +113,8 @@ WITHOUT_TORCH = (  # what a command line, a client or a page imports before it k
     "training.reading.comparison", "training.reading.diary", "training.run_folder",
 )  # fmt: skip
 ONLY_IN = {
-    "open_clip": {"encoder/lean_open_clip.py"},
-    "huggingface_hub": {"encoder/hub/repository.py", "encoder/hub/refusals.py"},
+    "open_clip": {"encoder/model/lean_open_clip.py"},
+    "huggingface_hub": {"encoder/model/hub/repository.py", "encoder/model/hub/refusals.py"},
     "PIL": {
         "encoder/picture/",
         "encoder/image.py",

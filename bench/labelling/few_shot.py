@@ -33,8 +33,8 @@ from base.sources.walk import class_folder, walk_images
 from bench.common import machine
 from bench.kept import mean_sd
 from encoder.encoder import Vectors
-from encoder.load import load_encoder
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import load_encoder
 from encoder.zero_shot.classifier import Classifier, build_classifier
 from labelling.examples import Examples, fit
 from training.config import TrainConfig

@@ -25,7 +25,7 @@ from PIL import Image
 
 from base.sources.walk import walk_images
 from bench.common import compare, embeddings, machine, open_clip, random_model
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from encoder.query import query_encoder
 from encoder.zero_shot.classifier import Classifier, build_classifier
 from index.collection import Entry, create_collection

@@ -28,8 +28,8 @@ import numpy.typing as npt
 from base.sources.walk import walk_images
 from bench.common import machine
 from encoder.encoder import Vectors
-from encoder.load import load_encoder
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import load_encoder
 from encoder.zero_shot.classifier import Classifier, build_classifier
 from encoder.zero_shot.prompts import as_labels
 from encoder.zero_shot.word_bank import word_bank

@@ -189,7 +189,7 @@ def import_(
         return
     ref = fingerprint = None
     if model:
-        from encoder.load import load_encoder
+        from encoder.model.load import load_encoder
 
         encoder = load_encoder(model)
         ref, fingerprint = encoder.ref, encoder.fingerprint

@@ -87,7 +87,7 @@ def _answers(
 ) -> list[Answer]:  # fmt: skip
     """What each run's model finds; runs whose model or images are gone are said, and left out."""
     from base.errors import GlimpseError
-    from encoder.load import load_encoder
+    from encoder.model.load import load_encoder
     from glimpse import console
     from training.evaluation.answers import Answer, nearest_images
     from training.evaluation.evaluate import encode_images

@@ -26,7 +26,7 @@ from glimpse.options import (
 
 if TYPE_CHECKING:
     from encoder.cut import CutTexts
-    from encoder.model import DualEncoder
+    from encoder.model.dual_encoder import DualEncoder
     from encoder.zero_shot.prompts import Label
     from training.config import TrainConfig
     from training.data.pairs import Pair
@@ -61,7 +61,7 @@ def eval(  # noqa: A001  the command's name
     --folders the labels to choose from are the classes, unless --labels or --labels-file gives more.
     """
     from base.sources.rules import Rules
-    from encoder.load import load_encoder
+    from encoder.model.load import load_encoder
     from glimpse import console
     from training.data.folders import labelled_images
     from training.data.keys import Keys

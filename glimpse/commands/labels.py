@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from base.sources.rules import Rules
     from encoder.encoder import Vectors
-    from encoder.model import DualEncoder
+    from encoder.model.dual_encoder import DualEncoder
     from encoder.zero_shot.prompts import Label
     from labelling.label_sets import LabelSet, Mode
     from labelling.truth import Truth
@@ -273,7 +273,7 @@ def delete(
 
 
 def _loaded(model: str, device: str, precision: str) -> DualEncoder:
-    from encoder.load import load_encoder
+    from encoder.model.load import load_encoder
 
     return load_encoder(model, device, precision)
 

@@ -30,7 +30,7 @@ from glimpse.options import (
 
 if TYPE_CHECKING:
     from encoder.encoder import Vectors
-    from encoder.model import DualEncoder
+    from encoder.model.dual_encoder import DualEncoder
     from index import collection as index_collection
     from training.data.pairs import Pair
     from training.mine import Choice
@@ -69,7 +69,7 @@ def mine(
 
     Index the images of the pairs first; then train with: glimpse train OUT --negative-key negative.
     """
-    from encoder.load import load_encoder
+    from encoder.model.load import load_encoder
     from glimpse import console
     from index.collection import open_collection
     from training.data.keys import Keys

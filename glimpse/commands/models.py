@@ -81,8 +81,8 @@ def models(
 
 
 def _list_published(contains: str, here: bool, json: bool) -> None:
-    from encoder.hub.published import published_models
-    from encoder.hub.repository import models_here
+    from encoder.model.hub.published import published_models
+    from encoder.model.hub.repository import models_here
     from glimpse import console
 
     known = models_here() if here else published_models()

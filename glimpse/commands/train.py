@@ -15,7 +15,7 @@ import typer
 
 from base.errors import InputError
 from base.words import counted
-from encoder.architectures import ARCHITECTURES
+from encoder.model.architectures import ARCHITECTURES
 from glimpse import completion
 from glimpse.options import AsJson, Threads
 from training.config import TrainConfig

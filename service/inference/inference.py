@@ -17,7 +17,7 @@ from base.read_ahead import batches
 from encoder.cut import CutTexts, may_be_cut
 from encoder.encoder import Vectors
 from encoder.image import Picture, Pixels
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from encoder.zero_shot.classifier import Classifier, check_apart
 from labelling.label_sets import LabelSet
 from service.inference.batcher import Batcher

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from encoder.lean_open_clip import open_clip
-from encoder.weights import HUB_WEIGHTS
+from encoder.model.lean_open_clip import open_clip
+from encoder.model.weights import HUB_WEIGHTS
 
 _WEIGHTS_FILE = re.compile(r"\.(pt|pth|bin|safetensors)$")
 _SIZES = {"base": "b", "large": "l", "huge": "h", "giant": "g", "gigantic": "bigg"}

@@ -72,7 +72,7 @@ def how_to_take(file: Path) -> str:
         return f"not a model; give a run folder, or a file of weights ({', '.join(_SUFFIXES)})"
     if problem := _problem_of(file):
         return problem
-    from encoder.lean_open_clip import open_clip
+    from encoder.model.lean_open_clip import open_clip
 
     architecture = _architecture_beside(file)
     if architecture in open_clip.list_models():
@@ -89,7 +89,7 @@ def load_weights(clip: Any, file: Path, ref: str) -> None:
     Raises:
         ModelError: it holds other things than weights, or weights of another architecture.
     """
-    from encoder.lean_open_clip import open_clip
+    from encoder.model.lean_open_clip import open_clip
 
     with file.open("rb") as opened:
         if opened.read(len(_POINTER)) == _POINTER:

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from base.errors import ModelError, ModelUnavailable
-from encoder.hub.published import repository_misspelt
+from encoder.model.hub.published import repository_misspelt
 
 
 def no_such_file(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from encoder.hub.repository import TOWER_CONFIG, Repository, tower_folder
+from encoder.model.hub.repository import TOWER_CONFIG, Repository, tower_folder
 
 VISION_TOWER = "vision_tower"  # in a run folder
 
@@ -25,7 +25,7 @@ def with_trunk_here(vision_cfg: dict[str, Any], folder: Path | None, ref: str) -
         ref: the model that is loaded.
 
     Raises:
-        ModelError, ModelUnavailable: as `encoder.hub.repository.hub_file`.
+        ModelError, ModelUnavailable: as `encoder.model.hub.repository.hub_file`.
     """
     name = vision_cfg.get("timm_model_name")
     if not name:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoder.attention import attend
+from encoder.model.attention import attend
 from encoder.processor import is_amd
 
 _ROWS = 128  # from which on it is faster

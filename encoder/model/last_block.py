@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from encoder.lean_open_clip import open_clip
+from encoder.model.lean_open_clip import open_clip
 
 
 def run_last_block_for_class_token(clip: nn.Module) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ModelError
-from encoder.hub.repository import TOWER_CONFIG, VOCABULARIES, Repository, tokenizer_folder, tower_folder
-from encoder.weights import read_json
+from encoder.model.hub.repository import TOWER_CONFIG, VOCABULARIES, Repository, tokenizer_folder, tower_folder
+from encoder.model.weights import read_json
 
 TEXT_TOWER = "text_tower"  # in a run folder
 _SETTINGS = frozenset(  # of tokenizers: how they cut texts; not where they come from, nor what they run
@@ -30,7 +30,7 @@ def with_tower_here(text_cfg: dict[str, Any], folder: Path | None, ref: str) -> 
         ref: the model that is loaded.
 
     Raises:
-        ModelError, ModelUnavailable: as `encoder.hub.hub_file`.
+        ModelError, ModelUnavailable: as `encoder.model.hub.repository.hub_file`.
     """
     name = text_cfg.get("hf_model_name")
     if not name:
@@ -48,7 +48,7 @@ def tokenizer_place(text_cfg: dict[str, Any], folder: Path | None, ref: str) -> 
     """The folder with the tokenizer's files: the run folder, else where those of the repository lie that it names.
 
     Raises:
-        ModelError, ModelUnavailable: as `encoder.hub.tokenizer_folder`.
+        ModelError, ModelUnavailable: as `tokenizer_folder`.
     """
     name = text_cfg["hf_tokenizer_name"]
     for place in (folder, Path(name)):

@@ -32,20 +32,28 @@ from torch.overrides import TorchFunctionMode
 
 from base.errors import ModelError
 from base.extras import install
-from encoder.architectures import ARCHITECTURES
-from encoder.device import choose_device, choose_precision
-from encoder.hub.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
-from encoder.hub.published import architectures_like, no_such_model, repository_of, usual_preprocessing
-from encoder.hub.repository import Repository, hub_file, hub_folder, require_transformers
-from encoder.hub.timm_trunk import with_trunk_here
 from encoder.image import Preprocess
 from encoder.known import Stamp, lasting, recall, remember, stamps
-from encoder.last_block import run_last_block_for_class_token
-from encoder.lean_open_clip import open_clip, with_timm_for
-from encoder.linear import use_fast_products
-from encoder.model import DualEncoder, logit_bias_of, logit_scale_of
-from encoder.text import Tokenizer
-from encoder.weights import CONFIG, how_to_take, load_weights, no_run_folder, read_json, read_model_cfg, weights_in
+from encoder.model.architectures import ARCHITECTURES
+from encoder.model.device import choose_device, choose_precision
+from encoder.model.dual_encoder import DualEncoder, logit_bias_of, logit_scale_of
+from encoder.model.hub.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
+from encoder.model.hub.published import architectures_like, no_such_model, repository_of, usual_preprocessing
+from encoder.model.hub.repository import Repository, hub_file, hub_folder, require_transformers
+from encoder.model.hub.timm_trunk import with_trunk_here
+from encoder.model.last_block import run_last_block_for_class_token
+from encoder.model.lean_open_clip import open_clip, with_timm_for
+from encoder.model.linear import use_fast_products
+from encoder.model.text import Tokenizer
+from encoder.model.weights import (
+    CONFIG,
+    how_to_take,
+    load_weights,
+    no_run_folder,
+    read_json,
+    read_model_cfg,
+    weights_in,
+)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from base.read_ahead import batches
 from encoder.cut import TEXTS, CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, Preprocess
-from encoder.text import TextTower, Tokenizer
+from encoder.model.text import TextTower, Tokenizer
 
 TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
 

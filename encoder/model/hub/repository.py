@@ -1,7 +1,7 @@
 """Files of Hugging Face repositories: from this machine's cache, else by download, or why not.
 
 The only import of huggingface_hub, so one library asks and downloads, with its proxies, its mirror (HF_ENDPOINT) and
-its token (HF_TOKEN). `encoder/hub/refusals.py` has the words for what a hub answers.
+its token (HF_TOKEN). `encoder/model/hub/refusals.py` has the words for what a hub answers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from huggingface_hub.utils import validate_repo_id
 from base.errors import ModelError, ModelUnavailable
 from base.extras import install
 from base.files import file_sha256
-from encoder.hub.published import hub_address, on_hub, repository_like, tag_of
-from encoder.hub.refusals import no_such_file, not_here, refused, status_of
-from encoder.weights import CONFIG, HUB_WEIGHTS, read_json, read_model_cfg
+from encoder.model.hub.published import hub_address, on_hub, repository_like, tag_of
+from encoder.model.hub.refusals import no_such_file, not_here, refused, status_of
+from encoder.model.weights import CONFIG, HUB_WEIGHTS, read_json, read_model_cfg
 
 VOCABULARIES = (  # a tokenizer has one of them
     "tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
