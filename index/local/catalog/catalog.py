@@ -32,17 +32,17 @@ from index.local.catalog.checksums import (
     rows_sealed,
     seal_block,
 )
-from index.local.catalog.columns import ColumnsCache
 from index.local.catalog.database import Connection, Database
-from index.local.catalog.facet_counts import FacetCounts, values_among
 from index.local.catalog.facets import file_facets, unfile_facets
 from index.local.catalog.feed import forget_old, new_life, read_changes_after
-from index.local.catalog.filters import FilterCache
 from index.local.catalog.insert import LOOKUP, write_batch
 from index.local.catalog.integrity import problems
 from index.local.catalog.keepsakes import Keepsakes
 from index.local.catalog.next_vectors import NextVectors
 from index.local.catalog.quota import check_entries, check_room, count_entries, read_quota, sum_of_sizes, write_quota
+from index.local.catalog.select.columns import ColumnsCache
+from index.local.catalog.select.facet_counts import FacetCounts, values_among
+from index.local.catalog.select.filters import FilterCache
 from index.local.catalog.tables import (
     AMONG,
     APPLICATION_ID,

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.entry import Modality
-from index.local.catalog.conditions import EVERY, Select, select_of
 from index.local.catalog.database import Connection, interruptible
+from index.local.catalog.select.conditions import EVERY, Select, select_of
 from index.local.catalog.tables import AMONG, json_ids
 from index.search.filters import Condition, Filter
 from index.search.patience import Patience

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from index.local.catalog.database import Connection
-from index.local.catalog.filters import watched
+from index.local.catalog.select.filters import watched
 from index.local.catalog.tables import inside_of
 from index.search.patience import Patience
 
