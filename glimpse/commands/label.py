@@ -188,29 +188,29 @@ def label(
     The same command again labels what is new or changed since, and brings all that it wrote in step.
     """  # noqa: D301  \b has the lines below it stay lines
     from base.sources.rules import Rules
-    from glimpse import label_view
-    from glimpse.label_stream import AtService, What, stream, stream_from_service
+    from glimpse.labelling import view
+    from glimpse.labelling.stream import AtService, What, stream, stream_from_service
     from labelling.outputs.asked import OutputsAsked
 
     remote = url is not None and is_remote(context, *LOCAL, served=["model"])
     _check_together(given_options(context))
     if runs:
-        label_view.print_runs(data, as_json=json)
+        view.print_runs(data, as_json=json)
         return
     if undo is not None:
-        label_view.undo(data, undo, as_json=json)
+        view.undo(data, undo, as_json=json)
         return
     if review is not None:
-        from glimpse import label_review
+        from glimpse.labelling import review as reviewing
 
         if take_back:
             if correct is not None or accept_above is not None:
                 raise InputError("--take-back undoes the last review: leave --correct and --accept-above out")
-            label_review.take_back(data, review, as_json=json)
+            reviewing.take_back(data, review, as_json=json)
         elif correct is None and accept_above is None:
-            label_review.show(data, review, as_json=json)
+            reviewing.show(data, review, as_json=json)
         else:
-            label_review.change(data, review, correct, accept_above, as_json=json)
+            reviewing.change(data, review, correct, accept_above, as_json=json)
         return
     asked = None
     if not (remote and label_set is not None and labels is None and labels_file is None):  # that the service keeps
@@ -243,7 +243,7 @@ def label(
     if files == [STDOUT] and folder is not None and not (dry_run or asked.needs_words):
         stream(what, files[0], as_json=json)
         return
-    from glimpse.label_run import Wanted, run
+    from glimpse.labelling.run import Wanted, run
 
     run(what, outputs, Wanted(dry_run, force, STDOUT in files, json))
 

@@ -99,7 +99,7 @@ def create(
 
     from base.sources.rules import Rules
     from glimpse import console
-    from glimpse.label_set_view import content_of, summary
+    from glimpse.labelling.label_sets import content_of, summary
     from labelling.label_sets import LabelSet, LabelSets
     from labelling.learned import Learned
 
@@ -149,7 +149,7 @@ def create(
 def show(name: Name, data: Data = DATA, json: AsJson = False) -> None:
     """Print a label set: its labels, their prompts, and what was learned of them."""
     from glimpse import console
-    from glimpse.label_set_view import content_of, print_set
+    from glimpse.labelling.label_sets import content_of, print_set
     from labelling.label_sets import LabelSets
 
     label_set = LabelSets(data).get(name)
@@ -193,7 +193,7 @@ def calibrate(
     from base.files import new_file
     from base.sources.rules import Rules
     from glimpse import console
-    from glimpse.label_set_view import calibration_of, print_calibration
+    from glimpse.labelling.label_sets import calibration_of, print_calibration
     from labelling.calibrate import calibrate_set
     from labelling.label_sets import LabelSets
     from labelling.report import report_of
@@ -227,7 +227,7 @@ def list_(data: Data = DATA, json: AsJson = False) -> None:
     """List the label sets of a data folder."""
     from base.errors import GlimpseError
     from glimpse import console
-    from glimpse.label_set_view import summary
+    from glimpse.labelling.label_sets import summary
     from labelling.label_sets import LabelSets
 
     kept = LabelSets(data)

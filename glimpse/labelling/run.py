@@ -12,8 +12,9 @@ import typer
 from base.sources.walk import check_folder
 from encoder.encoder import Encoder
 from encoder.lazy import open_encoder
-from glimpse import __version__, console, label_view
-from glimpse.label_stream import STDOUT, What, output
+from glimpse import __version__, console
+from glimpse.labelling import view
+from glimpse.labelling.stream import STDOUT, What, output
 from labelling.outputs.asked import OutputsAsked
 from labelling.runs.deciding import LabelsAsked
 from labelling.runs.kept import LabelRuns
@@ -58,7 +59,7 @@ def run(what: What, outputs: OutputsAsked, wanted: Wanted) -> None:
             with output(STDOUT) as table:
                 table.write(run.images())
         kept = None if nothing_kept else data
-        label_view.print_report(report, outputs, dry=wanted.dry, as_json=wanted.as_json, kept=kept)
+        view.print_report(report, outputs, dry=wanted.dry, as_json=wanted.as_json, kept=kept)
     if report.failures or not report.labels.labelled + report.labels.abstained:
         raise typer.Exit(1)
 

@@ -19,7 +19,8 @@ from base.errors import InputError
 from base.sources.rules import Rules
 from base.sources.tables import some_of
 from base.sources.walk import check_folder, image_names, no_images
-from glimpse import console, label_view
+from glimpse import console
+from glimpse.labelling import view
 from labelling.label_sets import LabelSet
 from labelling.outputs.table import LabelTable, LateLabelTable, write_rows
 from labelling.rows import Answer, Labelled, LabelReport, images_below, label_images
@@ -123,7 +124,7 @@ def _write(batches: Iterator[list[Labelled]], report: LabelReport, total: int, o
     with output(out) as table, console.progress_bar("labelling") as bar:
         for _ in write_rows(batches, table, report):
             bar(report.done + len(report.unread), total)
-    label_view.print_labels(report, [] if out == STDOUT else [str(out)], as_json=as_json)
+    view.print_labels(report, [] if out == STDOUT else [str(out)], as_json=as_json)
     if not report.labelled + report.abstained:
         raise typer.Exit(1)
 

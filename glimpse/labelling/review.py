@@ -13,7 +13,8 @@ from base.words import counted
 from encoder.encoder import Encoder
 from encoder.lazy import open_encoder
 from encoder.query import query_encoder
-from glimpse import __version__, console, label_view
+from glimpse import __version__, console
+from glimpse.labelling import view
 from glimpse.options import DATA
 from labelling.review import Item, Reviewed, Rule, labels_of, review
 from labelling.review import take_back as undo_review
@@ -48,7 +49,7 @@ def show(data: Path, name: str, *, as_json: bool) -> None:
     images = counted(found.images, "image")
     console.err.print(f"run {run.id}: {images}; reviewed: {', '.join(counts) or 'none yet'}")
     if rows:
-        lines = [(str(row.image.path), ", ".join(label for label, _ in row.image.answers) or label_view.NONE,
+        lines = [(str(row.image.path), ", ".join(label for label, _ in row.image.answers) or view.NONE,
                   f"{row.margin:.3f}") for row in rows]  # fmt: skip
         console.out.print(console.table("least certain", "labels", "margin", rows=lines))
     where = f" --data {data}" if data != DATA else ""
@@ -96,7 +97,7 @@ def _tell(what: str, done: Reviewed, report: RunReport, left_out: LeftOut, *, as
         counts = ", ".join(f"{count} {kind}" for kind, count in done.counts.items()) or "nothing"
         flipped = f", {done.flips.count} of them called otherwise now" if done.flips.count else ""
         console.err.print(f"{what}: {counts}; {counted(done.relabelled, 'image')} labelled anew{flipped}")
-        label_view.print_outputs(report)
+        view.print_outputs(report)
     if report.failures:
         raise SystemExit(1)
 
