@@ -211,7 +211,7 @@ def test_a_training_that_spreads_no_model_brings_nothing_that_does() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_functions_are_short_and_take_few_arguments(path: Path) -> None:
-    if path.parent.name == "commands":  # an option is an argument there
+    if "commands" in path.relative_to(ROOT).parts:  # an option is an argument there
         return
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from base.errors import GlimpseError, InputError, ModelMismatch
 from encoder.model.dual_encoder import DualEncoder
-from glimpse.commands import mine as mine_command
-from glimpse.commands.mine import mine
+from glimpse.commands.training import mine as mine_command
+from glimpse.commands.training.mine import mine
 from index.ingest.sync import index_folders, open_or_create
 from tests.conftest import plain_picture
 from training.data.keys import Keys

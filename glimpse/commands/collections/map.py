@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from base.errors import InputError
-from glimpse.commands.collections import Name, collections
+from glimpse.commands.collections.collections import Name, collections
 from glimpse.options import DATA, AsJson, Data, Store, Url, is_remote
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from base.errors import InputError
-from glimpse.commands.collections import Name, collections, state_of
+from glimpse.commands.collections.collections import Name, collections, state_of
 from glimpse.options import DATA, AsJson, Data, Store, Threads, Url, is_remote
 
 
