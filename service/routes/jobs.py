@@ -23,7 +23,7 @@ from service.inference.models import Models
 from service.jobs.label_runs import check_outputs, outputs_of
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import ID, Job, JobStore, State
-from service.routes.label_sets import as_asked, check_learned
+from service.routes.labelling.label_sets import as_asked, check_learned
 from service.routes.training_runs import found
 from service.schemas.base import Absent
 from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, MapJob, ReindexJob

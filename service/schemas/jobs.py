@@ -22,7 +22,7 @@ from labelling.label_sets import Mode
 from labelling.outputs.folder_steps import How
 from service.jobs.store import DAMAGED, Job, Kind, State
 from service.schemas.base import Label, ModelName, RequestModel, Schema
-from service.schemas.labels import ABSTAIN_HELP, MODEL_HELP, SCORES_HELP, LabelOrText
+from service.schemas.labelling.labels import ABSTAIN_HELP, MODEL_HELP, SCORES_HELP, LabelOrText
 
 MAX_FOLDERS = 100
 

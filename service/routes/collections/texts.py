@@ -10,8 +10,8 @@ from index.collection import Collection, Entry
 from service.collections.metadata import merge_patch
 from service.deps import CollectionDep, InferenceDep, SettingsDep, WriterDep, check_texts, json_body
 from service.errors import documented
-from service.routes.entries import entry_routes
-from service.schemas.entries import TextsAnswer, TextsRequest
+from service.routes.collections.entries import entry_routes
+from service.schemas.collections.entries import TextsAnswer, TextsRequest
 
 router = entry_routes("text")
 

@@ -17,7 +17,7 @@ from index.search.patience import Patience
 from service.deps import CollectionDep, PatienceDep, SettingsDep, json_body
 from service.errors import Refusal, documented
 from service.schemas.base import Absent
-from service.schemas.facets import (
+from service.schemas.collections.facets import (
     Counted,
     FacetAnswer,
     FacetRequest,

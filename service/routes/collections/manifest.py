@@ -24,7 +24,7 @@ from service.http.bodies import from_fields, media_type
 from service.http.idempotency import may_go_on
 from service.putting import Asked, Done, Putting, PuttingDep
 from service.schemas import examples
-from service.schemas.catalogue import ManifestAnswer, PutItem, PutResult
+from service.schemas.collections.catalogue import ManifestAnswer, PutItem, PutResult
 
 router = APIRouter(prefix="/v1/collections/{collection}/entries", tags=["catalogue"])
 

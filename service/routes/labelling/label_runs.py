@@ -47,9 +47,9 @@ from service.errors import Refusal, documented
 from service.inference.models import Models
 from service.jobs.label_runs import TOOL, check_run, label_runs, source_of
 from service.jobs.roots import FolderRefused, Roots
-from service.routes.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
+from service.routes.collections.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
 from service.schemas.base import MAX_ID, Absent
-from service.schemas.label_runs import (
+from service.schemas.labelling.label_runs import (
     MAX_ITEMS,
     ApplyAnswer,
     BarAnswer,
@@ -66,7 +66,7 @@ from service.schemas.label_runs import (
     TakenBackAnswer,
     UndoAnswer,
 )
-from service.schemas.labels import LabelSetAnswer
+from service.schemas.labelling.labels import LabelSetAnswer
 
 R = TypeVar("R")
 

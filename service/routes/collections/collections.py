@@ -15,7 +15,7 @@ from base.names import NAME
 from index.collection import Collection
 from service.deps import CollectionDep, CollectionsDep, ModelsDep, ServiceDep, ToldDep, WriterDep, json_body, retried
 from service.errors import documented
-from service.schemas.collections import (
+from service.schemas.collections.collections import (
     CollectionAnswer,
     CollectionPatch,
     CollectionRequest,

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from index.map.kept import forget_map
 from service.deps import CollectionDep, ServiceDep
 from service.errors import Refusal, documented
-from service.schemas.overview import MapAnswer
+from service.schemas.collections.overview import MapAnswer
 
 router = APIRouter(prefix="/v1/collections/{collection}/map", tags=["overview"])
 

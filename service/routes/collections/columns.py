@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from base.errors import InputError
 from service.deps import CollectionDep, PatienceDep, ServiceDep, json_body
 from service.errors import Refusal, documented
-from service.schemas.overview import BINARY, BitmapRequest, as_bytes, bitmap
+from service.schemas.collections.overview import BINARY, BitmapRequest, as_bytes, bitmap
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["overview"])
 

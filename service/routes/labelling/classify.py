@@ -26,8 +26,8 @@ from service.http.direct_route import DirectRoute
 from service.inference.inference import Seen
 from service.inference.known_models import Loaded
 from service.inference.labellers import Asked, Labellers
-from service.routes.label_sets import check_learned
-from service.schemas.labels import (
+from service.routes.labelling.label_sets import check_learned
+from service.schemas.labelling.labels import (
     ABSTAIN_HELP,
     MODE_HELP,
     MODEL_HELP,

@@ -16,9 +16,9 @@ from index.collection import ChangePage
 from index.search.query import MAX_LIMIT
 from service.deps import CollectionDep, CollectionsDep, ServiceDep
 from service.errors import Refusal, documented
-from service.routes.entries import SignDep
+from service.routes.collections.entries import SignDep
 from service.schemas.base import Absent
-from service.schemas.changes import ChangesAnswer
+from service.schemas.collections.changes import ChangesAnswer
 from service.state import Service
 
 router = APIRouter(prefix="/v1/collections/{collection}", tags=["changes"])

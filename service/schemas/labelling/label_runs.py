@@ -18,7 +18,7 @@ from labelling.runs.report import RunInfo, RunReport
 from labelling.runs.reviews import Summary
 from labelling.runs.store import Row
 from service.schemas.base import MAX_ID, Label, RequestModel, Schema
-from service.schemas.labels import LabelScore
+from service.schemas.labelling.labels import LabelScore
 
 MAX_ITEMS = 1000
 ImageId = Annotated[int, Field(ge=1, le=MAX_ID)]

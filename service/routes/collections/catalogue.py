@@ -30,9 +30,9 @@ from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep, json
 from service.errors import Refusal, detail_of, documented
 from service.http.bodies import FILES, from_fields, json_of, media_type
 from service.putting import Asked, PuttingDep
-from service.routes.entries import SignDep
+from service.routes.collections.entries import SignDep
 from service.schemas.base import RULE
-from service.schemas.catalogue import (
+from service.schemas.collections.catalogue import (
     MAX_REFUSED,
     DeleteAnswer,
     DeleteRequest,
@@ -43,7 +43,7 @@ from service.schemas.catalogue import (
     RefusedPatch,
     Selecting,
 )
-from service.schemas.entries import DescribedForm, PatchRequest
+from service.schemas.collections.entries import DescribedForm, PatchRequest
 from service.schemas.search import RecordAnswer
 
 router = APIRouter(prefix="/v1/collections/{collection}/entries", tags=["catalogue"])

@@ -50,9 +50,9 @@ from service.inference.images import (
     read_indexed,
     small_picture,
 )
-from service.routes.entries import entry_routes
+from service.routes.collections.entries import entry_routes
 from service.schemas.base import Absent
-from service.schemas.entries import UploadAnswer, UploadFields, UploadResult
+from service.schemas.collections.entries import UploadAnswer, UploadFields, UploadResult
 from service.settings import Settings
 from service.state import Service
 

@@ -9,8 +9,8 @@ from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller
 from service.deps import ModelsDep, in_use, json_body
 from service.errors import Refusal, documented
-from service.routes.classify import label_scores
-from service.schemas.labels import LabelScore, ZeroShotAnswer, ZeroShotRequest
+from service.routes.labelling.classify import label_scores
+from service.schemas.labelling.labels import LabelScore, ZeroShotAnswer, ZeroShotRequest
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 

@@ -15,7 +15,7 @@ from labelling.label_sets import LabelSet, LabelSets
 from service.deps import SettingsDep, ToldDep, json_body
 from service.errors import Refusal, documented
 from service.inference.known_models import name_of
-from service.schemas.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
+from service.schemas.labelling.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
 
 router = APIRouter(prefix="/v1/label-sets", tags=["label sets"])
 

@@ -17,7 +17,7 @@ from service.collections.uploads import Uploads
 from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep, json_body, signs
 from service.errors import Refusal, documented
 from service.schemas.base import MAX_ID, Absent, SignedSeconds
-from service.schemas.entries import PageAnswer, PatchRequest
+from service.schemas.collections.entries import PageAnswer, PatchRequest
 from service.schemas.search import RecordAnswer, Sign
 
 EXAMPLE = '{"must": [{"key": "tags", "match": {"value": "sea"}}]}'

@@ -10,7 +10,7 @@ from index.collection import Modality
 from service.errors import ErrorDetail
 from service.schemas import examples
 from service.schemas.base import ExternalId, Image, OfTexts, RequestModel, Schema, Text
-from service.schemas.entries import Described, PatchRequest
+from service.schemas.collections.entries import Described, PatchRequest
 from service.schemas.search import RecordAnswer
 
 MAX_SELECTED = 10_000  # external ids in one request
