@@ -104,7 +104,8 @@ def _source(data: Path, name: str, part: Path) -> Iterator[tuple[Catalog | Colle
         copy = Path(folder) / "copy.sqlite"
         copy_sound(collection, copy)
         with closing(Catalog(copy)) as catalog:
-            yield catalog, _about(name, str(catalog.meta["model"]), str(catalog.meta["fingerprint"]), catalog.title())
+            made_by = str(catalog.meta["model"]), str(catalog.meta["fingerprint"])
+            yield catalog, _about(name, *made_by, catalog.settings.title())
 
 
 def _about(name: str, model: str, fingerprint: str, title: str | None) -> dict[str, str]:

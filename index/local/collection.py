@@ -225,22 +225,22 @@ class LocalCollection(Searches):
     @property
     def title(self) -> str | None:
         """What it is called where people read; None: by its name."""
-        return self._catalog.title()
+        return self._catalog.settings.title()
 
     def set_title(self, title: str | None) -> None:
         """Have it called so, or by its name. InputError for what cannot be a title."""
         self._check_writable()
-        self._catalog.set_title(None if title is None else check_title(title))
+        self._catalog.settings.set_title(None if title is None else check_title(title))
 
     @property
     def quota(self) -> Quota:
         """How much it may hold."""
-        return self._catalog.quota()
+        return self._catalog.settings.quota()
 
     def set_quota(self, quota: Quota) -> None:
         """Have it hold so much at most, from now on. What is there stays, even if it is more."""
         self._check_writable()
-        self._catalog.set_quota(quota)
+        self._catalog.settings.set_quota(quota)
 
     def check_room(self, more: int) -> None:
         """QuotaExceeded if so many more entries would be too many; `upsert` asks as well, of what is there then."""
@@ -255,7 +255,7 @@ class LocalCollection(Searches):
     @property
     def index_config(self) -> IndexConfig:
         """What its index is asked to be."""
-        return self._catalog.index_config()
+        return self._catalog.settings.index_config()
 
     def is_due(self) -> bool:
         """Whether it should be built anew, and `close` would do that, which may take long."""
@@ -279,7 +279,7 @@ class LocalCollection(Searches):
         if to_seal:
             self._catalog.seal()
         if config is not None:  # only now: one that cannot be built must not stand in the way of the next times
-            self._catalog.set_index_config(config)
+            self._catalog.settings.set_index_config(config)
 
     def _grown(self, rows: int) -> None:
         """Build the index anew in the background when what is fresh begins to cost searches."""
@@ -379,15 +379,15 @@ class LocalCollection(Searches):
             InputError: it is none.
             FilterTooSlow, GivenUp: the `patience` is over.
         """
-        return self._catalog.filter_ids(parse_filter(filter), known(modality), patience)
+        return self._catalog.select.ids(parse_filter(filter), known(modality), patience)
 
     def columns_state(self) -> str:
         """The state that `columns` would have, without reading them."""
-        return self._catalog.columns_state()
+        return self._catalog.select.columns_state()
 
     def columns(self) -> Columns:
         """All images as columns, the newest first; read anew after a change, some 0.7 s a million."""
-        return self._catalog.columns()[0]
+        return self._catalog.select.columns()[0]
 
     def columns_among(
         self,
@@ -395,7 +395,7 @@ class LocalCollection(Searches):
         patience: Patience | None = None,
     ) -> tuple[Columns, NDArray[np.bool_]]:
         """The same, and which of them (n,) pass a filter, of one moment. Raises as `filter_ids`."""
-        columns, mask = self._catalog.columns(parse_filter(filter), patience)
+        columns, mask = self._catalog.select.columns(parse_filter(filter), patience)
         assert mask is not None
         return columns, mask
 
@@ -431,11 +431,11 @@ class LocalCollection(Searches):
         if limit < 1:
             raise InputError(f"limit: must be at least 1, not {limit}")
         wanted = None if filter is None else parse_filter(filter)
-        return self._catalog.facet(parse_key(key), known(modality), limit, wanted, patience)
+        return self._catalog.select.values(parse_key(key), known(modality), limit, wanted, patience)
 
     def facet_keys(self, modality: Modality = "image", patience: Patience | None = None) -> list[FacetKey]:
         """Every key of the metadata, by name. Raises as `facet`."""
-        return self._catalog.facet_keys(known(modality), patience)
+        return self._catalog.select.keys(known(modality), patience)
 
     def folder_of(
         self, path: str | None = None, without: str | None = None, patience: Patience | None = None
@@ -444,7 +444,7 @@ class LocalCollection(Searches):
 
         As if there were no entry in the folder `without`. Raises as `facet`.
         """
-        return self._catalog.folder(path, without, patience)
+        return self._catalog.select.folder(path, without, patience)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""
@@ -452,21 +452,21 @@ class LocalCollection(Searches):
 
     def rejection(self) -> Rejection | None:
         """What was last measured (index.ingest.rejection)."""
-        return self._catalog.rejection()
+        return self._catalog.settings.rejection()
 
     def set_rejection(self, measured: Rejection) -> None:
         """Keep what was measured."""
         self._check_writable()
-        self._catalog.set_rejection(measured)
+        self._catalog.settings.set_rejection(measured)
 
     def places(self) -> dict[str, Any]:
         """What runs over folders remember of them (index.ingest.places)."""
-        return self._catalog.places()
+        return self._catalog.settings.places()
 
     def set_places(self, places: Mapping[str, Any]) -> None:
         """Keep what they are to remember."""
         self._check_writable()
-        self._catalog.set_places(places)
+        self._catalog.settings.set_places(places)
 
     def _check_writable(self) -> None:
         if self._lock is None:

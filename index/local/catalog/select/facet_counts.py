@@ -78,7 +78,7 @@ class FacetCounts:
     def folder(
         self, db: Connection, revision: int, path: str | None, without: str | None, patience: Patience | None
     ) -> Folder:
-        """As `Catalog.folder`. Raises as `values`."""
+        """As `Selected.folder`. Raises as `values`."""
         asked = "folder", path, without
         found: Folder | None = self._known(asked, revision)
         if found is None:
