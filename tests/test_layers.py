@@ -133,7 +133,7 @@ ONLY_IN = {
     "onnx": {"encoder/towers/export.py"},
     "onnxruntime": {"encoder/towers/encoder.py"},
     "tokenizers": {"encoder/towers/", "encoder/export/"},
-    "orjson": {"service/routes/embeddings.py", "labelling/outputs/jsonl.py", "labelling/runs/store.py"},
+    "orjson": {"service/routes/embeddings.py", "labelling/outputs/jsonl.py", "labelling/runs/"},
     "watchfiles": {"index/ingest/watch.py"},
     "pyarrow": {"index/bulk/", "index/parquet.py", "labelling/outputs/parquet.py"},
     "fastapi": {"service/"},

@@ -23,7 +23,8 @@ from labelling.runs.deciding import LabelsAsked
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import SourceAsked
 from labelling.runs.sources import CollectionSource, FolderSource
-from labelling.runs.store import Found, RunStore
+from labelling.runs.store import RunStore
+from labelling.runs.tables import Found
 from service.app import create_app
 
 LABELS = ("boat", "house", "tree")

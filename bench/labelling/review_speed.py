@@ -29,7 +29,7 @@ from labelling.runs.kept import LabelRuns
 from labelling.runs.report import SourceAsked
 from labelling.runs.run import Run
 from labelling.runs.sources import FolderSource
-from labelling.runs.store import Found
+from labelling.runs.tables import Found
 
 NO_RULES = Rules()
 

@@ -20,7 +20,8 @@ from encoder.encoder import Encoder
 from encoder.image import Picture, open_image
 from labelling.outputs.files import stamp_of
 from labelling.rows import LabelReport
-from labelling.runs.store import Found, FoundEntry, Row, RunStore
+from labelling.runs.store import RunStore
+from labelling.runs.tables import Found, FoundEntry, Row
 
 if TYPE_CHECKING:
     from index.collection import Collection

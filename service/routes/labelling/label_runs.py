@@ -30,7 +30,7 @@ from labelling.runs.kept import ID, LabelRuns
 from labelling.runs.report import Going, RunInfo
 from labelling.runs.run import Run
 from labelling.runs.sources import Source
-from labelling.runs.store import Row
+from labelling.runs.tables import Row
 from service.collections.opened import OpenCollections
 from service.collections.thumbnails import SIZES, size_for
 from service.deps import (

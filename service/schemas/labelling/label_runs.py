@@ -16,7 +16,7 @@ from labelling.runs.deciding import Flip, LabelsAsked
 from labelling.runs.journal import Changes, Failure
 from labelling.runs.report import RunInfo, RunReport
 from labelling.runs.reviews import Summary
-from labelling.runs.store import Row
+from labelling.runs.tables import Row
 from service.schemas.base import MAX_ID, Label, RequestModel, Schema
 from service.schemas.labelling.labels import LabelScore
 
