@@ -148,7 +148,7 @@ def export(
 ) -> None:
     """Write a collection as Parquet, vectors included. Columns are told in docs/operations.md."""
     from glimpse import console
-    from index.parquet import export_parquet
+    from index.parquet.collections import export_parquet
 
     with console.progress_bar("exporting") as progress:
         kept = export_parquet(data, name, file, overwrite=force, progress=progress)
@@ -178,7 +178,7 @@ def import_(
     Of a folder of `glimpse embed` --into writes what is new or changed there, and leaves alone what is the same.
     """
     from glimpse import console
-    from index.parquet import import_parquet
+    from index.parquet.collections import import_parquet
 
     if name and into:
         raise InputError("give NAME for a new collection, or --into for one that is there")
