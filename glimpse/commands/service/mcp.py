@@ -27,7 +27,7 @@ def mcp(
     An agent's program starts it; docs/clients.md shows the entry for its configuration.
     """
     try:
-        from glimpse.mcp_tools import mcp_server
+        from glimpse.agents.tools import mcp_server
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
             raise

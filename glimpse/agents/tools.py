@@ -20,103 +20,24 @@ from pydantic import BaseModel, Field
 from base.errors import GlimpseError, ImageError, InputError
 from base.sources.walk import is_image_name
 from glimpse import __version__, client
+from glimpse.agents.answers import (
+    Change,
+    Changes,
+    CollectionLine,
+    Collections,
+    FacetKey,
+    Facets,
+    FacetValue,
+    Hit,
+    Hits,
+    Labels,
+)
 
 THUMBNAIL = 256  # pixels
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 INSTRUCTIONS = """Searches collections of images (and texts) by meaning. Ask list_collections first for what there is,
 and facets for what a filter may say. Scores are cosines and say little by themselves; look at `relevance` (0 to 1)
 where it is given."""
-
-
-class Hit(BaseModel):
-    """An entry that was found."""
-
-    id: int
-    external_id: str | None
-    score: float
-    relevance: float | None
-    path: str | None
-    text: str | None
-    metadata: dict[str, Any]
-
-
-class Hits(BaseModel):
-    """What was found, best first."""
-
-    collection: str
-    hits: list[Hit]
-    warnings: list[str]
-
-
-class Labels(BaseModel):
-    """The likeliest label, all that are given, and the probability of each; null: none of them fits."""
-
-    label: str | None
-    score: float | None
-    labels: dict[str, float]
-    scores: dict[str, float]
-    warnings: list[str]
-
-
-class CollectionLine(BaseModel):
-    """A collection."""
-
-    name: str
-    images: int
-    texts: int
-    model: str
-    problem: str | None
-
-
-class Collections(BaseModel):
-    """All collections."""
-
-    collections: list[CollectionLine]
-
-
-class FacetKey(BaseModel):
-    """A key of the metadata: how many entries have it, how many different values, and the range of its numbers."""
-
-    key: str
-    entries: int
-    values: int
-    min: float | None
-    max: float | None
-
-
-class FacetValue(BaseModel):
-    """A value, and how many entries have it."""
-
-    value: str | int | float | bool
-    count: int
-
-
-class Facets(BaseModel):
-    """Keys; or of each key that was asked for its most frequent values."""
-
-    collection: str
-    keys: list[FacetKey]
-    values: dict[str, list[FacetValue]]
-
-
-class Change(BaseModel):
-    """What happened to an entry last. `metadata` is as it is now; null: it was deleted."""
-
-    event: str
-    id: int
-    external_id: str | None
-    modality: str
-    path: str | None
-    metadata: dict[str, Any] | None
-
-
-class Changes(BaseModel):
-    """Changes in their order; `cursor` is where to go on, now if there are more, or later."""
-
-    collection: str
-    changes: list[Change]
-    cursor: str
-    has_more: bool
 
 
 Collection = Annotated[str | None, Field(description="its name; may be left out where there is only one")]
