@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from base.cpus import threads
+from base.machine.cpus import threads
 
 T = TypeVar("T")
 R = TypeVar("R")

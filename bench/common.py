@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from encoder.lean_open_clip import open_clip
-from encoder.load import build_clip
-from encoder.weights import CONFIG
+from encoder.model.lean_open_clip import open_clip
+from encoder.model.load import build_clip
+from encoder.model.weights import CONFIG
 from training.records.checkpoint import save_model
 
 __all__ = ["compare", "draw", "embeddings", "machine", "open_clip", "photos", "random_model"]

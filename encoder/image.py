@@ -2,7 +2,7 @@
 
 The geometry is open_clip's (`image_transform`: shortest, longest and squash). A picture is decoded as a person sees it
 (`decode`), a JPEG at 1/2, 1/4 or 1/8 where that leaves `DRAFT_MARGIN` times the pixels that the model sees. Normalising
-to mean and std happens on the model's device (encoder/model.py).
+to mean and std happens on the model's device (encoder/model/dual_encoder.py).
 """
 
 from __future__ import annotations

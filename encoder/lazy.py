@@ -22,7 +22,7 @@ from encoder.towers.folder import towers_of
 
 
 def open_encoder(ref: str | Path, device: str = "auto", precision: str = "auto") -> Encoder:
-    """A dual encoder as `encoder.load.load_encoder` takes it; loaded at once only where it is not known yet.
+    """A dual encoder as `encoder.model.load.load_encoder` takes it; loaded at once only where it is not known yet.
 
     Raises:
         ModelError, ModelUnavailable: as `load_encoder`, for a known model not before it is loaded.
@@ -97,6 +97,6 @@ class LazyEncoder(Encoder):
 
 
 def _load(ref: str | Path, device: str, precision: str) -> Encoder:
-    from encoder.load import load_encoder  # torch and open_clip: more than a second
+    from encoder.model.load import load_encoder  # torch and open_clip: more than a second
 
     return load_encoder(ref, device, precision)

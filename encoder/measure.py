@@ -21,7 +21,7 @@ from encoder.encoder import Vectors
 from encoder.image import Pixels, Preprocess, resize_by_pillow
 
 if TYPE_CHECKING:
-    from encoder.model import DualEncoder
+    from encoder.model.dual_encoder import DualEncoder
 
 _SECONDS = 2.0  # of each measurement, at least one batch or query
 _PICTURES = 16  # whose vectors are compared
@@ -58,7 +58,7 @@ def measure(ref: str) -> list[Measured]:
     """Measure a model in fp32 and in bf16, a process each; takes some seconds and what loading takes.
 
     Raises:
-        ModelError, ModelUnavailable: as `encoder.load.load_encoder`, or there is not the memory for it.
+        ModelError, ModelUnavailable: as `encoder.model.load.load_encoder`, or there is not the memory for it.
     """
     runs = []
     for precision in ("fp32", "bf16"):
@@ -89,8 +89,8 @@ def cold_query_ms(ref: str) -> float | None:
 def _measure(ref: str, precision: str) -> tuple[Measured, Vectors]:
     """In a process of its own: the row, as if it agreed, and the vectors of the pictures."""
     started = time.perf_counter()
-    from encoder.device import choose_precision, has_fast_bf16
-    from encoder.load import load_encoder
+    from encoder.model.device import choose_precision, has_fast_bf16
+    from encoder.model.load import load_encoder
 
     encoder = load_encoder(ref, precision=precision)
     loaded = time.perf_counter() - started

@@ -16,7 +16,7 @@ def query_encoder(
     """An encoder of a model on the processor, in float32 where towers are kept.
 
     Args:
-        ref: as `encoder.load.load_encoder` takes it.
+        ref: as `encoder.model.load.load_encoder` takes it.
         fingerprint: that the model is to have; None: what `ref` has now.
         texts: whether it will be asked for them.
         images: the same.

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from base.errors import GlimpseError, ImageError, InputError
 from base.files import file_sha256
-from base.left_out import LeftOut
-from base.named_files import Names
-from base.tables import Table, parse_json
+from base.sources.left_out import LeftOut
+from base.sources.named_files import Names
+from base.sources.tables import Table, parse_json
 from glimpse.client import Deleted, NewEntry, Patched, Put
 from glimpse.client.answers import Modality
 from glimpse.client.batches import read_image, why

@@ -7,32 +7,32 @@ from typing import Annotated
 
 import typer
 
-from base.cpus import use_threads
+from base.machine.cpus import use_threads
 from glimpse import __version__
-from glimpse.commands import contents, maintenance  # noqa: F401  the rest of `collections`
-from glimpse.commands import map as _map  # noqa: F401  and this
 from glimpse.commands.backup import backup, restore
-from glimpse.commands.collections import collections
-from glimpse.commands.compare import compare
+from glimpse.commands.collections import contents, maintenance  # noqa: F401  the rest of `collections`
+from glimpse.commands.collections import map as _map  # noqa: F401  and this
+from glimpse.commands.collections.collections import collections
+from glimpse.commands.collections.duplicates import duplicates
+from glimpse.commands.collections.entries import entries
+from glimpse.commands.collections.index import index
+from glimpse.commands.collections.reindex import reindex
 from glimpse.commands.demo import demo
-from glimpse.commands.duplicates import duplicates
 from glimpse.commands.embed import embed
-from glimpse.commands.entries import entries
-from glimpse.commands.eval import eval as evaluate
 from glimpse.commands.export import export
-from glimpse.commands.index import index
-from glimpse.commands.jobs import jobs
-from glimpse.commands.keys import keys
-from glimpse.commands.label import label
-from glimpse.commands.labels import labels
-from glimpse.commands.mcp import mcp
-from glimpse.commands.mine import mine
+from glimpse.commands.labelling.label import label
+from glimpse.commands.labelling.labels import labels
 from glimpse.commands.models import models
-from glimpse.commands.reindex import reindex
 from glimpse.commands.search import search
-from glimpse.commands.serve import serve
+from glimpse.commands.service.jobs import jobs
+from glimpse.commands.service.keys import keys
+from glimpse.commands.service.mcp import mcp
+from glimpse.commands.service.serve import serve
 from glimpse.commands.show import show
-from glimpse.commands.train import train
+from glimpse.commands.training.compare import compare
+from glimpse.commands.training.eval import eval as evaluate
+from glimpse.commands.training.mine import mine
+from glimpse.commands.training.train import train
 from glimpse.grouped import GroupedCommand
 
 app = typer.Typer(

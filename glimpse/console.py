@@ -26,7 +26,7 @@ from base.words import counted
 from glimpse.progress_lines import ProgressLines, still_working
 
 if TYPE_CHECKING:
-    from base.left_out import LeftOut
+    from base.sources.left_out import LeftOut
     from encoder.encoder import Encoder
 
 # No markup: "[live]" or ":cat:" in a file name is a name.
@@ -157,7 +157,7 @@ def print_not_taken(
     skipped: Sequence[Mapping[str, str]], left_out: LeftOut, cut_off: Sequence[Mapping[str, str]], others: Counter[str]
 ) -> None:
     """Say what of folders was not taken, or not whole: {"path", "reason"} of files; `others` are no pictures."""
-    from base.left_out import others_said
+    from base.sources.left_out import others_said
 
     print_skipped([(file["path"], file["reason"]) for file in skipped])
     print_left_out(left_out)

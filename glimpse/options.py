@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from base.cpus import MOST, fewer_taken, use_threads
 from base.errors import InputError
+from base.machine.cpus import MOST, fewer_taken, use_threads
 from glimpse import completion
 
 if TYPE_CHECKING:
-    from encoder.prompts import Label
+    from encoder.zero_shot.prompts import Label
     from labelling.label_file import GivenLabels
 
 OF_LABELS, OF_SOURCE, OF_MODEL = "Labels", "What is read", "Model and machine"  # groups in --help, where there are any
@@ -251,7 +251,7 @@ FILTER = '{"must": [{"key": "colour", "match": {"value": "red"}}]}'
 
 def read_object(given: str | None, option: str, example: str) -> dict[str, Any] | None:
     """A JSON object of an option, or @ and the file that holds it."""
-    from base.tables import decode_text, parse_json
+    from base.sources.tables import decode_text, parse_json
 
     if given is None:
         return None

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.files import file_sha256
-from base.left_out import LeftOut
-from base.rules import Rules
-from base.walk import image_names, walk_images
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules
+from base.sources.walk import image_names, walk_images
 from glimpse.client import Client, NewImage
 from glimpse.console import Bar
 from index.ingest.captions import Captions

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from base.errors import InputError
 from base.files import file_sha256
 from base.progress import Progress
-from base.walk import RAW_SUFFIXES, is_spare_name, trailing_numbers
+from base.sources.walk import RAW_SUFFIXES, is_spare_name, trailing_numbers
 from index.collection import Collection, Hit, Record, View
 
 BATCH = 512  # searches at a time

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from base.errors import InputError
 from base.progress import Progress
-from base.tables import some_of
+from base.sources.tables import some_of
 from encoder.encoder import Encoder
 from labelling.label_sets import LabelSet
 from labelling.labeller import SIGMOID, STANDS_OUT, Labeller, build_labeller

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.tables import Table, decode_text, parse_json, some_of
-from encoder.prompts import NO_LABELS, Label, split_labels
+from base.sources.left_out import LeftOut
+from base.sources.tables import Table, decode_text, parse_json, some_of
+from encoder.zero_shot.prompts import NO_LABELS, Label, split_labels
 
 TWICE = "labels that stand there already"
 BLANK = "labels without a name"

@@ -16,7 +16,7 @@ from zlib import crc32
 from base.errors import GlimpseError, InputError, LabelSetNotFound
 from base.files import disk_problem, write_whole
 from base.names import NAME
-from encoder.prompts import Label, as_labels, check_templates, prompts_of
+from encoder.zero_shot.prompts import Label, as_labels, check_templates, prompts_of
 
 if TYPE_CHECKING:
     from labelling.learned import Learned

@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from base.errors import InputError
 from base.progress import Progress
-from encoder.zero_shot import Classifier, ScoredBy, build_classifier, sigmoid
+from encoder.zero_shot.classifier import Classifier, ScoredBy, build_classifier, sigmoid
 from labelling.standardise import Standard
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
-    from encoder.word_bank import WordBank
+    from encoder.zero_shot.word_bank import WordBank
     from labelling.label_sets import LabelSet
     from labelling.learned import Learned
 
@@ -207,7 +207,7 @@ def build_labeller(
         scores = "softmax"
     labeller = Labeller(classifier.by(scores))
     if label_set.needs_words:
-        from encoder.word_bank import word_bank
+        from encoder.zero_shot.word_bank import word_bank
 
         bank = word_bank(encoder, label_set.templates, progress)
         if label_set.mode == "multi":

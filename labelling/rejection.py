@@ -1,7 +1,8 @@
 """How far an image is any of the labels at all: the labels held against words that have nothing to do with them.
 
 NegLabel's idea (Jiang et al., ICLR 2024) in ranks instead of a softmax, so that a score means the same for any model
-and any number of labels. Numpy alone; the words come from encoder.word_bank, and a score is the labeller's to use.
+and any number of labels. Numpy alone; the words come from encoder.zero_shot.word_bank, and a score is
+the labeller's to use.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from encoder.prompts import Label
+from encoder.zero_shot.prompts import Label
 
 if TYPE_CHECKING:
-    from encoder.word_bank import WordBank
+    from encoder.zero_shot.word_bank import WordBank
 
 Vectors = npt.NDArray[np.float32]
 

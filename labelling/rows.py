@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from base.errors import ImageError
-from base.left_out import LeftOut
-from base.rules import Rules
-from base.walk import walk_images
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules
+from base.sources.walk import walk_images
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder

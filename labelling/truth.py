@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from base.errors import ImageError, InputError
-from base.left_out import LeftOut
-from base.named_files import Names
-from base.rules import Rules
-from base.tables import Table, some_of
-from base.walk import no_images, walk_images
-from encoder.prompts import Label
+from base.sources.left_out import LeftOut
+from base.sources.named_files import Names
+from base.sources.rules import Rules
+from base.sources.tables import Table, some_of
+from base.sources.walk import no_images, walk_images
+from encoder.zero_shot.prompts import Label
 from labelling.label_file import composed
 from labelling.learned import Vectors
 from labelling.outputs.table import FORMULA

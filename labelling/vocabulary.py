@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.rules import Rules
-from base.walk import class_folder, walk_images
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules
+from base.sources.walk import class_folder, walk_images
 from labelling.xmp.read import read_words
 from labelling.xmp.words import Parts, Word, XmpError, key, path_of
 

@@ -16,9 +16,9 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPBearer
 
-from base.cpus import fewer_taken
 from base.extras import product_version
-from encoder.model import DualEncoder
+from base.machine.cpus import fewer_taken
+from encoder.model.dual_encoder import DualEncoder
 from index.collection import use_store
 from service.errors import ErrorAnswer, add_handlers, documented
 from service.http.auth import ReadOnly, RequireKey, check_exposure, keyring_of
@@ -30,31 +30,10 @@ from service.http.packed import Packed, Unpacked
 from service.http.paths import Paths
 from service.http.server import REQUESTS_END, TimelyServer
 from service.preflight import check_address
-from service.routes import (
-    catalogue,
-    changes,
-    classify,
-    collections,
-    embeddings,
-    facets,
-    health,
-    images,
-    info,
-    jobs,
-    knn_service,
-    label_runs,
-    label_sets,
-    labs,
-    manifest,
-    metrics,
-    page,
-    search,
-    texts,
-    training_runs,
-    zero_shot,
-)
-from service.routes.overview import columns
-from service.routes.overview import map as overview_map
+from service.routes import embeddings, health, info, jobs, knn_service, labs, metrics, page, search, training_runs
+from service.routes.collections import catalogue, changes, collections, columns, facets, images, manifest, texts
+from service.routes.collections import map as overview_map
+from service.routes.labelling import classify, label_runs, label_sets, zero_shot
 from service.settings import Settings, unknown_variables
 from service.signing import Signer
 from service.state import Service

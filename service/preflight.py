@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from base.cpus import Others, cpus, threads
 from base.errors import CollectionNotFound, GlimpseError, InputError
+from base.machine.cpus import Others, cpus, threads
 from base.words import counted
 from index.collection import CollectionInfo, list_collections, open_collection, use_store
 from index.local.layout import CATALOG, collection_folder
@@ -188,7 +188,7 @@ def _loose_keys(settings: Settings) -> list[str]:
 
 def _look_at_models(settings: Settings) -> Iterator[Check]:
     """Each model, loaded one after the other, and the collections; one whose own model is gone is a warning."""
-    from encoder.load import load_encoder  # takes seconds
+    from encoder.model.load import load_encoder  # takes seconds
 
     known: dict[str, str | GlimpseError] = {}  # reference -> fingerprint, or why it cannot be loaded
 

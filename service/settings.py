@@ -23,8 +23,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from base.cpus import MOST
 from base.errors import InputError
+from base.machine.cpus import MOST
 from base.words import words_of
 from index.collection import LOCAL
 from index.milvus.address import Address

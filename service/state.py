@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.types import Scope
 
 from base.read_ahead import READERS
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from index.collection import LOCAL
 from index.milvus.address import Address
 from service.collections.maps import Maps

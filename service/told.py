@@ -19,11 +19,11 @@ from service.inference.known_models import ServedModel
 from service.jobs.store import Job
 from service.keys import sees_places
 from service.schemas.base import Schema
-from service.schemas.collections import CollectionAnswer
+from service.schemas.collections.collections import CollectionAnswer
 from service.schemas.info import ModelAnswer
 from service.schemas.jobs import JobAnswer
-from service.schemas.label_runs import RunAnswer
-from service.schemas.labels import LabelSetAnswer
+from service.schemas.labelling.label_runs import RunAnswer
+from service.schemas.labelling.labels import LabelSetAnswer
 from service.schemas.training_runs import ComparisonAnswer, TrainingRunAnswer
 from service.state import service_of
 

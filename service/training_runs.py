@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from encoder.weights import CONFIG, HUB_WEIGHTS
+from encoder.model.weights import CONFIG, HUB_WEIGHTS
 from training.reading.run import Run
 from training.run_folder import HELD_OUT, LOG, METRICS, REPORT, TRAIN_CONFIG
 

@@ -20,8 +20,8 @@ from PIL import Image
 
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
-from encoder.load import build_clip, load_encoder
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import build_clip, load_encoder
 from index.collection import collection_names, delete_collection
 from training.records.checkpoint import save_model
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-import index.local.collection
+import index.local.building
 from index.collection import Collection, Entry, open_collection
 
 CALLS = ["open", "add", "replace", "update", "delete", "compact", "begin", "write", "swap"]
@@ -143,7 +143,7 @@ def write(data: Path, seed: int, wanted: str) -> None:
 def main() -> None:
     """Fork a writer for each line of standard input."""
     data = Path(sys.argv[1])
-    index.local.collection.BACKGROUND_ROWS = 3 * BATCH  # so that the index is often built anew beside the calls
+    index.local.building.BACKGROUND_ROWS = 3 * BATCH  # so that the index is often built anew beside the calls
     for line in sys.stdin:
         seed, wanted = json.loads(line)
         child = os.fork()

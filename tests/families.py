@@ -23,12 +23,12 @@ from torch import nn
 
 from encoder.encoder import Vectors
 from encoder.image import resize_by_pillow, to_pixels
-from encoder.lean_open_clip import with_timm_for
-from encoder.load import load_clip, load_encoder
+from encoder.model.lean_open_clip import with_timm_for
+from encoder.model.load import load_clip, load_encoder
+from encoder.model.weights import CONFIG, WEIGHTS
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers
 from encoder.towers.folder import TowersCard
-from encoder.weights import CONFIG, WEIGHTS
 
 SIZES = ((640, 480), (480, 640), (300, 300), (97, 61), (900, 120), (1600, 1200), (33, 50))  # of pictures
 TEXTS = (

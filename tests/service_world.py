@@ -19,8 +19,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from encoder.image import Picture, read_picture
-from encoder.load import build_clip
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import build_clip
 from index.collection import Entry, create_collection
 from service.app import create_app, server_of
 from service.settings import Settings

@@ -1,6 +1,7 @@
 """Every small architecture on the demo's world, half as long as the demo trains: writes the table in docs/training.md.
 
-What it finds belongs into encoder/architectures.py as well; tests/test_training_architectures.py holds them together.
+What it finds belongs into encoder/model/architectures.py as well; tests/test_training_architectures.py holds them
+together.
 A quarter of an hour of one core, so the suite passes it by; run it by name: pytest tests/table_of_architectures.py
 """
 
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 from table_of_losses import draw_world, glimpse, write_table
 
-from encoder.architectures import ARCHITECTURES
-from encoder.load import build_clip
+from encoder.model.architectures import ARCHITECTURES
+from encoder.model.load import build_clip
 
 HEAD = ["| `--init` | pixels | parameters | of images | `--lr` | recall@1 | recall@10 |", "|---" * 7 + "|"]
 NEAR = 0.04  # two runs on different machines

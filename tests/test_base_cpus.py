@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from base import cpus as module
-from base.cpus import Cpus, Others, cpus, quota, threads
 from base.errors import InputError
+from base.machine import cpus as module
+from base.machine.cpus import Cpus, Others, cpus, quota, threads
 
 TOLD = """
 import atexit, os, sys

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from base.memory import memory
+from base.machine.memory import memory
 
 MACHINE = memory(Path("/nowhere"), Path("/nowhere"))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.named_files import Names
-from base.tables import Table, decode_text, parse_json, some_of
+from base.sources.left_out import LeftOut
+from base.sources.named_files import Names
+from base.sources.tables import Table, decode_text, parse_json, some_of
 
 FLAGS = [("image", "--image-key")]
 TEXT = "image,title\n1.png,a; long\n"
@@ -101,7 +101,7 @@ def test_cells_may_be_long(tmp_path: Path) -> None:
 
 
 def test_a_cell_beyond_all_use_is_named_for_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("base.tables.MAX_CELL", 1000)
+    monkeypatch.setattr("base.sources.tables.MAX_CELL", 1000)
     limit = csv.field_size_limit(1000)
     try:
         (tmp_path / "t.csv").write_text("image,title\na.png," + "x" * 2000 + "\nb.png,y\n")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from base import rules as rules_module
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.rules import Rules, begins_as_image
-from base.walk import image_names, is_spare_name, walk_images
+from base.sources import rules as rules_module
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules, begins_as_image
+from base.sources.walk import image_names, is_spare_name, walk_images
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from encoder.choice.languages import LANGUAGES, RECALL, language_code
 from encoder.choice.machine import Machine
 from encoder.choice.models import MODELS, KnownModel
 from encoder.choice.recommend import AS_GOOD, NIGHT, fits, recommend, seconds
-from encoder.hub.published import published_models
-from encoder.lean_open_clip import open_clip, with_timm_for
+from encoder.model.hub.published import published_models
+from encoder.model.lean_open_clip import open_clip, with_timm_for
 from tests.conftest import ROOT
 
 LAPTOP = Machine(16 * 10**9, "cpu", None, "fp32", 8, 400.0, 0.04)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from base.errors import ModelError
-from encoder.load import build_clip, load_encoder
+from encoder.model.load import build_clip, load_encoder
 from encoder.query import query_encoder
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import LEAST_COSINE, keep_towers
@@ -51,8 +51,8 @@ def test_vectors_are_open_clips_own(kind: Family, tmp_path: Path) -> None:
 
 def test_timm_is_imported_for_a_model_that_takes_it_and_for_no_other() -> None:
     code = (
-        "import encoder.load, sys; encoder.load.build_clip('ViT-S-32-alt'); print('timm' in sys.modules);"
-        "print(type(encoder.load.build_clip('vit_medium_patch16_gap_256').clip.visual.trunk).__module__)"
+        "import encoder.model.load, sys; encoder.model.load.build_clip('ViT-S-32-alt'); print('timm' in sys.modules);"
+        "print(type(encoder.model.load.build_clip('vit_medium_patch16_gap_256').clip.visual.trunk).__module__)"
     )
     said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
     assert said.split() == ["False", "timm.models.vision_transformer"]

@@ -18,11 +18,11 @@ from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
 from base.errors import ModelError, ModelUnavailable
-from encoder.hub import repository as hub_module
-from encoder.hub.repository import Repository, hub_folder, models_here
-from encoder.load import build_clip, load_clip, load_encoder, make_encoder
-from encoder.model import DualEncoder
-from encoder.weights import CONFIG, WEIGHTS
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.hub import repository as hub_module
+from encoder.model.hub.repository import Repository, hub_folder, models_here
+from encoder.model.load import build_clip, load_clip, load_encoder, make_encoder
+from encoder.model.weights import CONFIG, WEIGHTS
 from tests.conftest import TINY
 from tests.local_hub import LocalHub, running
 from training.records.checkpoint import save_model

@@ -13,9 +13,9 @@ from PIL import Image
 
 from encoder.known import lasting, recall
 from encoder.lazy import LazyEncoder, open_encoder
-from encoder.load import build_clip, load_encoder
-from encoder.model import DualEncoder
-from encoder.weights import WEIGHTS
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import build_clip, load_encoder
+from encoder.model.weights import WEIGHTS
 from index.collection import open_collection
 from tests.conftest import ROOT
 from training.records.checkpoint import save_model
@@ -119,7 +119,6 @@ def test_where_towers_are_as_fast_new_pictures_load_no_torch(
 
 
 def test_loading_a_model_brings_no_compiler_and_no_detection() -> None:
-    code = (
-        "import encoder.load, sys; print({'torch._dynamo', 'torchvision.io', 'torchvision.ops.boxes'} & {*sys.modules})"
-    )
+    unwanted = "{'torch._dynamo', 'torchvision.io', 'torchvision.ops.boxes'}"
+    code = f"import encoder.model.load, sys; print({unwanted} & {{*sys.modules}})"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "set()\n"

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from encoder.attention import CrossAttention, use_cross_attention
-from encoder.last_block import run_last_block_for_class_token
-from encoder.load import build_clip
+from encoder.model.attention import CrossAttention, use_cross_attention
+from encoder.model.last_block import run_last_block_for_class_token
+from encoder.model.load import build_clip
 from tests.conftest import TINY
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder import linear
-from encoder.load import build_clip
+from encoder.model import linear
+from encoder.model.load import build_clip
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 

@@ -17,13 +17,13 @@ import torch
 from huggingface_hub import constants
 
 from base.errors import ModelError, ModelUnavailable
-from encoder import load
-from encoder.device import choose_precision
-from encoder.hub.published import published_models
 from encoder.image import Preprocess
-from encoder.load import build_clip, fingerprint, load_clip, load_encoder
-from encoder.model import DualEncoder
-from encoder.weights import CONFIG, WEIGHTS
+from encoder.model import load
+from encoder.model.device import choose_precision
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.hub.published import published_models
+from encoder.model.load import build_clip, fingerprint, load_clip, load_encoder
+from encoder.model.weights import CONFIG, WEIGHTS
 from tests.conftest import TINY
 from training.records.checkpoint import save_model
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from base.errors import ImageError, InputError
-from encoder.load import load_encoder
-from encoder.model import TEXT_CACHE, DualEncoder
+from encoder.model.dual_encoder import TEXT_CACHE, DualEncoder
+from encoder.model.load import load_encoder
 from tests.conftest import COLOURS, plain_picture
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from encoder.load import build_clip
-from encoder.text import TextTower
+from encoder.model.load import build_clip
+from encoder.model.text import TextTower
 from tests.conftest import TINY
 
 TEXTS = ["a", "two small red boats by the sea", "a photo of a dog.", " ".join(["word"] * 200)]

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from encoder.encoder import Encoder
 from encoder.known import recall
 from encoder.lazy import LazyEncoder, open_encoder
-from encoder.load import load_clip, load_encoder
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import load_clip, load_encoder
+from encoder.model.text import TextTower
 from encoder.query import query_encoder
-from encoder.text import TextTower
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers, keep_towers
 from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, VISUAL, new_towers, place_of, read_card, towers_of

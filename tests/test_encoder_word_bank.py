@@ -3,10 +3,10 @@ import pytest
 
 from base.cache import cache_folder
 from encoder.encoder import Encoder
-from encoder.load import load_clip
+from encoder.model.load import load_clip
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers
-from encoder.word_bank import FEWEST, MOST, clip_words, word_bank, words_of
+from encoder.zero_shot.word_bank import FEWEST, MOST, clip_words, word_bank, words_of
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 MADE = [a + b + c for a in ALPHABET[:10] for b in ALPHABET for c in ALPHABET][: FEWEST + 100]
@@ -75,7 +75,7 @@ def test_a_model_and_its_exported_towers_have_the_same_words(encoder, tiny_run, 
     card = export_towers(load_clip(tiny_run), encoder.fingerprint, tmp_path / "towers", images=False)
     towers = TowersEncoder(tmp_path / "towers", card)
     assert words_of(towers.vocabulary()) == clip_words()
-    monkeypatch.setattr("encoder.word_bank.MOST", 600)
+    monkeypatch.setattr("encoder.zero_shot.word_bank.MOST", 600)
     bank = word_bank(encoder)
     (cache_folder() / "words").rename(tmp_path / "away")
     np.testing.assert_allclose(word_bank(towers).vectors, bank.vectors, atol=2e-3)
@@ -126,7 +126,7 @@ def test_a_damaged_bank_is_made_anew():
 
 
 def test_few_banks_are_kept(monkeypatch):
-    monkeypatch.setattr("encoder.word_bank._KEPT", 2)
+    monkeypatch.setattr("encoder.zero_shot.word_bank._KEPT", 2)
     for name in "abc":
         word_bank(LetterEncoder(name, [f"{word}</w>" for word in MADE]))
     assert len(kept()) == 2

@@ -11,9 +11,9 @@ import torch
 
 from base.errors import InputError
 from encoder.encoder import Encoder
-from encoder.load import load_clip, load_encoder
-from encoder.model import DualEncoder
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import load_clip, load_encoder
+from encoder.zero_shot.classifier import Classifier, build_classifier
 
 LABELS = ("red", "green", "blue")
 

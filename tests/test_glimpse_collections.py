@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from glimpse.__main__ import main
 from index.collection import Entry, create_collection, open_collection
 

@@ -15,7 +15,7 @@ import pytest
 from service_world import serving, settings_for
 
 from base.errors import CursorGone, InputError
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from glimpse.cli import app
 from index.collection import Entry, create_collection, delete_collection, open_collection
 from service.app import create_app

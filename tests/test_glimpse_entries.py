@@ -12,7 +12,7 @@ import pytest
 from service_world import picture, serving, settings_for
 
 from base.errors import EntryNotFound, InputError
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from glimpse.catalogue import read_catalogue
 from glimpse.cli import app
 from glimpse.client import Client, Deleted, NewEntry, Put

@@ -18,10 +18,10 @@ from PIL import Image
 from base.errors import ModelError
 from encoder.export.folder import export_model
 from encoder.image import resize_by_pillow, to_pixels
-from encoder.load import build_clip, load_encoder
-from encoder.text import TextTower
+from encoder.model.load import build_clip, load_encoder
+from encoder.model.text import TextTower
 from encoder.towers.folder import read_card
-from encoder.zero_shot import build_classifier
+from encoder.zero_shot.classifier import build_classifier
 from tests.conftest import ROOT, TINY
 from tests.glimpse_here import glimpse_here
 from training.records.checkpoint import save_model
@@ -114,7 +114,7 @@ def test_the_program_on_the_card_labels_as_glimpse_does_and_needs_no_torch(
 IN_TRANSFORMERS = """
 import json, sys
 sys.path.insert(0, sys.argv[2])
-import encoder.lean_open_clip  # the wheel of PyPI does not stand beside a CPU torch
+import encoder.model.lean_open_clip  # the wheel of PyPI does not stand beside a CPU torch
 import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel

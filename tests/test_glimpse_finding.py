@@ -28,7 +28,7 @@ from PIL import Image
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from base.errors import InputError
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from index.collection import Entry, create_collection, open_collection
 from service.app import create_app
 from tests.conftest import plain_picture

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from base.errors import InputError
-from encoder.load import build_clip
+from encoder.model.load import build_clip
 from glimpse.__main__ import _fail
 from glimpse.cli import app
 from glimpse.console import shown_as

@@ -287,7 +287,7 @@ def test_labels_that_are_never_given_are_told(
 def test_the_score_of_one_label_alone_is_how_far_an_image_is_it(
     photos: Path, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("encoder.word_bank.MOST", 600)
+    monkeypatch.setattr("encoder.zero_shot.word_bank.MOST", 600)
     monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path / "cache"))
     for name, asked in (("rank", ()), ("softmax", ("--scores", "softmax"))):
         where = ("--data", tmp_path / "data", "--model", tiny_run, "--out", tmp_path / f"{name}.csv")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from base.errors import InputError, ModelMismatch, RunNotFound
-from encoder.load import build_clip
+from encoder.model.load import build_clip
 from glimpse.cli import app
 from labelling.runs.kept import LabelRuns
 from tests.conftest import plain_picture

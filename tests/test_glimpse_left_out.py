@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from base.errors import InputError
-from encoder.model import DualEncoder
-from encoder.zero_shot import build_classifier
+from encoder.model.dual_encoder import DualEncoder
+from encoder.zero_shot.classifier import build_classifier
 from glimpse.cli import app
 from tests.conftest import plain_picture
 

@@ -17,7 +17,7 @@ from PIL import Image
 from service_world import serving, settings_for
 
 from base.errors import GlimpseError, InputError
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from glimpse.cli import app
 from glimpse.client import Client, ServiceError
 from index.ingest.sync import index_folders, open_or_create

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from base.errors import CollectionExists, GlimpseError, InputError, ModelMismatch
-from base.left_out import LeftOut
 from base.locks import lock_file
+from base.sources.left_out import LeftOut
 from index.bulk import source as cutting
 from index.bulk.embed import ShardReport, embed_shard, id_of
 from index.bulk.into_collection import FolderImported, import_folder
@@ -29,7 +29,7 @@ from index.bulk.parts import Outcome, write_part
 from index.bulk.rows import images_of
 from index.bulk.source import Shard, open_source
 from index.collection import open_collection
-from index.parquet import import_parquet
+from index.parquet.collections import import_parquet
 from tests.colour_encoder import ColourEncoder
 from tests.conftest import COLOURS, plain_picture
 
@@ -419,7 +419,7 @@ def test_an_import_whose_rows_cannot_be_written_leaves_nothing(
 ) -> None:
     out = tmp_path / "out"
     run(out, shards)
-    monkeypatch.setattr("index.parquet.ROWS", 8)
+    monkeypatch.setattr("index.parquet.collections.ROWS", 8)
     monkeypatch.setattr("index.bulk.into_collection.ROWS", 8)
     part = sorted(out.glob("*.parquet"))[-1]
     rows = pq.read_table(part)

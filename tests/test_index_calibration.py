@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from index.search.calibration import FEWEST, SAMPLE, Calibration, background, fit
 from tests.conftest import COLOURS, plain_picture
 

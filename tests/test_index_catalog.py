@@ -237,7 +237,7 @@ def test_metadata_leave_no_facets_behind(catalog):
     put(catalog, "/a", metadata={"k": 1})
     catalog.update({b: {"metadata": {"k": None}}})
     wanted = {"must": [{"key": "deep.x", "match": {"value": "y"}}]}
-    assert catalog.filter_ids(parse_filter(wanted), "image").size == 0
+    assert catalog.select.ids(parse_filter(wanted), "image").size == 0
     catalog.delete([a])
     with closing(sqlite3.connect(catalog.path)) as db:
         assert db.execute("SELECT * FROM facets").fetchall() == []

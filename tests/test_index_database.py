@@ -155,7 +155,7 @@ with closing(Catalog(path)) as catalog:
 mount("-o", "remount,ro")
 with closing(Catalog(path)) as catalog:
     assert [r.path for r in catalog.records()] == ["/a"]
-    assert catalog.filter_ids(parse_filter({"must": [{"key": "a", "match": {"value": 1}}]}), "image").tolist() == [1]
+    assert catalog.select.ids(parse_filter({"must": [{"key": "a", "match": {"value": 1}}]}), "image").tolist() == [1]
     assert catalog.check() == []
     with pytest.raises(CollectionError, match="read-only"):
         put(catalog, "/b")

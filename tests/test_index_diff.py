@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from base.walk import image_names, walk_images
+from base.sources.walk import image_names, walk_images
 from index.ingest.diff import FileInfo, compare
 from index.ingest.scan import outermost, place_of
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import index.duplicates
 from base.errors import InputError
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from index.collection import Collection, Entry, Record, create_collection
 from index.duplicates import Duplicate, Group, identical_files, near_duplicates, spare_files
 from index.ingest.sync import index_folders, open_or_create

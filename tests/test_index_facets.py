@@ -15,7 +15,7 @@ from test_index_filters import METADATA
 
 from base.errors import InputError
 from index.collection import Entry, create_collection
-from index.local.catalog import facet_counts
+from index.local.catalog.select import facet_counts
 from index.search.patience import FilterTooSlow, Patience
 
 UNIT = np.array([1, 0], np.float32)

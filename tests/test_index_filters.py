@@ -272,7 +272,7 @@ def test_a_filter_lets_through_what_plain_python_does(shared, data):
     for wanted in data.draw(st.lists(FILTERS, min_size=5, max_size=12)):
         wanted = json.loads(json.dumps(wanted), object_hook=lambda part: shifted(part, first))
         for modality in ("image", "text"):
-            got = catalog.filter_ids(parse_filter(wanted), modality)
+            got = catalog.select.ids(parse_filter(wanted), modality)
             assert got.dtype == np.int64
             assert got.tolist() == [r.id for r in records if r.modality == modality and holds(r, wanted)], wanted
     assert catalog.check() == []
@@ -334,7 +334,7 @@ def shifted(part, first):
 )
 def test_what_is_no_filter_is_named_with_its_place(shared, wanted, message):
     with pytest.raises(InputError, match=message) as error:
-        shared.filter_ids(parse_filter(wanted), "image")
+        shared.select.ids(parse_filter(wanted), "image")
     assert "\n" not in str(error.value)
 
 
@@ -342,13 +342,13 @@ def test_filters_stand_sixteen_deep_in_each_other_and_no_deeper(shared):
     wanted = {"must": [{"has_id": []}]}
     for _ in range(15):
         wanted = {"must_not": [wanted]}
-    assert shared.filter_ids(parse_filter(wanted), "image").size == shared.count("image")
+    assert shared.select.ids(parse_filter(wanted), "image").size == shared.count("image")
     with pytest.raises(InputError, match="16 deep"):
-        shared.filter_ids(parse_filter({"must": [wanted]}), "image")
+        shared.select.ids(parse_filter({"must": [wanted]}), "image")
     for _ in range(5000):
         wanted = {"must": [wanted]}
     with pytest.raises(InputError, match="16 deep"):
-        shared.filter_ids(parse_filter(wanted), "image")
+        shared.select.ids(parse_filter(wanted), "image")
 
 
 def test_what_is_null_counts_as_absent(shared):
@@ -373,7 +373,7 @@ def test_brackets_behind_a_key_lead_into_its_list(tmp_path):
             wanted = parse_filter(
                 {"must": [{"key": key, "match": {"value": 2}}], "must_not": [{"is_empty": {"key": key}}]}
             )
-            assert catalog.filter_ids(wanted, "image").tolist() == [entry], key
+            assert catalog.select.ids(wanted, "image").tolist() == [entry], key
     for key in ("items[0].k", "items[-1].k", "items[*].k", "items[]k", "$.items[].k"):
         with pytest.raises(InputError, match="is no key: of a list any element"):
             parse_filter({"must": [{"key": key, "match": {"value": 2}}]})
@@ -381,9 +381,9 @@ def test_brackets_behind_a_key_lead_into_its_list(tmp_path):
 
 
 def test_an_id_that_none_can_have_is_no_entrys(shared):
-    everything = shared.filter_ids(parse_filter({}), "image").tolist()
+    everything = shared.select.ids(parse_filter({}), "image").tolist()
     wanted = {"must": [{"has_id": [*everything, 2**70, -(10**400)]}]}
-    assert shared.filter_ids(parse_filter(wanted), "image").tolist() == everything
+    assert shared.select.ids(parse_filter(wanted), "image").tolist() == everything
 
 
 def test_an_answer_is_good_until_an_entry_changes(tmp_path):
@@ -391,16 +391,16 @@ def test_an_answer_is_good_until_an_entry_changes(tmp_path):
     red = {"must": [{"key": "colour", "match": {"value": "red"}}]}
     with closing(Catalog(tmp_path / "catalog.sqlite")) as catalog, closing(Catalog(catalog.path)) as other:
         a, b = put(catalog, {"colour": "red"}, {"colour": "blue"})
-        first = catalog.filter_ids(parse_filter(red), "image")
-        assert catalog.filter_ids(parse_filter(json.loads(json.dumps(red))), "image") is first
+        first = catalog.select.ids(parse_filter(red), "image")
+        assert catalog.select.ids(parse_filter(json.loads(json.dumps(red))), "image") is first
         assert not first.flags.writeable
-        assert catalog.filter_ids(parse_filter(red), "text").tolist() == []
+        assert catalog.select.ids(parse_filter(red), "text").tolist() == []
         other.update({b: {"metadata": {"colour": "red"}}})  # as another process would
-        assert catalog.filter_ids(parse_filter(red), "image").tolist() == [a, b]
+        assert catalog.select.ids(parse_filter(red), "image").tolist() == [a, b]
         other.delete([a])
-        assert catalog.filter_ids(parse_filter(red), "image").tolist() == [b]
+        assert catalog.select.ids(parse_filter(red), "image").tolist() == [b]
         (c,) = put(other, {"colour": ["blue", "red"]})
-        assert catalog.filter_ids(parse_filter(red), "image").tolist() == [b, c]
+        assert catalog.select.ids(parse_filter(red), "image").tolist() == [b, c]
 
 
 def test_an_answer_is_given_for_no_filter_that_only_compares_equal(tmp_path):
@@ -409,7 +409,7 @@ def test_an_answer_is_given_for_no_filter_that_only_compares_equal(tmp_path):
         yes, one = put(catalog, {"new": True}, {"new": 1})
         for value, found in ((True, yes), (1, one), (1.0, one)):
             wanted = parse_filter({"must": [{"key": "new", "match": {"value": value}}]})
-            assert catalog.filter_ids(wanted, "image").tolist() == [found]
+            assert catalog.select.ids(wanted, "image").tolist() == [found]
 
 
 def test_many_ids_come_out_as_they_went_in(tmp_path):
@@ -420,25 +420,25 @@ def test_many_ids_come_out_as_they_went_in(tmp_path):
         catalog.upsert([Entry(UNIT, "image", f"/p/{i}") for i in range(15_000)], np.tile(UNIT, (15_000, 1)))
         put(catalog, {}, modality="text", path="/p/text")
         all_images = [record.id for record in catalog.records("image")]
-        assert catalog.filter_ids(parse_filter({}), "image").tolist() == all_images
+        assert catalog.select.ids(parse_filter({}), "image").tolist() == all_images
         above = {"must": [{"key": "n", "range": {"gt": 5000}}]}
-        assert catalog.filter_ids(parse_filter(above), "image").tolist() == images[:15_000]
+        assert catalog.select.ids(parse_filter(above), "image").tolist() == images[:15_000]
         folder = {"must": [{"key": "file.folder", "match": {"value": "/p"}}]}
-        assert catalog.filter_ids(parse_filter(folder), "image").tolist() == all_images[20_000:]
-        assert catalog.filter_ids(parse_filter({"must_not": [folder]}), "text").tolist() == texts
+        assert catalog.select.ids(parse_filter(folder), "image").tolist() == all_images[20_000:]
+        assert catalog.select.ids(parse_filter({"must_not": [folder]}), "text").tolist() == texts
 
         # as many conditions as may be, each of which most fulfil
         many = parse_filter({"should": many_of(1000)})
         tracemalloc.start()
-        assert catalog.filter_ids(parse_filter({"should": many_of(100)}), "image").size
+        assert catalog.select.ids(parse_filter({"should": many_of(100)}), "image").size
         assert tracemalloc.get_traced_memory()[1] < 5_000_000  # all their lists are 16 MB
         tracemalloc.stop()
         for patience, error in ((Patience(0.05, "; ask less"), "longer than 0.05 s.*; ask less"), (left(), "nobody")):
             started = time.monotonic()
             with pytest.raises(GlimpseError, match=error):
-                catalog.filter_ids(many, "image", patience)
+                catalog.select.ids(many, "image", patience)
             assert time.monotonic() - started < 1
-        assert catalog.filter_ids(parse_filter(above), "image", Patience(20)).size == 15_000
+        assert catalog.select.ids(parse_filter(above), "image", Patience(20)).size == 15_000
 
 
 def many_of(n):

@@ -119,7 +119,7 @@ def test_a_value_of_meta_that_cannot_be_is_damage_and_no_traceback(catalog, valu
     with closing(sqlite3.connect(catalog.path)) as db:
         db.execute("UPDATE meta SET value = ? WHERE key IN ('wish', 'bar', 'next')", (value,))
         db.commit()
-    for read in (catalog.index_config, catalog.rejection, catalog.next.info):
+    for read in (catalog.settings.index_config, catalog.settings.rejection, catalog.next.info):
         with pytest.raises(CollectionDamaged, match="restore it from a backup"):
             read()
 

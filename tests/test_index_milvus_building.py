@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from base.errors import EntryNotFound, StoreUnavailable
-from glimpse.commands.reindex import reindex
+from glimpse.commands.collections.reindex import reindex
 from index.collection import Entry, open_collection, store_at
 from index.milvus import tuning, vector_index
 from index.milvus.server import Server

@@ -63,7 +63,7 @@ def test_a_swap_puts_every_next_vector_and_the_model_in_place(catalog):
         assert rows == {"image": ([images[0], images[2]], NEW[[1, 0]].tolist()), "text": ([text], NEW[[2]].tolist())}
         assert reader.dim == 3
     assert catalog.next.info() is None
-    assert catalog.filter_ids(parse_filter({"must": [{"key": "k", "match": {"value": "v"}}]}), "image").tolist() == [
+    assert catalog.select.ids(parse_filter({"must": [{"key": "k", "match": {"value": "v"}}]}), "image").tolist() == [
         1,
         3,
     ]

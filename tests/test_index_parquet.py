@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from base.errors import CollectionDamaged, CollectionExists, GlimpseError, InputError, ModelMismatch
-from index import parquet
 from index.collection import Collection, Entry, create_collection, delete_collection, open_collection
-from index.parquet import export_parquet, import_parquet
+from index.parquet import collections as parquet
+from index.parquet.collections import export_parquet, import_parquet
 
 DIM = 32
 
@@ -258,9 +258,9 @@ def test_an_empty_collection(tmp_path: Path) -> None:
 
 def test_without_pyarrow_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "index.parquet")
+    monkeypatch.delitem(sys.modules, "index.parquet.rows")
     with pytest.raises(InputError, match=r"Parquet needs pyarrow: .*pip install .*\[parquet\]"):
-        importlib.import_module("index.parquet")
+        importlib.import_module("index.parquet.rows")
 
 
 def test_a_damaged_collection_is_not_exported(tmp_path: Path) -> None:

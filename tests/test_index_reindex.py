@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from base.errors import CollectionError, InputError, ModelMismatch
-from encoder.load import build_clip, load_encoder
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import build_clip, load_encoder
 from index.collection import Collection, Entry, open_collection
 from index.ingest.reindex import reindex
 from index.ingest.sync import index_folders, open_or_create
@@ -174,7 +174,7 @@ def test_what_is_written_while_it_rests_is_done_too(
 WORKER = """
 import sys, time
 from pathlib import Path
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from index.collection import open_collection
 from index.ingest.reindex import reindex
 encoder = load_encoder(Path(sys.argv[2]), device="cpu", precision="fp32")

@@ -15,8 +15,8 @@ import pytest
 from PIL import ExifTags, Image
 
 import index.local.catalog.keepsakes
-from base.rules import Rules
-from encoder.model import DualEncoder
+from base.sources.rules import Rules
+from encoder.model.dual_encoder import DualEncoder
 from index.backup import back_up, restore
 from index.collection import Collection, check_collection, open_collection
 from index.ingest.captions import Captions

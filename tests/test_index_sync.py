@@ -19,11 +19,11 @@ from PIL import ExifTags, Image
 import index.ingest.places
 import index.ingest.sync
 from base.errors import InputError, ModelMismatch
-from base.rules import Rules
-from base.tables import TOO_MANY
+from base.sources.rules import Rules
+from base.sources.tables import TOO_MANY
 from encoder.encoder import Vectors
 from encoder.image import Pixels, sha256_of
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from index.collection import Collection, Entry
 from index.ingest.captions import Captions, read_captions
 from index.ingest.report import IndexReport

@@ -12,7 +12,7 @@ import pytest
 
 import index.ingest.watch
 from base.errors import CollectionError, InputError
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from index.collection import open_collection
 from index.ingest.report import IndexReport
 from index.ingest.sync import open_or_create

@@ -13,8 +13,8 @@ from test_training_report import Page
 
 from base.errors import InputError
 from encoder.encoder import Encoder
-from encoder.prompts import Label
-from encoder.zero_shot import Classifier
+from encoder.zero_shot.classifier import Classifier
+from encoder.zero_shot.prompts import Label
 from labelling.calibrate import (
     NEVER,
     TEMPERATURES,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.errors import InputError
-from encoder.prompts import Label
+from encoder.zero_shot.prompts import Label
 from labelling.label_file import labels_in, read_labels
 
 ODD = ["salt, or pepper", 'the "big" one', "=cmd|' /C calc'!A0".replace("|", "/"), "🦊 fox", "שלום", "caf\u00e9", "+1"]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.errors import InputError
-from encoder.prompts import DEFAULT_TEMPLATES, TEMPLATE_SETS, Label, prompts_of
-from encoder.zero_shot import Classifier
+from encoder.zero_shot.classifier import Classifier
+from encoder.zero_shot.prompts import DEFAULT_TEMPLATES, TEMPLATE_SETS, Label, prompts_of
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.labeller import Labeller
 from labelling.learned import Learned

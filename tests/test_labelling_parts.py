@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder.zero_shot import Classifier
+from encoder.zero_shot.classifier import Classifier
 from labelling import labeller as labelling_labeller
 from labelling.labeller import SIGMOID, STANDS_OUT, Decisions, Labeller
 from labelling.rejection import Rejection

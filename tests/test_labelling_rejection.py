@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.prompts import Label
-from encoder.word_bank import WordBank
-from encoder.zero_shot import Classifier
+from encoder.zero_shot.classifier import Classifier
+from encoder.zero_shot.prompts import Label
+from encoder.zero_shot.word_bank import WordBank
 from labelling.labeller import Labeller
 from labelling.rejection import ENOUGH, EVEN, Rejection
 

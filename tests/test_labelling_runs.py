@@ -16,8 +16,8 @@ from colour_encoder import ColourEncoder
 from xmp_words import read_marks
 
 from base.errors import GlimpseError, InputError, RunBusy, RunNotFound
-from base.rules import Rules
-from encoder.prompts import Label
+from base.sources.rules import Rules
+from encoder.zero_shot.prompts import Label
 from index.collection import Collection, Entry, create_collection, open_collection
 from labelling.label_sets import LabelSet
 from labelling.labeller import Rejection

@@ -9,7 +9,7 @@ import pytest
 
 from base.errors import ImageError, InputError, LabelSetNotFound
 from encoder.encoder import Encoder
-from encoder.prompts import DEFAULT_TEMPLATES, Label
+from encoder.zero_shot.prompts import DEFAULT_TEMPLATES, Label
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.labeller import Labeller, build_labeller
 from labelling.outputs.table import LabelTable, open_table, write_rows

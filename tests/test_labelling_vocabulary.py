@@ -13,8 +13,8 @@ from test_labelling_embed import add_iptc
 from xmp_words import embed_words, write_words
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.rules import Rules
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules
 from index.collection import create_collection
 from index.entry import Entry
 from labelling import vocabulary

@@ -357,7 +357,7 @@ def test_where_others_write_what_is_done_is_told(here: Here, monkeypatch: pytest
     assert (answer.headers["retry-after"], error_of(answer, 409)["code"]) == ("5", "collection_locked")
     calls[0], refused = 0, {2}
     assert here.put_all(*items(*range(20)))["created"] == 20
-    monkeypatch.setattr("service.routes.manifest.TRIES", 1)
+    monkeypatch.setattr("service.routes.collections.manifest.TRIES", 1)
     calls[0], refused = 0, {2, 3, 4}
     done = here.put_all(*items(*range(20, 40)), *items(*range(5), metadata={}))
     assert (done["created"], done["failed"], done["replaced"]) == (16, 9, 0)
@@ -384,7 +384,7 @@ def test_what_failed_for_the_moment_is_done_again_with_its_key_and_what_failed_b
         return answer.json(), "idempotency-replayed" in answer.headers
 
     monkeypatch.setattr(Writers, "write", busy)
-    monkeypatch.setattr("service.routes.manifest.TRIES", 0)
+    monkeypatch.setattr("service.routes.collections.manifest.TRIES", 0)
     first, _ = put("k", *items(*range(20)))
     assert (first["created"], first["failed"]) == (16, 4)
     again, replayed = put("k", *items(*range(20)))
@@ -419,7 +419,7 @@ SMALL = {"must": [{"key": "n", "range": {"lt": 3}}]}
 
 
 def test_what_passes_a_filter_is_deleted_in_steps(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.routes.catalogue.STEP", 2)
+    monkeypatch.setattr("service.routes.collections.catalogue.STEP", 2)
     here.put_all(*items(*range(6)), {"external_id": "t", "text": "red", "metadata": {"n": 1}})
     for thumbnail in [here.get(f"n{n}")["thumbnail_url"] for n in range(6)]:
         here.client.get(thumbnail)
@@ -449,7 +449,7 @@ def test_all_is_meant_only_where_it_is_said(here: Here) -> None:
 
 
 def test_what_passes_a_filter_is_changed_in_steps(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.routes.catalogue.STEP", 2)
+    monkeypatch.setattr("service.routes.collections.catalogue.STEP", 2)
     here.put_all(*items(*range(5)), {"external_id": "full", "text": "red", "metadata": {"n": 1, "x": "y" * 16_300}})
     assert patch(here, filter=SMALL, metadata={"sale": True}, dry_run=True)["matched"] == 4
     assert "sale" not in here.get("n1")["metadata"]
@@ -533,7 +533,7 @@ def test_who_puts_last_wins_whole_however_many_put_at_once(tmp_path: Path) -> No
 def test_searches_and_other_writes_come_in_while_many_are_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.routes.catalogue.STEP", 2)
+    monkeypatch.setattr("service.routes.collections.catalogue.STEP", 2)
     order: list[str] = []
     go = threading.Event()
 

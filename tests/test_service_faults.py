@@ -27,7 +27,7 @@ import pytest
 from PIL import Image
 from service_world import add_collection, draw, error_of, picture, serving, settings_for, tiny_encoder, until
 
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from index.collection import Entry, create_collection
 from service.app import create_app
 from service.http import connections, middleware

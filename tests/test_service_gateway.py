@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from service_world import add_collection, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
-from base.rules import Rules
+from base.sources.rules import Rules
 from labelling.label_sets import LabelSet
 from labelling.outputs.asked import OutputsAsked
 from labelling.runs.deciding import LabelsAsked

@@ -14,8 +14,8 @@ from service_world import client_of, draw, error_of, picture, settings_for, tiny
 
 import service.jobs.store
 from base.errors import ImageError
-from base.rules import Rules
-from base.walk import walk_images
+from base.sources.rules import Rules
+from base.sources.walk import walk_images
 from index.collection import open_collection
 from index.local.layout import collection_folder
 from index.writer_lock import lock_writer

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from service_world import client_of, draw, error_of, settings_for, tiny_encoder, until, world
 
-from base.rules import Rules
+from base.sources.rules import Rules
 from index.collection import create_collection, open_collection
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned
@@ -23,7 +23,8 @@ from labelling.runs.deciding import LabelsAsked
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import SourceAsked
 from labelling.runs.sources import CollectionSource, FolderSource
-from labelling.runs.store import Found, RunStore
+from labelling.runs.store import RunStore
+from labelling.runs.tables import Found
 from service.app import create_app
 
 LABELS = ("boat", "house", "tree")
@@ -169,7 +170,7 @@ def test_a_review_that_is_wrong_changes_nothing(here, item):
 
 
 def test_several_labels_are_corrected_together(here, monkeypatch):
-    monkeypatch.setattr("encoder.word_bank.MOST", 600)
+    monkeypatch.setattr("encoder.zero_shot.word_bank.MOST", 600)
     monkeypatch.setenv("GLIMPSE_CACHE", str(here.data / "cache"))
     run = here.label(mode="multi")
     [first, *_] = here.images(run)
@@ -394,7 +395,7 @@ def test_two_reviewers_at_once_wait_for_each_other(here):
 
 
 def test_a_run_that_others_work_on_can_be_read_and_is_refused_for_long(here, monkeypatch):
-    monkeypatch.setattr("service.routes.label_runs.PATIENCE", 0.1)
+    monkeypatch.setattr("service.routes.labelling.runs.PATIENCE", 0.1)
     run = here.label()
     with LabelRuns(here.data).open(run):
         assert len(here.images(run)) == 8

@@ -10,8 +10,8 @@ import pytest
 from huggingface_hub import InferenceClient
 from service_world import client_of, error_of, picture, serving, settings_for, tiny_encoder, until, world
 
-from encoder import word_bank
-from encoder.prompts import DEFAULT_TEMPLATES
+from encoder.zero_shot import word_bank
+from encoder.zero_shot.prompts import DEFAULT_TEMPLATES
 from index.collection import create_collection
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned

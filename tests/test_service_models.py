@@ -33,7 +33,7 @@ from service_world import (
 from typer.testing import CliRunner
 
 from base.errors import Busy, InputError, ModelNotFound
-from encoder.load import build_clip, load_encoder
+from encoder.model.load import build_clip, load_encoder
 from glimpse.cli import app
 from glimpse.client import Client
 from index.collection import create_collection, open_collection

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from service_world import add_collection, client_of, error_of, picture, settings_for, tiny_encoder, world
 
-from encoder.zero_shot import build_classifier
+from encoder.zero_shot.classifier import build_classifier
 from index.collection import Entry, create_collection, delete_collection, open_collection
 from service.app import create_app
 from service.inference.shared_encoder import SharedEncoder

@@ -13,8 +13,8 @@ from table_of_architectures import HEAD, row
 from table_of_losses import END, PAGE
 
 from base.errors import ModelError
-from encoder.architectures import ARCHITECTURES
-from encoder.load import build_clip, load_encoder
+from encoder.model.architectures import ARCHITECTURES
+from encoder.model.load import build_clip, load_encoder
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 

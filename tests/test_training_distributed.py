@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder.load import load_clip
+from encoder.model.load import load_clip
 
 CASES = (
     ("info-nce", None, False),
@@ -24,7 +24,7 @@ CASES = (
 
 STEPS = """
 import gc, os, sys, torch
-from encoder.load import build_clip
+from encoder.model.load import build_clip
 from tests.test_training_distributed import CASES
 from tests.test_training_step import batch_of
 from training.config import TrainConfig

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from base.errors import InputError
 from encoder.image import to_pixels
-from encoder.load import build_clip
-from encoder.model import Normalise
-from encoder.text import TextTower
+from encoder.model.dual_encoder import Normalise
+from encoder.model.load import build_clip
+from encoder.model.text import TextTower
 from tests.conftest import COLOURS, plain_picture
 from training.evaluation.evaluate import Encoded
 from training.evaluation.geometry import (

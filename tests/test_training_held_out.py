@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from base.errors import InputError, TrainingError
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from glimpse.cli import app
 from tests.conftest import COLOURS, plain_picture
 from training.config import TrainConfig

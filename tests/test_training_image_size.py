@@ -12,7 +12,7 @@ import torch
 from open_clip.model import resize_pos_embed
 
 from base.errors import InputError
-from encoder.load import ClipParts, build_clip, load_clip, load_encoder
+from encoder.model.load import ClipParts, build_clip, load_clip, load_encoder
 from tests.conftest import plain_picture
 from training.config import TrainConfig
 from training.model.image_size import set_image_size

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from base.errors import InputError, TrainingError
-from encoder.load import build_clip, load_clip, load_encoder
+from encoder.model.load import build_clip, load_clip, load_encoder
 from tests.conftest import COLOURS, plain_picture
 from training.config import LOSSES, TrainConfig
 from training.data.pairs import Pair

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from base.errors import InputError
-from encoder.lean_open_clip import open_clip, with_timm_for
-from encoder.load import build_clip
+from encoder.model.lean_open_clip import open_clip, with_timm_for
+from encoder.model.load import build_clip
 from training.model.layers import count_trainable, layer_of, lock, lr_scale_of, set_mode, top_of
 
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from base.errors import InputError, TrainingError
-from encoder.load import ClipParts, build_clip, fingerprint
-from encoder.model import DualEncoder
-from encoder.text import TextTower
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import ClipParts, build_clip, fingerprint
+from encoder.model.text import TextTower
 from tests.conftest import plain_picture
 from training.model.layers import count_trainable, set_mode
 from training.model.lora import add_lora, merged

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from base.errors import GlimpseError, InputError, ModelMismatch
-from encoder.model import DualEncoder
-from glimpse.commands import mine as mine_command
-from glimpse.commands.mine import mine
+from encoder.model.dual_encoder import DualEncoder
+from glimpse.commands.training import mine as mine_command
+from glimpse.commands.training.mine import mine
 from index.ingest.sync import index_folders, open_or_create
 from tests.conftest import plain_picture
 from training.data.keys import Keys
@@ -329,7 +329,7 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], message: str, picture
 
 
 def test_another_model_or_other_images_are_refused(pictures: Path, tiny_config: Path, tmp_path: Path) -> None:
-    from encoder.load import build_clip
+    from encoder.model.load import build_clip
     from training.records.checkpoint import save_model
 
     out = pictures.with_name("mined.jsonl")

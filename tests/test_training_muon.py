@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from base.errors import InputError
-from encoder.load import build_clip
+from encoder.model.load import build_clip
 from training.config import TrainConfig
 from training.model.layers import layer_of, lock, top_of
 from training.model.muon import SCALE, Muon, MuonAdamW, orthogonal

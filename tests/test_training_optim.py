@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from encoder.load import build_clip
+from encoder.model.load import build_clip
 from training.model.layers import layer_of, lock, lr_scale_of
 from training.model.lora import add_lora
 from training.model.optim import adamw, set_lr

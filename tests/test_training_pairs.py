@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from base.errors import InputError
-from base.rules import Rules
-from base.shards import is_shards
-from encoder.prompts import DEFAULT_TEMPLATES
+from base.sources.rules import Rules
+from base.sources.shards import is_shards
+from encoder.zero_shot.prompts import DEFAULT_TEMPLATES
 from tests.conftest import plain_picture
 from training.data.folders import labelled_images, read_class_folders, read_images, read_sidecars
 from training.data.keys import Keys

@@ -17,8 +17,8 @@ import webdataset
 from PIL import Image
 
 from base.errors import InputError, TrainingError
-from base.left_out import LeftOut
-from base.shards import expand_shards
+from base.sources.left_out import LeftOut
+from base.sources.shards import expand_shards
 from encoder.image import Preprocess
 from training.data.augment import Augmentation
 from training.data.keys import Keys

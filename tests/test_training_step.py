@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoder.load import ClipParts, build_clip, open_clip
-from encoder.model import logit_bias_of, logit_scale_of
+from encoder.model.dual_encoder import logit_bias_of, logit_scale_of
+from encoder.model.load import ClipParts, build_clip, open_clip
 from training.config import LOSSES, TrainConfig
 from training.data.loader import Batch, text_id
 from training.learner import Learner

@@ -20,7 +20,7 @@ import torch
 
 from base.errors import InputError, TrainingError
 from base.read_ahead import one_ahead
-from encoder.load import build_clip, load_clip, load_encoder
+from encoder.model.load import build_clip, load_clip, load_encoder
 from training.config import TrainConfig
 from training.data.loader import Batch
 from training.model.optim import MAX_LOGIT_SCALE, adamw, clamp_logit_scale, lr_at
@@ -182,7 +182,7 @@ def test_weights_that_a_kill_cut_short_are_removed_by_the_next(tiny_config: Path
     """Also the file that safetensors begins, under a name of its own."""
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from encoder.load import build_clip\nfrom training.records.checkpoint import save_model\n"
+        "from encoder.model.load import build_clip\nfrom training.records.checkpoint import save_model\n"
         "parts = build_clip(sys.argv[1])\n"
         "while True:\n    save_model(Path(sys.argv[2]), parts)\n"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from base.errors import InputError, TrainingError
-from base.rules import Rules
+from base.sources.rules import Rules
 from training.data.keys import Keys
 from training.run_folder import TRAIN_CONFIG, write_json
 

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from base.errors import InputError
-from base.left_out import LeftOut
 from base.progress import Progress
-from base.walk import class_folder
+from base.sources.left_out import LeftOut
+from base.sources.walk import class_folder
 from encoder.encoder import Encoder, Vectors
-from encoder.load import ClipParts
-from encoder.model import DualEncoder, logit_scale_of
+from encoder.model.dual_encoder import DualEncoder, logit_scale_of
+from encoder.model.load import ClipParts
 from training.config import TrainConfig
 from training.data.folders import labelled_images, walk
 from training.data.keys import Keys

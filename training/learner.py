@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from base.errors import ModelError
-from encoder.device import choose_device, choose_precision
-from encoder.load import ClipParts, fingerprint, load_clip
-from encoder.model import logit_scale_of
+from encoder.model.device import choose_device, choose_precision
+from encoder.model.dual_encoder import logit_scale_of
+from encoder.model.load import ClipParts, fingerprint, load_clip
 from training.config import TrainConfig
 from training.model.distributed import Ranks
 from training.model.fsdp import load_whole_state, shard, whole_state, whole_weights

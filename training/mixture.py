@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from base.errors import ModelError
-from encoder.load import ClipParts, fingerprint, load_clip
+from encoder.model.load import ClipParts, fingerprint, load_clip
 from training.config import TrainConfig
 from training.held_out import HeldOut
 from training.model.interpolate import interpolate, sweep

@@ -41,7 +41,7 @@ def measure_rate(init: str, device: str = "auto", precision: str = "auto") -> Ra
     """Train random weights of an architecture for a second.
 
     Raises:
-        ModelError: as `encoder.load.build_clip`.
+        ModelError: as `encoder.model.load.build_clip`.
     """
     config = TrainConfig(pairs="", out="", init=init, device=device, precision=precision)
     with join_ranks() as ranks:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base.errors import InputError, TrainingError
-from base.left_out import LeftOut
-from base.rules import Rules
-from base.shards import expand_shards, is_shards
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules
+from base.sources.shards import expand_shards, is_shards
 from encoder.image import Preprocess
 from training.config import TrainConfig
 from training.data.folders import read_class_folders, read_images, read_sidecars

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from encoder.load import ClipParts
-from encoder.model import Normalise
-from encoder.text import TextTower
+from encoder.model.dual_encoder import Normalise
+from encoder.model.load import ClipParts
+from encoder.model.text import TextTower
 from training.data.loader import Batch, text_id
 from training.model.fsdp import average_whole_gradients, whole
 from training.model.optim import Optimizer, clamp_logit_scale

@@ -16,8 +16,8 @@ from pathlib import Path
 from base.errors import InputError, TrainingError
 from base.read_ahead import one_ahead
 from encoder.cut import find_cut
-from encoder.load import ClipParts
-from encoder.weights import CONFIG, WEIGHTS
+from encoder.model.load import ClipParts
+from encoder.model.weights import CONFIG, WEIGHTS
 from training.config import TrainConfig
 from training.evaluation.geometry import confusions, examine, mutual_information_bound
 from training.evaluation.warnings import warnings_before, warnings_of
@@ -55,7 +55,7 @@ def train(
     Raises:
         InputError: a source of pairs that cannot be used.
         TrainingError: too few pairs, a run folder in use, or a loss that is not finite.
-        ModelError: as `encoder.load.load_clip`.
+        ModelError: as `encoder.model.load.load_clip`.
     """
     with join_ranks() as ranks:
         out = Path(config.out)

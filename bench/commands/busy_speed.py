@@ -23,7 +23,7 @@ from pathlib import Path
 
 import httpx
 
-from base.cpus import cpus
+from base.machine.cpus import cpus
 from bench.common import machine, photos, random_model
 
 GLIMPSE = (sys.executable, "-m", "glimpse")

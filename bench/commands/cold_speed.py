@@ -29,7 +29,7 @@ from bench.commands.processes import Took, medians, run, show, until
 from bench.commands.rclip import Rclip
 from bench.common import CACHE, draw, machine, photos, random_model
 from bench.encoder.index_speed import plain_loop
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from index.local.layout import CATALOG, collection_folder
 
 HERE = CACHE / "cold"

@@ -13,7 +13,7 @@ import onnx
 
 from bench.commands.processes import Took, run
 from bench.common import open_clip
-from encoder.load import fingerprint, load_clip
+from encoder.model.load import fingerprint, load_clip
 from encoder.towers.export import export_towers
 from encoder.towers.folder import TEXTUAL, VISUAL
 

@@ -29,10 +29,10 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 import encoder.picture.decode as decode
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import machine, random_model
 from encoder.encoder import Encoder
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from index.ingest.sync import index_folders, open_or_create
 
 Floats = npt.NDArray[np.float64]

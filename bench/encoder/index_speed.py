@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 from base.read_ahead import batches
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import compare, machine, open_clip, photos, random_model
 from encoder.image import read_picture
-from encoder.load import load_encoder
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import load_encoder
 from index.ingest.sync import index_folders, open_or_create
 
 OURS = "glimpse index"

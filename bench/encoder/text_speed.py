@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from bench.common import machine, open_clip, random_model
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 
 QUERIES = {
     "2 words": "red shirt {}",

@@ -21,8 +21,8 @@ from bench.gpu.rows import Bench
 from bench.service.service_speed import load_of, model_alone, requests_of, serving
 from bench.training.training_speed import CAPTION, matrix_rate
 from encoder.image import Pixels, read_picture
-from encoder.load import build_clip, load_encoder
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import build_clip, load_encoder
 
 
 def measure_machine(bench: Bench) -> None:

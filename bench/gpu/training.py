@@ -27,7 +27,7 @@ from bench.training.training_speed import (
     write_pairs,
 )
 from encoder.image import Preprocess
-from encoder.load import build_clip, load_encoder
+from encoder.model.load import build_clip, load_encoder
 from glimpse.demo.postcards.scenes import split_scenes, write_postcards
 from training.config import TrainConfig
 from training.data.augment import Augmentation

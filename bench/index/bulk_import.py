@@ -21,13 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index.bulk.into_collection import import_folder
 from index.bulk.job import MANIFEST
 from index.collection import delete_collection
 from index.entry import Entry, Record
-from index.parquet import HOW, record_batch, schema_of
+from index.parquet.rows import record_batch, schema_of, writing
 
 SHARD, DIM = 10_000, 512
 
@@ -41,7 +40,7 @@ def draw_job(out: Path, rows: int, fields: int) -> None:
         x = draw.standard_normal((min(SHARD, rows - start), DIM), dtype=np.float32)
         x /= np.linalg.norm(x, axis=1, keepdims=True)
         records = [record(start + i, number, fields) for i in range(len(x))]
-        with pq.ParquetWriter(out / f"{number:05d}.parquet", schema, **HOW) as writer:
+        with writing(out / f"{number:05d}.parquet", schema) as writer:
             writer.write_table(pa.Table.from_batches([record_batch(schema, records, x.astype(np.float16))]), 8192)
         shards.append({"file": f"{number:05d}.parquet", "state": "done", "rows": len(x)})
     about = {"format": 1, "model": "drawn", "fingerprint": "drawn", "dim": DIM, "source": "/data"}

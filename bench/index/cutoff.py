@@ -30,9 +30,9 @@ import numpy.typing as npt
 import torch
 
 from bench.common import machine
-from encoder.load import load_encoder
-from encoder.model import DualEncoder
-from encoder.word_bank import some_words
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import load_encoder
+from encoder.zero_shot.word_bank import some_words
 from index.search.calibration import SAMPLE, Calibration, background, fit
 from training.config import TrainConfig
 from training.data.pairs import text_key

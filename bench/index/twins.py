@@ -17,9 +17,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import machine, random_model
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from encoder.picture.twins import Twins
 from index.duplicates import near_duplicates
 from index.ingest.sync import index_folders, open_or_create

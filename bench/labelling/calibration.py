@@ -18,8 +18,8 @@ import numpy as np
 
 from bench.common import machine
 from encoder.encoder import Vectors
-from encoder.load import load_encoder
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import load_encoder
 from labelling.calibrate import Calibration, calibrate_set
 from labelling.label_sets import LabelSet
 from labelling.learned import Learned

@@ -28,14 +28,14 @@ import torch
 import torch.nn.functional as F
 
 from base.errors import ImageError
-from base.tables import Table
-from base.walk import class_folder, walk_images
+from base.sources.tables import Table
+from base.sources.walk import class_folder, walk_images
 from bench.common import machine
 from bench.kept import mean_sd
 from encoder.encoder import Vectors
-from encoder.load import load_encoder
-from encoder.model import DualEncoder
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import load_encoder
+from encoder.zero_shot.classifier import Classifier, build_classifier
 from labelling.examples import Examples, fit
 from training.config import TrainConfig
 from training.train import train

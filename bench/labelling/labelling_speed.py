@@ -23,11 +23,11 @@ import orjson
 import torch
 from PIL import Image
 
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import compare, embeddings, machine, open_clip, random_model
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from encoder.query import query_encoder
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.zero_shot.classifier import Classifier, build_classifier
 from index.collection import Entry, create_collection
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller

@@ -22,9 +22,9 @@ import numpy.typing as npt
 
 from bench.common import machine, open_clip
 from encoder.encoder import Vectors
-from encoder.load import load_encoder
-from encoder.prompts import Label
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.model.load import load_encoder
+from encoder.zero_shot.classifier import Classifier, build_classifier
+from encoder.zero_shot.prompts import Label
 from labelling.labeller import STANDS_OUT
 from labelling.standardise import Standard
 

@@ -25,14 +25,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from base.walk import walk_images
+from base.sources.walk import walk_images
 from bench.common import machine
 from encoder.encoder import Vectors
-from encoder.load import load_encoder
-from encoder.model import DualEncoder
-from encoder.prompts import as_labels
-from encoder.word_bank import word_bank
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import load_encoder
+from encoder.zero_shot.classifier import Classifier, build_classifier
+from encoder.zero_shot.prompts import as_labels
+from encoder.zero_shot.word_bank import word_bank
 from index.search.calibration import background
 from labelling.rejection import EVEN, Rejection
 from training.config import TrainConfig

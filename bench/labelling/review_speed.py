@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from base.rules import Rules
+from base.sources.rules import Rules
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
 from labelling.label_sets import LabelSet
@@ -29,7 +29,7 @@ from labelling.runs.kept import LabelRuns
 from labelling.runs.report import SourceAsked
 from labelling.runs.run import Run
 from labelling.runs.sources import FolderSource
-from labelling.runs.store import Found
+from labelling.runs.tables import Found
 
 NO_RULES = Rules()
 

@@ -35,7 +35,7 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from bench.common import CACHE, machine, random_model
 from bench.service.service_speed import serving
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from glimpse.client import Client
 from index.collection import Entry, create_collection
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench.common import machine, random_model
 from bench.service.service_speed import TEXTS, serving
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from index.collection import Collection, Entry, create_collection, open_collection
 
 ROWS, DIM, TOGETHER = 100_000, 512, 100

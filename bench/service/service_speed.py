@@ -30,7 +30,7 @@ import numpy as np
 from bench.common import CACHE, compare, machine, open_clip, photos, random_model
 from bench.service.load import Load
 from encoder.image import read_picture
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 
 CLIENTS = (1, 8, 32, 128)
 SIZES = (8, 16, 32, 64, 128)

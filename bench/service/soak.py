@@ -33,9 +33,9 @@ import torch
 from PIL import Image
 
 from bench.common import ROOT
-from encoder.load import build_clip, load_encoder
-from encoder.model import DualEncoder
-from encoder.zero_shot import build_classifier
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import build_clip, load_encoder
+from encoder.zero_shot.classifier import build_classifier
 from training.records.checkpoint import save_model
 
 TINY = {

@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from base.cpus import threads
+from base.machine.cpus import threads
 from bench.common import machine
 from bench.kept import Kept, mean_sd
 from encoder.encoder import Vectors
-from encoder.load import load_encoder
+from encoder.model.load import load_encoder
 from glimpse.demo.postcards.scenes import split_scenes, write_postcards
 from glimpse.demo.run import N_SEEN, N_UNSEEN, SEED
 from training.config import TrainConfig

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from encoder.lean_open_clip import open_clip
+from encoder.model.lean_open_clip import open_clip
 
 
 def check_library() -> None:

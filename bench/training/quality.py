@@ -35,10 +35,10 @@ import torch
 from bench.common import ROOT, machine
 from bench.kept import Kept, mean_sd
 from bench.training.open_clip_trainer import check_library, open_clip_train
-from encoder.device import choose_device, choose_precision
 from encoder.encoder import Encoder
-from encoder.load import build_clip, load_encoder
-from encoder.weights import WEIGHTS
+from encoder.model.device import choose_device, choose_precision
+from encoder.model.load import build_clip, load_encoder
+from encoder.model.weights import WEIGHTS
 from training.data.folders import labelled_images
 from training.data.pairs import Pair, read_pairs
 from training.data.split import split_pairs

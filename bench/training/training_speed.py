@@ -28,9 +28,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.common import compare, machine, photos
 from bench.training.open_clip_trainer import check_library, open_clip_train
-from encoder.load import build_clip
-from encoder.model import Normalise
-from encoder.text import TextTower
+from encoder.model.dual_encoder import Normalise
+from encoder.model.load import build_clip
+from encoder.model.text import TextTower
 from training.config import TrainConfig
 from training.data.loader import Batch, PairLoader
 from training.data.pairs import read_pairs

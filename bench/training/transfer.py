@@ -25,15 +25,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from base.cpus import threads
+from base.machine.cpus import threads
 from bench.common import machine
 from bench.kept import Kept, mean_sd
 from bench.labelling.few_shot import Images, encode, halve, lay_out, read, stack, ways_of
-from encoder.device import choose_device
-from encoder.load import build_clip, load_encoder, make_encoder
-from encoder.model import DualEncoder
-from encoder.weights import CONFIG
-from encoder.zero_shot import build_classifier
+from encoder.model.device import choose_device
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import build_clip, load_encoder, make_encoder
+from encoder.model.weights import CONFIG
+from encoder.zero_shot.classifier import build_classifier
 from training.config import TrainConfig
 from training.run_folder import LAST
 from training.train import train

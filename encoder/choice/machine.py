@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from base.cpus import threads
-from base.memory import memory
-from encoder.device import choose_device, choose_precision, device_memory
+from base.machine.cpus import threads
+from base.machine.memory import memory
 from encoder.image import Preprocess, read_picture
-from encoder.load import build_clip, make_encoder
 from encoder.measure import images_per_second
+from encoder.model.device import choose_device, choose_precision, device_memory
+from encoder.model.load import build_clip, make_encoder
 
 _TOWER_GFLOPS = 8.82  # of the image tower below, as of every ViT-B/32 at 224 pixels
 _TOWER = {

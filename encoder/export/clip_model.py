@@ -19,8 +19,8 @@ from base.errors import ModelError
 from encoder.export import clip_processor
 from encoder.export.card import README, name_of, scores_in_words
 from encoder.known import ModelCard
-from encoder.load import ClipParts, fingerprint
-from encoder.model import logit_bias_of, logit_scale_of
+from encoder.model.dual_encoder import logit_bias_of, logit_scale_of
+from encoder.model.load import ClipParts, fingerprint
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 NAMES = frozenset([CONFIG, WEIGHTS, README, *clip_processor.NAMES])

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from base.files import new_folder
 from encoder.export import clip_model, graphs
-from encoder.load import ClipParts, load_clip
+from encoder.model.load import ClipParts, load_clip
 
 Form = Literal["onnx", "hf"]
 Cosines = dict[str, float]  # of "image" and "text": the least of a vector to torch's
@@ -39,7 +39,7 @@ def export_model(ref: str, to: Form, folder: Path, *, force: bool = False) -> Ex
     """Write a model for other programs.
 
     Args:
-        ref: as `encoder.load.load_encoder` takes it.
+        ref: as `encoder.model.load.load_encoder` takes it.
         to: "onnx", graphs for ONNX Runtime, or "hf", the CLIPModel of transformers.
         folder: not there, or empty.
         force: it may hold an earlier export, which goes.

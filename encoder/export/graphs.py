@@ -15,7 +15,7 @@ from tokenizers import Regex, Tokenizer, normalizers
 
 from base.errors import ModelError
 from encoder.export.card import README, graphs_card
-from encoder.load import ClipParts, fingerprint
+from encoder.model.load import ClipParts, fingerprint
 from encoder.towers.export import export_towers
 from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, VISUAL, write_card
 

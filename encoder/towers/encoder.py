@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from base.cpus import threads
+from base.machine.cpus import threads
 from encoder.cut import CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, resize_by_pillow

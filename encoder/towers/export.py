@@ -22,12 +22,12 @@ from onnx.external_data_helper import set_external_data
 from torch import Tensor, nn
 
 from base.errors import ModelError
-from encoder.attention import attend
 from encoder.encoder import Vectors
 from encoder.known import ModelCard, recall
-from encoder.last_block import run_last_block_for_class_token
-from encoder.model import logit_bias_of, logit_scale_of
-from encoder.text import TextTower
+from encoder.model.attention import attend
+from encoder.model.dual_encoder import logit_bias_of, logit_scale_of
+from encoder.model.last_block import run_last_block_for_class_token
+from encoder.model.text import TextTower
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TextCard, Tower, TowersCard, new_towers, write_card
 from encoder.towers.tokenizer import TowerTokenizer
@@ -36,7 +36,7 @@ from encoder.towers.vocabulary import NotExportable, blank_of, tokenizer_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from encoder.load import ClipParts
+    from encoder.model.load import ClipParts
 
 LEAST_COSINE = 0.9999  # of a vector to torch's, in float32 both
 _OPSET = 18
@@ -52,12 +52,12 @@ def keep_towers(ref: str, fingerprint: str, *, images: bool = True) -> None:
     """Put the text tower of a model into the cache, or both, so that the next query needs no torch.
 
     Raises:
-        ModelError: as `encoder.load.load_clip`, or it is another one by now.
-        ModelUnavailable: as `encoder.load.load_clip`.
+        ModelError: as `encoder.model.load.load_clip`, or it is another one by now.
+        ModelUnavailable: as `encoder.model.load.load_clip`.
         OSError: there is no room.
     """
-    from encoder.load import fingerprint as fingerprint_of
-    from encoder.load import load_clip
+    from encoder.model.load import fingerprint as fingerprint_of
+    from encoder.model.load import load_clip
 
     parts = load_clip(ref)
     known = recall(ref, parts.files)

@@ -54,7 +54,7 @@ def embed(
     """
     from contextlib import nullcontext
 
-    from base.rules import Rules
+    from base.sources.rules import Rules
     from glimpse import console
     from index.bulk.job import here, run_job
     from index.bulk.source import open_source

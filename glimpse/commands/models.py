@@ -81,8 +81,8 @@ def models(
 
 
 def _list_published(contains: str, here: bool, json: bool) -> None:
-    from encoder.hub.published import published_models
-    from encoder.hub.repository import models_here
+    from encoder.model.hub.published import published_models
+    from encoder.model.hub.repository import models_here
     from glimpse import console
 
     known = models_here() if here else published_models()
@@ -139,7 +139,7 @@ def _recommend(photos: int, languages: list[str], json: bool) -> None:
     from glimpse import console
 
     codes = list(dict.fromkeys(language_code(language) for language in languages))
-    from base.cpus import Others
+    from base.machine.cpus import Others
     from encoder.choice.machine import this_machine
     from encoder.choice.recommend import recommend
 
@@ -226,7 +226,7 @@ def _list_served(url: str | None, contains: str, json: bool) -> None:
 def _measure(ref: str, json: bool) -> None:
     from dataclasses import asdict
 
-    from base.cpus import Others, cpus, threads
+    from base.machine.cpus import Others, cpus, threads
     from encoder.measure import cold_query_ms, measure
     from glimpse import console
 

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from base.errors import InputError
-from encoder.architectures import ARCHITECTURES
-from encoder.device import choose_device
-from encoder.load import build_clip, load_encoder, make_encoder
-from encoder.model import DualEncoder
+from encoder.model.architectures import ARCHITECTURES
+from encoder.model.device import choose_device
+from encoder.model.dual_encoder import DualEncoder
+from encoder.model.load import build_clip, load_encoder, make_encoder
 from glimpse import console
 from glimpse.demo.postcards.scenes import SUBJECTS, split_scenes, write_postcards
 from glimpse.training_view import run_training

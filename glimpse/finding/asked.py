@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from base.errors import InputError
-from base.walk import is_image_name
+from base.sources.walk import is_image_name
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder

@@ -52,7 +52,7 @@ def read_queries(file: Path, shape: Mapping[str, Any]) -> list[Line]:
     Raises:
         InputError: a line, which is named, cannot be a query, or there is none.
     """
-    from base.tables import decode_text
+    from base.sources.tables import decode_text
 
     try:
         text = decode_text(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
@@ -75,7 +75,7 @@ def _read(line: str, shape: Mapping[str, Any]) -> Line:
     if not line.startswith("{"):
         check_words(line)
         return Line(line, Asked([line]), dict(shape))
-    from base.tables import parse_json
+    from base.sources.tables import parse_json
 
     try:
         given = parse_json(line)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.errors import ImageError
-from base.left_out import LeftOut
 from base.read_ahead import read_batches
+from base.sources.left_out import LeftOut
 from encoder.encoder import Encoder
 from encoder.image import Picture, decode_picture, sha256_of
 from encoder.picture.decode import read_bytes

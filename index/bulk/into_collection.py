@@ -21,7 +21,7 @@ from index.batch import Batch
 from index.bulk.job import MANIFEST, Manifest
 from index.collection import Collection, open_collection, store_of
 from index.entry import Record
-from index.parquet import ROWS, about_of, batch_of, open_parquet
+from index.parquet.rows import ROWS, about_of, batch_of, open_parquet
 from index.rows import stored_rows
 from index.uploads import check_paths
 

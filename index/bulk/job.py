@@ -22,8 +22,8 @@ from typing import Any
 
 from base.errors import GlimpseError, InputError, ModelMismatch
 from base.files import PART, write_whole
-from base.left_out import LeftOut
 from base.locks import LockHeld, lock_file
+from base.sources.left_out import LeftOut
 from encoder.encoder import Encoder
 from index.bulk.embed import ShardReport
 from index.bulk.parts import Outcome, part_of, read_report, write_part

@@ -1,4 +1,4 @@
-"""Parts: a Parquet file a shard, whole or not there, with a report of the shard in it. Its columns: index.parquet."""
+"""Parts: a Parquet file a shard, whole or not there, with a report of the shard in it. Its rows: index.parquet.rows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from base.errors import InputError
 from base.files import whole_file
-from base.left_out import LeftOut
+from base.sources.left_out import LeftOut
 from encoder.encoder import Encoder
 from index.bulk.embed import ShardReport, embed_shard
 from index.bulk.source import Shard
-from index.parquet import HOW, ROWS, record_batch, schema_of
+from index.parquet.rows import ROWS, record_batch, schema_of, writing
 
 SUFFIX = ".parquet"
 REPORT = b"glimpse.shard"
@@ -61,7 +61,7 @@ def write_part(out: Path, encoder: Encoder, shard: Shard, tell: Callable[[int], 
     about = {"model": encoder.ref, "fingerprint": encoder.fingerprint, "ids": "hashes of the paths"}
     schema = schema_of(encoder.dim, about)
     try:
-        with whole_file(file) as part, pq.ParquetWriter(part, schema, **HOW) as writer:
+        with whole_file(file) as part, writing(part, schema) as writer:
             waiting, told = [], 0
             for records, x16 in embed_shard(encoder, shard, report):
                 waiting.append(record_batch(schema, records, x16))

@@ -16,9 +16,9 @@ from typing import Any
 
 from base.errors import InputError
 from base.extras import install
-from base.left_out import LeftOut
-from base.shards import TEXTS, is_image, read_samples
-from base.tables import decode_text, parse_json, some_of
+from base.sources.left_out import LeftOut
+from base.sources.shards import TEXTS, is_image, read_samples
+from base.sources.tables import decode_text, parse_json, some_of
 from index.bulk.source import File, Shard
 from index.ingest.captions import can_be_kept
 

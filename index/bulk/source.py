@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.rules import Rules
-from base.shards import expand_shards, is_shards
-from base.walk import no_images, walk_images
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules
+from base.sources.shards import expand_shards, is_shards
+from base.sources.walk import no_images, walk_images
 from index.ingest.captions import Captions, read_captions
 
 Kind = Literal["folder", "table", "tar", "parquet"]

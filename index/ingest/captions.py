@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from base.left_out import LeftOut
-from base.named_files import Names
-from base.tables import Table, named
+from base.sources.left_out import LeftOut
+from base.sources.named_files import Names
+from base.sources.tables import Table, named
 from index.entry import is_deeper
 
 Metadata = dict[str, Any]

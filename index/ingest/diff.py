@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-Files = Iterable[tuple[Path, os.stat_result]]  # what `base.walk.walk_images` gives
+Files = Iterable[tuple[Path, os.stat_result]]  # what `base.sources.walk.walk_images` gives
 Known = Iterable[tuple[str, int, int | None, int | None]]  # path, id, mtime_ns, size: what `Collection.paths` gives
 
 

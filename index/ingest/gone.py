@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from base.read_ahead import batches
-from base.rules import Rules
+from base.sources.rules import Rules
 from index.collection import Collection, Record
 from index.ingest.places import Places
 

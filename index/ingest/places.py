@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from base.rules import Rules
-from base.walk import image_names
+from base.sources.rules import Rules
+from base.sources.walk import image_names
 from index.collection import Collection
 from index.ingest.diff import mtime_ns
 

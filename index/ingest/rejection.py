@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder.encoder import Encoder, Vectors
-from encoder.word_bank import some_words
+from encoder.zero_shot.word_bank import some_words
 from index.collection import Collection, View
 from index.search.calibration import SAMPLE, Rejection, fit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from base.left_out import LeftOut
+from base.sources.left_out import LeftOut
 from index.ingest.gone import Kept
 
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from base.errors import CollectionNotFound, InputError
-from base.left_out import LeftOut
-from base.rules import Rules, is_not_photos
-from base.walk import image_names, is_image_name, no_images, walk_images
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules, is_not_photos
+from base.sources.walk import image_names, is_image_name, no_images, walk_images
 from index.collection import Collection, open_collection
 from index.ingest.diff import Known
 

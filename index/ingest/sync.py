@@ -16,8 +16,8 @@ from pathlib import Path
 from base.errors import CollectionNotFound, EntryNotFound, ImageError
 from base.progress import Progress
 from base.read_ahead import batches, read_batches
-from base.rules import Rules
-from base.walk import image_names
+from base.sources.rules import Rules
+from base.sources.walk import image_names
 from encoder.encoder import Encoder
 from encoder.image import decode_picture, sha256_of
 from encoder.picture.decode import read_bytes

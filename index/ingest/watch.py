@@ -17,8 +17,8 @@ import watchfiles
 
 from base.errors import CollectionError, CollectionLocked, CollectionNotFound, InputError
 from base.progress import Progress
-from base.rules import IGNORE_FILE, Rules
-from base.walk import is_image_name
+from base.sources.rules import IGNORE_FILE, Rules
+from base.sources.walk import is_image_name
 from encoder.encoder import Encoder
 from index.collection import Collection, collection_identity
 from index.ingest.report import IndexReport

@@ -9,9 +9,7 @@ One process writes, any number read and see its commits at their next search. It
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +19,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CollectionError, GlimpseError, InputError
+from base.errors import CollectionError, InputError
 from base.names import check_title
 from index.batch import Batch
 from index.columns import AllVectors, Columns
-from index.config import BACKGROUND_ROWS, IndexConfig, Quota
+from index.config import IndexConfig, Quota
 from index.entry import (
     MODALITIES,
     ChangePage,
@@ -39,22 +37,17 @@ from index.entry import (
     Record,
     known,
 )
+from index.local.building import Building
 from index.local.catalog.catalog import Catalog
 from index.local.layout import CATALOG, folder_bytes, folder_identity
 from index.local.next_model import NextModel
 from index.local.read_view import ReadView, Samples
-from index.local.vectors.live import LiveIndex, background_threads
-from index.local.vectors.rows_home import move_rows_home
+from index.local.vectors.live import LiveIndex
 from index.rows import stored_rows
 from index.search.calibration import Rejection
 from index.search.filters import parse_filter, parse_key
 from index.search.patience import Patience
 from index.search.searches import Searches, check_model
-
-log = logging.getLogger(__name__)
-
-# An index is built anew beside searches when more than BACKGROUND_ROWS, and a larger share of them, are fresh.
-BACKGROUND_SHARE = 0.25
 
 
 class LocalCollection(Searches):
@@ -80,10 +73,7 @@ class LocalCollection(Searches):
         self._samples: Samples = {}
         self.next = NextModel(self._catalog, self._live, self._check_writable)
         self.keepsakes = self._catalog.keepsakes(self._check_writable)
-        self._growing = threading.Lock()
-        self._unseen = 0  # rows written since it was last asked whether a snapshot is due
-        self._hurried = False
-        self._compacting: threading.Thread | None = None
+        self._building = Building(folder, self._catalog, self._live)
 
     def __enter__(self) -> Self:
         return self
@@ -96,10 +86,7 @@ class LocalCollection(Searches):
     def close(self) -> None:
         """Close it; a writer first builds the index anew if enough has changed. A second call does nothing."""
         try:
-            if self._compacting is not None:
-                self._compacting.join()
-            if self._lock is not None and not self._hurried and self.is_due():
-                self._compact()
+            self._building.end(writes=self._lock is not None)
         finally:
             self._live.close()
             self._catalog.close()
@@ -110,10 +97,10 @@ class LocalCollection(Searches):
     @contextmanager
     def hurrying(self) -> Iterator[None]:
         """While it is made: put nothing on disk at a commit, nor build an index beside. A write that fails ruins it."""
-        self._hurried = True
+        self._building.paused = True
         with self._catalog.hurrying():
             yield
-        self._hurried = False
+        self._building.paused = False
 
     # --- what it is ---
 
@@ -197,7 +184,7 @@ class LocalCollection(Searches):
             check_model(self.name, identity["model"], identity["fingerprint"], fingerprint)
         x16 = stored_rows(batch.vector, int(identity["dim"]))
         ids = self._catalog.write(batch, x16, str(identity["fingerprint"]))
-        self._grown(len(ids))
+        self._building.grown(len(ids))
         return ids
 
     def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
@@ -213,7 +200,7 @@ class LocalCollection(Searches):
         """Delete entries; unknown ids are passed over. Returns how many went."""
         self._check_writable()
         gone = self._catalog.delete(ids)
-        self._grown(gone)
+        self._building.grown(gone)
         return gone
 
     def check(self) -> list[str]:
@@ -225,22 +212,22 @@ class LocalCollection(Searches):
     @property
     def title(self) -> str | None:
         """What it is called where people read; None: by its name."""
-        return self._catalog.title()
+        return self._catalog.settings.title()
 
     def set_title(self, title: str | None) -> None:
         """Have it called so, or by its name. InputError for what cannot be a title."""
         self._check_writable()
-        self._catalog.set_title(None if title is None else check_title(title))
+        self._catalog.settings.set_title(None if title is None else check_title(title))
 
     @property
     def quota(self) -> Quota:
         """How much it may hold."""
-        return self._catalog.quota()
+        return self._catalog.settings.quota()
 
     def set_quota(self, quota: Quota) -> None:
         """Have it hold so much at most, from now on. What is there stays, even if it is more."""
         self._check_writable()
-        self._catalog.set_quota(quota)
+        self._catalog.settings.set_quota(quota)
 
     def check_room(self, more: int) -> None:
         """QuotaExceeded if so many more entries would be too many; `upsert` asks as well, of what is there then."""
@@ -255,7 +242,7 @@ class LocalCollection(Searches):
     @property
     def index_config(self) -> IndexConfig:
         """What its index is asked to be."""
-        return self._catalog.index_config()
+        return self._catalog.settings.index_config()
 
     def is_due(self) -> bool:
         """Whether it should be built anew, and `close` would do that, which may take long."""
@@ -272,33 +259,7 @@ class LocalCollection(Searches):
         which knew no checksums, get theirs, unless the old index says that they are damaged.
         """
         self._check_writable()
-        if rows is not None:
-            move_rows_home(self.folder, rows)
-        to_seal = not self._catalog.is_sealed() and not self._live.check()
-        self._live.compact(config or self.index_config)
-        if to_seal:
-            self._catalog.seal()
-        if config is not None:  # only now: one that cannot be built must not stand in the way of the next times
-            self._catalog.set_index_config(config)
-
-    def _grown(self, rows: int) -> None:
-        """Build the index anew in the background when what is fresh begins to cost searches."""
-        if self._hurried:
-            return
-        with self._growing:
-            self._unseen += rows
-            if self._unseen < BACKGROUND_ROWS or (self._compacting is not None and self._compacting.is_alive()):
-                return
-            self._unseen = 0
-            if self._live.fresh() > max(BACKGROUND_ROWS, BACKGROUND_SHARE * self._catalog.count()):
-                self._compacting = threading.Thread(target=self._compact, args=(background_threads(),), daemon=True)
-                self._compacting.start()
-
-    def _compact(self, threads: int | None = None) -> None:
-        try:
-            self._live.compact(self.index_config, threads)
-        except GlimpseError as error:
-            log.warning("%s: its index was not built anew, searches use the old one: %s", self.folder, error)
+        self._building.compact(config, rows)
 
     # --- reading ---
 
@@ -379,15 +340,15 @@ class LocalCollection(Searches):
             InputError: it is none.
             FilterTooSlow, GivenUp: the `patience` is over.
         """
-        return self._catalog.filter_ids(parse_filter(filter), known(modality), patience)
+        return self._catalog.select.ids(parse_filter(filter), known(modality), patience)
 
     def columns_state(self) -> str:
         """The state that `columns` would have, without reading them."""
-        return self._catalog.columns_state()
+        return self._catalog.select.columns_state()
 
     def columns(self) -> Columns:
         """All images as columns, the newest first; read anew after a change, some 0.7 s a million."""
-        return self._catalog.columns()[0]
+        return self._catalog.select.columns()[0]
 
     def columns_among(
         self,
@@ -395,7 +356,7 @@ class LocalCollection(Searches):
         patience: Patience | None = None,
     ) -> tuple[Columns, NDArray[np.bool_]]:
         """The same, and which of them (n,) pass a filter, of one moment. Raises as `filter_ids`."""
-        columns, mask = self._catalog.columns(parse_filter(filter), patience)
+        columns, mask = self._catalog.select.columns(parse_filter(filter), patience)
         assert mask is not None
         return columns, mask
 
@@ -431,11 +392,11 @@ class LocalCollection(Searches):
         if limit < 1:
             raise InputError(f"limit: must be at least 1, not {limit}")
         wanted = None if filter is None else parse_filter(filter)
-        return self._catalog.facet(parse_key(key), known(modality), limit, wanted, patience)
+        return self._catalog.select.values(parse_key(key), known(modality), limit, wanted, patience)
 
     def facet_keys(self, modality: Modality = "image", patience: Patience | None = None) -> list[FacetKey]:
         """Every key of the metadata, by name. Raises as `facet`."""
-        return self._catalog.facet_keys(known(modality), patience)
+        return self._catalog.select.keys(known(modality), patience)
 
     def folder_of(
         self, path: str | None = None, without: str | None = None, patience: Patience | None = None
@@ -444,7 +405,7 @@ class LocalCollection(Searches):
 
         As if there were no entry in the folder `without`. Raises as `facet`.
         """
-        return self._catalog.folder(path, without, patience)
+        return self._catalog.select.folder(path, without, patience)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""
@@ -452,21 +413,21 @@ class LocalCollection(Searches):
 
     def rejection(self) -> Rejection | None:
         """What was last measured (index.ingest.rejection)."""
-        return self._catalog.rejection()
+        return self._catalog.settings.rejection()
 
     def set_rejection(self, measured: Rejection) -> None:
         """Keep what was measured."""
         self._check_writable()
-        self._catalog.set_rejection(measured)
+        self._catalog.settings.set_rejection(measured)
 
     def places(self) -> dict[str, Any]:
         """What runs over folders remember of them (index.ingest.places)."""
-        return self._catalog.places()
+        return self._catalog.settings.places()
 
     def set_places(self, places: Mapping[str, Any]) -> None:
         """Keep what they are to remember."""
         self._check_writable()
-        self._catalog.set_places(places)
+        self._catalog.settings.set_places(places)
 
     def _check_writable(self) -> None:
         if self._lock is None:

@@ -51,7 +51,7 @@ class NextModel:
         EntriesLeft if an entry has no next vector and is not in `drop`.
         """
         self._check_writable()
-        self._live.swap_next(self._catalog.index_config(), drop)
+        self._live.swap_next(self._catalog.settings.index_config(), drop)
 
     def abandon(self) -> None:
         """Forget the next model's vectors."""

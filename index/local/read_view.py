@@ -79,7 +79,7 @@ class ReadView:
 
     def select(self, filter: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:  # noqa: A002
         """The ids, ascending, that pass a filter. FilterTooSlow, GivenUp."""
-        return self._catalog.filter_ids(filter, modality, patience)
+        return self._catalog.select.ids(filter, modality, patience)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:
         """The records of those `ids` that are there."""
@@ -100,7 +100,7 @@ class ReadView:
         known = Sampled(rows, sample, product)
         if modality != "image" or len(sample) < FEWEST:
             return known
-        rejection = self._catalog.rejection()
+        rejection = self._catalog.settings.rejection()
         if rejection is None or rejection.fingerprint != self.fingerprint:
             return known
         return replace(known, threshold=rejection.threshold, doubt=rejection.doubt)

@@ -176,8 +176,8 @@ def fit(
 
     Args:
         sample: (m, dim) float32 unit rows of the collection, drawn at random; `SAMPLE` are enough.
-        words: (p, dim) float32 unit rows of words at large (encoder.word_bank), by the collection's model: what such a
-            text finds at best is what one finds that fits nothing.
+        words: (p, dim) float32 unit rows of words at large (encoder.zero_shot.word_bank), by the collection's model:
+            what such a text finds at best is what one finds that fits nothing.
         known: (r, dim) float32 unit rows of texts that belong here, as captions; some hundreds are enough.
         best: gives the cosine of each one's best hit in the whole collection, (p, dim) to (p,); without it the best is
             looked for in the sample, which says too little of a collection that is much larger.

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from encoder.prompts import Label
+from encoder.zero_shot.prompts import Label
 from labelling.outputs.output import Listing
 from labelling.rows import Listed
 

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from encoder.prompts import Label
+from encoder.zero_shot.prompts import Label
 
 MOST = 120  # bytes of a name; 255 is what a disk takes, of which synchronisation and encryption want some
 _UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f"*:<>?\\\\|/%\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]|^[. ]|[. ]$')

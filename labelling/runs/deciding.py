@@ -23,7 +23,7 @@ from labelling.runs.sources import Source
 from labelling.runs.store import RunStore
 
 if TYPE_CHECKING:
-    from encoder.zero_shot import ScoredBy
+    from encoder.zero_shot.classifier import ScoredBy
 
 FLIPS = 100  # that are named
 SAMPLE = 2048  # images by which scores of several labels are standardised

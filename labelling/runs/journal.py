@@ -19,7 +19,8 @@ from labelling.outputs.files import stamp_of
 from labelling.outputs.output import ChangesImages, Judge, NotDone, Step
 from labelling.runs import steps
 from labelling.runs.steps import KeptStep
-from labelling.runs.store import BLOCK, Row, RunStore
+from labelling.runs.store import BLOCK, RunStore
+from labelling.runs.tables import Row
 
 TOGETHER = 64  # images whose files are changed between two commits, of which each waits for the disk
 

@@ -15,7 +15,8 @@ from base.errors import InputError
 from labelling.rows import Answer
 from labelling.runs import taking_back
 from labelling.runs.counts import per_label
-from labelling.runs.store import Row, RunStore
+from labelling.runs.store import RunStore
+from labelling.runs.tables import Row
 
 Order = Literal["uncertain", "certain", "path"]
 ORDERS: dict[Order, tuple[str, str]] = {  # order, and what comes after a row of margin, id and path

@@ -31,7 +31,8 @@ from labelling.runs.journal import Changes, Journal
 from labelling.runs.lists import check_lists, remove_lists, write_lists
 from labelling.runs.report import Going, RunInfo, RunReport, SourceAsked, Watcher
 from labelling.runs.sources import Source
-from labelling.runs.store import Row, RunStore
+from labelling.runs.store import RunStore
+from labelling.runs.tables import Row
 from labelling.xmp.words import Origin
 
 if TYPE_CHECKING:

@@ -14,13 +14,14 @@ import numpy.typing as npt
 from base.errors import ImageError, InputError
 from base.progress import Progress
 from base.read_ahead import batches
-from base.rules import Rules
-from base.walk import check_folder, image_names, no_images, walk_images
+from base.sources.rules import Rules
+from base.sources.walk import check_folder, image_names, no_images, walk_images
 from encoder.encoder import Encoder
 from encoder.image import Picture, open_image
 from labelling.outputs.files import stamp_of
 from labelling.rows import LabelReport
-from labelling.runs.store import Found, FoundEntry, Row, RunStore
+from labelling.runs.store import RunStore
+from labelling.runs.tables import Found, FoundEntry, Row
 
 if TYPE_CHECKING:
     from index.collection import Collection

@@ -11,9 +11,8 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,96 +20,25 @@ import orjson
 
 from base.errors import GlimpseError, RunNotFound
 from base.sqlite_files import opened_as_it_lies
-from labelling.rows import Answer, Labelled, Listed, Pair
+from labelling.rows import Listed, Pair
+from labelling.runs.tables import (
+    CLEARNESS,
+    COLUMNS,
+    DISTRUSTED,
+    OPEN,
+    PUT,
+    SCHEMA,
+    VERSION,
+    Found,
+    FoundEntry,
+    Row,
+    row_of,
+)
 
 Vectors = npt.NDArray[np.float32]
 
-VERSION = 2
 BLOCK = 4096  # rows at a time
 MANY = 50_000  # images, of which an index is sooner made anew than changed one by one
-CLEARNESS = "CREATE INDEX IF NOT EXISTS clearness ON images (margin, id) WHERE margin IS NOT NULL"
-SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS images (
-    id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, origin BLOB, stamp TEXT NOT NULL, vector BLOB,
-    width INTEGER, height INTEGER, error TEXT NOT NULL, cut_off TEXT NOT NULL, answers TEXT, guess TEXT,
-    margin REAL, reviewed TEXT);
-CREATE INDEX IF NOT EXISTS undecided ON images (id) WHERE answers IS NULL AND error = '';
-{CLEARNESS};
-CREATE TABLE IF NOT EXISTS applied (
-    output TEXT, image INTEGER, wanted TEXT NOT NULL, PRIMARY KEY (output, image)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS steps (
-    id INTEGER PRIMARY KEY, output TEXT NOT NULL, image INTEGER, kind TEXT NOT NULL, what TEXT NOT NULL,
-    done INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS steps_of ON steps (image, output);
-CREATE INDEX IF NOT EXISTS begun ON steps (id) WHERE NOT done;
-CREATE TABLE IF NOT EXISTS said (
-    review INTEGER, image INTEGER, answers TEXT, guess TEXT, margin REAL, reviewed TEXT,
-    PRIMARY KEY (review, image)) WITHOUT ROWID;
-CREATE TEMP TABLE seen (id INTEGER PRIMARY KEY);
-CREATE TEMP TABLE incoming (
-    id INTEGER PRIMARY KEY, path BLOB NOT NULL, stamp TEXT NOT NULL, width INTEGER, height INTEGER);
-PRAGMA user_version = {VERSION};
-"""
-COLUMNS = "id, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed"
-OPEN = "(reviewed IS NULL OR reviewed = 'skipped')"  # nobody has said what an image is
-DISTRUSTED = "?"  # before the stamp of an image that is to be read anew though it may be the same
-_STILL = f"(images.stamp = '{DISTRUSTED}' || excluded.stamp AND NOT {OPEN})"
-PUT = f"""
-INSERT INTO images (id, path, stamp, vector, width, height, error, cut_off) {{}}
-ON CONFLICT (id) DO UPDATE SET path = excluded.path, stamp = excluded.stamp, vector = excluded.vector,
-    width = excluded.width, height = excluded.height, error = excluded.error, cut_off = excluded.cut_off,
-    answers = iif({_STILL}, answers, NULL), guess = iif({_STILL}, guess, NULL),
-    reviewed = iif({_STILL}, reviewed, NULL), margin = iif({_STILL}, margin, NULL)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An image of a run.
-
-    Attributes:
-        id: its own; of an entry, where the source is a collection.
-        stamp: of its file, or of its entry: another one is another image.
-        image: what is said of it; no answers and no guess before it is decided.
-        origin: where it lay before the run moved it.
-        margin: how clear its labels are, as `Labeller.margins` has it; None: not decided, or not by a model.
-        reviewed: what a person said of it: accepted, corrected, none, skipped, or by rule; "": nobody has.
-    """
-
-    id: int
-    stamp: str
-    image: Labelled
-    origin: Path | None = None
-    margin: float | None = None
-    reviewed: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An image as it was read, or looked up: to be kept, undecided.
-
-    Attributes:
-        vector: (dim,), None: it could not be read.
-    """
-
-    path: Path
-    stamp: str
-    vector: npt.NDArray[np.floating[Any]] | None = None
-    width: int | None = None
-    height: int | None = None
-    error: str = ""
-    cut_off: str = ""
-
-
-class FoundEntry(NamedTuple):
-    """The same of an entry of a collection, which has its vector: a tuple, as there may be millions."""
-
-    id: int
-    path: bytes
-    stamp: str
-    width: int | None
-    height: int | None
 
 
 class RunStore:
@@ -404,19 +332,4 @@ class RunStore:
 
     def rows_where(self, where: str, **values: object) -> list[Row]:
         """The images of a condition, or in an order, of SQL."""
-        return [_row(row) for row in self.query(f"SELECT {COLUMNS} FROM images {where}", **values)]
-
-
-def _row(columns: tuple[Any, ...]) -> Row:
-    key, path, origin, stamp, width, height, error, cut_off, answers, guess, margin, reviewed = columns
-    given = tuple(Answer(*answer) for answer in orjson.loads(answers)) if answers else ()
-    image = Labelled(
-        Path(os.fsdecode(path)),
-        given,
-        given[0] if given else Answer(*orjson.loads(guess)) if guess else None,
-        error,
-        cut_off,
-        width,
-        height,
-    )
-    return Row(key, stamp, image, Path(os.fsdecode(origin)) if origin else None, margin, reviewed or "")
+        return [row_of(row) for row in self.query(f"SELECT {COLUMNS} FROM images {where}", **values)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from base.files import whole_file
-from base.walk import RAW_SUFFIXES
+from base.sources.walk import RAW_SUFFIXES
 from labelling.xmp.containers import JPEG_MOST, kind_of, metadata_of, packet_in, with_packet
 from labelling.xmp.merge import (
     NEW_EMBEDDED,

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from base.errors import InputError
-from base.walk import IMAGE_SUFFIXES, RAW_SUFFIXES
+from base.sources.walk import IMAGE_SUFFIXES, RAW_SUFFIXES
 from labelling.xmp.merge import extension_of, parse
 from labelling.xmp.packet import MOST_BYTES
 from labelling.xmp.words import XmpError
 
 SidecarName = Literal["auto", "full", "stem"]
 SIDECAR_NAMES: tuple[SidecarName, ...] = get_args(SidecarName)
-Opened = Callable[[Path], AbstractContextManager[Path]]  # as base.rules.Rules.opened
+Opened = Callable[[Path], AbstractContextManager[Path]]  # as base.sources.rules.Rules.opened
 _SUFFIXES = (".xmp", ".XMP")
 
 

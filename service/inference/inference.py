@@ -17,8 +17,8 @@ from base.read_ahead import batches
 from encoder.cut import CutTexts, may_be_cut
 from encoder.encoder import Vectors
 from encoder.image import Picture, Pixels
-from encoder.model import DualEncoder
-from encoder.zero_shot import Classifier, check_apart
+from encoder.model.dual_encoder import DualEncoder
+from encoder.zero_shot.classifier import Classifier, check_apart
 from labelling.label_sets import LabelSet
 from service.inference.batcher import Batcher
 from service.inference.fetch import Fetcher, is_web_address

@@ -41,7 +41,7 @@ class ServedModel:
 
     Attributes:
         name: that requests know it by.
-        ref: what is loaded, as `encoder.load.load_encoder` takes it.
+        ref: what is loaded, as `encoder.model.load.load_encoder` takes it.
         is_named: by the operator; else it is a collection's.
         expected: fingerprint that one of a collection must have.
         card: what is known of it, as it was when it was last loaded here; None: it never was.

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from encoder.encoder import Encoder
-from encoder.word_bank import WordBank, word_bank
-from encoder.zero_shot import ScoredBy
+from encoder.zero_shot.classifier import ScoredBy
+from encoder.zero_shot.word_bank import WordBank, word_bank
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller, build_labeller
 from service.inference.inference import Inference

@@ -19,10 +19,10 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from base.errors import Busy, GlimpseError, ModelMismatch, ModelUnavailable
-from base.memory import give_back, memory
-from encoder.device import device_memory
+from base.machine.memory import give_back, memory
 from encoder.known import ModelCard, noted_bytes
-from encoder.model import DualEncoder
+from encoder.model.device import device_memory
+from encoder.model.dual_encoder import DualEncoder
 from service.inference.fetch import Fetcher
 from service.inference.inference import Inference, model_thread, warm_up
 from service.inference.known_models import KnownModels, Loaded, ServedModel
@@ -277,7 +277,9 @@ class Models(KnownModels):
         if model is self.default and self._given is not None:
             encoder = self._given
         else:
-            from encoder.load import load_encoder  # open_clip takes seconds to import: not before the server answers
+            from encoder.model.load import (
+                load_encoder,  # open_clip takes seconds to import: not before the server answers
+            )
 
             if gc.get_freeze_count() == 0:
                 gc.collect()

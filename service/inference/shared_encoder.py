@@ -15,7 +15,7 @@ from base.read_ahead import batches
 from encoder.cut import CutTexts
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from service.inference.inference import Inference
 
 R = TypeVar("R")

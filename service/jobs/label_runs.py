@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from base.extras import product_version
-from base.rules import Rules
+from base.sources.rules import Rules
 from encoder.encoder import Encoder
 from index.collection import Collection
 from labelling.outputs.asked import OutputsAsked, write_list

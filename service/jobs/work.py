@@ -16,11 +16,9 @@ from typing import Any
 
 from base.errors import CollectionError, EntryNotFound
 from base.files import whole_file
-from base.left_out import LeftOut
-from base.rules import Rules
-from base.words import readable
+from base.sources.rules import Rules
 from encoder.encoder import Encoder
-from encoder.word_bank import word_bank
+from encoder.zero_shot.word_bank import word_bank
 from index.collection import Collection, open_collection
 from index.ingest.captions import Captions, read_captions
 from index.ingest.reindex import ReindexReport, reindex
@@ -39,16 +37,13 @@ from labelling.runs.sources import CollectionSource, FolderSource, Source
 from service.collections.writers import Writers
 from service.inference.shared_encoder import Stopped
 from service.jobs.label_runs import TOOL, label_runs, outputs_of
+from service.jobs.report import REASONS, as_skip, index_counts, label_counts, reindex_counts, with_more
 from service.jobs.roots import Roots
 from service.jobs.store import Job, JobStore
 
 SAVE_EVERY = 0.5  # seconds from one word of progress to the next
-REASONS = 100  # skipped files that a report names
 RUN_PATIENCE = 60.0  # seconds that a label job waits for a review of its run
 ATTEMPTS = 10  # at an index whose entries are deleted by others at the same time
-CUT_OFF = "files cut off; what there is was taken"
-CUT_TEXTS = "prompts longer than the model reads; their ends had no influence"
-COUNTS = ("added", "updated", "moved", "removed", "unchanged", "encoded")
 
 
 @dataclass
@@ -177,7 +172,7 @@ def _watch(context: JobContext) -> None:
         if i:  # the first one looks at all that was just looked at
             told["skipped"] += new["skipped"]
             told["skips"] = (told["skips"] + new["skips"])[-REASONS:]
-        told["left_out"] = _with_more(told["left_out"], new["left_out"], again=not i)
+        told["left_out"] = with_more(told["left_out"], new["left_out"], again=not i)
         job.starts = 0  # it has come through all there was
         context.keep()
     raise Stopped
@@ -237,7 +232,7 @@ def _label(context: JobContext) -> None:
         context.job.done = context.job.total = report.labels.done
         context.job.report = label_counts(report.labels) | {
             "run": run.id,
-            "failed": [_skip(*failure) for failure in report.failures[:REASONS]],
+            "failed": [as_skip(*failure) for failure in report.failures[:REASONS]],
         }
         listing = Listing(run.images, labels.label_set.names, source.folder)
         with whole_file(context.store.result(context.job.id)) as part:
@@ -276,81 +271,6 @@ def _map(context: JobContext) -> None:
             words = bank.words, bank.vectors
         made = make_map(collection, asked["method"], words, lambda done, total: context.tell(done, total, {}))
     context.job.report = {"placed": len(made.ids), "clusters": len(made.known)}
-
-
-def label_counts(report: LabelReport) -> dict[str, Any]:
-    """As a job reports them."""
-    return {
-        "labelled": report.labelled,
-        "per_label": dict(report.per_label),
-        "abstained": report.abstained,
-        "skipped": report.skipped + len(report.unread),
-        "skips": [_skip(*skip) for skip in (report.skips + report.unread)[:REASONS]],
-        "left_out": [
-            *_left_out(report.left_out),
-            *_note(CUT_OFF, report.cut_off, report.cuts[0][0] if report.cuts else None),
-            *_note(CUT_TEXTS, report.cut_texts, None),
-        ],
-    }
-
-
-def index_counts(report: IndexReport) -> dict[str, Any]:
-    """As a job reports them."""
-    skips = [_skip(file["path"], file["reason"]) for file in report.skipped[:REASONS]]
-    counts: dict[str, Any] = {count: getattr(report, count) for count in COUNTS}
-    cut_off = _note(CUT_OFF, len(report.cut_off), report.cut_off[0]["path"] if report.cut_off else None)
-    left_out = _left_out(report.left_out) + cut_off + _noted(report)
-    return counts | {"skipped": len(report.skipped), "skips": skips, "left_out": left_out}
-
-
-def reindex_counts(report: ReindexReport) -> dict[str, Any]:
-    """As a job reports them."""
-    names = ("encoded", "resumed", "changed", "dropped", "swapped")
-    skips = [_skip(str(entry["path"] or entry["id"]), str(entry["reason"])) for entry in report.unreadable[:REASONS]]
-    counts: dict[str, Any] = {name: getattr(report, name) for name in names}
-    return counts | {"skipped": len(report.unreadable), "skips": skips}
-
-
-def _skip(path: str | Path, reason: str) -> dict[str, str]:
-    return {"path": readable(path), "reason": reason}
-
-
-def _left_out(left_out: LeftOut) -> list[dict[str, object]]:
-    return [
-        {"reason": readable(reason), "count": count, "first": readable(first)}
-        for reason, (count, first) in left_out.found.items()
-    ]
-
-
-def _note(reason: str, count: int, first: str | None) -> list[dict[str, Any]]:
-    return [{"reason": reason, "count": count, "first": first and readable(first)}] if count else []
-
-
-def _noted(report: IndexReport) -> list[dict[str, Any]]:
-    """What else a person would want to know of an indexing run, in the same shape."""
-    noted: list[tuple[str, int, str | None]] = [
-        (f"entries kept: {one.reason}; {one.remedy}", one.entries, one.folder) for one in report.kept
-    ]
-    if report.others:
-        noted.append(("files that are no pictures", report.others.total(), None))
-    if report.no_image:
-        noted.append(("folders without any image", len(report.no_image), report.no_image[0]))
-    if report.returned:
-        noted.append(("pictures that were here before: what was kept of them is theirs again", report.returned, None))
-    if report.left_out_entries:
-        noted.append(("entries removed whose files are there, left out by their names", report.left_out_entries, None))
-    return [{"reason": reason, "count": count, "first": first and readable(first)} for reason, count, first in noted]
-
-
-def _with_more(known: list[dict[str, Any]], new: list[dict[str, Any]], *, again: bool) -> list[dict[str, Any]]:
-    """What was left out, and what more was, by reason; `again`, or with the same first, the same was met once more."""
-    found = {one["reason"]: one for one in known}
-    for one in new:
-        before = found.setdefault(one["reason"], one)
-        counts = before["count"], one["count"]
-        same = again or before["first"] == one["first"]
-        found[one["reason"]] = before | {"count": max(counts) if same else sum(counts)}
-    return list(found.values())[-REASONS:]
 
 
 WORK: dict[str, Callable[[JobContext], None]] = {

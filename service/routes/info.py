@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from base.cpus import threads
 from base.extras import product_version
+from base.machine.cpus import threads
 from service.deps import CollectionsDep, ModelsDep, SettingsDep, ToldDep
 from service.errors import documented
 from service.schemas.info import InfoAnswer, ModelAnswer, ModelsAnswer

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import InputError, ModelMismatch, ModelUnavailable
-from encoder.zero_shot import ScoredBy, check_scores
+from encoder.zero_shot.classifier import ScoredBy, check_scores
 from index.search.query import MAX_LIMIT
 from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections
@@ -23,7 +23,7 @@ from service.inference.models import Models
 from service.jobs.label_runs import check_outputs, outputs_of
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import ID, Job, JobStore, State
-from service.routes.label_sets import as_asked, check_learned
+from service.routes.labelling.label_sets import as_asked, check_learned
 from service.routes.training_runs import found
 from service.schemas.base import Absent
 from service.schemas.jobs import JobAnswer, JobRequest, JobsAnswer, LabelJob, MapJob, ReindexJob

@@ -15,7 +15,7 @@ from service.errors import Refusal, documented
 from service.http.bodies import from_json, media_type
 from service.queries import QueryPart, Wanted
 from service.routes.search import found
-from service.schemas.entries import KnnAnswer, KnnRequest
+from service.schemas.collections.entries import KnnAnswer, KnnRequest
 from service.schemas.search import RecordAnswer, Sign
 
 router = APIRouter(tags=["search"])

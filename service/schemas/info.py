@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from service.schemas import examples
 from service.schemas.base import Schema
-from service.schemas.collections import CollectionAnswer
+from service.schemas.collections.collections import CollectionAnswer
 
 
 class Health(Schema):

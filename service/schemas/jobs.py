@@ -16,13 +16,13 @@ from pydantic import (
 )
 
 from base.names import NAME
-from encoder.zero_shot import ScoredBy
+from encoder.zero_shot.classifier import ScoredBy
 from index.map.projection import Method
 from labelling.label_sets import Mode
 from labelling.outputs.folder_steps import How
 from service.jobs.store import DAMAGED, Job, Kind, State
 from service.schemas.base import Label, ModelName, RequestModel, Schema
-from service.schemas.labels import ABSTAIN_HELP, MODEL_HELP, SCORES_HELP, LabelOrText
+from service.schemas.labelling.labels import ABSTAIN_HELP, MODEL_HELP, SCORES_HELP, LabelOrText
 
 MAX_FOLDERS = 100
 

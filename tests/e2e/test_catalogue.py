@@ -22,7 +22,7 @@ import numpy as np
 from glimpse_process import GLIMPSE, GlimpseProcess
 from PIL import Image
 
-from encoder.model import DualEncoder
+from encoder.model.dual_encoder import DualEncoder
 from index.collection import check_collection, open_collection
 
 NAMES = ("sku-{}", "shop/{}/a", "\u0645\u0646\u062a\u062c {}", "\U0001f45f {}")

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from encoder.load import build_clip
+from encoder.model.load import build_clip
 from tests.conftest import COLOURS, plain_picture
 from training.records.checkpoint import save_model
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
-from encoder import word_bank
+from encoder.zero_shot import word_bank
 from glimpse.client import Client
 from index.collection import open_collection
 from service.app import create_app

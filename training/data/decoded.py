@@ -11,7 +11,7 @@ from threading import Lock
 
 import numpy as np
 
-from base.memory import memory
+from base.machine.memory import memory
 from encoder.image import Pixels, open_image
 
 SHARE = 4  # of the memory one part in so many, for all processes of a run together

@@ -14,11 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.rules import Rules, is_not_photos
-from base.tables import decode_text
-from base.walk import class_folder, walk_images
-from encoder.prompts import check_templates, fill_templates
+from base.sources.left_out import LeftOut
+from base.sources.rules import Rules, is_not_photos
+from base.sources.tables import decode_text
+from base.sources.walk import class_folder, walk_images
+from encoder.zero_shot.prompts import check_templates, fill_templates
 from training.data.pairs import Pair, PairSet, clean
 
 SUFFIXES = (".txt", ".caption")  # of captions: in any case, in place of the image's suffix or behind it
@@ -64,7 +64,7 @@ def read_class_folders(folder: Path, templates: Sequence[str] = (), rules: Rules
 
     Args:
         folder: as `labelled_images` takes it.
-        templates: sentences with `{}` for the label; none stands for `encoder.prompts.DEFAULT_TEMPLATES`.
+        templates: sentences with `{}` for the label; none stands for `encoder.zero_shot.prompts.DEFAULT_TEMPLATES`.
         rules: which names are walked.
 
     Raises:
@@ -163,7 +163,7 @@ def _no_images(folder: Path) -> InputError:
 def _texts_below(folder: Path, rules: Rules) -> Iterator[Path]:
     """The files of captions below a folder, where a walk looks for images, but for those of images that it excludes."""
     folders = [(folder, rules.excluded(folder, folder))]
-    while folders:  # not by recursion, as in `base.walk`
+    while folders:  # not by recursion, as in `base.sources.walk`
         here, excluded = folders.pop()
         inner: list[Path] = []
         without: set[str] = set()

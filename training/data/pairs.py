@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import InputError
-from base.left_out import LeftOut
-from base.named_files import Names
-from base.tables import Table, named
+from base.sources.left_out import LeftOut
+from base.sources.named_files import Names
+from base.sources.tables import Table, named
 from encoder.image import sha256_of
 from training.data.keys import Keys
 
@@ -50,7 +50,7 @@ class PairSet:
 
 
 def read_pairs(path: Path, keys: Keys = Keys(), *, images_root: Path | None = None) -> PairSet:
-    """Read a table of pairs, one a row, as `base.tables` takes it.
+    """Read a table of pairs, one a row, as `base.sources.tables` takes it.
 
     Args:
         path: the table.

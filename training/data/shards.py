@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import ImageError, InputError
-from base.left_out import LeftOut
 from base.read_ahead import read_batches
-from base.shards import TEXTS, broken, is_image, need_webdataset, read_samples
-from base.tables import decode_text, parse_json
+from base.sources.left_out import LeftOut
+from base.sources.shards import TEXTS, broken, is_image, need_webdataset, read_samples
+from base.sources.tables import decode_text, parse_json
 from encoder.image import Preprocess
 from training.data.keys import Keys
 from training.data.loader import Batch, Feeding, Row, RowReader, pair_ids
@@ -33,7 +33,7 @@ def count_samples(shards: Sequence[str], keys: Keys = Keys(captions=()), left_ou
     """How many usable samples the shards hold, by the headers of the tar files and the texts: no image is read.
 
     Args:
-        shards: as `base.shards.expand_shards` gives them.
+        shards: as `base.sources.shards.expand_shards` gives them.
         keys: as `read_shard_pairs`; without captions a sample needs its image alone.
         left_out: told of the samples that are not usable.
 
@@ -77,7 +77,7 @@ def read_shard_pairs(shards: Sequence[str], keys: Keys = Keys(), limit: int = 50
     """Read the first `limit` usable samples into memory, images undecoded: for validation.
 
     Args:
-        shards: as `base.shards.expand_shards` gives them.
+        shards: as `base.sources.shards.expand_shards` gives them.
         keys: fields of the .json; a sample without a caption there takes the .txt.
         limit: pairs.
 

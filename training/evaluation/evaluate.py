@@ -19,8 +19,8 @@ from base.progress import Progress
 from base.read_ahead import read_batches
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, open_image
-from encoder.prompts import Label
-from encoder.zero_shot import Classifier, build_classifier
+from encoder.zero_shot.classifier import Classifier, build_classifier
+from encoder.zero_shot.prompts import Label
 from training.data.augment import Augmentation
 from training.data.pairs import Pair, text_key
 from training.evaluation.metrics import classification_metrics, retrieval_metrics, view_metrics

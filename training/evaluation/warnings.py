@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from base.left_out import LeftOut
+from base.sources.left_out import LeftOut
 from encoder.cut import CutTexts
 
 Record = Mapping[str, Any]

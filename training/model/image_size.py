@@ -14,7 +14,7 @@ from torch.nn import Parameter
 from torch.nn.functional import interpolate
 
 from base.errors import InputError
-from encoder.load import ClipParts
+from encoder.model.load import ClipParts
 
 RESNET_STRIDE = 32  # of CLIP's ResNets, whose last grid has positions
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from encoder.load import ClipParts, build_clip, load_clip
+from encoder.model.load import ClipParts, build_clip, load_clip
 from training.config import TrainConfig
 from training.model.image_size import set_image_size
 from training.model.layers import lock
@@ -34,7 +34,7 @@ def load_start(config: TrainConfig) -> Start:
     logit_scale.
 
     Raises:
-        ModelError: as `encoder.load`.
+        ModelError: as `encoder.model.load`.
         InputError: an image size that the model cannot have.
     """
     torch.manual_seed(config.seed)

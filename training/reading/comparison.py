@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from base.errors import InputError
-from base.left_out import LeftOut
+from base.sources.left_out import LeftOut
 from training.reading.measures import HEADLINES, number
 from training.reading.run import Run
 from training.run_folder import TRAIN_CONFIG

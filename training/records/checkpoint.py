@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import save_file
 
 from base.errors import TrainingError
-from encoder.hub.hf_text import TEXT_TOWER
-from encoder.hub.repository import TOWER_CONFIG
-from encoder.hub.timm_trunk import VISION_TOWER, trunk_config
-from encoder.load import ClipParts
-from encoder.weights import CONFIG, WEIGHTS
+from encoder.model.hub.hf_text import TEXT_TOWER
+from encoder.model.hub.repository import TOWER_CONFIG
+from encoder.model.hub.timm_trunk import VISION_TOWER, trunk_config
+from encoder.model.load import ClipParts
+from encoder.model.weights import CONFIG, WEIGHTS
 from training.run_folder import METRICS, STATE, artefact, write_json
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from base.left_out import LeftOut
+from base.sources.left_out import LeftOut
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from encoder.hub.published import on_hub
-from encoder.weights import CONFIG
+from encoder.model.hub.published import on_hub
+from encoder.model.weights import CONFIG
 from training.reading.measures import GROUPS, NUMBERS, Record, group, number
 from training.run_folder import METRICS, TRAIN_CONFIG, artefact, read_json
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from base.cpus import threads
+from base.machine.cpus import threads
 from glimpse.demo.postcards.card import paint_card
 from glimpse.demo.postcards.pen import PIGMENTS
 from glimpse.demo.postcards.subjects import SUBJECT_ART

@@ -1,8 +1,8 @@
 """The one truth of a collection: a SQLite file with a row for each image or text, its vector included.
 
-Here is what is done with its rows. Its tables are tables.py's, connections and transactions database.py's, the vectors
-of another model next_vectors.py's. It does not search and does not know FAISS: `changes` hands over what an index in
-RAM lacks.
+Here is what is done with its rows. Its tables are tables.py's, connections and transactions database.py's, what is kept
+beside the rows settings.py's, filters and counts select/'s, the vectors of another model next_vectors.py's. It does not
+search and does not know FAISS: `changes` hands over what an index in RAM lacks.
 """
 
 from __future__ import annotations
@@ -11,77 +11,55 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from base.errors import CollectionDamaged, EntryNotFound, InputError, ModelMismatch
-from base.names import check_external_id
+from base.errors import EntryNotFound, ModelMismatch
 from index.batch import Batch
-from index.columns import Columns
-from index.config import IndexConfig, Quota
-from index.entry import ChangePage, Entry, FacetKey, FacetValue, Folder, ImageRow, Modality, Record
+from index.entry import ChangePage, Entry, ImageRow, Modality, Record
 from index.local.catalog.changes import Changes, count_changes, read_changes
 from index.local.catalog.checksums import (
     all_sealed,
     checksum,
     meta_sealed,
-    rows_sealed,
     seal_block,
 )
-from index.local.catalog.columns import ColumnsCache
 from index.local.catalog.database import Connection, Database
-from index.local.catalog.facet_counts import FacetCounts, values_among
-from index.local.catalog.facets import file_facets, unfile_facets
 from index.local.catalog.feed import forget_old, new_life, read_changes_after
-from index.local.catalog.filters import FilterCache
 from index.local.catalog.insert import LOOKUP, write_batch
 from index.local.catalog.integrity import problems
 from index.local.catalog.keepsakes import Keepsakes
 from index.local.catalog.next_vectors import NextVectors
-from index.local.catalog.quota import check_entries, check_room, count_entries, read_quota, sum_of_sizes, write_quota
+from index.local.catalog.quota import check_entries, check_room, count_entries, sum_of_sizes
+from index.local.catalog.select.selected import Selected
+from index.local.catalog.settings import Settings
 from index.local.catalog.tables import (
     AMONG,
     APPLICATION_ID,
     COLUMNS,
     COLUMNS_2,
-    FIELDS,
     SCHEMA,
     SCHEMA_VERSION,
     STATE,
-    add_changes,
-    add_external_ids,
     decode_vectors,
     delete_rows,
-    encode_metadata,
     encode_path,
     inside_of,
     json_ids,
-    metadata_of,
     next_revision,
     next_version,
-    note_written,
     read_counts,
     read_identity,
-    read_json,
     read_meta,
     records,
 )
+from index.local.catalog.update import check_fields, update_rows
+from index.local.catalog.upgrades import UPGRADES
 from index.local.snapshot import Snapshot
-from index.search.calibration import Rejection
-from index.search.filters import Filter
-from index.search.patience import Patience
 
-
-def _of_schema_2(db: Connection) -> None:
-    add_external_ids(db)
-    add_changes(db, new_life())
-
-
-UPGRADES = {2: _of_schema_2}  # from a schema to the next
 PAGE = 1000  # records read at a time
 BLOCK = 8192  # rows sealed at a time
 
@@ -90,6 +68,8 @@ class Catalog:
     """An open catalog. Its methods may be called from any thread; those that write take turns.
 
     Attributes:
+        settings: what is kept of the collection itself.
+        select: its entries by filters and keys.
         next: another model's vectors, until they are swapped in.
     """
 
@@ -102,9 +82,8 @@ class Catalog:
         functions = {"checksum": checksum}
         self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, functions, UPGRADES, read_only=read_only)
         self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
-        self._filters = FilterCache()
-        self._facets = FacetCounts()
-        self._pictures = ColumnsCache()
+        self.settings = Settings(self._db)
+        self.select = Selected(self._db)
         self.next = NextVectors(self._db, self._is_now)
         try:
             with self._db.reading() as db:
@@ -184,31 +163,9 @@ class Catalog:
 
     def update(self, changes: Mapping[int, Mapping[str, Any]]) -> None:
         """Set fields of rows, all or none, leaving vectors and modality. Two rows may exchange their paths."""
-        known = set(FIELDS) - {"modality"}
-        for fields in changes.values():
-            if unknown := set(fields) - known:
-                raise InputError(f"cannot update {', '.join(sorted(unknown))}; fields are {', '.join(sorted(known))}")
-        encoders: dict[str, Callable[[Any], str | bytes | None]] = {
-            "path": encode_path,
-            "metadata": encode_metadata,
-            "external_id": lambda given: None if given is None else check_external_id(given),
-        }
-        described = json_ids(key for key, fields in changes.items() if "metadata" in fields)
-        with self._db.writing() as db, rows_sealed(db, json_ids(changes)):
-            next_revision(db)
-            unfile_facets(db, metadata_of(db, described))
-            # Paths are let go first: in a chain of moves (a to b, b to c) no order would do.
-            for name in ("path", "external_id"):
-                moved = [(int(key),) for key, fields in changes.items() if name in fields]
-                db.executemany(f"UPDATE entries SET {name} = NULL WHERE id = ?", moved)
-            for key, fields in changes.items():
-                sets = ", ".join(f"{name} = CAST(? AS TEXT)" if name == "path" else f"{name} = ?" for name in fields)
-                values = [encoders[name](value) if name in encoders else value for name, value in fields.items()]
-                update = f"UPDATE entries SET {sets or 'id = id'} WHERE id = ?"
-                if db.execute(update, (*values, int(key))).rowcount == 0:
-                    raise EntryNotFound(f"no entry with id {key}")
-            file_facets(db, metadata_of(db, described))
-            note_written(db, json_ids(changes))
+        check_fields(changes)
+        with self._db.writing() as db:
+            update_rows(db, changes)
 
     def delete(self, ids: Iterable[int]) -> int:
         """Delete rows; unknown ids are passed over. Returns how many went."""
@@ -245,60 +202,7 @@ class Catalog:
             with self._db.writing() as db:
                 after = seal_block(db, after, BLOCK)
 
-    def set_index_config(self, config: IndexConfig) -> None:
-        """Keep the configuration of the collection's index."""
-        self._write_json("wish", asdict(config))
-
-    def set_quota(self, quota: Quota) -> None:
-        """Keep how much it may hold."""
-        with self._db.writing() as db:
-            write_quota(db, quota)
-
-    def set_title(self, title: str | None) -> None:
-        """Keep what it is called where people read; None: by its name."""
-        with self._db.writing() as db:
-            if title is None:
-                db.execute("DELETE FROM meta WHERE key = 'title'")
-            else:  # a catalog of before has no such row
-                put = "INSERT INTO meta (key, value) VALUES ('title', ?) ON CONFLICT (key) DO UPDATE SET value = ?"
-                db.execute(put, [title] * 2)
-
-    def set_rejection(self, measured: Rejection) -> None:
-        """Keep what texts must reach to fit anything."""
-        fields = asdict(measured)
-        self._write_json("bar", {"bar": fields.pop("threshold"), **fields})
-
-    def set_places(self, places: Mapping[str, Any]) -> None:
-        """Keep what runs over folders remember of them (index.ingest.places)."""
-        with self._db.writing() as db:  # a catalog of before has no such row
-            put = "INSERT INTO meta (key, value) VALUES ('places', ?) ON CONFLICT (key) DO UPDATE SET value = ?"
-            db.execute(put, [json.dumps(places)] * 2)
-
-    def _write_json(self, key: str, value: Mapping[str, Any]) -> None:
-        with self._db.writing() as db:
-            db.execute("UPDATE meta SET value = ? WHERE key = ?", (json.dumps(value), key))
-
     # --- reading ---
-
-    def index_config(self) -> IndexConfig:
-        """What `set_index_config` was last given; the defaults if nothing was."""
-        with self._db.reading() as db:
-            kept = read_json(db, "wish", ("kind", "recall"), whole=False)
-        try:
-            return IndexConfig(**kept or {})
-        except (InputError, TypeError) as error:
-            raise CollectionDamaged(f"the catalog's wish is damaged: restore it from a backup ({error})") from error
-
-    def quota(self) -> Quota:
-        """What `set_quota` was last given; none if nothing was."""
-        with self._db.reading() as db:
-            return read_quota(db)
-
-    def title(self) -> str | None:
-        """What `set_title` was last given."""
-        with self._db.reading() as db:
-            rows = db.execute("SELECT value FROM meta WHERE key = 'title'").fetchall()
-            return rows[0][0] if rows else None
 
     def check_room(self, more: int) -> None:
         """QuotaExceeded if so many more entries would be too many."""
@@ -309,22 +213,6 @@ class Catalog:
         """Bytes of the files inside a folder that entries name."""
         with self._db.reading() as db:
             return sum_of_sizes(db, folder)
-
-    def rejection(self) -> Rejection | None:
-        """What `set_rejection` was last given."""
-        with self._db.reading() as db:
-            kept = read_json(db, "bar", ("bar", "fingerprint", "rows", "doubt"))
-        return None if kept is None else Rejection(threshold=kept.pop("bar"), **kept)
-
-    def places(self) -> dict[str, Any]:
-        """What `set_places` was last given; {} if that is none, or not to be read: then it is found out anew."""
-        with self._db.reading() as db:
-            rows = db.execute("SELECT value FROM meta WHERE key = 'places'").fetchall()
-        try:
-            places = json.loads(rows[0][0]) if rows else {}
-        except (TypeError, ValueError):
-            return {}
-        return places if isinstance(places, dict) else {}
 
     def state(self) -> tuple[int, int]:
         """(version, revision): the last commit, by any process, that set or deleted a vector; that changed anything."""
@@ -421,71 +309,11 @@ class Catalog:
             ((text,),) = db.execute(query, (version,)) if now != version else ((None,),)
         return now, np.sort(np.fromstring(text, np.int64, sep=",")) if text else np.empty(0, np.int64)
 
-    def filter_ids(self, wanted: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:
-        """The ids, ascending and read-only, of the entries that a filter lets through. FilterTooSlow, GivenUp."""
-        with self._db.reading() as db:
-            db.execute("BEGIN")
-            return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality, patience)
-
-    def columns_state(self) -> str:
-        """The state of `columns`, without reading them."""
-        with self._db.reading() as db:
-            db.execute("BEGIN")
-            return _state_of_columns(db)
-
-    def columns(
-        self, wanted: Filter | None = None, patience: Patience | None = None
-    ) -> tuple[Columns, NDArray[np.bool_] | None]:
-        """All images as columns, and which of them (n,) pass a filter, of one moment. FilterTooSlow, GivenUp."""
-        with self._db.reading() as db:
-            db.execute("BEGIN")
-            columns = self._pictures.read(db, _state_of_columns(db))
-            if wanted is None:
-                return columns, None
-            ids = self._filters.ids(db, int(read_meta(db, "revision")), wanted, "image", patience)
-            return columns, columns.mask(ids)
-
     def changes_after(self, name: str, after: str | None, limit: int) -> ChangePage:
         """What happened to the entries of the collection `name` after a cursor (`feed.read_changes_after`)."""
         with self._db.reading() as db:
             db.execute("BEGIN")
             return read_changes_after(db, name, after, limit)
-
-    def facet(
-        self,
-        key: str,
-        modality: Modality,
-        limit: int,
-        wanted: Filter | None = None,
-        patience: Patience | None = None,
-    ) -> list[FacetValue]:
-        """The `limit` most frequent values of a key of the metadata, of all entries or of those that pass a filter.
-
-        Raises:
-            FilterTooSlow, GivenUp: the `patience` is over.
-        """
-        with self._db.reading() as db:
-            db.execute("BEGIN")
-            revision = int(read_meta(db, "revision"))
-            if wanted is None:
-                return self._facets.values(db, revision, key, modality, limit, patience)
-            ids = self._filters.ids(db, revision, wanted, modality, patience)
-            return values_among(db, key, modality, limit, ids, patience)
-
-    def facet_keys(self, modality: Modality, patience: Patience | None = None) -> list[FacetKey]:
-        """Every key of the metadata, by name. Raises as `facet`."""
-        with self._db.reading() as db:
-            db.execute("BEGIN")
-            return self._facets.keys(db, int(read_meta(db, "revision")), modality, patience)
-
-    def folder(self, path: str | None, without: str | None, patience: Patience | None = None) -> Folder:
-        """A folder with what lies in it, by default the lowest that all lie in; as if there were nothing in `without`.
-
-        Raises as `facet`.
-        """
-        with self._db.reading() as db:
-            db.execute("BEGIN")
-            return self._facets.folder(db, int(read_meta(db, "revision")), path, without, patience)
 
     def records(
         self,
@@ -560,9 +388,3 @@ class Catalog:
         query = f"SELECT {self._columns} FROM entries WHERE {column} = CAST(? AS TEXT) ORDER BY id LIMIT ?"
         with self._db.reading() as db:
             return records(db.execute(query, (os.fsencode(value), limit)).fetchall())
-
-
-def _state_of_columns(db: Connection) -> str:
-    """A name for what the catalog holds; no two lives of a collection share one."""
-    lives = db.execute("SELECT value FROM meta WHERE key = 'life'").fetchone()  # a catalog of before has none
-    return f"{lives[0] if lives else read_meta(db, 'created_at')}-{read_meta(db, 'revision')}"

@@ -107,28 +107,6 @@ DEEPEST = 100  # levels of metadata: what reads them, here and elsewhere, goes d
 AMONG = "id IN (SELECT value FROM json_each(?))"  # one statement for any number of ids
 
 
-def add_external_ids(db: Connection) -> None:
-    """Bring a catalog of schema 2 to schema 3, in the transaction that `db` is in. No row is written anew."""
-    check_no_triggers(db)
-    if not has_column(db, "entries", "checksum"):
-        for table in ("meta", "entries"):
-            db.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
-        db.execute("UPDATE meta SET checksum = checksum(key, value)")
-    for table in ("entries", "tombstones"):
-        db.execute(f"ALTER TABLE {table} ADD COLUMN external_id TEXT")
-    db.execute(OURS["index", "entries_external_id"])
-
-
-def add_changes(db: Connection, life: str) -> None:
-    """Give a catalog of schema 2 the feed of changes, which begins with all that is there."""
-    for name in FEED_OBJECTS:
-        db.execute(OURS[name])
-    revision = read_meta(db, "revision")
-    db.execute("INSERT INTO changes (revision, id, what) SELECT ?, id, 'created' FROM entries", (revision,))
-    for key, value in (("life", life), ("changes_since", revision)):
-        db.execute("INSERT INTO meta VALUES (?1, ?2, checksum(?1, ?2))", (key, value))
-
-
 def has_column(db: Connection, table: str, column: str) -> bool:
     """Whether a table has a column; one of before may lack it."""
     query = "SELECT 1 FROM pragma_table_info(?) WHERE name = ?"

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from base.cpus import threads
 from base.errors import CollectionDamaged, CollectionError, EntriesLeft, EntryNotFound, GlimpseError, InputError
+from base.machine.cpus import threads
 from index.config import IndexConfig
 from index.entry import MODALITIES, Modality
 from index.local.catalog.catalog import Catalog

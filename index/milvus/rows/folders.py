@@ -11,7 +11,7 @@ from index.milvus.rows.schema import inside_of
 
 
 def folder_of(paths: Sequence[str], path: str | None, without: str | None) -> Folder:
-    """A folder as index.local.catalog.folders counts it."""
+    """A folder as index.local.catalog.select.folders counts it."""
     if without is not None:
         start, _ = inside_of(without)
         paths = [each for each in paths if not each.startswith(start)]

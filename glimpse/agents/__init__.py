@@ -1,0 +1,1 @@
+"""What agents may ask over MCP, and the answers that they get."""

@@ -1,0 +1,1 @@
+"""Commands for labelling: images, and the labels to label them with."""

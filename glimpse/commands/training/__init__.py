@@ -1,0 +1,1 @@
+"""Commands for training: what learns, what it learns from, and how good it is."""

@@ -1,0 +1,1 @@
+"""Which entries a filter selects, and what is counted among entries: by SELECTs out of covering indexes."""

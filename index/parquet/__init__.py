@@ -1,0 +1,1 @@
+"""Parquet: collections as files for other programs, and from vectors that others have made."""

@@ -1,0 +1,1 @@
+"""Routes of labelling: images against labels, label sets, and labelling runs."""

@@ -1,0 +1,105 @@
+"""Label sets kept under a name, for classifications and labelling that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
+
+from base.errors import GlimpseError, InputError, ModelMismatch
+from base.names import NAME
+from encoder.zero_shot.prompts import Label
+from labelling.label_sets import LabelSet, LabelSets
+from service.deps import SettingsDep, ToldDep, json_body
+from service.errors import Refusal, documented
+from service.inference.known_models import name_of
+from service.schemas.labelling.labels import LabelSetAnswer, LabelSetRequest, LabelSetsAnswer, WholeLabel
+
+router = APIRouter(prefix="/v1/label-sets", tags=["label sets"])
+
+
+def label_sets(settings: SettingsDep) -> LabelSets:
+    """The label sets of the data folder."""
+    return LabelSets(settings.data)
+
+
+LabelSetsDep = Annotated[LabelSets, Depends(label_sets)]
+NameDep = Annotated[str, Path(pattern=f"^{NAME.pattern}$")]
+
+
+@router.get("", summary="All label sets")
+def list_all(kept: LabelSetsDep) -> LabelSetsAnswer:
+    """Their names."""
+    return LabelSetsAnswer(label_sets=kept.names())
+
+
+@router.get("/{name}", summary="One label set", responses=documented(404, 422))
+def get_one(name: NameDep, kept: LabelSetsDep, told: ToldDep) -> LabelSetAnswer:
+    """Its labels, templates and mode, and what was learned of them."""
+    return told.label_set(name, kept.get(name))
+
+
+@router.put(
+    "/{name}",
+    summary="Keep a label set",
+    dependencies=[Depends(json_body)],
+    responses=documented(408, 413, 415, 422)
+    | {201: {"model": LabelSetAnswer, "description": "there was none of that name"}},
+)
+def put(
+    name: NameDep, asked: LabelSetRequest, kept: LabelSetsDep, settings: SettingsDep, response: Response
+) -> LabelSetAnswer:
+    """Keep it, in place of one of that name. Labels are stripped and stand once; without templates it gets ours.
+
+    What was learned of the same labels before stays, but for a calibration in another mode or with other templates;
+    with other labels it goes. `warnings` say what did.
+    """
+    templates = [asked.templates] if isinstance(asked.templates, str) else asked.templates
+    label_set = LabelSet.of(as_asked(asked.labels), templates, asked.mode, abstains=asked.abstains)
+    label_set.check_prompts(settings.max_prompts)
+    label_set, warnings = (label_set, []) if asked.forget_learned else _with_learned(kept, name, label_set)
+    if kept.put(name, label_set):
+        response.status_code = 201
+    return LabelSetAnswer.of(name, kept.get(name), warnings)
+
+
+def as_asked(labels: Sequence[str | WholeLabel]) -> list[str | Label]:
+    """Labels of a request as a set takes them."""
+    return [
+        Label(one.name, tuple(one.synonyms), tuple(one.prompts)) if isinstance(one, WholeLabel) else one
+        for one in labels
+    ]
+
+
+def check_learned(label_set: LabelSet, fingerprint: str, model: str) -> None:
+    """409 if another model than the one of that fingerprint, `model`, learned it."""
+    try:
+        label_set.check_model(fingerprint, model)
+    except InputError as error:
+        learned = label_set.learned.model if label_set.learned else ""
+        message = str(error).replace(learned, name_of(learned)) if learned else str(error)  # it may be any folder
+        raise Refusal(409, message, code=ModelMismatch.code, param="label_set") from None
+
+
+def _with_learned(kept: LabelSets, name: str, asked: LabelSet) -> tuple[LabelSet, list[str]]:
+    """With what was learned of the set of that name, as far as it is true of this one; and what is not."""
+    try:
+        before = kept.get(name)
+    except GlimpseError:  # none, or damaged
+        return asked, []
+    if before.learned is None:
+        return asked, []
+    if before.labels != asked.labels:
+        return asked, ["the labels are others now: what was learned of those before is gone"]
+    found = replace(before.with_templates(asked.templates).in_mode(asked.mode), abstains=asked.abstains)
+    if before.is_calibrated and not found.is_calibrated:
+        return found, ["mode or templates are others now: the calibration is gone; calibrate again"]
+    return found, []
+
+
+@router.delete("/{name}", summary="Delete a label set", status_code=204, responses=documented(404, 422))
+def delete(name: NameDep, kept: LabelSetsDep) -> None:
+    """Classifications that name it are refused from now on."""
+    kept.delete(name)

@@ -1,0 +1,37 @@
+"""Zero-shot classification in the shape of Hugging Face's task, so that its InferenceClient works unchanged."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request
+
+from base.errors import ImageError
+from labelling.label_sets import LabelSet
+from labelling.labeller import Labeller
+from service.deps import ModelsDep, in_use, json_body
+from service.errors import Refusal, documented
+from service.routes.labelling.classify import label_scores
+from service.schemas.labelling.labels import LabelScore, ZeroShotAnswer, ZeroShotRequest
+
+router = APIRouter(prefix="/v1", tags=["classify"])
+
+
+@router.post(
+    "/zero-shot",
+    summary="Zero-shot in the shape of Hugging Face",
+    dependencies=[Depends(json_body)],
+    responses=documented(404, 408, 413, 415, 422, 429, 503),
+)
+async def zero_shot(asked: ZeroShotRequest, models: ModelsDep, request: Request) -> ZeroShotAnswer:
+    """The scores that /v1/classify gives for one image; without `hypothesis_template`, with its own templates.
+
+    As in that task, a model with a logit_bias (SigLIP) scores each label on its own, others by a softmax over all.
+    """
+    template = asked.parameters.hypothesis_template
+    labels = LabelSet.of(asked.parameters.candidate_labels, [] if template is None else [template])
+    inference = (await in_use(request, models.named(asked.model))).inference
+    classifier = await inference.classifier(labels)
+    [vector] = await inference.images([asked.inputs])
+    if isinstance(vector, ImageError):
+        raise Refusal(422, vector.reason, code=vector.code, param="inputs")
+    scores = label_scores(vector, Labeller(classifier)).scores
+    return ZeroShotAnswer([LabelScore(label=one.label, score=one.score) for one in scores])

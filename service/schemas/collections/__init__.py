@@ -1,0 +1,1 @@
+"""Requests and answers about collections and their entries."""

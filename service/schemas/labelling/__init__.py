@@ -1,0 +1,1 @@
+"""Requests and answers about labels: classification, label sets, labelling runs."""
