@@ -6,6 +6,7 @@ import ast
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -218,10 +219,18 @@ def test_a_service_brings_no_open_clip_and_of_the_training_only_what_looks_at_lo
     assert {name for name in brought if not lies_in(name, "training.reading")} <= allowed
 
 
-def test_a_training_that_spreads_no_model_brings_nothing_that_does() -> None:
-    block = "import sys, training.train; print(*sys.modules)"
-    asked = subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT, capture_output=True, text=True)
-    assert {"torch.distributed.tensor", "torch.distributed.checkpoint", "sympy"}.isdisjoint(asked.stdout.split())
+def test_a_training_that_spreads_no_model_brings_nothing_that_does_and_no_compiler(
+    colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
+) -> None:
+    block = "import sys; from glimpse.cli import app; app(standalone_mode=False); print(*sys.modules)"
+    few = ("--epochs=1", "--batch-size=8", "--device=cpu")
+    train = ["train", colour_pairs(40), "--init", tiny_config, "--out", tmp_path / "run", *few]
+    asked = subprocess.run(
+        [sys.executable, "-c", block, *map(str, train)], check=True, cwd=ROOT, capture_output=True, text=True
+    )
+    unwanted = {"torch.distributed.tensor", "torch.distributed.checkpoint", "sympy", "torch._dynamo"}
+    assert unwanted.isdisjoint(asked.stdout.split())
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
