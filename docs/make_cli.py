@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from glimpse.cli import app
+from glimpse.cli import app_for
 
 PAGE = Path(__file__).with_name("cli.md")
 INTRO = """# The command line
@@ -22,7 +22,7 @@ def render() -> str:
 
     def help_of(*command: str) -> str:
         asked = CliRunner().invoke(
-            app, [*command, "--help"], prog_name="glimpse", env={"COLUMNS": "100", "TERM": "dumb"}
+            app_for(command), [*command, "--help"], prog_name="glimpse", env={"COLUMNS": "100", "TERM": "dumb"}
         )
         assert asked.exit_code == 0, asked.output
         return asked.output.strip()

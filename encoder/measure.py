@@ -23,7 +23,7 @@ from encoder.image import Pixels, Preprocess, resize_by_pillow
 if TYPE_CHECKING:
     from encoder.model.dual_encoder import DualEncoder
 
-_SECONDS = 2.0  # of each measurement, at least one batch or query
+SECONDS = 2.0  # of each measurement, at least one batch or query
 _PICTURES = 16  # whose vectors are compared
 
 
@@ -64,7 +64,7 @@ def measure(ref: str) -> list[Measured]:
     for precision in ("fp32", "bf16"):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             try:
-                runs.append(alone.submit(_measure, ref, precision).result())
+                runs.append(alone.submit(_measure, ref, precision, SECONDS).result())
             except BrokenProcessPool as error:
                 raise ModelError(
                     f"{ref}: measuring it in {precision} ended early, as it does where memory runs out"
@@ -86,7 +86,7 @@ def cold_query_ms(ref: str) -> float | None:
     return round((time.perf_counter() - started) * 1e3, 1)
 
 
-def _measure(ref: str, precision: str) -> tuple[Measured, Vectors]:
+def _measure(ref: str, precision: str, seconds: float) -> tuple[Measured, Vectors]:
     """In a process of its own: the row, as if it agreed, and the vectors of the pictures."""
     started = time.perf_counter()
     from encoder.model.device import choose_precision, has_fast_bf16
@@ -95,8 +95,8 @@ def _measure(ref: str, precision: str) -> tuple[Measured, Vectors]:
     encoder = load_encoder(ref, precision=precision)
     loaded = time.perf_counter() - started
     vectors = encoder.encode_pixels(_pictures(_PICTURES, encoder.preprocess))
-    images = images_per_second(encoder)
-    query = float(np.median(_timed(lambda i: encoder.encode_texts([f"a red shirt on chair {i}"]))))
+    images = images_per_second(encoder, seconds)
+    query = float(np.median(_timed(lambda i: encoder.encode_texts([f"a red shirt on chair {i}"]), seconds)))
     row = Measured(
         precision,
         precision == "fp32" or has_fast_bf16(encoder.device),
@@ -111,17 +111,17 @@ def _measure(ref: str, precision: str) -> tuple[Measured, Vectors]:
     return row, vectors
 
 
-def images_per_second(encoder: DualEncoder) -> float:
+def images_per_second(encoder: DualEncoder, seconds: float = SECONDS) -> float:
     """Of the model alone, from pixels in memory, in batches as for a folder; takes some seconds."""
     batch = _pictures(encoder.batch_size, encoder.preprocess)
-    return len(batch) / float(np.mean(_timed(lambda _: encoder.encode_pixels(batch))))
+    return len(batch) / float(np.mean(_timed(lambda _: encoder.encode_pixels(batch), seconds)))
 
 
-def _timed(work: Callable[[int], object]) -> list[float]:
+def _timed(work: Callable[[int], object], seconds: float) -> list[float]:
     """Seconds of each call for a while, the first one, which warms up, left out; calls are numbered."""
     work(0)
     took: list[float] = []
-    while not took or sum(took) < _SECONDS:
+    while not took or sum(took) < seconds:
         started = time.perf_counter()
         work(len(took) + 1)
         took.append(time.perf_counter() - started)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
+from typer.main import get_command_name
 
 from base.machine.cpus import use_threads
 from glimpse import __version__
@@ -87,3 +89,24 @@ app.add_typer(entries, name="entries")
 app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(labels, name="labels")
+
+
+def app_for(words: Sequence[str], whole: typer.Typer = app) -> typer.Typer:
+    """The app with no more commands than a command line wants: to build all takes longer than many a command itself.
+
+    `words` are those behind `glimpse`. Where they begin with no command, all are there, to be listed or meant.
+    """
+    wanted = words[0] if words else ""
+    less = copy.copy(whole)
+    less.registered_commands = [
+        info
+        for info in whole.registered_commands
+        if info.callback and (info.name or get_command_name(info.callback.__name__)) == wanted
+    ]
+    less.registered_groups = []
+    for info in whole.registered_groups:
+        if info.name == wanted and info.typer_instance is not None:
+            group = copy.copy(info)
+            group.typer_instance = app_for(words[1:], info.typer_instance)
+            less.registered_groups.append(group)
+    return less if less.registered_commands or less.registered_groups else whole

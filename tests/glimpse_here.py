@@ -25,6 +25,13 @@ from glimpse.__main__ import main
 
 def glimpse_here(*words: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """As `subprocess.run` of the installed command."""
+    done = bytes_here(*words, cwd=cwd, **env)
+    out, err = (stream.decode("utf-8", "surrogateescape") for stream in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+
+def bytes_here(*words: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[bytes]:
+    """The same, with what it writes as bytes."""
     streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
     threads, handlers = torch.get_num_threads(), list(logging.getLogger().handlers)
     on_interrupt = signal.getsignal(signal.SIGINT)
@@ -46,5 +53,5 @@ def glimpse_here(*words: object, cwd: Path | None = None, **env: str) -> subproc
             signal.signal(signal.SIGINT, on_interrupt)
     torch.set_num_threads(threads)
     logging.getLogger().handlers[:] = handlers
-    out, err = (stream.buffer.getvalue().decode("utf-8", "surrogateescape") for stream in streams)  # type: ignore[attr-defined]
+    out, err = (stream.buffer.getvalue() for stream in streams)  # type: ignore[attr-defined]
     return subprocess.CompletedProcess([*map(str, words)], int(code or 0), out, err)  # type: ignore[call-overload]

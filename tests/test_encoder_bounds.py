@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,22 +66,28 @@ def with_scans(more: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("made", "said"),
     [
-        (icns(png(8000)), "the icon holds a picture of 8000 x 8000; the limit is 16 million"),
-        (icns(icns(png(8000)), b"icp4"), "the icon holds"),
-        (ico(png(8000)), "the icon holds a picture of 8000 x 8000"),
-        (ico(bitmap(20_000, 20_000)), "the icon holds a picture of 20000 x 20000"),
-        (ico(bitmap(-20_000, -20_000)), "the icon holds"),
-        (lossless_webp(16_383, 8_000), "the lossless WebP has 131 million pixels; the limit is 50 million"),
-        (lossless_webp(16_383, 8_000, film=True), "the lossless WebP has 131 million pixels; the limit is 50 million"),
-        (with_scans(800), "the JPEG has 101 scans or more; the limit is 100"),
-        (saved(Image.new("1", (100_001, 1)), "PNG"), "a side of 100,001 pixels; the limit is 100,000"),
-        (saved(Image.new("1", (1, 119_000_000)), "PNG"), "a side of 119,000,000 pixels"),
-        (saved(Image.new("1", (20_000, 20_000)), "PNG"), "400 million pixels; the limit is"),
+        (lambda: icns(png(8000)), "the icon holds a picture of 8000 x 8000; the limit is 16 million"),
+        (lambda: icns(icns(png(8000)), b"icp4"), "the icon holds"),
+        (lambda: ico(png(8000)), "the icon holds a picture of 8000 x 8000"),
+        (lambda: ico(bitmap(20_000, 20_000)), "the icon holds a picture of 20000 x 20000"),
+        (lambda: ico(bitmap(-20_000, -20_000)), "the icon holds"),
+        (lambda: lossless_webp(16_383, 8_000), "the lossless WebP has 131 million pixels; the limit is 50 million"),
+        (
+            lambda: lossless_webp(16_383, 8_000, film=True),
+            "the lossless WebP has 131 million pixels; the limit is 50 million",
+        ),
+        (lambda: with_scans(800), "the JPEG has 101 scans or more; the limit is 100"),
+        (lambda: saved(Image.new("1", (100_001, 1)), "PNG"), "a side of 100,001 pixels; the limit is 100,000"),
+        (lambda: saved(Image.new("1", (1, 119_000_000)), "PNG"), "a side of 119,000,000 pixels"),
+        (lambda: saved(Image.new("1", (20_000, 20_000)), "PNG"), "400 million pixels; the limit is"),
     ],
 )
-def test_a_small_file_of_much_is_refused_at_once(data: bytes, said: str, encoder: Encoder, tmp_path: Path) -> None:
+def test_a_small_file_of_much_is_refused_at_once(
+    made: Callable[[], bytes], said: str, encoder: Encoder, tmp_path: Path
+) -> None:
+    data = made()
     tracemalloc.start()
     with pytest.raises(ImageError, match=said):
         decode_picture(data, SMALL)
@@ -102,22 +109,23 @@ def test_an_icon_is_refused_before_a_service_opens_it(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    "data",
+    "made",
     [
-        saved(picture((256, 256)), "ICNS"),
-        saved(picture((256, 256)), "ICO"),
-        saved(picture((64, 64)), "ICO", bitmap_format="bmp"),
-        saved(picture(), "WEBP", lossless=True),
-        saved(picture(), "WEBP", lossless=True, save_all=True, append_images=[Image.new("RGB", (64, 48))]),
-        with_scans(0),
-        with_scans(20),
-        saved(picture(), "JPEG") + b"\xff\xda" * 5000,  # a film after the picture, as phones append one
-        saved(picture(), "JPEG", comment=b"\xff\xda" * 5000, progressive=True),
-        saved(picture(), "JPEG", restart_marker_blocks=1, progressive=True),
-        saved(picture(), "JPEG2000"),
+        lambda: saved(picture((256, 256)), "ICNS"),
+        lambda: saved(picture((256, 256)), "ICO"),
+        lambda: saved(picture((64, 64)), "ICO", bitmap_format="bmp"),
+        lambda: saved(picture(), "WEBP", lossless=True),
+        lambda: saved(picture(), "WEBP", lossless=True, save_all=True, append_images=[Image.new("RGB", (64, 48))]),
+        lambda: with_scans(0),
+        lambda: with_scans(20),
+        lambda: saved(picture(), "JPEG") + b"\xff\xda" * 5000,  # a film after the picture, as phones append one
+        lambda: saved(picture(), "JPEG", comment=b"\xff\xda" * 5000, progressive=True),
+        lambda: saved(picture(), "JPEG", restart_marker_blocks=1, progressive=True),
+        lambda: saved(picture(), "JPEG2000"),
     ],
 )
-def test_its_honest_relatives_are_read(data: bytes) -> None:
+def test_its_honest_relatives_are_read(made: Callable[[], bytes]) -> None:
+    data = made()
     assert decode_picture(data, SMALL).pixels.shape == (32, 32, 3)
     assert open_image(data).mode == "RGB"
 

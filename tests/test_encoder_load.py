@@ -22,6 +22,7 @@ from encoder.model import load
 from encoder.model.device import choose_precision
 from encoder.model.dual_encoder import DualEncoder
 from encoder.model.hub.published import published_models
+from encoder.model.lean_open_clip import open_clip
 from encoder.model.load import build_clip, fingerprint, load_clip, load_encoder
 from encoder.model.weights import CONFIG, WEIGHTS
 from tests.conftest import TINY
@@ -168,6 +169,21 @@ def test_devices_and_precisions_are_checked(tiny_run: Path) -> None:
 def test_the_same_seed_builds_the_same_encoder(tiny_run: Path, encoder: DualEncoder) -> None:
     again = load_encoder(tiny_run, device="cpu", precision="fp32")
     assert np.array_equal(again.encode_texts(["a dog"]), encoder.encode_texts(["a dog"]))
+
+
+def test_models_share_the_tables_of_clips_tokenizer_and_each_cuts_at_its_own_length(tmp_path: Path) -> None:
+    own = open_clip.SimpleTokenizer(context_length=5)
+    short, other = (tmp_path / "short.json", tmp_path / "other.json")
+    short.write_text(json.dumps(TINY | {"text_cfg": TINY["text_cfg"] | {"context_length": 5}}))
+    other.write_text(json.dumps(TINY | {"text_cfg": TINY["text_cfg"] | {"tokenizer_kwargs": {"clean": "whitespace"}}}))
+    cut, whole = build_clip(short).tokenizer, build_clip(other).tokenizer
+    texts = ["A red boat by the sea", "", "née\u0301 &amp;amp; \U0001f45f", "Boat"]
+    assert torch.equal(cut(texts), own(texts))
+    assert cut(texts).shape == (4, 5)
+    assert whole(texts).shape == (4, 77)
+    assert cut(["Boat"])[0, 1] == cut(["boat"])[0, 1]
+    assert whole(["Boat"])[0, 1] != whole(["boat"])[0, 1]  # which it does not lower
+    assert build_clip(short).tokenizer.bpe_ranks is cut.bpe_ranks
 
 
 def test_published_models_are_references() -> None:

@@ -66,7 +66,10 @@ def test_help_answers_at_once_and_without_torch() -> None:
 def test_the_whole_path(
     colour_folder: Path, colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
 ) -> None:
-    """Train, evaluate, index, search and label, each as a user would and each read as a script would."""
+    """Train, evaluate, index, search and label, each as a user would and each read as a script would.
+
+    What comes a second time, otherwise, is asked in this process.
+    """
     pairs, run, data = colour_pairs(64), tmp_path / "runs" / "colours", tmp_path / "data"
     small = ("--epochs", "2", "--batch-size", "16", "--lr", "1e-3")
     trained = json.loads(ok("train", pairs, "--init", tiny_config, "--out", run, *small, "--json"))
@@ -76,7 +79,7 @@ def test_the_whole_path(
     retrieval = json.loads(ok("eval", "--model", run, "--pairs", pairs, "--json"))
     assert retrieval["n_images"] == 64
     assert set(retrieval["text_to_image"]) == {"recall@1", "recall@5", "recall@10", "median_rank"}
-    accuracy = json.loads(ok("eval", "--model", run, "--folders", colour_folder, "--json"))
+    accuracy = json.loads(here("eval", "--model", run, "--folders", colour_folder, "--json").stdout)
     assert accuracy["n_images"] == 12
     assert set(accuracy["per_class"]) == {"red", "green", "blue"}
 
@@ -95,7 +98,7 @@ def test_the_whole_path(
     assert report["skipped"][0]["path"] == str(colour_folder / "broken.jpg")
     assert report["seconds"] > 0
     assert report["images_per_second"] > 0
-    assert json.loads(ok(*index))["unchanged"] == 12  # the collection knows its model
+    assert json.loads(here(*index).stdout)["unchanged"] == 12  # the collection knows its model
 
     search = ("search", "--collection", "colours", "--data", data, "--json", "-k", "3")
     by_image = json.loads(ok(*search, "--image", colour_folder / "red" / "0.png"))
@@ -103,14 +106,15 @@ def test_the_whole_path(
     [itself] = [hit for hit in by_image["hits"] if hit["path"] == str(colour_folder / "red" / "0.png")]
     assert itself["metadata"] == {"title": "the first red"}
     assert itself["score"] == pytest.approx(1, abs=0.01)
-    both = json.loads(ok(*search, "red", "--image", colour_folder / "red" / "0.png"))
+    both = json.loads(here(*search, "red", "--image", colour_folder / "red" / "0.png").stdout)
     assert len(both["hits"]) == 3
     assert both["seconds"] >= 0
     assert {hit["path"] for hit in json.loads(ok(*search, "red"))["hits"]} <= {
         str(path) for path in colour_folder.rglob("*.png")
     }
     first = by_image["hits"][0]["id"]
-    away = json.loads(ok(*search, "red", "--like", str(first), "--not", "blue", "--not", "green", "--offset", "1"))
+    less = ("--like", first, "--not", "blue", "--not", "green", "--offset", "1")
+    away = json.loads(here(*search, "red", *less).stdout)
     assert first not in {hit["id"] for hit in away["hits"]}
     assert len(away["hits"]) == 3
 
@@ -132,8 +136,8 @@ def test_the_whole_path(
     [listed] = json.loads(ok("collections", "--data", data, "--json"))["collections"]
     assert listed["name"] == "colours"
     assert listed["counts"]["image"] == 12
-    assert "colours" in ok("collections", "--data", data)
-    assert "0.png" in ok("search", "red", "-c", "colours", "--data", data)
+    assert "colours" in here("collections", "--data", data).stdout
+    assert "0.png" in here("search", "red", "-c", "colours", "--data", data).stdout
 
 
 def test_searching_by_entries_alone_loads_no_model(tmp_path: Path) -> None:
@@ -300,8 +304,9 @@ def test_models_worth_knowing_are_shown_and_one_is_recommended_for_this_machine(
         assert said in done.stderr
 
 
-def test_a_model_is_measured_in_each_precision(tiny_run: Path) -> None:
-    measured = json.loads(ok("models", "--measure", str(tiny_run), "--json"))
+def test_a_model_is_measured_in_each_precision(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encoder.measure.SECONDS", 0.1)
+    measured = json.loads(here("models", "--measure", tiny_run, "--json").stdout)
     rows = {row["precision"]: row for row in measured["precisions"]}
     assert set(rows) == {"fp32", "bf16"}
     assert [name for name, row in rows.items() if row["is_auto"]] == [measured["auto"]]
@@ -311,11 +316,8 @@ def test_a_model_is_measured_in_each_precision(tiny_run: Path) -> None:
         assert row["peak_mb"] > 100  # torch alone is more
     assert rows["fp32"]["least_cosine"] == pytest.approx(1, abs=1e-5)
     assert 0.99 < rows["bf16"]["least_cosine"] < 1.00001
-    both = glimpse("models", "vit", "--measure", str(tiny_run))
-    assert both.returncode == 2
-    assert "--measure takes one model" in both.stderr
-    missing = glimpse("models", "--measure", "nowhere/at-all")
-    assert missing.returncode == 1
+    assert "--measure takes one model" in here("models", "vit", "--measure", tiny_run, code=2).stderr
+    missing = here("models", "--measure", "nowhere/at-all", code=1)
     assert "Traceback" not in missing.stderr
 
 

@@ -1,4 +1,7 @@
-"""What follows a search in the shell: the installed command, on a collection here and at a running service."""
+"""What follows a search in the shell, on a collection here and at a running service.
+
+Through pipes and on a terminal it is the installed command, elsewhere the command line in this process.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +36,7 @@ from encoder.model.load import load_encoder
 from index.collection import Entry, create_collection, open_collection
 from service.app import create_app
 from tests.conftest import plain_picture
+from tests.glimpse_here import bytes_here as glimpse
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
@@ -55,13 +60,14 @@ def asked(request: pytest.FixtureRequest, world: tuple[Path, str]) -> tuple[str,
     return ("search", "--like", "1", "-k", "5", "-c", "pictures", *where)
 
 
-def glimpse(*arguments: object, **env: str) -> subprocess.CompletedProcess[bytes]:
-    env = BARE | {"PATH": os.environ["PATH"]} | env
-    return subprocess.run([GLIMPSE, *map(str, arguments)], capture_output=True, env=env, check=False, timeout=60)
+def installed(*arguments: object, **given: Any) -> bytes:
+    env = BARE | {"PATH": os.environ["PATH"]}
+    command = [GLIMPSE, *map(str, arguments)]
+    return subprocess.run(command, stdout=subprocess.PIPE, env=env, check=True, timeout=60, **given).stdout
 
 
-def ok(*arguments: object, **env: str) -> bytes:
-    done = glimpse(*arguments, **env)
+def ok(*arguments: object, **given: Any) -> bytes:
+    done = glimpse(*arguments, **given)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -73,7 +79,7 @@ def hits(*asked: str) -> list[dict]:
 def test_paths_go_into_a_pipe(asked: tuple[str, ...], tmp_path: Path) -> None:
     paths = [hit["path"] for hit in hits(*asked)]
     assert len(paths) == 5
-    assert ok(*asked, "-0").decode() == "".join(f"{path}\0" for path in paths)
+    assert installed(*asked, "-0").decode() == "".join(f"{path}\0" for path in paths)
     copies = ok(*asked, "-0", "--copy-to", tmp_path).decode().split("\0")[:-1]
     assert [Path(copy).read_bytes() for copy in copies] == [Path(path).read_bytes() for path in paths]
 
@@ -515,10 +521,8 @@ def test_queries_of_a_file_are_answered_a_line_each(
 def test_queries_come_through_a_pipe_and_are_more_than_a_request_takes(world: tuple[Path, str]) -> None:
     lines = b"".join(b'{"id": %d, "limit": 2}\n' % (1 + i % 6) for i in range(230))
     for where in (("--data", world[0]), ("--url", world[1])):
-        command = [GLIMPSE, "search", "--queries", "-", "-c", "pictures", *map(str, where)]
-        env = BARE | {"PATH": os.environ["PATH"]}
-        done = subprocess.run(command, input=lines, capture_output=True, env=env, check=True, timeout=60)
-        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        said = installed("search", "--queries", "-", "-c", "pictures", *where, input=lines)
+        answers = [json.loads(line) for line in said.splitlines()]
         assert [answer["query"]["id"] for answer in answers] == [1 + i % 6 for i in range(230)]
         assert all(len(answer["hits"]) == 2 for answer in answers)
 
@@ -583,10 +587,7 @@ def test_one_entry_is_shown_by_whatever_one_has_of_it(tmp_path: Path) -> None:
             }  # fmt: skip
             for what in ("shoe/1", odd):
                 assert json.loads(ok(*shown, what, "--json")) == entry
-            relative = subprocess.run(
-                [GLIMPSE, *map(str, shown), f"files/{files[0].name}"], capture_output=True, cwd=tmp_path, check=True,
-                env=BARE | {"PATH": os.environ["PATH"]},
-            ).stdout.decode()  # fmt: skip
+            relative = ok(*shown, f"files/{files[0].name}", cwd=tmp_path).decode()
             assert f"path: {files[0]}\n" in relative
             assert "metadata.caption: picture 00\n" in relative
             assert json.loads(ok(*shown, 2, "--json"))["path"] == str(files[1])  # the id comes first

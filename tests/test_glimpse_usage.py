@@ -15,7 +15,7 @@ import typer
 from test_service_words import FORBIDDEN
 
 from base.errors import GlimpseError
-from glimpse.cli import app
+from glimpse.cli import app, app_for
 from glimpse.usage import UsageError, said
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
@@ -136,3 +136,18 @@ def test_where_a_service_has_another_command_for_it_that_is_named(tmp_path: Path
     done = run("reindex", "--collection", "x", GLIMPSE_URL="http://127.0.0.1:9", GLIMPSE_DATA=str(tmp_path))
     assert "not of the service of GLIMPSE_URL; of that: glimpse jobs start reindex\n" in done.stderr
     assert run("keys", "list", GLIMPSE_DATA=str(tmp_path)).stderr == ""
+
+
+def test_the_command_that_is_wanted_is_built_alone_and_all_where_none_is_named() -> None:
+    def built(*words: str) -> dict[str, Any]:
+        return typer.main.get_command(app_for(words)).commands  # type: ignore[attr-defined, no-any-return]
+
+    assert set(built("search", "--help")) == {"search"}
+    assert set(built("eval")) == {"eval"}
+    checked = built("collections", "check", "delete")
+    assert (set(checked), set(checked["collections"].commands)) == ({"collections"}, {"check"})
+    whole = ROOT.commands["collections"].commands.keys()
+    for words in (("collections",), ("collections", "--data", "check"), ("collections", "chek")):
+        assert built(*words)["collections"].commands.keys() == whole
+    for words in ((), ("serch", "x"), ("--version",), ("check",)):
+        assert built(*words).keys() == ROOT.commands.keys()

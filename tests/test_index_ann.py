@@ -50,7 +50,7 @@ def test_flat_rows_may_be_none():
     assert FlatRows.of([], 4).x16.shape == (0, 4)
 
 
-@pytest.mark.parametrize("factory", ["IVF16,RaBitQ", "IVF16,SQ8", "IVF16,PQ8", "HNSW16,SQ8"])
+@pytest.mark.parametrize("factory", ["IVF16,RaBitQ", "IVF16,SQ8", "IVF16,PQ8np", "HNSW16,SQ8"])
 def test_a_coarse_index_proposes_the_right_rows_and_is_mapped(tmp_path, factory):
     x = some_rows()
     flat = FlatRows.of([x.astype(np.float16)], 16)

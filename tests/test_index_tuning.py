@@ -43,9 +43,9 @@ def test_exact_while_it_is_fast_enough_then_what_is_wished():
 def test_the_factory_string_fits_the_number_of_rows_and_the_dimension():
     assert factory("ivf-rabitq", 1_000_000, 512) == "IVF2048,RaBitQ"
     assert factory("ivf-sq8", 200, 512) == "IVF3,SQ8"
-    assert factory("ivf-pq", 1_000_000, 512) == "IVF2048,PQ64"
-    assert factory("ivf-pq", 1_000_000, 30) == "IVF2048,PQ3"
-    assert factory("ivf-pq", 1_000_000, 7) == "IVF2048,PQ1"
+    assert factory("ivf-pq", 1_000_000, 512) == "IVF2048,PQ64np"
+    assert factory("ivf-pq", 1_000_000, 30) == "IVF2048,PQ3np"
+    assert factory("ivf-pq", 1_000_000, 7) == "IVF2048,PQ1np"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in INDEX_KINDS if kind != "exact"])

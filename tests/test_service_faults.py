@@ -210,43 +210,49 @@ def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
     return data.replace(old, new, 1)
 
 
-SMALL = Image.open(io.BytesIO(picture(1))).convert("RGB")
-GOOD = {
-    "cmyk": saved(SMALL.convert("CMYK"), "JPEG"),
-    "16 bits": saved(Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)), "PNG"),
-    "animated gif": saved(SMALL, "GIF", save_all=True, append_images=[SMALL.rotate(90)] * 300),
-    "animated webp": saved(SMALL, "WEBP", save_all=True, append_images=[SMALL.rotate(90)] * 50),
-    "just small enough": png(5_400, 5_400),
-}
-BAD = {
-    "gigabytes as png": png(60_000, 60_000, rows=10),
-    "gigabytes as jpeg": renamed(saved(SMALL, "JPEG"), struct.pack(">HH", *SMALL.size[::-1]), b"\xff\xff\xff\xff"),
-    "gigabytes as gif": renamed(saved(SMALL, "GIF"), struct.pack("<HH", *SMALL.size), b"\xff\xff\xff\xff"),
-    "gigabytes as bmp": renamed(saved(SMALL, "BMP"), struct.pack("<II", *SMALL.size), b"\xff\xff\0\0\xff\xff\0\0"),
-    "gigabytes as webp": saved(Image.new("RGB", (16_000, 2_000)), "WEBP", lossless=True),
-    "gigabytes as tiff": saved(Image.new("L", (90_500, 1_001)), "TIFF", compression="tiff_adobe_deflate"),
-    "gigabytes of png text": saved(SMALL, "PNG")[:33] + png(1, 1)[33:-12] + b"\0\0\0\0junk",
-    "half a png": picture(2)[:120],
-    "half a jpeg": picture(2, kind="JPEG")[:300],
-    "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
-    "svgz": gzip.compress(b"<svg/>"),
-    "zip": b"PK\x03\x04" + b"\0" * 100,
-    "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
-}
+def good_images() -> dict[str, bytes]:
+    small = Image.open(io.BytesIO(picture(1))).convert("RGB")
+    return {
+        "cmyk": saved(small.convert("CMYK"), "JPEG"),
+        "16 bits": saved(Image.fromarray(np.arange(4096, dtype=np.uint16).reshape(64, 64)), "PNG"),
+        "animated gif": saved(small, "GIF", save_all=True, append_images=[small.rotate(90)] * 300),
+        "animated webp": saved(small, "WEBP", save_all=True, append_images=[small.rotate(90)] * 50),
+        "just small enough": png(5_400, 5_400),
+    }
+
+
+def bad_images() -> dict[str, bytes]:
+    small = Image.open(io.BytesIO(picture(1))).convert("RGB")
+    return {
+        "gigabytes as png": png(60_000, 60_000, rows=10),
+        "gigabytes as jpeg": renamed(saved(small, "JPEG"), struct.pack(">HH", *small.size[::-1]), b"\xff\xff\xff\xff"),
+        "gigabytes as gif": renamed(saved(small, "GIF"), struct.pack("<HH", *small.size), b"\xff\xff\xff\xff"),
+        "gigabytes as bmp": renamed(saved(small, "BMP"), struct.pack("<II", *small.size), b"\xff\xff\0\0\xff\xff\0\0"),
+        "gigabytes as webp": saved(Image.new("RGB", (16_000, 2_000)), "WEBP", lossless=True),
+        "gigabytes as tiff": saved(Image.new("L", (90_500, 1_001)), "TIFF", compression="tiff_adobe_deflate"),
+        "gigabytes of png text": saved(small, "PNG")[:33] + png(1, 1)[33:-12] + b"\0\0\0\0junk",
+        "half a png": picture(2)[:120],
+        "half a jpeg": picture(2, kind="JPEG")[:300],
+        "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+        "svgz": gzip.compress(b"<svg/>"),
+        "zip": b"PK\x03\x04" + b"\0" * 100,
+        "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+    }
 
 
 def test_images_of_all_sorts(served: Served) -> None:
     def ask(data: bytes) -> httpx.Response:
         return served.client.post("/v1/classify", files={"file": ("x", data)}, data={"labels": "a,b"})
 
-    for name, data in GOOD.items():
+    good = good_images()
+    for name, data in good.items():
         assert ask(data).status_code == 200, name
-    for name, data in BAD.items():
+    for name, data in bad_images().items():
         answer = ask(data)
         assert answer.status_code == 422, name
         assert error_of(answer, 422)["code"] == "invalid_image"
     with ThreadPoolExecutor(8) as pool:  # 30 million pixels each, 90 MB decoded and as much again to convert
-        answers = list(pool.map(lambda _: ask(GOOD["just small enough"]).status_code, range(8)))
+        answers = list(pool.map(lambda _: ask(good["just small enough"]).status_code, range(8)))
     assert answers == [200] * 8
     assert served.is_well()
 

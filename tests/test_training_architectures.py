@@ -15,6 +15,7 @@ from table_of_losses import END, PAGE
 from base.errors import ModelError
 from encoder.model.architectures import ARCHITECTURES
 from encoder.model.load import build_clip, load_encoder
+from tests.glimpse_here import glimpse_here
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 
@@ -23,8 +24,9 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([GLIMPSE, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_the_list_is_measured_here() -> None:
-    said = run("train", "--init", "list", "--device", "cpu", "--precision", "fp32", "--json")
+def test_the_list_is_measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.rate.SECONDS", 0.0)  # a step each
+    said = glimpse_here("train", "--init", "list", "--device", "cpu", "--precision", "fp32", "--json")
     assert said.returncode == 0, said.stderr
     found = json.loads(said.stdout)
     assert (found["device"], found["precision"]) == ("cpu", "fp32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,26 @@ def test_layer_decay_slows_each_layer_by_its_depth_through_the_whole_schedule(cl
             assert {scales[name] * peak for name in names} == {group["lr"]}
         assert seen == set(layer_of(clip))
     assert len({group["lr"] for group in optimizer.param_groups}) > 3
+
+
+def test_what_is_left_out_of_torchs_optimiser_changes_nothing(clip: nn.Module) -> None:
+    lean = adamw(clip, lr=1e-2, weight_decay=0.2)
+    other = copy.deepcopy(clip)
+    groups = adamw(other, lr=1e-2, weight_decay=0.2).param_groups
+    torchs = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    for seed in range(3):
+        for model, optimizer in ((clip, lean), (other, torchs)):
+            torch.manual_seed(seed)
+            optimizer.zero_grad()
+            assert all(parameter.grad is None for parameter in model.parameters())
+            for parameter in model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+    for mine, its in zip(clip.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, its)
+    assert lean.state_dict()["param_groups"] == torchs.state_dict()["param_groups"]
+    torchs.load_state_dict(lean.state_dict())
+    lean.load_state_dict(torchs.state_dict())
 
 
 def test_a_step_moves_the_top_further_than_the_stem(clip: nn.Module) -> None:

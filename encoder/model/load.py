@@ -13,6 +13,7 @@ What lies on this machine is never asked for over the network.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import logging
@@ -302,11 +303,20 @@ def _tokenizer(model_cfg: dict[str, Any], folder: Path | None, ref: str) -> Toke
     context_length = text_cfg.get("context_length", 77)
     kwargs = tokenizer_settings(text_cfg, ref)
     if not text_cfg.get("hf_tokenizer_name"):
-        return open_clip.SimpleTokenizer(context_length=context_length, **kwargs)  # type: ignore[no-any-return]
+        return _clip_tokenizer(context_length, kwargs)
     place = tokenizer_place(text_cfg, folder, ref)
     mode = text_cfg.get("tokenizer_mode")
     kwargs["trust_remote_code"] = False  # left out, transformers would ask at a terminal
     return open_clip.tokenizer.HFTokenizer(str(place), context_length, tokenizer_mode=mode, **kwargs)  # type: ignore[no-any-return]
+
+
+def _clip_tokenizer(context_length: int, kwargs: dict[str, Any]) -> Tokenizer:
+    """CLIP's own: with nothing else set it shares the tables that open_clip made of its merges when it was imported."""
+    if kwargs:
+        return open_clip.SimpleTokenizer(context_length=context_length, **kwargs)  # type: ignore[no-any-return]
+    shared = copy.copy(open_clip.tokenizer._tokenizer)  # its own take 0.1 s and 20 MB
+    shared.context_length = context_length
+    return shared  # type: ignore[no-any-return]
 
 
 def _one_number_if_square(size: Any) -> int | tuple[int, int]:

@@ -16,13 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.model.lean_optim import Lean
+
 MOMENTUM = 0.95
 STEPS = 5
 COEFFICIENTS = (3.4445, -4.775, 2.0315)  # steepest at zero, so that five steps bring all but the smallest to about one
 SCALE = 20.0  # of its learning rate, to that which AdamW has beside it
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Lean, torch.optim.Optimizer):
     """Over matrices and convolutions; a convolution (out, in, h, w) counts as a matrix (out, in * h * w)."""
 
     def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, weight_decay: float, dtype: torch.dtype) -> None:

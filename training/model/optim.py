@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from training.model.layers import layer_of, lr_scale_of, top_of
+from training.model.lean_optim import AdamW
 from training.model.muon import Muon, MuonAdamW
 
 MAX_LOGIT_SCALE = math.log(100)  # CLIP, section 2.5: "clipped to prevent scaling the logits by more than 100"
@@ -68,7 +69,7 @@ def muon_adamw(
 
 
 def _adamw(groups: list[dict[str, Any]], lr: float) -> torch.optim.AdamW:
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    return AdamW(groups, lr=lr, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
 def _learning(clip: nn.Module) -> dict[str, nn.Parameter]:

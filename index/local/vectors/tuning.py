@@ -49,8 +49,9 @@ def factory(kind: IndexKind, n: int, dim: int) -> str:
         case "ivf-sq8":
             return f"IVF{nlist},SQ8"
         case "ivf-pq":
-            # bytes a row: the largest divisor of dim that is no more than an eighth of it
-            return f"IVF{nlist},PQ{next(m for m in range(max(dim // 8, 1), 0, -1) if dim % m == 0)}"
+            # bytes a row: the largest divisor of dim that is no more than an eighth of it. "np", not polysemous: else
+            # FAISS numbers codes by their likeness, a second or more a byte, for a search that is never asked
+            return f"IVF{nlist},PQ{next(m for m in range(max(dim // 8, 1), 0, -1) if dim % m == 0)}np"
         case "hnsw-sq8":
             return "HNSW32,SQ8"
         case "exact":
