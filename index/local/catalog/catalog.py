@@ -104,7 +104,7 @@ class Catalog:
         self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
         self._filters = FilterCache()
         self._facets = FacetCounts()
-        self._pictures = ColumnsCache()
+        self._pictures = ColumnsCache(path.parent, read_only=read_only)
         self.next = NextVectors(self._db, self._is_now)
         try:
             with self._db.reading() as db:
