@@ -12,7 +12,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -69,6 +69,30 @@ def word_bank(
         with suppress(OSError):  # a cache that cannot be written is none
             _write(name, kept)
     return WordBank(kept.words, _unit(kept.vectors.astype(np.float32)))
+
+
+def with_words(
+    bank: WordBank,
+    encoder: Encoder,
+    words: Iterable[str],
+    templates: Sequence[str] = DEFAULT_TEMPLATES,
+    progress: Progress | None = None,
+) -> WordBank:
+    """The bank and these words as well, each once: those that it lacks are encoded now, and not kept.
+
+    Args:
+        bank: of this encoder's model and these templates.
+        encoder: as for `word_bank`.
+        words: any.
+        templates: as for `word_bank`.
+        progress: as for `word_bank`.
+    """
+    there = set(bank.words)
+    more = tuple(word for word in dict.fromkeys(words) if word not in there)
+    if not more:
+        return bank
+    vectors = _unit(_encode(encoder, more, templates, progress).astype(np.float32))
+    return WordBank(bank.words + more, np.concatenate([bank.vectors, vectors]))
 
 
 def words_of(vocabulary: Mapping[str, int]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from encoder.encoder import Encoder
 from encoder.load import load_clip
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers
-from encoder.word_bank import FEWEST, MOST, clip_words, word_bank, words_of
+from encoder.word_bank import FEWEST, MOST, clip_words, with_words, word_bank, words_of
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 MADE = [a + b + c for a in ALPHABET[:10] for b in ALPHABET for c in ALPHABET][: FEWEST + 100]
@@ -97,6 +97,19 @@ def test_a_bank_is_encoded_once_and_told_of():
     assert encoder.encoded == encoded
     assert again.words == bank.words
     assert (again.vectors == bank.vectors).all()
+
+
+def test_other_words_come_to_a_bank_and_are_as_its_own():
+    encoder = LetterEncoder("f", [f"{word}</w>" for word in MADE])
+    bank = word_bank(encoder)
+    assert with_words(bank, encoder, MADE[:3]) is bank
+    encoded = encoder.encoded
+    more = with_words(bank, encoder, ["butterfly", MADE[0], "butterfly", "mushroom"])
+    assert more.words == (*MADE, "butterfly", "mushroom")
+    assert encoder.encoded - encoded == 2 * (encoded // len(MADE))
+    both = word_bank(LetterEncoder("g", [f"{word}</w>" for word in (*MADE, "butterfly", "mushroom")]))
+    np.testing.assert_array_equal(more.vectors, both.vectors)
+    assert word_bank(encoder).words == bank.words  # what is kept is the model's alone
 
 
 def test_another_model_and_other_templates_have_banks_of_their_own():
