@@ -1,5 +1,5 @@
 // One picture, large, over everything: zoom, the one before and after, what is known of it. The address is its owner's:
-// it asks to step and to close, and is shown what comes of it.
+// it asks to step, and is shown what comes of it; it closes at once, and tells of that when it can be seen.
 
 import { afterPaint, el, icon, set } from "../dom.js";
 import { order } from "../latest.js";
@@ -11,9 +11,10 @@ const MOST = 8; // times as large as it fits
 const letGo = (src) => src.startsWith("blob:") && URL.revokeObjectURL(src);
 
 export class Viewer {
-  // onStep(by), onClose(); actions(entry): elements below the facts
+  // onStep(by), onClose(entry); actions(entry): elements below the facts
   constructor(root, { api, onStep, onClose, actions }) {
     Object.assign(this, { api, onStep, onClose, actions });
+    this.left = null; // the entry that somebody has closed, until the owner has taken note
     this.asking = order();
     this.image = el("img", { alt: "", draggable: "false" });
     this.stage = el("div", { class: "stage" }, this.image);
@@ -32,17 +33,13 @@ export class Viewer {
         el("div", { class: "zooms" },
           button("minus", "Smaller", () => this.#zoom(1 / 1.5)), button("plus", "Larger", () => this.#zoom(1.5)))),
       el("div", { class: "about" }, this.heading, this.fit, this.path, this.facts, this.tags, this.acts),
-      button("close", "Close", () => onClose(), "shut"));
+      button("close", "Close", () => this.#leave(), "shut"));
     root.append(this.dialog);
     this.dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
-      onClose();
+      this.#leave();
     });
-    this.dialog.addEventListener("close", () => {
-      if (this.dialog.open || !this.entry) return;
-      this.close(); // the browser has closed it by itself, as it may at a second Escape
-      onClose();
-    });
+    this.dialog.addEventListener("close", () => !this.dialog.open && this.#leave()); // the browser may do so by itself
     this.dialog.addEventListener("keydown", (event) => this.#key(event));
     this.#gestures();
   }
@@ -84,13 +81,22 @@ export class Viewer {
     this.acts.replaceChildren(...this.actions(entry));
   }
 
+  // Gives the entry that was shown; null: none was.
   close() {
-    if (!this.entry) return;
+    const { entry, left } = this;
+    this.entry = this.left = null;
+    if (!entry) return left;
     document.body.classList.remove("viewing");
     this.dialog.close();
-    this.entry = null;
     letGo(this.image.src);
     this.image.removeAttribute("src");
+    return entry;
+  }
+
+  #leave() {
+    if (!this.entry) return;
+    const left = (this.left = this.close());
+    afterPaint(() => this.onClose(left));
   }
 
   // What is large enough for the stage first; the file itself once someone looks closer.
