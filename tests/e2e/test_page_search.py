@@ -10,7 +10,7 @@ from glimpse.client import Client
 from index.collection import open_collection
 from index.map.kept import make_map
 from service.app import create_app
-from service.keys import add_key
+from service.keys import add_key, remove_key
 from tests.seen_pages import BLOBS, tiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -265,6 +265,77 @@ def test_a_key_that_was_not_given_is_asked_for_when_the_page_needs_it_and_the_pa
         page.get_by_role("dialog", name="Library").get_by_role("button", name="Close").click()
         tiles(page, 3)
         playwright.expect(page.locator("#said")).to_be_hidden()
+        page.wait_for_load_state("networkidle")
+
+
+def test_a_key_that_is_taken_away_is_asked_for_anew_once_and_not_by_each_picture(opened, tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 9))
+    key, other = add_key(tmp_path, "page", "read"), add_key(tmp_path, "other", "read")
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened(None, base=url, expected=("401",), height=600)
+        page.add_init_script(f"sessionStorage.setItem('key', {json.dumps(key)})")
+        page.goto("/?c=pictures")
+        tiles(page, 9)
+        page.wait_for_load_state("networkidle")
+        remove_key(tmp_path, "page")
+        page.get_by_role("searchbox", name="Search by words").fill("boat")
+        ask = page.get_by_role("dialog", name="This service needs a key")
+        until(lambda: page.keyboard.press("Enter") or page.wait_for_timeout(300) or ask.is_visible())
+        playwright.expect(ask).to_contain_text("That key is not valid here.")
+        page.keyboard.press("Escape")
+        playwright.expect(ask).to_be_hidden()
+        page.evaluate("""async () => {
+          const { api } = await import("/static/api.js");
+          await api.source("v1/collections/pictures/images/1/thumbnail").catch(() => {});
+        }""")
+        playwright.expect(ask).to_be_hidden()  # as a picture that comes into view is fetched
+        page.keyboard.press("Enter")
+        ask.get_by_label("Key", exact=True).fill(other)
+        page.keyboard.press("Enter")
+        playwright.expect(page.get_by_role("status")).to_contain_text("nearest")
+        page.wait_for_load_state("networkidle")
+
+
+def test_who_is_asked_too_often_is_asked_again(opened):
+    refused = []
+    page = opened(None, expected=("429",))
+
+    def busy(asked):
+        if len(refused) == 2:
+            asked.fallback()
+            return
+        refused.append(asked.request.method)
+        asked.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": {"message": "not so fast"}})
+
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.route("**/search", busy)
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#said")).to_contain_text("asked again in a moment")
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+    assert refused == ["POST", "POST"]
+
+
+def test_a_search_that_failed_is_asked_for_again(opened):
+    page = opened("/?c=pictures", expected=("ERR_FAILED",))
+    tiles(page, 9)
+    page.route("**/search", lambda asked: asked.abort())
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    said = page.locator("#said")
+    playwright.expect(said).to_contain_text("does not answer")
+    page.unroute("**/search")
+    page.keyboard.press("Enter")  # the same words once more
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+    page.route("**/search", lambda asked: asked.abort())
+    page.get_by_role("searchbox", name="Search by words").fill("house")
+    page.keyboard.press("Enter")
+    playwright.expect(said).to_contain_text("does not answer")
+    page.unroute("**/search")
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest", timeout=10_000)  # by itself
+    playwright.expect(said).to_be_hidden()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -74,6 +74,7 @@ export function mount(root, app) {
   function submit() {
     scrollTo({ top: 0 });
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
+    if (asked === null) show(new URLSearchParams(location.search)); // the same once more, which failed
   }
 
   // What is being written is not touched, a space at its end neither.
@@ -172,10 +173,12 @@ export function mount(root, app) {
         if (signal.aborted) return;
         results.classList.remove("busy");
         grid.hide();
-        status.textContent = error.message;
+        explain();
+        asked = null;
+        status.textContent = error.final ? error.message : "";
         status.classList.add("bad");
         if (error.code === "collection_not_found") await gone(collection, signal);
-        else explain();
+        else if (!error.final) app.failed(error, () => show(new URLSearchParams(location.search)));
         return;
       }
       remembered.set(key, next);
@@ -210,7 +213,7 @@ export function mount(root, app) {
     try {
       await of.load();
     } catch (error) {
-      app.say(error.message, { kind: "bad" });
+      if (of === source) app.failed(error, () => more(of));
       return;
     } finally {
       of.growing = false;
@@ -248,10 +251,9 @@ export function mount(root, app) {
   async function sync() {
     const id = query.open;
     if (!id) {
-      if (!viewer.open) return;
-      const last = viewer.entry && source?.place(viewer.entry.id);
-      viewer.close();
-      if (last >= 0) grid.focus(last);
+      const last = viewer.close();
+      const place = last ? (source?.place(last.id) ?? -1) : -1;
+      if (place >= 0) grid.focus(place);
       return;
     }
     let entry = source?.record(id) ?? null;
@@ -283,7 +285,8 @@ export function mount(root, app) {
     app.navigate({ open: source.id(place) }, { replace: true });
   }
 
-  function close() {
+  function close(entry) {
+    if (query.open !== entry.id) return;
     const without = app.href({ open: null });
     if (cameFrom(without)) history.back();
     else app.navigate({ open: null }, { replace: true });
@@ -353,25 +356,27 @@ export function mount(root, app) {
     document.documentElement.style.scrollPaddingTop = active() ? `${grid.covered}px` : "";
   }).observe(form);
 
+  async function show(address) {
+    const before = query;
+    query = readQuery(address);
+    const but = new URLSearchParams(address);
+    but.delete("open");
+    const collection = app.collection();
+    but.set("c", collection ?? "");
+    document.title = query.words ? `${query.words} · glimpse` : "glimpse";
+    if (String(but) !== asked) { // else no more than the open picture is another
+      if (query.words !== before.words) write(input, query.words);
+      if (query.not !== before.not) write(not, query.not);
+      showParts();
+      chosen.replaceChildren(...chosenChips(query, change));
+      asked = String(but);
+      if (collection) await search(collection);
+    }
+    sync();
+  }
+
   return {
-    async show(address) {
-      const before = query;
-      query = readQuery(address);
-      const but = new URLSearchParams(address);
-      but.delete("open");
-      const collection = app.collection();
-      but.set("c", collection ?? "");
-      document.title = query.words ? `${query.words} · glimpse` : "glimpse";
-      if (String(but) !== asked) { // else no more than the open picture is another
-        if (query.words !== before.words) write(input, query.words);
-        if (query.not !== before.not) write(not, query.not);
-        showParts();
-        chosen.replaceChildren(...chosenChips(query, change));
-        asked = String(but);
-        if (collection) await search(collection);
-      }
-      sync();
-    },
+    show,
     hide() {
       query = { ...query, open: null }; // what comes late opens nothing over another view
       viewer.close();
