@@ -99,16 +99,21 @@ def test_a_bank_is_encoded_once_and_told_of():
     assert (again.vectors == bank.vectors).all()
 
 
-def test_other_words_come_to_a_bank_and_are_as_its_own():
-    encoder = LetterEncoder("f", [f"{word}</w>" for word in MADE])
+def test_other_words_of_the_tokenizer_come_to_a_bank_and_are_as_its_own(monkeypatch):
+    monkeypatch.setattr("encoder.word_bank.MOST", len(MADE))
+    tokens = [f"{word}</w>" for word in (*MADE, "mushroom", "rare", "butterfly")]
+    encoder = LetterEncoder("f", tokens)
     bank = word_bank(encoder)
-    assert with_words(bank, encoder, MADE[:3]) is bank
+    assert bank.words == tuple(MADE)
+    assert with_words(bank, encoder, [*MADE[:3], "reeflex"]) is bank
     encoded = encoder.encoded
-    more = with_words(bank, encoder, ["butterfly", MADE[0], "butterfly", "mushroom"])
+    more = with_words(bank, encoder, ["butterfly", MADE[0], "reeflex", "butterfly", "mushroom"])
     assert more.words == (*MADE, "butterfly", "mushroom")
     assert encoder.encoded - encoded == 2 * (encoded // len(MADE))
-    both = word_bank(LetterEncoder("g", [f"{word}</w>" for word in (*MADE, "butterfly", "mushroom")]))
-    np.testing.assert_array_equal(more.vectors, both.vectors)
+    monkeypatch.setattr("encoder.word_bank.MOST", len(MADE) + 3)
+    both = word_bank(LetterEncoder("g", tokens))
+    np.testing.assert_array_equal(more.vectors[len(MADE) :], both.vectors[[len(MADE) + 2, len(MADE)]])
+    monkeypatch.setattr("encoder.word_bank.MOST", len(MADE))
     assert word_bank(encoder).words == bank.words  # what is kept is the model's alone
 
 
