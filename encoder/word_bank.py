@@ -78,7 +78,7 @@ def with_words(
     templates: Sequence[str] = DEFAULT_TEMPLATES,
     progress: Progress | None = None,
 ) -> WordBank:
-    """The bank, and those of the words that the tokenizer knows whole: what the bank lacks is encoded now, and not kept.
+    """The bank, and those of the words that the tokenizer knows whole: what it lacks is encoded now, and not kept.
     Names and codes are left out: of pieces a model makes a vector that says little.
 
     Args:

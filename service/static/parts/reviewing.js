@@ -225,7 +225,7 @@ export class Reviewing {
         const answer = await this.api.post(`${this.place}/review`, { items: under.map(({ item }) => item) });
         this.#answered(answer);
         this.under = null;
-        if (!this.pending.length) await this.#more();
+        if (!this.pending.length) await this.#goOn();
       } catch (error) {
         if (this.ended.signal.aborted) {
           const lost = this.under ? under.length + this.pending.splice(0).length : 0;
@@ -261,16 +261,16 @@ export class Reviewing {
       const ids = new Set(answer.images);
       this.queue = [...back, ...this.queue.filter(({ id }) => !ids.has(id))];
       if (back.length !== 1) this.app.say(`Taken back: ${count(answer.by_rule || answer.images.length, "picture")} can be looked at again.`);
-      await this.#more();
+      await this.#goOn();
     });
   }
 
   // What was said is kept, whether more to look at can be had or not.
-  #more() {
+  #goOn() {
     return this.#refill().catch((error) => {
       if (this.ended.signal.aborted) return;
       this.lacking = true;
-      this.app.failed(error, () => this.#more());
+      this.app.failed(error, () => this.#goOn());
     });
   }
 
@@ -465,7 +465,7 @@ export class Reviewing {
       this.slider.value = 0;
       this.#answered(answer);
       this.app.say(`${count(answer.by_rule, "picture")} accepted. Undo takes that back.`);
-      await this.#more();
+      await this.#goOn();
     });
   }
 
