@@ -143,7 +143,7 @@ async function show() {
   try {
     next = await load(name);
   } catch (error) {
-    say(`This view cannot be loaded: ${error.message}`, { kind: "bad" });
+    failed(Object.assign(new Error(`This view cannot be loaded: ${error.message}`), { passes: true }), show);
     return;
   }
   if (String(address()) !== String(asked)) return; // it has changed meanwhile, and is shown by who changed it
@@ -304,8 +304,8 @@ async function start() {
     fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
     await untilReady();
   } catch (error) {
-    say(error.message, { kind: "bad" });
-    addEventListener("key", start, { once: true });
+    failed(error, start);
+    if (error.status === 401) addEventListener("key", start, { once: true });
     return;
   }
   say("");

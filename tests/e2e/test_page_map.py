@@ -329,3 +329,9 @@ def test_a_map_is_shown_though_what_is_asked_for_at_its_end_fails_first(opened, 
     playwright.expect(surface(page)).to_be_visible()
     playwright.expect(page.get_by_role("heading", name="Making the map")).to_be_hidden()
     playwright.expect(said).to_be_hidden()
+
+
+def test_of_a_collection_that_is_gone_the_map_says_so(opened):
+    page = opened("/?v=map&c=gone", expected=("404",))
+    playwright.expect(page.get_by_role("heading", name="There is no collection gone")).to_be_visible()
+    playwright.expect(page.locator("#said")).to_be_hidden()

@@ -523,3 +523,107 @@ def test_a_picture_that_comes_late_is_not_opened_over_another_view(page, late):
     assert page.locator("dialog[open]").count() == 0
     page.get_by_role("link", name="Search").click()
     tiles(page, 9)
+
+
+PASTE = """(count) => {
+  const clipboardData = new DataTransfer();
+  const canvas = document.createElement("canvas");
+  const bytes = Uint8Array.from(atob(canvas.toDataURL().split(",")[1]), (letter) => letter.charCodeAt(0));
+  for (let i = 0; i < count; i++) clipboardData.items.add(new File([bytes], `${i}.png`, { type: "image/png" }));
+  document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+}"""
+
+
+def test_several_images_are_pasted_and_how_many_are_taken_is_said(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.evaluate(PASTE, 2)
+    playwright.expect(page.get_by_role("button", name="Remove the image from the search")).to_have_count(2)
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+    page.evaluate(PASTE, 11)
+    playwright.expect(page.locator("#said-text")).to_have_text("It is searched by the first 8 of 11 images.")
+
+
+def test_filters_that_nothing_passes_are_taken_away_at_once(page):
+    page.goto("/?c=pictures&f=kind:none&f=hue:red&from=1999-01-01")
+    page.get_by_role("link", name="Take all away").click()
+    tiles(page, 9)
+    assert re.fullmatch(r".*\?c=pictures", page.url)
+
+
+def test_long_words_and_those_from_right_to_left_keep_within_the_viewer(opened, data):
+    caption, tags = "قطة تنظر من النافذة", ["a tag that is " + "very " * 12 + "long", "x" * 90, "قطة"]
+    with open_collection(data, "pictures", writable=True) as writer:
+        (record,) = writer.records("image", limit=1)
+        writer.update({record.id: {"metadata": {"caption": caption, "tags": tags, "note": "y" * 200}}})
+    try:
+        page = opened(f"/?c=pictures&open={record.id}", width=360)
+        heading = page.get_by_role("dialog").get_by_role("heading", name=caption)
+        playwright.expect(heading).to_have_css("direction", "rtl")
+        playwright.expect(page.locator(".viewer .tags .chip")).to_have_count(3)
+        assert page.locator(".viewer .about").evaluate("it => it.scrollWidth <= it.clientWidth")
+    finally:
+        with open_collection(data, "pictures", writable=True) as writer:
+            writer.update({record.id: {"metadata": record.metadata}})
+
+
+def test_the_name_of_a_file_is_cut_between_its_words(page):
+    found = page.goto("/") and page.evaluate("""async () => {
+      const { breakable, el } = await import("/static/parts/dom.js");
+      const cut = (text) => el("p", {}, ...breakable(text)).innerHTML;
+      return ["/a/b_c-d.jpg", "one", "", "<b>", "..._x"].map(cut);
+    }""")
+    wanted = ["/<wbr>a/<wbr>b_<wbr>c-<wbr>d.<wbr>jpg", "one", "", "&lt;b&gt;", "..._<wbr>x"]
+    assert found == wanted
+    playwright.expect(page.get_by_role("list", name="Results")).to_be_visible()
+
+
+def test_on_a_phone_all_views_and_what_is_done_with_a_selection_are_in_their_place(opened):
+    page = opened("/?c=pictures", width=360)
+    tiles(page, 9).first.focus()
+    page.keyboard.press(" ")
+    for link in page.locator("#views a").all():
+        playwright.expect(link).to_be_in_viewport(ratio=1)
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    text, close = bar.get_by_role("status").bounding_box(), bar.get_by_role("button", name="Clear").bounding_box()
+    assert abs(text["y"] + text["height"] / 2 - close["y"] - close["height"] / 2) < 8
+    assert close["x"] > text["x"] + text["width"]
+
+
+def test_a_view_that_could_not_be_loaded_is_tried_again(opened):
+    page = opened("/?c=pictures", expected=("ERR_FAILED",))
+    tiles(page, 9)
+    page.route("**/static/views/runs.js", lambda asked: asked.abort())
+    page.get_by_role("link", name="Runs").click()
+    said = page.locator("#said")
+    playwright.expect(said).to_contain_text("This view cannot be loaded")
+    page.unroute("**/static/views/runs.js")
+    said.get_by_role("button", name="Try again").click()
+    playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
+    playwright.expect(said).to_be_hidden()
+
+
+def test_back_and_forward_go_through_views_and_open_pictures(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9).nth(2).click()
+    dialog = page.get_by_role("dialog")
+    name = dialog.get_by_role("heading").inner_text()
+    dialog.get_by_role("link", name="Line up").click()
+    playwright.expect(page.get_by_role("textbox", name="Labels")).to_be_visible()
+    playwright.expect(dialog).to_be_hidden()
+    page.go_back()
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(name)
+    page.go_back()
+    playwright.expect(dialog).to_be_hidden()
+    tiles(page, 9)
+    page.go_forward()
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(name)
+    page.keyboard.press("Escape")
+    playwright.expect(dialog).to_be_hidden()
+    playwright.expect(tiles(page, 9).nth(2)).to_be_focused()
+    assert "open=" not in page.url
+    page.go_forward()
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(name)
+    page.get_by_role("button", name="Close").dblclick()  # the second finds it closed
+    playwright.expect(dialog).to_be_hidden()
+    tiles(page, 9)

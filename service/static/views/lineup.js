@@ -418,7 +418,7 @@ export function mount(root, app) {
       let row = rows.get(label);
       if (!row) {
         row = el("li", {}, el("button", { type: "button", onclick: () => app.navigate({ right: asked.right === label ? null : label }, { replace: true }) },
-          el("span", { class: "name" }, label), el("span", { class: "cosine" }), el("span", { class: "chance" }), el("span", { class: "bar" }, el("i", {}))));
+          el("span", { class: "name", dir: "auto" }, label), el("span", { class: "cosine" }), el("span", { class: "chance" }), el("span", { class: "bar" }, el("i", {}))));
         rows.set(label, row);
       }
       const button = row.firstChild;

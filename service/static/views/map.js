@@ -203,7 +203,7 @@ export function mount(root, app) {
   const nameOfCluster = (cluster) => cluster.words.slice(0, 2).join(", ") || `Cluster ${cluster.number}`;
 
   function clusterName(cluster) {
-    const element = el("span", { class: "name" }, nameOfCluster(cluster));
+    const element = el("span", { class: "name", dir: "auto" }, nameOfCluster(cluster));
     return { element, x: cluster.x, y: cluster.y };
   }
 
@@ -211,7 +211,7 @@ export function mount(root, app) {
     const entry = (each) => {
       const swatch = el("span", { class: "swatch" });
       swatch.style.background = css(each.code);
-      const inside = [swatch, el("span", { class: "text" }, each.text), el("span", { class: "size" }, each.size.toLocaleString("en"))];
+      const inside = [swatch, el("span", { class: "text", dir: "auto" }, each.text), el("span", { class: "size" }, each.size.toLocaleString("en"))];
       if (each.other) return el("li", { class: "row" }, inside);
       const button = el("button", { type: "button", class: "row", "data-row": each.text, onclick: () => choose(each) }, inside);
       button.entry = each;

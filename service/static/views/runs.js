@@ -139,7 +139,7 @@ export function mount(root, app) {
         return true;
       }
       if (!sheet.isConnected) root.replaceChildren(sheet); // it was said that there is none yet
-      where.textContent = `${count(runs.length, "run")}${folder ? ` in ${folder}` : ""}. Choose two to compare them.`;
+      where.textContent = `${count(runs.length, "run")}${folder ? ` in ${folder}` : ""}.${runs.length > 1 ? " Choose two to compare them." : ""}`;
       const said = JSON.stringify(runs);
       if (said !== told) rows.replaceChildren(...runs.map((run) => row(run, chosen, choose)));
       told = said;

@@ -18,6 +18,7 @@ export const title = "Search";
 
 const IMAGES = "image/*,.heic,.heif,.avif,.tif,.tiff";
 const REMEMBERED = 8; // searches whose results are kept for Back
+const TOGETHER = 8; // images that are searched by at once
 
 export function mount(root, app) {
   let query = readQuery(new URLSearchParams());
@@ -30,12 +31,12 @@ export function mount(root, app) {
 
   const input = el("input", {
     id: "q", name: "q", type: "search", placeholder: "Describe a picture", "aria-label": "Search by words", autocomplete: "off",
-    maxlength: 10000, enterkeyhint: "search",
+    maxlength: 10000, enterkeyhint: "search", dir: "auto",
   });
   const file = el("input", { type: "file", accept: IMAGES, multiple: true, "aria-label": "Search by an image", class: "unseen" });
   const pick = el("label", { class: "pick button icon plain", title: "Search by an image: choose, drop or paste one" }, file, icon("picture"));
   const parts = el("div", { class: "parts", hidden: true });
-  const not = el("input", { class: "input", type: "search", placeholder: "but not…", "aria-label": "But not", maxlength: 10000, autocomplete: "off" });
+  const not = el("input", { class: "input", type: "search", placeholder: "but not…", "aria-label": "But not", maxlength: 10000, autocomplete: "off", dir: "auto" });
   const status = el("p", { class: "status", role: "status" });
   const change = (changes) => app.navigate({ ...changes, open: null });
   const facets = new Facets({ api: app.api, onChange: change });
@@ -107,9 +108,10 @@ export function mount(root, app) {
 
   async function searchBy(files) {
     try {
-      const keys = await Promise.all(files.slice(0, 8).map(keep));
+      const keys = await Promise.all(files.slice(0, TOGETHER).map(keep));
       app.navigate({ img: [...query.images.map((each) => withWeight(each.key, each.weight)), ...keys], open: null });
       scrollTo({ top: 0 });
+      if (files.length > TOGETHER) app.say(`It is searched by the first ${TOGETHER} of ${count(files.length, "image")}.`);
     } catch (error) {
       app.say(error.message, { kind: "bad" });
     }
@@ -241,7 +243,8 @@ export function mount(root, app) {
 
   function nothing(looks) {
     const filtered = query.filters.length || query.ranges.length || query.folder || query.from || query.to;
-    if (filtered) explain("Nothing passes these filters", "Take one away to see more.");
+    const without = { f: null, r: null, in: null, from: null, to: null };
+    if (filtered) explain("Nothing passes these filters", "Take one away to see more.", el("a", { class: "button", href: app.href(without) }, "Take all away"));
     else if (looks) explain("Nothing here yet", "This collection has no pictures to search. Drop some onto the page to add them.");
     else explain("Nothing here yet", "Drop pictures or a folder onto this page to add them to the collection.");
   }

@@ -14,7 +14,7 @@ export class Selection {
     Object.assign(this, { app, onChanged });
     this.ids = [];
     this.text = el("strong", { role: "status" });
-    this.tag = el("input", { class: "input", placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100, autocomplete: "off" });
+    this.tag = el("input", { class: "input", placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100, autocomplete: "off", dir: "auto" });
     this.tagging = el("form", { onsubmit: (event) => {
       event.preventDefault();
       this.#addTag();
@@ -24,7 +24,7 @@ export class Selection {
     this.root = el("div", { class: "selection", role: "toolbar", "aria-label": "Selected pictures", hidden: true },
       this.text, this.tagging,
       this.like,
-      el("button", { type: "button", class: "button plain", onclick: () => this.#export() }, icon("download"), el("span", {}, "List")),
+      el("button", { type: "button", class: "button plain", onclick: () => this.#export() }, icon("download"), el("span", {}, "Save list")),
       this.delete,
       el("button", { type: "button", class: "button icon plain", "aria-label": "Clear the selection", onclick: onClear }, icon("close")));
     root.append(this.root);

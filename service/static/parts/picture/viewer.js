@@ -1,7 +1,7 @@
 // One picture, large, over everything: zoom, the one before and after, what is known of it. The address is its owner's:
 // it asks to step, and is shown what comes of it; it closes at once, and tells of that when it can be seen.
 
-import { afterPaint, el, icon, set } from "../dom.js";
+import { afterPaint, breakable, el, icon, set } from "../dom.js";
 import { order } from "../latest.js";
 import { factsOf, nameOf, sized, tagsOf } from "./entry.js";
 
@@ -18,7 +18,7 @@ export class Viewer {
     this.asking = order();
     this.image = el("img", { alt: "", draggable: "false" });
     this.stage = el("div", { class: "stage" }, this.image);
-    this.heading = el("h2", { id: "viewer-title", tabindex: "-1", autofocus: true }); // so no button looks as if it were pressed
+    this.heading = el("h2", { id: "viewer-title", tabindex: "-1", autofocus: true, dir: "auto" }); // so no button looks as if it were pressed
     this.path = el("p", { class: "path" });
     this.fit = el("p", { class: "fit" });
     this.facts = el("dl");
@@ -56,9 +56,9 @@ export class Viewer {
     this.image.style.maxWidth = entry.width ? `${entry.width * 2.5}px` : "";
     this.image.style.maxHeight = entry.height ? `${entry.height * 2.5}px` : "";
     const name = nameOf(entry);
-    this.heading.textContent = name;
+    this.heading.replaceChildren(...breakable(name));
     this.image.alt = name;
-    this.path.textContent = entry.external_id ?? entry.path ?? "";
+    this.path.replaceChildren(...breakable(entry.external_id ?? entry.path ?? ""));
     set(this.fit, { hidden: !fit && !note, title: note });
     this.fit.textContent = fit ? `${fit[0].toUpperCase()}${fit.slice(1)}` : (note ?? "");
     this.previous.disabled = !previous;
@@ -76,8 +76,8 @@ export class Viewer {
 
   #describe(entry) {
     this.facts.replaceChildren(
-      ...factsOf(entry).flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)]));
-    this.tags.replaceChildren(...tagsOf(entry).map((tag) => el("span", { class: "chip" }, tag)));
+      ...factsOf(entry).flatMap(([term, text]) => [el("dt", {}, term), el("dd", { dir: "auto" }, text)]));
+    this.tags.replaceChildren(...tagsOf(entry).map((tag) => el("span", { class: "chip", dir: "auto" }, tag)));
     this.acts.replaceChildren(...this.actions(entry));
   }
 
