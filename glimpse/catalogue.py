@@ -203,7 +203,7 @@ class LocalCatalogue:
         ids = self._selected(filter, external_ids, all)
         if dry_run:
             return Patched(len(ids), 0, 0, 0, dry_run=True)
-        done = change_all(self._collection, ids, metadata or {})
+        done = change_all(self._collection, ids, metadata or {}, ())
         refused = [
             {"id": record.id, "external_id": record.external_id, "error": {"message": str(error), "code": error.code}}
             for record, error in done.refused

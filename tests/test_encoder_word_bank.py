@@ -6,7 +6,7 @@ from encoder.encoder import Encoder
 from encoder.model.load import load_clip
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers
-from encoder.zero_shot.word_bank import FEWEST, MOST, clip_words, word_bank, words_of
+from encoder.zero_shot.word_bank import FEWEST, MOST, clip_words, with_words, word_bank, words_of
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 MADE = [a + b + c for a in ALPHABET[:10] for b in ALPHABET for c in ALPHABET][: FEWEST + 100]
@@ -97,6 +97,24 @@ def test_a_bank_is_encoded_once_and_told_of():
     assert encoder.encoded == encoded
     assert again.words == bank.words
     assert (again.vectors == bank.vectors).all()
+
+
+def test_other_words_of_the_tokenizer_come_to_a_bank_and_are_as_its_own(monkeypatch):
+    monkeypatch.setattr("encoder.zero_shot.word_bank.MOST", len(MADE))
+    tokens = [f"{word}</w>" for word in (*MADE, "mushroom", "rare", "butterfly")]
+    encoder = LetterEncoder("f", tokens)
+    bank = word_bank(encoder)
+    assert bank.words == tuple(MADE)
+    assert with_words(bank, encoder, [*MADE[:3], "reeflex"]) is bank
+    encoded = encoder.encoded
+    more = with_words(bank, encoder, ["butterfly", MADE[0], "reeflex", "butterfly", "mushroom"])
+    assert more.words == (*MADE, "butterfly", "mushroom")
+    assert encoder.encoded - encoded == 2 * (encoded // len(MADE))
+    monkeypatch.setattr("encoder.zero_shot.word_bank.MOST", len(MADE) + 3)
+    both = word_bank(LetterEncoder("g", tokens))
+    np.testing.assert_array_equal(more.vectors[len(MADE) :], both.vectors[[len(MADE) + 2, len(MADE)]])
+    monkeypatch.setattr("encoder.zero_shot.word_bank.MOST", len(MADE))
+    assert word_bank(encoder).words == bank.words  # what is kept is the model's alone
 
 
 def test_another_model_and_other_templates_have_banks_of_their_own():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from index.collection import Entry, create_collection, open_collection
 from index.columns import EPOCH, UNKNOWN, Columns
+from index.local.catalog.select import columns as kept_columns
 
 DIM = 4
 
@@ -102,3 +104,60 @@ def test_every_change_is_another_state_and_is_seen(collection, tmp_path):
         collection.delete([key])
         assert reader.columns().ids.size == 0
         assert reader.columns_state() == reader.columns().state
+
+
+def joined():
+    """Whatever is being kept is kept."""
+    for thread in threading.enumerate():
+        if thread.name == "columns":
+            thread.join()
+
+
+def same(one, other):
+    return one.state == other.state and all(
+        getattr(one, name).dtype == getattr(other, name).dtype
+        and (getattr(one, name) == getattr(other, name)).all()
+        for name in ("ids", "aspects", "days")
+    )  # fmt: skip
+
+
+def test_columns_of_many_are_kept_and_no_longer_read_out_of_the_catalog(collection, tmp_path, monkeypatch):
+    file = collection.folder / kept_columns.FILE
+    collection.upsert([entry(i, width=1 + i, height=3, mtime_ns=nanoseconds(2001 + i % 7, 1, 1)) for i in range(40)])
+    collection.columns()
+    joined()
+    assert not file.exists()  # these are few
+    monkeypatch.setattr(kept_columns, "MANY", 40)
+    with open_collection(tmp_path, "c") as reader:
+        first = reader.columns()
+    joined()
+    whole = file.read_bytes()
+    with monkeypatch.context() as without:
+        without.setattr(kept_columns, "_READ", "SELECT 'the catalog is not read'")
+        with open_collection(tmp_path, "c") as reader:
+            assert same(reader.columns(), first)
+            assert reader.columns_among({"must": [{"has_id": first.ids[:3].tolist()}]})[1].sum() == 3
+
+    for damaged in (b"", b"no zip", whole[:-40], whole[:400] + b"?" + whole[401:]):
+        file.write_bytes(damaged)
+        with open_collection(tmp_path, "c") as reader:
+            assert same(reader.columns(), first)
+        joined()
+        assert file.read_bytes() == whole
+
+    collection.delete([int(first.ids[0])])
+    collection.upsert([entry("new", mtime_ns=nanoseconds(2020, 1, 1))])
+    with open_collection(tmp_path, "c") as reader:  # of another state by now
+        assert same(reader.columns(), collection.columns())
+        assert reader.columns().ids[0] != first.ids[0]
+    joined()
+    assert file.read_bytes() != whole
+
+
+def test_a_reader_that_may_write_nothing_keeps_no_columns(collection, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_columns, "MANY", 1)
+    collection.upsert([entry(1)])
+    with open_collection(tmp_path, "c", read_only=True) as reader:
+        assert len(reader.columns().ids) == 1
+    joined()
+    assert not (collection.folder / kept_columns.FILE).exists()

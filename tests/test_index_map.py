@@ -309,14 +309,38 @@ def test_umap_keeps_clumps_apart_and_can_be_ended():
 def test_clusters_have_words_of_the_collection_where_it_has_enough(collection, monkeypatch):
     x, _ = clumps(120)
     own = [f"own{chr(97 + i)}{chr(97 + j)}" for i in range(8) for j in range(5)]
-    entries = [Entry(row, "image", f"/p/{i}", metadata={"title": f"A {own[i % 40]}, No 7"}) for i, row in enumerate(x)]
-    collection.upsert(entries)
+    told = [
+        {"title": f"A {own[i % 40]}, No 7", "filename": f"{own[i % 40]}.jpeg", "code": "x" * 31} for i in range(120)
+    ]
+    collection.upsert(
+        [Entry(row, "image", f"/p/{i}", metadata=said) for i, (row, said) in enumerate(zip(x, told, strict=True))]
+    )
     vectors = unit_rows(np.random.default_rng(3).normal(size=(80, DIM)), DIM)
-    words = (*own, *(f"other{i}" for i in range(40)))
+    asked = []
+
+    def words(wanted):
+        asked.append(wanted)
+        return (*own, *(f"other{i}" for i in range(40))), vectors
+
     monkeypatch.setattr("index.map.kept.FEWEST_OWN", 50)
-    told = {word for one in make_map(collection, words=(words, vectors)).known for word in one.words}
-    assert any(word.startswith("other") for word in told)
+    found = {word for one in make_map(collection, words=words).known for word in one.words}
+    assert any(word.startswith("other") for word in found)
+    assert sorted(asked[0]) == own  # neither a word that is too long nor what a file ends with
     monkeypatch.setattr("index.map.kept.FEWEST_OWN", 40)
-    told = {word for one in make_map(collection, words=(words, vectors)).known for word in one.words}
-    assert told
-    assert told <= set(own)
+    found = {word for one in make_map(collection, words=words).known for word in one.words}
+    assert found
+    assert found <= set(own)
+
+
+def test_a_cluster_for_which_no_own_word_is_left_has_another(collection, monkeypatch):
+    x, _ = clumps(200)
+    collection.upsert([Entry(row, "image", f"/p/{i}", metadata={"title": "mushroom"}) for i, row in enumerate(x)])
+    made = make_map(collection)
+    assert len(made.known) > 1
+    means = unit_rows(np.stack([x[made.clusters == n].mean(axis=0) for n in range(1, len(made.known) + 1)]), DIM)
+    others = tuple(f"thing{letter}" for letter in "abcdefghijklmno"[: len(means)])
+    monkeypatch.setattr("index.map.kept.FEWEST_OWN", 1)
+    told = make_map(collection, words=lambda own: ((*own, *others), np.concatenate([means[:1], means])))
+    assert told.known[0].words == ("mushroom",)
+    assert [one.words[0] for one in told.known[1:]] == list(others[1:])
+    assert all("mushroom" not in one.words for one in told.known[1:])

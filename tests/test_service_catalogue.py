@@ -464,6 +464,21 @@ def test_what_passes_a_filter_is_changed_in_steps(here: Here, monkeypatch: pytes
     assert here.found(text="red", filter={"must": [{"key": "tags", "match": {"value": "a"}}]}) == ["n4"]
 
 
+def test_tags_come_to_those_that_others_gave(here: Here) -> None:
+    here.put_all(*items(*range(3)))
+    here.client.patch(at("n1"), json={"tags": ["theirs"]})
+    here.client.patch(at("n2"), json={"metadata": {"tags": "one text"}})
+    done = patch(here, filter=SMALL, add_tags=["mine", " ours ", "mine"])
+    assert (done["changed"], done["unchanged"]) == (3, 0)
+    found = [here.get(f"n{i}")["metadata"]["tags"] for i in range(3)]
+    assert found == [["mine", "ours"], ["theirs", "mine", "ours"], ["one text", "mine", "ours"]]
+    assert patch(here, filter=SMALL, add_tags=["ours"])["unchanged"] == 3
+    one = here.client.patch(at("n1"), json={"tags": ["new"], "add_tags": ["more", "new"]}).json()
+    assert one["metadata"]["tags"] == ["new", "more"]
+    here.client.patch(at("n1"), json={"tags": None, "add_tags": ["only"]})
+    assert here.get("n1")["metadata"]["tags"] == ["only"]
+
+
 def test_it_goes_with_a_backup_and_its_files(here: Here) -> None:
     for name in ("a", "b/\u0645"):
         here.put(name, image=coded(picture(1)), metadata={"name": name})  # of the same bytes, each its own file

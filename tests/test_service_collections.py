@@ -54,6 +54,31 @@ def test_a_collection_is_made_with_its_title(client):
     assert client.get("/v1/collections/untitled").status_code == 404
 
 
+def test_a_title_is_changed_only_of_what_one_saw(client):
+    place = "/v1/collections/called"
+    client.put(place)
+    assert client.patch(place, json={"title": "Ours", "expected_title": None}).json()["title"] == "Ours"
+    late = error_of(client.patch(place, json={"title": "Mine", "expected_title": None}), 409)
+    assert (late["code"], late["param"], late["message"]) == (
+        "changed_meanwhile", "expected_title", "collection 'called' is called 'Ours' by now",
+    )  # fmt: skip
+    assert client.get(place).json()["title"] == "Ours"
+    assert client.patch(place, json={"title": None, "expected_title": "Ours"}).json()["title"] is None
+    late = error_of(client.patch(place, json={"title": "Mine", "expected_title": "Ours"}), 409)
+    assert "is called by its name by now" in late["message"]
+    assert client.patch(place, json={"title": "Mine"}).json()["title"] == "Mine"  # nothing was expected
+    error_of(client.patch(place, json={"expected_title": "Mine"}), 422)
+
+
+def test_one_that_is_to_be_new_changes_none_that_is_there(client):
+    place, new = "/v1/collections/new-one", {"If-None-Match": "*"}
+    assert client.put(place, json={"title": "First"}, headers=new).status_code == 201
+    refused = error_of(client.put(place, json={"title": "Second"}, headers=new), 412)
+    assert refused["code"] == "collection_exists"
+    assert client.get(place).json()["title"] == "First"
+    error_of(client.put(place, headers={"If-None-Match": '"a"'}), 422)
+
+
 def test_an_index_is_made_as_wished_and_changed_by_a_later_wish(client, data):
     assert client.put("/v1/collections/wished", json={"kind": "ivf-sq8", "recall": 0.9}).status_code == 201
     with open_collection(data, "wished") as collection:

@@ -12,7 +12,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -71,8 +71,38 @@ def word_bank(
     return WordBank(kept.words, _unit(kept.vectors.astype(np.float32)))
 
 
+def with_words(
+    bank: WordBank,
+    encoder: Encoder,
+    words: Iterable[str],
+    templates: Sequence[str] = DEFAULT_TEMPLATES,
+    progress: Progress | None = None,
+) -> WordBank:
+    """The bank, and those of the words that the tokenizer knows whole: what it lacks is encoded now, and not kept.
+    Names and codes are left out: of pieces a model makes a vector that says little.
+
+    Args:
+        bank: of this encoder's model and these templates.
+        encoder: as for `word_bank`.
+        words: any; each counts once.
+        templates: as for `word_bank`.
+        progress: as for `word_bank`.
+    """
+    new = set(whole_words(encoder.vocabulary())) - set(bank.words)
+    more = tuple(word for word in dict.fromkeys(words) if word in new)
+    if not more:
+        return bank
+    vectors = _unit(_encode(encoder, more, templates, progress).astype(np.float32))
+    return WordBank(bank.words + more, np.concatenate([bank.vectors, vectors]))
+
+
 def words_of(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
-    """The first `MOST` words that a tokenizer knows whole: letters alone, `SHORTEST` and more, no capital.
+    """The first `MOST` of `whole_words`."""
+    return whole_words(vocabulary)[:MOST]
+
+
+def whole_words(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
+    """The words that a tokenizer knows whole: letters alone, `SHORTEST` and more, no capital.
 
     Tokenizers are trained on counts, so a low id is a common word. Names of persons and places have capitals where a
     tokenizer keeps them, and are left out. Where tokens are pieces of bytes, only words of ASCII can be read off.
@@ -83,8 +113,8 @@ def words_of(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
             so CLIP's words stand in, as they do where fewer than `FEWEST` are found.
     """
     tokens = sorted(vocabulary, key=lambda token: vocabulary[token])
-    words = tuple(islice(dict.fromkeys(filter(_is_word, _unmarked(tokens))), MOST))
-    return words if len(words) >= FEWEST else clip_words()
+    words = tuple(dict.fromkeys(filter(_is_word, _unmarked(tokens))))
+    return words if len(words) >= FEWEST else whole_words(_clip_vocabulary())
 
 
 def some_words(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
@@ -93,13 +123,18 @@ def some_words(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def clip_words() -> tuple[str, ...]:
-    """The words of CLIP's tokenizer, from open_clip's file of its merges, which is read without importing it."""
+    """The words of CLIP's tokenizer."""
+    return words_of(_clip_vocabulary())
+
+
+def _clip_vocabulary() -> dict[str, int]:
+    """From open_clip's file of its merges, which is read without importing it."""
     spec = find_spec("open_clip")
     origin = spec and spec.origin
     assert origin, "open_clip is installed with glimpse"
     with gzip.open(Path(origin).with_name("bpe_simple_vocab_16e6.txt.gz"), "rt", encoding="utf-8") as lines:
         next(lines)  # its version
-        return words_of({line.replace(" ", "").strip(): i for i, line in enumerate(islice(lines, 48894))})
+        return {line.replace(" ", "").strip(): i for i, line in enumerate(islice(lines, 48894))}
 
 
 def _unmarked(tokens: Sequence[str]) -> list[str]:

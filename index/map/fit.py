@@ -73,7 +73,7 @@ def fit(source: AllVectors, method: Method, progress: Progress | None = None) ->
 
 
 def named(projection: Projection, words: tuple[str, ...], vectors: Rows) -> Projection:
-    """The same with words for each cluster: those nearest to what sets it apart from the others, no word
+    """The same with words for each cluster that has none: those nearest to what sets it apart from the others, no word
     twice, not in another form either. Of stop words none, where there are others.
 
     Args:
@@ -92,14 +92,16 @@ def named(projection: Projection, words: tuple[str, ...], vectors: Rows) -> Proj
     apart = means @ projection.axes.axes  # from the mean of all images, so that what all share is gone
     apart /= np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
     likeness = (vectors - vectors.mean(axis=0)) @ apart.T  # (n_words, c)
-    chosen: list[list[str]] = [[] for _ in projection.known]
-    seen: set[int] = set()
-    for place in np.argsort(-likeness, axis=None, kind="stable"):
+    chosen = [list(one.words) for one in projection.known]
+    lacking = {number for number, words_of_it in enumerate(chosen) if not words_of_it}
+    given = [word for each in chosen for word in each]
+    seen = {i for i, word in enumerate(words) if any(_are_forms(word, other) for other in given)}
+    for place in np.argsort(-likeness, axis=None, kind="stable") if lacking else ():
         word, cluster = divmod(int(place), len(chosen))
-        if word not in seen and len(chosen[cluster]) < WORDS:
+        if word not in seen and cluster in lacking and len(chosen[cluster]) < WORDS:
             seen.update(i for i, other in enumerate(words) if _are_forms(words[word], other))
             chosen[cluster].append(words[word])
-            if len(seen) == len(words) or all(len(each) == WORDS for each in chosen):
+            if len(seen) == len(words) or all(len(chosen[each]) == WORDS for each in lacking):
                 break
     known = (replace(one, words=tuple(each)) for one, each in zip(projection.known, chosen, strict=True))
     return replace(projection, known=tuple(known))

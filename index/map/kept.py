@@ -17,8 +17,10 @@ import threading
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +42,14 @@ FORMAT = 1
 MOST_PLACED = 50_000  # images that came since, which are given places as a map is looked at
 TOLD = 10_000  # values of a key that are looked at for words, the most frequent first
 WORD = re.compile(r"[^\W\d_]{3,}")
+LONGEST = 30  # letters of a word; what is longer is a code, or a language without spaces
 OFTEN = 3  # images that use a word, so that it is one of the collection's own
 FEWEST_OWN = 20  # such words; where there are fewer, other words name clusters too
+MOST_OWN = 1_000  # of them, the most frequent
 BLOCK = 4096  # of them whose vectors are read at a time
 
 Named = tuple[tuple[str, ...], Rows]  # words and their vectors (n_words, dim)
+Words = Callable[[tuple[str, ...]], Named]  # given a collection's own words, those and others of its model
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +68,15 @@ class Placed:
 
 
 def make_map(
-    collection: Collection, method: Method = "pca", words: Named | None = None, progress: Progress | None = None
+    collection: Collection, method: Method = "pca", words: Words | None = None, progress: Progress | None = None
 ) -> Projection:
     """Make the map of a collection's images as they are now, and keep it.
 
     Args:
         collection: open for reading or writing.
         method: see `index.map.fit.fit`.
-        words: that the clusters are named by, of the collection's model; None: they get no names.
+        words: gives those that the clusters are named by; None: they get no names. The collection's own come first,
+            others name clusters for which none is left.
         progress: told how many images have their place; what it raises ends the work, and the map of before stays.
 
     Raises:
@@ -79,9 +85,11 @@ def make_map(
         NotInStore: the collection lies in a store that does not give all its vectors.
         CollectionNotFound: the collection was deleted meanwhile.
     """
+    own = _own_words(collection) if words is not None else ()
+    known = words(own) if words is not None else None
     made = fit(collection.all_vectors(), method, progress)
-    if words is not None:
-        made = named(made, *_in_use(collection, *words))
+    if known is not None:
+        made = named(named(made, *_among(known, own)), *known)
     if not collection.is_there():
         raise CollectionNotFound(f"collection {collection.name!r} was deleted meanwhile")
     path = collection.folder / FILE
@@ -93,17 +101,24 @@ def make_map(
     return made
 
 
-def _in_use(collection: Collection, words: tuple[str, ...], vectors: Rows) -> Named:
-    """Those of the words that the texts of the collection's own metadata use, if they are many enough; else all."""
+def _own_words(collection: Collection) -> tuple[str, ...]:
+    """Those that texts of its metadata use: captions, titles, labels, names of files. The most frequent first."""
     told: Counter[str] = Counter()
     for key in collection.facet_keys():
         for found in collection.facet(key.key, TOLD):
             if isinstance(found.value, str):
-                told.update(dict.fromkeys(WORD.findall(found.value.lower()), found.count))
-    own = [i for i, word in enumerate(words) if told[word] >= OFTEN]
-    if len(own) < FEWEST_OWN:
-        return words, vectors
-    return tuple(words[i] for i in own), vectors[own]
+                text = Path(found.value).stem if key.key == "filename" else found.value
+                told.update(dict.fromkeys(WORD.findall(text.lower()), found.count))
+    often = (word for word, times in told.most_common() if times >= OFTEN and len(word) <= LONGEST)
+    return tuple(islice(often, MOST_OWN))
+
+
+def _among(known: Named, own: tuple[str, ...]) -> Named:
+    """Those of the words that are the collection's own, if they are many enough; else all."""
+    words, vectors = known
+    mine = set(own)
+    found = [i for i, word in enumerate(words) if word in mine]
+    return known if len(found) < FEWEST_OWN else (tuple(words[i] for i in found), vectors[found])
 
 
 class KeptMap:

@@ -83,14 +83,16 @@ def page(
     return records, records[-1].id if more else None
 
 
-def change(collection: Collection, entry_id: int, modality: Modality, patch: Mapping[str, Any]) -> Record:
-    """Merge `patch` into the metadata of an entry.
+def change(
+    collection: Collection, entry_id: int, modality: Modality, patch: Mapping[str, Any], add_tags: Sequence[str]
+) -> Record:
+    """Merge `patch` into the metadata of an entry, and `add_tags` into its tags.
 
     Raises:
         EntryNotFound: see `find`.
         InputError: its metadata would be too large.
     """
-    metadata = merge_patch(find(collection, entry_id, modality).metadata, patch)
+    metadata = merge_patch(find(collection, entry_id, modality).metadata, patch, add_tags)
     collection.update({entry_id: {"metadata": metadata}})
     return collection.get(entry_id)
 
@@ -104,12 +106,14 @@ class Changed:
     refused: list[tuple[Record, InputError]] = field(default_factory=list)
 
 
-def change_all(collection: Collection, ids: Sequence[int], patch: Mapping[str, Any]) -> Changed:
-    """Merge `patch` into the metadata of those of these entries that are there."""
+def change_all(
+    collection: Collection, ids: Sequence[int], patch: Mapping[str, Any], add_tags: Sequence[str]
+) -> Changed:
+    """The same with those of these entries that are there."""
     done, changes = Changed(), {}
     for key, record in collection.records_of(ids).items():
         try:
-            metadata = merge_patch(record.metadata, patch)
+            metadata = merge_patch(record.metadata, patch, add_tags)
         except InputError as error:
             done.refused.append((record, error))
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from base.errors import InputError
@@ -25,13 +25,17 @@ def check_metadata(metadata: Mapping[str, Any]) -> None:
         raise InputError(f"metadata of an entry may have {MAX_METADATA} bytes as JSON, not {size}")
 
 
-def merge_patch(metadata: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge as RFC 7396 says: null takes a key away, objects merge, all else replaces.
+def merge_patch(metadata: Mapping[str, Any], patch: Mapping[str, Any], add_tags: Sequence[str] = ()) -> dict[str, Any]:
+    """Merge as RFC 7396 says: null takes a key away, objects merge, all else replaces. `add_tags` come to the tags.
 
     Raises:
         InputError: the result is too large or too deep.
     """
     result = _merge(metadata, patch)
+    if add_tags:
+        tags = result.get("tags") or []
+        result["tags"] = list(tags) if isinstance(tags, list) else [tags]
+        result["tags"] += [tag for tag in dict.fromkeys(add_tags) if tag not in result["tags"]]
     check_metadata(result)
     return result
 

@@ -17,8 +17,8 @@ from typing import Any
 from base.errors import CollectionError, EntryNotFound
 from base.files import whole_file
 from base.sources.rules import Rules
-from encoder.encoder import Encoder
-from encoder.zero_shot.word_bank import word_bank
+from encoder.encoder import Encoder, Vectors
+from encoder.zero_shot.word_bank import with_words, word_bank
 from index.collection import Collection, open_collection
 from index.ingest.captions import Captions, read_captions
 from index.ingest.reindex import ReindexReport, reindex
@@ -265,11 +265,16 @@ def _map(context: JobContext) -> None:
     asked = context.job.request
     with open_collection(context.data, asked["collection"]) as collection:
         collection.check_model(context.encoder.fingerprint)
-        words = None
-        if asked["names"]:
-            bank = word_bank(context.encoder, progress=lambda done, total: context.tell(0, None, {}))
-            words = bank.words, bank.vectors
-        made = make_map(collection, asked["method"], words, lambda done, total: context.tell(done, total, {}))
+
+        def words(own: tuple[str, ...]) -> tuple[tuple[str, ...], Vectors]:
+            def tell(done: int, total: int | None) -> None:
+                context.tell(0, None, {})
+
+            bank = with_words(word_bank(context.encoder, progress=tell), context.encoder, own, progress=tell)
+            return bank.words, bank.vectors
+
+        wanted = words if asked["names"] else None
+        made = make_map(collection, asked["method"], wanted, lambda done, total: context.tell(done, total, {}))
     context.job.report = {"placed": len(made.ids), "clusters": len(made.known)}
 
 

@@ -107,6 +107,7 @@ PAGE: Examples = {"example": {"entries": [RECORD["example"]], "next": 42}}
 
 PATCH: Examples = {"examples": [
     {"metadata": {"caption": "a red bicycle by the sea", "draft": None}, "tags": ["sea", "bicycle"]},
+    {"add_tags": ["sea"]},
 ]}
 
 UPLOADED: Examples = {"example": {
@@ -254,7 +255,7 @@ MAKE: Examples = {"examples": [
 ]}
 
 PATCH_COLLECTION: Examples = {"examples": [
-    {"title": "Our photos"}, {"quota": {"entries": 200_000}}, {"quota": {"upload_bytes": None}},
+    {"title": "Our photos", "expected_title": None}, {"quota": {"entries": 200_000}}, {"quota": {"upload_bytes": None}},
 ]}
 
 INFO: Examples = {"example": {

@@ -2,6 +2,11 @@
 // lie below the prefix of a proxy. Asking for the key is key.js's.
 
 import { givenKey, request } from "./key.js";
+import { pause } from "./parts/dom.js";
+
+const AGAIN = new Set([409, 429, 503]); // with Retry-After: what was refused so was not begun
+const PATIENCE = 60_000; // ms for which it is asked again
+const PASSES = new Set([0, 429, 502, 503, 504]); // as a service answers that is gone for a while, or its proxy
 
 // What the service refused, or that it does not answer: `status` is 0 then. `after`: seconds after which it may be
 // asked again; null: it does not say.
@@ -10,9 +15,35 @@ export class ApiError extends Error {
     super(message);
     Object.assign(this, { status, code, param, after });
   }
+
+  // Whether it may be well again in a while, with nothing done.
+  get passes() {
+    return PASSES.has(this.status);
+  }
+
+  // Whether the same would be refused again.
+  get final() {
+    return !this.passes && !this.after && this.status !== 500;
+  }
 }
 
-async function answered(path, options) {
+// One that is busy and says for how long is asked again, which the window is told of by the event "wait"; but for who is
+// not `patient`.
+async function answered(path, { patient = true, ...options } = {}) {
+  const end = performance.now() + PATIENCE;
+  for (;;) {
+    try {
+      return await once(path, options);
+    } catch (error) {
+      if (!patient || !error.after || !AGAIN.has(error.status) || performance.now() + error.after * 1000 > end) throw error;
+      dispatchEvent(new Event("wait"));
+      await pause(error.after * 1000);
+      options.signal?.throwIfAborted();
+    }
+  }
+}
+
+async function once(path, options) {
   let response;
   try {
     response = await request(path, options);
@@ -27,8 +58,8 @@ async function answered(path, options) {
   throw new ApiError(message, { ...error, status: response.status, after });
 }
 
-async function json(method, path, body, { signal, headers } = {}) {
-  const options = { method, signal, headers };
+async function json(method, path, body, { headers, ...more } = {}) {
+  const options = { method, headers, ...more };
   if (body instanceof FormData) options.body = body;
   else if (body !== undefined) {
     options.body = JSON.stringify(body);

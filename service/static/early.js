@@ -7,7 +7,7 @@ import { address } from "./router.js";
 
 const LOOKS = ["q", "not", "like", "img"]; // in an address that looks for something
 
-export const info = api.get("v1/info");
+export const info = api.get("v1/info", { patient: false });
 
 const asked = address();
 const all = [null, "search", "map"].includes(asked.get("v")) && !LOOKS.some((key) => asked.has(key));

@@ -4,6 +4,9 @@
 
 let key = sessionStorage.getItem("key");
 let asking = null; // promise of the key that is being asked for
+let declined = 0; // when that was last closed without one
+let acted = 0; // when somebody last did something
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, (event) => event.key === "Escape" || (acted = event.timeStamp), true);
 
 export const givenKey = () => key;
 
@@ -13,6 +16,7 @@ export async function request(path, options = {}) {
   const response = await fetch(path, { ...options, headers });
   if (response.status !== 401) return response;
   if (key === sent) {
+    if (acted < declined) return response; // who wants to give none is not asked by each picture that comes into view
     asking ??= askForKey(sent).finally(() => (asking = null));
     if (!(await asking)) return response;
   }
@@ -41,6 +45,7 @@ function askForKey(refused) {
     dialog.addEventListener("close", () => {
       const given = dialog.returnValue === "use" && dialog.querySelector("input").value.trim();
       if (given) sessionStorage.setItem("key", (key = given));
+      if (!given) declined = performance.now();
       dialog.remove();
       resolve(Boolean(given));
       if (given) dispatchEvent(new Event("key"));

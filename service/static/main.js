@@ -12,9 +12,9 @@
 //     };
 //   }
 //
-// app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), collection(), collections(), reload(),
-// add(files, words), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what is "bad" or
-// "busy" stays; `collection()` is the name that the address or the select has, or null; `collections()` are those of
+// app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), failed(error, again), collection(),
+// collections(), reload(), add(files, words), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what
+// is "bad" or "busy" stays; `failed` tells what could not be had, and has it asked for again by calling `again`; `collection()` is the name that the address or the select has, or null; `collections()` are those of
 // /v1/info, which `info` has whole; `reload()` asks for it anew, `changed()` says that entries have come or gone.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
 // own; a link to another view drops them.
@@ -53,6 +53,7 @@ const app = {
   navigate,
   href,
   say,
+  failed,
   collection: () => address().get("c") || known[0]?.name || null,
   collections: () => known,
   reload,
@@ -63,14 +64,36 @@ const app = {
 
 // --- messages ---
 
-function say(text, { kind = "plain" } = {}) {
+function say(text, { kind = "plain", again = null } = {}) {
   clearTimeout(silence);
   const bad = kind === "bad";
   $("said").hidden = !text;
   $("said").classList.toggle("bad", bad);
   $("said-text").textContent = text ?? "";
+  $("said-again").hidden = !again;
+  $("said-again").onclick = again;
   if (text && kind === "plain") silence = setTimeout(() => say(""), 6000);
 }
+
+const LATER = 5000; // ms after which what may be well by itself is asked for again
+let later = null;
+
+// What could not be had: it is told, and asked for again by itself or once somebody wants it, where that may help. Another
+// address ends that.
+function failed(error, again) {
+  const ask = () => {
+    clearTimeout(later);
+    say("");
+    again();
+  };
+  say(error.message, { kind: "bad", again: error.final ? null : ask });
+  clearTimeout(later);
+  if (!error.passes) return;
+  const whenSeen = () => (document.hidden ? (later = setTimeout(whenSeen, LATER)) : ask());
+  later = setTimeout(whenSeen, (error.after ?? 0) * 1000 || LATER);
+}
+
+addEventListener("wait", () => $("said").hidden && say("The service is busy, and is asked again in a moment…"));
 
 // --- views ---
 
@@ -110,6 +133,7 @@ function wantedBy(asked) {
 }
 
 async function show() {
+  clearTimeout(later);
   const asked = address();
   const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
@@ -119,7 +143,7 @@ async function show() {
   try {
     next = await load(name);
   } catch (error) {
-    say(`This view cannot be loaded: ${error.message}`, { kind: "bad" });
+    failed(Object.assign(new Error(`This view cannot be loaded: ${error.message}`), { passes: true }), show);
     return;
   }
   if (String(address()) !== String(asked)) return; // it has changed meanwhile, and is shown by who changed it
@@ -184,7 +208,7 @@ function header() {
     badge.hidden = !jobs.running.length;
     badge.textContent = jobs.running.length;
     badge.setAttribute("aria-label", `${jobs.running.length} running`);
-    if (ended.length) changed().catch((error) => say(error.message, { kind: "bad" }));
+    if (ended.length) changed();
   });
 }
 
@@ -199,11 +223,10 @@ async function openLibrary() {
 
 // Pictures of this machine into the collection of that name or title, which is made if there is none: see parts/naming.js.
 async function add(files, words) {
-  const [{ upload }, { find, make }] = await Promise.all([import("./parts/picture/upload.js"), import("./parts/naming.js")]);
+  const [{ upload }, { make }] = await Promise.all([import("./parts/picture/upload.js"), import("./parts/naming.js")]);
   let shownOnce = false;
   try {
-    const wanted = await find(app, words);
-    await make(api, wanted);
+    const wanted = await make(app, words);
     const collection = wanted.name;
     const tell = ({ done, total }) => say(`Adding pictures to ${wanted.title ?? collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
     const report = await upload(api, collection, files, {
@@ -230,7 +253,12 @@ async function add(files, words) {
 
 // Entries have changed: what is shown is asked for anew, in the collection that is named.
 async function changed(collection = app.collection()) {
-  await reload();
+  try {
+    await reload();
+  } catch (error) {
+    failed(error, () => changed(collection));
+    return;
+  }
   for (const { view } of mounted.values()) view.changed?.();
   if (!known.some(({ name }) => name === app.collection())) navigate({ c: null, open: null }, { replace: true });
   if (collection && collection !== app.collection()) navigate({ c: collection }, { from: new URLSearchParams() });
@@ -241,7 +269,7 @@ const asking = order();
 
 async function reload() {
   const isNews = asking();
-  const asked = first ?? api.get("v1/info");
+  const asked = first ?? api.get("v1/info", { patient: false });
   first = null;
   const info = await asked;
   if (!isNews()) return known;
@@ -276,8 +304,8 @@ async function start() {
     fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
     await untilReady();
   } catch (error) {
-    say(error.message, { kind: "bad" });
-    addEventListener("key", start, { once: true });
+    failed(error, start);
+    if (error.status === 401) addEventListener("key", start, { once: true });
     return;
   }
   say("");

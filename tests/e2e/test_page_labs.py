@@ -106,6 +106,20 @@ def test_without_negatives_the_space_collapses_and_the_warning_of_a_training_say
     playwright.expect(lab.locator("dl")).to_contain_text("Step0")
 
 
+def test_who_trains_before_the_first_answer_is_there_is_warned_all_the_same(page: Any) -> None:
+    page.goto("/?v=labs")
+    lab = page.locator("#labs-collapse")
+    playwright.expect(lab.locator("dl")).to_contain_text("Step")
+    held: list[Any] = []
+    page.route("**/v1/labs/**", lambda asked: held.append(asked) if not held else asked.continue_())
+    lab.get_by_label("Negatives").uncheck()
+    lab.get_by_role("button", name="Train").click()
+    until(lambda: held or page.wait_for_timeout(20))
+    page.wait_for_timeout(300)
+    held[0].continue_()
+    playwright.expect(lab.get_by_role("status")).to_contain_text("Collapse: after epoch", timeout=60_000)
+
+
 def test_a_batch_proves_no_more_than_log_n(page: Any) -> None:
     page.goto("/?v=labs")
     lab = page.locator("#labs-batch")

@@ -421,3 +421,46 @@ def test_of_a_collection_that_somebody_deleted_another_is_offered(world, client,
     page.get_by_role("link", name="Look at").click()
     playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
     playwright.expect(page.get_by_label("Collection", exact=True)).to_have_value("two")
+
+
+def test_a_title_that_somebody_else_gave_meanwhile_is_not_overwritten(world, client, opened):
+    client.create_collection("one")
+    page = opened("/?c=one", base=world[0], expected=("409",))
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    library.get_by_role("button", name="Rename the collection one").click()
+    client.create_collection("one", title="Theirs")
+    library.get_by_label("Title of the collection one").fill("Mine")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#said-text")).to_have_text(
+        "Somebody has called it “Theirs” meanwhile, and it is not called “Mine”."
+    )
+    assert client.collection("one").title == "Theirs"
+    library.get_by_role("button", name="Rename the collection one").click()
+    field = library.get_by_label("Title of the collection one")
+    playwright.expect(field).to_have_value("Theirs")
+    field.fill("Mine")
+    page.keyboard.press("Enter")
+    playwright.expect(library.get_by_role("link", name="Mine")).to_be_visible()
+    assert client.collection("one").title == "Mine"
+
+
+def test_a_collection_that_somebody_makes_at_the_same_moment_is_theirs(world, client, opened):
+    client.create_collection("other")
+    page = opened("/?c=other", base=world[0], expected=("412",))
+
+    def first(asked):
+        client.create_collection("our-photos", title="Our photos")
+        page.unroute("**/v1/collections/our-photos")
+        asked.fallback()
+
+    page.route("**/v1/collections/our-photos", first)
+    page.get_by_role("button", name="Library").click()
+    page.get_by_label("to the collection").fill("Our photos!")
+    page.get_by_role("button", name="Create it empty").click()
+    playwright.expect(page.get_by_label("Collection", exact=True)).to_have_value("our-photos-2")
+    assert {one.name: one.title for one in client.collections()} == {
+        "other": None,
+        "our-photos": "Our photos",
+        "our-photos-2": "Our photos!",
+    }

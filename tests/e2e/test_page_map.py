@@ -301,3 +301,37 @@ def test_without_webgl_it_is_told_in_words(opened, mapped):
     row.click()
     playwright.expect(page.get_by_role("heading", name=f"{n} picture")).to_be_visible()
     playwright.expect(page.get_by_role("list", name="Selected pictures").get_by_role("link")).to_have_count(n)
+
+
+@pytest.mark.parametrize("broken", ["info", "columns", "map"])
+def test_a_map_is_shown_though_what_is_asked_for_at_its_end_fails_first(opened, client, broken):
+    with contextlib.suppress(ServiceError):
+        client.forget_map("pictures")
+    page = opened("/?v=map&c=pictures", expected=(STALL, "500", "503"))
+    page.get_by_role("button", name="Make the map").wait_for()
+    statuses = [503, 500]
+
+    def answer(asked):
+        if statuses and asked.request.method == "GET":
+            asked.fulfill(status=statuses.pop(0), json={"error": {"message": "it is not well"}})
+        else:
+            asked.fallback()
+
+    page.route(re.compile({"info": "/v1/info$", "columns": "/columns$", "map": "/pictures/map$"}[broken]), answer)
+    page.get_by_role("button", name="Make the map").click()
+    said = page.locator("#said")
+    playwright.expect(said).to_contain_text("it is not well")  # and asked for again, for a while may help
+    again = said.get_by_role("button", name="Try again")
+    until(lambda: len(statuses) < 2 or page.wait_for_timeout(50))
+    until(lambda: not statuses or page.wait_for_timeout(100))  # which somebody has to want: an error may stay
+    playwright.expect(said).to_contain_text("it is not well")
+    again.click()
+    playwright.expect(surface(page)).to_be_visible()
+    playwright.expect(page.get_by_role("heading", name="Making the map")).to_be_hidden()
+    playwright.expect(said).to_be_hidden()
+
+
+def test_of_a_collection_that_is_gone_the_map_says_so(opened):
+    page = opened("/?v=map&c=gone", expected=("404",))
+    playwright.expect(page.get_by_role("heading", name="There is no collection gone")).to_be_visible()
+    playwright.expect(page.locator("#said")).to_be_hidden()

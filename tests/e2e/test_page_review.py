@@ -187,6 +187,7 @@ def test_it_is_for_everybody(opened: Any, axe: Any, run: str, width: int, theme:
     axe(page)
     page.goto(f"/?v=review&run={run}")
     expect(page.locator("#view-review .stage.there")).to_be_visible()
+    expect(page.get_by_text("More", exact=True)).to_be_in_viewport(ratio=1)
     page.get_by_text("Accept the surest at once").click()
     expect(page.get_by_text("Of 9 pictures that nobody has looked at.")).to_be_visible()
     axe(page)

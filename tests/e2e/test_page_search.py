@@ -10,7 +10,7 @@ from glimpse.client import Client
 from index.collection import open_collection
 from index.map.kept import make_map
 from service.app import create_app
-from service.keys import add_key
+from service.keys import add_key, remove_key
 from tests.seen_pages import BLOBS, tiles
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -265,6 +265,77 @@ def test_a_key_that_was_not_given_is_asked_for_when_the_page_needs_it_and_the_pa
         page.get_by_role("dialog", name="Library").get_by_role("button", name="Close").click()
         tiles(page, 3)
         playwright.expect(page.locator("#said")).to_be_hidden()
+        page.wait_for_load_state("networkidle")
+
+
+def test_a_key_that_is_taken_away_is_asked_for_anew_once_and_not_by_each_picture(opened, tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 9))
+    key, other = add_key(tmp_path, "page", "read"), add_key(tmp_path, "other", "read")
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened(None, base=url, expected=("401",), height=600)
+        page.add_init_script(f"sessionStorage.setItem('key', {json.dumps(key)})")
+        page.goto("/?c=pictures")
+        tiles(page, 9)
+        page.wait_for_load_state("networkidle")
+        remove_key(tmp_path, "page")
+        page.get_by_role("searchbox", name="Search by words").fill("boat")
+        ask = page.get_by_role("dialog", name="This service needs a key")
+        until(lambda: page.keyboard.press("Enter") or page.wait_for_timeout(300) or ask.is_visible())
+        playwright.expect(ask).to_contain_text("That key is not valid here.")
+        page.keyboard.press("Escape")
+        playwright.expect(ask).to_be_hidden()
+        page.evaluate("""async () => {
+          const { api } = await import("/static/api.js");
+          await api.source("v1/collections/pictures/images/1/thumbnail").catch(() => {});
+        }""")
+        playwright.expect(ask).to_be_hidden()  # as a picture that comes into view is fetched
+        page.keyboard.press("Enter")
+        ask.get_by_label("Key", exact=True).fill(other)
+        page.keyboard.press("Enter")
+        playwright.expect(page.get_by_role("status")).to_contain_text("nearest")
+        page.wait_for_load_state("networkidle")
+
+
+def test_who_is_asked_too_often_is_asked_again(opened):
+    refused = []
+    page = opened(None, expected=("429",))
+
+    def busy(asked):
+        if len(refused) == 2:
+            asked.fallback()
+            return
+        refused.append(asked.request.method)
+        asked.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": {"message": "not so fast"}})
+
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.route("**/search", busy)
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#said")).to_contain_text("asked again in a moment")
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+    assert refused == ["POST", "POST"]
+
+
+def test_a_search_that_failed_is_asked_for_again(opened):
+    page = opened("/?c=pictures", expected=("ERR_FAILED",))
+    tiles(page, 9)
+    page.route("**/search", lambda asked: asked.abort())
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    said = page.locator("#said")
+    playwright.expect(said).to_contain_text("does not answer")
+    page.unroute("**/search")
+    page.keyboard.press("Enter")  # the same words once more
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+    page.route("**/search", lambda asked: asked.abort())
+    page.get_by_role("searchbox", name="Search by words").fill("house")
+    page.keyboard.press("Enter")
+    playwright.expect(said).to_contain_text("does not answer")
+    page.unroute("**/search")
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest", timeout=10_000)  # by itself
+    playwright.expect(said).to_be_hidden()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -451,4 +522,108 @@ def test_a_picture_that_comes_late_is_not_opened_over_another_view(page, late):
     page.wait_for_timeout(200)
     assert page.locator("dialog[open]").count() == 0
     page.get_by_role("link", name="Search").click()
+    tiles(page, 9)
+
+
+PASTE = """(count) => {
+  const clipboardData = new DataTransfer();
+  const canvas = document.createElement("canvas");
+  const bytes = Uint8Array.from(atob(canvas.toDataURL().split(",")[1]), (letter) => letter.charCodeAt(0));
+  for (let i = 0; i < count; i++) clipboardData.items.add(new File([bytes], `${i}.png`, { type: "image/png" }));
+  document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+}"""
+
+
+def test_several_images_are_pasted_and_how_many_are_taken_is_said(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.evaluate(PASTE, 2)
+    playwright.expect(page.get_by_role("button", name="Remove the image from the search")).to_have_count(2)
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+    page.evaluate(PASTE, 11)
+    playwright.expect(page.locator("#said-text")).to_have_text("It is searched by the first 8 of 11 images.")
+
+
+def test_filters_that_nothing_passes_are_taken_away_at_once(page):
+    page.goto("/?c=pictures&f=kind:none&f=hue:red&from=1999-01-01")
+    page.get_by_role("link", name="Take all away").click()
+    tiles(page, 9)
+    assert re.fullmatch(r".*\?c=pictures", page.url)
+
+
+def test_long_words_and_those_from_right_to_left_keep_within_the_viewer(opened, data):
+    caption, tags = "قطة تنظر من النافذة", ["a tag that is " + "very " * 12 + "long", "x" * 90, "قطة"]
+    with open_collection(data, "pictures", writable=True) as writer:
+        (record,) = writer.records("image", limit=1)
+        writer.update({record.id: {"metadata": {"caption": caption, "tags": tags, "note": "y" * 200}}})
+    try:
+        page = opened(f"/?c=pictures&open={record.id}", width=360)
+        heading = page.get_by_role("dialog").get_by_role("heading", name=caption)
+        playwright.expect(heading).to_have_css("direction", "rtl")
+        playwright.expect(page.locator(".viewer .tags .chip")).to_have_count(3)
+        assert page.locator(".viewer .about").evaluate("it => it.scrollWidth <= it.clientWidth")
+    finally:
+        with open_collection(data, "pictures", writable=True) as writer:
+            writer.update({record.id: {"metadata": record.metadata}})
+
+
+def test_the_name_of_a_file_is_cut_between_its_words(page):
+    found = page.goto("/") and page.evaluate("""async () => {
+      const { breakable, el } = await import("/static/parts/dom.js");
+      const cut = (text) => el("p", {}, ...breakable(text)).innerHTML;
+      return ["/a/b_c-d.jpg", "one", "", "<b>", "..._x"].map(cut);
+    }""")
+    wanted = ["/<wbr>a/<wbr>b_<wbr>c-<wbr>d.<wbr>jpg", "one", "", "&lt;b&gt;", "..._<wbr>x"]
+    assert found == wanted
+    playwright.expect(page.get_by_role("list", name="Results")).to_be_visible()
+
+
+def test_on_a_phone_all_views_and_what_is_done_with_a_selection_are_in_their_place(opened):
+    page = opened("/?c=pictures", width=360)
+    tiles(page, 9).first.focus()
+    page.keyboard.press(" ")
+    for link in page.locator("#views a").all():
+        playwright.expect(link).to_be_in_viewport(ratio=1)
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    text, close = bar.get_by_role("status").bounding_box(), bar.get_by_role("button", name="Clear").bounding_box()
+    assert abs(text["y"] + text["height"] / 2 - close["y"] - close["height"] / 2) < 8
+    assert close["x"] > text["x"] + text["width"]
+
+
+def test_a_view_that_could_not_be_loaded_is_tried_again(opened):
+    page = opened("/?c=pictures", expected=("ERR_FAILED",))
+    tiles(page, 9)
+    page.route("**/static/views/runs.js", lambda asked: asked.abort())
+    page.get_by_role("link", name="Runs").click()
+    said = page.locator("#said")
+    playwright.expect(said).to_contain_text("This view cannot be loaded")
+    page.unroute("**/static/views/runs.js")
+    said.get_by_role("button", name="Try again").click()
+    playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
+    playwright.expect(said).to_be_hidden()
+
+
+def test_back_and_forward_go_through_views_and_open_pictures(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9).nth(2).click()
+    dialog = page.get_by_role("dialog")
+    name = dialog.get_by_role("heading").inner_text()
+    dialog.get_by_role("link", name="Line up").click()
+    playwright.expect(page.get_by_role("textbox", name="Labels")).to_be_visible()
+    playwright.expect(dialog).to_be_hidden()
+    page.go_back()
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(name)
+    page.go_back()
+    playwright.expect(dialog).to_be_hidden()
+    tiles(page, 9)
+    page.go_forward()
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(name)
+    page.keyboard.press("Escape")
+    playwright.expect(dialog).to_be_hidden()
+    playwright.expect(tiles(page, 9).nth(2)).to_be_focused()
+    assert "open=" not in page.url
+    page.go_forward()
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(name)
+    page.get_by_role("button", name="Close").dblclick()  # the second finds it closed
+    playwright.expect(dialog).to_be_hidden()
     tiles(page, 9)

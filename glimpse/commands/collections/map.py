@@ -53,19 +53,23 @@ def make(
 
 def _here(data: Path, name: str, method: Method, names: bool) -> dict[str, Any]:
     from encoder.query import query_encoder
-    from encoder.zero_shot.word_bank import word_bank
+    from encoder.zero_shot.word_bank import with_words, word_bank
     from glimpse import console
     from index.collection import open_collection
     from index.map.kept import make_map
 
     with open_collection(data, name) as collection, console.progress_bars() as bars:
-        words = None
-        if names:
+
+        def words(own: tuple[str, ...]) -> tuple[tuple[str, ...], Any]:
+            def tell(done: int, total: int | None) -> None:
+                bars("words", done, total)
+
             encoder = query_encoder(*collection.made_by(), images=False)
             collection.check_model(encoder.fingerprint)
-            bank = word_bank(encoder, progress=lambda done, total: bars("words", done, total))
-            words = bank.words, bank.vectors
-        made = make_map(collection, method, words, lambda done, total: bars("images", done, total))
+            bank = with_words(word_bank(encoder, progress=tell), encoder, own, progress=tell)
+            return bank.words, bank.vectors
+
+        made = make_map(collection, method, words if names else None, lambda done, total: bars("images", done, total))
     clusters = [
         {"number": i, "size": one.size, "x": one.place[0], "y": one.place[1], "words": list(one.words)}
         for i, one in enumerate(made.known, start=1)

@@ -83,7 +83,7 @@ class Catalog:
         self._db = Database(path, APPLICATION_ID, SCHEMA_VERSION, meta_sealed, functions, UPGRADES, read_only=read_only)
         self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
         self.settings = Settings(self._db)
-        self.select = Selected(self._db)
+        self.select = Selected(self._db, path.parent, read_only=read_only)
         self.next = NextVectors(self._db, self._is_now)
         try:
             with self._db.reading() as db:

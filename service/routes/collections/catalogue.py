@@ -145,7 +145,7 @@ async def patch_one(
 
     def change(writable: Collection) -> Record:
         record = entries.find_external(writable, external_id)
-        return entries.change(writable, record.id, record.modality, asked.patch())
+        return entries.change(writable, record.id, record.modality, asked.patch(), asked.add_tags)
 
     return RecordAnswer.of_record(await writer(change), collection.name, sign)
 
@@ -209,7 +209,7 @@ async def patch_many(
     all_of = Changed()
     for some in batches(ids if not asked.dry_run else [], STEP):
         with _telling(f"{all_of.changed} of {len(ids)} entries are changed", begun=all_of.changed > 0):
-            done = await writer(partial(entries.change_all, ids=some, patch=patch))
+            done = await writer(partial(entries.change_all, ids=some, patch=patch, add_tags=asked.add_tags))
         all_of.changed += done.changed
         all_of.unchanged += done.unchanged
         all_of.refused += done.refused

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Body, Depends, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Header, Path, Response
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, CollectionNotFound
 from base.names import NAME
 from index.collection import Collection
 from service.deps import CollectionDep, CollectionsDep, ModelsDep, ServiceDep, ToldDep, WriterDep, json_body, retried
-from service.errors import documented
+from service.errors import Refusal, documented
 from service.schemas.collections.collections import (
     CollectionAnswer,
     CollectionPatch,
@@ -43,7 +43,7 @@ def get_one(collection: CollectionDep, told: ToldDep) -> CollectionAnswer:
 @router.put(
     "/{collection}",
     summary="Make a collection",
-    responses=documented(404, 408, 409, 413, 415, 422, 503)
+    responses=documented(404, 408, 409, 412, 413, 415, 422, 503)
     | {201: {"model": CollectionAnswer, "description": "it was made"}},
 )
 async def put(
@@ -53,9 +53,10 @@ async def put(
     told: ToldDep,
     response: Response,
     asked: Annotated[CollectionRequest | None, Body(examples=MAKE["examples"])] = None,
+    if_none_match: Annotated[Literal["*"] | None, Header(description="*: only if there is none, else 412")] = None,
 ) -> CollectionAnswer:
     """Make it, empty, for the model that is named, else the default one. Of one that is there already nothing
-    is changed but what is named.
+    is changed but what is named; with `If-None-Match: *` nothing at all.
 
     409 if a model is named and one that is there is another model's. With `kind` or `recall` the index is to be so. Of
     a collection that is there and has another, it is built anew before the answer comes, which takes a while for many
@@ -68,6 +69,8 @@ async def put(
     with retried(), _not_deleted_meanwhile(name):
         if await collections.create(name, model=model.ref, fingerprint=card.fingerprint, dim=card.dim, config=config):
             response.status_code = 201
+        elif if_none_match is not None:
+            raise Refusal(412, f"there is a collection {name!r} already", code="collection_exists")
         collection = await run_in_threadpool(collections.get, name)
         if asked is not None and asked.model:
             collection.check_model(card.fingerprint)
@@ -88,13 +91,17 @@ async def patch(
     asked: CollectionPatch, collection: CollectionDep, writer: WriterDep, told: ToldDep
 ) -> CollectionAnswer:
     """Change its title, or its quota: what is not named stays, null takes a title or a bound away. What it holds stays,
-    in any case.
+    in any case. Who names the title that they saw (`expected_title`) overwrites nobody's.
     """
     await writer(partial(_change, asked))
     return told.collection(await run_in_threadpool(collection.info))
 
 
 def _change(asked: CollectionPatch | CollectionRequest, collection: Collection) -> None:
+    if isinstance(asked, CollectionPatch) and asked.is_outdated(title := collection.title):
+        called = "by its name" if title is None else repr(title)
+        message = f"collection {collection.name!r} is called {called} by now"
+        raise Refusal(409, message, code="changed_meanwhile", param="expected_title")
     if "title" in asked.model_fields_set:
         collection.set_title(asked.title)
     if asked.quota is not None:

@@ -123,7 +123,9 @@ class DeleteAnswer(Schema):
 
 
 class PatchManyRequest(Selecting, PatchRequest):
-    """Changes to the metadata of many: `metadata` is merged in (RFC 7396), `tags` are replaced."""
+    """Changes to the metadata of many: `metadata` is merged in (RFC 7396), `tags` are replaced, `add_tags` come to each
+    one's own.
+    """
 
     model_config = ConfigDict(json_schema_extra=examples.PATCH_ENTRIES)
 

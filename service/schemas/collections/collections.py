@@ -32,6 +32,9 @@ class CollectionPatch(RequestModel):
     """What of a collection is to change; what is not named stays."""
 
     title: Title | None = Field(None, description="what it is called where people read; null: by its name")
+    expected_title: Title | None = Field(
+        None, description="what it is called now: 409, `changed_meanwhile`, if it is not; null: by its name"
+    )
     quota: QuotaFields | None = None
 
     model_config = ConfigDict(json_schema_extra=examples.PATCH_COLLECTION)
@@ -41,6 +44,10 @@ class CollectionPatch(RequestModel):
         if "title" not in self.model_fields_set and self.quota is None:
             raise ValueError("name what is to change: title, or quota")
         return self
+
+    def is_outdated(self, title: str | None) -> bool:
+        """Whether it was asked of a collection that was called otherwise."""
+        return "expected_title" in self.model_fields_set and self.expected_title != title
 
 
 class CollectionRequest(RequestModel):

@@ -53,7 +53,11 @@ class Described(RequestModel):
 
 
 class PatchRequest(Described):
-    """Changes: `metadata` is merged in (RFC 7396: null takes a key away), `tags` are replaced."""
+    """Changes: `metadata` is merged in (RFC 7396: null takes a key away), `tags` are replaced, `add_tags` come to those
+    that are there.
+    """
+
+    add_tags: Tags = Field([], description="those that it lacks; whoever adds some at the same time loses none")
 
     model_config = ConfigDict(json_schema_extra=examples.PATCH)
 

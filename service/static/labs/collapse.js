@@ -24,6 +24,7 @@ export function collapseLab(app) {
   let previous;
   let epoch;
   let felt; // of the points as they lie now
+  let beginning; // promise of what is felt where they lie first
   const figure = new Figure({ label: "Pictures and captions on the circle" });
   const negatives = el("input", { type: "checkbox", checked: true, role: "switch", onchange: () => app.navigate({ negatives: negatives.checked ? null : "off" }, { replace: true }) });
   const go = el("button", { type: "button", class: "button main", onclick: () => (epoch >= STEPS ? restart().then(() => here && clock.start()) : clock.toggle()) }, "Train");
@@ -65,17 +66,23 @@ export function collapseLab(app) {
     warning.replaceChildren(...(felt.warnings.length ? [el("p", {}, "A training would say now:"), ...felt.warnings.map((text) => el("p", {}, text))] : []));
   }
 
-  async function restart() {
+  function restart() {
     clock.stop();
+    return (beginning = begin());
+  }
+
+  async function begin() {
     [pictures, captions, start, previous, epoch] = [scattered(PAIRS, 2, 3), scattered(PAIRS, 2, 8), null, null, 0];
     try {
       if (await look()) start = felt.record;
     } catch (error) {
-      app.say(error.message, { kind: "bad" });
+      app.failed(error, restart);
     }
   }
 
   async function step() {
+    await beginning; // what a training warns of is told by it
+    if (!start) return false;
     if (epoch) previous = felt.record;
     pictures = descend(pictures, felt.gradients.anchors, RATE);
     captions = descend(captions, felt.gradients.others, RATE);

@@ -1,7 +1,8 @@
 // Points by WebGL 1, as many as a collection has images: their places and colours go to the GPU once, and a frame is one
 // call. Throws where there is no WebGL. Knows no document but its canvas.
 //
-// `view` is {x, y, scale}: what of the unit square is in the middle, and how many pixels its side takes.
+// `view` is {x, y, scale, width, height}: what of the unit square is in the middle, how many pixels its side takes, and how
+// many the canvas has.
 
 const VERTEX = `
 attribute vec2 place;
@@ -76,10 +77,10 @@ export class Points {
     colours.forEach((colour, i) => this.colours.set(colour, i * 3));
   }
 
-  draw({ x, y, scale }, size) {
+  draw({ x, y, scale, ...view }, size) {
     const { gl, canvas } = this;
     const ratio = devicePixelRatio || 1;
-    const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+    const [width, height] = [Math.round(view.width * ratio), Math.round(view.height * ratio)];
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     gl.viewport(0, 0, width, height);
     gl.clearColor(0, 0, 0, 0);

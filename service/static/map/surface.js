@@ -32,10 +32,15 @@ export class Surface {
     this.space = null;
     this.view = { x: 0.5, y: 0.5, zoom: 1 };
     this.drawing = false; // a drag draws a lasso
+    this.named = []; // {element, x, y}, and its width once it is known
     this.shown = new Map(); // point -> its thumbnail
+    this.width = this.height = 0; // pixels, kept: to ask for them after each thing that is moved would lay out each time
     this.#gestures();
     this.#keys();
-    new ResizeObserver(() => this.space && this.moved()).observe(this.root);
+    new ResizeObserver(() => {
+      Object.assign(this, { width: this.root.clientWidth, height: this.root.clientHeight });
+      if (this.space) this.moved();
+    }).observe(this.root);
   }
 
   show(places) {
@@ -74,25 +79,25 @@ export class Surface {
   }
 
   get scale() {
-    return (Math.min(this.root.clientWidth, this.root.clientHeight) - 2 * MARGIN) * this.view.zoom;
+    return (Math.min(this.width, this.height) - 2 * MARGIN) * this.view.zoom;
   }
 
   // Pixels of a place of the unit square, and back.
   pixels(x, y) {
-    return [(x - this.view.x) * this.scale + this.root.clientWidth / 2, (y - this.view.y) * this.scale + this.root.clientHeight / 2];
+    return [(x - this.view.x) * this.scale + this.width / 2, (y - this.view.y) * this.scale + this.height / 2];
   }
 
   place(px, py) {
-    return [(px - this.root.clientWidth / 2) / this.scale + this.view.x, (py - this.root.clientHeight / 2) / this.scale + this.view.y];
+    return [(px - this.width / 2) / this.scale + this.view.x, (py - this.height / 2) / this.scale + this.view.y];
   }
 
   box(margin = 0) {
     const [left, top] = this.place(-margin, -margin);
-    const [right, bottom] = this.place(this.root.clientWidth + margin, this.root.clientHeight + margin);
+    const [right, bottom] = this.place(this.width + margin, this.height + margin);
     return { left, top, right, bottom };
   }
 
-  zoomBy(by, px = this.root.clientWidth / 2, py = this.root.clientHeight / 2) {
+  zoomBy(by, px = this.width / 2, py = this.height / 2) {
     const [x, y] = this.place(px, py);
     this.view.zoom = Math.min(CLOSEST, Math.max(0.8, this.view.zoom * by));
     const [nowX, nowY] = this.place(px, py);
@@ -130,13 +135,13 @@ export class Surface {
 
   // How large a point is: as there is room for it.
   get size() {
-    const room = Math.sqrt((this.root.clientWidth * this.root.clientHeight) / Math.max(1, this.points.count));
+    const room = Math.sqrt((this.width * this.height) / Math.max(1, this.points.count));
     return Math.min(16, Math.max(2.5, 0.42 * room * Math.sqrt(this.view.zoom)));
   }
 
   #frame() {
-    if (!this.space || !this.root.clientWidth) return;
-    this.points.draw({ x: this.view.x, y: this.view.y, scale: this.scale }, this.size);
+    if (!this.space || !this.width) return;
+    this.points.draw({ x: this.view.x, y: this.view.y, scale: this.scale, width: this.width, height: this.height }, this.size);
     this.#drawLines();
     for (const [i, thumb] of this.shown) this.#put(thumb, this.space.x(i), this.space.y(i));
     this.#putNames();
@@ -152,12 +157,13 @@ export class Surface {
   // Names that would lie on one before them, or outside, are left out.
   #putNames() {
     const taken = [];
-    for (const { element, x, y } of this.named ?? []) {
+    for (const name of this.named) name.width ||= name.element.offsetWidth;
+    for (const { element, x, y, width } of this.named) {
       const [px, py] = this.pixels(x, y);
-      const [width, height] = [element.offsetWidth || 90, 28];
+      const height = 28;
       const box = [px - width / 2, py - height / 2, px + width / 2, py + height / 2];
       const free = !taken.some(([l, t, r, b]) => box[0] < r && box[2] > l && box[1] < b && box[3] > t);
-      const inside = box[0] > 0 && box[1] > 0 && box[2] < this.root.clientWidth && box[3] < this.root.clientHeight;
+      const inside = box[0] > 0 && box[1] > 0 && box[2] < this.width && box[3] < this.height;
       element.classList.toggle("away", !(free && inside));
       if (free && inside) {
         taken.push(box);
@@ -169,7 +175,7 @@ export class Surface {
   #drawLines() {
     const ratio = devicePixelRatio || 1;
     const { lines } = this;
-    const [width, height] = [this.root.clientWidth, this.root.clientHeight];
+    const [width, height] = [this.width, this.height];
     if (lines.width !== width * ratio || lines.height !== height * ratio) Object.assign(lines, { width: width * ratio, height: height * ratio });
     const pen = lines.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -233,12 +239,12 @@ export class Surface {
   // --- thumbnails ---
 
   #thumbs() {
-    if (!this.space || !this.root.clientWidth) return;
+    if (!this.space || !this.width) return;
     const box = this.box();
     const wanted = new Map();
     const forced = this.links ? [this.links.from, ...this.links.to.map(({ i }) => i)] : (this.favoured ?? []);
     // one that would lie on one before it is left out
-    const room = Math.max(CELL, Math.sqrt((this.root.clientWidth * this.root.clientHeight) / THUMBS));
+    const room = Math.max(CELL, Math.sqrt((this.width * this.height) / THUMBS));
     const near = (px, py) => [...wanted.values()].some(([x, y]) => Math.abs(x - px) < room && Math.abs(y - py) < room);
     const take = (i) => {
       const [px, py] = this.pixels(this.space.x(i), this.space.y(i));
@@ -385,7 +391,7 @@ export class Surface {
 
   // Have what is linked in what is left free of a box that lies over the map, near enough to be told apart.
   reveal({ right = 0, bottom = 0 }) {
-    const [width, height] = [this.root.clientWidth - right, this.root.clientHeight - bottom];
+    const [width, height] = [this.width - right, this.height - bottom];
     const { from, to } = this.links;
     const [x, y] = [this.space.x(from), this.space.y(from)];
     // a link to the far end of the map does not count
@@ -396,13 +402,13 @@ export class Surface {
     const told = px > 60 && px < width - 60 && py > 60 && py < height - 60 && reach > wanted / 3;
     if (told) return;
     if (reach > 0 && reach < wanted) this.view.zoom = Math.min(CLOSEST / 4, (this.view.zoom * wanted) / reach);
-    this.#centre(x + (this.root.clientWidth - width) / 2 / this.scale, y + (this.root.clientHeight - height) / 2 / this.scale);
+    this.#centre(x + (this.width - width) / 2 / this.scale, y + (this.height - height) / 2 / this.scale);
     this.moved();
   }
 
   // The point nearest to the middle of what is in view.
   #middle() {
-    const reach = Math.max(this.root.clientWidth, this.root.clientHeight) / this.scale;
+    const reach = Math.max(this.width, this.height) / this.scale;
     for (let near = 16 / this.scale; near < reach; near *= 3) {
       const found = this.space?.nearest(this.view.x, this.view.y, near) ?? -1;
       if (found >= 0) return found;

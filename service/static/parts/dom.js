@@ -24,6 +24,9 @@ export const words = (value) =>
     ? value.join(", ")
     : typeof value === "object" ? JSON.stringify(value) : String(value);
 
+// A name that may be cut between its words, and only else within one.
+export const breakable = (text) => text.split(/(?<=[_./\\-])(?=[^_./\\-])/).flatMap((part, i) => (i ? [el("wbr"), part] : [part]));
+
 // "1 image", "2 images"
 export const count = (n, one, several = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : several}`;
 

@@ -68,7 +68,7 @@ export class Facets {
   #folders({ path, folders }, query, again) {
     if (!folders.length && !query.folder) return [];
     const chip = (to, value, more) => el("button", { type: "button", class: "chip", title: to, "data-name": `in ${to}`, onclick: () => this.onChange({ in: to }) },
-      el("span", { class: "value" }, value), more);
+      el("span", { class: "value", dir: "auto" }, value), more);
     const shown = this.all.has(FOLDER) ? folders : folders.slice(0, FEW);
     const chips = shown.map(({ name, path: to, entries }) => chip(to, name, [" ", el("span", { class: "count" }, entries.toLocaleString("en"))]));
     const up = query.folder && folderOf(path);
@@ -90,7 +90,7 @@ export class Facets {
     const chips = shown.map(({ value, count }) => {
       const text = filterText(key, value);
       return el("button", { type: "button", class: "chip", "data-name": text, "aria-pressed": String(chosen.has(text)), onclick: () => toggle(text) },
-        el("span", { class: "value" }, words(value)), " ", el("span", { class: "count" }, count.toLocaleString("en")));
+        el("span", { class: "value", dir: "auto" }, words(value)), " ", el("span", { class: "count" }, count.toLocaleString("en")));
     });
     const more = hits.length > shown.length && el("button", { type: "button", class: "chip more", "data-name": `more ${key}`, onclick: () => {
       this.all.add(key);
@@ -134,7 +134,7 @@ const isSorting = (key, total) =>
 // What is chosen, as chips that take it away.
 export function chosenChips(query, onChange) {
   const chip = (text, changes) => el("button", { type: "button", class: "chip on", "aria-label": `Remove the filter ${text}`, onclick: () => onChange(changes) },
-    el("span", { class: "value" }, text), icon("close"));
+    el("span", { class: "value", dir: "auto" }, text), icon("close"));
   const without = (list, one) => list.filter((each) => each !== one).map(({ text }) => text);
   return [
     ...query.filters.map((one) => chip(`${one.key}: ${words(one.value)}`, { f: without(query.filters, one) })),

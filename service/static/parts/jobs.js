@@ -7,7 +7,6 @@ import { order } from "./latest.js";
 const EVERY = 1000; // ms between looks while a job runs
 const SOON = 500; // the same for one that somebody waits for
 const LATER = 5000; // the same while the service does not answer
-const PASSES = new Set([0, 429, 502, 503, 504]); // as a service answers that is gone for a while, or its proxy
 const LISTED = 20;
 const RUNNING = new Set(["queued", "running", "cancelling"]);
 
@@ -47,7 +46,7 @@ export class Jobs {
     const isNews = this.asking();
     let jobs;
     try {
-      jobs = (await this.api.get(`v1/jobs?limit=${LISTED}`)).jobs;
+      jobs = (await this.api.get(`v1/jobs?limit=${LISTED}`, { patient: false })).jobs;
       const listed = new Set(jobs.map(({ id }) => id));
       for (const id of this.awaited) if (!listed.has(id)) jobs.push(await this.#one(id));
     } catch (error) {
@@ -67,7 +66,7 @@ export class Jobs {
   // What does not pass by itself ends the waiting, and the looks, until somebody has reason for another.
   #failed(error) {
     if (!this.running.length && !this.awaited.size) return;
-    if (PASSES.has(error.status)) {
+    if (error.passes) {
       this.say(error.message);
       this.#again(LATER);
     } else if (this.waiting.length) {
@@ -83,7 +82,7 @@ export class Jobs {
 
   async #one(id) {
     try {
-      return await this.api.get(`v1/jobs/${id}`);
+      return await this.api.get(`v1/jobs/${id}`, { patient: false });
     } catch (error) {
       if (error.status !== 404) throw error;
       return { id, state: "failed", error: { message: "The job was forgotten before its end was seen." } };

@@ -106,10 +106,13 @@ export class Library {
       event.preventDefault();
       const wanted = input.value.trim();
       try {
-        await this.app.api.patch(this.app.api.of(name), { title: wanted && wanted !== name ? wanted : null });
+        await this.app.api.patch(this.app.api.of(name), { title: wanted && wanted !== name ? wanted : null, expected_title: title });
         await this.#reload();
       } catch (error) {
-        this.app.say(error.message, { kind: "bad" });
+        if (error.code !== "changed_meanwhile") return this.app.say(error.message, { kind: "bad" });
+        await this.#reload();
+        const called = this.app.collections().find((one) => one.name === name)?.title ?? name;
+        this.app.say(`Somebody has called it “${called}” meanwhile, and it is not called “${wanted || name}”.`, { kind: "bad" });
       }
     });
     form.addEventListener("keydown", (event) => {
@@ -164,8 +167,7 @@ export class Library {
   async #make() {
     if (!this.name.reportValidity()) return;
     try {
-      const wanted = await find(this.app, this.name.value);
-      await make(this.app.api, wanted);
+      const wanted = await make(this.app, this.name.value);
       await this.app.reload();
       this.#showCollections();
       this.app.navigate({ c: wanted.name, v: null }, { from: new URLSearchParams() });
@@ -177,8 +179,8 @@ export class Library {
   async #index(folder) {
     if (!this.name.reportValidity()) return;
     try {
-      const wanted = await find(this.app, this.name.value);
-      if (wanted.title !== null) await make(this.app.api, wanted); // else the job makes it
+      let wanted = await find(this.app, this.name.value);
+      if (wanted.title !== null) wanted = await make(this.app, this.name.value); // else the job makes it
       await this.jobs.ask({ kind: "index", collection: wanted.name, folders: [folder] });
     } catch (error) {
       this.app.say(error.message, { kind: "bad" });

@@ -28,7 +28,16 @@ export function naming(text, collections) {
 // The same among those that are there by now: others make some, too.
 export const find = async (app, text) => naming(text, await app.reload());
 
-// Make it, if it is new: of one that is there nothing is changed.
-export async function make(api, { name, title, isNew }) {
-  if (isNew) await api.put(api.of(name), title === null ? undefined : { title });
+// The same, made if it is new. Where somebody makes one of that name at that moment, theirs stays as it is.
+export async function make(app, text) {
+  for (let tries = 3; ; tries--) {
+    const wanted = await find(app, text);
+    if (!wanted.isNew) return wanted;
+    try {
+      await app.api.put(app.api.of(wanted.name), wanted.title === null ? undefined : { title: wanted.title }, { headers: { "If-None-Match": "*" } });
+      return wanted;
+    } catch (error) {
+      if (error.status !== 412 || tries === 1) throw error;
+    }
+  }
 }

@@ -53,7 +53,12 @@ export class Reviewing {
       if (this.bulk.open) this.#bars();
     } catch (error) {
       if (this.ended.signal.aborted) return;
-      if (error.status !== 404) return this.app.say(error.message, { kind: "bad" });
+      if (this.of !== of) return;
+      if (error.status !== 404) {
+        this.of = undefined;
+        this.app.failed(error, () => this.show(of));
+        return;
+      }
       this.root.replaceChildren(el("div", { class: "empty" }, el("h1", {}, "There is no such run"), el("p", {}, "It may have been forgotten."), el("a", { class: "button", href: this.app.href({ run: null, of: null }) }, "All runs")));
     }
   }
@@ -172,6 +177,7 @@ export class Reviewing {
     const isNews = this.refilling();
     const { images } = await this.api.get(`${this.place}/images?reviewed=false&order=uncertain&limit=${PAGE}${of}`, { signal: this.ended.signal });
     if (shown !== this.of || !isNews()) return; // others are looked at by now, or more has been said of these
+    this.lacking = false;
     const waiting = new Set([...this.pending, ...(this.under ?? [])].map(({ image }) => image.id));
     const fresh = images.filter(({ id }) => !waiting.has(id)).map((image) => ({ ...image, version }));
     const kept = this.current && (fresh.find(({ id }) => id === this.current.id) ?? (this.current.wanted ? this.current : null));
@@ -219,7 +225,7 @@ export class Reviewing {
         const answer = await this.api.post(`${this.place}/review`, { items: under.map(({ item }) => item) });
         this.#answered(answer);
         this.under = null;
-        if (!this.pending.length) await this.#refill();
+        if (!this.pending.length) await this.#goOn();
       } catch (error) {
         if (this.ended.signal.aborted) {
           const lost = this.under ? under.length + this.pending.splice(0).length : 0;
@@ -255,7 +261,16 @@ export class Reviewing {
       const ids = new Set(answer.images);
       this.queue = [...back, ...this.queue.filter(({ id }) => !ids.has(id))];
       if (back.length !== 1) this.app.say(`Taken back: ${count(answer.by_rule || answer.images.length, "picture")} can be looked at again.`);
-      await this.#refill();
+      await this.#goOn();
+    });
+  }
+
+  // What was said is kept, whether more to look at can be had or not.
+  #goOn() {
+    return this.#refill().catch((error) => {
+      if (this.ended.signal.aborted) return;
+      this.lacking = true;
+      this.app.failed(error, () => this.#goOn());
     });
   }
 
@@ -279,7 +294,7 @@ export class Reviewing {
     this.back.disabled = !run.undoable && !this.pending.length && !this.sending;
     this.which.value = this.of ?? "";
     this.work.hidden = !current;
-    this.done.hidden = Boolean(current || this.sending || this.pending.length); // else more may be on its way
+    this.done.hidden = Boolean(current || this.sending || this.pending.length || this.lacking); // else there may be more
     if (!current) return this.#finish();
     this.chosen = new Set(current.answers.map(({ label }) => label));
     const labels = current.answers.map(({ label }) => label);
@@ -450,7 +465,7 @@ export class Reviewing {
       this.slider.value = 0;
       this.#answered(answer);
       this.app.say(`${count(answer.by_rule, "picture")} accepted. Undo takes that back.`);
-      await this.#refill();
+      await this.#goOn();
     });
   }
 

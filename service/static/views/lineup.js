@@ -177,7 +177,13 @@ export function mount(root, app) {
     began = true;
     if (!collection) return;
     const of = collection;
-    const { entries: found } = await app.api.get(`${app.api.of(of, "images")}?limit=4`);
+    let found;
+    try {
+      ({ entries: found } = await app.api.get(`${app.api.of(of, "images")}?limit=4`));
+    } catch (error) {
+      if (here && of === collection) app.failed(error, begin);
+      return;
+    }
     if (of !== collection) return;
     found.forEach(remember);
     if (here && found.length && !asked.pictures.length) app.navigate({ p: found.map(({ id }) => String(id)) }, { replace: true });
@@ -268,7 +274,7 @@ export function mount(root, app) {
         answers.clear();
         dialog.close();
         app.say([`Label set ${made.name} is saved.`, ...made.warnings].join(" "));
-        await listSets();
+        await listSets().catch(() => {}); // it is saved all the same
         app.navigate({ set: made.name, l: null, tpl: null, mode: null });
       } catch (error) {
         said.textContent = error.status === 403 ? "This key may only read: a key with the scope admin saves label sets." : error.message;
@@ -362,7 +368,8 @@ export function mount(root, app) {
       }
     } catch (error) {
       if (signal.aborted) return;
-      status.textContent = error.message;
+      if (!error.final) app.failed(error, ask);
+      status.textContent = error.final ? error.message : "";
       status.classList.add("bad");
       answer.classList.remove("busy");
       rows.clear();
@@ -411,7 +418,7 @@ export function mount(root, app) {
       let row = rows.get(label);
       if (!row) {
         row = el("li", {}, el("button", { type: "button", onclick: () => app.navigate({ right: asked.right === label ? null : label }, { replace: true }) },
-          el("span", { class: "name" }, label), el("span", { class: "cosine" }), el("span", { class: "chance" }), el("span", { class: "bar" }, el("i", {}))));
+          el("span", { class: "name", dir: "auto" }, label), el("span", { class: "cosine" }), el("span", { class: "chance" }), el("span", { class: "bar" }, el("i", {}))));
         rows.set(label, row);
       }
       const button = row.firstChild;
@@ -498,7 +505,7 @@ export function mount(root, app) {
         began = false;
         for (const one of [entries, answers, vectors]) one.clear();
       }
-      if (!asked.pictures.length && !began) begin().catch((error) => app.say(error.message, { kind: "bad" }));
+      if (!asked.pictures.length && !began) begin();
       if (!asked.set && document.activeElement !== text && labelsOf(text.value).join("\n") !== asked.labels.join("\n")) text.value = asText(asked.labels);
       tries.hidden = asked.labels.length > 0 || Boolean(asked.set);
       save.disabled = !asked.labels.length && !asked.set;

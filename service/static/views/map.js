@@ -16,7 +16,7 @@ import { columnsOf, placesAmong } from "../parts/grid/columns.js";
 import { FITS, noteOf } from "../parts/grid/fit.js";
 import { Grid } from "../parts/grid/grid.js";
 import { Selection } from "../parts/grid/selection.js";
-import { Browse, recordsOf } from "../parts/grid/sources.js";
+import { Browse, changeAll, recordsOf } from "../parts/grid/sources.js";
 import { nameOf } from "../parts/picture/entry.js";
 import { Viewer } from "../parts/picture/viewer.js";
 import { conditionsOf, filterText, readQuery } from "../parts/query.js";
@@ -31,7 +31,6 @@ const VALUES = 12; // of a key that have a colour
 const SORTING = 400; // different values; a key with more names pictures rather than sorts them
 const NEAREST = 300; // hits that are lit by words
 const AROUND = 200; // neighbours of a picture that are looked at
-const PER_PATCH = 5000; // pictures that get a label in one request
 
 export function mount(root, app) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -157,6 +156,7 @@ export function mount(root, app) {
     }
   }
 
+  // What is there is asked for anew.
   function again() {
     columns = null;
     now = {};
@@ -203,7 +203,7 @@ export function mount(root, app) {
   const nameOfCluster = (cluster) => cluster.words.slice(0, 2).join(", ") || `Cluster ${cluster.number}`;
 
   function clusterName(cluster) {
-    const element = el("span", { class: "name" }, nameOfCluster(cluster));
+    const element = el("span", { class: "name", dir: "auto" }, nameOfCluster(cluster));
     return { element, x: cluster.x, y: cluster.y };
   }
 
@@ -211,20 +211,30 @@ export function mount(root, app) {
     const entry = (each) => {
       const swatch = el("span", { class: "swatch" });
       swatch.style.background = css(each.code);
-      const inside = [swatch, el("span", { class: "text" }, each.text), el("span", { class: "size" }, each.size.toLocaleString("en"))];
+      const inside = [swatch, el("span", { class: "text", dir: "auto" }, each.text), el("span", { class: "size" }, each.size.toLocaleString("en"))];
       if (each.other) return el("li", { class: "row" }, inside);
-      const pressed = each.cluster ? now.sel === `c${each.cluster.number}` : query.filters.some(({ key, value }) => key === each.key && value === each.value);
-      return el("li", {}, el("button", { type: "button", class: "row", "aria-pressed": String(pressed), "data-row": each.text, onclick: () => choose(each, pressed) }, inside));
+      const button = el("button", { type: "button", class: "row", "data-row": each.text, onclick: () => choose(each) }, inside);
+      button.entry = each;
+      return el("li", {}, button);
     };
     const focused = legendBox.contains(document.activeElement) ? document.activeElement.dataset.row : null;
     const open = legendBox.querySelector("details")?.open ?? innerWidth > 720;
     legendBox.replaceChildren(el("details", { open },
       el("summary", {}, now.by ? now.by : "Clusters"), el("ul", {}, legend.map(entry))));
+    press();
     if (focused) [...legendBox.querySelectorAll("[data-row]")].find((row) => row.dataset.row === focused)?.focus();
   }
 
+  const isChosen = (each) =>
+    each.cluster ? now.sel === `c${each.cluster.number}` : query.filters.some(({ key, value }) => key === each.key && value === each.value);
+
+  function press() {
+    for (const button of legendBox.querySelectorAll("button.row")) set(button, { "aria-pressed": String(isChosen(button.entry)) });
+  }
+
   // A cluster is selected, a value is lit.
-  function choose(each, pressed) {
+  function choose(each) {
+    const pressed = isChosen(each);
     if (each.cluster) app.navigate({ sel: pressed ? null : `c${each.cluster.number}`, near: null, open: null });
     else {
       const others = query.filters.filter(({ key, value }) => key !== each.key || value !== each.value).map(({ text }) => text);
@@ -288,9 +298,9 @@ export function mount(root, app) {
   }
 
   class Picked extends Browse {
-    constructor(places) {
+    constructor(places, outline) {
       super(app, collection, query);
-      Object.assign(this, { columns, places, known: records });
+      Object.assign(this, { columns, places, outline, known: records });
       this.named = () => grid.refresh();
     }
   }
@@ -334,22 +344,15 @@ export function mount(root, app) {
     below.hidden = !has;
     root.classList.toggle("split", has);
     grid.clearSelection();
-    if (!has) {
-      grid.hide();
-      surface?.setOutline(null);
-      picked = null;
-      return;
-    }
+    grid.hide();
+    picked = null;
+    if (!has) return;
     const { places, outline } = placesOf(now.sel);
-    surface?.setOutline(outline);
-    if (!outline) lit(places, () => 255);
-    const next = (picked = new Picked(places));
+    picked = new Picked(places, outline);
     heading.textContent = places.length ? `${count(places.length, "picture")} selected` : "Nothing lies there";
     set(labelling, { hidden: !places.length || app.info?.read_only });
     keyList.replaceChildren(...keys.map(({ key }) => new Option(key)));
     labelKey.value ||= now.by ?? "";
-    if (!places.length) grid.hide();
-    else afterPaint(() => next === picked && grid.show(next)); // the map is moved aside first
   }
 
   async function label() {
@@ -361,14 +364,8 @@ export function mount(root, app) {
     }
     const chosen = grid.selected.size ? [...grid.selected] : Array.from(picked.places, (i) => columns.ids[i]);
     try {
-      let changed = 0;
-      for (let at = 0; at < chosen.length; at += PER_PATCH) {
-        const body = { filter: { must: [{ has_id: chosen.slice(at, at + PER_PATCH) }] }, metadata: { [key]: value } };
-        const answer = await app.api.patch(app.api.of(collection, "entries"), body);
-        changed += answer.changed + answer.unchanged;
-        if (chosen.length > PER_PATCH) app.say(`${changed.toLocaleString("en")} of ${chosen.length.toLocaleString("en")} labelled…`, { kind: "busy" });
-      }
-      app.say(`${count(changed, "picture")} labelled ${key}: ${value}`);
+      const labelled = await changeAll(app, collection, chosen, { metadata: { [key]: value } }, "labelled");
+      app.say(`${count(labelled, "picture")} labelled ${key}: ${value}`);
       labelValue.value = "";
       const at = new URLSearchParams(location.search).get("at");
       columns = null;
@@ -504,7 +501,8 @@ export function mount(root, app) {
     if (place >= 0 && place < source().count) app.navigate({ open: source().id(place) }, { replace: true });
   }
 
-  function close() {
+  function close(entry) {
+    if (query.open !== entry.id) return;
     const without = app.href({ open: null });
     if (cameFrom(without)) history.back();
     else app.navigate({ open: null }, { replace: true });
@@ -548,28 +546,39 @@ export function mount(root, app) {
         by.value = keys.some(({ key }) => key === now.by) ? now.by : "";
         if (fresh || differs("by")) await colour(by.value || null, signal);
         if (fresh || differs("lit", "sel")) {
-          await light(signal);
           showSelection();
+          if (picked) await new Promise(afterPaint); // the map moves aside first, and is drawn anew then
+          signal.throwIfAborted();
+          if (picked?.count) grid.show(picked);
+          surface?.setOutline(picked?.outline ?? null);
+          await light(signal);
+          if (picked && !picked.outline) lit(picked.places, () => 255);
         }
         if (fresh || differs("near", "by")) await anchor(Number(now.near) || null, signal);
-        showLegend();
+        press();
         if (!signal.aborted) owed.clear();
       } catch (error) {
         if (signal.aborted) return;
         root.classList.remove("busy");
-        if (fresh && error.status === 501) { // a store that gives no columns
-          set(form, { hidden: true });
-          set(stage, { hidden: true });
-          empty.hidden = false;
-          empty.replaceChildren(el("h1", {}, "No map here"), el("p", {}, error.message));
-          return;
-        }
         if (error instanceof Changed) {
           again();
           return;
         }
+        if (fresh) { // nothing of it is there
+          for (const each of [form, stage, below]) set(each, { hidden: true });
+          set(empty, { hidden: false });
+        }
+        if (fresh && error.status === 501) { // a store that gives no columns
+          empty.replaceChildren(el("h1", {}, "No map here"), el("p", {}, error.message));
+          return;
+        }
+        if (fresh && error.code === "collection_not_found") {
+          empty.replaceChildren(el("h1", {}, `There is no collection ${collection}`), el("p", {}, "It may have been deleted. Choose another one above."));
+          return;
+        }
+        if (fresh) empty.replaceChildren(el("h1", {}, "The map could not be fetched"), el("p", {}, "The collection and its map are as they were."));
         now = before;
-        app.say(error.message, { kind: "bad" });
+        app.failed(error, again);
         return;
       }
     } else if (surface && differs("at") && now.at && about) {

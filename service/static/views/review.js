@@ -33,7 +33,7 @@ export function mount(root, app) {
     try {
       [{ label_runs: runs }, { label_sets: sets }] = await Promise.all([api.get(RUNS), api.get("v1/label-sets")]);
     } catch (error) {
-      app.say(error.message, { kind: "bad" });
+      if (mine === shown) app.failed(error, list);
       return;
     }
     if (mine !== shown) return;

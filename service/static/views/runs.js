@@ -139,7 +139,7 @@ export function mount(root, app) {
         return true;
       }
       if (!sheet.isConnected) root.replaceChildren(sheet); // it was said that there is none yet
-      where.textContent = `${count(runs.length, "run")}${folder ? ` in ${folder}` : ""}. Choose two to compare them.`;
+      where.textContent = `${count(runs.length, "run")}${folder ? ` in ${folder}` : ""}.${runs.length > 1 ? " Choose two to compare them." : ""}`;
       const said = JSON.stringify(runs);
       if (said !== told) rows.replaceChildren(...runs.map((run) => row(run, chosen, choose)));
       told = said;
@@ -293,7 +293,7 @@ export function mount(root, app) {
       try {
         const job = await app.jobs.ask({ kind: "reindex", collection, training_run: run.name });
         await app.jobs.ended(job.id, (told) => (said.textContent = told.total ? `${told.done.toLocaleString("en")} of ${count(told.total, "entry", "entries")} read…` : "Waiting for its turn…"));
-        await app.reload();
+        await app.reload().catch(() => {}); // it is served all the same
         serve(run, box);
         app.say(`${collection} is searched by ${run.name} now.`);
       } catch (error) {

@@ -18,6 +18,7 @@ export const title = "Search";
 
 const IMAGES = "image/*,.heic,.heif,.avif,.tif,.tiff";
 const REMEMBERED = 8; // searches whose results are kept for Back
+const TOGETHER = 8; // images that are searched by at once
 
 export function mount(root, app) {
   let query = readQuery(new URLSearchParams());
@@ -30,12 +31,12 @@ export function mount(root, app) {
 
   const input = el("input", {
     id: "q", name: "q", type: "search", placeholder: "Describe a picture", "aria-label": "Search by words", autocomplete: "off",
-    maxlength: 10000, enterkeyhint: "search",
+    maxlength: 10000, enterkeyhint: "search", dir: "auto",
   });
   const file = el("input", { type: "file", accept: IMAGES, multiple: true, "aria-label": "Search by an image", class: "unseen" });
   const pick = el("label", { class: "pick button icon plain", title: "Search by an image: choose, drop or paste one" }, file, icon("picture"));
   const parts = el("div", { class: "parts", hidden: true });
-  const not = el("input", { class: "input", type: "search", placeholder: "but not…", "aria-label": "But not", maxlength: 10000, autocomplete: "off" });
+  const not = el("input", { class: "input", type: "search", placeholder: "but not…", "aria-label": "But not", maxlength: 10000, autocomplete: "off", dir: "auto" });
   const status = el("p", { class: "status", role: "status" });
   const change = (changes) => app.navigate({ ...changes, open: null });
   const facets = new Facets({ api: app.api, onChange: change });
@@ -74,6 +75,7 @@ export function mount(root, app) {
   function submit() {
     scrollTo({ top: 0 });
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
+    if (asked === null) show(new URLSearchParams(location.search)); // the same once more, which failed
   }
 
   // What is being written is not touched, a space at its end neither.
@@ -106,9 +108,10 @@ export function mount(root, app) {
 
   async function searchBy(files) {
     try {
-      const keys = await Promise.all(files.slice(0, 8).map(keep));
+      const keys = await Promise.all(files.slice(0, TOGETHER).map(keep));
       app.navigate({ img: [...query.images.map((each) => withWeight(each.key, each.weight)), ...keys], open: null });
       scrollTo({ top: 0 });
+      if (files.length > TOGETHER) app.say(`It is searched by the first ${TOGETHER} of ${count(files.length, "image")}.`);
     } catch (error) {
       app.say(error.message, { kind: "bad" });
     }
@@ -172,10 +175,12 @@ export function mount(root, app) {
         if (signal.aborted) return;
         results.classList.remove("busy");
         grid.hide();
-        status.textContent = error.message;
+        explain();
+        asked = null;
+        status.textContent = error.final ? error.message : "";
         status.classList.add("bad");
         if (error.code === "collection_not_found") await gone(collection, signal);
-        else explain();
+        else if (!error.final) app.failed(error, () => show(new URLSearchParams(location.search)));
         return;
       }
       remembered.set(key, next);
@@ -210,7 +215,7 @@ export function mount(root, app) {
     try {
       await of.load();
     } catch (error) {
-      app.say(error.message, { kind: "bad" });
+      if (of === source) app.failed(error, () => more(of));
       return;
     } finally {
       of.growing = false;
@@ -238,7 +243,8 @@ export function mount(root, app) {
 
   function nothing(looks) {
     const filtered = query.filters.length || query.ranges.length || query.folder || query.from || query.to;
-    if (filtered) explain("Nothing passes these filters", "Take one away to see more.");
+    const without = { f: null, r: null, in: null, from: null, to: null };
+    if (filtered) explain("Nothing passes these filters", "Take one away to see more.", el("a", { class: "button", href: app.href(without) }, "Take all away"));
     else if (looks) explain("Nothing here yet", "This collection has no pictures to search. Drop some onto the page to add them.");
     else explain("Nothing here yet", "Drop pictures or a folder onto this page to add them to the collection.");
   }
@@ -248,10 +254,9 @@ export function mount(root, app) {
   async function sync() {
     const id = query.open;
     if (!id) {
-      if (!viewer.open) return;
-      const last = viewer.entry && source?.place(viewer.entry.id);
-      viewer.close();
-      if (last >= 0) grid.focus(last);
+      const last = viewer.close();
+      const place = last ? (source?.place(last.id) ?? -1) : -1;
+      if (place >= 0) grid.focus(place);
       return;
     }
     let entry = source?.record(id) ?? null;
@@ -283,7 +288,8 @@ export function mount(root, app) {
     app.navigate({ open: source.id(place) }, { replace: true });
   }
 
-  function close() {
+  function close(entry) {
+    if (query.open !== entry.id) return;
     const without = app.href({ open: null });
     if (cameFrom(without)) history.back();
     else app.navigate({ open: null }, { replace: true });
@@ -353,25 +359,27 @@ export function mount(root, app) {
     document.documentElement.style.scrollPaddingTop = active() ? `${grid.covered}px` : "";
   }).observe(form);
 
+  async function show(address) {
+    const before = query;
+    query = readQuery(address);
+    const but = new URLSearchParams(address);
+    but.delete("open");
+    const collection = app.collection();
+    but.set("c", collection ?? "");
+    document.title = query.words ? `${query.words} · glimpse` : "glimpse";
+    if (String(but) !== asked) { // else no more than the open picture is another
+      if (query.words !== before.words) write(input, query.words);
+      if (query.not !== before.not) write(not, query.not);
+      showParts();
+      chosen.replaceChildren(...chosenChips(query, change));
+      asked = String(but);
+      if (collection) await search(collection);
+    }
+    sync();
+  }
+
   return {
-    async show(address) {
-      const before = query;
-      query = readQuery(address);
-      const but = new URLSearchParams(address);
-      but.delete("open");
-      const collection = app.collection();
-      but.set("c", collection ?? "");
-      document.title = query.words ? `${query.words} · glimpse` : "glimpse";
-      if (String(but) !== asked) { // else no more than the open picture is another
-        if (query.words !== before.words) write(input, query.words);
-        if (query.not !== before.not) write(not, query.not);
-        showParts();
-        chosen.replaceChildren(...chosenChips(query, change));
-        asked = String(but);
-        if (collection) await search(collection);
-      }
-      sync();
-    },
+    show,
     hide() {
       query = { ...query, open: null }; // what comes late opens nothing over another view
       viewer.close();

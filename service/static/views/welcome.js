@@ -46,8 +46,8 @@ export function mount(root, app) {
   async function index(path) {
     if (!name.reportValidity()) return;
     try {
-      const wanted = await find(app, name.value);
-      if (wanted.title !== null) await make(app.api, wanted); // else the job makes it
+      let wanted = await find(app, name.value);
+      if (wanted.title !== null) wanted = await make(app, name.value); // else the job makes it
       await app.jobs.ask({ kind: "index", collection: wanted.name, folders: [path] });
     } catch (error) {
       app.say(error.message, { kind: "bad" });
@@ -58,7 +58,7 @@ export function mount(root, app) {
   async function follow(jobs) {
     progress.replaceChildren(...jobs.filter((job) => job.kind === "index" || job.kind === "watch").slice(0, 3).map((job) => jobRow(job, app.jobs, app)));
     if (!app.jobs.running.length) return;
-    await app.reload();
+    await app.reload().catch(() => {}); // the next look comes soon
     const ready = app.collections().find((each) => each.counts.image);
     look.hidden = !ready;
     if (ready) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +21,12 @@ from index.search.patience import Patience
 class Selected:
     """The entries of one catalog, selected and counted; the last answers are kept. For any number of threads."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, folder: Path, *, read_only: bool) -> None:
+        """Of the catalog in `folder`; nothing is written there if `read_only`."""
         self._db = db
         self._filters = FilterCache()
         self._facets = FacetCounts()
-        self._pictures = ColumnsCache()
+        self._pictures = ColumnsCache(folder, read_only=read_only)
 
     def ids(self, wanted: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:
         """The ids, ascending and read-only, of the entries that a filter lets through. FilterTooSlow, GivenUp."""

@@ -212,7 +212,7 @@ export class Grid {
   #made() {
     const image = el("img", { alt: "", decoding: "async", draggable: "false" });
     const frame = el("span", { class: "frame" }, image);
-    const caption = el("span", { class: "caption" });
+    const caption = el("span", { class: "caption", dir: "auto" });
     const link = el("a", { draggable: "false" }, frame, caption);
     const mark = el("button", { type: "button", class: "mark", tabindex: "-1", "aria-pressed": "false" }, icon("check"));
     const item = el("li", {}, link, mark);

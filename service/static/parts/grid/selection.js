@@ -2,7 +2,7 @@
 
 import { count, el, icon, saveFile } from "../dom.js";
 import { calledOf, isUpload, nameOf, tagsOf } from "../picture/entry.js";
-import { recordsOf } from "./sources.js";
+import { changeAll, recordsOf } from "./sources.js";
 
 const AT_ONCE = 4; // requests under way
 const FORMULA = /^[=+\-@\t\r]/; // a spreadsheet takes what begins so for a formula
@@ -14,7 +14,7 @@ export class Selection {
     Object.assign(this, { app, onChanged });
     this.ids = [];
     this.text = el("strong", { role: "status" });
-    this.tag = el("input", { class: "input", placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100, autocomplete: "off" });
+    this.tag = el("input", { class: "input", placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100, autocomplete: "off", dir: "auto" });
     this.tagging = el("form", { onsubmit: (event) => {
       event.preventDefault();
       this.#addTag();
@@ -24,7 +24,7 @@ export class Selection {
     this.root = el("div", { class: "selection", role: "toolbar", "aria-label": "Selected pictures", hidden: true },
       this.text, this.tagging,
       this.like,
-      el("button", { type: "button", class: "button plain", onclick: () => this.#export() }, icon("download"), el("span", {}, "List")),
+      el("button", { type: "button", class: "button plain", onclick: () => this.#export() }, icon("download"), el("span", {}, "Save list")),
       this.delete,
       el("button", { type: "button", class: "button icon plain", "aria-label": "Clear the selection", onclick: onClear }, icon("close")));
     root.append(this.root);
@@ -51,62 +51,54 @@ export class Selection {
     return this.ids.map((id) => found.get(id)).filter(Boolean);
   }
 
-  // One after the other as the service takes them, a few at once; says how far it is, and how it ended.
-  async #each(doing, done, act) {
-    let records = [];
-    let made = 0;
-    const gone = [];
-    try {
-      records = await this.#records();
-      const rest = [...records];
-      const work = async () => {
-        for (let record = rest.shift(); record; record = rest.shift()) {
-          if (await act(record)) gone.push(record.id);
-          made += 1;
-          if (records.length > 8) this.app.say(`${doing} ${made.toLocaleString("en")} of ${records.length.toLocaleString("en")}…`, { kind: "busy" });
-        }
-      };
-      await Promise.all(Array.from({ length: AT_ONCE }, work));
-      this.app.say(done(records, gone));
-    } catch (error) {
-      this.app.say(`${made ? `After ${count(made, "picture")}: ` : ""}${error.message}`, { kind: "bad" });
-    }
-    return gone;
-  }
-
   async #addTag() {
     const tag = this.tag.value.trim();
+    const { app, ids, source } = this;
+    const collection = app.collection();
     if (!tag) return;
-    const { api } = this.app;
-    const collection = this.app.collection();
-    await this.#each("Tagging", (records) => `${count(records.length, "picture")} tagged “${tag}”.`, async (record) => {
-      const tags = tagsOf(record);
-      if (tags.includes(tag)) return false;
-      const changed = await api.patch(api.of(collection, "images", record.id), { tags: [...tags, tag] });
-      this.source?.learn(changed);
-      return false;
-    });
     this.tag.value = "";
-    this.onChanged(this.ids, { deleted: [] });
+    try {
+      const tagged = await changeAll(app, collection, ids, { add_tags: [tag] }, "tagged");
+      app.say(`${count(tagged, "picture")} tagged “${tag}”.`);
+      const known = ids.filter((id) => source?.record(id));
+      for (const record of await recordsOf(app.api, collection, known)) source.learn(record); // others may have tagged them, too
+    } catch (error) {
+      this.tag.value ||= tag;
+      app.say(error.message, { kind: "bad" });
+    }
+    this.onChanged(ids, { deleted: [] });
   }
 
+  // One after the other as the service takes them, a few at once; says how far it is, and how it ended.
   async #delete() {
     if (!this.sure) {
       this.sure = true;
       this.delete.lastChild.textContent = "Really delete?";
       return;
     }
-    const { api } = this.app;
-    const collection = this.app.collection();
-    const left = (records, gone) => (records.length - gone.length
-      ? `${count(gone.length, "picture")} deleted. ${count(records.length - gone.length, "other")} of indexed folders stay: take them out of their folder.`
-      : `${count(gone.length, "picture")} deleted.`);
-    const deleted = await this.#each("Deleting", left, async (record) => {
-      if (!isUpload(record)) return false;
-      await api.delete(api.of(collection, "images", record.id));
-      return true;
-    });
-    this.onChanged(this.ids, { deleted });
+    const { app, ids } = this;
+    const collection = app.collection();
+    const gone = [];
+    try {
+      const records = await this.#records();
+      const rest = records.filter(isUpload);
+      const total = rest.length;
+      const work = async () => {
+        for (let record = rest.shift(); record; record = rest.shift()) {
+          await app.api.delete(app.api.of(collection, "images", record.id)).catch((error) => {
+            if (error.status !== 404) throw error; // somebody else was first
+          });
+          gone.push(record.id);
+          if (total > 8) app.say(`Deleting ${gone.length.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, work));
+      const others = records.length - total;
+      app.say(`${count(gone.length, "picture")} deleted.${others ? ` ${count(others, "other")} of indexed folders stay: take them out of their folder.` : ""}`);
+    } catch (error) {
+      app.say(`${gone.length ? `${count(gone.length, "picture")} deleted, then: ` : ""}${error.message}`, { kind: "bad" });
+    }
+    this.onChanged(ids, { deleted: gone });
   }
 
   async #export() {

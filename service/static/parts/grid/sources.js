@@ -215,6 +215,20 @@ export class Browse {
 const MONTH = new Intl.DateTimeFormat("en", { month: "long", year: "numeric", timeZone: "UTC" });
 const YEAR = new Intl.DateTimeFormat("en", { year: "numeric", timeZone: "UTC" });
 
+const CHANGED = 5000; // entries in one request
+
+// Change pictures in the way of the API's PATCH, and say how far it is, as in "tagged". Resolves to how many there were.
+export async function changeAll(app, collection, ids, change, done) {
+  let there = 0;
+  for (let at = 0; at < ids.length; at += CHANGED) {
+    const body = { ...change, filter: { must: [{ has_id: ids.slice(at, at + CHANGED) }] } };
+    const answer = await app.api.patch(app.api.of(collection, "entries"), body);
+    there += answer.changed + answer.unchanged;
+    if (ids.length > CHANGED) app.say(`${there.toLocaleString("en")} of ${ids.length.toLocaleString("en")} ${done}…`, { kind: "busy" });
+  }
+  return there;
+}
+
 // The records of some ids, in no order; those that are gone are left out.
 export async function recordsOf(api, collection, ids) {
   const found = [];

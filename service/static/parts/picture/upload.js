@@ -4,6 +4,8 @@
 import { pause } from "../dom.js";
 
 const FILES = 8; // in one request
+const TRIES = 10; // of one that broke off: what came of it all the same is there already
+const WAIT = 3000; // ms between them
 const BYTES = 24_000_000; // together, unless one alone is larger
 const PICTURE = /\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif|jp2|ico|dng|cr2|cr3|nef|arw|raf|orf|rw2)$/i;
 
@@ -66,8 +68,7 @@ async function send(api, collection, files, signal) {
     try {
       return (await api.post(api.of(collection, "images"), form, { signal })).results;
     } catch (error) {
-      // it is busy, and says so: what was refused like this was not begun
-      if ((error.status === 429 || error.status === 503 || error.status === 409) && error.after && tries < 20) await pause(error.after * 1000);
+      if (error.passes && tries < TRIES) await pause(WAIT);
       else if (error.status === 422 || error.status === 413) {
         if (files.length === 1) return [{ name: files[0].name, error: error.message }];
         const each = [];

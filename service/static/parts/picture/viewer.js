@@ -1,7 +1,7 @@
 // One picture, large, over everything: zoom, the one before and after, what is known of it. The address is its owner's:
-// it asks to step and to close, and is shown what comes of it.
+// it asks to step, and is shown what comes of it; it closes at once, and tells of that when it can be seen.
 
-import { afterPaint, el, icon, set } from "../dom.js";
+import { afterPaint, breakable, el, icon, set } from "../dom.js";
 import { order } from "../latest.js";
 import { factsOf, nameOf, sized, tagsOf } from "./entry.js";
 
@@ -11,13 +11,14 @@ const MOST = 8; // times as large as it fits
 const letGo = (src) => src.startsWith("blob:") && URL.revokeObjectURL(src);
 
 export class Viewer {
-  // onStep(by), onClose(); actions(entry): elements below the facts
+  // onStep(by), onClose(entry); actions(entry): elements below the facts
   constructor(root, { api, onStep, onClose, actions }) {
     Object.assign(this, { api, onStep, onClose, actions });
+    this.left = null; // the entry that somebody has closed, until the owner has taken note
     this.asking = order();
     this.image = el("img", { alt: "", draggable: "false" });
     this.stage = el("div", { class: "stage" }, this.image);
-    this.heading = el("h2", { id: "viewer-title", tabindex: "-1", autofocus: true }); // so no button looks as if it were pressed
+    this.heading = el("h2", { id: "viewer-title", tabindex: "-1", autofocus: true, dir: "auto" }); // so no button looks as if it were pressed
     this.path = el("p", { class: "path" });
     this.fit = el("p", { class: "fit" });
     this.facts = el("dl");
@@ -32,17 +33,13 @@ export class Viewer {
         el("div", { class: "zooms" },
           button("minus", "Smaller", () => this.#zoom(1 / 1.5)), button("plus", "Larger", () => this.#zoom(1.5)))),
       el("div", { class: "about" }, this.heading, this.fit, this.path, this.facts, this.tags, this.acts),
-      button("close", "Close", () => onClose(), "shut"));
+      button("close", "Close", () => this.#leave(), "shut"));
     root.append(this.dialog);
     this.dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
-      onClose();
+      this.#leave();
     });
-    this.dialog.addEventListener("close", () => {
-      if (this.dialog.open || !this.entry) return;
-      this.close(); // the browser has closed it by itself, as it may at a second Escape
-      onClose();
-    });
+    this.dialog.addEventListener("close", () => !this.dialog.open && this.#leave()); // the browser may do so by itself
     this.dialog.addEventListener("keydown", (event) => this.#key(event));
     this.#gestures();
   }
@@ -59,9 +56,9 @@ export class Viewer {
     this.image.style.maxWidth = entry.width ? `${entry.width * 2.5}px` : "";
     this.image.style.maxHeight = entry.height ? `${entry.height * 2.5}px` : "";
     const name = nameOf(entry);
-    this.heading.textContent = name;
+    this.heading.replaceChildren(...breakable(name));
     this.image.alt = name;
-    this.path.textContent = entry.external_id ?? entry.path ?? "";
+    this.path.replaceChildren(...breakable(entry.external_id ?? entry.path ?? ""));
     set(this.fit, { hidden: !fit && !note, title: note });
     this.fit.textContent = fit ? `${fit[0].toUpperCase()}${fit.slice(1)}` : (note ?? "");
     this.previous.disabled = !previous;
@@ -79,18 +76,27 @@ export class Viewer {
 
   #describe(entry) {
     this.facts.replaceChildren(
-      ...factsOf(entry).flatMap(([term, text]) => [el("dt", {}, term), el("dd", {}, text)]));
-    this.tags.replaceChildren(...tagsOf(entry).map((tag) => el("span", { class: "chip" }, tag)));
+      ...factsOf(entry).flatMap(([term, text]) => [el("dt", {}, term), el("dd", { dir: "auto" }, text)]));
+    this.tags.replaceChildren(...tagsOf(entry).map((tag) => el("span", { class: "chip", dir: "auto" }, tag)));
     this.acts.replaceChildren(...this.actions(entry));
   }
 
+  // Gives the entry that was shown; null: none was.
   close() {
-    if (!this.entry) return;
+    const { entry, left } = this;
+    this.entry = this.left = null;
+    if (!entry) return left;
     document.body.classList.remove("viewing");
     this.dialog.close();
-    this.entry = null;
     letGo(this.image.src);
     this.image.removeAttribute("src");
+    return entry;
+  }
+
+  #leave() {
+    if (!this.entry) return;
+    const left = (this.left = this.close());
+    afterPaint(() => this.onClose(left));
   }
 
   // What is large enough for the stage first; the file itself once someone looks closer.
