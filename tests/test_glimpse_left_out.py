@@ -103,6 +103,23 @@ def test_index_says_which_rows_name_none_of_its_images(glimpse: Any, colour_fold
     assert "are cut" not in glimpse("search", "a short one")[1]
 
 
+def test_rows_name_images_as_the_system_that_wrote_them_does(glimpse: Any, tmp_path: Path) -> None:
+    (tmp_path / "Photos").mkdir()
+    plain_picture("red").save(tmp_path / "Photos/My Red.PNG")
+    plain_picture("blue").save(tmp_path / "Photos/blue.png")
+    table = tmp_path / "pairs.jsonl"
+    rows = [{"image": "PHOTOS\\my red.png", "title": "red"}, {"image": "Photos/%62lue.png", "title": "blue"}]
+    table.write_text("\n".join(map(json.dumps, rows)) + '\n{"image": "Photos/blue.png", \n')
+    with pytest.raises(InputError, match=r"line 3 is not JSON \(from column 29 on\); each line holds one object"):
+        glimpse("eval", "--pairs", table)
+    table.write_text("\n".join(map(json.dumps, rows)))
+    assert "2 images, 2 texts" in glimpse("eval", "--pairs", table)[0]
+    _, err = glimpse("index", tmp_path / "Photos", "--captions", table)
+    assert "rows name no image" not in err
+    titled = '{"must": [{"key": "title", "match": {"any": ["red", "blue"]}}]}'
+    assert len(json.loads(glimpse("search", "red", "--filter", titled, "--json")[0])["hits"]) == 2
+
+
 def test_index_says_once_what_it_leaves_out_and_a_link_in_a_circle_is_a_row_like_any(
     glimpse: Any, colour_folder: Path
 ) -> None:
