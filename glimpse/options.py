@@ -224,6 +224,8 @@ def labels_of(given: str, instead: str) -> GivenLabels:
         raise InputError(f"--labels {given}: that is a folder; name the labels with commas between, as cat,dog")
     if ";" in given and not any(mark in given for mark in ',"'):
         raise InputError(f"--labels {given}: put commas between labels, as cat,dog; or quotes around one that has a ;")
+    if given.lstrip().startswith(("[", "{")):
+        raise InputError(f"--labels {given}: that begins as JSON; {instead}, or name the labels as cat,dog")
     if "," not in given and given.lower().endswith((".txt", ".csv", ".tsv", ".json")):
         raise InputError(f"--labels {given}: no such file, and no label that a picture could have; {instead}")
     return labels_in(given)
