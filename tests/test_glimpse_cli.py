@@ -272,10 +272,16 @@ def test_settings_come_from_the_environment_too(tiny_run: Path, tmp_path: Path) 
     assert (tmp_path / "data" / "collections" / "images").is_dir()
 
 
-def test_models_are_listed_and_a_closed_pipe_is_no_error() -> None:
+def test_models_are_listed_and_a_closed_pipe_or_stream_is_no_error() -> None:
     assert "ViT-B-32/openai" in ok("models", "vit-b-32").splitlines()
     piped = subprocess.run(f"{GLIMPSE} models --all | head -1", shell=True, capture_output=True, text=True)
     assert "Traceback" not in piped.stderr
+    for closed in (">&-", "<&- >&- 2>&-"):
+        done = subprocess.run(f"{GLIMPSE} models {closed}", shell=True, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "Traceback" not in done.stderr
+    done = subprocess.run(f"{GLIMPSE} search --queries - <&-", shell=True, capture_output=True, text=True)
+    assert done.stderr == "glimpse: --queries -: has no query; give one a line\n"
 
 
 def test_models_worth_knowing_are_shown_and_one_is_recommended_for_this_machine() -> None:

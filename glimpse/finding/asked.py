@@ -45,6 +45,16 @@ def check_words(words: str) -> None:
         raise InputError(f"{path} is a file and no picture: give words, or --image and a picture")
 
 
+def picture_at(image: Path) -> Path:
+    """The file that --image names, by its path or as a `file:` address. InputError: an address of the web."""
+    kind, _, rest = str(image).partition(":/")
+    if kind.lower() == "file" and not image.exists():
+        return Path(unquote(f"/{rest.lstrip('/').removeprefix('localhost/')}"))
+    if kind.lower() in ("http", "https") and not image.exists():
+        raise InputError(f"{kind}://{rest} is not on this machine: save the picture as a file, and give --image FILE")
+    return image
+
+
 class Asked(NamedTuple):
     """The parts of a query as the command line, or a line of a file of queries, gives them."""
 
