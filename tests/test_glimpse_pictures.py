@@ -39,7 +39,7 @@ def xmp(**said: str) -> bytes:
 def tiff(values: npt.NDArray[Any], **tags: int) -> bytes:
     """A TIFF of an array, unpacked: (h, w), or (bands, h, w) as planes, each in a strip of its own."""
     planes = values[None] if values.ndim == 2 else values
-    names = {"photometric": 262, "planar": 284, "sample_format": 339, "subfile": 254}
+    names = {"compression": 259, "photometric": 262, "planar": 284, "sample_format": 339, "subfile": 254}
     bands, height, width = planes.shape
     bits = [values.dtype.itemsize * 8] * bands
     said: dict[int, list[int]] = {256: [width], 257: [height], 258: bits, 259: [1], 262: [1], 277: [bands]}
@@ -183,3 +183,12 @@ def test_a_jpeg_of_a_kind_that_nobody_reads_is_named(data: bytes, said: str, tin
     plain_picture("red").save(photos / "red.png")
     [skipped] = Indexed(tiny_run, photos).report["skipped"]
     assert skipped["reason"].startswith(f"not in a format that glimpse reads: {said}")
+
+
+def test_a_tiff_packed_in_a_way_that_nobody_unpacks_is_named(tiny_run: Path, photos: Path) -> None:
+    (photos / "webp.tif").write_bytes(tiff(np.zeros((3, 8, 8), np.uint8), photometric=2, planar=2, compression=50001))
+    plain_picture("red").save(photos / "red.png")
+    [skipped] = Indexed(tiny_run, photos).report["skipped"]
+    assert (
+        "of a kind that is not read: a TIFF with 3 channels of 8 bits, compression 50001; save it" in skipped["reason"]
+    )

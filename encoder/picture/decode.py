@@ -31,7 +31,7 @@ from encoder.picture.colour import contrast, to_srgb
 from encoder.picture.cut_off import CutOff, is_cut_off, is_taken_as_far, mended, missing_of
 from encoder.picture.profile import profile_of
 from encoder.picture.raw import exif_of, is_raw, preview_of
-from encoder.picture.signature import what_it_is
+from encoder.picture.signature import is_tiff, what_it_is
 from encoder.picture.taken import taken_of
 
 pillow_heif.register_heif_opener()
@@ -67,7 +67,8 @@ _PACKED = 8  # any of TIFF's compressions
 _SUBFILE = 254
 _MOST_PAGES = 100  # looked at for one that shows something
 _CONTENT = 10  # of 128: a page with less contrast shows next to nothing
-_LIBRARY = re.compile(r"decoder error|overrun|when reading image file|\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
+_DAMAGED = "its data are damaged"
+_LIBRARY = re.compile(r"decoder error|overrun|raw mode|when reading image file|\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,12 @@ def decode(
                 return _decode(better, wish, cut=as_far or is_taken_as_far(data))
         if is_cut_off(data, str(error)):
             raise CutOff(name) from error
-        if not isinstance(error, UnidentifiedImageError):
-            raise ImageError(name, f"cannot be decoded: {_reason(error)}") from error
         known = what_it_is(data)
+        if not isinstance(error, UnidentifiedImageError):
+            reason = _reason(error)
+            if known and reason is _DAMAGED and is_tiff(data):  # decoders do not tell the two apart
+                reason = f"{reason}, or it is of a kind that is not read: {known}"
+            raise ImageError(name, f"cannot be decoded: {reason}") from error
         reason = f"not in a format that glimpse reads: {known}" if known else "not an image that glimpse knows"
         raise ImageError(name, reason) from None
 
@@ -310,4 +314,4 @@ def _lenient() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """What a decoder says, in one line; nothing of its insides."""
     reason = " ".join(str(error).split())
-    return "its data are damaged" if not reason or _LIBRARY.search(reason) else reason
+    return _DAMAGED if not reason or _LIBRARY.search(reason) else reason

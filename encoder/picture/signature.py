@@ -37,7 +37,7 @@ def what_it_is(data: bytes) -> str | None:
     for starts, name in _KINDS:
         if head.startswith(starts) and not (starts[0] == b"\x1aE\xdf\xa3" and head[8:12] == b"WEBP"):
             return name
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if is_tiff(data):
         return _tiff(data)
     if head.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
@@ -49,6 +49,11 @@ def what_it_is(data: bytes) -> str | None:
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
         return "a web page, as servers send in place of a picture"
     return None
+
+
+def is_tiff(data: bytes) -> bool:
+    """Whether a file is a TIFF, whatever is in it."""
+    return data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 
 
 def tiff_directory(data: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
