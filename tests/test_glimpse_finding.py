@@ -17,6 +17,7 @@ import sys
 import termios
 import time
 import tty
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
@@ -528,9 +529,21 @@ def test_queries_may_be_one_array_and_pictures_addresses_of_files(
         for image in (tmp_path / "a red.png", address)
     )
     assert by_path == by_address
-    done = glimpse("search", "--image", "https://example.com/a.jpg", *where, **CPU)
-    assert done.returncode == 2
-    assert b"https://example.com/a.jpg is not on this machine: save the picture as a file" in done.stderr
+    for words in (["--image", "https://example.com/a.jpg"], ["https://example.com/a.jpg"]):
+        done = glimpse("search", *words, *where, **CPU)
+        assert done.returncode == 2
+        assert b"https://example.com/a.jpg is not on this machine: save the picture as a file" in done.stderr
+
+
+def test_an_entry_is_found_by_its_path_whatever_the_form_of_its_accents(tiny_run: Path, tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Été/süß.png") for form in ("NFC", "NFD"))
+    (tmp_path / decomposed).parent.mkdir()
+    plain_picture("red").save(tmp_path / decomposed)
+    data = ("--data", tmp_path / "data")
+    ok("index", tmp_path, *data, "--model", tiny_run, **CPU)
+    for path in (composed, decomposed):
+        assert json.loads(ok("show", tmp_path / path, *data, "--json"))["path"] == str(tmp_path / decomposed)
+    ok("search", "--like", tmp_path / composed, *data)
 
 
 def test_queries_come_through_a_pipe_and_are_more_than_a_request_takes(world: tuple[Path, str]) -> None:
