@@ -68,7 +68,7 @@ class Picture:
     pixels: Pixels  # (height, width, 3) of the model
     width: int  # of the upright original, before any reduced decode
     height: int
-    taken: str | None = None  # when, by its EXIF: ISO 8601, in the camera's local time where that names no offset
+    taken: str | None = None  # when, by its file: ISO 8601, on the clock of that place where that names no offset
     missing: float | None = None  # the share of its rows that a file lacks which was cut off; None: it is whole
 
     @property

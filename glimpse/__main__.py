@@ -39,6 +39,9 @@ def _run() -> tuple[str, int]:
     from glimpse.cli import app_for
     from glimpse.usage import UsageError, said
 
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # who started it has closed it, and the next file would take its number
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):  # a file's name need not be UTF-8
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")

@@ -224,6 +224,8 @@ def labels_of(given: str, instead: str) -> GivenLabels:
         raise InputError(f"--labels {given}: that is a folder; name the labels with commas between, as cat,dog")
     if ";" in given and not any(mark in given for mark in ',"'):
         raise InputError(f"--labels {given}: put commas between labels, as cat,dog; or quotes around one that has a ;")
+    if given.lstrip().startswith(('["', "['", '{"', "[{")):
+        raise InputError(f"--labels {given}: that begins as JSON; {instead}, or name the labels as cat,dog")
     if "," not in given and given.lower().endswith((".txt", ".csv", ".tsv", ".json")):
         raise InputError(f"--labels {given}: no such file, and no label that a picture could have; {instead}")
     return labels_in(given)
@@ -257,8 +259,10 @@ def read_object(given: str | None, option: str, example: str) -> dict[str, Any] 
         return None
     try:
         text = decode_text(Path(given[1:]).read_bytes()) if given.startswith("@") else given
-    except (OSError, ValueError) as error:
-        raise InputError(f"{option}: {error}; give JSON, or @FILE that holds it") from None
+    except OSError as error:
+        raise InputError(f"{option} {given}: {error.strerror}; give JSON, or @FILE that holds it") from None
+    except ValueError:
+        raise InputError(f"{option} {given}: is not text in UTF-8; give JSON, or @FILE that holds it") from None
     try:
         found = parse_json(text)
     except ValueError as error:

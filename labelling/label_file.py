@@ -40,7 +40,8 @@ def labels_in(text: str) -> GivenLabels:
 
 
 def read_labels(path: Path) -> GivenLabels:
-    """The labels of a file: JSON, a table (.csv, .tsv) with a column `label`, or a text file with one a line.
+    """The labels of a file: JSON, all in one or a line each, a table (.csv, .tsv) with a column `label`, or a text file
+    with one a line.
 
     Empty lines of a text file, and those that begin with #, do not count.
 
@@ -52,13 +53,14 @@ def read_labels(path: Path) -> GivenLabels:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"{path}: cannot be read as a text file of labels, one a line ({why})") from error
-    if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):
+    if path.suffix.lower() in (".json", ".jsonl", ".ndjson") or text.lstrip()[:1] in ("[", "{"):
         return _each_once(_of_json(path, text))
     lines = [(f"line {n}", line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
     lines = [(where, line) for where, line in lines if not line.lstrip().startswith("#")]
     if path.suffix.lower() in (".csv", ".tsv") and _is_table([line for _, line in lines]):
         left_out = LeftOut()
         return _each_once(_of_table(path, left_out), left_out)
+    _check_lines(path, lines)
     return _each_once((where, Label.parse(line)) for where, line in lines)
 
 
@@ -89,7 +91,8 @@ def _of_json(path: Path, text: str) -> Iterator[tuple[str, Label]]:
     try:
         items = parse_json(text)
     except ValueError as error:
-        raise InputError(f"{path}: begins as JSON and is none ({error})") from error
+        if (items := _json_lines(text)) is None:
+            raise InputError(f"{path}: begins as JSON and is none ({error})") from error
     if not isinstance(items, list):
         raise InputError(f"{path}: JSON, but no list of labels as in {FORM}")
     for number, item in enumerate(items, start=1):
@@ -102,6 +105,14 @@ def _of_json(path: Path, text: str) -> Iterator[tuple[str, Label]]:
             raise InputError(f"{path}: {where} is no label; give texts or objects, as in {FORM}")
 
 
+def _json_lines(text: str) -> list[Any] | None:
+    """The items of a text that has one a line; None if a line is no JSON."""
+    try:
+        return [parse_json(line) for line in text.splitlines() if line.strip()]
+    except ValueError:
+        return None
+
+
 def _of_object(path: Path, where: str, item: Mapping[str, Any]) -> Label:
     if unknown := item.keys() - {"name", "synonyms", "prompts"}:
         raise InputError(f"{path}: {where} has {some_of(sorted(unknown))}; a label has name, synonyms and prompts")
@@ -112,6 +123,20 @@ def _of_object(path: Path, where: str, item: Mapping[str, Any]) -> Label:
         raise InputError(f"{path}: {where}: synonyms and prompts are texts, as in {FORM}")
     synonyms, prompts = (tuple(dict.fromkeys(text.strip() for text in texts if text.strip())) for texts in lists)
     return Label(name.strip(), synonyms, prompts)
+
+
+def _check_lines(path: Path, lines: list[tuple[str, str]]) -> None:
+    """Refuse a text whose lines are no labels, which would be asked for all the same. InputError."""
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise InputError(f"{path}: YAML, which is not read; give a text file with one label a line, or JSON")
+    for where, line in lines:
+        if "\t" in line.strip():
+            raise InputError(f"{path}: {where} has a tab in it; a table is named .tsv, and has a column label")
+    if len(lines) == 1 and any(mark in lines[0][1] for mark in ",;"):
+        raise InputError(
+            f"{path}: one line with commas in it; give one label a line, or else all of them by --labels, where one "
+            "with a comma in it stands in quotes"
+        )
 
 
 def _is_table(lines: list[str]) -> bool:

@@ -118,7 +118,7 @@ def test_a_cell_beyond_all_use_is_named_for_what_it_is(tmp_path: Path, monkeypat
         (b'{"caption": "caf\xe9"}', "not text in UTF-8"),
         (b'{"n": ' + b"1" * 5000 + b"}", "a number with thousands of digits"),
         ("[" * 100_000, "too deep"),
-        ('{"a": 1', "from line 1, column 8, on"),
+        ('{"a": 1', "from column 8 on"),
     ],
     ids=["bytes of another encoding", "digits", "deep", "cut off"],
 )
@@ -173,6 +173,18 @@ def test_an_exact_name_comes_first(tmp_path: Path) -> None:
         tmp_path / "b\\c.png",
         tmp_path / "file:x.png",
     ]
+
+
+def test_a_name_in_other_capitals_or_escaped_finds_the_only_file_that_it_can_mean(tmp_path: Path) -> None:
+    for name in ("Img/My Photo.JPG", "Img/twice.png", "Img/TWICE.png", "Img/50%20.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = Names(tmp_path)
+    for name in ("img/my photo.jpg", "IMG\\MY PHOTO.JPG", "Img/My%20Photo.JPG", "img\\my%20photo.jpg"):
+        assert names.find(name) == tmp_path / "Img/My Photo.JPG"
+    assert names.find("img/50%20.png") == tmp_path / "Img/50%20.png"  # as it is called
+    assert names.find("Img/twice.png") == tmp_path / "Img/twice.png"
+    assert names.find("img/Twice.png") is None
 
 
 def test_some_names_stand_for_many() -> None:

@@ -284,7 +284,13 @@ def test_rows_with_all_their_colours_are_what_there_is_of_an_sgi_picture(packed:
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("HEIF", {}), ("WEBP", {}), ("WEBP", {"lossless": True}), ("WEBP", {"exif": b"Exif\0\0" + bytes(50)})],
+    [
+        ("HEIF", {}),
+        ("AVIF", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"exif": b"Exif\0\0" + bytes(50)}),
+    ],
 )
 def test_a_webp_or_heif_that_was_cut_off_shows_what_there_is(kind: str, options: dict[str, object]) -> None:
     picture = Image.fromarray(np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8))

@@ -226,7 +226,7 @@ def test_interrupting_a_training_saves_it(
         (["search", "--not", "x"], 2, "give a text"),
         (["search", "x", "--collapse", "2"], 2, "collapse: must be above 0, up to 1, not 2.0"),
         (["search", "x", "--cutoff", "never"], 2, "cutoff: must be auto"),
-        (["search", "x", "--filter", "{"], 2, "--filter: this is not JSON (from line 1, column 2, on); give JSON"),
+        (["search", "x", "--filter", "{"], 2, "--filter: this is not JSON (from column 2 on); give JSON"),
         (["search", "x", "--filter", "@gone.json"], 2, "gone.json"),
         (["search", "x", "--filter", "[]"], 2, "--filter: give a JSON object"),
         (["serve", "--model", "x", "--port", "99999"], 2, "port: must be 65535 at most"),
@@ -276,10 +276,16 @@ def test_settings_come_from_the_environment_too(tiny_run: Path, tmp_path: Path) 
     assert (tmp_path / "data" / "collections" / "images").is_dir()
 
 
-def test_models_are_listed_and_a_closed_pipe_is_no_error() -> None:
+def test_models_are_listed_and_a_closed_pipe_or_stream_is_no_error() -> None:
     assert "ViT-B-32/openai" in ok("models", "vit-b-32").splitlines()
     piped = subprocess.run(f"{GLIMPSE} models --all | head -1", shell=True, capture_output=True, text=True)
     assert "Traceback" not in piped.stderr
+    for closed in (">&-", "<&- >&- 2>&-"):
+        done = subprocess.run(f"{GLIMPSE} models {closed}", shell=True, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "Traceback" not in done.stderr
+    done = subprocess.run(f"{GLIMPSE} search --queries - <&-", shell=True, capture_output=True, text=True)
+    assert done.stderr == "glimpse: --queries -: has no query; give one a line\n"
 
 
 def test_models_worth_knowing_are_shown_and_one_is_recommended_for_this_machine() -> None:

@@ -52,6 +52,22 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
+def test_a_time_that_no_clock_shows_stops_nothing(run: Run, tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name, year in (("old.png", -11_644_473_600), ("new.png", 10_413_792_000), ("now.png", 1_700_000_000)):
+        (tmp_path / "photos" / name).write_bytes(png(year % 255))
+        os.utime(tmp_path / "photos" / name, (year, year))
+    for source in (tmp_path / "photos", tmp_path / "table.csv"):
+        (tmp_path / "table.csv").write_text("image\nphotos/old.png\nphotos/new.png\nphotos/now.png\n")
+        out = tmp_path / f"of-{source.stem}"
+        code, said, err = run("embed", source, "--model", tiny_run, "--out", out)
+        assert (code, "3 images" in said) == (0, True), err
+        code, _, err = run("collections", "import", out, source.stem, "--data", tmp_path / "data")
+        assert code == 0, err
+        with open_collection(tmp_path / "data", source.stem) as collection:
+            assert collection.count("image") == 3
+
+
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
     command = [GLIMPSE, *map(str, arguments)]
     env = os.environ | {"GLIMPSE_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}

@@ -20,6 +20,7 @@ import sys
 import termios
 import time
 import tty
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from html.parser import HTMLParser
@@ -518,6 +519,39 @@ def test_queries_of_a_file_are_answered_a_line_each(
     assert ours[2]["hits"][0]["path"] == str(pictures / "red.png")
 
 
+def test_queries_may_be_one_array_and_pictures_addresses_of_files(
+    run_and_data: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, _ = run_and_data
+    plain_picture("red").save(tmp_path / "a red.png")
+    address = (tmp_path / "a red.png").as_uri()
+    queries = tmp_path / "queries.json"
+    queries.write_text(json.dumps(["a red thing", {"image": address, "limit": 1}], indent=1))
+    where = ("-c", "colours", "--data", data)
+    lines = ok("search", "--queries", queries, *where, **CPU).splitlines()
+    assert [len(json.loads(line)["hits"]) for line in lines] == [4, 1]
+    by_path, by_address = (
+        json.loads(ok("search", "--image", image, *where, "--json", **CPU))["hits"]
+        for image in (tmp_path / "a red.png", address)
+    )
+    assert by_path == by_address
+    for words in (["--image", "https://example.com/a.jpg"], ["https://example.com/a.jpg"]):
+        done = glimpse("search", *words, *where, **CPU)
+        assert done.returncode == 2
+        assert b"https://example.com/a.jpg is not on this machine: save the picture as a file" in done.stderr
+
+
+def test_an_entry_is_found_by_its_path_whatever_the_form_of_its_accents(tiny_run: Path, tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Été/süß.png") for form in ("NFC", "NFD"))
+    (tmp_path / decomposed).parent.mkdir()
+    plain_picture("red").save(tmp_path / decomposed)
+    data = ("--data", tmp_path / "data")
+    ok("index", tmp_path, *data, "--model", tiny_run, **CPU)
+    for path in (composed, decomposed):
+        assert json.loads(ok("show", tmp_path / path, *data, "--json"))["path"] == str(tmp_path / decomposed)
+    ok("search", "--like", tmp_path / composed, *data)
+
+
 def test_queries_come_through_a_pipe_and_are_more_than_a_request_takes(world: tuple[Path, str]) -> None:
     lines = b"".join(b'{"id": %d, "limit": 2}\n' % (1 + i % 6) for i in range(230))
     for where in (("--data", world[0]), ("--url", world[1])):
@@ -533,7 +567,7 @@ def test_queries_come_through_a_pipe_and_are_more_than_a_request_takes(world: tu
         (b"", "has no query; give one a line"),
         (b"\n \n", "has no query; give one a line"),
         (b"\xff\xfe\x00", "is not text in UTF-8"),
-        (b"red\n{nonsense\n", r"line 2: this is not JSON \(from line 1, column 2, on\)"),
+        (b"red\n{nonsense\n", r"line 2: this is not JSON \(from column 2 on\)"),
         (b'{"limit": 3}', "line 1: give text, image, id or external_id"),
         (b'{"text": "x", "limit": "3"}', "line 1: limit must be a whole number"),
         (b'{"text": "x", "limit": true}', "line 1: limit must be a whole number"),
@@ -541,6 +575,8 @@ def test_queries_come_through_a_pipe_and_are_more_than_a_request_takes(world: tu
         (b'{"image": "none.png"}', "line 1: none.png: no such file"),
         (b'{"text": "x", "not": [1]}', "line 1: not must be a text or a list of texts"),
         (b'{"text": " "}', "line 1: the text is empty"),
+        (b'[{"text": "x"}, 3]', "item 2: no query; give a text, or an object"),
+        (b'["x", {"limit": 3}]', "item 2: give text, image, id or external_id"),
     ],
 )
 def test_a_line_that_is_no_query_is_named_before_anything_is_asked(

@@ -132,6 +132,20 @@ def test_a_second_run_reads_nothing_and_an_undo_leaves_nothing(
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_a_name_that_fills_what_a_disk_takes_stops_no_other(
+    label: Callable[..., Any], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longest = photos / f"{'x' * 251}.png"
+    plain_picture("red").save(longest)
+    found = label("--to", tmp_path / "sorted", "--xmp", code=1)  # no sidecar has a name so long
+    assert {"copied": len(NAMES) + 2}.items() <= found["run"]["outputs"][1]["done"].items()
+    [failed] = found["run"]["failed"]
+    assert "is too long a name" in json.dumps(failed)
+    assert len(list((tmp_path / "sorted").rglob(longest.name))) == 1
+    assert call("label", "--undo", "last", "--data", tmp_path / "data") == 0
+    assert not (tmp_path / "sorted").exists()
+
+
 def test_a_collection_is_labelled_without_torch(photos: Path, tmp_path: Path, tiny_run: Path, encoder: Any) -> None:
     from encoder.towers.export import keep_towers
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,23 @@ def test_index_says_which_rows_name_none_of_its_images(glimpse: Any, colour_fold
     assert "are cut" not in glimpse("search", "a short one")[1]
 
 
+def test_rows_name_images_as_the_system_that_wrote_them_does(glimpse: Any, tmp_path: Path) -> None:
+    (tmp_path / "Photos").mkdir()
+    plain_picture("red").save(tmp_path / "Photos/My Red.PNG")
+    plain_picture("blue").save(tmp_path / "Photos/blue.png")
+    table = tmp_path / "pairs.jsonl"
+    rows = [{"image": "PHOTOS\\my red.png", "title": "red"}, {"image": "Photos/%62lue.png", "title": "blue"}]
+    table.write_text("\n".join(map(json.dumps, rows)) + '\n{"image": "Photos/blue.png", \n')
+    with pytest.raises(InputError, match=r"line 3 is not JSON \(from column 29 on\); each line holds one object"):
+        glimpse("eval", "--pairs", table)
+    table.write_text("\n".join(map(json.dumps, rows)))
+    assert "2 images, 2 texts" in glimpse("eval", "--pairs", table)[0]
+    _, err = glimpse("index", tmp_path / "Photos", "--captions", table)
+    assert "rows name no image" not in err
+    titled = '{"must": [{"key": "title", "match": {"any": ["red", "blue"]}}]}'
+    assert len(json.loads(glimpse("search", "red", "--filter", titled, "--json")[0])["hits"]) == 2
+
+
 def test_index_says_once_what_it_leaves_out_and_a_link_in_a_circle_is_a_row_like_any(
     glimpse: Any, colour_folder: Path
 ) -> None:
@@ -137,6 +156,30 @@ def test_train_says_what_it_cannot_use(glimpse: Any, tiny_run: Path, tmp_path: P
     assert f"left out: 1 of 8 images without caption, the first: {tmp_path / '7.png'}\n" in err
     assert any(f"Long captions: 7 of 7 {CUT}" in warning for warning in said["warnings"])
     assert any("Probe not whole: 1 of 3 rows whose image is not there" in warning for warning in said["warnings"])
+
+
+def test_shards_may_be_packed_and_have_captions_by_their_other_name(
+    glimpse: Any, tiny_run: Path, tmp_path: Path
+) -> None:
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"{shard}.tar.gz", "w:gz") as tar:
+            for i in range(6):
+                picture = io.BytesIO()
+                plain_picture("red", 9 * shard + i).save(picture, "PNG")
+                for suffix, data in (("PNG", picture.getvalue()), ("caption", b"number %d of %d" % (i, shard))):
+                    member = tarfile.TarInfo(f"{shard}{i}.{suffix}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+    shards = str(tmp_path / "{0..1}.tar.gz")
+    run = ("--model", tiny_run, "--no-interpolate", "--epochs", "1", "--batch-size", "3", "--json")
+    out, err = glimpse("train", shards, "--out", tmp_path / "run", *run)
+    assert "6 pairs to train on, 6 held out" in err
+    assert json.loads(out)["left_out"] == []
+    glimpse("embed", shards, "--out", tmp_path / "vectors")
+    glimpse("collections", "import", tmp_path / "vectors", "shards")
+    said = '{"must": [{"key": "caption", "match": {"value": "number 2 of 1"}}]}'
+    (hit,) = json.loads(glimpse("search", "red", "-c", "shards", "--filter", said, "--json")[0])["hits"]
+    assert hit["path"] == f"{tmp_path}/1.tar.gz/12.png"
 
 
 def test_train_takes_class_folders_of_any_bytes(

@@ -281,3 +281,11 @@ def test_rows_that_take_the_place_of_another_are_counted(tmp_path: Path) -> None
     assert (done.entries, done.replaced) == (20, 17)
     done = import_parquet(tmp_path, tmp_path / "same.parquet", into="same", model="x", fingerprint="abc")
     assert (done.entries, done.replaced) == (20, 20)
+
+
+def test_a_first_row_without_a_vector_is_told_as_any_other(tmp_path: Path) -> None:
+    rows = [None, *map(list, vectors(3).tolist())]
+    table = pa.table({"path": [f"/{i}.png" for i in range(4)], "vector": pa.array(rows, pa.list_(pa.float32()))})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=f"column vector: every row must have {DIM} values"):
+        import_parquet(tmp_path, tmp_path / "a.parquet", "pets", model="ViT-B-32/x", fingerprint="abc")

@@ -42,6 +42,7 @@ def test_the_same_labels_from_text_json_and_a_table(tmp_path: Path) -> None:
     ]
     assert read_labels(write(tmp_path / "a.json", json.dumps(objects))).labels == wanted
     assert read_labels(write(tmp_path / "a.txt", json.dumps(objects))).labels == wanted
+    assert read_labels(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, objects)))).labels == wanted
     rows = "label;prompt;synonyms\nsofa;;couch\npart-4711;a brass valve;\nanimal/dog;;\npart-4711;a valve;\nsofa;;\n"
     from_table = read_labels(write(tmp_path / "a.csv", rows))
     assert from_table.labels == wanted
@@ -96,6 +97,9 @@ def test_odd_names_come_through_every_form(tmp_path: Path) -> None:
         ("a.txt", "caf\u00e9".encode("latin-1"), "it is not UTF-8"),
         ("a.txt", b"\n# nothing\n", "no labels given"),
         ("a.csv", b"", "no labels given"),
+        ("a.txt", b"cat, dog, bird\n", "one line with commas in it; give one label a line"),
+        ("a.txt", b"0\tcat\n1\tdog\n", "line 1 has a tab in it; a table is named .tsv"),
+        ("data.yaml", b"names:\n- cat\n- dog\n", "YAML, which is not read; give a text file with one label a line"),
     ],
 )
 def test_other_files_are_refused_in_a_line(tmp_path: Path, name: str, content: bytes, match: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,9 @@ from urllib.parse import unquote_to_bytes
 class Names:
     """The files that the names in a table mean: as they stand there, or else as they must have been meant.
 
-    Tried are the name; the name without blanks around it; a `file:` URI as its path; `/` for each backslash; and each
-    of these with its accents composed and decomposed.
+    Tried are the name; the name without blanks around it; a `file:` URI as its path; `/` for each backslash; what `%20`
+    and its like stand for; each of these with its accents composed and decomposed; and at last in other capitals, where
+    but one file is called so.
     """
 
     def __init__(self, root: Path) -> None:
@@ -33,23 +35,25 @@ class Names:
             for form in dict.fromkeys((reading, *(unicodedata.normalize(kind, reading) for kind in ("NFC", "NFD")))):
                 if _is_file(path := self._root / form):
                     return path
-        mixed = (self._look(reading) for reading in readings if not reading.isascii())
-        return next((found for found in mixed if found is not None and _is_file(found)), None)
+        looked = (self._look(reading) for reading in readings)
+        return next((found for found in looked if found is not None and _is_file(found)), None)
 
     def likely(self, name: str) -> Path:
         """Where a file of that name would be, if there were one."""
         return self._root / list(_readings(name))[-1]
 
     def _look(self, reading: str) -> Path | None:
-        """Folder by folder, by what lies there: a path may have accents of both forms."""
+        """Folder by folder, by what lies there: a path may have accents of both forms, or capitals of its own."""
         path = self._root
         for part in Path(reading).parts:
             if os.path.exists(path / part):  # noqa: PTH110  a name too long is no error
                 path /= part
-            elif found := self._listing(path).get(unicodedata.normalize("NFC", part)):
-                path /= found
-            else:
+                continue
+            composed, folded = self._listing(path)
+            form = unicodedata.normalize("NFC", part)
+            if (found := composed.get(form) or folded.get(form.casefold())) is None:
                 return None
+            path /= found
         return path
 
 
@@ -64,15 +68,20 @@ def _readings(name: str) -> Iterator[str]:
         host, _, rest = path.partition("/")
         name = f"/{rest}" if host == "localhost" else path
         yield name
-    yield name.replace("\\", "/")
+    slashed = name.replace("\\", "/")
+    if "%" in name:
+        yield os.fsdecode(unquote_to_bytes(slashed))
+    yield slashed
 
 
-def _by_form(folder: Path) -> dict[str, str]:
-    """The names in a folder by their composed form; none of a folder that cannot be entered."""
+def _by_form(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The names in a folder, composed, and in small letters where but one is so; none if it cannot be entered."""
     try:
-        return {unicodedata.normalize("NFC", name): name for name in os.listdir(folder)}  # noqa: PTH208  names alone
+        composed = {unicodedata.normalize("NFC", name): name for name in os.listdir(folder)}  # noqa: PTH208  names alone
     except (OSError, ValueError):
-        return {}
+        return {}, {}
+    times = Counter(map(str.casefold, composed))
+    return composed, {form.casefold(): name for form, name in composed.items() if times[form.casefold()] == 1}
 
 
 def _is_file(path: Path) -> bool:

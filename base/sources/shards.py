@@ -9,7 +9,7 @@ import glob
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from lzma import LZMAError
 from pathlib import Path
 
@@ -19,12 +19,18 @@ from base.sources.walk import IMAGE_SUFFIXES
 
 SAMPLE = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)  # as the library: a sample's name ends at the first dot
 META = re.compile(r"__[^/]*__($|/)")  # members that the library passes over
-TEXTS = ("json", "txt")
+TEXTS = ("json", "txt", "caption")
+PACKED = (".tar", ".tar.gz", ".tgz")
 
 
 def is_shards(source: str) -> bool:
-    """Whether a source is WebDataset shards: `a.tar`, `shards/{000..009}.tar` or `shards/*.tar`."""
-    return source.endswith(".tar")
+    """Whether a source is WebDataset shards: `a.tar`, `shards/{000..009}.tar.gz` or `shards/*.tar`."""
+    return source.endswith(PACKED)
+
+
+def caption_in(members: Mapping[str, bytes]) -> bytes:
+    """The .txt of a sample, or else its .caption; empty if it has neither."""
+    return members.get("txt") or members.get("caption", b"")
 
 
 def expand_shards(source: str) -> list[str]:

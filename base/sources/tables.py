@@ -170,7 +170,8 @@ class Table:
 
     def _has_columns(self, whole: dict[str, Any]) -> bool:
         """Whether an object is a table by columns, `{"image": [...], "title": [...]}`: of a row the image is a name."""
-        return bool(self._flags) and all(isinstance(whole.get(name), list | dict) for name, _ in self._flags)
+        names = [name for name, _ in self._flags] or list(whole)
+        return bool(names) and all(isinstance(whole.get(name), list | dict) for name in names)
 
     def _turned(self, whole: dict[str, Any]) -> Iterator[Row]:
         """The rows of a table by columns, lists or objects by the row's name, as pandas writes them."""
@@ -190,7 +191,7 @@ class Table:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     try:
-                        yield f"line {number}", parse_json(line)
+                        yield f"line {number}", parse_json(line.strip())
                     except ValueError as error:
                         if number == 1 and (whole := self._object()) is not None:
                             yield "line 1", whole
@@ -251,7 +252,8 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError:
         raise ValueError("too deep") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"from line {error.lineno}, column {error.colno}, on") from None
+        line = f"line {error.lineno}, " if "\n" in error.doc else ""
+        raise ValueError(f"from {line}column {error.colno} on") from None
     except UnicodeDecodeError:
         raise ValueError("not text in UTF-8") from None
     except ValueError:  # Python turns no more digits into an integer

@@ -24,6 +24,7 @@ _SRGB = ImageCms.createProfile("sRGB")
 _DEPTHS = (8, 10, 12, 14, 16)  # bits of grey that scans and cameras keep in 16
 _PROFILED = (12, 16)  # where a profile says what the numbers mean, dark ones are meant
 _SAME = 3  # of 255: a profile that changes no colour by more is sRGB by another name
+_BITS, _SAMPLE_FORMAT = 258, 339  # of a TIFF; 2: numbers with a sign
 _WHITE_IS_ZERO = 262  # TIFF's PhotometricInterpretation, where 0 means that
 
 
@@ -61,12 +62,12 @@ def contrast(image: Image.Image) -> float:
 def _plain(image: Image.Image, *, profiled: bool) -> Image.Image:
     """The same picture in one of the modes RGB, L, I;16, CMYK, LAB and F, opaque, in the range that is used."""
     if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.uint16)
-        most = int(values.max(initial=0))
-        values <<= 16 - next(bits for bits in (_PROFILED if profiled else _DEPTHS) if most < 1 << bits)
-        return Image.fromarray(~values if _is_inverted(image) else values)
-    if image.mode in ("I", "F"):
-        values = np.asarray(image, np.float32)
+        levels = np.asarray(image).astype(np.uint16)
+        most = int(levels.max(initial=0))
+        levels <<= 16 - next(bits for bits in (_PROFILED if profiled else _DEPTHS) if most < 1 << bits)
+        return Image.fromarray(~levels if _is_inverted(image) else levels)
+    if image.mode in ("I", "F") or _is_signed(image):
+        values = _numbers(image)
         return Image.fromarray(-values if _is_inverted(image) else values)
     if image.has_transparency_data:
         return _flatten(image)
@@ -171,6 +172,18 @@ def _use_range(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
+def _numbers(image: Image.Image) -> npt.NDArray[np.float32]:
+    """Grey of 32 bits or with a sign, as its TIFF means it: Pillow gives any the kind that its mode has."""
+    values = np.asarray(image)
+    if image.mode == "I" and getattr(image, "tag_v2", {}).get(_BITS) == (32,) and not _is_signed(image):
+        values = values.view(np.uint32)
+    return (values.view(np.int8) if image.mode == "L" else values).astype(np.float32)
+
+
+def _is_signed(image: Image.Image) -> bool:
+    return image.mode in ("I", "L") and getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT) == (2,)
 
 
 def _is_inverted(image: Image.Image) -> bool:

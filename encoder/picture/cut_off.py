@@ -21,6 +21,7 @@ JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _SGI = b"\x01\xda"
 _SGI_HEAD = 512  # bytes
 _MORE_ZEROS = 2**16  # bytes
+_LAST = 1024  # bytes
 _BOXES = ("WEBP", "HEIF", "AVIF")  # say how long they are, and are decoded with nothing in place of what is missing
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB cICP acTL fcTL fdAT eXIf".split())
@@ -59,6 +60,8 @@ def mended(data: bytes) -> Iterator[bytes]:
         yield _with_rows(data)
     elif _is_boxes(data) and len(data) < _length(data) < len(data) / (1 - MOST_MISSING):
         yield _with_zeros(data) if data.startswith(b"RIFF") else data.ljust(_length(data), b"\0")
+        if not data.startswith(b"RIFF"):  # the last bytes of AV1 say whether those before were read right
+            yield data[: -min(_LAST, len(data) // 10)].ljust(_length(data), b"\0")
     elif data.startswith(_PNG):
         yield _only(data, _PNG_CHUNKS)
         yield _only(data, _PNG_CHUNKS - _PNG_WORDS)

@@ -17,13 +17,13 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import PIL
 import pillow_heif
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, COMPRESSION, PLANAR_CONFIGURATION, TiffImageFile
 
 from base.errors import ImageError, InputError
 from encoder.picture.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
@@ -31,7 +31,8 @@ from encoder.picture.colour import contrast, to_srgb
 from encoder.picture.cut_off import CutOff, is_cut_off, is_taken_as_far, mended, missing_of
 from encoder.picture.profile import profile_of
 from encoder.picture.raw import exif_of, is_raw, preview_of
-from encoder.picture.signature import what_it_is
+from encoder.picture.signature import is_tiff, what_it_is
+from encoder.picture.taken import taken_of
 
 pillow_heif.register_heif_opener()
 # What the decoders think of odd metadata would drown a folder's report; what they cannot read becomes an ImageError.
@@ -61,12 +62,13 @@ FORMATS = (
     "QOI", "SGI", "TGA", "TIFF",
 )  # fmt: skip
 _PAGED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
+_COLOURS = ("RGB", "RGBA", "RGBX", "CMYK")
+_PACKED = 8  # any of TIFF's compressions
+_SUBFILE = 254
 _MOST_PAGES = 100  # looked at for one that shows something
 _CONTENT = 10  # of 128: a page with less contrast shows next to nothing
-_EXIF_TIME = re.compile(r"\s*(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d:\d\d)", re.ASCII)
-_EXIF_OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d", re.ASCII)
-_FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
-_LIBRARY = re.compile(r"decoder error|overrun|when reading image file|\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
+_DAMAGED = "its data are damaged"
+_LIBRARY = re.compile(r"decoder error|overrun|raw mode|when reading image file|\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Decoded:
     image: Image.Image  # RGB, upright, sRGB; a JPEG perhaps at a fraction of its size
     width: int  # of the upright original
     height: int
-    taken: str | None = None  # when, by its EXIF: ISO 8601, in the camera's local time where that names no offset
+    taken: str | None = None  # when, by its file: ISO 8601, on the clock of that place where that names no offset
     is_film: bool = False  # it has more pages or frames than this one
     missing: float | None = None  # the share of its rows that a file lacks which was cut off; None: it is whole
 
@@ -126,9 +128,12 @@ def decode(
                 return _decode(better, wish, cut=as_far or is_taken_as_far(data))
         if is_cut_off(data, str(error)):
             raise CutOff(name) from error
-        if not isinstance(error, UnidentifiedImageError):
-            raise ImageError(name, f"cannot be decoded: {_reason(error)}") from error
         known = what_it_is(data)
+        if not isinstance(error, UnidentifiedImageError):
+            reason = _reason(error)
+            if known and reason is _DAMAGED and is_tiff(data):  # decoders do not tell the two apart
+                reason = f"{reason}, or it is of a kind that is not read: {known}"
+            raise ImageError(name, f"cannot be decoded: {reason}") from error
         reason = f"not in a format that glimpse reads: {known}" if known else "not an image that glimpse knows"
         raise ImageError(name, reason) from None
 
@@ -179,17 +184,22 @@ class _Wish:
 
 def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _pass_thumbnails(image)
         original = image.size
         _reduce(image, data, wish)
+        _have_planes_read(image)
         image.load()
+        if isinstance(image, TiffImageFile):  # it was turned upright by what XMP says too, and never reduced
+            original = image.size
         missing = missing_of(image, wish.data) if cut else None
         is_film = image.format in _PAGED and getattr(image, "is_animated", False)
         page = _page_with_content(image, wish) if is_film else image
         if page is not image:
             original = page.size
         _take_over(page, wish.outer)
-        taken = _taken(page)
-        profile = profile_of(page, wish.data)
+        outer = [wish.outer] if wish.outer else []
+        taken = taken_of(page, *outer)
+        profile = profile_of(page, wish.data, *outer)
         before = page.size
         _turn_upright(page)
         width, height = original if page.size == before else original[::-1]
@@ -230,6 +240,30 @@ def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:
         raise ImageError(wish.name, f"the image has a side of {max(image.size):,} pixels; the limit is {MAX_SIDE:,}")
 
 
+def _pass_thumbnails(image: Image.Image) -> None:
+    """Go to the first page of a TIFF that is no smaller copy of another, by its own word, if there is one."""
+    pages = range(getattr(image, "n_frames", 1))[:_MOST_PAGES] if _is_reduced(image) else ()
+    for number in pages:
+        image.seek(number)
+        if not _is_reduced(image):
+            return
+    if pages:
+        image.seek(0)
+
+
+def _is_reduced(image: Image.Image) -> bool:
+    return isinstance(image, TiffImageFile) and bool(image.tag_v2.get(_SUBFILE, 0) & 1)
+
+
+def _have_planes_read(image: Image.Image) -> None:
+    """Have libtiff read the planes of a TIFF of 16 bits: where they are not packed Pillow takes them for 8 bits."""
+    if not isinstance(image, TiffImageFile) or image.use_load_libtiff or image.mode not in _COLOURS:
+        return
+    if image.tag_v2.get(PLANAR_CONFIGURATION) == 2 and 16 in image.tag_v2.get(BITSPERSAMPLE, ()):
+        image.tag_v2[COMPRESSION] = _PACKED  # in the tags as Pillow holds them; libtiff reads its own
+        image._setup()
+
+
 def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
     """The loaded first page, or if that shows next to nothing the one with the most contrast: films fade in."""
     if (most := contrast(image)) >= _CONTENT:
@@ -239,6 +273,7 @@ def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
     for number in range(1, _MOST_PAGES):
         try:
             image.seek(number)
+            _have_planes_read(image)
             _check_size(image, wish)
             pixels += image.width * image.height
             if pixels > wish.max_pixels:
@@ -254,42 +289,16 @@ def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
 
 
 def _take_over(image: Image.Image, outer: Image.Exif | None) -> None:
-    """Give a preview what the raw file around it says and it does not."""
-    if outer:
+    """Turn a preview as the raw file around it says, where it does not say itself."""
+    if outer and ExifTags.Base.Orientation in outer:
         with contextlib.suppress(Exception):
-            exif = image.getexif()
-            for tag, value in outer.items():
-                exif.setdefault(tag, value)
+            image.getexif().setdefault(ExifTags.Base.Orientation, outer[ExifTags.Base.Orientation])
 
 
 def _turn_upright(image: Image.Image) -> None:
     """Apply the EXIF orientation, in place: it is there only in some; a broken EXIF block must not cost the picture."""
     with contextlib.suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
-
-
-def _taken(image: Image.Image) -> str | None:
-    """When a loaded picture was taken: EXIF's DateTimeOriginal, or DateTime where that says nothing."""
-    with contextlib.suppress(Exception):
-        exif = image.getexif()
-        original = exif.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in exif else {}
-        tag = ExifTags.Base
-        return _iso_time(original.get(tag.DateTimeOriginal), original.get(tag.OffsetTimeOriginal)) or _iso_time(
-            exif.get(tag.DateTime), original.get(tag.OffsetTime)
-        )
-    return None
-
-
-def _iso_time(time: object, offset: object) -> str | None:
-    """EXIF's "2021:07:04 12:34:56" and "+02:00" in ISO 8601; None for what is no date, or before photography."""
-    found = _EXIF_TIME.match(str(time))
-    if not found or int(found[1]) < _FIRST_PHOTOGRAPH:
-        return None
-    zone = str(offset)[:6] if _EXIF_OFFSET.match(str(offset)) else ""
-    try:
-        return datetime.fromisoformat(f"{found[1]}-{found[2]}-{found[3]}T{found[4]}{zone}").isoformat()
-    except ValueError:
-        return None
 
 
 @contextlib.contextmanager
@@ -305,4 +314,4 @@ def _lenient() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """What a decoder says, in one line; nothing of its insides."""
     reason = " ".join(str(error).split())
-    return "its data are damaged" if not reason or _LIBRARY.search(reason) else reason
+    return _DAMAGED if not reason or _LIBRARY.search(reason) else reason

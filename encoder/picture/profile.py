@@ -39,12 +39,16 @@ _GAMMA = {4: 2.2, 5: 2.8, 8: 1.0}  # table 3; what is not here or below is shown
 _PQ, _HLG = 16, 18
 _UNSPECIFIED = 2
 _ADOBE_GAMMA = 563 / 256
+_COLOUR_SPACE_ADOBE = 2  # in EXIF, whose own word for it is 65535
 _D50 = np.array([0.9642, 1.0, 0.8249])
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
 
-def profile_of(image: Image.Image, data: bytes) -> bytes | None:
-    """The ICC profile of an opened picture, `data` the bytes of its file; None where it is sRGB or says nothing."""
+def profile_of(image: Image.Image, data: bytes, *outer: Image.Exif) -> bytes | None:
+    """The ICC profile of an opened picture, `data` the bytes of its file; None where it is sRGB or says nothing.
+
+    `outer` is what the raw file around a preview says.
+    """
     with contextlib.suppress(Exception):  # a broken word on colour must not cost the picture
         if code := _code_points(image, data):
             return _coded(*code)
@@ -55,7 +59,7 @@ def profile_of(image: Image.Image, data: bytes) -> bytes | None:
             return _coded(*code)
         if image.format == "PNG" and "srgb" not in image.info:
             return _of_png(image)
-        if image.format in ("JPEG", "MPO", "TIFF") and _is_adobe_rgb(image):
+        if image.format in ("JPEG", "MPO", "TIFF") and any(map(_is_adobe_rgb, (image.getexif(), *outer))):
             return rgb_profile(_ADOBE, _gamma(_ADOBE_GAMMA))
     return None
 
@@ -111,12 +115,13 @@ def _of_png(image: Image.Image) -> bytes | None:
     return None if curve == _SRGB_CURVE else rgb_profile(_BT709, curve)
 
 
-def _is_adobe_rgb(image: Image.Image) -> bool:
-    """Whether a camera says so as DCF has it: no profile, colour space uncalibrated, interoperability "R03"."""
-    exif = image.getexif()
-    if ExifTags.IFD.Exif not in exif or ExifTags.IFD.Interop not in exif.get_ifd(ExifTags.IFD.Exif):
-        return False
-    return str(exif.get_ifd(ExifTags.IFD.Interop).get(1, "")).startswith("R03")
+def _is_adobe_rgb(exif: Image.Exif) -> bool:
+    """Whether a camera says so: as DCF has it, by interoperability "R03", or by a colour space of 2, as some do."""
+    inner = exif.get_ifd(ExifTags.IFD.Exif)
+    if inner.get(ExifTags.Base.ColorSpace) == _COLOUR_SPACE_ADOBE:
+        return True
+    has_more = ExifTags.IFD.Interop in inner
+    return has_more and str(exif.get_ifd(ExifTags.IFD.Interop).get(1, "")).startswith("R03")
 
 
 @lru_cache(maxsize=64)

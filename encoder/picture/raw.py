@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from encoder.picture.signature import tiff_directory
 
@@ -46,8 +46,15 @@ def preview_of(data: bytes) -> bytes | None:
 
 def exif_of(data: bytes) -> Image.Exif:
     """What the camera noted in a raw file beside the preview: orientation, time. Empty where that cannot be read."""
+    if data[4:12] == b"ftypcrx ":  # a directory each for the picture and for how it was taken
+        exif, inner = (_directory(data, data.find(box, 0, 2**16) + 4) for box in (b"CMT1", b"CMT2"))
+        exif.get_ifd(ExifTags.IFD.Exif).update(inner)
+        return exif
+    return _directory(data, 0)
+
+
+def _directory(data: bytes, start: int) -> Image.Exif:
     exif = Image.Exif()
-    start = data.find(b"CMT1", 0, 2**16) + 4 if data[4:12] == b"ftypcrx " else 0
     directory = data[start : start + 2**20]
     if directory[:4] in _NEARLY_TIFF:
         directory = directory[:2] + (b"*\0" if directory[:2] == b"II" else b"\0*") + directory[4:]

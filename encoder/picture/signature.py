@@ -11,6 +11,7 @@ from base.words import counted
 _HEAD = 1024
 _KINDS: tuple[tuple[tuple[bytes, ...], str], ...] = (
     ((b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL; convert it to JPEG or PNG"),
+    ((b"II\xbc\1",), "a JPEG XR; convert it to JPEG or PNG"),
     ((b"%!PS", b"\xc5\xd0\xd3\xc6"), "PostScript; save it as PNG"),
     ((b"%PDF",), "a PDF; save its pages as PNG"),
     ((b"8BPB", b"8BPS\0\x02"), "a large Photoshop file (PSB); save it as PNG or TIFF"),
@@ -25,6 +26,7 @@ _KINDS: tuple[tuple[tuple[bytes, ...], str], ...] = (
     ((b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"\0\0\x01\xba"), "a film or sound"),
 )
 _MOVIES = (b"ftypisom", b"ftypmp4", b"ftypM4V", b"ftypqt  ", b"ftyp3g", b"ftypavc", b"ftypMSNV", b"moov", b"mdat")
+_JPEG_LS, _NO_FRAME = 0xF7, (0xC4, 0xC8, 0xCC)  # markers
 _SAMPLES, _BITS, _COMPRESSION, _SAMPLE_FORMAT = 277, 258, 259, 339
 _NUMBERS = {2: "signed ", 3: "floating point "}  # by their sample format
 
@@ -35,8 +37,10 @@ def what_it_is(data: bytes) -> str | None:
     for starts, name in _KINDS:
         if head.startswith(starts) and not (starts[0] == b"\x1aE\xdf\xa3" and head[8:12] == b"WEBP"):
             return name
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if is_tiff(data):
         return _tiff(data)
+    if head.startswith(b"\xff\xd8\xff"):
+        return _jpeg(data)
     if head[4:12].startswith(_MOVIES):
         return "a film"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -47,6 +51,11 @@ def what_it_is(data: bytes) -> str | None:
     return None
 
 
+def is_tiff(data: bytes) -> bool:
+    """Whether a file is a TIFF, whatever is in it."""
+    return data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
+
+
 def tiff_directory(data: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
     """The tags of a TIFF's first picture; whatever a broken directory makes Pillow raise."""
     directory = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
@@ -54,6 +63,19 @@ def tiff_directory(data: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
     file.seek(directory.next)
     directory.load(file)
     return directory
+
+
+def _jpeg(data: bytes) -> str | None:
+    """Why it is none of the JPEGs that everything reads."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 5 < len(data):
+        kind, bits = data[at + 1], data[at + 4]
+        if kind == _JPEG_LS:
+            return "a JPEG-LS; save it as PNG"
+        if 0xC0 <= kind <= 0xCF and kind not in _NO_FRAME:
+            return f"a JPEG of {bits} bits; save it as PNG" if bits != 8 else None
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return None
 
 
 def _tiff(data: bytes) -> str:

@@ -11,7 +11,7 @@ import typer
 from base.errors import InputError
 from glimpse import completion
 from glimpse.finding.after import After, print_null
-from glimpse.finding.asked import Asked, check_words, search_here, search_there
+from glimpse.finding.asked import Asked, check_words, picture_at, search_here, search_there
 from glimpse.finding.table import print_table
 from glimpse.options import (
     DATA,
@@ -123,7 +123,7 @@ def search(
             raise InputError(f"--queries prints a JSON line for each query of the file: give it without {given}")
         _answer_all(queries, names, shape, data, model, device, precision, url if remote else None)
         return
-    asked = Asked([text] if text is not None else [], no or [], image or [], like or [])
+    asked = Asked([text] if text is not None else [], no or [], [*map(picture_at, image or ())], like or [])
     for words in (*asked.texts, *asked.away):
         check_words(words)
     if not asked.is_of_something:

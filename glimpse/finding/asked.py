@@ -33,6 +33,8 @@ def check_words(words: str) -> None:
         raise InputError(
             "a picture as a data URI: to look for what is like it, save it as a file, and give --image FILE"
         )
+    if path.lower().startswith(("http://", "https://")) and is_image_name(path.rpartition("/")[2]):
+        raise _elsewhere(path)
     if is_uri := path.lower().startswith("file://"):
         path = unquote(path[len("file://") :])
     folder, name = path.replace("\\", "/").rpartition("/")[::2]
@@ -43,6 +45,20 @@ def check_words(words: str) -> None:
         raise InputError(f"{path} is a path: to look for what is like a picture, give --image {shlex.quote(path)}")
     if (folder or there.suffix) and os.path.isfile(there):  # noqa: PTH113
         raise InputError(f"{path} is a file and no picture: give words, or --image and a picture")
+
+
+def picture_at(image: Path) -> Path:
+    """The file that --image names, by its path or as a `file:` address. InputError: an address of the web."""
+    kind, _, rest = str(image).partition(":/")
+    if kind.lower() == "file" and not image.exists():
+        return Path(unquote(f"/{rest.lstrip('/').removeprefix('localhost/')}"))
+    if kind.lower() in ("http", "https") and not image.exists():
+        raise _elsewhere(f"{kind}://{rest}")
+    return image
+
+
+def _elsewhere(address: str) -> InputError:
+    return InputError(f"{address} is not on this machine: save the picture as a file, and give --image FILE")
 
 
 class Asked(NamedTuple):

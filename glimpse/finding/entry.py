@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from json import dumps
@@ -77,9 +78,11 @@ def _external(what: str) -> str | None:
 
 
 def _paths(what: str) -> Iterator[str]:
-    """As it was given, and from here on."""
+    """As it was given, and from here on; with accents of the other form too, which look the same."""
     whole = os.path.abspath(os.path.expanduser(what))  # noqa: PTH100, PTH111  links stay
-    yield from dict.fromkeys([what, whole] if os.path.isabs(what) else [whole])  # noqa: PTH117
+    paths = [what, whole] if os.path.isabs(what) else [whole]  # noqa: PTH117
+    forms = (unicodedata.normalize(form, path) for path in paths for form in ("NFC", "NFD"))
+    yield from dict.fromkeys([*paths, *forms])
 
 
 def _not_found(what: str) -> EntryNotFound:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from base.errors import EntryNotFound, GlimpseError, InputError
-from glimpse.finding.asked import Asked, check_words, hit_as_json, open_for, parts_of
+from glimpse.finding.asked import Asked, check_words, hit_as_json, open_for, parts_of, picture_at
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
@@ -60,27 +61,43 @@ def read_queries(file: Path, shape: Mapping[str, Any]) -> list[Line]:
         reason = error.strerror if isinstance(error, OSError) else "is not text in UTF-8"
         raise InputError(f"--queries {file}: {reason}; give a file with a query a line") from None
     lines = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line := line.strip():
-            try:
-                lines.append(_read(line, shape))
-            except InputError as error:
-                raise InputError(f"{file}, line {number}: {error}") from None
+    for where, line in _told(text):
+        try:
+            lines.append(_read(line, shape))
+        except InputError as error:
+            raise InputError(f"{file}, {where}: {error}") from None
     if not lines:
         raise InputError(f"--queries {file}: has no query; give one a line")
     return lines
 
 
-def _read(line: str, shape: Mapping[str, Any]) -> Line:
-    if not line.startswith("{"):
-        check_words(line)
-        return Line(line, Asked([line]), dict(shape))
+def _told(text: str) -> Iterator[tuple[str, Any]]:
+    """The queries of a text, and where each stands: its lines, or the items of one JSON array."""
+    from base.sources.tables import parse_json
+
+    items = None
+    if text.lstrip().startswith("["):
+        with suppress(ValueError):  # words may begin so as well
+            items = parse_json(text)
+    if isinstance(items, list):
+        yield from ((f"item {number}", item) for number, item in enumerate(items, 1))
+    else:
+        lines = enumerate(map(str.strip, text.splitlines()), 1)
+        yield from ((f"line {number}", line) for number, line in lines if line)
+
+
+def _read(given: Any, shape: Mapping[str, Any]) -> Line:
+    if isinstance(given, str) and not given.startswith("{"):
+        check_words(given)
+        return Line(given, Asked([given]), dict(shape))
     from base.sources.tables import parse_json
 
     try:
-        given = parse_json(line)
+        given = parse_json(given) if isinstance(given, str) else given
     except ValueError as error:
         raise InputError(f"this is not JSON ({error})") from None
+    if not isinstance(given, dict):
+        raise InputError('no query; give a text, or an object as {"text": "snow", "limit": 3}')
     known = LOOKED | SHAPE
     for name, value in given.items():
         if name not in known:
@@ -95,7 +112,7 @@ def _read(line: str, shape: Mapping[str, Any]) -> Line:
     asked = Asked(
         [looked["text"]] if "text" in looked else [],
         away,
-        [Path(looked["image"])] if "image" in looked else [],
+        [picture_at(Path(looked["image"]))] if "image" in looked else [],
         ids=[looked["id"]] if "id" in looked else [],
         external_ids=[looked["external_id"]] if "external_id" in looked else [],
     )

@@ -17,7 +17,7 @@ from typing import Any
 from base.errors import InputError
 from base.extras import install
 from base.sources.left_out import LeftOut
-from base.sources.shards import TEXTS, is_image, read_samples
+from base.sources.shards import TEXTS, caption_in, is_image, read_samples
 from base.sources.tables import decode_text, parse_json, some_of
 from index.bulk.source import File, Shard
 from index.ingest.captions import can_be_kept
@@ -65,7 +65,7 @@ def _of_tar(shard: str, left_out: LeftOut) -> Iterator[Found]:
         try:
             said = parse_json(members.get("json", b"{}"))
             metadata = said if isinstance(said, dict) else {}
-            if text := decode_text(members.get("txt", b"")).strip():
+            if text := decode_text(caption_in(members)).strip():
                 metadata = {"caption": text} | metadata
         except ValueError:
             metadata = {"": None}
@@ -142,6 +142,8 @@ def _is_bytes(kind: Any) -> bool:
     """Whether a column holds bytes, or structs with some, as Hugging Face's datasets have them."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))

@@ -23,6 +23,7 @@ from base.sources.rules import Rules
 from base.sources.shards import expand_shards, is_shards
 from base.sources.walk import no_images, walk_images
 from index.ingest.captions import Captions, read_captions
+from index.ingest.diff import mtime_ns
 
 Kind = Literal["folder", "table", "tar", "parquet"]
 SHARD = 1000  # images of a folder or a table, on average
@@ -134,7 +135,7 @@ def _folder(folder: Path, rules: Rules) -> Source:
         source.unread.append({"path": str(path), "reason": reason})
 
     walk = walk_images(folder, rules=rules, on_error=failed, left_out=source.left_out, others=source.others)
-    files = (File(str(path), size=status.st_size, mtime_ns=status.st_mtime_ns) for path, status in walk)
+    files = (File(str(path), size=status.st_size, mtime_ns=mtime_ns(status)) for path, status in walk)
     source.shards = list(_cut(files, "folder"))
     if not source.shards:
         inside = next((f"; for what is there give '{folder}/*{kind}'" for kind in (".tar", ".parquet")
@@ -156,7 +157,7 @@ def _named(captions: Captions) -> Iterator[File]:
     for path in sorted(captions, key=os.fsencode):
         try:
             status = path.stat()
-            yield File(str(path), captions[path], status.st_size, status.st_mtime_ns)
+            yield File(str(path), captions[path], status.st_size, mtime_ns(status))
         except OSError:  # who reads it says why
             yield File(str(path), captions[path])
 

@@ -113,14 +113,14 @@ def _is_utf8(path: str) -> bool:
 
 
 def dim_of(source: Any, file: Path, said: str | None) -> int:
-    """The length of the vectors, as the file says or as the first one has it."""
+    """The length of the vectors, as the file says or as the first one that is there has it."""
     if said is not None and "vector" in source.schema_arrow.names:
         if not said.isdecimal() or len(said) > 6:
             raise InputError(f"{file}: damaged (its vectors have {said[:20]!r} values); get the file anew")
         return int(said)
     for batch in source.iter_batches(batch_size=1, columns=["vector"]):
-        if batch.num_columns and hasattr(batch.column(0), "flatten"):
-            return len(batch.column(0).flatten())
+        if batch.num_columns and hasattr(batch.column(0), "flatten") and (dim := len(batch.column(0).flatten())):
+            return dim
     raise InputError(f"{file}: needs a column `vector` of lists of floats, and at least one row")
 
 

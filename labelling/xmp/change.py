@@ -176,7 +176,8 @@ def _resolved(path: Path) -> Path:
     try:
         return path.resolve(strict=path.is_symlink())
     except (OSError, RuntimeError) as error:
-        raise XmpError(path, "is a link that leads nowhere") from error
+        is_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+        raise XmpError(path, "is too long a name" if is_long else "is a link that leads nowhere") from error
 
 
 def _image_bytes(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
 from base.sources.left_out import LeftOut
-from base.sources.shards import TEXTS, broken, is_image, need_webdataset, read_samples
+from base.sources.shards import TEXTS, broken, caption_in, is_image, need_webdataset, read_samples
 from base.sources.tables import decode_text, parse_json
 from encoder.image import Preprocess
 from training.data.keys import Keys
@@ -199,11 +199,11 @@ def _pair(sample: Mapping[str, Any], keys: Keys) -> tuple[Pair, str]:
         fields = fields if isinstance(fields, dict) else {}
         captions = texts_of(fields, keys.captions)
     except ValueError:
-        if keys.labels or keys.negatives or (keys.captions and "txt" not in sample):
+        if keys.labels or keys.negatives or (keys.captions and not caption_in(sample)):
             problems.append("samples with a .json that cannot be read")
     if keys.captions and not captions:
         try:
-            lines = decode_text(sample.get("txt", b"")).splitlines()
+            lines = decode_text(caption_in(sample)).splitlines()
             captions = tuple(dict.fromkeys(text for text in map(clean, lines) if text))
             problems += [] if captions else ["samples without caption"]
         except ValueError:

@@ -25,6 +25,7 @@ from base.errors import ImageError
 from encoder.image import sha256_of
 from encoder.zero_shot.prompts import split_labels
 from index.collection import Collection, Record
+from index.ingest.diff import mtime_ns
 from index.local.layout import uploads_folder
 from index.uploads import file_of
 from service.collections.thumbnails import SIZES, size_for
@@ -288,7 +289,7 @@ async def get_thumbnail(
 def _kept(record: Record, uploads: Path, side: int, service: Service) -> bytes | None:
     """The thumbnail that is kept, if the file is by its time and size the one that was indexed."""
     stat = _path(record, uploads).stat()
-    if record.sha256 is None or (stat.st_mtime_ns, stat.st_size) != (record.mtime_ns, record.size):
+    if record.sha256 is None or (mtime_ns(stat), stat.st_size) != (record.mtime_ns, record.size):
         return None
     return service.thumbnails.get(record.sha256, side)
 

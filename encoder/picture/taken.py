@@ -1,0 +1,81 @@
+"""When a picture was taken, as its file says: in EXIF, XMP or IPTC, each in a place of its own. Decodes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from PIL import ExifTags, Image, IptcImagePlugin
+
+_TAG = ExifTags.Base
+_DATE = re.compile(r"\s*(\d{4})[:-]?(\d\d)[:-]?(\d\d)", re.ASCII)
+_TIME = re.compile(r"[ T]?(\d\d):?(\d\d):?(\d\d)?(?:[.,]\d+)?", re.ASCII)
+_OFFSET = re.compile(r"[+-](0\d|1[0-4]):?[0-5]\d|Z", re.ASCII)
+_FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
+_IPTC_DATE, _IPTC_TIME = (2, 55), (2, 60)
+
+
+def taken_of(image: Image.Image, *outer: Image.Exif) -> str | None:
+    """When a loaded picture was taken: ISO 8601, on the clock of that place where it names no offset.
+
+    The shutter's time in EXIF, XMP or IPTC comes first, then when it became digital, then when the file was changed.
+    `outer` is what the raw file around a preview says. None: no date, or one before photography.
+    """
+    exifs = [*outer]
+    with contextlib.suppress(Exception):  # a broken block must cost no picture, nor what another says
+        exifs.insert(0, image.getexif())
+    return next(filter(None, _moments(image, exifs)), None)
+
+
+def _moments(image: Image.Image, exifs: list[Image.Exif]) -> Iterator[str | None]:
+    packet = _xmp(image)
+    yield from _in_exif(exifs, _TAG.DateTimeOriginal, _TAG.OffsetTimeOriginal)
+    yield from _in_xmp(packet, "exif:DateTimeOriginal", "photoshop:DateCreated")
+    yield _in_iptc(image)
+    yield from _in_exif(exifs, _TAG.DateTimeDigitized, _TAG.OffsetTimeDigitized)
+    yield from _in_xmp(packet, "exif:DateTimeDigitized", "xmp:CreateDate")
+    yield from _in_exif(exifs, _TAG.DateTime, _TAG.OffsetTime)
+
+
+def _in_exif(exifs: list[Image.Exif], time: int, offset: int) -> Iterator[str | None]:
+    for exif in exifs:
+        with contextlib.suppress(Exception):
+            inner = exif.get_ifd(ExifTags.IFD.Exif)
+            zone = _OFFSET.match(str(inner.get(offset)))
+            yield _iso(str(exif.get(time) if time == _TAG.DateTime else inner.get(time)), zone[0] if zone else "")
+
+
+def _xmp(image: Image.Image) -> str:
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or ""
+    return packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
+
+
+def _in_xmp(packet: str, *names: str) -> Iterator[str | None]:
+    for name in names:
+        for found in re.finditer(rf"""{name}(?:\s*=\s*["']|>)([^"'<]*)""", packet):
+            yield _iso(found[1])
+
+
+def _in_iptc(image: Image.Image) -> str | None:
+    with contextlib.suppress(Exception):
+        found = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
+        date, time = (found.get(name, b"") for name in (_IPTC_DATE, _IPTC_TIME))
+        return _iso((date + time).decode("ascii")) if isinstance(date, bytes) and isinstance(time, bytes) else None
+    return None
+
+
+def _iso(said: str, zone: str = "") -> str | None:
+    """A time as EXIF writes it, "2021:07:04 12:34:56", or its like, in ISO 8601; a day alone begins at midnight."""
+    date = _DATE.match(said)
+    if not date or int(date[1]) < _FIRST_PHOTOGRAPH:
+        return None
+    time = _TIME.match(said, date.end())
+    if time and not zone and (found := _OFFSET.match(said, time.end())):
+        zone = found[0].replace("Z", "+00:00")
+    hour, minute, second = ((each or "00") for each in time.groups()) if time else ("00", "00", "00")
+    try:
+        return datetime.fromisoformat(f"{date[1]}-{date[2]}-{date[3]}T{hour}:{minute}:{second}{zone}").isoformat()
+    except ValueError:
+        return None

@@ -1,0 +1,194 @@
+"""Pictures as cameras, scanners and programs write them, through `glimpse index` and `search --image`."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from glimpse_here import glimpse_here
+from PIL import ExifTags, Image, PngImagePlugin
+
+from index.collection import open_collection
+from tests.conftest import plain_picture
+
+SCENE = np.zeros((60, 80, 3), np.uint8)
+SCENE[:30, :40], SCENE[:30, 40:], SCENE[30:, :40], SCENE[30:, 40:] = (220, 40, 40), (40, 200, 60), (50, 70, 210), 230
+DAY = "2019-05-06T07:08:09"
+
+
+def xmp(**said: str) -> bytes:
+    """A packet with these attributes, as `exif_DateTimeOriginal`."""
+    spaces = {
+        "tiff": "http://ns.adobe.com/tiff/1.0/",
+        "exif": "http://ns.adobe.com/exif/1.0/",
+        "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+        "xmp": "http://ns.adobe.com/xap/1.0/",
+    }
+    words = [f'xmlns:{name}="{uri}"' for name, uri in spaces.items()]
+    words += [f'{name.replace("_", ":")}="{value}"' for name, value in said.items()]
+    about = f'<rdf:Description rdf:about="" {" ".join(words)}/>'
+    rdf = f'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">{about}</rdf:RDF>'
+    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{rdf}</x:xmpmeta>'.encode()
+
+
+def tiff(values: npt.NDArray[Any], **tags: int) -> bytes:
+    """A TIFF of an array, unpacked: (h, w), or (bands, h, w) as planes, each in a strip of its own."""
+    planes = values[None] if values.ndim == 2 else values
+    names = {"compression": 259, "photometric": 262, "planar": 284, "sample_format": 339, "subfile": 254}
+    bands, height, width = planes.shape
+    bits = [values.dtype.itemsize * 8] * bands
+    said: dict[int, list[int]] = {256: [width], 257: [height], 258: bits, 259: [1], 262: [1], 277: [bands]}
+    said |= {278: [height], 279: [planes[0].nbytes] * bands, 273: [0] * bands}
+    said |= {names[name]: [value] for name, value in tags.items()}
+    start = 8
+    body = start + 2 + 12 * len(said) + 4
+    outside = sum(4 * len(each) for each in said.values() if len(each) > 1)
+    said[273] = [body + outside + i * planes[0].nbytes for i in range(bands)]
+    rows, more = b"", b""
+    for tag, numbers in sorted(said.items()):
+        at = numbers[0] if len(numbers) == 1 else body + len(more)
+        more += b"".join(struct.pack("<I", number) for number in numbers) if len(numbers) > 1 else b""
+        rows += struct.pack("<HHII", tag, 4, len(numbers), at)
+    return b"II*\0" + struct.pack("<IH", start, len(said)) + rows + bytes(4) + more + planes.tobytes()
+
+
+class Indexed:
+    """The photos of a folder, indexed: what `index` and `search --image` say in JSON, and what is kept of each."""
+
+    def __init__(self, model: Path, photos: Path) -> None:
+        self._photos = photos
+        self._where = ("--data", photos.parent / "data", "--json")
+        self._settings = {"GLIMPSE_MODEL": str(model), "GLIMPSE_DEVICE": "cpu", "GLIMPSE_PRECISION": "fp32"}
+        self.report = self._said("index", photos)
+        with open_collection(photos.parent / "data", "images") as collection:
+            self.records = {Path(str(record.path)).name: record for record in collection.records()}
+
+    def alike(self, name: str) -> dict[str, float]:
+        """The cosine of each to one of them, by name."""
+        found = self._said("search", "--image", self._photos / name)
+        return {Path(hit["path"]).name: hit["score"] for hit in found["hits"]}
+
+    def _said(self, *words: object) -> Any:
+        done = glimpse_here(*words, *self._where, **self._settings)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    return tmp_path / "photos"
+
+
+def test_the_day_of_a_photo_wherever_its_file_says_it(tiny_run: Path, photos: Path) -> None:
+    red = plain_picture("red")
+    red.save(photos / "shutter.jpg", xmp=xmp(exif_DateTimeOriginal="2019-05-06T07:08:09.25", xmp_CreateDate="2021"))
+    red.save(photos / "created.webp", xmp=xmp(photoshop_DateCreated="2019-05-06T07:08:09+02:00"))
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp(xmp_CreateDate="1935-07-01").decode())
+    red.save(photos / "scan.png", pnginfo=text)
+    exif = Image.Exif()
+    exif[ExifTags.Base.DateTime] = "2022:02:02 02:02:02"
+    inner = exif.get_ifd(ExifTags.IFD.Exif)
+    inner[ExifTags.Base.DateTimeDigitized], inner[ExifTags.Base.OffsetTimeDigitized] = "2019:05:06 07:08:09", "+02:00"
+    red.save(photos / "digitized.jpg", exif=exif)
+    red.save(photos / "both.jpg", exif=exif, xmp=xmp(exif_DateTimeOriginal="2018-01-01T00:00"))
+    red.save(photos / "month.jpg", xmp=xmp(exif_DateTimeOriginal="2019-05"))
+    iptc = b"\x1c\x02\x37\0\x0820190506\x1c\x02\x3c\0\x0b070809+0200"
+    block = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iptc)) + iptc + bytes(len(iptc) % 2)
+    plain = photos / "plain.jpg"
+    red.save(plain)
+    data = plain.read_bytes()
+    (photos / "press.jpg").write_bytes(data[:2] + b"\xff\xed" + struct.pack(">H", len(block) + 2) + block + data[2:])
+    dated = {
+        "shutter.jpg": DAY,
+        "created.webp": f"{DAY}+02:00",
+        "scan.png": "1935-07-01T00:00:00",
+        "digitized.jpg": f"{DAY}+02:00",
+        "both.jpg": "2018-01-01T00:00:00",
+        "month.jpg": None,
+        "press.jpg": f"{DAY}+02:00",
+        "plain.jpg": None,
+    }
+    indexed = Indexed(tiny_run, photos)
+    assert {name: indexed.records[name].taken for name in dated} == dated
+
+
+def test_a_raw_file_has_the_day_and_the_orientation_that_the_camera_noted(tiny_run: Path, photos: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation], exif[254] = "Own", 6, 1
+    exif[ExifTags.Base.DateTime] = "2022:02:02 02:02:02"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2019:05:06 07:08:09"
+    preview = photos.parent / "preview.jpg"
+    Image.fromarray(SCENE).save(preview, quality=95)
+    (photos / "a.nef").write_bytes(exif.tobytes().removeprefix(b"Exif\0\0") + preview.read_bytes())
+    first, second = Image.Exif(), Image.Exif()
+    first[ExifTags.Base.Orientation], second[ExifTags.Base.DateTimeOriginal] = 6, "2019:05:06 07:08:09"
+    boxes = [b"CMT1", first.tobytes().removeprefix(b"Exif\0\0"), b"CMT2", second.tobytes().removeprefix(b"Exif\0\0")]
+    (photos / "b.cr3").write_bytes(b"\0\0\0\x18ftypcrx " + bytes(16) + b"".join(boxes) + preview.read_bytes())
+    Image.fromarray(SCENE).transpose(Image.Transpose.ROTATE_270).save(photos / "upright.png")
+    indexed = Indexed(tiny_run, photos)
+    for name in ("a.nef", "b.cr3"):
+        record = indexed.records[name]
+        assert (record.taken, record.width, record.height) == (DAY, 60, 80)
+    assert all(score > 0.999 for score in indexed.alike("upright.png").values())
+
+
+def test_a_tiff_of_planes_or_of_odd_numbers_is_the_picture_that_it_is(tiny_run: Path, photos: Path) -> None:
+    grey = np.asarray(Image.fromarray(SCENE).convert("L"))
+    planes = SCENE.transpose(2, 0, 1).astype(np.uint16) * 257
+    Image.fromarray(SCENE).save(photos / "scene.png")
+    (photos / "planes.tif").write_bytes(tiff(planes, photometric=2, planar=2))
+    stretched = (grey.astype(float) - grey.min()) * 255 / (grey.max() - grey.min())
+    Image.fromarray(stretched.astype(np.uint8)).save(photos / "grey.png")
+    (photos / "wide.tif").write_bytes(tiff(grey.astype(np.uint32) << 24))
+    (photos / "signed.tif").write_bytes(tiff((grey.astype(np.int16) - 128).astype(np.int8), sample_format=2))
+    Image.fromarray(SCENE[::-1]).save(photos / "other.png")
+    indexed = Indexed(tiny_run, photos)
+    alike = indexed.alike("scene.png")
+    assert alike["planes.tif"] > 0.9999 > alike["other.png"]
+    alike = indexed.alike("grey.png")
+    assert min(alike["wide.tif"], alike["signed.tif"]) > 0.9999 > alike["scene.png"]
+
+
+def test_pictures_that_lie_on_their_side_or_come_after_their_thumbnail(tiny_run: Path, photos: Path) -> None:
+    lying = Image.fromarray(SCENE).transpose(Image.Transpose.ROTATE_90)
+    lying.save(photos / "a.jpg", xmp=xmp(tiff_Orientation="6"))
+    lying.save(photos / "b.tif", tiffinfo={700: xmp(tiff_Orientation="6")})
+    small, large = Image.fromarray(SCENE).resize((16, 12)), Image.fromarray(SCENE)
+    large.encoderinfo = {"tiffinfo": {254: 0}}  # type: ignore[attr-defined]  of this page alone
+    small.save(photos / "c.tif", save_all=True, append_images=[large], tiffinfo={254: 1})
+    Image.fromarray(SCENE).save(photos / "upright.png")
+    indexed = Indexed(tiny_run, photos)
+    for name in ("a.jpg", "b.tif", "c.tif"):
+        assert (indexed.records[name].width, indexed.records[name].height) == (80, 60), name
+    assert all(score > 0.999 for score in indexed.alike("upright.png").values())
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\xff\xd8\xff\xc1\0\x11\x0c\0\x08\0\x08\x03" + bytes(50), "a JPEG of 12 bits"),
+        (b"\xff\xd8\xff\xf7\0\x0b\x08\0\x08\0\x08\x01" + bytes(50), "a JPEG-LS"),
+        (b"II\xbc\x01" + bytes(50), "a JPEG XR"),
+    ],
+)
+def test_a_jpeg_of_a_kind_that_nobody_reads_is_named(data: bytes, said: str, tiny_run: Path, photos: Path) -> None:
+    (photos / "odd.jpg").write_bytes(data)
+    plain_picture("red").save(photos / "red.png")
+    [skipped] = Indexed(tiny_run, photos).report["skipped"]
+    assert skipped["reason"].startswith(f"not in a format that glimpse reads: {said}")
+
+
+def test_a_tiff_packed_in_a_way_that_nobody_unpacks_is_named(tiny_run: Path, photos: Path) -> None:
+    (photos / "webp.tif").write_bytes(tiff(np.zeros((3, 8, 8), np.uint8), photometric=2, planar=2, compression=50001))
+    plain_picture("red").save(photos / "red.png")
+    [skipped] = Indexed(tiny_run, photos).report["skipped"]
+    assert (
+        "of a kind that is not read: a TIFF with 3 channels of 8 bits, compression 50001; save it" in skipped["reason"]
+    )
