@@ -24,9 +24,18 @@ import PIL
 import pillow_heif
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from base.errors import ImageError, InputError
-from encoder.picture.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
+from encoder.picture.bounds import (
+    BEYOND_PIXELS,
+    JPEG2000_PIXELS,
+    MAX_FRAMES,
+    MAX_SIDE,
+    is_kept_whole,
+    jpeg2000_levels,
+    problem_of,
+)
 from encoder.picture.colour import contrast, to_srgb
 from encoder.picture.cut_off import CutOff, is_cut_off, is_taken_as_far, mended, missing_of
 from encoder.picture.profile import profile_of
@@ -61,7 +70,6 @@ FORMATS = (
     "QOI", "SGI", "TGA", "TIFF",
 )  # fmt: skip
 _PAGED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
-_MOST_PAGES = 100  # looked at for one that shows something
 _CONTENT = 10  # of 128: a page with less contrast shows next to nothing
 _EXIF_TIME = re.compile(r"\s*(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d:\d\d)", re.ASCII)
 _EXIF_OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d", re.ASCII)
@@ -102,14 +110,16 @@ def decode(
         CutOff: what there is of the file is not enough, or it is to be taken as far as it goes.
         ImageError: it cannot be decoded, or is larger than the limits; carries the reason.
     """
-    if problem := problem_of(data) or ("" if data else "the image is empty"):
-        raise ImageError(name, problem)
+    if not data:
+        raise ImageError(name, "the image is empty")
     outer = None
     if is_raw(data):
         preview = preview_of(data)
         if preview is None:
             raise ImageError(name, "a camera's raw file with no JPEG preview in it; export it as JPEG or TIFF")
         data, outer = preview, exif_of(data)
+    if problem := problem_of(data, max_pixels):
+        raise ImageError(name, problem)
     side = None if at_least is None else math.ceil(max(at_least) * DRAFT_MARGIN)
     wish = _Wish(data, name, side, max_pixels, outer)
     try:
@@ -201,6 +211,8 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
 def _reduce(image: Image.Image, data: bytes, wish: _Wish) -> None:
     """Have it decoded at a fraction where that suffices and the format can; ImageError if it is too much."""
     side = wish.side
+    if is_kept_whole(data):
+        _check_size(image, wish)
     if side is not None and image.format in ("JPEG", "MPO"):
         scale = min(1.0, side / min(image.size))
         image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
@@ -226,8 +238,18 @@ def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:
             wish.name,
             f"the image has {pixels / 1e6:,.0f} million pixels; the limit is {limit / 1e6:,.0f} million{hint}",
         )
+    tile = _tile(image)
+    if math.prod(tile) > max(BEYOND_PIXELS, pixels):
+        raise ImageError(wish.name, f"the TIFF holds tiles of {tile[0]} x {tile[1]}, more than its picture")
     if max(image.size) > MAX_SIDE:
         raise ImageError(wish.name, f"the image has a side of {max(image.size):,} pixels; the limit is {MAX_SIDE:,}")
+
+
+def _tile(image: Image.Image) -> tuple[int, int]:
+    """The size of a TIFF's tiles, each of which is decoded whole; of other pictures (0, 0)."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    width, height = (tags.get(tag) or 0 for tag in (TILEWIDTH, TILELENGTH))
+    return (max(width) if isinstance(width, tuple) else width), (max(height) if isinstance(height, tuple) else height)
 
 
 def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
@@ -236,7 +258,7 @@ def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
         return image
     best = image.copy()
     best.format, pixels = image.format, 0
-    for number in range(1, _MOST_PAGES):
+    for number in range(1, MAX_FRAMES):
         try:
             image.seek(number)
             _check_size(image, wish)

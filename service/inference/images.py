@@ -18,7 +18,7 @@ from PIL import Image
 
 from base.errors import ImageError
 from encoder.image import Picture, Preprocess, open_image, read_picture, sha256_of
-from encoder.picture.bounds import problem_of
+from encoder.picture.bounds import is_kept_whole, problem_of
 from encoder.picture.decode import FORMATS, read_bytes
 
 # Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
@@ -72,7 +72,7 @@ def decode(data: bytes, preprocess: Preprocess, max_pixels: int) -> Picture:
     Raises:
         ImageError: it cannot be read, or is larger than the limits.
     """
-    with _turn(data):
+    with _turn(data, max_pixels):
         return read_picture(data, preprocess, max_pixels=max_pixels)
 
 
@@ -82,7 +82,7 @@ def small_picture(data: bytes, size: int, max_pixels: int) -> bytes:
     Raises:
         ImageError: it cannot be read, or is larger than the limits.
     """
-    with _turn(data):
+    with _turn(data, max_pixels):
         image = open_image(data, at_least=(size, size), max_pixels=max_pixels)
         image.thumbnail((size, size))
     buffer = io.BytesIO()
@@ -119,13 +119,17 @@ def open_indexed(path: Path, sha256: str | None) -> BinaryIO:
 
 
 @contextmanager
-def _turn(data: bytes) -> Iterator[None]:
-    """Wait for other large images, if this is one by its header. JPEGs are decoded at a fraction."""
-    if problem := problem_of(data):  # before any decoder sees it: to open an icon is to decode what it holds
+def _turn(data: bytes, max_pixels: int) -> Iterator[None]:
+    """Wait for other large images, if this is one by its header. Most JPEGs are decoded at a fraction."""
+    if problem := problem_of(
+        data, max_pixels
+    ):  # before any decoder sees it: to open an icon is to decode what it holds
         raise ImageError(None, problem)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            is_large = image.width * image.height > LARGE and image.format not in ("JPEG", "MPO")
+            is_large = image.width * image.height > LARGE and (
+                image.format not in ("JPEG", "MPO") or is_kept_whole(data)
+            )
     except Exception:  # whoever decodes it says what is wrong
         is_large = False
     if not is_large:
