@@ -18,7 +18,7 @@ from PIL import Image
 
 from base.errors import ImageError
 from encoder.image import Picture, Preprocess, open_image, read_picture, sha256_of
-from encoder.picture.bounds import is_kept_whole, problem_of
+from encoder.picture.bounds import is_kept_whole, is_slow, problem_of
 from encoder.picture.decode import FORMATS, read_bytes
 
 # Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
@@ -120,11 +120,17 @@ def open_indexed(path: Path, sha256: str | None) -> BinaryIO:
 
 @contextmanager
 def _turn(data: bytes, max_pixels: int) -> Iterator[None]:
-    """Wait for other large images, if this is one by its header. Most JPEGs are decoded at a fraction."""
+    """Wait for other large images, if this is one by its header. Most JPEGs are decoded at a fraction.
+
+    Those that are decoded apart are opened there alone, and wait there.
+    """
     if problem := problem_of(
         data, max_pixels
     ):  # before any decoder sees it: to open an icon is to decode what it holds
         raise ImageError(None, problem)
+    if is_slow(data):
+        yield
+        return
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             is_large = image.width * image.height > LARGE and (
