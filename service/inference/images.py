@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote
 
 from PIL import Image
 
@@ -36,6 +35,9 @@ _large = threading.Lock()
 # Pillow's own blocks of 16 MiB come from the heap, which keeps what one large image took; larger ones are given back.
 Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
 # with parameters too; of bytes that say not what they are the decoder knows
+MAX_HEAD = 1000  # characters of a data URI before its data
+# what is not a letter or a digit, as addresses have it; to unquote all that could be takes seconds
+_ESCAPED = {code: sign for sign in "+/=-_ \r\n" for code in (f"%{ord(sign):02X}", f"%{ord(sign):02x}")}
 _DATA_URI = re.compile(r"data:(image/[\w.+-]+|application/octet-stream)?(;[\w-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 
@@ -52,11 +54,13 @@ def image_bytes(image: str) -> bytes:
     image = image.strip().strip("\ufeff\u200b\0\"'").strip()  # a mark of byte order is no space to Python
     if image[:8].lower().startswith(("http://", "https://", "file:/")):
         raise ImageError(None, "addresses are not fetched; send the image itself as base64 or as a data URI")
-    if match := _DATA_URI.match(image):
+    if match := _DATA_URI.match(image[:MAX_HEAD]):
         image = image[match.end() :]
     elif image[:5].lower() == "data:":
         raise ImageError(None, "begins with data: as an image does, but not with data:image/...;base64,")
-    code = "".join(unquote(image).split()).rstrip("=").translate(str.maketrans("-_", "+/"))
+    for escaped, sign in _ESCAPED.items():
+        image = image.replace(escaped, sign)
+    code = "".join(image.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
     try:
         data = base64.b64decode(code + "=" * (-len(code) % 4), validate=True)
     except (binascii.Error, ValueError):
