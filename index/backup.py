@@ -162,7 +162,9 @@ def _add_uploads(catalog: Path, collection: LocalCollection, folder: Path) -> in
             paths = [(path, key) for path, key, *_ in copy.paths(folder)]
             if not paths:
                 return copy.count()
-            with tarfile.open(part, "w", pax_headers={UPLOADS: str(folder), COMPLETE: "1"}) as tar:
+            headers = {UPLOADS: str(folder), COMPLETE: "1"}
+            # a file is its bytes, whoever links to it: of links, hard ones too, a backup would have but names
+            with tarfile.open(part, "w", pax_headers=headers, dereference=True) as tar:
                 copy.delete([key for path, key in paths if not _add_upload(tar, collection, path, folder)])
                 entries = copy.count()
                 copy.close()  # all of it is in its file then

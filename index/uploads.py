@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ def problem_of(path: str, folder: Path) -> str | None:
     if not is_upload(path, folder):
         return f"{path!r} is in the folder of uploads and not of the form of one"
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  a pipe would be waited for
+            return f"{path} is no file"
         sound = file_sha256(path) == upload_sha256(path)
     except FileNotFoundError:
         raise

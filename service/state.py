@@ -131,8 +131,11 @@ class Service:
 
 
 def _as_named(place: str) -> str:
-    """A pattern of a folder, or what else a model is loaded from: the folder `data` is not in the word metadata."""
-    return re.escape(place) if place.startswith("/") else rf"(?<![\w/.-]){re.escape(place)}(?![\w-])"
+    """A pattern of a folder, or what else a model is loaded from: `data` is not the word by itself, nor in metadata."""
+    if place.startswith("/"):
+        return re.escape(place)
+    end = "(?=/)" if place == "data" else r"(?![\w-])"  # by itself it is a word of messages, and tells nobody anything
+    return rf"(?<![\w/.-]){re.escape(place)}{end}"
 
 
 def service_of(request: Request) -> Service:

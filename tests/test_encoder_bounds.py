@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,11 +59,55 @@ def lossless_webp(width: int, height: int, *, film: bool = False) -> bytes:
     return b"RIFF" + struct.pack("<I", 2000) + b"WEBP" + picture + bytes(1000)
 
 
-def with_scans(more: int) -> bytes:
-    """A progressive JPEG whose last scan is there so many times more."""
+def with_scans(more: int, before: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan is there so many times more, each with something `before` it."""
     data = saved(picture(), "JPEG", progressive=True)
-    scan = data[data.rindex(b"\xff\xda") : -2]
+    scan = before + data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + more * scan + data[-2:]
+
+
+def empty_jpeg(width: int, height: int, *, progressive: bool = False, apart: bool = False) -> bytes:
+    """A JPEG of one grey, or of three colours in scans `apart`: a bit a block, so the beginning of one is enough."""
+    colours = b"".join(bytes((i, 0x11, 0)) for i in range(1, 4 if apart else 2))
+    frame = struct.pack(">BHHB", 8, height, width, len(colours) // 3) + colours
+    scan = b"\x01\x01\x00" + (b"\x00\x00\x00" if progressive else b"\x00\x3f\x00")
+    codes = bytes((1, *[0] * 15, 0))
+    parts = ((0xDB, bytes((0, *[1] * 64))), (0xC2 if progressive else 0xC0, frame), (0xC4, b"\0" + codes),
+             (0xC4, b"\x10" + codes), (0xDA, scan))  # fmt: skip
+    head = b"".join(struct.pack(">BBH", 0xFF, kind, len(body) + 2) + body for kind, body in parts)
+    return b"\xff\xd8" + head + bytes(width * height // 256) + b"\xff\xd9"
+
+
+def gif(screen: int, *frames: int, between: bytes = b"", disposal: int = 2) -> bytes:
+    """A GIF of black frames; those that claim another size have the data of the first."""
+    data = saved(Image.new("P", (16, 16)), "GIF")
+    start = data.index(b",", 13)
+    made = data[:6] + struct.pack("<HH", screen, screen) + data[10:start]
+    for side in frames:
+        control = b"!\xf9\x04" + bytes((disposal << 2, 10, 0, 0, 0))
+        made += between + control + b"," + struct.pack("<4H", 0, 0, side, side) + data[start + 9 : -1]
+    return made + b";"
+
+
+def tiled_tiff(side: int, tile: int) -> bytes:
+    """A TIFF of one tile."""
+    packed = zlib.compress(bytes(tile * tile))
+    tags = {256: side, 257: side, 258: 8, 259: 8, 262: 1, 277: 1, 322: tile, 323: tile, 324: 200, 325: len(packed)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return (b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)).ljust(200, b"\0") + packed
+
+
+def webp_film(*frames: tuple[int, bool], canvas: int, padding: int = 0) -> bytes:
+    """A WebP of frames of such a side, lossless or not, behind so many empty chunks."""
+    size = (canvas - 1).to_bytes(3, "little")
+    made = (
+        b"VP8X" + struct.pack("<II", 10, 2) + size + size + (b"JUNK" + bytes(4)) * padding + b"ANIM" + b"\6" + bytes(9)
+    )
+    for side, lossless in frames:
+        part = saved(Image.new("RGB", (side, side)), "WEBP", lossless=lossless, method=0)[12:]
+        edge = (side - 1).to_bytes(3, "little")
+        made += b"ANMF" + struct.pack("<I", 16 + len(part)) + bytes(6) + edge + edge + b"\x64\0\0\2" + part
+    return b"RIFF" + struct.pack("<I", len(made) + 4) + b"WEBP" + made
 
 
 @pytest.mark.parametrize(
@@ -73,12 +118,27 @@ def with_scans(more: int) -> bytes:
         (lambda: ico(png(8000)), "the icon holds a picture of 8000 x 8000"),
         (lambda: ico(bitmap(20_000, 20_000)), "the icon holds a picture of 20000 x 20000"),
         (lambda: ico(bitmap(-20_000, -20_000)), "the icon holds"),
-        (lambda: lossless_webp(16_383, 8_000), "the lossless WebP has 131 million pixels; the limit is 50 million"),
-        (
-            lambda: lossless_webp(16_383, 8_000, film=True),
-            "the lossless WebP has 131 million pixels; the limit is 50 million",
-        ),
+        (lambda: lossless_webp(16_383, 8_000), "the WebP.* has 131 million pixels; the limit is 50 million"),
+        (lambda: lossless_webp(16_383, 8_000, film=True), "the WebP.* has 131 million pixels; the limit is 50 million"),
         (lambda: with_scans(800), "the JPEG has 101 scans or more; the limit is 100"),
+        (lambda: with_scans(800, b"\xff\x01"), "the JPEG has 101 scans or more"),  # a marker without a length
+        (lambda: b"FUJIFILMCCD-RAW" + with_scans(800), "the JPEG has 101 scans or more"),
+        (
+            lambda: b"\xff\xd8" + b"\xff\xe5\0\2" * 10_001 + with_scans(0)[2:],
+            "more than 10000 segments before its picture",
+        ),
+        (lambda: empty_jpeg(20_000, 20_000, progressive=True), "400 million pixels; the limit is"),
+        (lambda: empty_jpeg(20_000, 20_000, apart=True), "400 million pixels; the limit is 120 million"),
+        (lambda: gif(32_000, 32_000), "the GIF holds a frame of 32000 x 32000"),
+        (lambda: gif(16, 32_000), "the GIF holds a frame of 32000 x 32000"),
+        (lambda: gif(16, 16, 32_000, 16), "the GIF holds a frame of 32000 x 32000"),
+        (lambda: gif(16, 16, 5000, 16, between=b"junk"), "the GIF holds a frame of 5000 x 5000"),
+        (lambda: gif(16, 16, 5000, 16, between=b"!\xf9\0\1,\0"), "the GIF holds a frame of 5000 x 5000"),
+        (lambda: gif(16, 16, 5000, 16, between=b"!\xfe\2ab\0"), "the GIF holds a frame of 5000 x 5000"),
+        (lambda: gif(16, 5000, between=b"!\xff\x0bNETSCAPE2.0\0\1,\0"), "the GIF holds a frame of 5000 x 5000"),
+        (lambda: tiled_tiff(16, 5000), "the TIFF holds tiles of 5000 x 5000, more than its picture"),
+        (lambda: webp_film((16, False), (16, False), canvas=9000), "the WebP.* has 81 million pixels"),
+        (lambda: webp_film((9000, True), canvas=9000, padding=101), "the WebP.* has 81 million pixels"),
         (lambda: saved(Image.new("1", (100_001, 1)), "PNG"), "a side of 100,001 pixels; the limit is 100,000"),
         (lambda: saved(Image.new("1", (1, 119_000_000)), "PNG"), "a side of 119,000,000 pixels"),
         (lambda: saved(Image.new("1", (20_000, 20_000)), "PNG"), "400 million pixels; the limit is"),
@@ -118,6 +178,11 @@ def test_an_icon_is_refused_before_a_service_opens_it(monkeypatch: pytest.Monkey
         lambda: saved(picture(), "WEBP", lossless=True, save_all=True, append_images=[Image.new("RGB", (64, 48))]),
         lambda: with_scans(0),
         lambda: with_scans(20),
+        lambda: empty_jpeg(64, 48, progressive=True),
+        lambda: gif(16, 16, 64, 16),  # frames beyond the screen are known to be
+        lambda: gif(16, 16, 64, 16, between=b"!\xf9\0\0junk!\xfe\2ab\0"),
+        lambda: tiled_tiff(48, 512),
+        lambda: webp_film((64, False), (64, True), canvas=64, padding=20),
         lambda: saved(picture(), "JPEG") + b"\xff\xda" * 5000,  # a film after the picture, as phones append one
         lambda: saved(picture(), "JPEG", comment=b"\xff\xda" * 5000, progressive=True),
         lambda: saved(picture(), "JPEG", restart_marker_blocks=1, progressive=True),

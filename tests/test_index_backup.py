@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import sqlite3
@@ -125,7 +126,31 @@ def flip(path: Path) -> None:
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
-@pytest.mark.parametrize("harm", [flip, Path.unlink, lambda path: path.chmod(0) or path.unlink() or path.mkdir()])
+def test_files_that_something_made_links_are_backed_up_as_files(tmp_path: Path) -> None:
+    with create(tmp_path) as pets:
+        paths = [upload(tmp_path, pets, f"file {i}".encode()) for i in range(3)]
+        (twin := paths[0].with_name(f"{paths[0].stem}-{'0' * 32}.png")).hardlink_to(paths[0])  # as who deduplicates
+        pets.upsert([Entry(vectors(1)[0], "image", twin, sha256=paths[0].stem)])
+    moved = paths[1].rename(tmp_path / "another disk")
+    paths[1].symlink_to(moved)
+    file = tmp_path / "pets.glimpse"
+    assert back_up(tmp_path, "pets", file).entries == restore(tmp_path / "there", file, "pets").entries == 4
+    own = uploads_folder(tmp_path / "there", "pets")
+    assert sorted(path.read_bytes() for path in own.glob("*/*") if not path.is_symlink()) == [
+        b"file 0", b"file 0", b"file 1", b"file 2"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        flip,
+        Path.unlink,
+        lambda path: path.chmod(0) or path.unlink() or path.mkdir(),
+        lambda path: path.unlink() or os.mkfifo(path),  # which would be waited for
+        lambda path: path.unlink() or path.symlink_to("/etc/hostname"),
+    ],
+)
 def test_a_damaged_upload_is_named_and_never_backed_up(tmp_path: Path, harm: Callable[[Path], None]) -> None:
     with create(tmp_path) as pets:
         paths = [upload(tmp_path, pets, f"file {i}".encode()) for i in range(3)]

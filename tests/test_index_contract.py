@@ -400,6 +400,21 @@ def test_a_path_that_is_not_utf8_is_not_taken_for_another(pets, store_address):
             pets.filter_ids(above, "image")
 
 
+def test_as_many_folders_and_paths_may_be_named_as_values(pets):
+    ids = pets.upsert(
+        [Entry(unit(i), "image", path) for i, path in enumerate(("/é/7/a.jpg", "/é/9999/b.jpg", "/c.jpg"))]
+    )
+    pets.upsert([Entry(unit(5), "text", text="a dog"), Entry(unit(6), "image")])
+    many = [f"/é/{i}" for i in range(10_000)]  # with accents, each of which has two forms
+    for values, found in ((many, ids[:2]), (many[8:], ids[1:2])):
+        inside = {"key": "file.folder", "match": {"any": values}}
+        outside = {"key": "file.folder", "match": {"except": values}}
+        assert pets.filter_ids({"must": [inside]}, "image").tolist() == found
+        assert pets.filter_ids({"must": [outside]}, "image").tolist() == [key for key in ids if key not in found]
+    paths = {"key": "file.path", "match": {"any": [*many[1:], "/c.jpg"]}}
+    assert pets.filter_ids({"must": [paths]}, "image").tolist() == ids[2:]
+
+
 def test_facets_are_counted(pets):
     described = [{"colour": "red", "price": "9.50", "tags": ["a", "b"]}, {"colour": "red", "price": 3, "new": True}]
     pets.upsert([Entry(unit(i), "image", metadata=metadata) for i, metadata in enumerate(described)])

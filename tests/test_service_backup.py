@@ -162,6 +162,15 @@ def test_nothing_that_glimpse_keeps_is_forgotten(data: Path) -> None:
     assert contents(data) <= set(KNOWN)
 
 
+def test_a_file_with_two_names_comes_back_under_both(data: Path, tmp_path: Path) -> None:
+    kept = data / "label-sets"
+    (kept / "same.json").hardlink_to(kept / "pets.json")  # as who deduplicates does
+    back_up_all(data, tmp_path / "all.glimpse")
+    restore_all(tmp_path / "there", tmp_path / "all.glimpse")
+    for name in ("pets", "same"):
+        assert LabelSets(tmp_path / "there").get(name).names == ("cat", "dog")
+
+
 def test_what_is_not_glimpses_is_left_out_and_named(data: Path, tmp_path: Path) -> None:
     (data / "old.glimpse").write_bytes(b"x")
     (data / "label-sets" / ".pets.json.part").write_bytes(b"half")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -28,6 +29,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield made
 
 
+ESCAPED = "data:image/png;base64," + quote(URI.partition(",")[2], safe="")
+
+
 def embed(client: TestClient, given: object, **more: object) -> list[list[float]]:
     answer = client.post(EMBEDDINGS, json={"input": given, **more})
     assert answer.status_code == 200, answer.text
@@ -40,6 +44,7 @@ def test_a_data_uri_is_an_image_however_it_is_written(client: TestClient) -> Non
         f" {URI}", f"\n{URI}\n", f"\ufeff{URI}", f"'{URI}", URI.replace("data:", "DATA:"),
         URI.replace(";base64", ";charset=utf-8;base64"),
         URI.replace("image/png", ""), URI.replace("image/png", "application/octet-stream"), URI.replace("=", "%3D"),
+        ESCAPED, ESCAPED.replace("%2B", "%2b").replace("%2F", "%2f"),
     ):  # fmt: skip
         np.testing.assert_allclose(embed(client, uri)[0], expected, atol=1e-5)
     for path, body in (
@@ -62,6 +67,7 @@ def test_a_data_uri_is_an_image_however_it_is_written(client: TestClient) -> Non
         (EMBEDDINGS, {"input": ["a", "data:,hello"]}),
         (EMBEDDINGS, {"input": ["data: image/png;base64,AAAA"]}),
         (EMBEDDINGS, {"input": "data:base64,AAAA"}),
+        (EMBEDDINGS, {"input": "data:image/png" + ";a=b" * 1000 + ";base64,AAAA"}),  # no head of a picture
         (SEARCH, {"text": URI}),
         (SEARCH, {"query": [{"text": f"\n{URI}"}]}),
         ("/knn-service", {"text": f" {URI}"}),

@@ -131,7 +131,8 @@ def test_no_name_of_this_machine_is_reached(server, host):
     "10.0.0.1 172.16.3.4 192.168.1.1 127.0.0.1 127.9.9.9 169.254.169.254 100.64.0.1 0.0.0.0 255.255.255.255 224.0.0.1 "
     "192.0.2.1 198.18.0.1 240.0.0.1 ::1 :: fe80::1 fc00::1 fd00:ec2::254 ff02::1 ::ffff:10.0.0.1 "
     "::ffff:169.254.169.254 64:ff9b::a00:1 2002:a00:1:: 2001:0:a00:1:: 2001:db8::1 "
-    "fec0::1 ::10.0.0.1 ::ffff:0:10.0.0.1".split(),
+    "fec0::1 ::10.0.0.1 ::ffff:0:10.0.0.1 5f00::1 3fff::1 100::1 64:ff9b:1::a00:1 "
+    "192.0.0.8 192.88.99.1 4000::1".split(),
 )
 def test_inner_addresses_are_not_public(address):
     assert not is_public(ipaddress.ip_address(address))

@@ -114,9 +114,10 @@ def test_what_is_left_out_is_said_by_name_or_left_empty(client):
     assert client.get("/v1/collections/pictures/images").json()["entries"][0]["path"]  # what people search for
 
 
-def test_a_data_folder_called_data_is_hidden_and_the_word_metadata_is_not(tmp_path, monkeypatch):
+def test_a_data_folder_called_data_is_hidden_and_the_words_of_messages_are_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with client_of(create_app(settings_for(Path("data"), model="RN50"), tiny_encoder(tmp_path))) as client:
         told = partial(client.app.state.service.told, {"state": {"scope": "read"}})
-        assert told("metadata: no such data") == "metadata: no such DATA"
+        uri = "metadata: no such data; begin with data:image/..."
+        assert told(uri) == uri
         assert told(f"data/collections/a and {tmp_path}/data/uploads") == "DATA/collections/a and DATA/uploads"

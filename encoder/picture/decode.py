@@ -23,10 +23,25 @@ import PIL
 import pillow_heif
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
-from PIL.TiffImagePlugin import BITSPERSAMPLE, COMPRESSION, PLANAR_CONFIGURATION, TiffImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    COMPRESSION,
+    PLANAR_CONFIGURATION,
+    TILELENGTH,
+    TILEWIDTH,
+    TiffImageFile,
+)
 
 from base.errors import ImageError, InputError
-from encoder.picture.bounds import JPEG2000_PIXELS, MAX_SIDE, jpeg2000_levels, problem_of
+from encoder.picture.bounds import (
+    BEYOND_PIXELS,
+    JPEG2000_PIXELS,
+    MAX_FRAMES,
+    MAX_SIDE,
+    is_kept_whole,
+    jpeg2000_levels,
+    problem_of,
+)
 from encoder.picture.colour import contrast, to_srgb
 from encoder.picture.cut_off import CutOff, is_cut_off, is_taken_as_far, mended, missing_of
 from encoder.picture.profile import profile_of
@@ -65,7 +80,6 @@ _PAGED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
 _COLOURS = ("RGB", "RGBA", "RGBX", "CMYK")
 _PACKED = 8  # any of TIFF's compressions
 _SUBFILE = 254
-_MOST_PAGES = 100  # looked at for one that shows something
 _CONTENT = 10  # of 128: a page with less contrast shows next to nothing
 _DAMAGED = "its data are damaged"
 _LIBRARY = re.compile(r"decoder error|overrun|raw mode|when reading image file|\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
@@ -104,14 +118,16 @@ def decode(
         CutOff: what there is of the file is not enough, or it is to be taken as far as it goes.
         ImageError: it cannot be decoded, or is larger than the limits; carries the reason.
     """
-    if problem := problem_of(data) or ("" if data else "the image is empty"):
-        raise ImageError(name, problem)
+    if not data:
+        raise ImageError(name, "the image is empty")
     outer = None
     if is_raw(data):
         preview = preview_of(data)
         if preview is None:
             raise ImageError(name, "a camera's raw file with no JPEG preview in it; export it as JPEG or TIFF")
         data, outer = preview, exif_of(data)
+    if problem := problem_of(data, max_pixels):
+        raise ImageError(name, problem)
     side = None if at_least is None else math.ceil(max(at_least) * DRAFT_MARGIN)
     wish = _Wish(data, name, side, max_pixels, outer)
     try:
@@ -211,6 +227,8 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
 def _reduce(image: Image.Image, data: bytes, wish: _Wish) -> None:
     """Have it decoded at a fraction where that suffices and the format can; ImageError if it is too much."""
     side = wish.side
+    if is_kept_whole(data):
+        _check_size(image, wish)
     if side is not None and image.format in ("JPEG", "MPO"):
         scale = min(1.0, side / min(image.size))
         image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
@@ -236,13 +254,16 @@ def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:
             wish.name,
             f"the image has {pixels / 1e6:,.0f} million pixels; the limit is {limit / 1e6:,.0f} million{hint}",
         )
+    tile = _tile(image)
+    if math.prod(tile) > max(BEYOND_PIXELS, pixels):
+        raise ImageError(wish.name, f"the TIFF holds tiles of {tile[0]} x {tile[1]}, more than its picture")
     if max(image.size) > MAX_SIDE:
         raise ImageError(wish.name, f"the image has a side of {max(image.size):,} pixels; the limit is {MAX_SIDE:,}")
 
 
 def _pass_thumbnails(image: Image.Image) -> None:
     """Go to the first page of a TIFF that is no smaller copy of another, by its own word, if there is one."""
-    pages = range(getattr(image, "n_frames", 1))[:_MOST_PAGES] if _is_reduced(image) else ()
+    pages = range(getattr(image, "n_frames", 1))[:MAX_FRAMES] if _is_reduced(image) else ()
     for number in pages:
         image.seek(number)
         if not _is_reduced(image):
@@ -264,13 +285,20 @@ def _have_planes_read(image: Image.Image) -> None:
         image._setup()
 
 
+def _tile(image: Image.Image) -> tuple[int, int]:
+    """The size of a TIFF's tiles, each of which is decoded whole; of other pictures (0, 0)."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    width, height = (tags.get(tag) or 0 for tag in (TILEWIDTH, TILELENGTH))
+    return (max(width) if isinstance(width, tuple) else width), (max(height) if isinstance(height, tuple) else height)
+
+
 def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
     """The loaded first page, or if that shows next to nothing the one with the most contrast: films fade in."""
     if (most := contrast(image)) >= _CONTENT:
         return image
     best = image.copy()
     best.format, pixels = image.format, 0
-    for number in range(1, _MOST_PAGES):
+    for number in range(1, MAX_FRAMES):
         try:
             image.seek(number)
             _have_planes_read(image)

@@ -8,6 +8,7 @@ that runs.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import queue
@@ -109,8 +110,9 @@ class _Worker:
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    pipe.close()
+                with contextlib.suppress(OSError):  # what it was not sent any more is written at the close
+                    if pipe:
+                        pipe.close()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is not None:

@@ -121,7 +121,9 @@ class ArchiveWriter:
     """
 
     def __init__(self, file: IO[bytes], told: Callable[[int], None]) -> None:
-        self._tar = tarfile.open(fileobj=file, mode="w", pax_headers={WHOLE: str(FORMAT)})  # noqa: SIM115
+        headers = {WHOLE: str(FORMAT)}
+        # a file is its bytes, whoever links to it
+        self._tar = tarfile.open(fileobj=file, mode="w", pax_headers=headers, dereference=True)  # noqa: SIM115
         self._told = told
         self.members: list[Member] = []
 

@@ -21,12 +21,10 @@ from service.telemetry.metrics import stage
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 AT_ONCE = 16  # so many images, each of `max_bytes` at most, are in memory
-INNER = [  # IPv6 that leads to IPv4 or into a site: NAT64, 6to4, Teredo, IPv4 as IPv6 (two forms of old), site-local
-    ipaddress.ip_network(net)
-    for net in (
-        "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96", "fec0::/10"
-    )
-]  # fmt: skip
+UNICAST = ipaddress.ip_network("2000::/3")  # what the internet has of IPv6; the rest leads into a site, or to IPv4
+INNER = [  # of what Python calls global: 6to4 and Teredo, which lead to IPv4; of no host by IANA's registries
+    ipaddress.ip_network(net) for net in ("2002::/16", "2001::/32", "3fff::/20", "192.0.0.0/24", "192.88.99.0/24")
+]
 HEADERS = {"User-Agent": "glimpse", "Accept": "image/*", "Accept-Encoding": "identity"}
 
 
@@ -40,8 +38,10 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
-        if any(address in network for network in INNER):
+        if address not in UNICAST:
             return False
+    if any(address in network for network in INNER):
+        return False
     return address.is_global and not address.is_multicast
 
 

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote
 
 from PIL import Image
 
 from base.errors import ImageError
 from encoder.image import Picture, Preprocess, open_image, read_picture, sha256_of
-from encoder.picture.bounds import problem_of
+from encoder.picture.bounds import is_kept_whole, is_slow, problem_of
 from encoder.picture.decode import FORMATS, read_bytes
 
 # Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
@@ -36,6 +35,9 @@ _large = threading.Lock()
 # Pillow's own blocks of 16 MiB come from the heap, which keeps what one large image took; larger ones are given back.
 Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
 # with parameters too; of bytes that say not what they are the decoder knows
+MAX_HEAD = 1000  # characters of a data URI before its data
+# what is not a letter or a digit, as addresses have it; to unquote all that could be takes seconds
+_ESCAPED = {code: sign for sign in "+/=-_ \r\n" for code in (f"%{ord(sign):02X}", f"%{ord(sign):02x}")}
 _DATA_URI = re.compile(r"data:(image/[\w.+-]+|application/octet-stream)?(;[\w-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 
@@ -52,11 +54,13 @@ def image_bytes(image: str) -> bytes:
     image = image.strip().strip("\ufeff\u200b\0\"'").strip()  # a mark of byte order is no space to Python
     if image[:8].lower().startswith(("http://", "https://", "file:/")):
         raise ImageError(None, "addresses are not fetched; send the image itself as base64 or as a data URI")
-    if match := _DATA_URI.match(image):
+    if match := _DATA_URI.match(image[:MAX_HEAD]):
         image = image[match.end() :]
     elif image[:5].lower() == "data:":
         raise ImageError(None, "begins with data: as an image does, but not with data:image/...;base64,")
-    code = "".join(unquote(image).split()).rstrip("=").translate(str.maketrans("-_", "+/"))
+    for escaped, sign in _ESCAPED.items():
+        image = image.replace(escaped, sign)
+    code = "".join(image.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
     try:
         data = base64.b64decode(code + "=" * (-len(code) % 4), validate=True)
     except (binascii.Error, ValueError):
@@ -72,7 +76,7 @@ def decode(data: bytes, preprocess: Preprocess, max_pixels: int) -> Picture:
     Raises:
         ImageError: it cannot be read, or is larger than the limits.
     """
-    with _turn(data):
+    with _turn(data, max_pixels):
         return read_picture(data, preprocess, max_pixels=max_pixels)
 
 
@@ -82,7 +86,7 @@ def small_picture(data: bytes, size: int, max_pixels: int) -> bytes:
     Raises:
         ImageError: it cannot be read, or is larger than the limits.
     """
-    with _turn(data):
+    with _turn(data, max_pixels):
         image = open_image(data, at_least=(size, size), max_pixels=max_pixels)
         image.thumbnail((size, size))
     buffer = io.BytesIO()
@@ -119,13 +123,23 @@ def open_indexed(path: Path, sha256: str | None) -> BinaryIO:
 
 
 @contextmanager
-def _turn(data: bytes) -> Iterator[None]:
-    """Wait for other large images, if this is one by its header. JPEGs are decoded at a fraction."""
-    if problem := problem_of(data):  # before any decoder sees it: to open an icon is to decode what it holds
+def _turn(data: bytes, max_pixels: int) -> Iterator[None]:
+    """Wait for other large images, if this is one by its header. Most JPEGs are decoded at a fraction.
+
+    Those that are decoded apart are opened there alone, and wait there.
+    """
+    if problem := problem_of(
+        data, max_pixels
+    ):  # before any decoder sees it: to open an icon is to decode what it holds
         raise ImageError(None, problem)
+    if is_slow(data):
+        yield
+        return
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            is_large = image.width * image.height > LARGE and image.format not in ("JPEG", "MPO")
+            is_large = image.width * image.height > LARGE and (
+                image.format not in ("JPEG", "MPO") or is_kept_whole(data)
+            )
     except Exception:  # whoever decodes it says what is wrong
         is_large = False
     if not is_large:

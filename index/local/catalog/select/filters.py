@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,12 @@ from index.entry import Modality
 from index.local.catalog.database import Connection, interruptible
 from index.local.catalog.select.conditions import EVERY, Select, select_of
 from index.local.catalog.tables import AMONG, json_ids
-from index.search.filters import Condition, Filter
+from index.search.filters import Condition, Filter, Match
 from index.search.patience import Patience
 
 Ids = NDArray[np.int64]
 
+MOST_FOLDERS = 250  # in one SELECT: each is up to three ranges of paths, and SQLite takes 1,000 joined by OR
 FEW = 10_000  # ids whose rows may be looked at one by one
 KEPT = 32  # answers
 KEPT_BYTES = 256 << 20
@@ -102,6 +104,7 @@ class _Run:
         return found
 
     def _fulfilling(self, part: Condition | Filter) -> Ids:
+        part = _split(part)
         if isinstance(part, Filter):
             return self.passing(part)
         select = select_of(part)
@@ -136,6 +139,15 @@ def watched(db: Connection, patience: Patience | None) -> AbstractContextManager
     if reason := patience.over():
         raise reason
     return interruptible(db, patience.over)
+
+
+def _split(part: Condition | Filter) -> Condition | Filter:
+    """A match of more folders than one SELECT takes, as several."""
+    if not (isinstance(part, Match) and part.key == "file.folder" and len(part.values) > MOST_FOLDERS):
+        return part
+    starts = range(0, len(part.values), MOST_FOLDERS)
+    parts = tuple(replace(part, values=part.values[at : at + MOST_FOLDERS]) for at in starts)
+    return Filter(must=parts) if part.negated else Filter(should=parts)
 
 
 def _different(parts: Iterable[Condition | Filter]) -> Iterable[Condition | Filter]:
