@@ -116,6 +116,11 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def mtime_ns(stat: os.stat_result) -> int:
+    """When a file was changed, in 64 bits of nanoseconds since 1970: some disks tell of times that do not fit."""
+    return max(-(2**63), min(stat.st_mtime_ns, 2**63 - 1))
+
+
 def disk_problem(error: OSError, path: Path | None = None) -> str | None:
     """Of a write to a full or read-only disk where it was, what is wrong and what to do; None for another error."""
     name = str(path) if path else error.filename

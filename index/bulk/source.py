@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from base.errors import InputError
+from base.files import mtime_ns
 from base.sources.left_out import LeftOut
 from base.sources.rules import Rules
 from base.sources.shards import expand_shards, is_shards
 from base.sources.walk import no_images, walk_images
 from index.ingest.captions import Captions, read_captions
-from index.ingest.diff import mtime_ns
 
 Kind = Literal["folder", "table", "tar", "parquet"]
 SHARD = 1000  # images of a folder or a table, on average

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from base.files import mtime_ns
 from index.collection import Collection, Keepsake, Record
-from index.ingest.diff import mtime_ns
 from index.ingest.places import Places
 
 MOST = 1000  # entries with the same bytes among which one is looked for

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from base.files import mtime_ns
 from base.sources.rules import Rules
 from base.sources.walk import image_names
 from index.collection import Collection
-from index.ingest.diff import mtime_ns
 
 MARGIN_NS = 60 * 10**9  # by which the clock of a disk, a server's perhaps, may be behind ours
 

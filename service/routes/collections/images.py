@@ -22,10 +22,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from base.errors import ImageError
+from base.files import mtime_ns
 from encoder.image import sha256_of
 from encoder.zero_shot.prompts import split_labels
 from index.collection import Collection, Record
-from index.ingest.diff import mtime_ns
 from index.local.layout import uploads_folder
 from index.uploads import file_of
 from service.collections.thumbnails import SIZES, size_for
