@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
 
 def main() -> None:
     """Run a command. Exits with 0 done, 1 failed, 2 wrong input, 130 interrupted, 143 ended by SIGTERM."""
+    # Modules are no garbage: they are looked through for some seldom, and not once more when Python ends.
+    gc.set_threshold(20_000)
+    atexit.register(gc.freeze)
     try:
         from glimpse import interrupts  # a Ctrl-C may come at the first import
 

@@ -63,6 +63,17 @@ def test_help_answers_at_once_and_without_torch() -> None:
     assert modules.isdisjoint({"torch", "numpy", "PIL", "faiss", "fastapi", "open_clip"})
 
 
+def test_what_a_command_leaves_is_not_looked_through_for_garbage_as_python_ends() -> None:
+    ended = (
+        "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count(), len(gc.get_objects())));"
+        "from glimpse.__main__ import main; sys.argv = ['glimpse', '--version']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", ended], capture_output=True, text=True, timeout=60)
+    frozen, others = map(int, done.stdout.splitlines()[-1].split())
+    assert done.returncode == 0
+    assert frozen > 100 * others
+
+
 def test_the_whole_path(
     colour_folder: Path, colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
 ) -> None:
