@@ -41,7 +41,7 @@ def _run() -> tuple[str, int]:
     from base.errors import GlimpseError, InputError
     from base.extras import what_is_missing
     from base.files import disk_problem
-    from glimpse.cli import app_for
+    from glimpse.cli import perform
     from glimpse.usage import UsageError, said
 
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -51,7 +51,7 @@ def _run() -> tuple[str, int]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
     try:
-        code = app_for(sys.argv[1:])(standalone_mode=False) or 0
+        code = perform(sys.argv[1:])
         return ("interrupted" if code == 130 else ""), code  # typer makes it of an interrupt, without a word
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":

@@ -110,3 +110,9 @@ def app_for(words: Sequence[str], whole: typer.Typer = app) -> typer.Typer:
             group.typer_instance = app_for(words[1:], info.typer_instance)
             less.registered_groups.append(group)
     return less if less.registered_commands or less.registered_groups else whole
+
+
+def perform(words: Sequence[str]) -> int:
+    """Do what the words behind `glimpse` ask; the exit code. What goes wrong is raised, typer's own errors too."""
+    code: int | None = app_for(words)(words, standalone_mode=False)
+    return code or 0

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 CACHE = tempfile.TemporaryDirectory(prefix="glimpse-cache-")  # of this run, also of the programs that it starts
 os.environ["GLIMPSE_CACHE"] = CACHE.name
+LONGEST = ("test_demo.py", "test_training_distributed.py", "test_service_openapi.py", "test_service_jobs_restart.py")
 TINY = {
     "embed_dim": 32,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8},
@@ -55,6 +56,11 @@ settings.load_profile("glimpse")
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes are named by their argument: what gzip or zip made holds the second in which each worker collected it."""
     return argname if isinstance(val, bytes) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, or one process is left with one of them at the end while the other has nothing to do."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_collection_finish() -> None:

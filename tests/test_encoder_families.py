@@ -19,7 +19,7 @@ from encoder.query import query_encoder
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import LEAST_COSINE, keep_towers
 from encoder.towers.folder import VISUAL, place_of, towers_of
-from glimpse.cli import app
+from glimpse.cli import perform
 from tests.conftest import ROOT, TINY
 from tests.families import Family, compare, make_model
 from training.records.checkpoint import save_model
@@ -71,14 +71,14 @@ def test_a_tower_that_cannot_be_exported_is_a_reason_and_a_search_does_without(
     one_sided: Path, colour_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = ["--data", str(tmp_path / "data")]
-    app(["index", str(colour_folder), "--model", str(one_sided), *data], standalone_mode=False)
+    perform(["index", str(colour_folder), "--model", str(one_sided), *data])
     card = towers_of(load_encoder(one_sided).fingerprint)
     assert card is not None
     assert card.why_not == ("its text tower cannot be exported: its tokenizer drops words of long texts",)
     red = colour_folder / "red" / "0.png"
     for asked in (["--image", str(red)], ["a red square"]):
         capsys.readouterr()
-        app(["search", *asked, *data, "--json"], standalone_mode=False)
+        perform(["search", *asked, *data, "--json"])
         hits = json.loads(capsys.readouterr().out)["hits"]
         assert len(hits) == 10
         assert "--image" not in asked or Path(hits[0]["path"]).parent == red.parent

@@ -16,7 +16,7 @@ from service_world import serving, settings_for
 
 from base.errors import CursorGone, InputError
 from encoder.model.dual_encoder import DualEncoder
-from glimpse.cli import app
+from glimpse.cli import perform
 from index.collection import Entry, create_collection, delete_collection, open_collection
 from service.app import create_app
 from tests.conftest import plain_picture
@@ -48,7 +48,7 @@ def where(served: tuple[Path, str], request: pytest.FixtureRequest) -> tuple[str
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[str, str]:
     capsys.readouterr()
-    assert (app([str(one) for one in arguments], standalone_mode=False) or 0) == 0
+    assert perform([str(one) for one in arguments]) == 0
     captured = capsys.readouterr()
     return captured.out, captured.err
 

@@ -14,7 +14,7 @@ from service_world import picture, serving, settings_for
 from base.errors import EntryNotFound, InputError
 from encoder.model.dual_encoder import DualEncoder
 from glimpse.catalogue import read_catalogue
-from glimpse.cli import app
+from glimpse.cli import perform
 from glimpse.client import Client, Deleted, NewEntry, Put
 from index.collection import check_collection, open_collection
 from service.app import create_app
@@ -34,7 +34,7 @@ class Shop:
         words = ["entries", command, *map(str, arguments), "-c", "shop", *self._place]
         if command in ("put", "sync") and "--data" in self._place:
             words += ["--precision", "fp32", "--device", "cpu"]
-        assert (app(words, standalone_mode=False) or 0) == ends
+        assert perform(words) == ends
         said = self._capsys.readouterr()
         return said.out, said.err
 
@@ -113,11 +113,11 @@ def test_a_search_shows_ids_of_ones_own_and_not_where_the_copies_lie(
 ) -> None:
     shop.run("sync", catalogue, "--id-key", "sku", *model_of(shop, tiny_run))
     place = ["-c", "shop", *shop._place, *(["--precision", "fp32", "--device", "cpu"] * ("--data" in shop._place))]
-    app(["search", "thing 1", *place], standalone_mode=False)
+    perform(["search", "thing 1", *place])
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split()[-3:] == ["id", "external_id", "caption"]
     assert sorted(row.split()[-3:] for row in rows) == [[f"s/{i}", "thing", str(i)] for i in range(5)]
-    app(["search", "washing", "--modality", "text", *place], standalone_mode=False)
+    perform(["search", "washing", "--modality", "text", *place])
     header, row = capsys.readouterr().out.splitlines()
     assert header.split()[-4:] == ["id", "external_id", "caption", "text"]
     assert row.split()[-4:] == ["care", "how", "to", "wash"]

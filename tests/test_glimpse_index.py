@@ -17,7 +17,7 @@ import torch
 from base.errors import InputError
 from encoder.model.load import build_clip
 from glimpse.__main__ import _fail
-from glimpse.cli import app
+from glimpse.cli import perform
 from glimpse.console import shown_as
 from glimpse.demo.postcards.scenes import all_scenes, draw_postcard
 from index.collection import create_collection
@@ -36,7 +36,7 @@ def data(colour_folder: Path, tiny_run: Path, tmp_path: Path) -> Path:
 
 def call(*arguments: str | Path) -> int:
     """Run a command in this process; its exit code."""
-    return app([str(argument) for argument in arguments], standalone_mode=False) or 0
+    return perform([str(argument) for argument in arguments])
 
 
 def test_reindex(

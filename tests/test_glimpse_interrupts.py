@@ -41,10 +41,10 @@ from glimpse.__main__ import main
 class Ends:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
-def work(**named):
+def work(words):
     Ends()
     time.sleep(600)
-cli.app = work
+cli.perform = work
 main()
 """)
     assert (done.returncode, done.stderr) == (130, "glimpse: interrupted\n")
@@ -57,12 +57,12 @@ import signal
 from base.errors import GlimpseError
 from glimpse import cli
 from glimpse.__main__ import main
-def work(**named):
+def work(words):
     try:
         signal.raise_signal(signal.SIGINT)
     except KeyboardInterrupt:
         raise {kind}("the model cannot be built") from None
-cli.app = work
+cli.perform = work
 main()
 """)
     assert (done.returncode, done.stderr) == (130, "glimpse: interrupted; the model cannot be built\n")

@@ -18,7 +18,7 @@ import pytest
 from test_labelling_runs import tree
 
 from base.errors import InputError
-from glimpse.cli import app
+from glimpse.cli import perform
 from index.ingest.sync import index_folders, open_or_create
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned
@@ -41,7 +41,7 @@ NAMES = [
 
 def call(*arguments: object) -> int:
     """Run a command in this process; its exit code."""
-    return app([str(argument) for argument in arguments], standalone_mode=False) or 0
+    return perform([str(argument) for argument in arguments])
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import torch
 
 from base.errors import InputError, ModelMismatch, RunNotFound
 from encoder.model.load import build_clip
-from glimpse.cli import app
+from glimpse.cli import perform
 from labelling.runs.kept import LabelRuns
 from tests.conftest import plain_picture
 from training.records.checkpoint import save_model
@@ -29,7 +29,7 @@ def data(tmp_path: Path, tiny_run: Path) -> Path:
         plain_picture(["red", "green", "blue"][i % 3], i).save(tmp_path / "photos" / f"{i}.png")
     names = ["label", tmp_path / "photos", "--model", tiny_run, "--labels", "cat,dog,boat", "--data", tmp_path / "data",
              "--out", tmp_path / "labels.csv", "--to", tmp_path / "sorted", "--json"]  # fmt: skip
-    assert not app([str(name) for name in names], standalone_mode=False)
+    assert not perform([str(name) for name in names])
     return tmp_path / "data"
 
 
@@ -40,7 +40,7 @@ def reviewed(data: Path, capsys: pytest.CaptureFixture[str]) -> Review:
     def run(*arguments: object, name: str = "last") -> Any:
         capsys.readouterr()
         given = ["label", "--review", name, "--data", data, "--json", *arguments]
-        assert not app([str(argument) for argument in given], standalone_mode=False)
+        assert not perform([str(argument) for argument in given])
         return json.loads(capsys.readouterr().out)
 
     return run
@@ -109,7 +109,7 @@ def test_what_cannot_be_reviewed_is_told(reviewed: Review, tmp_path: Path) -> No
     with pytest.raises(RunNotFound):
         reviewed(name="none-such")
     with pytest.raises(InputError, match="--accept-above goes with --review"):
-        app(["label", "--accept-above", "0.5"], standalone_mode=False)
+        perform(["label", "--accept-above", "0.5"])
     assert rows(tmp_path / "labels.csv") == before
 
 

@@ -14,7 +14,7 @@ import pytest
 from base.errors import InputError
 from encoder.model.dual_encoder import DualEncoder
 from encoder.zero_shot.classifier import build_classifier
-from glimpse.cli import app
+from glimpse.cli import perform
 from tests.conftest import plain_picture
 
 LONG = " ".join(["word"] * 95)
@@ -30,7 +30,7 @@ def glimpse(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
 
     def run(*arguments: str | Path) -> tuple[str, str]:
         capsys.readouterr()
-        assert not app([str(argument) for argument in arguments], standalone_mode=False)
+        assert not perform([str(argument) for argument in arguments])
         said = capsys.readouterr()
         return said.out, said.err
 

@@ -11,7 +11,7 @@ import pytest
 from service_world import client_of, error_of, picture, tiny_encoder
 
 from base.errors import NotInStore, StoreUnavailable
-from glimpse.cli import app
+from glimpse.cli import perform
 from index.milvus.server import Server
 from service.app import create_app
 from service.settings import Settings
@@ -25,7 +25,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def call(*arguments: object) -> int:
-    return app([str(argument) for argument in arguments], standalone_mode=False) or 0
+    return perform([str(argument) for argument in arguments])
 
 
 def test_a_folder_is_indexed_searched_labelled_exported_and_moved(

@@ -18,7 +18,7 @@ from service_world import serving, settings_for
 
 from base.errors import GlimpseError, InputError
 from encoder.model.dual_encoder import DualEncoder
-from glimpse.cli import app
+from glimpse.cli import perform
 from glimpse.client import Client, ServiceError
 from index.ingest.sync import index_folders, open_or_create
 from labelling.label_sets import LabelSet, LabelSets
@@ -55,7 +55,7 @@ def url(data: Path, pictures: Path, encoder: DualEncoder) -> Iterator[str]:
 
 def call(*arguments: object) -> int:
     """Run a command in this process; its exit code."""
-    return app([str(argument) for argument in arguments], standalone_mode=False) or 0
+    return perform([str(argument) for argument in arguments])
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

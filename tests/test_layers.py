@@ -208,7 +208,7 @@ def test_a_service_brings_no_open_clip_and_of_the_training_only_what_looks_at_lo
 def test_a_training_that_spreads_no_model_brings_nothing_that_does_and_no_compiler(
     colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
 ) -> None:
-    block = "import sys; from glimpse.cli import app; app(standalone_mode=False); print(*sys.modules)"
+    block = "import sys; from glimpse.cli import perform; perform(sys.argv[1:]); print(*sys.modules)"
     few = ("--epochs=1", "--batch-size=8", "--device=cpu")
     train = ["train", colour_pairs(40), "--init", tiny_config, "--out", tmp_path / "run", *few]
     asked = subprocess.run(

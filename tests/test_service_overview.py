@@ -11,7 +11,7 @@ import pytest
 from service_world import add_collection, draw, error_of, picture, serving, settings_for, tiny_encoder, until, world
 
 from base.errors import CollectionNotFound, InputError
-from glimpse.cli import app as cli
+from glimpse.cli import perform
 from glimpse.client import Client, ServiceError
 from index.collection import Entry, create_collection, open_collection
 from service.app import create_app
@@ -161,7 +161,7 @@ def test_the_command_makes_a_map_here_and_at_a_service(tmp_path, capsys, monkeyp
     add_collection(tmp_path, encoder, draw(tmp_path / "files", 8))
 
     def said(*arguments):
-        assert (cli(["collections", "map", "pictures", *arguments], standalone_mode=False) or 0) == 0
+        assert perform(["collections", "map", "pictures", *arguments]) == 0
         return capsys.readouterr().out
 
     here = json.loads(said("--data", str(tmp_path), "--json"))

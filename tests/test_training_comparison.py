@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from glimpse.cli import app
+from glimpse.cli import perform
 from tests.run_folders import run_folder
 from tests.test_training_report import EVIL, Page
 from training.config import TrainConfig
@@ -84,9 +84,7 @@ def test_the_same_queries_are_answered_by_each_model(
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     page = tmp_path / "compare.html"
     asked = ["compare", *map(str, (tmp_path / "a", tmp_path / "b")), "--device", "cpu"]
-    assert not app(
-        [*asked, "--out", str(page), "--query", "red", "--query", "a blue one", "--json"], standalone_mode=False
-    )
+    assert not perform([*asked, "--out", str(page), "--query", "red", "--query", "a blue one", "--json"])
     said = json.loads(capsys.readouterr().out)
     assert [run["name"] for run in said["runs"]] == ["a", "b"]
     assert (said["objections"], said["settings"]) == ([], {})
@@ -95,11 +93,11 @@ def test_the_same_queries_are_answered_by_each_model(
 
     shutil.rmtree(tmp_path / "b" / "last")
     (tmp_path / "b" / "open_clip_model.safetensors").unlink()
-    assert not app([*asked, "--out", str(page)], standalone_mode=False)
+    assert not perform([*asked, "--out", str(page)])
     out, err = capsys.readouterr()
     assert "level, with a score of" in out
     assert "no answers of b on the page" in err
     assert Page(page).tags.count("img") == 5 * 4
 
     with pytest.raises(InputError, match="name it by --out"):
-        app([*asked, "--query", "red"], standalone_mode=False)
+        perform([*asked, "--query", "red"])

@@ -14,7 +14,7 @@ import pytest
 
 from base.errors import InputError, TrainingError
 from encoder.model.load import load_encoder
-from glimpse.cli import app
+from glimpse.cli import perform
 from tests.conftest import COLOURS, plain_picture
 from training.config import TrainConfig
 from training.held_out import measure
@@ -54,9 +54,7 @@ def test_any_model_is_measured_on_what_a_run_holds_out(
     events = list(train(settings_of(colour_pairs(60), run, model=str(tiny_run), val_fraction=0.3)))
     config, held_out = read_held_out(run)
     assert held_out.pairs == open_source(config).val
-    assert not app(
-        ["eval", "--model", str(tiny_run), "--split", str(run), "--device", "cpu", "--json"], standalone_mode=False
-    )
+    assert not perform(["eval", "--model", str(tiny_run), "--split", str(run), "--device", "cpu", "--json"])
     said = json.loads(capsys.readouterr().out)
     assert said["n_images"] == len(held_out.pairs)
     assert said["text_to_image"] == before_training(events)["text_to_image"]
