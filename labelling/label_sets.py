@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from zlib import crc32
 
 from base.errors import GlimpseError, InputError, LabelSetNotFound
-from base.files import disk_problem, write_whole
+from base.files import disk_problem, kept_bytes, write_whole
 from base.names import NAME
 from encoder.zero_shot.prompts import Label, as_labels, check_templates, prompts_of
 
@@ -179,7 +179,7 @@ class LabelSets:
         """The set of that name. LabelSetNotFound, or GlimpseError if its file is damaged."""
         path = self._path(name)
         try:
-            kept = json.loads(path.read_bytes())
+            kept = json.loads(kept_bytes(path))
             checksum = kept.pop("checksum", None)  # None: kept before there was one
             read = LabelSet.of_json(kept)
             if checksum not in (None, _checksum(read)) or kept != read.to_json():

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from base.errors import InputError
-from base.files import whole_file
+from base.files import kept_bytes, whole_file
 from base.locks import folder_lock
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def read_keys(data: Path) -> list[Key]:
 def _read(path: Path) -> tuple[list[Key], list[str]]:
     """The sound keys of a file, and what is wrong with it or with others of its keys."""
     try:
-        found = json.loads(path.read_bytes())["keys"]
+        found = json.loads(kept_bytes(path))["keys"]
         if not isinstance(found, list):
             raise TypeError("its keys are no list")
     except FileNotFoundError:

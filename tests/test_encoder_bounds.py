@@ -16,6 +16,7 @@ from PIL import Image
 from base.errors import ImageError
 from encoder.encoder import Encoder
 from encoder.image import Preprocess, decode_picture, open_image
+from encoder.picture.bounds import heif_pixels
 from service.inference.images import decode as decode_for_a_request
 
 SMALL = Preprocess(size=32)
@@ -108,6 +109,31 @@ def webp_film(*frames: tuple[int, bool], canvas: int, padding: int = 0) -> bytes
         edge = (side - 1).to_bytes(3, "little")
         made += b"ANMF" + struct.pack("<I", 16 + len(part)) + bytes(6) + edge + edge + b"\x64\0\0\2" + part
     return b"RIFF" + struct.pack("<I", len(made) + 4) + b"WEBP" + made
+
+
+def cropped_heic(side: int, shown: int) -> bytes:
+    """A HEIC that codes a picture of one side and shows the middle of it."""
+    data = bytearray(saved(Image.new("L", (side, side)), "HEIF"))
+    crop = struct.pack(">I4s8I", 40, b"clap", shown, 1, shown, 1, 0, 1, 0, 1)
+    properties, uses, places = (data.index(kind) - 4 for kind in (b"ipco", b"ipma", b"iloc"))
+    used = data[uses + 18]
+    start = int.from_bytes(data[places + 20 : places + 24]) + len(crop) + 1
+    data[places + 20 : places + 24] = start.to_bytes(4)
+    data[uses + 18 : uses + 19 + used] = bytes((used + 1,)) + data[uses + 19 : uses + 19 + used] + bytes((0x81 + used,))
+    data[uses:uses] = crop
+    for at, more in ((uses + len(crop), 1), (properties, len(crop)), (data.index(b"iprp") - 4, len(crop) + 1),
+                     (data.index(b"meta") - 4, len(crop) + 1)):  # fmt: skip
+        data[at : at + 4] = (int.from_bytes(data[at : at + 4]) + more).to_bytes(4)
+    return bytes(data)
+
+
+def test_what_a_heif_codes_counts_and_not_what_it_shows() -> None:
+    data = cropped_heic(1200, 64)
+    assert open_image(data).size == (64, 64)
+    assert heif_pixels(data) == 1200 * 1200
+    for read in (open_image, lambda data, max_pixels: decode_for_a_request(data, SMALL, max_pixels)):
+        with pytest.raises(ImageError, match="codes a picture of 1 million pixels; the limit is 1"):
+            read(data, max_pixels=1_000_000)
 
 
 @pytest.mark.parametrize(

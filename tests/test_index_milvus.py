@@ -278,6 +278,16 @@ def test_what_does_not_fit_is_refused_by_name_and_nothing_is_written(lite, entry
         assert pets.count() == 0
 
 
+def test_a_filter_that_is_too_long_for_an_expression_is_refused_before_it_is_asked(lite):
+    many = [{"key": f"k{i}", "match": {"any": [f"{j}" for j in range(10_000)]}} for i in range(20)]
+    with make(lite) as pets:
+        ids = pets.upsert(images(0, 1, 2))
+        with pytest.raises(InputError, match=r"million characters, more than 4: give fewer values"):
+            pets.filter_ids({"should": many}, "image")
+        wanted = {"must": [{"has_id": list(range(ids[1], 200_000))}]}
+        assert pets.filter_ids(wanted, "image").tolist() == ids[1:]
+
+
 def test_what_the_store_does_not_have_is_refused_with_the_remedy(lite, tmp_path, monkeypatch):
     from index.backup import back_up
 

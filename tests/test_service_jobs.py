@@ -13,16 +13,17 @@ import pytest
 from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
 
 import service.jobs.store
-from base.errors import ImageError
+from base.errors import GlimpseError, ImageError
 from base.sources.rules import Rules
 from base.sources.walk import walk_images
 from index.collection import open_collection
 from index.local.layout import collection_folder
 from index.writer_lock import lock_writer
+from labelling.label_sets import LabelSet, LabelSets
 from service.app import create_app
 from service.jobs.roots import FolderRefused, Roots
 from service.jobs.store import JobStore
-from service.keys import add_key
+from service.keys import Keyring, add_key
 
 JOBS = "/v1/jobs"
 
@@ -729,6 +730,18 @@ def test_a_job_that_cannot_be_read_for_now_is_not_taken_for_damaged(tmp_path):
     (store.folder / f"{'0' * 20}.json").write_text("{")  # of 1970, as its id says
     store.sweep()
     assert [job.kind for job in store.all()] == ["label", None]
+
+
+def test_what_is_no_file_is_waited_for_by_nobody(tmp_path):
+    job = JobStore(tmp_path).new("label", {}, None, {})
+    os.mkfifo(tmp_path / "jobs" / f"{'0' * 20}.json")
+    assert [each.id for each in JobStore(tmp_path).all()] == [job.id]
+    LabelSets(tmp_path).put("pets", LabelSet.of(["a", "b"]))
+    os.mkfifo(tmp_path / "label-sets" / "odd.json")
+    with pytest.raises(GlimpseError, match="'odd' is damaged"):
+        LabelSets(tmp_path).get("odd")
+    os.mkfifo(tmp_path / "keys.json")
+    assert Keyring(tmp_path).required
 
 
 def test_damaged_jobs_are_answered_as_failed_and_the_others_go_on(here):

@@ -1,7 +1,8 @@
 """What decoding a file would take, read off its bytes before anything is decoded: pixels inside, sides, scans.
 
 A header may say less than the decoder then does: icons hold whole PNG and JPEG 2000 files, a progressive JPEG may
-repeat its scans without end, a frame of a GIF or a tile of a TIFF may be larger than its picture, and a WebP that is
+repeat its scans without end, a frame of a GIF or a tile of a TIFF may be larger than its picture, a HEIF may show a
+crop, and a WebP that is
 lossless or a film takes far more than another. Knows no decoder.
 """
 
@@ -63,6 +64,8 @@ def problem_of(data: bytes, max_pixels: int) -> str | None:
         for width, height in _gif(data).frames:
             if width * height > min(max(screen, BEYOND_PIXELS), max_pixels):
                 return f"the GIF holds a frame of {width} x {height}, more than its screen or the limit of pixels"
+    if (pixels := heif_pixels(data)) > max_pixels:
+        return f"the file codes a picture of {pixels / 1e6:,.0f} million pixels; the limit is {max_pixels / 1e6:,.0f}"
     if data[8:12] == b"WEBP" and (pixels := _heavy_webp(data)) > WEBP_PIXELS:
         return (
             f"the WebP, which is lossless or a film, has {pixels / 1e6:,.0f} million pixels; the limit is "
@@ -111,6 +114,23 @@ def _inside(data: bytes) -> Iterator[tuple[int, int]]:
             if data[at : at + 8] != _PNG:
                 width, height = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (at + 4, at + 8))
                 yield abs(width), abs(height) // 2  # a mask of as many rows is counted in
+
+
+def heif_pixels(data: bytes) -> int:
+    """The pixels of the largest picture that a HEIF or AVIF codes, whatever a crop shows of it; 0 of another file."""
+    at, most = 0, 0
+    while data[4:8] == b"ftyp" and at < len(data):
+        size, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16])
+        end = at + size if size >= 8 else len(data)
+        found = data.find(b"ispe", at, end) if kind == b"meta" else -1
+        while found >= 0:
+            width, height = (int.from_bytes(data[i : i + 4]) for i in (found + 8, found + 12))
+            most = max(most, width * height)
+            found = data.find(b"ispe", found + 4, end)
+        at = end
+    return most
 
 
 def _heavy_webp(data: bytes) -> int:

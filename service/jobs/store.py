@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from base.files import write_whole
+from base.files import kept_bytes, write_whole
 from base.names import NAME
 from base.words import words_of
 
@@ -199,7 +199,7 @@ class JobStore:
 
 def _parsed(path: Path) -> Job:
     """The job of a file; one that failed if the file is damaged, so that it is seen. OSError: it cannot be read."""
-    content = path.read_bytes()
+    content = kept_bytes(path)
     try:
         job = JOB.validate_json(content)
         for time_ in (job.created_at, job.started_at, job.ended_at):

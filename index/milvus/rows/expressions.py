@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from base.errors import NotInStore
+from base.errors import InputError, NotInStore
 from index.milvus.rows.filed import COUNTED, LONGEST, WIDTH, exact, name_of, normal, token
 from index.milvus.rows.schema import NULL, inside_of
 from index.search.filters import Comparison, Condition, Filter, HasId, IsEmpty, Match, Range, Value, path_forms
@@ -20,6 +20,9 @@ from index.search.filters import Comparison, Condition, Filter, HasId, IsEmpty, 
 EVERY, NONE = "id > 0", "id < 0"
 COMPARE: dict[Comparison, str] = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 INTEGERS = {"file.size": "size", "file.width": "width", "file.height": "height", "file.modified": "mtime_ns"}
+MOST_CHARACTERS = (
+    4_000_000  # of an expression; Milvus reads some million a second, and is asked for ten seconds at most
+)
 LEAST, MOST = -(2**63) + 1, 2**63 - 1  # a parser reads the minus of a number apart from it
 
 
@@ -40,9 +43,14 @@ class Expression:
 
 
 def expression_of(wanted: Filter) -> Expression:
-    """A filter as Milvus takes it. NotInStore for what none could say."""
+    """A filter as Milvus takes it. NotInStore for what none could say; InputError for what is too long for it."""
     doubts: list[Doubt] = []
     where = _filter(wanted, doubts)
+    if len(where) > MOST_CHARACTERS:
+        raise InputError(
+            f"filter: as Milvus takes it, it has {len(where) / 1e6:.1f} million characters, more than "
+            f"{MOST_CHARACTERS / 1e6:g}: give fewer values, or move the collection to the local store"
+        )
     return Expression(where, tuple(doubts))
 
 
