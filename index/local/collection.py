@@ -387,7 +387,7 @@ class LocalCollection(Searches):
         return self._catalog.columns_state()
 
     def columns(self) -> Columns:
-        """All images as columns, the newest first; read anew after a change, some 0.7 s a million."""
+        """All images as columns, the newest first. Read anew after a change, some 0.7 s a million; many in a file."""
         return self._catalog.columns()[0]
 
     def columns_among(
