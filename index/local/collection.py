@@ -348,7 +348,7 @@ class LocalCollection(Searches):
         return self._catalog.select.columns_state()
 
     def columns(self) -> Columns:
-        """All images as columns, the newest first; read anew after a change, some 0.7 s a million."""
+        """All images as columns, the newest first. Read anew after a change, some 0.7 s a million; many in a file."""
         return self._catalog.select.columns()[0]
 
     def columns_among(

@@ -335,3 +335,27 @@ def test_of_a_collection_that_is_gone_the_map_says_so(opened):
     page = opened("/?v=map&c=gone", expected=("404",))
     playwright.expect(page.get_by_role("heading", name="There is no collection gone")).to_be_visible()
     playwright.expect(page.locator("#said")).to_be_hidden()
+
+
+def test_of_too_few_pictures_there_is_no_map_and_why_is_said(opened, client):
+    client.create_collection("few")
+    try:
+        page = opened("/?v=map&c=few")
+        told = page.locator("#view-map .empty")
+        playwright.expect(told).to_contain_text("It needs three pictures at least: add some first.")
+        assert told.locator("> *").count() == 3
+        assert "false" not in told.inner_text()
+    finally:
+        client.delete_collection("few")
+
+
+def test_what_is_not_there_is_no_word(page):
+    page.goto("/")
+    found = page.evaluate("""async () => {
+      const { el, fill } = await import("/static/parts/dom.js");
+      const box = el("p", {}, false, null, undefined, 0, "a", [el("b"), false]);
+      const first = box.innerHTML;
+      fill(box, "b", false, [null, el("i")]);
+      return [first, box.innerHTML];
+    }""")
+    assert found == ["0a<b></b>", "b<i></i>"]

@@ -1,7 +1,7 @@
 // Pictures of the collection as anchor, positive and negatives: chosen by a person, else an anchor with its neighbours.
 // The anchor lies in the middle, each other as far from it as the angle between their own vectors.
 
-import { el, icon, svg } from "../parts/dom.js";
+import { el, fill, icon, svg } from "../parts/dom.js";
 import { nameOf, sized } from "../parts/picture/entry.js";
 import { pickPictures } from "../parts/picture/picker.js";
 import { tips } from "./figure.js";
@@ -117,7 +117,7 @@ export class OwnPictures {
           el("img", { src: this.#source(id), alt: "" }), el("span", {}, name)),
         remove && el("button", { type: "button", class: "off", "aria-label": `Take ${name.toLowerCase()} away`, onclick: remove }, icon("close")));
     };
-    this.choosing.replaceChildren(
+    fill(this.choosing,
       one(anchor, "anchor", "Anchor", ([a]) => ({ a, pos: null, neg: null })),
       one(positive, "positive", "Positive", ([pos]) => ({ pos })),
       ...negatives.map((id, i) => one(id, "negative", `Negative ${i + 1}`, ([neg]) => ({ neg: negatives.map((each) => (each === id ? neg : each)) }),

@@ -5,9 +5,14 @@
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   set(element, attributes);
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...those(children));
   return element;
 }
+
+// Have an element hold these, in the same way, and nothing else.
+export const fill = (element, ...children) => element.replaceChildren(...those(children));
+
+const those = (children) => children.flat().filter((child) => child !== null && child !== undefined && child !== false);
 
 export function set(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {

@@ -11,7 +11,7 @@
 import { forcesOf } from "../map/forces.js";
 import { simplified } from "../map/space.js";
 import { Surface } from "../map/surface.js";
-import { afterPaint, count, el, icon, set, words } from "../parts/dom.js";
+import { afterPaint, count, el, fill, icon, set, words } from "../parts/dom.js";
 import { columnsOf, placesAmong } from "../parts/grid/columns.js";
 import { FITS, noteOf } from "../parts/grid/fit.js";
 import { Grid } from "../parts/grid/grid.js";
@@ -131,7 +131,7 @@ export function mount(root, app) {
     const few = columns.count < 3;
     const read = app.info?.read_only;
     const make = (method, text, main) => el("button", { type: "button", class: main ? "button main" : "button", onclick: () => make_(method) }, text);
-    empty.replaceChildren(
+    fill(empty,
       el("h1", {}, "No map yet"),
       el("p", {}, "A map lays out this collection so that pictures that are alike lie together. It is made once; pictures that come later find their place by themselves."),
       few ? el("p", {}, "It needs three pictures at least: add some first.")
@@ -425,7 +425,7 @@ export function mount(root, app) {
       el("h3", { class: kind }, heading_), el("p", { class: "hint" }, text),
       el("ul", { class: "forces" }, each.map((one) => row(one, kind)))];
     set(card, { hidden: false });
-    card.replaceChildren(
+    fill(card,
       el("header", {}, el("h2", {}, nameOf(record)), tool("close", "Close", () => app.navigate({ near: null }))),
       picture, what && el("p", { class: "what" }, what),
       el("p", { class: "acts" },
