@@ -13,6 +13,7 @@ import pytest
 from glimpse_here import glimpse_here
 from PIL import ExifTags, Image, PngImagePlugin
 
+from encoder.picture.profile import rgb_profile
 from index.collection import open_collection
 from tests.conftest import plain_picture
 
@@ -137,6 +138,21 @@ def test_a_raw_file_has_the_day_and_the_orientation_that_the_camera_noted(tiny_r
         record = indexed.records[name]
         assert (record.taken, record.width, record.height) == (DAY, 60, 80)
     assert all(score > 0.999 for score in indexed.alike("upright.png").values())
+
+
+def test_adobe_rgb_is_known_by_what_the_camera_says_in_either_way(tiny_run: Path, photos: Path) -> None:
+    adobe = rgb_profile(
+        (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, 0.3127, 0.329), b"para" + bytes(8) + struct.pack(">i", 563 * 256)
+    )
+    scene, exif = Image.fromarray(SCENE), Image.Exif()
+    exif[ExifTags.Base.Make], exif[254] = "Own", 1
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] = 2
+    scene.save(photos / "profile.jpg", quality=95, icc_profile=adobe)
+    scene.save(photos / "said.jpg", quality=95, exif=exif)
+    scene.save(photos / "plain.jpg", quality=95)
+    (photos / "raw.nef").write_bytes(exif.tobytes().removeprefix(b"Exif\0\0") + (photos / "plain.jpg").read_bytes())
+    alike = Indexed(tiny_run, photos).alike("profile.jpg")
+    assert min(alike["said.jpg"], alike["raw.nef"]) > 0.9999 > alike["plain.jpg"]
 
 
 def test_a_tiff_of_planes_or_of_odd_numbers_is_the_picture_that_it_is(tiny_run: Path, photos: Path) -> None:

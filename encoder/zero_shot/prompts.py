@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from base.errors import InputError
 
 DEFAULT_TEMPLATES = ("a photo of a {}.", "a picture of a {}.", "{}")
-NO_LABELS = 'no labels given; name them as in --labels "cat,dog,bird"'
+NO_LABELS = "no labels given; name one or more, as cat, dog and bird"
 TEMPLATE_SETS = {
     "photo": DEFAULT_TEMPLATES,
     "plain": ("{}",),

@@ -261,6 +261,8 @@ def _webp_with(data: bytes, packet: bytes | None) -> bytes:
         flags |= _XMP_FLAG
         chunks.append((b"XMP ", packet))
     chunks[0] = (b"VP8X", bytes([flags]) + chunks[0][1][1:])
+    if len(chunks) == 2 and chunks[1][0] in (b"VP8 ", b"VP8L") and chunks[0][1] == _vp8x(*chunks[1]):
+        del chunks[0]  # nothing but a picture: a plain one, as it was before
     body = b"WEBP" + b"".join(
         name + len(content).to_bytes(4, "little") + content + bytes(len(content) % 2) for name, content in chunks
     )
