@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,6 +158,11 @@ class ChangePage:
     changes: list[Change]
     cursor: str
     has_more: bool
+
+
+def mtime_ns(stat: os.stat_result) -> int:
+    """When a file was changed, as the catalog holds it: some disks tell of times that 64 bits of nanoseconds do not."""
+    return max(-(2**63), min(stat.st_mtime_ns, 2**63 - 1))
 
 
 def is_deeper(value: Any, depth: int) -> bool:

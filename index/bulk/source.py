@@ -22,8 +22,8 @@ from base.left_out import LeftOut
 from base.rules import Rules
 from base.shards import expand_shards, is_shards
 from base.walk import no_images, walk_images
+from index.entry import mtime_ns
 from index.ingest.captions import Captions, read_captions
-from index.ingest.diff import mtime_ns
 
 Kind = Literal["folder", "table", "tar", "parquet"]
 SHARD = 1000  # images of a folder or a table, on average

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.collection import Collection, Keepsake, Record
-from index.ingest.diff import mtime_ns
+from index.entry import mtime_ns
 from index.ingest.places import Places
 
 MOST = 1000  # entries with the same bytes among which one is looked for

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from index.entry import mtime_ns
+
 Files = Iterable[tuple[Path, os.stat_result]]  # what `base.walk.walk_images` gives
 Known = Iterable[tuple[str, int, int | None, int | None]]  # path, id, mtime_ns, size: what `Collection.paths` gives
 
@@ -55,11 +57,6 @@ def compare(files: Files, known: Known, unreadable: set[str], looked: int | None
             yield entry[1]
         entry = next(entries, None)
     unreadable.clear()
-
-
-def mtime_ns(stat: os.stat_result) -> int:
-    """When a file was changed, as the catalog holds it: some disks tell of times that 64 bits of nanoseconds do not."""
-    return max(-(2**63), min(stat.st_mtime_ns, 2**63 - 1))
 
 
 def _inside(path: str, places: set[str]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from base.rules import Rules
 from base.walk import image_names
 from index.collection import Collection
-from index.ingest.diff import mtime_ns
+from index.entry import mtime_ns
 
 MARGIN_NS = 60 * 10**9  # by which the clock of a disk, a server's perhaps, may be behind ours
 

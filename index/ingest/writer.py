@@ -12,9 +12,10 @@ import numpy as np
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Picture
 from index.collection import Collection, Entry, Record
+from index.entry import mtime_ns
 from index.ingest.captions import Captions, Metadata
 from index.ingest.copies import KnownBytes
-from index.ingest.diff import FileInfo, mtime_ns
+from index.ingest.diff import FileInfo
 from index.ingest.places import Places
 from index.ingest.report import IndexReport
 

@@ -25,7 +25,7 @@ from base.errors import ImageError
 from encoder.image import sha256_of
 from encoder.prompts import split_labels
 from index.collection import Collection, Record
-from index.ingest.diff import mtime_ns
+from index.entry import mtime_ns
 from index.local.layout import uploads_folder
 from index.uploads import file_of
 from service.collections.thumbnails import SIZES, size_for
