@@ -2,8 +2,7 @@
 
 A header may say less than the decoder then does: icons hold whole PNG and JPEG 2000 files, a progressive JPEG may
 repeat its scans without end, a frame of a GIF or a tile of a TIFF may be larger than its picture, a HEIF may show a
-crop, and a WebP that is
-lossless or a film takes far more than another. Knows no decoder.
+crop, and a WebP that is lossless or a film takes far more than another. Knows no decoder.
 """
 
 from __future__ import annotations
