@@ -88,15 +88,7 @@ def _each_once(labels: Iterable[tuple[str, Label]], left_out: LeftOut | None = N
 
 
 def _of_json(path: Path, text: str) -> Iterator[tuple[str, Label]]:
-    try:
-        items = parse_json(text)
-    except ValueError as error:
-        if (items := _json_lines(text)) is None:
-            raise InputError(f"{path}: begins as JSON and is none ({error})") from error
-    if not isinstance(items, list):
-        raise InputError(f"{path}: JSON, but no list of labels as in {FORM}")
-    for number, item in enumerate(items, start=1):
-        where = f"item {number}"
+    for where, item in _items(path, text):
         if isinstance(item, str):
             yield where, Label.parse(item)
         elif isinstance(item, dict):
@@ -105,12 +97,24 @@ def _of_json(path: Path, text: str) -> Iterator[tuple[str, Label]]:
             raise InputError(f"{path}: {where} is no label; give texts or objects, as in {FORM}")
 
 
-def _json_lines(text: str) -> list[Any] | None:
-    """The items of a text that has one a line; None if a line is no JSON."""
-    try:
-        return [parse_json(line) for line in text.splitlines() if line.strip()]
-    except ValueError:
-        return None
+def _items(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    """What stands in a JSON array or, without one, on each line."""
+    if text.lstrip().startswith("["):
+        try:
+            items = parse_json(text)
+        except ValueError as error:
+            raise InputError(f"{path}: begins as a JSON array and is none ({error})") from error
+        yield from ((f"item {number}", item) for number, item in enumerate(items, start=1))
+        return
+    for number, line in enumerate(text.split("\n"), start=1):  # others that end a line may stand in a text of JSON
+        if line.strip():
+            try:
+                yield f"line {number}", parse_json(line.strip())
+            except ValueError as error:
+                raise InputError(
+                    f"{path}: line {number} is not JSON ({error}); each line holds one label, or all is one list of "
+                    f"them, as {FORM}"
+                ) from error
 
 
 def _of_object(path: Path, where: str, item: Mapping[str, Any]) -> Label:
@@ -141,7 +145,7 @@ def _check_lines(path: Path, lines: list[tuple[str, str]]) -> None:
 
 def _is_table(lines: list[str]) -> bool:
     """Whether a .csv is more than one label a line."""
-    if any(mark in line for line in lines for mark in ",;\t"):
+    if len(lines) > 1 and any(mark in line for line in lines for mark in ",;\t"):
         return True
     return bool(lines) and lines[0].strip(' "') == "label"
 

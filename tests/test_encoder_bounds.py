@@ -16,6 +16,7 @@ from PIL import Image
 from base.errors import ImageError
 from encoder.encoder import Encoder
 from encoder.image import Preprocess, decode_picture, open_image
+from encoder.picture import bounds
 from encoder.picture.bounds import heif_pixels
 from service.inference.images import decode as decode_for_a_request
 
@@ -161,6 +162,7 @@ def test_what_a_heif_codes_counts_and_not_what_it_shows() -> None:
         (lambda: gif(16, 16, 5000, 16, between=b"junk"), "the GIF holds a frame of 5000 x 5000"),
         (lambda: gif(16, 16, 5000, 16, between=b"!\xf9\0\1,\0"), "the GIF holds a frame of 5000 x 5000"),
         (lambda: gif(16, 16, 5000, 16, between=b"!\xfe\2ab\0"), "the GIF holds a frame of 5000 x 5000"),
+        (lambda: gif(16, 16, 5000, between=b"!\xfe" + (b"\xff" + b";" * 255) * 3 + b"\2;;\0"), "holds a frame of 5000"),
         (lambda: gif(16, 5000, between=b"!\xff\x0bNETSCAPE2.0\0\1,\0"), "the GIF holds a frame of 5000 x 5000"),
         (lambda: tiled_tiff(16, 5000), "the TIFF holds tiles of 5000 x 5000, more than its picture"),
         (lambda: webp_film((16, False), (16, False), canvas=9000), "the WebP.* has 81 million pixels"),
@@ -219,6 +221,12 @@ def test_its_honest_relatives_are_read(made: Callable[[], bytes]) -> None:
     data = made()
     assert decode_picture(data, SMALL).pixels.shape == (32, 32, 3)
     assert open_image(data).mode == "RGB"
+
+
+def test_no_more_of_a_gif_is_looked_at_than_says_that_it_lies_in_crumbs() -> None:
+    data = gif(16, 16, between=b"!\xfe" + b"\1a" * 3 * bounds.MAX_CRUMBS + b"\0")
+    assert bounds.MAX_CRUMBS < bounds._gif(data).crumbs < bounds.MAX_CRUMBS + 9
+    assert bounds.is_slow(data)
 
 
 def test_a_large_jpeg_2000_is_decoded_at_a_fraction_or_not_at_all() -> None:

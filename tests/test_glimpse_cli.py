@@ -225,6 +225,8 @@ def test_interrupting_a_training_saves_it(
         (["search", "red.png"], 2, "give --image red.png"),
         (["search", "/gone/red.png"], 2, "give --image /gone/red.png"),
         (["search", "file:///gone/a%20red.png"], 2, "give --image '/gone/a red.png'"),
+        (["search", "file://localhost/gone/a.png"], 2, "give --image /gone/a.png"),
+        (["search", f"file:/{'x' * 5000}"], 2, "is a path"),
         (["search", "/tmp/"], 2, "/tmp/ is a folder"),
         (["search", "./gone/../red.png"], 2, "give --image ./gone/../red.png"),
         (["search", " C:\\photos\\red.png"], 2, "give --image 'C:\\photos\\red.png'"),

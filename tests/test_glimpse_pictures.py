@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,27 @@ def xmp(**said: str) -> bytes:
 
 
 def tiff(values: npt.NDArray[Any], **tags: int) -> bytes:
-    """A TIFF of an array, unpacked: (h, w), or (bands, h, w) as planes, each in a strip of its own."""
+    """A TIFF of an array in its order of bytes: (h, w), or (bands, h, w) as planes, each in a strip of its own."""
     planes = values[None] if values.ndim == 2 else values
+    order = ">" if values.dtype.byteorder == ">" else "<"
+    strips = [zlib.compress(plane.tobytes()) if tags.get("compression") == 8 else plane.tobytes() for plane in planes]
     names = {"compression": 259, "photometric": 262, "planar": 284, "sample_format": 339, "subfile": 254}
     bands, height, width = planes.shape
     bits = [values.dtype.itemsize * 8] * bands
     said: dict[int, list[int]] = {256: [width], 257: [height], 258: bits, 259: [1], 262: [1], 277: [bands]}
-    said |= {278: [height], 279: [planes[0].nbytes] * bands, 273: [0] * bands}
+    said |= {278: [height], 279: [*map(len, strips)], 273: [0] * bands}
     said |= {names[name]: [value] for name, value in tags.items()}
     start = 8
     body = start + 2 + 12 * len(said) + 4
     outside = sum(4 * len(each) for each in said.values() if len(each) > 1)
-    said[273] = [body + outside + i * planes[0].nbytes for i in range(bands)]
+    said[273] = [body + outside + sum(map(len, strips[:i])) for i in range(bands)]
     rows, more = b"", b""
     for tag, numbers in sorted(said.items()):
         at = numbers[0] if len(numbers) == 1 else body + len(more)
-        more += b"".join(struct.pack("<I", number) for number in numbers) if len(numbers) > 1 else b""
-        rows += struct.pack("<HHII", tag, 4, len(numbers), at)
-    return b"II*\0" + struct.pack("<IH", start, len(said)) + rows + bytes(4) + more + planes.tobytes()
+        more += b"".join(struct.pack(f"{order}I", number) for number in numbers) if len(numbers) > 1 else b""
+        rows += struct.pack(f"{order}HHII", tag, 4, len(numbers), at)
+    head = struct.pack(f"{order}2sHIH", b"MM" if order == ">" else b"II", 42, start, len(said))
+    return head + rows + bytes(4) + more + b"".join(strips)
 
 
 class Indexed:
@@ -164,12 +168,17 @@ def test_a_tiff_of_planes_or_of_odd_numbers_is_the_picture_that_it_is(tiny_run: 
     Image.fromarray(stretched.astype(np.uint8)).save(photos / "grey.png")
     (photos / "wide.tif").write_bytes(tiff(grey.astype(np.uint32) << 24))
     (photos / "signed.tif").write_bytes(tiff((grey.astype(np.int16) - 128).astype(np.int8), sample_format=2))
+    (photos / "plane.tif").write_bytes(tiff(stretched.astype(">u2") * 257, planar=2))
+    (photos / "inverted.tif").write_bytes(tiff(255 - stretched.astype(np.uint8), planar=2, photometric=0))
+    (photos / "packed.tif").write_bytes(tiff(stretched.astype(">f4"), sample_format=3, compression=8))
+    (photos / "below.tif").write_bytes(tiff((stretched * 100 - 9000).astype(">i2"), sample_format=2, compression=8))
     Image.fromarray(SCENE[::-1]).save(photos / "other.png")
     indexed = Indexed(tiny_run, photos)
     alike = indexed.alike("scene.png")
     assert alike["planes.tif"] > 0.9999 > alike["other.png"]
     alike = indexed.alike("grey.png")
-    assert min(alike["wide.tif"], alike["signed.tif"]) > 0.9999 > alike["scene.png"]
+    greys = ("wide.tif", "signed.tif", "plane.tif", "inverted.tif", "packed.tif", "below.tif")
+    assert min(alike[name] for name in greys) > 0.9999 > alike["scene.png"]
 
 
 def test_pictures_that_lie_on_their_side_or_come_after_their_thumbnail(tiny_run: Path, photos: Path) -> None:
@@ -179,11 +188,16 @@ def test_pictures_that_lie_on_their_side_or_come_after_their_thumbnail(tiny_run:
     small, large = Image.fromarray(SCENE).resize((16, 12)), Image.fromarray(SCENE)
     large.encoderinfo = {"tiffinfo": {254: 0}}  # type: ignore[attr-defined]  of this page alone
     small.save(photos / "c.tif", save_all=True, append_images=[large], tiffinfo={254: 1})
+    faint, less_so = (Image.fromarray(200 + SCENE // part) for part in (64, 48))  # nearly all alike, as snow is
+    less_so = less_so.resize((16, 12))
+    less_so.encoderinfo = {"tiffinfo": {254: 1}}  # type: ignore[attr-defined]
+    faint.save(photos / "d.tif", save_all=True, append_images=[less_so], tiffinfo={254: 0})
     Image.fromarray(SCENE).save(photos / "upright.png")
     indexed = Indexed(tiny_run, photos)
-    for name in ("a.jpg", "b.tif", "c.tif"):
+    for name in ("a.jpg", "b.tif", "c.tif", "d.tif"):
         assert (indexed.records[name].width, indexed.records[name].height) == (80, 60), name
-    assert all(score > 0.999 for score in indexed.alike("upright.png").values())
+    alike = indexed.alike("upright.png")
+    assert all(alike[name] > 0.999 for name in ("a.jpg", "b.tif", "c.tif"))
 
 
 @pytest.mark.parametrize(

@@ -336,14 +336,14 @@ def test_another_model_another_source_and_anything_else_are_refused(shards: str,
         ("none/*.tar", "no such shard"),
         ("none/*.parquet", "no such file"),
         ("empty", "no image in"),
-        ("tars", r"for what is there give '.*/tars/\*\.tar'"),
+        ("tars", r"for what is there give '.*/tars/\*\.tar\.gz'"),
         ("empty.csv", 'no column "image"'),
     ],
 )
 def test_no_source(given: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "tars").mkdir()
-    (tmp_path / "tars" / "a.tar").touch()
+    (tmp_path / "tars" / "a.tar.gz").touch()
     (tmp_path / "empty.csv").touch()
     with pytest.raises(InputError, match=why):
         open_source(str(tmp_path / given))

@@ -43,6 +43,7 @@ def test_the_same_labels_from_text_json_and_a_table(tmp_path: Path) -> None:
     assert read_labels(write(tmp_path / "a.json", json.dumps(objects))).labels == wanted
     assert read_labels(write(tmp_path / "a.txt", json.dumps(objects))).labels == wanted
     assert read_labels(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, objects)))).labels == wanted
+    assert read_labels(write(tmp_path / "one.jsonl", json.dumps(objects[-1]))).labels == wanted[-1:]
     rows = "label;prompt;synonyms\nsofa;;couch\npart-4711;a brass valve;\nanimal/dog;;\npart-4711;a valve;\nsofa;;\n"
     from_table = read_labels(write(tmp_path / "a.csv", rows))
     assert from_table.labels == wanted
@@ -74,6 +75,9 @@ def test_odd_names_come_through_every_form(tmp_path: Path) -> None:
     with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["label"], *([name] for name in [*ODD, two_lines])])
     (tmp_path / "a.txt").write_text("\n".join(ODD), encoding="utf-8")
+    more = [*ODD, two_lines, "two\u2028lines"]  # as JSON may have it
+    write(tmp_path / "a.jsonl", "\n".join(json.dumps(name, ensure_ascii=False) for name in more))
+    assert [label.name for label in read_labels(tmp_path / "a.jsonl").labels] == more
     assert [label.name for label in read_labels(tmp_path / "a.json").labels] == [*ODD, two_lines]
     assert [label.name for label in read_labels(tmp_path / "a.csv").labels] == [*ODD, two_lines]
     assert [label.name for label in read_labels(tmp_path / "a.txt").labels] == ODD
@@ -86,8 +90,10 @@ def test_odd_names_come_through_every_form(tmp_path: Path) -> None:
     ("name", "content", "match"),
     [
         ("a.json", b"[1]", "item 1 is no label"),
-        ("a.json", b'["cat",', "begins as JSON and is none"),
-        ("a.json", b'{"cat": 1}', "no list of labels"),
+        ("a.json", b'["cat",', "begins as a JSON array and is none"),
+        ("a.json", b'{"cat": 1}', "line 1 has cat; a label has name, synonyms and prompts"),
+        ("a.json", b'{\n "cat": 1\n}', "line 1 is not JSON .* each line holds one label, or all is one list of them"),
+        ("a.jsonl", b'"cat"\n{"name": "dog"}\n{"name": bird}\n', r"line 3 is not JSON \(from column 10 on\)"),
         ("a.json", b'[{"label": "cat"}]', "item 1 has label; a label has name, synonyms and prompts"),
         ("a.json", b'[{"name": 3}]', "item 1 has no name"),
         ("a.json", b'[{"name": "a", "prompts": "b"}]', "prompts that are no list"),
@@ -98,6 +104,7 @@ def test_odd_names_come_through_every_form(tmp_path: Path) -> None:
         ("a.txt", b"\n# nothing\n", "no labels given"),
         ("a.csv", b"", "no labels given"),
         ("a.txt", b"cat, dog, bird\n", "one line with commas in it; give one label a line"),
+        ("a.csv", b"cat, dog, bird\n", "one line with commas in it; give one label a line"),
         ("a.txt", b"0\tcat\n1\tdog\n", "line 1 has a tab in it; a table is named .tsv"),
         ("data.yaml", b"names:\n- cat\n- dog\n", "YAML, which is not read; give a text file with one label a line"),
     ],

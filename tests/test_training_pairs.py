@@ -299,9 +299,10 @@ def test_images_alone_need_no_captions(colour_folder: Path) -> None:
 def test_a_folder_without_images_says_so(read: Callable[[Path], PairSet], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no images in it$"):
         read(tmp_path)
-    (tmp_path / "000.tar").touch()
-    with pytest.raises(InputError, match=r"no images in it; for the shards there give '.*/\*\.tar'$"):
-        read(tmp_path)
+    for suffix in (".tgz", ".tar"):
+        (tmp_path / f"000{suffix}").touch()
+        with pytest.raises(InputError, match=rf"no images in it; for the shards there give '.*/\*\{suffix}'$"):
+            read(tmp_path)
 
 
 def test_shards_are_known_by_their_name() -> None:

@@ -20,12 +20,12 @@ from base.sources.walk import IMAGE_SUFFIXES
 SAMPLE = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)  # as the library: a sample's name ends at the first dot
 META = re.compile(r"__[^/]*__($|/)")  # members that the library passes over
 TEXTS = ("json", "txt", "caption")
-PACKED = (".tar", ".tar.gz", ".tgz")
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
 def is_shards(source: str) -> bool:
     """Whether a source is WebDataset shards: `a.tar`, `shards/{000..009}.tar.gz` or `shards/*.tar`."""
-    return source.endswith(PACKED)
+    return source.endswith(SHARD_SUFFIXES)
 
 
 def caption_in(members: Mapping[str, bytes]) -> bytes:

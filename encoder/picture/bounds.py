@@ -2,8 +2,7 @@
 
 A header may say less than the decoder then does: icons hold whole PNG and JPEG 2000 files, a progressive JPEG may
 repeat its scans without end, a frame of a GIF or a tile of a TIFF may be larger than its picture, a HEIF may show a
-crop, and a WebP that is
-lossless or a film takes far more than another. Knows no decoder.
+crop, and a WebP that is lossless or a film takes far more than another. Knows no decoder.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ _DIB_HEADS = (40, 52, 56, 64, 108, 124)  # bytes; the first says how many
 _RUN_LENGTHS = (1, 2)  # compression of a bitmap
 _CODING_STYLE = b"\xff\x52"
 _GIF_BLOCK = re.compile(rb"[!,;]")  # whatever else stands between two is passed over
+_GIF_FULL_PARTS = re.compile(rb"(?:\xff.{255})*+", re.DOTALL)  # most parts of a picture are
 _GIF_COMMENT, _GIF_APPLICATION = b"\xfe", b"\xff"
 # of a segment, which has a length: neither a stuffed byte, padding nor one of those that stand alone
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
@@ -217,7 +217,9 @@ def _gif(data: bytes) -> _Gif:
                 at = _part_end(data, at)
             if label == _GIF_APPLICATION and first.startswith(b"NETSCAPE2.0") and len(gif.frames) == 0:
                 at = _part_end(data, at)
-        while (end := _part_end(data, at)) > at + 1:
+        if full := _GIF_FULL_PARTS.match(data, at):
+            at = full.end()
+        while gif.crumbs <= MAX_CRUMBS and (end := _part_end(data, at)) > at + 1:
             gif.crumbs += end - at < CRUMB
             at = end
         gif.crumbs += 1

@@ -77,9 +77,9 @@ FORMATS = (
     "QOI", "SGI", "TGA", "TIFF",
 )  # fmt: skip
 _PAGED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
-_COLOURS = ("RGB", "RGBA", "RGBX", "CMYK")
 _PACKED = 8  # any of TIFF's compressions
 _SUBFILE = 254
+_BIG_ENDIAN = re.compile(r"(?<=\d)B(?=[SF]$)")  # in Pillow's names of rows
 _CONTENT = 10  # of 128: a page with less contrast shows next to nothing
 _DAMAGED = "its data are damaged"
 _LIBRARY = re.compile(r"decoder error|overrun|raw mode|when reading image file|\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
@@ -203,7 +203,7 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
         _pass_thumbnails(image)
         original = image.size
         _reduce(image, data, wish)
-        _have_planes_read(image)
+        _have_numbers_read(image)
         image.load()
         if isinstance(image, TiffImageFile):  # it was turned upright by what XMP says too, and never reduced
             original = image.size
@@ -276,13 +276,22 @@ def _is_reduced(image: Image.Image) -> bool:
     return isinstance(image, TiffImageFile) and bool(image.tag_v2.get(_SUBFILE, 0) & 1)
 
 
-def _have_planes_read(image: Image.Image) -> None:
-    """Have libtiff read the planes of a TIFF of 16 bits: where they are not packed Pillow takes them for 8 bits."""
-    if not isinstance(image, TiffImageFile) or image.use_load_libtiff or image.mode not in _COLOURS:
+def _have_numbers_read(image: Image.Image) -> None:
+    """Have the numbers of a TIFF read as they lie, where Pillow tells its decoders otherwise.
+
+    Of planes that are not packed it takes one letter each of what it calls their rows: of "RGB;16L" "R", of "I;16" "I".
+    And libtiff gives numbers in the order of this machine, where those with a sign or a point are turned round again.
+    """
+    if not isinstance(image, TiffImageFile):
         return
-    if image.tag_v2.get(PLANAR_CONFIGURATION) == 2 and 16 in image.tag_v2.get(BITSPERSAMPLE, ()):
-        image.tag_v2[COMPRESSION] = _PACKED  # in the tags as Pillow holds them; libtiff reads its own
+    if image.tag_v2.get(PLANAR_CONFIGURATION) == 2 and not image.use_load_libtiff:
+        if len(image.getbands()) == 1:  # the tags as Pillow holds them; libtiff reads its own
+            image.tag_v2[PLANAR_CONFIGURATION] = 1
+        elif 16 in image.tag_v2.get(BITSPERSAMPLE, ()):
+            image.tag_v2[COMPRESSION] = _PACKED
         image._setup()
+    if image.use_load_libtiff and image.tile and isinstance(args := image.tile[0].args, tuple):
+        image.tile = [image.tile[0]._replace(args=(_BIG_ENDIAN.sub("N", args[0]), *args[1:]))]
 
 
 def _tile(image: Image.Image) -> tuple[int, int]:
@@ -301,7 +310,9 @@ def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
     for number in range(1, MAX_FRAMES):
         try:
             image.seek(number)
-            _have_planes_read(image)
+            if _is_reduced(image):
+                continue
+            _have_numbers_read(image)
             _check_size(image, wish)
             pixels += image.width * image.height
             if pixels > wish.max_pixels:

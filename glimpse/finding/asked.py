@@ -35,8 +35,8 @@ def check_words(words: str) -> None:
         )
     if path.lower().startswith(("http://", "https://")) and is_image_name(path.rpartition("/")[2]):
         raise _elsewhere(path)
-    if is_uri := path.lower().startswith("file://"):
-        path = unquote(path[len("file://") :])
+    if is_uri := path.lower().startswith("file:/"):
+        path = str(picture_at(Path(path)))
     folder, name = path.replace("\\", "/").rpartition("/")[::2]
     there = Path(os.path.expanduser(path))  # noqa: PTH111  a user that nobody knows is no error
     if folder and os.path.isdir(there):  # noqa: PTH112  a name too long for a disk is none
@@ -50,11 +50,11 @@ def check_words(words: str) -> None:
 def picture_at(image: Path) -> Path:
     """The file that --image names, by its path or as a `file:` address. InputError: an address of the web."""
     kind, _, rest = str(image).partition(":/")
-    if kind.lower() == "file" and not image.exists():
+    if kind.lower() not in ("file", "http", "https") or os.path.exists(image):  # noqa: PTH110  a name too long is none
+        return image
+    if kind.lower() == "file":
         return Path(unquote(f"/{rest.lstrip('/').removeprefix('localhost/')}"))
-    if kind.lower() in ("http", "https") and not image.exists():
-        raise _elsewhere(f"{kind}://{rest}")
-    return image
+    raise _elsewhere(f"{kind}://{rest}")
 
 
 def _elsewhere(address: str) -> InputError:

@@ -82,7 +82,7 @@ def _told(text: str) -> Iterator[tuple[str, Any]]:
     if isinstance(items, list):
         yield from ((f"item {number}", item) for number, item in enumerate(items, 1))
     else:
-        lines = enumerate(map(str.strip, text.splitlines()), 1)
+        lines = enumerate(map(str.strip, text.split("\n")), 1)  # other ends of lines may stand in JSON
         yield from ((f"line {number}", line) for number, line in lines if line)
 
 

@@ -21,7 +21,7 @@ from base.errors import InputError
 from base.files import mtime_ns
 from base.sources.left_out import LeftOut
 from base.sources.rules import Rules
-from base.sources.shards import expand_shards, is_shards
+from base.sources.shards import SHARD_SUFFIXES, expand_shards, is_shards
 from base.sources.walk import no_images, walk_images
 from index.ingest.captions import Captions, read_captions
 
@@ -138,7 +138,7 @@ def _folder(folder: Path, rules: Rules) -> Source:
     files = (File(str(path), size=status.st_size, mtime_ns=mtime_ns(status)) for path, status in walk)
     source.shards = list(_cut(files, "folder"))
     if not source.shards:
-        inside = next((f"; for what is there give '{folder}/*{kind}'" for kind in (".tar", ".parquet")
+        inside = next((f"; for what is there give '{folder}/*{kind}'" for kind in (*SHARD_SUFFIXES, ".parquet")
                        if any(folder.glob(f"*{kind}"))), "")  # fmt: skip
         raise InputError(f"{no_images([folder], rules)}{inside}")
     return source

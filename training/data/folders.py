@@ -16,6 +16,7 @@ from pathlib import Path
 from base.errors import InputError
 from base.sources.left_out import LeftOut
 from base.sources.rules import Rules, is_not_photos
+from base.sources.shards import SHARD_SUFFIXES
 from base.sources.tables import decode_text
 from base.sources.walk import class_folder, walk_images
 from encoder.zero_shot.prompts import check_templates, fill_templates
@@ -156,8 +157,9 @@ def read_images(folder: Path, rules: Rules = Rules()) -> PairSet:
 
 
 def _no_images(folder: Path) -> InputError:
-    shards = f"; for the shards there give '{folder}/*.tar'" if any(folder.glob("*.tar")) else ""
-    return InputError(f"{folder}: no images in it{shards}")
+    kind = next((kind for kind in SHARD_SUFFIXES if any(folder.glob(f"*{kind}"))), None)
+    inside = f"; for the shards there give '{folder}/*{kind}'" if kind else ""
+    return InputError(f"{folder}: no images in it{inside}")
 
 
 def _texts_below(folder: Path, rules: Rules) -> Iterator[Path]:
