@@ -85,8 +85,6 @@ def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto")
     chosen_precision = choose_precision(precision, chosen_device)
     parts = load_clip(ref)
     known = recall(ref, parts.files)
-    if chosen_device.type == "cpu" and chosen_precision == "fp32":
-        use_fast_products(parts.clip)
     encoder = make_encoder(parts, lasting(ref), chosen_device, chosen_precision, known.fingerprint if known else None)
     if known is None:
         remember(ref, parts.files, encoder.card)
@@ -104,6 +102,8 @@ def make_encoder(
     hash_of_all = known_as or fingerprint(parts)
     logit_scale, logit_bias = logit_scale_of(parts.clip), logit_bias_of(parts.clip)  # before bf16 rounds them
     run_last_block_for_class_token(parts.clip)
+    if device.type == "cpu" and precision == "fp32":
+        use_fast_products(parts.clip)
     use_cross_attention(parts.clip)
     encoder = DualEncoder(
         parts.clip.to(device=device, dtype=dtype).eval().requires_grad_(False),
