@@ -7,6 +7,7 @@ from encoder.model.load import load_clip
 from encoder.towers.encoder import TowersEncoder
 from encoder.towers.export import export_towers
 from encoder.zero_shot.word_bank import FEWEST, MOST, clip_words, with_words, word_bank, words_of
+from tests.odd_zips import odd
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 MADE = [a + b + c for a in ALPHABET[:10] for b in ALPHABET for c in ALPHABET][: FEWEST + 100]
@@ -135,7 +136,13 @@ def test_a_damaged_bank_is_made_anew():
     tokens = [f"{word}</w>" for word in MADE]
     bank = word_bank(LetterEncoder("f", tokens))
     whole = kept()[0].read_bytes()
-    for damaged in (b"", b"no zip", whole[:-100], whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :]):
+    for damaged in (
+        b"",
+        b"no zip",
+        whole[:-100],
+        whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :],
+        *odd(whole),
+    ):
         kept()[0].write_bytes(damaged)
         encoder = LetterEncoder("f", tokens)
         assert (word_bank(encoder).vectors == bank.vectors).all()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from index.collection import Entry, create_collection, open_collection
 from index.columns import EPOCH, UNKNOWN, Columns
 from index.local.catalog.select import columns as kept_columns
+from tests.odd_zips import odd
 
 DIM = 4
 
@@ -138,12 +139,18 @@ def test_columns_of_many_are_kept_and_no_longer_read_out_of_the_catalog(collecti
             assert same(reader.columns(), first)
             assert reader.columns_among({"must": [{"has_id": first.ids[:3].tolist()}]})[1].sum() == 3
 
-    for damaged in (b"", b"no zip", whole[:-40], whole[:400] + b"?" + whole[401:]):
+    for damaged in (b"", b"no zip", whole[:-40], whole[:400] + b"?" + whole[401:], *odd(whole)):
         file.write_bytes(damaged)
         with open_collection(tmp_path, "c") as reader:
             assert same(reader.columns(), first)
         joined()
         assert file.read_bytes() == whole
+    with monkeypatch.context() as later:
+        later.setattr(kept_columns, "FORMAT", 2)  # a glimpse to which its columns say something else
+        with open_collection(tmp_path, "c") as reader:
+            assert same(reader.columns(), first)
+        joined()
+        assert file.read_bytes() != whole
 
     collection.delete([int(first.ids[0])])
     collection.upsert([entry("new", mtime_ns=nanoseconds(2020, 1, 1))])

@@ -17,6 +17,7 @@ from index.map.fit import LANDMARKS, _are_forms, fit, named
 from index.map.kept import FILE, KeptMap, make_map, read_map
 from index.map.projection import Landmarks
 from index.rows import unit_rows
+from tests.odd_zips import odd
 
 DIM = 24
 NEEDS_UMAP = pytest.mark.skipif(importlib.util.find_spec("umap") is None, reason="umap-learn is not installed")
@@ -223,7 +224,14 @@ def test_a_map_is_derived_lost_damaged_or_of_another_model_is_none(collection, t
     kept = KeptMap(collection)
     path = collection.folder / FILE
     whole = path.read_bytes()
-    for damage in (whole[:100], whole[:-400], b"", b"PK" + whole[2:200], whole.replace(b'"format": 1', b'"format": 9')):
+    for damage in (
+        whole[:100],
+        whole[:-400],
+        b"",
+        b"PK" + whole[2:200],
+        whole.replace(b'"format": 1', b'"format": 9'),
+        *odd(whole),
+    ):
         path.write_bytes(damage)
         assert kept.get() is None
         assert kept.placed(collection.columns().ids) is None

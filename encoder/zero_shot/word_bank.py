@@ -10,7 +10,6 @@ import gzip
 import io
 import json
 import os
-import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from base.arrays import DAMAGED
 from base.cache import cache_folder
 from base.files import write_whole
 from base.progress import Progress
@@ -178,7 +178,7 @@ def _read(name: str) -> WordBank | None:
     """The bank that is kept under a name, if it is sound; from then on it is the last to be dropped."""
     place = _place_of(name)
     try:
-        with np.load(io.BytesIO(place.read_bytes()), allow_pickle=False) as kept:  # a zip: each part has a checksum
+        with np.load(io.BytesIO(place.read_bytes()), allow_pickle=False) as kept:
             words = tuple(kept["words"].tobytes().decode().split("\n"))
             bank = WordBank(words, kept["vectors"])
             if str(kept["name"]) != name or len(words) != len(bank.vectors):
@@ -186,7 +186,7 @@ def _read(name: str) -> WordBank | None:
         os.utime(place)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except DAMAGED:
         with suppress(OSError):
             place.unlink()
         return None

@@ -2,7 +2,7 @@
 
     <data>/collections/<name>/catalog.sqlite     the truth (catalog/)
                               image-3f2a9c.*     derived: the image vectors of some commit, mapped (vectors/)
-                              columns.npz        derived: ids, days and shapes of many images (catalog/columns)
+                              columns.npz        derived: ids, days and shapes of many images (catalog/select/)
                               writer.lock        held by the one process that may write
 
 One process writes, any number read and see its commits at their next search. It takes vectors, never a model.

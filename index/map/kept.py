@@ -14,7 +14,6 @@ import json
 import logging
 import re
 import threading
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from base.arrays import DAMAGED
 from base.errors import CollectionError, CollectionNotFound
 from base.files import disk_problem, write_whole
 from base.progress import Progress
@@ -192,11 +192,11 @@ class KeptMap:
 def read_map(path: Path) -> Projection | None:
     """The map in a file; None if it is not one that is whole."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:  # a zip: each part has a checksum
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
             return _projection(kept)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         log.warning("%s: no map that can be read (%s); it is made anew when one is asked for", path, error)
         return None
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import io
 import threading
-import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from base.arrays import DAMAGED
 from base.files import whole_file
 from index.columns import UNKNOWN, Columns
 from index.local.catalog.database import Connection
 
 FILE = "columns.npz"
+FORMAT = 1  # of what is kept; and whatever else decides what the columns of a catalog are
 MANY = 50_000  # images from which on the columns are kept in a file: fewer are read in some 40 ms
 
 # A text a column leaves SQLite, not a row a picture: half the time, and other threads run meanwhile.
@@ -40,6 +40,7 @@ class ColumnsCache:
         self._path = folder / FILE
         self._read_only = read_only
         self._kept: Columns | None = None
+        self._writing: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def read(self, db: Connection, state: str) -> Columns:
@@ -53,19 +54,21 @@ class ColumnsCache:
         texts = db.execute(_READ).fetchone()
         found = (np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64) for text in texts)
         columns = Columns.of(state, *found)
-        if len(columns.ids) >= MANY and not self._read_only:
-            threading.Thread(target=_to_file, args=(self._path, columns), name="columns").start()  # nobody waits for it
+        is_writing = self._writing is not None and self._writing.is_alive()  # on a slow disk not one behind the other
+        if len(columns.ids) >= MANY and not self._read_only and not is_writing:
+            self._writing = threading.Thread(target=_to_file, args=(self._path, columns), name="columns")
+            self._writing.start()  # nobody waits for it
         return columns
 
 
 def _from_file(path: Path, state: str) -> Columns | None:
     """Those that are kept; None if there are none, they are of another state, or the file is damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:  # a zip: each part has a checksum
-            if str(kept["state"]) != state:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            if str(kept["state"]) != state or int(kept["format"]) != FORMAT:
                 return None
             return Columns(state, kept["ids"].astype(np.int64), kept["aspects"], kept["days"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except DAMAGED:
         return None
 
 
@@ -74,6 +77,7 @@ def _to_file(path: Path, columns: Columns) -> None:
     content = io.BytesIO()
     np.savez(
         content,
+        format=np.array(FORMAT),
         state=np.array(columns.state),
         ids=ids.astype(np.uint32) if ids.max() < 2**32 else ids,
         aspects=columns.aspects,
