@@ -6,7 +6,7 @@ import { pause } from "./parts/dom.js";
 
 const AGAIN = new Set([409, 429, 503]); // with Retry-After: what was refused so was not begun
 const PATIENCE = 60_000; // ms for which it is asked again
-const PASSES = new Set([0, 429, 502, 503, 504]); // as a service answers that is gone for a while, or its proxy
+const PASSES = new Set([0, 429, 502, 504]); // as a service answers that is gone for a while, or its proxy
 
 // What the service refused, or that it does not answer: `status` is 0 then. `after`: seconds after which it may be
 // asked again; null: it does not say.
@@ -16,9 +16,10 @@ export class ApiError extends Error {
     Object.assign(this, { status, code, param, after });
   }
 
-  // Whether it may be well again in a while, with nothing done.
+  // Whether it may be well again in a while, with nothing done. A 503 of the service's own that names no time does not
+  // mend itself: a model is damaged.
   get passes() {
-    return PASSES.has(this.status);
+    return PASSES.has(this.status) || (this.status === 503 && Boolean(this.after || !this.code));
   }
 
   // Whether the same would be refused again.

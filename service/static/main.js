@@ -14,8 +14,10 @@
 //
 // app is {api, navigate(changes, {replace}), href(changes), say(text, {kind}), failed(error, again), collection(),
 // collections(), reload(), add(files, words), changed(), jobs, library(), info}: `say` tells in a line at the bottom, what
-// is "bad" or "busy" stays; `failed` tells what could not be had, and has it asked for again by calling `again`; `collection()` is the name that the address or the select has, or null; `collections()` are those of
-// /v1/info, which `info` has whole; `reload()` asks for it anew, `changed()` says that entries have come or gone.
+// is "bad" or "busy" stays; `failed` tells what could not be had, and has it asked for again by calling `again`, unless
+// the view is no longer that of the address; `collection()` is the name that the address or the select has, or null;
+// `collections()` are those of /v1/info, which `info` has whole; `reload()` asks for it anew, `changed()` says that
+// entries have come or gone.
 // A view keeps its state in the address: it calls navigate, and draws when show comes. Keys other than v and c are its
 // own; a link to another view drops them.
 
@@ -104,7 +106,8 @@ async function load(name) {
   const before = mounted.get(name); // it was asked for twice meanwhile
   if (before) return before;
   $("main").append(root);
-  const loaded = { root, module, view: module.mount(root, app) };
+  const its = Object.create(app, { failed: { value: (error, again) => name === due && failed(error, again) } });
+  const loaded = { root, module, view: module.mount(root, its) };
   mounted.set(name, loaded);
   return loaded;
 }
@@ -132,11 +135,15 @@ function wantedBy(asked) {
   return Object.hasOwn(VIEWS, name) ? name : FIRST;
 }
 
+let due = null; // the name of the view of the address; `shown` is what is to be seen until that is there
+
 async function show() {
   clearTimeout(later);
+  if (!$("said-again").hidden) say("");
   const asked = address();
   const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
+  due = name;
   frame(wanted);
   if (shown && shown !== name) mounted.get(shown).view.hide?.(); // its timers are no matter of this address
   let next;

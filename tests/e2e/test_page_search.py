@@ -234,7 +234,7 @@ def test_a_service_with_keys_is_asked_with_one(opened, tmp_path):
         page.keyboard.press("ArrowRight")
         page.wait_for_load_state("networkidle")
         page.get_by_role("button", name="Close").click()
-        page.wait_for_function("window.blobs.size === 0")  # what was fetched with the key is let go of
+        page.wait_for_function("() => window.blobs.size === 0")  # what was fetched with the key is let go of
         found.first.click()
         with page.expect_download() as saved:
             page.get_by_role("link", name="Download").click()
@@ -339,6 +339,60 @@ def test_a_search_that_failed_is_asked_for_again(opened):
     playwright.expect(said).to_be_hidden()
 
 
+def test_what_failed_is_no_matter_of_another_view(opened):
+    asked, held = [], []
+    page = opened("/?c=pictures", expected=("503",))
+    tiles(page, 9)
+    down = {"status": 503, "json": {"error": {"message": "it starts", "code": "not_ready"}}}
+
+    def answer(route):
+        asked.append(route)
+        if len(asked) == 1:
+            route.fulfill(**down, headers={"Retry-After": "61"})
+        else:
+            held.append(route)
+
+    page.route("**/search", answer)
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    said, views = page.locator("#said"), page.get_by_role("navigation", name="Views")
+    playwright.expect(said.get_by_role("button", name="Try again")).to_be_visible()
+    views.get_by_role("link", name="Runs").click()
+    playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
+    playwright.expect(said).to_be_hidden()
+    page.go_back()
+    playwright.expect(page.locator("#view-search")).to_be_visible()
+    playwright.expect(page.get_by_role("status").filter(has_text="Searching")).to_be_visible()
+    views.get_by_role("link", name="Runs").click()
+    playwright.expect(page.locator("#view-runs")).to_be_visible()
+    held.pop().fulfill(**down, headers={"Retry-After": "61"})
+    page.wait_for_timeout(300)  # longer than such an answer takes to be told
+    playwright.expect(said).to_be_hidden()
+    page.unroute("**/search")
+    page.go_back()
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+
+
+def test_what_does_not_mend_itself_is_told_and_not_asked_for_again(opened):
+    asked = []
+    page = opened("/?c=pictures", expected=("503",))
+    tiles(page, 9)
+
+    def damaged(route):
+        asked.append(route)
+        route.fulfill(status=503, json={"error": {"message": "the weights are damaged", "code": "model_error"}})
+
+    page.route("**/search", damaged)
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("status")).to_have_text("the weights are damaged")
+    playwright.expect(page.locator("#said")).to_be_hidden()
+    assert len(asked) == 1
+    page.unroute("**/search")
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_is_usable_for_all(opened, axe, width, theme):
@@ -381,7 +435,7 @@ def test_what_is_fetched_with_a_key_is_let_go_of_in_every_view(opened, tmp_path)
         let_go(4)
         page.goto("/?v=labs&c=pictures&space=pictures&a=1&pos=2&neg=3")
         playwright.expect(page.locator(".choosing img")).to_have_count(3)
-        page.wait_for_function("window.blobs.size === 3")  # they are drawn again and again
+        page.wait_for_function("() => window.blobs.size === 3")  # they are drawn again and again
         page.get_by_role("link", name="Runs").click()
         playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
         let_go(3)

@@ -76,6 +76,7 @@ export function collapseLab(app) {
     try {
       if (await look()) start = felt.record;
     } catch (error) {
+      shown = null;
       app.failed(error, restart);
     }
   }

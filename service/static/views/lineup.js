@@ -181,7 +181,9 @@ export function mount(root, app) {
     try {
       ({ entries: found } = await app.api.get(`${app.api.of(of, "images")}?limit=4`));
     } catch (error) {
-      if (here && of === collection) app.failed(error, begin);
+      if (of !== collection) return;
+      began = false;
+      app.failed(error, begin);
       return;
     }
     if (of !== collection) return;
