@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from service_world import until
+
 # an init script: which addresses of blobs are held
 BLOBS = """
   window.blobs = new Set();
@@ -29,3 +31,11 @@ def tiles(page: Any, n: int) -> Any:
     found = page.get_by_role("list", name="Results").get_by_role("link")
     expect(found).to_have_count(n)
     return found
+
+
+def until_so(page: Any, script: str, given: Any = None) -> None:
+    """Wait until a script of the page gives something true.
+
+    Not by `wait_for_function`: what it cannot have at once it looks for by eval, which the page's policy forbids.
+    """
+    until(lambda: page.evaluate(script, given) or page.wait_for_timeout(20))

@@ -14,6 +14,7 @@ import pytest
 from service_world import until
 
 from index.collection import open_collection
+from tests.seen_pages import until_so
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -87,7 +88,7 @@ def test_points_are_dragged_and_go_where_the_forces_lead(page: Any) -> None:
     page.get_by_role("button", name="Let go").click()
     playwright.expect(page.get_by_role("button", name="Hold")).to_be_visible()
     told = "document.querySelector('#labs-pull .value strong').textContent"
-    page.wait_for_function(f"most => parseFloat({told}) < most", arg=after / 2)
+    until_so(page, f"most => parseFloat({told}) < most", after / 2)
     page.get_by_role("button", name="Hold").click()
     page.get_by_role("button", name="One more negative").click()
     playwright.expect(page.get_by_role("slider", name="Negative 4")).to_be_visible()

@@ -13,7 +13,7 @@ from glimpse.client import Client
 from index.collection import Entry, open_collection
 from service.app import create_app
 from service.keys import add_key
-from tests.seen_pages import tiles
+from tests.seen_pages import tiles, until_so
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -386,7 +386,7 @@ def test_a_name_is_another_than_that_of_a_collection_that_somebody_made_meanwhil
       window.said = said;
     }""")
     page.get_by_role("dialog", name="Library").locator("input[type=file]").first.set_input_files(second)
-    page.wait_for_function("() => window.said.some((text) => text.startsWith('Adding pictures to Our photos:'))")
+    until_so(page, "() => window.said.some((text) => text.startsWith('Adding pictures to Our photos:'))")
     until(lambda: client.collection("our-photos").counts["image"] == 1 or page.wait_for_timeout(20))
 
 

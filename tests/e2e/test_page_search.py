@@ -11,7 +11,7 @@ from index.collection import open_collection
 from index.map.kept import make_map
 from service.app import create_app
 from service.keys import add_key, remove_key
-from tests.seen_pages import BLOBS, tiles
+from tests.seen_pages import BLOBS, tiles, until_so
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -234,7 +234,7 @@ def test_a_service_with_keys_is_asked_with_one(opened, tmp_path):
         page.keyboard.press("ArrowRight")
         page.wait_for_load_state("networkidle")
         page.get_by_role("button", name="Close").click()
-        page.wait_for_function("() => window.blobs.size === 0")  # what was fetched with the key is let go of
+        until_so(page, "() => window.blobs.size === 0")  # what was fetched with the key is let go of
         found.first.click()
         with page.expect_download() as saved:
             page.get_by_role("link", name="Download").click()
@@ -422,7 +422,7 @@ def test_what_is_fetched_with_a_key_is_let_go_of_in_every_view(opened, tmp_path)
 
         def let_go(least):
             page.wait_for_load_state("networkidle")
-            page.wait_for_function("least => window.blobsMade >= least && window.blobs.size === 0", arg=least)
+            until_so(page, "least => window.blobsMade >= least && window.blobs.size === 0", least)
 
         page.goto("/?v=lineup&c=pictures&p=1&p=2&l=boat")
         playwright.expect(page.locator(".stage .large")).not_to_have_js_property("naturalWidth", 0)
@@ -435,7 +435,7 @@ def test_what_is_fetched_with_a_key_is_let_go_of_in_every_view(opened, tmp_path)
         let_go(4)
         page.goto("/?v=labs&c=pictures&space=pictures&a=1&pos=2&neg=3")
         playwright.expect(page.locator(".choosing img")).to_have_count(3)
-        page.wait_for_function("() => window.blobs.size === 3")  # they are drawn again and again
+        until_so(page, "() => window.blobs.size === 3")  # they are drawn again and again
         page.get_by_role("link", name="Runs").click()
         playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
         let_go(3)
