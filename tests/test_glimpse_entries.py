@@ -237,6 +237,8 @@ def test_the_client_puts_many_in_batches(tmp_path: Path, encoder: DualEncoder) -
         assert client.delete_entries("shop", external_ids=["n1", "n2", "n3"], dry_run=True) == Deleted(2, 0, True)
         assert client.delete_entries("shop", external_ids=["n1", "n2", "n3"]) == Deleted(2, 2)
         assert client.patch_entries("shop", filter={}, all=True, metadata={"new": 1}).changed == 10
+        assert client.patch_entries("shop", filter={}, all=True, add_tags=["seen"]).changed == 10
+        assert client.patch_entries("shop", filter={}, all=True, add_tags=["seen"]).unchanged == 10
         ids = client.add_texts("shop", ["a", "b"], idempotency_key="k")
         assert client.add_texts("shop", ["a", "b"], idempotency_key="k") == ids
         assert client.add_texts("shop", ["a", "c"], idempotency_key="k") != ids

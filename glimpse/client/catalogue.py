@@ -107,11 +107,13 @@ class Catalogue(Connection):
         *,
         metadata: Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
+        add_tags: Sequence[str] = (),
         **chosen: Unpack[Chosen],
     ) -> Patched:
         """Merge into the metadata of many, as `update_entry` does with one; chosen as by `delete_entries`."""
         path = f"/v1/collections/{in_path(collection)}/entries"
-        change = given(metadata=dict(metadata or {}), tags=None if tags is None else list(tags))
+        replaced = None if tags is None else list(tags)
+        change = given(metadata=dict(metadata or {}), tags=replaced, add_tags=list(add_tags) or None)
         done = Patched(0, 0, 0, 0, dry_run=chosen.get("dry_run", False))
         for asked in _requests(chosen):
             one = read(Patched, self.ask("PATCH", path, json=asked | change))
