@@ -92,7 +92,10 @@ def change(
         EntryNotFound: see `find`.
         InputError: its metadata would be too large.
     """
-    metadata = merge_patch(find(collection, entry_id, modality).metadata, patch, add_tags)
+    record = find(collection, entry_id, modality)
+    metadata = merge_patch(record.metadata, patch, add_tags)
+    if metadata == record.metadata:  # nothing that others follow or keep is of yesterday then
+        return record
     collection.update({entry_id: {"metadata": metadata}})
     return collection.get(entry_id)
 
