@@ -87,7 +87,7 @@ def test_a_checkpoint_beside_a_config_is_taken(tiny_run: Path, checkpoint: Path,
     ("more", "message"),
     [
         ({"best": np.float64(0.5)}, r"holds more than weights \(numpy.*scalar\).*If you trust it.*and give that file$"),
-        ({"model": build_clip}, r"holds more than weights \(encoder\.load\.build_clip\)"),
+        ({"model": build_clip}, r"holds more than weights \(encoder\.model\.load\.build_clip\)"),
     ],
 )
 def test_a_checkpoint_with_more_than_weights_is_refused_in_our_words(
