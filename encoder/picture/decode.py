@@ -23,14 +23,7 @@ import PIL
 import pillow_heif
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
-from PIL.TiffImagePlugin import (
-    BITSPERSAMPLE,
-    COMPRESSION,
-    PLANAR_CONFIGURATION,
-    TILELENGTH,
-    TILEWIDTH,
-    TiffImageFile,
-)
+from PIL.TiffImagePlugin import TiffImageFile
 
 from base.errors import ImageError, InputError
 from encoder.picture.bounds import (
@@ -48,6 +41,7 @@ from encoder.picture.profile import profile_of
 from encoder.picture.raw import exif_of, is_raw, preview_of
 from encoder.picture.signature import is_tiff, what_it_is
 from encoder.picture.taken import taken_of
+from encoder.picture.tiff import have_numbers_read, is_reduced, pass_thumbnails, tile_size
 
 pillow_heif.register_heif_opener()
 # What the decoders think of odd metadata would drown a folder's report; what they cannot read becomes an ImageError.
@@ -77,9 +71,6 @@ FORMATS = (
     "QOI", "SGI", "TGA", "TIFF",
 )  # fmt: skip
 _PAGED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
-_PACKED = 8  # any of TIFF's compressions
-_SUBFILE = 254
-_BIG_ENDIAN = re.compile(r"(?<=\d)B(?=[SF]$)")  # in Pillow's names of rows
 _CONTENT = 10  # of 128: a page with less contrast shows next to nothing
 _DAMAGED = "its data are damaged"
 _LIBRARY = re.compile(r"decoder error|overrun|raw mode|when reading image file|\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}")
@@ -200,10 +191,10 @@ class _Wish:
 
 def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        _pass_thumbnails(image)
+        pass_thumbnails(image)
         original = image.size
         _reduce(image, data, wish)
-        _have_numbers_read(image)
+        have_numbers_read(image)
         image.load()
         if isinstance(image, TiffImageFile):  # it was turned upright by what XMP says too, and never reduced
             original = image.size
@@ -254,51 +245,11 @@ def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:
             wish.name,
             f"the image has {pixels / 1e6:,.0f} million pixels; the limit is {limit / 1e6:,.0f} million{hint}",
         )
-    tile = _tile(image)
+    tile = tile_size(image)
     if math.prod(tile) > max(BEYOND_PIXELS, pixels):
         raise ImageError(wish.name, f"the TIFF holds tiles of {tile[0]} x {tile[1]}, more than its picture")
     if max(image.size) > MAX_SIDE:
         raise ImageError(wish.name, f"the image has a side of {max(image.size):,} pixels; the limit is {MAX_SIDE:,}")
-
-
-def _pass_thumbnails(image: Image.Image) -> None:
-    """Go to the first page of a TIFF that is no smaller copy of another, by its own word, if there is one."""
-    pages = range(getattr(image, "n_frames", 1))[:MAX_FRAMES] if _is_reduced(image) else ()
-    for number in pages:
-        image.seek(number)
-        if not _is_reduced(image):
-            return
-    if pages:
-        image.seek(0)
-
-
-def _is_reduced(image: Image.Image) -> bool:
-    return isinstance(image, TiffImageFile) and bool(image.tag_v2.get(_SUBFILE, 0) & 1)
-
-
-def _have_numbers_read(image: Image.Image) -> None:
-    """Have the numbers of a TIFF read as they lie, where Pillow tells its decoders otherwise.
-
-    Of planes that are not packed it takes one letter each of what it calls their rows: of "RGB;16L" "R", of "I;16" "I".
-    And libtiff gives numbers in the order of this machine, where those with a sign or a point are turned round again.
-    """
-    if not isinstance(image, TiffImageFile):
-        return
-    if image.tag_v2.get(PLANAR_CONFIGURATION) == 2 and not image.use_load_libtiff:
-        if len(image.getbands()) == 1:  # the tags as Pillow holds them; libtiff reads its own
-            image.tag_v2[PLANAR_CONFIGURATION] = 1
-        elif 16 in image.tag_v2.get(BITSPERSAMPLE, ()):
-            image.tag_v2[COMPRESSION] = _PACKED
-        image._setup()
-    if image.use_load_libtiff and image.tile and isinstance(args := image.tile[0].args, tuple):
-        image.tile = [image.tile[0]._replace(args=(_BIG_ENDIAN.sub("N", args[0]), *args[1:]))]
-
-
-def _tile(image: Image.Image) -> tuple[int, int]:
-    """The size of a TIFF's tiles, each of which is decoded whole; of other pictures (0, 0)."""
-    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
-    width, height = (tags.get(tag) or 0 for tag in (TILEWIDTH, TILELENGTH))
-    return (max(width) if isinstance(width, tuple) else width), (max(height) if isinstance(height, tuple) else height)
 
 
 def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
@@ -310,9 +261,9 @@ def _page_with_content(image: Image.Image, wish: _Wish) -> Image.Image:
     for number in range(1, MAX_FRAMES):
         try:
             image.seek(number)
-            if _is_reduced(image):
+            if is_reduced(image):
                 continue
-            _have_numbers_read(image)
+            have_numbers_read(image)
             _check_size(image, wish)
             pixels += image.width * image.height
             if pixels > wish.max_pixels:
