@@ -79,7 +79,7 @@ def test_eval_takes_labels_as_label_does(glimpse: Any, colour_folder: Path, tmp_
         glimpse("eval", "--pairs", labels, "--labels", "red,green")
     for name, content, message in (
         ("a.csv", "name,description\nred,x\n", 'no column "label"'),
-        ("a.json", '{"red": 1}', "no list of labels"),
+        ("a.json", '{"red": 1}', "line 1 has red; a label has name, synonyms and prompts"),
         ("a.txt", b"caf\xe9", "it is not UTF-8"),
     ):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
