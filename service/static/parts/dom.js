@@ -65,6 +65,8 @@ const SIGNS = {
   tag: "M4 4h8l8 8-8 8-8-8zM8 8v.01",
   more: "M12 4v16M4 12h16",
   dots: "M6 12h.01M12 12h.01M18 12h.01",
+  lasso: "M12 5c4.500 0 8 2 8 5s-3.500 5-8 5-8-2-8-5 3.500-5 8-5M7 14c-2 1-2 4 0 4s2 3 1 4",
+  whole: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
 };
 
 // The same for drawings: svg("circle", {r: 4, class: "dot"}, another).
@@ -75,3 +77,7 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 export const icon = (name) => svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: SIGNS[name] }));
+
+// A button that is a sign alone, with words for who points at it or has it read out.
+export const tool = (sign, label, act, more = "") =>
+  el("button", { type: "button", class: `button icon ${more}`, "aria-label": label, title: label, onclick: act }, icon(sign));

@@ -1,7 +1,7 @@
 // One picture, large, over everything: zoom, the one before and after, what is known of it. The address is its owner's:
 // it asks to step, and is shown what comes of it; it closes at once, and tells of that when it can be seen.
 
-import { afterPaint, breakable, el, icon, set } from "../dom.js";
+import { afterPaint, breakable, el, set, tool } from "../dom.js";
 import { order } from "../latest.js";
 import { factsOf, nameOf, sized, tagsOf } from "./entry.js";
 
@@ -24,16 +24,14 @@ export class Viewer {
     this.facts = el("dl");
     this.tags = el("p", { class: "tags" });
     this.acts = el("div", { class: "acts" });
-    const button = (name, label, act, more = "") =>
-      el("button", { type: "button", class: `button icon ${more}`, "aria-label": label, title: label, onclick: act }, icon(name));
-    this.previous = button("left", "Previous", () => onStep(-1), "left");
-    this.next = button("right", "Next", () => onStep(1), "right");
+    this.previous = tool("left", "Previous", () => onStep(-1), "left");
+    this.next = tool("right", "Next", () => onStep(1), "right");
     this.dialog = el("dialog", { class: "viewer", "aria-labelledby": "viewer-title" },
       el("div", { class: "large" }, this.stage, this.previous, this.next,
         el("div", { class: "zooms" },
-          button("minus", "Smaller", () => this.#zoom(1 / 1.5)), button("plus", "Larger", () => this.#zoom(1.5)))),
+          tool("minus", "Smaller", () => this.#zoom(1 / 1.5)), tool("plus", "Larger", () => this.#zoom(1.5)))),
       el("div", { class: "about" }, this.heading, this.fit, this.path, this.facts, this.tags, this.acts),
-      button("close", "Close", () => this.#leave(), "shut"));
+      tool("close", "Close", () => this.#leave(), "shut"));
     root.append(this.dialog);
     this.dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
