@@ -395,7 +395,7 @@ def test_two_reviewers_at_once_wait_for_each_other(here):
 
 
 def test_a_run_that_others_work_on_can_be_read_and_is_refused_for_long(here, monkeypatch):
-    monkeypatch.setattr("service.routes.labelling.runs.PATIENCE", 0.1)
+    monkeypatch.setattr("service.routes.labelling.run_access.PATIENCE", 0.1)
     run = here.label()
     with LabelRuns(here.data).open(run):
         assert len(here.images(run)) == 8

@@ -28,7 +28,7 @@ from service.deps import (
 from service.errors import documented
 from service.jobs.label_runs import TOOL
 from service.routes.collections.images import SIDE, media_type_of, picture_headers, sent, thumbnail_of
-from service.routes.labelling.runs import PREFIX, RunsDep
+from service.routes.labelling.run_access import PREFIX, RunsDep
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.labelling.label_runs import (
     MAX_ITEMS,

@@ -1,4 +1,4 @@
-"""The labelling runs of a service as routes take them: opened, shown, and changed where the service may.
+"""What the routes of labelling runs get at them by: a run opened, shown, and changed where the service may.
 
 A picture is found by its id in a run, and opened before it is asked whether it lies where the service may read.
 """
@@ -39,7 +39,7 @@ PREFIX = "/v1/label-runs"
 PATIENCE = 10.0  # seconds that a change waits for others who work on the run; a review takes some for 100,000 images
 
 
-class RunsHere:
+class RunAccess:
     """The runs of the data folder, and where they may read and write."""
 
     def __init__(self, settings: SettingsDep, collections: CollectionsDep, told: ToldDep, request: Request) -> None:
@@ -144,4 +144,4 @@ def _encoder_of(run: Run, models: Models) -> Encoder:
     return models.encoder(models.default, None)
 
 
-RunsDep = Annotated[RunsHere, Depends()]
+RunsDep = Annotated[RunAccess, Depends()]
