@@ -16,7 +16,8 @@ from base.errors import GlimpseError, ImageError, InputError
 from base.files import file_sha256
 from base.sources.left_out import LeftOut
 from base.sources.named_files import Names
-from base.sources.tables import Table, parse_json
+from base.sources.tables import Table
+from base.sources.texts import parse_json
 from glimpse.client import Deleted, NewEntry, Patched, Put
 from glimpse.client.answers import Modality
 from glimpse.client.batches import read_image, why

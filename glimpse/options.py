@@ -253,7 +253,7 @@ FILTER = '{"must": [{"key": "colour", "match": {"value": "red"}}]}'
 
 def read_object(given: str | None, option: str, example: str) -> dict[str, Any] | None:
     """A JSON object of an option, or @ and the file that holds it."""
-    from base.sources.tables import decode_text, parse_json
+    from base.sources.texts import decode_text, parse_json
 
     if given is None:
         return None

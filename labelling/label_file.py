@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from base.errors import InputError
 from base.sources.left_out import LeftOut
-from base.sources.tables import Table, decode_text, parse_json, some_of
+from base.sources.tables import Table, some_of
+from base.sources.texts import decode_text, json_items, json_lines
 from encoder.zero_shot.prompts import NO_LABELS, Label, split_labels
 
 TWICE = "labels that stand there already"
@@ -88,33 +89,16 @@ def _each_once(labels: Iterable[tuple[str, Label]], left_out: LeftOut | None = N
 
 
 def _of_json(path: Path, text: str) -> Iterator[tuple[str, Label]]:
-    for where, item in _items(path, text):
+    is_array = text.lstrip().startswith("[")
+    # others than \n that end a line may stand in a text of JSON
+    items = json_items(path, text) if is_array else json_lines(path, text.split("\n"), "label", FORM)
+    for where, item in items:
         if isinstance(item, str):
             yield where, Label.parse(item)
         elif isinstance(item, dict):
             yield where, _of_object(path, where, item)
         else:
             raise InputError(f"{path}: {where} is no label; give texts or objects, as in {FORM}")
-
-
-def _items(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    """What stands in a JSON array or, without one, on each line."""
-    if text.lstrip().startswith("["):
-        try:
-            items = parse_json(text)
-        except ValueError as error:
-            raise InputError(f"{path}: begins as a JSON array and is none ({error})") from error
-        yield from ((f"item {number}", item) for number, item in enumerate(items, start=1))
-        return
-    for number, line in enumerate(text.split("\n"), start=1):  # others that end a line may stand in a text of JSON
-        if line.strip():
-            try:
-                yield f"line {number}", parse_json(line.strip())
-            except ValueError as error:
-                raise InputError(
-                    f"{path}: line {number} is not JSON ({error}); each line holds one label, or all is one list of "
-                    f"them, as {FORM}"
-                ) from error
 
 
 def _of_object(path: Path, where: str, item: Mapping[str, Any]) -> Label:

@@ -12,7 +12,8 @@ import pytest
 from base.errors import InputError
 from base.sources.left_out import LeftOut
 from base.sources.named_files import Names
-from base.sources.tables import Table, decode_text, parse_json, some_of
+from base.sources.tables import Table, some_of
+from base.sources.texts import decode_text, parse_json
 
 FLAGS = [("image", "--image-key")]
 TEXT = "image,title\n1.png,a; long\n"

@@ -7,9 +7,7 @@ asks.
 
 from __future__ import annotations
 
-import codecs
 import csv
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,17 +16,12 @@ from typing import Any, NamedTuple, TextIO
 
 from base.errors import InputError
 from base.sources.left_out import LeftOut
+from base.sources.texts import encoding_of, json_items, json_lines, parse_json
 
 MAX_CELL = 16 * 2**20  # characters; csv's own limit, 131,072, is less than a long text
 csv.field_size_limit(MAX_CELL)
 MAX_WHOLE = 256 * 2**20  # bytes of a JSON array, which is read whole
 DELIMITERS = ",;\t|"
-MARKS = (  # UTF-32's begins with UTF-16's
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 TOO_MANY = "rows with more cells than the header (put a text with the separator in it in quotes)"
 TOO_LONG = f"rows with a cell of more than {MAX_CELL >> 20} million characters"
 BROKEN = "rows with a broken quote"
@@ -158,7 +151,7 @@ class Table:
     def _objects(self) -> Iterator[Row]:
         """The rows of JSON."""
         seen: dict[str, None] = {}
-        for where, row in self._items() if self._json == "[" else self._lines():
+        for where, row in json_items(self.path, self._whole()) if self._json == "[" else self._lines():
             if not isinstance(row, dict):
                 raise InputError(f'{self.path}: {where} is not a JSON object, as in {{"image": "1.jpg", "title": "a"}}')
             seen.update(dict.fromkeys(row))
@@ -188,76 +181,28 @@ class Table:
 
     def _lines(self) -> Iterator[tuple[str, Any]]:
         with self._open() as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    try:
-                        yield f"line {number}", parse_json(line.strip())
-                    except ValueError as error:
-                        if number == 1 and (whole := self._object()) is not None:
-                            yield "line 1", whole
-                            return
-                        raise InputError(
-                            f"{self.path}: line {number} is not JSON ({error}); each line holds one object, or all is "
-                            "one array of them"
-                        ) from error
+            lines = json_lines(self.path, file, "object")
+            try:
+                yield next(lines)
+            except InputError:
+                if (whole := self._object()) is None:
+                    raise
+                yield "line 1", whole
+                return
+            yield from lines
 
     def _object(self) -> Any:
         """What the file says if all of it is one JSON object over several lines, or else None."""
         try:
-            return self._whole()
+            return parse_json(self._whole())
         except ValueError:
             return None
 
-    def _whole(self) -> Any:
+    def _whole(self) -> str:
         if self._opened.stat().st_size > MAX_WHOLE:
             raise InputError(f"{self.path}: JSON of more than {MAX_WHOLE >> 20} MB in one; give one object a line")
         with self._open() as file:
-            return parse_json(file.read())
-
-    def _items(self) -> Iterator[tuple[str, Any]]:
-        try:
-            items = self._whole()
-        except (InputError, UnicodeError):
-            raise
-        except ValueError as error:
-            raise InputError(f"{self.path}: begins as a JSON array and is none ({error})") from error
-        yield from ((f"item {number}", item) for number, item in enumerate(items, start=1))
-
-
-def encoding_of(head: bytes) -> str:
-    """The encoding of a text by its first four bytes: UTF-8, unless it begins with another's mark."""
-    return next((name for mark, name in MARKS if head.startswith(mark)), "utf-8-sig")
-
-
-def decode_text(data: bytes) -> str:
-    """The text of a file.
-
-    Raises:
-        ValueError: it is not in UTF-8, and bears no mark of another encoding.
-    """
-    text = data.decode(encoding_of(data[:4]))
-    if "\0" in text:
-        raise ValueError("not text")
-    return text
-
-
-def parse_json(text: str | bytes) -> Any:
-    """What a JSON text says.
-
-    Raises:
-        ValueError: it is not JSON, or deeper than can be read.
-    """
-    try:
-        return json.loads(text, parse_constant=_no_number)
-    except RecursionError:
-        raise ValueError("too deep") from None
-    except json.JSONDecodeError as error:
-        line = f"line {error.lineno}, " if "\n" in error.doc else ""
-        raise ValueError(f"from {line}column {error.colno} on") from None
-    except UnicodeDecodeError:
-        raise ValueError("not text in UTF-8") from None
-    except ValueError:  # Python turns no more digits into an integer
-        raise ValueError("a number with thousands of digits") from None
+            return file.read()
 
 
 def some_of(names: Iterable[str], most: int = 10) -> str:
@@ -331,7 +276,3 @@ def _read_loosely(line: str, form: dict[str, Any]) -> list[str]:
         return next(csv.reader([line], **form), []) if line.count('"') % 2 == 0 else []
     except csv.Error:
         return []
-
-
-def _no_number(name: str) -> None:
-    """What NaN and Infinity, which Python writes and JSON has not, say of a cell: nothing."""

@@ -53,7 +53,7 @@ def read_queries(file: Path, shape: Mapping[str, Any]) -> list[Line]:
     Raises:
         InputError: a line, which is named, cannot be a query, or there is none.
     """
-    from base.sources.tables import decode_text
+    from base.sources.texts import decode_text
 
     try:
         text = decode_text(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
@@ -61,7 +61,7 @@ def read_queries(file: Path, shape: Mapping[str, Any]) -> list[Line]:
         reason = error.strerror if isinstance(error, OSError) else "is not text in UTF-8"
         raise InputError(f"--queries {file}: {reason}; give a file with a query a line") from None
     lines = []
-    for where, line in _told(text):
+    for where, line in _told(file, text):
         try:
             lines.append(_read(line, shape))
         except InputError as error:
@@ -71,26 +71,22 @@ def read_queries(file: Path, shape: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
-def _told(text: str) -> Iterator[tuple[str, Any]]:
+def _told(file: Path, text: str) -> list[tuple[str, Any]]:
     """The queries of a text, and where each stands: its lines, or the items of one JSON array."""
-    from base.sources.tables import parse_json
+    from base.sources.texts import json_items
 
-    items = None
     if text.lstrip().startswith("["):
-        with suppress(ValueError):  # words may begin so as well
-            items = parse_json(text)
-    if isinstance(items, list):
-        yield from ((f"item {number}", item) for number, item in enumerate(items, 1))
-    else:
-        lines = enumerate(map(str.strip, text.split("\n")), 1)  # other ends of lines may stand in JSON
-        yield from ((f"line {number}", line) for number, line in lines if line)
+        with suppress(InputError):  # words may begin so as well
+            return list(json_items(file, text))
+    lines = enumerate(map(str.strip, text.split("\n")), 1)  # other ends of lines may stand in JSON
+    return [(f"line {number}", line) for number, line in lines if line]
 
 
 def _read(given: Any, shape: Mapping[str, Any]) -> Line:
     if isinstance(given, str) and not given.startswith("{"):
         check_words(given)
         return Line(given, Asked([given]), dict(shape))
-    from base.sources.tables import parse_json
+    from base.sources.texts import parse_json
 
     try:
         given = parse_json(given) if isinstance(given, str) else given

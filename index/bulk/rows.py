@@ -18,7 +18,8 @@ from base.errors import InputError
 from base.extras import install
 from base.sources.left_out import LeftOut
 from base.sources.shards import TEXTS, caption_in, is_image, read_samples
-from base.sources.tables import decode_text, parse_json, some_of
+from base.sources.tables import some_of
+from base.sources.texts import decode_text, parse_json
 from index.bulk.source import File, Shard
 from index.ingest.captions import can_be_kept
 

@@ -17,7 +17,7 @@ from base.errors import InputError
 from base.sources.left_out import LeftOut
 from base.sources.rules import Rules, is_not_photos
 from base.sources.shards import SHARD_SUFFIXES
-from base.sources.tables import decode_text
+from base.sources.texts import decode_text
 from base.sources.walk import class_folder, walk_images
 from encoder.zero_shot.prompts import check_templates, fill_templates
 from training.data.pairs import Pair, PairSet, clean

@@ -17,7 +17,7 @@ from base.errors import ImageError, InputError
 from base.read_ahead import read_batches
 from base.sources.left_out import LeftOut
 from base.sources.shards import TEXTS, broken, caption_in, is_image, need_webdataset, read_samples
-from base.sources.tables import decode_text, parse_json
+from base.sources.texts import decode_text, parse_json
 from encoder.image import Preprocess
 from training.data.keys import Keys
 from training.data.loader import Batch, Feeding, Row, RowReader, pair_ids
