@@ -1,42 +1,43 @@
-// A map to move about in: points (points.js), thumbnails where few are near, names of places, a lasso, and lines from
-// one picture to others. Moved by mouse, fingers and keys. What its points mean, and the address, are its owner's.
+// A map to move about in: points (points.js), thumbnails where few are near (pictures.js), names of places, a lasso, and
+// lines from one picture to others (lines.js). Moved by mouse, fingers and keys (gestures.js). What its points mean, and
+// the address, are its owner's.
 //
 // onMove(view): it came to rest; onPick(i): a point was chosen; onLasso(polygon): one was drawn; onHover(i): -1 for none;
 // thumbnail(i): the address of a small picture.
 
 import { el } from "../parts/dom.js";
+import { listen } from "./gestures.js";
+import { Lines } from "./lines.js";
+import { Pictures } from "./pictures.js";
 import { Points } from "./points.js";
 import { Space } from "./space.js";
 
 const CLOSEST = 400; // times as large as the whole
 const REST = 160; // ms without a movement after which thumbnails are looked for
-const THUMBS = 90; // there is room for, about
-const MANY = 1500; // points in view from which on there are no thumbnails
-const CELL = 66; // pixels between two thumbnails, at least
 const FINGER = 22; // pixels around a point that are its own
 const MARGIN = 28; // pixels around the whole
 
 export class Surface {
   constructor({ api, onMove, onPick, onLasso, onHover, thumbnail }) {
-    Object.assign(this, { api, onMove, onPick, onLasso, onHover, thumbnail });
+    Object.assign(this, { onMove, onPick, onLasso, onHover });
     this.canvas = el("canvas", { class: "points" });
-    this.lines = el("canvas", { class: "lines" });
-    this.thumbs = el("div", { class: "thumbs" });
+    this.lines = new Lines(this);
+    this.pictures = new Pictures(this, api, thumbnail);
     this.names = el("div", { class: "names" });
     this.cross = el("div", { class: "cross" });
     this.root = el("div", {
       class: "surface", tabindex: "0", role: "application", "aria-label": "Map of the pictures", "aria-describedby": "map-keys",
-    }, this.canvas, this.lines, this.thumbs, this.names, this.cross);
+    }, this.canvas, this.lines.canvas, this.pictures.root, this.names, this.cross);
     this.points = new Points(this.canvas);
     this.points.onRestored = () => this.draw();
     this.space = null;
     this.view = { x: 0.5, y: 0.5, zoom: 1 };
     this.drawing = false; // a drag draws a lasso
+    this.drawn = null; // [[x, y]]: the lasso that is being drawn
+    this.outline = null; // [[x, y]]: one that was
     this.named = []; // {element, x, y}, and its width once it is known
-    this.shown = new Map(); // point -> its thumbnail
     this.width = this.height = 0; // pixels, kept: to ask for them after each thing that is moved would lay out each time
-    this.#gestures();
-    this.#keys();
+    listen(this);
     new ResizeObserver(() => {
       Object.assign(this, { width: this.root.clientWidth, height: this.root.clientHeight });
       if (this.space) this.moved();
@@ -46,7 +47,7 @@ export class Surface {
   show(places) {
     this.space = new Space(places);
     this.points.show(places);
-    this.#clearThumbs();
+    this.pictures.clear();
   }
 
   // Look at a place; what is left out stays as it is.
@@ -101,7 +102,7 @@ export class Surface {
     const [x, y] = this.place(px, py);
     this.view.zoom = Math.min(CLOSEST, Math.max(0.8, this.view.zoom * by));
     const [nowX, nowY] = this.place(px, py);
-    this.#centre(this.view.x + x - nowX, this.view.y + y - nowY);
+    this.centre(this.view.x + x - nowX, this.view.y + y - nowY);
     this.moved();
   }
 
@@ -110,7 +111,7 @@ export class Surface {
     this.moved();
   }
 
-  #centre(x, y) {
+  centre(x, y) {
     this.view.x = Math.min(1.05, Math.max(-0.05, x));
     this.view.y = Math.min(1.05, Math.max(-0.05, y));
   }
@@ -119,7 +120,7 @@ export class Surface {
     this.draw();
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
-      this.#thumbs();
+      this.pictures.look();
       if (told) this.onMove(this.view);
     }, REST);
   }
@@ -142,12 +143,13 @@ export class Surface {
   #frame() {
     if (!this.space || !this.width) return;
     this.points.draw({ x: this.view.x, y: this.view.y, scale: this.scale, width: this.width, height: this.height }, this.size);
-    this.#drawLines();
-    for (const [i, thumb] of this.shown) this.#put(thumb, this.space.x(i), this.space.y(i));
+    this.lines.draw();
+    this.pictures.put();
     this.#putNames();
   }
 
-  #put(element, x, y) {
+  // Have an element stand at a place.
+  put(element, x, y) {
     const [px, py] = this.pixels(x, y);
     // what is pointed out stands above its point, which stays to be seen
     const above = element.classList.contains("above");
@@ -167,131 +169,9 @@ export class Surface {
       element.classList.toggle("away", !(free && inside));
       if (free && inside) {
         taken.push(box);
-        this.#put(element, x, y);
+        this.put(element, x, y);
       }
     }
-  }
-
-  #drawLines() {
-    const ratio = devicePixelRatio || 1;
-    const { lines } = this;
-    const [width, height] = [this.width, this.height];
-    if (lines.width !== width * ratio || lines.height !== height * ratio) Object.assign(lines, { width: width * ratio, height: height * ratio });
-    const pen = lines.getContext("2d");
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, height);
-    const style = getComputedStyle(this.root);
-    const path = this.drawn ?? this.outline;
-    if (path?.length > 1) {
-      pen.beginPath();
-      for (const [x, y] of path) pen.lineTo(...this.pixels(x, y));
-      if (!this.drawn) pen.closePath();
-      pen.strokeStyle = style.getPropertyValue("--accent");
-      pen.lineWidth = 2;
-      pen.setLineDash(this.drawn ? [] : [6, 4]);
-      pen.stroke();
-      pen.setLineDash([]);
-      pen.globalAlpha = 0.08;
-      pen.fillStyle = pen.strokeStyle;
-      pen.fill();
-      pen.globalAlpha = 1;
-    }
-    if (this.links) this.#drawLinks(pen, style);
-  }
-
-  // An arrow to the anchor is a pull, one away from it a push; as wide as it is strong.
-  #drawLinks(pen, style) {
-    const from = this.pixels(this.space.x(this.links.from), this.space.y(this.links.from));
-    for (const { i, weight, kind } of this.links.to) {
-      const to = this.pixels(this.space.x(i), this.space.y(i));
-      const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
-      const length = Math.hypot(dx, dy);
-      pen.strokeStyle = pen.fillStyle = style.getPropertyValue(kind === "pull" ? "--pull" : "--push");
-      pen.lineWidth = 1.25 + 5 * weight;
-      pen.globalAlpha = 0.35 + 0.6 * weight;
-      pen.setLineDash(kind === "push" ? [7, 5] : []);
-      pen.beginPath();
-      pen.moveTo(...from);
-      pen.lineTo(...to);
-      pen.stroke();
-      pen.setLineDash([]);
-      if (length > 24) {
-        // pulled ones move to the anchor, pushed ones away from it: the head stands at the picture
-        const [ux, uy] = kind === "pull" ? [-dx / length, -dy / length] : [dx / length, dy / length];
-        const back = kind === "pull" ? Math.min(26, length / 3) : 0;
-        const tip = [to[0] + ux * back + (kind === "pull" ? 0 : ux * 4), to[1] + uy * back + (kind === "pull" ? 0 : uy * 4)];
-        const head = 7 + 5 * weight;
-        pen.beginPath();
-        pen.moveTo(...tip);
-        pen.lineTo(tip[0] - ux * head - uy * head * 0.55, tip[1] - uy * head + ux * head * 0.55);
-        pen.lineTo(tip[0] - ux * head + uy * head * 0.55, tip[1] - uy * head - ux * head * 0.55);
-        pen.fill();
-      }
-    }
-    pen.globalAlpha = 1;
-    pen.beginPath();
-    pen.arc(...from, 9, 0, 2 * Math.PI);
-    pen.lineWidth = 3;
-    pen.strokeStyle = style.getPropertyValue("--ink");
-    pen.stroke();
-  }
-
-  // --- thumbnails ---
-
-  #thumbs() {
-    if (!this.space || !this.width) return;
-    const box = this.box();
-    const wanted = new Map();
-    const forced = this.links ? [this.links.from, ...this.links.to.map(({ i }) => i)] : (this.favoured ?? []);
-    // one that would lie on one before it is left out
-    const room = Math.max(CELL, Math.sqrt((this.width * this.height) / THUMBS));
-    const near = (px, py) => [...wanted.values()].some(([x, y]) => Math.abs(x - px) < room && Math.abs(y - py) < room);
-    const take = (i) => {
-      const [px, py] = this.pixels(this.space.x(i), this.space.y(i));
-      if (!wanted.has(i) && !near(px, py)) wanted.set(i, [px, py]);
-    };
-    for (const i of forced) take(i);
-    if (this.space.countInside(box, MANY + 1) <= MANY) {
-      for (const i of this.shown.keys()) take(i); // what is there already stays, if it is still in view
-      this.space.inside(box, take);
-    }
-    const now = new Set([...wanted.keys()].filter((i) => {
-      const [x, y] = [this.space.x(i), this.space.y(i)];
-      return x >= box.left && x <= box.right && y >= box.top && y <= box.bottom;
-    }));
-    for (const [i, thumb] of this.shown) {
-      if (now.has(i)) continue;
-      thumb.remove();
-      this.shown.delete(i);
-    }
-    for (const i of now) if (!this.shown.has(i)) this.#thumb(i);
-    const above = new Set(forced);
-    for (const [i, thumb] of this.shown) {
-      thumb.classList.toggle("above", above.has(i));
-      this.#put(thumb, this.space.x(i), this.space.y(i));
-    }
-  }
-
-  async #thumb(i) {
-    const image = el("img", { alt: "", decoding: "async", draggable: "false" });
-    this.shown.set(i, image);
-    this.#put(image, this.space.x(i), this.space.y(i));
-    image.addEventListener("load", () => image.classList.add("there"));
-    image.addEventListener("error", () => image.remove());
-    this.thumbs.append(image);
-    await this.api.show(image, this.thumbnail(i)).catch(() => image.remove());
-  }
-
-  #clearThumbs() {
-    this.thumbs.replaceChildren();
-    this.shown.clear();
-  }
-
-  // --- moving ---
-
-  #at(event) {
-    const box = this.root.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
   }
 
   // The point at a pixel; -1: none.
@@ -302,85 +182,6 @@ export class Surface {
       if (found >= 0) return found;
     }
     return -1;
-  }
-
-  #gestures() {
-    const { root } = this;
-    const fingers = new Map();
-    let begun = null;
-    root.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const pixels = event.deltaMode === 1 ? event.deltaY * 33 : event.deltaY;
-      this.zoomBy(Math.exp(-Math.max(-240, Math.min(240, pixels)) / 240), ...this.#at(event));
-    }, { passive: false });
-    root.addEventListener("dblclick", (event) => this.zoomBy(2, ...this.#at(event)));
-    root.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || event.target.closest("button")) return;
-      root.setPointerCapture(event.pointerId);
-      fingers.set(event.pointerId, this.#at(event));
-      begun = { at: this.#at(event), moved: false, lasso: this.drawing || event.shiftKey };
-      if (begun.lasso) this.drawn = [this.place(...begun.at)];
-      if (fingers.size > 1) this.drawn = null;
-    });
-    root.addEventListener("pointermove", (event) => {
-      const now = this.#at(event);
-      const before = fingers.get(event.pointerId);
-      if (!before) {
-        if (event.pointerType === "mouse") this.onHover(this.pointAt(...now), now);
-        return;
-      }
-      if (fingers.size === 2) {
-        const [other] = [...fingers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
-        const [was, is] = [before, now].map(([x, y]) => Math.hypot(x - other[0], y - other[1]));
-        fingers.set(event.pointerId, now);
-        begun.moved = true;
-        if (was > 0) this.zoomBy(is / was, (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
-        return;
-      }
-      fingers.set(event.pointerId, now);
-      if (!begun.moved && Math.hypot(now[0] - begun.at[0], now[1] - begun.at[1]) < 4) return;
-      begun.moved = true;
-      this.onHover(-1);
-      if (this.drawn) {
-        this.drawn.push(this.place(...now));
-        this.draw();
-        return;
-      }
-      this.#centre(this.view.x - (now[0] - before[0]) / this.scale, this.view.y - (now[1] - before[1]) / this.scale);
-      this.moved();
-    });
-    const up = (event) => {
-      if (!fingers.delete(event.pointerId) || !begun) return;
-      const { drawn } = this;
-      this.drawn = null;
-      if (event.type === "pointerup" && drawn && begun.moved && drawn.length > 2) this.onLasso(drawn);
-      else if (event.type === "pointerup" && !begun.moved) this.onPick(this.pointAt(...this.#at(event)));
-      this.draw();
-      if (!fingers.size) begun = null;
-    };
-    root.addEventListener("pointerup", up);
-    root.addEventListener("pointercancel", up);
-    root.addEventListener("pointerleave", () => this.onHover(-1));
-  }
-
-  #keys() {
-    this.root.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || event.target !== this.root) return;
-      const step = 80 / this.scale;
-      const move = (dx, dy) => {
-        this.#centre(this.view.x + dx, this.view.y + dy);
-        this.moved();
-      };
-      const act = {
-        ArrowLeft: () => move(-step, 0), ArrowRight: () => move(step, 0), ArrowUp: () => move(0, -step), ArrowDown: () => move(0, step),
-        "+": () => this.zoomBy(1.5), "=": () => this.zoomBy(1.5), "-": () => this.zoomBy(1 / 1.5), 0: () => this.whole(), Home: () => this.whole(),
-        Enter: () => this.onPick(this.#middle()), " ": () => this.onPick(this.#middle()),
-        s: () => this.onLasso(this.frame()), S: () => this.onLasso(this.frame()),
-      }[event.key];
-      if (!act) return;
-      event.preventDefault();
-      act();
-    });
   }
 
   // What is in view, as a lasso.
@@ -402,12 +203,12 @@ export class Surface {
     const told = px > 60 && px < width - 60 && py > 60 && py < height - 60 && reach > wanted / 3;
     if (told) return;
     if (reach > 0 && reach < wanted) this.view.zoom = Math.min(CLOSEST / 4, (this.view.zoom * wanted) / reach);
-    this.#centre(x + (this.width - width) / 2 / this.scale, y + (this.height - height) / 2 / this.scale);
+    this.centre(x + (this.width - width) / 2 / this.scale, y + (this.height - height) / 2 / this.scale);
     this.moved();
   }
 
   // The point nearest to the middle of what is in view.
-  #middle() {
+  middle() {
     const reach = Math.max(this.width, this.height) / this.scale;
     for (let near = 16 / this.scale; near < reach; near *= 3) {
       const found = this.space?.nearest(this.view.x, this.view.y, near) ?? -1;
