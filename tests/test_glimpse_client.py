@@ -21,7 +21,7 @@ from service_world import draw, picture, serving, settings_for, tiny_encoder
 
 from base import errors
 from glimpse.client import Client, NewImage, NoService, Part, Record, ServiceError, connection, jobs
-from glimpse.client.answers import KINDS, error_of
+from glimpse.client.errors import KINDS, error_of
 from service.app import create_app
 
 KEY = "a-key-that-nobody-may-see-" + 32 * "x"

@@ -19,13 +19,11 @@ from glimpse.client.answers import (
     LabelRun,
     LabelSet,
     Model,
-    NoService,
     Patched,
     Put,
     Record,
     RunImage,
     SearchResult,
-    ServiceError,
     TrainingRun,
     Uploaded,
 )
@@ -34,6 +32,7 @@ from glimpse.client.changes import Change, ChangePage
 from glimpse.client.client import Client
 from glimpse.client.columns import Columns, Map
 from glimpse.client.entries import NewImage
+from glimpse.client.errors import NoService, ServiceError
 from glimpse.client.facets import FacetKey, FacetValue, Folder
 from glimpse.client.searches import Part, Search
 

@@ -1,7 +1,4 @@
-"""What the service answers: frozen values, without the fields that a newer service adds, and errors.
-
-An error is of the class that the same mistake has on this machine.
-"""
+"""What the service answers, as frozen values, without the fields that a newer service adds."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from base.errors import GlimpseError, ImageError, InputError
+from glimpse.client.errors import NoService, ServiceError, error_of
 
 T = TypeVar("T")
 
@@ -266,23 +263,6 @@ class Job:
     error: dict[str, str] | None = None  # message, type and code of why it failed
 
 
-def part(said: Any, name: str) -> Any:
-    """A field of an answer. NoService if it has none."""
-    if not isinstance(said, dict) or name not in said:
-        raise NoService(f"the answer has no {name!r}: is this a glimpse service, and not an older one?")
-    return said[name]
-
-
-def read(kind: type[T], said: Any, **own: Any) -> T:
-    """A `kind` of the fields that the service said, and of `own`. NoService if one is missing."""
-    known = dict(own)
-    for one in fields(kind):  # type: ignore[arg-type]
-        optional = one.default is not MISSING or one.default_factory is not MISSING
-        if one.name not in own and not (optional and isinstance(said, dict) and one.name not in said):
-            known[one.name] = part(said, one.name)
-    return kind(**known)
-
-
 @dataclass(frozen=True)
 class TrainingRun:
     """A training run; `before` and `after` are of the measure that `measure` names, `after` at the best epoch.
@@ -309,6 +289,13 @@ class TrainingRun:
     report_url: str | None = None
 
 
+def part(said: Any, name: str) -> Any:
+    """A field of an answer. NoService if it has none."""
+    if not isinstance(said, dict) or name not in said:
+        raise NoService(f"the answer has no {name!r}: is this a glimpse service, and not an older one?")
+    return said[name]
+
+
 def listed(said: Any, name: str) -> list[Any]:
     """A field of an answer that is a list. NoService if it is none."""
     found = part(said, name)
@@ -317,76 +304,11 @@ def listed(said: Any, name: str) -> list[Any]:
     return found
 
 
-INPUT_STATUSES = (400, 413, 415, 422)  # whatever their code
-NO_REASON = "error"  # the code of an answer that is none of glimpse's: a proxy's
-
-
-class NoService(GlimpseError):
-    """Nobody answers at the URL, or nobody that speaks glimpse's API."""
-
-    code = "no_service"
-
-
-class ServiceError(GlimpseError):
-    """The service refused. Of a kind that `base.errors` knows (CollectionNotFound, ...) it is that as well.
-
-    Attributes:
-        status: of HTTP.
-        code: the kind, as in docs/api.md.
-        param: the field of the request that is wrong, if the service names one.
-        retry_after: seconds after which it may be asked again; what it refuses so, it has not begun.
-    """
-
-    def __init__(
-        self, message: str, *, status: int, code: str, param: str | None = None, retry_after: float | None = None
-    ) -> None:
-        Exception.__init__(self, message)  # not by way of ImageError, which wants a path
-        self.status = status
-        self.code = code
-        self.param = param
-        self.retry_after = retry_after
-        if isinstance(self, ImageError):
-            self.path, self.reason = None, message
-
-
-def error_of(url: str, status: int, said: Any, retry_after: str | None = None) -> ServiceError:
-    """The exception for an answer with this status and JSON (None: it was not JSON)."""
-    found = said.get("error") if isinstance(said, dict) else None
-    detail = found if isinstance(found, dict) else {}
-    code = str(detail.get("code") or NO_REASON)
-    kind = KINDS.get(code) or (BAD_INPUT if status in INPUT_STATUSES else ServiceError)
-    message = str(detail.get("message") or f"{url} answers {status} and no reason: is it glimpse, and is it up?")
-    if status == 401:
-        message += " (glimpse takes it from GLIMPSE_KEY)"
-    elif code == "not_found":  # what the service says of a path that it does not have
-        message = f"{url} has no such route: give the URL without a path, unless a proxy wants one"
-    return kind(
-        message,
-        status=status,
-        code=code,
-        param=detail.get("param"),
-        retry_after=_seconds(retry_after),
-    )
-
-
-def _both(local: type[GlimpseError]) -> type[ServiceError]:
-    """A ServiceError that is `local` as well."""
-    return type(local.__name__, (ServiceError, local), {"__doc__": local.__doc__})
-
-
-def _below(kind: type[GlimpseError]) -> Iterator[type[GlimpseError]]:
-    for each in kind.__subclasses__():
-        if each.__module__ == GlimpseError.__module__:
-            yield each
-            yield from _below(each)
-
-
-KINDS = {kind.code: _both(kind) for kind in _below(GlimpseError)}
-BAD_INPUT = KINDS[InputError.code]
-
-
-def _seconds(header: str | None) -> float | None:
-    try:
-        return None if header is None else max(0.0, float(header))
-    except ValueError:  # a date; the service sends none
-        return None
+def read(kind: type[T], said: Any, **own: Any) -> T:
+    """A `kind` of the fields that the service said, and of `own`. NoService if one is missing."""
+    known = dict(own)
+    for one in fields(kind):  # type: ignore[arg-type]
+        optional = one.default is not MISSING or one.default_factory is not MISSING
+        if one.name not in own and not (optional and isinstance(said, dict) and one.name not in said):
+            known[one.name] = part(said, one.name)
+    return kind(**known)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from base.errors import ImageError
-from glimpse.client.answers import NoService, ServiceError
+from glimpse.client.errors import NoService, ServiceError
 
 # The service takes 64 images and 32 MiB at once, or what its operator sets. These are enough to keep its model busy.
 MAX_ITEMS = 32

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack
 
 from base.errors import ImageError
-from glimpse.client.answers import Deleted, Modality, Patched, Put, ServiceError, listed, read
+from glimpse.client.answers import Deleted, Modality, Patched, Put, listed, read
 from glimpse.client.batches import Image, in_batches, read_image, why
 from glimpse.client.connection import Connection, given, in_path
+from glimpse.client.errors import ServiceError
 
 TOGETHER = 1000  # external ids in one request
 

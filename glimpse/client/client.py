@@ -11,24 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from base.errors import GlimpseError, ImageError, InputError
-from glimpse.client.answers import (
-    Classified,
-    Collection,
-    Info,
-    LabelSet,
-    Model,
-    NoService,
-    ServiceError,
-    listed,
-    part,
-    read,
-)
+from glimpse.client.answers import Classified, Collection, Info, LabelSet, Model, listed, part, read
 from glimpse.client.batches import Image, base64_of, in_batches, read_image, source_of, why
 from glimpse.client.catalogue import Catalogue
 from glimpse.client.changes import Changes
 from glimpse.client.columns import Overview
 from glimpse.client.connection import given, in_path
 from glimpse.client.entries import Entries
+from glimpse.client.errors import NoService, ServiceError
 from glimpse.client.facets import Facets
 from glimpse.client.jobs import Jobs
 from glimpse.client.label_runs import LabelRuns

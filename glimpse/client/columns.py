@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from glimpse.client.answers import NoService, listed, read
+from glimpse.client.answers import listed, read
 from glimpse.client.connection import Connection, in_path
+from glimpse.client.errors import NoService
 
 EPOCH = date(1899, 12, 31)
 PLACES, WIDE = 1, 2  # flags of the columns' head

@@ -19,7 +19,8 @@ import httpx
 from base.errors import InputError
 from base.reading import only_reads
 from glimpse import __version__
-from glimpse.client.answers import NO_REASON, NoService, ServiceError, error_of, listed, part
+from glimpse.client.answers import listed, part
+from glimpse.client.errors import NO_REASON, NoService, ServiceError, error_of
 
 URL, KEY = "GLIMPSE_URL", "GLIMPSE_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"

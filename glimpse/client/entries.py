@@ -13,9 +13,10 @@ from urllib.parse import quote, urlsplit
 
 from base.errors import ImageError
 from base.names import check_external_id
-from glimpse.client.answers import Modality, Record, ServiceError, Uploaded, listed, read
+from glimpse.client.answers import Modality, Record, Uploaded, listed, read
 from glimpse.client.batches import Image, in_batches, read_image, source_of, why
 from glimpse.client.connection import ONCE, Connection, given, in_path
+from glimpse.client.errors import ServiceError
 
 
 @dataclass(frozen=True, slots=True)

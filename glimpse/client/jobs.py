@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from glimpse.client.answers import Job, NoService, ServiceError, read
+from glimpse.client.answers import Job, read
 from glimpse.client.connection import GONE, ONCE, Connection, in_path
+from glimpse.client.errors import NoService, ServiceError
 
 PAUSE = 0.5  # seconds from a stream that broke off to the next
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, Unpack
 
-from glimpse.client.answers import Hit, Modality, SearchResult, error_of, listed, part, read
+from glimpse.client.answers import Hit, Modality, SearchResult, listed, part, read
 from glimpse.client.batches import Image, base64_of
 from glimpse.client.connection import Connection, given, in_path
+from glimpse.client.errors import error_of
 
 # What one request may have: searches, hits of all of them, images (GLIMPSE_MAX_BATCH).
 SEARCHES, HITS, IMAGES = 100, 10_000, 64
