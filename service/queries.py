@@ -15,8 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from base.errors import EntryNotFound, GlimpseError, ImageError, InputError, ModelMismatch
 from encoder.encoder import Vectors
 from index.collection import Collection, Hit
-from index.search.query import Query, mix, run_each
+from index.search.query import Query, mix
 from index.search.searchable import Readable
+from index.search.stages import run_each
 from service.deps import in_use_for
 from service.errors import Refusal
 from service.inference.inference import Inference

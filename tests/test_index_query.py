@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from base.errors import CollectionError, EntryNotFound, InputError
 from index.entry import Record
-from index.search import query as query_module
-from index.search import ranking
+from index.search import ranking, stages
 from index.search.calibration import Judgement
 from index.search.filters import parse_filter
-from index.search.query import Query, mix, run, run_many
+from index.search.query import Query, mix
+from index.search.stages import run, run_many
 
 DIM = 6
 
@@ -98,7 +98,7 @@ def whole_list(shelf, query):
         kept = ranking.group([shelf.metadata[key].get(query.group_by) for key in ids.tolist()], query.group_size)
         ids, scores = ids[kept], scores[kept]
     if query.diversity:
-        pool = query_module.POOL
+        pool = stages.POOL
         order = ranking.mmr(scores[:pool], shelf.vectors(ids[:pool].tolist(), "image"), query.diversity, pool)
         ids = np.concatenate([ids[:pool][order], ids[pool:]])
     return ids.tolist()
@@ -128,7 +128,7 @@ def test_every_page_is_cut_out_of_the_one_list(fields, n, seed, calibrated, limi
     vector = 3 * np.random.default_rng(seed + 100).standard_normal(DIM).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
         for name, small in (("JUDGED", 4), ("POOL", 12), ("OVERFETCH", 2)):  # so that eighty rows are many
-            patch.setattr(query_module, name, small)
+            patch.setattr(stages, name, small)
         expected = whole_list(shelf, Query(vector, **fields))
         for offset in range(0, len(expected) + 1, limit):
             hits = run(shelf, Query(vector, limit=limit, offset=offset, **fields))
@@ -150,7 +150,7 @@ def test_many_queries_get_the_pages_that_each_gets_alone(each, n, seed, calibrat
     ]
     with pytest.MonkeyPatch.context() as patch:
         for name, small in (("JUDGED", 4), ("POOL", 12), ("OVERFETCH", 2)):
-            patch.setattr(query_module, name, small)
+            patch.setattr(stages, name, small)
         assert run_many(shelf, queries) == [run(shelf, query) for query in queries]
 
 
@@ -183,7 +183,7 @@ def test_it_looks_on_until_the_page_is_full():
 
 
 def test_it_looks_no_deeper_than_it_says(monkeypatch):
-    monkeypatch.setattr(query_module, "DEEPEST", 50)
+    monkeypatch.setattr(stages, "DEEPEST", 50)
     x = np.tile(np.eye(DIM, dtype=np.float32)[0], (100, 1))
     x[-1] = np.eye(DIM)[1]
     shelf = Shelf(x, [{}] * len(x))

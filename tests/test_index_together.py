@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from base.errors import InputError, ModelMismatch
 from index.collection import Entry, create_collection, delete_collection
 from index.search.calibration import Rejection
-from index.search.query import Query, run
+from index.search.query import Query
+from index.search.stages import run
 from index.search.together import PlacedRecord, Together
 
 DIM = 8

@@ -132,7 +132,8 @@ def search_here(
     from encoder.cut import CutTexts
     from glimpse.finding.entry import entry_here
     from index.collection import open_collection
-    from index.search.query import Query, mix, run
+    from index.search.query import Query, mix
+    from index.search.stages import run
     from index.search.together import Together
 
     texts, away, images = [*asked.texts], [*asked.away], [*asked.images]

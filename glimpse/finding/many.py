@@ -140,7 +140,8 @@ def answer_here(
 ) -> Iterator[list[dict[str, Any]]]:
     """The answers of a collection of this machine, some at a time. GlimpseError: it cannot be searched at all."""
     from base.read_ahead import batches
-    from index.search.query import Query, run_each
+    from index.search.query import Query
+    from index.search.stages import run_each
 
     texts = any(line.asked.texts or line.asked.away for line in lines)
     images = any(line.asked.images for line in lines)

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from base.errors import CollectionError, EntryNotFound, InputError, ModelMismatch
 from index.entry import Hit, Modality, Record, known
 from index.rows import as_ids
-from index.search.query import ATTEMPTS, Query, run, run_many
+from index.search.query import Query
 from index.search.searchable import View
+from index.search.stages import ATTEMPTS, run, run_many
 
 
 def check_model(name: str, model: str, own: str, fingerprint: str) -> None:
