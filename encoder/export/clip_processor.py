@@ -9,7 +9,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from encoder.image import Preprocess
-from encoder.model.load import ClipParts, cleaning_of
+from encoder.model.load import ClipParts
+from encoder.model.tokenizer import cleaning_of
 
 PREPROCESS, TOKENIZER = "preprocessor_config.json", "tokenizer.json"
 VOCABULARY, MERGES, TOKENIZER_CONFIG = "vocab.json", "merges.txt", "tokenizer_config.json"

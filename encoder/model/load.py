@@ -12,34 +12,26 @@ What lies on this machine is never asked for over the network.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import hashlib
 import json
-import logging
 import math
 import os
-import re
-import threading
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from base.errors import ModelError
-from base.extras import install
 from encoder.image import Preprocess
 from encoder.known import Stamp, lasting, recall, remember, stamps
 from encoder.model.architectures import ARCHITECTURES
 from encoder.model.attention import use_cross_attention
+from encoder.model.building import Unfilled, building
 from encoder.model.device import choose_device, choose_precision
 from encoder.model.dual_encoder import DualEncoder, logit_bias_of, logit_scale_of
-from encoder.model.hub.hf_text import tokenizer_place, tokenizer_settings, with_tower_here
+from encoder.model.hub.hf_text import with_tower_here
 from encoder.model.hub.published import architectures_like, no_such_model, repository_of, usual_preprocessing
 from encoder.model.hub.repository import Repository, hub_file, hub_folder, require_transformers
 from encoder.model.hub.timm_trunk import with_trunk_here
@@ -47,6 +39,7 @@ from encoder.model.last_block import run_last_block_for_class_token
 from encoder.model.lean_open_clip import open_clip, with_timm_for
 from encoder.model.linear import use_fast_products
 from encoder.model.text import Tokenizer
+from encoder.model.tokenizer import tokenizer_of
 from encoder.model.weights import (
     CONFIG,
     how_to_take,
@@ -165,19 +158,10 @@ def build_clip(config: str | Path) -> ClipParts:
         raise ModelError(f"{text}: not an open_clip model config, it lacks {', '.join(missing)}")
     if model_cfg["text_cfg"].get("hf_model_name"):
         raise ModelError(f"{text}: its text tower is a Hugging Face model with weights of its own; start from --model")
-    with _errors_of_open_clip(text), _quiet:
+    with building(text):
         clip = _instantiate(model_cfg | {"vision_cfg": with_trunk_here(model_cfg["vision_cfg"], None, text)})
         preprocess = Preprocess(size=_one_number_if_square(clip.visual.image_size))
-        return ClipParts(clip, _tokenizer(model_cfg, None, text), preprocess, model_cfg)
-
-
-def cleaning_of(tokenizer: Tokenizer) -> str | None:
-    """What one of open_clip's tokenizers does to a text first, by open_clip's name; None for something of its own."""
-    does = getattr(tokenizer, "clean_fn", None)
-    return next(
-        (name for name in ("lower", "whitespace", "canonicalize") if open_clip.tokenizer.get_clean_fn(name) is does),
-        None,
-    )
+        return ClipParts(clip, tokenizer_of(model_cfg, None, text), preprocess, model_cfg)
 
 
 def fingerprint(parts: ClipParts) -> str:
@@ -229,8 +213,8 @@ def _build(
     require_transformers(text_cfg, ref)
     with_timm_for(model_cfg)
     files = stamps([weights] if folder is None else [folder, folder / CONFIG, weights])
-    with _errors_of_open_clip(ref), _quiet:
-        with _Unfilled():
+    with building(ref):
+        with Unfilled():
             clip = open_clip.create_model(
                 source,
                 load_weights=False,
@@ -241,20 +225,7 @@ def _build(
             )
         load_weights(clip, weights, ref)
         _check_finite(clip, ref)
-        return ClipParts(clip, _tokenizer(model_cfg, folder, ref), _preprocess(clip), model_cfg, files=files)
-
-
-class _Unfilled(TorchFunctionMode):
-    """Leaves weights as the memory is: filling them with random numbers takes longer than reading those that follow."""
-
-    _FILLS = frozenset(
-        "normal_ uniform_ trunc_normal_ erfinv_ kaiming_normal_ kaiming_uniform_ xavier_normal_ xavier_uniform_".split()
-    )
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(function, "__name__", "") in self._FILLS:
-            return args[0] if args else kwargs["tensor"]
-        return function(*args, **(kwargs or {}))
+        return ClipParts(clip, tokenizer_of(model_cfg, folder, ref), _preprocess(clip), model_cfg, files=files)
 
 
 def _check_finite(clip: nn.Module, ref: str) -> None:
@@ -298,73 +269,6 @@ def _preprocess(clip: Any) -> Preprocess:
     return Preprocess.from_open_clip(config | {"size": _one_number_if_square(config["size"])})
 
 
-def _tokenizer(model_cfg: dict[str, Any], folder: Path | None, ref: str) -> Tokenizer:
-    text_cfg = model_cfg["text_cfg"]
-    context_length = text_cfg.get("context_length", 77)
-    kwargs = tokenizer_settings(text_cfg, ref)
-    if not text_cfg.get("hf_tokenizer_name"):
-        return _clip_tokenizer(context_length, kwargs)
-    place = tokenizer_place(text_cfg, folder, ref)
-    mode = text_cfg.get("tokenizer_mode")
-    kwargs["trust_remote_code"] = False  # left out, transformers would ask at a terminal
-    return open_clip.tokenizer.HFTokenizer(str(place), context_length, tokenizer_mode=mode, **kwargs)  # type: ignore[no-any-return]
-
-
-def _clip_tokenizer(context_length: int, kwargs: dict[str, Any]) -> Tokenizer:
-    """CLIP's own: with nothing else set it shares the tables that open_clip made of its merges when it was imported."""
-    if kwargs:
-        return open_clip.SimpleTokenizer(context_length=context_length, **kwargs)  # type: ignore[no-any-return]
-    shared = copy.copy(open_clip.tokenizer._tokenizer)  # its own take 0.1 s and 20 MB
-    shared.context_length = context_length
-    return shared  # type: ignore[no-any-return]
-
-
 def _one_number_if_square(size: Any) -> int | tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     return height if height == width else (height, width)
-
-
-@contextlib.contextmanager
-def _errors_of_open_clip(ref: str) -> Iterator[None]:
-    """open_clip raises anything from KeyError to SafetensorError for a config or weights that do not fit."""
-    try:
-        yield
-    except ModelError:
-        raise
-    except ImportError as error:
-        raise ModelError(f"{ref}: needs `{install('hf')}` for its tokenizer ({error})") from error
-    except Exception as error:
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-        reason = " ".join(plain.split())[:300] or type(error).__name__
-        raise ModelError(f"{ref}: the model cannot be built: {reason}") from error
-
-
-class _Quiet:
-    """open_clip tells its progress through the root logger and warnings; our errors say what matters.
-
-    Both are the process's: of threads that load at one time the first in makes it quiet, and the last out ends that.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before = contextlib.ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                root = logging.getLogger()
-                self._before.callback(root.setLevel, root.level)
-                root.setLevel(logging.ERROR)
-                self._before.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._before.close()
-
-
-_quiet = _Quiet()
