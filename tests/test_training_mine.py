@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from base.errors import GlimpseError, InputError, ModelMismatch
 from encoder.model.dual_encoder import DualEncoder
-from glimpse.commands.training import mine as mine_command
+from glimpse import mining
 from glimpse.commands.training.mine import mine
 from index.ingest.sync import index_folders, open_or_create
 from tests.conftest import plain_picture
@@ -246,7 +246,7 @@ def test_a_window_beyond_the_collection_is_all_of_it(
     assert any(row["negative"] for row in rows_of(out))
     # Where a batch would have too many hits for the memory, it is cut: to 2 pairs and to 1.
     for hits in (50, 7):
-        monkeypatch.setattr(mine_command, "HITS", hits)
+        monkeypatch.setattr(mining, "HITS", hits)
         run(pictures, "--out", other, *asked, "1:100000000")
         assert [row["title"] for row in rows_of(other)] == [row["title"] for row in rows_of(out)]
         assert [row["negative"] for row in rows_of(other)] == [row["negative"] for row in rows_of(out)]

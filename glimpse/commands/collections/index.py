@@ -27,8 +27,10 @@ from glimpse.options import (
 
 if TYPE_CHECKING:
     from base.sources.rules import Rules
+    from encoder.encoder import Encoder
     from index.ingest.captions import Captions
     from index.ingest.report import IndexReport
+    from index.ingest.sync import SyncOptions
 
 
 def index(
@@ -91,25 +93,8 @@ def index(
     exported = runs_exported_images(device, precision)
     options = SyncOptions(metadata, allow_empty, rules=rules, check_contents=check_contents)
     if watch:
-        from index.ingest.watch import Watching, watch_folders
-
-        with console.progress_bar("indexing") as progress:
-            reports = watch_folders(
-                data,
-                collection,
-                encoder,
-                folders,
-                options,
-                Watching(on_wait=console.err.print),
-                progress=progress,
-            )
-            first = next(reports)
-        try:
-            _print_batch(first, json)
-            for report in reports:
-                _print_batch(report, json)
-        except KeyboardInterrupt:  # this is how a watch ends
-            return
+        _watch(data, collection, encoder, folders, options, json)
+        return
     with open_or_create(data, collection, encoder) as target, console.progress_bar("indexing") as progress:
         report = index_folders(target, encoder, folders, options, progress=progress)
         total = target.count("image")
@@ -129,6 +114,25 @@ def index(
     if report.skipped and not total:
         raise typer.Exit(1)
     console.prepare_queries(encoder, images=exported)
+
+
+def _watch(
+    data: Path, collection: str, encoder: Encoder, folders: list[Path], options: SyncOptions, json: bool
+) -> None:
+    """A line for each batch of changes, until Ctrl-C."""
+    from glimpse import console
+    from index.ingest.watch import Watching, watch_folders
+
+    with console.progress_bar("indexing") as progress:
+        watching = Watching(on_wait=console.err.print)
+        reports = watch_folders(data, collection, encoder, folders, options, watching, progress=progress)
+        first = next(reports)
+    try:
+        _print_batch(first, json)
+        for report in reports:
+            _print_batch(report, json)
+    except KeyboardInterrupt:  # this is how a watch ends
+        return
 
 
 def _upload(url: str, collection: str, folders: list[Path], rules: Rules, metadata: Captions, json: bool) -> None:

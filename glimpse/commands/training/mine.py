@@ -1,14 +1,9 @@
-"""`glimpse mine`: hard negatives for pairs, from a collection of their images.
-
-A pair's captions ask the collection for images. The nearest images that are wrong lend their captions to the pair as
-hard negatives; `training.mine` chooses among them.
-"""
+"""`glimpse mine`: hard negatives for pairs, from a collection of their images."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,14 +24,10 @@ from glimpse.options import (
 )
 
 if TYPE_CHECKING:
-    from encoder.encoder import Vectors
-    from encoder.model.dual_encoder import DualEncoder
+    from encoder.cut import CutTexts
     from index import collection as index_collection
-    from training.data.pairs import Pair
-    from training.mine import Choice
-
-BATCH = 512  # pairs searched at a time, at most
-HITS = 1_000_000  # hits in memory, at most, as far as one pair has no more
+    from training.data.keys import Keys
+    from training.data.pairs import Pair, PairSet
 
 
 def mine(
@@ -71,6 +62,7 @@ def mine(
     """
     from encoder.model.load import load_encoder
     from glimpse import console
+    from glimpse.mining import negatives_of
     from index.collection import open_collection
     from training.data.keys import Keys
     from training.data.pairs import read_pairs
@@ -94,32 +86,44 @@ def mine(
         cut = encoder.cut_texts([caption for pair, _ in known for caption in pair.captions])
         found: list[list[str]] = []
         with console.progress_bar("mining") as progress:
-            for batch in _mine(source, encoder, known, choice):
+            for batch in negatives_of(source, encoder, known, choice):
                 found += batch
                 progress(len(found), len(known))
-
     if out.exists() and not any(found):
         raise InputError(
             f"{out}: left as it is, for no negative passed: widen --rank-window or lower --relative-margin"
         )
-    root = images_root or out.parent
     mined = iter(found)
-    caption_name = keys.captions[0]
-    rows = [
-        {image_key: _path_from(root, pair), caption_name: _plain(pair.captions)}
-        | ({label_key: pair.label} if label_key else {})
-        | {"negative": negative}
-        for pair, key in zip(file.pairs, ids, strict=True)
-        for negative in [next(mined) if key is not None else []]
-    ]
+    of_pairs = [next(mined) if key is not None else None for key in ids]  # None: not in the collection
     with artefact(out) as part:
-        _write(part, rows)
+        _write(part, _rows(file.pairs, of_pairs, keys, images_root or out.parent))
+    _tell(out, collection, file, of_pairs, cut, json)
+
+
+def _rows(
+    pairs: Sequence[Pair], negatives: Sequence[list[str] | None], keys: Keys, root: Path
+) -> Iterator[dict[str, object]]:
+    """The pairs as `glimpse train` reads them, each with its negatives."""
+    for pair, of_pair in zip(pairs, negatives, strict=True):
+        row: dict[str, object] = {keys.image: _path_from(root, pair), keys.captions[0]: _plain(pair.captions)}
+        if keys.label:
+            row[keys.label] = pair.label
+        yield row | {"negative": of_pair or []}
+
+
+def _tell(
+    out: Path, collection: str, file: PairSet, negatives: Sequence[list[str] | None], cut: CutTexts, json: bool
+) -> None:
+    """What was written, and what was not used."""
+    from glimpse import console
+
+    away = [pair for pair, of_pair in zip(file.pairs, negatives, strict=True) if of_pair is None]
     summary = {
         "out": str(out),
-        "pairs": len(rows),
-        "with_negatives": sum(map(bool, found)),
-        "mean_negatives": round(sum(map(len, found)) / len(rows), 3),
-        "not_in_collection": len(rows) - len(known),
+        "pairs": len(negatives),
+        "with_negatives": sum(map(bool, negatives)),
+        "mean_negatives": round(sum(len(of_pair or ()) for of_pair in negatives) / len(negatives), 3),
+        "not_in_collection": len(away),
         "without_caption": file.without_caption,
         "without_image": file.without_image,
         "left_out": file.left_out.as_json(),
@@ -128,87 +132,19 @@ def mine(
     if json:
         console.print_json(summary)
         return
-    lone = next((str(pair.image) for pair, key in zip(file.pairs, ids, strict=True) if key is None), "")
     console.print_left_out(file.left_out)
     console.print_warnings(cut.warnings())
+    lone = (
+        f"; {len(away)} are not in collection {collection}, so they have none, the first: {away[0].image!s}"
+        if away
+        else ""
+    )
     console.out.print(
         f"{out}: {summary['pairs']} pairs, {summary['with_negatives']} with negatives, {summary['mean_negatives']} "
-        f"each on average"
-        + (
-            f"; {summary['not_in_collection']} are not in collection {collection}, so they have none, the first: {lone}"
-            if lone
-            else ""
-        )
+        f"each on average{lone}"
     )
     if not summary["with_negatives"]:
         console.err.print("no negative passed: widen --rank-window or lower --relative-margin")
-
-
-def _mine(
-    source: index_collection.Collection,
-    encoder: DualEncoder,
-    pairs: Sequence[tuple[Pair, int]],
-    choice: Choice,
-) -> Iterator[list[list[str]]]:
-    """The hard negatives of (pair, id of its image), a list a pair, a batch at a time.
-
-    An image is right for a pair if it is the pair's own or shares a caption or a label with it; every other one is
-    wrong.
-    """
-    import numpy as np
-
-    from training.data.pairs import text_key
-    from training.mine import hard_negatives
-
-    number: dict[str, int] = {}
-    texts: list[str] = []  # by number; each text once, as it was first written
-    lends: dict[int, int] = {}  # the first text of each image
-    marks: dict[int, set[int | str]] = {}  # the texts and labels of each image
-    for pair, image in pairs:
-        for caption in pair.captions:
-            text = number.setdefault(text_key(caption), len(texts))
-            if text == len(texts):
-                texts.append(caption)
-            lends.setdefault(image, text)
-            marks.setdefault(image, set()).add(text)
-        if pair.label is not None:
-            marks[image].add(pair.label)
-    sharing = Counter(mark for of_image in marks.values() for mark in of_image)
-    # Images that no pair names have no caption to lend.
-    among = np.array(sorted(lends)) if len(lends) < source.count("image") else None
-
-    start = 0
-    while start < len(pairs):
-        images = [image for _, image in pairs[start : start + BATCH]]
-        right = max(sum(sharing[mark] for mark in marks[image]) for image in images)  # or fewer
-        k = min(choice.window[1] + right, len(lends))  # so that the window is full of wrong ones
-        batch = pairs[start : start + max(1, min(BATCH, HITS // k))]
-        start += len(batch)
-        images = images[: len(batch)]
-        queries = _queries(encoder, [pair.captions for pair, _ in batch])
-        own_scores = (queries * source.vectors(images)).sum(axis=1)
-        candidates = np.full((len(images), k), -1)
-        scores = np.zeros((len(images), k), np.float32)
-        same = np.zeros((len(images), k), bool)
-        for row, (found, ids) in enumerate(source.read_view().nearest(queries, k, "image", among)):
-            scores[row, : len(found)] = found
-            own = marks[images[row]]
-            for column, key in enumerate(ids.tolist()):
-                if key in lends:
-                    candidates[row, column] = lends[key]
-                    same[row, column] = not marks[key].isdisjoint(own)
-        chosen = hard_negatives(candidates, scores, own_scores, same, choice)
-        yield [[texts[text] for text in row] for row in chosen]
-
-
-def _queries(encoder: DualEncoder, captions: Sequence[Sequence[str]]) -> Vectors:
-    """One unit vector (n, dim) an image: the mean of those of its captions."""
-    import numpy as np
-
-    vectors = encoder.encode_texts([caption for texts in captions for caption in texts])
-    starts = np.cumsum([0, *map(len, captions)])[:-1]
-    sums = np.add.reduceat(vectors, starts)
-    return sums / np.linalg.norm(sums, axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def _id_of(source: index_collection.Collection, pair: Pair) -> int | None:
@@ -229,7 +165,7 @@ def _plain(captions: Sequence[str]) -> str | list[str]:
     return captions[0] if len(captions) == 1 else list(captions)
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     import json
 
     # A file's name in another encoding is no UTF-8; backslashreplace writes it as the escape that JSON has for it.
