@@ -151,7 +151,7 @@ class _Run:
         self._places = Places(collection, options.rules)
         known = KnownBytes(collection, roots, self._places)
         self._writer = Writer(collection, encoder, options.captions, known, self._places, report, turn)
-        self._seen: set[Path] = set()  # folders with images
+        self._with_images: set[Path] = set()  # folders
 
     def index(self, places: Sequence[Path]) -> IndexReport:
         """Look at all places, and only then forget what is gone: it may have moved from one to the next."""
@@ -165,7 +165,7 @@ class _Run:
         self._forget()
         self._places.remember(
             self._roots,
-            self._seen,
+            self._with_images,
             kept=[kept.folder for kept in self.report.kept],
             looked=began if list(places) == list(self._roots) else None,
         )
@@ -184,7 +184,7 @@ class _Run:
                 if any(file.picture for file in batch):
                     size, overlap = self._encoder.batch_size, self._encoder.overlap
                     yield from batches(chain.from_iterable(read), size)
-                    yield from read_batches(self._read, changed, size, overlap=overlap)
+                    yield from read_batches(self._read, changed, size, overlap=overlap)  # all others: both loops end
 
     def _forget(self) -> None:
         """Delete the entries of what is gone, but not of what may be away."""
@@ -226,7 +226,7 @@ class _Run:
                 self._gone.add(found)
                 continue
             seen += 1
-            self._seen.add(found.path.parent)
+            self._with_images.add(found.path.parent)
             if found.id is None or not found.same:
                 self._places.note_changed(found.path.parent)
                 yield found

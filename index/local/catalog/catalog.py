@@ -84,7 +84,7 @@ class Catalog:
         self._columns = COLUMNS if self._db.schema == SCHEMA_VERSION else COLUMNS_2
         self.settings = Settings(self._db)
         self.select = Selected(self._db, path.parent, read_only=read_only)
-        self.next = NextVectors(self._db, self._is_now)
+        self.next = NextVectors(self._db, self._note_identity)
         try:
             with self._db.reading() as db:
                 self._identify(db)
@@ -117,10 +117,10 @@ class Catalog:
 
     def _identify(self, db: Connection) -> dict[str, Any]:
         # A swap, by any process, changes what the catalog is: whoever reads vectors looks again.
-        self._is_now(meta := read_identity(db))
+        self._note_identity(meta := read_identity(db))
         return meta
 
-    def _is_now(self, meta: dict[str, Any]) -> None:
+    def _note_identity(self, meta: dict[str, Any]) -> None:
         self.meta: dict[str, Any] = meta
         self.dim = int(meta["dim"])
 
