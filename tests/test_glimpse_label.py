@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from test_labelling_runs import tree
+from label_world import tree
 
 from base.errors import InputError
 from glimpse.cli import perform
@@ -329,7 +329,7 @@ import tempfile
 from pathlib import Path
 import pytest
 from base.errors import GlimpseError
-from test_labelling_runs import World, tree
+from label_world import World, tree
 world = World(Path(tempfile.mkdtemp()))
 world.add_colours(20)
 photos = [path for path in world.folder.rglob("*") if path.is_file()]
@@ -363,7 +363,7 @@ import tempfile
 from pathlib import Path
 import pytest
 from labelling.runs.report import Going
-from test_labelling_runs import World, tree
+from label_world import World, tree
 world = World(Path(tempfile.mkdtemp()))
 world.folder = disk / "photos"
 world.folder.mkdir()

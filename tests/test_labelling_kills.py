@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import sidecars
-from test_labelling_runs import tree
+from label_world import tree
 from xmp_words import read_marks
 
 from labelling.xmp.merge import parse
