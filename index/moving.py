@@ -20,6 +20,7 @@ import numpy as np
 from base.errors import CollectionError, CollectionExists, CollectionNotFound, InputError
 from base.progress import Progress
 from index.collection import Collection, store_at
+from index.config import IndexConfig
 from index.entry import Entry, Record
 from index.stored import Store
 
@@ -63,7 +64,8 @@ def move(data: Path, name: str, source: str, target: str, *, progress: Progress 
             moved = _copy(old, new, progress)
             _reserve(new, old.last_id())
             moved.compared = _compare(old, new)
-            new.compact(old.index_config if old.index_config.kind in ("auto", "exact") else None)
+            wanted = old.index_config
+            new.compact(wanted if wanted.kind in ("auto", "exact") else IndexConfig(recall=wanted.recall))
             new.set_quota(old.quota)  # last, for it may have more than that
             new.set_title(old.title)
             places = {key: value for key, value in old.places().items() if key != MOVING}
@@ -81,6 +83,7 @@ def _begun(there: Store, name: str, old: Collection, mark: dict[str, str]) -> Co
     except CollectionNotFound:
         new = there.create(name, model=model, fingerprint=fingerprint, dim=old.dim)
         new.set_places(mark)
+        new.compact(IndexConfig("exact"))  # until all is there: an index of a part would be built in vain
     try:
         if new.places().get(MOVING) != mark[MOVING] or new.fingerprint != fingerprint:
             raise CollectionExists(

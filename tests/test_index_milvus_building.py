@@ -10,10 +10,13 @@ import pytest
 
 from base.errors import EntryNotFound, StoreUnavailable
 from glimpse.commands.collections.reindex import reindex
-from index.collection import Entry, open_collection, store_at
+from index import moving
+from index.collection import Entry, create_collection, open_collection, store_at
+from index.config import IndexConfig
 from index.milvus import tuning, vector_index
 from index.milvus.server import Server
 from index.milvus.tuning import Tuning
+from index.moving import move
 from service.collections.opened import OpenCollections
 from service.collections.writers import Writers
 
@@ -341,3 +344,24 @@ def test_a_view_does_not_go_on_with_the_vectors_of_another_model(pets, data):
                 read()
         assert [first.id, *(record.id for record in stream)] == ids
         assert view.records_of([3])[3].path == "/2.jpg"
+
+
+def test_a_collection_that_is_moved_has_its_index_built_once_of_all_and_tuned_as_it_was(data, address, monkeypatch):
+    monkeypatch.setattr(vector_index, "BACKGROUND_ROWS", 40)
+    monkeypatch.setattr(moving, "PAGE", 40)
+    monkeypatch.delenv("GLIMPSE_STORE")
+    with create_collection(data, "pets", model="m", fingerprint="f", dim=DIM) as made:
+        made.upsert([Entry(row, "text", text=str(i)) for i, row in enumerate(ROWS)])
+        made.compact(IndexConfig("hnsw-sq8", recall=0.9))
+    created, create = [], Server.create
+
+    def counted(self, table, *rest, **more):
+        created.append(table)
+        return create(self, table, *rest, **more)
+
+    monkeypatch.setattr(Server, "create", counted)
+    assert move(data, "pets", "local", address).copied == N
+    assert len(created) == 2  # the collection's, and the one that its index was built in
+    with store_at(data, address).open("pets") as moved:
+        assert moved.index_config == IndexConfig("auto", recall=0.9)
+        assert moved.identity().tuning.kind == "hnsw-sq8"

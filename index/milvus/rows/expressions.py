@@ -20,9 +20,9 @@ from index.search.filters import Comparison, Condition, Filter, HasId, IsEmpty, 
 EVERY, NONE = "id > 0", "id < 0"
 COMPARE: dict[Comparison, str] = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 INTEGERS = {"file.size": "size", "file.width": "width", "file.height": "height", "file.modified": "mtime_ns"}
-MOST_CHARACTERS = (
-    4_000_000  # of an expression; Milvus reads some million a second, and is asked for ten seconds at most
-)
+# Milvus is asked for ten seconds at most
+MOST_CHARACTERS = 4_000_000  # of an expression; it reads some million a second
+MOST_FOLDERS = 5_000  # each is two comparisons, of which it reads some thousands a second
 LEAST, MOST = -(2**63) + 1, 2**63 - 1  # a parser reads the minus of a number apart from it
 
 
@@ -44,6 +44,11 @@ class Expression:
 
 def expression_of(wanted: Filter) -> Expression:
     """A filter as Milvus takes it. NotInStore for what none could say; InputError for what is too long for it."""
+    if (folders := _folders(wanted)) > MOST_FOLDERS:
+        raise InputError(
+            f"filter: {folders:,} folders are more than the {MOST_FOLDERS:,} that Milvus compares in time, and one "
+            "whose accents may be written in two ways is two: give fewer, or move the collection to the local store"
+        )
     doubts: list[Doubt] = []
     where = _filter(wanted, doubts)
     if len(where) > MOST_CHARACTERS:
@@ -68,6 +73,12 @@ def among(field: str, values: Sequence[str]) -> str:
 def ids_among(ids: Sequence[int]) -> str:
     """Whether an entry is one of these."""
     return f"id in [{', '.join(map(str, ids))}]"
+
+
+def _folders(part: Condition | Filter) -> int:
+    if isinstance(part, Filter):
+        return sum(map(_folders, (*part.must, *part.should, *part.must_not)))
+    return len(path_forms(part.values)) if isinstance(part, Match) and part.key == "file.folder" else 0
 
 
 def _filter(wanted: Filter, doubts: list[Doubt]) -> str:
