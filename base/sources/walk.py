@@ -210,10 +210,11 @@ class _Walk:
             for entry in scan:
                 if entry.name.startswith("."):
                     continue
-                if excluded and (reason := excluded.reason(folder / entry.name)):
+                is_folder = self._is_folder(entry)
+                if excluded and (reason := excluded.reason(folder / entry.name, is_folder=is_folder)):
                     if self._left_out is not None:
                         self._left_out.add(reason, str(folder / entry.name))
-                elif self._is_folder(entry):
+                elif is_folder:
                     if self._takes_folder(entry, folder):
                         yield os.fsencode(entry.name) + b"/"
                 elif self._takes_file(entry, folder):

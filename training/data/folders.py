@@ -135,7 +135,7 @@ def labelled_images(
     excluded = rules.excluded(folder, folder)
     with os.scandir(folder) as scan:
         for entry in sorted(scan, key=lambda entry: entry.name):
-            if excluded.reason(Path(entry.path)) or is_not_photos(Path(entry.path)):
+            if excluded.reason(Path(entry.path), is_folder=entry.is_dir()) or is_not_photos(Path(entry.path)):
                 continue
             if not entry.name.startswith(".") and entry.name not in classes and entry.is_dir():
                 why = " (a link)" if entry.is_symlink() else ""
@@ -172,7 +172,7 @@ def _texts_below(folder: Path, rules: Rules) -> Iterator[Path]:
         with contextlib.suppress(OSError), os.scandir(here) as scan:  # the walk for images names it
             for entry in scan:
                 path = here / entry.name
-                if excluded.reason(path):
+                if excluded.reason(path, is_folder=entry.is_dir(follow_symlinks=False)):
                     without |= {_composed(path.stem), _composed(path.name)}
                 elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False) and not is_not_photos(path):
                     inner.append(path)
