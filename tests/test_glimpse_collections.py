@@ -62,6 +62,7 @@ def test_the_list(run: Run, pets: Path, tmp_path: Path) -> None:
     assert code == 0
     words = out.splitlines()[1].split()
     assert (words[:3], words[4:]) == (["pets", "12", "0"], ["MiB", "exact", "ViT-B-32/x"])
+    assert run("list")[1] == out
     [listed] = read(run("--json"))["collections"]
     assert (listed["name"], listed["counts"]) == ("pets", {"image": 12, "text": 0})
     assert (listed["index"]["image"]["kind"], listed["index"]["image"]["rows"]) == ("exact", 12)

@@ -14,9 +14,9 @@ import pytest
 import typer
 from test_service_words import FORBIDDEN
 
-from base.errors import GlimpseError
-from glimpse.cli import app, app_for
-from glimpse.usage import UsageError, said
+from base.errors import GlimpseError, InputError
+from glimpse.cli import app, app_for, perform
+from glimpse.usage import _ALIKE, _ALWAYS, _OPTIONS, UsageError, said
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 ROOT: Any = typer.main.get_command(app)
@@ -64,6 +64,18 @@ def wrong(*words: str) -> str:
         ("keys remove", "name is missing, as in glimpse keys remove shop-frontend; see "),
         ("search a red shirt", "too many words: red shirt; what belongs together stands in quotes; see "),
         ("search x --image", "--image needs a value behind it"),
+        ("index . -r", "there is no option -r, and no need for it: subfolders are included; see "),
+        ("search x --limit 3", "there is no option --limit; is -k meant?; see "),
+        ("search x --format json", "there is no option --format; is --json meant?; see "),
+        ("eval --output x", "there is no option --output; see "),  # eval writes nothing: there is no --out
+        ("ls", "no such command 'ls'; is glimpse collections list meant?; see glimpse --help"),
+        ("rm shop", "no such command 'rm'; is glimpse collections delete meant?; see "),
+        ("collections rm shop", "no such command 'rm'; is glimpse collections delete meant?; see "),
+        ("collections show shop", "no such command 'show'; is glimpse collections list meant?; see "),
+        ("jobs stop 1", "no such command 'stop'; is glimpse jobs cancel meant?; see "),
+        ("keys create shop", "no such command 'create'; is glimpse keys add meant?; see "),
+        ("labels ls", "no such command 'ls'; is glimpse labels list meant?; see "),
+        ("help search", "no such command 'help'; is glimpse --help meant?; see "),
         ("serch", "no such command 'serch'. Did you mean 'search', 'serve'?; see "),
     ],
 )
@@ -95,6 +107,48 @@ def test_no_option_of_any_command_is_refused_in_words_of_the_library(path: tuple
         tried += len(lines)
         assert [line for line in lines if FORBIDDEN.search(line) or "nvalid" in line] == []
     assert tried >= 1 or path in (("demo",), ("jobs", "show"), ("jobs", "follow")), path
+
+
+def test_every_name_that_is_offered_for_another_is_one_of_ours() -> None:
+    groups = {path[0] for path in COMMANDS if len(path) > 1}
+    ours = {path[-1] for path in COMMANDS} | {" ".join(path) for path in COMMANDS} | groups | {"--help", "--version"}
+    assert [names for names in _ALIKE if names.split(", ")[0] not in ours] == []
+    options = {opt for command in COMMANDS.values() for param in command.params for opt in param.opts}
+    assert set(_OPTIONS) - options == set()
+    assert set(_ALWAYS) & options == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["index", ""], "folders"),
+        (["index", ".", ""], "folders"),
+        (["index", ".", "--captions="], "--captions"),
+        (["label", "", "--labels", "a"], "folder"),
+        (["label", ".", "--labels", "a", "--to", ""], "--to"),
+        (["eval", "--model", "x", "--folders", ""], "--folders"),
+        (["embed", "", "--model", "x", "--out", "y"], "source"),
+        (["train", "x.csv", "--model", ""], "--model"),
+        (["collections", "backup", "x", ""], "file"),
+        (["collections", "--data", "", "list"], "--data"),
+        (["entries", "put", "x", "--image", ""], "--image"),
+    ],
+)
+def test_an_empty_name_is_not_the_folder_where_one_stands(words: list[str], name: str) -> None:
+    with pytest.raises(InputError, match=rf"^{name} is empty: was a variable not set, or is \. meant\?$"):
+        perform(words)
+
+
+def test_help_has_a_short_name_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for path in [(), ("search",), ("collections",), ("keys", "add")]:
+        assert perform([*path, "-h"]) == 0
+        assert " ".join((*path, "[OPTIONS]")) in capsys.readouterr().out.splitlines()[0]
+
+
+def test_no_model_of_a_name_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    assert perform(["models", "nobody"]) == 0
+    out, err = capfd.readouterr()
+    assert (out, "has 'nobody' in its name" in err) == ("", True)
 
 
 def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
