@@ -7,7 +7,7 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from base.errors import InputError
@@ -29,6 +29,7 @@ IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
     """.split()
 )
 
+_PARTS_OF_A_SET = frozenset("train training trainset val valid validation dev test testing testset eval".split())
 OTHERS = "files of other kinds"
 _COPY = (
     "copy|copia|cópia|copie|kopie|kopia|kópia|kopi|kopio|kopya|kopyası|kopija|másolat|másolata|copiar|αντίγραφο|копия|"
@@ -111,6 +112,14 @@ def class_folder(image: Path, folder: Path) -> str | None:
     """The class of an image in a folder of class folders: the folder right below `folder`; None if it is in none."""
     parts = image.relative_to(folder).parts
     return parts[0] if len(parts) > 1 else None
+
+
+def check_class_names(names: Iterable[str], folder: Path) -> None:
+    """InputError if the folders right below one, which are to be classes, are the parts of a data set."""
+    if (parts := sorted({*names})) and all(name.lower() in _PARTS_OF_A_SET for name in parts):
+        raise InputError(
+            f"{folder}: its folders {', '.join(parts)} are parts of a data set, not classes; give {folder / parts[-1]}"
+        )
 
 
 def is_image_name(name: str) -> bool:

@@ -74,6 +74,8 @@ def read_captions(path: Path, *, image_key: str = "image", opened: Path | None =
     table = Table(path, [(image_key, "--image-key")], each_once=True, opened=opened)
     for where, row in table.rows():
         name = row.pop(image_key, None)
+        if isinstance(name, int) and not isinstance(name, bool):
+            name = str(name)
         if not isinstance(name, str) or not name.strip():
             found.unread.add("rows without an image's name", where)
             continue
