@@ -104,6 +104,15 @@ def test_the_day_of_a_photo_wherever_its_file_says_it(tiny_run: Path, photos: Pa
     red.save(photos / "digitized.jpg", exif=exif)
     red.save(photos / "both.jpg", exif=exif, xmp=xmp(exif_DateTimeOriginal="2018-01-01T00:00"))
     red.save(photos / "month.jpg", xmp=xmp(exif_DateTimeOriginal="2019-05"))
+    packet = xmp(xmp_CreateDate=DAY, exif_GPSTimeStamp="2001-01-01T00:00:00Z").decode()
+    red.save(photos / "xap.jpg", xmp=packet.replace("xmp:", "xap:").replace("xmlns:xmp", "xmlns:xap").encode())
+    red.save(photos / "wide.webp", xmp=packet.encode("utf-16-le"))
+    other = packet.replace(":xmp=", ":x.1=").replace(" xmp:", " x.1:").encode()
+    red.save(photos / "other.tif", tiffinfo={700: other})
+    red.save(photos / "place.avif", xmp=xmp(exif_GPSTimeStamp=f"{DAY}Z"))
+    red.save(
+        photos / "not.jpg", xmp=packet.replace("xmp:Create", "mine:Create").replace("exif:GPS", "mine:GPS").encode()
+    )
     iptc = b"\x1c\x02\x37\0\x0820190506\x1c\x02\x3c\0\x0b070809+0200"
     block = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iptc)) + iptc + bytes(len(iptc) % 2)
     plain = photos / "plain.jpg"
@@ -117,6 +126,11 @@ def test_the_day_of_a_photo_wherever_its_file_says_it(tiny_run: Path, photos: Pa
         "digitized.jpg": f"{DAY}+02:00",
         "both.jpg": "2018-01-01T00:00:00",
         "month.jpg": None,
+        "xap.jpg": DAY,
+        "wide.webp": DAY,
+        "other.tif": DAY,
+        "place.avif": f"{DAY}+00:00",
+        "not.jpg": None,
         "press.jpg": f"{DAY}+02:00",
         "plain.jpg": None,
     }
