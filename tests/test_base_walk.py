@@ -255,6 +255,12 @@ def test_pictures_that_nothing_reads_are_counted_by_kind(tmp_path: Path) -> None
     assert walked(tmp_path, Rules(any_name=True))[0] == ["4.jpg_large", "5.jpg~", "6.jpg.1", "clip.mov", "noext"]
 
 
+def test_jpegs_by_their_rarer_names_are_images(tmp_path: Path) -> None:
+    names = ["a.insp", "b.jfi", "c.JIF", "d.jps", "e.pjp", "f.pjpeg"]
+    touch(tmp_path, *names)
+    assert walked(tmp_path) == (names, [])
+
+
 def test_a_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert not begins_as_image(tmp_path / "pipe")

@@ -104,6 +104,16 @@ def test_a_profile_is_found_where_pillow_leaves_it() -> None:
     bmp += bytes(48) + struct.pack("<IIII", 4, 124 + len(pixels), len(ADOBE_PROFILE), 0)
     assert difference(bmp + pixels + ADOBE_PROFILE) < 2
 
+    gif = encoded(adobe().quantize(256), "GIF")  # Adobe's numbers in its palette
+    at = 13 + 3 * 2 ** ((gif[10] & 7) + 1)
+    parts = [ADOBE_PROFILE[i : i + 255] for i in range(0, len(ADOBE_PROFILE), 255)]
+    blocks = b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+    with_profile = gif[:at] + b"!\xff\x0bICCRGBG1012" + blocks + gif[at:]
+    assert difference(with_profile) < difference(gif) / 2
+    assert difference(gif[:at] + b"!\xff\x0bICCRGBG1012" + blocks[:256] + b"\0" + gif[at:]) == difference(
+        gif
+    )  # a broken one
+
     large = ADOBE_PROFILE + bytes(2 * 2**20)
     assert difference(with_chunk(encoded(adobe(), "PNG"), b"iCCP", b"a\0\0" + zlib.compress(large))) < 2
 

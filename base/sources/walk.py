@@ -24,8 +24,8 @@ RAW_SUFFIXES = frozenset(  # of cameras
 IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
     """
     .apng .avif .avifs .bmp .bw .cur .dcx .dds .dib .emf .eps .fits .flc .fli .gif .heic .heics .heif .heifs .hif
-    .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pcx .pfm .pgm .png .pnm .ppm .psd
-    .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .webp .wmf .xbm .xpm
+    .icns .ico .insp .j2c .j2k .jfi .jfif .jif .jp2 .jpc .jpe .jpeg .jpf .jpg .jps .jpx .mpo .pbm .pcx .pfm .pgm .pjp
+    .pjpeg .png .pnm .pns .ppm .psd .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .webp .wmf .xbm .xpm
     """.split()
 )
 
