@@ -60,8 +60,8 @@ def _of_place(exifs: list[Image.Exif]) -> Iterator[str | None]:
     for exif in exifs:
         with contextlib.suppress(Exception):
             place = exif.get_ifd(ExifTags.IFD.GPSInfo)
-            hour, minute, second = (int(part) for part in place.get(ExifTags.GPS.GPSTimeStamp))
-            yield _iso(f"{place.get(ExifTags.GPS.GPSDateStamp)} {hour:02}:{minute:02}:{second:02}", "+00:00")
+            hour, minute, second = map(int, place[ExifTags.GPS.GPSTimeStamp])
+            yield _iso(f"{place[ExifTags.GPS.GPSDateStamp]} {hour:02}:{minute:02}:{second:02}", "+00:00")
 
 
 def _xmp(image: Image.Image) -> str:
