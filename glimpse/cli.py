@@ -116,9 +116,9 @@ def app_for(words: Sequence[str], whole: typer.Typer = app) -> typer.Typer:
 def perform(words: Sequence[str]) -> int:
     """Do what the words behind `glimpse` ask; the exit code. What goes wrong is raised, typer's own errors too."""
     wanted = app_for(words)
-    if any(not word or word.endswith("=") for word in words):
-        from glimpse.usage import check_places
+    from glimpse.usage import ODD_PLACES, with_places
 
-        check_places(typer.main.get_command(wanted), words)
+    if any(map(ODD_PLACES.search, words)):
+        words = with_places(typer.main.get_command(wanted), words)
     code: int | None = wanted(words, standalone_mode=False)
     return code or 0

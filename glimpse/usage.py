@@ -22,24 +22,42 @@ def said(error: Any) -> str:
     return f"{message}; see {context.command_path} --help" if context is not None else message
 
 
-def check_places(command: Any, words: Sequence[str]) -> None:
-    """Refuse a file, folder or model that is given as "", for that would be the folder where one stands. InputError."""
-    context, rest = None, list(words)
-    while rest and any(not word or word.endswith("=") for word in rest):
+def with_places(command: Any, words: Sequence[str]) -> list[str]:
+    """The words of a command line with its files and folders as they are called on the disk.
+
+    A shell leaves ~ as it is behind "=", and accents may be typed in one form and kept in another. InputError for a
+    place that is "", for that would be the folder where one stands, and for addresses.
+    """
+    from base.sources.named_files import as_on_disk
+
+    context, rest, meant = None, list(words), dict[str, str]()
+    while rest:
         context = command.context_class(command, info_name=command.name, parent=context)
         given, rest, _ = command.make_parser(context).parse_args(rest)
         hints = get_type_hints(command.callback) if command.callback else {}
         for param in command.params:
-            value = given.get(param.name)
-            if not any(one == "" for one in (value if isinstance(value, list | tuple) else [value])):
+            is_path = "Path" in repr(hints.get(param.name))
+            if not is_path and param.name not in _PLACES:
                 continue
-            if "Path" in repr(hints.get(param.name)) or param.name in _PLACES:
-                name = max(param.opts, key=len) if param.param_type_name == "option" else param.name
-                raise InputError(f"{name} is empty: was a variable not set, or is . meant?")
+            value = given.get(param.name)
+            name = max(param.opts, key=len) if param.param_type_name == "option" else param.name
+            for one in value if isinstance(value, list | tuple) else [value]:
+                if one == "":
+                    raise InputError(f"{name} is empty: was a variable not set, or is . meant?")
+                if is_path and isinstance(one, str) and not (param.name == "image" and "://" in one):  # it knows both
+                    if re.match(r"(?!file:)[a-z0-9+]{2,}://", one, re.I):
+                        raise InputError(f"{name} {one}: an address, which is not fetched; give a file or folder here")
+                    meant[one] = as_on_disk(one)
         command = getattr(command, "commands", {}).get(rest[0]) if rest else None
         if command is None:
-            return
+            break
         rest = rest[1:]
+    return [meant.get(word) or _behind_equals(word, meant) for word in words]
+
+
+def _behind_equals(word: str, meant: dict[str, str]) -> str:
+    option, equals, value = word.partition("=")
+    return f"{option}={meant[value]}" if equals and option.startswith("--") and value in meant else word
 
 
 def _bad_value(error: Any) -> str:
@@ -103,6 +121,7 @@ def _name_of(error: Any) -> str:
     return max(param.opts, key=len) if param.param_type_name == "option" else str(param.name)
 
 
+ODD_PLACES = re.compile(r"(?:^|=)(?:$|~)|://|[^\x00-\x7f]")  # what a word has in it that may need `with_places`
 _PLACES = ("model", "init", "source", "url")  # texts that say where something is
 _OF_COLLECTIONS = ("list", "delete", "check", "import")  # which people look for in glimpse itself
 # What other programs call what there is here. Each row has the names of one thing.

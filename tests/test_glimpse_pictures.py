@@ -14,6 +14,8 @@ import pytest
 from glimpse_here import glimpse_here
 from PIL import ExifTags, Image, PngImagePlugin
 
+from base.errors import ImageError
+from encoder.picture.decode import decode
 from encoder.picture.profile import rgb_profile
 from index.collection import open_collection
 from tests.conftest import plain_picture
@@ -236,3 +238,29 @@ def test_a_tiff_packed_in_a_way_that_nobody_unpacks_is_named(tiny_run: Path, pho
     assert (
         "of a kind that is not read: a TIFF with 3 channels of 8 bits, compression 50001; save it" in skipped["reason"]
     )
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("black", [0, 1])
+@pytest.mark.parametrize("compression", [1, 8])
+@pytest.mark.parametrize(
+    ("kind", "sample_format", "most"),
+    [
+        ("u1", 1, 2**8 - 1), ("u2", 1, 2**16 - 1), ("u4", 1, 2**32 - 1), ("i1", 2, 127), ("i2", 2, 2**15 - 1),
+        ("i4", 2, 2**31 - 1), ("f4", 3, 1), ("f8", 3, 1),
+    ],
+)  # fmt: skip
+def test_grey_tiffs_of_any_numbers(
+    order: str, black: int, compression: int, kind: str, sample_format: int, most: int
+) -> None:
+    ramp = np.linspace(0, 1, 48 * 64).reshape(48, 64)
+    said = {"compression": compression, "photometric": 1 - black, "sample_format": sample_format}
+    grey = np.asarray(decode(tiff((ramp * most).astype(f"{order}{kind}"), **said)).image.convert("L"), np.float64)
+    assert np.abs(grey - 255 * (1 - ramp if black else ramp)).mean() < 2
+
+
+def test_a_tiff_that_ends_in_its_directory_is_called_that() -> None:
+    whole = tiff(np.zeros((48, 64), np.uint8))
+    for end in (8, 9, 40, 60):
+        with pytest.raises(ImageError, match="a TIFF that ends before its directory does; copy or download it anew"):
+            decode(whole[:end])

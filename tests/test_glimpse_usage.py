@@ -139,6 +139,32 @@ def test_an_empty_name_is_not_the_folder_where_one_stands(words: list[str], name
         perform(words)
 
 
+def test_places_are_called_as_the_disk_calls_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kept, typed = "Fre\u0301d", "Fr\u00e9d"
+    (tmp_path / kept / "\u00fc").mkdir(parents=True)
+    (tmp_path / "labels.csv").touch()
+    for words, message in [
+        (["index", typed], f"no image in {tmp_path}/{kept}, "),
+        (["index", f"~/{typed}/u\u0308"], f"no image in {tmp_path}/{kept}/\u00fc, "),
+        (["index", f"file://{tmp_path}/Fr%C3%A9d"], f"no image in {tmp_path}/{kept}, "),
+        (["index", kept, f"--captions=~/{typed}/gone.csv"], f"{tmp_path}/{kept}/gone.csv: cannot be read as a table"),
+        (
+            ["label", typed, "--labels", "a", "--out=~/gone/x.csv", "--model", "x"],
+            f"--out {tmp_path}/gone/x.csv: there",
+        ),
+        (["label", "--review", "last", "--data", f"{typed}/new"], f"in {tmp_path}/{kept}/new; "),
+        (["index", "s3://bucket/photos"], "folders s3://bucket/photos: an address, which is not fetched"),
+        (["train", "https://a.b/pairs.csv", "--model", "x"], "pairs https://a.b/pairs.csv: an address, "),
+        (["search", typed, "--data", "gone", "-c", typed], f"'{typed}' cannot name"),  # no place: as it was typed
+    ]:
+        with pytest.raises(GlimpseError, match=re.escape(message)):
+            perform(words)
+
+
 def test_help_has_a_short_name_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
     for path in [(), ("search",), ("collections",), ("keys", "add")]:
         assert perform([*path, "-h"]) == 0

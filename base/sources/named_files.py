@@ -66,16 +66,42 @@ class Names:
         return path
 
 
+def as_on_disk(name: str) -> str:
+    """A file or folder as a person types it, called as the disk does: ~, `file:` URIs, accents in the other form.
+
+    What is not there stays as it is, below what is.
+    """
+    if os.path.lexists(name):
+        return name
+    if name[:5].lower() == "file:":
+        name = _path_of(name)
+    path = Path(os.path.expanduser(name)) if name.startswith("~") else Path(name)  # noqa: PTH111  of whoever is named
+    found = Path()
+    for number, part in enumerate(path.parts):
+        if os.path.lexists(found / part):
+            found /= part
+        elif (there := _by_form(found)[0].get(unicodedata.normalize("NFC", part))) is not None:
+            found /= there
+        else:
+            return str(Path(found, *path.parts[number:]))
+    return str(found)
+
+
+def _path_of(uri: str) -> str:
+    """The path of a `file:` URI."""
+    path = os.fsdecode(unquote_to_bytes(uri[5:].removeprefix("//")))
+    host, _, rest = path.partition("/")
+    return f"/{rest}" if host == "localhost" else path
+
+
 def _readings(name: str) -> Iterator[str]:
     """What a name may mean, as it stands first."""
     yield name
     name = name.strip()
     yield name
     if name[:5].lower() == "file:":
-        path = os.fsdecode(unquote_to_bytes(name[5:].removeprefix("//")))
-        yield path
-        host, _, rest = path.partition("/")
-        name = f"/{rest}" if host == "localhost" else path
+        yield os.fsdecode(unquote_to_bytes(name[5:].removeprefix("//")))
+        name = _path_of(name)
         yield name
     slashed = name.replace("\\", "/")
     if "%" in name:

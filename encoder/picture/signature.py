@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 from PIL import TiffImagePlugin
 
@@ -27,6 +28,7 @@ _KINDS: tuple[tuple[tuple[bytes, ...], str], ...] = (
 )
 _MOVIES = (b"ftypisom", b"ftypmp4", b"ftypM4V", b"ftypqt  ", b"ftyp3g", b"ftypavc", b"ftypMSNV", b"moov", b"mdat")
 _JPEG_LS, _NO_FRAME = 0xF7, (0xC4, 0xC8, 0xCC)  # markers
+_CLASSIC = 42  # the number of a TIFF
 _SAMPLES, _BITS, _COMPRESSION, _SAMPLE_FORMAT = 277, 258, 259, 339
 _NUMBERS = {2: "signed ", 3: "floating point "}  # by their sample format
 
@@ -81,6 +83,8 @@ def _jpeg(data: bytes) -> str | None:
 def _tiff(data: bytes) -> str:
     """Its channels and bits, which say why it is not read."""
     try:
+        if _ends_before_directory(data):
+            return "a TIFF that ends before its directory does; copy or download it anew"
         directory = tiff_directory(data)
         bits = directory.get(_BITS, (1,))
         bits = max(bits) if isinstance(bits, tuple) else bits
@@ -92,3 +96,13 @@ def _tiff(data: bytes) -> str:
         )
     except Exception:
         return "a TIFF whose directory is damaged"
+
+
+def _ends_before_directory(data: bytes) -> bool:
+    """Whether a TIFF of less than 4 GB does; most programs write the directory last."""
+    order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
+    if int.from_bytes(data[2:4], order) != _CLASSIC:
+        return False
+    start = int.from_bytes(data[4:8], order)
+    count = int.from_bytes(data[start : start + 2], order)
+    return start + 2 + 12 * count + 4 > len(data)
