@@ -171,6 +171,18 @@ def test_help_has_a_short_name_everywhere(capsys: pytest.CaptureFixture[str]) ->
         assert " ".join((*path, "[OPTIONS]")) in capsys.readouterr().out.splitlines()[0]
 
 
+def test_a_run_is_not_written_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").touch()
+    with pytest.raises(InputError, match=r"--out .*pairs.csv: a file; name a folder for the run"):
+        perform(["train", str(tmp_path / "pairs.csv"), "--model", "x", "--out", str(tmp_path / "pairs.csv")])
+
+
+def test_a_table_is_no_list_of_queries(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("image,title\n1.jpg,a cat\n")
+    with pytest.raises(InputError, match=r"pairs.csv: a table; give the texts alone, one a line, or JSON Lines"):
+        perform(["search", "--queries", str(tmp_path / "pairs.csv"), "--data", str(tmp_path)])
+
+
 def test_no_model_of_a_name_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     assert perform(["models", "nobody"]) == 0
     out, err = capfd.readouterr()

@@ -13,7 +13,9 @@ from base.sources.walk import IMAGE_SUFFIXES
 _COLUMNS = {  # as others call them, without signs and numbers
     "--image-key": "image img imagepath imgpath imagefile imagename imageid file filename filepath path jpg id url",
     "--caption-key": "title caption captions text description comment sentence prompt txt alttext raw",
+    "--id-key": "externalid id sku key code uid uuid",
     "--label-key": "label class category tag",
+    "--negative-key": "negative negatives hardnegative hardnegatives",
 }
 _KINDS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook; save it as CSV (UTF-8)"),
