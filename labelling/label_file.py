@@ -55,11 +55,15 @@ def read_labels(path: Path) -> GivenLabels:
     """
     try:
         text = decode_text(path.read_bytes())
+        what = what_it_is(path)
     except (OSError, ValueError) as error:
-        if not isinstance(error, OSError) and (what := what_it_is(path)):
+        what = None if isinstance(error, OSError) else what_it_is(path)
+        if what:
             raise InputError(f"{path}: {what}") from error
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"{path}: cannot be read as a text file of labels, one a line ({why})") from error
+    if what:
+        raise InputError(f"{path}: {what}")
     if path.suffix.lower() in (".json", ".jsonl", ".ndjson") or text.lstrip()[:1] in ("[", "{"):
         return _each_once(_of_json(path, text))
     lines = [(f"line {n}", line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]

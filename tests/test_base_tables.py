@@ -234,6 +234,7 @@ def test_a_packed_file_is_called_what_it_is(inside: str, said: str, tmp_path: Pa
         (gzip.compress(b"image,title"), "compressed; unpack it first"),
         (b"SQLite format 3\0", "an SQLite database"),
         (b"\x80\x04\x95\0", "a pickle of Python"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; git lfs pull brings the file"),
         (b"\xff\xd8\xff\xe0", "a picture; give the folder that it is in"),
         (b"PK\x03\x04 cut off", "a ZIP archive"),
     ],

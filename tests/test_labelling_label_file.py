@@ -117,6 +117,8 @@ def test_odd_names_come_through_every_form(tmp_path: Path) -> None:
         ("a.csv", b"Class\n", "no labels given"),
         ("a.txt", b"0: cat\n1: dog\n", "each line begins with a number"),
         ("a.txt", b"1. cat\n2. dog\n", "each line begins with a number"),
+        ("a.txt", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 1\n", "a pointer of Git LFS"),
+        ("a.txt", b"<!DOCTYPE html><html>\n<body>\n", "a web page"),
         ("a.pbtxt", b"item { id: 1 }\n", "a label map of TensorFlow, which is not read"),
         ("a.json", b'{"0": "cat", "1": "dog"}', "a label has name, synonyms and prompts, as in"),
         ("a.xlsx", b"PK\x03\x04\xff\xfe", "a ZIP archive; unpack it first"),

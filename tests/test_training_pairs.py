@@ -342,6 +342,9 @@ def test_boxes_of_objects_are_no_captions(colour_folder: Path, tmp_path: Path) -
 
 
 def test_a_table_in_a_folder_is_offered(colour_folder: Path) -> None:
+    (colour_folder / "red" / "metadata.csv").touch()
+    with pytest.raises(InputError, match=rf"{colour_folder}/red/metadata.csv instead of it"):
+        read_sidecars(colour_folder)
     (colour_folder / "metadata.jsonl").touch()
     with pytest.raises(InputError, match=rf"{colour_folder}/metadata.jsonl instead of it"):
         read_sidecars(colour_folder)

@@ -25,6 +25,7 @@ _KINDS = (
     (b"\x93NUMPY", "an array of numpy; write it as CSV or JSON Lines"),
     (b"\x80", "a pickle of Python; write it as CSV or JSON Lines"),
     (b"SQLite format 3", "an SQLite database; write its table as CSV, as sqlite3 -csv does"),
+    (b"version https://git-lfs", "a pointer of Git LFS; git lfs pull brings the file"),
     (b"%PDF", "a PDF; a table is text"),
     (b"{\\rtf", "a text document; save it as plain text"),
     ((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf", b"Rar!"), "compressed; unpack it first"),

@@ -169,8 +169,9 @@ def read_images(folder: Path, rules: Rules = Rules()) -> PairSet:
 
 def _table_in(folder: Path) -> str:
     """What to say of a table: the one that lies in a folder, if one does."""
-    found = sorted(path.name for kind in ("csv", "tsv", "jsonl", "json") for path in folder.glob(f"*.{kind}"))
-    return str(folder / found[0]) if found else "a CSV of pairs"
+    places = ("*.csv", "*.tsv", "*.jsonl", "*.json", "*/metadata.csv", "*/metadata.jsonl")
+    found = next((path for place in places for path in sorted(folder.glob(place))), None)
+    return str(found) if found else "a CSV of pairs"
 
 
 def _no_images(folder: Path) -> InputError:
