@@ -43,6 +43,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 
@@ -114,5 +115,10 @@ def app_for(words: Sequence[str], whole: typer.Typer = app) -> typer.Typer:
 
 def perform(words: Sequence[str]) -> int:
     """Do what the words behind `glimpse` ask; the exit code. What goes wrong is raised, typer's own errors too."""
-    code: int | None = app_for(words)(words, standalone_mode=False)
+    wanted = app_for(words)
+    from glimpse.usage import ODD_PLACES, with_places
+
+    if any(map(ODD_PLACES.search, words)):
+        words = with_places(typer.main.get_command(wanted), words)
+    code: int | None = wanted(words, standalone_mode=False)
     return code or 0

@@ -191,9 +191,17 @@ def _add_upload(tar: tarfile.TarFile, collection: LocalCollection, path: str, fo
     raise _damaged(f"collection {collection.name!r}", [problem])
 
 
+_SQLITE = b"SQLite format 3\0"  # a backup without uploaded files is the catalog
+
+
 def _unpack(file: Path, catalog: Path, uploads: Path) -> dict[str, str]:
     """Copy what is in a backup to where it is looked at; what its header says, if it is one with uploaded files."""
     if not tarfile.is_tarfile(file):
+        with file.open("rb") as catalog_kept:
+            if catalog_kept.read(len(_SQLITE)) != _SQLITE:
+                raise CollectionDamaged(
+                    f"{file} is damaged, or no backup of `glimpse collections backup`; take an earlier backup"
+                )
         shutil.copyfile(file, catalog)  # never opened where it lies: a backup stays as it was written
         return {}
     with _tar(file) as tar:

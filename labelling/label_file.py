@@ -10,6 +10,7 @@ Labels are taken as they are given. Two that differ in Unicode's form alone (NFC
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -18,11 +19,15 @@ from typing import Any, NamedTuple
 
 from base.errors import InputError
 from base.sources.left_out import LeftOut
+from base.sources.no_table import what_it_is
 from base.sources.tables import Table, some_of
 from base.sources.texts import decode_text, json_items, json_lines
 from encoder.zero_shot.prompts import NO_LABELS, Label, split_labels
 
 TWICE = "labels that stand there already"
+_HEADS = frozenset("label labels name names class classes class_name category categories tag tags".split())
+_NOT_READ = {".yaml": "YAML", ".yml": "YAML", ".pbtxt": "a label map of TensorFlow"}
+_NUMBERED = re.compile(r"\d+\s*[:=]\s*\S|\d+[.)]\s")  # 0: cat, 1. cat; but 3 cats may be a label
 BLANK = "labels without a name"
 FORM = '["sofa|couch", {"name": "part-4711", "synonyms": [], "prompts": ["a brass valve"]}]'
 
@@ -51,9 +56,15 @@ def read_labels(path: Path) -> GivenLabels:
     """
     try:
         text = decode_text(path.read_bytes())
+        what = what_it_is(path)
     except (OSError, ValueError) as error:
+        what = None if isinstance(error, OSError) else what_it_is(path)
+        if what:
+            raise InputError(f"{path}: {what}") from error
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InputError(f"{path}: cannot be read as a text file of labels, one a line ({why})") from error
+    if what:
+        raise InputError(f"{path}: {what}")
     if path.suffix.lower() in (".json", ".jsonl", ".ndjson") or text.lstrip()[:1] in ("[", "{"):
         return _each_once(_of_json(path, text))
     lines = [(f"line {n}", line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
@@ -103,7 +114,9 @@ def _of_json(path: Path, text: str) -> Iterator[tuple[str, Label]]:
 
 def _of_object(path: Path, where: str, item: Mapping[str, Any]) -> Label:
     if unknown := item.keys() - {"name", "synonyms", "prompts"}:
-        raise InputError(f"{path}: {where} has {some_of(sorted(unknown))}; a label has name, synonyms and prompts")
+        raise InputError(
+            f"{path}: {where} has {some_of(sorted(unknown))}; a label has name, synonyms and prompts, as in {FORM}"
+        )
     name, lists = item.get("name"), [item.get("synonyms") or [], item.get("prompts") or []]
     if not isinstance(name, str) or not all(isinstance(texts, list) for texts in lists):
         raise InputError(f"{path}: {where} has no name, or synonyms or prompts that are no list, as in {FORM}")
@@ -115,8 +128,10 @@ def _of_object(path: Path, where: str, item: Mapping[str, Any]) -> Label:
 
 def _check_lines(path: Path, lines: list[tuple[str, str]]) -> None:
     """Refuse a text whose lines are no labels, which would be asked for all the same. InputError."""
-    if path.suffix.lower() in (".yaml", ".yml"):
-        raise InputError(f"{path}: YAML, which is not read; give a text file with one label a line, or JSON")
+    if kind := _NOT_READ.get(path.suffix.lower()):
+        raise InputError(f"{path}: {kind}, which is not read; give a text file with one label a line, or JSON")
+    if len(lines) > 1 and all(_NUMBERED.match(line.strip()) for _, line in lines):
+        raise InputError(f"{path}: each line begins with a number; leave the numbers out, one label a line")
     for where, line in lines:
         if "\t" in line.strip():
             raise InputError(f"{path}: {where} has a tab in it; a table is named .tsv, and has a column label")
@@ -131,15 +146,16 @@ def _is_table(lines: list[str]) -> bool:
     """Whether a .csv is more than one label a line."""
     if len(lines) > 1 and any(mark in line for line in lines for mark in ",;\t"):
         return True
-    return bool(lines) and lines[0].strip(' "') == "label"
+    return bool(lines) and lines[0].strip(' "').lower() in _HEADS
 
 
 def _of_table(path: Path, left_out: LeftOut) -> Iterator[tuple[str, Label]]:
     table = Table(path, ())
-    for where, cells in table.rows():
+    for where, row in table.rows():
+        cells = {name.lower(): cell for name, cell in reversed(row.items())}
         if "label" not in cells:
             raise InputError(
-                f'{path}: no column "label"; it has {some_of(cells)}. Name one so, or give a text file with one label '
+                f'{path}: no column "label"; it has {some_of(row)}. Name one so, or give a text file with one label '
                 "a line"
             )
         yield where, _of_cells(cells)

@@ -193,7 +193,9 @@ def _answers(run: Run, label_set: LabelSet, item: Item) -> list[Answer] | None:
         return None
     _check_labels(label_set, item.labels)
     if label_set.mode == "single" and len(set(item.labels)) > 1:
-        raise InputError(f"image {item.image}: one label each, in a run that gives one; {len(item.labels)} are given")
+        raise InputError(
+            f"{row.image.path}: {' and '.join(item.labels)}, in a run that gives an image one label; say which it is"
+        )
     return [Answer(label, 1.0) for label in dict.fromkeys(item.labels)]
 
 

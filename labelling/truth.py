@@ -103,7 +103,8 @@ def read_truth(
     if none is not None:
         none += [path for path in dict.fromkeys(without) if path not in found]
     if not found and not none:
-        raise InputError(_nothing(place, labels, left_out) if left_out.found else no_images([place], rules))
+        why = f"{place}: has no rows" if not is_folder else no_images([place], rules)
+        raise InputError(_nothing(place, labels, left_out) if left_out.found else why)
     has = np.zeros((len(found), len(labels)), bool)
     for row, ids in enumerate(found.values()):
         has[row, list(ids)] = True
@@ -181,10 +182,14 @@ def _rows(path: Path, left_out: LeftOut) -> Iterator[tuple[str, Any, str]]:
     """Where an image of a table has a label, the image, and the label: a row a label, or in JSON a list of them."""
     table = Table(path, ())
     for where, cells in table.rows():
-        column = next((name for name in ("path", "image") if name in cells), None)
-        if column is None or "label" not in cells:
-            raise InputError(f'{path}: no columns "path" and "label"; it has {some_of(cells)}')
-        label = cells["label"]
+        names = {name.lower(): name for name in reversed(cells)}
+        column = next((names[name] for name in ("path", "image") if name in names), None)
+        if column is None or "label" not in names:
+            raise InputError(
+                f'{path}: no columns "path" and "label"; it has {some_of(cells)}. Name in its first line the column of '
+                "images path, and that of labels label"
+            )
+        label = cells[names["label"]]
         for word in label if isinstance(label, list) else [label]:
             yield where, cells[column], str(word or "").strip()
     left_out.add_all(table.left_out)

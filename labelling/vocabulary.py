@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from base.errors import InputError
 from base.sources.left_out import LeftOut
 from base.sources.rules import Rules
-from base.sources.walk import class_folder, walk_images
+from base.sources.walk import check_class_names, class_folder, walk_images
 from labelling.xmp.read import read_words
 from labelling.xmp.words import Parts, Word, XmpError, key, path_of
 
@@ -63,7 +63,8 @@ def words_of_photos(folder: Path, *, rules: Rules = Rules(), left_out: LeftOut |
 
 def words_of_folders(folder: Path, *, rules: Rules = Rules()) -> list[Used]:
     """The names of class folders, those right below a folder, by how many images each has. InputError as above."""
-    names = (class_folder(image, folder) for image, _ in walk_images(folder, rules=rules))
+    names = [class_folder(image, folder) for image, _ in walk_images(folder, rules=rules)]
+    check_class_names(filter(None, names), folder)
     return _counted((path for name in names if name and (path := path_of([name]))), f"the folders in {folder}")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -186,6 +188,63 @@ def test_a_name_in_other_capitals_or_escaped_finds_the_only_file_that_it_can_mea
     assert names.find("img/50%20.png") == tmp_path / "Img/50%20.png"  # as it is called
     assert names.find("Img/twice.png") == tmp_path / "Img/twice.png"
     assert names.find("img/Twice.png") is None
+
+
+def test_a_name_without_its_suffix_finds_the_only_image_that_it_can_mean(tmp_path: Path) -> None:
+    for name in (
+        "img/15970.jpg",
+        "img/a.b.PNG",
+        "img/twice.jpg",
+        "img/twice.png",
+        "img/text.txt",
+        "img/9/1.jpg",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    names = Names(tmp_path / "img")
+    assert names.find("15970") == names.find(15970) == tmp_path / "img/15970.jpg"
+    assert names.find("A.B") == tmp_path / "img/a.b.PNG"
+    assert Names(tmp_path).find("img\\9/1") == tmp_path / "img/9/1.jpg"
+    assert [names.find(name) for name in ("twice", "text", "15970.png", "img", True, 1597.0)] == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [
+        ("xl/workbook.xml", "an Excel workbook; save it as CSV (UTF-8)"),
+        ("content.xml", "a spreadsheet of LibreOffice; save it as CSV (UTF-8)"),
+        ("Index/Document.iwa", "a Numbers file; export it as CSV"),
+        ("a.csv", "a ZIP archive; unpack it first"),
+    ],
+)
+def test_a_packed_file_is_called_what_it_is(inside: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"  # under whatever name
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(inside, "x")
+    with pytest.raises(InputError) as caught:
+        Table(path, ())
+    assert str(caught.value) == f"{path}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook"),
+        (b"PAR1\x15\0\x15\0", "a Parquet file; write it as CSV or JSON Lines"),
+        (b"ARROW1\0\0", "an Arrow file"),
+        (gzip.compress(b"image,title"), "compressed; unpack it first"),
+        (b"SQLite format 3\0", "an SQLite database"),
+        (b"\x80\x04\x95\0", "a pickle of Python"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS; git lfs pull brings the file"),
+        (b"\xff\xd8\xff\xe0", "a picture; give the folder that it is in"),
+        (b"PK\x03\x04 cut off", "a ZIP archive"),
+    ],
+)
+def test_a_file_of_bytes_is_called_what_it_is(head: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(head + bytes(200))
+    with pytest.raises(InputError, match=rf"a\.csv: {said}"):
+        Table(path, [("image", "--image-key")])
 
 
 def test_some_names_stand_for_many() -> None:

@@ -185,6 +185,46 @@ def test_an_ignore_file_leaves_out_what_is_in_its_folder_and_below(tmp_path: Pat
     assert walked(tmp_path)[0] == ["a/deep/er/6.jpg", "a/keep/3.jpg", "b/4.jpg", "thumb_5.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "taken"),
+    [  # what git itself takes by these lines
+        ("*\n!a/\n!a/1.jpg", ["a/1.jpg"]),
+        ("*.jpg\n!2.jpg", ["a/2.jpg", "a/b/2.jpg"]),
+        ("!2.jpg\n*.jpg", []),  # the last decides
+        ("a\n!a/2.jpg", ["#c/1.jpg", "1.jpg", "b/1.jpg"]),  # nothing comes back out of a folder that is left out
+        ("/*.jpg", ["#c/1.jpg", "a/1.jpg", "a/2.jpg", "a/b/1.jpg", "a/b/2.jpg", "b/1.jpg"]),
+        ("a/*.jpg", ["#c/1.jpg", "1.jpg", "a/b/1.jpg", "a/b/2.jpg", "b/1.jpg"]),
+        ("/*/", ["1.jpg"]),
+        ("b/", ["#c/1.jpg", "1.jpg", "a/1.jpg", "a/2.jpg"]),
+        ("1.jpg/\n2.jpg", ["#c/1.jpg", "1.jpg", "a/1.jpg", "a/b/1.jpg", "b/1.jpg"]),
+        ("**/b/2.jpg\n#c", ["#c/1.jpg", "1.jpg", "a/1.jpg", "a/2.jpg", "a/b/1.jpg", "b/1.jpg"]),
+        ("a/**/2.jpg\n\\#c", ["1.jpg", "a/1.jpg", "a/b/1.jpg", "b/1.jpg"]),
+        ("a/**\n[!a-b]c\n\\1.jp[f-h]", []),
+        ("[ab]/\nb\\ \n?c", ["1.jpg"]),
+    ],
+)
+def test_an_ignore_file_is_read_as_gitignore(lines: str, taken: list[str], tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", "a/1.jpg", "a/2.jpg", "a/b/1.jpg", "a/b/2.jpg", "b/1.jpg", "#c/1.jpg")
+    (tmp_path / ".glimpseignore").write_text(f"{lines}\n")
+    assert walked(tmp_path)[0] == taken
+    assert [path for path in taken if Rules().leaves_out(tmp_path / path, tmp_path)] == []
+
+
+def test_what_is_deeper_takes_back_what_is_above(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", "a/1.jpg", "a/2.jpg")
+    (tmp_path / ".glimpseignore").write_text("*.jpg\n")
+    (tmp_path / "a" / ".glimpseignore").write_text("!1.jpg\n")
+    assert walked(tmp_path)[0] == ["a/1.jpg"]
+    assert walked(tmp_path, Rules(("1.jpg",)))[0] == []  # what is named for this run comes first
+    assert walked(tmp_path, Rules(("*.jpg", "!a/2.jpg")))[0] == []
+    (tmp_path / ".glimpseignore").unlink()
+    assert walked(tmp_path, Rules(("*.jpg", "!a/2.jpg")))[0] == ["a/2.jpg"]
+    with pytest.raises(InputError, match=r"--exclude !a: takes back .* '\\!a' leaves out"):
+        Rules(("!a", "*.jpg"))
+    with pytest.raises(InputError, match=r"^exclude !a: "):
+        Rules(("!a",), by_request=True)
+
+
 def test_linked_folders_are_followed_once_when_asked(tmp_path: Path) -> None:
     root = tmp_path / "root"
     touch(root, "1.jpg", "sub/2.jpg")
@@ -213,6 +253,12 @@ def test_pictures_that_nothing_reads_are_counted_by_kind(tmp_path: Path) -> None
     ]
     (tmp_path / "notes.txt").write_text("no picture")
     assert walked(tmp_path, Rules(any_name=True))[0] == ["4.jpg_large", "5.jpg~", "6.jpg.1", "clip.mov", "noext"]
+
+
+def test_jpegs_by_their_rarer_names_are_images(tmp_path: Path) -> None:
+    names = ["a.insp", "b.jfi", "c.JIF", "d.jps", "e.pjp", "f.pjpeg"]
+    touch(tmp_path, *names)
+    assert walked(tmp_path) == (names, [])
 
 
 def test_a_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path: Path) -> None:

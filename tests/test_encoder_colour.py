@@ -104,6 +104,16 @@ def test_a_profile_is_found_where_pillow_leaves_it() -> None:
     bmp += bytes(48) + struct.pack("<IIII", 4, 124 + len(pixels), len(ADOBE_PROFILE), 0)
     assert difference(bmp + pixels + ADOBE_PROFILE) < 2
 
+    gif = encoded(adobe().quantize(256), "GIF")  # Adobe's numbers in its palette
+    at = 13 + 3 * 2 ** ((gif[10] & 7) + 1)
+    parts = [ADOBE_PROFILE[i : i + 255] for i in range(0, len(ADOBE_PROFILE), 255)]
+    blocks = b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+    with_profile = gif[:at] + b"!\xff\x0bICCRGBG1012" + blocks + gif[at:]
+    assert difference(with_profile) < difference(gif) / 2
+    assert difference(gif[:at] + b"!\xff\x0bICCRGBG1012" + blocks[:256] + b"\0" + gif[at:]) == difference(
+        gif
+    )  # a broken one
+
     large = ADOBE_PROFILE + bytes(2 * 2**20)
     assert difference(with_chunk(encoded(adobe(), "PNG"), b"iCCP", b"a\0\0" + zlib.compress(large))) < 2
 
@@ -374,6 +384,20 @@ def test_a_raw_file_gives_the_preview_in_it() -> None:
         (b"<!DOCTYPE html><html>", "a web page"),
         (b"\0\0\0\x20ftypisom" + bytes(20), "a film"),
         (b"\x1f\x8b" + bytes(30), "compressed"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "git lfs pull brings the picture"),
+        (b"/annex/objects/SHA256E-s12--ab.jpg\n", "git annex get brings the picture"),
+        (b"\0\x05\x16\x07\0\2\0\0Mac OS X        ", "what macOS keeps beside a file"),
+        (b"[InternetShortcut]\r\nURL=https://a.b\r\n", "a shortcut"),
+        (b"Salted__" + bytes(30), "encrypted; decrypt it first"),
+        (b"/9j/4AAQSkZJRgABAQ", "a picture as base64 text"),
+        (b"data:image/png;base64,iVBORw0KGgo", "a picture as base64 text"),
+        (b"\x89PNG\n\x1a\n\0\0\0\rIHDR", "a PNG whose ends of lines were changed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\xff", "the answer of a server with its head"),
+        (b'{"error": "not found"}', "XML or JSON, as servers send"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML or JSON, as servers send"),
+        (bytes(5000), "nothing but zeros"),
+        (b"\r\n\xff\xd8\xff\xe0", "a picture behind 2 other bytes; cut them off"),
+        (b"\n\x89PNG\r\n\x1a\n", "a picture behind 1 other byte; cut them off"),
     ],
 )
 def test_what_is_no_picture_is_named(data: bytes, said: str) -> None:

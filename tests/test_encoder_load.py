@@ -122,6 +122,10 @@ def test_a_wrong_reference_is_met_with_a_suggestion(ref: str, message: str) -> N
 def test_folders_that_are_no_run_folders_say_what_they_lack(tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"has no open_clip_config\.json"):
         load_encoder(tmp_path)
+    (tmp_path / "visual.onnx").touch()
+    with pytest.raises(ModelError, match="an export for other programs: give the model that it was made of"):
+        load_encoder(tmp_path)
+    (tmp_path / "visual.onnx").unlink()
     shutil.copy(tiny_run / CONFIG, tmp_path)
     with pytest.raises(ModelError, match="no weights"):
         load_encoder(tmp_path)

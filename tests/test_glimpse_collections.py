@@ -62,6 +62,7 @@ def test_the_list(run: Run, pets: Path, tmp_path: Path) -> None:
     assert code == 0
     words = out.splitlines()[1].split()
     assert (words[:3], words[4:]) == (["pets", "12", "0"], ["MiB", "exact", "ViT-B-32/x"])
+    assert run("list")[1] == out
     [listed] = read(run("--json"))["collections"]
     assert (listed["name"], listed["counts"]) == ("pets", {"image": 12, "text": 0})
     assert (listed["index"]["image"]["kind"], listed["index"]["image"]["rows"]) == ("exact", 12)
@@ -126,6 +127,13 @@ def test_export_and_import(run: Run, pets: Path, tmp_path: Path, encoder: DualEn
     imported = {"collection": "again", "entries": 12, "replaced": 12, "ignored_columns": []}
     assert read(run("import", file, "--into", "again", "--json")) == imported
     assert run("import", file, "new", "--into", "again")[0] == 2
+    code, _, err = run("export", "pets", tmp_path / "pets.csv")
+    assert (code, err.endswith("pets.csv: what is written is Parquet; name it so, as pets.parquet\n")) == (2, True)
+    (tmp_path / "pets.csv").write_text("image,title\n")
+    code, _, err = run("restore", tmp_path / "pets.csv", "none")
+    assert (code, "pets.csv is damaged, or no backup of `glimpse" in err) == (1, True)
+    code, _, err = run("import", tmp_path / "pets.csv")
+    assert (code, "pets.csv: not a Parquet file, or damaged; write it anew" in err) == (2, True)
 
     pq.write_table(pa.table({"vector": np.eye(encoder.dim).tolist(), "price": [1.5] * encoder.dim}), file)
     assert run("import", file, "theirs")[0] == 2

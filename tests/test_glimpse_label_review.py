@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,45 @@ def test_a_row_without_a_label_says_none_of_these(reviewed: Review, tmp_path: Pa
     assert not list((tmp_path / "sorted").rglob("0.png"))
     table.write_text("path,label\nphotos/3.png,\n")  # none of them alone
     assert reviewed("--correct", table)["reviewed"] == {"none": 1}
+
+
+def test_copies_that_were_moved_to_another_label_say_what_is_right(
+    data: Path, reviewed: Review, tmp_path: Path
+) -> None:
+    before = rows(tmp_path / "labels.csv")
+    copy = next(path for path in sorted((tmp_path / "sorted").rglob("*.png")) if path.parent.name != "boat")
+    (tmp_path / "sorted" / "boat").mkdir(exist_ok=True)
+    copy.rename(tmp_path / "sorted" / "boat" / copy.name)
+    done = reviewed("--correct", tmp_path / "sorted")
+    assert (done["reviewed"], done["failed"], done["left_out"]) == ({"corrected": 9}, [], [])
+    found = rows(tmp_path / "labels.csv")
+    assert found == before | {str(tmp_path / "photos" / copy.name): "boat"}
+    stands = {str(path.relative_to(tmp_path / "sorted")) for path in (tmp_path / "sorted").rglob("*.png")}
+    beside = f"boat/{copy.stem}-2.png"  # what people put somewhere is theirs, and no other takes its name
+    assert stands == {f"{label}/{Path(path).name}" for path, label in found.items()} | {beside}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            "filename,class\n0.png,cat\n",
+            'no columns "path" and "label"; it has filename, class. Name in its first line',
+        ),
+        ("path,label\n", "has no rows"),
+        (
+            "Path;Label\nphotos/0.png;cat\nphotos/0.png;dog\n",
+            "photos/0.png: cat and dog, in a run that gives an image one",
+        ),
+        ("path,label\nphotos/0.png,cow\n", "1 images of no label of the set, the first: photos/0.png: cow (line 2)"),
+    ],
+)
+def test_a_table_of_corrections_that_says_nothing_says_why(
+    table: str, message: str, reviewed: Review, tmp_path: Path
+) -> None:
+    (tmp_path / "wrong.csv").write_text(table)
+    with pytest.raises(InputError, match=re.escape(message)):
+        reviewed("--correct", tmp_path / "wrong.csv")
 
 
 def test_what_cannot_be_reviewed_is_told(reviewed: Review, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 from glimpse_here import glimpse_here
 from PIL import ExifTags, Image, PngImagePlugin
 
+from base.errors import ImageError
+from encoder.picture.decode import decode
 from encoder.picture.profile import rgb_profile
 from index.collection import open_collection
 from tests.conftest import plain_picture
@@ -104,6 +106,15 @@ def test_the_day_of_a_photo_wherever_its_file_says_it(tiny_run: Path, photos: Pa
     red.save(photos / "digitized.jpg", exif=exif)
     red.save(photos / "both.jpg", exif=exif, xmp=xmp(exif_DateTimeOriginal="2018-01-01T00:00"))
     red.save(photos / "month.jpg", xmp=xmp(exif_DateTimeOriginal="2019-05"))
+    packet = xmp(xmp_CreateDate=DAY, exif_GPSTimeStamp="2001-01-01T00:00:00Z").decode()
+    red.save(photos / "xap.jpg", xmp=packet.replace("xmp:", "xap:").replace("xmlns:xmp", "xmlns:xap").encode())
+    red.save(photos / "wide.webp", xmp=packet.encode("utf-16-le"))
+    other = packet.replace(":xmp=", ":x.1=").replace(" xmp:", " x.1:").encode()
+    red.save(photos / "other.tif", tiffinfo={700: other})
+    red.save(photos / "place.avif", xmp=xmp(exif_GPSTimeStamp=f"{DAY}Z"))
+    red.save(
+        photos / "not.jpg", xmp=packet.replace("xmp:Create", "mine:Create").replace("exif:GPS", "mine:GPS").encode()
+    )
     iptc = b"\x1c\x02\x37\0\x0820190506\x1c\x02\x3c\0\x0b070809+0200"
     block = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iptc)) + iptc + bytes(len(iptc) % 2)
     plain = photos / "plain.jpg"
@@ -117,6 +128,11 @@ def test_the_day_of_a_photo_wherever_its_file_says_it(tiny_run: Path, photos: Pa
         "digitized.jpg": f"{DAY}+02:00",
         "both.jpg": "2018-01-01T00:00:00",
         "month.jpg": None,
+        "xap.jpg": DAY,
+        "wide.webp": DAY,
+        "other.tif": DAY,
+        "place.avif": f"{DAY}+00:00",
+        "not.jpg": None,
         "press.jpg": f"{DAY}+02:00",
         "plain.jpg": None,
     }
@@ -222,3 +238,29 @@ def test_a_tiff_packed_in_a_way_that_nobody_unpacks_is_named(tiny_run: Path, pho
     assert (
         "of a kind that is not read: a TIFF with 3 channels of 8 bits, compression 50001; save it" in skipped["reason"]
     )
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("black", [0, 1])
+@pytest.mark.parametrize("compression", [1, 8])
+@pytest.mark.parametrize(
+    ("kind", "sample_format", "most"),
+    [
+        ("u1", 1, 2**8 - 1), ("u2", 1, 2**16 - 1), ("u4", 1, 2**32 - 1), ("i1", 2, 127), ("i2", 2, 2**15 - 1),
+        ("i4", 2, 2**31 - 1), ("f4", 3, 1), ("f8", 3, 1),
+    ],
+)  # fmt: skip
+def test_grey_tiffs_of_any_numbers(
+    order: str, black: int, compression: int, kind: str, sample_format: int, most: int
+) -> None:
+    ramp = np.linspace(0, 1, 48 * 64).reshape(48, 64)
+    said = {"compression": compression, "photometric": 1 - black, "sample_format": sample_format}
+    grey = np.asarray(decode(tiff((ramp * most).astype(f"{order}{kind}"), **said)).image.convert("L"), np.float64)
+    assert np.abs(grey - 255 * (1 - ramp if black else ramp)).mean() < 2
+
+
+def test_a_tiff_that_ends_in_its_directory_is_called_that() -> None:
+    whole = tiff(np.zeros((48, 64), np.uint8))
+    for end in (8, 9, 40, 60):
+        with pytest.raises(ImageError, match="a TIFF that ends before its directory does; copy or download it anew"):
+            decode(whole[:end])

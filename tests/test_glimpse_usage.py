@@ -14,9 +14,9 @@ import pytest
 import typer
 from test_service_words import FORBIDDEN
 
-from base.errors import GlimpseError
-from glimpse.cli import app, app_for
-from glimpse.usage import UsageError, said
+from base.errors import GlimpseError, InputError
+from glimpse.cli import app, app_for, perform
+from glimpse.usage import _ALIKE, _ALWAYS, _OPTIONS, UsageError, said
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 ROOT: Any = typer.main.get_command(app)
@@ -64,6 +64,18 @@ def wrong(*words: str) -> str:
         ("keys remove", "name is missing, as in glimpse keys remove shop-frontend; see "),
         ("search a red shirt", "too many words: red shirt; what belongs together stands in quotes; see "),
         ("search x --image", "--image needs a value behind it"),
+        ("index . -r", "there is no option -r, and no need for it: subfolders are included; see "),
+        ("search x --limit 3", "there is no option --limit; is -k meant?; see "),
+        ("search x --format json", "there is no option --format; is --json meant?; see "),
+        ("eval --output x", "there is no option --output; see "),  # eval writes nothing: there is no --out
+        ("ls", "no such command 'ls'; is glimpse collections list meant?; see glimpse --help"),
+        ("rm shop", "no such command 'rm'; is glimpse collections delete meant?; see "),
+        ("collections rm shop", "no such command 'rm'; is glimpse collections delete meant?; see "),
+        ("collections show shop", "no such command 'show'; is glimpse collections list meant?; see "),
+        ("jobs stop 1", "no such command 'stop'; is glimpse jobs cancel meant?; see "),
+        ("keys create shop", "no such command 'create'; is glimpse keys add meant?; see "),
+        ("labels ls", "no such command 'ls'; is glimpse labels list meant?; see "),
+        ("help search", "no such command 'help'; is glimpse --help meant?; see "),
         ("serch", "no such command 'serch'. Did you mean 'search', 'serve'?; see "),
     ],
 )
@@ -95,6 +107,86 @@ def test_no_option_of_any_command_is_refused_in_words_of_the_library(path: tuple
         tried += len(lines)
         assert [line for line in lines if FORBIDDEN.search(line) or "nvalid" in line] == []
     assert tried >= 1 or path in (("demo",), ("jobs", "show"), ("jobs", "follow")), path
+
+
+def test_every_name_that_is_offered_for_another_is_one_of_ours() -> None:
+    groups = {path[0] for path in COMMANDS if len(path) > 1}
+    ours = {path[-1] for path in COMMANDS} | {" ".join(path) for path in COMMANDS} | groups | {"--help", "--version"}
+    assert [names for names in _ALIKE if names.split(", ")[0] not in ours] == []
+    options = {opt for command in COMMANDS.values() for param in command.params for opt in param.opts}
+    assert set(_OPTIONS) - options == set()
+    assert set(_ALWAYS) & options == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["index", ""], "folders"),
+        (["index", ".", ""], "folders"),
+        (["index", ".", "--captions="], "--captions"),
+        (["label", "", "--labels", "a"], "folder"),
+        (["label", ".", "--labels", "a", "--to", ""], "--to"),
+        (["eval", "--model", "x", "--folders", ""], "--folders"),
+        (["embed", "", "--model", "x", "--out", "y"], "source"),
+        (["train", "x.csv", "--model", ""], "--model"),
+        (["collections", "backup", "x", ""], "file"),
+        (["collections", "--data", "", "list"], "--data"),
+        (["entries", "put", "x", "--image", ""], "--image"),
+    ],
+)
+def test_an_empty_name_is_not_the_folder_where_one_stands(words: list[str], name: str) -> None:
+    with pytest.raises(InputError, match=rf"^{name} is empty: was a variable not set, or is \. meant\?$"):
+        perform(words)
+
+
+def test_places_are_called_as_the_disk_calls_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kept, typed = "Fre\u0301d", "Fr\u00e9d"
+    (tmp_path / kept / "\u00fc").mkdir(parents=True)
+    (tmp_path / "labels.csv").touch()
+    for words, message in [
+        (["index", typed], f"no image in {tmp_path}/{kept}, "),
+        (["index", f"~/{typed}/u\u0308"], f"no image in {tmp_path}/{kept}/\u00fc, "),
+        (["index", f"file://{tmp_path}/Fr%C3%A9d"], f"no image in {tmp_path}/{kept}, "),
+        (["index", kept, f"--captions=~/{typed}/gone.csv"], f"{tmp_path}/{kept}/gone.csv: cannot be read as a table"),
+        (
+            ["label", typed, "--labels", "a", "--out=~/gone/x.csv", "--model", "x"],
+            f"--out {tmp_path}/gone/x.csv: there",
+        ),
+        (["label", "--review", "last", "--data", f"{typed}/new"], f"in {tmp_path}/{kept}/new; "),
+        (["index", "s3://bucket/photos"], "folders s3://bucket/photos: an address, which is not fetched"),
+        (["train", "https://a.b/pairs.csv", "--model", "x"], "pairs https://a.b/pairs.csv: an address, "),
+        (["search", typed, "--data", "gone", "-c", typed], f"'{typed}' cannot name"),  # no place: as it was typed
+    ]:
+        with pytest.raises(GlimpseError, match=re.escape(message)):
+            perform(words)
+
+
+def test_help_has_a_short_name_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for path in [(), ("search",), ("collections",), ("keys", "add")]:
+        assert perform([*path, "-h"]) == 0
+        assert " ".join((*path, "[OPTIONS]")) in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_run_is_not_written_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").touch()
+    with pytest.raises(InputError, match=r"--out .*pairs.csv: a file; name a folder for the run"):
+        perform(["train", str(tmp_path / "pairs.csv"), "--model", "x", "--out", str(tmp_path / "pairs.csv")])
+
+
+def test_a_table_is_no_list_of_queries(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("image,title\n1.jpg,a cat\n")
+    with pytest.raises(InputError, match=r"pairs.csv: a table; give the texts alone, one a line, or JSON Lines"):
+        perform(["search", "--queries", str(tmp_path / "pairs.csv"), "--data", str(tmp_path)])
+
+
+def test_no_model_of_a_name_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    assert perform(["models", "nobody"]) == 0
+    out, err = capfd.readouterr()
+    assert (out, "has 'nobody' in its name" in err) == ("", True)
 
 
 def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -392,7 +392,21 @@ def test_when_a_picture_was_taken(collection: Collection, encoder: DualEncoder, 
                 block[tag] = value
         plain_picture("red", size=(20 + len(name), 20)).save(tmp_path / "photos" / name, exif=exif)
 
+    def placed(name: str, day: str, changed: str) -> None:
+        exif = Image.Exif()
+        exif[ExifTags.Base.DateTime] = changed
+        place = exif.get_ifd(ExifTags.IFD.GPSInfo)
+        place[ExifTags.GPS.GPSDateStamp], place[ExifTags.GPS.GPSTimeStamp] = day, (12.0, 34.0, 56.5)
+        plain_picture("red").save(tmp_path / "photos" / name, exif=exif)
+
     (tmp_path / "photos").mkdir()
+    placed("place.jpg", "2021:07:04", "2022:02:02 02:02:02")
+    placed("no-place.webp", "", "2022:02:02 02:02:02")
+    photo("slashes.jpg", None, "2021/07/04 12:34:56")
+    photo("dots.png", "2022:02:02 02:02:02", "2021.07.04T12:34:56")
+    photo("hour24.jpg", None, "2021:07:04 24:15:00")
+    photo("second60.jpg", None, "2021:07:04 23:59:60")
+    photo("second61.jpg", None, "2021:07:04 23:59:61")
     photo("both.jpg", "2022:02:02 02:02:02", "2021:07:04 12:34:56")
     photo("offset.heic", None, "2021:07:04 12:34:56", "+02:00")
     photo("odd-offset.png", "2022:02:02 02:02:02", "2021:07:04 12:34:56", "   :  ")
@@ -402,6 +416,13 @@ def test_when_a_picture_was_taken(collection: Collection, encoder: DualEncoder, 
     photo("year1.jpg", None, "0001:01:01 00:00:00")
     index_folders(collection, encoder, [tmp_path / "photos"])
     assert {Path(str(record.path)).name: record.taken for record in collection.records()} == {
+        "place.jpg": "2021-07-04T12:34:56+00:00",
+        "no-place.webp": "2022-02-02T02:02:02",
+        "slashes.jpg": "2021-07-04T12:34:56",
+        "dots.png": "2021-07-04T12:34:56",
+        "hour24.jpg": "2021-07-04T00:15:00",
+        "second60.jpg": "2021-07-04T23:59:59",
+        "second61.jpg": None,
         "both.jpg": "2021-07-04T12:34:56",
         "offset.heic": "2021-07-04T12:34:56+02:00",
         "odd-offset.png": "2021-07-04T12:34:56",

@@ -69,6 +69,19 @@ def test_any_label_comes_through_json(tmp_path_factory: pytest.TempPathFactory, 
     assert read_labels(file).left_out.count() == len(names) - len(read)
 
 
+def test_numbers_may_be_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1 cat\n2 cats\n3.5 cats\n16:9\n4\n")
+    assert [label.name for label in read_labels(tmp_path / "a.txt").labels] == [
+        "1 cat",
+        "2 cats",
+        "3.5 cats",
+        "16:9",
+        "4",
+    ]
+    (tmp_path / "a.csv").write_text("Label,Synonyms\ncat,kitty\n")
+    assert [(label.name, *label.synonyms) for label in read_labels(tmp_path / "a.csv").labels] == [("cat", "kitty")]
+
+
 def test_odd_names_come_through_every_form(tmp_path: Path) -> None:
     two_lines = "two\nlines"
     (tmp_path / "a.json").write_text(json.dumps([*ODD, two_lines]))
@@ -100,6 +113,16 @@ def test_odd_names_come_through_every_form(tmp_path: Path) -> None:
         ("a.json", b'[{"name": "a", "prompts": [1]}]', "synonyms and prompts are texts"),
         ("a.json", b"[]", "no labels given"),
         ("a.csv", b"cat,dog\n1,2\n", 'no column "label"; it has cat, dog'),
+        ("a.csv", b"name\ncat\ndog\n", 'no column "label"; it has name'),
+        ("a.csv", b"Class\n", "no labels given"),
+        ("a.txt", b"0: cat\n1: dog\n", "each line begins with a number"),
+        ("a.txt", b"1. cat\n2. dog\n", "each line begins with a number"),
+        ("a.txt", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 1\n", "a pointer of Git LFS"),
+        ("a.txt", b"<!DOCTYPE html><html>\n<body>\n", "a web page"),
+        ("a.pbtxt", b"item { id: 1 }\n", "a label map of TensorFlow, which is not read"),
+        ("a.json", b'{"0": "cat", "1": "dog"}', "a label has name, synonyms and prompts, as in"),
+        ("a.xlsx", b"PK\x03\x04\xff\xfe", "a ZIP archive; unpack it first"),
+        ("a.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook; save it as CSV"),
         ("a.txt", "caf\u00e9".encode("latin-1"), "it is not UTF-8"),
         ("a.txt", b"\n# nothing\n", "no labels given"),
         ("a.csv", b"", "no labels given"),

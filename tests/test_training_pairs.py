@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,14 +82,41 @@ def test_json_lines_hold_texts_and_lists_of_texts(red: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "a,b\n1,2\n", 'no column "image"; it has a, b. Choose one with --image-key'),
+        (
+            "a.csv",
+            "a,b\n1,2\n",
+            'no column "image" nor "title"; it has a, b. Choose them with --image-key and --caption-key',
+        ),
+        (
+            "a.csv",
+            "Image,Caption 1,Caption 2\n",
+            "Choose them with --image-key Image --caption-key 'Caption 1,Caption 2'",
+        ),
+        ("a.csv", "image_name| comment_number| comment\n", "with --image-key image_name --caption-key comment"),
+        (
+            "a.csv",
+            "filepath\ttitle\n",
+            'no column "image"; it has filepath, title. Choose one with --image-key filepath',
+        ),
+        ("a.txt", "1.jpg#0\ta red cat\n", "the name of an image: put a line above it that names the columns"),
+        (
+            "a.json",
+            '{"1.jpg": "a red cat"}',
+            'write an object an image instead, as {"image": "1.jpg", "title": ["a cat"]}',
+        ),
+        ("a.yaml", "- image: 1.jpg\n  title: x\n", "is it YAML? A table is CSV, TSV or JSON Lines"),
+        ("a.csv", "<html><table><tr><td>image", "a web page; save its table as CSV"),
+        ("a.csv", "image,title\nhttps://a.b/1.jpg,x\n", "addresses are not fetched: download the images first"),
+        ("a.csv", "image,title\nC:\\a\\1.jpg,x\n", "these are whole paths, of another place"),
+        ("a.csv", "image,title\n/nowhere/1.jpg,x\n", "these are whole paths, of another place"),
         ("a.csv", "image,b\n1,2\n", 'no column "title"; it has image, b. Choose one with --caption-key'),
         (
             "a.csv",
             "image,title\ngone.png,x\n",
             "1 of 1 rows whose image is not there, the first: gone.png (line 2). Images are looked for from",
         ),
-        ("a.csv", "", 'no column "image"; it has none'),
+        ("a.csv", "", "a.csv: the file is empty"),
+        ("a.csv", "\n\n", 'no column "image" nor "title"; it has none'),
         ("a.csv", None, "cannot be read as a table (no such file or directory)"),
         ("a.csv", "image,title\n1,2,3\n\n4,5,6\n", "2 of 2 rows with more cells than the header"),
         ("a.csv", 'image,title\nred.png,2\n3,4\n5,"6\n7,8\n', "the row that starts at line 4 cannot be read"),
@@ -100,7 +128,7 @@ def test_json_lines_hold_texts_and_lists_of_texts(red: Path) -> None:
         ("a.jsonl", '{"image": "1", "title": "x"}\n\n{"image"\n', "line 3 is not JSON"),
         ("a.jsonl", "[1]", "item 1 is not a JSON object"),
         ("a.json", '[{"image": "1"}, ', "begins as a JSON array and is none"),
-        ("a.json", '{"info": 1, "images": [], "annotations": []}', "(a COCO file: write an object an image instead)"),
+        ("a.json", '{"info": 1, "images": [], "annotations": []}', "(a COCO file: write an object an image instead"),
         ("a.json", "[" * 100_000, "begins as a JSON array and is none (too deep)"),
         ("a.jsonl", None, "cannot be read as a table"),
     ],
@@ -115,7 +143,7 @@ def test_unusable_tables_say_what_to_do(name: str, content: str | None, message:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["latin.csv", "latin.jsonl", "unmarked.csv", "red.png", "texts.tar"])
+@pytest.mark.parametrize("name", ["latin.csv", "latin.jsonl", "unmarked.csv", "texts.tar"])
 def test_what_is_no_text_is_no_table(name: str, red: Path) -> None:
     red.with_name("latin.csv").write_bytes("image,title\nred.png,café\n".encode("latin-1"))
     red.with_name("latin.jsonl").write_bytes('{"title": "café"}\n'.encode("latin-1"))
@@ -278,6 +306,48 @@ def test_unusable_class_folders_say_why(tmp_path: Path) -> None:
         open_pairs(str(tmp_path / "1.png"), folders=True)
     with pytest.raises(InputError, match="no such folder"):
         read_class_folders(tmp_path / "gone")
+
+
+def test_parts_of_a_data_set_are_no_classes(colour_folder: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    for part in ("train", "Val"):
+        shutil.copytree(colour_folder, whole / part)
+    with pytest.raises(
+        InputError, match=rf"its folders Val, train are parts of a data set, not classes; give {whole}/train"
+    ):
+        read_class_folders(whole)
+    assert len(read_class_folders(whole / "train").pairs) == 12
+    (whole / "Val").rename(whole / "bus")  # a train may well be one
+    assert {pair.label for pair in read_class_folders(whole).pairs} == {"bus", "train"}
+    shutil.rmtree(whole / "bus")
+    (whole / "train").rename(whole / "Images")
+    with pytest.raises(
+        InputError, match=rf"one class only \(Images\); .*; if the classes .* in it, give {whole}/Images"
+    ):
+        read_class_folders(whole)
+
+
+def test_boxes_of_objects_are_no_captions(colour_folder: Path, tmp_path: Path) -> None:
+    folder = colour_folder / "red"
+    for number, image in enumerate(sorted(folder.glob("*.png"))):
+        image.with_suffix(".txt").write_text(f"{number} 0.5 0.25 1 0.1\n0 0.5 0.5 1e-05 1\n")
+    with pytest.raises(
+        InputError, match=r"texts with boxes of objects, as YOLO has them, and no caption, the first: .*0.txt"
+    ):
+        read_sidecars(folder)
+    (folder / "0.txt").write_text("1984 was red\n5 4 3 2 1 0 go\n")
+    found = read_sidecars(folder)
+    assert found.pairs[0].captions == ("1984 was red", "5 4 3 2 1 0 go")
+    assert found.without_caption == 3
+
+
+def test_a_table_in_a_folder_is_offered(colour_folder: Path) -> None:
+    (colour_folder / "red" / "metadata.csv").touch()
+    with pytest.raises(InputError, match=rf"{colour_folder}/red/metadata.csv instead of it"):
+        read_sidecars(colour_folder)
+    (colour_folder / "metadata.jsonl").touch()
+    with pytest.raises(InputError, match=rf"{colour_folder}/metadata.jsonl instead of it"):
+        read_sidecars(colour_folder)
 
 
 def test_images_alone_need_no_captions(colour_folder: Path) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
+
+from base.sources.walk import is_image_name
 
 
 class Names:
     """The files that the names in a table mean: as they stand there, or else as they must have been meant.
 
     Tried are the name; the name without blanks around it; a `file:` URI as its path; `/` for each backslash; what `%20`
-    and its like stand for; each of these with its accents composed and decomposed; and at last in other capitals, where
-    but one file is called so.
+    and its like stand for; each of these with its accents composed and decomposed; and at last in other capitals, or
+    with the suffix that it lacks, where but one file is called so. A number is its digits.
     """
 
     def __init__(self, root: Path) -> None:
@@ -26,6 +28,8 @@ class Names:
 
     def find(self, name: object) -> Path | None:
         """The file of that name, or None if there is none."""
+        if isinstance(name, int) and not isinstance(name, bool):
+            name = str(name)
         if not isinstance(name, str):
             return None
         if _is_file(path := self._root / name):
@@ -44,17 +48,50 @@ class Names:
 
     def _look(self, reading: str) -> Path | None:
         """Folder by folder, by what lies there: a path may have accents of both forms, or capitals of its own."""
-        path = self._root
-        for part in Path(reading).parts:
+        path, parts = self._root, Path(reading).parts
+        for number, part in enumerate(parts, start=1):
             if os.path.exists(path / part):  # noqa: PTH110  a name too long is no error
                 path /= part
                 continue
-            composed, folded = self._listing(path)
+            composed, folded, bare = self._listing(path)
             form = unicodedata.normalize("NFC", part)
-            if (found := composed.get(form) or folded.get(form.casefold())) is None:
+            found = (
+                composed.get(form)
+                or folded.get(form.casefold())
+                or (bare.get(form.casefold()) if number == len(parts) else None)
+            )
+            if found is None:
                 return None
             path /= found
         return path
+
+
+def as_on_disk(name: str) -> str:
+    """A file or folder as a person types it, called as the disk does: ~, `file:` URIs, accents in the other form.
+
+    What is not there stays as it is, below what is.
+    """
+    if os.path.lexists(name):
+        return name
+    if name[:5].lower() == "file:":
+        name = _path_of(name)
+    path = Path(os.path.expanduser(name)) if name.startswith("~") else Path(name)  # noqa: PTH111  of whoever is named
+    found = Path()
+    for number, part in enumerate(path.parts):
+        if os.path.lexists(found / part):
+            found /= part
+        elif (there := _by_form(found)[0].get(unicodedata.normalize("NFC", part))) is not None:
+            found /= there
+        else:
+            return str(Path(found, *path.parts[number:]))
+    return str(found)
+
+
+def _path_of(uri: str) -> str:
+    """The path of a `file:` URI."""
+    path = os.fsdecode(unquote_to_bytes(uri[5:].removeprefix("//")))
+    host, _, rest = path.partition("/")
+    return f"/{rest}" if host == "localhost" else path
 
 
 def _readings(name: str) -> Iterator[str]:
@@ -63,10 +100,8 @@ def _readings(name: str) -> Iterator[str]:
     name = name.strip()
     yield name
     if name[:5].lower() == "file:":
-        path = os.fsdecode(unquote_to_bytes(name[5:].removeprefix("//")))
-        yield path
-        host, _, rest = path.partition("/")
-        name = f"/{rest}" if host == "localhost" else path
+        yield os.fsdecode(unquote_to_bytes(name[5:].removeprefix("//")))
+        name = _path_of(name)
         yield name
     slashed = name.replace("\\", "/")
     if "%" in name:
@@ -74,14 +109,23 @@ def _readings(name: str) -> Iterator[str]:
     yield slashed
 
 
-def _by_form(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The names in a folder, composed, and in small letters where but one is so; none if it cannot be entered."""
+def _by_form(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """The names in a folder, composed, in small letters, and of images without their suffix: those but one is called.
+
+    None if it cannot be entered.
+    """
     try:
         composed = {unicodedata.normalize("NFC", name): name for name in os.listdir(folder)}  # noqa: PTH208  names alone
     except (OSError, ValueError):
-        return {}, {}
-    times = Counter(map(str.casefold, composed))
-    return composed, {form.casefold(): name for form, name in composed.items() if times[form.casefold()] == 1}
+        return {}, {}, {}
+    images = {form: name for form, name in composed.items() if is_image_name(form)}
+    return composed, _only(composed, str.casefold), _only(images, lambda form: form[: form.rfind(".")].casefold())
+
+
+def _only(names: dict[str, str], key: Callable[[str], str]) -> dict[str, str]:
+    """The names by a key that no two of them have."""
+    times = Counter(map(key, names))
+    return {key(form): name for form, name in names.items() if times[key(form)] == 1}
 
 
 def _is_file(path: Path) -> bool:

@@ -8,18 +8,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-import unicodedata
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from fnmatch import translate
-from functools import lru_cache
-from itertools import filterfalse
 from pathlib import Path
-from typing import NamedTuple
 
 from base.errors import InputError
+from base.sources.patterns import Patterns, given_patterns, patterns_in_file
 
 # Folders, in lower case, of what was thrown away or is kept for going back to.
 BINS = frozenset(
@@ -91,7 +86,6 @@ UNREAD: dict[str, str] = {  # suffixes of pictures that nothing here reads, and 
 IGNORED = "names by .glimpseignore"
 IGNORE_FILE = ".glimpseignore"
 LONGEST = 1 << 20  # bytes of such a file
-_WILD = re.compile(r"[*?\[]")
 # A picture's suffix with something behind it: x.jpg_large, x.jpg~, x.jpg.1
 _ODD = re.compile(r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)(?:[^a-z0-9.][^.]*|\.(?:\d+|bak|old|orig|tmp))\Z")
 
@@ -102,8 +96,8 @@ class Rules:
 
     Attributes:
         exclude: patterns of names, of files and folders at any depth, or with a "/" in it of the path below the folder
-            that is walked (or the whole path). * and ? and [] are as in a shell; * also stands for "/". NFC or NFD, and
-            a "/" at the end, are all one.
+            that is walked (or the whole path). * and ? and [] are as in a shell; * also stands for "/". A "/" at the
+            end is for folders alone, a "!" before it takes back, a backslash has the next sign stand for itself.
         follow_links: walk what links to folders lead to, each folder once.
         any_name: a file without a picture's suffix is one if its first bytes are a picture's.
         by_request: they are fields of a request, not options of a command: so what is said calls them.
@@ -116,6 +110,15 @@ class Rules:
     any_name: bool = False
     by_request: bool = False
     opened: Callable[[Path], AbstractContextManager[Path]] = nullcontext
+
+    def __post_init__(self) -> None:
+        """InputError for patterns that begin by taking back."""
+        if self.exclude and (first := self.exclude[0]).startswith("!"):
+            option = self.called("exclude")
+            raise InputError(
+                f"{option} {first}: takes back what was left out before it, and nothing was; {option} '\\{first}' "
+                "leaves out what begins with !"
+            )
 
     def called(self, option: str) -> str:
         """An option of a run, of these rules or another, as who gave them calls it: follow_links, --follow-links."""
@@ -144,7 +147,8 @@ class Rules:
         for name in path.relative_to(root).parts:
             excluded = excluded.inside(here)
             here /= name
-            if excluded.reason(here) or (here != path and is_not_photos(here)):
+            is_folder = here != path or here.is_dir()
+            if excluded.reason(here, is_folder=is_folder) or (here != path and is_not_photos(here)):
                 return True
         return False
 
@@ -162,7 +166,7 @@ class Rules:
 class Excluded:
     """What of the things in a folder is not walked, for its name: by `exclude`, and by the ignore files down to there.
 
-    An ignore file has a pattern a line, for what is in its folder and below; "#" begins a comment.
+    An ignore file is written as a .gitignore, for what is in its folder and below; one that is deeper comes first.
     """
 
     rules: Rules
@@ -186,46 +190,15 @@ class Excluded:
         patterns = _ignored_in(folder, held or folder, self.rules.opened)
         return replace(self, ignored=(*self.ignored, (folder, patterns))) if patterns else self
 
-    def reason(self, path: Path) -> str | None:
+    def reason(self, path: Path, *, is_folder: bool) -> str | None:
         """By what a pattern names this path; None: by none."""
-        if self.rules.exclude and _given(self.rules.exclude).name(path, self.root):
+        exclude = self.rules.exclude
+        if exclude and given_patterns(exclude).names(path, self.root, is_folder=is_folder):
             return f"names by {self.rules.called('exclude')}"
-        return IGNORED if any(patterns.name(path, folder) for folder, patterns in self.ignored) else None
-
-
-class Patterns(NamedTuple):
-    """Patterns of names and of paths, made ready: the plain ones to look up, the others as one expression each."""
-
-    names: frozenset[str]
-    paths: frozenset[str]
-    like_names: re.Pattern[str]
-    like_paths: re.Pattern[str]
-
-    @classmethod
-    def of(cls, given: Iterable[str]) -> Patterns:
-        """As a person writes them."""
-        told = [_nfc(pattern).rstrip("/").removeprefix("./").removeprefix("**/") for pattern in given]
-        names = [pattern for pattern in told if "/" not in pattern]
-        paths = [pattern for pattern in told if "/" in pattern]
-        paths += [pattern.removeprefix("/") for pattern in paths]
-        plain = [frozenset(filterfalse(_WILD.search, each)) for each in (names, paths)]
-        return cls(plain[0], plain[1], _like(names), _like(paths))
-
-    def name(self, path: Path, root: Path) -> bool:
-        """Whether one of them names a path below `root`."""
-        name = _nfc(path.name)
-        if name in self.names or self.like_names.fullmatch(name):
-            return True
-        both = (_nfc(path.relative_to(root)), _nfc(path))
-        return any(each in self.paths or self.like_paths.fullmatch(each) is not None for each in both)
-
-
-def _like(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression for those with * ? or [ in them; for none of them one that nothing is like."""
-    return re.compile("|".join(translate(pattern) for pattern in patterns if _WILD.search(pattern)) or r"(?!)")
-
-
-_given = lru_cache(maxsize=16)(Patterns.of)
+        for folder, patterns in reversed(self.ignored):
+            if (left_out := patterns.names(path, folder, is_folder=is_folder)) is not None:
+                return IGNORED if left_out else None
+        return None
 
 
 def _ignored_in(folder: Path, held: Path, opened: Callable[[Path], AbstractContextManager[Path]]) -> Patterns | None:
@@ -246,19 +219,9 @@ def _ignored_in(folder: Path, held: Path, opened: Callable[[Path], AbstractConte
     except OSError as error:
         why = error.strerror or error
         raise InputError(f"{file}: cannot be read ({why}), and what it names is not to be taken") from None
-    if (patterns := _patterns(data)) is None:
+    if (patterns := patterns_in_file(data)) is None:
         raise InputError(f"{file}: is no text in UTF-8, nor in UTF-16 with its mark; save it anew as UTF-8")
     return patterns
-
-
-@lru_cache(maxsize=16)
-def _patterns(data: bytes) -> Patterns | None:
-    """Those that an ignore file has in it; None if it is no text."""
-    text = data.decode("utf-16", errors="replace") if data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else os.fsdecode(data)
-    if "\0" in text:
-        return None
-    lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
-    return Patterns.of(line for line in lines if line and not line.startswith("#"))
 
 
 def is_not_photos(folder: Path) -> bool:
@@ -297,7 +260,3 @@ def begins_as_image(path: Path) -> bool:
         )
         or head.startswith((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"icns"))
     )
-
-
-def _nfc(path: str | Path) -> str:
-    return unicodedata.normalize("NFC", os.fspath(path))

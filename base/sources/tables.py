@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TextIO
 
 from base.errors import InputError
 from base.sources.left_out import LeftOut
+from base.sources.no_table import no_columns, no_table, repeated, what_it_is
 from base.sources.texts import encoding_of, json_items, json_lines, parse_json
 
 MAX_CELL = 16 * 2**20  # characters; csv's own limit, 131,072, is less than a long text
@@ -58,13 +59,16 @@ class Table:
         self._opened = opened or path
         self.left_out = LeftOut()
         self._flags = flags
-        with _reading(path):
+        with self._reading():
             with self._opened.open("rb") as file:
-                self._encoding = encoding_of(file.read(4))
+                begin = file.read(4)
+            if not begin:
+                raise InputError(f"{path}: the file is empty")
+            self._encoding = encoding_of(begin)
             with self._open() as text:
                 head = text.read(2**16)
         if "\0" in head:  # a tar may begin like text, but for these
-            raise _not_a_table(path)
+            raise no_table(path, self._opened)
         self._json = head.lstrip()[:1] if head.lstrip()[:1] in ("{", "[") else ""
         if not self._json:
             self._delimiter = _delimiter(head, [name for name, _ in flags])
@@ -72,7 +76,7 @@ class Table:
             self._check(self._columns)
             twice = [name for name in self._columns if name and self._columns.count(name) > 1]
             if each_once and twice:
-                raise _repeated(path, self._columns, twice[0])
+                raise repeated(path, self._columns, twice[0])
 
     def rows(self) -> Iterator[Row]:
         """The rows in their order.
@@ -81,7 +85,7 @@ class Table:
             InputError: one is no row at all, and where; or, behind the last row of JSON, a column is in none of them.
         """
         count = 0
-        with _reading(self.path):
+        with self._reading():
             for row in self._objects() if self._json else self._records():
                 count += 1
                 yield row
@@ -91,13 +95,23 @@ class Table:
         return self._opened.open(newline="", encoding=self._encoding)
 
     def _check(self, columns: Sequence[str]) -> None:
-        for key, flag in self._flags:
-            if key not in columns:
-                hint = " (a COCO file: write an object an image instead)" if "annotations" in columns else ""
-                there = f"it has {some_of(columns)}{hint}"
-                raise InputError(f'{self.path}: no column "{key}"; {there}. Choose one with {flag}')
+        if missing := [(key, flag) for key, flag in self._flags if key not in columns]:
+            if what := what_it_is(self._opened):  # a web page is text, and not one of these
+                raise InputError(f"{self.path}: {what}")
+            raise no_columns(self.path, missing, columns, some_of(columns), json=bool(self._json))
+        for key, _ in self._flags:
             if columns.count(key) > 1:
-                raise _repeated(self.path, columns, key)
+                raise repeated(self.path, columns, key)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeError as error:
+            raise no_table(self.path, self._opened) from error
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise InputError(f"{self.path}: cannot be read as a table ({why})") from error
 
     def _records(self) -> Iterator[Row]:
         """The rows of a CSV below its header."""
@@ -215,39 +229,6 @@ def some_of(names: Iterable[str], most: int = 10) -> str:
 def named(cell: object, where: str) -> str:
     """An image as a table names it, and where: "img/1.jpg (line 2)"."""
     return f"{some_of([cell]) if isinstance(cell, str) and cell.strip() else 'no name'} ({where})"
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except UnicodeError as error:
-        raise _not_a_table(path) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a table ({(error.strerror or str(error)).lower()})") from error
-
-
-def _not_a_table(path: Path) -> InputError:
-    return InputError(
-        f"{path}: not text in UTF-8{_first_broken_line(path)}; save it as UTF-8, or give a table instead: CSV, TSV or "
-        "JSON Lines with a row an image, as in image,title"
-    )
-
-
-def _first_broken_line(path: Path) -> str:
-    """Which line is not UTF-8, for who looks for it in an editor; "" if that cannot be said."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                if "\0" in line.decode():
-                    return ""
-            except UnicodeDecodeError:
-                return f" (line {number})"
-    return ""
-
-
-def _repeated(path: Path, columns: Sequence[str], name: str) -> InputError:
-    return InputError(f'{path}: {columns.count(name)} columns are named "{name}"; rename all but one')
 
 
 def _delimiter(head: str, wanted: Sequence[str]) -> str:

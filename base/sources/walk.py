@@ -7,7 +7,7 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from base.errors import InputError
@@ -24,11 +24,12 @@ RAW_SUFFIXES = frozenset(  # of cameras
 IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
     """
     .apng .avif .avifs .bmp .bw .cur .dcx .dds .dib .emf .eps .fits .flc .fli .gif .heic .heics .heif .heifs .hif
-    .icns .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pcx .pfm .pgm .png .pnm .ppm .psd
-    .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .webp .wmf .xbm .xpm
+    .icns .ico .insp .j2c .j2k .jfi .jfif .jif .jp2 .jpc .jpe .jpeg .jpf .jpg .jps .jpx .mpo .pbm .pcx .pfm .pgm .pjp
+    .pjpeg .png .pnm .pns .ppm .psd .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .webp .wmf .xbm .xpm
     """.split()
 )
 
+_PARTS_OF_A_SET = frozenset("train training trainset val valid validation dev test testing testset eval".split())
 OTHERS = "files of other kinds"
 _COPY = (
     "copy|copia|cópia|copie|kopie|kopia|kópia|kopi|kopio|kopya|kopyası|kopija|másolat|másolata|copiar|αντίγραφο|копия|"
@@ -111,6 +112,14 @@ def class_folder(image: Path, folder: Path) -> str | None:
     """The class of an image in a folder of class folders: the folder right below `folder`; None if it is in none."""
     parts = image.relative_to(folder).parts
     return parts[0] if len(parts) > 1 else None
+
+
+def check_class_names(names: Iterable[str], folder: Path) -> None:
+    """InputError if the folders right below one, which are to be classes, are the parts of a data set."""
+    if (parts := sorted({*names})) and all(name.lower() in _PARTS_OF_A_SET for name in parts):
+        raise InputError(
+            f"{folder}: its folders {', '.join(parts)} are parts of a data set, not classes; give {folder / parts[-1]}"
+        )
 
 
 def is_image_name(name: str) -> bool:
@@ -210,10 +219,11 @@ class _Walk:
             for entry in scan:
                 if entry.name.startswith("."):
                     continue
-                if excluded and (reason := excluded.reason(folder / entry.name)):
+                is_folder = self._is_folder(entry)
+                if excluded and (reason := excluded.reason(folder / entry.name, is_folder=is_folder)):
                     if self._left_out is not None:
                         self._left_out.add(reason, str(folder / entry.name))
-                elif self._is_folder(entry):
+                elif is_folder:
                     if self._takes_folder(entry, folder):
                         yield os.fsencode(entry.name) + b"/"
                 elif self._takes_file(entry, folder):

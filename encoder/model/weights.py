@@ -62,6 +62,8 @@ def no_run_folder(folder: Path) -> str:
     reason = f"not a run folder, it has no {CONFIG}"
     if (folder / "config.json").is_file():
         return f"{reason}; its config.json is of transformers, whose models glimpse does not take"
+    if (folder / "visual.onnx").is_file():
+        return f"{reason}; it is an export for other programs: give the model that it was made of"
     checkpoints = _weights_files(folder) or _weights_files(folder / "checkpoints")
     return f"{reason}; {checkpoints[-1].name} is {how_to_take(checkpoints[-1])}" if checkpoints else reason
 

@@ -21,6 +21,7 @@ Chromaticities = tuple[float, ...]  # x and y of red, green, blue and white
 
 MAX_PROFILE_BYTES = 8 * 2**20  # of CMYK tables the largest have three
 
+_GIF_PROFILE = b"!\xff\x0bICCRGBG1012"  # the extension of an application that has one
 _D65 = (0.3127, 0.3290)
 _BT709: Chromaticities = (0.640, 0.330, 0.300, 0.600, 0.150, 0.060, *_D65)
 _ADOBE: Chromaticities = (0.640, 0.330, 0.210, 0.710, 0.150, 0.060, *_D65)
@@ -95,10 +96,21 @@ def _icc_in(kind: str | None, data: bytes) -> bytes | None:
     if kind == "BMP" and data[14:18] == b"\x7c\0\0\0" and data[70:74] == b"DEBM":
         start, size = struct.unpack("<II", data[126:134])
         return data[14 + start : 14 + start + size]
+    if kind == "GIF" and (at := data.find(_GIF_PROFILE)) > 0:
+        return _sub_blocks(data, at + len(_GIF_PROFILE))
     if kind == "PNG" and (at := data.find(b"iCCP", 8, 2**16)) > 0:  # larger than Pillow unpacks
         packed = data[data.index(b"\0", at + 4) + 2 : at + 4 + int.from_bytes(data[at - 4 : at])]
         return zlib.decompressobj().decompress(packed, MAX_PROFILE_BYTES)
     return None
+
+
+def _sub_blocks(data: bytes, at: int) -> bytes:
+    """What stands in the sub-blocks of a GIF from there on: each begins with its length, the last is empty."""
+    found = bytearray()
+    while at < len(data) and (size := data[at]) and len(found) <= MAX_PROFILE_BYTES:
+        found += data[at + 1 : at + 1 + size]
+        at += 1 + size
+    return bytes(found)
 
 
 def _of_png(image: Image.Image) -> bytes | None:

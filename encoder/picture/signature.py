@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 from PIL import TiffImagePlugin
 
@@ -23,10 +24,26 @@ _KINDS: tuple[tuple[tuple[bytes, ...], str], ...] = (
     ((b"\xd7\xcd\xc6\x9a", b"\x01\0\x09\0", b"\x01\0\0\0\x6c\0\0\0"), "a Windows metafile; save it as PNG"),
     ((b"PK\x03\x04",), "a ZIP archive"),
     ((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf", b"Rar!"), "compressed; unpack it first"),
-    ((b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"\0\0\x01\xba"), "a film or sound"),
+    ((b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"\0\0\x01\xba", b"ID3", b"fLaC"), "a film or sound"),
+    ((b"version https://git-lfs",), "a pointer of Git LFS; git lfs pull brings the picture"),
+    ((b"/annex/objects/", b"../.git/annex/"), "a pointer of git-annex; git annex get brings the picture"),
+    ((b"\0\x05\x16\x07",), "what macOS keeps beside a file; the picture is the other file of that name"),
+    ((b"bplist00", b"[InternetShortcut]", b"L\0\0\0\x01\x14\x02\0"), "a shortcut, and not what it leads to"),
+    (
+        (b"__CLOUDSYNC_ENC__", b"Salted__", b"AES\x02", b"-----BEGIN PGP", b"age-encryption.org"),
+        "encrypted; decrypt it first",
+    ),
+    ((b"data:image/", b"/9j/", b"iVBORw0KGgo", b"UklGR", b"R0lGOD"), "a picture as base64 text; decode that first"),
+    (
+        (b"\x89PNG\n\x1a\n", b"\x89PNG\r\r\n"),
+        "a PNG whose ends of lines were changed on its way; copy it anew, as binary",
+    ),
+    ((b"HTTP/1.", b"--"), "the answer of a server with its head, or a form; the picture is behind that"),
 )
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a")
 _MOVIES = (b"ftypisom", b"ftypmp4", b"ftypM4V", b"ftypqt  ", b"ftyp3g", b"ftypavc", b"ftypMSNV", b"moov", b"mdat")
 _JPEG_LS, _NO_FRAME = 0xF7, (0xC4, 0xC8, 0xCC)  # markers
+_CLASSIC = 42  # the number of a TIFF
 _SAMPLES, _BITS, _COMPRESSION, _SAMPLE_FORMAT = 277, 258, 259, 339
 _NUMBERS = {2: "signed ", 3: "floating point "}  # by their sample format
 
@@ -48,6 +65,12 @@ def what_it_is(data: bytes) -> str | None:
         return "a drawing in SVG; save it as PNG"
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
         return "a web page, as servers send in place of a picture"
+    if text.startswith((b"<?xml", b"<error", b"{", b'[{"')):
+        return "XML or JSON, as servers send in place of a picture"
+    if not data.strip(b"\0"):
+        return "nothing but zeros, as a copy leaves that broke off; copy it again"
+    if (at := min((at for start in _STARTS if (at := head.find(start)) > 0), default=0)) > 0:
+        return f"a picture behind {counted(at, 'other byte')}; cut them off"
     return None
 
 
@@ -81,6 +104,8 @@ def _jpeg(data: bytes) -> str | None:
 def _tiff(data: bytes) -> str:
     """Its channels and bits, which say why it is not read."""
     try:
+        if _ends_before_directory(data):
+            return "a TIFF that ends before its directory does; copy or download it anew"
         directory = tiff_directory(data)
         bits = directory.get(_BITS, (1,))
         bits = max(bits) if isinstance(bits, tuple) else bits
@@ -92,3 +117,13 @@ def _tiff(data: bytes) -> str:
         )
     except Exception:
         return "a TIFF whose directory is damaged"
+
+
+def _ends_before_directory(data: bytes) -> bool:
+    """Whether a TIFF of less than 4 GB does; most programs write the directory last."""
+    order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
+    if int.from_bytes(data[2:4], order) != _CLASSIC:
+        return False
+    start = int.from_bytes(data[4:8], order)
+    count = int.from_bytes(data[start : start + 2], order)
+    return start + 2 + 12 * count + 4 > len(data)

@@ -10,17 +10,23 @@ from datetime import datetime
 from PIL import ExifTags, Image, IptcImagePlugin
 
 _TAG = ExifTags.Base
-_DATE = re.compile(r"\s*(\d{4})[:-]?(\d\d)[:-]?(\d\d)", re.ASCII)
+_DATE = re.compile(r"\s*(\d{4})[:/.-]?(\d\d)[:/.-]?(\d\d)", re.ASCII)
 _TIME = re.compile(r"[ T]?(\d\d):?(\d\d):?(\d\d)?(?:[.,]\d+)?", re.ASCII)
 _OFFSET = re.compile(r"[+-](0\d|1[0-4]):?[0-5]\d|Z", re.ASCII)
 _FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
 _IPTC_DATE, _IPTC_TIME = (2, 55), (2, 60)
+_SPACES = {  # of XMP; the prefix is whatever the packet binds to it
+    "exif": "http://ns.adobe.com/exif/1.0/",
+    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
+    "xmp": "http://ns.adobe.com/xap/1.0/",
+}
 
 
 def taken_of(image: Image.Image, *outer: Image.Exif) -> str | None:
     """When a loaded picture was taken: ISO 8601, on the clock of that place where it names no offset.
 
-    The shutter's time in EXIF, XMP or IPTC comes first, then when it became digital, then when the file was changed.
+    The shutter's time in EXIF, XMP or IPTC comes first, then when it became digital, then that of its place by GPS,
+    then when the file was changed.
     `outer` is what the raw file around a preview says. None: no date, or one before photography.
     """
     exifs = [*outer]
@@ -36,6 +42,8 @@ def _moments(image: Image.Image, exifs: list[Image.Exif]) -> Iterator[str | None
     yield _in_iptc(image)
     yield from _in_exif(exifs, _TAG.DateTimeDigitized, _TAG.OffsetTimeDigitized)
     yield from _in_xmp(packet, "exif:DateTimeDigitized", "xmp:CreateDate")
+    yield from _of_place(exifs)
+    yield from _in_xmp(packet, "exif:GPSTimeStamp")
     yield from _in_exif(exifs, _TAG.DateTime, _TAG.OffsetTime)
 
 
@@ -47,14 +55,29 @@ def _in_exif(exifs: list[Image.Exif], time: int, offset: int) -> Iterator[str | 
             yield _iso(str(exif.get(time) if time == _TAG.DateTime else inner.get(time)), zone[0] if zone else "")
 
 
+def _of_place(exifs: list[Image.Exif]) -> Iterator[str | None]:
+    """By the satellites: a day, and hours, minutes and seconds of UTC."""
+    for exif in exifs:
+        with contextlib.suppress(Exception):
+            place = exif.get_ifd(ExifTags.IFD.GPSInfo)
+            hour, minute, second = map(int, place[ExifTags.GPS.GPSTimeStamp])
+            yield _iso(f"{place[ExifTags.GPS.GPSDateStamp]} {hour:02}:{minute:02}:{second:02}", "+00:00")
+
+
 def _xmp(image: Image.Image) -> str:
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or ""
-    return packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet)
+    if isinstance(packet, bytes):
+        wide = {b"\0<": "utf-16-be", b"<\0": "utf-16-le", b"\xfe\xff": "utf-16", b"\xff\xfe": "utf-16"}
+        return packet.decode(wide.get(packet[:2], "utf-8"), "replace")
+    return str(packet)
 
 
 def _in_xmp(packet: str, *names: str) -> Iterator[str | None]:
     for name in names:
-        for found in re.finditer(rf"""{name}(?:\s*=\s*["']|>)([^"'<]*)""", packet):
+        space, _, own = name.partition(":")
+        bound = re.findall(rf"""xmlns:([\w.-]+)\s*=\s*["']{re.escape(_SPACES[space])}["']""", packet)
+        prefixes = "|".join(map(re.escape, bound or [space]))
+        for found in re.finditer(rf"""\b(?:{prefixes}):{own}(?:\s*=\s*["']|(?:\s[^<>]*)?>)([^"'<]*)""", packet):
             yield _iso(found[1])
 
 
@@ -75,6 +98,7 @@ def _iso(said: str, zone: str = "") -> str | None:
     if time and not zone and (found := _OFFSET.match(said, time.end())):
         zone = found[0].replace("Z", "+00:00")
     hour, minute, second = ((each or "00") for each in time.groups()) if time else ("00", "00", "00")
+    hour, second = hour.replace("24", "00"), second.replace("60", "59")  # phones counted 1 to 24; a second put in
     try:
         return datetime.fromisoformat(f"{date[1]}-{date[2]}-{date[3]}T{hour}:{minute}:{second}{zone}").isoformat()
     except ValueError:

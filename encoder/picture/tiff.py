@@ -11,6 +11,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     COMPRESSION,
+    II,
+    MM,
+    OPEN_INFO,
     PLANAR_CONFIGURATION,
     TILELENGTH,
     TILEWIDTH,
@@ -21,7 +24,20 @@ from encoder.picture.bounds import MAX_FRAMES
 
 _PACKED = 8  # any of TIFF's compressions
 _SUBFILE = 254
-_BIG_ENDIAN = re.compile(r"(?<=\d)B(?=[SF]$)")  # in Pillow's names of rows
+_BIG_ENDIAN = re.compile(r"(?<=\d)B(?=[SF]?$)")  # in Pillow's names of rows
+_ROWS = {  # of grey by (sample format, bits): Pillow's mode, and its name of such a row in either order of bytes
+    (1, 16): ("I;16", "I;16", "I;16B"),
+    (1, 32): ("I", "I;32", "I;32B"),
+    (2, 8): ("L", "L", "L"),
+    (2, 16): ("I", "I;16S", "I;16BS"),
+    (2, 32): ("I", "I;32S", "I;32BS"),
+    (3, 32): ("F", "F;32F", "F;32BF"),
+    (3, 64): ("F", "F;64F", "F;64BF"),
+}
+for _kind, (_mode, *_rows) in _ROWS.items():  # Pillow knows some of them, where black is 0 for the most part
+    for _order, _row in zip((II, MM), _rows, strict=True):
+        for _black in (0, 1):
+            OPEN_INFO.setdefault((_order, _black, (_kind[0],), 1, (_kind[1],), ()), (_mode, _row))
 
 
 def pass_thumbnails(image: Image.Image) -> None:

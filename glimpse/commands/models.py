@@ -91,8 +91,13 @@ def _list_published(contains: str, here: bool, json: bool) -> None:
     names = [name for name in known if contains.lower() in name.lower()]
     if json:
         console.print_json({"models": names})
-    else:
+    elif names:
         print("\n".join(names))
+    else:
+        where = "that are on this machine" if here else "that open_clip publishes"
+        console.err.print(
+            f"none of the {len(known)} models {where} has {contains!r} in its name" if known else f"none {where}"
+        )
 
 
 def _show_known(json: bool) -> None:

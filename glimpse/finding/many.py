@@ -60,6 +60,9 @@ def read_queries(file: Path, shape: Mapping[str, Any]) -> list[Line]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not text in UTF-8"
         raise InputError(f"--queries {file}: {reason}; give a file with a query a line") from None
+    head = text.partition("\n")[0]
+    if file.suffix.lower() in (".csv", ".tsv") and any(mark in head for mark in ",;\t"):
+        raise InputError(f"--queries {file}: a table; give the texts alone, one a line, or JSON Lines")
     lines = []
     for where, line in _told(file, text):
         try:

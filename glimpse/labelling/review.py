@@ -19,6 +19,7 @@ from glimpse.options import DATA
 from labelling.review import Item, Reviewed, Rule, labels_of, review
 from labelling.review import take_back as undo_review
 from labelling.runs import reviews
+from labelling.runs.copies import Copies
 from labelling.runs.kept import LabelRuns
 from labelling.runs.report import Going, RunReport
 from labelling.runs.run import Run
@@ -112,12 +113,14 @@ def _corrections(run: Run, table: Path) -> tuple[list[Item], LeftOut]:
         for path, has in zip(truth.images, truth.has, strict=True)
     ]
     items = []
+    copies = Copies(run.store)
     for path, labels in [*said, *((path, []) for path in none)]:
         known = run.store.known(path.absolute()) or run.store.known(path.resolve())
-        if known is None:
+        image = known[0] if known else copies.image_of(path)
+        if image is None:
             truth.left_out.add("images that are none of the run's", str(path))
             continue
-        items.append(Item(known[0], "correct" if labels else "none", labels))
+        items.append(Item(image, "correct" if labels else "none", labels))
     if not items:
         raise InputError(f"{table}: no image of it is one of run {run.id}; glimpse label --review {run.id} names some")
     return items, truth.left_out

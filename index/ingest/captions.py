@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,31 +55,41 @@ class Captions(dict[Path, Metadata]):
         found.add_all(self.unread)
         reason = "rows name no image of these folders"
         if not self._used:
-            reason += " (relative names start at the table's folder)"
+            reason += " (relative names start at the table's folder, or at one of these)"
         for image, (count, name) in self._rows_of.items():
             if image not in self._used:
                 found.add(reason, name, count)
         return found
 
 
-def read_captions(path: Path, *, image_key: str = "image", opened: Path | None = None) -> Captions:
+def read_captions(
+    path: Path, *, image_key: str = "image", opened: Path | None = None, folders: Sequence[Path] = ()
+) -> Captions:
     """Metadata by image: every other column that is not empty, under its own name.
 
-    Relative image paths start at the table's folder. `opened` is a name of the open file, if it is not to be opened by
-    `path` again. Texts of CSV lose blanks around them; JSON keeps its types.
+    Texts of CSV lose blanks around them; JSON keeps its types.
+
+    Args:
+        path: the table.
+        image_key: its column with the images, whose relative names start at the table's folder.
+        opened: a name of the open file, if it is not to be opened by `path` again.
+        folders: where relative names may start as well, if nothing is called so there.
 
     Raises:
         InputError: no such file, no table, no column `image_key`, or a column that is there twice.
     """
-    found, names = Captions(), Names(path.parent)
+    found, places = Captions(), [Names(path.parent), *map(Names, folders)]
     table = Table(path, [(image_key, "--image-key")], each_once=True, opened=opened)
     for where, row in table.rows():
         name = row.pop(image_key, None)
+        if isinstance(name, int) and not isinstance(name, bool):
+            name = str(name)
         if not isinstance(name, str) or not name.strip():
             found.unread.add("rows without an image's name", where)
             continue
         try:
-            image = Path(os.path.realpath(names.find(name) or names.likely(name)))  # links may lead in a circle
+            there = next(filter(None, (names.find(name) for names in places)), None) or places[0].likely(name)
+            image = Path(os.path.realpath(there))  # links may lead in a circle
         except (OSError, ValueError):
             found.unread.add("rows whose image no file can be named", named(name, where))
             continue

@@ -48,6 +48,9 @@ class Imported:
     ignored: list[str]  # columns of the file that no field of an entry takes
 
 
+_OTHER_FORMS = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".npy", ".npz", ".zip", ".glimpse")
+
+
 def export_parquet(
     data: Path, name: str, file: Path, *, overwrite: bool = False, progress: Progress | None = None
 ) -> FileSummary:
@@ -57,9 +60,11 @@ def export_parquet(
     for the catalog's own checksums, so damage would be unknown from then on.
 
     Raises:
-        InputError: `file` is there and `overwrite` is not given, or its folder is missing.
+        InputError: `file` is there and `overwrite` is not given, its folder is missing, or it is named as another form.
         CollectionNotFound, CollectionDamaged: see `base.errors`.
     """
+    if file.suffix.lower() in _OTHER_FORMS:
+        raise InputError(f"{file}: what is written is Parquet; name it so, as {file.with_suffix('.parquet').name}")
     with new_file(file, overwrite=overwrite) as part, _source(data, name, part) as (source, about):
         total, done = source.count(), 0
         check_worth(file, name, total)

@@ -52,7 +52,7 @@ def open_parquet(file: Path) -> Any:
         source.schema_arrow  # noqa: B018  parses what the file says of its columns
         return source
     except DAMAGED as error:
-        raise InputError(f"{file}: not a Parquet file ({first_line(error)})") from error
+        raise InputError(f"{file}: not a Parquet file, or damaged; write it anew, as with pandas") from error
 
 
 def writing(part: Path, schema: Any) -> Any:

@@ -89,7 +89,7 @@ class JobContext:
         if asked["captions"] is not None:
             path = self.roots.file(asked["captions"])
             with self.roots.opened(path) as opened:
-                captions = read_captions(path, image_key=asked["image_key"], opened=opened)
+                captions = read_captions(path, image_key=asked["image_key"], opened=opened, folders=self.folders())
         return SyncOptions(
             captions,
             asked["allow_empty"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ from base.sources.left_out import LeftOut
 from base.sources.rules import Rules, is_not_photos
 from base.sources.shards import SHARD_SUFFIXES
 from base.sources.texts import decode_text
-from base.sources.walk import class_folder, walk_images
+from base.sources.walk import check_class_names, class_folder, walk_images
 from encoder.zero_shot.prompts import check_templates, fill_templates
 from training.data.pairs import Pair, PairSet, clean
 
+_BOX = re.compile(r"\d+(?: -?\d+(?:\.\d+)?(?:e-?\d+)?){4,}")  # class, then places
 SUFFIXES = (".txt", ".caption")  # of captions: in any case, in place of the image's suffix or behind it
 
 
@@ -52,7 +54,7 @@ def read_sidecars(folder: Path, rules: Rules = Rules()) -> PairSet:
     if not pairs:
         raise InputError(
             f"{folder}: no image has a .txt with its caption beside it; {'; '.join(left_out.lines())}. Give --folders "
-            "for a folder of class folders, a CSV of pairs instead of the folder, or --loss nt-xent for images alone"
+            f"for a folder of class folders, {_table_in(folder)} instead of it, or --loss nt-xent for images alone"
         )
     for path in _texts_below(folder, rules):
         if path not in used:
@@ -74,10 +76,18 @@ def read_class_folders(folder: Path, templates: Sequence[str] = (), rules: Rules
     templates = check_templates(templates)
     images, left_out = labelled_images(folder, rules)
     labels = dict.fromkeys(label for _, label in images)
-    if len(labels) == 1:
-        raise InputError(f"{folder}: images of one class only ({next(iter(labels))}); give two or more to tell apart")
+    check_several(images, folder)
     captions = {label: tuple(dict.fromkeys(map(clean, fill_templates(label, templates)))) for label in labels}
     return PairSet([Pair(path, captions[label], label) for path, label in images], left_out)
+
+
+def check_several(images: Sequence[tuple[Path, str]], folder: Path) -> None:
+    """InputError if images, each with the folder right below `folder` that it is in, are all of one class."""
+    if len({label for _, label in images}) == 1:
+        only = folder / images[0][1]
+        deeper = all(path.parent != only for path, _ in images)
+        inside = f"; if the classes are the folders in it, give {only}" if deeper else ""
+        raise InputError(f"{folder}: images of one class only ({only.name}); give two or more to tell apart{inside}")
 
 
 @dataclass
@@ -132,10 +142,11 @@ def labelled_images(
     if not images:
         raise InputError(f"{folder}: no images in class folders, as in {folder}/cat/1.jpg")
     classes = {label for _, label in images}
+    check_class_names(classes, folder)
     excluded = rules.excluded(folder, folder)
     with os.scandir(folder) as scan:
         for entry in sorted(scan, key=lambda entry: entry.name):
-            if excluded.reason(Path(entry.path)) or is_not_photos(Path(entry.path)):
+            if excluded.reason(Path(entry.path), is_folder=entry.is_dir()) or is_not_photos(Path(entry.path)):
                 continue
             if not entry.name.startswith(".") and entry.name not in classes and entry.is_dir():
                 why = " (a link)" if entry.is_symlink() else ""
@@ -156,6 +167,13 @@ def read_images(folder: Path, rules: Rules = Rules()) -> PairSet:
     return PairSet(pairs, left_out)
 
 
+def _table_in(folder: Path) -> str:
+    """What to say of a table: the one that lies in a folder, if one does."""
+    places = ("*.csv", "*.tsv", "*.jsonl", "*.json", "*/metadata.csv", "*/metadata.jsonl")
+    found = next((path for place in places for path in sorted(folder.glob(place))), None)
+    return str(found) if found else "a CSV of pairs"
+
+
 def _no_images(folder: Path) -> InputError:
     kind = next((kind for kind in SHARD_SUFFIXES if any(folder.glob(f"*{kind}"))), None)
     inside = f"; for the shards there give '{folder}/*{kind}'" if kind else ""
@@ -172,7 +190,7 @@ def _texts_below(folder: Path, rules: Rules) -> Iterator[Path]:
         with contextlib.suppress(OSError), os.scandir(here) as scan:  # the walk for images names it
             for entry in scan:
                 path = here / entry.name
-                if excluded.reason(path):
+                if excluded.reason(path, is_folder=entry.is_dir(follow_symlinks=False)):
                     without |= {_composed(path.stem), _composed(path.name)}
                 elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False) and not is_not_photos(path):
                     inner.append(path)
@@ -199,7 +217,10 @@ def _texts_in(folder: Path) -> dict[str, list[Path]]:
 def _lines(path: Path, left_out: LeftOut) -> list[str]:
     """The texts in a file, one a line; of one that cannot be read none, and it is counted."""
     try:
-        return [text for text in map(clean, decode_text(path.read_bytes()).splitlines()) if text]
+        texts = [text for text in map(clean, decode_text(path.read_bytes()).splitlines()) if text]
+        if not (texts and all(map(_BOX.fullmatch, texts))):
+            return texts
+        left_out.add("texts with boxes of objects, as YOLO has them, and no caption", str(path))
     except OSError as error:
         left_out.add("texts that cannot be read", f"{path} ({error.strerror})")
     except ValueError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ def read_pairs(path: Path, keys: Keys = Keys(), *, images_root: Path | None = No
     names = Names(root)
     pairs: list[Pair] = []
     left_out = LeftOut()
+    lost: list[str] = []
     table = Table(path, keys.flags())
     for where, row in table.rows():
         captions = texts_of(row, keys.captions)
@@ -71,13 +73,24 @@ def read_pairs(path: Path, keys: Keys = Keys(), *, images_root: Path | None = No
             left_out.add("rows without caption", named(row.get(keys.image), where))
         elif (image := names.find(row.get(keys.image))) is None:
             left_out.add("rows whose image is not there", named(row.get(keys.image), where))
+            lost = lost or [str(row.get(keys.image) or "").strip()]
         else:
             pairs.append(make_pair(image, captions, texts_of(row, keys.labels), texts_of(row, keys.negatives)))
     left_out.add_all(table.left_out)
     if not pairs:
         why = "; ".join(left_out.lines()) or "it has no rows"
-        raise InputError(f"{path}: no usable pair; {why}. Images are looked for from {root} on (--images-root)")
+        place = _what_to_do(lost[0]) if lost else ""
+        raise InputError(f"{path}: no usable pair; {why}. Images are looked for from {root} on (--images-root){place}")
     return PairSet(pairs, left_out)
+
+
+def _what_to_do(name: str) -> str:
+    """With names that are no file below a folder, and cannot be."""
+    if re.match(r"https?://|s3://|gs://", name, re.I):
+        return "; addresses are not fetched: download the images first, and name the files"
+    if re.match(r"/|~|[A-Za-z]:[\\/]|\\\\", name):
+        return "; these are whole paths, of another place it seems: leave out what stands before the folder of images"
+    return ""
 
 
 def make_pair(

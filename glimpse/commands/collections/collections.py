@@ -24,9 +24,7 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite the file.")]
 
 
 @collections.callback(invoke_without_command=True, epilog="Example: glimpse collections --data glimpse-data")
-def list_(
-    context: typer.Context, data: Data = DATA, store: Store = None, url: Url = None, json: AsJson = False
-) -> None:
+def all_(context: typer.Context, data: Data = DATA, store: Store = None, url: Url = None, json: AsJson = False) -> None:
     """List the collections of a data folder or service, or look after them with one of the commands below."""
     if context.invoked_subcommand:
         for option in ("data", "store", "url", "json"):
@@ -34,6 +32,14 @@ def list_(
             if source and source.name == "COMMANDLINE":  # it would be the list's, and silently not the command's
                 raise InputError(f"give --{option} behind {context.invoked_subcommand}, not before it")
         return
+    list_(context, data, store, url, json)
+
+
+@collections.command("list", epilog="Example: glimpse collections list --data glimpse-data")
+def list_(
+    context: typer.Context, data: Data = DATA, store: Store = None, url: Url = None, json: AsJson = False
+) -> None:
+    """List the collections of a data folder or service, as `collections` alone does."""
     from dataclasses import asdict
 
     from glimpse import console

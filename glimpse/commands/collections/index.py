@@ -75,7 +75,7 @@ def index(
 
     for folder in folders:
         check_folder(folder)
-    metadata = read_captions(captions, image_key=image_key) if captions else Captions()
+    metadata = read_captions(captions, image_key=image_key, folders=folders) if captions else Captions()
     rules = Rules(tuple(exclude or ()), follow_links, any_name)
     if watch and follow_links:
         raise InputError("--watch does not see what happens behind links: name the folders that they lead to instead")

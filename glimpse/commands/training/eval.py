@@ -63,7 +63,7 @@ def eval(  # noqa: A001  the command's name
     from base.sources.rules import Rules
     from encoder.model.load import load_encoder
     from glimpse import console
-    from training.data.folders import labelled_images
+    from training.data.folders import check_several, labelled_images
     from training.data.keys import Keys
     from training.data.pairs import read_pairs
     from training.held_out_table import read_held_out
@@ -84,6 +84,8 @@ def eval(  # noqa: A001  the command's name
     else:
         assert folders is not None
         labelled, left_out = labelled_images(folders, Rules(tuple(exclude or ()), follow_links, any_name))
+        if not names:
+            check_several(labelled, folders)
         content, cut = _classes(load_encoder(model, device, precision), labelled, names, template or ())
         unread = {file["path"] for file in content["skipped"]}
         read = {label for path, label in labelled if str(path) not in unread}

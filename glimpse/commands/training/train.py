@@ -58,6 +58,8 @@ def train(
         return
     from glimpse.training_view import run_training
 
+    if out.is_file():
+        raise InputError(f"--out {out}: a file; name a folder for the run")
     if resume:
         _refuse_settings(context, out)
         config = TrainConfig.load(out)
