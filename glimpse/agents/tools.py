@@ -6,13 +6,13 @@ They only read. What they take from this machine is image files that the agent n
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
@@ -32,8 +32,10 @@ from glimpse.agents.answers import (
     Hits,
     Labels,
 )
+from glimpse.agents.server import Server
 
 THUMBNAIL = 256  # pixels
+BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # what ends a line, for one reader or another
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 INSTRUCTIONS = """Searches collections of images (and texts) by meaning. Ask list_collections first for what there is,
 and facets for what a filter may say. Scores are cosines and say little by themselves; look at `relevance` (0 to 1)
@@ -53,9 +55,9 @@ ImagePath = Annotated[str | None, Field(description="path of an image file on th
 EntryId = Annotated[int | None, Field(description="id of an entry, as in `hits`")]
 
 
-def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServer:
+def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> Server:
     """The server with its tools. `folders`: those whose images may be named; none are all."""
-    server: MCPServer = MCPServer("glimpse", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
+    server = Server("glimpse", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
     tools = Tools(service, folders)
     for tool in (
         tools.search,
@@ -79,7 +81,7 @@ class Tools:
     def _answer(self, collection: str, found: client.SearchResult, thumbnails: int) -> CallToolResult:
         lines = [f"{hit.id}: {hit.score:.3f} {_words(hit)}" for hit in found]
         lines = [*_warned(found.warnings), *(lines or [f"nothing found in {collection}"])]
-        content: list[Any] = [TextContent(text="\n".join(lines))]
+        content: list[Any] = [_text(lines)]
         for hit in found.hits[:thumbnails]:
             content += _thumbnail(self._service, collection, hit)
         hits = [Hit(**{name: getattr(hit, name) for name in Hit.model_fields}) for hit in found]
@@ -235,7 +237,12 @@ class Tools:
 
 def _answered(lines: Sequence[str], said: BaseModel) -> CallToolResult:
     """An answer in words and as data."""
-    return CallToolResult(content=[TextContent(text="\n".join(lines))], structured_content=said.model_dump(mode="json"))
+    return CallToolResult(content=[_text(lines)], structured_content=said.model_dump(mode="json"))
+
+
+def _text(lines: Sequence[str]) -> TextContent:
+    """Lines, each of which is one: whoever wrote a name or a caption into an entry cannot write another entry."""
+    return TextContent(text="\n".join(BREAKS.sub(" ", line) for line in lines))
 
 
 @contextmanager
