@@ -99,10 +99,13 @@ def read_indexed(path: Path, sha256: str | None) -> bytes:
     """The bytes of the file, if they are those that were indexed.
 
     Raises:
-        FileChanged: they are others.
-        ImageError: it cannot be read.
+        FileChanged: they are others; a file that is empty or too large was never indexed.
+        OSError: it cannot be read.
     """
-    data = read_bytes(path)
+    try:
+        data = read_bytes(path)
+    except ImageError as error:
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else FileChanged from None
     if sha256 not in (None, sha256_of(data)):
         raise FileChanged
     return data
