@@ -17,7 +17,7 @@ from base.errors import ImageError
 from encoder.encoder import Encoder
 from encoder.image import Preprocess, decode_picture, open_image
 from encoder.picture import bounds
-from encoder.picture.heif import FAR_TOO_MANY, heif_of
+from encoder.picture.heif import FAR_TOO_MANY, Heif, heif_of
 from service.inference.images import decode as decode_for_a_request
 
 SMALL = Preprocess(size=32)
@@ -172,7 +172,7 @@ def test_a_frame_of_av1_is_found_wherever_it_lies() -> None:
     header = made[made.rindex(b"\x0a\x0a") :][:12]
     padding = b"\x7a\x05hello"  # another part of AV1, with its size
     stream = b"\x12\0" + padding + header
-    file, at, n = box(b"ftyp", b"avif"), 12 + 8, len(stream)
+    file, at, n = box(b"ftyp", b"mif1", b"avif", b"avis"), 20 + 8, len(stream)
     assert heif_of(file + box(b"mdat", stream) + box(b"meta", bytes(4), item((at, n)))).pixels == 333 * 77
     split = item((at, 9), (at + 9, n - 9))
     assert heif_of(file + box(b"mdat", stream) + box(b"meta", bytes(4), split)).pixels == 333 * 77
@@ -181,6 +181,8 @@ def test_a_frame_of_av1_is_found_wherever_it_lies() -> None:
     offsets = box(b"stco", struct.pack(">IIII", 0, 2, at + 2, at))
     track = box(b"moov", box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", offsets)))))
     assert heif_of(file + box(b"mdat", stream) + track).pixels == 333 * 77
+    photo = box(b"ftyp", b"heic", b"mif1heic")
+    assert heif_of(photo + box(b"mdat", stream) + box(b"meta", bytes(4), item((at, n))) + track) == Heif(0)
     for endless in (box(b"moov") * 200_000, box(b"mdat", b"\x12\0" * 200_000) + track, item(*[(0, 0)] * 9)):
         assert heif_of(file + box(b"meta", bytes(4)) + endless + bytes(100)).pixels in (0, FAR_TOO_MANY)
     assert heif_of(file + box(b"mdat", b"\x12\0" * 200_000) + track).pixels == FAR_TOO_MANY

@@ -22,7 +22,7 @@ class Heif:
 
     Attributes:
         pixels: of the largest picture, whatever a crop shows of it; 0 of another file.
-        is_film: whether it has a track of pictures.
+        is_film: whether it has a track of pictures that is shown.
     """
 
     pixels: int = 0
@@ -54,17 +54,19 @@ class _Look:
 
     def found(self) -> Heif:
         most, boxes = 0, list(self._boxes())
+        brands = self._data[8 : max(8, int.from_bytes(self._data[:4]))]
+        has_av1, is_film = b"avif" in brands or b"avis" in brands, b"avis" in brands
         stored = next((start for kind, start, _ in boxes if kind == b"idat"), 0)
         for kind, start, end in boxes:
             if kind == b"meta":
                 most = max(most, _said(self._data, start, end))
-            elif kind == b"iloc":
+            elif kind == b"iloc" and has_av1:
                 for extents in _items(self._data[start:end], stored):
                     most = max(most, self._of_item(extents))
-            elif kind in (b"stco", b"co64"):
+            elif kind in (b"stco", b"co64") and is_film:  # of other files it may be a film behind a photo
                 for at in _chunks(self._data[start:end], 4 if kind == b"stco" else 8):
                     most = max(most, self._av1_pixels(self._data, at, self._seen))
-        return Heif(most, any(kind == b"moov" for kind, _, _ in boxes))
+        return Heif(most, is_film and any(kind == b"moov" for kind, _, _ in boxes))
 
     def _boxes(self) -> Iterator[tuple[bytes, int, int]]:
         """All boxes, those in others too: kind, where its content begins and ends."""
