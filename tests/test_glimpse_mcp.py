@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
+from base.errors import InputError
 from base.extras import install
 from glimpse.client import Client
 from service.app import create_app
@@ -168,6 +170,32 @@ def test_errors_are_one_line_and_only_images_of_the_folder_are_read(
         assert not (await client.call_tool("similar_images", {"image": str(files[1])})).is_error
 
     with_tools(use, "--folder", str(files[0].parent), "--url", url, GLIMPSE_KEY=KEY)
+
+
+def test_a_file_is_judged_by_where_it_leads_once_it_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = pytest.importorskip("glimpse.agents.tools", reason="the extra mcp is not installed")
+    inside, outside = tmp_path / "photos", tmp_path / "other"
+    for folder in (inside, outside):
+        [file] = draw(folder, 1)
+        file.rename(folder / "a.png")
+    file, kept, elsewhere = inside / "a.png", (inside / "a.png").read_bytes(), outside / "a.png"
+    elsewhere.write_bytes(b"a secret")
+    assert tools._allowed(str(file), [inside]) == kept
+
+    def exchanged(path: Path, *how: int) -> int:
+        file.unlink()
+        file.symlink_to(elsewhere)  # between any look and the opening
+        return opened(path, *how)
+
+    opened = os.open
+    monkeypatch.setattr(os, "open", exchanged)
+    with pytest.raises(InputError, match="is no image file in"):
+        tools._allowed(str(file), [inside])
+    monkeypatch.undo()
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(InputError, match="is no image file"):
+        tools._allowed(str(file), [])
 
 
 def test_wrong_arguments_are_told_in_a_line_of_ours(service: tuple[str, list[Path]]) -> None:

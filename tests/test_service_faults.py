@@ -157,7 +157,7 @@ BODIES = [  # path, headers, body, status
     ("/v1/classify", {"Content-Type": "multipart/form-data"}, b"--x--", 400),
     ("/v1/classify", FORM, b"--x--\r\n", 422),
     ("/v1/classify", FORM, b"".join(part(f"p{i}", b"v") for i in range(2_000)) + b"--x--", 400),
-    ("/v1/classify", FORM, b"".join(part("file", b"v", f'; filename="{i}"') for i in range(2_000)) + b"--x--", 400),
+    ("/v1/classify", FORM, b"".join(part("file", b"v", f'; filename="{i}"') for i in range(2_000)) + b"--x--", 422),
     ("/v1/classify", FORM, part("file", b"v", '; filename="' + "x" * 100_000 + '"') + b"--x--", 400),
     ("/v1/classify", FORM, part("labels", b"x" * 2 * MIB) + b"--x--", 400),
     ("/v1/classify", FORM, part("file", b"v", '; filename="a"')[:-9], 422),

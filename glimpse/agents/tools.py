@@ -6,9 +6,11 @@ They only read. What they take from this machine is image files that the agent n
 from __future__ import annotations
 
 import base64
+import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +20,7 @@ from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from base.errors import GlimpseError, ImageError, InputError
+from base.files import place_of
 from base.sources.walk import is_image_name
 from glimpse import __version__, client
 from glimpse.agents.answers import (
@@ -119,9 +122,9 @@ class Tools:
             name = _named(self._service, collection)
             if (id is None) == (image is None):
                 raise InputError("give either id or image")
-            path = None if image is None else _allowed(image, self._folders)
+            file = None if image is None else _allowed(image, self._folders)
             return self._answer(
-                name, self._service.search(name, id=id, image=path, filter=filter, limit=limit), thumbnails
+                name, self._service.search(name, id=id, image=file, filter=filter, limit=limit), thumbnails
             )
 
     def classify(
@@ -139,7 +142,7 @@ class Tools:
         with _told():
             if (id is None) == (image is None):
                 raise InputError("give either image or id")
-            given: Path | bytes = (
+            given = (
                 self._service.thumbnail(_named(self._service, collection), id, 1024)
                 if id is not None
                 else _allowed(str(image), self._folders)
@@ -263,19 +266,21 @@ def _named(service: client.Client, collection: str | None) -> str:
     return names[0]
 
 
-def _allowed(image: str, folders: Sequence[Path]) -> Path:
+def _allowed(image: str, folders: Sequence[Path]) -> bytes:
     """The file behind a path that an agent gave, if it is an image by name, links followed, and in an allowed folder.
+
+    It is opened first, and then the system is asked where that leads: nothing is won by exchanging it in between.
 
     Raises:
         InputError: it is not. The same words for what is not there, so that no file can be probed for.
     """
-    try:
-        path = Path(image).expanduser().resolve()
-        is_ours = not folders or any(path.is_relative_to(folder.resolve()) for folder in folders)
-        if is_ours and is_image_name(path.name) and path.is_file():
-            return path
-    except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL, no home
-        pass
+    with suppress(OSError, ValueError, RuntimeError):  # a loop of links, a NUL, no home
+        fd = os.open(Path(image).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # waits for no pipe
+        with os.fdopen(fd, "rb") as file:
+            place = place_of(fd)
+            is_ours = not folders or any(place.is_relative_to(folder.resolve()) for folder in folders)
+            if is_ours and is_image_name(place.name) and stat.S_ISREG(os.fstat(fd).st_mode):
+                return file.read()
     where = f" in {', '.join(map(str, folders))}" if folders else ""
     raise InputError(f"{image} is no image file{where}")
 

@@ -17,7 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from service.errors import Refusal
 
 T = TypeVar("T", bound=BaseModel)
-MAX_FIELDS = 4096  # of a form, beside its files; a label may be one
+MAX_FIELDS = 1000  # of a form, beside its files; a label may be one
 CUT_OFF = "the form ends before its last boundary: it was cut off"
 IMAGES = ("file", "image")  # what the parts with images are called
 
@@ -95,7 +95,7 @@ async def form_of(request: Request, max_files: int) -> AsyncIterator[FormData]:
     """The form in a body, its files open during the block.
 
     Raises:
-        Refusal: 422 for more than `max_files`; 400 for what is no form, or not all of one.
+        Refusal: 422 for more than `max_files`, or a form that was cut off; 400 for what is none.
     """
     try:
         form = await _Form(request, max_files).parse()
@@ -130,10 +130,10 @@ def _no_form(said: str, max_files: int) -> Refusal:
     if said.startswith("Too many files"):
         message = f"more than {max_files} images in one request (GLIMPSE_MAX_BATCH): send fewer at a time"
         return Refusal(422, message, code="too_many", param="file")
+    if said == CUT_OFF:
+        return Refusal(422, CUT_OFF, code="invalid_form")
     if said.startswith("Missing boundary"):
         message = "the Content-Type of the form names no boundary; leave it to the client, which knows it"
-    elif said == CUT_OFF:
-        message = CUT_OFF
     elif said.startswith("Too many fields"):
         message = f"the form has more than {MAX_FIELDS} fields"
     elif said.startswith("Part exceeded"):
