@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
+import sys
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -116,6 +117,13 @@ def fsync_file(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def place_of(fd: int) -> Path:
+    """Where an open file lies, without links. OSError where the system does not tell."""
+    if sys.platform == "darwin":
+        return Path(os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
+    return Path(f"/proc/self/fd/{fd}").readlink()
 
 
 def file_sha256(path: str | Path) -> str:

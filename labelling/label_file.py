@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,12 @@ def labels_in(text: str) -> GivenLabels:
     """The labels of one line, with commas between. InputError for none."""
     items = enumerate(split_labels(text), start=1)
     return _each_once((f"label {number}", Label.parse(item)) for number, item in items)
+
+
+def each_given(labels: Sequence[str | Label]) -> GivenLabels:
+    """The same of labels that a program gives, a text or a whole label each. InputError for none."""
+    parsed = (Label.parse(label) if isinstance(label, str) else label for label in labels)
+    return _each_once((f"label {number}", label) for number, label in enumerate(parsed, start=1))
 
 
 def read_labels(path: Path) -> GivenLabels:

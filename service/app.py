@@ -97,6 +97,7 @@ def _middleware(settings: Settings, signer: Signer) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],  # those of OpenAI's client are many; what guards is the origin
+        allow_private_network=True,  # browsers ask where a public page asks a private address; likewise
         expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "Idempotency-Replayed"],
     )
     key = Middleware(

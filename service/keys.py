@@ -247,6 +247,8 @@ def _version(path: Path) -> tuple[int, int, int] | None:
         stat = path.stat()
     except FileNotFoundError:
         return None
+    except OSError as error:  # a loop of links, or a file where a folder was: to read it says what is wrong
+        return -1, error.errno or 0, 0
     return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
 

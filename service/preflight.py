@@ -23,6 +23,7 @@ from service import keys, signing
 from service.http.auth import check_exposure
 from service.inference.known_models import KnownModels
 from service.jobs.store import JobStore
+from service.named_hosts import is_inner
 from service.settings import Settings, problems_of, unknown_variables
 from service.training_runs import TrainingRuns
 
@@ -120,6 +121,9 @@ def _look_at_address(settings: Settings) -> Iterator[Check]:
     else:
         reached = "by this machine alone" if settings.is_local else "by others"
         yield Check("address", "ok", f"{settings.host}:{settings.port} is free; it can be reached {reached}")
+    for host in filter(is_inner, settings.fetch_hosts):
+        said = f"fetch_hosts: {host} is not on the public internet, so nothing is fetched from it"
+        yield Check("address", "warning", said)
 
 
 def _look_at_data(settings: Settings) -> Iterator[Check]:

@@ -10,7 +10,7 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +29,7 @@ from base.words import words_of
 from index.collection import LOCAL
 from index.milvus.address import Address
 from service.keys import given_keys
+from service.named_hosts import problem_of_fetch_host, problem_of_origin
 
 PREFIX = "GLIMPSE_"
 CONFIG = f"{PREFIX}CONFIG"
@@ -126,11 +127,20 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _are_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if problems := [problem for proxy in value if (problem := _problem_of_proxy(proxy))]:
-            raise ValueError(problems[0])
+        _each(value, _problem_of_proxy)
         if "*" in value and len(value) > 1:
             raise ValueError("* is all, so name no others")
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _each(value, problem_of_origin)
+
+    @field_validator("fetch_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _each(value, problem_of_fetch_host)
 
     @property
     def is_local(self) -> bool:
@@ -172,6 +182,13 @@ def problem_of_prefix(prefix: str) -> str | None:
     if prefix.split("/")[1:2] and prefix.split("/")[1] in OWN:
         return f"/{prefix.split('/')[1]} is a path of the service itself; choose another"
     return None
+
+
+def _each(values: tuple[str, ...], problem_of: Callable[[str], str | None]) -> tuple[str, ...]:
+    """The values as they are. ValueError says what is wrong with the first that cannot be used."""
+    if problem := next(filter(None, map(problem_of, values)), None):
+        raise ValueError(problem)
+    return values
 
 
 def _problem_of_proxy(proxy: str) -> str | None:

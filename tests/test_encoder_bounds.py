@@ -17,7 +17,7 @@ from base.errors import ImageError
 from encoder.encoder import Encoder
 from encoder.image import Preprocess, decode_picture, open_image
 from encoder.picture import bounds
-from encoder.picture.bounds import heif_pixels
+from encoder.picture.heif import FAR_TOO_MANY, Heif, heif_of
 from service.inference.images import decode as decode_for_a_request
 
 SMALL = Preprocess(size=32)
@@ -131,10 +131,67 @@ def cropped_heic(side: int, shown: int) -> bytes:
 def test_what_a_heif_codes_counts_and_not_what_it_shows() -> None:
     data = cropped_heic(1200, 64)
     assert open_image(data).size == (64, 64)
-    assert heif_pixels(data) == 1200 * 1200
+    assert heif_of(data).pixels == 1200 * 1200
     for read in (open_image, lambda data, max_pixels: decode_for_a_request(data, SMALL, max_pixels)):
         with pytest.raises(ImageError, match="codes a picture of 1 million pixels; the limit is 1"):
             read(data, max_pixels=1_000_000)
+
+
+def resized(data: bytes, side: int) -> bytes:
+    """A HEIF or AVIF whose container says another size of each picture in it."""
+    parts = data.split(b"ispe")
+    return parts[0] + b"".join(b"ispe" + part[:4] + struct.pack(">II", side, side) + part[12:] for part in parts[1:])
+
+
+def box(kind: bytes, *inside: bytes) -> bytes:
+    body = b"".join(inside)
+    return struct.pack(">I4s", len(body) + 8, kind) + body
+
+
+def item(*extents: tuple[int, int], method: int = 0) -> bytes:
+    """Where an item lies, as a `meta` says it."""
+    places = b"".join(struct.pack(">II", at, size) for at, size in extents)
+    head = struct.pack(">IHHHHHH", 1 << 24, 0x4400, 1, 1, method, 0, len(extents))
+    return box(b"iloc", head + places)
+
+
+def test_what_an_avif_codes_counts_whatever_its_container_says() -> None:
+    data = resized(saved(picture((1200, 1200)), "AVIF", speed=10), 64)
+    assert open_image(data).size == (64, 64)
+    assert heif_of(data).pixels == 1200 * 1200
+    for read in (open_image, lambda data, max_pixels: decode_for_a_request(data, SMALL, max_pixels)):
+        with pytest.raises(ImageError, match="codes a picture of 1 million pixels; the limit is 1"):
+            read(data, max_pixels=1_000_000)
+    film = saved(picture((600, 600)), "AVIF", speed=10, save_all=True, append_images=[picture((600, 600))])
+    assert heif_of(resized(film, 0)).pixels == 600 * 600
+    assert heif_of(film).is_film
+
+
+def test_a_frame_of_av1_is_found_wherever_it_lies() -> None:
+    made = saved(Image.new("RGB", (333, 77)), "AVIF", speed=10)
+    header = made[made.rindex(b"\x0a\x0a") :][:12]
+    padding = b"\x7a\x05hello"  # another part of AV1, with its size
+    stream = b"\x12\0" + padding + header
+    file, at, n = box(b"ftyp", b"mif1", b"avif", b"avis"), 20 + 8, len(stream)
+    assert heif_of(file + box(b"mdat", stream) + box(b"meta", bytes(4), item((at, n)))).pixels == 333 * 77
+    split = item((at, 9), (at + 9, n - 9))
+    assert heif_of(file + box(b"mdat", stream) + box(b"meta", bytes(4), split)).pixels == 333 * 77
+    inside = box(b"meta", bytes(4), item((0, n), method=1), box(b"idat", stream))
+    assert heif_of(file + inside).pixels == 333 * 77
+    offsets = box(b"stco", struct.pack(">IIII", 0, 2, at + 2, at))
+    track = box(b"moov", box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", offsets)))))
+    assert heif_of(file + box(b"mdat", stream) + track).pixels == 333 * 77
+    photo = box(b"ftyp", b"heic", b"mif1heic")
+    assert heif_of(photo + box(b"mdat", stream) + box(b"meta", bytes(4), item((at, n))) + track) == Heif(0)
+    for endless in (box(b"moov") * 200_000, box(b"mdat", b"\x12\0" * 200_000) + track, item(*[(0, 0)] * 9)):
+        assert heif_of(file + box(b"meta", bytes(4)) + endless + bytes(100)).pixels in (0, FAR_TOO_MANY)
+    assert heif_of(file + box(b"mdat", b"\x12\0" * 200_000) + track).pixels == FAR_TOO_MANY
+
+
+def png_film(side: int) -> bytes:
+    """The beginning of one."""
+    head = png(16)
+    return head[:16] + struct.pack(">II", side, side) + head[24:33] + struct.pack(">I", 8) + b"acTL" + bytes(12) + head
 
 
 @pytest.mark.parametrize(
@@ -167,6 +224,11 @@ def test_what_a_heif_codes_counts_and_not_what_it_shows() -> None:
         (lambda: tiled_tiff(16, 5000), "the TIFF holds tiles of 5000 x 5000, more than its picture"),
         (lambda: webp_film((16, False), (16, False), canvas=9000), "the WebP.* has 81 million pixels"),
         (lambda: webp_film((9000, True), canvas=9000, padding=101), "the WebP.* has 81 million pixels"),
+        (lambda: png_film(8000), "the film has 64 million pixels; the limit is 50 million"),
+        (
+            lambda: resized(saved(Image.new("L", (64, 48)), "AVIF", save_all=True, append_images=[picture()]), 8000),
+            "the film has 64 million pixels; the limit is 50 million",
+        ),
         (lambda: saved(Image.new("1", (100_001, 1)), "PNG"), "a side of 100,001 pixels; the limit is 100,000"),
         (lambda: saved(Image.new("1", (1, 119_000_000)), "PNG"), "a side of 119,000,000 pixels"),
         (lambda: saved(Image.new("1", (20_000, 20_000)), "PNG"), "400 million pixels; the limit is"),
@@ -215,6 +277,10 @@ def test_an_icon_is_refused_before_a_service_opens_it(monkeypatch: pytest.Monkey
         lambda: saved(picture(), "JPEG", comment=b"\xff\xda" * 5000, progressive=True),
         lambda: saved(picture(), "JPEG", restart_marker_blocks=1, progressive=True),
         lambda: saved(picture(), "JPEG2000"),
+        lambda: saved(picture(), "PNG", save_all=True, append_images=[picture()]),
+        lambda: saved(picture(), "AVIF"),
+        lambda: saved(picture(), "AVIF", save_all=True, append_images=[picture()]),
+        lambda: resized(saved(picture(), "AVIF"), 32),
     ],
 )
 def test_its_honest_relatives_are_read(made: Callable[[], bytes]) -> None:

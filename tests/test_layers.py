@@ -144,7 +144,7 @@ ONLY_IN = {
     "prometheus_client": {"service/telemetry/metrics.py"},
     "opentelemetry": {"service/telemetry/tracing.py"},
     "httpx": {"service/inference/fetch.py", "glimpse/client/connection.py"},
-    "mcp": {"glimpse/agents/tools.py"},
+    "mcp": {"glimpse/agents/server.py", "glimpse/agents/tools.py"},
     "umap": {"index/map/umap.py"},
     "webdataset": {"base/sources/shards.py", "training/data/shards.py"},
     "tensorboardX": {"training/records/trackers.py"},

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import stat
 import threading
@@ -237,6 +238,38 @@ def test_a_damaged_file_of_keys_opens_nothing(tmp_path, content, caplog):
         read_keys(tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["a loop of links", "a folder", "a pipe", "a device", "a file for the folder"])
+def test_what_is_no_file_in_the_place_of_the_keys_opens_nothing(tmp_path, damage, caplog):
+    data = tmp_path / "data"
+    key = add_key(data, "bob", "read")
+    ring = Keyring(data)
+    assert ring.find(key) is not None
+    file, kept = data / "keys.json", (data / "keys.json").read_bytes()
+    file.unlink()
+    if damage == "a loop of links":
+        file.symlink_to(file.name)
+    elif damage == "a folder":
+        file.mkdir()
+    elif damage == "a pipe":
+        os.mkfifo(file)
+    elif damage == "a device":
+        file.symlink_to("/dev/zero")
+    else:
+        data.rename(tmp_path / "away")
+        data.write_bytes(b"")
+    for _ in range(3):
+        assert ring.required
+        assert ring.find(key) is None
+    assert len([record for record in caplog.records if "no key of the file is taken" in record.message]) == 1
+    if data.is_file():
+        data.unlink()
+        (tmp_path / "away").rename(data)
+    else:
+        file.rmdir() if damage == "a folder" else file.unlink()
+    file.write_bytes(kept)
+    assert ring.find(key) is not None
+
+
 @pytest.mark.parametrize("sha256", [7, None, "ä" * 64, "0" * 63, "G" * 64, ["0" * 64]])
 def test_a_key_whose_hash_is_damaged_is_named_and_the_others_work(tmp_path, sha256, caplog):
     key = add_key(tmp_path, "a", "read")
@@ -357,6 +390,9 @@ def test_other_origins_are_closed_out_unless_named(tmp_path):
         assert before.status_code == 200
         assert before.headers["access-control-allow-origin"] == origin
         assert "authorization" in before.headers["access-control-allow-headers"].lower()
+        private = {"Access-Control-Request-Private-Network": "true"}  # Chromium's, for a service in one's own network
+        asked = client.options("/v1/classify", headers=wish | private | {"Origin": origin})
+        assert (asked.status_code, asked.headers["access-control-allow-private-network"]) == (200, "true")
         asked = client.get("/v1/info", headers=bearer(key) | {"Origin": origin})
         assert asked.headers["access-control-allow-origin"] == origin
         assert "access-control-allow-credentials" not in asked.headers

@@ -1,11 +1,13 @@
 import asyncio
 import base64
+import io
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 from service_world import picture, settings_for, tiny_encoder, until, world
 
 from base.errors import Overloaded
@@ -15,6 +17,7 @@ from service.inference.batcher import Batcher
 from service.inference.fetch import Fetcher
 from service.inference.inference import Inference, model_thread
 from service.inference.pool import Pool
+from service.telemetry.logs import request_id
 
 
 class Squares:
@@ -269,6 +272,59 @@ def test_the_pool_refuses_what_it_cannot_hold_and_drops_what_is_cancelled():
         assert ran == ["third"]
 
     asyncio.run(main())
+
+
+def test_the_pool_serves_requests_in_turn_whatever_each_asks():
+    async def main():
+        pool, ran = Pool(1, 100), []
+
+        async def ask(name: str, number: int) -> None:
+            request_id.set(name)
+            await asyncio.gather(*(pool.run(ran.append, f"{name}{i}") for i in range(number)))
+
+        with pool.held():
+            asked = [asyncio.create_task(ask(name, number)) for name, number in (("a", 20), ("b", 3), ("c", 1))]
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*asked)
+        assert {"b0", "b1", "b2", "c0"} <= set(ran[:9])
+        for name, number in (("a", 20), ("b", 3), ("c", 1)):
+            assert [one for one in ran if one[0] == name] == [f"{name}{i}" for i in range(number)]
+        assert pool.pending == 0
+
+        go, ran = threading.Event(), []
+        stuck = [asyncio.create_task(pool.run(go.wait, 10)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(asyncio.create_task(ask("e", 3)), 5)  # though another request has what it may have
+        go.set()
+        await asyncio.gather(*stuck)
+        assert ran == ["e0", "e1", "e2"]
+
+        failing = asyncio.create_task(pool.run(int, "none"))
+        with pytest.raises(ValueError, match="invalid literal"):
+            await failing
+        with pool.held():
+            waiting = asyncio.create_task(ask("d", 5))
+            await asyncio.sleep(0.05)
+            closing = asyncio.create_task(asyncio.to_thread(pool.close))
+        await asyncio.wait([waiting, closing], timeout=5)
+        assert waiting.done()
+        assert closing.done()
+
+    asyncio.run(main())
+
+
+def test_who_sends_many_large_images_keeps_nobody_waiting_for_all_of_them(tmp_path):
+    large = io.BytesIO()
+    Image.new("RGB", (4200, 4200)).save(large, "PNG")  # more than `LARGE`
+    many = [("file", (f"{i}.png", large.getvalue() + bytes(i))) for i in range(READERS + 6)]
+    with world(tmp_path, n=1) as (client, _, _), ThreadPoolExecutor(1) as other:
+        decoders = client.app.state.service.decoders
+        busy = other.submit(client.post, "/v1/classify", files=many, data={"labels": ["a", "b"]})
+        until(lambda: decoders.pending == len(many))
+        small = client.post("/v1/classify", files={"file": picture(1)}, data={"labels": ["a", "b"]})
+        assert small.status_code == 200
+        assert decoders.pending >= 3
+        assert busy.result().status_code == 200
 
 
 def test_a_request_is_taken_whole_however_short_the_queue(tmp_path):

@@ -1,4 +1,6 @@
 import base64
+import json
+import re
 import threading
 
 import pytest
@@ -135,11 +137,53 @@ def test_broken_json_is_422_and_another_type_415(client, path):
 
 def test_forms_that_lack_something(client):
     file = {"file": ("a.png", picture(0), "image/png")}
-    assert error_of(client.post("/v1/classify", files={"other": b"x"}, data={"labels": "a"}), 422)["param"] == "file"
+    assert error_of(client.post("/v1/classify", files={"other": b"x"}, data={"labels": "a"}), 422)["param"] == "other"
     error_of(client.post("/v1/classify", files=file), 422)
-    error_of(client.post("/v1/classify", files=[("file", b"x")] * 9, data={"labels": "a"}), 400)
     broken = {"Content-Type": "multipart/form-data; boundary=x"}
     error_of(client.post("/v1/classify", content=b"nothing of a form", headers=broken), 400)
+
+
+def _part(name: str, content: bytes = b"a", filename: str | None = None) -> bytes:
+    named = f'; filename="{filename}"' if filename is not None else ""
+    return f'--x\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + content + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "said"),
+    [
+        (_part("file", picture(0)) + b"--x--\r\n", 422, "invalid_request", "the part file has no filename"),
+        (_part("images", picture(0), "a.png") + b"--x--\r\n", 422, "invalid_request", "the part images is a file"),
+        (_part("file", picture(0), "a.png") + _part("lables") + b"--x--\r\n", 422, "invalid_request", "no field here"),
+        (_part("file", picture(0), "a.png") * 9 + b"--x--\r\n", 422, "too_many", "more than 8 images.*MAX_BATCH"),
+        (_part("file", picture(0), "a.png") * 2, 422, "invalid_form", "ends before its last boundary"),
+        (_part("file", picture(0), "a.png") + _part("file", picture(1), "b.png")[:-9], 422, "invalid_form", "cut off"),
+        (b"--x\r\nX: y\r\n\r\na\r\n--x--\r\n", 400, "invalid_form", "a part of the form has no name"),
+        (b"hello", 400, "invalid_form", "not as its boundary"),
+        (b"", 422, "invalid_request", "no part called file"),
+    ],
+)
+def test_a_form_is_refused_in_the_same_words_wherever_it_is_sent(client, body, status, code, said):
+    for path in ("/v1/classify", "/v1/collections/pictures/images"):
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        error = error_of(client.post(path, content=body, headers=kind), status)
+        assert error["code"] == code
+        assert re.search(said, error["message"])
+        error = error_of(client.post(path, content=body or b"x", headers={"Content-Type": "multipart/form-data"}), 400)
+        assert "names no boundary" in error["message"]
+
+
+def test_the_mark_of_its_byte_order_may_stand_before_a_body(client):
+    asked = {
+        "/v1/embeddings": {"input": "a"},
+        "/v1/classify": {"vector": [1.0] * 32, "labels": ["a", "b"]},
+        "/knn-service": {"text": "a", "indice_name": "pictures"},
+        "/v1/collections/pictures/search": {"text": "a"},
+        "/v1/collections/pictures/facets": {"keys": ["a"]},
+    }
+    for path, body in asked.items():
+        sent = b"\xef\xbb\xbf" + json.dumps(body).encode()
+        answer = client.post(path, content=sent, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 200, answer.text
 
 
 def test_405_names_what_is_allowed(client):
@@ -192,6 +236,22 @@ def test_a_file_that_is_gone_or_no_image(tmp_path):
         error = error_of(client.get(f"{images}/3/thumbnail"), 422)
         assert error["code"] == "invalid_image"
         assert error_of(client.get(f"{images}/3/thumbnail?size=9999"), 422)["param"] == "size"
+
+
+def test_a_file_that_was_emptied_is_another_one_for_its_thumbnail_too(tmp_path):
+    with world(tmp_path, n=2) as (client, _, files):
+        client.put("/v1/collections/new")
+        sent = client.post("/v1/collections/new/images", files={"file": ("a.png", picture(0), "image/png")})
+        assert sent.json()["results"][0]["id"] == 1
+        [upload] = (tmp_path / "uploads").rglob("*.png")
+        for file, images in ((files[0], "/v1/collections/pictures/images"), (upload, "/v1/collections/new/images")):
+            for damage in (b"", b"hello"):
+                file.write_bytes(damage)
+                for way in ("content", "thumbnail", "thumbnail?size=64"):
+                    assert error_of(client.get(f"{images}/1/{way}"), 404)["code"] == "file_changed"
+            file.unlink()
+            for way in ("content", "thumbnail"):
+                assert error_of(client.get(f"{images}/1/{way}"), 404)["code"] == "file_gone"
 
 
 def test_a_file_that_is_another_one_now_is_not_sent(tmp_path):

@@ -157,7 +157,7 @@ BODIES = [  # path, headers, body, status
     ("/v1/classify", {"Content-Type": "multipart/form-data"}, b"--x--", 400),
     ("/v1/classify", FORM, b"--x--\r\n", 422),
     ("/v1/classify", FORM, b"".join(part(f"p{i}", b"v") for i in range(2_000)) + b"--x--", 400),
-    ("/v1/classify", FORM, b"".join(part("file", b"v", f'; filename="{i}"') for i in range(2_000)) + b"--x--", 400),
+    ("/v1/classify", FORM, b"".join(part("file", b"v", f'; filename="{i}"') for i in range(2_000)) + b"--x--", 422),
     ("/v1/classify", FORM, part("file", b"v", '; filename="' + "x" * 100_000 + '"') + b"--x--", 400),
     ("/v1/classify", FORM, part("labels", b"x" * 2 * MIB) + b"--x--", 400),
     ("/v1/classify", FORM, part("file", b"v", '; filename="a"')[:-9], 422),
@@ -403,6 +403,81 @@ def test_pipelined_chunked_and_expected_requests_are_answered_in_order(quick: tu
         connection.sendall(b'{"input": "x"}')
         answer = rest_of(connection)
     assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"200"] * 4 + [b"100", b"200"]
+
+
+POST = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+ASKED = b'{"input": "a boat"}'
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: %d\r\n\r\n%b" % (len(ASKED), ASKED),
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(ASKED), ASKED),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_request_that_offers_another_protocol_is_answered_with_its_body(
+    quick: tuple[str, tuple[str, int]], body: bytes, size: int
+) -> None:
+    _, address = quick
+    get = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n"
+    sent = POST + OFFER + body + get + OFFER + b"\r\n" + get + b"Connection: close\r\n\r\n"
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(sent), size):
+            connection.sendall(sent[at : at + size])
+        answer = rest_of(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"200"] * 3
+    assert b'"embedding"' in answer
+
+
+@pytest.mark.parametrize(
+    ("framing", "answers"),
+    [
+        (b"Content-Length: 15\r\n\r\n" + ASKED, [b"422"]),  # what is too much is the next request, and none
+        (b"Content-Length: 19\r\n\r\n" + ASKED + b"hello\r\n", [b"200"]),
+        (b"Transfer-Encoding: chunked\r\n\r\n-1\r\n" + ASKED, [b"400"]),
+        (b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n" + ASKED, [b"400"]),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\n" + ASKED, [b"400"]),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 4\r\n\r\n", [b"400"]),
+        (b"Transfer-Encoding: xchunked\r\n\r\n" + ASKED, [b"400"]),
+    ],
+)
+def test_a_body_that_does_not_end_where_it_says_is_answered(
+    quick: tuple[str, tuple[str, int]], framing: bytes, answers: list[bytes]
+) -> None:
+    url, address = quick
+    for before in (0, 2):
+        with socket.create_connection(address, timeout=10) as connection, suppress(ConnectionError):
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * before)
+            head = rest_of_answers(connection, before)
+            connection.sendall(POST + framing)
+            answer = head + rest_of(connection)
+        assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"200"] * before + answers
+    assert httpx.get(f"{url}/health/ready").status_code == 200
+
+
+def test_a_client_that_leaves_in_the_midst_of_its_body_is_no_failure_of_the_service(
+    quick: tuple[str, tuple[str, int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    url, address = quick
+    for kind in (b"application/json", FORM["Content-Type"].encode()):
+        for path in (b"embeddings", b"classify", b"collections/large/images", b"collections/large/texts"):
+            with socket.create_connection(address, timeout=10) as connection:
+                head = b"POST /v1/" + path + b" HTTP/1.1\r\nHost: x\r\nContent-Type: " + kind
+                connection.sendall(head + b"\r\nContent-Length: 1000\r\n\r\n--x\r\n")
+    until(lambda: httpx.get(f"{url}/metrics").text.count('status="499"') >= 3)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def rest_of_answers(connection: socket.socket, number: int) -> bytes:
+    """So many answers of /health/live."""
+    data = b""
+    while data.count(b'{"status":"ok"}') < number:
+        data += connection.recv(65_536)
+    return data
 
 
 def test_who_leaves_in_the_middle_does_no_harm(served: Served) -> None:

@@ -13,6 +13,7 @@ from service_world import client_of, error_of, picture, serving, settings_for, t
 from encoder.zero_shot import word_bank
 from encoder.zero_shot.prompts import DEFAULT_TEMPLATES
 from index.collection import create_collection
+from labelling.label_file import labels_in
 from labelling.label_sets import LabelSet, LabelSets
 from labelling.learned import Learned
 from service.app import create_app
@@ -75,7 +76,8 @@ def test_a_label_set_is_kept_replaced_and_deleted(client, here):
     assert client.get("/v1/label-sets").json() == {"label_sets": []}
     made = put(client, labels=["cat ", "dog", "cat"], templates=TEMPLATES)
     assert made.status_code == 201
-    plain = {"mode": "single", "abstains": False, "learned": None, "warnings": []}
+    plain = {"mode": "single", "abstains": False, "learned": None}
+    plain["warnings"] = ["1 labels that stand there already, the first: cat (label 3)"]
     assert made.json() == {"name": "pets", "labels": ["cat", "dog"], "templates": TEMPLATES} | plain
     replaced = put(client)
     assert replaced.status_code == 200
@@ -376,3 +378,23 @@ def test_a_sigmoid_model_says_that_none_fits(client, tmp_path):
             assert sent.json()["results"][0]["score"] == pytest.approx(expected["score"], abs=1e-6)
         unknown = sigmoid.post("/v1/classify", data={"labels": "cat", "scores": "?"}, files=files)
         assert error_of(unknown, 422)["param"] == "scores"
+
+
+def test_labels_that_stand_there_twice_are_told_as_a_shell_tells_them(client):
+    labels = ["cat", "dog|hound", " cat ", "cafe\u0301", "caf\u00e9", "", "dog|puppy"]
+    twice = "2 labels that stand there already, the first: cat (label 3)"
+    blank = "1 labels without a name, the first: label 6"
+    given, told = labels_in(",".join(labels))
+    assert [told.lines()[0], told.lines()[1]] == [twice, blank]
+    kept = client.put("/v1/label-sets/doubled", json={"labels": labels}).json()
+    assert kept["labels"] == [label.text for label in given] == ["cat", "dog|hound|puppy", "cafe\u0301"]
+    assert kept["warnings"] == [twice, blank]
+    assert client.get("/v1/label-sets/doubled").json()["warnings"] == []
+    vector = [1.0] * 32
+    asked = client.post("/v1/classify", json={"vector": vector, "labels": labels}).json()
+    assert asked["warnings"] == [twice, blank]
+    same = client.post("/v1/classify", json={"vector": vector, "label_set": "doubled"}).json()
+    assert (same["warnings"], same["results"]) == ([], asked["results"])
+    form = client.post("/v1/classify", files={"file": picture(0)}, data={"labels": labels}).json()
+    assert form["warnings"] == [twice, blank]
+    assert len(form["results"][0]["scores"]) == 3

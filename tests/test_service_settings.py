@@ -273,3 +273,62 @@ def test_keys_on_the_command_line(tmp_path):
     assert made.stdout.strip() not in listed.stdout
     keys("remove", "boss")
     assert [key["name"] for key in json.loads(keys("list", "--json").stdout)["keys"]] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("cors_origins", "https://shop.example/", "https://shop.example meant?"),
+        ("cors_origins", "https://Shop.Example", "https://shop.example meant?"),
+        ("cors_origins", "https://shop.example:443", "https://shop.example meant?"),
+        ("cors_origins", "http://shop.example:80/a?b#c", "http://shop.example meant?"),
+        ("cors_origins", "shop.example", "https://shop.example meant?"),
+        ("cors_origins", "localhost:5173", "https://localhost:5173 meant?"),
+        ("cors_origins", "https://bücher.example", "https://xn--bcher-kva.example meant?"),
+        ("cors_origins", "https://ann@shop.example", "https://shop.example meant?"),
+        ("cors_origins", "https://*.shop.example", "is no origin: give each as"),
+        ("cors_origins", "https://a.example https://b.example", "is no origin: give each as"),
+        ("cors_origins", "https://a.example:port", "is no origin: give each as"),
+        ("cors_origins", "https://[::1", "is no origin: give each as"),
+        ("cors_origins", "http://", "is no origin: give each as"),
+        ("cors_origins", "https://a.example,null", "null is what any page can make itself"),
+        ("fetch_hosts", "https://cdn.example.org", "cdn.example.org meant?"),
+        ("fetch_hosts", "cdn.example.org/images", "cdn.example.org meant?"),
+        ("fetch_hosts", "cdn.example.org.", "cdn.example.org meant?"),
+        ("fetch_hosts", "cdn.example.org:443", "cdn.example.org meant?"),
+        ("fetch_hosts", "ann@cdn.example.org", "cdn.example.org meant?"),
+        ("fetch_hosts", ".example.org", "*.example.org meant?"),
+        ("fetch_hosts", "bücher.example", "xn--bcher-kva.example meant?"),
+        ("fetch_hosts", "a.example b.example", "a.example meant?"),
+        ("fetch_hosts", "http://", "is no host, as"),
+        ("fetch_hosts", "[2606:4700::1111]", "an IPv6 address is named without brackets"),
+    ],
+)
+def test_what_no_page_and_no_address_can_match_is_refused(name, given, said):
+    with pytest.raises(InputError) as refused:
+        read_settings({"model": "x", name: given})
+    assert said in str(refused.value)
+    assert f"(GLIMPSE_{name.upper()})" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("cors_origins", "*"),
+        ("cors_origins", "https://shop.example,http://localhost:5173,http://[::1]:8080,https://a_b.example:8443"),
+        ("cors_origins", "chrome-extension://abcdefghijklmnop,capacitor://localhost,tauri://localhost"),
+        ("fetch_hosts", "*"),
+        ("fetch_hosts", "CDN.example.org,*.example.com,img?.example.com:8443,cdn[0-9].example.com,a_b.example,*:8443"),
+        ("fetch_hosts", "93.184.216.34,93.184.216.34:8080,2606:4700::1111,xn--bcher-kva.example"),
+    ],
+)
+def test_what_can_match_is_taken(name, given):
+    assert list(getattr(read_settings({"model": "x", name: given}), name)) == given.split(",")
+
+
+def test_hosts_that_are_never_fetched_from_are_a_warning(tmp_path, tiny_run):
+    hosts = ["localhost:9000", "a.localhost", "10.0.0.5", "192.168.1.2:9000", "::1", "cdn.example.org", "93.184.216.34"]
+    found = check({"model": str(tiny_run), "data": tmp_path, "port": 0, "fetch_hosts": hosts})
+    said = [line for line in found.warnings if line.startswith("fetch_hosts: ")]
+    assert [line.split()[1] for line in said] == hosts[:5]
+    assert "is not on the public internet, so nothing is fetched from it" in said[0]

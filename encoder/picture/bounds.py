@@ -2,7 +2,7 @@
 
 A header may say less than the decoder then does: icons hold whole PNG and JPEG 2000 files, a progressive JPEG may
 repeat its scans without end, a frame of a GIF or a tile of a TIFF may be larger than its picture, a HEIF may show a
-crop, and a WebP that is lossless or a film takes far more than another. Knows no decoder.
+crop or code more than it says, and a WebP that is lossless or a film takes far more than another. Knows no decoder.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from encoder.picture.heif import heif_of
 
 MAX_SIDE = 100_000  # pixels; decoders take a row, or a column, at a time
 MAX_CHUNKS = 100  # of a WebP before its first picture
@@ -20,7 +22,7 @@ CRUMB = 64  # bytes
 MAX_FRAMES = 100  # of a film that are looked at for one that shows something
 BEYOND_PIXELS = 16_000_000  # of a frame of a GIF, or a tile of a TIFF, that is larger than its picture
 ICON_PIXELS = 16_000_000  # of each picture in an ICO or ICNS; 1,024 x 1,024 is the largest that systems show
-WEBP_PIXELS = 50_000_000  # of a lossless one or a film, whose decoders take 17 and 19 bytes for each
+HEAVY_PIXELS = 50_000_000  # of a lossless WebP or a film, whose decoders take 15 to 19 bytes for each
 JPEG2000_PIXELS = 16_000_000  # decoded; the decoder lets no other thread run, at some 24 million pixels a second
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -64,13 +66,15 @@ def problem_of(data: bytes, max_pixels: int) -> str | None:
         for width, height in _gif(data).frames:
             if width * height > min(max(screen, BEYOND_PIXELS), max_pixels):
                 return f"the GIF holds a frame of {width} x {height}, more than its screen or the limit of pixels"
-    if (pixels := heif_pixels(data)) > max_pixels:
-        return f"the file codes a picture of {pixels / 1e6:,.0f} million pixels; the limit is {max_pixels / 1e6:,.0f}"
-    if data[8:12] == b"WEBP" and (pixels := _heavy_webp(data)) > WEBP_PIXELS:
-        return (
-            f"the WebP, which is lossless or a film, has {pixels / 1e6:,.0f} million pixels; the limit is "
-            f"{WEBP_PIXELS // 10**6} million"
-        )
+    heif = heif_of(data)
+    if heif.pixels > max_pixels:
+        coded, most = heif.pixels / 1e6, max_pixels / 1e6
+        return f"the file codes a picture of {coded:,.0f} million pixels; the limit is {most:,.0f}"
+    what, pixels = "the WebP, which is lossless or a film,", _heavy_webp(data) if data[8:12] == b"WEBP" else 0
+    if heif.is_film or _is_png_film(data):
+        what, pixels = "the film", heif.pixels or _png_pixels(data)
+    if pixels > HEAVY_PIXELS:
+        return f"{what} has {pixels / 1e6:,.0f} million pixels; the limit is {HEAVY_PIXELS // 10**6} million"
     return None
 
 
@@ -114,23 +118,6 @@ def _inside(data: bytes) -> Iterator[tuple[int, int]]:
             if data[at : at + 8] != _PNG:
                 width, height = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (at + 4, at + 8))
                 yield abs(width), abs(height) // 2  # a mask of as many rows is counted in
-
-
-def heif_pixels(data: bytes) -> int:
-    """The pixels of the largest picture that a HEIF or AVIF codes, whatever a crop shows of it; 0 of another file."""
-    at, most = 0, 0
-    while data[4:8] == b"ftyp" and at < len(data):
-        size, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
-        if size == 1:
-            size = int.from_bytes(data[at + 8 : at + 16])
-        end = at + size if size >= 8 else len(data)
-        found = data.find(b"ispe", at, end) if kind == b"meta" else -1
-        while found >= 0:
-            width, height = (int.from_bytes(data[i : i + 4]) for i in (found + 8, found + 12))
-            most = max(most, width * height)
-            found = data.find(b"ispe", found + 4, end)
-        at = end
-    return most
 
 
 def _heavy_webp(data: bytes) -> int:
@@ -227,6 +214,15 @@ def _gif(data: bytes) -> _Gif:
             break
         at += 1
     return gif
+
+
+def _is_png_film(data: bytes) -> bool:
+    """Whether a PNG says before its picture that it has several frames."""
+    return data.startswith(_PNG) and data.find(b"acTL", 0, max(0, data.find(b"IDAT"))) > 0
+
+
+def _png_pixels(data: bytes) -> int:
+    return int.from_bytes(data[16:20]) * int.from_bytes(data[20:24])
 
 
 def _png_crumbs(data: bytes) -> int:

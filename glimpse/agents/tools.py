@@ -6,18 +6,21 @@ They only read. What they take from this machine is image files that the agent n
 from __future__ import annotations
 
 import base64
+import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
 from base.errors import GlimpseError, ImageError, InputError
+from base.files import place_of
 from base.sources.walk import is_image_name
 from glimpse import __version__, client
 from glimpse.agents.answers import (
@@ -32,8 +35,10 @@ from glimpse.agents.answers import (
     Hits,
     Labels,
 )
+from glimpse.agents.server import Server
 
 THUMBNAIL = 256  # pixels
+BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # what ends a line, for one reader or another
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 INSTRUCTIONS = """Searches collections of images (and texts) by meaning. Ask list_collections first for what there is,
 and facets for what a filter may say. Scores are cosines and say little by themselves; look at `relevance` (0 to 1)
@@ -53,9 +58,9 @@ ImagePath = Annotated[str | None, Field(description="path of an image file on th
 EntryId = Annotated[int | None, Field(description="id of an entry, as in `hits`")]
 
 
-def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> MCPServer:
+def mcp_server(service: client.Client, folders: Sequence[Path] = ()) -> Server:
     """The server with its tools. `folders`: those whose images may be named; none are all."""
-    server: MCPServer = MCPServer("glimpse", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
+    server = Server("glimpse", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
     tools = Tools(service, folders)
     for tool in (
         tools.search,
@@ -79,7 +84,7 @@ class Tools:
     def _answer(self, collection: str, found: client.SearchResult, thumbnails: int) -> CallToolResult:
         lines = [f"{hit.id}: {hit.score:.3f} {_words(hit)}" for hit in found]
         lines = [*_warned(found.warnings), *(lines or [f"nothing found in {collection}"])]
-        content: list[Any] = [TextContent(text="\n".join(lines))]
+        content: list[Any] = [_text(lines)]
         for hit in found.hits[:thumbnails]:
             content += _thumbnail(self._service, collection, hit)
         hits = [Hit(**{name: getattr(hit, name) for name in Hit.model_fields}) for hit in found]
@@ -117,9 +122,9 @@ class Tools:
             name = _named(self._service, collection)
             if (id is None) == (image is None):
                 raise InputError("give either id or image")
-            path = None if image is None else _allowed(image, self._folders)
+            file = None if image is None else _allowed(image, self._folders)
             return self._answer(
-                name, self._service.search(name, id=id, image=path, filter=filter, limit=limit), thumbnails
+                name, self._service.search(name, id=id, image=file, filter=filter, limit=limit), thumbnails
             )
 
     def classify(
@@ -137,7 +142,7 @@ class Tools:
         with _told():
             if (id is None) == (image is None):
                 raise InputError("give either image or id")
-            given: Path | bytes = (
+            given = (
                 self._service.thumbnail(_named(self._service, collection), id, 1024)
                 if id is not None
                 else _allowed(str(image), self._folders)
@@ -235,7 +240,12 @@ class Tools:
 
 def _answered(lines: Sequence[str], said: BaseModel) -> CallToolResult:
     """An answer in words and as data."""
-    return CallToolResult(content=[TextContent(text="\n".join(lines))], structured_content=said.model_dump(mode="json"))
+    return CallToolResult(content=[_text(lines)], structured_content=said.model_dump(mode="json"))
+
+
+def _text(lines: Sequence[str]) -> TextContent:
+    """Lines, each of which is one: whoever wrote a name or a caption into an entry cannot write another entry."""
+    return TextContent(text="\n".join(BREAKS.sub(" ", line) for line in lines))
 
 
 @contextmanager
@@ -256,19 +266,21 @@ def _named(service: client.Client, collection: str | None) -> str:
     return names[0]
 
 
-def _allowed(image: str, folders: Sequence[Path]) -> Path:
+def _allowed(image: str, folders: Sequence[Path]) -> bytes:
     """The file behind a path that an agent gave, if it is an image by name, links followed, and in an allowed folder.
+
+    It is opened first, and then the system is asked where that leads: nothing is won by exchanging it in between.
 
     Raises:
         InputError: it is not. The same words for what is not there, so that no file can be probed for.
     """
-    try:
-        path = Path(image).expanduser().resolve()
-        is_ours = not folders or any(path.is_relative_to(folder.resolve()) for folder in folders)
-        if is_ours and is_image_name(path.name) and path.is_file():
-            return path
-    except (OSError, ValueError, RuntimeError):  # a loop of links, a NUL, no home
-        pass
+    with suppress(OSError, ValueError, RuntimeError):  # a loop of links, a NUL, no home
+        fd = os.open(Path(image).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # waits for no pipe
+        with os.fdopen(fd, "rb") as file:
+            place = place_of(fd)
+            is_ours = not folders or any(place.is_relative_to(folder.resolve()) for folder in folders)
+            if is_ours and is_image_name(place.name) and stat.S_ISREG(os.fstat(fd).st_mode):
+                return file.read()
     where = f" in {', '.join(map(str, folders))}" if folders else ""
     raise InputError(f"{image} is no image file{where}")
 

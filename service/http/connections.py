@@ -12,6 +12,7 @@ import resource
 import sys
 import termios
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import refuse_to_answer
@@ -19,6 +20,8 @@ from service.errors import refuse_to_answer
 PATIENCE = 10.0  # seconds in which something must come of a connection; it is dropped within twice that
 HEAD_BYTES = 131_072  # of a request; a filter stands in it. The parser has no bound of its own
 OF_DESCRIPTORS = 0.5  # the share that connections may take; the rest is for files
+FRAMING = (b"content-length", b"transfer-encoding")  # headers that say where a body ends
+NO_HTTP = "Invalid HTTP request received."
 
 
 class PatientHttp(HttpToolsProtocol):
@@ -35,6 +38,7 @@ class PatientHttp(HttpToolsProtocol):
         self._seen: tuple[object, int, int] = (None, 0, 0)
         self._resumed = 0
         self._head = 0  # bytes that came since the last head or part of a body
+        self._is_told_again = False  # a head that we know
         self._timer: asyncio.TimerHandle | None = None
         if len(self.connections) > most_connections():
             transport.abort()
@@ -44,12 +48,50 @@ class PatientHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take some bytes, unless the head that they belong to has grown too large."""
         self._head += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.logger.warning(NO_HTTP)
+            self.send_400_response(NO_HTTP)
         if self._head > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("the head of the request is too large")
 
+    def _parse(self, data: bytes) -> None:
+        """Go on with a request that offers another protocol as if it did not (RFC 9110, 7.8).
+
+        Java's client offers HTTP/2 with whatever it asks first. httptools takes what follows such a head for that
+        protocol, the body too, so a second parser is told where the body ends and gets the rest.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            framing = b"".join(name + b": " + value + b"\r\n" for name, value in self.headers if name in FRAMING)
+            self.parser = httptools.HttpRequestParser(self)
+            self._is_told_again = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+            self._is_told_again = False
+            self._parse(data[offer.args[0] :])
+
+    def on_message_begin(self) -> None:
+        """Begin with a head."""
+        if not self._is_told_again:
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the address."""
+        if not self._is_told_again:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        if not self._is_told_again:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Begin with the request; of its head all has come."""
+        if self._is_told_again:
+            return
         super().on_headers_complete()
         self._head = 0
         if not isinstance(self.cycle.transport, WholeAnswers):
@@ -59,6 +101,11 @@ class PatientHttp(HttpToolsProtocol):
         """Take a part of the body, which service.http.middleware bounds."""
         super().on_body(body)
         self._head = 0
+
+    def on_message_complete(self) -> None:
+        """The request has come to its end, unless its parser only gave up on it."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of it at once."""
@@ -72,11 +119,22 @@ class PatientHttp(HttpToolsProtocol):
         self._resumed += 1
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, or has a head that is too large, in the shape of every error."""
-        if self.cycle is None or self.cycle.response_complete:
+        """Answer what is no HTTP, or has a head that is too large, in the shape of every error.
+
+        So is answered a request whose body is none, as where its length is wrong; requests that came before get their
+        own answers, and what begins behind them none.
+        """
+        cycle = self.cycle
+        if cycle is not None and not (cycle.more_body or cycle.response_complete):
+            cycle.keep_alive = False  # its connection is closed behind its answer
+            self.flow.pause_reading()
+            return
+        if cycle is None or not (cycle.more_body and (cycle.response_started or self.pipeline)):
             body = bytes(refuse_to_answer(400, msg, code="invalid_http").body)
             head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: "
             self.transport.write(head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body)
+            if cycle is not None:
+                cycle.disconnected = True  # this was its answer
         self.transport.close()
 
     def _look(self) -> None:

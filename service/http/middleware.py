@@ -11,6 +11,7 @@ import os
 import re
 import time
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Refusal, refuse_to_answer
@@ -196,6 +197,8 @@ class CancelWhenGone:
             if not request.gone:
                 raise
             request.task.uncancel()
+        except ClientDisconnect:  # in the midst of its body
+            pass
         finally:
             request.stop_watching()
 

@@ -17,8 +17,9 @@ from PIL import Image
 
 from base.errors import ImageError
 from encoder.image import Picture, Preprocess, open_image, read_picture, sha256_of
-from encoder.picture.bounds import heif_pixels, is_kept_whole, is_slow, problem_of
+from encoder.picture.bounds import is_kept_whole, is_slow, problem_of
 from encoder.picture.decode import FORMATS, read_bytes
+from encoder.picture.heif import heif_of
 
 # Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
 CONTENT_TYPES = {
@@ -98,10 +99,13 @@ def read_indexed(path: Path, sha256: str | None) -> bytes:
     """The bytes of the file, if they are those that were indexed.
 
     Raises:
-        FileChanged: they are others.
-        ImageError: it cannot be read.
+        FileChanged: they are others; a file that is empty or too large was never indexed.
+        OSError: it cannot be read.
     """
-    data = read_bytes(path)
+    try:
+        data = read_bytes(path)
+    except ImageError as error:
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else FileChanged from None
     if sha256 not in (None, sha256_of(data)):
         raise FileChanged
     return data
@@ -137,7 +141,7 @@ def _turn(data: bytes, max_pixels: int) -> Iterator[None]:
         return
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            is_large = max(image.width * image.height, heif_pixels(data)) > LARGE and (
+            is_large = max(image.width * image.height, heif_of(data).pixels) > LARGE and (
                 image.format not in ("JPEG", "MPO") or is_kept_whole(data)
             )
     except Exception:  # whoever decodes it says what is wrong

@@ -8,14 +8,13 @@ words, so nobody learns what the disk holds.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from base.errors import ImageError, InputError
+from base.files import place_of
 from encoder.picture.decode import read_bytes
 from labelling.outputs.output import NotDone
 
@@ -82,7 +81,7 @@ class Roots:
         except OSError as error:
             raise ImageError(path, error.strerror or str(error)) from error
         try:
-            if not self._holds(_place_of(fd)):
+            if not self._holds(place_of(fd)):
                 raise self._refused(str(path))
             yield Path(f"/dev/fd/{fd}")
         finally:
@@ -122,10 +121,3 @@ class Roots:
     def _refused(self, asked: str) -> FolderRefused:
         return FolderRefused(f"{asked!r} is nothing that jobs may read: give an absolute path that is there, "
                              "in a folder of GLIMPSE_JOB_ROOTS")  # fmt: skip
-
-
-def _place_of(fd: int) -> Path:
-    """Where an open file lies, without links."""
-    if sys.platform == "darwin":
-        return Path(os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
-    return Path(f"/proc/self/fd/{fd}").readlink()

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from base.errors import InputError, ModelMismatch, ModelUnavailable
 from encoder.zero_shot.classifier import ScoredBy, check_scores
 from index.search.query import MAX_LIMIT
+from labelling.label_file import each_given
 from labelling.label_sets import LabelSet, LabelSets
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, JobsDep, ModelsDep, ServiceDep, SettingsDep, ToldDep, json_body, retried
@@ -77,7 +78,7 @@ def ask(
     models.named(wanted.model)  # 404 now, not when its turn comes
     if isinstance(wanted, LabelJob):
         # as it is now: a label set that changes later changes no job
-        labels = as_asked(wanted.labels or ())
+        labels = each_given(as_asked(wanted.labels)).labels if wanted.labels else ()
         label_set = LabelSets(settings.data).resolve(labels, wanted.label_set, wanted.templates)
         label_set = label_set.in_mode(wanted.mode) if wanted.mode else label_set
         label_set = replace(label_set, abstains=wanted.abstain or label_set.abstains)

@@ -19,7 +19,6 @@ from typing import Annotated, Any, BinaryIO
 from fastapi import Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 
 from base.errors import ImageError
 from base.files import mtime_ns
@@ -42,7 +41,7 @@ from service.deps import (
 )
 from service.errors import Refusal, documented
 from service.http.auth import is_foreign
-from service.http.bodies import FILES, from_fields, media_type
+from service.http.bodies import FILES, form_of, from_fields, images_of, media_type
 from service.inference.images import (
     CONTENT_TYPES,
     FileChanged,
@@ -59,7 +58,6 @@ from service.state import Service
 
 router = entry_routes("image")
 
-MAX_FIELDS = 200  # of a form, beside its files
 PIECE = 65_536  # bytes of a file that are sent at a time
 MAX_NAME = 255  # characters of a file's name
 SIDE = f"longest side in pixels; it is given in the next of {', '.join(map(str, SIZES))} that is not smaller"
@@ -111,17 +109,14 @@ async def upload_form(request: Request, settings: SettingsDep) -> Form:
         raise Refusal(415, "send multipart/form-data", code="unsupported_media_type")
     if is_foreign(request.scope, settings.cors_origins):
         raise Refusal(403, "pages of other sites may not upload here", code="foreign_origin")
-    async with request.form(max_files=settings.max_batch, max_fields=MAX_FIELDS) as form:
-        parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
-        if unknown := [name for name, _ in parts if name not in ("file", "image")]:
-            message = f"the part {unknown[0]} is a file; images are sent as parts called file, the rest as plain fields"
-            raise Refusal(422, message, code="invalid_request", param=unknown[0])
-        files = [(Path(part.filename or "").name[:MAX_NAME], await part.read()) for _, part in parts]
+    async with form_of(request, settings.max_batch) as form:
+        files = [
+            (Path(part.filename or "").name[:MAX_NAME], await part.read())
+            for part in images_of(form, UploadFields.model_fields)
+        ]
         fields: dict[str, Any] = {name: value for name, value in form.multi_items() if isinstance(value, str)}
         if tags := [tag for tag in form.getlist("tags") if isinstance(tag, str)]:
             fields["tags"] = split_labels(tags[0]) if len(tags) == 1 else tags
-    if not files:
-        raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
     said = from_fields(UploadFields, fields)
     if strange := said.per_file.keys() - {name for name, _ in files}:
         raise Refusal(422, f"per_file: no file is called {min(strange)!r}", code="invalid_request", param="per_file")

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 
 from base.errors import ImageError, InputError
 from encoder.encoder import Vectors
 from encoder.zero_shot.classifier import ScoredBy, check_scores
 from encoder.zero_shot.prompts import split_labels
 from index.rows import unit_rows
+from labelling.label_file import each_given
 from labelling.label_sets import LabelSet, LabelSets, Mode
 from labelling.labeller import Labeller
 from service.collections.opened import OpenCollections
 from service.deps import CollectionsDep, SettingsDep, check_images, in_use, in_use_for, models
 from service.errors import Refusal, documented
-from service.http.bodies import FILES, from_json, media_type
+from service.http.bodies import FILES, form_of, from_json, images_of, media_type
 from service.http.direct_route import DirectRoute
 from service.inference.inference import Seen
 from service.inference.known_models import Loaded
@@ -79,6 +80,7 @@ class Question:
     scores: ScoredBy | None = None
     abstain: bool = False
     model: str | None = None  # its name
+    left_out: Sequence[str] = ()  # what of the labels was not taken
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,16 @@ async def question(request: Request, settings: SettingsDep) -> Question:
     check_images(len(given.images), settings, "images")
     if bool(given.labels) == bool(given.label_set):
         raise Refusal(422, "give either labels or label_set", code="invalid_request", param="labels")
-    kept = LabelSets(settings.data)
+    kept, left_out = LabelSets(settings.data), list[str]()
     if given.label_set is None:  # no file to read, and a thread costs more than the labels
-        label_set = kept.resolve(given.labels, None, given.templates)
+        labels = each_given(given.labels)
+        label_set, left_out = LabelSet.of(labels.labels, given.templates), labels.left_out.lines()
     else:
         label_set = await run_in_threadpool(kept.resolve, given.labels, given.label_set, given.templates)
     label_set = label_set if given.mode is None else label_set.in_mode(given.mode)
-    return Question(given.images, label_set, given.stored, given.vector, given.scores, given.abstain, given.model)
+    return Question(
+        given.images, label_set, given.stored, given.vector, given.scores, given.abstain, given.model, left_out
+    )
 
 
 @router.post(
@@ -154,6 +159,7 @@ async def classify(
     results = [_result(one, labeller) for one in seen]
     seconds = round(time.perf_counter() - started, 6)
     calibrated, told = asked.label_set.is_calibrated, ClassifyAnswer.told(labeller.classifier.cut)
+    told["warnings"] = [*asked.left_out, *told["warnings"]]
     return ClassifyAnswer(
         results=results,
         calibrated=calibrated,
@@ -251,15 +257,12 @@ def _from_json(asked: ClassifyRequest) -> _Given:
 
 
 async def _from_form(request: Request, max_files: int) -> _Given:
-    async with request.form(max_files=max_files) as form:
-        files = [part for name in ("file", "image") for part in form.getlist(name) if isinstance(part, UploadFile)]
-        images: list[bytes | str] = [await file.read() for file in files]
+    async with form_of(request, max_files) as form:
         names = ("labels", "label_set", "templates", "mode", "scores", "abstain", "model")
+        images: list[bytes | str] = [await file.read() for file in images_of(form, names)]
         texts = {name: [v for v in form.getlist(name) if isinstance(v, str)] for name in names}
         for name in names[1:]:  # what clients send for what nobody set; a label may well be called so
             texts[name] = [text for text in texts[name] if text not in ("", "null")]
-    if not images:
-        raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
     labels = split_labels(texts["labels"][0]) if len(texts["labels"]) == 1 else texts["labels"]
     chosen: dict[str, Any] = {name: next(iter(texts[name]), None) for name in ("mode", "scores")}
     for name, words in (("mode", get_args(Mode)), ("scores", get_args(ScoredBy))):

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Path, Response
 from base.errors import GlimpseError, InputError, ModelMismatch
 from base.names import NAME
 from encoder.zero_shot.prompts import Label
+from labelling.label_file import each_given
 from labelling.label_sets import LabelSet, LabelSets
 from service.deps import SettingsDep, ToldDep, json_body
 from service.errors import Refusal, documented
@@ -54,15 +55,16 @@ def put(
     """Keep it, in place of one of that name. Labels are stripped and stand once; without templates it gets ours.
 
     What was learned of the same labels before stays, but for a calibration in another mode or with other templates;
-    with other labels it goes. `warnings` say what did.
+    with other labels it goes. `warnings` say what did, and which labels stand there twice or have no name.
     """
     templates = [asked.templates] if isinstance(asked.templates, str) else asked.templates
-    label_set = LabelSet.of(as_asked(asked.labels), templates, asked.mode, abstains=asked.abstains)
+    given = each_given(as_asked(asked.labels))
+    label_set = LabelSet.of(given.labels, templates, asked.mode, abstains=asked.abstains)
     label_set.check_prompts(settings.max_prompts)
     label_set, warnings = (label_set, []) if asked.forget_learned else _with_learned(kept, name, label_set)
     if kept.put(name, label_set):
         response.status_code = 201
-    return LabelSetAnswer.of(name, kept.get(name), warnings)
+    return LabelSetAnswer.of(name, kept.get(name), [*given.left_out.lines(), *warnings])
 
 
 def as_asked(labels: Sequence[str | WholeLabel]) -> list[str | Label]:

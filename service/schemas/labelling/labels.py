@@ -146,7 +146,7 @@ class LabelSetAnswer(Schema):
     mode: Mode = "single"
     abstains: bool = Field(False, description=ABSTAIN_HELP)
     learned: LearnedAnswer | None = None
-    warnings: list[str] = Field([], description="what went with what was replaced")
+    warnings: list[str] = Field([], description="labels that were left out; what went with what was replaced")
 
     @classmethod
     def of(cls, name: str, kept: LabelSet, warnings: Sequence[str] = ()) -> LabelSetAnswer:
