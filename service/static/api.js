@@ -6,6 +6,7 @@ import { pause } from "./parts/dom.js";
 
 const AGAIN = new Set([409, 429, 503]); // with Retry-After: what was refused so was not begun
 const PATIENCE = 60_000; // ms for which it is asked again
+const KEYS = { missing_key: "This service needs a key", invalid_key: "The key is not valid here, or no longer" };
 const PASSES = new Set([0, 429, 502, 504]); // as a service answers that is gone for a while, or its proxy
 
 // What the service refused, or that it does not answer: `status` is 0 then. `after`: seconds after which it may be
@@ -22,9 +23,13 @@ export class ApiError extends Error {
     return PASSES.has(this.status) || (this.status === 503 && Boolean(this.after || !this.code));
   }
 
-  // Whether the same would be refused again.
+  // Whether the same would be refused again. Who gives a key is not refused for lack of it.
   get final() {
-    return !this.passes && !this.after && this.status !== 500;
+    return !this.passes && !this.after && this.status !== 500 && !this.lacksKey;
+  }
+
+  get lacksKey() {
+    return this.status === 401;
   }
 }
 
@@ -55,7 +60,7 @@ async function once(path, options) {
   if (response.ok) return response;
   const { error } = (await response.json().catch(() => null)) ?? {};
   const after = Number(response.headers.get("Retry-After")) || null;
-  const message = error?.message ?? `The service answered ${response.status}`;
+  const message = KEYS[error?.code] ?? error?.message ?? `The service answered ${response.status}`;
   throw new ApiError(message, { ...error, status: response.status, after });
 }
 

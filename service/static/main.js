@@ -66,13 +66,14 @@ const app = {
 
 // --- messages ---
 
-function say(text, { kind = "plain", again = null } = {}) {
+function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
   clearTimeout(silence);
   const bad = kind === "bad";
   $("said").hidden = !text;
   $("said").classList.toggle("bad", bad);
   $("said-text").textContent = text ?? "";
   $("said-again").hidden = !again;
+  $("said-again").textContent = how;
   $("said-again").onclick = again;
   if (text && kind === "plain") silence = setTimeout(() => say(""), 6000);
 }
@@ -88,7 +89,7 @@ function failed(error, again) {
     say("");
     again();
   };
-  say(error.message, { kind: "bad", again: error.final ? null : ask });
+  say(error.message, { kind: "bad", again: error.final ? null : ask, how: error.lacksKey ? "Give the key" : "Try again" });
   clearTimeout(later);
   if (!error.passes) return;
   const whenSeen = () => (document.hidden ? (later = setTimeout(whenSeen, LATER)) : ask());
@@ -293,6 +294,12 @@ async function reload() {
 
 // --- start ---
 
+// Who gives no key is told what the page lacks without it, and how it is given later.
+const locked = el("section", { class: "empty", hidden: true }, el("h1", {}, "This service needs a key"),
+  el("p", {}, "Without one no collection can be looked at, searched or added to. Whoever runs the service can give you a key; the page keeps it until this tab is closed."),
+  el("button", { type: "button", class: "button main", onclick: () => reload().catch(() => {}) }, "Give the key"));
+$("main").append(locked);
+
 async function untilReady() {
   for (;;) {
     try {
@@ -311,10 +318,12 @@ async function start() {
     fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
     await untilReady();
   } catch (error) {
-    failed(error, start);
-    if (error.status === 401) addEventListener("key", start, { once: true });
+    locked.hidden = !error.lacksKey;
+    if (error.lacksKey) addEventListener("key", start, { once: true });
+    else failed(error, start);
     return;
   }
+  locked.hidden = true;
   say("");
   onNavigate(show);
   await pause(0); // what is known already is not all drawn in the task of its arrival

@@ -190,6 +190,49 @@ def test_many_are_selected_tagged_listed_filtered_by_and_deleted(world, client, 
     assert client.collection("pictures").counts["image"] == 5 - count
 
 
+def test_what_could_not_be_tagged_is_named_with_the_reason(world, client, opened):
+    client.create_collection("pictures")
+    added = client.add_images("pictures", sorted((world[1] / "files").iterdir()))
+    for one in added[:2]:
+        client.update_entry("pictures", one.id, metadata={"caption": f"full {one.id}", "notes": "x" * 16_250})
+    page = opened("/?c=pictures", base=world[0], height=900)
+    tiles(page, 5)
+    page.get_by_role("button", name="Select").first.click()
+    page.keyboard.press("Control+a")
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    playwright.expect(bar).to_contain_text("5 selected")
+    client.delete_entry("pictures", added[4].id)
+    bar.get_by_label("Add a tag").fill("s" * 90)
+    page.keyboard.press("Enter")
+    said = page.locator("#said-text")
+    playwright.expect(said).to_contain_text(f"2 pictures tagged “{'s' * 90}” · 2 could not be: full ")
+    playwright.expect(said).to_contain_text("(metadata of an entry may have 16384 bytes as JSON, not 16")
+    playwright.expect(said).to_contain_text(" · 1 is no longer there.")
+    playwright.expect(page.locator("#said")).to_have_class(re.compile("bad"))
+
+
+def test_what_could_not_be_deleted_is_named_and_the_rest_is_deleted(world, client, opened):
+    client.create_collection("pictures")
+    added = client.add_images("pictures", sorted((world[1] / "files").iterdir()))
+    page = opened("/?c=pictures", base=world[0], height=900, expected=("500",))
+    broken = {"error": {"message": "the disk is full", "code": "disk_error"}}
+    page.route(
+        f"**/images/{added[1].id}",
+        lambda route: route.fulfill(status=500, json=broken) if route.request.method == "DELETE" else route.continue_(),
+    )
+    tiles(page, 5)
+    page.get_by_role("button", name="Select").first.click()
+    page.keyboard.press("Control+a")
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    bar.get_by_role("button", name="Delete").click()
+    bar.get_by_role("button", name="Really delete?").click()
+    playwright.expect(page.locator("#said-text")).to_have_text(
+        "4 pictures deleted · 1 could not be: 01.png (the disk is full)."
+    )
+    tiles(page, 1)
+    assert client.collection("pictures").counts["image"] == 1
+
+
 def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, axe):
     client.create_collection("one")
     page = opened("/?c=one", base=world[0])

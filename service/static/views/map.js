@@ -364,8 +364,7 @@ export function mount(root, app) {
     }
     const chosen = grid.selected.size ? [...grid.selected] : Array.from(picked.places, (i) => columns.ids[i]);
     try {
-      const labelled = await changeAll(app, collection, chosen, { metadata: { [key]: value } }, "labelled");
-      app.say(`${count(labelled, "picture")} labelled ${key}: ${value}`);
+      await changeAll(app, collection, chosen, { metadata: { [key]: value } }, `labelled ${key}: ${value}`);
       labelValue.value = "";
       const at = new URLSearchParams(location.search).get("at");
       columns = null;

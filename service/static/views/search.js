@@ -354,10 +354,13 @@ export function mount(root, app) {
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length && active()) searchBy(files);
   });
-  new ResizeObserver(() => {
-    grid.covered = form.parentElement.offsetHeight;
+  const cover = () => {
+    const bar = form.parentElement;
+    grid.covered = getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0;
     document.documentElement.style.scrollPaddingTop = active() ? `${grid.covered}px` : "";
-  }).observe(form);
+  };
+  new ResizeObserver(cover).observe(form);
+  addEventListener("resize", cover);
 
   async function show(address) {
     const before = query;
