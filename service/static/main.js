@@ -223,17 +223,24 @@ function header() {
 let library = null;
 
 async function openLibrary() {
+  say("");
   if (!app.info) await reload().catch(() => {}); // it asks for the key that was not given
   if (!app.info) return;
-  library ??= import("./parts/library.js").then(({ Library }) => new Library(document.body, { app, jobs, onUpload: add }));
-  (await library).show();
+  try {
+    const { Library } = await import("./parts/library.js");
+    library ??= new Library(document.body, { app, jobs, onUpload: add });
+  } catch {
+    say("The library cannot be loaded: the service does not answer.", { kind: "bad", again: openLibrary });
+    return;
+  }
+  library.show();
 }
 
 // Pictures of this machine into the collection of that name or title, which is made if there is none: see parts/naming.js.
 async function add(files, words) {
-  const [{ upload }, { make }] = await Promise.all([import("./parts/picture/upload.js"), import("./parts/naming.js")]);
   let shownOnce = false;
   try {
+    const [{ upload }, { make }] = await Promise.all([import("./parts/picture/upload.js"), import("./parts/naming.js")]);
     const wanted = await make(app, words);
     const collection = wanted.name;
     const tell = ({ done, total }) => say(`Adding pictures to ${wanted.title ?? collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });

@@ -277,7 +277,6 @@ export class Surface {
     this.shown.set(i, image);
     this.#put(image, this.space.x(i), this.space.y(i));
     image.addEventListener("load", () => image.classList.add("there"));
-    image.addEventListener("error", () => image.remove());
     this.thumbs.append(image);
     await this.api.show(image, this.thumbnail(i)).catch(() => image.remove());
   }

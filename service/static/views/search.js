@@ -39,7 +39,7 @@ export function mount(root, app) {
   const not = el("input", { class: "input", type: "search", placeholder: "but not…", "aria-label": "But not", maxlength: 10000, autocomplete: "off", dir: "auto" });
   const status = el("p", { class: "status", role: "status" });
   const change = (changes) => app.navigate({ ...changes, open: null });
-  const facets = new Facets({ api: app.api, onChange: change });
+  const facets = new Facets({ api: app.api, onChange: change, onFail: (error, again) => app.failed(error, again) });
   const filter = el("button", { type: "button", class: "chip", "aria-expanded": "false", onclick: toggleFacets }, icon("filter"), "Filters");
   const chosen = el("span", { class: "filtered" });
   const form = el("form", { class: "query" },
