@@ -26,7 +26,7 @@ import * as early from "./early.js";
 import { count, el, icon, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
 import { order } from "./parts/latest.js";
-import { address, href, navigate, onNavigate } from "./router.js";
+import { address, href, leftAt, navigate, onNavigate } from "./router.js";
 
 const VIEWS = {
   search: "Search",
@@ -69,6 +69,9 @@ const app = {
 function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
   clearTimeout(silence);
   const bad = kind === "bad";
+  const open = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+  if (text && $("said").parentElement !== open) open.append($("aloud"), $("said"));
+  aloud(text, kind);
   $("said").hidden = !text;
   $("said").classList.toggle("bad", bad);
   $("said-text").textContent = text ?? "";
@@ -76,6 +79,21 @@ function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
   $("said-again").textContent = how;
   $("said-again").onclick = again;
   if (text && kind === "plain") silence = setTimeout(() => say(""), 6000);
+}
+
+// A dialog leaves nothing outside of it to be seen, pressed or read out: what is said lies in the one that is open.
+document.addEventListener("close", (event) => event.target.contains($("said")) && document.body.append($("aloud"), $("said")), true);
+
+let reading = null; // timer
+let busy = false; // what was said last was how far something is, which is not read out again and again
+
+// What is read out is known to be, before it has words.
+function aloud(text, kind) {
+  if (busy && kind === "busy") return;
+  busy = kind === "busy";
+  clearTimeout(reading);
+  $("aloud").textContent = "";
+  if (text) reading = setTimeout(() => ($("aloud").textContent = text), 150);
 }
 
 const LATER = 5000; // ms after which what may be well by itself is asked for again
@@ -142,6 +160,7 @@ async function show() {
   clearTimeout(later);
   if (!$("said-again").hidden) say("");
   const asked = address();
+  const y = leftAt();
   const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
   due = name;
@@ -164,7 +183,8 @@ async function show() {
     if (last) scrollTo({ top: 0 });
   }
   if (name !== FIRST) document.title = name === WELCOME ? "glimpse" : `${next.module.title} · glimpse`; // the search names its own
-  next.view.show(asked);
+  await next.view.show(asked);
+  if (y !== null && String(address()) === String(asked)) scrollTo({ top: y, behavior: "instant" });
 }
 
 // --- the header ---

@@ -103,6 +103,56 @@ def test_files_are_dropped_to_search_by_them_or_to_add_them(world, client, opene
     assert client.collection("pictures").counts["image"] == 5
 
 
+def drop_here(page, *paths):
+    """Drop files or folders of this machine, as a file manager does: on the half that adds them."""
+    drag = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        drag.send("Input.dispatchDragEvent", {"type": kind, "x": 1000, "y": 400, "data": data})
+
+
+def test_a_folder_is_dropped_with_all_that_lies_below_it(world, client, opened, tmp_path):
+    client.create_collection("empty")
+    page = opened("/?c=empty", base=world[0])
+    expect_said = playwright.expect(page.locator("#said-text")).to_have_text
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    (tmp_path / "nothing" / "below").mkdir(parents=True)
+    drop_here(page, tmp_path / "nothing")
+    expect_said("There was no picture among these files.")
+    folder = tmp_path / "photos"
+    files = draw(folder / "2024" / "may", 30)
+    for i in range(110):  # a browser gives a hundred at a time
+        (folder / "2024" / f"{i}.txt").write_text("no picture")
+    for file in files[20:]:
+        file.rename(folder / file.name)
+    (folder / "broken.jpg").write_bytes(b"broken")
+    drop_here(page, folder)
+    expect_said(
+        "30 pictures added · 110 files left out: no picture · "
+        "1 file cannot be read, the first is broken.jpg: not an image that glimpse knows."
+    )
+    playwright.expect(page.locator("#view-search .status")).to_have_text("30 pictures")
+
+
+def test_files_that_are_gone_when_they_are_to_be_sent_are_named_and_the_rest_is_added(world, client, opened, tmp_path):
+    client.create_collection("some")
+    page = opened("/?c=some", base=world[0], expected=("ERR_",))
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    files = draw(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "link.png").symlink_to(tmp_path / "nowhere")
+    held = []
+    page.route("**/v1/info", lambda asked: held.append(asked))
+    drop_here(page, *sorted((tmp_path / "photos").iterdir()))
+    until(lambda: page.wait_for_timeout(20) or held)
+    files[1].unlink()
+    page.unroute("**/v1/info")
+    held[0].continue_()
+    said = page.locator("#said-text")
+    playwright.expect(said).to_contain_text("2 pictures added · 2 files cannot be read, the first is ")
+    playwright.expect(said).to_contain_text(": it is no longer there, or may not be opened.")
+    tiles(page, 2)
+
+
 def test_a_list_is_no_formula_for_a_spreadsheet(world, client, opened):
     client.create_collection("pictures")
     client.add_images("pictures", sorted((world[1] / "files").iterdir())[:1])

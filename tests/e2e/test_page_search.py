@@ -22,6 +22,24 @@ def names(page):
     return page.locator(".pictures .caption").all_text_contents()  # also of those behind an open picture
 
 
+def test_what_is_said_over_an_open_picture_is_seen_and_pressed_and_read_out(opened):
+    page = opened("/?c=pictures&open=1", permissions=["clipboard-write"])
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Copy path").click()
+    said = page.locator("#said")
+    playwright.expect(said).to_contain_text("clipboard")
+    playwright.expect(dialog.locator("#aloud")).to_contain_text("clipboard")
+    said.get_by_role("button", name="Close the message").click()
+    playwright.expect(said).to_be_hidden()
+    dialog.get_by_role("button", name="Copy path").click()
+    playwright.expect(said).to_be_visible()
+    page.keyboard.press("Escape")
+    playwright.expect(dialog).to_be_hidden()
+    playwright.expect(said).to_be_visible()
+    said.get_by_role("button", name="Close the message").click()
+    playwright.expect(said).to_be_hidden()
+
+
 def test_words_results_one_of_them_and_more_like_it(page):
     page.goto("/")
     tiles(page, 9)  # without a query, the collection
@@ -663,6 +681,35 @@ def test_a_view_that_could_not_be_loaded_is_tried_again(opened):
     said.get_by_role("button", name="Try again").click()
     playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
     playwright.expect(said).to_be_hidden()
+
+
+@pytest.mark.parametrize(("role", "name"), [("button", "More like this"), ("link", "Line up")])
+def test_back_leads_to_where_one_was(opened, role, name):
+    page = opened("/?c=pictures", width=360, height=300)
+    page.wait_for_load_state("networkidle")
+    page.evaluate("scrollTo(0, 180)")
+    page.get_by_role("list", name="Results").get_by_role("link").nth(2).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role(role, name=name).click()
+    playwright.expect(dialog).to_be_hidden()
+    until_so(page, "() => scrollY === 0")
+    page.go_back()
+    until_so(page, "() => scrollY > 100")
+    dialog.get_by_role("button", name="Close").click()
+    playwright.expect(page).not_to_have_url(re.compile("open="))
+    assert page.evaluate("scrollY") > 100
+
+
+def test_a_map_that_is_left_writes_nothing_into_another_views_address(opened):
+    page = opened("/?v=lineup&c=pictures&l=cat&p=1", expected=("GPU stall", "404"))
+    page.get_by_role("navigation", name="Views").get_by_role("link", name="Map").click()
+    page.get_by_role("button", name="Make the map").click()
+    playwright.expect(page.get_by_role("button", name="Zoom in")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Zoom in").click()
+    page.go_back()
+    playwright.expect(page.get_by_role("textbox", name="Labels")).to_be_visible()
+    page.wait_for_timeout(500)  # longer than a map rests before it is told of
+    assert "at=" not in page.url
 
 
 def test_back_and_forward_go_through_views_and_open_pictures(page):

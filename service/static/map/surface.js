@@ -39,7 +39,7 @@ export class Surface {
     this.#keys();
     new ResizeObserver(() => {
       Object.assign(this, { width: this.root.clientWidth, height: this.root.clientHeight });
-      if (this.space) this.moved();
+      if (this.space && this.width) this.moved({ told: false });
     }).observe(this.root);
   }
 
@@ -120,7 +120,7 @@ export class Surface {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
       this.#thumbs();
-      if (told) this.onMove(this.view);
+      if (told && this.width) this.onMove(this.view); // else it was left meanwhile
     }, REST);
   }
 

@@ -58,8 +58,8 @@ export function mount(root, app) {
     onClear: () => grid.clearSelection(),
     onLike: (ids) => {
       grid.clearSelection();
-      scrollTo({ top: 0 });
       app.navigate({ like: ids, q: null, not: null, img: null, open: null });
+      scrollTo({ top: 0 });
     },
     onChanged: (_, { deleted }) => {
       grid.refresh();
@@ -73,8 +73,8 @@ export function mount(root, app) {
   const viewer = new Viewer(root, { api: app.api, onStep: step, onClose: close, actions });
 
   function submit() {
-    scrollTo({ top: 0 });
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
+    scrollTo({ top: 0 });
     if (asked === null) show(new URLSearchParams(location.search)); // the same once more, which failed
   }
 
@@ -299,8 +299,8 @@ export function mount(root, app) {
     const like = (weight) => {
       const others = weight < 0 ? query.likes.filter(({ id }) => id !== entry.id).map((each) => withWeight(each.id, each.weight)) : [];
       const changes = { like: [...others, withWeight(entry.id, weight)], open: null };
-      scrollTo({ top: 0 });
       app.navigate(weight < 0 ? changes : { ...changes, q: null, qw: null, not: null, img: null, k: query.limit });
+      scrollTo({ top: 0 });
     };
     const path = entry.path ?? entry.external_id;
     const download = el("a", { class: "button", href: entry.content_url, download: calledOf(entry), onclick: save }, icon("download"), "Download");
