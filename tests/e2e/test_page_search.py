@@ -3,11 +3,12 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
-from index.collection import open_collection
+from index.collection import Entry, create_collection, open_collection
 from index.map.kept import make_map
 from service.app import create_app
 from service.keys import add_key, remove_key
@@ -20,6 +21,47 @@ XSS = '<img src=x onerror="document.title=\'broken\'"><script>document.title="br
 
 def names(page):
     return page.locator(".pictures .caption").all_text_contents()  # also of those behind an open picture
+
+
+SWIPE = [[300, 250], [220, 252], [140, 251], [60, 250]]
+
+
+def touched(page, *moves):
+    """Fingers that go down, move and go up: each move the place of each of them."""
+    hand = page.context.new_cdp_session(page)
+    for i, places in enumerate([*moves, ()]):
+        points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
+        kind = "touchEnd" if not points else "touchMove" if i else "touchStart"
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def test_an_open_picture_is_swiped_and_pinched_on_a_phone(opened):
+    page = opened("/?c=pictures&q=boat", width=360, height=740, has_touch=True, is_mobile=True)
+    tiles(page, 9).first.tap()
+    dialog, image = page.get_by_role("dialog"), page.locator(".viewer .stage img")
+    playwright.expect(image).to_have_js_property("naturalWidth", 320)
+    first = dialog.get_by_role("heading").inner_text()
+    touched(page, *([place] for place in SWIPE))
+    playwright.expect(dialog.get_by_role("heading")).not_to_have_text(first)
+    touched(page, *([place] for place in reversed(SWIPE)))
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(first)
+    touched(page, *([(160 - by, 250), (200 + by, 250)] for by in (0, 30, 60)))
+    playwright.expect(image).to_have_attribute("style", re.compile(r"scale\(4"))
+    assert page.evaluate("visualViewport.scale") == 1  # the picture is enlarged, and not the page
+    touched(page, *([place] for place in SWIPE))  # moves it now
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(first)
+
+
+def test_of_a_few_pictures_each_is_not_below_a_heading_of_its_own(opened, tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    rows = np.eye(6, encoder.dim, dtype=np.float32)
+    year = 365 * 86_400 * 10**9
+    with create_collection(tmp_path, "few", model=encoder.ref, fingerprint="tiny", dim=encoder.dim) as made:
+        made.upsert([Entry(row, "image", f"/{i}.jpg", mtime_ns=i * year) for i, row in enumerate(rows)])
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened("/?c=few", base=url, expected=("404", "ERR_CONNECTION_REFUSED"))
+        tiles(page, 6)
+        playwright.expect(page.locator(".pictures .break")).to_have_count(0)
 
 
 def test_what_is_said_over_an_open_picture_is_seen_and_pressed_and_read_out(opened):

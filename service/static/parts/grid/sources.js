@@ -95,6 +95,7 @@ export class Hits {
 }
 
 const SEVERAL = 24; // pictures a month, on average, from which on months have headings of their own, else years
+const FEW = 4; // the same of a year, below which there are no headings: each would begin a row for a picture or two
 const ASKED = 200; // records at a time
 
 // The collection itself, the newest first: by its columns, so that a million are there at once. What pictures are
@@ -208,7 +209,7 @@ export class Browse {
     };
     let found = at(MONTH);
     if (found.length > 1 && this.count / found.length < SEVERAL) found = at(YEAR);
-    return found.length > 1 ? found : [];
+    return found.length > 1 && this.count / found.length >= FEW ? found : [];
   }
 }
 
