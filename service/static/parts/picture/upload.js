@@ -87,6 +87,6 @@ async function send(api, collection, files, signal) {
 }
 
 async function unreadable(files) {
-  const isLost = await Promise.all(files.map((file) => (file.size ? file.slice(0, 1) : file).arrayBuffer().then(() => false, () => true)));
+  const isLost = await Promise.all(files.map((file) => file.slice(0, 1).arrayBuffer().then(() => false, () => true)));
   return files.filter((_, i) => isLost[i]);
 }
