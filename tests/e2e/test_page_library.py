@@ -294,7 +294,7 @@ def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, 
     axe(page)
     library.get_by_label("to the collection").fill("two")
     library.get_by_role("button", name="Index the folder").click()
-    playwright.expect(library.get_by_text("index job of two is done").first).to_be_visible(timeout=20_000)
+    playwright.expect(library.get_by_text("Adding pictures to two is done").first).to_be_visible(timeout=20_000)
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
     page.wait_for_load_state("networkidle")
     library.get_by_role("button", name="Delete the collection one").click()
@@ -348,7 +348,7 @@ def test_the_end_of_a_job_is_seen_where_a_look_of_before_it_comes_late(world, cl
     held[0][0].fulfill(response=held[0][1])
     page.wait_for_timeout(100)
     held[1][0].continue_()
-    playwright.expect(library.get_by_text("index job of two is done").first).to_be_visible()
+    playwright.expect(library.get_by_text("Adding pictures to two is done").first).to_be_visible()
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
 
 

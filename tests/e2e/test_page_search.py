@@ -545,7 +545,7 @@ def test_a_late_list_of_jobs_takes_back_nothing(page):
     page.goto("/?c=pictures")
     tiles(page, 9)
     page.get_by_role("button", name="Library").click()  # looks again, while the first answer is on its way
-    done = page.get_by_role("dialog", name="Library").get_by_text("index job of pictures is done")
+    done = page.get_by_role("dialog", name="Library").get_by_text("Adding pictures to pictures is done")
     playwright.expect(done).to_be_visible()
     answers[0].fulfill(json={"jobs": []})
     page.wait_for_timeout(200)
