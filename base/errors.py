@@ -12,6 +12,7 @@
     │   ├── CollectionExists
     │   ├── CollectionLocked   another process is writing to it
     │   ├── CollectionDamaged  its catalog fails its own check
+    │   ├── TitleChanged       somebody has given it another title meanwhile
     │   ├── QuotaExceeded      it may not hold so much
     │   ├── EntriesLeft        another model has not made all of its vectors yet
     │   ├── CursorGone         what changed after a cursor is no longer all known
@@ -111,6 +112,13 @@ class CollectionDamaged(CollectionError):
     """The catalog fails its own check; nothing is served from it."""
 
     code = "collection_damaged"
+
+
+class TitleChanged(CollectionError):
+    """The collection has another title than the one that was to be replaced; it keeps it."""
+
+    code = "changed_meanwhile"
+    param = "expected_title"
 
 
 class QuotaExceeded(CollectionError):

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from base.errors import InputError
+from base.errors import InputError, TitleChanged
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MAX_EXTERNAL_ID = 256  # characters
@@ -56,6 +56,13 @@ def check_title(text: str) -> str:
     if text != text.strip():
         raise InputError(f"title {text!r} begins or ends with a space: leave it out")
     return text
+
+
+def check_still_called(name: str, title: str | None, expected: str | None) -> None:
+    """TitleChanged if a collection has another title than somebody saw; None: it is called by its name."""
+    if title != expected:
+        called = "by its name" if title is None else repr(title)
+        raise TitleChanged(f"collection {name!r} is called {called} by now")
 
 
 def near_name(name: str, names: Iterable[str]) -> str | None:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from service_world import serving, settings_for
 
-from base.errors import GlimpseError, InputError
+from base.errors import GlimpseError, InputError, TitleChanged
 from encoder.model.dual_encoder import DualEncoder
 from glimpse.cli import perform
 from glimpse.client import Client, ServiceError
@@ -239,6 +239,27 @@ def test_a_folder_is_sent_and_sent_again(
     assert said(capsys, "collections", "delete", "sent", "--url", url, "--yes") == "sent deleted\n"
     with pytest.raises(GlimpseError, match="no collection 'sent'"):
         call("collections", "delete", "sent", "--url", url, "--yes")
+
+
+def test_a_title_that_somebody_else_gave_stays_where_another_was_seen(
+    data: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, there in enumerate([("--url", url), ("--data", data)]):
+        name = f"titled{i}"
+        with Client(url) as client:
+            client.create_collection(name)
+        change = ("collections", "title", name, *there)
+        assert said(capsys, *change, "Ours", "--expected", "") == f"{name}: Ours\n"
+        for other, called in (("", "'Ours'"), ("Mine", "'Ours'")):
+            with pytest.raises(TitleChanged, match=f"collection '{name}' is called {called} by now"):
+                call(*change, "Mine", "--expected", other)
+        assert said(capsys, *change, "--none", "--expected", "Ours") == f"{name}: no title\n"
+        with pytest.raises(TitleChanged, match="is called by its name by now"):
+            call(*change, "Mine", "--expected", "Ours")
+        assert said(capsys, *change, "Mine") == f"{name}: Mine\n"
+        with pytest.raises(InputError, match="--expected is for a change"):
+            call(*change, "--expected", "Mine")
+        assert said(capsys, *change) == f"{name}: Mine\n"
 
 
 def test_two_files_of_the_same_bytes_are_one_entry(

@@ -34,6 +34,17 @@ def client(here):
     return here[0]
 
 
+def test_a_label_set_is_made_only_where_there_is_none_for_who_says_so(client):
+    place, only_new = "/v1/label-sets/once", {"If-None-Match": "*"}
+    assert client.put(place, json={"labels": ["a"]}, headers=only_new).status_code == 201
+    error = error_of(client.put(place, json={"labels": ["b"]}, headers=only_new), 412)
+    assert (error["code"], error["message"]) == ("label_set_exists", "there is a label set 'once' already")
+    assert client.get(place).json()["labels"] == ["a"]
+    assert client.put(place, json={"labels": ["b"]}).json()["labels"] == ["b"]
+    error_of(client.put(place, json={"labels": ["b"]}, headers={"If-None-Match": '"x"'}), 422)
+    client.delete(place)
+
+
 def test_a_stored_image_is_classified_as_the_file_is(client, here):
     asked = {"id": 1, "collection": "pictures", "labels": LABELS}
     [kept] = client.post("/v1/classify", json=asked).json()["results"]

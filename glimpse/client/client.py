@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Literal
 
 from base.errors import GlimpseError, ImageError, InputError
@@ -109,9 +110,20 @@ class Client(Searches, Facets, Overview, Entries, Catalogue, Changes, Jobs, Labe
         """
         return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json={"quota": quota}))
 
-    def set_title(self, name: str, title: str | None) -> Collection:
-        """Have a collection called so where people read; None: by its name. CollectionNotFound if there is none."""
-        return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json={"title": title}))
+    def set_title(self, name: str, title: str | None, *, expected_title: str | EllipsisType | None = ...) -> Collection:
+        """Have a collection called so where people read; None: by its name.
+
+        Args:
+            name: the one it was made with, which stays.
+            title: any line of 120 characters at most.
+            expected_title: what it is called now, as you saw it; None: by its name. Default: any title is replaced.
+
+        Raises:
+            CollectionNotFound: there is none of that name.
+            TitleChanged: it has another title than expected, and keeps it.
+        """
+        asked = {"title": title} if expected_title is ... else {"title": title, "expected_title": expected_title}
+        return read(Collection, self.ask("PATCH", f"/v1/collections/{in_path(name)}", json=asked))
 
     def delete_collection(self, name: str) -> None:
         """Delete it with its entries and uploaded files. CollectionNotFound if there is none."""

@@ -5,7 +5,9 @@ import { givenKey, request } from "./key.js";
 import { pause } from "./parts/dom.js";
 
 const AGAIN = new Set([409, 429, 503]); // with Retry-After: what was refused so was not begun
+const SOON = 3000; // ms until a picture is asked for again; doubled each time
 const PATIENCE = 60_000; // ms for which it is asked again
+const KEYS = { missing_key: "This service needs a key", invalid_key: "The key is not valid here, or no longer" };
 const PASSES = new Set([0, 429, 502, 504]); // as a service answers that is gone for a while, or its proxy
 
 // What the service refused, or that it does not answer: `status` is 0 then. `after`: seconds after which it may be
@@ -22,9 +24,13 @@ export class ApiError extends Error {
     return PASSES.has(this.status) || (this.status === 503 && Boolean(this.after || !this.code));
   }
 
-  // Whether the same would be refused again.
+  // Whether the same would be refused again. Who gives a key is not refused for lack of it.
   get final() {
-    return !this.passes && !this.after && this.status !== 500;
+    return !this.passes && !this.after && this.status !== 500 && !this.lacksKey;
+  }
+
+  get lacksKey() {
+    return this.status === 401;
   }
 }
 
@@ -55,7 +61,7 @@ async function once(path, options) {
   if (response.ok) return response;
   const { error } = (await response.json().catch(() => null)) ?? {};
   const after = Number(response.headers.get("Retry-After")) || null;
-  const message = error?.message ?? `The service answered ${response.status}`;
+  const message = KEYS[error?.code] ?? error?.message ?? `The service answered ${response.status}`;
   throw new ApiError(message, { ...error, status: response.status, after });
 }
 
@@ -92,14 +98,35 @@ export const api = {
     return URL.createObjectURL(await (await answered(url, { signal })).blob());
   },
 
-  // Have an <img> show what lies there. What was fetched with a key is let go of as soon as the image has it.
+  // Have an <img> show what lies there, once it is to be had: resolves when it shows it, or something else by then.
   async show(image, url, { signal } = {}) {
-    const source = await api.source(url, { signal });
-    const letGo = () => source !== url && URL.revokeObjectURL(source);
-    if (signal?.aborted) letGo();
-    signal?.throwIfAborted();
-    if (source !== url) image.loading = "eager"; // it is here already
-    for (const event of ["load", "error"]) image.addEventListener(event, letGo, { once: true });
-    image.src = source;
+    for (let wait = SOON; ; wait *= 2) {
+      try {
+        return await put(image, url, signal);
+      } catch (error) {
+        if (!error.passes || wait > PATIENCE) throw error;
+      }
+      await pause(wait);
+      signal?.throwIfAborted();
+      if (!image.isConnected) return;
+    }
   },
 };
+
+// What was fetched with a key is let go of as soon as the image has it.
+async function put(image, url, signal) {
+  const source = await api.source(url, { signal });
+  const letGo = () => source !== url && URL.revokeObjectURL(source);
+  if (signal?.aborted) letGo();
+  signal?.throwIfAborted();
+  if (source !== url) image.loading = "eager"; // it is here already
+  const shown = () => new Promise((resolve) => {
+    for (const event of ["load", "error"]) image.addEventListener(event, () => resolve(event === "load"), { once: true });
+    image.src = source;
+  });
+  const isShown = await shown();
+  letGo();
+  if (isShown || image.getAttribute("src") !== source) return;
+  await answered(url, { signal, patient: false }); // an image does not say why there is none
+  if (!(await shown()) && image.getAttribute("src") === source) throw new ApiError("This is no picture that a browser shows");
+}

@@ -29,7 +29,7 @@ const DIALOG = `<form method="dialog">
   <label for="key">Key</label>
   <input id="key" type="password" autocomplete="off" required>
   <p>It is kept until this tab is closed.</p>
-  <button value="use">Use it</button>
+  <div class="acts"><button value="use">Use it</button><button value="later" formnovalidate class="plain">Not now</button></div>
 </form>`;
 
 // Resolves to whether there is another key to try now.

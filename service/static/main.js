@@ -26,7 +26,7 @@ import * as early from "./early.js";
 import { count, el, icon, pause } from "./parts/dom.js";
 import { Jobs } from "./parts/jobs.js";
 import { order } from "./parts/latest.js";
-import { address, href, navigate, onNavigate } from "./router.js";
+import { address, href, leftAt, navigate, onNavigate } from "./router.js";
 
 const VIEWS = {
   search: "Search",
@@ -66,15 +66,34 @@ const app = {
 
 // --- messages ---
 
-function say(text, { kind = "plain", again = null } = {}) {
+function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
   clearTimeout(silence);
   const bad = kind === "bad";
+  const open = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+  if (text && $("said").parentElement !== open) open.append($("aloud"), $("said"));
+  aloud(text, kind);
   $("said").hidden = !text;
   $("said").classList.toggle("bad", bad);
   $("said-text").textContent = text ?? "";
   $("said-again").hidden = !again;
+  $("said-again").textContent = how;
   $("said-again").onclick = again;
   if (text && kind === "plain") silence = setTimeout(() => say(""), 6000);
+}
+
+// A dialog leaves nothing outside of it to be seen, pressed or read out: what is said lies in the one that is open.
+document.addEventListener("close", (event) => event.target.contains($("said")) && document.body.append($("aloud"), $("said")), true);
+
+let reading = null; // timer
+let busy = false; // what was said last was how far something is, which is not read out again and again
+
+// What is read out is known to be, before it has words.
+function aloud(text, kind) {
+  if (busy && kind === "busy") return;
+  busy = kind === "busy";
+  clearTimeout(reading);
+  $("aloud").textContent = "";
+  if (text) reading = setTimeout(() => ($("aloud").textContent = text), 150);
 }
 
 const LATER = 5000; // ms after which what may be well by itself is asked for again
@@ -88,7 +107,7 @@ function failed(error, again) {
     say("");
     again();
   };
-  say(error.message, { kind: "bad", again: error.final ? null : ask });
+  say(error.message, { kind: "bad", again: error.final ? null : ask, how: error.lacksKey ? "Give the key" : "Try again" });
   clearTimeout(later);
   if (!error.passes) return;
   const whenSeen = () => (document.hidden ? (later = setTimeout(whenSeen, LATER)) : ask());
@@ -141,6 +160,7 @@ async function show() {
   clearTimeout(later);
   if (!$("said-again").hidden) say("");
   const asked = address();
+  const y = leftAt();
   const wanted = wantedBy(asked);
   const name = known.length || asked.get("c") || ALONE.has(wanted) ? wanted : WELCOME;
   due = name;
@@ -163,7 +183,8 @@ async function show() {
     if (last) scrollTo({ top: 0 });
   }
   if (name !== FIRST) document.title = name === WELCOME ? "glimpse" : `${next.module.title} · glimpse`; // the search names its own
-  next.view.show(asked);
+  await next.view.show(asked);
+  if (y !== null && String(address()) === String(asked)) scrollTo({ top: y, behavior: "instant" });
 }
 
 // --- the header ---
@@ -222,17 +243,24 @@ function header() {
 let library = null;
 
 async function openLibrary() {
+  say("");
   if (!app.info) await reload().catch(() => {}); // it asks for the key that was not given
   if (!app.info) return;
-  library ??= import("./parts/library.js").then(({ Library }) => new Library(document.body, { app, jobs, onUpload: add }));
-  (await library).show();
+  try {
+    const { Library } = await import("./parts/library.js");
+    library ??= new Library(document.body, { app, jobs, onUpload: add });
+  } catch {
+    say("The library cannot be loaded: the service does not answer.", { kind: "bad", again: openLibrary });
+    return;
+  }
+  library.show();
 }
 
 // Pictures of this machine into the collection of that name or title, which is made if there is none: see parts/naming.js.
 async function add(files, words) {
-  const [{ upload }, { make }] = await Promise.all([import("./parts/picture/upload.js"), import("./parts/naming.js")]);
   let shownOnce = false;
   try {
+    const [{ upload }, { make }] = await Promise.all([import("./parts/picture/upload.js"), import("./parts/naming.js")]);
     const wanted = await make(app, words);
     const collection = wanted.name;
     const tell = ({ done, total }) => say(`Adding pictures to ${wanted.title ?? collection}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
@@ -293,6 +321,12 @@ async function reload() {
 
 // --- start ---
 
+// Who gives no key is told what the page lacks without it, and how it is given later.
+const locked = el("section", { class: "empty", hidden: true }, el("h1", {}, "This service needs a key"),
+  el("p", {}, "Without one no collection can be looked at, searched or added to. Whoever runs the service can give you a key; the page keeps it until this tab is closed."),
+  el("button", { type: "button", class: "button main", onclick: () => reload().catch(() => {}) }, "Give the key"));
+$("main").append(locked);
+
 async function untilReady() {
   for (;;) {
     try {
@@ -311,10 +345,12 @@ async function start() {
     fetched(wantedBy(address())).catch(() => {}); // at the same time; show tells if it cannot be had
     await untilReady();
   } catch (error) {
-    failed(error, start);
-    if (error.status === 401) addEventListener("key", start, { once: true });
+    locked.hidden = !error.lacksKey;
+    if (error.lacksKey) addEventListener("key", start, { once: true });
+    else failed(error, start);
     return;
   }
+  locked.hidden = true;
   say("");
   onNavigate(show);
   await pause(0); // what is known already is not all drawn in the task of its arrival

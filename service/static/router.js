@@ -26,8 +26,19 @@ export function navigate(changes, { replace = false, from } = {}) {
   tell();
 }
 
-// Each step knows the one before it, so that what was opened can be closed by going back: see cameFrom.
-const push = (next) => history.pushState({ from: String(address()) }, "", next);
+// Each step knows the one before it, so that what was opened can be closed by going back: see cameFrom; and how far it
+// was scrolled when it was left. What opens over it leaves it where it is.
+function push(next) {
+  if (!new URLSearchParams(next).has("open")) history.replaceState({ ...history.state, y: scrollY }, "");
+  history.pushState({ from: String(address()) }, "", next);
+}
+
+// How far the page was scrolled when this step was left, in pixels, told once; null: it was not left, or not by a step.
+export function leftAt() {
+  const { y = null, ...state } = history.state ?? {};
+  if (y !== null) history.replaceState(state, "");
+  return y;
+}
 
 // Whether Back leads to this address, as far as the page knows.
 export const cameFrom = (wanted) => history.state?.from === String(new URLSearchParams(wanted));

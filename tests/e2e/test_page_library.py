@@ -103,6 +103,58 @@ def test_files_are_dropped_to_search_by_them_or_to_add_them(world, client, opene
     assert client.collection("pictures").counts["image"] == 5
 
 
+def drop_here(page, *paths):
+    """Drop files or folders of this machine, as a file manager does: on the half that adds them."""
+    drag = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        drag.send("Input.dispatchDragEvent", {"type": kind, "x": 1000, "y": 400, "data": data})
+
+
+def test_a_folder_is_dropped_with_all_that_lies_below_it(world, client, opened, tmp_path):
+    client.create_collection("empty")
+    page = opened("/?c=empty", base=world[0])
+    expect_said = playwright.expect(page.locator("#said-text")).to_have_text
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    (tmp_path / "nothing" / "below").mkdir(parents=True)
+    drop_here(page, tmp_path / "nothing")
+    expect_said("There was no picture among these files.")
+    folder = tmp_path / "photos"
+    files = draw(folder / "2024" / "may", 30)
+    for i in range(110):  # a browser gives a hundred at a time
+        (folder / "2024" / f"{i}.txt").write_text("no picture")
+    for file in files[20:]:
+        file.rename(folder / file.name)
+    (folder / "broken.jpg").write_bytes(b"broken")
+    drop_here(page, folder)
+    expect_said(
+        "30 pictures added · 110 files left out: no picture · "
+        "1 file cannot be read, the first is broken.jpg: not an image that glimpse knows."
+    )
+    playwright.expect(page.locator("#view-search .status")).to_have_text("30 pictures")
+
+
+def test_files_that_are_gone_when_they_are_to_be_sent_are_named_and_the_rest_is_added(world, client, opened, tmp_path):
+    client.create_collection("some")
+    page = opened("/?c=some", base=world[0], expected=("ERR_",))
+    playwright.expect(page.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    files = draw(tmp_path / "photos", 3)
+    held = []
+    page.route("**/v1/info", lambda asked: held.append(asked))
+    drop_here(page, *sorted((tmp_path / "photos").iterdir()))
+    until(lambda: page.wait_for_timeout(20) or held)
+    files[1].unlink()
+    for asked in held:
+        asked.continue_()
+    page.unroute("**/v1/info")
+    said = page.locator("#said-text")
+    playwright.expect(said).to_have_text(
+        f"2 pictures added · 1 file cannot be read, the first is {files[1].name}: "
+        "it is no longer there, or may not be opened."
+    )
+    tiles(page, 2)
+
+
 def test_a_list_is_no_formula_for_a_spreadsheet(world, client, opened):
     client.create_collection("pictures")
     client.add_images("pictures", sorted((world[1] / "files").iterdir())[:1])
@@ -190,6 +242,49 @@ def test_many_are_selected_tagged_listed_filtered_by_and_deleted(world, client, 
     assert client.collection("pictures").counts["image"] == 5 - count
 
 
+def test_what_could_not_be_tagged_is_named_with_the_reason(world, client, opened):
+    client.create_collection("pictures")
+    added = client.add_images("pictures", sorted((world[1] / "files").iterdir()))
+    for one in added[:2]:
+        client.update_entry("pictures", one.id, metadata={"caption": f"full {one.id}", "notes": "x" * 16_250})
+    page = opened("/?c=pictures", base=world[0], height=900, expected=("404",))
+    tiles(page, 5)
+    page.get_by_role("button", name="Select").first.click()
+    page.keyboard.press("Control+a")
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    playwright.expect(bar).to_contain_text("5 selected")
+    client.delete_entry("pictures", added[4].id)
+    bar.get_by_label("Add a tag").fill("s" * 90)
+    page.keyboard.press("Enter")
+    said = page.locator("#said-text")
+    playwright.expect(said).to_contain_text(f"2 pictures tagged “{'s' * 90}” · 2 could not be: full ")
+    playwright.expect(said).to_contain_text("(metadata of an entry may have 16384 bytes as JSON, not 16")
+    playwright.expect(said).to_contain_text(" · 1 is no longer there.")
+    playwright.expect(page.locator("#said")).to_have_class(re.compile("bad"))
+
+
+def test_what_could_not_be_deleted_is_named_and_the_rest_is_deleted(world, client, opened):
+    client.create_collection("pictures")
+    added = client.add_images("pictures", sorted((world[1] / "files").iterdir()))
+    page = opened("/?c=pictures", base=world[0], height=900, expected=("500",))
+    broken = {"error": {"message": "the disk is full", "code": "disk_error"}}
+    page.route(
+        f"**/images/{added[1].id}",
+        lambda route: route.fulfill(status=500, json=broken) if route.request.method == "DELETE" else route.continue_(),
+    )
+    tiles(page, 5)
+    page.get_by_role("button", name="Select").first.click()
+    page.keyboard.press("Control+a")
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    bar.get_by_role("button", name="Delete").click()
+    bar.get_by_role("button", name="Really delete?").click()
+    playwright.expect(page.locator("#said-text")).to_have_text(
+        "4 pictures deleted · 1 could not be: 01.png (the disk is full)."
+    )
+    tiles(page, 1)
+    assert client.collection("pictures").counts["image"] == 1
+
+
 def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, axe):
     client.create_collection("one")
     page = opened("/?c=one", base=world[0])
@@ -199,7 +294,7 @@ def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, 
     axe(page)
     library.get_by_label("to the collection").fill("two")
     library.get_by_role("button", name="Index the folder").click()
-    playwright.expect(library.get_by_text("index job of two is done").first).to_be_visible(timeout=20_000)
+    playwright.expect(library.get_by_text("Adding pictures to two is done").first).to_be_visible(timeout=20_000)
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
     page.wait_for_load_state("networkidle")
     library.get_by_role("button", name="Delete the collection one").click()
@@ -253,7 +348,7 @@ def test_the_end_of_a_job_is_seen_where_a_look_of_before_it_comes_late(world, cl
     held[0][0].fulfill(response=held[0][1])
     page.wait_for_timeout(100)
     held[1][0].continue_()
-    playwright.expect(library.get_by_text("index job of two is done").first).to_be_visible()
+    playwright.expect(library.get_by_text("Adding pictures to two is done").first).to_be_visible()
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
 
 

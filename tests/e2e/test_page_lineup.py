@@ -154,6 +154,33 @@ def test_a_label_set_is_saved_opened_and_edited(page: Any, url: str) -> None:
     httpx.delete(f"{url}/v1/label-sets/pets")
 
 
+def test_a_label_set_that_is_there_is_replaced_only_by_who_says_so(opened: Callable[..., Any], url: str) -> None:
+    page = opened(THREE, expected=("412",))
+    bars(page, 3)
+    httpx.put(f"{url}/v1/label-sets/theirs", json={"labels": ["sofa|couch", "b", "c", "d", "e", "f", "g"]})
+    page.get_by_role("button", name="Save as a set").click()
+    dialog = page.get_by_role("dialog", name="Save a label set")
+    dialog.get_by_label("Name").fill("theirs")
+    dialog.get_by_role("button", name="Save").click()
+    playwright.expect(dialog.get_by_role("alert")).to_have_text(
+        "There is a set theirs already, of sofa|couch, b, c, d, e and 2 more. Replace it, or choose another name."
+    )
+    assert len(httpx.get(f"{url}/v1/label-sets/theirs").json()["labels"]) == 7
+    dialog.get_by_label("Name").fill("their")
+    playwright.expect(dialog.get_by_role("button", name="Replace it")).to_have_count(0)
+    dialog.get_by_label("Name").fill("theirs")
+    dialog.get_by_role("button", name="Save").click()
+    dialog.get_by_role("button", name="Replace it").click()
+    playwright.expect(dialog).to_be_hidden()
+    assert httpx.get(f"{url}/v1/label-sets/theirs").json()["labels"] == ["cat", "dog", "boat"]
+    page.get_by_label("or none of these").check()
+    page.get_by_role("button", name="Save as a set").click()
+    dialog.get_by_role("button", name="Save").click()  # the one that is open is not asked about
+    playwright.expect(dialog).to_be_hidden()
+    assert httpx.get(f"{url}/v1/label-sets/theirs").json()["abstains"]
+    httpx.delete(f"{url}/v1/label-sets/theirs")
+
+
 def test_what_was_typed_last_is_not_put_into_another_views_address(page: Any) -> None:
     page.goto("/?v=lineup&c=pictures&l=cat")
     bars(page, 1)

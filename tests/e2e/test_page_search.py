@@ -3,11 +3,12 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
-from index.collection import open_collection
+from index.collection import Entry, create_collection, open_collection
 from index.map.kept import make_map
 from service.app import create_app
 from service.keys import add_key, remove_key
@@ -20,6 +21,65 @@ XSS = '<img src=x onerror="document.title=\'broken\'"><script>document.title="br
 
 def names(page):
     return page.locator(".pictures .caption").all_text_contents()  # also of those behind an open picture
+
+
+SWIPE = [[300, 250], [220, 252], [140, 251], [60, 250]]
+
+
+def touched(page, *moves):
+    """Fingers that go down, move and go up: each move the place of each of them."""
+    hand = page.context.new_cdp_session(page)
+    for i, places in enumerate([*moves, ()]):
+        points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
+        kind = "touchEnd" if not points else "touchMove" if i else "touchStart"
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def test_an_open_picture_is_swiped_and_pinched_on_a_phone(opened):
+    page = opened("/?c=pictures&q=boat", width=360, height=740, has_touch=True, is_mobile=True)
+    tiles(page, 9).first.tap()
+    dialog, image = page.get_by_role("dialog"), page.locator(".viewer .stage img")
+    playwright.expect(image).to_have_js_property("naturalWidth", 320)
+    first = dialog.get_by_role("heading").inner_text()
+    touched(page, *([place] for place in SWIPE))
+    playwright.expect(dialog.get_by_role("heading")).not_to_have_text(first)
+    touched(page, *([place] for place in reversed(SWIPE)))
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(first)
+    touched(page, *([(160 - by, 250), (200 + by, 250)] for by in (0, 30, 60)))
+    playwright.expect(image).to_have_attribute("style", re.compile(r"scale\(4"))
+    assert page.evaluate("visualViewport.scale") == 1  # the picture is enlarged, and not the page
+    touched(page, *([place] for place in SWIPE))  # moves it now
+    playwright.expect(dialog.get_by_role("heading")).to_have_text(first)
+
+
+def test_of_a_few_pictures_each_is_not_below_a_heading_of_its_own(opened, tmp_path):
+    encoder = tiny_encoder(tmp_path)
+    rows = np.eye(6, encoder.dim, dtype=np.float32)
+    year = 365 * 86_400 * 10**9
+    with create_collection(tmp_path, "few", model=encoder.ref, fingerprint="tiny", dim=encoder.dim) as made:
+        made.upsert([Entry(row, "image", f"/{i}.jpg", mtime_ns=i * year) for i, row in enumerate(rows)])
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        page = opened("/?c=few", base=url, expected=("404", "ERR_CONNECTION_REFUSED"))
+        tiles(page, 6)
+        playwright.expect(page.locator(".pictures .break")).to_have_count(0)
+
+
+def test_what_is_said_over_an_open_picture_is_seen_and_pressed_and_read_out(opened):
+    page = opened("/?c=pictures&open=1", permissions=["clipboard-write"])
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Copy path").click()
+    said = page.locator("#said")
+    playwright.expect(said).to_contain_text("clipboard")
+    playwright.expect(dialog.locator("#aloud")).to_contain_text("clipboard")
+    said.get_by_role("button", name="Close the message").click()
+    playwright.expect(said).to_be_hidden()
+    dialog.get_by_role("button", name="Copy path").click()
+    playwright.expect(said).to_be_visible()
+    page.keyboard.press("Escape")
+    playwright.expect(dialog).to_be_hidden()
+    playwright.expect(said).to_be_visible()
+    said.get_by_role("button", name="Close the message").click()
+    playwright.expect(said).to_be_hidden()
 
 
 def test_words_results_one_of_them_and_more_like_it(page):
@@ -254,8 +314,13 @@ def test_a_key_that_was_not_given_is_asked_for_when_the_page_needs_it_and_the_pa
         page.goto("/?c=pictures")
         ask = page.get_by_role("dialog", name="This service needs a key")
         playwright.expect(ask).to_be_visible()
+        ask.get_by_role("button", name="Not now").click()
+        playwright.expect(ask).to_be_hidden()
+        playwright.expect(page.get_by_role("heading", name="This service needs a key")).to_be_visible()
+        page.get_by_role("button", name="Give the key").click()
+        playwright.expect(ask).to_be_visible()
         page.keyboard.press("Escape")
-        playwright.expect(page.locator("#said")).to_contain_text("key")
+        playwright.expect(page.get_by_text("Without one no collection can be looked at")).to_be_visible()
         page.evaluate(SEEN, True)
         page.evaluate(SEEN, False)
         page.wait_for_timeout(300)
@@ -265,6 +330,7 @@ def test_a_key_that_was_not_given_is_asked_for_when_the_page_needs_it_and_the_pa
         page.keyboard.press("Enter")
         page.get_by_role("dialog", name="Library").get_by_role("button", name="Close").click()
         tiles(page, 3)
+        playwright.expect(page.get_by_role("heading", name="This service needs a key")).to_be_hidden()
         playwright.expect(page.locator("#said")).to_be_hidden()
         playwright.expect(page.locator(".pictures .caption").first).not_to_be_empty()  # the last that is asked for
 
@@ -291,7 +357,8 @@ def test_a_key_that_is_taken_away_is_asked_for_anew_once_and_not_by_each_picture
           await api.source("v1/collections/pictures/images/1/thumbnail").catch(() => {});
         }""")
         playwright.expect(ask).to_be_hidden()  # as a picture that comes into view is fetched
-        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#said")).to_contain_text("The key is not valid here, or no longer")
+        page.locator("#said").get_by_role("button", name="Give the key").click()
         ask.get_by_label("Key", exact=True).fill(other)
         page.keyboard.press("Enter")
         playwright.expect(page.get_by_role("status")).to_contain_text("nearest")
@@ -478,7 +545,7 @@ def test_a_late_list_of_jobs_takes_back_nothing(page):
     page.goto("/?c=pictures")
     tiles(page, 9)
     page.get_by_role("button", name="Library").click()  # looks again, while the first answer is on its way
-    done = page.get_by_role("dialog", name="Library").get_by_text("index job of pictures is done")
+    done = page.get_by_role("dialog", name="Library").get_by_text("Adding pictures to pictures is done")
     playwright.expect(done).to_be_visible()
     answers[0].fulfill(json={"jobs": []})
     page.wait_for_timeout(200)
@@ -656,6 +723,35 @@ def test_a_view_that_could_not_be_loaded_is_tried_again(opened):
     said.get_by_role("button", name="Try again").click()
     playwright.expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
     playwright.expect(said).to_be_hidden()
+
+
+@pytest.mark.parametrize(("role", "name"), [("button", "More like this"), ("link", "Line up")])
+def test_back_leads_to_where_one_was(opened, role, name):
+    page = opened("/?c=pictures", width=360, height=300)
+    page.wait_for_load_state("networkidle")
+    page.evaluate("scrollTo(0, 180)")
+    page.get_by_role("list", name="Results").get_by_role("link").nth(2).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role(role, name=name).click()
+    playwright.expect(dialog).to_be_hidden()
+    until_so(page, "() => scrollY === 0")
+    page.go_back()
+    until_so(page, "() => scrollY > 100")
+    dialog.get_by_role("button", name="Close").click()
+    playwright.expect(page).not_to_have_url(re.compile("open="))
+    assert page.evaluate("scrollY") > 100
+
+
+def test_a_map_that_is_left_writes_nothing_into_another_views_address(opened):
+    page = opened("/?v=lineup&c=pictures&l=cat&p=1", expected=("GPU stall", "404"))
+    page.get_by_role("navigation", name="Views").get_by_role("link", name="Map").click()
+    page.get_by_role("button", name="Make the map").click()
+    playwright.expect(page.get_by_role("button", name="Zoom in")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Zoom in").click()
+    page.go_back()
+    playwright.expect(page.get_by_role("textbox", name="Labels")).to_be_visible()
+    page.wait_for_timeout(500)  # longer than a map rests before it is told of
+    assert "at=" not in page.url
 
 
 def test_back_and_forward_go_through_views_and_open_pictures(page):

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from base.errors import InputError
+from base.names import check_still_called
 from glimpse.commands.collections.collections import Name, collections, state_of
 from glimpse.options import DATA, AsJson, Data, Store, Threads, Url, is_remote
 
@@ -75,6 +76,12 @@ def title(
     name: Name,
     text: Annotated[str | None, typer.Argument(metavar="[TITLE]", help="Default: say what it is.")] = None,
     none: Annotated[bool, typer.Option("--none", help="Take the title away.")] = False,
+    expected: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TITLE", help="Change nothing unless it is called so now; '' for no title. Default: whatever it is."
+        ),
+    ] = None,
     data: Data = DATA,
     store: Store = None,
     url: Url = None,
@@ -86,16 +93,21 @@ def title(
     if none and text is not None:
         raise InputError("give a TITLE, or --none to take it away")
     changes = none or text is not None
+    if expected is not None and not changes:
+        raise InputError("--expected is for a change: give a TITLE, or --none")
+    seen = ... if expected is None else expected or None
     if url is not None and is_remote(context):
         from glimpse.client import Client
 
         with Client(url) as client:
-            kept = (client.set_title(name, text) if changes else client.collection(name)).title
+            kept = (client.set_title(name, text, expected_title=seen) if changes else client.collection(name)).title
     else:
         from index.collection import open_collection
 
         with open_collection(data, name, writable=changes) as collection:
             if changes:
+                if seen is not ...:
+                    check_still_called(name, collection.title, seen)
                 collection.set_title(text)
             kept = collection.title
     if json:

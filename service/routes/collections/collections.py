@@ -11,7 +11,7 @@ from fastapi import APIRouter, BackgroundTasks, Body, Depends, Header, Path, Res
 from starlette.concurrency import run_in_threadpool
 
 from base.errors import CollectionLocked, CollectionNotFound
-from base.names import NAME
+from base.names import NAME, check_still_called
 from index.collection import Collection
 from service.deps import CollectionDep, CollectionsDep, ModelsDep, ServiceDep, ToldDep, WriterDep, json_body, retried
 from service.errors import Refusal, documented
@@ -98,10 +98,8 @@ async def patch(
 
 
 def _change(asked: CollectionPatch | CollectionRequest, collection: Collection) -> None:
-    if isinstance(asked, CollectionPatch) and asked.is_outdated(title := collection.title):
-        called = "by its name" if title is None else repr(title)
-        message = f"collection {collection.name!r} is called {called} by now"
-        raise Refusal(409, message, code="changed_meanwhile", param="expected_title")
+    if isinstance(asked, CollectionPatch) and "expected_title" in asked.model_fields_set:
+        check_still_called(collection.name, collection.title, asked.expected_title)
     if "title" in asked.model_fields_set:
         collection.set_title(asked.title)
     if asked.quota is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Header, Path, Response
 
 from base.errors import GlimpseError, InputError, ModelMismatch
 from base.names import NAME
@@ -46,13 +46,19 @@ def get_one(name: NameDep, kept: LabelSetsDep, told: ToldDep) -> LabelSetAnswer:
     "/{name}",
     summary="Keep a label set",
     dependencies=[Depends(json_body)],
-    responses=documented(408, 413, 415, 422)
+    responses=documented(408, 412, 413, 415, 422)
     | {201: {"model": LabelSetAnswer, "description": "there was none of that name"}},
 )
 def put(
-    name: NameDep, asked: LabelSetRequest, kept: LabelSetsDep, settings: SettingsDep, response: Response
+    name: NameDep,
+    asked: LabelSetRequest,
+    kept: LabelSetsDep,
+    settings: SettingsDep,
+    response: Response,
+    if_none_match: Annotated[Literal["*"] | None, Header(description="*: only if there is none, else 412")] = None,
 ) -> LabelSetAnswer:
-    """Keep it, in place of one of that name. Labels are stripped and stand once; without templates it gets ours.
+    """Keep it, in place of one of that name; with `If-None-Match: *` only where there is none. Labels are stripped and
+    stand once; without templates it gets ours.
 
     What was learned of the same labels before stays, but for a calibration in another mode or with other templates;
     with other labels it goes. `warnings` say what did, and which labels stand there twice or have no name.
@@ -61,6 +67,8 @@ def put(
     given = each_given(as_asked(asked.labels))
     label_set = LabelSet.of(given.labels, templates, asked.mode, abstains=asked.abstains)
     label_set.check_prompts(settings.max_prompts)
+    if if_none_match is not None and name in kept.names():
+        raise Refusal(412, f"there is a label set {name!r} already", code="label_set_exists")
     label_set, warnings = (label_set, []) if asked.forget_learned else _with_learned(kept, name, label_set)
     if kept.put(name, label_set):
         response.status_code = 201

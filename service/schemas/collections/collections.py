@@ -45,10 +45,6 @@ class CollectionPatch(RequestModel):
             raise ValueError("name what is to change: title, or quota")
         return self
 
-    def is_outdated(self, title: str | None) -> bool:
-        """Whether it was asked of a collection that was called otherwise."""
-        return "expected_title" in self.model_fields_set and self.expected_title != title
-
 
 class CollectionRequest(RequestModel):
     """What it is called, which model makes its vectors, what its index is to be, and how much it may hold.

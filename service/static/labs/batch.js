@@ -47,7 +47,8 @@ export function batchLab(app) {
       found = await Promise.all(SIZES.map((n) => forces(app, { loss: "info-nce", temperature: heat.value, anchors: POINTS.slice(0, n), others: others.slice(0, n) })));
       draw();
     } catch (error) {
-      told.textContent = error.message;
+      if (error.final) told.textContent = error.message;
+      else app.failed(error, look);
     }
   });
 

@@ -60,12 +60,13 @@ export function pullLab(app) {
     try {
       now = space === "pictures" ? await own.look(settings()) : await ask();
     } catch (error) {
-      trouble = error.message;
+      if (error.final) trouble = error.message;
+      else app.failed(error, look);
     }
     if (!isNews()) return; // a step has been felt meanwhile
     felt = now;
     status.textContent = trouble;
-    if (trouble) clock.stop();
+    if (!now) clock.stop();
     draw();
   });
 
@@ -87,7 +88,7 @@ export function pullLab(app) {
   const mining = choice("labs-mining", "Mining", [["semi-hard", "Semi-hard"], ["batch-hard", "Batch-hard"]], (value) => app.navigate({ mining: value === "semi-hard" ? null : value }));
 
   const go = el("button", { type: "button", class: "button main", onclick: () => clock.toggle() }, "Let go");
-  const once = el("button", { type: "button", class: "button", onclick: step }, "One step");
+  const once = el("button", { type: "button", class: "button", onclick: () => step().catch((error) => app.say(error.message, { kind: "bad" })) }, "One step");
   const again = el("button", { type: "button", class: "button", onclick: () => { clock.stop(); put(space === "sphere" ? ON_SPHERE : START.map(onCircle)); keep(); look(); } }, "Start again");
   const more = el("button", { type: "button", class: "button icon", "aria-label": "One more negative", title: "One more negative", onclick: () => add(1) }, icon("plus"));
   const fewer = el("button", { type: "button", class: "button icon", "aria-label": "One negative less", title: "One negative less", onclick: () => add(-1) }, icon("minus"));

@@ -64,7 +64,6 @@ export class Pictures {
     this.shown.set(i, image);
     this.surface.put(image, this.surface.space.x(i), this.surface.space.y(i));
     image.addEventListener("load", () => image.classList.add("there"));
-    image.addEventListener("error", () => image.remove());
     this.root.append(image);
     await this.api.show(image, this.address(i)).catch(() => image.remove());
   }

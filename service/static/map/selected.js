@@ -83,8 +83,7 @@ export class Selected {
     }
     const chosen = this.grid.selected.size ? [...this.grid.selected] : Array.from(this.picked.places, (i) => map.columns.ids[i]);
     try {
-      const labelled = await changeAll(app, map.collection, chosen, { metadata: { [key]: value } }, "labelled");
-      app.say(`${count(labelled, "picture")} labelled ${key}: ${value}`);
+      await changeAll(app, map.collection, chosen, { metadata: { [key]: value } }, `labelled ${key}: ${value}`);
       this.value.value = "";
       this.onLabelled(key);
     } catch (error) {

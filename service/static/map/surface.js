@@ -40,7 +40,7 @@ export class Surface {
     listen(this);
     new ResizeObserver(() => {
       Object.assign(this, { width: this.root.clientWidth, height: this.root.clientHeight });
-      if (this.space) this.moved();
+      if (this.space && this.width) this.moved({ told: false });
     }).observe(this.root);
   }
 
@@ -121,7 +121,7 @@ export class Surface {
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
       this.pictures.look();
-      if (told) this.onMove(this.view);
+      if (told && this.width) this.onMove(this.view); // else it was left meanwhile
     }, REST);
   }
 

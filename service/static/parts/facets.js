@@ -13,9 +13,9 @@ const FOLDER = "file.folder";
 const NOT_SHOWN = new Set(["filename"]);
 
 export class Facets {
-  // onChange(changes): changes of the address
-  constructor({ api, onChange }) {
-    Object.assign(this, { api, onChange });
+  // onChange(changes): changes of the address; onFail(error, again): they could not be had
+  constructor({ api, onChange, onFail }) {
+    Object.assign(this, { api, onChange, onFail });
     this.all = new Set(); // keys of which all values are shown
     this.root = el("section", { class: "facets", "aria-label": "Filters", hidden: true });
   }
@@ -39,7 +39,9 @@ export class Facets {
       const shown = keys.filter((key) => isSorting(key, total)).sort((a, b) => a.values - b.values).slice(0, KEYS);
       counted = shown.length ? await this.#count(of("facets"), shown.map(({ key }) => key), query, signal) : [];
     } catch (error) {
-      if (error.name !== "AbortError") this.root.replaceChildren(el("p", { class: "hint" }, error.message));
+      if (error.name === "AbortError") return;
+      this.root.replaceChildren(el("p", { class: "hint" }, error.message));
+      if (!error.final) this.onFail(error, () => this.open && this.show(collection, query, total));
       return;
     }
     const numbers = keys.filter((key) => isNumeric(key) && !NOT_SHOWN.has(key.key));

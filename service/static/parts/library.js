@@ -197,6 +197,8 @@ export class Library {
 
 const STATES = { queued: "waits", running: "runs", cancelling: "is being cancelled", succeeded: "is done", failed: "has failed", cancelled: "was cancelled" };
 
+const DOING = { index: "Adding pictures to", watch: "Following folders into", label: "Labelling", reindex: "Changing the model of", map: "Making the map of" };
+
 // A job as a row: what it does, how far it is, and the button that ends it.
 export function jobRow(job, jobs, app) {
   const { kind, state, collection, done, total, error, waiting, report } = job;
@@ -205,7 +207,7 @@ export function jobRow(job, jobs, app) {
   const bar = isRunning(job) && el("progress", { max: total || 1, value: total ? done : null, "aria-label": `Progress of the ${kind} job` });
   return el("li", {},
     el("div", {},
-      el("span", { class: "name" }, `${kind ?? "A damaged"} job${collection ? ` of ${collection}` : ""} ${STATES[state]}`),
+      el("span", { class: "name" }, `${DOING[kind] ?? "A damaged job"} ${collection ?? (DOING[kind] ? "a folder" : "")} ${STATES[state]}`),
       bar,
       el("p", { class: "hint" }, error?.message ?? waiting ?? `${far}${skipped}`)),
     isRunning(job) && state !== "cancelling" && el("button", { type: "button", class: "button plain", "data-job": job.id,

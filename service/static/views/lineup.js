@@ -29,6 +29,8 @@ export function labelsOf(text) {
   return [...new Set(found.map((each) => each.trim().replace(/^"(.*)"$/, "$1").trim()).filter(Boolean))];
 }
 
+const nameOfLabel = (label) => (typeof label === "string" ? label : [label.name, ...label.synonyms].join("|"));
+const listed = (labels) => `${labels.slice(0, 5).join(", ")}${labels.length > 5 ? ` and ${labels.length - 5} more` : ""}`;
 const asText = (labels) => labels.map((label) => (label.includes(",") ? `"${label}"` : label)).join("\n");
 
 function read(address) {
@@ -243,7 +245,7 @@ export function mount(root, app) {
       const found = await app.api.get(`v1/label-sets/${encodeURIComponent(asked.set)}`, { signal });
       opened = found;
     }
-    const names = opened.labels.map((label) => (typeof label === "string" ? label : [label.name, ...label.synonyms].join("|")));
+    const names = opened.labels.map(nameOfLabel);
     if (document.activeElement !== text) text.value = asText(names);
     const { learned: by } = opened;
     const examples = Object.values(by?.examples ?? {}).reduce((sum, n) => sum + n, 0);
@@ -259,19 +261,27 @@ export function mount(root, app) {
   function saveSet() {
     const name = el("input", { class: "input", id: "lineup-name", required: true, pattern: NAME, maxlength: 64, autocomplete: "off", value: asked.set ?? opened?.name ?? "" });
     const said = el("p", { class: "hint", role: "alert" });
+    const button = el("button", { class: "button main" }, "Save");
+    let known = asked.set; // the set that may be replaced: the open one, or one of which was told what it has
     const dialog = el("dialog", { class: "sheet save", "aria-label": "Save a label set" });
     const form = el("form", {}, el("h2", {}, "Save a label set"),
       el("label", { for: "lineup-name" }, "Name"), name,
-      el("p", { class: "hint" }, "Small letters, digits, dots, dashes. Classifying and labelling name it from then on; a set of that name is replaced."),
+      el("p", { class: "hint" }, "Small letters, digits, dots, dashes. Classifying and labelling name it from then on."),
       said,
-      el("div", { class: "acts" }, el("button", { class: "button main" }, "Save"),
+      el("div", { class: "acts" }, button,
         el("button", { type: "button", class: "button plain", onclick: () => dialog.close() }, "Cancel")));
+    name.addEventListener("input", () => {
+      button.textContent = "Save";
+      said.textContent = "";
+      known = asked.set;
+    });
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
+      const place = `v1/label-sets/${encodeURIComponent(name.value)}`;
       const body = { labels: asked.set ? opened.labels : asked.labels, templates: asked.templates, mode: asked.mode ?? opened?.mode ?? "single", abstains: asked.none };
       if (asked.set && !asked.templates.length) body.templates = opened.templates;
       try {
-        const made = await app.api.put(`v1/label-sets/${encodeURIComponent(name.value)}`, body);
+        const made = await app.api.put(place, body, { headers: name.value === known ? {} : { "If-None-Match": "*" } });
         opened = null;
         answers.clear();
         dialog.close();
@@ -279,6 +289,14 @@ export function mount(root, app) {
         await listSets().catch(() => {}); // it is saved all the same
         app.navigate({ set: made.name, l: null, tpl: null, mode: null });
       } catch (error) {
+        if (error.status === 412) {
+          const before = await app.api.get(place).catch(() => null); // one that is damaged is replaced, too
+          const labels = before?.labels.map(nameOfLabel) ?? [];
+          known = name.value;
+          button.textContent = "Replace it";
+          said.textContent = `There is a set ${known} already${labels.length ? `, of ${listed(labels)}` : ""}. ${before?.learned ? "What it has learned goes with other labels. " : ""}Replace it, or choose another name.`;
+          return;
+        }
         said.textContent = error.status === 403 ? "This key may only read: a key with the scope admin saves label sets." : error.message;
       }
     });

@@ -100,10 +100,7 @@ export function mount(root, app) {
       } catch (error) {
         if (signal.aborted) return;
         if (error.status === 404) explain("There is no such run", error.message, el("a", { class: "button", href: app.href({ run: null, with: null }) }, "All runs"));
-        else {
-          app.say(error.message, { kind: "bad" });
-          timer = setTimeout(again, LOOK * 5);
-        }
+        else app.failed(error, again);
       }
     };
     again();

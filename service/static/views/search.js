@@ -39,7 +39,7 @@ export function mount(root, app) {
   const not = el("input", { class: "input", type: "search", placeholder: "but not…", "aria-label": "But not", maxlength: 10000, autocomplete: "off", dir: "auto" });
   const status = el("p", { class: "status", role: "status" });
   const change = (changes) => app.navigate({ ...changes, open: null });
-  const facets = new Facets({ api: app.api, onChange: change });
+  const facets = new Facets({ api: app.api, onChange: change, onFail: (error, again) => app.failed(error, again) });
   const filter = el("button", { type: "button", class: "chip", "aria-expanded": "false", onclick: toggleFacets }, icon("filter"), "Filters");
   const chosen = el("span", { class: "filtered" });
   const form = el("form", { class: "query" },
@@ -58,8 +58,8 @@ export function mount(root, app) {
     onClear: () => grid.clearSelection(),
     onLike: (ids) => {
       grid.clearSelection();
-      scrollTo({ top: 0 });
       app.navigate({ like: ids, q: null, not: null, img: null, open: null });
+      scrollTo({ top: 0 });
     },
     onChanged: (_, { deleted }) => {
       grid.refresh();
@@ -73,8 +73,8 @@ export function mount(root, app) {
   const viewer = new Viewer(root, { api: app.api, onStep: step, onClose: close, actions });
 
   function submit() {
-    scrollTo({ top: 0 });
     app.navigate({ q: input.value.trim(), not: not.value.trim(), open: null });
+    scrollTo({ top: 0 });
     if (asked === null) show(new URLSearchParams(location.search)); // the same once more, which failed
   }
 
@@ -299,8 +299,8 @@ export function mount(root, app) {
     const like = (weight) => {
       const others = weight < 0 ? query.likes.filter(({ id }) => id !== entry.id).map((each) => withWeight(each.id, each.weight)) : [];
       const changes = { like: [...others, withWeight(entry.id, weight)], open: null };
-      scrollTo({ top: 0 });
       app.navigate(weight < 0 ? changes : { ...changes, q: null, qw: null, not: null, img: null, k: query.limit });
+      scrollTo({ top: 0 });
     };
     const path = entry.path ?? entry.external_id;
     const download = el("a", { class: "button", href: entry.content_url, download: calledOf(entry), onclick: save }, icon("download"), "Download");
@@ -354,10 +354,13 @@ export function mount(root, app) {
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length && active()) searchBy(files);
   });
-  new ResizeObserver(() => {
-    grid.covered = form.parentElement.offsetHeight;
+  const cover = () => {
+    const bar = form.parentElement;
+    grid.covered = getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0;
     document.documentElement.style.scrollPaddingTop = active() ? `${grid.covered}px` : "";
-  }).observe(form);
+  };
+  new ResizeObserver(cover).observe(form);
+  addEventListener("resize", cover);
 
   async function show(address) {
     const before = query;

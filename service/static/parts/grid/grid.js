@@ -217,7 +217,10 @@ export class Grid {
     const mark = el("button", { type: "button", class: "mark", tabindex: "-1", "aria-pressed": "false" }, icon("check"));
     const item = el("li", {}, link, mark);
     const tile = { item, link, frame, image, caption, mark };
-    image.addEventListener("load", () => frame.classList.add("there"));
+    image.addEventListener("load", () => {
+      frame.classList.add("there");
+      frame.classList.remove("gone");
+    });
     image.addEventListener("error", () => image.hasAttribute("src") && frame.classList.add("gone"));
     item.tile = tile;
     return tile;

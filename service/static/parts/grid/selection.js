@@ -2,9 +2,11 @@
 
 import { count, el, icon, saveFile } from "../dom.js";
 import { calledOf, isUpload, nameOf, tagsOf } from "../picture/entry.js";
-import { changeAll, recordsOf } from "./sources.js";
+import { changeAll, notDone, recordsOf } from "./sources.js";
 
 const AT_ONCE = 4; // requests under way
+const NAMED = 3; // of those that could not be deleted
+const REFUSED = new Set([401, 403]); // whatever picture it is
 const FORMULA = /^[=+\-@\t\r]/; // a spreadsheet takes what begins so for a formula
 const COLUMNS = ["id", "external_id", "path", "name", "tags"];
 
@@ -58,8 +60,7 @@ export class Selection {
     if (!tag) return;
     this.tag.value = "";
     try {
-      const tagged = await changeAll(app, collection, ids, { add_tags: [tag] }, "tagged");
-      app.say(`${count(tagged, "picture")} tagged “${tag}”.`);
+      await changeAll(app, collection, ids, { add_tags: [tag] }, `tagged “${tag}”`);
       const known = ids.filter((id) => source?.record(id));
       for (const record of await recordsOf(app.api, collection, known)) source.learn(record); // others may have tagged them, too
     } catch (error) {
@@ -79,24 +80,38 @@ export class Selection {
     const { app, ids } = this;
     const collection = app.collection();
     const gone = [];
+    const kept = []; // {record, error}: they could not be deleted
     try {
       const records = await this.#records();
       const rest = records.filter(isUpload);
       const total = rest.length;
       const work = async () => {
         for (let record = rest.shift(); record; record = rest.shift()) {
-          await app.api.delete(app.api.of(collection, "images", record.id)).catch((error) => {
-            if (error.status !== 404) throw error; // somebody else was first
-          });
+          try {
+            await app.api.delete(app.api.of(collection, "images", record.id));
+          } catch (error) {
+            if (error.status !== 404) { // else somebody else was first
+              kept.push({ record, error });
+              if (error.passes || REFUSED.has(error.status)) rest.length = 0; // so it would be with all others
+              continue;
+            }
+          }
           gone.push(record.id);
           if (total > 8) app.say(`Deleting ${gone.length.toLocaleString("en")} of ${total.toLocaleString("en")}…`, { kind: "busy" });
         }
       };
       await Promise.all(Array.from({ length: AT_ONCE }, work));
       const others = records.length - total;
-      app.say(`${count(gone.length, "picture")} deleted.${others ? ` ${count(others, "other")} of indexed folders stay: take them out of their folder.` : ""}`);
+      const left = total - gone.length;
+      const names = kept.slice(0, NAMED).map(({ record }) => nameOf(record));
+      const said = [
+        `${count(gone.length, "picture")} deleted`,
+        left && notDone(left, names, kept[0].error.message),
+        others && `${count(others, "other")} of indexed folders stay: take them out of their folder`,
+      ].filter(Boolean);
+      app.say(`${said.join(" · ")}.`, { kind: left ? "bad" : "plain" });
     } catch (error) {
-      app.say(`${gone.length ? `${count(gone.length, "picture")} deleted, then: ` : ""}${error.message}`, { kind: "bad" });
+      app.say(error.message, { kind: "bad" });
     }
     this.onChanged(ids, { deleted: gone });
   }

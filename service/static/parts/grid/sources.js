@@ -1,7 +1,7 @@
 // Where the grid's pictures come from: a search, or the whole collection. See grid.js for what a source is. Each knows
 // the records that it has seen.
 
-import { pause } from "../dom.js";
+import { count, pause } from "../dom.js";
 import { aspectOf, nameOf, sized } from "../picture/entry.js";
 import { conditionsOf, partsOf } from "../query.js";
 import { columnsOf, dateOf, placesAmong } from "./columns.js";
@@ -95,6 +95,7 @@ export class Hits {
 }
 
 const SEVERAL = 24; // pictures a month, on average, from which on months have headings of their own, else years
+const FEW = 4; // the same of a year, below which there are no headings: each would begin a row for a picture or two
 const ASKED = 200; // records at a time
 
 // The collection itself, the newest first: by its columns, so that a million are there at once. What pictures are
@@ -208,7 +209,7 @@ export class Browse {
     };
     let found = at(MONTH);
     if (found.length > 1 && this.count / found.length < SEVERAL) found = at(YEAR);
-    return found.length > 1 ? found : [];
+    return found.length > 1 && this.count / found.length >= FEW ? found : [];
   }
 }
 
@@ -216,17 +217,40 @@ const MONTH = new Intl.DateTimeFormat("en", { month: "long", year: "numeric", ti
 const YEAR = new Intl.DateTimeFormat("en", { year: "numeric", timeZone: "UTC" });
 
 const CHANGED = 5000; // entries in one request
+const NAMED = 3; // of those that could not be changed
 
-// Change pictures in the way of the API's PATCH, and say how far it is, as in "tagged". Resolves to how many there were.
+// Change pictures in the way of the API's PATCH, and say how far it is and how it ended: `done` is what they are then, as
+// in "tagged “sea”".
 export async function changeAll(app, collection, ids, change, done) {
   let there = 0;
+  let refused = 0;
+  const first = []; // of those
   for (let at = 0; at < ids.length; at += CHANGED) {
     const body = { ...change, filter: { must: [{ has_id: ids.slice(at, at + CHANGED) }] } };
     const answer = await app.api.patch(app.api.of(collection, "entries"), body);
     there += answer.changed + answer.unchanged;
+    refused += answer.refused;
+    first.push(...answer.first_refused.slice(0, NAMED - first.length));
     if (ids.length > CHANGED) app.say(`${there.toLocaleString("en")} of ${ids.length.toLocaleString("en")} ${done}…`, { kind: "busy" });
   }
-  return there;
+  const gone = ids.length - there - refused;
+  const said = [
+    `${count(there, "picture")} ${done}`,
+    refused && notDone(refused, await namesOf(app.api, collection, first.map(({ id }) => id)), first[0].error.message),
+    gone && `${count(gone, "is", "are")} no longer there`,
+  ].filter(Boolean);
+  app.say(`${said.join(" · ")}.`, { kind: refused ? "bad" : "plain" });
+}
+
+// What could not be done with some pictures, the first of which have these names, and why not.
+export function notDone(number, names, why) {
+  const rest = number - names.length;
+  return `${number.toLocaleString("en")} could not be: ${names.join(", ")}${rest ? ` and ${rest.toLocaleString("en")} more` : ""} (${why})`;
+}
+
+async function namesOf(api, collection, ids) {
+  const records = await recordsOf(api, collection, ids).catch(() => []);
+  return ids.map((id) => nameOf(records.find((record) => record.id === id) ?? { id, metadata: {} }));
 }
 
 // The records of some ids, in no order; those that are gone are left out.

@@ -4,6 +4,7 @@ import { el, icon } from "../dom.js";
 import { nameOf, sized } from "./entry.js";
 
 const SHOWN = 48;
+const LATER = 3000; // ms until what does not answer is asked again
 const WAIT = 250; // ms without a key until it searches
 
 // Resolves to the entries that were chosen, at most `most`; of one alone the first click chooses. None: it was closed.
@@ -42,6 +43,7 @@ export function pickPictures(app, { title, most = 1 }) {
 
   async function look() {
     running?.abort();
+    clearTimeout(timer);
     running = new AbortController();
     const { signal } = running;
     const text = input.value.trim();
@@ -57,6 +59,7 @@ export function pickPictures(app, { title, most = 1 }) {
     } catch (error) {
       if (signal.aborted) return;
       said.textContent = error.message;
+      if (error.passes) timer = setTimeout(look, LATER);
     }
     list.classList.remove("busy");
   }

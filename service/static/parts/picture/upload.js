@@ -17,12 +17,13 @@ export function filesOf(transfer) {
   return entries.length ? Promise.all(entries.map(walk)).then((found) => found.flat()) : Promise.resolve([...transfer.files]);
 }
 
+// One that cannot be read is given without its bytes, so that it is named among those that failed.
 async function walk(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  if (entry.isFile) return [await new Promise((resolve) => entry.file(resolve, () => resolve(new File([], entry.name))))];
   const reader = entry.createReader();
   const found = [];
   for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // a hundred at most
+    const some = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([]))); // a hundred at most
     if (!some.length) return found;
     for (const one of some) found.push(...(await walk(one)));
   }
@@ -68,6 +69,12 @@ async function send(api, collection, files, signal) {
     try {
       return (await api.post(api.of(collection, "images"), form, { signal })).results;
     } catch (error) {
+      const lost = error.status ? [] : await unreadable(files); // the browser says no more than that nothing was sent
+      if (lost.length) {
+        const rest = files.filter((file) => !lost.includes(file));
+        const told = lost.map(({ name }) => ({ name, error: "it is no longer there, or may not be opened" }));
+        return rest.length ? [...told, ...(await send(api, collection, rest, signal))] : told;
+      }
       if (error.passes && tries < TRIES) await pause(WAIT);
       else if (error.status === 422 || error.status === 413) {
         if (files.length === 1) return [{ name: files[0].name, error: error.message }];
@@ -77,4 +84,9 @@ async function send(api, collection, files, signal) {
       } else throw error;
     }
   }
+}
+
+async function unreadable(files) {
+  const isLost = await Promise.all(files.map((file) => file.slice(0, 1).arrayBuffer().then(() => false, () => true)));
+  return files.filter((_, i) => isLost[i]);
 }

@@ -5,6 +5,7 @@ import { afterPaint, breakable, el, set, tool } from "../dom.js";
 import { order } from "../latest.js";
 import { factsOf, nameOf, sized, tagsOf } from "./entry.js";
 
+const LATER = 3000; // ms until what does not answer is asked again
 const MOST = 8; // times as large as it fits
 
 // What was fetched with a key is held in memory until it is let go of.
@@ -102,15 +103,18 @@ export class Viewer {
     this.whole = false;
     this.stage.classList.remove("gone");
     await this.#put(entry, sized(entry.thumbnail_url, 1024)).catch(() => this.#put(entry, entry.content_url))
-      .catch(() => this.entry === entry && this.#gone());
+      .catch(() => this.entry === entry && this.#gone(entry));
     // its neighbours are ready when they are asked for
     for (const url of near) if (this.entry === entry) this.#decoded(url).then(({ src }) => letGo(src), () => {});
   }
 
-  #gone() {
+  // What may be there in a while is asked for again; an image does not say why there is none.
+  async #gone(entry) {
     letGo(this.image.src);
     this.image.removeAttribute("src");
     this.stage.classList.add("gone");
+    const { passes } = await this.api.raw(entry.content_url, { method: "HEAD", patient: false }).catch((error) => error);
+    if (passes) setTimeout(() => this.entry === entry && this.#load(entry, []), LATER);
   }
 
   async #decoded(url) {

@@ -1,0 +1,197 @@
+"""A network that goes away while somebody looks, and comes back: each view says so, and goes on by itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
+
+from glimpse.client import Client
+from service.app import create_app
+from service.keys import add_key, remove_key
+from tests.run_folders import run_folder
+from tests.seen_pages import tiles
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+
+GONE = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "GPU stall")
+BACK = 20_000  # ms
+AWAY = "The service does not answer. Is it still running?"
+
+
+@pytest.fixture(scope="module")
+def url(data: Path) -> Iterator[str]:
+    """A service with sixty pictures, a run of a training, and a run of labels."""
+    encoder = tiny_encoder(data)
+    add_collection(data, encoder, draw(data / "files", 60))
+    run_folder(data / "runs" / "shoes", [0.1, 0.4])
+    with serving(create_app(settings_for(data, runs=str(data / "runs")), encoder)) as url, Client(url) as client:
+        client.wait_for(client.start_job("label", collection="pictures", labels=["boat", "house"]))
+        yield url
+
+
+@pytest.fixture
+def away(opened: Callable[..., Any]) -> Callable[..., Any]:
+    """A page at an address, whose network goes once it has all."""
+
+    def show(path: str, **more: Any) -> Any:
+        page = opened(path, expected=GONE, **more)
+        expect(page.locator("#main > .view:not([hidden])")).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        page.context.set_offline(True)
+        return page
+
+    return show
+
+
+def said(page: Any, words: str = AWAY) -> None:
+    expect(page.locator("#said-text")).to_have_text(words)
+
+
+def back(page: Any) -> None:
+    page.context.set_offline(False)
+
+
+def test_a_search(away: Callable[..., Any]) -> None:
+    page = away("/?c=pictures")
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    said(page)
+    back(page)
+    expect(page.locator("#view-search .status")).to_contain_text("found in", timeout=BACK)
+    expect(page.locator("#said")).to_be_hidden()
+
+
+def test_pictures_that_come_into_view(away: Callable[..., Any]) -> None:
+    page = away("/?c=pictures", height=400)
+    page.mouse.move(600, 300)
+    page.mouse.wheel(0, 4000)
+    gone = page.locator(".pictures .frame.gone")
+    expect(gone).not_to_have_count(0)
+    back(page)
+    expect(gone).to_have_count(0, timeout=BACK)
+
+
+def test_an_open_picture(away: Callable[..., Any]) -> None:
+    page = away("/?c=pictures")
+    page.get_by_role("list", name="Results").get_by_role("link").nth(7).click()
+    expect(page.locator(".viewer .stage")).to_have_class(re.compile("gone"))
+    back(page)
+    expect(page.locator(".viewer .stage img")).to_have_js_property("naturalWidth", 320, timeout=BACK)
+    expect(page.locator(".viewer .stage")).not_to_have_class(re.compile("gone"))
+
+
+def test_filters(away: Callable[..., Any]) -> None:
+    page = away("/?c=pictures")
+    page.get_by_role("button", name="Filters", exact=True).click()
+    said(page)
+    back(page)
+    expect(page.get_by_role("group", name="Taken")).to_be_visible(timeout=BACK)
+
+
+def test_a_lineup(away: Callable[..., Any]) -> None:
+    page = away("/?v=lineup&c=pictures&l=cat")
+    page.get_by_label("Labels", exact=True).fill("dog\nboat")
+    said(page)
+    back(page)
+    expect(page.get_by_role("list", name="Chances").get_by_role("listitem")).to_have_count(2, timeout=BACK)
+
+
+def test_pictures_to_choose_from(away: Callable[..., Any]) -> None:
+    page = away("/?v=lineup&c=pictures&l=cat")
+    page.get_by_role("button", name="Choose pictures").click()
+    choosing = page.get_by_role("dialog", name="Pictures for the lineup")
+    expect(choosing.get_by_role("status")).to_have_text(AWAY)
+    back(page)
+    expect(choosing.get_by_role("listitem")).to_have_count(48, timeout=BACK)
+    expect(choosing.get_by_text(AWAY)).to_be_hidden()
+
+
+def test_runs(away: Callable[..., Any]) -> None:
+    page = away("/?v=runs")
+    page.get_by_role("link", name="shoes").click()
+    said(page)
+    back(page)
+    expect(page.get_by_role("heading", name="shoes")).to_be_visible(timeout=BACK)
+    expect(page.locator("#said")).to_be_hidden()
+
+
+def test_a_review(away: Callable[..., Any], url: str) -> None:
+    with Client(url) as client:
+        [run] = client.label_runs()
+    page = away(f"/?v=review&c=pictures&run={run.id}")
+    page.get_by_role("button", name="Accept", exact=False).first.click()
+    said(page)
+    expect(page.get_by_text("0 of 60 looked at")).to_be_visible()
+    back(page)
+    page.get_by_role("button", name="Accept", exact=False).first.click()
+    expect(page.get_by_text("1 of 60 looked at")).to_be_visible()
+
+
+def test_labs(away: Callable[..., Any]) -> None:
+    page = away("/?v=labs")
+    page.get_by_role("button", name="One step").first.click()
+    said(page)
+    back(page)
+    before = page.locator("#view-labs .value").first.inner_text()
+    page.get_by_role("button", name="One step").first.click()
+    expect(page.locator("#view-labs .value").first).not_to_have_text(before)
+
+
+def test_the_library(away: Callable[..., Any]) -> None:
+    page = away("/?c=pictures")
+    page.get_by_role("button", name="Library").click()
+    said(page, "The library cannot be loaded: the service does not answer.")
+    back(page)
+    page.locator("#said").get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("dialog", name="Library")).to_be_visible()
+
+
+def test_files_that_are_added(away: Callable[..., Any], tmp_path: Path, url: str) -> None:
+    page = away("/?c=pictures")
+    back(page)
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    expect(library).to_be_visible()
+    page.evaluate("Promise.all([import('/static/parts/picture/upload.js'), import('/static/parts/naming.js')])")
+    sent = "**/collections/pictures/images"
+    page.route(sent, lambda asked: asked.abort() if asked.request.method == "POST" else asked.continue_())
+    library.locator("input[type=file]").first.set_input_files(draw(tmp_path / "new", 62)[60:])
+    expect(page.locator("#said-text")).to_have_text("Adding pictures to pictures: 0 of 2…")
+    page.unroute(sent)
+    expect(page.locator("#said-text")).to_have_text("2 pictures added.", timeout=BACK)
+    with Client(url) as client:
+        assert client.collection("pictures").counts["image"] == 62
+
+
+def test_a_key_that_is_taken_away_in_any_view_may_be_given_anew(opened: Callable[..., Any], tmp_path: Path) -> None:
+    encoder = tiny_encoder(tmp_path)
+    add_collection(tmp_path, encoder, draw(tmp_path / "files", 3))
+    views = {"Lineup": "textbox", "Map": "button", "Review": "heading", "Runs": "heading"}
+    keys = {name: add_key(tmp_path, name, "read") for name in (*views, "other")}
+    with serving(create_app(settings_for(tmp_path), encoder)) as url:
+        for name, to_be_seen in views.items():
+            page = opened(None, base=url, expected=("401", "404", "GPU stall"))
+            page.add_init_script(f"sessionStorage.setItem('key', {json.dumps(keys[name])})")
+            page.goto("/?c=pictures")
+            tiles(page, 3)
+            page.wait_for_load_state("networkidle")
+            remove_key(tmp_path, name)
+            sent = {"Authorization": f"Bearer {keys[name]}"}
+            until(lambda sent=sent: httpx.get(f"{url}/v1/info", headers=sent).status_code == 401)
+            page.get_by_role("navigation", name="Views").get_by_role("link", name=name).click()
+            ask = page.get_by_role("dialog", name="This service needs a key")
+            ask.get_by_role("button", name="Not now").click()
+            page.locator("#said").get_by_role("button", name="Give the key").click()
+            ask.get_by_label("Key", exact=True).fill(keys["other"])
+            ask.get_by_role("button", name="Use it").click()
+            expect(ask).to_be_hidden()
+            expect(page.locator("#said")).to_be_hidden()
+            expect(page.locator("#main > .view:not([hidden])").get_by_role(to_be_seen).first).to_be_visible()
