@@ -20,6 +20,7 @@ from base.errors import (
     CollectionDamaged,
     CollectionExists,
     CollectionLocked,
+    CollectionNotFound,
 )
 from index.collection import (
     Entry,
@@ -61,6 +62,21 @@ def test_what_a_killed_create_or_delete_left_is_in_nobodys_way(tmp_path):
         create(tmp_path).close()
         assert sorted(path.name for path in folder.iterdir()) == [own.name, "pets"]
         (own / "collections" / "slow").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("how", ["asked again", "another is compacted"])
+def test_what_a_killed_delete_left_goes_without_a_new_collection(tmp_path, how):
+    create(tmp_path).close()
+    gone = tmp_path / "collections" / ".gone-1"
+    gone.mkdir()
+    (gone / "catalog.sqlite").write_bytes(bytes(1000))
+    if how == "asked again":
+        with pytest.raises(CollectionNotFound):
+            delete_collection(tmp_path, "deleted")
+    else:
+        with open_collection(tmp_path, "pets", writable=True) as pets:
+            pets.compact()
+    assert [path.name for path in (tmp_path / "collections").iterdir()] == ["pets"]
 
 
 def test_a_damaged_catalog_is_named_and_listed(tmp_path):

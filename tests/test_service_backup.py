@@ -21,6 +21,7 @@ import pytest
 from service_world import create_app, picture, serving, settings_for, tiny_encoder
 
 from base.errors import CollectionDamaged, CollectionExists, InputError
+from base.files import whole_file
 from index.collection import (
     Entry,
     check_collection,
@@ -474,6 +475,25 @@ def test_what_a_kill_leaves_is_swept_by_the_next(data: Path, tmp_path: Path, wha
         assert all(name.startswith(".new-") for name in contents(new))
         restore_all(new, file)
         assert contents(new) == {"collections", "keys.json", "signing.key", "label-sets"}
+
+
+def test_what_a_kill_leaves_of_backups_that_are_named_by_their_time_goes_with_the_next(
+    data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    script = (
+        "import os, signal, sys; from pathlib import Path; from service.backup.writing import back_up_all\n"
+        "def kill(done, total): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "back_up_all(Path(sys.argv[1]), Path(sys.argv[2]), progress=kill)"
+    )
+    for night in ("glimpse-20260101T030000Z.glimpse", "glimpse-20260102T030000Z.glimpse", "mine"):
+        command = [sys.executable, "-c", script, data, folder / night]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    mine = {name for name in contents(folder) if name.startswith(".mine")}
+    with whole_file(folder / "glimpse-20260103T030000Z.glimpse") as held:  # one that is under way
+        said = json.loads(ran("backup", "--all", folder, "--keep", 3, "--data", data, "--json").stdout)
+        assert contents(folder) == {Path(said["file"]).name, held.name, *mine}
 
 
 def test_the_newest_are_kept_and_nothing_else_is_ever_removed(data: Path, tmp_path: Path) -> None:

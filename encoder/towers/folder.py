@@ -20,12 +20,13 @@ from tempfile import mkdtemp
 from typing import Any, Literal
 
 from base.cache import cache_folder
+from base.locks import folder_lock
 from encoder.known import ModelCard
 
 VISUAL, TEXTUAL, TOKENIZER, CARD = "visual.onnx", "textual.onnx", "tokenizer.json", "towers.json"
 _FORMAT = 1
 Tower = Literal["text", "image"]
-_LEFT = 3600.0  # seconds, after which nobody is at work any more on what is unfinished
+_UNLOCKED = 60.0  # seconds, after which what is unfinished and held by nobody was left by a kill
 _KEPT = 4  # models; each takes as much disk as its weights in float32
 
 
@@ -99,20 +100,27 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
     """An empty folder that becomes a model's when the block ends; of those that lie there few are kept. OSError."""
     place = place_of(fingerprint)
     place.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(place.parent)  # first: who is killed for want of memory or disk may be so each time
     part = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    try:
-        yield part
-        if place.exists():  # damaged, or without an image tower
-            place.rename(part.with_name(f"{part.name}.old"))
-        with suppress(OSError):  # another process was first, with the same
-            part.rename(place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(part.with_name(f"{part.name}.old"), ignore_errors=True)
+    with folder_lock(part):
+        try:
+            yield part
+            if place.exists():  # damaged, or without an image tower
+                place.rename(part.with_name(f"{part.name}.old"))
+            with suppress(OSError):  # another process was first, with the same
+                part.rename(place)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(part.with_name(f"{part.name}.old"), ignore_errors=True)
     with suppress(FileNotFoundError):  # another process drops some as well
         others = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
         for old in [folder for folder in others if not folder.name.startswith(".")][:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
-        for left in others:  # by who was killed
-            if left.name.startswith(".") and left.stat().st_mtime < time.time() - _LEFT:
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what was left unfinished, however large, by who was killed."""
+    for left in parent.glob(".*"):
+        with suppress(OSError), folder_lock(left, wait=False):
+            if not 0 <= time.time() - left.stat().st_mtime < _UNLOCKED:
                 shutil.rmtree(left, ignore_errors=True)

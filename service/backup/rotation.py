@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base.errors import GlimpseError, InputError
+from base.files import sweep_parts
 from service.backup.archive import opened
 
 _NAME = re.compile(r"glimpse-(\d{8}T\d{6}Z)\.glimpse")
@@ -18,9 +19,13 @@ _TIME = "%Y%m%dT%H%M%SZ"
 
 
 def new_name(folder: Path, now: datetime) -> Path:
-    """Where a backup that is begun now goes. InputError if there is no such folder."""
+    """Where a backup that is begun now goes. InputError if there is no such folder.
+
+    What killed ones left there goes: each had a name of its own, so nobody else would sweep it.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; make it, or mount its disk")
+    sweep_parts(folder, rf"\.{_NAME.pattern}\.")
     return folder / f"glimpse-{now.astimezone(UTC).strftime(_TIME)}.glimpse"
 
 
