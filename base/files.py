@@ -141,6 +141,9 @@ def fsync_file(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(fd)
 
@@ -157,13 +160,17 @@ def mtime_ns(stat: os.stat_result) -> int:
 
 
 def disk_problem(error: OSError, path: Path | None = None) -> str | None:
-    """Of a write to a full or read-only disk where it was, what is wrong and what to do; None for another error."""
+    """Of a disk that is full, read-only or failing, what is wrong where, and what to do; None for another error."""
     name = str(path) if path else error.filename
     where = f"{os.fsdecode(name)}: " if name else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{where}the disk is full; free some space and try again (nothing was changed)"
     if error.errno == errno.EROFS:
         return f"{where}on a read-only disk; make it writable and try again"
+    if error.errno == errno.EIO:
+        return f"{where}the disk fails (I/O error); look at it, its cable or network, and the system's log"
+    if error.errno == errno.EFBIG:
+        return f"{where}a file may not be so large there, by a limit of this user (ulimit -f) or of the disk"
     return None
 
 

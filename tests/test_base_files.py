@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from base.files import new_file, whole_file, write_whole
+from base.files import disk_problem, new_file, whole_file, write_whole
 
 ROOT = Path(__file__).parents[1]
 KILLED = """
@@ -129,3 +131,19 @@ def test_a_file_that_a_person_named_is_not_overwritten_unasked(tmp_path: Path) -
     with new_file(file, overwrite=True) as part:
         part.write_text("new")
     assert file.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "/d/f: the disk is full; free"),
+        (errno.EROFS, "/d/f: on a read-only disk; make"),
+        (errno.EIO, "/d/f: the disk fails"),
+        (errno.EFBIG, "/d/f: a file may not be so large there"),
+    ],
+)
+def test_what_is_wrong_with_a_disk_is_told_with_what_to_do(number: int, said: str) -> None:
+    problem = disk_problem(OSError(number, os.strerror(number), "/d/f"))
+    assert problem
+    assert problem.startswith(said)
+    assert disk_problem(FileNotFoundError(errno.ENOENT, "No such file", "/d/f")) is None

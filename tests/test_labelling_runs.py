@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -468,6 +470,31 @@ def test_a_move_to_another_disk_is_a_copy_that_was_proved(
         shutil.rmtree(world.to, ignore_errors=True)
 
 
+@pytest.mark.parametrize("disk", ["the same", "another"])
+def test_a_copy_whose_name_the_disk_does_not_take_is_not_made_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch, disk: str
+) -> None:
+    """The copy is there by then, whole, and nobody knows whether its name would outlive a power cut."""
+
+    def failing(path: Path) -> None:
+        if path.is_dir():
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    def elsewhere(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    world.add_colours(1)
+    how = "copy" if disk == "the same" else "move"
+    with monkeypatch.context() as patched:
+        patched.setattr("base.files.fsync_file", failing)
+        if how == "move":
+            patched.setattr(Path, "rename", elsewhere)
+        assert len(world.run(to=str(world.to), how=how).failures) == 3
+    assert world.sorted() == set()
+    assert not world.run(to=str(world.to), how=how).failures
+    assert world.sorted() == {f"{colour}/{colour}.png" for colour in COLOURS}
+
+
 def test_labels_make_safe_names_one_to_one() -> None:
     odd = [
         *("..", ".hidden", "a:b", "a?b", "CON", "con.txt", "é", "e\u0301", "x" * 400, "x" * 401, "end.", "tab\there"),
@@ -589,6 +616,26 @@ def test_a_damaged_run_hides_no_other(world: World, caplog: pytest.LogCaptureFix
         assert run.id == good
     with pytest.raises(GlimpseError, match=r"the run's file is damaged .*; restore it, or delete its folder"):
         runs.open("noise")
+    assert [line.split(":")[0] for line in runs.problems()] == ["labelling run cut", "labelling run noise"]
+
+
+def test_a_damaged_page_of_a_run_is_named_by_a_look_that_changes_nothing(world: World, tmp_path: Path) -> None:
+    world.add_colours()
+    run = world.run().id
+    kept = world.data / "label-runs" / run / "run.sqlite"
+    with closing(sqlite3.connect(kept)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        [page] = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'images'").fetchone()
+        [size] = db.execute("PRAGMA page_size").fetchone()
+    before = tree(world.data)
+    assert LabelRuns(world.data).problems() == []
+    assert tree(world.data) == before
+    with kept.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(8))
+    [problem] = LabelRuns(world.data).problems()
+    assert problem.startswith(f"labelling run {run}: {kept}: the run's file is damaged (")
+    assert "\n" not in problem
 
 
 def test_after_an_undo_the_same_run_does_all_of_it_anew_without_reading(world: World) -> None:
