@@ -516,13 +516,36 @@ def test_the_newest_are_kept_and_nothing_else_is_ever_removed(data: Path, tmp_pa
         os.link(mine[0], path)
     strange[4].symlink_to(mine[0])
     weekly = [mine[day] for day in (3, 10)]  # the Sundays among those that are older
-    assert superfluous(folder, data, keep=5, weekly=4) == [path for path in mine[:15] if path not in weekly]
+    assert superfluous(folder, data, first + timedelta(days=19), keep=5, weekly=4) == [
+        path for path in mine[:15] if path not in weekly
+    ]
     said = json.loads(ran("backup", "--all", folder, "--keep", 3, "--data", data, "--json").stdout)
     assert said["removed"] == [str(path) for path in mine[:18]]
     assert {path.name for path in folder.iterdir()} == {
         path.name for path in [*strange, *mine[18:], Path(said["file"])]
     }
     assert "no such folder" in ran("backup", "--all", tmp_path / "away", "--keep", 3, "--data", data, code=2).stderr
+
+
+def test_a_clock_that_was_wrong_costs_no_backup(data: Path, tmp_path: Path) -> None:
+    def named(when: datetime) -> Path:
+        path = tmp_path / f"glimpse-{when:%Y%m%dT%H%M%SZ}.glimpse"
+        if not path.exists():
+            os.link(whole, path)
+        return path
+
+    def goes(now: datetime) -> list[Path]:
+        return superfluous(tmp_path, data, now, keep=2, weekly=2)
+
+    whole = tmp_path / "whole"
+    back_up_all(data, whole)
+    days = [datetime(2026, 1, day, 3, tzinfo=UTC) for day in range(5, 10)]
+    ahead = [named(day.replace(year=2036)) for day in days]
+    right = [named(day) for day in days]
+    assert goes(days[-1]) == right[:-2]  # the one that was just written stays, and so do those that are still to come
+    behind = [named(day.replace(year=1970)) for day in days]
+    assert goes(days[-1].replace(year=1970)) == behind[:-2]
+    assert all(path.exists() for path in (*ahead, *right, *behind))
 
 
 def test_a_manifest_says_what_is_in_it(data: Path, tmp_path: Path) -> None:
