@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -26,7 +25,6 @@ from encoder.known import ModelCard
 VISUAL, TEXTUAL, TOKENIZER, CARD = "visual.onnx", "textual.onnx", "tokenizer.json", "towers.json"
 _FORMAT = 1
 Tower = Literal["text", "image"]
-_UNLOCKED = 60.0  # seconds, after which what is unfinished and held by nobody was left by a kill
 _KEPT = 4  # models; each takes as much disk as its weights in float32
 
 
@@ -101,8 +99,8 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
     place = place_of(fingerprint)
     place.parent.mkdir(parents=True, exist_ok=True)
     _sweep(place.parent)  # first: who is killed for want of memory or disk may be so each time
-    part = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    with folder_lock(part):
+    with ExitStack() as lock:
+        part = _locked_part(place, lock)
         try:
             yield part
             if place.exists():  # damaged, or without an image tower
@@ -118,9 +116,18 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def _locked_part(place: Path, lock: ExitStack) -> Path:
+    """A new folder beside `place`, whose lock we have: another one if a sweep came before the lock."""
+    while True:
+        part = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        with suppress(FileNotFoundError):
+            lock.enter_context(folder_lock(part))
+            if part.exists():
+                return part
+
+
 def _sweep(parent: Path) -> None:
     """Remove what was left unfinished, however large, by who was killed."""
     for left in parent.glob(".*"):
         with suppress(OSError), folder_lock(left, wait=False):
-            if not 0 <= time.time() - left.stat().st_mtime < _UNLOCKED:
-                shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(left, ignore_errors=True)
