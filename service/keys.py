@@ -103,9 +103,14 @@ def sees_places(scope: Mapping[str, Any]) -> bool:
 
 def read_keys(data: Path) -> list[Key]:
     """The keys of a data folder, by name; none if there is no file. InputError if it, or one of them, is damaged."""
-    keys, problems = _read(data / FILE)
+    return read_keys_file(data / FILE)
+
+
+def read_keys_file(path: Path) -> list[Key]:
+    """The same of a file that lies anywhere."""
+    keys, problems = _read(path)
     if problems:
-        raise InputError(f"{data / FILE}: not a file of keys ({problems[0]}); mend it, or delete it and add keys anew")
+        raise InputError(f"{path}: not a file of keys ({problems[0]}); mend it, or delete it and add keys anew")
     return keys
 
 

@@ -79,6 +79,20 @@ def test_what_a_killed_delete_left_goes_without_a_new_collection(tmp_path, how):
     assert [path.name for path in (tmp_path / "collections").iterdir()] == ["pets"]
 
 
+def test_a_collection_that_is_a_link_to_another_disk_goes_with_all_that_lies_there(tmp_path):
+    create(tmp_path).close()
+    (tmp_path / "uploads" / "pets" / "ab").mkdir(parents=True)
+    (tmp_path / "uploads" / "pets" / "ab" / "file.png").touch()
+    for name in ("collections/pets", "uploads/pets"):
+        far = tmp_path / "far" / name
+        far.parent.mkdir(parents=True)
+        (tmp_path / name).rename(far)
+        (tmp_path / name).symlink_to(far)
+    delete_collection(tmp_path, "pets")
+    left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")]
+    assert sorted(left) == ["collections", "far", "far/collections", "far/uploads", "uploads"]
+
+
 def test_a_damaged_catalog_is_named_and_listed(tmp_path):
     create(tmp_path).close()
     create(tmp_path, "sound").close()

@@ -180,11 +180,38 @@ def test_what_is_not_glimpses_is_left_out_and_named(data: Path, tmp_path: Path) 
     (data / "jobs" / "link.json").symlink_to("/etc/passwd")
     done = ran("backup", "--all", tmp_path / "all", "--data", data)
     assert "left out: old.glimpse, which is not glimpse's" in done.stderr
+    assert "left out: jobs/link.json, which is a link; have the file itself there" in done.stderr
     with tarfile.open(tmp_path / "all") as tar:
         assert tar.getnames() == [
             "keys.json", "signing.key", "label-sets/pets.json", "collections/shop.glimpse", "collections/walks.glimpse",
             "manifest.json",
         ]  # fmt: skip
+
+
+def test_what_a_backup_leaves_out_because_it_is_a_link_is_named(data: Path, tmp_path: Path) -> None:
+    for name in ("keys.json", "label-sets/pets.json"):
+        (data / name).rename(tmp_path / Path(name).name)
+        (data / name).symlink_to(tmp_path / Path(name).name)
+    (tmp_path / "run").mkdir()
+    (data / "label-runs").mkdir()
+    (data / "label-runs" / "run").symlink_to(tmp_path / "run")
+    said = json.loads(ran("backup", "--all", tmp_path / "all", "--data", data, "--json").stdout)
+    assert said["left_out"] == ["keys.json", "label-sets/pets.json", "label-runs/run"]
+    assert said["counts"] == {"jobs": 0, "label-sets": 0, "label-runs": 0, "keys": 0}
+    assert restore_all(tmp_path / "there", tmp_path / "all").manifest.counts == said["counts"]
+
+
+def test_keys_that_change_while_a_backup_runs_do_it_no_harm(data: Path, tmp_path: Path) -> None:
+    def change(done: int, total: int) -> None:
+        if not keys_now & {"later"}:
+            keys.add_key(data, "later", "read")
+            keys_now.add("later")
+
+    keys_now = {"shop"}
+    manifest = back_up_all(data, tmp_path / "all", progress=change)
+    assert {key.name for key in keys.read_keys(data)} == {"shop", "later"}
+    restore_all(tmp_path / "there", tmp_path / "all")
+    assert manifest.counts["keys"] == len(keys.read_keys(tmp_path / "there")) == 1
 
 
 def test_backups_may_lie_in_the_data_folder_and_come_back_to_a_disk_of_its_own(data: Path, tmp_path: Path) -> None:

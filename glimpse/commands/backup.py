@@ -61,6 +61,7 @@ def backup(
     from datetime import UTC, datetime
 
     from glimpse import console
+    from service.backup.contents import strangers
     from service.backup.rotation import new_name, superfluous, sweep
     from service.backup.writing import back_up_all
 
@@ -80,7 +81,8 @@ def backup(
     for path in removed:
         path.unlink(missing_ok=True)
     for name in manifest.left_out:
-        console.err.print(f"left out: {name}, which is not glimpse's")
+        why = "is not glimpse's" if name in strangers(data) else "is a link; have the file itself there"
+        console.err.print(f"left out: {name}, which {why}")
     for name in manifest.deleted:
         console.err.print(f"left out: collection {name}, which was deleted meanwhile")
     if json:

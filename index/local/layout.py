@@ -63,7 +63,15 @@ def sweep(parent: Path) -> None:
     for path in [*parent.glob(".gone-*"), *parent.glob(".new-*")]:
         with suppress(OSError), folder_lock(path, wait=False):
             rows_home.remove_all(path)
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path / "uploads")
+            remove_folder(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, also where it is a link to one: who deletes it does not mean the link."""
+    shutil.rmtree(path.resolve(), ignore_errors=True)
+    if path.is_symlink():
+        path.unlink()
 
 
 @contextmanager

@@ -30,15 +30,26 @@ def small_files(data: Path) -> Iterator[tuple[str, Path]]:
 
     What is deleted meanwhile is passed over; links are not followed.
     """
+    for name, path in _small(data):
+        if _is_file(path):
+            yield name, path
+
+
+def links(data: Path) -> list[str]:
+    """What `small_files` passes over because it is a link, by name: it may lead to what is no backup's to have."""
+    return [name for name, path in _small(data) if path.is_symlink()]
+
+
+def _small(data: Path) -> Iterator[tuple[str, Path]]:
     for name in SECRETS:
-        if _is_file(data / name):
-            yield name, data / name
+        yield name, data / name
     for folder in FOLDERS:
         for where, folders, names in os.walk(data / folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
+            inner = [name for name in folders if not name.startswith(".")]
+            folders[:] = sorted(name for name in inner if not Path(where, name).is_symlink())
+            for name in sorted([*names, *(set(inner) - set(folders))]):
                 path = Path(where, name)
-                if not name.startswith(".") and not name.endswith(_ENDS) and _is_file(path):
+                if not name.startswith(".") and not name.endswith(_ENDS):
                     yield str(path.relative_to(data)), path
 
 
