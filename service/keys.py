@@ -11,6 +11,7 @@ import hmac
 import json
 import logging
 import math
+import os
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -110,6 +111,8 @@ def read_keys_file(path: Path) -> list[Key]:
     """The same of a file that lies anywhere."""
     keys, problems = _read(path)
     if problems:
+        if not os.access(path, os.R_OK):  # it may be sound: nobody should delete it for that
+            raise InputError(f"{path}: may not be read by this user; run this as the one that the service has")
         raise InputError(f"{path}: not a file of keys ({problems[0]}); mend it, or delete it and add keys anew")
     return keys
 

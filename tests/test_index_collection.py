@@ -93,6 +93,27 @@ def test_a_collection_that_is_a_link_to_another_disk_goes_with_all_that_lies_the
     assert sorted(left) == ["collections", "far", "far/collections", "far/uploads", "uploads"]
 
 
+@pytest.mark.parametrize("what", ["uploads/pets", "collections/pets"])
+def test_a_delete_that_may_not_remove_files_says_so(tmp_path, without_rights, what):
+    create(tmp_path).close()
+    if what == "uploads/pets":
+        (tmp_path / what).mkdir(parents=True)
+    locked = tmp_path / ("uploads" if what == "uploads/pets" else what)
+    locked.chmod(0o500)
+    command = [sys.executable, "-m", "glimpse", "collections", "delete", "pets", "--yes", "--data", str(tmp_path)]
+    done = subprocess.run([*without_rights, *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    if what == "uploads/pets":  # nothing went: it is whole
+        assert "Permission denied" in done.stderr
+        locked.chmod(0o700)
+        assert [path.name for path in (tmp_path / "collections").iterdir()] == ["pets"]
+        open_collection(tmp_path, "pets").close()
+    else:
+        [gone] = (tmp_path / "collections").iterdir()
+        assert f"not all of its files could be removed: remove {gone}" in done.stderr
+        gone.chmod(0o700)
+
+
 def test_a_damaged_catalog_is_named_and_listed(tmp_path):
     create(tmp_path).close()
     create(tmp_path, "sound").close()

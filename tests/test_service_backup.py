@@ -201,6 +201,29 @@ def test_what_a_backup_leaves_out_because_it_is_a_link_is_named(data: Path, tmp_
     assert restore_all(tmp_path / "there", tmp_path / "all").manifest.counts == said["counts"]
 
 
+def test_what_may_not_be_read_is_neither_missing_nor_damaged(
+    data: Path, tmp_path: Path, without_rights: list[str]
+) -> None:
+    def said(*asked: object) -> str:
+        command = [*without_rights, str(Path(sys.executable).with_name("glimpse")), *map(str, asked)]
+        done = subprocess.run([*command, "--data", data], capture_output=True, text=True, check=False)
+        assert done.returncode
+        assert "damaged" not in done.stderr
+        return done.stderr
+
+    (data / "label-sets" / "pets.json").chmod(0)
+    assert "label set 'pets' may not be read by this user" in said("labels", "show", "pets")
+    (data / "label-sets").chmod(0)
+    try:
+        assert f"{data}/label-sets: Permission denied" in said("labels", "list")
+        assert f"{data}/label-sets: Permission denied" in said("backup", "--all", tmp_path / "all")
+    finally:
+        (data / "label-sets").chmod(0o700)
+    (data / "keys.json").chmod(0)
+    assert f"{data}/keys.json: may not be read by this user" in said("keys", "list")
+    assert contents(tmp_path) == {"data"}
+
+
 def test_keys_that_change_while_a_backup_runs_do_it_no_harm(data: Path, tmp_path: Path) -> None:
     def change(done: int, total: int) -> None:
         if not keys_now & {"later"}:
