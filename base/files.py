@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import stat
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 from base.errors import InputError
 
 PART = ".part"
+_ID = rf"[0-9a-f]{{32}}{re.escape(PART)}"  # how the name of a part ends
+_BESIDE_A_PART = re.compile(rf"\..+\.{_ID}", re.DOTALL)  # and of what stands beside one, begins
 
 
 @contextmanager
@@ -29,8 +32,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made, put on disk, or renamed.
     """
-    beginning = f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
-    _sweep(path.parent, beginning)
+    beginning = _beginning(path)
+    sweep_parts(path.parent, re.escape(beginning))
     with _naming(path):
         part, held = _locked_part(path, beginning)
     try:
@@ -73,8 +76,8 @@ def new_folder(folder: Path, *, instead_of: Collection[str] = ()) -> Iterator[Pa
     """
     folder = folder.resolve()
     _check_replaceable(folder, instead_of)
-    beginning = f".{os.fsencode(folder.name)[:100].decode(errors='ignore')}."
-    _sweep(folder.parent, beginning)
+    beginning = _beginning(folder)
+    sweep_parts(folder.parent, re.escape(beginning))
     with _naming(folder):
         part, held = _locked_part(folder, beginning)
     made, old = Path(f"{part}.new"), Path(f"{part}.old")
@@ -96,6 +99,30 @@ def new_folder(folder: Path, *, instead_of: Collection[str] = ()) -> Iterator[Pa
         os.close(held)
 
 
+def sweep_parts(folder: Path, beginning: str) -> None:
+    """Remove the parts in `folder` that nobody holds, with what stands beside them: what killed processes left.
+
+    Whoever writes a file again does so for its own; who gives each a new name must for all of them.
+
+    Args:
+        folder: where they lie; one that cannot be read has none.
+        beginning: a regular expression of how their names begin: a dot, the file's name, a dot.
+    """
+    name = re.compile(f"({beginning}{_ID}).*", re.DOTALL)
+    with suppress(OSError), os.scandir(folder) as entries:
+        left: dict[str, list[Path]] = {}
+        for entry in entries:
+            if found := name.fullmatch(entry.name):
+                left.setdefault(found[1], []).append(folder / entry.name)
+        for part, paths in left.items():
+            with _taken(folder / part) as is_ours:
+                for path in paths if is_ours else ():
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path, ignore_errors=True)
+                    else:
+                        path.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Put `content`, text as UTF-8, at `path` in place of what is there; its folder is made. OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +142,9 @@ def fsync_file(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         os.close(fd)
 
@@ -138,13 +168,17 @@ def mtime_ns(stat: os.stat_result) -> int:
 
 
 def disk_problem(error: OSError, path: Path | None = None) -> str | None:
-    """Of a write to a full or read-only disk where it was, what is wrong and what to do; None for another error."""
+    """Of a disk that is full, read-only or failing, what is wrong where, and what to do; None for another error."""
     name = str(path) if path else error.filename
     where = f"{os.fsdecode(name)}: " if name else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{where}the disk is full; free some space and try again (nothing was changed)"
     if error.errno == errno.EROFS:
         return f"{where}on a read-only disk; make it writable and try again"
+    if error.errno == errno.EIO:
+        return f"{where}the disk fails (I/O error); look at it, its cable or network, and the system's log"
+    if error.errno == errno.EFBIG:
+        return f"{where}a file may not be so large there, by a limit of this user (ulimit -f) or of the disk"
     return None
 
 
@@ -177,6 +211,13 @@ def _naming(path: Path, part: Path | None = None) -> Iterator[None]:
         raise
 
 
+def _beginning(path: Path) -> str:
+    """How the names of its parts begin; of what stands beside another part as its own does, to be swept with it."""
+    if _BESIDE_A_PART.match(path.name):
+        return f"{path.name}."
+    return f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
+
+
 def _locked_part(path: Path, beginning: str) -> tuple[Path, int]:
     """An empty part beside `path`, and the descriptor that holds its lock."""
     while True:
@@ -191,19 +232,6 @@ def _locked_part(path: Path, beginning: str) -> tuple[Path, int]:
         if os.fstat(held).st_nlink:
             return part, held
         os.close(held)  # another's sweep came between making and locking it
-
-
-def _sweep(folder: Path, beginning: str) -> None:
-    """Remove the parts that begin so and that nobody holds, with what stands beside them."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith(beginning) and PART in entry.name]
-        for part in {name[: name.index(PART) + len(PART)] for name in names}:
-            with _taken(folder / part) as is_ours:
-                for path in (folder / name for name in names if is_ours and name.startswith(part)):
-                    if path.is_dir() and not path.is_symlink():
-                        shutil.rmtree(path, ignore_errors=True)
-                    else:
-                        path.unlink(missing_ok=True)
 
 
 @contextmanager

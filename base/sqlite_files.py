@@ -18,6 +18,10 @@ Opened = TypeVar("Opened")
 
 BESIDE = "mode=ro&readonly_shm=1"  # another process writes, or was killed at it: its files are read, and not touched
 ALONE = "mode=ro&immutable=1"  # nobody writes
+FAILING = (  # SQLite tells these alike
+    "cannot be read or written (I/O error): look whether its disk fails or is away, or a quota or a limit on the size "
+    "of files is reached, and try again"
+)
 PATIENCE = 0.2  # seconds for a writer between removing -shm and -wal, which it does in this order
 TRIES = 20
 _HALF_THERE = (8, 14)  # SQLITE_READONLY: -shm is not filled in yet; SQLITE_CANTOPEN: one of them is gone

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -160,8 +161,11 @@ class LabelSets:
         self._folder = data.absolute() / "label-sets"
 
     def names(self) -> list[str]:
-        """The names of all, sorted."""
-        return sorted(path.stem for path in self._folder.glob("*.json") if NAME.fullmatch(path.stem))
+        """The names of all, sorted. OSError if the folder cannot be read."""
+        with suppress(FileNotFoundError):
+            paths = [path for path in self._folder.iterdir() if path.suffix == ".json"]
+            return sorted(path.stem for path in paths if NAME.fullmatch(path.stem))
+        return []
 
     def problems(self) -> list[str]:
         """Which of them are damaged, a line each."""
@@ -187,6 +191,8 @@ class LabelSets:
             return replace(read, name=name)
         except FileNotFoundError:
             raise LabelSetNotFound(name) from None
+        except PermissionError as error:
+            raise GlimpseError(f"{path}: label set {name!r} may not be read by this user") from error
         except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise GlimpseError(f"the file of label set {name!r} is damaged: make it again, or delete it") from error
 

@@ -11,6 +11,7 @@ import hmac
 import json
 import logging
 import math
+import os
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -103,9 +104,16 @@ def sees_places(scope: Mapping[str, Any]) -> bool:
 
 def read_keys(data: Path) -> list[Key]:
     """The keys of a data folder, by name; none if there is no file. InputError if it, or one of them, is damaged."""
-    keys, problems = _read(data / FILE)
+    return read_keys_file(data / FILE)
+
+
+def read_keys_file(path: Path) -> list[Key]:
+    """The same of a file that lies anywhere."""
+    keys, problems = _read(path)
     if problems:
-        raise InputError(f"{data / FILE}: not a file of keys ({problems[0]}); mend it, or delete it and add keys anew")
+        if not os.access(path, os.R_OK):  # it may be sound: nobody should delete it for that
+            raise InputError(f"{path}: may not be read by this user; run this as the one that the service has")
+        raise InputError(f"{path}: not a file of keys ({problems[0]}); mend it, or delete it and add keys anew")
     return keys
 
 

@@ -19,6 +19,7 @@ from base.words import counted
 from index.collection import CollectionInfo, list_collections, open_collection, use_store
 from index.local.layout import CATALOG, collection_folder
 from labelling.label_sets import LabelSets
+from labelling.runs.kept import LabelRuns
 from service import keys, signing
 from service.http.auth import check_exposure
 from service.inference.known_models import KnownModels
@@ -151,7 +152,7 @@ def _look_at_data(settings: Settings) -> Iterator[Check]:
         if not Path(root).is_dir():
             yield Check("data", "warning", f"job_roots: {root} is no folder")
     if data.is_dir():
-        for line in (*LabelSets(data).problems(), *JobStore(data).problems()):
+        for line in (*LabelSets(data).problems(), *JobStore(data).problems(), *LabelRuns(data).problems()):
             yield Check("data", "warning", line)
 
 

@@ -6,6 +6,7 @@ import csv
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -209,6 +210,17 @@ def on_own_disk(tmp_path: Path) -> Callable[[str], None]:
         assert done.returncode == 0, done.stderr
 
     return run
+
+
+@pytest.fixture
+def without_rights() -> list[str]:
+    """What to put before a command for it to have no more rights than a user: root reads and removes whatever it is."""
+    if os.geteuid():
+        return []
+    prefix = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+    if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        pytest.skip("root cannot lay down its rights here")
+    return prefix
 
 
 class SmallBatches(Encoder):

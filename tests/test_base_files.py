@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError
-from base.files import new_file, whole_file, write_whole
+from base.files import disk_problem, new_file, whole_file, write_whole
 
 ROOT = Path(__file__).parents[1]
 KILLED = """
@@ -62,6 +64,28 @@ def test_a_kill_in_the_middle_leaves_the_old_file_and_the_next_write_sweeps(tmp_
     assert (names(tmp_path), file.read_text()) == ([file.name], "new")
 
 
+def test_a_part_of_what_stands_beside_a_part_goes_with_it(tmp_path: Path) -> None:
+    file = tmp_path / ("x" * 255)
+    beside = "whole_file(Path(sys.argv[1])) as outer, whole_file(outer.with_name(f'{outer.name}.copy'))"
+    script = KILLED.replace("whole_file(Path(sys.argv[1]))", beside)
+    assert subprocess.run([sys.executable, "-c", script, file], cwd=ROOT).returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 4
+    with whole_file(file) as outer, whole_file(outer.with_name(f"{outer.name}.copy")) as inner:
+        assert names(tmp_path) == sorted([outer.name, inner.name])
+        write_whole(file, "by another, meanwhile")
+        assert inner.exists()
+    write_whole(file, "the copy was not taken away")
+    assert names(tmp_path) == [file.name]
+
+
+def test_a_name_that_looks_like_a_part_is_nobodys(tmp_path: Path) -> None:
+    mine = [tmp_path / name for name in (".file.part", ".file.mine.part", f".file.{'0' * 31}.part", "file.part")]
+    for path in mine:
+        path.touch()
+    write_whole(tmp_path / "file", "new")
+    assert names(tmp_path) == sorted(["file", *(path.name for path in mine)])
+
+
 def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
     file = tmp_path / "file"
     with whole_file(file) as first, whole_file(file) as second:
@@ -107,3 +131,19 @@ def test_a_file_that_a_person_named_is_not_overwritten_unasked(tmp_path: Path) -
     with new_file(file, overwrite=True) as part:
         part.write_text("new")
     assert file.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "/d/f: the disk is full; free"),
+        (errno.EROFS, "/d/f: on a read-only disk; make"),
+        (errno.EIO, "/d/f: the disk fails"),
+        (errno.EFBIG, "/d/f: a file may not be so large there"),
+    ],
+)
+def test_what_is_wrong_with_a_disk_is_told_with_what_to_do(number: int, said: str) -> None:
+    problem = disk_problem(OSError(number, os.strerror(number), "/d/f"))
+    assert problem
+    assert problem.startswith(said)
+    assert disk_problem(FileNotFoundError(errno.ENOENT, "No such file", "/d/f")) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,23 @@ ASSIGNED = st.characters(exclude_categories=["Cs", "Cn", "Co"])  # of the others
 @given(text=st.text(ASSIGNED, max_size=60))
 def test_any_text_has_the_same_tokens(towers: TowersEncoder, plain: DualEncoder, text: str) -> None:
     assert towers.as_read([text]) == plain.as_read([text])
+
+
+def test_what_killed_makers_left_goes_with_the_next_but_for_one_at_work(cache: Path) -> None:
+    def left() -> set[str]:
+        return {path.name for path in cache.iterdir() if path.name.startswith(".")}
+
+    script = (
+        "import os, signal; from encoder.towers.folder import new_towers\n"
+        "with new_towers('x') as part:\n    (part / 'visual.onnx').touch()\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with new_towers("y") as at_work:
+        for _ in range(2):
+            assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == -signal.SIGKILL
+            assert len(left()) == 2
+        with new_towers("z") as part:
+            assert left() == {at_work.name, part.name}
+    assert left() == set()
 
 
 def test_a_tower_that_gives_other_vectors_is_left_out(

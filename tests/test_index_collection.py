@@ -20,6 +20,7 @@ from base.errors import (
     CollectionDamaged,
     CollectionExists,
     CollectionLocked,
+    CollectionNotFound,
 )
 from index.collection import (
     Entry,
@@ -61,6 +62,56 @@ def test_what_a_killed_create_or_delete_left_is_in_nobodys_way(tmp_path):
         create(tmp_path).close()
         assert sorted(path.name for path in folder.iterdir()) == [own.name, "pets"]
         (own / "collections" / "slow").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("how", ["asked again", "another is compacted"])
+def test_what_a_killed_delete_left_goes_without_a_new_collection(tmp_path, how):
+    create(tmp_path).close()
+    gone = tmp_path / "collections" / ".gone-1"
+    gone.mkdir()
+    (gone / "catalog.sqlite").write_bytes(bytes(1000))
+    if how == "asked again":
+        with pytest.raises(CollectionNotFound):
+            delete_collection(tmp_path, "deleted")
+    else:
+        with open_collection(tmp_path, "pets", writable=True) as pets:
+            pets.compact()
+    assert [path.name for path in (tmp_path / "collections").iterdir()] == ["pets"]
+
+
+def test_a_collection_that_is_a_link_to_another_disk_goes_with_all_that_lies_there(tmp_path):
+    create(tmp_path).close()
+    (tmp_path / "uploads" / "pets" / "ab").mkdir(parents=True)
+    (tmp_path / "uploads" / "pets" / "ab" / "file.png").touch()
+    for name in ("collections/pets", "uploads/pets"):
+        far = tmp_path / "far" / name
+        far.parent.mkdir(parents=True)
+        (tmp_path / name).rename(far)
+        (tmp_path / name).symlink_to(far)
+    delete_collection(tmp_path, "pets")
+    left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")]
+    assert sorted(left) == ["collections", "far", "far/collections", "far/uploads", "uploads"]
+
+
+@pytest.mark.parametrize("what", ["uploads/pets", "collections/pets"])
+def test_a_delete_that_may_not_remove_files_says_so(tmp_path, without_rights, what):
+    create(tmp_path).close()
+    if what == "uploads/pets":
+        (tmp_path / what).mkdir(parents=True)
+    locked = tmp_path / ("uploads" if what == "uploads/pets" else what)
+    locked.chmod(0o500)
+    command = [sys.executable, "-m", "glimpse", "collections", "delete", "pets", "--yes", "--data", str(tmp_path)]
+    done = subprocess.run([*without_rights, *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    if what == "uploads/pets":  # nothing went: it is whole
+        assert "Permission denied" in done.stderr
+        locked.chmod(0o700)
+        assert [path.name for path in (tmp_path / "collections").iterdir()] == ["pets"]
+        open_collection(tmp_path, "pets").close()
+    else:
+        [gone] = (tmp_path / "collections").iterdir()
+        assert f"not all of its files could be removed: remove {gone}" in done.stderr
+        gone.chmod(0o700)
 
 
 def test_a_damaged_catalog_is_named_and_listed(tmp_path):

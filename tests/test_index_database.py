@@ -1,3 +1,4 @@
+import resource
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from base.errors import CollectionError, InputError
 from base.sqlite_files import ALONE, BESIDE, PATIENCE, Unmerged, as_it_lies, opened_as_it_lies
+from index.collection import create_collection
 from index.entry import Entry
 from index.local.catalog.catalog import Catalog
 
@@ -82,6 +84,7 @@ from contextlib import closing
 import numpy as np, pytest
 from base.errors import CollectionError, CollectionExists
 from index.local.catalog.catalog import Catalog
+from index.collection import create_collection
 from index.entry import Entry
 from index.search.filters import parse_filter
 from test_index_database import META, put
@@ -98,6 +101,7 @@ def on_own_disk(on_own_disk):
 def test_a_disk_that_is_full_when_a_new_collection_is_whole_is_named_and_leaves_nothing(on_own_disk):
     on_own_disk("""
 import numpy as np
+from index.collection import create_collection
 from index.entry import Entry
 from index.local.store import LocalStore
 ballast = disk / "ballast"
@@ -229,3 +233,20 @@ def test_a_file_is_looked_at_again_if_its_writer_goes_between_the_look_and_the_o
         assert db.execute("SELECT count(*) FROM t").fetchone() == (0,)
     assert modes == [BESIDE, ALONE]
     assert lies.mode == ALONE
+
+
+def test_a_limit_on_the_size_of_files_is_named_and_nothing_is_lost(tmp_path):
+    with create_collection(tmp_path, "pets", model="x", fingerprint="0", dim=256) as pets:
+        pets.upsert([Entry(np.eye(256)[0], "text", text="first")])
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        try:
+            with pytest.raises(CollectionError, match="a limit on the size of files is reached") as caught:
+                pets.upsert([Entry(np.eye(256)[i % 256], "text", text=f"{i}" * 100) for i in range(5000)])
+            assert "\n" not in str(caught.value)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert pets.count() == 1
+        pets.upsert([Entry(np.eye(256)[1], "text", text="second")])
+        assert [record.text for record in pets.records()] == ["first", "second"]
+        assert pets.check() == []

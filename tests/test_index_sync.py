@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+import time
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -558,6 +559,21 @@ def test_what_was_changed_with_its_time_and_size_kept_is_found(
     assert counts(index_folders(collection, encoder, [colour_folder], SyncOptions(check_contents=True))) == {
         "unchanged": 12
     }
+
+
+def test_a_clock_that_was_ahead_hides_no_change(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time_ns", lambda: now() + 10 * 365 * 86_400 * 10**9)
+        index_folders(collection, encoder, [colour_folder])
+    path, other = colour_folder / "red" / "0.png", colour_folder / "blue" / "0.png"
+    before = path.stat()
+    path.write_bytes(other.read_bytes().ljust(before.st_size, b"\0")[: before.st_size])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert counts(index_folders(collection, encoder, [colour_folder])) == {"updated": 1, "unchanged": 11, "encoded": 1}
+    assert max(collection.places()["looked"].values()) < now()  # so the next run need not read them all
 
 
 def test_entries_of_what_is_left_out_now_go_with_a_word_and_those_behind_links_stay(

@@ -163,6 +163,21 @@ def test_a_folder_that_is_emptied_is_an_error_and_loses_nothing(watch: Watch, co
     assert len(watch.paths()) == 12
 
 
+@pytest.mark.parametrize(("limit", "value"), [("MANY", 2), ("STOPPED_S", 0.0)])
+def test_everything_is_looked_at_where_events_may_have_been_lost(
+    watch: Watch, colour_folder: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: float
+) -> None:
+    first = sorted(colour_folder.rglob("*.png"))[0]
+    with open_collection(watch.data, "photos", writable=True) as collection:
+        collection.delete([watch.paths()[str(first)]])  # as if its file had come without an event
+    monkeypatch.setattr(index.ingest.watch, limit, value)
+    (colour_folder / "new").mkdir()
+    for i in range(3):
+        plain_picture("red", i).save(colour_folder / "new" / f"{i}.png")
+    watch.until(added=4, encoded=3)
+    assert len(watch.paths()) == 15
+
+
 def test_other_writers_come_in_between(watch: Watch, colour_folder: Path, tmp_path: Path, encoder: DualEncoder) -> None:
     writer = open_or_create(tmp_path / "data", "photos", encoder)  # the watch holds no lock between its batches
     plain_picture("yellow").save(colour_folder / "new.png")

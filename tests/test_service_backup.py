@@ -21,6 +21,7 @@ import pytest
 from service_world import create_app, picture, serving, settings_for, tiny_encoder
 
 from base.errors import CollectionDamaged, CollectionExists, InputError
+from base.files import whole_file
 from index.collection import (
     Entry,
     check_collection,
@@ -179,11 +180,61 @@ def test_what_is_not_glimpses_is_left_out_and_named(data: Path, tmp_path: Path) 
     (data / "jobs" / "link.json").symlink_to("/etc/passwd")
     done = ran("backup", "--all", tmp_path / "all", "--data", data)
     assert "left out: old.glimpse, which is not glimpse's" in done.stderr
+    assert "left out: jobs/link.json, which is a link; have the file itself there" in done.stderr
     with tarfile.open(tmp_path / "all") as tar:
         assert tar.getnames() == [
             "keys.json", "signing.key", "label-sets/pets.json", "collections/shop.glimpse", "collections/walks.glimpse",
             "manifest.json",
         ]  # fmt: skip
+
+
+def test_what_a_backup_leaves_out_because_it_is_a_link_is_named(data: Path, tmp_path: Path) -> None:
+    for name in ("keys.json", "label-sets/pets.json"):
+        (data / name).rename(tmp_path / Path(name).name)
+        (data / name).symlink_to(tmp_path / Path(name).name)
+    (tmp_path / "run").mkdir()
+    (data / "label-runs").mkdir()
+    (data / "label-runs" / "run").symlink_to(tmp_path / "run")
+    said = json.loads(ran("backup", "--all", tmp_path / "all", "--data", data, "--json").stdout)
+    assert said["left_out"] == ["keys.json", "label-sets/pets.json", "label-runs/run"]
+    assert said["counts"] == {"jobs": 0, "label-sets": 0, "label-runs": 0, "keys": 0}
+    assert restore_all(tmp_path / "there", tmp_path / "all").manifest.counts == said["counts"]
+
+
+def test_what_may_not_be_read_is_neither_missing_nor_damaged(
+    data: Path, tmp_path: Path, without_rights: list[str]
+) -> None:
+    def said(*asked: object) -> str:
+        command = [*without_rights, str(Path(sys.executable).with_name("glimpse")), *map(str, asked)]
+        done = subprocess.run([*command, "--data", data], capture_output=True, text=True, check=False)
+        assert done.returncode
+        assert "damaged" not in done.stderr
+        return done.stderr
+
+    (data / "label-sets" / "pets.json").chmod(0)
+    assert "label set 'pets' may not be read by this user" in said("labels", "show", "pets")
+    (data / "label-sets").chmod(0)
+    try:
+        assert f"{data}/label-sets: Permission denied" in said("labels", "list")
+        assert f"{data}/label-sets: Permission denied" in said("backup", "--all", tmp_path / "all")
+    finally:
+        (data / "label-sets").chmod(0o700)
+    (data / "keys.json").chmod(0)
+    assert f"{data}/keys.json: may not be read by this user" in said("keys", "list")
+    assert contents(tmp_path) == {"data"}
+
+
+def test_keys_that_change_while_a_backup_runs_do_it_no_harm(data: Path, tmp_path: Path) -> None:
+    def change(done: int, total: int) -> None:
+        if not keys_now & {"later"}:
+            keys.add_key(data, "later", "read")
+            keys_now.add("later")
+
+    keys_now = {"shop"}
+    manifest = back_up_all(data, tmp_path / "all", progress=change)
+    assert {key.name for key in keys.read_keys(data)} == {"shop", "later"}
+    restore_all(tmp_path / "there", tmp_path / "all")
+    assert manifest.counts["keys"] == len(keys.read_keys(tmp_path / "there")) == 1
 
 
 def test_backups_may_lie_in_the_data_folder_and_come_back_to_a_disk_of_its_own(data: Path, tmp_path: Path) -> None:
@@ -476,6 +527,25 @@ def test_what_a_kill_leaves_is_swept_by_the_next(data: Path, tmp_path: Path, wha
         assert contents(new) == {"collections", "keys.json", "signing.key", "label-sets"}
 
 
+def test_what_a_kill_leaves_of_backups_that_are_named_by_their_time_goes_with_the_next(
+    data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    script = (
+        "import os, signal, sys; from pathlib import Path; from service.backup.writing import back_up_all\n"
+        "def kill(done, total): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "back_up_all(Path(sys.argv[1]), Path(sys.argv[2]), progress=kill)"
+    )
+    for night in ("glimpse-20260101T030000Z.glimpse", "glimpse-20260102T030000Z.glimpse", "mine"):
+        command = [sys.executable, "-c", script, data, folder / night]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    mine = {name for name in contents(folder) if name.startswith(".mine")}
+    with whole_file(folder / "glimpse-20260103T030000Z.glimpse") as held:  # one that is under way
+        said = json.loads(ran("backup", "--all", folder, "--keep", 3, "--data", data, "--json").stdout)
+        assert contents(folder) == {Path(said["file"]).name, held.name, *mine}
+
+
 def test_the_newest_are_kept_and_nothing_else_is_ever_removed(data: Path, tmp_path: Path) -> None:
     folder, other = tmp_path / "backups", tmp_path / "other"
     folder.mkdir()
@@ -496,13 +566,36 @@ def test_the_newest_are_kept_and_nothing_else_is_ever_removed(data: Path, tmp_pa
         os.link(mine[0], path)
     strange[4].symlink_to(mine[0])
     weekly = [mine[day] for day in (3, 10)]  # the Sundays among those that are older
-    assert superfluous(folder, data, keep=5, weekly=4) == [path for path in mine[:15] if path not in weekly]
+    assert superfluous(folder, data, first + timedelta(days=19), keep=5, weekly=4) == [
+        path for path in mine[:15] if path not in weekly
+    ]
     said = json.loads(ran("backup", "--all", folder, "--keep", 3, "--data", data, "--json").stdout)
     assert said["removed"] == [str(path) for path in mine[:18]]
     assert {path.name for path in folder.iterdir()} == {
         path.name for path in [*strange, *mine[18:], Path(said["file"])]
     }
     assert "no such folder" in ran("backup", "--all", tmp_path / "away", "--keep", 3, "--data", data, code=2).stderr
+
+
+def test_a_clock_that_was_wrong_costs_no_backup(data: Path, tmp_path: Path) -> None:
+    def named(when: datetime) -> Path:
+        path = tmp_path / f"glimpse-{when:%Y%m%dT%H%M%SZ}.glimpse"
+        if not path.exists():
+            os.link(whole, path)
+        return path
+
+    def goes(now: datetime) -> list[Path]:
+        return superfluous(tmp_path, data, now, keep=2, weekly=2)
+
+    whole = tmp_path / "whole"
+    back_up_all(data, whole)
+    days = [datetime(2026, 1, day, 3, tzinfo=UTC) for day in range(5, 10)]
+    ahead = [named(day.replace(year=2036)) for day in days]
+    right = [named(day) for day in days]
+    assert goes(days[-1]) == right[:-2]  # the one that was just written stays, and so do those that are still to come
+    behind = [named(day.replace(year=1970)) for day in days]
+    assert goes(days[-1].replace(year=1970)) == behind[:-2]
+    assert all(path.exists() for path in (*ahead, *right, *behind))
 
 
 def test_a_manifest_says_what_is_in_it(data: Path, tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def test_others_may_not_reach_it_without_a_key(tmp_path):
     assert found.warnings == [f"{tmp_path / 'keys.json'} can be read by other users: chmod 600"]
 
 
-def test_damaged_label_sets_and_jobs_are_named(tmp_path):
+def test_damaged_label_sets_jobs_and_labelling_runs_are_named(tmp_path):
     for name in ("good", "harmed"):
         LabelSets(tmp_path).put(name, LabelSet.of(["cat", "dog"]))
     harmed = tmp_path / "label-sets" / "harmed.json"
@@ -244,7 +244,11 @@ def test_damaged_label_sets_and_jobs_are_named(tmp_path):
     jobs = JobStore(tmp_path)
     good, bad = jobs.new("label", {}, None, {}), jobs.new("label", {}, None, {})
     (jobs.folder / f"{bad.id}.json").write_text("{")
+    run = tmp_path / "label-runs" / "pets-1" / "run.sqlite"
+    run.parent.mkdir(parents=True)
+    run.write_bytes(b"SQLite format 3\0" + bytes(50))
     warnings = check({"data": tmp_path, "model": "no/model", "port": 0}).warnings
+    assert any(line.startswith("labelling run pets-1: ") and "is damaged" in line for line in warnings)
     assert any("label set 'harmed' is damaged" in line for line in warnings)
     assert any(bad.id in line and "is damaged" in line for line in warnings)
     assert not any("good" in line or good.id in line for line in warnings)

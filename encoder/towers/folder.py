@@ -11,21 +11,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Literal
 
 from base.cache import cache_folder
+from base.locks import folder_lock
 from encoder.known import ModelCard
 
 VISUAL, TEXTUAL, TOKENIZER, CARD = "visual.onnx", "textual.onnx", "tokenizer.json", "towers.json"
 _FORMAT = 1
 Tower = Literal["text", "image"]
-_LEFT = 3600.0  # seconds, after which nobody is at work any more on what is unfinished
 _KEPT = 4  # models; each takes as much disk as its weights in float32
 
 
@@ -99,20 +98,36 @@ def new_towers(fingerprint: str) -> Iterator[Path]:
     """An empty folder that becomes a model's when the block ends; of those that lie there few are kept. OSError."""
     place = place_of(fingerprint)
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    try:
-        yield part
-        if place.exists():  # damaged, or without an image tower
-            place.rename(part.with_name(f"{part.name}.old"))
-        with suppress(OSError):  # another process was first, with the same
-            part.rename(place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(part.with_name(f"{part.name}.old"), ignore_errors=True)
+    _sweep(place.parent)  # first: who is killed for want of memory or disk may be so each time
+    with ExitStack() as lock:
+        part = _locked_part(place, lock)
+        try:
+            yield part
+            if place.exists():  # damaged, or without an image tower
+                place.rename(part.with_name(f"{part.name}.old"))
+            with suppress(OSError):  # another process was first, with the same
+                part.rename(place)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(part.with_name(f"{part.name}.old"), ignore_errors=True)
     with suppress(FileNotFoundError):  # another process drops some as well
         others = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
         for old in [folder for folder in others if not folder.name.startswith(".")][:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
-        for left in others:  # by who was killed
-            if left.name.startswith(".") and left.stat().st_mtime < time.time() - _LEFT:
-                shutil.rmtree(left, ignore_errors=True)
+
+
+def _locked_part(place: Path, lock: ExitStack) -> Path:
+    """A new folder beside `place`, whose lock we have: another one if a sweep came before the lock."""
+    while True:
+        part = Path(mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        with suppress(FileNotFoundError):
+            lock.enter_context(folder_lock(part))
+            if part.exists():
+                return part
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what was left unfinished, however large, by who was killed."""
+    for left in parent.glob(".*"):
+        with suppress(OSError), folder_lock(left, wait=False):
+            shutil.rmtree(left, ignore_errors=True)

@@ -61,10 +61,14 @@ def backup(
     from datetime import UTC, datetime
 
     from glimpse import console
-    from service.backup.rotation import new_name, superfluous
+    from service.backup.contents import strangers
+    from service.backup.rotation import new_name, superfluous, sweep
     from service.backup.writing import back_up_all
 
-    file = new_name(to, datetime.now(UTC)) if keep is not None else to
+    began = datetime.now(UTC)
+    file = new_name(to, began) if keep is not None else to
+    if keep is not None:
+        sweep(to)
     with console.progress_bar("backing up, MB") as bar:
         manifest = back_up_all(
             data,
@@ -73,11 +77,12 @@ def backup(
             without=without or (),
             progress=lambda done, total: bar(done // 10**6, total // 10**6),
         )
-    removed = superfluous(to, data, keep=keep, weekly=keep_weekly) if keep is not None else []
+    removed = superfluous(to, data, began, keep=keep, weekly=keep_weekly) if keep is not None else []
     for path in removed:
         path.unlink(missing_ok=True)
     for name in manifest.left_out:
-        console.err.print(f"left out: {name}, which is not glimpse's")
+        why = "is not glimpse's" if name in strangers(data) else "is a link; have the file itself there"
+        console.err.print(f"left out: {name}, which {why}")
     for name in manifest.deleted:
         console.err.print(f"left out: collection {name}, which was deleted meanwhile")
     if json:

@@ -7,6 +7,7 @@ disk for folders only, never for pictures.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -34,8 +35,12 @@ class Places:
         self._replaced: dict[Path, bool] = {}
 
     def looked_at(self, root: Path) -> int | None:
-        """Nanoseconds of the clock; what changed later by its ctime has not been seen. None: it is not known."""
-        return max((self._looked[str(at)] for at in (root, *root.parents) if str(at) in self._looked), default=None)
+        """Nanoseconds of the clock; what changed later by its ctime has not been seen. None: it is not known.
+
+        Where that is still to come the clock was wrong then, and any ctime may be that of a change that was not seen.
+        """
+        known = [self._looked[str(at)] for at in (root, *root.parents) if str(at) in self._looked]
+        return -1 if known and max(known) > time.time_ns() else max(known, default=None)
 
     def holds_none(self, folder: Path) -> bool:
         """Whether a folder is missing or no image is in it; asked once in a run."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ QUIET_MS = 500  # a batch ends when nothing has happened for so long,
 BATCH_MS = 10_000  # or after so long: a long copy is taken in a few batches
 IDLE_MS = 1000  # how often to look whether the folders are still there
 RETRY_S = 1.0  # while another process writes
+STOPPED_S = 15.0  # without a word from the system's events: this process was stopped, as by a container's pause
+MANY = 2000  # places in a batch. The system's queue (fs.inotify.max_queued_events) may have run over, without a word
 OWN = ("collections", "uploads", "jobs")  # of the data folder; whatever else lies there may be photos
 
 
@@ -135,7 +138,11 @@ def _index_places(
 
 
 def _changes(roots: Sequence[Path], stop: threading.Event) -> Iterator[list[Path]]:
-    """Yield where something happened; nothing now and then; all roots at first, and when the system could not tell."""
+    """Yield where something happened; nothing now and then; all roots at first, and when the system could not tell.
+
+    Events that the system has no room for are lost, and watchfiles does not say so. That takes many at once, or that
+    nobody takes them, so in either case everything is looked at.
+    """
     while True:
         told = watchfiles.watch(
             *roots,
@@ -157,8 +164,11 @@ def _changes(roots: Sequence[Path], stop: threading.Event) -> Iterator[list[Path
             raise CollectionError(f"the folders cannot be watched: {error}{limit}") from error
         yield list(roots)  # only now, when no later change can be missed
         try:
+            waited = time.monotonic()
             for changes in told:
-                yield [Path(path) for _, path in changes]
+                is_whole = time.monotonic() - waited < STOPPED_S and len(changes) < MANY
+                yield [Path(path) for _, path in changes] if is_whole else list(roots)
+                waited = time.monotonic()
             return
         except RuntimeError:  # a file's name is not UTF-8, which watchfiles cannot say: start anew, look at everything
             continue

@@ -40,7 +40,7 @@ from index.entry import (
 )
 from index.local.building import Building
 from index.local.catalog.catalog import Catalog
-from index.local.layout import CATALOG, folder_bytes, folder_identity
+from index.local.layout import CATALOG, folder_bytes, folder_identity, sweep
 from index.local.next_model import NextModel
 from index.local.read_view import ReadView, Samples
 from index.local.vectors.live import LiveIndex
@@ -257,9 +257,11 @@ class LocalCollection(Searches):
 
         It happens by itself, beside searches, as a collection grows. `config` is kept for the next times, and `rows`, a
         folder on another disk for the float16 rows; that of the data brings them back. Rows of a glimpse of before,
-        which knew no checksums, get theirs, unless the old index says that they are damaged.
+        which knew no checksums, get theirs, unless the old index says that they are damaged. What killed processes left
+        beside the collection goes.
         """
         self._check_writable()
+        sweep(self.folder.parent)
         self._building.compact(config, rows)
 
     # --- reading ---

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from base.errors import CollectionExists, CollectionNotFound
+from base.errors import CollectionError, CollectionExists, CollectionNotFound
 from base.files import fsync_file
 from base.locks import folder_lock
 from base.names import NAME, check_collection_name
@@ -63,7 +63,15 @@ def sweep(parent: Path) -> None:
     for path in [*parent.glob(".gone-*"), *parent.glob(".new-*")]:
         with suppress(OSError), folder_lock(path, wait=False):
             rows_home.remove_all(path)
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path / "uploads")
+            remove_folder(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, also where it is a link to one: who deletes it does not mean the link."""
+    shutil.rmtree(path.resolve(), ignore_errors=True)
+    if path.is_symlink():
+        path.unlink()
 
 
 @contextmanager
@@ -96,14 +104,26 @@ def appearing(data: Path, name: str) -> Iterator[Path]:
 def removing(folder: Path) -> Iterator[Path]:
     """A collection's folder under a name that is no collection's; it goes when the block ends.
 
-    In one step: after it there is no collection, whatever happens to the rest.
+    In one step: after it there is no collection, whatever happens to the rest. Where the block raises, it is back.
+
+    Raises:
+        CollectionError: there is no collection any more, and files of it are left, which may not be removed.
     """
     with folder_lock(folder, wait=False):  # no other sweep takes it before the end of the block
         gone = folder.with_name(f".gone-{uuid.uuid4().hex}")
         folder.rename(gone)
-        yield gone
+        try:
+            yield gone
+        except BaseException:
+            gone.rename(folder)
+            raise
         fsync_file(folder.parent)
     sweep(folder.parent)
+    if gone.exists():
+        raise CollectionError(
+            f"{folder.name} is no collection any more, but not all of its files could be removed: remove {gone} as "
+            "their owner"
+        )
 
 
 @contextmanager

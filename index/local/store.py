@@ -21,6 +21,7 @@ from index.local.layout import (
     folder_bytes,
     folder_identity,
     removing,
+    sweep,
     uploads_folder,
 )
 from index.writer_lock import lock_writer
@@ -122,6 +123,7 @@ class LocalStore:
         """
         folder = collection_folder(self._data, name)
         if not folder.is_dir():
+            sweep(folder.parent)  # a delete that was killed, and is asked for again
             self.open(name)  # raises, naming those that exist
         lock = None if is_locked else lock_writer(folder, name)
         try:

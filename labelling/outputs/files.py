@@ -66,10 +66,10 @@ def move(source: Path, target: Path) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-        _copy(source, target)
     except BaseException:
         _unreserve(source, target)
         raise
+    _copy(source, target)
     try:
         source.unlink()
     except OSError:
@@ -95,11 +95,7 @@ def was_moved(source: Path, target: Path) -> bool:
 def copy(source: Path, target: Path) -> None:
     """Copy a file, with its times and mode, to a name that is free. NotDone, OSError; then nothing is there."""
     _reserve(target)
-    try:
-        _copy(source, target)
-    except BaseException:
-        _unreserve(source, target)
-        raise
+    _copy(source, target)
 
 
 def write(data: bytes, target: Path) -> None:
@@ -152,13 +148,17 @@ def _unreserve(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Put a file's copy in the place of what was reserved for it; proved by its bytes."""
-    with whole_file(target) as part:
-        shutil.copyfile(source, part)
-        fsync_file(part)
-        if file_sha256(part) != file_sha256(source):
-            raise NotDone(source, "changed while it was copied; run it again")
-        shutil.copystat(source, part)
+    """Put a file's copy in the place of what was reserved for it; proved by its bytes. NotDone, OSError: it goes."""
+    try:
+        with whole_file(target) as part:
+            shutil.copyfile(source, part)
+            fsync_file(part)
+            if file_sha256(part) != file_sha256(source):
+                raise NotDone(source, "changed while it was copied; run it again")
+            shutil.copystat(source, part)
+    except BaseException:  # the copy may lie there, and only its name not be on disk
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _told(target: Path, error: OSError) -> OSError | NotDone:

@@ -12,10 +12,12 @@ import unicodedata
 from pathlib import Path
 
 from base.errors import GlimpseError, RunBusy, RunNotFound
+from base.sqlite_files import Unmerged
 from labelling.outputs.asked import OutputsAsked
 from labelling.outputs.output import Judge
 from labelling.runs.report import RunInfo, SourceAsked
 from labelling.runs.run import Run
+from labelling.runs.store import RunStore
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,22 @@ class LabelRuns:
         self._read_only = read_only
         self._folder = data.absolute() / FOLDER
         self._judge = judge
+
+    def problems(self) -> list[str]:
+        """Which of them are damaged, a line each. Each file is read to its end."""
+        found = []
+        for path in sorted(self._folder.glob("*/run.sqlite")):
+            try:
+                store = RunStore(path, reads=True, read_only=True)
+                try:
+                    store.check()
+                finally:
+                    store.close()
+            except (RunNotFound, FileNotFoundError, Unmerged):  # not begun, or forgotten just now; or killed, and sound
+                continue
+            except GlimpseError as error:
+                found.append(f"labelling run {path.parent.name}: {error}")
+        return found
 
     def list(self) -> list[RunInfo]:
         """All of them, the one used last first, without those that were not begun or are damaged."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import orjson
 
 from base.errors import GlimpseError, RunNotFound
-from base.sqlite_files import opened_as_it_lies
+from base.sqlite_files import FAILING, opened_as_it_lies
 from labelling.rows import Listed, Pair
 from labelling.runs.tables import (
     CLEARNESS,
@@ -95,10 +95,7 @@ class RunStore:
             try:
                 self._db.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")  # all of it is in the one file
-                if (said := copy.execute("PRAGMA quick_check").fetchone()[0]) != "ok":
-                    raise GlimpseError(
-                        f"{self.path}: the run's file is damaged ({said}); restore it, or forget the run"
-                    )
+                self._check(copy)
             finally:
                 copy.close()
 
@@ -132,7 +129,19 @@ class RunStore:
                 raise GlimpseError(
                     f"{self.path}: the run's file is damaged ({error}); restore it, or delete its folder"
                 ) from error
+            if code == sqlite3.SQLITE_IOERR:
+                raise GlimpseError(f"{self.path}: {FAILING}") from error
             raise GlimpseError(f"{self.path}: {error}") from error
+
+    def check(self) -> None:
+        """Read all of it. GlimpseError if it is damaged, as far as SQLite can tell: rows have no checksums."""
+        with self._errors():
+            self._check(self._db)
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        if (said := db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            why = " ".join(said.split())
+            raise GlimpseError(f"{self.path}: the run's file is damaged ({why}); restore it, or delete its folder")
 
     # --- about ---
 

@@ -74,7 +74,7 @@ class Manifest:
         data: the data folder that it is of.
         members: its files but the manifest, in their order.
         collections: by name.
-        left_out: names in the data folder that are not glimpse's.
+        left_out: names in the data folder that are not glimpse's, or are links.
         deleted: collections that were deleted while it was written.
         without: collections that were left out as asked.
     """

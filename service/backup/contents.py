@@ -28,18 +28,35 @@ _ENDS = ("lock", "-wal", "-shm", "-journal", PART)  # ends of names
 def small_files(data: Path) -> Iterator[tuple[str, Path]]:
     """All that is not in collections: the name below the data folder, in an order that keeps what belongs together.
 
-    What is deleted meanwhile is passed over; links are not followed.
+    What is deleted meanwhile is passed over; links are not followed. OSError for a folder that cannot be read.
     """
+    for name, path in _small(data):
+        if _is_file(path):
+            yield name, path
+
+
+def links(data: Path) -> list[str]:
+    """What `small_files` passes over because it is a link, by name: it may lead to what is no backup's to have."""
+    return [name for name, path in _small(data) if path.is_symlink()]
+
+
+def _small(data: Path) -> Iterator[tuple[str, Path]]:
     for name in SECRETS:
-        if _is_file(data / name):
-            yield name, data / name
+        yield name, data / name
     for folder in FOLDERS:
-        for where, folders, names in os.walk(data / folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(names):
+        for where, folders, names in os.walk(data / folder, onerror=_unless_gone):
+            inner = [name for name in folders if not name.startswith(".")]
+            folders[:] = sorted(name for name in inner if not Path(where, name).is_symlink())
+            for name in sorted([*names, *(set(inner) - set(folders))]):
                 path = Path(where, name)
-                if not name.startswith(".") and not name.endswith(_ENDS) and _is_file(path):
+                if not name.startswith(".") and not name.endswith(_ENDS):
                     yield str(path.relative_to(data)), path
+
+
+def _unless_gone(error: OSError) -> None:
+    """What cannot be read must not be missing without a word."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def strangers(data: Path, file: Path | None = None) -> list[str]:

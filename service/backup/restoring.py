@@ -27,7 +27,7 @@ from service.backup.archive import (
     read_through,
     write_out,
 )
-from service.backup.contents import COLLECTIONS, KNOWN, LOST, SECRETS
+from service.backup.contents import COLLECTIONS, FOLDERS, KNOWN, LOST, SECRETS
 from service.backup.writing import counts_of
 from service.jobs.store import JobStore
 
@@ -139,8 +139,9 @@ def _adding(archive: ArchiveReader, progress: Progress) -> Callable[[int], None]
 def _check(manifest: Manifest, stage: Path) -> list[str]:
     """What a person should know of what was unpacked. BackupDamaged if it is less than the manifest says."""
     names = [str(path.relative_to(stage)) for path in stage.rglob("*") if path.is_file()]
-    if (counts := counts_of(names, stage)) != manifest.counts:
-        raise BackupDamaged(f"unpacked {counts}, where the manifest says {manifest.counts}; take an earlier backup")
+    said = {name: n for name, n in manifest.counts.items() if name in FOLDERS}
+    if (counts := counts_of(names)) != said:
+        raise BackupDamaged(f"unpacked {counts}, where the manifest says {said}; take an earlier backup")
     if (found := collection_names(stage)) != sorted(manifest.collections):
         raise BackupDamaged(f"unpacked the collections {found}, where the manifest says {list(manifest.collections)}")
     return [*LabelSets(stage).problems(), *JobStore(stage).problems()]

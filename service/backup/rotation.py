@@ -1,6 +1,7 @@
 """Backups in a folder, named by their time; of those that are of one data folder the newest are kept.
 
-A file goes only if its name is one that is given here and its own header says that it is a backup of that folder.
+A file goes only if its name is one that is given here and its own header says that it is a backup of that folder. One
+whose time is still to come was named by a wrong clock: it stays, and counts for none, or it would cost the newest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from base.errors import GlimpseError, InputError
+from base.files import sweep_parts
 from service.backup.archive import opened
 
 _NAME = re.compile(r"glimpse-(\d{8}T\d{6}Z)\.glimpse")
@@ -24,16 +26,23 @@ def new_name(folder: Path, now: datetime) -> Path:
     return folder / f"glimpse-{now.astimezone(UTC).strftime(_TIME)}.glimpse"
 
 
-def superfluous(folder: Path, data: Path, *, keep: int, weekly: int = 0) -> list[Path]:
+def sweep(folder: Path) -> None:
+    """Remove what killed backups left: each had a name of its own, so no other would."""
+    sweep_parts(folder, rf"\.{_NAME.pattern}\.")
+
+
+def superfluous(folder: Path, data: Path, now: datetime, *, keep: int, weekly: int = 0) -> list[Path]:
     """The backups of `data` that may go, the oldest first.
 
     Args:
         folder: where they lie.
         data: the data folder.
+        now: what the last one was named by.
         keep: so many of the newest stay,
         weekly: and of so many weeks (ISO 8601) in which there are any the newest.
     """
-    own = [path for path in _named(folder) if _is_of(path, data)]
+    newest = new_name(folder, now).name
+    own = [path for path in _named(folder) if path.name <= newest and _is_of(path, data)]
     stay = set(own[-keep:])
     stay.update(_newest_of_weeks(own)[-weekly:] if weekly else ())
     return [path for path in own if path not in stay]

@@ -6,8 +6,8 @@ Jobs, runs and label sets come before the collections: what those say is done ha
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from labelling.runs.kept import FOLDER as LABEL_RUNS
 from labelling.runs.store import RunStore
 from service import keys
 from service.backup.archive import FORMAT, ArchiveWriter, Held, Manifest, collection_member
-from service.backup.contents import FOLDERS, size_of, small_files, strangers
+from service.backup.contents import FOLDERS, links, size_of, small_files, strangers
 
 
 def back_up_all(
@@ -64,8 +64,12 @@ def back_up_all(
         with part.open("wb") as out:
             writer = ArchiveWriter(out, told)
             copy = part.with_name(f"{part.name}.copy")  # of what must be copied first; swept with the part
+            counts: dict[str, int] = {"keys": 0}
             for name, path in small_files(data):
-                _add_small(writer, name, path, copy)
+                if name == keys.FILE:
+                    counts = _add_keys(writer, path, copy)
+                else:
+                    _add_small(writer, name, path, copy)
             wanted = [name for name in names if name not in without]
             added = {name: _add_collection(writer, data, name, copy) for name in wanted}
             manifest = Manifest(
@@ -75,22 +79,33 @@ def back_up_all(
                 str(data.absolute()),
                 tuple(writer.members),
                 {name: held for name, held in added.items() if held},
-                left_out=tuple(strangers(data, file)),
+                left_out=(*strangers(data, file), *links(data)),
                 deleted=tuple(name for name, held in added.items() if not held),
                 without=tuple(sorted(without)),
-                counts=counts_of([member.name for member in writer.members], data),
+                counts=counts_of([member.name for member in writer.members]) | counts,
             )
             writer.close(manifest)
     return manifest
 
 
-def counts_of(names: Sequence[str], data: Path) -> dict[str, int]:
-    """How many of each kind there are, by the names of files; keys by what their file in `data` holds."""
-    counts = {folder: sum(name.startswith(f"{folder}/") and name.endswith((".json", ".sqlite")) for name in names)
-              for folder in FOLDERS}  # fmt: skip
-    with suppress(InputError):  # a damaged file is kept as it is
-        counts["keys"] = len(keys.read_keys(data))
-    return counts
+def counts_of(names: Sequence[str]) -> dict[str, int]:
+    """How many of each kind there are, by the names of files."""
+    return {folder: sum(name.startswith(f"{folder}/") and name.endswith((".json", ".sqlite")) for name in names)
+            for folder in FOLDERS}  # fmt: skip
+
+
+def _add_keys(writer: ArchiveWriter, path: Path, copy: Path) -> dict[str, int]:
+    """Add the file of keys; how many there are in it, as it was added: others may change it while a backup runs."""
+    try:
+        shutil.copy(path, copy)
+        writer.add(copy, keys.FILE)
+        return {"keys": len(keys.read_keys_file(copy))}
+    except FileNotFoundError:  # removed just now
+        return {"keys": 0}
+    except InputError:  # a damaged file is kept as it is
+        return {}
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def _add_small(writer: ArchiveWriter, name: str, path: Path, copy: Path) -> None:

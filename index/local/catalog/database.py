@@ -18,7 +18,7 @@ from typing import Any
 
 from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import fsync_file
-from base.sqlite_files import Lies, Unmerged, as_it_lies, opened_as_it_lies
+from base.sqlite_files import FAILING, Lies, Unmerged, as_it_lies, opened_as_it_lies
 
 __all__ = ["Connection", "Database", "interruptible"]
 
@@ -341,6 +341,8 @@ def _named(path: Path, error: sqlite3.DatabaseError) -> CollectionError:
         return _damaged(path, error)
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < FULL):
         return CollectionError(f"{path}: the disk is full; free some space and try again (nothing was changed)")
+    if code == sqlite3.SQLITE_IOERR:
+        return CollectionError(f"{path}: {FAILING}")
     if code == sqlite3.SQLITE_READONLY:
         return CollectionError(f"{path}: on a read-only disk or not yours to write; make it writable and try again")
     if code == sqlite3.SQLITE_CANTOPEN:
