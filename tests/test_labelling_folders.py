@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -240,6 +241,31 @@ def test_a_move_to_another_disk_is_a_copy_that_was_proved(
         assert tree(tmp_path) == before
     finally:
         shutil.rmtree(world.to, ignore_errors=True)
+
+
+@pytest.mark.parametrize("disk", ["the same", "another"])
+def test_a_copy_whose_name_the_disk_does_not_take_is_not_made_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch, disk: str
+) -> None:
+    """The copy is there by then, whole, and nobody knows whether its name would outlive a power cut."""
+
+    def failing(path: Path) -> None:
+        if path.is_dir():
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    def elsewhere(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    world.add_colours(1)
+    how = "copy" if disk == "the same" else "move"
+    with monkeypatch.context() as patched:
+        patched.setattr("base.files.fsync_file", failing)
+        if how == "move":
+            patched.setattr(Path, "rename", elsewhere)
+        assert len(world.run(to=str(world.to), how=how).failures) == 3
+    assert world.sorted() == set()
+    assert not world.run(to=str(world.to), how=how).failures
+    assert world.sorted() == {f"{colour}/{colour}.png" for colour in COLOURS}
 
 
 def test_labels_make_safe_names_one_to_one() -> None:
