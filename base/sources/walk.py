@@ -120,9 +120,9 @@ def class_folder(image: Path, folder: Path) -> str | None:
 def check_class_names(names: Iterable[str], folder: Path) -> None:
     """InputError if the folders right below one, which are to be classes, are the parts of a data set."""
     if (parts := sorted({*names})) and all(name.lower() in _PARTS_OF_A_SET for name in parts):
-        raise InputError(
-            f"{folder}: its folders {', '.join(parts)} are parts of a data set, not classes; give {folder / parts[-1]}"
-        )
+        one = next((name for name in parts if name.lower().startswith("train")), parts[0])
+        said = f"{folder}: its folders {', '.join(parts)} are parts of a data set, not classes"
+        raise InputError(f"{said}; give one of them, as {folder / one}")
 
 
 def is_image_name(name: str) -> bool:
