@@ -12,7 +12,7 @@ from base.errors import InputError
 from base.sources import rules as rules_module
 from base.sources.left_out import LeftOut
 from base.sources.rules import Rules, begins_as_image
-from base.sources.walk import image_names, is_spare_name, walk_images
+from base.sources.walk import image_names, is_spare_name, no_images, walk_images
 
 
 @pytest.mark.parametrize(
@@ -253,6 +253,28 @@ def test_pictures_that_nothing_reads_are_counted_by_kind(tmp_path: Path) -> None
     ]
     (tmp_path / "notes.txt").write_text("no picture")
     assert walked(tmp_path, Rules(any_name=True))[0] == ["4.jpg_large", "5.jpg~", "6.jpg.1", "clip.mov", "noext"]
+
+
+def test_photos_that_are_not_here_yet_are_named(tmp_path: Path) -> None:
+    touch(
+        tmp_path, ".IMG_1.HEIC.icloud", ".IMG_2.JPG.icloud", ".hidden", "a.jpg.crdownload", "b.PNG.part", "c.zip.part"
+    )
+    found, said = walked(tmp_path)
+    assert (found, sorted(line.split(", the first: ")[0] for line in said)) == (
+        [],
+        [
+            "2 downloads that are not finished",
+            "2 photos that are in iCloud alone (download them to this machine first)",
+        ],
+    )
+    assert "2 photos that are in iCloud alone" in no_images([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["takeout-001.zip", "photos.tar.gz", "Photos.RAR", "shards.tar"])
+def test_an_archive_is_no_folder(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"{name}: packed; unpack it, and give the folder of its files"):
+        list(walk_images(tmp_path / name))
 
 
 def test_jpegs_by_their_rarer_names_are_images(tmp_path: Path) -> None:

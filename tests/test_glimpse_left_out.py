@@ -75,6 +75,10 @@ def test_eval_takes_labels_as_label_does(glimpse: Any, colour_folder: Path, tmp_
     assert "left out: 1 classes without an image that can be read, the first: green\n" in err
     with pytest.raises(InputError, match="that is a file; give it by --labels-file"):
         glimpse("eval", "--folders", colour_folder, "--labels", labels)
+    with pytest.raises(
+        InputError, match=r"class 'blue' is none of the labels \(Blue, green, red\); name each by its folder's"
+    ):
+        glimpse("eval", "--folders", colour_folder, "--labels", "Blue,green,red")
     with pytest.raises(InputError, match="go with --folders"):
         glimpse("eval", "--pairs", labels, "--labels", "red,green")
     for name, content, message in (

@@ -24,6 +24,7 @@ from base.sources.rules import Rules
 from base.sources.tables import TOO_MANY
 from encoder.encoder import Vectors
 from encoder.image import Pixels, sha256_of
+from encoder.lazy import open_encoder
 from encoder.model.dual_encoder import DualEncoder
 from index.collection import Collection, Entry
 from index.ingest.captions import Captions, read_captions
@@ -258,6 +259,16 @@ def test_a_file_of_a_far_century_is_indexed_and_known_again(
         pytest.skip("this disk does not hold such times")
     assert counts(index_folders(collection, encoder, [colour_folder]))["added"] == 12
     assert "encoded" not in counts(index_folders(collection, encoder, [colour_folder]))
+
+
+def test_a_folder_that_was_moved_needs_no_model(
+    collection: Collection, tiny_run: Path, colour_folder: Path, tmp_path: Path
+) -> None:
+    index_folders(collection, open_encoder(tiny_run, "cpu", "fp32"), [colour_folder])
+    unloaded = open_encoder(tiny_run, "cpu", "fp32")
+    report = index_folders(collection, unloaded, [colour_folder.rename(tmp_path / "moved")])
+    assert counts(report) == {"moved": collection.count("image")}
+    assert {"_torch", "_of_images", "_of_texts"}.isdisjoint(vars(unloaded))
 
 
 def test_copies_of_one_picture_are_encoded_once_and_moved_one_by_one(

@@ -313,7 +313,8 @@ def test_parts_of_a_data_set_are_no_classes(colour_folder: Path, tmp_path: Path)
     for part in ("train", "Val"):
         shutil.copytree(colour_folder, whole / part)
     with pytest.raises(
-        InputError, match=rf"its folders Val, train are parts of a data set, not classes; give {whole}/train"
+        InputError,
+        match=rf"its folders Val, train are parts of a data set, not classes; give one of them, as {whole}/train",
     ):
         read_class_folders(whole)
     assert len(read_class_folders(whole / "train").pairs) == 12

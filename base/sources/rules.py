@@ -86,6 +86,11 @@ UNREAD: dict[str, str] = {  # suffixes of pictures that nothing here reads, and 
 IGNORED = "names by .glimpseignore"
 IGNORE_FILE = ".glimpseignore"
 LONGEST = 1 << 20  # bytes of such a file
+IN_ICLOUD = "photos that are in iCloud alone (download them to this machine first)"
+ICLOUD = ".icloud"  # behind the name of what is there alone, which has a dot before it
+_UNFINISHED = re.compile(
+    r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)\.(?:part|partial|filepart|crdownload|opdownload)\Z"
+)
 # A picture's suffix with something behind it: x.jpg_large, x.jpg~, x.jpg.1
 _ODD = re.compile(r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)(?:[^a-z0-9.][^.]*|\.(?:\d+|bak|old|orig|tmp))\Z")
 
@@ -157,6 +162,8 @@ class Rules:
         suffix = path.suffix.lower()
         if suffix in UNREAD:
             return f"{suffix} files ({UNREAD[suffix]})"
+        if _UNFINISHED.search(path.name.lower()):
+            return "downloads that are not finished"
         if not _ODD.search(path.name.lower()):
             return None
         return f"files with something behind a picture's suffix ({self.called('any_name')} looks at what is in them)"

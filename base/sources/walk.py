@@ -12,7 +12,7 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.sources.left_out import LeftOut
-from base.sources.rules import BIN, BINS, Excluded, Rules, is_not_photos, kind_of
+from base.sources.rules import BIN, BINS, ICLOUD, IN_ICLOUD, Excluded, Rules, is_not_photos, kind_of
 
 RAW_SUFFIXES = frozenset(  # of cameras
     """
@@ -29,6 +29,7 @@ IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
     """.split()
 )
 
+_ARCHIVE = re.compile(r"\.(?:zip|rar|7z|tar|tgz|tar\.\w+|cbz|cbr|dmg|iso)\Z")
 _PARTS_OF_A_SET = frozenset("train training trainset val valid validation dev test testing testset eval".split())
 OTHERS = "files of other kinds"
 _COPY = (
@@ -84,6 +85,8 @@ def walk_images(
 def check_folder(folder: Path) -> None:
     """InputError unless it is a folder."""
     if folder.is_file():
+        if _ARCHIVE.search(folder.name.lower()):
+            raise InputError(f"{folder}: packed; unpack it, and give the folder of its files")
         raise InputError(f"{folder}: a file; give the folder that it is in")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
@@ -117,9 +120,9 @@ def class_folder(image: Path, folder: Path) -> str | None:
 def check_class_names(names: Iterable[str], folder: Path) -> None:
     """InputError if the folders right below one, which are to be classes, are the parts of a data set."""
     if (parts := sorted({*names})) and all(name.lower() in _PARTS_OF_A_SET for name in parts):
-        raise InputError(
-            f"{folder}: its folders {', '.join(parts)} are parts of a data set, not classes; give {folder / parts[-1]}"
-        )
+        one = next((name for name in parts if name.lower().startswith("train")), parts[0])
+        said = f"{folder}: its folders {', '.join(parts)} are parts of a data set, not classes"
+        raise InputError(f"{said}; give one of them, as {folder / one}")
 
 
 def is_image_name(name: str) -> bool:
@@ -218,6 +221,8 @@ class _Walk:
                 return
             for entry in scan:
                 if entry.name.startswith("."):
+                    if entry.name.endswith(ICLOUD) and self._left_out is not None:
+                        self._left_out.add(IN_ICLOUD, str(folder / entry.name))
                     continue
                 is_folder = self._is_folder(entry)
                 if excluded and (reason := excluded.reason(folder / entry.name, is_folder=is_folder)):

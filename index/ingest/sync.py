@@ -34,6 +34,7 @@ from index.ingest.writer import ReadFile, Writer
 
 STEP = 1000  # unchanged files from one word of progress to the next
 FIRST = 4  # files at a time, until one needs the model: loading it takes seconds
+THEN = 16  # and of many that do not, as of a folder that was moved
 AHEAD = 64  # files that are read meanwhile
 DELETED = 10_000  # entries deleted in one commit
 
@@ -176,12 +177,14 @@ class _Run:
         return self.report
 
     def _read_batches(self, changed: Iterator[FileInfo]) -> Iterator[list[ReadFile]]:
-        """All files as read, in batches of the model's size, which is asked for once there is a picture for it."""
+        """All files as read, in batches of the model's size, which is asked for once it has encoded one."""
+        at_once = FIRST
         for some in batches(changed, AHEAD):
-            read = read_batches(self._read, some, FIRST, overlap=AHEAD // FIRST)
+            read = read_batches(self._read, some, at_once, overlap=AHEAD // at_once)
+            at_once = THEN
             for batch in read:
                 yield batch
-                if any(file.picture for file in batch):
+                if self.report.encoded:
                     size, overlap = self._encoder.batch_size, self._encoder.overlap
                     yield from batches(chain.from_iterable(read), size)
                     yield from read_batches(self._read, changed, size, overlap=overlap)  # all others: both loops end

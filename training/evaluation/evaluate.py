@@ -17,6 +17,7 @@ import numpy as np
 from base.errors import ImageError, InputError
 from base.progress import Progress
 from base.read_ahead import read_batches
+from base.sources.tables import some_of
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, open_image
 from encoder.zero_shot.classifier import Classifier, build_classifier
@@ -171,7 +172,8 @@ def evaluate_classes(
     known = {unicodedata.normalize("NFC", label): label for label in classifier.labels}
     as_given = {label: known.get(unicodedata.normalize("NFC", label)) for label in true}
     if unknown := sorted(label for label, given in as_given.items() if given is None):
-        raise InputError(f"the label {unknown[0]!r} of an image is not among those to choose from")
+        known_as = some_of(classifier.labels)
+        raise InputError(f"class {unknown[0]!r} is none of the labels ({known_as}); name each by its folder's name")
     labelled = [(image, str(as_given[label])) for image, label in labelled]
     encoded = encode_classes(encoder, labelled, classifier, progress)
     cosines = encoded.images @ classifier.weights.T
