@@ -32,6 +32,8 @@ def as_rows(x: ArrayLike, dim: int) -> Rows:
         rows = np.ascontiguousarray(given, dtype=np.float32)
         finite = np.isfinite(np.einsum("ij,ij->i", rows, rows)).all()  # half the time of isfinite on every value
     if not finite:
+        if np.isfinite(rows).all():
+            raise InputError("a vector is longer than float32 can say: divide its numbers by its length")
         raise InputError("a vector holds NaN or infinity")
     return rows
 

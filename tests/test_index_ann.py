@@ -79,6 +79,7 @@ def test_a_coarse_index_proposes_the_right_rows_and_is_mapped(tmp_path, factory)
         (np.array([[1, 0]]), "floats"),
         (rows([np.nan, 0]), "NaN"),
         (rows([np.inf, 0]), "NaN or infinity"),
+        (rows([1e30, 0]), "longer than float32 can say"),
         (np.array([[1e300, 0]]), "infinity"),
     ],
 )

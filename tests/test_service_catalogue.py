@@ -219,7 +219,7 @@ def test_a_form_puts_a_file(here: Here) -> None:
     answer = here.client.put(at("a"), files={"file": ("x.webp", sent)}, data=form)
     assert (answer.status_code, answer.json()["entry"]["metadata"]) == (201, {"title": "a", "tags": ["x", "y"]})
     assert here.client.put(at("a"), files={"file": ("y.webp", sent)}, data=form).json()["status"] == "unchanged"
-    assert error_of(here.client.put(at("a"), files={"other": ("", "")}, data=form), 422)["param"] == "file"
+    assert error_of(here.client.put(at("a"), files={"other": ("", "")}, data=form), 422)["param"] == "other"
     assert error_of(here.client.put(at("a"), content=b"x"), 415)["code"] == "unsupported_media_type"
 
 

@@ -129,6 +129,8 @@ def _no_form(said: str, max_files: int) -> Refusal:
     """In our words what the parser says."""
     if said.startswith("Too many files"):
         message = f"more than {max_files} images in one request (GLIMPSE_MAX_BATCH): send fewer at a time"
+        if max_files == 1:
+            message = "an entry has one image: give one file"
         return Refusal(422, message, code="too_many", param="file")
     if said == CUT_OFF:
         return Refusal(422, CUT_OFF, code="invalid_form")

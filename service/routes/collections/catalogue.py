@@ -14,7 +14,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import AfterValidator
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 
 from base.errors import InputError
 from base.names import MAX_EXTERNAL_ID, check_external_id
@@ -28,7 +27,7 @@ from service.collections.metadata import merge_patch
 from service.collections.uploads import Uploads
 from service.deps import CollectionDep, PatienceDep, ServiceDep, WriterDep, json_body
 from service.errors import Refusal, detail_of, documented
-from service.http.bodies import FILES, from_fields, json_of, media_type
+from service.http.bodies import FILES, form_of, from_fields, images_of, json_of, media_type
 from service.putting import Asked, PuttingDep
 from service.routes.collections.entries import SignDep
 from service.schemas.base import RULE
@@ -48,7 +47,6 @@ from service.schemas.search import RecordAnswer
 
 router = APIRouter(prefix="/v1/collections/{collection}/entries", tags=["catalogue"])
 
-MAX_FIELDS = 200  # of a form
 STEP = 1000  # entries changed or deleted in one turn of the writer; others write in between
 
 IdPath = Annotated[
@@ -84,14 +82,12 @@ async def put_body(external_id: IdPath, request: Request) -> Asked:
         return Asked(external_id, merge_patch({}, said.patch()), said.text, said.image, said.image_url)
     if kind != "multipart/form-data":
         raise Refusal(415, "send application/json or multipart/form-data", code="unsupported_media_type")
-    async with request.form(max_files=1, max_fields=MAX_FIELDS) as form:
-        files = [await part.read() for _, part in form.multi_items() if isinstance(part, UploadFile)]
+    async with form_of(request, max_files=1) as form:
+        [image] = [await part.read() for part in images_of(form, DescribedForm.model_fields)]
         fields: dict[str, Any] = {name: value for name, value in form.multi_items() if isinstance(value, str)}
         if tags := [tag for tag in form.getlist("tags") if isinstance(tag, str)]:
             fields["tags"] = split_labels(tags[0]) if len(tags) == 1 else tags
-    if not files:
-        raise Refusal(422, "the form has no part called file with an image", code="invalid_request", param="file")
-    return Asked(external_id, merge_patch({}, from_fields(DescribedForm, fields).patch()), image=files[0])
+    return Asked(external_id, merge_patch({}, from_fields(DescribedForm, fields).patch()), image=image)
 
 
 @router.put(
