@@ -98,6 +98,9 @@ export const api = {
     return URL.createObjectURL(await (await answered(url, { signal })).blob());
   },
 
+  // Whether what an image could not show may be there in a while: it does not say itself why there is nothing.
+  comes: (url) => answered(url, { method: "HEAD", patient: false }).then(() => false, (error) => Boolean(error.passes)),
+
   // Have an <img> show what lies there, once it is to be had: resolves when it shows it, or something else by then.
   async show(image, url, { signal } = {}) {
     for (let wait = SOON; ; wait *= 2) {

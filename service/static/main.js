@@ -256,6 +256,9 @@ async function openLibrary() {
   library.show();
 }
 
+const unread = ([{ name, error }, ...more]) =>
+  more.length ? `${more.length + 1} files cannot be read, the first is ${name}: ${error}` : `${name} cannot be read: ${error}`;
+
 // Pictures of this machine into the collection of that name or title, which is made if there is none: see parts/naming.js.
 async function add(files, words) {
   let shownOnce = false;
@@ -278,7 +281,7 @@ async function add(files, words) {
       report.added && `${count(report.added, "picture")} added`,
       report.had && `${report.had.toLocaleString("en")} were there already`,
       report.other && `${count(report.other, "file")} left out: no picture`,
-      report.failed.length && `${count(report.failed.length, "file")} cannot be read, the first is ${report.failed[0].name}: ${report.failed[0].error}`,
+      report.failed.length && unread(report.failed),
     ].filter(Boolean);
     say(`${said.join(" · ") || "There was no picture among these files"}.`, { kind: report.failed.length || !said.length ? "bad" : "plain" });
   } catch (error) {

@@ -135,6 +135,44 @@ def test_a_review(away: Callable[..., Any], url: str) -> None:
     expect(page.get_by_text("1 of 60 looked at")).to_be_visible()
 
 
+def test_a_picture_that_is_reviewed(opened: Callable[..., Any], url: str) -> None:
+    with Client(url) as client:
+        [run] = client.label_runs()
+    page = opened(f"/?v=review&c=pictures&run={run.id}", expected=GONE)
+    image = page.locator("#view-review .stage img")
+    expect(image).to_have_js_property("naturalWidth", 320)
+    page.route("**/thumbnail*", lambda asked: asked.abort())
+    skipped = page.locator("#view-review .path").inner_text()
+    for _ in range(4):  # those that come next are here already
+        page.keyboard.press("s")
+    expect(page.locator("#view-review .path")).not_to_have_text(skipped)
+    expect(page.locator("#view-review .stage")).to_have_class(re.compile("gone"))
+    page.unroute("**/thumbnail*")
+    expect(page.locator("#view-review .stage")).to_have_class(re.compile("there"), timeout=BACK)
+
+
+def test_a_slow_network(opened: Callable[..., Any]) -> None:
+    page = opened("/?c=pictures")
+    tiles(page, page.locator(".pictures a").count())
+    slow = page.context.new_cdp_session(page)
+    slow.send("Network.enable")
+    slow.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 1500, "downloadThroughput": 20_000, "uploadThroughput": 20_000},
+    )
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    status = page.locator("#view-search .status")
+    expect(status).to_have_text("Searching…", timeout=1000)
+    expect(page.locator("#view-search .results")).to_have_css("opacity", "0.5")
+    page.get_by_role("link", name="Runs").click()  # who goes elsewhere meanwhile is there at once in the navigation
+    expect(page.get_by_role("link", name="Runs")).to_have_attribute("aria-current", "page", timeout=1000)
+    expect(page.get_by_role("heading", name="Training runs")).to_be_visible(timeout=BACK)
+    page.go_back()
+    expect(status).to_contain_text("found in", timeout=BACK)
+    expect(page.locator("#view-search .results")).to_have_css("opacity", "1")
+
+
 def test_labs(away: Callable[..., Any]) -> None:
     page = away("/?v=labs")
     page.get_by_role("button", name="One step").first.click()

@@ -78,7 +78,9 @@ def test_the_first_collection_comes_of_dropped_files(world, client, opened):
     dropped(page, "add", *files, ("notes.txt", b"no picture"), ("broken.png", b"no picture either"))
     tiles(page, 3)
     said = page.locator("#said-text")
-    playwright.expect(said).to_contain_text("3 pictures added · 1 file left out: no picture · 1 file cannot be read")
+    playwright.expect(said).to_contain_text(
+        "3 pictures added · 1 file left out: no picture · broken.png cannot be read"
+    )
     playwright.expect(said).to_contain_text("broken.png")
     playwright.expect(page.locator(".pictures .caption").first).to_have_text(re.compile(r"^0\d\.(png|jpg)$"))  # no hash
     assert client.collection("mine").counts["image"] == 3
@@ -129,7 +131,7 @@ def test_a_folder_is_dropped_with_all_that_lies_below_it(world, client, opened, 
     drop_here(page, folder)
     expect_said(
         "30 pictures added · 110 files left out: no picture · "
-        "1 file cannot be read, the first is broken.jpg: not an image that glimpse knows."
+        "broken.jpg cannot be read: not an image that glimpse knows."
     )
     playwright.expect(page.locator("#view-search .status")).to_have_text("30 pictures")
 
@@ -149,8 +151,7 @@ def test_files_that_are_gone_when_they_are_to_be_sent_are_named_and_the_rest_is_
     page.unroute("**/v1/info")
     said = page.locator("#said-text")
     playwright.expect(said).to_have_text(
-        f"2 pictures added · 1 file cannot be read, the first is {files[1].name}: "
-        "it is no longer there, or may not be opened."
+        f"2 pictures added · {files[1].name} cannot be read: it is no longer there, or may not be opened."
     )
     tiles(page, 2)
 

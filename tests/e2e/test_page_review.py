@@ -141,6 +141,7 @@ def test_several_labels_are_toggled_and_said_together(
     page = opened(f"/?v=review&run={run}")
     label = page.locator("#view-review .labels button")
     expect(label).to_have_count(3)
+    expect(label.first.locator(".score")).not_to_be_empty()  # the first picture is there, and what it is taken for
     before = [button.get_attribute("aria-pressed") for button in label.all()]
     for key in ("1", "2", "3"):
         page.keyboard.press(key)

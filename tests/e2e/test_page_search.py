@@ -23,6 +23,34 @@ def names(page):
     return page.locator(".pictures .caption").all_text_contents()  # also of those behind an open picture
 
 
+def test_what_goes_under_the_keyboard_leaves_it_near(opened):
+    page = opened("/?c=pictures&f=caption:picture+03&f=caption:picture+04")
+    tiles(page, 2)
+    focused = page.locator(":focus")
+    page.get_by_role("button", name="Remove the filter caption: picture 03").focus()
+    page.keyboard.press("Enter")
+    tiles(page, 1)
+    playwright.expect(focused).to_have_attribute("aria-label", "Remove the filter caption: picture 04")
+    page.keyboard.press("Enter")
+    tiles(page, 9)
+    playwright.expect(focused).to_have_text("Filters")
+    playwright.expect(page.get_by_role("button", name="Remove the filter")).to_have_count(0)
+    tiles(page, 9).nth(4).focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Clear the selection").focus()
+    page.keyboard.press("Enter")
+    playwright.expect(tiles(page, 9).nth(4)).to_be_focused()
+    page.goto("/?v=lineup&c=pictures&l=cat&p=1&p=2&p=3")
+    takes = page.get_by_role("list", name="Pictures in the lineup").get_by_role("button")
+    playwright.expect(takes).to_have_count(3)
+    takes.nth(2).focus()
+    page.keyboard.press("Enter")
+    playwright.expect(takes).to_have_count(2)
+    playwright.expect(takes.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("button", name="Choose pictures")).to_be_focused()
+
+
 SWIPE = [[300, 250], [220, 252], [140, 251], [60, 250]]
 
 

@@ -1,11 +1,12 @@
 // Going through one labelling run: a picture at a time, large; one key says what it is, and the next one is there. What
 // is said goes to the service behind it, so that nobody waits for the rest to be labelled anew.
 
-import { count, el, icon, saveFile } from "./dom.js";
+import { count, el, icon, pause, saveFile } from "./dom.js";
 import { order } from "./latest.js";
 import { fileName, sized } from "./picture/entry.js";
 
 const PAGE = 24;
+const LATER = 3000; // ms until what does not answer is asked again
 const FLIPS = 12; // that are shown
 const NONE = " "; // in the address: those without a label
 
@@ -353,10 +354,21 @@ export class Reviewing {
         this.image.removeAttribute("src");
         this.stage.dataset.why = current.thumbnail_url ? "The picture cannot be shown" : "It lies where the service may not show it";
         this.stage.classList.add("gone");
+        this.#again(current, key);
       }
     }
     this.#strip(queue.slice(1, 7));
     for (const image of queue.slice(1, 3)) if (image.thumbnail_url) this.#large(image).catch(() => {}); // they are ready then
+  }
+
+  // What may be there in a while is asked for again.
+  async #again(image, key) {
+    this.larges?.delete(image.id);
+    if (!image.thumbnail_url || !(await this.api.comes(sized(image.thumbnail_url, 1024)))) return;
+    await pause(LATER);
+    if (this.shownKey !== key || this.ended.signal.aborted) return;
+    this.shownKey = null;
+    this.#picture();
   }
 
   // An address of the large picture that is decoded already; each is fetched once.

@@ -200,6 +200,8 @@ export function mount(root, app) {
     if (pictures !== asked.pictures) return;
     looking.abort();
     looking = new AbortController();
+    const takes = () => [...strip.querySelectorAll(".off")];
+    const there = takes().indexOf(document.activeElement); // of those that take one out
     strip.replaceChildren(...pictures.map((picture, i) => {
       const image = el("img", { alt: each[i]?.name ?? "a picture that is gone" });
       if (each[i]) app.api.show(image, each[i].small).catch(() => {});
@@ -209,6 +211,7 @@ export function mount(root, app) {
           onclick: () => app.navigate({ p: pictures.filter((one) => one !== picture), at: null }) }, icon("close")));
     }));
     strip.hidden = pictures.length < 2;
+    if (there >= 0) (strip.hidden ? fromCollection : takes()[Math.min(there, pictures.length - 1)]).focus();
     nobody.hidden = pictures.length > 0;
     stage.hidden = !pictures.length;
     const it = each[at];

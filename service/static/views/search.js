@@ -55,7 +55,11 @@ export function mount(root, app) {
   const grid = new Grid(results, { api: app.api, label: "Results", onSelect: (ids) => selection.show(ids, source) });
   const selection = new Selection(root, {
     app,
-    onClear: () => grid.clearSelection(),
+    onClear: () => {
+      const byKeys = document.activeElement.matches(":focus-visible"); // its button goes
+      grid.clearSelection();
+      if (byKeys) grid.focus(grid.at);
+    },
     onLike: (ids) => {
       grid.clearSelection();
       app.navigate({ like: ids, q: null, not: null, img: null, open: null });
@@ -374,7 +378,9 @@ export function mount(root, app) {
       if (query.words !== before.words) write(input, query.words);
       if (query.not !== before.not) write(not, query.not);
       showParts();
+      const isThere = chosen.contains(document.activeElement);
       chosen.replaceChildren(...chosenChips(query, change));
+      if (isThere) (chosen.querySelector("button") ?? filter).focus();
       asked = String(but);
       if (collection) await search(collection);
     }

@@ -108,13 +108,12 @@ export class Viewer {
     for (const url of near) if (this.entry === entry) this.#decoded(url).then(({ src }) => letGo(src), () => {});
   }
 
-  // What may be there in a while is asked for again; an image does not say why there is none.
+  // What may be there in a while is asked for again.
   async #gone(entry) {
     letGo(this.image.src);
     this.image.removeAttribute("src");
     this.stage.classList.add("gone");
-    const { passes } = await this.api.raw(entry.content_url, { method: "HEAD", patient: false }).catch((error) => error);
-    if (passes) setTimeout(() => this.entry === entry && this.#load(entry, []), LATER);
+    if (await this.api.comes(entry.content_url)) setTimeout(() => this.entry === entry && this.#load(entry, []), LATER);
   }
 
   async #decoded(url) {
