@@ -16,6 +16,7 @@ from base.read_ahead import READERS
 from encoder.model.dual_encoder import DualEncoder
 from index.collection import LOCAL
 from index.milvus.address import Address
+from service.backup.placing import finish
 from service.collections.maps import Maps
 from service.collections.opened import OpenCollections
 from service.collections.rejection import Rejections
@@ -95,10 +96,15 @@ class Service:
         return re.sub(named, lambda found: places[found[0]], text)
 
     async def load(self) -> None:
-        """Load the default model, unless it was given, open the collections and let jobs run."""
+        """Load the default model, unless it was given, open the collections and let jobs run.
+
+        A restore of the data folder that was killed at its last step is finished first.
+        """
         started = time.perf_counter()
         try:
             await self.models.start()
+            if not self.settings.read_only:
+                await asyncio.to_thread(finish, self.settings.data)
             await asyncio.to_thread(self.collections.open_all)
             self.models.meet(await asyncio.to_thread(self.collections.made_by))
             if not self.settings.read_only:

@@ -34,6 +34,7 @@ from labelling.label_sets import LabelSet, LabelSets
 from service import keys
 from service.backup.archive import BackupDamaged, opened
 from service.backup.contents import KNOWN, SECRETS
+from service.backup.placing import finish
 from service.backup.restoring import restore_all, restore_one, verify
 from service.backup.rotation import superfluous
 from service.backup.writing import back_up_all
@@ -268,6 +269,43 @@ def test_one_collection_comes_out_of_it_by_either_door(data: Path, tmp_path: Pat
     assert collection_names(data) == ["shop", "walks", "walks-2"]
 
 
+@pytest.mark.parametrize("then", ["the same again", "a service starts", "another restore"])
+def test_a_restore_that_is_killed_between_its_renames_is_finished(data: Path, tmp_path: Path, then: str) -> None:
+    """At each of them: all of the backup is there in the end, and nothing of what was there before."""
+    file, other = tmp_path / "all", tmp_path / "other"
+    back_up_all(data, file)
+    script = (
+        "import os, signal, sys; from pathlib import Path; from service.backup import placing, restoring\n"
+        "left, move = int(sys.argv[3]), placing._move\n"
+        "def killed(*asked):\n"
+        "    global left\n"
+        "    move(*asked)\n"
+        "    left -= 1\n"
+        "    if not left: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "placing._move = killed\n"
+        "restoring.restore_all(Path(sys.argv[1]), Path(sys.argv[2]), replace=True)"
+    )
+    names = {"collections", "keys.json", "signing.key", "label-sets"}
+    for at in (6, len(KNOWN), len(KNOWN) + 2):
+        filled(other, "mine")
+        keys.add_key(other, "mine", "read")
+        (other / "thumbnails").mkdir()
+        command = [sys.executable, "-c", script, other, file, str(at)]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+        assert [name for name in contents(other) if name.startswith(".restoring-")]
+        if then == "the same again":
+            ran("restore", "--all", file, "--data", other)
+        elif then == "a service starts":
+            finish(other)
+        else:
+            restore_all(other, file, replace=True)
+        assert contents(other) == names
+        assert collection_names(other) == ["shop", "walks"]
+        assert [key.name for key in keys.read_keys(other)] == ["shop"]
+        assert check_collection(other, "shop") == ([], [])
+        shutil.rmtree(other)
+
+
 def test_a_folder_that_is_not_empty_is_left_alone_unless_told(data: Path, tmp_path: Path) -> None:
     file, other = tmp_path / "all", tmp_path / "other"
     back_up_all(data, file)
@@ -298,7 +336,7 @@ def test_what_was_there_comes_back_where_the_last_step_fails(data: Path, tmp_pat
     rename = Path.rename
 
     def failing(self: Path, target: Path) -> Path:
-        if self.name == "collections" and self.parent.name.startswith(".new-"):
+        if self.name == "collections" and self.parent.name.startswith(".restoring-"):
             raise OSError(5, "Input/output error")
         return rename(self, target)
 

@@ -90,10 +90,14 @@ class Manifest:
     without: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)  # of what else there is: keys, jobs, label sets, label runs
 
+    @property
+    def checksum(self) -> str:
+        """Of all that it says; 64 hex digits."""
+        return _checksum(asdict(self))
+
     def to_json(self) -> dict[str, Any]:
         """It, with a checksum of itself."""
-        content = asdict(self)
-        return {**content, "sha256": _checksum(content)}
+        return {**asdict(self), "sha256": self.checksum}
 
     @classmethod
     def of_json(cls, content: dict[str, Any]) -> Manifest:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from base.errors import InputError
-from base.files import fsync_file
 from base.progress import Progress
 from index.backup import FileSummary, restore
 from index.collection import collection_names
@@ -27,11 +26,10 @@ from service.backup.archive import (
     read_through,
     write_out,
 )
-from service.backup.contents import COLLECTIONS, FOLDERS, KNOWN, LOST, SECRETS
+from service.backup.contents import COLLECTIONS, FOLDERS, LOST, SECRETS
+from service.backup.placing import finish, place
 from service.backup.writing import counts_of
 from service.jobs.store import JobStore
-
-_ORDER = (*SECRETS, "uploads", "jobs", "label-sets", "label-runs", COLLECTIONS)  # keys first, then what they guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,8 @@ def restore_all(
 ) -> Restored:
     """Make a data folder of a backup. Nothing appears in it before all was read, checked, indexed and counted.
 
+    What a restore that was killed had begun to put in place is put there first; if it was of this backup, all is done.
+
     Args:
         data: the folder, made if need be.
         file: that `back_up_all` wrote.
@@ -72,6 +72,9 @@ def restore_all(
         BackupDamaged, CollectionDamaged: nothing was changed.
         OSError: a full disk, say; nothing was changed.
     """
+    with opened(file) as archive:
+        if finish(data) == archive.manifest.checksum:
+            return Restored(archive.manifest, tuple(_problems(data)))
     with opened(file) as archive, _target(data, replace=replace), ExitStack() as held:
         _check_room(data, archive.manifest)
         if replace:
@@ -81,7 +84,7 @@ def restore_all(
             _unpack(archive, stage, data, _adding(archive, progress))
             warnings = _check(archive.manifest, stage)
             os.sync()
-            _move(stage, data)
+            place(stage, data, archive.manifest.checksum)
     return Restored(archive.manifest, tuple(warnings))
 
 
@@ -98,6 +101,7 @@ def restore_one(data: Path, file: Path, name: str) -> FileSummary:
             there = ", ".join(archive.manifest.collections) or "none"
             raise InputError(f"{file} has no collection {name!r}; there are: {there}")
         data.mkdir(parents=True, exist_ok=True)
+        finish(data)
         sweep(data)
         with own_folder(data) as stage:
             part = stage / "part"
@@ -144,7 +148,11 @@ def _check(manifest: Manifest, stage: Path) -> list[str]:
         raise BackupDamaged(f"unpacked {counts}, where the manifest says {said}; take an earlier backup")
     if (found := collection_names(stage)) != sorted(manifest.collections):
         raise BackupDamaged(f"unpacked the collections {found}, where the manifest says {list(manifest.collections)}")
-    return [*LabelSets(stage).problems(), *JobStore(stage).problems()]
+    return _problems(stage)
+
+
+def _problems(data: Path) -> list[str]:
+    return [*LabelSets(data).problems(), *JobStore(data).problems()]
 
 
 @contextmanager
@@ -184,28 +192,3 @@ def _hold_all(data: Path, held: ExitStack) -> None:
         held.callback(os.close, fd)
     for name in collection_names(data):
         held.callback(os.close, lock_writer(data / COLLECTIONS / name, name))
-
-
-def _move(stage: Path, data: Path) -> None:
-    """Put what was unpacked in place, by renames alone; what was there goes when all is there, or comes back.
-
-    Only a kill between two of these renames leaves some of it, for which the same restore can be asked again.
-    """
-    old = stage / "old"
-    old.mkdir()
-    moved: list[tuple[Path, Path]] = []
-    try:
-        for name in KNOWN:
-            if (data / name).exists():
-                moved.append((data / name, old / name))
-                (data / name).rename(old / name)
-        for name in _ORDER:
-            if (stage / name).exists():
-                moved.append((stage / name, data / name))
-                (stage / name).rename(data / name)
-    except BaseException:
-        for source, target in reversed(moved):
-            if target.exists():
-                target.rename(source)
-        raise
-    fsync_file(data)

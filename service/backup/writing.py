@@ -64,12 +64,7 @@ def back_up_all(
         with part.open("wb") as out:
             writer = ArchiveWriter(out, told)
             copy = part.with_name(f"{part.name}.copy")  # of what must be copied first; swept with the part
-            counts: dict[str, int] = {"keys": 0}
-            for name, path in small_files(data):
-                if name == keys.FILE:
-                    counts = _add_keys(writer, path, copy)
-                else:
-                    _add_small(writer, name, path, copy)
+            n_keys = _add_all_small(writer, data, copy)
             wanted = [name for name in names if name not in without]
             added = {name: _add_collection(writer, data, name, copy) for name in wanted}
             manifest = Manifest(
@@ -82,7 +77,7 @@ def back_up_all(
                 left_out=(*strangers(data, file), *links(data)),
                 deleted=tuple(name for name, held in added.items() if not held),
                 without=tuple(sorted(without)),
-                counts=counts_of([member.name for member in writer.members]) | counts,
+                counts=counts_of([member.name for member in writer.members]) | n_keys,
             )
             writer.close(manifest)
     return manifest
@@ -92,6 +87,17 @@ def counts_of(names: Sequence[str]) -> dict[str, int]:
     """How many of each kind there are, by the names of files."""
     return {folder: sum(name.startswith(f"{folder}/") and name.endswith((".json", ".sqlite")) for name in names)
             for folder in FOLDERS}  # fmt: skip
+
+
+def _add_all_small(writer: ArchiveWriter, data: Path, copy: Path) -> dict[str, int]:
+    """Add what is not in collections; how many keys there are, as `_add_keys` has it."""
+    n_keys = {"keys": 0}
+    for name, path in small_files(data):
+        if name == keys.FILE:
+            n_keys = _add_keys(writer, path, copy)
+        else:
+            _add_small(writer, name, path, copy)
+    return n_keys
 
 
 def _add_keys(writer: ArchiveWriter, path: Path, copy: Path) -> dict[str, int]:
