@@ -121,7 +121,13 @@ async function put(image, url, signal) {
   signal?.throwIfAborted();
   if (source !== url) image.loading = "eager"; // it is here already
   const shown = () => new Promise((resolve) => {
-    for (const event of ["load", "error"]) image.addEventListener(event, () => resolve(event === "load"), { once: true });
+    const heard = new AbortController(); // neither is listened for once one has come: an image shows many in its time
+    for (const event of ["load", "error"]) {
+      image.addEventListener(event, () => {
+        heard.abort();
+        resolve(event === "load");
+      }, { signal: heard.signal });
+    }
     image.src = source;
   });
   const isShown = await shown();

@@ -82,6 +82,20 @@ def test_what_is_said_over_an_open_picture_is_seen_and_pressed_and_read_out(open
     playwright.expect(said).to_be_hidden()
 
 
+def test_an_image_that_shows_one_picture_after_the_other_listens_for_the_last_alone(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    shown = """async () => {
+      const { api } = await import("/static/api.js");
+      window.image = document.body.appendChild(new Image());
+      for (let id = 1; id <= 6; id++) await api.show(image, `v1/collections/pictures/images/${id}/thumbnail`);
+    }"""
+    page.evaluate(shown)
+    browser = page.context.new_cdp_session(page)
+    image = browser.send("Runtime.evaluate", {"expression": "image"})["result"]["objectId"]
+    assert browser.send("DOMDebugger.getEventListeners", {"objectId": image})["listeners"] == []
+
+
 def test_words_results_one_of_them_and_more_like_it(page):
     page.goto("/")
     tiles(page, 9)  # without a query, the collection
