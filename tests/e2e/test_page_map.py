@@ -266,6 +266,23 @@ def test_who_leaves_while_pictures_are_labelled_stays_where_they_are(at):
     assert "late" not in page.url
 
 
+def test_where_too_many_came_since_the_map_is_made_anew(at, client):
+    before = client.map("pictures")
+    page = at()
+    told = page.request.get("/v1/collections/pictures/map").json() | {"unplaced": 3}
+    page.route("**/v1/collections/pictures/map", lambda asked: asked.fulfill(json=told))
+    page.reload()
+    status = page.locator("#view-map .status")
+    playwright.expect(status).to_have_text(
+        "9 pictures · 3 pictures came since, too many to be placed · make the map anew"
+    )
+    page.unroute("**/v1/collections/pictures/map")
+    status.get_by_role("button", name="make the map anew").click()
+    playwright.expect(status).to_have_text("9 pictures", timeout=20_000)
+    playwright.expect(page.locator("#said-text")).to_have_text("The map is made anew.")
+    assert client.map("pictures").made_at > before.made_at
+
+
 def test_values_of_a_key_have_colours_and_are_lit(at, client):
     entries = list(client.entries("pictures", "image"))
     for i, entry in enumerate(entries):

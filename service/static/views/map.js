@@ -176,9 +176,24 @@ export function mount(root, app) {
   async function light(signal) {
     const { places, strength, told, link } = await litBy(map, query, signal);
     lit(places, strength);
-    const more = map.about.unplaced ? ` · ${count(map.about.unplaced, "picture")} came since, too many to be placed: make the map anew` : "";
+    const { unplaced } = map.about;
+    const more = unplaced ? ` · ${count(unplaced, "picture")} came since, too many to be placed` : "";
     status.replaceChildren(told || count(map.count, "picture") + more);
+    if (unplaced && !told && !app.info?.read_only) status.append(" · ", el("button", { type: "button", class: "link", onclick: renew }, "make the map anew"));
     if (link) status.append(" · ", el("a", { href: app.href({ v: null, c: map.collection, ...link }, new URLSearchParams()) }, "show as a grid"));
+  }
+
+  async function renew() {
+    const { collection: of, about } = map;
+    const tell = ({ done = 0, total = 0 } = {}) => app.say(`The map is being made anew${total ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : ""}…`, { kind: "busy" });
+    try {
+      tell();
+      const job = await app.jobs.ask({ kind: "map", collection: of, method: about.method });
+      await app.jobs.ended(job.id, tell); // all views are told of its end, and read what there is then
+      app.say("The map is made anew.");
+    } catch (error) {
+      app.say(`The map stays as it was: ${error.message}`, { kind: "bad" });
+    }
   }
 
   // Those in these places are lit, as strongly as strength(i) says; null: none, and all are as they are.
