@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +174,30 @@ def test_what_is_not_there_is_said_with_what_to_do(opened: Any, tmp_path: Path) 
             if settings:
                 run_folder(tmp_path / "runs" / "first", [0.1])
                 expect(page.get_by_role("link", name="first")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("most", "written"),
+    [
+        (0.0015, ["0", "5e-4", "1e-3", "1.5e-3"]),
+        (0.01, ["0", "0.005", "0.01"]),
+        (2, ["0", "1", "2"]),
+    ],
+)
+def test_all_numbers_of_an_axis_are_written_alike_and_whole(
+    opened: Callable[..., Any], most: float, written: list[str]
+) -> None:
+    page = opened("/?v=runs")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.evaluate(
+        """async (most) => {
+          const { Lines } = await import("/static/parts/lines.js");
+          const lines = new Lines({ title: "A curve", across: "step", fromZero: true });
+          document.querySelector("main").prepend(lines.root);
+          lines.show([{ name: "", points: [[0, 0], [1, most]] }]);
+        }""",
+        most,
+    )
+    numbers = page.get_by_role("img", name="A curve").locator("text[text-anchor=end]")
+    expect(numbers).to_have_text(written)
+    assert min(numbers.evaluate_all("(all) => all.map((each) => each.getBBox().x)")) >= 0
