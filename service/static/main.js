@@ -106,7 +106,7 @@ function failed(error, again) {
   if (!error.final) undone.add(again);
   const ask = () => {
     clearTimeout(later);
-    say("");
+    if (!$("said-again").hidden) say("");
     const all = [...undone];
     undone.clear();
     for (const each of all) each();

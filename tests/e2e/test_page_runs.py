@@ -160,6 +160,7 @@ def test_names_and_warnings_are_text_and_nothing_more(page: Any) -> None:
 def test_what_is_not_there_is_said_with_what_to_do(opened: Any, tmp_path: Path) -> None:
     page = opened("/?v=runs&run=gone", expected=("404",))
     expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()
+    expect(page.locator("#view-runs .empty p")).to_have_text("Its folder may have been moved or deleted.")
     page.get_by_role("link", name="All runs").click()
     expect(page.get_by_role("heading", name="Training runs")).to_be_visible()
     (tmp_path / "runs").mkdir()
