@@ -96,6 +96,19 @@ def test_an_image_that_shows_one_picture_after_the_other_listens_for_the_last_al
     assert browser.send("DOMDebugger.getEventListeners", {"objectId": image})["listeners"] == []
 
 
+@pytest.mark.parametrize(("found", "told"), [(9, "9 fit"), (120, "At least 120 fit")])
+def test_where_all_fit_that_are_there_so_far_it_is_said(page, found, told):
+    def answer(asked):
+        here = asked.fetch().json()
+        hits = [{**hit, "relevance": 0.9} for hit in here["hits"]]
+        more = [{**hits[0], "id": 1000 + i} for i in range(found - len(hits))]
+        asked.fulfill(json={**here, "hits": [*hits, *more][: asked.request.post_data_json["limit"]]})
+
+    page.route("**/search", answer)
+    page.goto("/?c=pictures&q=boat")
+    playwright.expect(page.locator("#view-search .status")).to_contain_text(f"{told}, found in")
+
+
 def test_words_results_one_of_them_and_more_like_it(page):
     page.goto("/")
     tiles(page, 9)  # without a query, the collection
