@@ -69,8 +69,7 @@ const app = {
 function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
   clearTimeout(silence);
   const bad = kind === "bad";
-  const open = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
-  if (text && $("said").parentElement !== open) open.append($("aloud"), $("said"));
+  if (text && $("said").parentElement !== uppermost()) moveSaid();
   aloud(text, kind);
   $("said").hidden = !text;
   $("said").classList.toggle("bad", bad);
@@ -82,7 +81,9 @@ function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
 }
 
 // A dialog leaves nothing outside of it to be seen, pressed or read out: what is said lies in the one that is open.
-document.addEventListener("close", (event) => event.target.contains($("said")) && document.body.append($("aloud"), $("said")), true);
+const uppermost = () => [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+const moveSaid = () => uppermost().append($("aloud"), $("said"));
+document.addEventListener("close", (event) => event.target.contains($("said")) && moveSaid(), true);
 
 let reading = null; // timer
 let busy = false; // what was said last was how far something is, which is not read out again and again

@@ -217,7 +217,7 @@ def test_a_folder_that_cannot_be_read_is_named(world, client, opened):
     assert [failed["name"] for failed in report["failed"]] == ["2024"]
 
 
-def test_what_is_selected_is_labelled(world, client, opened):
+def test_what_is_selected_is_labelled(world, client, opened, axe):
     client.create_collection("pictures")
     client.add_images("pictures", sorted((world[1] / "files").iterdir()))
     page = opened("/?c=pictures", base=world[0], width=360)
@@ -225,6 +225,12 @@ def test_what_is_selected_is_labelled(world, client, opened):
     page.get_by_role("button", name="Select").first.click()
     page.get_by_role("button", name="Select").nth(1).click()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    axe(page)
+    page.set_viewport_size({"width": 320, "height": 256})  # 400 %
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    assert bar.bounding_box()["height"] < 70
+    bar.get_by_role("button", name="Save list").scroll_into_view_if_needed()
+    playwright.expect(bar.get_by_role("button", name="Save list")).to_be_in_viewport(ratio=1)
     label = page.get_by_role("toolbar", name="Selected pictures").get_by_label("Label the selected pictures")
     label.fill("no key")
     page.keyboard.press("Enter")  # is told by the browser

@@ -82,6 +82,21 @@ def test_what_is_said_over_an_open_picture_is_seen_and_pressed_and_read_out(open
     playwright.expect(said).to_be_hidden()
 
 
+def test_what_is_said_over_a_dialog_over_another_stays_to_be_seen(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.get_by_role("button", name="Library").click()
+    page.evaluate("""() => {
+      window.above = document.body.appendChild(document.createElement("dialog"));
+      above.showModal();
+      dispatchEvent(new Event("wait"));
+    }""")
+    playwright.expect(page.locator("#said")).to_contain_text("The service is busy")
+    page.evaluate("above.close()")
+    page.get_by_role("dialog", name="Library").get_by_role("button", name="Close the message").click()
+    playwright.expect(page.locator("#said")).to_be_hidden()
+
+
 def test_an_image_that_shows_one_picture_after_the_other_listens_for_the_last_alone(page):
     page.goto("/?c=pictures")
     tiles(page, 9)
