@@ -7,7 +7,12 @@ import { pause } from "./parts/dom.js";
 const AGAIN = new Set([409, 429, 503]); // with Retry-After: what was refused so was not begun
 const SOON = 3000; // ms until a picture is asked for again; doubled each time
 const PATIENCE = 60_000; // ms for which it is asked again
-const KEYS = { missing_key: "This service needs a key", invalid_key: "The key is not valid here, or no longer" };
+const SAID = { // by code, where the service's own words are for programs
+  missing_key: "This service needs a key",
+  invalid_key: "The key is not valid here, or no longer",
+  collection_not_found: "There is no such collection here, or no longer",
+  label_set_not_found: "There is no such label set here, or no longer",
+};
 const PASSES = new Set([0, 429, 502, 504]); // as a service answers that is gone for a while, or its proxy
 
 // What the service refused, or that it does not answer: `status` is 0 then. `after`: seconds after which it may be
@@ -61,7 +66,7 @@ async function once(path, options) {
   if (response.ok) return response;
   const { error } = (await response.json().catch(() => null)) ?? {};
   const after = Number(response.headers.get("Retry-After")) || null;
-  const message = KEYS[error?.code] ?? error?.message ?? `The service answered ${response.status}`;
+  const message = SAID[error?.code] ?? error?.message ?? `The service answered ${response.status}`;
   throw new ApiError(message, { ...error, status: response.status, after });
 }
 
@@ -124,7 +129,13 @@ async function put(image, url, signal) {
   signal?.throwIfAborted();
   if (source !== url) image.loading = "eager"; // it is here already
   const shown = () => new Promise((resolve) => {
-    for (const event of ["load", "error"]) image.addEventListener(event, () => resolve(event === "load"), { once: true });
+    const heard = new AbortController(); // neither is listened for once one has come: an image shows many in its time
+    for (const event of ["load", "error"]) {
+      image.addEventListener(event, () => {
+        heard.abort();
+        resolve(event === "load");
+      }, { signal: heard.signal });
+    }
     image.src = source;
   });
   const isShown = await shown();

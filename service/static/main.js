@@ -69,8 +69,7 @@ const app = {
 function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
   clearTimeout(silence);
   const bad = kind === "bad";
-  const open = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
-  if (text && $("said").parentElement !== open) open.append($("aloud"), $("said"));
+  if (text && $("said").parentElement !== uppermost()) moveSaid();
   aloud(text, kind);
   $("said").hidden = !text;
   $("said").classList.toggle("bad", bad);
@@ -82,7 +81,9 @@ function say(text, { kind = "plain", again = null, how = "Try again" } = {}) {
 }
 
 // A dialog leaves nothing outside of it to be seen, pressed or read out: what is said lies in the one that is open.
-document.addEventListener("close", (event) => event.target.contains($("said")) && document.body.append($("aloud"), $("said")), true);
+const uppermost = () => [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+const moveSaid = () => uppermost().append($("aloud"), $("said"));
+document.addEventListener("close", (event) => event.target.contains($("said")) && moveSaid(), true);
 
 let reading = null; // timer
 let busy = false; // what was said last was how far something is, which is not read out again and again
@@ -98,18 +99,22 @@ function aloud(text, kind) {
 
 const LATER = 5000; // ms after which what may be well by itself is asked for again
 let later = null;
+const undone = new Set(); // what asks again for each thing that could not be had
 
-// What could not be had: it is told, and asked for again by itself or once somebody wants it, where that may help. Another
-// address ends that.
+// What could not be had: it is told, and asked for again by itself or once somebody wants it, where that may help, with
+// all else that could not be. Another address ends that.
 function failed(error, again) {
+  if (!error.final) undone.add(again);
   const ask = () => {
     clearTimeout(later);
-    say("");
-    again();
+    if (!$("said-again").hidden) say("");
+    const all = [...undone];
+    undone.clear();
+    for (const each of all) each();
   };
   say(error.message, { kind: "bad", again: error.final ? null : ask, how: error.lacksKey ? "Give the key" : "Try again" });
-  clearTimeout(later);
   if (!error.passes) return;
+  clearTimeout(later);
   const whenSeen = () => (document.hidden ? (later = setTimeout(whenSeen, LATER)) : ask());
   later = setTimeout(whenSeen, (error.after ?? 0) * 1000 || LATER);
 }
@@ -158,6 +163,7 @@ let due = null; // the name of the view of the address; `shown` is what is to be
 
 async function show() {
   clearTimeout(later);
+  undone.clear();
   if (!$("said-again").hidden) say("");
   const asked = address();
   const y = leftAt();

@@ -96,6 +96,18 @@ def test_filters(away: Callable[..., Any]) -> None:
     expect(page.get_by_role("group", name="Taken")).to_be_visible(timeout=BACK)
 
 
+def test_all_that_could_not_be_had_is_asked_for_again(away: Callable[..., Any]) -> None:
+    page = away("/?c=pictures")
+    page.get_by_role("searchbox", name="Search by words").fill("boat")
+    page.keyboard.press("Enter")
+    said(page)
+    page.get_by_role("button", name="Filters", exact=True).click()
+    expect(page.get_by_role("region", name="Filters")).to_contain_text(AWAY)
+    back(page)
+    expect(page.get_by_role("group", name="Taken")).to_be_visible(timeout=BACK)
+    expect(page.locator("#view-search .status")).to_contain_text("found in", timeout=BACK)
+
+
 def test_a_lineup(away: Callable[..., Any]) -> None:
     page = away("/?v=lineup&c=pictures&l=cat")
     page.get_by_label("Labels", exact=True).fill("dog\nboat")

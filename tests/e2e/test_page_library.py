@@ -204,6 +204,51 @@ def test_a_tag_that_somebody_else_gave_meanwhile_stays(world, client, opened):
     assert client.entry("pictures", added.id).metadata["tags"] == ["theirs", "mine"]
 
 
+def test_a_folder_that_cannot_be_read_is_named(world, client, opened):
+    client.create_collection("some")
+    page = opened("/?c=some", base=world[0], expected=("422",))
+    report = page.evaluate("""async () => {
+      const { filesOf, upload } = await import("/static/parts/picture/upload.js");
+      const { api } = await import("/static/api.js");
+      const reader = { readEntries: (_, fail) => fail(new DOMException("", "NotReadableError")) };
+      const folder = { isFile: false, name: "2024", createReader: () => reader };
+      const files = await filesOf({ items: [{ webkitGetAsEntry: () => folder }] });
+      return upload(api, "some", files);
+    }""")
+    assert [failed["name"] for failed in report["failed"]] == ["2024"]
+
+
+def test_what_is_selected_is_labelled(world, client, opened, axe):
+    client.create_collection("pictures")
+    client.add_images("pictures", sorted((world[1] / "files").iterdir()))
+    page = opened("/?c=pictures", base=world[0], width=360)
+    tiles(page, 5)
+    page.get_by_role("button", name="Select").first.click()
+    page.get_by_role("button", name="Select").nth(1).click()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    axe(page)
+    page.set_viewport_size({"width": 320, "height": 256})  # 400 %
+    bar = page.get_by_role("toolbar", name="Selected pictures")
+    assert bar.bounding_box()["height"] < 70
+    bar.get_by_role("button", name="Save list").scroll_into_view_if_needed()
+    playwright.expect(bar.get_by_role("button", name="Save list")).to_be_in_viewport(ratio=1)
+    label = page.get_by_role("toolbar", name="Selected pictures").get_by_label("Label the selected pictures")
+    label.fill("no key")
+    page.keyboard.press("Enter")  # is told by the browser
+    playwright.expect(label).to_have_value("no key")
+    label.fill("tags: sea")
+    page.keyboard.press("Enter")
+    said = page.locator("#said-text")
+    playwright.expect(said).to_contain_text("The key tags is the service's own")
+    playwright.expect(label).to_have_value("tags: sea")
+    label.fill(" at: 12:30 <b>")
+    page.keyboard.press("Enter")
+    playwright.expect(said).to_have_text("2 pictures labelled at: 12:30 <b>.")
+    playwright.expect(label).to_have_value("")
+    labels = sorted(entry.metadata.get("at", "") for entry in client.entries("pictures", "image"))
+    assert labels == ["", "", "", "12:30 <b>", "12:30 <b>"]
+
+
 def test_many_are_selected_tagged_listed_filtered_by_and_deleted(world, client, opened):
     client.create_collection("pictures")
     client.add_images("pictures", sorted((world[1] / "files").iterdir()))
@@ -299,7 +344,7 @@ def test_the_library_shows_jobs_and_deletes_a_collection(world, client, opened, 
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
     page.wait_for_load_state("networkidle")
     library.get_by_role("button", name="Delete the collection one").click()
-    library.get_by_role("button", name="Delete the collection one").click()
+    library.get_by_role("button", name="Really delete the collection one?").click()
     playwright.expect(library.get_by_role("link", name="one")).to_have_count(0)
     assert [collection.name for collection in client.collections()] == ["two"]
 
@@ -319,6 +364,10 @@ def test_a_collection_is_renamed_in_its_title(world, client, opened):
     page.keyboard.press("Enter")
     playwright.expect(library.get_by_role("link", name="<b>Summer</b> & sea")).to_be_visible()
     assert client.collection("one").title == "<b>Summer</b> & sea"
+    job = client.start_job("index", collection="one", folders=[str(world[1] / "files")])
+    client.wait_for(job)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # others begin jobs, too
+    playwright.expect(library.get_by_text("Adding pictures to <b>Summer</b> & sea is done")).to_be_visible()
     page.keyboard.press("Escape")
     playwright.expect(page.get_by_label("Collection").locator("option")).to_have_text("<b>Summer</b> & sea (0)")
     assert "c=one" in page.url

@@ -232,6 +232,12 @@ def test_errors_are_said_and_the_lineup_goes_on(opened: Callable[..., Any]) -> N
     bars(page, 2)
     page.get_by_role("list", name="Pictures in the lineup").get_by_role("link").nth(1).click()
     playwright.expect(page.locator("figcaption")).to_contain_text("no longer in the collection")
+    for address, told in (
+        ("c=pictures&p=1&set=gone", "There is no such label set here, or no longer"),
+        ("c=gone&p=1&l=cat", "There is no such collection here, or no longer"),
+    ):
+        page.goto(f"/?v=lineup&{address}")
+        playwright.expect(page.locator("#view-lineup .answer").get_by_role("status")).to_have_text(told)
 
 
 def test_a_key_that_only_reads_is_told_that_it_saves_nothing(browser: Any, tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_a_lasso_selects_a_grid_that_can_be_labelled(at, client):
     page.get_by_label("Key of the label").fill("kind")
     page.get_by_label("Label", exact=True).fill("drawn")
     page.get_by_role("button", name="Label them").click()
-    playwright.expect(page.get_by_text("9 pictures labelled kind: drawn")).to_be_visible()
+    playwright.expect(page.locator("#said-text")).to_have_text("9 pictures labelled kind: drawn.")
     assert {entry.metadata["kind"] for entry in client.entries("pictures", "image")} == {"drawn"}
 
     again = at(link[link.index("&sel=") :])  # a link has what was selected
@@ -223,6 +223,64 @@ def test_a_lasso_selects_a_grid_that_can_be_labelled(at, client):
     playwright.expect(again.get_by_role("dialog")).to_be_hidden()
     again.get_by_role("button", name="Close the selection").click()
     playwright.expect(again.get_by_role("heading", name="9 pictures selected")).to_be_hidden()
+
+
+def test_the_first_label_of_a_key_colours_those_that_have_it(at, client):
+    page = at()
+    page.get_by_role("button", name=re.compile("^Select the view")).click()
+    page.get_by_role("list", name="Selected pictures").get_by_role("button", name="Select").nth(2).click()
+    page.get_by_label("Key of the label").fill("first")
+    page.get_by_label("Label", exact=True).fill("yes")
+    page.get_by_role("button", name="Label them").click()
+    playwright.expect(page.get_by_role("combobox", name="Colour by")).to_have_value("first")
+    playwright.expect(page.locator(".legend li .text")).to_have_text(["yes", "other"])
+    playwright.expect(page.locator(".legend li .size")).to_have_text(["1", "8"])
+
+
+def test_a_key_that_colours_nothing_is_not_named_where_clusters_are(at):
+    page = at("&by=nothing&near=1")
+    playwright.expect(page.locator(".legend summary")).to_have_text("Clusters")
+    card = page.get_by_role("complementary", name="The chosen picture")
+    playwright.expect(card).to_contain_text("of the same cluster")
+    playwright.expect(card).not_to_contain_text("nothing")
+
+
+def test_what_is_lit_is_a_grid_with_all_of_its_filters(at, data):
+    page = at(f"&q=boat&in={data / 'files'}")
+    page.get_by_role("link", name="show as a grid").click()
+    playwright.expect(page).to_have_url(re.compile(f"q=boat.*in={data}"))
+
+
+def test_who_leaves_while_pictures_are_labelled_stays_where_they_are(at):
+    page = at("&sel=0,0;1,0;1,1;0,1")
+    held = []
+    page.route("**/entries", lambda asked: held.append(asked))
+    page.get_by_label("Key of the label").fill("late")
+    page.get_by_label("Label", exact=True).fill("yes")
+    page.get_by_role("button", name="Label them").click()
+    page.get_by_role("navigation", name="Views").get_by_role("link", name="Labs").click()
+    until(lambda: held or page.wait_for_timeout(50))
+    playwright.expect(page.get_by_role("heading", name="Labs")).to_be_visible()
+    held[0].continue_()
+    playwright.expect(page.locator("#said-text")).to_contain_text("9 pictures labelled late: yes")
+    assert "late" not in page.url
+
+
+def test_where_too_many_came_since_the_map_is_made_anew(at, client):
+    before = client.map("pictures")
+    page = at()
+    told = page.request.get("/v1/collections/pictures/map").json() | {"unplaced": 3}
+    page.route("**/v1/collections/pictures/map", lambda asked: asked.fulfill(json=told))
+    page.reload()
+    status = page.locator("#view-map .status")
+    playwright.expect(status).to_have_text(
+        "9 pictures · 3 pictures came since, too many to be placed · make the map anew"
+    )
+    page.unroute("**/v1/collections/pictures/map")
+    status.get_by_role("button", name="make the map anew").click()
+    playwright.expect(status).to_have_text("9 pictures", timeout=20_000)
+    playwright.expect(page.locator("#said-text")).to_have_text("The map is made anew.")
+    assert client.map("pictures").made_at > before.made_at
 
 
 def test_values_of_a_key_have_colours_and_are_lit(at, client):
@@ -278,6 +336,20 @@ def test_by_keyboard_alone(at):
     page.keyboard.press("s")
     playwright.expect(page.get_by_role("heading", name="9 pictures selected")).to_be_visible()
     playwright.expect(card).to_be_hidden()
+    page.keyboard.press("Enter")
+    playwright.expect(card).to_be_visible()
+    card.get_by_role("button", name="Close").press("Enter")
+    playwright.expect(card).to_be_hidden()
+    playwright.expect(surface(page)).to_be_focused()
+    page.keyboard.press("Enter")
+    card.get_by_role("link", name="Open").focus()
+    page.keyboard.press("Escape")
+    playwright.expect(card).to_be_hidden()
+    playwright.expect(surface(page)).to_be_focused()
+    page.keyboard.press("s")
+    playwright.expect(page.get_by_role("heading", name="9 pictures selected")).to_be_visible()
+    page.keyboard.press("Escape")
+    playwright.expect(page.get_by_role("heading", name="9 pictures selected")).to_be_hidden()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

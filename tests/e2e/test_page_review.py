@@ -264,7 +264,7 @@ def test_a_reader_is_told_why_and_loses_nothing_and_who_may_write_reviews(browse
             page.locator("#view-review .stage").focus()
             page.keyboard.press("n")
             if scope == "read":
-                expect(page.get_by_text("this key may only read")).to_be_visible()
+                expect(page.locator("#said-text")).to_contain_text("this key may only read")
                 expect(page.get_by_text("0 of 3 looked at")).to_be_visible()
             else:
                 expect(page.get_by_text("1 of 3 looked at")).to_be_visible()
@@ -316,5 +316,7 @@ def test_what_is_not_kept_of_a_review_that_was_left_is_told(opened: Any, url: st
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_role("heading", name="No folder of training runs")).to_be_visible()
     held[0].fulfill(status=503, json={"error": {"message": "the service stops"}})
-    expect(page.get_by_text("What was said of 3 pictures last was not kept: the service stops")).to_be_visible()
+    expect(page.locator("#said-text")).to_contain_text(
+        "What was said of 3 pictures last was not kept: the service stops"
+    )
     assert reviewed(url, run) in ({}, dict.fromkeys(LABELS, 0))

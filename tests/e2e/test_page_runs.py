@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +129,7 @@ def test_a_run_is_served_for_a_collection(page: Any, url: str) -> None:
     page.goto("/?v=runs&run=clothes")
     expect(page.get_by_text("Reads 4 pictures anew with this model.")).to_be_visible()
     page.get_by_role("button", name="Serve this one").click()
-    expect(page.locator("#said-text").filter(has_text="pictures is searched by clothes now.")).to_be_visible(
-        timeout=20_000
-    )
+    expect(page.locator("#said-text")).to_have_text("pictures is searched by clothes now.", timeout=20_000)
     with Client(url) as client:
         [collection] = client.collections()
         assert collection.model == "clothes"
@@ -162,6 +160,7 @@ def test_names_and_warnings_are_text_and_nothing_more(page: Any) -> None:
 def test_what_is_not_there_is_said_with_what_to_do(opened: Any, tmp_path: Path) -> None:
     page = opened("/?v=runs&run=gone", expected=("404",))
     expect(page.get_by_role("heading", name="There is no such run")).to_be_visible()
+    expect(page.locator("#view-runs .empty p")).to_have_text("Its folder may have been moved or deleted.")
     page.get_by_role("link", name="All runs").click()
     expect(page.get_by_role("heading", name="Training runs")).to_be_visible()
     (tmp_path / "runs").mkdir()
@@ -176,3 +175,30 @@ def test_what_is_not_there_is_said_with_what_to_do(opened: Any, tmp_path: Path) 
             if settings:
                 run_folder(tmp_path / "runs" / "first", [0.1])
                 expect(page.get_by_role("link", name="first")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("most", "written"),
+    [
+        (0.0015, ["0", "5e-4", "1e-3", "1.5e-3"]),
+        (0.01, ["0", "0.005", "0.01"]),
+        (2, ["0", "1", "2"]),
+    ],
+)
+def test_all_numbers_of_an_axis_are_written_alike_and_whole(
+    opened: Callable[..., Any], most: float, written: list[str]
+) -> None:
+    page = opened("/?v=runs")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.evaluate(
+        """async (most) => {
+          const { Lines } = await import("/static/parts/lines.js");
+          const lines = new Lines({ title: "A curve", across: "step", fromZero: true });
+          document.querySelector("main").prepend(lines.root);
+          lines.show([{ name: "", points: [[0, 0], [1, most]] }]);
+        }""",
+        most,
+    )
+    numbers = page.get_by_role("img", name="A curve").locator("text[text-anchor=end]")
+    expect(numbers).to_have_text(written)
+    assert min(numbers.evaluate_all("(all) => all.map((each) => each.getBBox().x)")) >= 0

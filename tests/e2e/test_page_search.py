@@ -110,6 +110,48 @@ def test_what_is_said_over_an_open_picture_is_seen_and_pressed_and_read_out(open
     playwright.expect(said).to_be_hidden()
 
 
+def test_what_is_said_over_a_dialog_over_another_stays_to_be_seen(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    page.get_by_role("button", name="Library").click()
+    page.evaluate("""() => {
+      window.above = document.body.appendChild(document.createElement("dialog"));
+      above.showModal();
+      dispatchEvent(new Event("wait"));
+    }""")
+    playwright.expect(page.locator("#said")).to_contain_text("The service is busy")
+    page.evaluate("above.close()")
+    page.get_by_role("dialog", name="Library").get_by_role("button", name="Close the message").click()
+    playwright.expect(page.locator("#said")).to_be_hidden()
+
+
+def test_an_image_that_shows_one_picture_after_the_other_listens_for_the_last_alone(page):
+    page.goto("/?c=pictures")
+    tiles(page, 9)
+    shown = """async () => {
+      const { api } = await import("/static/api.js");
+      window.image = document.body.appendChild(new Image());
+      for (let id = 1; id <= 6; id++) await api.show(image, `v1/collections/pictures/images/${id}/thumbnail`);
+    }"""
+    page.evaluate(shown)
+    browser = page.context.new_cdp_session(page)
+    image = browser.send("Runtime.evaluate", {"expression": "image"})["result"]["objectId"]
+    assert browser.send("DOMDebugger.getEventListeners", {"objectId": image})["listeners"] == []
+
+
+@pytest.mark.parametrize(("found", "told"), [(9, "9 fit"), (120, "At least 120 fit")])
+def test_where_all_fit_that_are_there_so_far_it_is_said(page, found, told):
+    def answer(asked):
+        here = asked.fetch().json()
+        hits = [{**hit, "relevance": 0.9} for hit in here["hits"]]
+        more = [{**hits[0], "id": 1000 + i} for i in range(found - len(hits))]
+        asked.fulfill(json={**here, "hits": [*hits, *more][: asked.request.post_data_json["limit"]]})
+
+    page.route("**/search", answer)
+    page.goto("/?c=pictures&q=boat")
+    playwright.expect(page.locator("#view-search .status")).to_contain_text(f"{told}, found in")
+
+
 def test_words_results_one_of_them_and_more_like_it(page):
     page.goto("/")
     tiles(page, 9)  # without a query, the collection

@@ -11,13 +11,14 @@ const FEW = 30; // of the nearest, where none fits
 // of them; and what the address of the search view has to hold to show the same, if there is any.
 export async function litBy(map, query, signal) {
   const filter = conditionsOf(query);
-  const filters = query.filters.map(({ text }) => text);
+  const text = (each) => each.text;
+  const filters = { f: query.filters.map(text), r: query.ranges.map(text), in: query.folder, from: query.from, to: query.to };
   if (query.words) return byWords(map, query.words, filter, filters, signal);
   const places = filter && (await map.passing(filter, signal));
   return {
     places, strength: () => 255,
     told: places && `${count(places.length, "picture")} of ${map.count.toLocaleString("en")} lit`,
-    link: places?.length ? { f: filters } : null,
+    link: places?.length ? filters : null,
   };
 }
 
@@ -36,6 +37,6 @@ async function byWords(map, words, filter, filters, signal) {
     places: [...map.placesOf(strength.keys()).values()],
     strength: (i) => strength.get(map.columns.ids[i]),
     told: [told, ...warnings].join(" · "),
-    link: hits.length ? { q: words, f: filters } : null,
+    link: hits.length ? { q: words, ...filters } : null,
   };
 }

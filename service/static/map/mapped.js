@@ -15,7 +15,7 @@ export class Mapped {
     const columns = await columnsOf(api, collection, { signal });
     const about = columns.places ? await api.get(api.of(collection, "map"), { signal }) : null; // null: there is no map
     const { keys } = await api.get(api.of(collection, "facets"), { signal });
-    const sorting = keys.filter(({ values }) => values > 1 && values <= SORTING).map(({ key }) => key);
+    const sorting = keys.filter(({ values, entries }) => values <= SORTING && (values > 1 || entries < columns.count)).map(({ key }) => key);
     return Object.assign(new Mapped(), { app, collection, columns, about, keys: sorting, records: new Map() });
   }
 

@@ -17,6 +17,7 @@ export class Neighbours {
   }
 
   hide() {
+    if (this.card.contains(document.activeElement)) this.surface?.root.focus();
     this.card.hidden = true;
     this.surface?.setLinks(null);
   }

@@ -5,7 +5,7 @@
 import { count, el, icon, set, tool } from "../parts/dom.js";
 import { Grid } from "../parts/grid/grid.js";
 import { Selection } from "../parts/grid/selection.js";
-import { Browse, changeAll } from "../parts/grid/sources.js";
+import { Browse, labelAll } from "../parts/grid/sources.js";
 
 const CLUSTER = /^c(\d+)$/;
 
@@ -77,13 +77,9 @@ export class Selected {
     const { app, map } = this;
     const [key, value] = [this.key.value.trim(), this.value.value.trim()];
     if (!key || !value) return;
-    if (["filename", "tags"].includes(key)) {
-      app.say(`The key ${key} is the service's own: choose another${key === "tags" ? ", or select pictures below and tag them" : ""}.`, { kind: "bad" });
-      return;
-    }
     const chosen = this.grid.selected.size ? [...this.grid.selected] : Array.from(this.picked.places, (i) => map.columns.ids[i]);
     try {
-      await changeAll(app, map.collection, chosen, { metadata: { [key]: value } }, `labelled ${key}: ${value}`);
+      await labelAll(app, map.collection, chosen, key, value);
       this.value.value = "";
       this.onLabelled(key);
     } catch (error) {

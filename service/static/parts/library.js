@@ -69,16 +69,18 @@ export class Library {
       if (remove.dataset.sure === undefined) {
         remove.dataset.sure = "";
         remove.textContent = "Really delete all of it?";
+        remove.setAttribute("aria-label", `Really delete the collection ${name}?`);
         remove.addEventListener("blur", () => {
           delete remove.dataset.sure;
           remove.textContent = "Delete";
+          remove.setAttribute("aria-label", `Delete the collection ${name}`);
         }, { once: true });
         return;
       }
       try {
         await this.app.api.delete(this.app.api.of(name));
         await this.app.reload();
-        this.app.say(`The collection ${name} is deleted. Files of indexed folders stay where they are.`);
+        this.app.say(`The collection ${title ?? name} is deleted. Files of indexed folders stay where they are.`);
         if (this.app.collection() === name || !this.app.collections().length) this.app.navigate({ c: null, open: null, q: null });
         this.#showCollections();
       } catch (error) {
@@ -195,13 +197,14 @@ export class Library {
   }
 }
 
-const STATES = { queued: "waits", running: "runs", cancelling: "is being cancelled", succeeded: "is done", failed: "has failed", cancelled: "was cancelled" };
+const STATES = { queued: "waits", running: "", cancelling: "is being cancelled", succeeded: "is done", failed: "has failed", cancelled: "was cancelled" };
 
 const DOING = { index: "Adding pictures to", watch: "Following folders into", label: "Labelling", reindex: "Changing the model of", map: "Making the map of" };
 
 // A job as a row: what it does, how far it is, and the button that ends it.
 export function jobRow(job, jobs, app) {
-  const { kind, state, collection, done, total, error, waiting, report } = job;
+  const { kind, state, done, total, error, waiting, report } = job;
+  const collection = app.collections().find(({ name }) => name === job.collection)?.title ?? job.collection;
   const far = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : done ? done.toLocaleString("en") : "";
   const skipped = report?.skipped ? ` · ${count(report.skipped, "file")} left out` : "";
   const bar = isRunning(job) && el("progress", { max: total || 1, value: total ? done : null, "aria-label": `Progress of the ${kind} job` });

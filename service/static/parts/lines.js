@@ -4,7 +4,7 @@
 import { el, set, svg } from "./dom.js";
 
 const HEIGHT = 220;
-const LEFT = 52;
+const LEFT = 56;
 const RIGHT = 12;
 const TOP = 12;
 const BOTTOM = 40;
@@ -21,12 +21,12 @@ export function ticks(low, high, most, whole = false) {
   return found;
 }
 
-// Few digits: 0.25, 1,200, 12k, 3e-5
-export function short(value) {
+// Few digits: 0.25, 1,200, 12k, 3e-5; `tiny`: by powers of ten.
+export function short(value, tiny = Math.abs(value) < 1e-3) {
   const size = Math.abs(value);
   if (size >= 1e6) return `${+(value / 1e6).toPrecision(3)}M`;
   if (size >= 1e4) return `${+(value / 1e3).toPrecision(3)}k`;
-  if (size && size < 1e-3) return value.toExponential(1).replace(".0e", "e");
+  if (size && tiny) return value.toExponential(1).replace(".0e", "e");
   return (+value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 6 });
 }
 
@@ -89,9 +89,10 @@ export class Lines {
 
     const across = ticks(first, last, Math.max(3, Math.floor(width / 80)), true);
     const up = ticks(low, high, 4);
+    const tiny = up.every((value) => Math.abs(value) < 0.01); // all of an axis are written alike
     const grid = up.map((value) => `M${LEFT} ${this.y(value).toFixed(1)}H${width - RIGHT}`).join("");
     const parts = [svg("path", { class: "grid", d: grid })];
-    for (const value of up) parts.push(svg("text", { x: LEFT - 8, y: this.y(value) + 4, "text-anchor": "end" }, short(value)));
+    for (const value of up) parts.push(svg("text", { x: LEFT - 8, y: this.y(value) + 4, "text-anchor": "end" }, short(value, tiny)));
     for (const value of across) parts.push(svg("text", { x: this.x(value), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" }, short(value)));
     parts.push(svg("text", { x: (LEFT + width - RIGHT) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, this.across));
     if (this.mark && this.mark.x >= first && this.mark.x <= last) {

@@ -52,7 +52,7 @@ export function mount(root, app) {
     app.navigate({ q: input.value.trim(), sel: null, near: null, open: null });
   } }, input, el("label", { class: "by" }, el("span", {}, "Colour by"), by), lasso, seen, status);
   const help = el("p", { class: "unseen", id: "map-keys" },
-    "Arrow keys move the map, plus and minus zoom, 0 shows the whole. Enter chooses the picture nearest to the middle, S selects all that is in view.");
+    "Arrow keys move the map, plus and minus zoom, 0 shows the whole. Enter chooses the picture nearest to the middle, S selects all that is in view, Escape leaves what is chosen.");
   const stage = el("div", { class: "stage" });
   const surface = surfaceOf();
   const lines = new Legend({ isChosen, onChoose });
@@ -87,6 +87,13 @@ export function mount(root, app) {
       return null;
     }
   }
+
+  stage.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    if (surface?.drawing) drawing(false);
+    else if (now.near) app.navigate({ near: null });
+    else if (now.sel) app.navigate({ sel: null });
+  });
 
   function outlined(polygon) {
     drawing(false);
@@ -141,7 +148,7 @@ export function mount(root, app) {
   function painted() {
     surface?.points.paint(rgbs());
     surface?.draw();
-    lines.show(now.by || "Clusters", legend);
+    lines.show(by.value || "Clusters", legend);
   }
 
   dark.addEventListener("change", () => map?.about && painted());
@@ -169,9 +176,24 @@ export function mount(root, app) {
   async function light(signal) {
     const { places, strength, told, link } = await litBy(map, query, signal);
     lit(places, strength);
-    const more = map.about.unplaced ? ` · ${count(map.about.unplaced, "picture")} came since, too many to be placed: make the map anew` : "";
+    const { unplaced } = map.about;
+    const more = unplaced ? ` · ${count(unplaced, "picture")} came since, too many to be placed` : "";
     status.replaceChildren(told || count(map.count, "picture") + more);
+    if (unplaced && !told && !app.info?.read_only) status.append(" · ", el("button", { type: "button", class: "link", onclick: renew }, "make the map anew"));
     if (link) status.append(" · ", el("a", { href: app.href({ v: null, c: map.collection, ...link }, new URLSearchParams()) }, "show as a grid"));
+  }
+
+  async function renew() {
+    const { collection: of, about } = map;
+    const tell = ({ done = 0, total = 0 } = {}) => app.say(`The map is being made anew${total ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : ""}…`, { kind: "busy" });
+    try {
+      tell();
+      const job = await app.jobs.ask({ kind: "map", collection: of, method: about.method });
+      await app.jobs.ended(job.id, tell); // all views are told of its end, and read what there is then
+      app.say("The map is made anew.");
+    } catch (error) {
+      app.say(`The map stays as it was: ${error.message}`, { kind: "bad" });
+    }
   }
 
   // Those in these places are lit, as strongly as strength(i) says; null: none, and all are as they are.
@@ -189,9 +211,12 @@ export function mount(root, app) {
   async function select(signal) {
     root.classList.toggle("split", Boolean(now.sel));
     if (now.sel) {
-      selected.show(map, query, selectedBy(now.sel, map, surface), now.by);
+      selected.show(map, query, selectedBy(now.sel, map, surface), by.value);
       await new Promise(afterPaint); // the map moves aside first, and is drawn anew then
-    } else selected.hide();
+    } else {
+      if (selected.root.contains(document.activeElement)) surface?.root.focus();
+      selected.hide();
+    }
     signal.throwIfAborted();
     selected.showGrid();
     surface?.setOutline(selected.picked?.outline ?? null);
@@ -201,10 +226,11 @@ export function mount(root, app) {
 
   // The label may colour the map at once.
   function onLabelled(key) {
-    const at = new URLSearchParams(location.search).get("at");
+    const isColour = now.by === key;
     forget();
-    app.navigate({ by: key, at }, { replace: true });
-    if (new URLSearchParams(location.search).get("by") === key) show(new URLSearchParams(location.search));
+    if (!here) return; // it is read anew once it is shown, and the address is another view's
+    if (isColour) show(new URLSearchParams(location.search));
+    else app.navigate({ by: key }, { replace: true });
   }
 
   async function surround(id, signal) {
@@ -218,7 +244,7 @@ export function mount(root, app) {
       app.navigate({ near: null }, { replace: true });
       return;
     }
-    await neighbours.show(map, place, now.by, signal);
+    await neighbours.show(map, place, by.value, signal);
   }
 
   // --- the open picture ---

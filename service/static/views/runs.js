@@ -99,7 +99,7 @@ export function mount(root, app) {
         if ((await look(signal)) && !signal.aborted) timer = setTimeout(again, LOOK);
       } catch (error) {
         if (signal.aborted) return;
-        if (error.status === 404) explain("There is no such run", error.message, el("a", { class: "button", href: app.href({ run: null, with: null }) }, "All runs"));
+        if (error.status === 404) explain("There is no such run", "Its folder may have been moved or deleted.", el("a", { class: "button", href: app.href({ run: null, with: null }) }, "All runs"));
         else app.failed(error, again);
       }
     };

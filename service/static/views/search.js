@@ -235,6 +235,7 @@ export function mount(root, app) {
     if (hits?.length) {
       const time = `${Math.max(1, Math.round(seconds * 1000))} ms`;
       if (of.fitting !== null) text = of.fitting ? `${of.fitting.toLocaleString("en")} fit, found in ${time}` : `Looked in ${time}`;
+      else if (of.judged) text = `${of.ended && !of.query.limit ? "" : "At least "}${of.count.toLocaleString("en")} fit, found in ${time}`;
       else text = `${count(of.count, "nearest", "nearest")}${of.ended ? "" : " and more"} in ${time}`;
     } else if (!hits && of.count) text = count(of.count, "picture");
     status.textContent = [text, ...warnings].filter(Boolean).join(" · ");

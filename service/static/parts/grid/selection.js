@@ -1,13 +1,14 @@
-// What can be done with the pictures that are selected: tags, a list of them, a search by them, deleting.
+// What can be done with the pictures that are selected: tags, labels, a list of them, a search by them, deleting.
 
 import { count, el, icon, saveFile } from "../dom.js";
 import { calledOf, isUpload, nameOf, tagsOf } from "../picture/entry.js";
-import { changeAll, notDone, recordsOf } from "./sources.js";
+import { changeAll, labelAll, notDone, recordsOf } from "./sources.js";
 
 const AT_ONCE = 4; // requests under way
 const NAMED = 3; // of those that could not be deleted
 const REFUSED = new Set([401, 403]); // whatever picture it is
 const FORMULA = /^[=+\-@\t\r]/; // a spreadsheet takes what begins so for a formula
+const LABEL = /^([^:]*[^:\s])\s*:\s*(\S.*)$/; // a key and a value of it
 const COLUMNS = ["id", "external_id", "path", "name", "tags"];
 
 export class Selection {
@@ -16,15 +17,14 @@ export class Selection {
     Object.assign(this, { app, onChanged });
     this.ids = [];
     this.text = el("strong", { role: "status" });
-    this.tag = el("input", { class: "input", placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100, autocomplete: "off", dir: "auto" });
-    this.tagging = el("form", { onsubmit: (event) => {
-      event.preventDefault();
-      this.#addTag();
-    } }, this.tag);
+    this.tagging = this.#field({ placeholder: "Add a tag", "aria-label": "Add a tag to the selected pictures", maxlength: 100 },
+      (tag, ids) => changeAll(app, app.collection(), ids, { add_tags: [tag] }, `tagged “${tag}”`));
+    this.labelling = this.#field({ placeholder: "key: label", "aria-label": "Label the selected pictures", maxlength: 401, pattern: LABEL.source, title: "A key and a label, as in “kind: boat”" },
+      (text, ids) => labelAll(app, app.collection(), ids, ...LABEL.exec(text).slice(1)));
     this.delete = el("button", { type: "button", class: "button plain bad", onclick: () => this.#delete() }, icon("trash"), el("span", {}, "Delete"));
     this.like = el("button", { type: "button", class: "button plain", onclick: () => onLike(this.ids) }, icon("search"), el("span", {}, "More like these"));
     this.root = el("div", { class: "selection", role: "toolbar", "aria-label": "Selected pictures", hidden: true },
-      this.text, this.tagging,
+      this.text, this.tagging, this.labelling,
       this.like,
       el("button", { type: "button", class: "button plain", onclick: () => this.#export() }, icon("download"), el("span", {}, "Save list")),
       this.delete,
@@ -39,7 +39,7 @@ export class Selection {
     this.text.textContent = `${this.ids.length.toLocaleString("en")} selected`;
     this.like.hidden = this.ids.length > 16;
     const changeable = !this.app.info?.read_only;
-    this.tagging.hidden = !changeable;
+    this.tagging.hidden = this.labelling.hidden = !changeable;
     // what is known to be no upload of this page's users cannot be deleted here
     const known = this.ids.map((id) => source?.record(id)).filter(Boolean);
     this.delete.hidden = !changeable || (known.length === this.ids.length && !known.some(isUpload));
@@ -53,18 +53,27 @@ export class Selection {
     return this.ids.map((id) => found.get(id)).filter(Boolean);
   }
 
-  async #addTag() {
-    const tag = this.tag.value.trim();
+  // A form of one field; what is written there is done to the pictures.
+  #field(attributes, change) {
+    const input = el("input", { class: "input", autocomplete: "off", dir: "auto", ...attributes });
+    return el("form", { onsubmit: (event) => {
+      event.preventDefault();
+      this.#change(input, change);
+    } }, input);
+  }
+
+  async #change(input, change) {
+    const written = input.value.trim();
     const { app, ids, source } = this;
     const collection = app.collection();
-    if (!tag) return;
-    this.tag.value = "";
+    if (!written) return;
+    input.value = "";
     try {
-      await changeAll(app, collection, ids, { add_tags: [tag] }, `tagged “${tag}”`);
+      await change(written, ids);
       const known = ids.filter((id) => source?.record(id));
       for (const record of await recordsOf(app.api, collection, known)) source.learn(record); // others may have tagged them, too
     } catch (error) {
-      this.tag.value ||= tag;
+      input.value ||= written;
       app.say(error.message, { kind: "bad" });
     }
     this.onChanged(ids, { deleted: [] });

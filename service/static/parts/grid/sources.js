@@ -242,6 +242,14 @@ export async function changeAll(app, collection, ids, change, done) {
   app.say(`${said.join(" · ")}.`, { kind: refused ? "bad" : "plain" });
 }
 
+const KEPT = new Set(["filename", "tags"]); // keys of the service's own
+
+// A label: a value of a key of the metadata.
+export async function labelAll(app, collection, ids, key, value) {
+  if (KEPT.has(key)) throw new Error(`The key ${key} is the service's own: choose another${key === "tags" ? ", or select pictures and tag them" : ""}.`);
+  await changeAll(app, collection, ids, { metadata: { [key]: value } }, `labelled ${key}: ${value}`);
+}
+
 // What could not be done with some pictures, the first of which have these names, and why not.
 export function notDone(number, names, why) {
   const rest = number - names.length;

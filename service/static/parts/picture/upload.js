@@ -23,7 +23,8 @@ async function walk(entry) {
   const reader = entry.createReader();
   const found = [];
   for (;;) {
-    const some = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([]))); // a hundred at most
+    const some = await new Promise((resolve) => reader.readEntries(resolve, () => resolve(null))); // a hundred at most
+    if (!some) return [...found, new File([], entry.name, { type: "image/*" })];
     if (!some.length) return found;
     for (const one of some) found.push(...(await walk(one)));
   }
