@@ -18,6 +18,7 @@ from base.errors import ImageError
 from encoder.encoder import Encoder
 from encoder.image import Preprocess, decode_picture, open_image
 from encoder.picture import bounds
+from encoder.picture.decode import decode
 from encoder.picture.heif import Heif, heif_of
 from service.inference.images import decode as decode_for_a_request
 
@@ -336,3 +337,20 @@ def test_a_large_jpeg_2000_is_decoded_at_a_fraction_or_not_at_all() -> None:
     flat = saved(image, "JPEG2000", num_resolutions=1)  # it cannot be halved
     with pytest.raises(ImageError, match="the limit is 16 million"):
         decode_picture(flat, SMALL)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"exif:DateTimeOriginal ",
+        b"exif:DateTimeOriginal" + b" " * 500,
+        b'xmlns:%d="http://ns.adobe.com/exif/1.0/" ',
+        b'xmlns:p="http://ns.adobe.com/exif/1.0/" ',
+    ],
+)
+def test_no_words_on_a_picture_s_date_take_long(part: bytes) -> None:
+    words = b"".join(part.replace(b"%d", b"%d" % number) for number in range(2**20 // len(part)))
+    data = saved(picture(), "WEBP", xmp=words)
+    begin = time.process_time()
+    assert decode(data).taken is None
+    assert time.process_time() - begin < 3

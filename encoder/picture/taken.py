@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 
 from PIL import ExifTags, Image, IptcImagePlugin
 
@@ -13,6 +14,7 @@ _TAG = ExifTags.Base
 _DATE = re.compile(r"\s*(\d{4})[:/.-]?(\d\d)[:/.-]?(\d\d)", re.ASCII)
 _TIME = re.compile(r"[ T]?(\d\d):?(\d\d):?(\d\d)?(?:[.,]\d+)?", re.ASCII)
 _OFFSET = re.compile(r"[+-](0\d|1[0-4]):?[0-5]\d|Z", re.ASCII)
+MAX_PREFIXES, MAX_TIMES = 10, 100  # of XMP that are looked at
 _FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
 _IPTC_DATE, _IPTC_TIME = (2, 55), (2, 60)
 _SPACES = {  # of XMP; the prefix is whatever the packet binds to it
@@ -75,10 +77,10 @@ def _xmp(image: Image.Image) -> str:
 def _in_xmp(packet: str, *names: str) -> Iterator[str | None]:
     for name in names:
         space, _, own = name.partition(":")
-        bound = re.findall(rf"""xmlns:([\w.-]+)\s*=\s*["']{re.escape(_SPACES[space])}["']""", packet)
-        prefixes = "|".join(map(re.escape, bound or [space]))
-        for found in re.finditer(rf"""\b(?:{prefixes}):{own}(?:\s*=\s*["']|(?:\s[^<>]*)?>)([^"'<]*)""", packet):
-            yield _iso(found[1])
+        bound = re.finditer(rf"""xmlns:([\w.-]+)\s*=\s*["']{re.escape(_SPACES[space])}["']""", packet)
+        prefixes = "|".join({re.escape(one[1]) for one in islice(bound, MAX_PREFIXES)} or {space})
+        said = rf"""\b(?:{prefixes}):{own}(?:\s{{0,99}}=\s{{0,99}}["']|(?:\s[^<>]{{0,999}})?>)([^"'<]*)"""
+        yield from (_iso(found[1]) for found in islice(re.finditer(said, packet), MAX_TIMES))
 
 
 def _in_iptc(image: Image.Image) -> str | None:
