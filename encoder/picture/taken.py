@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from PIL import ExifTags, Image, IptcImagePlugin
@@ -16,6 +16,7 @@ _TIME = re.compile(r"[ T]?(\d\d):?(\d\d):?(\d\d)?(?:[.,]\d+)?", re.ASCII)
 _OFFSET = re.compile(r"[+-](0\d|1[0-4]):?[0-5]\d|Z", re.ASCII)
 MAX_PREFIXES, MAX_TIMES = 10, 100  # of XMP that are looked at
 _FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
+_DAY = 86_400  # seconds
 _IPTC_DATE, _IPTC_TIME = (2, 55), (2, 60)
 _SPACES = {  # of XMP; the prefix is whatever the packet binds to it
     "exif": "http://ns.adobe.com/exif/1.0/",
@@ -58,12 +59,14 @@ def _in_exif(exifs: list[Image.Exif], time: int, offset: int) -> Iterator[str | 
 
 
 def _of_place(exifs: list[Image.Exif]) -> Iterator[str | None]:
-    """By the satellites: a day, and hours, minutes and seconds of UTC."""
+    """By the satellites: a day, and hours, minutes and seconds of UTC, of which any may have a fraction."""
     for exif in exifs:
         with contextlib.suppress(Exception):
             place = exif.get_ifd(ExifTags.IFD.GPSInfo)
-            hour, minute, second = map(int, place[ExifTags.GPS.GPSTimeStamp])
-            yield _iso(f"{place[ExifTags.GPS.GPSDateStamp]} {hour:02}:{minute:02}:{second:02}", "+00:00")
+            hour, minute, second = map(float, place[ExifTags.GPS.GPSTimeStamp])
+            if 0 <= (seconds := 3600 * hour + 60 * minute + second) <= _DAY:
+                clock = timedelta(seconds=min(int(seconds), _DAY - 1))
+                yield _iso(f"{place[ExifTags.GPS.GPSDateStamp]} {clock!s:0>8}", "+00:00")
 
 
 def _xmp(image: Image.Image) -> str:
