@@ -252,6 +252,10 @@ def png_film(side: int) -> bytes:
         (lambda: tiled_tiff(16, 5000), "the TIFF holds tiles of 5000 x 5000, more than its picture"),
         (lambda: webp_film((16, False), (16, False), canvas=9000), "the WebP.* has 81 million pixels"),
         (lambda: webp_film((9000, True), canvas=9000, padding=101), "the WebP.* has 81 million pixels"),
+        (
+            lambda: struct.pack(">HBB4H", 0x1DA, 1, 1, 3, 65_535, 65_535, 65_535),
+            "the file is cut off",
+        ),  # an SGI picture
         (lambda: png_film(8000), "the film has 64 million pixels; the limit is 50 million"),
         (
             lambda: resized(saved(Image.new("L", (64, 48)), "AVIF", save_all=True, append_images=[picture()]), 8000),
