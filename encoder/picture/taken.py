@@ -78,7 +78,7 @@ def _xmp(image: Image.Image) -> str:
 
 
 def _in_xmp(packet: str, *names: str) -> Iterator[str | None]:
-    for name in names:
+    for name in names if packet else ():
         space, _, own = name.partition(":")
         bound = re.finditer(rf"""xmlns:([\w.-]+)\s*=\s*["']{re.escape(_SPACES[space])}["']""", packet)
         prefixes = "|".join({re.escape(one[1]) for one in islice(bound, MAX_PREFIXES)} or {space})
