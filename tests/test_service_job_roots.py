@@ -170,16 +170,14 @@ def test_contents_are_checked_when_that_is_asked_for(here):
     client, _, photos = here
     ended(client, ask(client, folders=[str(photos)]))
     changed, kept = photos / "00.jpg", (photos / "00.jpg").stat()
-    looked = (
-        time.time_ns() + 10**18
-    )  # as if it had been looked at since: what was done to it cannot be known by its ctime
-    with open_collection(client.app.state.service.settings.data, "photos", writable=True) as collection:
-        places = collection.places()
-        collection.set_places(places | {"looked": dict.fromkeys(places["looked"], looked)})
     data = bytearray(changed.read_bytes())
     data[-30] ^= 1
     changed.write_bytes(data)
     os.utime(changed, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    looked = time.time_ns()  # as if it had been looked at since: what was done to it cannot be known by its ctime
+    with open_collection(client.app.state.service.settings.data, "photos", writable=True) as collection:
+        places = collection.places()
+        collection.set_places(places | {"looked": dict.fromkeys(places["looked"], looked)})
     assert ended(client, ask(client, folders=[str(photos)]))["report"]["updated"] == 0
     assert ended(client, ask(client, folders=[str(photos)], check_contents=True))["report"]["updated"] == 1
 
