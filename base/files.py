@@ -109,11 +109,11 @@ def sweep_parts(folder: Path, beginning: str) -> None:
         beginning: a regular expression of how their names begin: a dot, the file's name, a dot.
     """
     name = re.compile(f"({beginning}{_ID}).*", re.DOTALL)
-    with suppress(OSError), os.scandir(folder) as entries:
+    with suppress(OSError):
         left: dict[str, list[Path]] = {}
-        for entry in entries:
-            if found := name.fullmatch(entry.name):
-                left.setdefault(found[1], []).append(folder / entry.name)
+        for entry in os.listdir(folder):  # noqa: PTH208  names alone, for each file that is written among thousands
+            if PART in entry and (found := name.fullmatch(entry)):
+                left.setdefault(found[1], []).append(folder / entry)
         for part, paths in left.items():
             with _taken(folder / part) as is_ours:
                 for path in paths if is_ours else ():

@@ -224,6 +224,11 @@ def test_a_packed_file_is_called_what_it_is(inside: str, said: str, tmp_path: Pa
     with pytest.raises(InputError) as caught:
         Table(path, ())
     assert str(caught.value) == f"{path}: {said}"
+    entry = bytearray(path.read_bytes())
+    entry[entry.index(b"PK\1\2") + 6] = 99  # packed by a version that is still to come
+    path.write_bytes(entry)
+    with pytest.raises(InputError, match="a ZIP archive; unpack it first"):
+        Table(path, ())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from base.errors import InputError
 from base.sources import rules as rules_module
 from base.sources.left_out import LeftOut
+from base.sources.patterns import Patterns
 from base.sources.rules import Rules, begins_as_image
 from base.sources.walk import image_names, is_spare_name, no_images, walk_images
 
@@ -166,6 +168,8 @@ def test_patterns_leave_out_names_and_paths(tmp_path: Path) -> None:
         "a/c/1.jpg",
         "thumb_1.jpg",
     ]
+    assert "a/b/1.jpg" in walked(tmp_path, Rules(("./b",)))[0]
+    assert "b/2.jpg" not in walked(tmp_path, Rules(("./b",)))[0]
     rules = Rules(("b",))
     assert rules.leaves_out(tmp_path / "a/b/1.jpg", tmp_path)
     assert rules.leaves_out(tmp_path / "@eaDir/1.jpg", tmp_path)
@@ -201,6 +205,11 @@ def test_an_ignore_file_leaves_out_what_is_in_its_folder_and_below(tmp_path: Pat
         ("a/**/2.jpg\n\\#c", ["1.jpg", "a/1.jpg", "a/b/1.jpg", "b/1.jpg"]),
         ("a/**\n[!a-b]c\n\\1.jp[f-h]", []),
         ("[ab]/\nb\\ \n?c", ["1.jpg"]),
+        ("[[:alpha:]]/", ["#c/1.jpg", "1.jpg"]),
+        ("[]#][\\]c]\n[[:digit:]].*", []),
+        ("[^[:alpha:]\\]]c\n[b-a]/", ["1.jpg", "a/1.jpg", "a/2.jpg"]),
+        ("a[.-a]?.jpg\na*.jpg\n***/2.jpg", ["#c/1.jpg", "1.jpg", "a/1.jpg", "a/b/1.jpg", "b/1.jpg"]),  # no "/" in them
+        ("**/?/**/2*g\n*/*/1*", ["#c/1.jpg", "1.jpg", "a/1.jpg", "b/1.jpg"]),
     ],
 )
 def test_an_ignore_file_is_read_as_gitignore(lines: str, taken: list[str], tmp_path: Path) -> None:
@@ -208,6 +217,18 @@ def test_an_ignore_file_is_read_as_gitignore(lines: str, taken: list[str], tmp_p
     (tmp_path / ".glimpseignore").write_text(f"{lines}\n")
     assert walked(tmp_path)[0] == taken
     assert [path for path in taken if Rules().leaves_out(tmp_path / path, tmp_path)] == []
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*" * 30 + "z", "*?" * 20 + "z", "*g*" * 20 + "z", "**/*g*/" * 20 + "z", "[*" * 30]
+)
+def test_no_pattern_takes_long(pattern: str, tmp_path: Path) -> None:
+    path = tmp_path.joinpath(*["g" * 100] * 10)
+    begin = time.process_time()
+    for patterns in (Patterns.of([pattern]), Patterns.in_file(pattern.encode())):
+        assert patterns is not None
+        assert not patterns.names(path, tmp_path, is_folder=False)
+    assert time.process_time() - begin < 2
 
 
 def test_what_is_deeper_takes_back_what_is_above(tmp_path: Path) -> None:

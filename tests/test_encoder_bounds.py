@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from base.errors import ImageError
 from encoder.encoder import Encoder
 from encoder.image import Preprocess, decode_picture, open_image
 from encoder.picture import bounds
-from encoder.picture.heif import FAR_TOO_MANY, Heif, heif_of
+from encoder.picture.decode import decode
+from encoder.picture.heif import Heif, heif_of
 from service.inference.images import decode as decode_for_a_request
 
 SMALL = Preprocess(size=32)
@@ -183,9 +185,35 @@ def test_a_frame_of_av1_is_found_wherever_it_lies() -> None:
     assert heif_of(file + box(b"mdat", stream) + track).pixels == 333 * 77
     photo = box(b"ftyp", b"heic", b"mif1heic")
     assert heif_of(photo + box(b"mdat", stream) + box(b"meta", bytes(4), item((at, n))) + track) == Heif(0)
-    for endless in (box(b"moov") * 200_000, box(b"mdat", b"\x12\0" * 200_000) + track, item(*[(0, 0)] * 9)):
-        assert heif_of(file + box(b"meta", bytes(4)) + endless + bytes(100)).pixels in (0, FAR_TOO_MANY)
-    assert heif_of(file + box(b"mdat", b"\x12\0" * 200_000) + track).pixels == FAR_TOO_MANY
+
+
+def nested(count: int, inside: bytes) -> bytes:
+    """A `meta` in a `meta`, and so on."""
+    sizes = range(12 * count + len(inside), len(inside), -12)
+    return b"".join(struct.pack(">I4s4x", size, b"meta") for size in sizes) + inside
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        box(b"moov") * 200_000,
+        box(b"moov", box(b"stco", struct.pack(">II", 0, 200_000), b"\xff" * 800_000)),
+        box(b"meta", bytes(4), box(b"mdat", b"\x12\0" * 200_000), item((36, 400_000))),
+        box(b"meta", bytes(4), item(*[(0, 0)] * 9)),
+        box(b"meta", bytes(4), box(b"iloc", struct.pack(">IHI", 2 << 24, 0x4400, 200_000), bytes(1_600_000))),
+        box(b"meta", bytes(4), b"ispe" * 200_000),
+        nested(1000, b"ispe" * 5000),
+        nested(30_000, bytes(2**20)),
+    ],
+    ids=["boxes", "chunks", "av1", "extents", "items", "sizes", "sizes in boxes in boxes", "boxes in boxes"],
+)
+def test_a_heif_of_too_many_parts_or_of_such_that_overlap_is_told_at_once(parts: bytes) -> None:
+    data = box(b"ftyp", b"avis", b"avif") + parts
+    begin = time.process_time()
+    assert heif_of(data) == Heif(is_in_crumbs=True)
+    assert time.process_time() - begin < 3
+    with pytest.raises(ImageError, match="more than 100,000 parts, or parts that overlap"):
+        open_image(data)
 
 
 def png_film(side: int) -> bytes:
@@ -224,6 +252,10 @@ def png_film(side: int) -> bytes:
         (lambda: tiled_tiff(16, 5000), "the TIFF holds tiles of 5000 x 5000, more than its picture"),
         (lambda: webp_film((16, False), (16, False), canvas=9000), "the WebP.* has 81 million pixels"),
         (lambda: webp_film((9000, True), canvas=9000, padding=101), "the WebP.* has 81 million pixels"),
+        (
+            lambda: struct.pack(">HBB4H", 0x1DA, 1, 1, 3, 65_535, 65_535, 65_535),
+            "the file is cut off",
+        ),  # an SGI picture
         (lambda: png_film(8000), "the film has 64 million pixels; the limit is 50 million"),
         (
             lambda: resized(saved(Image.new("L", (64, 48)), "AVIF", save_all=True, append_images=[picture()]), 8000),
@@ -309,3 +341,20 @@ def test_a_large_jpeg_2000_is_decoded_at_a_fraction_or_not_at_all() -> None:
     flat = saved(image, "JPEG2000", num_resolutions=1)  # it cannot be halved
     with pytest.raises(ImageError, match="the limit is 16 million"):
         decode_picture(flat, SMALL)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"exif:DateTimeOriginal ",
+        b"exif:DateTimeOriginal" + b" " * 500,
+        b'xmlns:%d="http://ns.adobe.com/exif/1.0/" ',
+        b'xmlns:p="http://ns.adobe.com/exif/1.0/" ',
+    ],
+)
+def test_no_words_on_a_picture_s_date_take_long(part: bytes) -> None:
+    words = b"".join(part.replace(b"%d", b"%d" % number) for number in range(2**20 // len(part)))
+    data = saved(picture(), "WEBP", xmp=words)
+    begin = time.process_time()
+    assert decode(data).taken is None
+    assert time.process_time() - begin < 3

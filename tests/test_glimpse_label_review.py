@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from base.errors import InputError, ModelMismatch, RunNotFound
 from encoder.model.load import build_clip
 from glimpse.cli import perform
+from labelling.runs.copies import Copies
 from labelling.runs.kept import LabelRuns
 from tests.conftest import plain_picture
 from training.records.checkpoint import save_model
@@ -114,6 +116,23 @@ def test_copies_that_were_moved_to_another_label_say_what_is_right(
     stands = {str(path.relative_to(tmp_path / "sorted")) for path in (tmp_path / "sorted").rglob("*.png")}
     beside = f"boat/{copy.stem}-2.png"  # what people put somewhere is theirs, and no other takes its name
     assert stands == {f"{label}/{Path(path).name}" for path, label in found.items()} | {beside}
+
+
+def test_a_copy_is_of_the_image_whose_name_it_has(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("photos", "sorted")]
+    for folder in folders:
+        folder.mkdir()
+    for name in ("1", "1-2", "12"):
+        (folders[0] / f"{name}.png").write_bytes(b"all alike")
+    for name in ("1", "1-2", "12", "1-2-2", "13"):
+        (folders[1] / f"{name}.png").write_bytes(b"all alike")
+    images = [SimpleNamespace(path=path) for path in sorted(folders[0].iterdir(), key=lambda path: len(path.stem))]
+    store = SimpleNamespace(rows=lambda: [SimpleNamespace(id=n, image=image) for n, image in enumerate(images)])
+    copies = Copies(store)
+    for name, own in (("1", "1"), ("1-2", "1-2"), ("12", "12"), ("1-2-2", "1-2"), ("13", "1")):
+        found = copies.image_of(folders[1] / f"{name}.png")
+        assert found is not None
+        assert images[found].path.stem == own
 
 
 @pytest.mark.parametrize(

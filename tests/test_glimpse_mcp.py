@@ -194,8 +194,15 @@ def test_a_file_is_judged_by_where_it_leads_once_it_is_open(tmp_path: Path, monk
     monkeypatch.undo()
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(InputError, match="is no image file"):
-        tools._allowed(str(file), [])
+    folder = tmp_path / "b.png"
+    folder.mkdir()
+    free = os.dup(0)  # what is opened next has this number
+    os.close(free)
+    for path in (file, folder):
+        with pytest.raises(InputError, match="is no image file"):
+            tools._allowed(str(path), [])
+        os.close(again := os.dup(0))
+        assert again == free
 
 
 def test_wrong_arguments_are_told_in_a_line_of_ours(service: tuple[str, list[Path]]) -> None:
@@ -226,6 +233,7 @@ def test_every_request_is_answered_whatever_is_wrong_with_it(service: tuple[str,
         call % (3, r'{"text":"\ud83d"}'): (3, -32600, "half a character"),
         call % ('"a"', r'{"text":"x\udc00y"}'): ("a", -32600, "half a character"),
         call % (4, '{"text":"x","limit":%s}' % ("9" * 5000)): (None, -32700, "not JSON"),
+        r'{"jsonrpc":"2.0","id":"\ud800","method":"ping"}': (None, -32600, "half a character"),
         '{"jsonrpc":"1.0","id":5,"method":"ping"}': (5, -32600, "not as JSON-RPC 2.0 has it"),
         "[" * 100_000: (None, -32700, "not JSON"),
         "[]": (None, -32600, "one object a line"),

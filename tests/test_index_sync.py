@@ -404,16 +404,19 @@ def test_when_a_picture_was_taken(collection: Collection, encoder: DualEncoder, 
                 block[tag] = value
         plain_picture("red", size=(20 + len(name), 20)).save(tmp_path / "photos" / name, exif=exif)
 
-    def placed(name: str, day: str, changed: str) -> None:
+    def placed(name: str, day: str, changed: str, clock: tuple[float, ...] = (12.0, 34.0, 56.5)) -> None:
         exif = Image.Exif()
         exif[ExifTags.Base.DateTime] = changed
         place = exif.get_ifd(ExifTags.IFD.GPSInfo)
-        place[ExifTags.GPS.GPSDateStamp], place[ExifTags.GPS.GPSTimeStamp] = day, (12.0, 34.0, 56.5)
-        plain_picture("red").save(tmp_path / "photos" / name, exif=exif)
+        place[ExifTags.GPS.GPSDateStamp], place[ExifTags.GPS.GPSTimeStamp] = day, clock
+        plain_picture("red", size=(40 + len(name), 20)).save(tmp_path / "photos" / name, exif=exif)
 
     (tmp_path / "photos").mkdir()
     placed("place.jpg", "2021:07:04", "2022:02:02 02:02:02")
     placed("no-place.webp", "", "2022:02:02 02:02:02")
+    placed("minutes.jpg", "2021:07:04", "2022:02:02 02:02:02", (1.0, 34.5, 3.0))
+    placed("midnight.jpg", "2021:07:04", "2022:02:02 02:02:02", (23.0, 59.0, 60.0))
+    placed("no-clock.jpg", "2021:07:04", "2022:02:02 02:02:02", (12345.0, 0.0, 0.0))
     photo("slashes.jpg", None, "2021/07/04 12:34:56")
     photo("dots.png", "2022:02:02 02:02:02", "2021.07.04T12:34:56")
     photo("hour24.jpg", None, "2021:07:04 24:15:00")
@@ -430,6 +433,9 @@ def test_when_a_picture_was_taken(collection: Collection, encoder: DualEncoder, 
     assert {Path(str(record.path)).name: record.taken for record in collection.records()} == {
         "place.jpg": "2021-07-04T12:34:56+00:00",
         "no-place.webp": "2022-02-02T02:02:02",
+        "minutes.jpg": "2021-07-04T01:34:33+00:00",
+        "midnight.jpg": "2021-07-04T23:59:59+00:00",
+        "no-clock.jpg": "2022-02-02T02:02:02",
         "slashes.jpg": "2021-07-04T12:34:56",
         "dots.png": "2021-07-04T12:34:56",
         "hour24.jpg": "2021-07-04T00:15:00",

@@ -349,6 +349,24 @@ def test_texts_wait_for_no_decoder(tmp_path):
         assert busy.result().status_code == 200
 
 
+def test_a_pool_that_closes_drops_what_waits():
+    async def main():
+        pool, go, ran = Pool(1, 100), threading.Event(), []
+        first = asyncio.create_task(pool.run(go.wait, 10))
+        rest = [asyncio.create_task(pool.run(ran.append, number)) for number in range(9)]
+        await asyncio.sleep(0.05)
+        closing = asyncio.create_task(asyncio.to_thread(pool.close))
+        await asyncio.sleep(0.05)
+        go.set()
+        await asyncio.gather(first, closing)
+        assert all(
+            isinstance(said, asyncio.CancelledError) for said in await asyncio.gather(*rest, return_exceptions=True)
+        )
+        assert ran == []
+
+    asyncio.run(main())
+
+
 def test_a_held_pool_begins_nothing():
     async def main():
         pool, ran = Pool(2, 10), []

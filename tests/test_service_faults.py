@@ -433,6 +433,15 @@ def test_a_request_that_offers_another_protocol_is_answered_with_its_body(
     assert b'"embedding"' in answer
 
 
+def test_many_requests_that_offer_another_protocol_are_answered(quick: tuple[str, tuple[str, int]]) -> None:
+    get = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+    offers = (get + b"Connection: Upgrade\r\nUpgrade: x\r\n\r\n") * 1500
+    with socket.create_connection(quick[1], timeout=20) as connection:
+        connection.sendall(offers + get + b"Connection: close\r\n\r\n")
+        answer = rest_of(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"200"] * 1501
+
+
 @pytest.mark.parametrize(
     ("framing", "answers"),
     [

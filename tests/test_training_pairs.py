@@ -92,6 +92,8 @@ def test_json_lines_hold_texts_and_lists_of_texts(red: Path) -> None:
             "Image,Caption 1,Caption 2\n",
             "Choose them with --image-key Image --caption-key 'Caption 1,Caption 2'",
         ),
+        ("a.csv", "image;Captions$1\n", """Choose one with --caption-key 'Captions$1'"""),
+        ("a.json", '[{"image": "1", "cap\\ntion": 2}]', "Choose one with --caption-key"),
         ("a.csv", "image_name| comment_number| comment\n", "with --image-key image_name --caption-key comment"),
         (
             "a.csv",

@@ -6,6 +6,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from base.errors import InputError
 from base.sources.walk import IMAGE_SUFFIXES
@@ -48,7 +49,7 @@ def what_it_is(path: Path) -> str | None:
         try:
             with zipfile.ZipFile(path) as inside:
                 names = inside.namelist()
-        except (zipfile.BadZipFile, OSError, ValueError):
+        except Exception:  # a damaged one makes zipfile raise this and that
             names = []
         found = (said for start, said in _IN_ZIP if any(name.startswith(start) for name in names))
         return next(found, "a ZIP archive; unpack it first")
@@ -93,11 +94,10 @@ def repeated(path: Path, columns: Sequence[str], name: str) -> InputError:
 def _likely(flag: str, columns: Sequence[str]) -> str:
     """The columns that a flag is likely to mean, quoted for a shell; "" if none is."""
     order = _COLUMNS.get(flag, "").split()
-    bare = {name: re.sub(r"[\W\d_]", "", name).lower() for name in columns}
+    bare = {name: re.sub(r"[\W\d_]", "", name).lower() for name in columns if name.isprintable()}
     ranks = {name: order.index(said) for name, said in bare.items() if said in order}
     best = [name for name, rank in ranks.items() if rank == min(ranks.values())]
-    found = ",".join(best[:1] if flag == "--image-key" else best)
-    return f"'{found}'" if " " in found else found
+    return quote(",".join(best[:1] if flag == "--image-key" else best)) if best else ""
 
 
 def _is_image(name: str) -> bool:

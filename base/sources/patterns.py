@@ -15,7 +15,17 @@ from typing import NamedTuple
 
 _WILD = re.compile(r"[*?\[\\]")
 _LINES = re.compile(r"\r\n|\r|\n")
-_ANY_FOLDERS = "(?:.*/)?"
+_TOKEN = re.compile(
+    r"(?:\A|(?<=/))(?:(?P<folders>(?:\*{2,}/)+)|(?P<all>\*{2,}\Z))|(?P<many>\*+)"
+    r"|\[(?P<other>[!^]?)(?P<kinds>(?:\]|\[:[a-z]+:\]|\\.|[^]\\])(?:\[:[a-z]+:\]|\\.|[^]\\])*)\]"
+    r"|\\(?P<quoted>.)|(?P<sign>.)",
+    re.S,
+)
+_KINDS = {  # of signs, in a class, by their names in POSIX
+    "alnum": "a-zA-Z0-9", "alpha": "a-zA-Z", "blank": r" \t", "cntrl": r"\0-\x1f\x7f", "digit": "0-9", "graph": "!-~",
+    "lower": "a-z", "print": " -~", "punct": r"!-/:-@\[-`{-~", "space": r"\s", "upper": "A-Z", "xdigit": "0-9a-fA-F",
+}  # fmt: skip
+_IN_CLASS = re.compile(rf"\[:({'|'.join(_KINDS)}):\]|(\\.|[^\\])(?:-(\\.|[^\\]))?", re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class _Group(NamedTuple):
 
     @classmethod
     def of(cls, told: Iterable[str], takes_back: bool, of_folders: bool, whole: bool) -> _Group:
-        told = [pattern.removeprefix("./") for pattern in told]
+        told = [pattern[pattern.startswith("./") :] for pattern in told]  # "./a" is "/a"
         names = [pattern for pattern in told if "/" not in pattern]
         paths = [pattern for pattern in told if "/" in pattern]
         paths += [pattern.removeprefix("/") for pattern in paths]
@@ -97,7 +107,7 @@ patterns_in_file = lru_cache(maxsize=16)(Patterns.in_file)
 def _pattern_in(line: str) -> str:
     """A line without the blanks around it, but for one at the end behind a backslash."""
     bare = line.strip()
-    return f"{bare} " if bare.endswith("\\") and line.rstrip("\r\n") != bare else bare
+    return f"{bare} " if bare.endswith("\\") and line != line.rstrip() else bare
 
 
 def _plain(patterns: Iterable[str]) -> frozenset[str]:
@@ -110,37 +120,42 @@ def _like(patterns: Iterable[str], whole: bool) -> re.Pattern[str]:
 
 
 def _expression(pattern: str, whole: bool) -> str:
+    """A pattern's own.
+
+    What stands between two * is kept where it fits first, for what is behind fits nowhere if not then: no name takes
+    long.
+    """
     one, many = (".", ".*") if whole else ("[^/]", "[^/]*")
-    found, at = "", 0
-    while at < len(pattern):
-        sign, begins_a_part = pattern[at], at == 0 or pattern[at - 1] == "/"
-        if begins_a_part and pattern.startswith("**/", at):
-            found, at = found + _ANY_FOLDERS, at + 3
-        elif begins_a_part and pattern[at:] == "**":
-            found, at = found + ".*", at + 2
-        elif sign == "[" and (end := _end_of_class(pattern, at)):
-            found, at = found + _class(pattern[at + 1 : end]), end + 1
-        elif sign == "\\" and at + 1 < len(pattern):
-            found, at = found + re.escape(pattern[at + 1]), at + 2
-        else:
-            found, at = found + {"*": many, "?": one}.get(sign, re.escape(sign)), at + 1
-    return found
+    parts, end = [[""]], ""  # between any folders, and in each between any signs
+    for token in _TOKEN.finditer(pattern):
+        match token.lastgroup:
+            case "folders":
+                parts.append([""])
+            case "all":
+                end = ".*"
+            case "many":
+                parts[-1].append("")
+            case "kinds":
+                parts[-1][-1] += _class(token["other"], token["kinds"])
+            case _:
+                parts[-1][-1] += one if token[0] == "?" else re.escape(token["quoted"] or token["sign"])
+    *before, (last, *rest) = parts
+    between = [first + _firsts(many, others) for first, *others in before]
+    begin = "".join([*between[:1], *(f"(?>(?:.*?/)??{part})" for part in between[1:]), "(?:.*/)?" if before else ""])
+    if not end and rest:
+        end = many + rest.pop()
+    return begin + last + _firsts(many, rest) + end
 
 
-def _end_of_class(pattern: str, at: int) -> int:
-    """Where the class ends that begins with a [ there; 0 if it does not end."""
-    first = at + 2 if pattern[at + 1 : at + 2] in ("!", "^") else at + 1
-    return max(0, pattern.find("]", first + 1))
+def _firsts(many: str, pieces: Iterable[str]) -> str:
+    return "".join(f"(?>{many}?{piece})" for piece in pieces)
 
 
-def _class(body: str) -> str:
-    """The expression of what stands between [ and ]."""
-    other = body[:1] in ("!", "^")
-    body, parts, at = body[other:], [], 0
-    while at < len(body):
-        low, high = body[at], body[at + 2 : at + 3] if body[at + 1 : at + 2] == "-" else ""
-        if low <= (high or low):
-            parts.append(f"{re.escape(low)}-{re.escape(high)}" if high else re.escape(low))
-        at += 3 if high else 1
-    inside = "".join(parts)
-    return (f"[^/{inside}]" if other else f"[{inside}]") if inside else ("[^/]" if other else "(?!)")
+def _class(other: str, body: str) -> str:
+    """The expression of what stands between [ and ], or of any other sign; none of them stands for "/"."""
+    found = ""
+    for kind, low, high in _IN_CLASS.findall(body):
+        low, high = low[-1:], high[-1:]
+        found += _KINDS[kind] if kind else re.escape(low)  # in "b-a" as well
+        found += f"{re.escape(low)}-{re.escape(high)}" if low < high else ""
+    return f"(?!/)[{'^' if other else ''}{found}]"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from encoder.picture.heif import heif_of
+from encoder.picture.heif import MAX_PARTS, heif_of
 
 MAX_SIDE = 100_000  # pixels; decoders take a row, or a column, at a time
 MAX_CHUNKS = 100  # of a WebP before its first picture
@@ -67,6 +67,8 @@ def problem_of(data: bytes, max_pixels: int) -> str | None:
             if width * height > min(max(screen, BEYOND_PIXELS), max_pixels):
                 return f"the GIF holds a frame of {width} x {height}, more than its screen or the limit of pixels"
     heif = heif_of(data)
+    if heif.is_in_crumbs:
+        return f"the file has more than {MAX_PARTS:,} parts, or parts that overlap"
     if heif.pixels > max_pixels:
         coded, most = heif.pixels / 1e6, max_pixels / 1e6
         return f"the file codes a picture of {coded:,.0f} million pixels; the limit is {most:,.0f}"

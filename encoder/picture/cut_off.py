@@ -20,6 +20,7 @@ MOST_MISSING = 0.5  # of a picture's rows
 JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _SGI = b"\x01\xda"
 _SGI_HEAD = 512  # bytes
+_SGI_COLOURS = 4  # that a picture has at most, whatever its head says
 _MORE_ZEROS = 2**16  # bytes
 _LAST = 1024  # bytes
 _BOXES = ("WEBP", "HEIF", "AVIF")  # say how long they are, and are decoded with nothing in place of what is missing
@@ -128,7 +129,7 @@ def _boxes(data: bytes) -> int:
 def _sgi(data: bytes) -> tuple[int, int, int, int]:
     """Of an SGI picture: whether it is packed, bytes a value, width, and rows of all its colours."""
     packed, depth, _, width, height, colours = struct.unpack_from(">2B4H", data.ljust(_SGI_HEAD, b"\0"), 2)
-    return packed, depth, width, height * colours
+    return packed, depth, width, height * min(colours, _SGI_COLOURS)
 
 
 def _rows_of(data: bytes, rows: int) -> NDArray[np.uint32]:

@@ -74,7 +74,8 @@ _PAGED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
 _CONTENT = 10  # of 128: a page with less contrast shows next to nothing
 _DAMAGED = "its data are damaged"
 _LIBRARY = re.compile(
-    r"decoder error|Corrupt EXIF|overrun|raw mode|when reading image file|\bPIL\b|Plugin|\b_[a-z]|0x[0-9a-f]{6}"
+    r"decoder error|Corrupt EXIF|overrun|raw mode|when reading image file|Invalid input|\bPIL\b|[Pp]lugin|\b_[a-z]|"
+    r"0x[0-9a-f]{6}"
 )
 
 

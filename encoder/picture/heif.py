@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-FAR_TOO_MANY = 1 << 32  # pixels, of a file that has more parts than are looked at
-MAX_PARTS = 100_000  # boxes, extents, chunks and parts of AV1 in one file
+MAX_PARTS = 100_000  # boxes, sizes, items, extents, chunks and parts of AV1 in one file
 MAX_HEADER = 512  # bytes of a sequence header
 _HOLDS_BOXES = {b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0, b"meta": 4}  # bytes before those
 _SEQUENCE_HEADER = 1
@@ -23,10 +22,12 @@ class Heif:
     Attributes:
         pixels: of the largest picture, whatever a crop shows of it; 0 of another file.
         is_film: whether it has a track of pictures that is shown.
+        is_in_crumbs: it has more parts than are looked at, or they overlap; the rest is not known then.
     """
 
     pixels: int = 0
     is_film: bool = False
+    is_in_crumbs: bool = False
 
 
 def heif_of(data: bytes) -> Heif:
@@ -36,7 +37,7 @@ def heif_of(data: bytes) -> Heif:
     try:
         return _Look(data).found()
     except _TooMany:
-        return Heif(FAR_TOO_MANY)
+        return Heif(is_in_crumbs=True)
 
 
 class _TooMany(Exception):
@@ -49,7 +50,7 @@ class _Look:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._left = MAX_PARTS
-        self._bytes_left = 2 * len(data)  # to be put together; extents need not overlap
+        self._bytes_left = 3 * len(data)  # to be searched or put together; neither boxes nor extents need overlap
         self._seen: set[int] = set()  # parts of AV1 in tracks
 
     def found(self) -> Heif:
@@ -59,12 +60,14 @@ class _Look:
         stored = next((start for kind, start, _ in boxes if kind == b"idat"), 0)
         for kind, start, end in boxes:
             if kind == b"meta":
-                most = max(most, _said(self._data, start, end))
+                most = max(most, self._said(start, end))
             elif kind == b"iloc" and has_av1:
                 for extents in _items(self._data[start:end], stored):
+                    self._count()
                     most = max(most, self._of_item(extents))
             elif kind in (b"stco", b"co64") and is_film:  # of other files it may be a film behind a photo
                 for at in _chunks(self._data[start:end], 4 if kind == b"stco" else 8):
+                    self._count()
                     most = max(most, self._av1_pixels(self._data, at, self._seen))
         return Heif(most, is_film and any(kind == b"moov" for kind, _, _ in boxes))
 
@@ -84,14 +87,22 @@ class _Look:
                     places.append((start + _HOLDS_BOXES[kind], after))
                 at = after
 
+    def _said(self, start: int, end: int) -> int:
+        """The largest size that a box of properties gives, wherever in it."""
+        self._count(end - start)
+        most, found = 0, self._data.find(b"ispe", start, end)
+        while found >= 0:
+            self._count()
+            width, height = (int.from_bytes(self._data[i : i + 4]) for i in (found + 8, found + 12))
+            most = max(most, width * height)
+            found = self._data.find(b"ispe", found + 4, end)
+        return most
+
     def _of_item(self, extents: list[tuple[int, int]]) -> int:
         parts = []
         for at, size in extents:
-            self._count()
             parts.append(self._data[at : at + size] if size else self._data[at:])
-            self._bytes_left -= len(parts[-1])
-            if self._bytes_left < 0:
-                raise _TooMany
+            self._count(len(parts[-1]))
         return self._av1_pixels(b"".join(parts), 0, set())
 
     def _av1_pixels(self, data: bytes, at: int, seen: set[int]) -> int:
@@ -110,20 +121,11 @@ class _Look:
             at += size
         return most
 
-    def _count(self) -> None:
+    def _count(self, size: int = 0) -> None:
         self._left -= 1
-        if self._left < 0:
+        self._bytes_left -= size
+        if self._left < 0 or self._bytes_left < 0:
             raise _TooMany
-
-
-def _said(data: bytes, start: int, end: int) -> int:
-    """The largest size that a box of properties gives, wherever in it."""
-    most, found = 0, data.find(b"ispe", start, end)
-    while found >= 0:
-        width, height = (int.from_bytes(data[i : i + 4]) for i in (found + 8, found + 12))
-        most = max(most, width * height)
-        found = data.find(b"ispe", found + 4, end)
-    return most
 
 
 def _items(box: bytes, stored: int) -> Iterator[list[tuple[int, int]]]:

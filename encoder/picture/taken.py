@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import islice
 
 from PIL import ExifTags, Image, IptcImagePlugin
 
@@ -13,7 +14,9 @@ _TAG = ExifTags.Base
 _DATE = re.compile(r"\s*(\d{4})[:/.-]?(\d\d)[:/.-]?(\d\d)", re.ASCII)
 _TIME = re.compile(r"[ T]?(\d\d):?(\d\d):?(\d\d)?(?:[.,]\d+)?", re.ASCII)
 _OFFSET = re.compile(r"[+-](0\d|1[0-4]):?[0-5]\d|Z", re.ASCII)
+MAX_PREFIXES, MAX_TIMES = 10, 100  # of XMP that are looked at
 _FIRST_PHOTOGRAPH = 1826  # cameras write the year 0 or 1 where they know none
+_DAY = 86_400  # seconds
 _IPTC_DATE, _IPTC_TIME = (2, 55), (2, 60)
 _SPACES = {  # of XMP; the prefix is whatever the packet binds to it
     "exif": "http://ns.adobe.com/exif/1.0/",
@@ -56,12 +59,14 @@ def _in_exif(exifs: list[Image.Exif], time: int, offset: int) -> Iterator[str | 
 
 
 def _of_place(exifs: list[Image.Exif]) -> Iterator[str | None]:
-    """By the satellites: a day, and hours, minutes and seconds of UTC."""
+    """By the satellites: a day, and hours, minutes and seconds of UTC, of which any may have a fraction."""
     for exif in exifs:
         with contextlib.suppress(Exception):
             place = exif.get_ifd(ExifTags.IFD.GPSInfo)
-            hour, minute, second = map(int, place[ExifTags.GPS.GPSTimeStamp])
-            yield _iso(f"{place[ExifTags.GPS.GPSDateStamp]} {hour:02}:{minute:02}:{second:02}", "+00:00")
+            hour, minute, second = map(float, place[ExifTags.GPS.GPSTimeStamp])
+            if 0 <= (seconds := 3600 * hour + 60 * minute + second) <= _DAY:
+                clock = timedelta(seconds=min(int(seconds), _DAY - 1))
+                yield _iso(f"{place[ExifTags.GPS.GPSDateStamp]} {clock!s:0>8}", "+00:00")
 
 
 def _xmp(image: Image.Image) -> str:
@@ -73,12 +78,12 @@ def _xmp(image: Image.Image) -> str:
 
 
 def _in_xmp(packet: str, *names: str) -> Iterator[str | None]:
-    for name in names:
+    for name in names if packet else ():
         space, _, own = name.partition(":")
-        bound = re.findall(rf"""xmlns:([\w.-]+)\s*=\s*["']{re.escape(_SPACES[space])}["']""", packet)
-        prefixes = "|".join(map(re.escape, bound or [space]))
-        for found in re.finditer(rf"""\b(?:{prefixes}):{own}(?:\s*=\s*["']|(?:\s[^<>]*)?>)([^"'<]*)""", packet):
-            yield _iso(found[1])
+        bound = re.finditer(rf"""xmlns:([\w.-]+)\s*=\s*["']{re.escape(_SPACES[space])}["']""", packet)
+        prefixes = "|".join({re.escape(one[1]) for one in islice(bound, MAX_PREFIXES)} or {space})
+        said = rf"""\b(?:{prefixes}):{own}(?:\s{{0,99}}=\s{{0,99}}["']|(?:\s[^<>]{{0,999}})?>)([^"'<]*)"""
+        yield from (_iso(found[1]) for found in islice(re.finditer(said, packet), MAX_TIMES))
 
 
 def _in_iptc(image: Image.Image) -> str | None:

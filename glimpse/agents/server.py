@@ -98,7 +98,8 @@ def _refusal(error: Exception) -> JSONRPCError | None:
     if "method" not in said and ("result" in said or "error" in said):
         return None
     why = "holds half a character (a lone surrogate)" if _is_half(said) else "is not as JSON-RPC 2.0 has it"
-    return _answer(asked if isinstance(asked, str | int) else None, INVALID_REQUEST, f"the request {why}")
+    can_be_told = isinstance(asked, str | int) and not _is_half(asked)
+    return _answer(asked if can_be_told else None, INVALID_REQUEST, f"the request {why}")
 
 
 def _whole(problems: Sequence[Mapping[str, Any]]) -> Any:
@@ -106,7 +107,7 @@ def _whole(problems: Sequence[Mapping[str, Any]]) -> Any:
     return next((problem["input"] for problem in problems if isinstance(problem["input"], Mapping)), None)
 
 
-def _is_half(said: Mapping[str, Any]) -> bool:
+def _is_half(said: Any) -> bool:
     try:
         json.dumps(said, ensure_ascii=False).encode()
     except UnicodeEncodeError:

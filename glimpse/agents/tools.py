@@ -276,11 +276,14 @@ def _allowed(image: str, folders: Sequence[Path]) -> bytes:
     """
     with suppress(OSError, ValueError, RuntimeError):  # a loop of links, a NUL, no home
         fd = os.open(Path(image).expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # waits for no pipe
-        with os.fdopen(fd, "rb") as file:
+        try:
             place = place_of(fd)
             is_ours = not folders or any(place.is_relative_to(folder.resolve()) for folder in folders)
             if is_ours and is_image_name(place.name) and stat.S_ISREG(os.fstat(fd).st_mode):
-                return file.read()
+                with open(fd, "rb", closefd=False) as file:
+                    return file.read()
+        finally:  # of a folder too, of which no file is made
+            os.close(fd)
     where = f" in {', '.join(map(str, folders))}" if folders else ""
     raise InputError(f"{image} is no image file{where}")
 

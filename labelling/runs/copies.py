@@ -25,6 +25,8 @@ class Copies:
             for row in self._store.rows():
                 with suppress(OSError):
                     self._by_size.setdefault(row.image.path.stat().st_size, []).append((row.id, row.image.path))
+            for alike in self._by_size.values():
+                alike.sort(key=lambda one: -len(one[1].stem))  # "1_2" may be a copy of "1", and is one of "1_2" first
         with suppress(OSError):
             for image, own in self._by_size.get(path.stat().st_size, ()):
                 is_named_so = path.stem.startswith(own.stem) and path.suffix == own.suffix

@@ -64,7 +64,7 @@ def back_up_all(
         with part.open("wb") as out:
             writer = ArchiveWriter(out, told)
             copy = part.with_name(f"{part.name}.copy")  # of what must be copied first; swept with the part
-            n_keys = _add_all_small(writer, data, copy)
+            counts = _add_small_files(writer, data, copy)
             wanted = [name for name in names if name not in without]
             added = {name: _add_collection(writer, data, name, copy) for name in wanted}
             manifest = Manifest(
@@ -77,7 +77,7 @@ def back_up_all(
                 left_out=(*strangers(data, file), *links(data)),
                 deleted=tuple(name for name, held in added.items() if not held),
                 without=tuple(sorted(without)),
-                counts=counts_of([member.name for member in writer.members]) | n_keys,
+                counts=counts_of([member.name for member in writer.members]) | counts,
             )
             writer.close(manifest)
     return manifest
@@ -89,21 +89,22 @@ def counts_of(names: Sequence[str]) -> dict[str, int]:
             for folder in FOLDERS}  # fmt: skip
 
 
-def _add_all_small(writer: ArchiveWriter, data: Path, copy: Path) -> dict[str, int]:
-    """Add what is not in collections; how many keys there are, as `_add_keys` has it."""
-    n_keys = {"keys": 0}
+def _add_small_files(writer: ArchiveWriter, data: Path, copy: Path) -> dict[str, int]:
+    """Add all but the collections; how many keys there are."""
+    counts = {"keys": 0}
     for name, path in small_files(data):
         if name == keys.FILE:
-            n_keys = _add_keys(writer, path, copy)
+            counts = _add_keys(writer, path, copy)
         else:
             _add_small(writer, name, path, copy)
-    return n_keys
+    return counts
 
 
 def _add_keys(writer: ArchiveWriter, path: Path, copy: Path) -> dict[str, int]:
     """Add the file of keys; how many there are in it, as it was added: others may change it while a backup runs."""
     try:
-        shutil.copy(path, copy)
+        copy.touch(0o600)  # before anything is in it
+        shutil.copyfile(path, copy)
         writer.add(copy, keys.FILE)
         return {"keys": len(keys.read_keys_file(copy))}
     except FileNotFoundError:  # removed just now

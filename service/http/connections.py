@@ -63,15 +63,17 @@ class PatientHttp(HttpToolsProtocol):
         Java's client offers HTTP/2 with whatever it asks first. httptools takes what follows such a head for that
         protocol, the body too, so a second parser is told where the body ends and gets the rest.
         """
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
             framing = b"".join(name + b": " + value + b"\r\n" for name, value in self.headers if name in FRAMING)
             self.parser = httptools.HttpRequestParser(self)
             self._is_told_again = True
             self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
             self._is_told_again = False
-            self._parse(data[offer.args[0] :])
 
     def on_message_begin(self) -> None:
         """Begin with a head."""

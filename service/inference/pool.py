@@ -113,7 +113,9 @@ class Pool:
 
     def close(self) -> None:
         """Let what runs end and drop the rest."""
+        with self._lock:  # before the threads go on with what is owed
+            left = [done for calls in self._waiting.values() for done, _ in calls]
+            self._waiting.clear()
+        for done in left:
+            done.cancel()
         self._executor.shutdown(wait=True, cancel_futures=True)
-        for calls in self._waiting.values():
-            for done, _ in calls:
-                done.cancel()
