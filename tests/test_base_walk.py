@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from base.errors import InputError
 from base.sources import rules as rules_module
@@ -217,6 +221,33 @@ def test_an_ignore_file_is_read_as_gitignore(lines: str, taken: list[str], tmp_p
     (tmp_path / ".glimpseignore").write_text(f"{lines}\n")
     assert walked(tmp_path)[0] == taken
     assert [path for path in taken if Rules().leaves_out(tmp_path / path, tmp_path)] == []
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository")
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    touch(folder, "1.jpg", "a/1.jpg", "a/2.jpg", "a/b/1.jpg", "a/b/2.jpg", "b/1.jpg", "b/a/b/2.jpg", "c!/1.jpg")
+    return folder
+
+
+NAMES = ["a", "b", "1.jpg", "*", "**", "?", "[ab]", "[!a]*", "*.jpg", "2*", "*g", "?[!a-z]"]
+PATTERNS = st.tuples(
+    st.sampled_from(["", "", "!"]),
+    st.sampled_from(["", "", "/"]),
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map("/".join),
+    st.sampled_from(["", "", "/"]),
+).map("".join)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git to ask")
+@given(lines=st.lists(PATTERNS, min_size=1, max_size=4))
+def test_an_ignore_file_leaves_out_what_git_leaves_out(lines: list[str], repository: Path) -> None:
+    for name in (".gitignore", ".glimpseignore"):
+        (repository / name).write_text("\n".join(lines))
+    asked = ["git", "-C", repository, "ls-files", "-z", "--others", "--exclude-per-directory=.gitignore"]
+    left = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split("\0")
+    assert walked(repository)[0] == sorted(path for path in left if path.endswith(".jpg"))
 
 
 @pytest.mark.parametrize(
