@@ -221,16 +221,17 @@ def _beginning(path: Path) -> str:
 def _locked_part(path: Path, beginning: str) -> tuple[Path, int]:
     """An empty part beside `path`, and the descriptor that holds its lock."""
     while True:
-        part = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}")
-        held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        part, held = path.with_name(f"{beginning}{uuid.uuid4().hex}{PART}"), -1
         try:
+            held = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
             fcntl.flock(held, fcntl.LOCK_EX)
-        except OSError:
+            if os.fstat(held).st_nlink:
+                return part, held
+        except BaseException:  # Ctrl-C too
             part.unlink(missing_ok=True)
-            os.close(held)
+            if held >= 0:
+                os.close(held)
             raise
-        if os.fstat(held).st_nlink:
-            return part, held
         os.close(held)  # another's sweep came between making and locking it
 
 

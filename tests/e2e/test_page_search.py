@@ -114,6 +114,7 @@ def test_what_is_said_over_a_dialog_over_another_stays_to_be_seen(page):
     page.goto("/?c=pictures")
     tiles(page, 9)
     page.get_by_role("button", name="Library").click()
+    playwright.expect(page.get_by_role("dialog", name="Library")).to_be_visible()
     page.evaluate("""() => {
       window.above = document.body.appendChild(document.createElement("dialog"));
       above.showModal();

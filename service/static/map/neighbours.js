@@ -56,6 +56,7 @@ export class Neighbours {
     const list = (heading, each, kind, text) => [
       el("h3", { class: kind }, heading), el("p", { class: "hint" }, text),
       el("ul", { class: "forces" }, each.map((one) => this.#row(map, one, kind)))];
+    const focused = this.card.contains(document.activeElement); // what is replaced takes the keyboard with it
     set(this.card, { hidden: false });
     fill(this.card,
       el("header", {}, el("h2", {}, nameOf(record)), tool("close", "Close", () => app.navigate({ near: null }))),
@@ -66,6 +67,7 @@ export class Neighbours {
       ...list("Pulled nearer", positives, "pull", positives.length ? (key ? `Nearest with the same ${key}` : "Nearest of the same cluster") : (key ? `No near picture has the same ${key}.` : "No near picture is of its cluster.")),
       ...list("Pushed away", negatives, "push", negatives.length ? (key ? `Hardest negatives: nearest with another ${key}` : "Hardest negatives: nearest of other clusters") : "None of the nearest is another."),
       el("p", { class: "hint" }, "What a contrastive loss would do, at this model's temperature: each push is its share of all, each pull what is missing to certainty."));
+    if (focused) this.card.querySelector("button").focus();
   }
 
   #row(map, one, kind) {
