@@ -171,9 +171,8 @@ def test_everything_is_looked_at_where_events_may_have_been_lost(
     with open_collection(watch.data, "photos", writable=True) as collection:
         collection.delete([watch.paths()[str(first)]])  # as if its file had come without an event
     monkeypatch.setattr(index.ingest.watch, limit, value)
-    (colour_folder / "new").mkdir()
-    for i in range(3):
-        plain_picture("red", i).save(colour_folder / "new" / f"{i}.png")
+    for i in range(3):  # in a folder that is watched: what comes with a new one may be one event
+        plain_picture("red", i).save(first.with_name(f"new-{i}.png"))
     watch.until(added=4, encoded=3)
     assert len(watch.paths()) == 15
 
