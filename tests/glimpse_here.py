@@ -55,3 +55,10 @@ def bytes_here(*words: object, cwd: Path | None = None, **env: str) -> subproces
     logging.getLogger().handlers[:] = handlers
     out, err = (stream.buffer.getvalue() for stream in streams)  # type: ignore[attr-defined]
     return subprocess.CompletedProcess([*map(str, words)], int(code or 0), out, err)  # type: ignore[call-overload]
+
+
+def ok_here(*words: object, cwd: Path | None = None, **env: str) -> bytes:
+    """What a command that ends well writes."""
+    done = bytes_here(*words, cwd=cwd, **env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

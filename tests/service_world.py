@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -182,3 +183,16 @@ def error_of(response, status: int) -> dict:
     assert body["error"].keys() == {"message", "type", "param", "code"}
     assert body["error"]["message"]
     return body["error"]
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a service of a data folder with the collection `pictures`, of six images and two texts."""
+    encoder = tiny_encoder(folder)
+    add_collection(folder, encoder, draw(folder / "files", 6))
+    with serving(create_app(settings_for(folder), encoder)) as url:
+        yield url
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

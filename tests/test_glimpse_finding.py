@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+from service_world import add_collection, draw, served, serving, settings_for, tiny_encoder
 
 from index.collection import Entry, create_collection
 from service.app import create_app
 from tests.conftest import plain_picture
 from tests.glimpse_here import bytes_here as glimpse
+from tests.glimpse_here import ok_here as ok
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
@@ -36,9 +37,7 @@ del BARE["PATH"]
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A data folder with the collection `pictures`, of six images and two texts, and a service of it."""
     folder = tmp_path_factory.mktemp("world")
-    encoder = tiny_encoder(folder)
-    add_collection(folder, encoder, draw(folder / "files", 6))
-    with serving(create_app(settings_for(folder), encoder)) as url:
+    with served(folder) as url:
         yield folder, url
 
 
@@ -53,12 +52,6 @@ def installed(*arguments: object, **given: Any) -> bytes:
     env = BARE | {"PATH": os.environ["PATH"]}
     command = [GLIMPSE, *map(str, arguments)]
     return subprocess.run(command, stdout=subprocess.PIPE, env=env, check=True, timeout=60, **given).stdout
-
-
-def ok(*arguments: object, **given: Any) -> bytes:
-    done = glimpse(*arguments, **given)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def hits(*asked: str) -> list[dict]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+from service_world import served, serving, settings_for
 
 from base.errors import InputError
 from encoder.model.load import load_encoder
 from service.app import create_app
 from tests.conftest import plain_picture
 from tests.glimpse_here import bytes_here as glimpse
+from tests.glimpse_here import ok_here as ok
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
@@ -28,9 +29,7 @@ del BARE["PATH"]
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A data folder with the collection `pictures`, of six images and two texts, and a service of it."""
     folder = tmp_path_factory.mktemp("world")
-    encoder = tiny_encoder(folder)
-    add_collection(folder, encoder, draw(folder / "files", 6))
-    with serving(create_app(settings_for(folder), encoder)) as url:
+    with served(folder) as url:
         yield folder, url
 
 
@@ -38,12 +37,6 @@ def installed(*arguments: object, **given: Any) -> bytes:
     env = BARE | {"PATH": os.environ["PATH"]}
     command = [GLIMPSE, *map(str, arguments)]
     return subprocess.run(command, stdout=subprocess.PIPE, env=env, check=True, timeout=60, **given).stdout
-
-
-def ok(*arguments: object, **given: Any) -> bytes:
-    done = glimpse(*arguments, **given)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -19,16 +19,14 @@ import tty
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+from service_world import served
 
 from index.collection import Entry, create_collection
-from service.app import create_app
-from tests.glimpse_here import bytes_here as glimpse
+from tests.glimpse_here import ok_here as ok
 
 GLIMPSE = Path(sys.executable).with_name("glimpse")
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
@@ -39,9 +37,7 @@ del BARE["PATH"]
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A data folder with the collection `pictures`, of six images and two texts, and a service of it."""
     folder = tmp_path_factory.mktemp("world")
-    encoder = tiny_encoder(folder)
-    add_collection(folder, encoder, draw(folder / "files", 6))
-    with serving(create_app(settings_for(folder), encoder)) as url:
+    with served(folder) as url:
         yield folder, url
 
 
@@ -50,12 +46,6 @@ def asked(request: pytest.FixtureRequest, world: tuple[Path, str]) -> tuple[str,
     """The words of a search for five images like the first, here and of the service."""
     where = ("--data", str(world[0])) if request.param == "here" else ("--url", world[1])
     return ("search", "--like", "1", "-k", "5", "-c", "pictures", *where)
-
-
-def ok(*arguments: object, **given: Any) -> bytes:
-    done = glimpse(*arguments, **given)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def hits(*asked: str) -> list[dict]:

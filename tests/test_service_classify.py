@@ -1,9 +1,7 @@
 """Images classified over REST."""
 
-import base64
-
 import pytest
-from service_world import world
+from service_world import b64, world
 
 from encoder.zero_shot.classifier import build_classifier
 
@@ -27,10 +25,6 @@ def encoder(here):
 @pytest.fixture
 def files(here):
     return here[2]
-
-
-def b64(data):
-    return base64.b64encode(data).decode()
 
 
 LABELS = ["cat", "dog", "hot_air balloon"]

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from service_world import world
+from service_world import b64, world
 
 from service.inference.shared_encoder import SharedEncoder
 
@@ -30,10 +30,6 @@ def encoder(here):
 @pytest.fixture
 def files(here):
     return here[2]
-
-
-def b64(data):
-    return base64.b64encode(data).decode()
 
 
 def embed(client, **body):

@@ -1,13 +1,12 @@
 """Searches over REST: what is asked for is found, in pages, by filters; and what cannot be asked."""
 
-import base64
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from service_world import error_of, world
+from service_world import b64, error_of, world
 
 from index.collection import Entry, create_collection, delete_collection, open_collection
 from service.schemas.examples import SEARCH
@@ -32,10 +31,6 @@ def encoder(here):
 @pytest.fixture
 def files(here):
     return here[2]
-
-
-def b64(data):
-    return base64.b64encode(data).decode()
 
 
 def search(client, **query):
