@@ -26,11 +26,10 @@ class Names:
         self._root = root
         self._listing = lru_cache(64)(_by_form)
 
-    def find(self, name: object) -> Path | None:
-        """The file of that name, or None if there is none."""
-        if isinstance(name, int) and not isinstance(name, bool):
-            name = str(name)
-        if not isinstance(name, str):
+    def find(self, cell: object) -> Path | None:
+        """The file that a cell of a table names, or None if there is none."""
+        name = name_in(cell)
+        if name is None:
             return None
         if _is_file(path := self._root / name):
             return path
@@ -64,6 +63,13 @@ class Names:
                 return None
             path /= found
         return path
+
+
+def name_in(cell: object) -> str | None:
+    """The name in a cell of a table: a text, or a whole number, as JSON may have it; None if it is another thing."""
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return str(cell)
+    return cell if isinstance(cell, str) else None
 
 
 def as_on_disk(name: str) -> str:

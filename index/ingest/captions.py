@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from base.sources.left_out import LeftOut
-from base.sources.named_files import Names
+from base.sources.named_files import Names, name_in
 from base.sources.tables import Table, named
 from index.entry import is_deeper
 
@@ -81,10 +81,8 @@ def read_captions(
     found, places = Captions(), [Names(path.parent), *map(Names, folders)]
     table = Table(path, [(image_key, "--image-key")], each_once=True, opened=opened)
     for where, row in table.rows():
-        name = row.pop(image_key, None)
-        if isinstance(name, int) and not isinstance(name, bool):
-            name = str(name)
-        if not isinstance(name, str) or not name.strip():
+        name = name_in(row.pop(image_key, None))
+        if name is None or not name.strip():
             found.unread.add("rows without an image's name", where)
             continue
         try:
