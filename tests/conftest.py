@@ -153,6 +153,14 @@ def colour_pairs(tmp_path: Path) -> Callable[[int], Path]:
 
 
 @pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of glimpse-client."""
+    from wheels import built
+
+    return built(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
 def real_milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
     """A real Milvus server."""
     from milvus_server import RealServer
