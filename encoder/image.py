@@ -98,14 +98,16 @@ def decode_picture(
     *,
     name: str | None = None,
     max_pixels: int = MAX_PIXELS,
+    when_large: Callable[[], object] | None = None,
     resize: Resize | None = None,
 ) -> Picture:
-    """Decode the bytes of an image file, ready for the model; `name` is what an error calls it.
+    """Decode the bytes of an image file, ready for the model; `name` and `when_large` as for `picture.decode.decode`.
 
     Raises:
         ImageError: as `read_picture`.
     """
-    found = decode_bounded(data, name, at_least=preprocess.height_width, max_pixels=max_pixels)
+    wanted = preprocess.height_width
+    found = decode_bounded(data, name, at_least=wanted, max_pixels=max_pixels, when_large=when_large)
     try:
         pixels = to_pixels(found.image, preprocess, resize)
         return Picture(pixels, found.width, found.height, found.taken, found.missing)

@@ -27,7 +27,9 @@ from index.collection import collection_names, delete_collection
 from training.records.checkpoint import save_model
 
 if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
     from milvus_server import RealServer
+    from service_world import WatchedEncoder
 
 ROOT = Path(__file__).parents[1]
 CACHE = tempfile.TemporaryDirectory(prefix="glimpse-cache-")  # of this run, also of the programs that it starts
@@ -151,6 +153,14 @@ def colour_pairs(tmp_path: Path) -> Callable[[int], Path]:
 
 
 @pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of glimpse-client."""
+    from wheels import built
+
+    return built(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
 def real_milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
     """A real Milvus server."""
     from milvus_server import RealServer
@@ -182,6 +192,30 @@ def store(store_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     yield store_address
     for name in collection_names(tmp_path):
         delete_collection(tmp_path, name)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, WatchedEncoder, list[Path]]]:
+    """A service with one collection; files that want another have their own."""
+    from service_world import world
+
+    with world(tmp_path_factory.mktemp("here")) as made:
+        yield made
+
+
+@pytest.fixture
+def client(here: Sequence[Any]) -> TestClient:
+    return here[0]
+
+
+@pytest.fixture
+def watched(here: Sequence[Any]) -> WatchedEncoder:
+    return here[1]
+
+
+@pytest.fixture
+def files(here: Sequence[Any]) -> list[Path]:
+    return here[2]
 
 
 DISK = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 import shlex
@@ -16,7 +17,7 @@ import anyio
 import pytest
 from packaging.requirements import Requirement
 from service_world import serving, settings_for, tiny_encoder
-from test_wheel import INSTALL, PIP, built, environment_with, run_clean
+from wheels import INSTALL, PIP, environment_with, run_clean
 
 from service.app import create_app
 from tests.conftest import COLOURS, plain_picture
@@ -65,10 +66,9 @@ def needs(*wanted: str) -> list[Distribution]:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def client(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("client")
     python = environment_with(folder, needs("httpx", "typer", "rich", "mcp"))
-    wheel = built(folder)
     done = run_clean(python, *INSTALL, f"glimpse-client[mcp] @ {wheel.as_uri()}")  # refused, if it asked for more
     assert done.returncode == 0, done.stderr
     pictures = folder / "pictures"
@@ -169,6 +169,12 @@ def test_it_lists_the_models_of_the_service(client: Client) -> None:
     assert "tiny" in client.said("models")
 
 
+@functools.cache  # one way for all that needs a model
+def would_install(*way: str) -> str:
+    asked = run_clean(*way, "--dry-run", "--no-index", "--no-deps", "--force-reinstall")
+    return asked.stdout + asked.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     ["search boat --data .", "index {} --data .", "collections --data .",
@@ -181,6 +187,4 @@ def test_what_needs_a_model_here_says_what_to_install(client: Client, tmp_path: 
     assert all("on this machine, not of the service of GLIMPSE_URL" in told for told in before)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.match(r"glimpse: this needs \w+, which a client comes without: ", line)
-    way = shlex.split(line.partition("the extra search: ")[2])
-    asked = run_clean(*way, "--dry-run", "--no-index", "--no-deps", "--force-reinstall")
-    assert "Would install glimpse-client-" in asked.stdout, asked.stderr
+    assert "Would install glimpse-client-" in would_install(*shlex.split(line.partition("the extra search: ")[2]))

@@ -18,6 +18,7 @@ from base.errors import ImageError
 from encoder.encoder import Encoder
 from encoder.image import Preprocess, decode_picture, open_image
 from encoder.picture import bounds
+from encoder.picture import decode as decoding
 from encoder.picture.decode import decode
 from encoder.picture.heif import Heif, heif_of
 from service.inference.images import decode as decode_for_a_request
@@ -137,6 +138,22 @@ def test_what_a_heif_codes_counts_and_not_what_it_shows() -> None:
     for read in (open_image, lambda data, max_pixels: decode_for_a_request(data, SMALL, max_pixels)):
         with pytest.raises(ImageError, match="codes a picture of 1 million pixels; the limit is 1"):
             read(data, max_pixels=1_000_000)
+
+
+def test_who_has_memory_for_one_large_picture_is_asked_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 1_000_000)
+    asked: list[int] = []
+
+    def asks(data: bytes) -> bool:
+        decode(data, at_least=(32, 32), when_large=lambda: asked.append(1))
+        return bool(asked.pop()) if asked else False
+
+    large = picture((1200, 1200))
+    assert asks(saved(large, "PNG"))
+    assert asks(cropped_heic(1200, 64))  # by what it codes
+    assert asks(saved(large, "JPEG", progressive=True))
+    assert not asks(saved(large, "JPEG"))  # which is decoded at a fraction
+    assert not asks(saved(picture(), "PNG"))
 
 
 def resized(data: bytes, side: int) -> bytes:

@@ -29,11 +29,6 @@ def here(tmp_path_factory):
 
 
 @pytest.fixture
-def client(here):
-    return here[0]
-
-
-@pytest.fixture
 def keys(here):
     return here[1]
 

@@ -315,7 +315,7 @@ def test_the_pool_serves_requests_in_turn_whatever_each_asks():
 
 def test_who_sends_many_large_images_keeps_nobody_waiting_for_all_of_them(tmp_path):
     large = io.BytesIO()
-    Image.new("RGB", (4200, 4200)).save(large, "PNG")  # more than `LARGE`
+    Image.new("RGB", (4200, 4200)).save(large, "PNG")  # more than `LARGE_PIXELS`
     many = [("file", (f"{i}.png", large.getvalue() + bytes(i))) for i in range(READERS + 6)]
     with world(tmp_path, n=1) as (client, _, _), ThreadPoolExecutor(1) as other:
         decoders = client.app.state.service.decoders

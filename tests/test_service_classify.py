@@ -1,31 +1,9 @@
 """Images classified over REST."""
 
 import pytest
-from service_world import b64, world
+from service_world import b64
 
 from encoder.zero_shot.classifier import build_classifier
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    with world(tmp_path_factory.mktemp("routes")) as made:
-        yield made
-
-
-@pytest.fixture
-def client(here):
-    return here[0]
-
-
-@pytest.fixture
-def encoder(here):
-    return here[1]
-
-
-@pytest.fixture
-def files(here):
-    return here[2]
-
 
 LABELS = ["cat", "dog", "hot_air balloon"]
 
@@ -35,12 +13,12 @@ def expected_scores(encoder, file, labels, templates=()):
     return dict(zip(labels, classifier.scores(encoder.encode_images([file]))[0].tolist(), strict=True))
 
 
-def test_classify_json(client, encoder, files):
+def test_classify_json(client, watched, files):
     body = {"images": [b64(f.read_bytes()) for f in files[:2]], "labels": LABELS}
     results = client.post("/v1/classify", json=body).json()["results"]
     for result, file in zip(results, files, strict=False):
         scores = {s["label"]: s["score"] for s in result["scores"]}
-        assert scores == pytest.approx(expected_scores(encoder, file, LABELS), abs=1e-4)
+        assert scores == pytest.approx(expected_scores(watched, file, LABELS), abs=1e-4)
         assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
         assert list(scores.values()) == sorted(scores.values(), reverse=True)
         assert (result["label"], result["score"]) == next(iter(scores.items()))
@@ -60,12 +38,12 @@ def test_classify_form_says_the_same_as_json(client, files):
             assert answer.json()["results"] == expected
 
 
-def test_classifiers_are_made_once(client, encoder, files):
+def test_classifiers_are_made_once(client, watched, files):
     body = {"image": b64(files[0].read_bytes()), "labels": ["made", "once"]}
     client.post("/v1/classify", json=body)
-    runs = len(encoder.texts)
+    runs = len(watched.texts)
     client.post("/v1/classify", json=body)
-    assert len(encoder.texts) == runs
+    assert len(watched.texts) == runs
 
 
 def test_a_bad_image_among_good_ones_has_its_own_error(client, files):

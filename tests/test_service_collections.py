@@ -23,11 +23,6 @@ def here(tmp_path_factory):
 
 
 @pytest.fixture
-def client(here):
-    return here[0]
-
-
-@pytest.fixture
 def data(here):
     return here[2][0].parent.parent
 

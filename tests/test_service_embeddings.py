@@ -6,30 +6,9 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from service_world import b64, world
+from service_world import b64
 
 from service.inference.shared_encoder import SharedEncoder
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    with world(tmp_path_factory.mktemp("routes")) as made:
-        yield made
-
-
-@pytest.fixture
-def client(here):
-    return here[0]
-
-
-@pytest.fixture
-def encoder(here):
-    return here[1]
-
-
-@pytest.fixture
-def files(here):
-    return here[2]
 
 
 def embed(client, **body):
@@ -38,13 +17,13 @@ def embed(client, **body):
     return answer.json()
 
 
-def test_embeddings_of_texts(client, encoder):
+def test_embeddings_of_texts(client, watched):
     answer = embed(client, input=["a boat", "a house"], model="default")
     assert answer["object"] == "list"
     assert answer["model"] == "tiny"
     assert [d["index"] for d in answer["data"]] == [0, 1]
     got = np.array([d["embedding"] for d in answer["data"]], np.float32)
-    np.testing.assert_allclose(got, encoder.encode_texts(["a boat", "a house"]), atol=1e-5)
+    np.testing.assert_allclose(got, watched.encode_texts(["a boat", "a house"]), atol=1e-5)
     assert answer["usage"] == {"prompt_tokens": 8, "total_tokens": 8, "cut_texts": 0}  # begin, a, boat, end
     long = "word " * 100
     assert embed(client, input=[f"{long}one", f"{long}two", "short"])["usage"]["cut_texts"] == 2
@@ -64,10 +43,10 @@ def test_texts_that_are_added_say_if_they_are_cut(client):
         client.delete(f"/v1/collections/pictures/texts/{key}")
 
 
-def test_long_texts_are_looked_at_in_parts_and_only_if_they_may_be_cut(client, encoder, monkeypatch):
+def test_long_texts_are_looked_at_in_parts_and_only_if_they_may_be_cut(client, watched, monkeypatch):
     parts: list[int] = []
-    look = encoder.cut_texts
-    monkeypatch.setattr(encoder, "cut_texts", lambda texts: parts.append(len(texts)) or look(texts))
+    look = watched.cut_texts
+    monkeypatch.setattr(watched, "cut_texts", lambda texts: parts.append(len(texts)) or look(texts))
     assert embed(client, input=["photograph " * 30 + str(i) for i in range(70)])["usage"]["cut_texts"] == 0
     assert parts == []
     texts = ["word " * 100 + str(i) for i in range(70)]
@@ -86,11 +65,11 @@ def test_base64_is_the_same_to_the_bit(client):
     assert np.asarray(floats, "<f4").tobytes() == base64.b64decode(coded)
 
 
-def test_embeddings_of_texts_and_images_mixed(client, encoder, files):
+def test_embeddings_of_texts_and_images_mixed(client, watched, files):
     image = b64(files[0].read_bytes())
     inputs = [{"text": "a boat"}, {"image": image}, f"\n data:image/png;base64,{image}\n", "a boat"]
     vectors = [d["embedding"] for d in embed(client, input=inputs)["data"]]
-    np.testing.assert_allclose(vectors[1], encoder.encode_images([files[0]])[0], atol=1e-5)
+    np.testing.assert_allclose(vectors[1], watched.encode_images([files[0]])[0], atol=1e-5)
     np.testing.assert_allclose(vectors[1], vectors[2], atol=1e-5)
     np.testing.assert_allclose(vectors[0], vectors[3], atol=1e-6)
     assert embed(client, input={"text": "a boat"})["data"][0]["embedding"] == pytest.approx(vectors[0], abs=1e-5)

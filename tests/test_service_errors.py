@@ -23,11 +23,6 @@ def here(tmp_path_factory):
         yield client, encoder, files
 
 
-@pytest.fixture
-def client(here):
-    return here[0]
-
-
 SEARCH = "/v1/collections/pictures/search"
 
 

@@ -2,33 +2,10 @@
 
 import io
 
-import pytest
 from PIL import Image
-from service_world import add_collection, client_of, picture, settings_for, tiny_encoder, world
+from service_world import add_collection, client_of, picture, settings_for, tiny_encoder
 
 from service.app import create_app
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    with world(tmp_path_factory.mktemp("routes")) as made:
-        yield made
-
-
-@pytest.fixture
-def client(here):
-    return here[0]
-
-
-@pytest.fixture
-def encoder(here):
-    return here[1]
-
-
-@pytest.fixture
-def files(here):
-    return here[2]
-
 
 # --- what it is ---
 

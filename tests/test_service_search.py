@@ -12,27 +12,6 @@ from index.collection import Entry, create_collection, delete_collection, open_c
 from service.schemas.examples import SEARCH
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    with world(tmp_path_factory.mktemp("routes")) as made:
-        yield made
-
-
-@pytest.fixture
-def client(here):
-    return here[0]
-
-
-@pytest.fixture
-def encoder(here):
-    return here[1]
-
-
-@pytest.fixture
-def files(here):
-    return here[2]
-
-
 def search(client, **query):
     answer = client.post("/v1/collections/pictures/search", json=query)
     assert answer.status_code == 200, answer.text
@@ -48,11 +27,11 @@ def embed(client, **body):
 # --- words, images, entries ---
 
 
-def test_search_by_text_gives_what_direct_search_gives(client, encoder, files):
+def test_search_by_text_gives_what_direct_search_gives(client, watched, files):
     hits = search(client, text="a red boat", limit=3)
     assert len(hits) == 3
     vectors = {hit["id"]: hit["score"] for hit in search(client, text="a red boat", limit=100)}
-    xq = encoder.encode_texts(["a red boat"])[0]
+    xq = watched.encode_texts(["a red boat"])[0]
     with open_collection(files[0].parent.parent, "pictures") as collection:
         expected = collection.search(xq, 100)
     assert list(vectors) == [hit.id for hit in expected]
@@ -76,9 +55,9 @@ def test_search_by_id_leaves_it_out(client):
     assert 2 not in {hit["id"] for hit in hits}
 
 
-def test_text_and_image_together_are_the_mean_of_their_vectors(client, encoder, files):
+def test_text_and_image_together_are_the_mean_of_their_vectors(client, watched, files):
     hits = search(client, text="snow", image=b64(files[0].read_bytes()), limit=6)
-    parts = np.stack([encoder.encode_texts(["snow"])[0], encoder.encode_images([files[0]])[0]])
+    parts = np.stack([watched.encode_texts(["snow"])[0], watched.encode_images([files[0]])[0]])
     mean = parts.mean(axis=0) / np.linalg.norm(parts.mean(axis=0))
     with open_collection(files[0].parent.parent, "pictures") as collection:
         expected = collection.search(mean, 6)
@@ -93,9 +72,9 @@ def test_texts_are_found_too(client):
     assert best["thumbnail_url"] is None
 
 
-def test_a_path_that_is_not_utf8_and_a_deleted_collection(client, encoder, files):
+def test_a_path_that_is_not_utf8_and_a_deleted_collection(client, watched, files):
     data = files[0].parent.parent
-    vector = encoder.encode_texts(["x"])[0]
+    vector = watched.encode_texts(["x"])[0]
     for text in ("first", "second"):  # deleted and made anew by another process: the service follows
         with create_collection(data, "odd", model="tiny", fingerprint="tiny", dim=32) as made:
             made.upsert([Entry(vector, "image", path="/tmp/caf\udce9.jpg"), Entry(vector, "text", text=text)])
@@ -151,12 +130,12 @@ def ids_of(hits):
     return [hit["id"] for hit in hits]
 
 
-def test_a_vector_finds_what_its_source_finds(client, encoder):
+def test_a_vector_finds_what_its_source_finds(client, watched):
     vector = embed(client, input="a red boat")["data"][0]["embedding"]
     assert ids_of(search(client, vector=vector)) == ids_of(search(client, text="a red boat"))
 
 
-def test_parts_are_weighted_and_may_lead_away(client, encoder, files):
+def test_parts_are_weighted_and_may_lead_away(client, watched, files):
     parts = [
         {"text": "snow", "weight": 2},
         {"image": b64(files[0].read_bytes())},
@@ -164,11 +143,11 @@ def test_parts_are_weighted_and_may_lead_away(client, encoder, files):
         {"id": 3, "weight": 0.25},
         {"vector": [1.0] * 32, "weight": 0.1},
     ]
-    snow, night = encoder.encode_texts(["snow", "night"])
+    snow, night = watched.encode_texts(["snow", "night"])
     with open_collection(files[0].parent.parent, "pictures") as collection:
         third = collection.vector(3) / np.linalg.norm(collection.vector(3))
         ones = np.ones(32) / np.sqrt(32)
-        mean = 2 * snow + encoder.encode_images([files[0]])[0] - 0.5 * night + 0.25 * third + 0.1 * ones
+        mean = 2 * snow + watched.encode_images([files[0]])[0] - 0.5 * night + 0.25 * third + 0.1 * ones
         expected = [hit for hit in collection.search(mean.astype(np.float32), 6) if hit.id != 3]
     hits = search(client, query=parts)
     assert ids_of(hits) == [hit.id for hit in expected]

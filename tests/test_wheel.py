@@ -12,13 +12,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import venv
 import zipfile
-from collections.abc import Iterable
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import distributions
 from pathlib import Path
 
-from test_layers import FILES, PACKAGES, ROOT
+from test_layers import FILES, ROOT
+from wheels import INSTALL, PIP, environment_with, run_clean, wheel_of
 
 from base.extras import DISTRIBUTION
 from glimpse import __version__
@@ -31,51 +30,8 @@ for name in sys.argv[2:]:
 """
 
 
-PIP = ("-m", "pip", "--disable-pip-version-check")
-INSTALL = (*PIP, "install", "--quiet", "--no-index")
-
-
-def built(folder: Path) -> Path:
-    """The wheel, built in a folder."""
-    source = folder / "source"
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    return wheel_of(source, folder)
-
-
-def wheel_of(source: Path, folder: Path) -> Path:
-    """The wheel of a project, built in a folder that has none."""
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--wheel-dir", folder, source], check=True)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
-def environment_with(folder: Path, libraries: Iterable[Distribution]) -> Path:
-    """The Python of a new environment that has these libraries: links to what is installed here."""
-    environment = folder / "environment"
-    venv.create(environment, with_pip=True)
-    python = environment / "bin" / "python"
-    run_clean(python, *PIP, "uninstall", "--quiet", "--yes", "setuptools")  # an old one, which Python 3.11 brings
-    (packages,) = environment.glob("lib/python*/site-packages")
-    for library in libraries:
-        for top in {file.parts[0] for file in library.files or ()} - {"..", "__pycache__"}:
-            if not (packages / top).exists():
-                (packages / top).symlink_to(Path(str(library.locate_file(top))))
-    return python
-
-
-def run_clean(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that knows nothing of the environment that the tests run in."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    env = kept | environment
-    return subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=120)
-
-
-def test_the_wheel_is_whole(tmp_path: Path) -> None:
-    wheel, unpacked = built(tmp_path), tmp_path / "unpacked"
+def test_the_wheel_is_whole(wheel: Path, tmp_path: Path) -> None:
+    unpacked = tmp_path / "unpacked"
     with zipfile.ZipFile(wheel) as file:
         file.extractall(unpacked)
         held = {name for name in file.namelist() if ".dist-info/" not in name}
@@ -90,20 +46,18 @@ def test_the_wheel_is_whole(tmp_path: Path) -> None:
     subprocess.run(command, check=True, cwd=tmp_path, env=environment)
 
 
-def test_an_empty_environment_has_the_command_and_the_way_to_its_extras(tmp_path: Path) -> None:
-    wheel = built(tmp_path)
-    environment = tmp_path / "environment"
-    venv.create(environment, with_pip=True)
-    python = environment / "bin" / "python"
-    subprocess.run([python, *INSTALL, "--no-deps", wheel], check=True)
-    (packages,) = environment.glob("lib/python*/site-packages")
-    (packages / "its_dependencies.pth").write_text(sysconfig.get_path("purelib"))  # which an index would give
+def test_an_empty_environment_has_the_command_and_the_way_to_its_extras(wheel: Path, tmp_path: Path) -> None:
+    python = environment_with(tmp_path, ())
 
     def said(*command: str | Path) -> str:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-        return subprocess.run(command, check=True, cwd=tmp_path, env=clean, capture_output=True, text=True).stdout
+        done = run_clean(*command)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-    assert said(environment / "bin" / "glimpse", "--version").split() == ["glimpse", __version__]
+    said(python, *INSTALL, "--no-deps", wheel)
+    (packages,) = tmp_path.glob("environment/lib/python*/site-packages")
+    (packages / "its_dependencies.pth").write_text(sysconfig.get_path("purelib"))  # which an index would give
+    assert said(python.with_name("glimpse"), "--version").split() == ["glimpse", __version__]
     way = said(python, "-c", "from base.extras import install; print(install('mcp'))").strip()
     assert shlex.split(way)[0] == str(python)
     assert f"{DISTRIBUTION}-{__version__}" in said(
@@ -113,10 +67,10 @@ def test_an_empty_environment_has_the_command_and_the_way_to_its_extras(tmp_path
     assert licence.read_text().startswith("MIT License")
 
 
-def test_glimpse_search_is_the_client_and_what_runs_models(tmp_path: Path) -> None:
+def test_glimpse_search_is_the_client_and_what_runs_models(wheel: Path, tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    shutil.copy(built(tmp_path), wheels)
+    shutil.copy(wheel, wheels)
     write_project = runpy.run_path(str(ROOT / "release" / "glimpse_search.py"))["write_project"]
     write_project(tmp_path / "search")
     search = wheel_of(tmp_path / "search", tmp_path / "search")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from encoder.picture.heif import MAX_PARTS, heif_of
+from encoder.picture.heif import MAX_PARTS, Heif
 
 MAX_SIDE = 100_000  # pixels; decoders take a row, or a column, at a time
 MAX_CHUNKS = 100  # of a WebP before its first picture
@@ -23,6 +23,7 @@ MAX_FRAMES = 100  # of a film that are looked at for one that shows something
 BEYOND_PIXELS = 16_000_000  # of a frame of a GIF, or a tile of a TIFF, that is larger than its picture
 ICON_PIXELS = 16_000_000  # of each picture in an ICO or ICNS; 1,024 x 1,024 is the largest that systems show
 HEAVY_PIXELS = 50_000_000  # of a lossless WebP or a film, whose decoders take 15 to 19 bytes for each
+LARGE_PIXELS = 16_000_000  # decoding that many takes some 200 MB
 JPEG2000_PIXELS = 16_000_000  # decoded; the decoder lets no other thread run, at some 24 million pixels a second
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -44,11 +45,12 @@ _FRAMES = tuple(kind for kind in range(0xC0, 0xD0) if kind not in (0xC4, 0xC8, 0
 _SCAN, _END = 0xDA, 0xD9
 
 
-def problem_of(data: bytes, max_pixels: int) -> str | None:
+def problem_of(data: bytes, heif: Heif, max_pixels: int) -> str | None:
     """Why a file should not be decoded, whatever its header says; None if nothing speaks against it.
 
     Args:
         data: the file.
+        heif: what it codes, by `heif_of`.
         max_pixels: the largest picture that is decoded.
     """
     if data[:4] in (*_ICO, b"icns"):
@@ -66,7 +68,6 @@ def problem_of(data: bytes, max_pixels: int) -> str | None:
         for width, height in _gif(data).frames:
             if width * height > min(max(screen, BEYOND_PIXELS), max_pixels):
                 return f"the GIF holds a frame of {width} x {height}, more than its screen or the limit of pixels"
-    heif = heif_of(data)
     if heif.is_in_crumbs:
         return f"the file has more than {MAX_PARTS:,} parts, or parts that overlap"
     if heif.pixels > max_pixels:

@@ -15,7 +15,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from base.errors import ImageError, InputError
 from encoder.picture.bounds import (
     BEYOND_PIXELS,
     JPEG2000_PIXELS,
+    LARGE_PIXELS,
     MAX_FRAMES,
     MAX_SIDE,
     is_kept_whole,
@@ -37,6 +38,7 @@ from encoder.picture.bounds import (
 )
 from encoder.picture.colour import contrast, to_srgb
 from encoder.picture.cut_off import CutOff, is_cut_off, is_taken_as_far, mended, missing_of
+from encoder.picture.heif import heif_of
 from encoder.picture.profile import profile_of
 from encoder.picture.raw import exif_of, is_raw, preview_of
 from encoder.picture.signature import is_tiff, what_it_is
@@ -97,6 +99,7 @@ def decode(
     *,
     at_least: tuple[int, int] | None = None,
     max_pixels: int = MAX_PIXELS,
+    when_large: Callable[[], object] | None = None,
     as_far: bool = False,
 ) -> Decoded:
     """Decode the bytes of an image file, in this process.
@@ -106,6 +109,7 @@ def decode(
         name: what an error calls it.
         at_least: (height, width) that suffice; formats that can are decoded at a fraction of their size.
         max_pixels: the largest decoded image that is accepted.
+        when_large: called, perhaps again, before more than `LARGE_PIXELS` are decoded: to wait for memory.
         as_far: take what there is of a file that was cut off; in a process that decodes nothing else meanwhile.
 
     Raises:
@@ -120,10 +124,11 @@ def decode(
         if preview is None:
             raise ImageError(name, "a camera's raw file with no JPEG preview in it; export it as JPEG or TIFF")
         data, outer = preview, exif_of(data)
-    if problem := problem_of(data, max_pixels):
+    heif = heif_of(data)
+    if problem := problem_of(data, heif, max_pixels):
         raise ImageError(name, problem)
     side = None if at_least is None else math.ceil(max(at_least) * DRAFT_MARGIN)
-    wish = _Wish(data, name, side, max_pixels, outer)
+    wish = _Wish(data, name, side, max_pixels, outer, heif.pixels, when_large)
     try:
         with _lenient() if as_far else contextlib.nullcontext():
             return _decode(data, wish, cut=as_far)
@@ -190,6 +195,8 @@ class _Wish:
     side: int | None  # pixels of the shorter side that suffice
     max_pixels: int
     outer: Image.Exif | None  # of the raw file around it
+    coded: int  # pixels that a HEIF or AVIF codes
+    when_large: Callable[[], object] | None
 
 
 def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
@@ -221,9 +228,11 @@ def _decode(data: bytes, wish: _Wish, *, cut: bool = False) -> Decoded:
 def _reduce(image: Image.Image, data: bytes, wish: _Wish) -> None:
     """Have it decoded at a fraction where that suffices and the format can; ImageError if it is too much."""
     side = wish.side
-    if is_kept_whole(data):
+    is_jpeg, is_whole = image.format in ("JPEG", "MPO"), is_kept_whole(data)
+    if is_whole:
         _check_size(image, wish)
-    if side is not None and image.format in ("JPEG", "MPO"):
+    is_large = max(math.prod(image.size), wish.coded) > LARGE_PIXELS and (is_whole or not is_jpeg)
+    if side is not None and is_jpeg:
         scale = min(1.0, side / min(image.size))
         image.draft("RGB", (round(image.width * scale), round(image.height * scale)))
     halvings = 0
@@ -235,6 +244,8 @@ def _reduce(image: Image.Image, data: bytes, wish: _Wish) -> None:
         # the decoder rounds sides up and Pillow to the nearest; where they differ it takes the file for broken
         width, height = (-(-side >> halvings) << halvings for side in image.size)
         image._size = width, height
+    if is_large and wish.when_large:
+        wish.when_large()
 
 
 def _check_size(image: Image.Image, wish: _Wish, halvings: int = 0) -> None:

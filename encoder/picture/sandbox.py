@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from typing import IO, Any
 
@@ -34,18 +35,25 @@ IDLE_SECONDS = 60
 
 
 def decode_bounded(
-    data: bytes, name: str | None = None, *, at_least: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    name: str | None = None,
+    *,
+    at_least: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    when_large: Callable[[], object] | None = None,
 ) -> Decoded:
     """As `encoder.picture.decode.decode`: in this process, or apart where the format's decoder may take long.
 
     Apart too is decoded what there is of a file that was cut off, for decoders are told to stop at its end all at once.
+    What is decoded apart takes no memory here: `when_large` is for the rest.
 
     Raises:
         ImageError: as `decode`; or it took too long, or ended the process.
     """
-    where = decode_apart if is_slow(data) else decode
     try:
-        return where(data, name, at_least=at_least, max_pixels=max_pixels)
+        if is_slow(data):
+            return decode_apart(data, name, at_least=at_least, max_pixels=max_pixels)
+        return decode(data, name, at_least=at_least, max_pixels=max_pixels, when_large=when_large)
     except CutOff:
         if is_taken_as_far(data):  # was taken as far as it goes
             raise

@@ -8,18 +8,16 @@ import hashlib
 import io
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
 from base.errors import ImageError
-from encoder.image import Picture, Preprocess, open_image, read_picture, sha256_of
-from encoder.picture.bounds import is_kept_whole, is_slow, problem_of
-from encoder.picture.decode import FORMATS, read_bytes
-from encoder.picture.heif import heif_of
+from encoder.image import Picture, Preprocess, decode_picture, sha256_of
+from encoder.picture.decode import read_bytes
+from encoder.picture.sandbox import decode_bounded
 
 # Raster images only: an SVG is a program, and a browser must never be told that a stored file is HTML.
 CONTENT_TYPES = {
@@ -31,14 +29,13 @@ CONTENT_TYPES = {
 # Measured on photos at 128 to 1024 pixels: two thirds of the bytes of a JPEG of quality 85 at the same SSIM (0.983 to
 # 0.985) and PSNR, for 3 ms more at 256 pixels; the slower methods of the encoder save 4 % more for twice the time.
 WEBP = {"quality": 85, "method": 4}
-LARGE = 16_000_000  # pixels; decoding that many takes some 200 MB
-_large = threading.Lock()
+_large = threading.RLock()  # again: a file that was cut off is decoded anew once mended
 # Pillow's own blocks of 16 MiB come from the heap, which keeps what one large image took; larger ones are given back.
 Image.core.set_block_size(2**26)  # type: ignore[attr-defined]
-# with parameters too; of bytes that say not what they are the decoder knows
 MAX_HEAD = 1000  # characters of a data URI before its data
 # what is not a letter or a digit, as addresses have it; to unquote all that could be takes seconds
 _ESCAPED = {code: sign for sign in "+/=-_ \r\n" for code in (f"%{ord(sign):02X}", f"%{ord(sign):02x}")}
+# with parameters too; of bytes that say not what they are the decoder knows
 _DATA_URI = re.compile(r"data:(image/[\w.+-]+|application/octet-stream)?(;[\w-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 
@@ -77,8 +74,8 @@ def decode(data: bytes, preprocess: Preprocess, max_pixels: int) -> Picture:
     Raises:
         ImageError: it cannot be read, or is larger than the limits.
     """
-    with _turn(data, max_pixels):
-        return read_picture(data, preprocess, max_pixels=max_pixels)
+    with ExitStack() as turn:
+        return decode_picture(data, preprocess, max_pixels=max_pixels, when_large=lambda: turn.enter_context(_large))
 
 
 def small_picture(data: bytes, size: int, max_pixels: int) -> bytes:
@@ -87,11 +84,13 @@ def small_picture(data: bytes, size: int, max_pixels: int) -> bytes:
     Raises:
         ImageError: it cannot be read, or is larger than the limits.
     """
-    with _turn(data, max_pixels):
-        image = open_image(data, at_least=(size, size), max_pixels=max_pixels)
-        image.thumbnail((size, size))
+    with ExitStack() as turn:
+        found = decode_bounded(
+            data, at_least=(size, size), max_pixels=max_pixels, when_large=lambda: turn.enter_context(_large)
+        )
+        found.image.thumbnail((size, size))
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", **WEBP)
+    found.image.save(buffer, "WEBP", **WEBP)
     return buffer.getvalue()
 
 
@@ -124,30 +123,3 @@ def open_indexed(path: Path, sha256: str | None) -> BinaryIO:
         raise FileChanged
     file.seek(0)
     return file
-
-
-@contextmanager
-def _turn(data: bytes, max_pixels: int) -> Iterator[None]:
-    """Wait for other large images, if this is one by its header. Most JPEGs are decoded at a fraction.
-
-    Those that are decoded apart are opened there alone, and wait there.
-    """
-    if problem := problem_of(
-        data, max_pixels
-    ):  # before any decoder sees it: to open an icon is to decode what it holds
-        raise ImageError(None, problem)
-    if is_slow(data):
-        yield
-        return
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            is_large = max(image.width * image.height, heif_of(data).pixels) > LARGE and (
-                image.format not in ("JPEG", "MPO") or is_kept_whole(data)
-            )
-    except Exception:  # whoever decodes it says what is wrong
-        is_large = False
-    if not is_large:
-        yield
-        return
-    with _large:
-        yield

@@ -55,7 +55,8 @@ def url(data: Path) -> Iterator[str]:
 def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
     """Opens an address in a page of its own, as `opened("/?v=map", width=360, theme="dark")`.
 
-    `expected` are words of complaints that the test is about, as "404"; `base` is another service.
+    `expected` are words of complaints that the test is about, as "404"; `base` is another service; with `clock` the
+    page's time can be put on (`page.clock.fast_forward`) where it would be waited for.
     """
     pages, problems, foreign = [], [], []
 
@@ -67,11 +68,14 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
         theme: str = "light",
         base: str = url,
         expected: tuple[str, ...] = (),
+        clock: bool = False,
         **more: Any,
     ) -> Any:
         size = {"width": width, "height": height}
         page = browser.new_page(base_url=base, viewport=size, color_scheme=theme, **more)
         pages.append(page)
+        if clock:
+            page.clock.install()
 
         def complain(text: str) -> None:
             if not any(words in text for words in expected):

@@ -23,6 +23,7 @@ expect = playwright.expect
 
 GONE = ("ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "GPU stall")
 BACK = 20_000  # ms
+LATER = 5000  # ms, the longest after which a view asks again
 AWAY = "The service does not answer. Is it still running?"
 
 
@@ -42,7 +43,7 @@ def away(opened: Callable[..., Any]) -> Callable[..., Any]:
     """A page at an address, whose network goes once it has all."""
 
     def show(path: str, **more: Any) -> Any:
-        page = opened(path, expected=GONE, **more)
+        page = opened(path, expected=GONE, clock=True, **more)
         expect(page.locator("#main > .view:not([hidden])")).to_be_visible()
         page.wait_for_load_state("networkidle")
         page.context.set_offline(True)
@@ -57,6 +58,7 @@ def said(page: Any, words: str = AWAY) -> None:
 
 def back(page: Any) -> None:
     page.context.set_offline(False)
+    page.clock.fast_forward(LATER)
 
 
 def test_a_search(away: Callable[..., Any]) -> None:
@@ -150,7 +152,7 @@ def test_a_review(away: Callable[..., Any], url: str) -> None:
 def test_a_picture_that_is_reviewed(opened: Callable[..., Any], url: str) -> None:
     with Client(url) as client:
         [run] = client.label_runs()
-    page = opened(f"/?v=review&c=pictures&run={run.id}", expected=GONE)
+    page = opened(f"/?v=review&c=pictures&run={run.id}", expected=GONE, clock=True)
     image = page.locator("#view-review .stage img")
     expect(image).to_have_js_property("naturalWidth", 320)
     page.route("**/thumbnail*", lambda asked: asked.abort())
@@ -160,6 +162,7 @@ def test_a_picture_that_is_reviewed(opened: Callable[..., Any], url: str) -> Non
     expect(page.locator("#view-review .path")).not_to_have_text(skipped)
     expect(page.locator("#view-review .stage")).to_have_class(re.compile("gone"))
     page.unroute("**/thumbnail*")
+    page.clock.fast_forward(LATER)
     expect(page.locator("#view-review .stage")).to_have_class(re.compile("there"), timeout=BACK)
 
 
@@ -216,6 +219,7 @@ def test_files_that_are_added(away: Callable[..., Any], tmp_path: Path, url: str
     library.locator("input[type=file]").first.set_input_files(draw(tmp_path / "new", 62)[60:])
     expect(page.locator("#said-text")).to_have_text("Adding pictures to pictures: 0 of 2…")
     page.unroute(sent)
+    page.clock.fast_forward(LATER)
     expect(page.locator("#said-text")).to_have_text("2 pictures added.", timeout=BACK)
     with Client(url) as client:
         assert client.collection("pictures").counts["image"] == 62

@@ -381,7 +381,7 @@ def test_without_webgl_it_is_told_in_words(opened, mapped):
 def test_a_map_is_shown_though_what_is_asked_for_at_its_end_fails_first(opened, client, broken):
     with contextlib.suppress(ServiceError):
         client.forget_map("pictures")
-    page = opened("/?v=map&c=pictures", expected=(STALL, "500", "503"))
+    page = opened("/?v=map&c=pictures", expected=(STALL, "500", "503"), clock=True)
     page.get_by_role("button", name="Make the map").wait_for()
     statuses = [503, 500]
 
@@ -397,6 +397,7 @@ def test_a_map_is_shown_though_what_is_asked_for_at_its_end_fails_first(opened, 
     playwright.expect(said).to_contain_text("it is not well")  # and asked for again, for a while may help
     again = said.get_by_role("button", name="Try again")
     until(lambda: len(statuses) < 2 or page.wait_for_timeout(50))
+    page.clock.fast_forward(5000)
     until(lambda: not statuses or page.wait_for_timeout(100))  # which somebody has to want: an error may stay
     playwright.expect(said).to_contain_text("it is not well")
     again.click()

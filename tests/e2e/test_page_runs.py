@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_world import add_collection, draw, serving, settings_for, tiny_encoder
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder, until
 
 from glimpse.client import Client
 from service.app import create_app
@@ -20,6 +20,7 @@ from training.run_folder import LOG
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = playwright.expect
 
+LOOK = 2000  # ms from one look at a run that trains to the next
 EVIL = '<img src=x onerror="window.hurt=1">'.replace("/", "")
 
 
@@ -96,16 +97,19 @@ def test_runs_are_listed_opened_and_compared_by_keys_alone(page: Any) -> None:
 
 def test_the_curves_of_a_run_grow_while_it_trains(page: Any, runs: Path) -> None:
     live = run_folder(runs / "live", [0.1], epochs=3)
+    page.clock.install()
     page.goto("/?v=runs&run=live")
     expect(page.get_by_text("training · first epoch of 3")).to_be_visible()
     expect(page.get_by_role("img", name="Learning rate, by step; now 0.001")).to_be_visible()
     expect(page.get_by_text("It can be served once it has ended")).to_be_visible()
     with (live / LOG).open("a") as file:
         file.write('{"step": 6, "loss": 0.5, "lr": 0.0001}\n')
+    page.clock.fast_forward(LOOK)
     expect(page.get_by_role("img", name="Learning rate, by step; now 1e-4")).to_be_visible()
     result = json.loads((live / "metrics.json").read_text())
     after = dict(result["epochs"][0], epoch=3, score=0.7)
     (live / "metrics.json").write_text(json.dumps(result | {"epochs": [*result["epochs"], after]}))
+    page.clock.fast_forward(LOOK)
     expect(page.get_by_text("done · epoch 3")).to_be_visible()
 
 
@@ -114,15 +118,18 @@ def test_runs_beside_each_other_are_compared_anew_only_where_they_grow(page: Any
     looks, compared = [], []
     page.on("request", lambda asked: compared.append(asked.url) if "/compare" in asked.url else None)
     page.on("request", lambda asked: looks.append(asked.url) if asked.url.endswith("/growing") else None)
+    page.clock.install()
     page.goto("/?v=runs&run=clothes&with=growing")
     expect(page.get_by_role("img", name="Learning rate, by step; now")).to_be_visible()
-    page.wait_for_timeout(5000)  # two looks and more
-    assert len(looks) > 2
+    for seen in (2, 3):
+        page.clock.fast_forward(LOOK)
+        until(lambda seen=seen: len(looks) >= seen or page.wait_for_timeout(50))
+    page.wait_for_timeout(300)  # longer than a comparison takes to be asked for
     assert len(compared) == 1
     with (live / LOG).open("a") as file:
         file.write('{"step": 6, "loss": 0.5, "lr": 0.0001}\n')
     with page.expect_request("**/compare*"):
-        pass
+        page.clock.fast_forward(LOOK)
 
 
 def test_a_run_is_served_for_a_collection(page: Any, url: str) -> None:

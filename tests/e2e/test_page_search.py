@@ -458,7 +458,7 @@ def test_who_is_asked_too_often_is_asked_again(opened):
 
 
 def test_a_search_that_failed_is_asked_for_again(opened):
-    page = opened("/?c=pictures", expected=("ERR_FAILED",))
+    page = opened("/?c=pictures", expected=("ERR_FAILED",), clock=True)
     tiles(page, 9)
     page.route("**/search", lambda asked: asked.abort())
     page.get_by_role("searchbox", name="Search by words").fill("boat")
@@ -473,6 +473,7 @@ def test_a_search_that_failed_is_asked_for_again(opened):
     page.keyboard.press("Enter")
     playwright.expect(said).to_contain_text("does not answer")
     page.unroute("**/search")
+    page.clock.fast_forward(5000)
     playwright.expect(page.get_by_role("status")).to_contain_text("9 nearest", timeout=10_000)  # by itself
     playwright.expect(said).to_be_hidden()
 
@@ -634,12 +635,17 @@ def test_a_tab_that_nobody_sees_asks_for_no_jobs(page):
     job = {"id": "1", "kind": "index", "state": "running", "collection": "pictures", "done": 9, "total": 90, **times}
     asked = []
     page.route("**/v1/jobs?limit=20", lambda route: asked.append(1) or route.fulfill(json={"jobs": [job]}))
+    page.clock.install()
     page.goto("/?c=pictures")
+    until(lambda: page.wait_for_timeout(50) or len(asked))
+    page.clock.run_for(1200)
     until(lambda: page.wait_for_timeout(50) or len(asked) > 1)
     page.evaluate(SEEN, True)
-    page.wait_for_timeout(1200)  # it had asked to be woken
+    page.clock.run_for(1200)  # it had asked to be woken
+    page.wait_for_timeout(200)
     before = len(asked)
-    page.wait_for_timeout(1200)
+    page.clock.run_for(2400)
+    page.wait_for_timeout(200)
     assert len(asked) == before
     page.evaluate(SEEN, False)
     until(lambda: page.wait_for_timeout(50) or len(asked) > before + 1)
