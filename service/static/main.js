@@ -309,6 +309,27 @@ async function changed(collection = app.collection()) {
   else show();
 }
 
+// Others may have added pictures, or begun and ended a job, while nobody looked here.
+const BETWEEN = 1000; // ms from one look to the next: a window is seen and focused at once
+let looked = 0;
+
+async function back() {
+  if (document.hidden) return;
+  jobs.look();
+  if (performance.now() - looked < BETWEEN) return;
+  looked = performance.now();
+  const counts = () => JSON.stringify(known.find(({ name }) => name === app.collection())?.counts);
+  const before = counts();
+  await reload().catch(() => {}); // nobody has asked for it
+  const now = counts();
+  if (before && now && now !== before) redraw();
+}
+
+function redraw() {
+  for (const { view } of mounted.values()) view.changed?.();
+  show();
+}
+
 const asking = order();
 
 async function reload() {
@@ -364,7 +385,9 @@ async function start() {
   onNavigate(show);
   await pause(0); // what is known already is not all drawn in the task of its arrival
   show();
-  jobs.begin();
+  jobs.look();
+  document.addEventListener("visibilitychange", back);
+  addEventListener("focus", back);
 }
 
 $("said-close").addEventListener("click", () => say(""));

@@ -402,6 +402,27 @@ def test_the_end_of_a_job_is_seen_where_a_look_of_before_it_comes_late(world, cl
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
 
 
+def test_what_others_did_meanwhile_is_seen_by_who_comes_back_and_takes_nothing_away(world, client, opened):
+    files = sorted((world[1] / "files").iterdir())
+    client.create_collection("one")
+    client.add_images("one", files[:3])
+    page = opened("/?c=one", base=world[0])
+    tiles(page, 3)
+    page.get_by_role("button", name="Select").nth(1).click()
+    for more, how in ((4, "focus"), (5, "visibilitychange")):
+        page.wait_for_timeout(1000)
+        client.add_images("one", files[:more])  # by no job that the page has heard of
+        target = "window" if how == "focus" else "document"
+        page.evaluate(f"{target}.dispatchEvent(new Event('{how}'))")
+        playwright.expect(page.get_by_label("Collection", exact=True).locator("option")).to_have_text(f"one ({more})")
+        tiles(page, more)
+    playwright.expect(page.get_by_role("toolbar", name="Selected pictures")).to_contain_text("1 selected")
+    playwright.expect(page.locator(".pictures .chosen")).to_have_count(1)
+    client.wait_for(client.start_job("index", collection="two", folders=[str(world[1] / "files")]))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # it began and ended unseen
+    playwright.expect(page.get_by_label("Collection", exact=True).locator("option")).to_have_count(2)
+
+
 def test_words_that_are_being_written_stay_when_a_job_ends(world, client, opened):
     client.create_collection("one")
     page = opened("/?c=one&q=boat", base=world[0])

@@ -181,6 +181,29 @@ def test_a_label_set_that_is_there_is_replaced_only_by_who_says_so(opened: Calla
     httpx.delete(f"{url}/v1/label-sets/theirs")
 
 
+def test_a_label_set_that_somebody_changed_is_shown_as_it_is_and_overwritten_by_who_says_so(page: Any, url: str) -> None:
+    place = f"{url}/v1/label-sets/ours"
+    httpx.put(place, json={"labels": ["cat", "dog"]})
+    page.goto("/?v=lineup&c=pictures&p=1&set=ours")
+    bars(page, 2)
+    httpx.put(place, json={"labels": ["cat", "fish", "boat"]})
+    page.get_by_label("asked as").select_option("plain")
+    bars(page, 3)
+    playwright.expect(page.get_by_label("Labels", exact=True)).to_have_value("cat\nfish\nboat")
+    httpx.put(place, json={"labels": ["cat", "bird"]})
+    page.get_by_role("button", name="Save as a set").click()
+    dialog = page.get_by_role("dialog", name="Save a label set")
+    dialog.get_by_role("button", name="Save").click()
+    playwright.expect(dialog.get_by_role("alert")).to_have_text(
+        "Somebody has changed the set ours meanwhile: it is of cat, bird now. Replace it, or choose another name."
+    )
+    assert httpx.get(place).json()["labels"] == ["cat", "bird"]
+    dialog.get_by_role("button", name="Replace it").click()
+    playwright.expect(dialog).to_be_hidden()
+    assert httpx.get(place).json()["labels"] == ["cat", "fish", "boat"]
+    httpx.delete(place)
+
+
 def test_what_was_typed_last_is_not_put_into_another_views_address(page: Any) -> None:
     page.goto("/?v=lineup&c=pictures&l=cat")
     bars(page, 1)

@@ -50,7 +50,7 @@ function pointers(surface) {
     surface.onHover(-1);
     if (surface.drawn) {
       surface.drawn.push(surface.place(...now));
-      surface.draw();
+      surface.drawLines();
       return;
     }
     surface.centre(surface.view.x - (now[0] - before[0]) / surface.scale, surface.view.y - (now[1] - before[1]) / surface.scale);
@@ -62,7 +62,7 @@ function pointers(surface) {
     surface.drawn = null;
     if (event.type === "pointerup" && drawn && begun.moved && drawn.length > 2) surface.onLasso(drawn);
     else if (event.type === "pointerup" && !begun.moved) surface.onPick(surface.pointAt(...at(event)));
-    surface.draw();
+    surface.drawLines();
     if (!fingers.size) begun = null;
   };
   root.addEventListener("pointerup", up);

@@ -3,6 +3,9 @@
 //
 // `view` is {x, y, scale, width, height}: what of the unit square is in the middle, how many pixels its side takes, and how
 // many the canvas has.
+//
+// Where a processor draws in the GPU's place, 100,000 points take 70 ms: while they move, as many are drawn as there is
+// time for, every fourth or so. How many those are is measured, since no browser tells.
 
 const VERTEX = `
 attribute vec2 place;
@@ -33,6 +36,11 @@ void main() {
 }`;
 
 export const COLOURS = 16; // that there may be at once
+const ANYWHERE = 20_000; // points that are quick to draw wherever it is done
+const TIME = 16; // ms to draw in while they move
+const FAR = 60; // points from one that is drawn to the next, at most: a step of 255 bytes is the widest
+
+const COLUMNS = ["place", "colour", "lit"];
 
 export class Points {
   constructor(canvas) {
@@ -43,6 +51,8 @@ export class Points {
     this.count = 0;
     this.colours = new Float32Array(COLOURS * 3);
     this.dimmed = false;
+    this.every = null; // so many-th point is drawn while they move; not known before the first is drawn
+    this.step = 1; // as the columns are read now
     this.kept = {};
     this.#start();
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
@@ -59,6 +69,7 @@ export class Points {
     this.#put("place", places);
     this.colour(new Uint8Array(this.count));
     this.light(null);
+    this.every = null;
   }
 
   // codes: Uint8Array, the number of each point's colour.
@@ -77,7 +88,7 @@ export class Points {
     colours.forEach((colour, i) => this.colours.set(colour, i * 3));
   }
 
-  draw({ x, y, scale, ...view }, size) {
+  draw({ x, y, scale, ...view }, size, { moves = false } = {}) {
     const { gl, canvas } = this;
     const ratio = devicePixelRatio || 1;
     const [width, height] = [Math.round(view.width * ratio), Math.round(view.height * ratio)];
@@ -91,7 +102,37 @@ export class Points {
     gl.uniform1f(this.at.size, size * ratio);
     gl.uniform1f(this.at.dimmed, this.dimmed ? 1 : 0);
     gl.uniform3fv(this.at.colours, this.colours);
-    gl.drawArrays(gl.POINTS, 0, this.count);
+    if (this.every === null) {
+      this.every = this.#affordable();
+      gl.clear(gl.COLOR_BUFFER_BIT);
+    }
+    this.#points(moves ? this.every : 1);
+  }
+
+  // Every so many of them.
+  #points(every) {
+    const { gl } = this;
+    if (every !== this.step) for (const name of COLUMNS) this.#read(name, every);
+    this.step = every;
+    gl.drawArrays(gl.POINTS, 0, Math.floor(this.count / every));
+  }
+
+  // 1: all can be drawn in time, else that of every so many one can. What has steps of four bytes is read as it lies.
+  #affordable() {
+    const { gl } = this;
+    const most = 4 * Math.floor(FAR / 4);
+    const some = Math.min(most, 4 * Math.ceil(this.count / ANYWHERE / 4));
+    if (this.count <= ANYWHERE) return 1;
+    const pixel = new Uint8Array(4);
+    const timed = (every) => {
+      const begun = performance.now();
+      this.#points(every);
+      gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixel); // it is drawn, then, and not just asked for
+      return performance.now() - begun;
+    };
+    timed(most); // the program is made ready
+    const all = timed(some) * some;
+    return all <= TIME ? 1 : Math.min(most, 4 * Math.ceil(all / TIME / 4));
   }
 
   #start() {
@@ -103,7 +144,7 @@ export class Points {
       gl.compileShader(shader);
       gl.attachShader(program, shader);
     }
-    ["place", "colour", "lit"].forEach((name, i) => gl.bindAttribLocation(program, i, name));
+    COLUMNS.forEach((name, i) => gl.bindAttribLocation(program, i, name));
     gl.linkProgram(program);
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error("WebGL cannot draw points here");
     gl.useProgram(program);
@@ -118,9 +159,15 @@ export class Points {
     this.kept[name] = values;
     gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[name]);
     gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
-    const i = ["place", "colour", "lit"].indexOf(name);
-    gl.enableVertexAttribArray(i);
-    if (name === "place") gl.vertexAttribPointer(i, 2, gl.UNSIGNED_SHORT, true, 0, 0);
-    else gl.vertexAttribPointer(i, 1, gl.UNSIGNED_BYTE, name === "lit", 0, 0);
+    gl.enableVertexAttribArray(COLUMNS.indexOf(name));
+    this.#read(name, this.step);
+  }
+
+  #read(name, every) {
+    const { gl } = this;
+    const i = COLUMNS.indexOf(name);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers[name]);
+    if (name === "place") gl.vertexAttribPointer(i, 2, gl.UNSIGNED_SHORT, true, 4 * every, 0);
+    else gl.vertexAttribPointer(i, 1, gl.UNSIGNED_BYTE, name === "lit", every, 0);
   }
 }

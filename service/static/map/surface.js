@@ -36,6 +36,8 @@ export class Surface {
     this.drawn = null; // [[x, y]]: the lasso that is being drawn
     this.outline = null; // [[x, y]]: one that was
     this.named = []; // {element, x, y}, and its width once it is known
+    this.moves = false; // it is on its way, and not all points need be drawn
+    this.stale = true; // the points are to be drawn anew
     this.width = this.height = 0; // pixels, kept: to ask for them after each thing that is moved would lay out each time
     listen(this);
     new ResizeObserver(() => {
@@ -65,7 +67,7 @@ export class Surface {
   // links: {from, to: [{i, weight, kind}]} from one point to others, kind "pull" or "push"; null: none
   setLinks(links) {
     this.links = links;
-    this.draw();
+    this.drawLines();
   }
 
   // Points whose thumbnails are shown wherever one looks, the first of them first.
@@ -76,7 +78,7 @@ export class Surface {
 
   setOutline(polygon) {
     this.outline = polygon;
-    this.draw();
+    this.drawLines();
   }
 
   get scale() {
@@ -117,9 +119,12 @@ export class Surface {
   }
 
   moved({ told = true } = {}) {
+    this.moves = true;
     this.draw();
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
+      this.moves = false;
+      if (this.points.every > 1) this.draw(); // all of them, now that there is time
       this.pictures.look();
       if (told && this.width) this.onMove(this.view); // else it was left meanwhile
     }, REST);
@@ -128,6 +133,12 @@ export class Surface {
   // --- drawing ---
 
   draw() {
+    this.stale = true;
+    this.drawLines();
+  }
+
+  // What lies over the points alone.
+  drawLines() {
     this.framed ??= requestAnimationFrame(() => {
       this.framed = null;
       this.#frame();
@@ -142,8 +153,11 @@ export class Surface {
 
   #frame() {
     if (!this.space || !this.width) return;
-    this.points.draw({ x: this.view.x, y: this.view.y, scale: this.scale, width: this.width, height: this.height }, this.size);
     this.lines.draw();
+    if (!this.stale) return;
+    this.stale = false;
+    const { x, y } = this.view;
+    this.points.draw({ x, y, scale: this.scale, width: this.width, height: this.height }, this.size, { moves: this.moves });
     this.pictures.put();
     this.#putNames();
   }

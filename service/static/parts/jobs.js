@@ -16,27 +16,21 @@ export class Jobs {
   // `say` tells that the service does not answer.
   constructor(api, say) {
     Object.assign(this, { api, say });
-    this.jobs = [];
+    this.jobs = null; // not known yet
     this.listeners = new Set();
     this.awaited = new Set(); // ids
     this.waiting = []; // {resolve, reject}, called once with what the next look finds
     this.asking = order();
   }
 
-  // Once the service has let the page in: else each look would ask for a key anew.
-  begin() {
-    document.addEventListener("visibilitychange", () => document.hidden || this.look()); // others may have begun some
-    this.look();
-  }
-
   get running() {
-    return this.jobs.filter(isRunning);
+    return (this.jobs ?? []).filter(isRunning);
   }
 
-  // Called with the list at each look; gives what ends that.
+  // Called with the list at each look, and with those of it that have ended since the one before; gives what ends that.
   follow(listener) {
     this.listeners.add(listener);
-    listener(this.jobs, []);
+    listener(this.jobs ?? [], []);
     return () => this.listeners.delete(listener);
   }
 
@@ -54,8 +48,9 @@ export class Jobs {
       return;
     }
     if (!isNews()) return;
-    const before = new Map(this.jobs.map((job) => [job.id, job]));
-    const ended = jobs.filter((job) => !isRunning(job) && before.has(job.id) && isRunning(before.get(job.id)));
+    const before = this.jobs && new Map(this.jobs.map((job) => [job.id, job]));
+    const hadEnded = (id) => before.has(id) && !isRunning(before.get(id)); // else it may have begun meanwhile, too
+    const ended = before ? jobs.filter((job) => !isRunning(job) && !hadEnded(job.id)) : [];
     this.jobs = jobs;
     for (const listener of this.listeners) listener(jobs, ended);
     for (const { resolve } of this.waiting.splice(0)) resolve(jobs);
@@ -92,7 +87,7 @@ export class Jobs {
   async ask(job) {
     const asked = await this.api.post("v1/jobs", job);
     this.asking()(); // a look that began before knows nothing of it
-    this.jobs = [asked, ...this.jobs];
+    this.jobs = [asked, ...(this.jobs ?? [])];
     this.look();
     return asked;
   }

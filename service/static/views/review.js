@@ -1,8 +1,8 @@
-// Reviewing what a model labelled: the runs there are, starting one, and going through one (parts/reviewing.js). The
+// Reviewing what a model labelled: the runs there are, starting one, and going through one (review/reviewing.js). The
 // address has the `run`, and of what is looked at the label, as `of`.
 
 import { count, el } from "../parts/dom.js";
-import { Reviewing } from "../parts/reviewing.js";
+import { Reviewing } from "../review/reviewing.js";
 
 export const title = "Review";
 
@@ -10,7 +10,7 @@ const RUNS = "v1/label-runs";
 const KNOWN = 12; // runs whose progress is asked for
 const STATES = { begun: "was ended before it had labels", undoing: "is being taken back", undone: "what it wrote is taken back" };
 
-export const lookedAt = (run) => Object.values(run.reviewed).reduce((sum, images) => sum + images, 0);
+const lookedAt = (run) => Object.values(run.reviewed).reduce((sum, images) => sum + images, 0);
 
 export function mount(root, app) {
   const { api } = app;

@@ -23,6 +23,7 @@ const TOGETHER = 8; // images that are searched by at once
 export function mount(root, app) {
   let query = readQuery(new URLSearchParams());
   let asked = null; // the address but for what is open: what `source` answers
+  let again = null; // the same of what is there, which others have changed
   let source = null;
   let running = null; // AbortController of the search under way
   const remembered = new Map(); // address -> source
@@ -162,7 +163,10 @@ export function mount(root, app) {
     running = new AbortController();
     const { signal } = running;
     const key = asked;
-    if (grid.selected.size) grid.clearSelection();
+    const same = again === key; // what is shown, as it is by now: what is selected stays, and where one stands
+    const here = same && source?.count ? source.id(grid.at) : null;
+    again = null;
+    if (grid.selected.size && !same) grid.clearSelection();
     showFacets();
     const looks = partsOf(query).length > 0;
     const known = remembered.get(key);
@@ -195,7 +199,10 @@ export function mount(root, app) {
     tell(next);
     if (next.count) {
       explain();
-      grid.show(next, { captions: looks });
+      const isThere = same && grid.list.contains(document.activeElement);
+      grid.show(next, { captions: looks, at: here === null ? 0 : Math.max(0, next.place(here)) });
+      if (isThere) grid.focus(grid.at);
+      if (same) grid.select([]);
     } else {
       grid.hide();
       nothing(looks);
@@ -396,6 +403,7 @@ export function mount(root, app) {
     },
     changed() {
       remembered.clear();
+      again = asked ?? again;
       asked = null;
     },
   };

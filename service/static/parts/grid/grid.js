@@ -12,12 +12,14 @@
 //   look(from, to)          optional: those came to rest in view; call refresh() once more is known of them
 //   more()                  optional: the end is near; grow `count`, then call grow()
 
-import { el, icon, pause, set } from "../dom.js";
+import { el, pause } from "../dom.js";
+import { listen } from "./gestures.js";
 import { Layout } from "./layout.js";
+import { Scroll } from "./scroll.js";
+import { Tile } from "./tile.js";
 
-const TALLEST = 8_000_000; // pixels of a page: browsers end somewhere above; what is higher is scrolled in scale
 const REST = 120; // ms without a jump after which what is in view is loaded
-const SIDES = [128, 256, 512];
+const SOON = 4_000; // pictures that are laid out before the first of them are shown
 
 export class Grid {
   constructor(root, { api, label, onSelect = () => {} }) {
@@ -33,11 +35,11 @@ export class Grid {
     this.spare = [];
     this.heads = new Map(); // row -> its heading
     this.at = 0; // place that has the focus, or would have it
-    this.shift = 0; // pixels that the list is ahead of the page, where it is scrolled in scale
-    this.scrolled = 0;
+    this.scroll = new Scroll(this.list);
     this.source = null;
     this.run = 0; // of laying out; a newer one ends those before it
-    this.#listen();
+    this.#follow();
+    listen(this);
   }
 
   // Show another source, from the beginning, or at a place.
@@ -68,24 +70,10 @@ export class Grid {
     this.list.style.height = "";
   }
 
-  clearSelection() {
-    this.selected.clear();
-    this.#marked();
-  }
-
-  select(ids, { add = true } = {}) {
-    if (!add) this.selected.clear();
-    for (const id of ids) this.selected.add(id);
-    this.#marked();
-  }
-
-  focus(i) {
-    this.#go(i);
-  }
-
   // --- laying out ---
 
-  #arrange() {
+  // What is there from now on; `to` is a place that stays in view.
+  #arrange(to = null) {
     const width = this.list.clientWidth;
     if (!width || !this.source) return;
     const phone = width < 560;
@@ -99,48 +87,60 @@ export class Grid {
       aspect: (i) => this.source.aspect(i),
       breaks: this.source.breaks ?? [],
     });
-    return this.#fill();
+    return this.#fill(to);
   }
 
-  async #fill() {
+  // A few first, which are shown at once.
+  async #fill(to = null) {
     const run = ++this.run;
-    let first = true;
-    for (;;) {
-      const more = this.layout.fill(this.source.count);
-      this.#height();
-      if (first || !more) this.render();
-      first = false;
+    const { layout, scroll } = this;
+    for (let first = true; ; first = false) {
+      const more = layout.fill(this.source.count, first ? SOON : undefined);
+      scroll.height = layout.total(this.source.count);
+      if (to !== null && (to < layout.done || !more)) {
+        scroll.by(layout.top[layout.rowOf(Math.min(to, layout.done - 1))] - scroll.read());
+        to = null;
+        this.render();
+      } else if (first || !more) this.render();
       if (!more) return;
       await pause(0);
       if (run !== this.run || !this.source) return;
     }
   }
 
-  #height() {
-    this.total = this.layout.total(this.source.count);
-    this.tall = Math.min(this.total, TALLEST);
-    this.list.style.height = `${Math.ceil(this.tall)}px`;
+  #clear() {
+    for (const [i, tile] of this.tiles) this.#drop(i, tile);
+    this.heads.forEach((head) => head.remove());
+    this.heads.clear();
+    this.layout = null;
+    this.run += 1;
+    this.scroll.reset();
   }
 
   // --- what is in view ---
 
-  // How far the list's beginning is above the window's, in the list's own pixels.
-  #position() {
-    const scrolled = -this.list.getBoundingClientRect().top;
-    const room = this.tall - innerHeight;
-    if (this.total <= TALLEST) this.shift = 0;
-    else if (scrolled <= 0) this.shift = 0;
-    else if (scrolled >= room) this.shift = this.total - this.tall;
-    else if (Math.abs(scrolled - this.scrolled) > innerHeight * 2) {
-      this.shift = (scrolled / room) * (this.total - innerHeight) - scrolled;
-    }
-    this.scrolled = scrolled;
-    return scrolled + this.shift;
+  #follow() {
+    addEventListener("scroll", () => {
+      if (this.source && !this.framed) {
+        this.framed = requestAnimationFrame(() => {
+          this.framed = null;
+          this.render();
+        });
+      }
+    }, { passive: true });
+    new ResizeObserver(() => {
+      if (!this.source || !this.list.clientWidth || this.list.clientWidth === this.width) return;
+      const { layout, scroll } = this;
+      const at = layout?.rows && scroll.scrolled > 0 ? layout.first[layout.rowAt(Math.max(0, scroll.y))] : null;
+      this.#clear();
+      this.#arrange(at);
+    }).observe(this.list);
   }
 
   render() {
     if (!this.source || !this.layout?.rows) return;
-    const y = this.#position();
+    const y = this.scroll.read();
+    const { shift } = this.scroll;
     const { layout } = this;
     const from = layout.rowAt(y - innerHeight * 0.75);
     const to = layout.rowAt(y + innerHeight * 1.75);
@@ -154,12 +154,12 @@ export class Grid {
       }
     }
     let cursor = this.list.firstElementChild;
-    for (const [i, [row, place]] of wanted) {
+    for (const [i, [row, { x, width }]] of wanted) {
       const tile = this.tiles.get(i) ?? this.#take(i);
-      this.#put(tile, row, place);
+      tile.put(x, layout.top[row] - shift, width, layout.tall[row]);
       if (layout.first[row] === i && layout.broken.has(row)) {
         const head = this.heads.get(row) ?? this.#head(row);
-        head.style.transform = `translateY(${layout.top[row] - layout.above - this.shift}px)`;
+        head.style.transform = `translateY(${layout.top[row] - layout.above - shift}px)`;
         if (head !== cursor) this.list.insertBefore(head, cursor);
         else cursor = cursor.nextElementSibling;
       }
@@ -175,106 +175,36 @@ export class Grid {
 
   #rest() {
     if (!this.source || !this.layout.rows) return;
-    const y = this.scrolled + this.shift;
+    const { scroll } = this;
+    const { y } = scroll;
     const first = this.layout.first[this.layout.rowAt(y - 300)];
     const last = this.layout.after(this.layout.rowAt(y + innerHeight + 300)) - 1;
-    for (const [i, tile] of this.tiles) if (i >= first && i <= last && !tile.address) this.#load(tile, i);
+    for (const [i, tile] of this.tiles) if (i >= first && i <= last && !tile.address) tile.load(this.api, this.source, i);
     this.source.look?.(first, last);
     if (last >= this.source.count - 40 && this.asked < this.source.count) {
       this.asked = this.source.count;
       this.source.more?.();
     }
-    // a page that is scrolled in scale is brought back to where its bar should be, with nothing to be seen of it
     clearTimeout(this.settling);
-    if (this.total > TALLEST) this.settling = setTimeout(() => this.#settle(y), 400);
+    if (scroll.isScaled) this.settling = setTimeout(() => scroll.settle(y) && this.render(), 400);
   }
-
-  #settle(y) {
-    const room = this.tall - innerHeight;
-    const ideal = (y / (this.total - innerHeight)) * room;
-    if (y !== this.scrolled + this.shift || y <= 0 || Math.abs(ideal - this.scrolled) < 2) return;
-    this.shift = y - ideal;
-    this.scrolled = ideal;
-    scrollBy({ top: ideal + this.list.getBoundingClientRect().top, behavior: "instant" });
-    this.render();
-  }
-
-  // --- tiles ---
 
   #take(i) {
-    const tile = this.spare.pop() ?? this.#made();
+    const tile = this.spare.pop() ?? new Tile();
     tile.i = i;
     this.tiles.set(i, tile);
     this.#name(tile, i);
     return tile;
   }
 
-  #made() {
-    const image = el("img", { alt: "", decoding: "async", draggable: "false" });
-    const frame = el("span", { class: "frame" }, image);
-    const caption = el("span", { class: "caption", dir: "auto" });
-    const link = el("a", { draggable: "false" }, frame, caption);
-    const mark = el("button", { type: "button", class: "mark", tabindex: "-1", "aria-pressed": "false" }, icon("check"));
-    const item = el("li", {}, link, mark);
-    const tile = { item, link, frame, image, caption, mark };
-    image.addEventListener("load", () => {
-      frame.classList.add("there");
-      frame.classList.remove("gone");
-    });
-    image.addEventListener("error", () => image.hasAttribute("src") && frame.classList.add("gone"));
-    item.tile = tile;
-    return tile;
-  }
-
-  #put(tile, row, { x, width }) {
-    const { top, tall } = this.layout;
-    tile.item.style.transform = `translate(${x}px, ${top[row] - this.shift}px)`;
-    if (tile.width !== width || tile.tall !== tall[row]) {
-      tile.item.style.width = `${width}px`;
-      tile.frame.style.height = `${tall[row]}px`;
-    }
-    Object.assign(tile, { width, tall: tall[row], row });
-  }
-
   #name(tile, i) {
-    const name = this.source.name(i);
-    tile.caption.textContent = name ?? "";
-    tile.link.href = this.source.href(i);
-    set(tile.link, {
-      "aria-label": name ?? `Picture ${i + 1}`,
-      title: this.source.note?.(i) ?? (this.captions ? null : name),
-      tabindex: i === this.at ? "0" : "-1",
-    });
-    set(tile.item, { "aria-posinset": i + 1, "aria-setsize": this.source.count });
-    set(tile.mark, { "aria-label": `Select ${name ?? `picture ${i + 1}`}` });
-    this.#choosing(tile, i);
-  }
-
-  #choosing(tile, i) {
-    const chosen = this.selected.has(this.source.id(i));
-    set(tile.mark, { "aria-pressed": String(chosen) });
-    tile.item.classList.toggle("chosen", chosen);
-  }
-
-  async #load(tile, i) {
-    const pixels = Math.max(tile.width, tile.tall) * devicePixelRatio;
-    const side = SIDES.find((each) => each >= pixels * 0.9) ?? SIDES.at(-1);
-    const address = this.source.thumbnail(i, side);
-    tile.address = address;
-    tile.leaving = new AbortController();
-    try {
-      await this.api.show(tile.image, address, { signal: tile.leaving.signal });
-    } catch (error) {
-      if (error.name !== "AbortError" && tile.address === address) tile.frame.classList.add("gone");
-    }
+    tile.name(this.source, i, this.captions);
+    tile.stand(i === this.at);
+    tile.choose(this.selected.has(this.source.id(i)));
   }
 
   #drop(i, tile) {
-    tile.leaving?.abort();
-    tile.image.removeAttribute("src");
-    tile.frame.classList.remove("there", "gone");
-    Object.assign(tile, { address: null, leaving: null, width: null });
-    tile.item.remove();
+    tile.leave();
     this.tiles.delete(i);
     this.spare.push(tile);
   }
@@ -286,49 +216,33 @@ export class Grid {
     return head;
   }
 
-  #clear() {
-    for (const [i, tile] of this.tiles) this.#drop(i, tile);
-    this.heads.forEach((head) => head.remove());
-    this.heads.clear();
-    this.layout = null;
-    this.run += 1;
-    this.shift = this.scrolled = 0;
-  }
-
   // --- moving and choosing ---
 
-  #go(i) {
+  // Have the focus go to a place, and be in view.
+  focus(i) {
     if (!this.source?.count) return;
-    this.#stand(Math.max(0, Math.min(i, this.source.count - 1, this.layout.done - 1)));
-    const row = this.layout.rowOf(this.at);
-    const top = this.layout.top[row] - (this.scrolled + this.shift);
-    const head = this.scrolled < 0 ? 0 : this.covered;
-    if (top < head) this.#scrollBy(top - head - 16);
-    else if (top + this.layout.tall[row] > innerHeight) this.#scrollBy(top + this.layout.tall[row] - innerHeight + 48);
+    const { layout, scroll } = this;
+    this.stand(Math.max(0, Math.min(i, this.source.count - 1, layout.done - 1)));
+    const row = layout.rowOf(this.at);
+    const top = layout.top[row] - scroll.y;
+    const head = scroll.scrolled < 0 ? 0 : this.covered;
+    if (top < head) scroll.by(top - head - 16);
+    else if (top + layout.tall[row] > innerHeight) scroll.by(top + layout.tall[row] - innerHeight + 48);
     this.render();
     this.tiles.get(this.at)?.link.focus({ preventScroll: true });
   }
 
   // Of all tiles one is in the order of tabs.
-  #stand(i) {
-    this.tiles.get(this.at)?.link.setAttribute("tabindex", "-1");
+  stand(i) {
+    this.tiles.get(this.at)?.stand(false);
     this.at = i;
-    this.tiles.get(i)?.link.setAttribute("tabindex", "0");
+    this.tiles.get(i)?.stand(true);
   }
 
-  // By so much of the list, which may be more than the page has.
-  #scrollBy(by) {
-    if (this.total <= TALLEST || Math.abs(by) < innerHeight) scrollBy({ top: by, behavior: "instant" });
-    else {
-      const y = Math.max(0, Math.min(this.scrolled + this.shift + by, this.total - innerHeight));
-      const ideal = (y / (this.total - innerHeight)) * (this.tall - innerHeight);
-      scrollBy({ top: ideal + this.list.getBoundingClientRect().top, behavior: "instant" });
-    }
-  }
-
-  #choose(i, event) {
+  // One picture or, with Shift, all from the one that was chosen last.
+  choose(i, { shiftKey }) {
     const id = this.source.id(i);
-    if (event.shiftKey && this.anchor !== null) {
+    if (shiftKey && this.anchor !== null) {
       const [from, to] = [Math.min(i, this.anchor), Math.max(i, this.anchor)];
       for (let each = from; each <= to; each++) this.selected.add(this.source.id(each));
     } else {
@@ -338,118 +252,20 @@ export class Grid {
     this.#marked();
   }
 
+  select(ids, { add = true } = {}) {
+    if (!add) this.selected.clear();
+    for (const id of ids) this.selected.add(id);
+    this.#marked();
+  }
+
+  clearSelection() {
+    this.selected.clear();
+    this.#marked();
+  }
+
   #marked() {
     this.list.classList.toggle("choosing", this.selected.size > 0);
-    if (this.source) for (const [i, tile] of this.tiles) this.#choosing(tile, i);
+    if (this.source) for (const [i, tile] of this.tiles) tile.choose(this.selected.has(this.source.id(i)));
     this.onSelect(this.selected);
-  }
-
-  #listen() {
-    addEventListener("scroll", () => {
-      if (this.source && !this.framed) {
-        this.framed = requestAnimationFrame(() => {
-          this.framed = null;
-          this.render();
-        });
-      }
-    }, { passive: true });
-    new ResizeObserver(() => {
-      if (!this.source || !this.list.clientWidth || this.list.clientWidth === this.width) return;
-      const at = this.layout?.rows ? this.layout.first[this.layout.rowAt(Math.max(0, this.scrolled + this.shift))] : 0;
-      const inside = this.scrolled > 0;
-      this.#clear();
-      this.#arrange();
-      if (inside && this.layout) this.#scrollBy(this.layout.top[this.layout.rowOf(Math.min(at, this.layout.done - 1))] - this.scrolled);
-    }).observe(this.list);
-    this.list.addEventListener("click", (event) => {
-      const tile = event.target.closest("li")?.tile;
-      if (!tile) return;
-      const choosing = event.target.closest(".mark") || event.ctrlKey || event.metaKey || event.shiftKey;
-      if (this.lassoed || choosing) event.preventDefault();
-      if (choosing && !this.lassoed) this.#choose(tile.i, event);
-      else this.#stand(tile.i);
-      this.lassoed = false;
-    });
-    this.list.addEventListener("focusin", (event) => {
-      const tile = event.target.closest("li")?.tile;
-      if (tile) this.#stand(tile.i);
-    });
-    this.list.addEventListener("keydown", (event) => this.#key(event));
-    this.#lasso();
-  }
-
-  #key(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey) {
-      if ((event.ctrlKey || event.metaKey) && event.key === "a") {
-        event.preventDefault();
-        this.select(Array.from({ length: this.source.count }, (_, i) => this.source.id(i)));
-      }
-      return;
-    }
-    const vertical = (by) => {
-      const row = this.layout.rowOf(this.at);
-      const next = Math.max(0, Math.min(row + by, this.layout.rows - 1));
-      const here = this.layout.tiles(row).find((tile) => tile.i === this.at);
-      const centre = here.x + here.width / 2;
-      const tiles = this.layout.tiles(next);
-      return (tiles.find((tile) => tile.x + tile.width >= centre) ?? tiles.at(-1)).i;
-    };
-    const page = Math.max(1, Math.floor(innerHeight / (this.layout?.height + 40)) - 1);
-    const to = {
-      ArrowLeft: () => this.at - 1, ArrowRight: () => this.at + 1, ArrowUp: () => vertical(-1), ArrowDown: () => vertical(1),
-      PageUp: () => vertical(-page), PageDown: () => vertical(page), Home: () => 0, End: () => this.source.count - 1,
-    }[event.key];
-    if (to) {
-      event.preventDefault();
-      const before = this.at;
-      this.#go(to());
-      if (event.shiftKey) {
-        this.anchor ??= before;
-        this.#choose(this.at, event);
-      }
-    } else if (event.key === " ") {
-      event.preventDefault();
-      this.#choose(this.at, event);
-    } else if (event.key === "Escape" && this.selected.size) this.clearSelection();
-  }
-
-  #lasso() {
-    let from = null;
-    let before = null;
-    const point = (event) => ({ x: event.clientX - this.list.getBoundingClientRect().left, y: event.clientY + this.scrolled + this.shift });
-    this.list.addEventListener("pointerdown", (event) => {
-      if (event.pointerType !== "mouse" || event.button !== 0 || event.target.closest(".mark") || !this.source) return;
-      this.lassoed = false;
-      from = point(event);
-      before = event.shiftKey || event.ctrlKey || event.metaKey ? new Set(this.selected) : new Set();
-    });
-    addEventListener("pointermove", (event) => {
-      if (!from) return;
-      const to = point(event);
-      if (!this.lassoed && Math.hypot(to.x - from.x, to.y - from.y) < 8) return;
-      this.lassoed = true;
-      getSelection().removeAllRanges();
-      const [left, right] = [Math.min(from.x, to.x), Math.max(from.x, to.x)];
-      const [top, bottom] = [Math.min(from.y, to.y), Math.max(from.y, to.y)];
-      Object.assign(this.bar.style, {
-        transform: `translate(${left}px, ${top - this.shift}px)`, width: `${right - left}px`, height: `${bottom - top}px`,
-      });
-      this.bar.hidden = false;
-      this.selected = new Set(before);
-      for (let row = this.layout.rowAt(top); row <= this.layout.rowAt(bottom); row++) {
-        if (this.layout.top[row] > bottom || this.layout.top[row] + this.layout.tall[row] < top) continue;
-        for (const tile of this.layout.tiles(row)) {
-          if (tile.x < right && tile.x + tile.width > left) this.selected.add(this.source.id(tile.i));
-        }
-      }
-      if (event.clientY > innerHeight - 40) scrollBy({ top: 24, behavior: "instant" });
-      else if (event.clientY < 40 + this.covered) scrollBy({ top: -24, behavior: "instant" });
-      this.#marked();
-    });
-    addEventListener("pointerup", () => {
-      from = null;
-      this.bar.hidden = true;
-      if (this.lassoed) setTimeout(() => (this.lassoed = false)); // after the click that this ends in
-    });
   }
 }

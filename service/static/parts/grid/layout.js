@@ -25,8 +25,8 @@ export class Layout {
 
   // Lay out up to `count` pictures, at most a slice of them; whether there are more to come. What a row of its own
   // would end too early is laid out again when more pictures come: see `reopen`.
-  fill(count) {
-    const stop = Math.min(count, this.done + SLICE);
+  fill(count, slice = SLICE) {
+    const stop = Math.min(count, this.done + slice);
     while (this.done < stop) this.#row(count);
     return this.done < count;
   }

@@ -1,0 +1,293 @@
+// Going through one labelling run: a picture at a time, large; one key says what it is, and the next one is there. What
+// is said goes to the service behind it, so that nobody waits for the rest to be labelled anew.
+
+import { count, el, icon } from "../parts/dom.js";
+import { order } from "../parts/latest.js";
+import { fileName } from "../parts/picture/entry.js";
+import { Flips } from "./flips.js";
+import { listen } from "./keys.js";
+import { Labels } from "./labels.js";
+import { Picture } from "./picture.js";
+import { Surest } from "./surest.js";
+import { Whole } from "./whole.js";
+import { called, NONE } from "./words.js";
+
+const PAGE = 24;
+
+export class Reviewing {
+  constructor(root, app, id) {
+    Object.assign(this, { root, app, id, api: app.api, queue: [], pending: [], judged: new Map(), chosen: new Set() });
+    this.place = `v1/label-runs/${encodeURIComponent(id)}`;
+    this.of = undefined;
+    this.version = 0; // of the labels: what was loaded before a review may be called otherwise by now
+    this.sending = null; // promise of the review under way
+    this.refilling = order();
+    this.ended = new AbortController();
+    this.#build();
+    listen(this, this.ended.signal);
+  }
+
+  end() {
+    this.ended.abort();
+  }
+
+  get current() {
+    return this.queue[0] ?? null;
+  }
+
+  // `of`: the label whose pictures are looked at, or none; null: all
+  async show(of) {
+    if (of === this.of) return;
+    this.of = of;
+    this.queue = [];
+    this.surest.show(of);
+    this.work.setAttribute("aria-busy", "true");
+    try {
+      this.run = await this.api.get(this.place, { signal: this.ended.signal });
+      if (this.labels.isEmpty) this.#describe();
+      await this.#refill();
+      if (this.of !== of) return;
+      this.work.setAttribute("aria-busy", "false");
+      this.surest.look();
+    } catch (error) {
+      if (this.ended.signal.aborted) return;
+      if (this.of !== of) return;
+      if (error.status !== 404) {
+        this.of = undefined;
+        this.app.failed(error, () => this.show(of));
+        return;
+      }
+      this.root.replaceChildren(el("div", { class: "empty" }, el("h1", {}, "There is no such run"), el("p", {}, "It may have been forgotten."), el("a", { class: "button", href: this.app.href({ run: null, of: null }) }, "All runs")));
+    }
+  }
+
+  // --- what it is made of ---
+
+  #build() {
+    const { app, api, ended: { signal } } = this;
+    const button = (text, key, act, more = "") => el("button", { type: "button", class: `button ${more}`, onclick: act }, el("span", {}, text), key && el("kbd", { "aria-hidden": "true" }, key));
+    const acts = !app.info?.read_only;
+    this.picture = new Picture(api, signal);
+    this.labels = new Labels({ onChoose: (event, label) => this.#click(event, () => this.choose(label)) });
+    this.flips = new Flips(api, { onLook: (flip) => this.#look(flip) });
+    this.surest = new Surest(api, { bars: (label) => this.#bars(label), onAccept: (rule) => this.#acceptAbove(rule) });
+    this.whole = new Whole(app, { id: this.id, place: this.place, attempt: (work) => this.#try(work), ended: signal });
+    this.heading = el("h1", { dir: "auto" });
+    this.asks = el("p", { class: "asks", "aria-live": "polite" });
+    this.acceptance = button("Accept", "↵", (event) => this.#click(event, () => this.accept()), "main");
+    const none = button("None of these", "N", (event) => this.#click(event, () => this.say("none")));
+    const skip = button("Skip", "S", (event) => this.#click(event, () => this.say("skip")));
+    this.back = button("Undo", "U", () => this.undo());
+    this.progress = el("progress", { "aria-label": "Looked at" });
+    this.far = el("p", { class: "hint" });
+    this.which = el("select", { class: "input", "aria-label": "Which pictures" });
+    this.which.addEventListener("change", () => {
+      this.picture.focus();
+      app.navigate({ of: this.which.value || null });
+    });
+    this.done = el("div", { class: "all-done", hidden: true });
+    this.work = el("div", { class: "work" }, this.picture.root,
+      el("div", { class: "panel" }, this.asks, acts && el("div", { class: "acts" }, this.acceptance, none, skip),
+        this.labels.find, this.labels.list, this.flips.root, acts && this.surest.root));
+    this.root.replaceChildren(el("div", { class: "session" },
+      el("header", {}, el("a", { class: "back-link", href: app.href({ run: null, of: null }) }, "‹ All runs"), this.heading,
+        el("div", { class: "so-far" }, this.progress, this.far),
+        el("div", { class: "tools" }, this.which, acts && this.back, this.whole.root)),
+      this.work, this.done));
+  }
+
+  // What the run is, once.
+  #describe() {
+    const { run } = this;
+    this.heading.textContent = run.collection ?? fileName(run.folder) ?? run.id;
+    this.labels.show(run.labels);
+    this.which.replaceChildren(new Option("all pictures", ""), ...run.labels.map((label) => new Option(label, label)), new Option("without a label", NONE));
+    this.whole.show(run);
+  }
+
+  // --- the queue ---
+
+  async #refill() {
+    const shown = this.of;
+    const of = shown === NONE ? "&abstained=true" : shown ? `&label=${encodeURIComponent(shown)}` : "";
+    const { version } = this;
+    const isNews = this.refilling();
+    const { images } = await this.api.get(`${this.place}/images?reviewed=false&order=uncertain&limit=${PAGE}${of}`, { signal: this.ended.signal });
+    if (shown !== this.of || !isNews()) return; // others are looked at by now, or more has been said of these
+    this.lacking = false;
+    const waiting = new Set([...this.pending, ...(this.under ?? [])].map(({ image }) => image.id));
+    const fresh = images.filter(({ id }) => !waiting.has(id)).map((image) => ({ ...image, version }));
+    const kept = this.current && (fresh.find(({ id }) => id === this.current.id) ?? (this.current.wanted ? this.current : null));
+    this.queue = kept ? [kept, ...fresh.filter(({ id }) => id !== kept.id)] : fresh;
+    this.#draw();
+  }
+
+  // What is said counts for the labels that were seen: where they may be others by now, they are said outright.
+  accept() {
+    const image = this.current;
+    if (!image) return;
+    const shown = image.answers.map(({ label }) => label);
+    const wanted = this.run.mode === "multi" ? this.run.labels.filter((label) => this.chosen.has(label)) : shown;
+    const same = wanted.length === shown.length && wanted.every((label) => shown.includes(label));
+    if (same && image.version === this.version && !this.sending) this.say("accept");
+    else if (wanted.length) this.say("correct", wanted);
+    else this.say("none");
+  }
+
+  choose(label) {
+    if (!this.current || this.app.info?.read_only) return;
+    if (this.run.mode === "multi") {
+      if (!this.chosen.delete(label)) this.chosen.add(label);
+      this.#mark();
+    } else if (this.current.answers[0]?.label === label) this.accept();
+    else this.say("correct", [label]);
+  }
+
+  say(verdict, labels = []) {
+    if (this.app.info?.read_only) return;
+    const image = this.queue.shift();
+    if (!image) return;
+    this.judged.set(image.id, { ...image, wanted: true });
+    this.pending.push({ image, item: { image: image.id, verdict, labels } });
+    this.#draw();
+    this.#send();
+  }
+
+  #send() {
+    if (this.sending || !this.pending.length) return;
+    this.under = this.pending.splice(0);
+    this.sending = (async () => {
+      const { under } = this;
+      try {
+        const answer = await this.api.post(`${this.place}/review`, { items: under.map(({ item }) => item) });
+        this.#answered(answer);
+        this.under = null;
+        if (!this.pending.length) await this.#goOn();
+      } catch (error) {
+        if (this.ended.signal.aborted) {
+          const lost = this.under ? under.length + this.pending.splice(0).length : 0;
+          if (lost) this.app.say(`What was said of ${count(lost, "picture")} last was not kept: ${error.message}`, { kind: "bad" });
+          return;
+        }
+        this.under = null;
+        this.queue.unshift(...under.map(({ image }) => image)); // nothing of it was kept
+        this.#draw();
+        this.app.say(error.message, { kind: "bad" });
+      } finally {
+        this.sending = null;
+      }
+      if (!this.pending.length && !this.current) this.#draw();
+      this.#send();
+    })();
+  }
+
+  // Once all is kept that was said.
+  async #settled() {
+    while (this.sending || this.pending.length) await this.sending;
+  }
+
+  #answered(answer) {
+    this.run = answer.run;
+    if (answer.relabelled) this.version += 1;
+    this.flips.show(answer);
+    this.surest.look();
+  }
+
+  async undo() {
+    await this.#settled();
+    if (!this.run?.undoable) return this.app.say("There is nothing to undo.");
+    await this.#try(async () => {
+      const answer = await this.api.post(`${this.place}/review/undo`);
+      this.#answered(answer);
+      const back = answer.images.map((id) => this.judged.get(id)).filter(Boolean).map((image) => ({ ...image, version: -1 }));
+      const ids = new Set(answer.images);
+      this.queue = [...back, ...this.queue.filter(({ id }) => !ids.has(id))];
+      if (back.length !== 1) this.app.say(`Taken back: ${count(answer.by_rule || answer.images.length, "picture")} can be looked at again.`);
+      await this.#goOn();
+    });
+  }
+
+  // What was said is kept, whether more to look at can be had or not.
+  #goOn() {
+    return this.#refill().catch((error) => {
+      if (this.ended.signal.aborted) return;
+      this.lacking = true;
+      this.app.failed(error, () => this.#goOn());
+    });
+  }
+
+  async #try(work) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!this.ended.signal.aborted) this.app.say(error.message, { kind: "bad" });
+    }
+  }
+
+  #bars(label) {
+    const of = label === null ? "" : `?label=${encodeURIComponent(label)}`;
+    return this.#try(async () => (await this.api.get(`${this.place}/bars${of}`, { signal: this.ended.signal })).bars);
+  }
+
+  async #acceptAbove(rule) {
+    await this.#settled();
+    await this.#try(async () => {
+      const answer = await this.api.post(`${this.place}/review`, { rules: [rule] });
+      this.surest.done();
+      this.#answered(answer);
+      this.app.say(`${count(answer.by_rule, "picture")} accepted. Undo takes that back.`);
+      await this.#goOn();
+    });
+  }
+
+  #look(flip) {
+    const image = { ...flip, answers: flip.after.map((label) => ({ label, score: null })), guess: null, version: this.version, wanted: true };
+    this.queue = [image, ...this.queue.filter(({ id }) => id !== flip.id)];
+    this.#draw();
+    this.picture.stage.focus(); // and into view
+  }
+
+  // Who clicks goes on by keys; who came to a button by keys stays there.
+  #click(event, act) {
+    if (event.detail) this.picture.focus();
+    act();
+  }
+
+  // --- what is shown ---
+
+  #draw() {
+    const { run, current } = this;
+    if (!run) return;
+    const total = run.images - run.unread;
+    const looked = Object.values(run.reviewed).reduce((sum, images) => sum + images, 0);
+    Object.assign(this.progress, { max: total || 1, value: Math.min(total, looked + this.pending.length) });
+    this.far.textContent = `${looked.toLocaleString("en")} of ${total.toLocaleString("en")} looked at`;
+    this.back.disabled = !run.undoable && !this.pending.length && !this.sending;
+    this.which.value = this.of ?? "";
+    this.work.hidden = !current;
+    this.done.hidden = Boolean(current || this.sending || this.pending.length || this.lacking); // else there may be more
+    if (!current) return this.#finish();
+    const labels = current.answers.map(({ label }) => label);
+    this.chosen = new Set(labels);
+    this.asks.replaceChildren(...(labels.length
+      ? [el("span", { class: "hint" }, "This is "), el("strong", { dir: "auto" }, called(labels)), el("span", { class: "hint" }, "?")]
+      : [el("span", { class: "hint" }, "None of the labels? Nearest is "), el("strong", { dir: "auto" }, current.guess?.label ?? "none")]));
+    this.acceptance.firstChild.textContent = labels.length ? "Accept" : "Accept: none";
+    this.#mark();
+    this.picture.show(this.queue);
+  }
+
+  #mark() {
+    const { guess, answers = [] } = this.current ?? {};
+    this.labels.mark(this.chosen, [...(guess ? [guess] : []), ...answers]);
+  }
+
+  #finish() {
+    const { run } = this;
+    const left = this.of ? `No picture is left ${this.of === NONE ? "without a label" : `that is called ${this.of}`}.` : "You have been through all of it.";
+    const all = this.of && el("button", { type: "button", class: "button main", onclick: () => this.app.navigate({ of: null }) }, "All pictures");
+    this.done.replaceChildren(el("div", { class: "empty" }, el("h2", {}, left),
+      el("p", {}, Object.entries(run.reviewed).map(([what, images]) => `${images.toLocaleString("en")} ${what}`).join(", ") || "Nothing was looked at yet."),
+      el("p", { class: "acts" }, all, el("button", { type: "button", class: this.of ? "button" : "button main", onclick: () => this.whole.download() }, icon("download"), "Labels as CSV"))));
+  }
+}

@@ -1,0 +1,53 @@
+// What is done with a run as a whole: its labels as a table or as a label set, and its outputs brought in step.
+//
+// attempt(work): do it, and tell if it cannot be done.
+
+import { count, el, icon, saveFile } from "../parts/dom.js";
+
+export class Whole {
+  constructor(app, { id, place, attempt, ended }) {
+    Object.assign(this, { app, id, place, attempt });
+    const acts = !app.info?.read_only;
+    const download = el("button", { type: "button", class: "button", onclick: () => this.download() }, icon("download"), "Labels as CSV");
+    this.write = el("button", { type: "button", class: "button", hidden: true, onclick: () => this.#apply() }, "Bring outputs in step");
+    this.root = el("details", { class: "menu" }, el("summary", { class: "button" }, "More"),
+      el("div", { class: "menu-box" }, download, acts && this.write, acts && this.#saving()));
+    document.addEventListener("pointerdown", (event) => this.root.contains(event.target) || (this.root.open = false), { signal: ended });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      this.root.open = false;
+      this.root.firstChild.focus();
+    });
+  }
+
+  show({ outputs: { files = [], to = null, words = null, metadata = null } }) {
+    this.write.hidden = !(files.length || to || words || metadata);
+  }
+
+  #saving() {
+    const name = el("input", { class: "input", placeholder: "name", "aria-label": "Name of the label set", pattern: "[a-z0-9][a-z0-9._\\-]{0,63}", required: true, autocomplete: "off", title: "small letters, digits, . _ -" });
+    return el("form", { class: "save", onsubmit: (event) => {
+      event.preventDefault();
+      this.attempt(async () => {
+        await this.app.api.post(`${this.place}/save-label-set`, { name: name.value.trim() });
+        this.app.say(`The labels, with what you said as examples, are kept as the label set ${name.value.trim()}.`);
+      });
+    } }, name, el("button", { type: "submit", class: "button" }, "Save as label set"));
+  }
+
+  download() {
+    return this.attempt(async () => {
+      const blob = await (await this.app.api.raw(`${this.place}/table`)).blob();
+      saveFile(URL.createObjectURL(blob), `${this.id}.csv`);
+    });
+  }
+
+  #apply() {
+    return this.attempt(async () => {
+      const { failed, outputs, written } = await this.app.api.post(`${this.place}/apply`);
+      const done = outputs.reduce((sum, output) => sum + Object.values(output.done).reduce((a, b) => a + b, 0), 0) + Object.keys(written).length;
+      if (failed.length) this.app.say(`${count(failed.length, "file")} could not be changed, the first is ${failed[0].path}: ${failed[0].reason}`, { kind: "bad" });
+      else this.app.say(done ? "What the run writes is as its labels are now." : "Everything was in step already.");
+    });
+  }
+}
