@@ -27,6 +27,7 @@ from index.entry import (
     Modality,
     Record,
 )
+from index.local.layout import sweep
 from index.local.store import LocalStore
 from index.milvus.address import FOLDER
 from index.search.searchable import View
@@ -59,6 +60,7 @@ __all__ = [
     "open_collection",
     "store_at",
     "store_of",
+    "sweep_deleted",
     "use_store",
 ]
 
@@ -158,6 +160,11 @@ def delete_collection(data: Path, name: str) -> None:
     Raises CollectionNotFound, and CollectionLocked while another one writes to it.
     """
     store_of(data).delete(name, keep_uploads=_is_elsewhere(data, name))
+
+
+def sweep_deleted(data: Path) -> None:
+    """Remove what killed processes have left of collections on this disk that were being made or deleted."""
+    sweep(data / "collections")
 
 
 def _is_elsewhere(data: Path, name: str) -> bool:
