@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import re
 import resource
 import sys
 import termios
@@ -22,6 +23,8 @@ HEAD_BYTES = 131_072  # of a request; a filter stands in it. The parser has no b
 OF_DESCRIPTORS = 0.5  # the share that connections may take; the rest is for files
 FRAMING = (b"content-length", b"transfer-encoding")  # headers that say where a body ends
 NO_HTTP = "Invalid HTTP request received."
+HOST = re.compile(rb"(\[[\w.:%]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?")  # RFC 3986, 3.2.2
+NO_HOST = "a request of HTTP/1.1 names the host that it is for, in one header Host"
 
 
 class PatientHttp(HttpToolsProtocol):
@@ -39,6 +42,7 @@ class PatientHttp(HttpToolsProtocol):
         self._resumed = 0
         self._head = 0  # bytes that came since the last head or part of a body
         self._is_told_again = False  # a head that we know
+        self._problem = NO_HTTP  # of what the parser gave up on
         self._timer: asyncio.TimerHandle | None = None
         if len(self.connections) > most_connections():
             transport.abort()
@@ -52,8 +56,8 @@ class PatientHttp(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            self.logger.warning(NO_HTTP)
-            self.send_400_response(NO_HTTP)
+            self.logger.warning(self._problem)
+            self.send_400_response(self._problem)
         if self._head > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("the head of the request is too large")
 
@@ -91,9 +95,13 @@ class PatientHttp(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin with the request; of its head all has come."""
+        """Begin with the request; of its head all has come. HttpParserError if it names no host, or two."""
         if self._is_told_again:
             return
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if not (len(hosts) == 1 and HOST.fullmatch(hosts[0])) and (hosts or self.parser.get_http_version() == "1.1"):
+            self._problem = NO_HOST  # RFC 9112, 3.2: each of those who read it might take another one
+            raise httptools.HttpParserError(NO_HOST)
         super().on_headers_complete()
         self._head = 0
         if not isinstance(self.cycle.transport, WholeAnswers):
