@@ -12,6 +12,7 @@ import re
 import resource
 import sys
 import termios
+from collections.abc import Sequence
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -24,7 +25,6 @@ OF_DESCRIPTORS = 0.5  # the share that connections may take; the rest is for fil
 FRAMING = (b"content-length", b"transfer-encoding")  # headers that say where a body ends
 NO_HTTP = "Invalid HTTP request received."
 HOST = re.compile(rb"(\[[\w.:%]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?")  # RFC 3986, 3.2.2
-NO_HOST = "a request of HTTP/1.1 names the host that it is for, in one header Host"
 
 
 class PatientHttp(HttpToolsProtocol):
@@ -95,13 +95,12 @@ class PatientHttp(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin with the request; of its head all has come. HttpParserError if it names no host, or two."""
+        """Begin with the request; of its head all has come. HttpParserError if others might read another one in it."""
         if self._is_told_again:
             return
-        hosts = [value for name, value in self.headers if name == b"host"]
-        if not (len(hosts) == 1 and HOST.fullmatch(hosts[0])) and (hosts or self.parser.get_http_version() == "1.1"):
-            self._problem = NO_HOST  # RFC 9112, 3.2: each of those who read it might take another one
-            raise httptools.HttpParserError(NO_HOST)
+        if problem := _problem_of(self.parser.get_http_version(), self.headers):
+            self._problem = problem
+            raise httptools.HttpParserError(problem)
         super().on_headers_complete()
         self._head = 0
         if not isinstance(self.cycle.transport, WholeAnswers):
@@ -170,6 +169,19 @@ class PatientHttp(HttpToolsProtocol):
         except (OSError, AttributeError):  # a system that does not tell
             return ours
         return ours + int.from_bytes(queued, sys.byteorder)
+
+
+def _problem_of(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """What is wrong with a head that the parser takes, and a proxy may take for something else; None: nothing."""
+    if version not in ("1.0", "1.1"):
+        return f"HTTP/1.1 is spoken here, not HTTP/{version}"
+    hosts = [value for name, value in headers if name == b"host"]
+    if not (len(hosts) == 1 and HOST.fullmatch(hosts[0])) and (hosts or version == "1.1"):  # RFC 9112, 3.2
+        return "a request of HTTP/1.1 names the host that it is for, in one header Host"
+    coded = [value for name, value in headers if name == b"transfer-encoding"]
+    if coded and (version == "1.0" or [value.strip().lower() for value in coded] != [b"chunked"]):  # and 6.1
+        return "bodies come whole or chunked (Transfer-Encoding: chunked), and chunked by HTTP/1.1 alone"
+    return None
 
 
 class WholeAnswers:
