@@ -3,6 +3,7 @@
     GlimpseError
     ├── InputError             a value that the caller gave cannot be used
     │   ├── ImageError         one image that cannot be read: carries its path and the reason
+    │   ├── LabelSetExists     a label set of that name is kept already
     │   └── IdempotencyKeyReused   another request has had this key
     ├── ModelError             a model reference, checkpoint or config that cannot be used
     │   ├── ModelUnavailable   its weights are not on this machine and cannot be downloaded now
@@ -165,6 +166,12 @@ class LabelSetNotFound(GlimpseError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"no label set {name!r}; `glimpse labels list`, or GET /v1/label-sets, names those there are")
+
+
+class LabelSetExists(InputError):
+    """A label set of that name is kept already."""
+
+    code = "label_set_exists"
 
 
 class RunNotFound(InputError):

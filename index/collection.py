@@ -27,6 +27,7 @@ from index.entry import (
     Modality,
     Record,
 )
+from index.local.layout import sweep
 from index.local.store import LocalStore
 from index.milvus.address import FOLDER
 from index.search.searchable import View
@@ -51,6 +52,7 @@ __all__ = [
     "check_collection",
     "check_here",
     "collection_identity",
+    "collection_info",
     "collection_names",
     "create_collection",
     "delete_collection",
@@ -59,6 +61,7 @@ __all__ = [
     "open_collection",
     "store_at",
     "store_of",
+    "sweep_deleted",
     "use_store",
 ]
 
@@ -135,11 +138,16 @@ def collection_names(data: Path) -> list[str]:
 
 def list_collections(data: Path, *, read_only: bool = False) -> list[CollectionInfo]:
     """Every collection by name; one that cannot be opened is listed with its `problem`."""
-    store, infos = store_of(data), []
-    for name in store.names():
+    infos = []
+    for name in collection_names(data):
         with suppress(CollectionNotFound):  # deleted in this moment
-            infos.append(store.info(name, read_only=read_only))
+            infos.append(collection_info(data, name, read_only=read_only))
     return infos
+
+
+def collection_info(data: Path, name: str, *, read_only: bool = False) -> CollectionInfo:
+    """What a collection is; with its `problem` if it cannot be opened. CollectionNotFound."""
+    return store_of(data).info(name, read_only=read_only)
 
 
 def collection_identity(data: Path, name: str) -> object:
@@ -158,6 +166,11 @@ def delete_collection(data: Path, name: str) -> None:
     Raises CollectionNotFound, and CollectionLocked while another one writes to it.
     """
     store_of(data).delete(name, keep_uploads=_is_elsewhere(data, name))
+
+
+def sweep_deleted(data: Path) -> None:
+    """Remove what killed processes have left of collections on this disk that were being made or deleted."""
+    sweep(data / "collections")
 
 
 def _is_elsewhere(data: Path, name: str) -> bool:

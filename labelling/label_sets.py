@@ -7,15 +7,16 @@ templates that look like others. Knows no HTTP.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from zlib import crc32
 
-from base.errors import GlimpseError, InputError, LabelSetNotFound
+from base.errors import GlimpseError, InputError, LabelSetExists, LabelSetNotFound
 from base.files import disk_problem, kept_bytes, write_whole
+from base.locks import folder_lock
 from base.names import NAME
 from encoder.zero_shot.prompts import Label, as_labels, check_templates, prompts_of
 
@@ -214,34 +215,55 @@ class LabelSets:
             raise
         return kept.with_templates(templates) if templates else kept
 
-    def put(self, name: str, label_set: LabelSet) -> bool:
-        """Keep a set, in place of one of that name; True if there was none. It is on disk when this returns.
+    def put(self, name: str, label_set: LabelSet, *, only_new: bool = False) -> bool:
+        """Keep a set, in place of one of that name; True if there was none. See `change`."""
+        return self.change(name, lambda _: label_set, only_new=only_new)[1]
+
+    def change(
+        self, name: str, made: Callable[[LabelSet | None], LabelSet], *, only_new: bool = False
+    ) -> tuple[LabelSet, bool]:
+        """Keep what is made of the set of that name, None where there is none or it is damaged; nobody else changes it
+        meanwhile, in whatever process. Returns what is kept, and whether it is new; it is on disk then.
 
         Raises:
+            LabelSetExists: there is one, and `only_new`.
             GlimpseError: it cannot be written.
+            whatever `made` raises.
         """
         path = self._path(name)
         try:
-            is_new = not path.exists()
-            write_whole(path, json.dumps({**label_set.to_json(), "checksum": _checksum(label_set)}))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with folder_lock(path.parent):
+                is_new = not path.exists()
+                if only_new and not is_new:
+                    raise LabelSetExists(f"there is a label set {name!r} already")
+                label_set = made(self._unless_damaged(name))
+                write_whole(path, json.dumps({**label_set.to_json(), "checksum": _checksum(label_set)}))
         except OSError as error:
             said = (
                 f"label set {name!r} cannot be kept: {error.strerror}; make room, or let the data folder be written to"
             )
             raise GlimpseError(disk_problem(error, path) or said) from error
-        return is_new
+        return replace(label_set, name=name), is_new
 
     def delete(self, name: str) -> None:
         """Delete a set, and the report of its calibration. LabelSetNotFound."""
+        path = self._path(name)
         try:
-            self._path(name).unlink()
+            with folder_lock(path.parent):
+                path.unlink()
+                self.report(name).unlink(missing_ok=True)
         except FileNotFoundError:
             raise LabelSetNotFound(name) from None
-        self.report(name).unlink(missing_ok=True)
 
     def report(self, name: str) -> Path:
         """Where the report of its calibration lies, if nobody chose another place."""
         return self._path(name).with_suffix(".html")
+
+    def _unless_damaged(self, name: str) -> LabelSet | None:
+        with suppress(GlimpseError):
+            return self.get(name)
+        return None
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):

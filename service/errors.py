@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 STATUS: dict[type[Exception], int] = {  # an error not named here has the status of its nearest base
     errors.GlimpseError: 500,
     errors.InputError: 422,
+    errors.LabelSetExists: 412,  # only who wants a new one alone is told so
     errors.ModelError: 503,
     errors.ModelNotFound: 404,
     errors.CollectionError: 500,

@@ -109,23 +109,28 @@ def read_keys(data: Path) -> list[Key]:
 
 def read_keys_file(path: Path) -> list[Key]:
     """The same of a file that lies anywhere."""
-    keys, problems = _read(path)
-    if problems:
+    try:
+        keys, problems = _read(path)
+    except OSError as error:
         if not os.access(path, os.R_OK):  # it may be sound: nobody should delete it for that
-            raise InputError(f"{path}: may not be read by this user; run this as the one that the service has")
+            raise InputError(
+                f"{path}: may not be read by this user; run this as the one that the service has"
+            ) from None
+        keys, problems = [], [str(error)]
+    if problems:
         raise InputError(f"{path}: not a file of keys ({problems[0]}); mend it, or delete it and add keys anew")
     return keys
 
 
 def _read(path: Path) -> tuple[list[Key], list[str]]:
-    """The sound keys of a file, and what is wrong with it or with others of its keys."""
+    """The sound keys of a file, and what is wrong with it or others of its keys. OSError: it cannot be read."""
     try:
         found = json.loads(kept_bytes(path))["keys"]
         if not isinstance(found, list):
             raise TypeError("its keys are no list")
     except FileNotFoundError:
         return [], []
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         return [], [str(error) or type(error).__name__]
     keys, problems = [], []
     for i, fields in enumerate(found, start=1):
@@ -216,6 +221,8 @@ class Keyring:
         self._file = data / FILE
         self._given = list(given)
         self._seen: tuple[int, int, int] | None = None  # of the file, when it was last read
+        self._is_unread = False
+        self._problems: list[str] = []  # of it
         self._keys = self._given
         self._required = False
         self._refresh()
@@ -237,14 +244,21 @@ class Keyring:
         return found
 
     def _refresh(self) -> None:
-        """Read the file again if it is another one. What is damaged in it is no key, and opens nothing."""
+        """Read the file again if it is another one, or was not read. What is damaged is no key, and opens nothing."""
         seen = _version(self._file)
-        if seen != self._seen:
+        if seen != self._seen or self._is_unread:
             self._seen = seen
-            kept, problems = _read(self._file)
-            for problem in problems:
+            try:
+                kept, problems = _read(self._file)
+                self._is_unread = False
+            except OSError as error:  # too many open files, say: nobody writes the file anew when that is over
+                kept, problems = [], [str(error)]
+                self._is_unread = True
+            if problems != self._problems:
                 which = "this key of the file is not taken" if kept else "no key of the file is taken"
-                log.error("%s: %s: %s", which, self._file, problem)
+                for problem in problems:
+                    log.error("%s: %s: %s", which, self._file, problem)
+            self._problems = problems
             self._keys = self._given + kept
             self._required |= bool(problems)
         self._required |= bool(self._keys)

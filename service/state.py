@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from base.read_ahead import READERS
 from encoder.model.dual_encoder import DualEncoder
-from index.collection import LOCAL
+from index.collection import LOCAL, sweep_deleted
 from index.milvus.address import Address
 from service.backup.placing import finish
 from service.collections.maps import Maps
@@ -130,8 +130,10 @@ class Service:
         self.collections.close()
 
     async def _clean(self) -> None:
-        """Once a day let go of thumbnails whose images are in no collection any more, whoever deleted them."""
+        """Once a day let go of what killed deletions left, and of thumbnails that no collection has an image of."""
         while True:
+            if not self.settings.read_only:
+                await asyncio.to_thread(sweep_deleted, self.settings.data)
             await asyncio.to_thread(self.thumbnails.forget_unless, self.collections.has_image)
             await asyncio.sleep(DAY)
 

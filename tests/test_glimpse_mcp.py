@@ -228,6 +228,8 @@ def test_wrong_arguments_are_told_in_a_line_of_ours(service: tuple[str, list[Pat
 
 
 def test_every_request_is_answered_whatever_is_wrong_with_it(service: tuple[str, list[Path]]) -> None:
+    from glimpse.agents.server import LONGEST  # the extra mcp
+
     call = '{"jsonrpc":"2.0","id":%s,"method":"tools/call","params":{"name":"search","arguments":%s}}'
     lines = {
         call % (3, r'{"text":"\ud83d"}'): (3, -32600, "half a character"),
@@ -238,6 +240,16 @@ def test_every_request_is_answered_whatever_is_wrong_with_it(service: tuple[str,
         "[" * 100_000: (None, -32700, "not JSON"),
         "[]": (None, -32600, "one object a line"),
         "hello": (None, -32700, "not JSON"),
+        '{"jsonrpc":"2.0","id":null,"method":"ping"}': (None, -32600, "id: must be a text or a whole number"),
+        '{"jsonrpc":"2.0","id":true,"method":"ping"}': (None, -32600, "id: must be"),
+        '{"jsonrpc":"2.0","id":1.5,"method":"ping"}': (None, -32600, "id: must be"),
+        '{"jsonrpc":"2.0","id":[1],"method":"ping"}': (None, -32600, "id: must be"),
+        '{"jsonrpc":"2.0","id":6,"method":"ping","params":{"x":"%s"}}' % ("y" * LONGEST): (
+            None,
+            -32700,
+            "has more than",
+        ),
+        '[{"jsonrpc":"2.0","id":7,"method":"ping"}]': (None, -32600, "one object a line"),
     }
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
     first = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}

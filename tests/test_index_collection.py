@@ -27,6 +27,7 @@ from index.collection import (
     delete_collection,
     list_collections,
     open_collection,
+    sweep_deleted,
 )
 from index.config import IndexConfig
 from index.local.layout import appearing
@@ -77,6 +78,44 @@ def test_what_a_killed_delete_left_goes_without_a_new_collection(tmp_path, how):
         with open_collection(tmp_path, "pets", writable=True) as pets:
             pets.compact()
     assert [path.name for path in (tmp_path / "collections").iterdir()] == ["pets"]
+
+
+KILLED = """
+import os, pathlib, sys
+from index.collection import delete_collection
+from index.local import layout
+moved = pathlib.Path.rename
+def rename(path, to):
+    if path.parent.name == "uploads":
+        os._exit(9)
+    return moved(path, to)
+pathlib.Path.rename = rename
+delete_collection(pathlib.Path(sys.argv[1]), "pets")
+"""
+
+
+@pytest.mark.parametrize("then", ["asked again", "made anew", "swept"])
+def test_the_uploads_go_of_a_delete_that_was_killed_before_them(tmp_path, then):
+    create(tmp_path).close()
+    upload = tmp_path / "uploads" / "pets" / "ab" / "file.png"
+    upload.parent.mkdir(parents=True)
+    upload.touch()
+    assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT).returncode == 9
+    assert list_collections(tmp_path) == []
+    assert upload.is_file()
+    if then == "asked again":
+        with pytest.raises(CollectionNotFound):
+            delete_collection(tmp_path, "pets")
+    elif then == "made anew":
+        create(tmp_path).close()
+        upload.parent.mkdir(parents=True)
+        upload.touch()  # of the new one
+        sweep_deleted(tmp_path)
+        assert upload.is_file()
+        delete_collection(tmp_path, "pets")
+    else:
+        sweep_deleted(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["collections", "uploads"]
 
 
 def test_a_collection_that_is_a_link_to_another_disk_goes_with_all_that_lies_there(tmp_path):

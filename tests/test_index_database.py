@@ -1,6 +1,6 @@
 import resource
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Event, Thread, Timer
 
@@ -11,6 +11,7 @@ from base.errors import CollectionError, InputError
 from base.sqlite_files import ALONE, BESIDE, PATIENCE, Unmerged, as_it_lies, opened_as_it_lies
 from index.collection import create_collection
 from index.entry import Entry
+from index.local.catalog import database
 from index.local.catalog.catalog import Catalog
 
 DIM = 4
@@ -80,9 +81,10 @@ def test_a_copy_replaces_nothing_and_leaves_nothing_behind_when_it_fails(catalog
 # --- a disk that is full or read-only, for real: a tmpfs in a mount namespace of its own ---
 
 PRELUDE = """
-from contextlib import closing
+from contextlib import ExitStack, closing
 import numpy as np, pytest
 from base.errors import CollectionError, CollectionExists
+from index.local.catalog import database
 from index.local.catalog.catalog import Catalog
 from index.collection import create_collection
 from index.entry import Entry
@@ -250,3 +252,24 @@ def test_a_limit_on_the_size_of_files_is_named_and_nothing_is_lost(tmp_path):
         pets.upsert([Entry(np.eye(256)[1], "text", text="second")])
         assert [record.text for record in pets.records()] == ["first", "second"]
         assert pets.check() == []
+
+
+def test_of_many_open_catalogs_some_hold_descriptors(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "OF_DESCRIPTORS", 0.0)
+    paths = [tmp_path / f"{number:02}.sqlite" for number in range(12)]
+    for path in paths:
+        Catalog.create(path, META)
+
+    def held():
+        fds = Path("/proc/self/fd").iterdir()
+        return sorted({path for fd in fds if fd.is_symlink() for path in paths if str(fd.readlink()) == str(path)})
+
+    with ExitStack() as opened:
+        catalogs = [opened.enter_context(closing(Catalog(path))) for path in paths]
+        assert [catalog.count() for catalog in catalogs] == [0] * 12
+        assert held() == paths[4:]  # those that were used last
+        put(catalogs[0], "/a")
+        assert catalogs[0].count() == 1
+        assert held() == [paths[0], *paths[5:]]
+        del catalogs
+    assert held() == []

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import stat
 import threading
 
@@ -206,6 +207,20 @@ def test_keys_of_the_environment():
             given_keys(wrong)
         assert SECRET not in str(error.value)
         assert "tooshort" not in str(error.value)
+
+
+def test_keys_that_could_not_be_read_once_are_read_again(tmp_path, caplog):
+    key = add_key(tmp_path, "before", "read")
+    ring = Keyring(tmp_path)
+    add_key(tmp_path, "after", "read")  # so the file is another one
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # too many open files
+    try:
+        assert [ring.find(key), ring.find(key), ring.required] == [None, None, True]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert ring.find(key).name == "before"
+    assert caplog.text.count("Too many open files") == 1
 
 
 def test_removing_the_last_key_opens_nothing(tmp_path):

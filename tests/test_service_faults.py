@@ -146,6 +146,18 @@ BODIES = [  # path, headers, body, status
     (SEARCH, JSON | {"Content-Encoding": "gzip"}, gzip.compress(b'{"text": "x"}'), 200),
     (SEARCH, JSON | {"Content-Encoding": "br"}, b'{"text": "x"}', 415),
     (SEARCH, {"Content-Type": "application/json; charset=utf-16"}, '{"text": "x"}'.encode("utf-16"), 200),
+    *(
+        (path, JSON, json.dumps(said).encode(coding), 200)
+        for path, said in (
+            (SEARCH, {"text": "x"}),
+            ("/v1/classify", {"image": PICTURE, "labels": ["a", "b"]}),
+            ("/knn-service", {"text": "x", "indice_name": "pictures"}),
+            ("/v1/embeddings", {"input": "x"}),
+            ("/v1/zero-shot", {"inputs": PICTURE, "parameters": {"candidate_labels": ["a", "b"]}}),
+        )
+        for coding in ("utf-8-sig", "utf-16", "utf-32-be")
+    ),
+    ("/v1/classify", JSON, "{}".encode("utf-16") + b"\0", 422),
     (SEARCH, {"Content-Type": "text/json"}, b'{"text": "x"}', 415),
     (SEARCH, {"Content-Type": "\xff/\xff"}, b"{}", 415),
     ("/v1/collections/empty/search", JSON, b'{"text": "x", "cutoff": "auto", "diversity": 0.5}', 200),
@@ -391,6 +403,34 @@ def test_what_is_no_http_is_400_in_the_one_shape(quick: tuple[str, tuple[str, in
         assert head.startswith(b"HTTP/1.1 400 ")
         assert json.loads(body)["error"]["code"] == "invalid_http"
     assert httpx.get(f"{url}/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"HTTP/1.1\r\n", 400),
+        (b"HTTP/1.1\r\nHost: x\r\nHost: x\r\n", 400),
+        (b"HTTP/1.1\r\nHost: x\r\nhost: y\r\n", 400),
+        (b"HTTP/1.0\r\nHost: x\r\nHost: y\r\n", 400),
+        (b"HTTP/1.1\r\nHost: x y\r\n", 400),
+        (b"HTTP/1.1\r\nHost: x/y\r\n", 400),
+        (b"HTTP/1.1\r\nHost: me@x\r\n", 400),
+        (b"HTTP/1.1\r\nHost: [::1]:8000\r\n", 200),
+        (b"HTTP/1.1\r\nHost: glimpse_1:8000\r\n", 200),
+        (b"HTTP/1.1\r\nHost:\r\n", 200),
+        (b"HTTP/1.0\r\n", 200),
+        (b"HTTP/2.0\r\nHost: x\r\n", 400),
+        (b"HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n", 400),
+        (b"HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", 400),
+        (b"HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n", 400),
+    ],
+)
+def test_a_head_is_what_every_proxy_takes_it_for(quick: tuple[str, tuple[str, int]], head: bytes, status: int) -> None:
+    with socket.create_connection(quick[1], timeout=10) as connection:
+        connection.sendall(b"GET /health/live " + head + b"Connection: close\r\n\r\n")
+        answer = rest_of(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"%d" % status]
+    assert (b'"code":"invalid_http"' in answer) == (status == 400)
 
 
 def test_pipelined_chunked_and_expected_requests_are_answered_in_order(quick: tuple[str, tuple[str, int]]) -> None:

@@ -99,6 +99,14 @@ def test_a_folder_that_is_suddenly_empty_fails_the_job(here):
     assert ended(client, ask(client, folders=[str(photos)], allow_empty=True))["report"]["removed"] == 10
 
 
+def test_a_label_job_says_which_labels_stand_there_twice(here):
+    client, _, photos = here
+    key = ask(client, "label", folder=str(photos), labels=["boat", "house", "boat|ship", "house", " "])
+    told = ended(client, key)["report"]["left_out"]
+    assert {"reason": "labels that stand there already", "count": 1, "first": "house (label 4)"} in told
+    assert {"reason": "labels without a name", "count": 1, "first": "label 5"} in told
+
+
 def test_a_label_job_gives_a_csv(here):
     client, _, photos = here
     (photos / "empty.jpg").touch()

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import httpx
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import InferenceClient
 from service_world import client_of, error_of, picture, serving, settings_for, tiny_encoder, until, world
 
+from base.errors import LabelSetNotFound
 from encoder.zero_shot import word_bank
 from encoder.zero_shot.prompts import DEFAULT_TEMPLATES
 from index.collection import create_collection
@@ -43,6 +44,40 @@ def test_a_label_set_is_made_only_where_there_is_none_for_who_says_so(client):
     assert client.put(place, json={"labels": ["b"]}).json()["labels"] == ["b"]
     error_of(client.put(place, json={"labels": ["b"]}, headers={"If-None-Match": '"x"'}), 422)
     client.delete(place)
+
+
+def test_of_many_who_want_a_new_label_set_at_once_one_gets_it(client):
+    def ask(i):
+        name, labels = f"at-once-{i // 8}", [f"label {i}"]
+        answer = client.put(f"/v1/label-sets/{name}", json={"labels": labels}, headers={"If-None-Match": "*"})
+        return name, labels, answer.status_code
+
+    with ThreadPoolExecutor(8) as askers:
+        answers = list(askers.map(ask, range(64)))
+    assert sorted(status for *_, status in answers) == [201] * 8 + [412] * 56
+    for name, labels, status in answers:
+        if status == 201:
+            assert client.get(f"/v1/label-sets/{name}").json()["labels"] == labels
+            client.delete(f"/v1/label-sets/{name}")
+
+
+def test_who_changes_a_label_set_is_alone_with_it(tmp_path):
+    kept, others = LabelSets(tmp_path), LabelSets(tmp_path)
+    kept.put("pets", LabelSet.of(["cat"]))
+    with ThreadPoolExecutor(2) as threads:
+        waiting = []
+
+        def changed(before):
+            waiting.append(threads.submit(others.put, "pets", LabelSet.of(["bird"])))
+            waiting.append(threads.submit(others.delete, "other"))
+            assert wait(waiting, 0.2).done == set()
+            return LabelSet.of([*before.labels, "dog"])
+
+        assert kept.change("pets", changed)[0].names == ("cat", "dog")
+        assert waiting[0].result(20) is False
+        with pytest.raises(LabelSetNotFound):
+            waiting[1].result(20)
+    assert kept.get("pets").names == ("bird",)
 
 
 def test_a_stored_image_is_classified_as_the_file_is(client, here):
@@ -330,6 +365,14 @@ def test_several_labels_or_none_are_held_against_words_and_nobody_waits_for_thos
 
 
 # --- zero-shot as Hugging Face's clients ask ---
+
+
+def test_a_label_that_stands_there_twice_is_one_in_every_shape(client):
+    labels = ["caf\u00e9", "cafe\u0301", "bar", "bar", " "]
+    body = {"inputs": PICTURE, "parameters": {"candidate_labels": labels}}
+    found = client.post("/v1/zero-shot", json=body).json()
+    assert found == plain_scores(classify(client, labels=labels))
+    assert sorted(one["label"] for one in found) == ["bar", "caf\u00e9"]
 
 
 def test_zero_shot_says_what_classify_says(client):

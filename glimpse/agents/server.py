@@ -1,24 +1,28 @@
 """The protocol's server, as its SDK has it, whose refusals are told in our words, and which answers every request.
 
 The SDK tells wrong arguments in pydantic's words, passes over those that a tool does not have, and says nothing at all
-to what its parser cannot read, as half a character in a text: whoever asked would wait without end.
+to what its parser cannot read, as half a character in a text, or to an id that is none: whoever asked would wait
+without end.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
-import anyio
+from anyio import to_thread
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
-from mcp.types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError
+from mcp.types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from base.words import first_wrong
+
+LONGEST = 1 << 24  # characters of a message
 
 
 class Server(MCPServer):
@@ -39,72 +43,53 @@ class Server(MCPServer):
 
     async def run_stdio_async(self) -> None:
         """Serve until the input ends."""
-        async with stdio_server() as (read, write):
+        lines = _Lines()
+        async with stdio_server(stdin=lines) as (read, write):  # type: ignore[arg-type]  # all it does is to walk them
+            lines.write = write
             server = self._lowlevel_server
-            await server.run(_Read(read, write), write, server.create_initialization_options())
+            await server.run(read, write, server.create_initialization_options())
 
 
-class _Read:
-    """What comes in; what cannot be read is answered and passed over."""
+class _Lines:
+    """The messages that come in, a line each. What is none is answered, where that is asked for, and passed over."""
 
-    def __init__(self, read: Any, write: Any) -> None:
-        self._read = read
-        self._write = write
+    write: Any  # where answers go
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._read, name)
-
-    async def __aenter__(self) -> _Read:
-        await self._read.__aenter__()
-        return self
-
-    async def __aexit__(self, *what: object) -> bool | None:
-        ended: bool | None = await self._read.__aexit__(*what)
-        return ended
-
-    def __aiter__(self) -> _Read:
-        return self
-
-    async def __anext__(self) -> SessionMessage:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-    async def receive(self) -> SessionMessage:
-        while True:
-            came = await self._read.receive()
-            if isinstance(came, SessionMessage):
-                return came
-            if (refusal := _refusal(came)) is not None:
-                await self._write.send(SessionMessage(refusal))
+    async def __aiter__(self) -> AsyncIterator[str]:
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]  # the platform's is any
+        while line := await to_thread.run_sync(sys.stdin.readline, LONGEST):
+            message = _message(line)
+            while len(line) == LONGEST and not line.endswith("\n"):
+                message = _answer(None, PARSE_ERROR, f"the line has more than {LONGEST} characters")
+                line = await to_thread.run_sync(sys.stdin.readline, LONGEST)
+            if isinstance(message, str):
+                yield message
+            elif message is not None:
+                await self.write.send(SessionMessage(message))
 
 
-def _refusal(error: Exception) -> JSONRPCError | None:
-    """The answer to what cannot be read; None where there is none to be given."""
-    problems = error.errors() if isinstance(error, ValidationError) else []
-    given = [problem["input"] for problem in problems if problem["type"] == "json_invalid"]
-    if any(not line.strip() for line in given):
+def _message(line: str) -> str | JSONRPCError | None:
+    """The line, if it is a message; else the answer to it, or None where there is none to be given."""
+    if not line.strip():
         return None
     try:
-        [said] = map(json.loads, given) if given else [_whole(problems)]
+        said = json.loads(line)
     except (ValueError, RecursionError):
         return _answer(None, PARSE_ERROR, "the line is not JSON")
-    if not isinstance(said, Mapping):
+    if not isinstance(said, dict):
         return _answer(None, INVALID_REQUEST, "no request: give one object a line")
     asked = said.get("id")
-    if "method" in said and not isinstance(asked, str | int):
-        return None if "id" not in said else _answer(None, INVALID_REQUEST, "id: must be a text or a whole number")
-    if "method" not in said and ("result" in said or "error" in said):
-        return None
-    why = "holds half a character (a lone surrogate)" if _is_half(said) else "is not as JSON-RPC 2.0 has it"
-    can_be_told = isinstance(asked, str | int) and not _is_half(asked)
-    return _answer(asked if can_be_told else None, INVALID_REQUEST, f"the request {why}")
-
-
-def _whole(problems: Sequence[Mapping[str, Any]]) -> Any:
-    """The message that has these problems, each with the part of it that is wrong."""
-    return next((problem["input"] for problem in problems if isinstance(problem["input"], Mapping)), None)
+    is_told = "id" not in said if "method" in said else ("result" in said or "error" in said)
+    is_id = isinstance(asked, str | int) and not isinstance(asked, bool)
+    if not (is_id or is_told):  # the SDK would take it for a notification
+        return _answer(None, INVALID_REQUEST, "id: must be a text or a whole number")
+    try:
+        jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError:
+        why = "holds half a character (a lone surrogate)" if _is_half(said) else "is not as JSON-RPC 2.0 has it"
+        refusal = _answer(None if _is_half(asked) else asked, INVALID_REQUEST, f"the request {why}")
+        return None if is_told else refusal
+    return line
 
 
 def _is_half(said: Any) -> bool:

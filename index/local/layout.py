@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from base.names import NAME, check_collection_name
 from index.local.vectors import rows_home
 
 CATALOG = "catalog.sqlite"
+GONE = re.compile(rf"(?P<rest>\.gone-[0-9a-f]{{32}})-(?P<name>{NAME.pattern})")
 
 
 def collection_folder(data: Path, name: str) -> Path:
@@ -62,9 +64,10 @@ def sweep(parent: Path) -> None:
     """Remove what a killed delete or `own_folder` left behind. One that still runs holds a lock on its folder."""
     for path in [*parent.glob(".gone-*"), *parent.glob(".new-*")]:
         with suppress(OSError), folder_lock(path, wait=False):
-            rows_home.remove_all(path)
-            remove_folder(path / "uploads")
-            remove_folder(path)
+            rest = _with_uploads(path)
+            rows_home.remove_all(rest)
+            remove_folder(rest / "uploads")
+            remove_folder(rest)
 
 
 def remove_folder(path: Path) -> None:
@@ -86,6 +89,9 @@ def appearing(data: Path, name: str) -> Iterator[Path]:
     if folder.exists():
         raise taken
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for gone in folder.parent.glob(f".gone-*-{name}"):  # whose uploads would be taken for the new one's
+        with suppress(OSError), folder_lock(gone):
+            _with_uploads(gone)
     sweep(folder.parent)
     with own_folder(folder.parent) as own:
         yield own
@@ -100,30 +106,42 @@ def appearing(data: Path, name: str) -> Iterator[Path]:
         fsync_file(folder.parent)
 
 
-@contextmanager
-def removing(folder: Path) -> Iterator[Path]:
-    """A collection's folder under a name that is no collection's; it goes when the block ends.
+def remove_collection(folder: Path, *, keep_uploads: bool) -> None:
+    """Remove a collection's folder, and what was uploaded to it.
 
-    In one step: after it there is no collection, whatever happens to the rest. Where the block raises, it is back.
+    In one step: after it there is no collection, and the rest goes whenever others are made or deleted, if a kill comes
+    in between. Where it raises another error than the one below, the collection is as it was.
 
     Raises:
         CollectionError: there is no collection any more, and files of it are left, which may not be removed.
     """
     with folder_lock(folder, wait=False):  # no other sweep takes it before the end of the block
-        gone = folder.with_name(f".gone-{uuid.uuid4().hex}")
+        gone = folder.with_name(f".gone-{uuid.uuid4().hex}{'' if keep_uploads else f'-{folder.name}'}")
         folder.rename(gone)
         try:
-            yield gone
+            rest = _with_uploads(gone)
         except BaseException:
             gone.rename(folder)
             raise
         fsync_file(folder.parent)
     sweep(folder.parent)
-    if gone.exists():
+    if rest.exists():
         raise CollectionError(
-            f"{folder.name} is no collection any more, but not all of its files could be removed: remove {gone} as "
+            f"{folder.name} is no collection any more, but not all of its files could be removed: remove {rest} as "
             "their owner"
         )
+
+
+def _with_uploads(gone: Path) -> Path:
+    """What is left of a deleted collection, with its uploads if its name says whose are to go: then it says so no more,
+    for the next collection of that name has its own. Its lock is held.
+    """
+    if (named := GONE.fullmatch(gone.name)) is None or not gone.exists():
+        return gone
+    if not (gone.parent / named["name"]).exists():
+        with suppress(FileNotFoundError):
+            uploads_folder(gone.parents[1], named["name"]).rename(gone / "uploads")
+    return gone.rename(gone.with_name(named["rest"]))
 
 
 @contextmanager

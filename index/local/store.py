@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,9 +20,8 @@ from index.local.layout import (
     collection_names,
     folder_bytes,
     folder_identity,
-    removing,
+    remove_collection,
     sweep,
-    uploads_folder,
 )
 from index.writer_lock import lock_writer
 
@@ -127,9 +126,7 @@ class LocalStore:
             self.open(name)  # raises, naming those that exist
         lock = None if is_locked else lock_writer(folder, name)
         try:
-            with removing(folder) as gone, suppress(FileNotFoundError):
-                if not keep_uploads:  # the next one of this name has its own
-                    uploads_folder(self._data, name).rename(gone / "uploads")
+            remove_collection(folder, keep_uploads=keep_uploads)
         finally:
             if lock is not None:
                 os.close(lock)

@@ -48,7 +48,7 @@ async def json_of(kind: type[T], request: Request) -> T:
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError):
-        raise RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "no JSON"}]) from None
+        raise _no_json() from None
     try:
         return kind.model_validate(fields, from_attributes=True)  # FastAPI's way
     except ValidationError as error:
@@ -56,11 +56,20 @@ async def json_of(kind: type[T], request: Request) -> T:
 
 
 def from_json(kind: type[T], body: bytes) -> T:
-    """What a JSON body says; the mark of its byte order may stand before it, as `json.loads` has it."""
+    """What a JSON body says, in any coding that `json.loads` takes."""
     try:
-        return kind.model_validate_json(body.removeprefix(BOM_UTF8))
+        return kind.model_validate_json(as_utf8(body))
     except ValidationError as error:
         raise _invalid(error) from None
+
+
+def as_utf8(body: bytes) -> bytes:
+    """JSON, or lines of it, in UTF-8 without a mark of its byte order, as it may have come in UTF-16 or UTF-32."""
+    coding = json.detect_encoding(body)
+    try:
+        return body.removeprefix(BOM_UTF8) if coding.startswith("utf-8") else body.decode(coding).encode()
+    except UnicodeDecodeError:
+        raise _no_json() from None
 
 
 def from_fields(kind: type[T], fields: Any) -> T:
@@ -145,6 +154,10 @@ def _no_form(said: str, max_files: int) -> Refusal:
     else:
         message = "the form is not as its boundary in the Content-Type says"
     return Refusal(400, message, code="invalid_form")
+
+
+def _no_json() -> RequestValidationError:
+    return RequestValidationError([{"type": "json_invalid", "loc": ("body",), "msg": "no JSON"}])
 
 
 def _invalid(error: ValidationError, given: Any = None) -> RequestValidationError:

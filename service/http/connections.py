@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import re
 import resource
 import sys
 import termios
+from collections.abc import Sequence
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +24,7 @@ HEAD_BYTES = 131_072  # of a request; a filter stands in it. The parser has no b
 OF_DESCRIPTORS = 0.5  # the share that connections may take; the rest is for files
 FRAMING = (b"content-length", b"transfer-encoding")  # headers that say where a body ends
 NO_HTTP = "Invalid HTTP request received."
+HOST = re.compile(rb"(\[[\w.:%]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?")  # RFC 3986, 3.2.2
 
 
 class PatientHttp(HttpToolsProtocol):
@@ -39,6 +42,7 @@ class PatientHttp(HttpToolsProtocol):
         self._resumed = 0
         self._head = 0  # bytes that came since the last head or part of a body
         self._is_told_again = False  # a head that we know
+        self._problem = NO_HTTP  # of what the parser gave up on
         self._timer: asyncio.TimerHandle | None = None
         if len(self.connections) > most_connections():
             transport.abort()
@@ -52,8 +56,8 @@ class PatientHttp(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            self.logger.warning(NO_HTTP)
-            self.send_400_response(NO_HTTP)
+            self.logger.warning(self._problem)
+            self.send_400_response(self._problem)
         if self._head > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("the head of the request is too large")
 
@@ -91,9 +95,12 @@ class PatientHttp(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin with the request; of its head all has come."""
+        """Begin with the request; of its head all has come. HttpParserError if others might read another one in it."""
         if self._is_told_again:
             return
+        if problem := _problem_of(self.parser.get_http_version(), self.headers):
+            self._problem = problem
+            raise httptools.HttpParserError(problem)
         super().on_headers_complete()
         self._head = 0
         if not isinstance(self.cycle.transport, WholeAnswers):
@@ -162,6 +169,19 @@ class PatientHttp(HttpToolsProtocol):
         except (OSError, AttributeError):  # a system that does not tell
             return ours
         return ours + int.from_bytes(queued, sys.byteorder)
+
+
+def _problem_of(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """What is wrong with a head that the parser takes, and a proxy may take for something else; None: nothing."""
+    if version not in ("1.0", "1.1"):
+        return f"HTTP/1.1 is spoken here, not HTTP/{version}"
+    hosts = [value for name, value in headers if name == b"host"]
+    if not (len(hosts) == 1 and HOST.fullmatch(hosts[0])) and (hosts or version == "1.1"):  # RFC 9112, 3.2
+        return "a request of HTTP/1.1 names the host that it is for, in one header Host"
+    coded = [value for name, value in headers if name == b"transfer-encoding"]
+    if coded and (version == "1.0" or [value.strip().lower() for value in coded] != [b"chunked"]):  # and 6.1
+        return "bodies come whole or chunked (Transfer-Encoding: chunked), and chunked by HTTP/1.1 alone"
+    return None
 
 
 class WholeAnswers:

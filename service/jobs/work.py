@@ -219,8 +219,12 @@ def _label(context: JobContext) -> None:
     labels = LabelsAsked(LabelSet.of_json(context.job.keep["label_set"]), asked.get("scores"))
     told = LabelReport(most_skips=REASONS)
 
+    def counts(report: LabelReport) -> dict[str, Any]:  # of the labels too: a job of before kept nothing of those
+        found = label_counts(report)
+        return found | {"left_out": [*context.job.keep.get("left_out", ()), *found["left_out"]]}
+
     def watch(what: str, done: int, total: int) -> None:  # what is labelled and written is of the same images
-        context.tell(done if what == "reading" else context.job.done, total, label_counts(told))
+        context.tell(done if what == "reading" else context.job.done, total, counts(told))
 
     going = Going(asked.get("overwrite", False), watch=watch, tool=TOOL)
     with ExitStack() as opened:
@@ -230,7 +234,7 @@ def _label(context: JobContext) -> None:
         run = opened.enter_context(runs.make(kept_as, outputs, RUN_PATIENCE))
         report, _ = run.go_on(source, labels, collection, going)
         context.job.done = context.job.total = report.labels.done
-        context.job.report = label_counts(report.labels) | {
+        context.job.report = counts(report.labels) | {
             "run": run.id,
             "failed": [as_skip(*failure) for failure in report.failures[:REASONS]],
         }

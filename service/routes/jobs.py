@@ -78,8 +78,8 @@ def ask(
     models.named(wanted.model)  # 404 now, not when its turn comes
     if isinstance(wanted, LabelJob):
         # as it is now: a label set that changes later changes no job
-        labels = each_given(as_asked(wanted.labels)).labels if wanted.labels else ()
-        label_set = LabelSets(settings.data).resolve(labels, wanted.label_set, wanted.templates)
+        given = each_given(as_asked(wanted.labels)) if wanted.labels else None
+        label_set = LabelSets(settings.data).resolve(given and given.labels, wanted.label_set, wanted.templates)
         label_set = label_set.in_mode(wanted.mode) if wanted.mode else label_set
         label_set = replace(label_set, abstains=wanted.abstain or label_set.abstains)
         model = _model_for(wanted, label_set, models, collections)
@@ -90,7 +90,7 @@ def ask(
             label_set.check_prompts(settings.max_prompts)
         except InputError as error:
             raise Refusal(422, str(error), code=error.code, param="labels") from None
-        keep = {"label_set": label_set.to_json()}
+        keep = {"label_set": label_set.to_json(), "left_out": given.left_out.as_json() if given else []}
         if wanted.collection is None:  # else it is the collection's, which may have another name after a start
             keep["model"] = model.name
     if isinstance(wanted, ReindexJob) and wanted.training_run:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from base.errors import InputError
+from base.errors import GlimpseError, InputError, LabelSetExists
 from glimpse.options import (
     DATA,
     Abstain,
@@ -112,8 +112,9 @@ def create(
         raise InputError("examples are learned with a model: give --model")
     kept = LabelSets(data)
     is_there = name in kept.names()
+    taken = InputError(f"label set {name!r} is there already; choose another name, or replace it with --force")
     if is_there and not force:
-        raise InputError(f"label set {name!r} is there already; choose another name, or replace it with --force")
+        raise taken
     names: Sequence[Label] = ()
     templates: Sequence[str] = template or ()
     mode: Mode = "multi" if multi else "single"
@@ -138,7 +139,10 @@ def create(
             console.print_left_out(truth.left_out)
             learned = Learned.of_examples(vectors, truth.has, fingerprint=encoder.fingerprint, model=encoder.ref)
             label_set = replace(label_set, learned=learned)
-    is_new = kept.put(name, label_set)
+    try:
+        is_new = kept.put(name, label_set, only_new=not force)
+    except LabelSetExists:  # made by others since it was looked for
+        raise taken from None
     if json:
         console.print_json(content_of(name, label_set) | {"replaced": not is_new})
     else:
@@ -211,7 +215,13 @@ def calibrate(
     with console.progress_bar("encoding the word bank") as bar:
         done = calibrate_set(encoder, label_set, truth, vectors, precision, progress=bar)
     console.print_left_out(truth.left_out)
-    kept.put(name, done.label_set)
+
+    def calibrated(now: LabelSet | None) -> LabelSet:
+        if now != label_set:
+            raise GlimpseError(f"label set {name!r} was changed while it was calibrated: calibrate it again")
+        return done.label_set
+
+    kept.change(name, calibrated)
     with new_file(file, overwrite=True) as part:
         part.write_text(report_of(name, done), encoding="utf-8", errors="replace")
     console.print_warnings(done.warnings)

@@ -7,9 +7,12 @@ so that no thread owns one, and all can be closed at the end.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sqlite3
 import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -24,7 +27,60 @@ __all__ = ["Connection", "Database", "interruptible"]
 
 WRITABLE = Lies("mode=rw")
 STEPS = 100_000  # of SQLite's machine between two looks at the clock: a millisecond or two
+OF_DESCRIPTORS = 0.25  # the share that connections nobody uses may take
+FILES = 3  # that one holds open at most
 FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want of space
+
+
+class Idle:
+    """Connections that nobody uses just now, to all files of this process.
+
+    Each may hold a file, its log and its index of that open. Of a thousand files those that were used last stay open,
+    as many as leave descriptors for all else; to open another again takes a millisecond.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: OrderedDict[Connection, tuple[object, Lies]] = OrderedDict()  # the one used longest ago first
+        self._of: dict[object, list[Connection]] = {}  # by what stands for a database
+
+    def take(self, owner: object) -> tuple[Lies, Connection] | None:
+        """The one of this database that was used last."""
+        with self._lock:
+            if not (own := self._of.get(owner)):
+                return None
+            db = own.pop()
+            return self._all.pop(db)[1], db
+
+    def give(self, owner: object, lies: Lies, db: Connection) -> None:
+        """Keep one until it is wanted, and close those that are too many."""
+        with self._lock:
+            self._all[db] = owner, lies
+            self._of.setdefault(owner, []).append(db)
+            over = [self._oldest() for _ in range(len(self._all) - _most_idle())]
+        for one in over:
+            one.close()
+
+    def close(self, owner: object) -> None:
+        """Close all of a database."""
+        with self._lock:
+            own = self._of.pop(owner, [])
+            for db in own:
+                del self._all[db]
+        for db in own:
+            db.close()
+
+    def _oldest(self) -> Connection:
+        db, (owner, _) = self._all.popitem(last=False)
+        self._of[owner].remove(db)
+        return db
+
+
+IDLE = Idle()
+
+
+def _most_idle() -> int:
+    return max(8, int(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * OF_DESCRIPTORS) // FILES)
 
 
 class Database:
@@ -62,7 +118,8 @@ class Database:
         self.path = path
         self._around = around
         self._functions = functions
-        self._idle: list[tuple[Lies, Connection]] = []
+        self._own = object()
+        weakref.finalize(self, IDLE.close, self._own)
         self._closed = False
         self._read_only = read_only
         self._hurried = False
@@ -139,8 +196,7 @@ class Database:
     def close(self) -> None:
         """Close every connection; one that another thread uses now is closed when it comes back."""
         self._closed = True
-        while self._idle:
-            self._idle.pop()[1].close()
+        IDLE.close(self._own)
 
     @contextmanager
     def hurrying(self) -> Iterator[None]:
@@ -157,8 +213,7 @@ class Database:
 
     def _hurry(self, hurried: bool) -> None:
         self._hurried = hurried
-        while self._idle:
-            self._idle.pop()[1].close()
+        IDLE.close(self._own)
         try:
             with closing(self._connect(WRITABLE.mode)) as db:
                 db.execute(f"PRAGMA journal_mode = {'OFF' if hurried else 'WAL'}")  # a WAL has all written twice
@@ -192,7 +247,7 @@ class Database:
                 try:
                     if db.in_transaction:
                         db.execute("ROLLBACK")
-                    self._idle.append((lies, db))
+                    IDLE.give(self._own, lies, db)
                 except sqlite3.Error:
                     db.close()  # which undoes what is open
                 if self._closed:
@@ -258,14 +313,12 @@ class Database:
 
     def _kept(self, lies: Lies) -> Connection | None:
         """A connection that was opened to the file as it lies now; those that were not are closed."""
-        while True:
-            try:
-                before, db = self._idle.pop()
-            except IndexError:
-                return None
+        while (kept := IDLE.take(self._own)) is not None:
+            before, db = kept
             if before == lies:
                 return db
             db.close()
+        return None
 
     def _connected(self) -> tuple[Lies, Connection]:
         if not self._read_only:

@@ -20,7 +20,7 @@ from base.read_ahead import batches
 from service.collections.metadata import merge_patch
 from service.deps import SettingsDep
 from service.errors import Refusal, detail_of, documented, is_of_what_was_sent
-from service.http.bodies import from_fields, media_type
+from service.http.bodies import as_utf8, from_fields, media_type
 from service.http.idempotency import may_go_on
 from service.putting import Asked, Done, Putting, PuttingDep
 from service.schemas import examples
@@ -120,7 +120,7 @@ async def _given(request: Request) -> list[Any]:
     if kind != "application/json" and kind not in LINES:
         message = f"send application/json, or JSON Lines as {LINES[0]}"
         raise Refusal(415, message, code="unsupported_media_type")
-    body = await request.body()
+    body = as_utf8(await request.body())
     if kind in LINES:
         return await run_in_threadpool(lambda: [_line(line) for line in body.splitlines() if line.strip()])
     try:

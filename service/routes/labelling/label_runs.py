@@ -189,9 +189,11 @@ def save(
 ) -> LabelSetAnswer:
     """Its labels as a label set, with what was reviewed as examples, in place of one of that name."""
     kept = LabelSets(settings.data)
-    if kept.put(asked.name, runs.review(name, models, taught)):
+    learned = runs.review(name, models, taught)
+    put_there, is_new = kept.change(asked.name, lambda _: learned)
+    if is_new:
         response.status_code = 201
-    return LabelSetAnswer.of(asked.name, kept.get(asked.name))
+    return LabelSetAnswer.of(asked.name, put_there)
 
 
 @router.delete("/{run}", summary="Forget a run", status_code=204, responses=documented(404, 409, 422))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Response
 
-from base.errors import GlimpseError, InputError, ModelMismatch
+from base.errors import InputError, ModelMismatch
 from base.names import NAME
 from encoder.zero_shot.prompts import Label
 from labelling.label_file import each_given
@@ -67,12 +67,17 @@ def put(
     given = each_given(as_asked(asked.labels))
     label_set = LabelSet.of(given.labels, templates, asked.mode, abstains=asked.abstains)
     label_set.check_prompts(settings.max_prompts)
-    if if_none_match is not None and name in kept.names():
-        raise Refusal(412, f"there is a label set {name!r} already", code="label_set_exists")
-    label_set, warnings = (label_set, []) if asked.forget_learned else _with_learned(kept, name, label_set)
-    if kept.put(name, label_set):
+    warnings = given.left_out.lines()
+
+    def made(before: LabelSet | None) -> LabelSet:
+        found, lost = (label_set, []) if asked.forget_learned else _with_learned(before, label_set)
+        warnings.extend(lost)
+        return found
+
+    put_there, is_new = kept.change(name, made, only_new=if_none_match is not None)
+    if is_new:
         response.status_code = 201
-    return LabelSetAnswer.of(name, kept.get(name), [*given.left_out.lines(), *warnings])
+    return LabelSetAnswer.of(name, put_there, warnings)
 
 
 def as_asked(labels: Sequence[str | WholeLabel]) -> list[str | Label]:
@@ -93,13 +98,9 @@ def check_learned(label_set: LabelSet, fingerprint: str, model: str) -> None:
         raise Refusal(409, message, code=ModelMismatch.code, param="label_set") from None
 
 
-def _with_learned(kept: LabelSets, name: str, asked: LabelSet) -> tuple[LabelSet, list[str]]:
-    """With what was learned of the set of that name, as far as it is true of this one; and what is not."""
-    try:
-        before = kept.get(name)
-    except GlimpseError:  # none, or damaged
-        return asked, []
-    if before.learned is None:
+def _with_learned(before: LabelSet | None, asked: LabelSet) -> tuple[LabelSet, list[str]]:
+    """With what was learned of the set of before, as far as it is true of this one; and what is not."""
+    if before is None or before.learned is None:
         return asked, []
     if before.labels != asked.labels:
         return asked, ["the labels are others now: what was learned of those before is gone"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request
 
 from base.errors import ImageError
+from labelling.label_file import each_given
 from labelling.label_sets import LabelSet
 from labelling.labeller import Labeller
 from service.deps import ModelsDep, in_use, json_body
@@ -24,10 +25,12 @@ router = APIRouter(prefix="/v1", tags=["classify"])
 async def zero_shot(asked: ZeroShotRequest, models: ModelsDep, request: Request) -> ZeroShotAnswer:
     """The scores that /v1/classify gives for one image; without `hypothesis_template`, with its own templates.
 
+    A label that stands there twice is asked for once, and one without a name not at all; this shape cannot say so.
     As in that task, a model with a logit_bias (SigLIP) scores each label on its own, others by a softmax over all.
     """
     template = asked.parameters.hypothesis_template
-    labels = LabelSet.of(asked.parameters.candidate_labels, [] if template is None else [template])
+    given = each_given(asked.parameters.candidate_labels)  # what it left out has no place in that shape
+    labels = LabelSet.of(given.labels, [] if template is None else [template])
     inference = (await in_use(request, models.named(asked.model))).inference
     classifier = await inference.classifier(labels)
     [vector] = await inference.images([asked.inputs])
