@@ -60,6 +60,18 @@ def test_only_what_is_new_or_changed_is_read(world: World, tmp_path: Path) -> No
     assert "1/green.png" not in text
 
 
+def test_an_image_that_is_in_icloud_alone_keeps_what_it_has(world: World, tmp_path: Path) -> None:
+    world.add_colours()
+    to = tmp_path / "sorted"
+    world.run(to=str(to), how="symlink")
+    before = tree(to)
+    photo = world.folder / "1" / "green.png"
+    photo.unlink()
+    photo.with_name(".green.png.icloud").write_bytes(b"bplist00")
+    assert counts(world.run(to=str(to), how="symlink")) == (0, 0, 8, 0)
+    assert tree(to) == before
+
+
 @pytest.mark.parametrize("batches", [0, 1, 2, 3])
 def test_a_run_that_was_ended_goes_on_behind_its_last_image(world: World, tmp_path: Path, batches: int) -> None:
     world.add_colours(4)
