@@ -160,6 +160,7 @@ def test_places_are_called_as_the_disk_calls_them(
         (["index", "s3://bucket/photos"], "folders s3://bucket/photos: an address, which is not fetched"),
         (["train", "https://a.b/pairs.csv", "--model", "x"], "pairs https://a.b/pairs.csv: an address, "),
         (["search", typed, "--data", "gone", "-c", typed], f"'{typed}' cannot name"),  # no place: as it was typed
+        (["search", "x", "--data", typed, f"--collection={typed}"], f"'{typed}' cannot name"),  # nor beside one
     ]:
         with pytest.raises(GlimpseError, match=re.escape(message)):
             perform(words)
