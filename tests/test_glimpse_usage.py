@@ -72,6 +72,10 @@ def wrong(*words: str) -> str:
         ("rm shop", "no such command 'rm'; is glimpse collections delete meant?; see "),
         ("collections rm shop", "no such command 'rm'; is glimpse collections delete meant?; see "),
         ("collections show shop", "no such command 'show'; is glimpse collections list meant?; see "),
+        (
+            "collections rename a b",
+            "no such command 'rename'; glimpse collections title changes what it is called on the page; glimpse ",
+        ),
         ("jobs stop 1", "no such command 'stop'; is glimpse jobs cancel meant?; see "),
         ("keys create shop", "no such command 'create'; is glimpse keys add meant?; see "),
         ("labels ls", "no such command 'ls'; is glimpse labels list meant?; see "),

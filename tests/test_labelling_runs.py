@@ -456,6 +456,24 @@ def test_sidecars_are_written_then_moved_and_come_back(world: World, tmp_path: P
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("words", ["sidecar", "embedded"])
+def test_what_was_moved_by_hand_is_not_said_to_be_undone(world: World, tmp_path: Path, words: str) -> None:
+    world.add_colours(1)
+    before = tree(world.folder)
+    world.run(words=words)
+    for file in (world.folder / "0").glob("red.png*"):
+        file.rename(tmp_path / file.name)
+    changes = world.undo()
+    assert [failure.reason for failure in changes.failed] == [
+        "is no longer there; where it was moved to, it has these keywords still"
+    ]
+    assert changes.taken_back == 2
+    assert len(read_marks(tmp_path / "red.png")) == 1
+    for file in tmp_path.glob("red.png*"):
+        file.rename(world.folder / "0" / file.name)
+    assert (world.undo().taken_back, tree(world.folder)) == (1, before)
+
+
 def test_a_sidecar_that_is_no_xmp_is_one_image_s_trouble(world: World) -> None:
     world.add_colours(1)
     broken = world.folder / "0" / "red.png.xmp"
