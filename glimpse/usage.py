@@ -30,7 +30,10 @@ def with_places(command: Any, words: Sequence[str]) -> list[str]:
     """
     from base.sources.named_files import as_on_disk
 
-    context, rest, meant = None, list(words), dict[str, str]()
+    parts = [_behind_equals(word) for word in words]
+    marks = {f"\0{i}": i for i, (_, value) in enumerate(parts) if value[:1] != "-" and ODD_PLACES.search(value)}
+    rest = [f"{option}\0{i}" if f"\0{i}" in marks else words[i] for i, (option, _) in enumerate(parts)]
+    context, meant = None, list(words)
     while rest:
         context = command.context_class(command, info_name=command.name, parent=context)
         given, rest, _ = command.make_parser(context).parse_args(rest)
@@ -41,23 +44,27 @@ def with_places(command: Any, words: Sequence[str]) -> list[str]:
                 continue
             value = given.get(param.name)
             name = max(param.opts, key=len) if param.param_type_name == "option" else param.name
-            for one in value if isinstance(value, list | tuple) else [value]:
+            for i in (marks.get(one) for one in (value if isinstance(value, list | tuple) else [value])):
+                if i is None:
+                    continue
+                option, one = parts[i]
                 if one == "":
                     raise InputError(f"{name} is empty: was a variable not set, or is . meant?")
-                if is_path and isinstance(one, str) and not (param.name == "image" and "://" in one):  # it knows both
+                if is_path and not (param.name == "image" and "://" in one):  # it knows both
                     if re.match(r"(?!file:)[a-z0-9+]{2,}://", one, re.I):
                         raise InputError(f"{name} {one}: an address, which is not fetched; give a file or folder here")
-                    meant[one] = as_on_disk(one)
+                    meant[i] = option + as_on_disk(one)
         command = getattr(command, "commands", {}).get(rest[0]) if rest else None
         if command is None:
             break
         rest = rest[1:]
-    return [meant.get(word) or _behind_equals(word, meant) for word in words]
+    return meant
 
 
-def _behind_equals(word: str, meant: dict[str, str]) -> str:
+def _behind_equals(word: str) -> tuple[str, str]:
+    """An option with its "=", and its value; of any other word nothing, and the word."""
     option, equals, value = word.partition("=")
-    return f"{option}={meant[value]}" if equals and option.startswith("--") and value in meant else word
+    return (option + equals, value) if equals and option.startswith("--") else ("", word)
 
 
 def _bad_value(error: Any) -> str:
@@ -100,6 +107,10 @@ def _other(error: Any) -> str:
 def _no_command(word: str, context: Any) -> str | None:
     """What to say of a command that is called otherwise here; None where that is not known."""
     commands = dict.fromkeys(context.command.commands)
+    if word.lower() in _RENAME and "title" in commands:
+        path = context.command_path
+        anew = f"{path} backup OLD FILE, {path} restore FILE NEW and {path} delete OLD give it another NAME"
+        return f"no such command '{word}'; {path} title changes what it is called on the page; {anew}"
     if context.parent is None:
         commands |= dict.fromkeys(["--help", "--version", *(f"collections {name}" for name in _OF_COLLECTIONS)])
     alike = [names.split(", ") for names in _ALIKE if word.lower() in names.split(", ")]
@@ -121,8 +132,9 @@ def _name_of(error: Any) -> str:
     return max(param.opts, key=len) if param.param_type_name == "option" else str(param.name)
 
 
-ODD_PLACES = re.compile(r"(?:^|=)(?:$|~)|://|[^\x00-\x7f]")  # what a word has in it that may need `with_places`
+ODD_PLACES = re.compile(r"(?:^|=)(?:$|~)|file:|://|[^\x00-\x7f]")  # what a word has in it that may need `with_places`
 _PLACES = ("model", "init", "source", "url")  # texts that say where something is
+_RENAME = ("rename", "mv", "move")
 _OF_COLLECTIONS = ("list", "delete", "check", "import")  # which people look for in glimpse itself
 # What other programs call what there is here. Each row has the names of one thing.
 _ALIKE = (

@@ -309,7 +309,9 @@ def test_pictures_that_nothing_reads_are_counted_by_kind(tmp_path: Path) -> None
 
 def test_photos_that_are_not_here_yet_are_named(tmp_path: Path) -> None:
     touch(
-        tmp_path, ".IMG_1.HEIC.icloud", ".IMG_2.JPG.icloud", ".hidden", "a.jpg.crdownload", "b.PNG.part", "c.zip.part"
+        tmp_path,
+        *(".IMG_1.HEIC.icloud", ".IMG_2.JPG.icloud", ".notes.pdf.icloud", ".hidden"),
+        *("a.jpg.crdownload", "b.PNG.part", "c.zip.part"),
     )
     found, said = walked(tmp_path)
     assert (found, sorted(line.split(", the first: ")[0] for line in said)) == (

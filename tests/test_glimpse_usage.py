@@ -72,6 +72,10 @@ def wrong(*words: str) -> str:
         ("rm shop", "no such command 'rm'; is glimpse collections delete meant?; see "),
         ("collections rm shop", "no such command 'rm'; is glimpse collections delete meant?; see "),
         ("collections show shop", "no such command 'show'; is glimpse collections list meant?; see "),
+        (
+            "collections rename a b",
+            "no such command 'rename'; glimpse collections title changes what it is called on the page; glimpse ",
+        ),
         ("jobs stop 1", "no such command 'stop'; is glimpse jobs cancel meant?; see "),
         ("keys create shop", "no such command 'create'; is glimpse keys add meant?; see "),
         ("labels ls", "no such command 'ls'; is glimpse labels list meant?; see "),
@@ -160,6 +164,7 @@ def test_places_are_called_as_the_disk_calls_them(
         (["index", "s3://bucket/photos"], "folders s3://bucket/photos: an address, which is not fetched"),
         (["train", "https://a.b/pairs.csv", "--model", "x"], "pairs https://a.b/pairs.csv: an address, "),
         (["search", typed, "--data", "gone", "-c", typed], f"'{typed}' cannot name"),  # no place: as it was typed
+        (["search", "x", "--data", typed, f"--collection={typed}"], f"'{typed}' cannot name"),  # nor beside one
     ]:
         with pytest.raises(GlimpseError, match=re.escape(message)):
             perform(words)

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -66,6 +68,21 @@ def test_what_could_not_be_entered_is_not_gone(tmp_path: Path) -> None:
 
     assert [item for item in compare(files(), known, unreadable) if isinstance(item, int)] == [1]
     assert not unreadable
+
+
+@pytest.mark.parametrize(("flags", "same"), [(0x40000000, True), (0x40, False)])
+def test_what_macos_sent_to_icloud_is_not_read_again(tmp_path: Path, flags: int, same: bool) -> None:
+    """There the flags change, and with them the ctime; no other system has them, so they are added here."""
+    path = tmp_path / "x.png"
+    path.write_bytes(b"1")
+    there = path.stat()
+    status: Any = SimpleNamespace(
+        st_mtime_ns=there.st_mtime_ns, st_size=1, st_ctime_ns=there.st_ctime_ns, st_flags=flags
+    )
+    known = [(str(path), 1, there.st_mtime_ns, 1)]
+    [found] = compare([(path, status)], known, set(), looked=there.st_ctime_ns - 1)
+    assert isinstance(found, FileInfo)
+    assert found.same is same
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from encoder.model.dual_encoder import DualEncoder
 from index.backup import back_up, restore
 from index.collection import Collection, check_collection, open_collection
 from index.ingest.captions import Captions
+from index.ingest.gone import find_dead
 from index.ingest.report import IndexReport
 from index.ingest.sync import SyncOptions, index_folders, open_or_create
 from tests.conftest import SmallBatches
@@ -94,6 +95,37 @@ def test_a_small_folder_that_was_away_comes_back_with_all_that_was_said(
     assert found_again(index_folders(collection, encoder, [photos]), 4)
     assert said(collection) == described
     assert collection.check() == []
+
+
+def evict(photo: Path) -> None:
+    """What macOS does with a photo that it keeps in iCloud alone."""
+    photo.unlink()
+    photo.with_name(f".{photo.name}.icloud").write_bytes(b"bplist00")
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_photos_that_are_in_icloud_alone_stay(
+    collection: Collection,
+    encoder: DualEncoder,
+    photos: Path,
+    described: dict[str, Any],
+    tmp_path: Path,
+    all_of_them: bool,
+) -> None:
+    for photo in photos.rglob("*.png") if all_of_them else [photos / "green/1.png", photos / "red/1.png"]:
+        shutil.copy(photo, tmp_path / "kept.png")
+        evict(photo)
+    number = len(described) if all_of_them else 2
+    for options in (SyncOptions(), SyncOptions(allow_empty=True)):
+        report = index_folders(collection, encoder, [photos], options)
+        [kept] = report.kept
+        assert (report.removed, kept.entries, kept.reason) == (0, number, "the photos are in iCloud alone")
+    assert find_dead(collection, [photos], tmp_path / "data") == []
+    shutil.copy(tmp_path / "kept.png", tmp_path / "another")  # a copy of one of them is not that one, moved
+    (tmp_path / "another").rename(photos / "copy.png")
+    report = index_folders(collection, encoder, [photos])
+    assert (report.added, report.moved, report.removed, report.encoded) == (1, 0, 0, 0)
+    assert said(collection) == described | {str(photos / "copy.png"): {}}
 
 
 def test_a_link_whose_target_was_away_comes_back(

@@ -244,6 +244,27 @@ def test_captions_are_found_through_a_link(
     assert record.metadata == {"title": "linked"}
 
 
+@pytest.mark.parametrize("first", ["colours", "link"])
+def test_a_folder_by_its_other_name_is_the_same_folder(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path, first: str
+) -> None:
+    link, named = tmp_path / "link", tmp_path / first
+    link.symlink_to(colour_folder)
+    (tmp_path / "green").symlink_to(link / "green")
+    index_folders(collection, encoder, [named])
+    for others in ([link], [colour_folder], [link, colour_folder]):
+        assert counts(index_folders(collection, encoder, others)) == {"unchanged": 12}
+    assert counts(index_folders(collection, encoder, [tmp_path / "green", link / "red"])) == {"unchanged": 8}
+    assert all(Path(str(record.path)).is_relative_to(named) for record in collection.records())
+
+
+def test_two_names_of_a_folder_in_one_command_are_one_folder(
+    collection: Collection, encoder: DualEncoder, colour_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(colour_folder)
+    assert index_folders(collection, encoder, [tmp_path / "link", colour_folder]).added == 12
+
+
 def test_a_link_to_nothing_is_listed(collection: Collection, encoder: DualEncoder, colour_folder: Path) -> None:
     (colour_folder / "dangling.png").symlink_to(colour_folder / "nothing.png")
     report = index_folders(collection, encoder, [colour_folder])

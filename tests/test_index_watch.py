@@ -233,6 +233,12 @@ def test_photos_in_the_data_folder_are_watched_and_what_it_keeps_is_not(
     plain_picture("blue").save(tmp_path / "photos" / "2.png")
     watch.until(added=1, encoded=1)
     watch.close()
+    watch = Watch(tmp_path, encoder, tmp_path / "photos")  # the same folder by another name
+    assert watch.next() == {}
+    plain_picture("green").save(tmp_path / "photos" / "3.png")
+    watch.until(added=1, encoded=1)
+    assert {Path(path).parent for path in watch.paths()} == {tmp_path / "link" / "photos"}
+    watch.close()
     watch = Watch(tmp_path, encoder, tmp_path / "link" / "collections")
     with pytest.raises(InputError, match="where collections are kept"):
         watch.next()

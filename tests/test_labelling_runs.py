@@ -60,6 +60,18 @@ def test_only_what_is_new_or_changed_is_read(world: World, tmp_path: Path) -> No
     assert "1/green.png" not in text
 
 
+def test_an_image_that_is_in_icloud_alone_keeps_what_it_has(world: World, tmp_path: Path) -> None:
+    world.add_colours()
+    to = tmp_path / "sorted"
+    world.run(to=str(to), how="symlink")
+    before = tree(to)
+    photo = world.folder / "1" / "green.png"
+    photo.unlink()
+    photo.with_name(".green.png.icloud").write_bytes(b"bplist00")
+    assert counts(world.run(to=str(to), how="symlink")) == (0, 0, 8, 0)
+    assert tree(to) == before
+
+
 @pytest.mark.parametrize("batches", [0, 1, 2, 3])
 def test_a_run_that_was_ended_goes_on_behind_its_last_image(world: World, tmp_path: Path, batches: int) -> None:
     world.add_colours(4)
@@ -442,6 +454,24 @@ def test_sidecars_are_written_then_moved_and_come_back(world: World, tmp_path: P
     assert not world.undo().failed
     shutil.rmtree(world.data)
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("words", ["sidecar", "embedded"])
+def test_what_was_moved_by_hand_is_not_said_to_be_undone(world: World, tmp_path: Path, words: str) -> None:
+    world.add_colours(1)
+    before = tree(world.folder)
+    world.run(words=words)
+    for file in (world.folder / "0").glob("red.png*"):
+        file.rename(tmp_path / file.name)
+    changes = world.undo()
+    assert [failure.reason for failure in changes.failed] == [
+        "is no longer there; where it was moved to, it has these keywords still"
+    ]
+    assert changes.taken_back == 2
+    assert len(read_marks(tmp_path / "red.png")) == 1
+    for file in tmp_path.glob("red.png*"):
+        file.rename(world.folder / "0" / file.name)
+    assert (world.undo().taken_back, tree(world.folder)) == (1, before)
 
 
 def test_a_sidecar_that_is_no_xmp_is_one_image_s_trouble(world: World) -> None:

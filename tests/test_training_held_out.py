@@ -83,6 +83,23 @@ def test_what_is_written_down_measures_as_the_run_did(kind: str, tiny_run: Path,
     assert metrics == before_training(events)
 
 
+@pytest.mark.parametrize("root", ["now", "now/photos", "now/photos/all"])
+def test_images_that_were_moved_are_measured_where_they_are_now(
+    root: str, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = class_folders(tmp_path / "before" / "photos" / "all", range(6))
+    (folder / "red").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9"))
+    config = settings_of(folder, tmp_path / "run", model=str(tiny_run), val_fraction=0.4, folders=True)
+    events = list(train(config))
+    (tmp_path / "before").rename(tmp_path / "now")
+    asked = ["eval", "--model", str(tiny_run), "--split", str(tmp_path / "run"), "--device", "cpu", "--json"]
+    with pytest.raises(InputError, match=r"none of its \d images is where it was, the first: .* --images-root DIR"):
+        perform(asked)
+    assert not perform([*asked, "--images-root", str(tmp_path / root)])
+    said, measured = json.loads(capsys.readouterr().out), before_training(events)
+    assert (said["n_images"], said["top1"]) == (measured["n_images"], measured["top1"])
+
+
 def test_what_is_held_out_of_shards_is_found_again(tiny_run: Path, tmp_path: Path) -> None:
     import webdataset
 

@@ -1,23 +1,26 @@
 """`held_out.csv` of a run folder: what the run is measured on, so that any model can be measured on the same.
 
 A row a caption, with the image's path and, of class folders, the label; of images alone a row an image; of shards a
-row a shard, since their images have no files. It holds names, not images: what is moved is no longer found.
+row a shard, since their images have no files. It holds names, not images: of what was moved it must be said where to.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
-from base.errors import TrainingError
+from base.errors import InputError, TrainingError
 from training.config import TrainConfig
 from training.data.keys import Keys
 from training.data.pairs import Pair, PairSet, clean, read_pairs
 from training.data.shards import read_shard_pairs
 from training.run_folder import HELD_OUT, artefact
 
+LOOKED_FOR = 100  # images by which it is found out where all have moved to
 COLUMNS = ("image", "title", "label")  # as `glimpse train` and `eval` look for them unasked
 
 
@@ -48,8 +51,12 @@ def _named(image: Path | bytes) -> str:
     return str(path)
 
 
-def read_held_out(run: Path) -> tuple[TrainConfig, PairSet]:
+def read_held_out(run: Path, images_root: Path | None = None) -> tuple[TrainConfig, PairSet]:
     """What a run was asked to do, and the pairs it is measured on, those of an image together.
+
+    Args:
+        run: its folder.
+        images_root: a folder that the images were moved into, with the folders that they lay in or without.
 
     Raises:
         TrainingError: no run folder, or one from before the table was written.
@@ -63,6 +70,32 @@ def read_held_out(run: Path) -> tuple[TrainConfig, PairSet]:
         rows = csv.reader(file)
         if next(rows, None) == ["shard"]:
             return config, read_shard_pairs([shard for [shard] in rows], config.keys)
+        images = [_path_of(row[0]) for row in rows if row]
     labels = replace(Keys(), label="label" if config.folders or config.label_key else None)
-    found = read_pairs(table, labels.images_only() if config.images_only or config.folders else labels)
-    return config, found
+    if images and images_root is None and not any(map(_is_file, images)):
+        raise InputError(
+            f"{table}: none of its {len(images)} images is where it was, the first: {images[0]}; if they were moved, "
+            f"glimpse eval --split {run} --images-root DIR measures them where they are now"
+        )
+    were = _folder_before(images, images_root) if images_root is not None else None
+    keys = labels.images_only() if config.images_only or config.folders else labels
+    return config, read_pairs(table, keys, images_root=images_root, images_were=were)
+
+
+def _folder_before(images: Sequence[Path], root: Path) -> Path | None:
+    """The folder that `root` stands for now: of those that all images lay in the one with the most that are found."""
+    common = Path(os.path.commonpath([image.parent for image in images])) if images else Path()
+    some = images[:LOOKED_FOR]
+    return max(
+        reversed((common, *common.parents)),
+        key=lambda before: sum(_is_file(root / image.relative_to(before)) for image in some),
+        default=None,
+    )
+
+
+def _path_of(name: str) -> Path:
+    return Path(os.fsdecode(unquote_to_bytes(name.removeprefix("file://")))) if name.startswith("file:") else Path(name)
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113  a name that is too long is no error

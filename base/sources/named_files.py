@@ -21,9 +21,10 @@ class Names:
     with the suffix that it lacks, where but one file is called so. A number is its digits.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Relative names start at `root`."""
+    def __init__(self, root: Path, was: Path | None = None) -> None:
+        """Relative names start at `root`, and so does what lay below `was`."""
         self._root = root
+        self._was = was
         self._listing = lru_cache(64)(_by_form)
 
     def find(self, cell: object) -> Path | None:
@@ -31,12 +32,12 @@ class Names:
         name = name_in(cell)
         if name is None:
             return None
-        if _is_file(path := self._root / name):
+        if _is_file(path := self._at(name)):
             return path
         readings = dict.fromkeys(_readings(name))
         for reading in readings:
             for form in dict.fromkeys((reading, *(unicodedata.normalize(kind, reading) for kind in ("NFC", "NFD")))):
-                if _is_file(path := self._root / form):
+                if _is_file(path := self._at(form)):
                     return path
         looked = (self._look(reading) for reading in readings)
         return next((found for found in looked if found is not None and _is_file(found)), None)
@@ -44,6 +45,10 @@ class Names:
     def likely(self, name: str) -> Path:
         """Where a file of that name would be, if there were one."""
         return self._root / list(_readings(name))[-1]
+
+    def _at(self, name: str) -> Path:
+        path = self._root / name
+        return self._root / path.relative_to(self._was) if self._was and path.is_relative_to(self._was) else path
 
     def _look(self, reading: str) -> Path | None:
         """Folder by folder, by what lies there: a path may have accents of both forms, or capitals of its own."""

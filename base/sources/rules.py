@@ -88,6 +88,7 @@ IGNORE_FILE = ".glimpseignore"
 LONGEST = 1 << 20  # bytes of such a file
 IN_ICLOUD = "photos that are in iCloud alone (download them to this machine first)"
 ICLOUD = ".icloud"  # behind the name of what is there alone, which has a dot before it
+_DATALESS = 0x40000000  # of st_flags, from macOS 14 on: a file's name is here, and what is in it is there
 _UNFINISHED = re.compile(
     r"\.(?:jpe?g|png|gif|webp|tiff?|bmp|heic|avif)\.(?:part|partial|filepart|crdownload|opdownload)\Z"
 )
@@ -240,6 +241,16 @@ def is_not_photos(folder: Path) -> bool:
         or (name in _CACHES and _OF_PROGRAMS.fullmatch(folder.parent.name.lower()) is not None)
         or (name in _NOT_ORIGINALS and _LIBRARY.fullmatch(folder.parent.name.lower()) is not None)
     )
+
+
+def is_in_icloud(path: Path) -> bool:
+    """Whether a file that is not here lies in iCloud: its place is taken by a small one whose name says so."""
+    return os.path.lexists(path.with_name(f".{path.name}{ICLOUD}"))
+
+
+def is_dataless(status: os.stat_result) -> bool:
+    """Whether a file lies in iCloud though its name is here; to read it is to download it."""
+    return bool(getattr(status, "st_flags", 0) & _DATALESS)
 
 
 def kind_of(name: str) -> str:

@@ -221,8 +221,9 @@ class _Walk:
                 return
             for entry in scan:
                 if entry.name.startswith("."):
-                    if entry.name.endswith(ICLOUD) and self._left_out is not None:
-                        self._left_out.add(IN_ICLOUD, str(folder / entry.name))
+                    name = entry.name.removesuffix(ICLOUD)[1:]
+                    if self._left_out is not None and entry.name.endswith(ICLOUD) and is_image_name(name):
+                        self._left_out.add(IN_ICLOUD, str(folder / name))
                     continue
                 is_folder = self._is_folder(entry)
                 if excluded and (reason := excluded.reason(folder / entry.name, is_folder=is_folder)):

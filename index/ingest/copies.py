@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from base.files import mtime_ns
+from base.sources.rules import is_in_icloud
 from index.collection import Collection, Keepsake, Record
 from index.ingest.places import Places
 
@@ -150,14 +151,14 @@ class KnownBytes:
         return known or old.name == new.name
 
     def _state(self, record: Record) -> str:
-        """Whether its file is "there", "changed", or "gone": no longer there, and not away with its disk."""
+        """Whether its file is "there", "changed", or "gone": not there, nor away with its disk or in iCloud."""
         path = Path(record.path or os.devnull)
         try:
             stat = path.stat()
             if record.mtime_ns is None:  # uploaded, under a name that no folder has
                 return "there"
         except (FileNotFoundError, NotADirectoryError):
-            return "there" if self._places.is_away(path) else "gone"
+            return "there" if is_in_icloud(path) or self._places.is_away(path) else "gone"
         except OSError:
             return "there"
         return "there" if (mtime_ns(stat), stat.st_size) == (record.mtime_ns, record.size) else "changed"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.files import mtime_ns
+from base.sources.rules import is_dataless
 
 Files = Iterable[tuple[Path, os.stat_result]]  # what `base.sources.walk.walk_images` gives
 Known = Iterable[tuple[str, int, int | None, int | None]]  # path, id, mtime_ns, size: what `Collection.paths` gives
@@ -32,7 +33,7 @@ def compare(files: Files, known: Known, unreadable: set[str], looked: int | None
         unreadable: files and folders that could not be entered; `files` adds them before it gives the next file, and
             they are taken out here. Entries from there may still be there, so nothing is said of them.
         looked: when they were last looked at, in nanoseconds. To what has a later ctime something was done, even where
-            its time and size were kept. None: it is not known.
+            its time and size were kept, unless it was sent to a cloud. None: it is not known.
 
     Yields:
         A `FileInfo` for each file, and the id of each entry whose file is gone.
@@ -47,7 +48,9 @@ def compare(files: Files, known: Known, unreadable: set[str], looked: int | None
             entry = next(entries, None)
         unreadable.clear()
         if entry and entry[0] == str(path):
-            same = entry[2:] == (mtime_ns(stat), stat.st_size) and (looked is None or stat.st_ctime_ns <= looked)
+            same = entry[2:] == (mtime_ns(stat), stat.st_size) and (
+                looked is None or stat.st_ctime_ns <= looked or is_dataless(stat)
+            )
             yield FileInfo(path, stat, entry[1], same)
             entry = next(entries, None)
         else:

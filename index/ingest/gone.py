@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from base.read_ahead import batches
-from base.sources.rules import Rules
+from base.sources.rules import Rules, is_in_icloud
 from index.collection import Collection, Record
 from index.ingest.places import Places
 
@@ -53,10 +53,11 @@ def divide(
     What stood in a folder that is now missing or without any image stays, if that is known to have been another folder
     or a mounted disk, or if such folders held most of the entries below the roots: a disk that is not mounted looks
     just like that. `keep_away` false deletes them too. What is there, but was not walked, stays where nothing but an
-    option of the run speaks against it.
+    option of the run speaks against it, and so does what is in iCloud.
     """
     gone = Gone()
     hidden: list[Path] = []
+    in_cloud: list[Path] = []
     by_folder: dict[Path, list[int]] = {}
     for some in batches(sorted(ids), BATCH):
         for record in collection.records_of(some).values():
@@ -66,6 +67,8 @@ def divide(
                 gone.left_out.append(record.id)
             elif os.path.isfile(path):  # noqa: PTH113  not allowed to look is no error
                 hidden.append(path)
+            elif is_in_icloud(path):
+                in_cloud.append(path)
             else:
                 by_folder.setdefault(path.parent, []).append(record.id)
     if hidden:
@@ -73,6 +76,9 @@ def divide(
         links, names, exclude = map(rules.called, ("follow_links", "any_name", "exclude"))
         remedy = f"{links} or {names} looks at them, {exclude} removes them"
         gone.kept.append(Kept(_common(hidden), len(hidden), reason, remedy))
+    if in_cloud:
+        reason, remedy = "the photos are in iCloud alone", "what is downloaded is looked at again"
+        gone.kept.append(Kept(_common(in_cloud), len(in_cloud), reason, remedy))
     empty: dict[Path, list[int]] = {}
     for folder, entries in by_folder.items():
         top = _outermost_empty(folder, roots, places) if keep_away else None
@@ -112,7 +118,7 @@ def find_dead(collection: Collection, folders: Sequence[Path], apart_from: Path)
     for root in folders or [Path("/")]:
         for name, key, *_ in collection.paths(root):
             path = Path(name)
-            if not path.is_relative_to(apart_from) and _is_missing(path):
+            if not path.is_relative_to(apart_from) and _is_dead(path):
                 missing = [folder for folder in path.parents if _is_missing(folder)]
                 found.setdefault(missing[-1] if missing else path.parent, []).append(key)
     dead = []
@@ -136,7 +142,7 @@ def prune(collection: Collection, dead: Iterable[Dead]) -> int:
     heirs: dict[int, dict[str, Any]] = {}
     for some in (some for one in dead for some in batches(one.ids, BATCH)):
         for record in collection.records_of(some).values():
-            if _is_missing(Path(str(record.path))):
+            if _is_dead(Path(str(record.path))):
                 ids.append(record.id)
                 if record.metadata and (heir := _heir(collection, record)) is not None:
                     heirs.setdefault(heir, {"metadata": record.metadata})
@@ -147,6 +153,10 @@ def prune(collection: Collection, dead: Iterable[Dead]) -> int:
 def _heir(collection: Collection, record: Record) -> int | None:
     copies = collection.find_sha256(record.sha256) if record.sha256 else []
     return next((one.id for one in copies if not one.metadata and not _is_missing(Path(str(one.path)))), None)
+
+
+def _is_dead(path: Path) -> bool:
+    return _is_missing(path) and not is_in_icloud(path)
 
 
 def _is_missing(path: Path) -> bool:

@@ -113,6 +113,43 @@ class Places:
             self._collection.set_places({"folders": folders, "looked": self._looked})
 
 
+def roots_of(collection: Collection, folders: Iterable[Path]) -> list[Path]:
+    """Folders by the names that a collection has them by, absolute, each once.
+
+    A folder that was indexed, or lies in one that was, and is named by a link now, or in other capitals on a disk that
+    takes them for equal, would have all its pictures a second time.
+    """
+    known: dict[tuple[int, int], list[Path]] = {}
+    for name in sorted(_those_like(0, collection.places().get("looked"))):
+        _add(known, Path(name))
+    found = []
+    for folder in folders:
+        path = Path(os.path.abspath(folder))  # noqa: PTH100  keeps links as named
+        real = Path(os.path.realpath(path))
+        for above in (real, *real.parents):
+            if names := known.get(_key(above) or (0, 0)):
+                others = [name / real.relative_to(above) for name in names]
+                path = path if path in others else others[0]
+                break
+        _add(known, path)
+        found.append(path)
+    return found
+
+
+def _add(known: dict[tuple[int, int], list[Path]], path: Path) -> None:
+    if key := _key(path):
+        known.setdefault(key, []).append(path)
+
+
+def _key(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder apart whatever it is called; None: it is not there."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _those_like(form: object, kept: object) -> dict[str, Any]:
     """Of what the catalog kept by name, what has the form of an example; nothing of what is damaged."""
     if not isinstance(kept, dict):

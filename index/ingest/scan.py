@@ -10,10 +10,11 @@ from pathlib import Path
 
 from base.errors import CollectionNotFound, InputError
 from base.sources.left_out import LeftOut
-from base.sources.rules import Rules, is_not_photos
+from base.sources.rules import Rules, is_in_icloud, is_not_photos
 from base.sources.walk import image_names, is_image_name, no_images, walk_images
 from index.collection import Collection, open_collection
 from index.ingest.diff import Known
+from index.ingest.places import roots_of
 
 
 def outermost(paths: Iterable[Path]) -> list[Path]:
@@ -34,18 +35,18 @@ def check_any_image(data: Path, name: str, folders: Iterable[Path], rules: Rules
 
 
 def check_folders(collection: Collection, folders: Iterable[Path], rules: Rules, *, allow_empty: bool) -> list[Path]:
-    """The folders to keep in step with, absolute and outermost.
+    """The folders to keep in step with, absolute and outermost, by the names that the collection has them by.
 
     Raises:
         InputError: one is missing, or (without `allow_empty`) holds no image though the collection has some from it.
     """
-    roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
+    roots = outermost(roots_of(collection, folders))
     for root in roots:
         if not root.is_dir():
             raise InputError(f"{root}: no such folder. Is a disk not mounted? Nothing has been removed")
         if allow_empty or next(image_names(root, rules), None):
             continue
-        if lost := sum(1 for _ in collection.paths(root)):
+        if lost := sum(1 for path, *_ in collection.paths(root) if not is_in_icloud(Path(path))):
             raise InputError(
                 f"{root}: no images there now, but the collection has {lost} from it. Is a disk not mounted? "
                 f"Give {rules.called('allow_empty')} to remove them"

@@ -21,7 +21,8 @@ from base.progress import Progress
 from base.sources.rules import IGNORE_FILE, Rules
 from base.sources.walk import is_image_name
 from encoder.encoder import Encoder
-from index.collection import Collection, collection_identity
+from index.collection import Collection, collection_identity, open_collection
+from index.ingest.places import roots_of
 from index.ingest.report import IndexReport
 from index.ingest.scan import outermost, place_of
 from index.ingest.sync import SyncOptions, index_folders, index_paths, open_or_create
@@ -85,7 +86,7 @@ def watch_folders(
     """
     watching = watching or Watching()
     make, stop = watching.make, watching.stop
-    roots = outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
+    roots = _roots_of(data, name, folders)
     identities = [_identity(root) for root in roots]
     own = _Own(data, roots)
     filled = collection_identity(data, name)
@@ -110,6 +111,14 @@ def watch_folders(
         if first or report.is_news:
             yield report
         first = False
+
+
+def _roots_of(data: Path, name: str, folders: Sequence[Path]) -> list[Path]:
+    try:
+        with open_collection(data, name) as collection:
+            return outermost(roots_of(collection, folders))
+    except CollectionNotFound:
+        return outermost(Path(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100  keeps links as named
 
 
 class _Own:

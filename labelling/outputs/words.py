@@ -120,6 +120,8 @@ class Words(ChangesImages):
     def undo(self, step: Step) -> None:
         """As `ChangesImages.undo`: where others have written since, our words of before come back, and no more."""
         assert isinstance(step, Written)
+        if not step.path.exists() and not Path(step.image).exists():
+            raise NotDone(step.path, "is no longer there; where it was moved to, it has these keywords still")
         try:
             undone(step.change).apply()
         except XmpError as error:

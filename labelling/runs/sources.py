@@ -14,7 +14,7 @@ import numpy.typing as npt
 from base.errors import ImageError, InputError
 from base.progress import Progress
 from base.read_ahead import batches
-from base.sources.rules import Rules
+from base.sources.rules import Rules, is_in_icloud
 from base.sources.walk import check_folder, image_names, no_images, walk_images
 from encoder.encoder import Encoder
 from encoder.image import Picture, open_image
@@ -109,7 +109,7 @@ class FolderSource:
         return self.encoder.ref
 
     def look(self, store: RunStore, report: LabelReport, tell: Progress) -> Seen:
-        """As `Source.look`. A folder that cannot be entered is not gone, nor is what is below it."""
+        """As `Source.look`. A folder that cannot be entered is not gone, nor is what is below it, or in iCloud."""
         check_folder(self.folder)
         seen = Seen()
         total = sum(1 for _ in image_names(self.folder, self.rules))
@@ -128,7 +128,11 @@ class FolderSource:
                 store.put(_found(path, stamps.pop(path), vector, pictures.pop(path, None)) for path, vector in batch)
             tell(seen.total, total)
         unread = [Path(path) for path, _ in report.unread]
-        seen.gone = [row for row in store.unseen() if not any(row.image.path.is_relative_to(path) for path in unread)]
+        seen.gone = [
+            row
+            for row in store.unseen()
+            if not is_in_icloud(row.image.path) and not any(row.image.path.is_relative_to(path) for path in unread)
+        ]
         return seen
 
     def vectors(self, ids: list[int], kept: list[bytes | None]) -> Vectors:

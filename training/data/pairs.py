@@ -50,19 +50,22 @@ class PairSet:
         return self.left_out.count("without image") + self.left_out.count("whose image is not there")
 
 
-def read_pairs(path: Path, keys: Keys = Keys(), *, images_root: Path | None = None) -> PairSet:
+def read_pairs(
+    path: Path, keys: Keys = Keys(), *, images_root: Path | None = None, images_were: Path | None = None
+) -> PairSet:
     """Read a table of pairs, one a row, as `base.sources.tables` takes it.
 
     Args:
         path: the table.
         keys: its columns. A negative that repeats a caption of its row is left out.
         images_root: where relative image paths start; default: the table's folder.
+        images_were: the folder that the table has whole paths below, if that is now `images_root`.
 
     Raises:
         InputError: no such file, no table, a column is missing or there twice, a row is broken, or none is usable.
     """
     root = images_root if images_root is not None else path.parent
-    names = Names(root)
+    names = Names(root, images_were)
     pairs: list[Pair] = []
     left_out = LeftOut()
     lost: list[str] = []

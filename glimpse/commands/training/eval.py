@@ -42,7 +42,9 @@ def eval(  # noqa: A001  the command's name
     labels: Labels = None,
     labels_file: LabelsFile = None,
     template: Template = None,
-    images_root: Annotated[Path | None, typer.Option(help="Where relative paths of --pairs start.")] = None,
+    images_root: Annotated[
+        Path | None, typer.Option(help="Where relative paths of --pairs start, or images of --split lie now.")
+    ] = None,
     image_key: Annotated[str, typer.Option(help="Column of the image's path.")] = "image",
     caption_key: Annotated[str, typer.Option(help="Column of the text.")] = "title",
     exclude: Exclude = None,
@@ -74,7 +76,7 @@ def eval(  # noqa: A001  the command's name
     if folders is None and (names or template):
         raise InputError("--labels, --labels-file and --template go with --folders")
     if split is not None:
-        run, held_out = read_held_out(split)
+        run, held_out = read_held_out(split, images_root)
         left_out = held_out.left_out
         content, cut = _held_out(load_encoder(model, device, precision), held_out.pairs, run)
     elif pairs is not None:
