@@ -218,6 +218,23 @@ def files(here: Sequence[Any]) -> list[Path]:
     return here[2]
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A data folder with the collection `pictures`, of six images and two texts, and a service of it."""
+    from service_world import served
+
+    folder = tmp_path_factory.mktemp("world")
+    with served(folder) as url:
+        yield folder, url
+
+
+@pytest.fixture(params=["here", "there"])
+def asked(request: pytest.FixtureRequest, world: tuple[Path, str]) -> tuple[str, ...]:
+    """The words of a search for five images like the first, here and of the service."""
+    where = ("--data", str(world[0])) if request.param == "here" else ("--url", world[1])
+    return ("search", "--like", "1", "-k", "5", "-c", "pictures", *where)
+
+
 DISK = """
 import os, subprocess, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`glimpse serve` as a process: the installed command, killed and started again at the same address."""
+"""The installed command as a process; `glimpse serve` as one that is killed and started again at the same address."""
 
 from __future__ import annotations
 
@@ -7,12 +7,24 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 from proxies import free_port
 from service_world import until
 
-GLIMPSE = str(Path(sys.executable).with_name("glimpse"))
+GLIMPSE = Path(sys.executable).with_name("glimpse")
+
+
+def bare() -> dict[str, str]:
+    """The environment with nothing set for glimpse."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
+
+
+def installed(*arguments: object, **given: Any) -> bytes:
+    """What a command that ends well writes, with nothing set for it."""
+    command = [GLIMPSE, *map(str, arguments)]
+    return subprocess.run(command, stdout=subprocess.PIPE, env=bare(), check=True, timeout=60, **given).stdout
 
 
 class GlimpseProcess:
@@ -21,7 +33,7 @@ class GlimpseProcess:
     def __init__(self, model: Path, data: Path, *more: str, **settings: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        serve = [GLIMPSE, "serve", "--model", str(model), "--data", str(data), "--port", str(self.port)]
+        serve = [str(GLIMPSE), "serve", "--model", str(model), "--data", str(data), "--port", str(self.port)]
         self._command = [*serve, *more]
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -32,8 +44,7 @@ class GlimpseProcess:
         self.wait()
 
     def begin(self) -> None:
-        own = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
-        environment = own | {"GLIMPSE_PRECISION": "fp32"} | self._settings
+        environment = bare() | {"GLIMPSE_PRECISION": "fp32"} | self._settings
         self._process = subprocess.Popen(self._command, env=environment, stderr=subprocess.DEVNULL)
 
     def wait(self) -> None:

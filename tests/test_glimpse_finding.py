@@ -10,48 +10,21 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from service_world import add_collection, draw, served, serving, settings_for, tiny_encoder
+from service_world import add_collection, draw, serving, settings_for, tiny_encoder
 
 from index.collection import Entry, create_collection
 from service.app import create_app
 from tests.conftest import plain_picture
 from tests.glimpse_here import bytes_here as glimpse
 from tests.glimpse_here import ok_here as ok
-
-GLIMPSE = Path(sys.executable).with_name("glimpse")
-BARE = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
-del BARE["PATH"]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A data folder with the collection `pictures`, of six images and two texts, and a service of it."""
-    folder = tmp_path_factory.mktemp("world")
-    with served(folder) as url:
-        yield folder, url
-
-
-@pytest.fixture(params=["here", "there"])
-def asked(request: pytest.FixtureRequest, world: tuple[Path, str]) -> tuple[str, ...]:
-    """The words of a search for five images like the first, here and of the service."""
-    where = ("--data", str(world[0])) if request.param == "here" else ("--url", world[1])
-    return ("search", "--like", "1", "-k", "5", "-c", "pictures", *where)
-
-
-def installed(*arguments: object, **given: Any) -> bytes:
-    env = BARE | {"PATH": os.environ["PATH"]}
-    command = [GLIMPSE, *map(str, arguments)]
-    return subprocess.run(command, stdout=subprocess.PIPE, env=env, check=True, timeout=60, **given).stdout
+from tests.glimpse_process import installed
 
 
 def hits(*asked: str) -> list[dict]:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from service_world import served, serving, settings_for
+from service_world import serving, settings_for
 
 from base.errors import InputError
 from encoder.model.load import load_encoder
@@ -19,24 +14,7 @@ from service.app import create_app
 from tests.conftest import plain_picture
 from tests.glimpse_here import bytes_here as glimpse
 from tests.glimpse_here import ok_here as ok
-
-GLIMPSE = Path(sys.executable).with_name("glimpse")
-BARE = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
-del BARE["PATH"]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A data folder with the collection `pictures`, of six images and two texts, and a service of it."""
-    folder = tmp_path_factory.mktemp("world")
-    with served(folder) as url:
-        yield folder, url
-
-
-def installed(*arguments: object, **given: Any) -> bytes:
-    env = BARE | {"PATH": os.environ["PATH"]}
-    command = [GLIMPSE, *map(str, arguments)]
-    return subprocess.run(command, stdout=subprocess.PIPE, env=env, check=True, timeout=60, **given).stdout
+from tests.glimpse_process import installed
 
 
 @pytest.fixture(scope="module")

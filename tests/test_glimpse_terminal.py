@@ -12,40 +12,20 @@ import re
 import select
 import struct
 import subprocess
-import sys
 import termios
 import time
 import tty
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from service_world import served
 
 from index.collection import Entry, create_collection
 from tests.glimpse_here import ok_here as ok
-
-GLIMPSE = Path(sys.executable).with_name("glimpse")
-BARE = {name: value for name, value in os.environ.items() if not name.startswith("GLIMPSE_")}
-del BARE["PATH"]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A data folder with the collection `pictures`, of six images and two texts, and a service of it."""
-    folder = tmp_path_factory.mktemp("world")
-    with served(folder) as url:
-        yield folder, url
-
-
-@pytest.fixture(params=["here", "there"])
-def asked(request: pytest.FixtureRequest, world: tuple[Path, str]) -> tuple[str, ...]:
-    """The words of a search for five images like the first, here and of the service."""
-    where = ("--data", str(world[0])) if request.param == "here" else ("--url", world[1])
-    return ("search", "--like", "1", "-k", "5", "-c", "pictures", *where)
+from tests.glimpse_process import GLIMPSE, bare
 
 
 def hits(*asked: str) -> list[dict]:
@@ -65,7 +45,7 @@ def on_a_terminal(
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 2000, 480))
     os.write(ours, typed)
-    env = BARE | {"PATH": os.environ["PATH"], "TERM": term, "COLUMNS": "200"}
+    env = bare() | {"TERM": term, "COLUMNS": "200"}
     command = [GLIMPSE, *map(str, arguments)]
     written, answered = b"", Counter[bytes]()
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env) as running:

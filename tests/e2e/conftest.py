@@ -51,8 +51,44 @@ def url(data: Path) -> Iterator[str]:
         yield url
 
 
+class Profile:
+    """A profile of the browser whose pages are as clean as those of a new one.
+
+    They share a process, which a page of the same site keeps: to start one takes longer than to show the page.
+    """
+
+    def __init__(self, browser: Any, url: str) -> None:
+        self.url = url
+        self._context = browser.new_context(base_url=url)
+        self._keeper = self._context.new_page()
+        self._keeper.goto("/health/live")
+        self._devtools = self._context.new_cdp_session(self._keeper)
+        self._devtools.send("Network.enable")
+
+    def new_page(self, size: dict[str, Any], theme: str) -> Any:
+        self._devtools.send("Storage.clearDataForOrigin", {"origin": self.url, "storageTypes": "all"})
+        self._devtools.send("Network.clearBrowserCache")
+        for disabled in (True, False):  # which forgets what the process has in memory
+            self._devtools.send("Network.setCacheDisabled", {"cacheDisabled": disabled})
+        page = self._context.new_page()
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=theme)
+        return page
+
+    def close_pages(self) -> None:
+        """Close all that a test opened, and what its pages opened."""
+        for page in self._context.pages:
+            if page is not self._keeper:
+                page.close()
+
+
+@pytest.fixture(scope="module")
+def profile(browser: Any, url: str) -> Profile:
+    return Profile(browser, url)
+
+
 @pytest.fixture
-def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
+def opened(browser: Any, profile: Profile, url: str) -> Iterator[Callable[..., Any]]:
     """Opens an address in a page of its own, as `opened("/?v=map", width=360, theme="dark")`.
 
     `expected` are words of complaints that the test is about, as "404"; `base` is another service; with `clock` the
@@ -72,7 +108,10 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
         **more: Any,
     ) -> Any:
         size = {"width": width, "height": height}
-        page = browser.new_page(base_url=base, viewport=size, color_scheme=theme, **more)
+        if pages or clock or more or base != url:  # what is a profile's, or beside what another page keeps
+            page = browser.new_page(base_url=base, viewport=size, color_scheme=theme, **more)
+        else:
+            page = profile.new_page(size, theme)
         pages.append(page)
         if clock:
             page.clock.install()
@@ -96,6 +135,7 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
     yield guarded
     for page in pages:
         page.close()
+    profile.close_pages()
     assert problems == []
     assert foreign == []
 

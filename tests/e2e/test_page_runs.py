@@ -95,10 +95,9 @@ def test_runs_are_listed_opened_and_compared_by_keys_alone(page: Any) -> None:
     expect(rows).to_have_count(3)
 
 
-def test_the_curves_of_a_run_grow_while_it_trains(page: Any, runs: Path) -> None:
+def test_the_curves_of_a_run_grow_while_it_trains(opened: Callable[..., Any], runs: Path) -> None:
     live = run_folder(runs / "live", [0.1], epochs=3)
-    page.clock.install()
-    page.goto("/?v=runs&run=live")
+    page = opened("/?v=runs&run=live", clock=True)
     expect(page.get_by_text("training · first epoch of 3")).to_be_visible()
     expect(page.get_by_role("img", name="Learning rate, by step; now 0.001")).to_be_visible()
     expect(page.get_by_text("It can be served once it has ended")).to_be_visible()
@@ -113,12 +112,12 @@ def test_the_curves_of_a_run_grow_while_it_trains(page: Any, runs: Path) -> None
     expect(page.get_by_text("done · epoch 3")).to_be_visible()
 
 
-def test_runs_beside_each_other_are_compared_anew_only_where_they_grow(page: Any, runs: Path) -> None:
+def test_runs_beside_each_other_are_compared_anew_only_where_they_grow(opened: Callable[..., Any], runs: Path) -> None:
     live = run_folder(runs / "growing", [0.1], epochs=3)
     looks, compared = [], []
+    page = opened(None, clock=True)
     page.on("request", lambda asked: compared.append(asked.url) if "/compare" in asked.url else None)
     page.on("request", lambda asked: looks.append(asked.url) if asked.url.endswith("/growing") else None)
-    page.clock.install()
     page.goto("/?v=runs&run=clothes&with=growing")
     expect(page.get_by_role("img", name="Learning rate, by step; now")).to_be_visible()
     for seen in (2, 3):

@@ -630,12 +630,11 @@ SEEN = """(hidden) => {
 }"""
 
 
-def test_a_tab_that_nobody_sees_asks_for_no_jobs(page):
+def test_a_tab_that_nobody_sees_asks_for_no_jobs(opened):
     times = {"created_at": "2026-01-01T00:00:00Z", "started_at": "2026-01-01T00:00:01Z", "ended_at": None}
     job = {"id": "1", "kind": "index", "state": "running", "collection": "pictures", "done": 9, "total": 90, **times}
-    asked = []
+    asked, page = [], opened(None, clock=True)
     page.route("**/v1/jobs?limit=20", lambda route: asked.append(1) or route.fulfill(json={"jobs": [job]}))
-    page.clock.install()
     page.goto("/?c=pictures")
     until(lambda: page.wait_for_timeout(50) or len(asked))
     page.clock.run_for(1200)
