@@ -179,9 +179,10 @@ def test_towers_tell_what_torch_tells_and_so_does_an_export(
     lazy = open_encoder(out)
     assert lazy.unread_words(texts) == expected
 
-    ok_here("export", out, "--out", tmp_path / "onnx")
-    assert noted(tmp_path / "onnx") == noted(out)
-    assert READ_TOKENS in (tmp_path / "onnx" / "README.md").read_text()
+    for form in ("onnx", "hf"):
+        ok_here("export", out, "--to", form, "--out", tmp_path / form)
+        assert noted(tmp_path / form) == noted(out)
+        assert READ_TOKENS in (tmp_path / form / "README.md").read_text()
 
 
 def test_a_model_that_takes_the_place_of_another_leaves_no_note_of_that(tiny_config: Path, tmp_path: Path) -> None:
