@@ -20,6 +20,7 @@ from encoder.cut import CutTexts
 from encoder.image import Picture, Pixels, Preprocess, Resize, read_picture, resize_by_torch, to_pixels
 from encoder.known import ModelCard
 from encoder.picture.decode import upright
+from encoder.unread import UnreadWords
 
 Vectors = npt.NDArray[np.float32]
 ImageSource = str | Path | bytes | Image.Image
@@ -72,6 +73,10 @@ class Encoder(ABC):
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """The texts that are longer than the model reads, if the encoder knows."""
         return CutTexts(len(set(texts)))
+
+    def unread_words(self, texts: Sequence[str]) -> UnreadWords:
+        """The words of texts that the model has never read, if the encoder knows what it has."""
+        return UnreadWords()
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """What the model reads of each text, or the text where the encoder does not know; those alike are one to it."""

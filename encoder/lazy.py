@@ -19,6 +19,7 @@ from encoder.known import ModelCard, lasting, recall
 from encoder.processor import runs_exported_images
 from encoder.towers.encoder import kept_towers
 from encoder.towers.folder import towers_of
+from encoder.unread import UnreadWords
 
 
 def open_encoder(ref: str | Path, device: str = "auto", precision: str = "auto") -> Encoder:
@@ -86,6 +87,10 @@ class LazyEncoder(Encoder):
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """As `Encoder.cut_texts`."""
         return self._of_texts.cut_texts(texts)
+
+    def unread_words(self, texts: Sequence[str]) -> UnreadWords:
+        """As `Encoder.unread_words`."""
+        return self._of_texts.unread_words(texts)
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from base.errors import EntryNotFound, GlimpseError, ImageError, InputError, ModelMismatch
 from encoder.encoder import Vectors
+from encoder.unread import UnreadWords
 from index.collection import Collection, Hit
 from index.search.query import Query, mix
 from index.search.searchable import Readable
@@ -105,7 +106,7 @@ async def queries_of(wanted: Sequence[Wanted], place: Place) -> list[Query | Fai
     """
     asked = await _with_ids(wanted, place)
     parts = [part for each in asked if isinstance(each, Wanted) for part in each.parts]
-    found, fingerprint = await _vectors_of(parts, place)
+    found, fingerprint, unread = await _vectors_of(parts, place)
     vectors = iter(found)
     made: list[Query | Failed] = []
     for each in asked:
@@ -114,7 +115,7 @@ async def queries_of(wanted: Sequence[Wanted], place: Place) -> list[Query | Fai
             continue
         own = [next(vectors) for _ in each.parts]
         try:
-            made.append(_query_of(each, own, place, fingerprint))
+            made.append(_query_of(each, own, place, fingerprint, unread))
         except (Refusal, GlimpseError) as error:
             made.append(error)
     return made
@@ -156,7 +157,9 @@ def _placed(error: InputError, place: str) -> Refusal:
     return Refusal(422, str(error), code=error.code, param=f"{place}{where}" if where.startswith("filter") else None)
 
 
-def _query_of(wanted: Wanted, found: Sequence[Vectors | Failed], place: Place, fingerprint: str | None) -> Query:
+def _query_of(
+    wanted: Wanted, found: Sequence[Vectors | Failed], place: Place, fingerprint: str | None, unread: UnreadWords
+) -> Query:
     vectors: list[Any] = []
     for part, vector in zip(wanted.parts, found, strict=True):
         if isinstance(vector, ImageError):
@@ -173,6 +176,9 @@ def _query_of(wanted: Wanted, found: Sequence[Vectors | Failed], place: Place, f
     return Query(
         mix(vectors, [part.weight for part in wanted.parts]),
         text=all(part.kind == "text" and part.weight > 0 for part in wanted.parts),
+        says_nothing=all(
+            part.kind == "text" and part.value in unread.empty for part in wanted.parts if part.weight > 0
+        ),
         # the collection may get another model before the search begins
         fingerprint=fingerprint if encoded else None,
         exclude=wanted.values("id"),
@@ -180,9 +186,13 @@ def _query_of(wanted: Wanted, found: Sequence[Vectors | Failed], place: Place, f
     )
 
 
-async def _vectors_of(parts: Sequence[QueryPart], place: Place) -> tuple[list[Vectors | Failed], str | None]:
-    """The vector (dim,) of each part, or why it has none; and the fingerprint of the model, if it was asked."""
-    fingerprint = None
+async def _vectors_of(
+    parts: Sequence[QueryPart], place: Place
+) -> tuple[list[Vectors | Failed], str | None, UnreadWords]:
+    """The vector (dim,) of each part, or why it has none; the fingerprint of the model, if it was asked; the words that
+    it has never read.
+    """
+    fingerprint, unread = None, UnreadWords()
     values = {kind: [part.value for part in parts if part.kind == kind] for kind in KINDS}
     made: dict[str, Sequence[Any]] = {"vector": values["vector"]}
     if values["text"] or values["image"]:
@@ -192,12 +202,13 @@ async def _vectors_of(parts: Sequence[QueryPart], place: Place) -> tuple[list[Ve
             place.check_model(fingerprint)
             texts, images = await model.both(values["text"], values["image"])
             made |= {"text": list(texts), "image": images}
+            unread = await model.unread_words(values["text"])
         except ModelMismatch as error:
             made |= {kind: [error] * len(values[kind]) for kind in ("text", "image")}
     if values["id"] and place.vectors:
         made["id"] = await run_in_threadpool(_of_entries, values["id"], place.vectors)
     following = {kind: iter(vectors) for kind, vectors in made.items()}
-    return [next(following[part.kind]) for part in parts], fingerprint
+    return [next(following[part.kind]) for part in parts], fingerprint, unread
 
 
 def _of_entries(ids: list[int], vectors: VectorsOf) -> list[Vectors | Failed]:

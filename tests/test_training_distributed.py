@@ -17,6 +17,7 @@ import torch
 from steps_worker import CASES, steps
 
 from encoder.model.load import load_clip
+from encoder.unread import ReadTokens
 from tests.conftest import ROOT
 from tests.glimpse_here import glimpse_here
 from training.model.distributed import Ranks
@@ -71,6 +72,7 @@ def test_a_run_of_two_processes_is_the_run_of_one_and_resumes(
     assert losses["two"] == pytest.approx(losses["one"], rel=1e-4)
     assert losses["spread"] == pytest.approx(losses["adamw"], rel=1e-4)
     for alone, together in (("one", "two"), ("adamw", "spread")):
+        assert ReadTokens.of_folder(tmp_path / alone / "last") == ReadTokens.of_folder(tmp_path / together / "last")
         weights = load_clip(tmp_path / together / "last").clip.state_dict()
         for key, expected in load_clip(tmp_path / alone / "last").clip.state_dict().items():
             torch.testing.assert_close(weights[key], expected, rtol=1e-3, atol=1e-4, msg=f"{together} {key}")

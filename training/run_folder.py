@@ -3,6 +3,7 @@
 Imports no torch, and nothing of training: the service may import it.
 
 runs/pets/open_clip_config.json, open_clip_model.safetensors    the best epoch, as `load_encoder` reads it
+runs/pets/read_tokens.json                                      what it has read, if it began from random weights
 runs/pets/tokenizer.json, text_tower/config.json                what a Hugging Face text tower needs beside it
 runs/pets/train_config.json, metrics.json, log.jsonl            what was asked, what came of it, every step
 runs/pets/held_out.csv                                          what it is measured on, for other models too

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from base.errors import InputError, TrainingError
@@ -18,9 +18,11 @@ from base.read_ahead import one_ahead
 from encoder.cut import find_cut
 from encoder.model.load import ClipParts
 from encoder.model.weights import CONFIG, WEIGHTS
+from encoder.unread import ReadTokens, find_unread
 from training.config import TrainConfig
 from training.evaluation.geometry import confusions, examine, mutual_information_bound
 from training.evaluation.warnings import warnings_before, warnings_of
+from training.fed import Fed, note_what_words_say
 from training.held_out import HeldOut
 from training.held_out_table import write_held_out
 from training.learner import Learner
@@ -85,7 +87,10 @@ class _Run:
         self._loader = make_loader(source, self._learner.parts.preprocess, config, ranks, overlap=self._overlap)
         self._total_steps = config.epochs * len(self._loader)
         self._held_out = HeldOut(source.val, config, self._learner.precision)
-        self._state = TrainState(pairs_hash=source.hash, start=self._learner.start)
+        read = self._learner.parts.read_tokens
+        self._state = TrainState(
+            pairs_hash=source.hash, start=self._learner.start, read=None if read is None else sorted(read.ids)
+        )
         if resume:
             self._state = load_state(self._out / LAST, self._learner.restore)
             if self._state.pairs_hash != source.hash:
@@ -95,6 +100,7 @@ class _Run:
                 )
             if not (self._out / CONFIG).exists() or not (self._out / WEIGHTS).exists():
                 raise TrainingError(f"{self._out}: its best model is no longer there; put it back, or begin a new run")
+        self._fed = None if self._state.read is None else Fed(self._state.read)
         self._told = self._look_at_data()
         self._stepper = Stepper(
             self._learner.towers,
@@ -214,6 +220,8 @@ class _Run:
                     f"{len(self._loader)}); the last good state is in {self._out / 'last'}. Try a lower --lr than "
                     f"{config.peak_lr:g}, or --precision fp32, with another --out"
                 )
+            if self._fed and inputs:
+                self._fed.note(inputs[1])
             guess = result.measures.get("guess")
             state.epoch_loss_sum += result.loss
             state.epoch_guess_sum += guess or 0.0
@@ -248,6 +256,8 @@ class _Run:
                 f"{next(iter(state.unreadable))}"
             )
         plain = self._learner.plain()
+        self._note_read()
+        plain = replace(plain, read_tokens=None if state.read is None else ReadTokens(frozenset(state.read)))
         record = ranks.from_first(self._measure(plain, epoch, started) if ranks.first else None)
         assert record is not None
         before = self._warnings()
@@ -307,6 +317,9 @@ class _Run:
                 yield Interpolated(found["alpha"], found["sweep"])
         if self._ranks.first:
             mixture.write()
+            pairs = self._source.train or self._source.val  # of shards nothing else is at hand
+            captions = (text for pair in pairs[:LOOKED_AT] for text in pair.captions)
+            note_what_words_say(self._out, captions, self._learner.device)
             self._write_results(ended=True)  # nothing was learned since the state was saved
         self._ranks.wait()
         yield from self._news(before, self._warnings(ended=True))
@@ -323,10 +336,16 @@ class _Run:
     def _save_state(self) -> None:
         """Write what resuming needs and what there is to report; all processes call it."""
         learned = self._learner.state()
+        self._note_read()
         if self._ranks.first:
             save_state(self._out / LAST, self._state, learned)
             self._write_results()
         self._ranks.wait()
+
+    def _note_read(self) -> None:
+        """What all processes have fed to the text tower by now, into the state; all of them call it."""
+        if self._fed:
+            self._state.read = self._fed.ids(self._ranks)
 
     def _write_results(self, *, ended: bool = False) -> None:
         state = self._state
@@ -354,7 +373,17 @@ class _Run:
 
     def _warnings(self, ended: bool = False) -> dict[str, str]:
         """By their kind, the words before the colon."""
-        return {text.partition(":")[0]: text for text in warnings_of(self._state.history, ended=ended)}
+        warnings = warnings_of(self._state.history, ended=ended) + (self._never_read() if ended else [])
+        return {text.partition(":")[0]: text for text in warnings}
+
+    def _never_read(self) -> list[str]:
+        """Of a model that began from random weights: held-out captions that it can make nothing of."""
+        if not self._state.read:
+            return []
+        captions = list(dict.fromkeys(text for pair in self._source.val[:LOOKED_AT] for text in pair.captions))
+        read = ReadTokens(frozenset(self._state.read))
+        unread = find_unread(self._learner.parts.tokenizer, read, captions)
+        return [f"Words never read: {line}." for line in unread.counted(captions, "held-out captions")]
 
     def _troubles(self) -> Iterator[Warned]:
         """What went wrong with trackers."""

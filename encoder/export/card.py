@@ -21,7 +21,7 @@ licence of the model that they come from: see the model's own.
 | visual.onnx | pictures | `pixels` (n, 3, {height}, {width}) float32 | `vectors` (n, {dim}) float32, of length one |
 | textual.onnx | texts | `tokens` (n, {length}) int64 | `vectors` (n, {dim}) float32, of length one |
 | tokenizer.json | for the `tokenizers` library: texts to `tokens`, cut and padded to {context_length} | | |
-| preprocess.json | how a picture becomes `pixels`, in open_clip's names | | |
+{read}| preprocess.json | how a picture becomes `pixels`, in open_clip's names | | |
 | towers.json | logit_scale and the other numbers of this page | | |
 
 The weights lie beside each graph in a file that ends in `.data`: keep them together. The least cosine of a vector to
@@ -43,6 +43,10 @@ A fingerprint of weights and preprocessing, by which glimpse knows the model: `{
 
 Of texts with broken encodings or HTML entities open_clip mends these first (`ftfy.fix_text`, `html.unescape`).
 """
+
+_READ = (
+    "| read_tokens.json | the tokens that training fed to the model: of a word with any other it makes noise | | |\n"
+)
 
 _CODE = """import json, sys
 import numpy as np
@@ -84,8 +88,8 @@ image = laid"""
 _SQUASH = "image = image.resize(({width}, {height}), Image.Resampling.{how})"
 
 
-def graphs_card(ref: str, card: TowersCard) -> str:
-    """The page of a folder of graphs."""
+def graphs_card(ref: str, card: TowersCard, *, read_tokens: bool) -> str:
+    """The page of a folder of graphs; `read_tokens`: it is known what the model has read."""
     assert card.text is not None
     model, text = card.model, card.text
     height, width = model.preprocess.height_width
@@ -102,6 +106,7 @@ def graphs_card(ref: str, card: TowersCard) -> str:
         length=f"up to {text.context_length}" if text.cut_at is not None else text.context_length,
         context_length=text.context_length,
         shorter=shorter,
+        read=_READ if read_tokens else "",
         scores=scores_in_words(model),
         fingerprint=model.fingerprint,
         code=_CODE.format(fit=_fit(model.preprocess), scores=_scores(model)),

@@ -21,9 +21,11 @@ from encoder.export.card import README, name_of, scores_in_words
 from encoder.known import ModelCard
 from encoder.model.dual_encoder import logit_bias_of, logit_scale_of
 from encoder.model.load import ClipParts, fingerprint
+from encoder.model.text import vocabulary_of
+from encoder.unread import READ_TOKENS
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-NAMES = frozenset([CONFIG, WEIGHTS, README, *clip_processor.NAMES])
+NAMES = frozenset([CONFIG, WEIGHTS, README, READ_TOKENS, *clip_processor.NAMES])
 
 _OF_A_BLOCK = {
     "ln_1": "layer_norm1",
@@ -56,6 +58,9 @@ A classic CLIP as transformers loads it: `CLIPModel.from_pretrained(FOLDER)`, `C
 Exported by glimpse. The weights are under the licence of the model that they come from: see the model's own.
 
 {scores}
+{read}"""
+_READ = """
+read_tokens.json lists the tokens that training fed to the model: of a word with any other it makes noise.
 """
 
 
@@ -73,10 +78,13 @@ def write(parts: ClipParts, ref: str, folder: Path) -> tuple[None, tuple[str, ..
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(_config(clip, weights, parts), indent=2), encoding="utf-8")
     clip_processor.write(parts, folder)
+    if (read := parts.read_tokens) is not None:
+        (folder / READ_TOKENS).write_text(read.as_text(vocabulary_of(parts.tokenizer)), encoding="utf-8")
     scale, bias = logit_scale_of(clip), logit_bias_of(clip)
     card = ModelCard(fingerprint(parts), int(parts.model_cfg["embed_dim"]), scale, bias, parts.preprocess)
     lost = f"CLIPModel has no place for this model's logit_bias {bias}: add it to the logits that it gives"
-    (folder / README).write_text(_PAGE.format(name=name_of(ref), scores=scores_in_words(card)), encoding="utf-8")
+    page = _PAGE.format(name=name_of(ref), scores=scores_in_words(card), read="" if read is None else _READ)
+    (folder / README).write_text(page, encoding="utf-8")
     return None, () if bias is None else (lost,)
 
 

@@ -18,9 +18,12 @@ from encoder.export.card import README, graphs_card
 from encoder.model.load import ClipParts, fingerprint
 from encoder.towers.export import export_towers
 from encoder.towers.folder import CARD, TEXTUAL, TOKENIZER, VISUAL, write_card
+from encoder.unread import READ_TOKENS
 
 PREPROCESS = "preprocess.json"
-NAMES = frozenset([VISUAL, f"{VISUAL}.data", TEXTUAL, f"{TEXTUAL}.data", TOKENIZER, CARD, PREPROCESS, README])
+NAMES = frozenset(
+    [VISUAL, f"{VISUAL}.data", TEXTUAL, f"{TEXTUAL}.data", TOKENIZER, READ_TOKENS, CARD, PREPROCESS, README]
+)
 _TEXTS = ("a photo of a dog", "Two red boats, by the sea!", "", "l'été  à\nParis", "under_score 12.5", "word " * 100)
 
 
@@ -40,7 +43,8 @@ def write(parts: ClipParts, ref: str, folder: Path) -> tuple[dict[str, float], t
     (folder / CARD).unlink()
     write_card(folder, card)  # anew, for it may say how large the tokenizer's file is
     (folder / PREPROCESS).write_text(json.dumps(parts.preprocess.to_open_clip(), indent=1), encoding="utf-8")
-    (folder / README).write_text(graphs_card(ref, card), encoding="utf-8")
+    page = graphs_card(ref, card, read_tokens=parts.read_tokens is not None)
+    (folder / README).write_text(page, encoding="utf-8")
     return {"image": card.cosines["image"], "text": card.cosines["text"]}, ()
 
 

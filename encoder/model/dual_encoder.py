@@ -18,6 +18,7 @@ from encoder.cut import TEXTS, CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, Preprocess
 from encoder.model.text import TextTower, Tokenizer
+from encoder.unread import ReadTokens, UnreadWords, find_unread
 
 TEXT_CACHE = 4096  # texts; at 512 dimensions 8 MB
 
@@ -57,6 +58,7 @@ class DualEncoder(Encoder):
         text: its text tower with the tokenizer.
         device, precision: where and in what it runs ("fp32" or "bf16").
         bytes: that its weights take there.
+        read_tokens: what its text tower was fed in training; None: nobody knows.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class DualEncoder(Encoder):
         self.logit_scale = logit_scale
         self.logit_bias = logit_bias_of(clip)
         self.precision = precision
+        self.read_tokens: ReadTokens | None = None
         self._clip: Any = clip
         self.device = next(clip.parameters()).device
         self.bytes = sum(weights.nbytes for weights in (*clip.parameters(), *clip.buffers()))
@@ -112,6 +115,10 @@ class DualEncoder(Encoder):
     def cut_texts(self, texts: Sequence[str]) -> CutTexts:
         """The texts that are longer than the model reads."""
         return find_cut(self.text.tokenize, texts)
+
+    def unread_words(self, texts: Sequence[str]) -> UnreadWords:
+        """As `Encoder.unread_words`."""
+        return find_unread(self.text.tokenize, self.read_tokens, texts)
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """The bytes of each text's tokens."""

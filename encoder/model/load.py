@@ -49,6 +49,7 @@ from encoder.model.weights import (
     read_model_cfg,
     weights_in,
 )
+from encoder.unread import ReadTokens
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class ClipParts:
     preprocess: Preprocess
     model_cfg: dict[str, Any]  # the architecture, as in `open_clip_config.json`
     files: tuple[Stamp, ...] = field(default=(), kw_only=True)  # that it was read from, stamped before
+    read_tokens: ReadTokens | None = field(default=None, kw_only=True)  # that its text tower was fed; None: who knows
 
 
 def load_encoder(ref: str | Path, device: str = "auto", precision: str = "auto") -> DualEncoder:
@@ -107,7 +109,7 @@ def make_encoder(
         logit_scale=logit_scale,
         precision=precision,
     )
-    encoder.logit_bias = logit_bias
+    encoder.logit_bias, encoder.read_tokens = logit_bias, parts.read_tokens
     return encoder
 
 
@@ -225,7 +227,9 @@ def _build(
             )
         load_weights(clip, weights, ref)
         _check_finite(clip, ref)
-        return ClipParts(clip, tokenizer_of(model_cfg, folder, ref), _preprocess(clip), model_cfg, files=files)
+        tokenizer = tokenizer_of(model_cfg, folder, ref)
+        read = None if folder is None else ReadTokens.of_folder(folder)
+        return ClipParts(clip, tokenizer, _preprocess(clip), model_cfg, files=files, read_tokens=read)
 
 
 def _check_finite(clip: nn.Module, ref: str) -> None:

@@ -44,12 +44,8 @@ class TextTower:
         return self._tokenizer(list(texts), **length)
 
     def vocabulary(self) -> Mapping[str, int]:
-        """The tokenizer's tokens with their ids; empty for one of another kind than open_clip's."""
-        own: Any = self._tokenizer
-        if hasattr(own, "bpe_ranks"):  # CLIP's
-            return own.encoder  # type: ignore[no-any-return]
-        inner: Any = getattr(own, "tokenizer", None)  # transformers'
-        return inner.get_vocab() if hasattr(inner, "get_vocab") else {}
+        """As `vocabulary_of` its tokenizer."""
+        return vocabulary_of(self._tokenizer)
 
     def lengths(self, tokens: Tensor) -> Tensor:
         """Positions (n,) that each row needs: through its end-of-text, or the full width where the tower cannot cut."""
@@ -101,3 +97,11 @@ class TextTower:
         """Index (n,) of the token that the tower pools at: CLIP's end-of-text is its highest id."""
         ids = tokens.numpy()  # torch's argmax takes half a millisecond for one row, numpy's none
         return torch.from_numpy((ids == self._eos_id if self._pool == "eos" else ids).argmax(axis=-1))
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> Mapping[str, int]:
+    """A tokenizer's tokens with their ids; empty for one of another kind than open_clip's."""
+    if hasattr(tokenizer, "bpe_ranks"):  # CLIP's
+        return tokenizer.encoder  # type: ignore[attr-defined, no-any-return]
+    inner: Any = getattr(tokenizer, "tokenizer", None)  # transformers'
+    return inner.get_vocab() if hasattr(inner, "get_vocab") else {}

@@ -20,6 +20,7 @@ from encoder.cut import CutTexts, find_cut
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels, resize_by_pillow
 from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, Tower, TowersCard, drop_towers, place_of, towers_of
+from encoder.unread import ReadTokens, UnreadWords, find_unread
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -71,6 +72,10 @@ class TowersEncoder(Encoder):
         """As `Encoder.cut_texts`."""
         return find_cut(self._tokenizer, texts) if texts else CutTexts()
 
+    def unread_words(self, texts: Sequence[str]) -> UnreadWords:
+        """As `Encoder.unread_words`."""
+        return find_unread(self._tokenizer, self._read_tokens, texts) if texts else UnreadWords()
+
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""
         return [row.tobytes() for row in self._tokenizer(texts)] if texts else []
@@ -116,6 +121,10 @@ class TowersEncoder(Encoder):
     @cached_property
     def _textual(self) -> InferenceSession:
         return _session(self._folder / TEXTUAL)
+
+    @cached_property
+    def _read_tokens(self) -> ReadTokens | None:
+        return ReadTokens.of_folder(self._folder)
 
     @cached_property
     def _tokenizer(self) -> TowerTokenizer:

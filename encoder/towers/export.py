@@ -32,6 +32,7 @@ from encoder.towers.encoder import TowersEncoder
 from encoder.towers.folder import TEXTUAL, TOKENIZER, VISUAL, TextCard, Tower, TowersCard, new_towers, write_card
 from encoder.towers.tokenizer import TowerTokenizer
 from encoder.towers.vocabulary import NotExportable, blank_of, tokenizer_of
+from encoder.unread import READ_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +118,8 @@ class _Work:
         tower = TextTower(self.parts.clip, self.parts.tokenizer)
         made, clean = tokenizer_of(self.parts.tokenizer)
         made.save(str(self.folder / TOKENIZER))
+        if (read := self.parts.read_tokens) is not None:
+            (self.folder / READ_TOKENS).write_text(read.as_text(tower.vocabulary()), encoding="utf-8")
         end = getattr(self.parts.tokenizer, "eot_token_id", None) if tower.can_cut else None
         card = TextCard(tower.context_length, clean, end, blank_of(self.parts.tokenizer))
         tokenizer = TowerTokenizer(made, card)

@@ -3,6 +3,7 @@
 visual.onnx, textual.onnx    the graphs: pixels (n, 3, height, width) or tokens (n, length) to unit rows (n, dim)
 visual.onnx.data, ...        their weights, float32
 tokenizer.json               for the `tokenizers` library, texts to token ids
+read_tokens.json             those that training fed to the model, where that is known
 towers.json                  what else there is to know: `TowersCard`
 """
 

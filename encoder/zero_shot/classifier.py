@@ -24,6 +24,7 @@ class Classifier:
 
     Attributes:
         cut: those of its prompts that are longer than the model reads.
+        unread: a line, if its labels have words that the model has never read.
     """
 
     labels: tuple[str, ...]
@@ -31,6 +32,7 @@ class Classifier:
     logit_scale: float
     logit_bias: float | None = None
     cut: CutTexts = field(default_factory=CutTexts)
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def of_prompts(
@@ -41,6 +43,10 @@ class Classifier:
         means = np.add.reduceat(vectors, starts, axis=0) / np.asarray(sizes, np.float32)[:, None]
         weights = means / np.linalg.norm(means, axis=1, keepdims=True)
         return cls(tuple(labels), weights, logit_scale, logit_bias)
+
+    def warnings(self) -> list[str]:
+        """What a person should know of its labels, a line each."""
+        return [*self.unread, *self.cut.warnings()]
 
     def by(self, scores: ScoredBy | None) -> Classifier:
         """The same with another kind of `scores`; None stands for the model's own.
@@ -113,7 +119,13 @@ def build_classifier(encoder: Encoder, labels: Sequence[str | Label], templates:
     cut = check_prompts(encoder, names, each)
     prompts, sizes = [prompt for of_label in each for prompt in of_label], [len(of_label) for of_label in each]
     made = Classifier.of_prompts(names, sizes, encoder.encode_texts(prompts), encoder.logit_scale, encoder.logit_bias)
-    return replace(made, cut=cut)
+    return replace(made, cut=cut, unread=tuple(unread_labels(encoder, checked)))
+
+
+def unread_labels(encoder: Encoder, labels: Sequence[Label]) -> list[str]:
+    """A line, if labels have words that the model has never read."""
+    asked = [label.asked for label in labels]
+    return encoder.unread_words(asked).counted(asked, "labels")
 
 
 def check_prompts(encoder: Encoder, labels: Sequence[str], each: Sequence[Sequence[str]]) -> CutTexts:

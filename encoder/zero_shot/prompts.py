@@ -54,6 +54,11 @@ class Label:
         return tuple(level.strip() for level in self.name.split("/") if level.strip()) or (self.name,)
 
     @property
+    def asked(self) -> str:
+        """All words that it is asked for by, without those of templates."""
+        return " ".join(self.prompts or (self.levels[-1], *self.synonyms))
+
+    @property
     def text(self) -> str:
         """As `parse` takes it; without its prompts."""
         return "|".join((self.name, *self.synonyms))

@@ -100,6 +100,7 @@ class SearchResult:
 
     Attributes:
         cut_texts: how many of its texts are longer than the model reads.
+        unread_words: those of its texts that the model has never read in its training.
         warnings: what a person should know of it, a line each.
         error: of one of many searches, why it was refused; then there are no hits.
     """
@@ -107,6 +108,7 @@ class SearchResult:
     hits: list[Hit]
     seconds: float = 0.0
     cut_texts: int = 0
+    unread_words: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: ServiceError | None = None
 

@@ -147,7 +147,8 @@ def search(
         placed = after.placed(found.hits, files, first=offset + 1)
         console.print_warnings(found.warnings)
         if json:
-            said = {"hits": found.hits, "seconds": found.seconds, "cut_texts": found.cut_texts}
+            of_texts = {"cut_texts": found.cut_texts, "unread_words": found.unread_words}
+            said = {"hits": found.hits, "seconds": found.seconds} | of_texts
             console.print_json(said | ({"files": [str(path) for path in placed.files]} if placed else {}))
         elif null:
             print_null(found.hits, placed)

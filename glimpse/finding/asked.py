@@ -80,7 +80,12 @@ class Asked(NamedTuple):
     @property
     def is_words(self) -> bool:
         """Whether there is nothing in it but words that are wanted."""
-        return not (self.away or self.images or self.like or self.ids or self.external_ids)
+        return self.is_of_words and not self.away
+
+    @property
+    def is_of_words(self) -> bool:
+        """Whether all that is wanted is words."""
+        return not (self.images or self.like or self.ids or self.external_ids)
 
     @property
     def is_of_something(self) -> bool:
@@ -104,7 +109,8 @@ class Outcome(NamedTuple):
 
     Of an image with an id of its owner's own nothing else is shown: its file is a copy that the collection keeps.
 
-    And how many of the texts are longer than the model reads, with what is to be said of it.
+    And how many of the texts are longer than the model reads, which of their words it has never read, with what is to
+    be said of both.
     """
 
     hits: list[dict[str, Any]]
@@ -112,6 +118,7 @@ class Outcome(NamedTuple):
     seconds: float
     best: float | None
     cut_texts: int
+    unread_words: list[str]
     warnings: list[str]
     encoder: Encoder | None = None  # that read the query here
 
@@ -130,6 +137,7 @@ def search_here(
     import numpy as np
 
     from encoder.cut import CutTexts
+    from encoder.unread import UnreadWords
     from glimpse.finding.entry import entry_here
     from index.collection import open_collection
     from index.search.query import Query, mix
@@ -146,26 +154,28 @@ def search_here(
         source, *others = sources.values()
         ids = [entry_here(source, each).id for each in asked.like]
         query = replace(query, exclude=ids)
-        vectors, made_by, cut = [*source.vectors(ids)], None, CutTexts()
+        vectors, made_by, cut, unread = [*source.vectors(ids)], None, CutTexts(), UnreadWords()
         if texts or images or away:  # entries alone need no model
             encoder = open_for(source, model, device, precision, texts=bool(texts or away), images=bool(images))
             made_by = encoder.fingerprint
             for each in sources.values():
                 each.check_model(made_by)
-            cut = encoder.cut_texts(texts + away)
+            cut, unread = encoder.cut_texts(texts + away), encoder.unread_words(texts + away)
             started = time.perf_counter()
             vectors = [*encoder.encode_texts(texts + away), *encoder.encode_images(images), *vectors]
         else:
             started = time.perf_counter()
         searched = Together(sources) if others else source
-        query = replace(query, vector=mix(vectors, weights), fingerprint=made_by)
+        nothing = asked.is_of_words and unread.leaves_nothing(texts)
+        query = replace(query, vector=mix(vectors, weights), fingerprint=made_by, says_nothing=nothing)
         hits = run(searched, query)
         seconds = round(time.perf_counter() - started, 4)
         best = [] if hits else run(searched, replace(query, **NOT_CUT))
     shown = [_shown(hit.record, hit.record.path) for hit in hits]
     found = [hit_as_json(hit.record, hit) for hit in hits]
     best_score = best[0].score if best else None
-    return Outcome(found, shown, seconds, best_score, len(cut.read), cut.warnings(), encoder)
+    warnings = [*unread.warnings(), *cut.warnings()]
+    return Outcome(found, shown, seconds, best_score, len(cut.read), unread.words, warnings, encoder)
 
 
 def open_for(
@@ -196,8 +206,8 @@ def search_there(client: Client, names: list[str], asked: Asked, shape: dict[str
     # the path of an image that was sent is the service's own, its name says more
     shown = [_shown(hit, hit.metadata.get("filename") or hit.path) for hit in found]
     hits = [hit_as_json(hit, hit) for hit in found]
-    seconds = round(found.seconds, 4)
-    return Outcome(hits, shown, seconds, best[0].score if best else None, found.cut_texts, found.warnings)
+    seconds, best_score = round(found.seconds, 4), best[0].score if best else None
+    return Outcome(hits, shown, seconds, best_score, found.cut_texts, found.unread_words, found.warnings)
 
 
 def parts_of(asked: Asked) -> list[Part]:

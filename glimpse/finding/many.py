@@ -16,6 +16,7 @@ from glimpse.finding.asked import Asked, check_words, hit_as_json, open_for, par
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
+    from encoder.unread import UnreadWords
     from glimpse.client import Client, Search
     from index.collection import Collection
     from index.search.query import Query
@@ -133,7 +134,7 @@ def answer_there(client: Client, collection: str, lines: Sequence[Line]) -> Iter
     for some in batches(lines, TOGETHER):
         searches = [cast("Search", {**line.shape, "query": parts_of(line.asked)}) for line in some]
         yield [
-            _answer(line, found.error or [hit_as_json(hit, hit) for hit in found], found.cut_texts)
+            _answer(line, found.error or [hit_as_json(hit, hit) for hit in found], found.cut_texts, found.unread_words)
             for line, found in zip(some, client.search_many(collection, searches), strict=True)
         ]
 
@@ -153,29 +154,33 @@ def answer_here(
         encoder = open_for(source, model, device, precision, texts=texts, images=images)
         source.check_model(encoder.fingerprint)
     for some in batches(lines, TOGETHER):
-        queries, cut = _queries(source, encoder, some)
+        queries, cut, unread = _queries(source, encoder, some)
         found = iter(run_each(source, [query for query in queries if isinstance(query, Query)]))
         answers = []
         for line, query in zip(some, queries, strict=True):
             hits = next(found) if isinstance(query, Query) else query
             listed = hits if isinstance(hits, GlimpseError) else [hit_as_json(hit.record, hit) for hit in hits]
-            answers.append(_answer(line, listed, sum(t in cut for t in {*line.asked.texts, *line.asked.away})))
+            own = dict.fromkeys((*line.asked.texts, *line.asked.away))
+            answers.append(_answer(line, listed, sum(text in cut for text in own), unread.of(own).words))
         yield answers
 
 
 def _queries(
     source: Collection, encoder: Encoder | None, lines: Sequence[Line]
-) -> tuple[list[Query | GlimpseError], set[str]]:
-    """A query for each line, or why there is none; and the texts that the model does not read to their ends."""
+) -> tuple[list[Query | GlimpseError], set[str], UnreadWords]:
+    """A query for each line, or why there is none; the texts that the model does not read to their ends; and what of
+    them it has never read.
+    """
     import numpy as np
 
+    from encoder.unread import UnreadWords
     from index.search.query import Query, mix
 
     texts = list(dict.fromkeys(text for line in lines for text in (*line.asked.texts, *line.asked.away)))
-    vectors, cut = {}, set()
+    vectors, cut, unread = {}, set(), UnreadWords()
     if encoder is not None and texts:
         vectors = dict(zip(texts, encoder.encode_texts(texts), strict=True))
-        cut = set(encoder.cut_texts(texts).read)
+        cut, unread = set(encoder.cut_texts(texts).read), encoder.unread_words(texts)
     made: list[Query | GlimpseError] = []
     for _, asked, shape in lines:
         try:
@@ -186,10 +191,12 @@ def _queries(
             own += [*source.vectors(ids)]
             vector = mix(np.stack(own), asked.weights)
             made_by = encoder.fingerprint if encoder is not None and (asked.texts or asked.images) else None
-            made.append(Query(vector, exclude=ids, text=asked.is_words, fingerprint=made_by, **shape))
+            nothing = asked.is_of_words and unread.leaves_nothing(asked.texts)
+            of = {"exclude": ids, "fingerprint": made_by, **shape}
+            made.append(Query(vector, text=asked.is_words, says_nothing=nothing, **of))
         except GlimpseError as error:
             made.append(error)
-    return made, cut
+    return made, cut, unread
 
 
 def _ids_of(source: Collection, external_ids: Sequence[str]) -> list[int]:
@@ -200,29 +207,36 @@ def _ids_of(source: Collection, external_ids: Sequence[str]) -> list[int]:
     return [found[own].id for own in external_ids]
 
 
-def _answer(line: Line, hits: list[dict[str, Any]] | GlimpseError, cut_texts: int) -> dict[str, Any]:
+def _answer(
+    line: Line, hits: list[dict[str, Any]] | GlimpseError, cut_texts: int, unread_words: list[str]
+) -> dict[str, Any]:
     """As it is printed."""
     if isinstance(hits, GlimpseError):
         return {"query": line.given, "hits": [], "error": {"code": hits.code, "message": str(hits)}}
-    return {"query": line.given, "hits": hits, "cut_texts": cut_texts}
+    return {"query": line.given, "hits": hits, "cut_texts": cut_texts, "unread_words": unread_words}
 
 
 def print_answers(answers: Iterator[list[dict[str, Any]]], total: int) -> bool:
     """Print a line each as they come; whether all were answered. What is to be said of them goes to standard error."""
     from glimpse import console
 
-    refused = cut = done = 0
+    refused = cut = unread = done = 0
     with console.progress_bar("searching") as progress:
         for some in answers:
             for answer in some:
                 console.print_json(answer, indent=None)
                 refused += "error" in answer
                 cut += bool(answer.get("cut_texts"))
+                unread += bool(answer.get("unread_words"))
             sys.stdout.flush()
             done += len(some)
             progress(done, total)
     if cut:
         console.print_warnings([f"{cut} of {total} queries are longer than the model reads; their ends are not read"])
+    if unread:
+        console.print_warnings(
+            [f"{unread} of {total} queries have words that the model has never read: their lines say"]
+        )
     if refused:
         console.err.print(f"{refused} of {total} queries could not be answered: their lines say why")
     return not refused

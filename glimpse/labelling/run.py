@@ -54,7 +54,7 @@ def run(what: What, outputs: OutputsAsked, wanted: Wanted) -> None:
             going = Going(wanted.overwrite, wanted.dry, watch, tool, named)
             report, labeller = run.go_on(source, labels, collection, going)
         if labeller is not None:
-            console.print_warnings(labeller.classifier.cut.warnings())
+            console.print_warnings(labeller.classifier.warnings())
         if wanted.to_stdout:
             with output(STDOUT) as table:
                 table.write(run.images())

@@ -99,7 +99,7 @@ def stream(what: What, out: Path, *, as_json: bool) -> None:
     encoder = load_encoder(str(what.model), what.device, what.precision)
     with console.progress_bar("preparing texts") as prepare:
         labeller = build_labeller(encoder, what.label_set, what.scores, progress=prepare)
-    console.print_warnings(labeller.classifier.cut.warnings())
+    console.print_warnings(labeller.classifier.warnings())
     batches = label_images(encoder, labeller, images_below(what.folder, report, what.rules))
     _write(batches, report, total, out, as_json=as_json)
 

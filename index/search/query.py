@@ -39,6 +39,7 @@ class Query:
     diversity: float = 0.0  # 0: by score alone; 1: each as unlike those before as can be
     fingerprint: str | None = None  # of the model that made the vector; None: it is the collection's own
     text: bool = False  # the vector is that of words alone, so it may be found to fit nothing
+    says_nothing: bool = False  # all that is wanted is words that say nothing to the model, so nothing fits
     exclude: Sequence[int] = ()  # ids, such as the query's own entries
     patience: Patience | None = None  # with the filter; None: as long as it takes
 

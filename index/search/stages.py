@@ -3,7 +3,7 @@
 Stages, in this order, whatever is asked:
 
 1. the entries of `modality` that pass `filter`, without those in `exclude`, nearest first;
-2. the list ends at `score_threshold`, and where relevance ends if `cutoff` is "auto";
+2. the list ends at `score_threshold`, and where relevance ends if `cutoff` is "auto"; one that says nothing at once;
 3. `collapse` drops near-duplicates of better hits;
 4. `group_by` keeps the best `group_size` of each group;
 5. `diversity` orders the best POOL of what is left anew; the others follow as they stood;
@@ -236,6 +236,9 @@ def _nearest(view: Searchable, looks: Sequence[_Look]) -> list[_Candidates]:
     found = []
     for look, (scores, ids, ended), judged in zip(looks, lists, judgements, strict=True):
         end = judged.cut if judged and look.query.cutoff else len(ids)
+        if look.query.says_nothing:
+            end = 0 if look.query.cutoff else end
+            judged = judged and judged._replace(relevance=np.zeros_like(judged.relevance))
         if look.query.score_threshold is not None:
             end = min(end, int(np.count_nonzero(scores >= np.float32(look.query.score_threshold))))
         z, relevance = (judged.z[:end], judged.relevance[:end]) if judged else (None, None)

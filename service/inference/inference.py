@@ -18,6 +18,7 @@ from encoder.cut import CutTexts, may_be_cut
 from encoder.encoder import Vectors
 from encoder.image import Picture, Pixels
 from encoder.model.dual_encoder import DualEncoder
+from encoder.unread import UnreadWords
 from encoder.zero_shot.classifier import Classifier, check_apart
 from labelling.label_sets import LabelSet
 from service.inference.batcher import Batcher
@@ -171,6 +172,12 @@ class Inference:
             read |= found.read
         return CutTexts(len(unique), length, read)
 
+    async def unread_words(self, texts: Sequence[str]) -> UnreadWords:
+        """Those words of the texts that the model has never read; of a model of which nobody knows, at once."""
+        if self.encoder.read_tokens is None or not texts:
+            return UnreadWords()
+        return UnreadWords.together(await self._in_parts(self.encoder.unread_words, texts))
+
     def on_model(self, work: Callable[[T], R], items: T) -> R:
         """Call `work` on the model's thread, in turn with the batches; for threads of our own, not the event loop."""
         return self._model.submit(work, items).result()
@@ -188,7 +195,9 @@ class Inference:
         cut = await self.cut_texts(prompts)
         check_apart(key.names, sizes, as_read, cut)
         made = Classifier.of_prompts(key.names, sizes, vectors, self.encoder.logit_scale, self.encoder.logit_bias)
-        return replace(made, cut=cut)
+        asked = [label.asked for label in key.labels]
+        unread = (await self.unread_words(asked)).counted(asked, "labels")
+        return replace(made, cut=cut, unread=tuple(unread))
 
     async def _in_parts(self, work: Callable[[Sequence[str]], R], texts: Sequence[str]) -> list[R]:
         """What `work` gives for some texts at a time, with other work in between.

@@ -16,6 +16,7 @@ from encoder.cut import CutTexts
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Pixels
 from encoder.model.dual_encoder import DualEncoder
+from encoder.unread import UnreadWords
 from service.inference.inference import Inference
 
 R = TypeVar("R")
@@ -68,6 +69,10 @@ class SharedEncoder(Encoder):
         for found in self._in_parts(lambda encoder, part: encoder.cut_texts(part), unique):
             read |= found.read
         return CutTexts(len(unique), self._context_length, read)
+
+    def unread_words(self, texts: Sequence[str]) -> UnreadWords:
+        """As `Encoder.unread_words`."""
+        return UnreadWords.together(self._in_parts(lambda encoder, part: encoder.unread_words(part), texts))
 
     def as_read(self, texts: Sequence[str]) -> list[str | bytes]:
         """As `Encoder.as_read`."""

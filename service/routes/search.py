@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from encoder.cut import CutTexts
+from encoder.unread import UnreadWords
 from index.collection import Collection, Hit
 from index.search.together import Together
 from service.deps import CollectionDep, CollectionsDep, PatienceDep, check_images, check_texts, settings, signs
@@ -24,6 +25,7 @@ from service.schemas.search import (
     BatchAnswer,
     BatchRequest,
     HitAnswer,
+    OfQueries,
     PlacedHit,
     SearchAnswer,
     SearchRequest,
@@ -62,7 +64,7 @@ async def search(
         raise hits
     sign = signs(request, asked.signed_urls)
     answers = [HitAnswer.of(hit, collection.name, sign) for hit in hits]
-    told = SearchAnswer.told(await cut_texts(wanted, collection, request))
+    told = await told_of(wanted, collection, request)
     return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6), **told)
 
 
@@ -102,7 +104,7 @@ async def search_batch(
             results.append(AnswerOfOne(error=tell(hits)))
             continue
         sign = signs(request, each.signed_urls)
-        told = AnswerOfOne.told(await cut_texts(wanted[i], collection, request))
+        told = await told_of(wanted[i], collection, request)
         results.append(AnswerOfOne(hits=[HitAnswer.of(hit, collection.name, sign) for hit in hits], **told))
     return BatchAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
 
@@ -136,7 +138,7 @@ async def search_together(
         raise hits
     sign = signs(request, asked.signed_urls)
     answers = [PlacedHit.of_placed(hit, sign) for hit in hits]
-    told = TogetherAnswer.told(await cut_texts(wanted, first, request))
+    told = await told_of(wanted, first, request)
     return TogetherAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6), **told)
 
 
@@ -154,7 +156,10 @@ def _ids_of(collection: Collection, external_ids: list[str]) -> dict[str, int]:
     return {own: record.id for own, record in collection.find_external(external_ids).items()}
 
 
-async def cut_texts(wanted: Wanted, collection: Collection, request: Request) -> CutTexts:
-    """Those of its texts that are longer than the model reads."""
+async def told_of(wanted: Wanted, collection: Collection, request: Request) -> dict[str, Any]:
+    """What there is to say of its texts: which are longer than the model reads, and which words it has never read."""
     texts: list[Any] = wanted.values("text")
-    return await (await model_of(collection, request)).cut_texts(texts) if texts else CutTexts()
+    if not texts:
+        return OfQueries.told_of(CutTexts(), UnreadWords())
+    model = await model_of(collection, request)
+    return OfQueries.told_of(await model.cut_texts(texts), await model.unread_words(texts))

@@ -36,8 +36,9 @@ HIT: Examples = {"example": {"score": 0.3127, "z": 5.8, "relevance": 0.97, **REC
 
 # what answers say of texts; here that the model read them to their ends
 READ = {"cut_texts": 0, "warnings": []}
+QUERY_READ = {**READ, "unread_words": []}  # and knows their words
 
-FOUND: Examples = {"example": {"hits": [HIT["example"]], "seconds": 0.0182, **READ}}
+FOUND: Examples = {"example": {"hits": [HIT["example"]], "seconds": 0.0182, **QUERY_READ}}
 
 BATCH: Examples = {"examples": [
     {"searches": [{"text": "a red bicycle", "limit": 3}, {"id": 42, "filter": {
@@ -45,17 +46,17 @@ BATCH: Examples = {"examples": [
 ]}
 
 BATCH_FOUND: Examples = {"example": {"results": [
-    {"hits": [HIT["example"]], "error": None, **READ},
+    {"hits": [HIT["example"]], "error": None, **QUERY_READ},
     {"hits": [], "error": {
         "message": "no entry with id 42", "type": "not_found_error", "param": None, "code": "entry_not_found",
-    }, **READ},
+    }, **QUERY_READ},
 ], "seconds": 0.0213}}
 
 TOGETHER: Examples = {"examples": [{"collections": ["photos", "catalogue"], "text": "a red bicycle", "limit": 5}]}
 
 PLACED_HIT: Examples = {"example": {**HIT["example"], "collection": "photos"}}
 
-FOUND_TOGETHER: Examples = {"example": {"hits": [PLACED_HIT["example"]], "seconds": 0.0195, **READ}}
+FOUND_TOGETHER: Examples = {"example": {"hits": [PLACED_HIT["example"]], "seconds": 0.0195, **QUERY_READ}}
 
 CHANGES: Examples = {"example": {
     "changes": [

@@ -18,6 +18,8 @@ from pydantic import (
 
 from base.names import NAME
 from base.words import readable
+from encoder.cut import CutTexts
+from encoder.unread import UnreadWords
 from index.collection import Hit, Modality, Record
 from index.search.query import MAX_LIMIT, MAX_OFFSET, Cutoff
 from index.search.together import MOST, PlacedRecord
@@ -180,7 +182,19 @@ class PlacedHit(HitAnswer):
         return cls(score=hit.score, z=hit.z, relevance=hit.relevance, collection=name, **fields)
 
 
-class TogetherAnswer(OfTexts):
+class OfQueries(OfTexts):
+    """Base of answers to searches: also whether the model knows their words."""
+
+    unread_words: list[str] = Field([], description="words of the query that the model has never read in its training")
+
+    @staticmethod
+    def told_of(cut: CutTexts, unread: UnreadWords) -> dict[str, Any]:
+        """What there is to say of its texts."""
+        warnings = [*unread.warnings(), *cut.warnings()]
+        return OfTexts.told(cut) | {"unread_words": unread.words, "warnings": warnings}
+
+
+class TogetherAnswer(OfQueries):
     """The nearest entries of all of them, best first."""
 
     hits: list[PlacedHit]
@@ -189,7 +203,7 @@ class TogetherAnswer(OfTexts):
     model_config = ConfigDict(json_schema_extra=examples.FOUND_TOGETHER)
 
 
-class SearchAnswer(OfTexts):
+class SearchAnswer(OfQueries):
     """The nearest entries, best first."""
 
     hits: list[HitAnswer]
@@ -222,7 +236,7 @@ class BatchRequest(RequestModel):
     )
 
 
-class AnswerOfOne(OfTexts):
+class AnswerOfOne(OfQueries):
     """What one of many searches found, or why it found nothing."""
 
     hits: list[HitAnswer] = Field([], description="best first")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from encoder.model.load import ClipParts, build_clip, load_clip
+from encoder.unread import ReadTokens
 from training.config import TrainConfig
 from training.model.image_size import set_image_size
 from training.model.layers import lock
@@ -55,7 +56,8 @@ def load_start(config: TrainConfig) -> Start:
         elif "init_logit_scale" in new:
             clip.logit_scale.fill_(new["init_logit_scale"])
     lacks_bias = config.model is not None and "init_logit_bias" in new
-    return Start(clip, parts.tokenizer, parts.preprocess, parts.model_cfg | new, lacks_bias)
+    read = parts.read_tokens if config.model is not None else ReadTokens()  # random weights have read nothing
+    return Start(clip, parts.tokenizer, parts.preprocess, parts.model_cfg | new, lacks_bias, read_tokens=read)
 
 
 def choose_trainable(clip: nn.Module, config: TrainConfig) -> None:

@@ -21,7 +21,9 @@ from encoder.model.hub.hf_text import TEXT_TOWER
 from encoder.model.hub.repository import TOWER_CONFIG
 from encoder.model.hub.timm_trunk import VISION_TOWER, trunk_config
 from encoder.model.load import ClipParts
+from encoder.model.text import Tokenizer, vocabulary_of
 from encoder.model.weights import CONFIG, WEIGHTS
+from encoder.unread import READ_TOKENS, ReadTokens
 from training.run_folder import METRICS, STATE, artefact, write_json
 
 
@@ -30,6 +32,7 @@ class TrainState:
     """Where a run stands. `step` counts batches of the whole run; `history` holds a record an epoch."""
 
     pairs_hash: str  # of the pairs it was begun with
+    read: list[int] | None = None  # ids of the tokens that its text tower was ever fed, ascending; None: who knows
     start: str | None = None  # fingerprint of the model it was begun with, where that is fine-tuned, ...
     start_bias: float | None = None  # ... and the logit_bias that it was given then, where it had none
     step: int = 0
@@ -55,6 +58,7 @@ class TrainState:
 def save_model(folder: Path, parts: ClipParts) -> None:
     """Write config, weights and, where the model does not use CLIP's own, the tokenizer and the towers' configs."""
     folder.mkdir(parents=True, exist_ok=True)
+    save_read_tokens(folder, parts.read_tokens, parts.tokenizer)  # first: a kill leaves more said to be read, not less
     config = {"model_cfg": parts.model_cfg, "preprocess_cfg": parts.preprocess.to_open_clip()}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.clip.state_dict().items()}
     # safetensors begins a file of a name that says nothing, beside the one it is given: in a folder that is swept with
@@ -75,6 +79,15 @@ def save_model(folder: Path, parts: ClipParts) -> None:
         (folder / VISION_TOWER).mkdir(exist_ok=True)
         write_json(folder / VISION_TOWER / TOWER_CONFIG, json.loads(trunk.read_bytes()))
     write_json(folder / CONFIG, config)
+
+
+def save_read_tokens(folder: Path, read: ReadTokens | None, tokenizer: Tokenizer) -> None:
+    """Write what a model has read, or remove what another one had there."""
+    if read is None:
+        (folder / READ_TOKENS).unlink(missing_ok=True)
+        return
+    with artefact(folder / READ_TOKENS) as part:
+        part.write_text(read.as_text(vocabulary_of(tokenizer)), encoding="utf-8")
 
 
 def save_metrics(folder: Path, metrics: dict[str, Any]) -> None:

@@ -130,10 +130,11 @@ def create(
     new = _new_labels(examples, names) if examples is not None else ()
     label_set = LabelSet.of([*names, *new], templates, mode, abstains=abstains)
     if model is not None:
-        from encoder.zero_shot.classifier import check_prompts
+        from encoder.zero_shot.classifier import check_prompts, unread_labels
 
         encoder = _loaded(model, device, precision)
-        console.print_warnings(check_prompts(encoder, label_set.names, label_set.prompts()).warnings())
+        cut = check_prompts(encoder, label_set.names, label_set.prompts())
+        console.print_warnings([*unread_labels(encoder, label_set.labels), *cut.warnings()])
         if examples is not None:
             truth, vectors = _encoded(encoder, label_set, examples, Rules(), "examples")
             console.print_left_out(truth.left_out)

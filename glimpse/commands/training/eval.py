@@ -78,19 +78,19 @@ def eval(  # noqa: A001  the command's name
     if split is not None:
         run, held_out = read_held_out(split, images_root)
         left_out = held_out.left_out
-        content, cut = _held_out(load_encoder(model, device, precision), held_out.pairs, run)
+        content, cut, unread = _held_out(load_encoder(model, device, precision), held_out.pairs, run)
     elif pairs is not None:
         file = read_pairs(pairs, Keys.of(image_key, caption_key), images_root=images_root)
         left_out = file.left_out
-        content, cut = _pairs(load_encoder(model, device, precision), file.pairs)
+        content, cut, unread = _pairs(load_encoder(model, device, precision), file.pairs)
     else:
         assert folders is not None
         labelled, left_out = labelled_images(folders, Rules(tuple(exclude or ()), follow_links, any_name))
         if not names:
             check_several(labelled, folders)
-        content, cut = _classes(load_encoder(model, device, precision), labelled, names, template or ())
-        unread = {file["path"] for file in content["skipped"]}
-        read = {label for path, label in labelled if str(path) not in unread}
+        content, cut, unread = _classes(load_encoder(model, device, precision), labelled, names, template or ())
+        skipped = {file["path"] for file in content["skipped"]}
+        read = {label for path, label in labelled if str(path) not in skipped}
         for label in sorted({label for _, label in labelled} - read):
             left_out.add("classes without an image that can be read", label)
     if json:
@@ -98,7 +98,7 @@ def eval(  # noqa: A001  the command's name
         return
     console.print_skipped([(file["path"], file["reason"]) for file in content["skipped"]])
     console.print_left_out(left_out)
-    console.print_warnings(cut.warnings())
+    console.print_warnings([*unread, *cut.warnings()])
     lost = left_out.count() + len(content["skipped"])
     without = f" ({lost} left out)" if lost else ""
     if "top1" not in content:
@@ -112,33 +112,37 @@ def eval(  # noqa: A001  the command's name
         console.out.print(console.table("label", "top-1", rows=list(content["per_class"].items())))
 
 
+Measured = tuple[dict[str, Any], "CutTexts", list[str]]  # and what is to be said of words
 WAYS = ("text_to_image", "image_to_text", "view_to_view")
 
 
-def _held_out(encoder: DualEncoder, pairs: Sequence[Pair], run: TrainConfig) -> tuple[dict[str, Any], CutTexts]:
+def _held_out(encoder: DualEncoder, pairs: Sequence[Pair], run: TrainConfig) -> Measured:
     from glimpse import console
     from training.held_out import measure
 
     with console.progress_bar("encoding") as progress:
         metrics, score, encoded = measure(encoder, pairs, run, progress)
     texts = [] if run.images_only else [caption for pair in pairs for caption in pair.captions]
-    return metrics | {"score": score, "skipped": encoded.skipped}, encoder.cut_texts(texts)
+    unread = encoder.unread_words(texts).counted(texts, "texts")
+    return metrics | {"score": score, "skipped": encoded.skipped}, encoder.cut_texts(texts), unread
 
 
-def _pairs(encoder: DualEncoder, pairs: Sequence[Pair]) -> tuple[dict[str, Any], CutTexts]:
+def _pairs(encoder: DualEncoder, pairs: Sequence[Pair]) -> Measured:
     from glimpse import console
     from training.evaluation.evaluate import encode_pairs
 
     with console.progress_bar("encoding") as progress:
         encoded = encode_pairs(encoder, pairs, progress=progress)
-    return encoded.retrieval() | {"skipped": encoded.skipped}, encoder.cut_texts(encoded.strings)
+    unread = encoder.unread_words(encoded.strings).counted(encoded.strings, "texts")
+    return encoded.retrieval() | {"skipped": encoded.skipped}, encoder.cut_texts(encoded.strings), unread
 
 
 def _classes(
     encoder: DualEncoder, labelled: Sequence[tuple[Path, str]], labels: Sequence[Label], templates: Sequence[str]
-) -> tuple[dict[str, Any], CutTexts]:
+) -> Measured:
     from itertools import chain
 
+    from encoder.zero_shot.classifier import unread_labels
     from encoder.zero_shot.prompts import Label
     from glimpse import console
     from labelling.label_sets import LabelSet
@@ -149,4 +153,5 @@ def _classes(
         metrics, encoded = evaluate_classes(
             encoder, labelled, labels=asked.labels, templates=asked.templates, progress=progress
         )
-    return metrics | {"skipped": encoded.skipped}, encoder.cut_texts(list(chain(*asked.prompts())))
+    cut = encoder.cut_texts(list(chain(*asked.prompts())))
+    return metrics | {"skipped": encoded.skipped}, cut, unread_labels(encoder, asked.labels)

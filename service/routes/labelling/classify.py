@@ -159,7 +159,7 @@ async def classify(
     results = [_result(one, labeller) for one in seen]
     seconds = round(time.perf_counter() - started, 6)
     calibrated, told = asked.label_set.is_calibrated, ClassifyAnswer.told(labeller.classifier.cut)
-    told["warnings"] = [*asked.left_out, *told["warnings"]]
+    told["warnings"] = [*asked.left_out, *labeller.classifier.warnings()]
     return ClassifyAnswer(
         results=results,
         calibrated=calibrated,
