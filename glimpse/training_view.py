@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
@@ -135,6 +136,11 @@ def _print_end(end: Finished, config: TrainConfig) -> None:
     if end.alpha is not None and 0 < end.alpha < 1:
         trained = f"epoch {end.best_epoch}" if end.best_epoch else "the last epoch"
         what = f"best: {end.alpha:.0%} of {trained} and the rest of the start, score {end.best_score:.3f}"
+    elif end.best_score >= 1 and (end.best_epoch == 0 or end.alpha == 0):
+        what = (
+            "the start finds all that is held out, so nothing can be better and the model is as it was. Hold out what "
+            f"is harder to tell apart, or give {config.larger_held_out}"
+        )
     elif end.best_epoch == 0 or end.alpha == 0:
         what = (
             "nothing was better on the held-out part than the start, so the model is as it was. Try a lower --lr, more "
@@ -155,13 +161,18 @@ class _Stop(threading.Event):
 def _stop_on_interrupt() -> Iterator[_Stop]:
     """The first Ctrl-C or SIGTERM asks to stop after the step under way; a second one stops at once.
 
-    One that follows within a second is the same one: torchrun sends it again to whom the terminal sent it.
+    One that follows within a second is the same one: torchrun sends it again to whom the terminal sent it. A terminal
+    that is closed asks as well, unless that is ignored, as behind nohup.
     """
     stop = _Stop()
     asked = 0.0
+    terminals = [fd for fd in (1, 2) if os.isatty(fd)]  # of one that is closed it cannot be told any more
 
     def ask(signum: int, frame: object) -> None:
         nonlocal asked
+        if signum == signal.SIGHUP:
+            for fd in terminals:  # a word to it would be an error, and end the run before it is saved
+                os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
         if stop.is_set() and time.monotonic() - asked > 1:
             raise KeyboardInterrupt
         if not stop.is_set() and is_first():
@@ -170,7 +181,10 @@ def _stop_on_interrupt() -> Iterator[_Stop]:
         stop.signal = signum
         stop.set()
 
-    before = {signum: signal.signal(signum, ask) for signum in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heeded.append(signal.SIGHUP)
+    before = {signum: signal.signal(signum, ask) for signum in heeded}
     try:
         yield stop
     finally:

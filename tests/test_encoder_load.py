@@ -162,6 +162,14 @@ def test_a_config_may_not_say_what_a_tokenizer_runs(tiny_run: Path, tmp_path: Pa
         load_clip(tmp_path / "run")
 
 
+def test_loading_leaves_the_log_of_a_program_as_it_was(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """open_clip logs to the root, and logging then makes a handler of its own for all that is said later."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    load_encoder(tiny_run, "cpu", "fp32")
+    assert root.handlers == []
+
+
 def test_devices_and_precisions_are_checked(tiny_run: Path) -> None:
     with pytest.raises(ModelError, match="--device cpu"):
         load_encoder(tiny_run, device="toaster")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -198,6 +199,24 @@ def test_interrupting_a_training_saves_it(
     assert process.wait(60) == 128 + how
     assert f"go on with: glimpse train --resume --out {run}" in said
     assert (run / "last" / "training_state.pt").is_file()
+
+
+def test_closing_the_terminal_of_a_training_saves_it(
+    colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["train", colour_pairs(64), "--init", tiny_config, "--out", run, "--epochs", "200", "--batch-size", 32]
+    process, terminal = pty.fork()
+    if not process:
+        os.environ["GLIMPSE_DEVICE"] = "cpu"
+        os.execv(GLIMPSE, [str(GLIMPSE), *map(str, arguments)])
+    said = b""
+    while b"epoch  2" not in said:
+        said += os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 128 + signal.SIGHUP
+    assert (run / "last" / "training_state.pt").is_file()
+    assert json.loads((run / "metrics.json").read_text())["epochs"][-1]["epoch"] >= 2
 
 
 @pytest.mark.parametrize(

@@ -41,16 +41,21 @@ def xmp(**said: str) -> bytes:
 
 
 def tiff(values: npt.NDArray[Any], **tags: int) -> bytes:
-    """A TIFF of an array in its order of bytes: (h, w), or (bands, h, w) as planes, each in a strip of its own."""
+    """A TIFF of an array in its order of bytes: (h, w), or (bands, h, w) as planes, each in a strip of its own.
+
+    Of YCbCr, photometric 6, one plane may hold all, as pixels or blocks; `width` and `height` say how large it is.
+    """
     planes = values[None] if values.ndim == 2 else values
     order = ">" if values.dtype.byteorder == ">" else "<"
     strips = [zlib.compress(plane.tobytes()) if tags.get("compression") == 8 else plane.tobytes() for plane in planes]
     names = {"compression": 259, "photometric": 262, "planar": 284, "sample_format": 339, "subfile": 254}
+    names |= {"width": 256, "height": 257, "subsampling": 530}
     bands, height, width = planes.shape
-    bits = [values.dtype.itemsize * 8] * bands
-    said: dict[int, list[int]] = {256: [width], 257: [height], 258: bits, 259: [1], 262: [1], 277: [bands]}
-    said |= {278: [height], 279: [*map(len, strips)], 273: [0] * bands}
-    said |= {names[name]: [value] for name, value in tags.items()}
+    channels = 3 if tags.get("photometric") == 6 else bands
+    bits = [values.dtype.itemsize * 8] * channels
+    said: dict[int, list[int]] = {256: [width], 257: [height], 258: bits, 259: [1], 262: [1], 277: [channels]}
+    said |= {278: [tags.get("height", height)], 279: [*map(len, strips)], 273: [0] * bands}
+    said |= {names[name]: [value] * (2 if name == "subsampling" else 1) for name, value in tags.items()}
     start = 8
     body = start + 2 + 12 * len(said) + 4
     outside = sum(4 * len(each) for each in said.values() if len(each) > 1)
@@ -257,6 +262,22 @@ def test_grey_tiffs_of_any_numbers(
     said = {"compression": compression, "photometric": 1 - black, "sample_format": sample_format}
     grey = np.asarray(decode(tiff((ramp * most).astype(f"{order}{kind}"), **said)).image.convert("L"), np.float64)
     assert np.abs(grey - 255 * (1 - ramp if black else ramp)).mean() < 2
+
+
+def test_a_tiff_of_light_and_colour_is_read_however_they_lie() -> None:
+    ycbcr = np.asarray(Image.fromarray(SCENE).convert("YCbCr"))
+    height, width = ycbcr.shape[:2]
+    light = ycbcr[..., 0].reshape(height // 2, 2, width // 2, 2).transpose(0, 2, 1, 3).reshape(height // 2, -1, 4)
+    blocks = np.concatenate([light, ycbcr[::2, ::2, 1:]], axis=2).reshape(height // 2, -1)
+    size = {"photometric": 6, "width": width, "height": height}
+    for data, most in [
+        (tiff(ycbcr.transpose(2, 0, 1), planar=2, subsampling=1, **size), 2),
+        (tiff(ycbcr.reshape(height, -1), subsampling=1, **size), 2),
+        (tiff(blocks, subsampling=2, **size), 12),
+        (tiff(blocks, **size), 12),
+    ]:
+        read = np.asarray(decode(data).image.convert("RGB"), float)
+        assert np.abs(read - SCENE).mean() < most
 
 
 def test_a_tiff_that_ends_in_its_directory_is_called_that() -> None:

@@ -28,7 +28,12 @@ def test_what_came_of_each_run_and_which_settings_differ(tmp_path: Path) -> None
     assert differing(runs) == {"batch_size": [64, 128], "lr": [3e-4, 1e-3]}
     assert headline(runs)[1] == "Recall@10 from text to image"
     assert rows(runs)[1] == ["a", "0.100", "0.600", "0.600", "1", "2", "1.5", "20", "0"]
-    assert verdict(runs) == "a is ahead, with a score of 0.600; b follows with 0.400."
+    ahead = "a is ahead, with a score of 0.600; b follows with 0.400"
+    assert verdict(runs) == f"{ahead}, which may be chance: ±0.320 with 9 images held out."
+    metrics = json.loads((b / "metrics.json").read_text())
+    metrics["epochs"][1]["metrics"]["n_images"] = 90
+    (b / "metrics.json").write_text(json.dumps(metrics))
+    assert verdict(read_runs([b, a])[0]) == f"{ahead}."
     assert objections(runs) == []
     assert runs[1].minutes == [0.5, 1.0, 1.5]
 
@@ -41,6 +46,7 @@ def test_what_does_not_compare_is_said(tmp_path: Path) -> None:
     [said] = objections(read_runs([a, b])[0])
     assert said.startswith("Held out differs: b and a are measured on different images")
     assert "glimpse eval --split" in said
+    assert verdict(read_runs([a, b])[0]) == "None is ahead: they are measured on different images."
     [said] = objections(read_runs(old)[0])
     assert said.startswith("Held out differs")
     a = run_folder(tmp_path / "recalls", [0.1, 0.6], held_out="/1.png", more=0.3)

@@ -288,6 +288,7 @@ def test_pairs_that_are_not_indexed_are_kept_and_counted(pictures: Path, tmp_pat
     assert not any("a new red one" in row["negative"] for row in rows_of(out))
     said = CliRunner().invoke(app, [str(pictures), "--out", str(out), "--data", str(tmp_path / "data")])
     assert "25 pairs" in said.stdout
+    assert said.stderr.endswith(f"\nglimpse train {out} --negative-key negative learns from them\n")
     assert f"; 1 are not in collection images, so they have none, the first: {tmp_path / 'new.png'}" in said.stdout
     assert "left out: 1 of 27 rows without caption, the first: 3.png (line 28)\n" in said.stderr
     assert "left out: 1 of 27 rows whose image is not there, the first: no name (line 27)\n" in said.stderr

@@ -297,11 +297,13 @@ def test_unreadable_batches_do_not_spoil_resuming(config: TrainConfig, tmp_path:
 
 def test_a_damaged_state_or_config_is_one_line(config: TrainConfig) -> None:
     list(train(config, should_stop=lambda: True))
-    (Path(config.out) / "last" / "training_state.pt").write_bytes(b"junk")
-    with pytest.raises(TrainingError, match="not a state of this model"):
-        list(train(TrainConfig.load(Path(config.out)), resume=True))
-    for content in ("[]", "{", '{"pairs": 1}', '{"unknown": 1}'):
-        (Path(config.out) / "train_config.json").write_text(content)
+    state = Path(config.out) / "last" / "training_state.pt"
+    for content in (b"junk", state.read_bytes()[:-1000]):
+        state.write_bytes(content)
+        with pytest.raises(TrainingError, match=r"cut short or damaged; .* another --out; --model \S+ begins with"):
+            list(train(TrainConfig.load(Path(config.out)), resume=True))
+    for damaged in ("[]", "{", '{"pairs": 1}', '{"unknown": 1}'):
+        (Path(config.out) / "train_config.json").write_text(damaged)
         with pytest.raises(TrainingError, match="not a training run that can be resumed"):
             TrainConfig.load(Path(config.out))
 

@@ -69,6 +69,7 @@ class _Quiet:
                 root = logging.getLogger()
                 self._before.callback(root.setLevel, root.level)
                 root.setLevel(logging.ERROR)
+                self._before.callback(root.handlers.__setitem__, slice(None), root.handlers[:])  # logging adds its own
                 self._before.enter_context(warnings.catch_warnings())
                 warnings.simplefilter("ignore")
 

@@ -68,7 +68,7 @@ def what_it_is(data: bytes) -> str | None:
     if text.startswith((b"<?xml", b"<error", b"{", b'[{"')):
         return "XML or JSON, as servers send in place of a picture"
     if not data.strip(b"\0"):
-        return "nothing but zeros, as a copy leaves that broke off; copy it again"
+        return "nothing but zeros, as of a copy that broke off or a file in a cloud alone; copy or download it again"
     if (at := min((at for start in _STARTS if (at := head.find(start)) > 0), default=0)) > 0:
         return f"a picture behind {counted(at, 'other byte')}; cut them off"
     return None

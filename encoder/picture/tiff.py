@@ -14,15 +14,18 @@ from PIL.TiffImagePlugin import (
     II,
     MM,
     OPEN_INFO,
+    PHOTOMETRIC_INTERPRETATION,
     PLANAR_CONFIGURATION,
     TILELENGTH,
     TILEWIDTH,
+    YCBCRSUBSAMPLING,
     TiffImageFile,
 )
 
 from encoder.picture.bounds import MAX_FRAMES
 
 _PACKED = 8  # any of TIFF's compressions
+_YCBCR = 6
 _SUBFILE = 254
 _BIG_ENDIAN = re.compile(r"(?<=\d)B(?=[SF]?$)")  # in Pillow's names of rows
 _ROWS = {  # of grey by (sample format, bits): Pillow's mode, and its name of such a row in either order of bytes
@@ -60,14 +63,18 @@ def have_numbers_read(image: Image.Image) -> None:
     """Have the numbers of a TIFF read as they lie, where Pillow tells its decoders otherwise.
 
     Of planes that are not packed it takes one letter each of what it calls their rows: of "RGB;16L" "R", of "I;16" "I".
+    Colour of fewer numbers than light it takes for as many where that is not packed; libtiff reads both.
     And libtiff gives numbers in the order of this machine, where those with a sign or a point are turned round again.
     """
     if not isinstance(image, TiffImageFile):
         return
-    if image.tag_v2.get(PLANAR_CONFIGURATION) == 2 and not image.use_load_libtiff:
+    is_of_planes = image.tag_v2.get(PLANAR_CONFIGURATION) == 2
+    is_ycbcr = image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _YCBCR
+    is_coarse = is_ycbcr and image.tag_v2.get(YCBCRSUBSAMPLING, (2, 2)) != (1, 1)
+    if (is_of_planes or is_coarse) and not image.use_load_libtiff:
         if len(image.getbands()) == 1:  # the tags as Pillow holds them; libtiff reads its own
             image.tag_v2[PLANAR_CONFIGURATION] = 1
-        elif 16 in image.tag_v2.get(BITSPERSAMPLE, ()):
+        elif is_ycbcr or 16 in image.tag_v2.get(BITSPERSAMPLE, ()):
             image.tag_v2[COMPRESSION] = _PACKED
         image._setup()
     if image.use_load_libtiff and image.tile and isinstance(args := image.tile[0].args, tuple):

@@ -69,4 +69,4 @@ class Building:
         try:
             self._live.compact(self._catalog.settings.index_config(), threads)
         except GlimpseError as error:
-            log.warning("%s: its index was not built anew, searches use the old one: %s", self._folder, error)
+            log.warning("index not built anew: %s", error)

@@ -6,7 +6,8 @@ Read from their folders; nothing is measured, and no model is loaded.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,24 @@ def _row(run: Run, path: Sequence[str], measure: str) -> list[str]:
 
 def verdict(runs: Sequence[Run]) -> str:
     """Which one is ahead, in a sentence."""
-    scored = [run for run in runs if run.score is not None]
+    scored = sorted(((run.score, run) for run in runs if run.score is not None), key=lambda one: one[0], reverse=True)
     if len(scored) < 2:
         return "There are no two runs that are measured."
-    first, second = sorted(scored, key=lambda run: -(run.score or 0.0))[:2]
-    if first.score == second.score:
-        return f"{first.name} and {second.name} are level, with a score of {first.score:.3f}."
-    return f"{first.name} is ahead, with a score of {first.score:.3f}; {second.name} follows with {second.score:.3f}."
+    if len({_measured_on(run) for _, run in scored}) > 1:
+        return "None is ahead: they are measured on different images."
+    (best, first), (next_best, second), *_ = scored
+    if best == next_best:
+        return f"{first.name} and {second.name} are level, with a score of {best:.3f}."
+    said = f"{first.name} is ahead, with a score of {best:.3f}; {second.name} follows with {next_best:.3f}"
+    images = number(second.best or {}, "metrics", "n_images")
+    if images and best - next_best < (spread := _spread(next_best, images)):
+        said += f", which may be chance: ±{spread:.3f} with {images:.0f} images held out"
+    return f"{said}."
+
+
+def _spread(share: float, number: float) -> float:
+    """Within what a share of so many lies by chance, 19 times of 20."""
+    return 1.96 * math.sqrt(share * (1 - share) / number)
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -110,8 +122,8 @@ def objections(runs: Sequence[Run]) -> list[str]:
     return said
 
 
-def _measured_on(run: Run) -> object:
+def _measured_on(run: Run) -> Hashable:
     """What is the same for runs that are measured on the same."""
     if run.held_out is not None:
         return run.held_out
-    return [run.config.get(name) for name in ("pairs", "val", "val_fraction", "seed")]
+    return tuple(map(run.config.get, ("pairs", "val", "val_fraction", "seed")))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,11 +107,14 @@ def load_state(folder: Path, restore: Callable[[dict[str, Any]], None]) -> Train
     """Read a saved state; `restore` puts "model" and "optimizer" of it back.
 
     Raises:
-        TrainingError: no saved state, or one of another model.
+        TrainingError: no saved state, a damaged one, or one of another model.
     """
     path = folder / STATE
     if not path.is_file():
         raise TrainingError(f"{folder.parent}: nothing to resume, it has no last/{STATE}; start without --resume")
+    if not zipfile.is_zipfile(path):  # which has its end where a file that was cut short has none
+        best = f"; --model {folder.parent} begins with its best epoch" if (folder.parent / WEIGHTS).is_file() else ""
+        raise TrainingError(f"{path}: cut short or damaged; start anew with another --out{best}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         restore(content)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,6 +100,18 @@ def mine(
     with artefact(out) as part:
         _write(part, _rows(file.pairs, of_pairs, keys, images_root or out.parent))
     _tell(out, collection, file, of_pairs, cut, json)
+    if not json and any(filter(None, of_pairs)):
+        _say_what_next(out, replace(keys, captions=keys.captions[:1], negatives=("negative",)), images_root)
+
+
+def _say_what_next(out: Path, keys: Keys, images_root: Path | None) -> None:
+    from glimpse import console
+    from training.data.keys import Keys
+
+    usual = {name for name, _ in Keys().flags()}
+    told = [word for name, flag in keys.flags() if name not in usual for word in (flag, name)]
+    told += ["--images-root", str(images_root)] if images_root else []
+    console.err.print(f"{shlex.join(['glimpse', 'train', str(out), *told])} learns from them")
 
 
 def _rows(
