@@ -314,7 +314,7 @@ export function mount(root, app) {
       app.navigate(weight < 0 ? changes : { ...changes, q: null, qw: null, not: null, img: null, k: query.limit });
       scrollTo({ top: 0 });
     };
-    const path = entry.path ?? entry.external_id;
+    const path = isUpload(entry) ? entry.external_id : (entry.path ?? entry.external_id); // where an upload is kept is no matter of its user
     const download = el("a", { class: "button", href: entry.content_url, download: calledOf(entry), onclick: save }, icon("download"), "Download");
     return [
       el("button", { type: "button", class: "button main", onclick: () => like(1) }, "More like this"),

@@ -77,13 +77,14 @@ export class Grid {
     const width = this.list.clientWidth;
     if (!width || !this.source) return;
     const phone = width < 560;
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize); // pixels
     this.width = width;
     this.layout = new Layout({
       width,
       height: phone ? 132 : width > 1500 ? 232 : 200,
       gap: phone ? 6 : this.captions ? 16 : 8,
-      below: this.captions ? 30 : 0,
-      above: 56,
+      below: this.captions ? 1.875 * rem : 0,
+      above: 3.5 * rem,
       aspect: (i) => this.source.aspect(i),
       breaks: this.source.breaks ?? [],
     });
