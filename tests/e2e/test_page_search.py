@@ -314,6 +314,34 @@ def test_rows_are_full_and_even_and_lose_no_picture(page, count, width):
     assert slices == -(-count // 40_000)  # never all in one task
 
 
+DEEP = """async () => {
+  const { Grid } = await import("./static/parts/grid/grid.js");
+  const { api } = await import("./static/api.js");
+  const box = document.createElement("div");
+  document.querySelector("main").replaceChildren(box);
+  const source = { count: 60_000, id: (i) => i, aspect: (i) => 1 + (i % 7) / 7, name: () => null, href: () => "?" };
+  const grid = new Grid(box, { api, label: "All" });
+  await grid.show({ ...source, thumbnail: () => "static/icon.svg" });
+  grid.focus(55_000);
+  document.activeElement.blur();
+  const seen = () => [...document.querySelectorAll(".pictures > li")]
+    .filter((each) => each.getBoundingClientRect().bottom > 0 && each.getBoundingClientRect().top < innerHeight)
+    .map((each) => Number(each.ariaPosInSet));
+  const before = Math.min(...seen());
+  const was = grid.layout;
+  box.style.width = "700px";
+  while (grid.layout === was || grid.layout.done < 60_000) await new Promise(requestAnimationFrame);
+  return [before, seen()];
+}"""
+
+
+def test_a_grid_that_changes_its_width_stays_where_it_was(page):
+    page.goto("/?v=labs")
+    before, seen = page.evaluate(DEEP)
+    assert 54_900 < before <= 55_001
+    assert before in seen
+
+
 def test_an_error_is_said_and_the_page_goes_on(opened):
     page = opened("/?q=boat&c=gone", expected=("404",))
     playwright.expect(page.get_by_role("heading", name="There is no collection gone")).to_be_visible()
