@@ -407,7 +407,7 @@ def test_a_collection_is_renamed_in_its_title(world, client, opened):
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # others begin jobs, too
     playwright.expect(library.get_by_text("Adding pictures to <b>Summer</b> & sea is done")).to_be_visible()
     page.keyboard.press("Escape")
-    playwright.expect(page.get_by_label("Collection").locator("option")).to_have_text("<b>Summer</b> & sea (0)")
+    playwright.expect(page.get_by_label("Collection").locator("option")).to_have_text("<b>Summer</b> & sea (5)")
     assert "c=one" in page.url
 
 
