@@ -33,6 +33,17 @@ def tiles(page: Any, n: int) -> Any:
     return found
 
 
+def touched(page: Any, *moves: Any, stays: int = 0) -> None:
+    """Fingers that go down, move and go up: each move the place of each of them. They stay for so many ms at last."""
+    hand = page.context.new_cdp_session(page)
+    for i, places in enumerate([*moves, ()]):
+        points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
+        if not points:
+            page.wait_for_timeout(stays)
+        kind = "touchEnd" if not points else "touchMove" if i else "touchStart"
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
 def until_so(page: Any, script: str, given: Any = None) -> None:
     """Wait until a script of the page gives something true.
 

@@ -11,6 +11,7 @@ const SAID = { // by code, where the service's own words are for programs
   missing_key: "This service needs a key",
   invalid_key: "The key is not valid here, or no longer",
   collection_not_found: "There is no such collection here, or no longer",
+  entry_not_found: "This picture is no longer in the collection",
   label_set_not_found: "There is no such label set here, or no longer",
 };
 const PASSES = new Set([0, 429, 502, 504]); // as a service answers that is gone for a while, or its proxy

@@ -80,6 +80,26 @@ def test_enlarged_four_times_nothing_is_beside_the_page(view: Callable[..., Any]
     assert page.evaluate(OUTSIDE) == []
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_letters_twice_as_large_as_the_browsers_fit_every_view(
+    opened: Callable[..., Any], run: str, width: int
+) -> None:
+    page = opened(None, width=width, expected=("GPU stall",))
+    page.context.new_cdp_session(page).send("Page.setFontSizes", {"fontSizes": {"standard": 32}})
+    outside = {}
+    for name, address in VIEWS.items():
+        page.goto(address.format(run=run))
+        page.wait_for_load_state("networkidle")
+        if name in ("filters", "library"):
+            page.get_by_role("button", name=name.title(), exact=True).click()
+        assert page.locator("#views a").first.evaluate("link => parseFloat(getComputedStyle(link).fontSize)") >= 26
+        outside[name] = page.evaluate(OUTSIDE)
+        cut = page.locator(".pictures:not(.bare) .caption").first
+        if name == "search":
+            assert cut.evaluate("caption => caption.scrollHeight <= caption.clientHeight")
+    assert outside == {name: [] for name in VIEWS}
+
+
 @pytest.mark.parametrize("name", VIEWS)
 def test_more_space_in_text_cuts_nothing_off(view: Callable[..., Any], name: str) -> None:
     page = view(name, width=360, bypass_csp=True)

@@ -14,7 +14,7 @@ import pytest
 from service_world import until
 
 from index.collection import open_collection
-from tests.seen_pages import until_so
+from tests.seen_pages import touched, until_so
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -237,3 +237,17 @@ def test_without_a_collection_the_labs_are_open(browser: Any, tmp_path: Path) ->
         assert loss(page) > 0
         playwright.expect(page.get_by_role("radio", name="My pictures")).to_be_disabled()
         page.close()
+
+
+def test_a_finger_moves_a_point_and_not_the_page(opened: Callable[..., Any]) -> None:
+    page = opened("/?v=labs", width=360, height=740, has_touch=True, is_mobile=True)
+    before = loss(page)
+    dot = page.locator("#labs-pull .dot.movable").nth(1)
+    dot.scroll_into_view_if_needed()
+    box, y = dot.bounding_box(), page.evaluate("scrollY")
+    place = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    touched(page, *([(place[0] - by, place[1] + by)] for by in range(0, 80, 10)))
+    assert page.evaluate("scrollY") == y
+    moved = dot.bounding_box()
+    assert moved["y"] - box["y"] == pytest.approx(70, abs=12)
+    until(lambda: loss(page) != before)

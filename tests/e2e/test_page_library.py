@@ -190,6 +190,44 @@ def test_a_collection_is_looked_through_by_folder(world, client, opened):
     tiles(page, 3)
 
 
+def test_of_many_keys_and_values_each_is_chosen(world, client, opened):
+    client.create_collection("pictures")
+    with open_collection(world[1], "pictures", writable=True) as pictures:
+        for i in range(130):
+            known = {f"key{k:02}": i % 3 for k in range(26)} | {"place": f"bay {i:03}"}
+            pictures.upsert([Entry(np.eye(32)[i % 32], "image", f"/p/{i}.jpg", metadata=known)])
+    page = opened("/?c=pictures", base=world[0], expected=("404",))
+    page.get_by_role("button", name="Filters").click()
+    filters = page.get_by_label("Filters", exact=True)
+    playwright.expect(filters.get_by_role("group")).to_have_count(25)  # with the days
+    page.get_by_role("button", name="3 more…").click()
+    places = page.get_by_role("group", name="place")
+    places.get_by_role("button", name="More…").click()
+    places.get_by_label("place: another value").fill("bay 129")
+    page.keyboard.press("Enter")
+    tiles(page, 1)
+
+
+def test_one_of_many_collections_is_found(world, client, opened):
+    for i in range(9):
+        client.create_collection(f"one-{i}", title=f"Holiday {i}" if i else "مجموعة صور")
+    page = opened("/?c=one-7", base=world[0])
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    links = library.get_by_role("link", name=re.compile("Holiday|صور"))
+    playwright.expect(links).to_have_count(9)
+    playwright.expect(links.first).to_have_text("Holiday 7")
+    assert library.get_by_text("Choose files").bounding_box()["y"] < 800  # below a list that scrolls by itself
+    find = library.get_by_label("Find a collection")
+    find.fill("none such")
+    playwright.expect(library.get_by_role("status")).to_have_text("None is called so.")
+    find.fill("صور")
+    playwright.expect(links).to_have_count(1)
+    page.keyboard.press("Enter")
+    playwright.expect(library).to_be_hidden()
+    playwright.expect(page.get_by_label("Collection", exact=True)).to_have_value("one-0")
+
+
 def test_a_tag_that_somebody_else_gave_meanwhile_stays(world, client, opened):
     client.create_collection("pictures")
     (added,) = client.add_images("pictures", sorted((world[1] / "files").iterdir())[:1])
@@ -369,7 +407,7 @@ def test_a_collection_is_renamed_in_its_title(world, client, opened):
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # others begin jobs, too
     playwright.expect(library.get_by_text("Adding pictures to <b>Summer</b> & sea is done")).to_be_visible()
     page.keyboard.press("Escape")
-    playwright.expect(page.get_by_label("Collection").locator("option")).to_have_text("<b>Summer</b> & sea (0)")
+    playwright.expect(page.get_by_label("Collection").locator("option")).to_have_text("<b>Summer</b> & sea (5)")
     assert "c=one" in page.url
 
 

@@ -181,7 +181,9 @@ def test_a_label_set_that_is_there_is_replaced_only_by_who_says_so(opened: Calla
     httpx.delete(f"{url}/v1/label-sets/theirs")
 
 
-def test_a_label_set_that_somebody_changed_is_shown_as_it_is_and_overwritten_by_who_says_so(page: Any, url: str) -> None:
+def test_a_label_set_that_somebody_changed_is_shown_as_it_is_and_overwritten_by_who_says_so(
+    page: Any, url: str
+) -> None:
     place = f"{url}/v1/label-sets/ours"
     httpx.put(place, json={"labels": ["cat", "dog"]})
     page.goto("/?v=lineup&c=pictures&p=1&set=ours")

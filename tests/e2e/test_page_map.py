@@ -434,3 +434,31 @@ def test_what_is_not_there_is_no_word(page):
       return [first, box.innerHTML];
     }""")
     assert found == ["0a<b></b>", "b<i></i>"]
+
+
+# 40,000 points on a lattice: which of them are drawn while they move, and how many pixels are lit then and at rest
+DRAWN = """async () => {
+  const { Points } = await import("./static/map/points.js");
+  const points = new Points(document.createElement("canvas"));
+  const places = Uint16Array.from({ length: 80_000 }, (_, i) => (i % 2 ? Math.floor(i / 400) : (i / 2) % 200) * 320);
+  const [width, height] = [900, 900];
+  points.show(places);
+  points.paint([[1, 1, 1]]);
+  const lit = (options) => {
+    points.draw({ x: 0.5, y: 0.5, scale: 860, width, height }, 2, options);
+    const pixels = new Uint8Array(4 * width * height);
+    points.gl.readPixels(0, 0, width, height, points.gl.RGBA, points.gl.UNSIGNED_BYTE, pixels);
+    return pixels.filter((value, i) => i % 4 === 3 && value > 60).length;
+  };
+  const all = lit({});
+  const measured = points.every;
+  points.every = 8;
+  return { measured, all, moved: lit({ moves: true }), rested: lit({}) };
+}"""
+
+
+def test_of_many_points_some_are_drawn_while_they_move_and_all_at_rest(opened):
+    drawn = opened("/?v=labs", expected=(STALL,)).evaluate(DRAWN)
+    assert drawn["measured"] == 1 or drawn["measured"] in range(4, 61, 4)
+    assert drawn["all"] == drawn["rested"] > 40_000
+    assert drawn["moved"] == pytest.approx(drawn["all"] / 8, rel=0.1)

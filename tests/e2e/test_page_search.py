@@ -12,7 +12,7 @@ from index.collection import Entry, create_collection, open_collection
 from index.map.kept import make_map
 from service.app import create_app
 from service.keys import add_key, remove_key
-from tests.seen_pages import BLOBS, tiles, until_so
+from tests.seen_pages import BLOBS, tiles, touched, until_so
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -54,15 +54,6 @@ def test_what_goes_under_the_keyboard_leaves_it_near(opened):
 SWIPE = [[300, 250], [220, 252], [140, 251], [60, 250]]
 
 
-def touched(page, *moves):
-    """Fingers that go down, move and go up: each move the place of each of them."""
-    hand = page.context.new_cdp_session(page)
-    for i, places in enumerate([*moves, ()]):
-        points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
-        kind = "touchEnd" if not points else "touchMove" if i else "touchStart"
-        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-
 def test_an_open_picture_is_swiped_and_pinched_on_a_phone(opened):
     page = opened("/?c=pictures&q=boat", width=360, height=740, has_touch=True, is_mobile=True)
     tiles(page, 9).first.tap()
@@ -78,6 +69,32 @@ def test_an_open_picture_is_swiped_and_pinched_on_a_phone(opened):
     assert page.evaluate("visualViewport.scale") == 1  # the picture is enlarged, and not the page
     touched(page, *([place] for place in SWIPE))  # moves it now
     playwright.expect(dialog.get_by_role("heading")).to_have_text(first)
+
+
+def test_a_finger_that_stays_chooses_and_taps_choose_from_then_on(opened):
+    page = opened("/?c=pictures&q=boat", width=360, height=740, has_touch=True, is_mobile=True)
+    found = tiles(page, 9)
+    bar, chosen = page.get_by_role("toolbar", name="Selected pictures"), page.locator(".pictures .chosen")
+    box = found.first.bounding_box()
+    corner = (box["x"] + 14, box["y"] + 14)  # where what chooses lies, unseen
+    page.touchscreen.tap(*corner)
+    playwright.expect(page.get_by_role("dialog")).to_be_visible()
+    page.get_by_role("button", name="Close").tap()
+    playwright.expect(page.get_by_role("dialog")).to_be_hidden()
+    touched(page, *[[(box["x"] + 60, box["y"] + 50)]] * 2, stays=700)
+    playwright.expect(bar).to_contain_text("1 selected")
+    found.nth(1).tap()
+    playwright.expect(bar).to_contain_text("2 selected")
+    select = page.get_by_role("button", name="Select", exact=True)
+    playwright.expect(select).to_have_attribute("aria-pressed", "true")
+    select.tap()
+    playwright.expect(bar).to_be_hidden()
+    select.tap()
+    found.nth(1).tap()
+    playwright.expect(chosen).to_have_count(1)
+    bar.get_by_role("button", name="Clear the selection").tap()
+    found.nth(1).tap()
+    playwright.expect(page.get_by_role("dialog")).to_be_visible()
 
 
 def test_of_a_few_pictures_each_is_not_below_a_heading_of_its_own(opened, tmp_path):
@@ -295,6 +312,34 @@ def test_rows_are_full_and_even_and_lose_no_picture(page, count, width):
     slices, rows, laid_out, breaks, wrong, last = page.evaluate(LAID_OUT, [count, width])
     assert (laid_out, breaks, wrong, last) == (count, 3, [], rows)
     assert slices == -(-count // 40_000)  # never all in one task
+
+
+DEEP = """async () => {
+  const { Grid } = await import("./static/parts/grid/grid.js");
+  const { api } = await import("./static/api.js");
+  const box = document.createElement("div");
+  document.querySelector("main").replaceChildren(box);
+  const source = { count: 60_000, id: (i) => i, aspect: (i) => 1 + (i % 7) / 7, name: () => null, href: () => "?" };
+  const grid = new Grid(box, { api, label: "All" });
+  await grid.show({ ...source, thumbnail: () => "static/icon.svg" });
+  grid.focus(55_000);
+  document.activeElement.blur();
+  const seen = () => [...document.querySelectorAll(".pictures > li")]
+    .filter((each) => each.getBoundingClientRect().bottom > 0 && each.getBoundingClientRect().top < innerHeight)
+    .map((each) => Number(each.ariaPosInSet));
+  const before = Math.min(...seen());
+  const was = grid.layout;
+  box.style.width = "700px";
+  while (grid.layout === was || grid.layout.done < 60_000) await new Promise(requestAnimationFrame);
+  return [before, seen()];
+}"""
+
+
+def test_a_grid_that_changes_its_width_stays_where_it_was(page):
+    page.goto("/?v=labs")
+    before, seen = page.evaluate(DEEP)
+    assert 54_900 < before <= 55_001
+    assert before in seen
 
 
 def test_an_error_is_said_and_the_page_goes_on(opened):

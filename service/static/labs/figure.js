@@ -123,6 +123,8 @@ export class Figure {
       const [x, y] = this.#pointer(event);
       this.onMove(i, this.dimensions === 3 ? this.#onSphere(x, y, i) : this.#onPlane(x, y), done);
     };
+    // what moves a point scrolls no page; browsers take no touch-action of a part of a drawing
+    dot.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     dot.addEventListener("pointerdown", (event) => {
       event.preventDefault();
       event.stopPropagation();

@@ -1,14 +1,15 @@
 // Filters as chips made of the collection's own metadata: the values of each key with how many have them, ranges of
 // numbers, when pictures were taken. It shows what the address has, and asks for it to be changed.
 
-import { el, icon, words } from "./dom.js";
+import { el, fill, icon, words } from "./dom.js";
 import { folderOf } from "./picture/entry.js";
 import { conditionsOf, filterText, rangeText } from "./query.js";
 
 const FEW = 8; // values of a key that are shown at first
 const MANY = 100;
 const TOO_MANY = 400; // different values from which on a key names pictures rather than sorts them
-const KEYS = 24;
+const KEYS = 24; // that are shown at first
+const ALL = "file.keys"; // all of them are
 const FOLDER = "file.folder";
 const NOT_SHOWN = new Set(["filename"]);
 
@@ -33,10 +34,14 @@ export class Facets {
     let keys;
     let counted;
     let folder;
+    let hidden = 0; // keys that are not shown
+    if (!this.root.children.length) this.root.append(el("p", { class: "hint" }, "Counting…"));
     try {
       folder = await this.api.get(`${of("folders")}${query.folder ? `?in=${encodeURIComponent(query.folder)}` : ""}`, { signal });
       keys = (await this.api.get(of("facets"), { signal })).keys;
-      const shown = keys.filter((key) => isSorting(key, total)).sort((a, b) => a.values - b.values).slice(0, KEYS);
+      const sorting = keys.filter((key) => isSorting(key, total)).sort((a, b) => a.values - b.values);
+      const shown = this.all.has(ALL) ? sorting : sorting.slice(0, KEYS);
+      hidden = sorting.length - shown.length;
       counted = shown.length ? await this.#count(of("facets"), shown.map(({ key }) => key), query, signal) : [];
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -46,9 +51,10 @@ export class Facets {
     }
     const numbers = keys.filter((key) => isNumeric(key) && !NOT_SHOWN.has(key.key));
     const focused = this.root.contains(document.activeElement) ? document.activeElement.dataset.name : null;
-    this.root.replaceChildren(
+    fill(this.root,
       ...this.#folders(folder, query, () => this.show(collection, query, total)),
       ...counted.filter(({ hits }) => hits.length).map((facet) => this.#values(facet, query, () => this.show(collection, query, total))),
+      hidden > 0 && this.#more(`${hidden} more…`, "more keys", ALL, () => this.show(collection, query, total)),
       ...numbers.map((key) => this.#range(key, query)),
       this.#taken(query),
     );
@@ -75,10 +81,7 @@ export class Facets {
     const chips = shown.map(({ name, path: to, entries }) => chip(to, name, [" ", el("span", { class: "count" }, entries.toLocaleString("en"))]));
     const up = query.folder && folderOf(path);
     if (up && up !== path) chips.unshift(chip(up, "Up", []));
-    const more = folders.length > shown.length && el("button", { type: "button", class: "chip more", "data-name": "more folders", onclick: () => {
-      this.all.add(FOLDER);
-      again();
-    } }, "More…");
+    const more = folders.length > shown.length && this.#more("More…", "more folders", FOLDER, again);
     return [el("fieldset", {}, el("legend", {}, "Folder"), el("div", { class: "chips" }, chips, more))];
   }
 
@@ -94,11 +97,20 @@ export class Facets {
       return el("button", { type: "button", class: "chip", "data-name": text, "aria-pressed": String(chosen.has(text)), onclick: () => toggle(text) },
         el("span", { class: "value", dir: "auto" }, words(value)), " ", el("span", { class: "count" }, count.toLocaleString("en")));
     });
-    const more = hits.length > shown.length && el("button", { type: "button", class: "chip more", "data-name": `more ${key}`, onclick: () => {
-      this.all.add(key);
+    const more = hits.length > shown.length && this.#more("More…", `more ${key}`, key, again);
+    const another = shown.length >= MANY && el("input", {
+      class: "input", placeholder: "another…", "aria-label": `${key}: another value`, "data-name": `another ${key}`, autocomplete: "off", dir: "auto",
+      onchange: (event) => event.target.value.trim() && toggle(filterText(key, event.target.value.trim())),
+    });
+    return el("fieldset", {}, el("legend", { dir: "auto" }, key), el("div", { class: "chips" }, chips, more, another));
+  }
+
+  // What shows all of something.
+  #more(text, name, of, again) {
+    return el("button", { type: "button", class: "chip more", "data-name": name, onclick: () => {
+      this.all.add(of);
       again();
-    } }, "More…");
-    return el("fieldset", {}, el("legend", {}, key), el("div", { class: "chips" }, chips, more));
+    } }, text);
   }
 
   #range({ key, min, max }, query) {

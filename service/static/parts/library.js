@@ -5,6 +5,7 @@ import { count, el, icon } from "./dom.js";
 import { isRunning } from "./jobs.js";
 import { find, make, NAMED, naming } from "./naming.js";
 
+const MANY = 8; // collections from which on one is looked for by its name
 const BYTES = ["bytes", "kB", "MB", "GB", "TB"];
 
 function sizeOf(bytes) {
@@ -20,13 +21,21 @@ export class Library {
   constructor(root, { app, jobs, onUpload }) {
     Object.assign(this, { app, jobs, onUpload });
     const readOnly = app.info?.read_only;
-    this.list = el("ul", { class: "rows" });
+    this.list = el("ul", { class: "rows collections" });
+    this.find = el("input", { class: "input", type: "search", placeholder: "Find a collection", "aria-label": "Find a collection", autocomplete: "off", dir: "auto", hidden: true });
+    this.find.addEventListener("input", () => this.#sift());
+    this.find.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault(); // else it would press the button that opened this, which has the focus then
+      this.list.querySelector("li:not([hidden]) a")?.click();
+    });
+    this.none = el("p", { class: "hint", role: "status" });
     this.jobList = el("ul", { class: "rows" });
     this.jobsTitle = el("h3", {}, "Jobs");
     this.dialog = el("dialog", { class: "sheet library", "aria-labelledby": "library-title" },
       el("header", {}, el("h2", { id: "library-title" }, "Library"),
         el("button", { type: "button", class: "button icon plain", "aria-label": "Close", onclick: () => this.dialog.close() }, icon("close"))),
-      this.list,
+      this.find, this.none, this.list,
       !readOnly && this.#adding(),
       this.jobsTitle, this.jobList,
       el("p", { class: "hint" }, "All of this can be done by programs too: ", el("a", { href: "docs" }, "the API"), "."));
@@ -39,6 +48,7 @@ export class Library {
   }
 
   async show() {
+    this.find.value = "";
     this.#showCollections();
     this.dialog.showModal();
     this.jobs.look();
@@ -54,11 +64,27 @@ export class Library {
     this.dialog.close();
   }
 
+  // The one that is shown is the first.
   #showCollections() {
-    this.list.replaceChildren(...this.app.collections().map((one) => this.#row(one)));
+    const all = this.app.collections();
+    const shown = ({ name }) => name === this.app.collection();
+    this.list.replaceChildren(...[...all.filter(shown), ...all.filter((one) => !shown(one))].map((one) => this.#row(one)));
+    this.find.hidden = all.length <= MANY;
+    this.#sift();
     if (!this.name) return;
     if (!this.name.value) this.name.value = this.app.collection() ?? "photos";
     this.#offer();
+  }
+
+  // Those that are called so, by name or title.
+  #sift() {
+    const words = this.find.hidden ? "" : this.find.value.trim().toLowerCase();
+    let found = 0;
+    for (const row of this.list.children) {
+      row.hidden = !row.dataset.called.includes(words);
+      if (!row.hidden) found += 1;
+    }
+    this.none.textContent = found || !words ? "" : "None is called so.";
   }
 
   #row(collection) {
@@ -89,7 +115,7 @@ export class Library {
     });
     const chosen = name === this.app.collection();
     const called = el("div", {},
-      el("a", { class: "name", href: this.app.href({ c: name }, new URLSearchParams()), "aria-current": chosen && "true", onclick: () => this.close() }, title ?? name),
+      el("a", { class: "name", href: this.app.href({ c: name }, new URLSearchParams()), "aria-current": chosen && "true", dir: "auto", onclick: () => this.close() }, title ?? name),
       el("p", { class: "hint" }, facts));
     const rename = remove && !problem && el("button", { type: "button", class: "button plain", "aria-label": `Rename the collection ${name}`,
       onclick: () => {
@@ -97,7 +123,7 @@ export class Library {
         called.querySelector("input").focus();
         called.querySelector("input").select();
       } }, "Rename");
-    return el("li", {}, called, rename, remove);
+    return el("li", { "data-called": `${name} ${title ?? ""}`.toLowerCase() }, called, rename, remove);
   }
 
   // What it is called where people read; its name stays, and so do all addresses.

@@ -43,17 +43,21 @@ export function mount(root, app) {
   const facets = new Facets({ api: app.api, onChange: change, onFail: (error, again) => app.failed(error, again) });
   const filter = el("button", { type: "button", class: "chip", "aria-expanded": "false", onclick: toggleFacets }, icon("filter"), "Filters");
   const chosen = el("span", { class: "filtered" });
+  const selecting = el("button", { type: "button", class: "chip selecting", "aria-pressed": "false", onclick: () => (grid.isChoosing ? grid.clearSelection() : grid.beginChoosing()) }, icon("check"), "Select");
   const form = el("form", { class: "query" },
     el("div", { class: "field" }, input, pick, el("button", { class: "button main go", type: "submit" }, icon("search"), el("span", {}, "Search"))),
     parts,
-    el("div", { class: "refine" }, filter, not, chosen, status),
+    el("div", { class: "refine" }, filter, not, selecting, chosen, status),
   );
   const results = el("div", { class: "results" });
   const empty = el("div", { class: "empty", hidden: true });
   const body = el("div", { class: "body" }, facets.root, el("div", {}, results, empty));
   root.append(el("search", { class: "bar" }, form), body);
 
-  const grid = new Grid(results, { api: app.api, label: "Results", onSelect: (ids) => selection.show(ids, source) });
+  const grid = new Grid(results, { api: app.api, label: "Results", onSelect: (ids) => {
+    selection.show(ids, source);
+    selecting.setAttribute("aria-pressed", String(grid.isChoosing));
+  } });
   const selection = new Selection(root, {
     app,
     onClear: () => {
@@ -314,7 +318,7 @@ export function mount(root, app) {
       app.navigate(weight < 0 ? changes : { ...changes, q: null, qw: null, not: null, img: null, k: query.limit });
       scrollTo({ top: 0 });
     };
-    const path = entry.path ?? entry.external_id;
+    const path = isUpload(entry) ? entry.external_id : (entry.path ?? entry.external_id); // where an upload is kept is no matter of its user
     const download = el("a", { class: "button", href: entry.content_url, download: calledOf(entry), onclick: save }, icon("download"), "Download");
     return [
       el("button", { type: "button", class: "button main", onclick: () => like(1) }, "More like this"),

@@ -1,5 +1,7 @@
-// How one moves in a grid and chooses: by keys, clicks, and a lasso that is drawn with the mouse.
+// How one moves in a grid and chooses: by keys, clicks, a lasso that is drawn with the mouse, and a finger that stays.
 
+const LONG = 450; // ms for which a finger stays on a picture to choose it
+const STILL = 10; // pixels within which it stays
 const FIRM = 8; // pixels from which on a press draws a lasso
 const EDGE = 40; // pixels of the window in which one that is drawn scrolls
 
@@ -7,6 +9,7 @@ export function listen(grid) {
   clicks(grid);
   keys(grid);
   lasso(grid);
+  fingers(grid);
 }
 
 function clicks(grid) {
@@ -14,7 +17,8 @@ function clicks(grid) {
   list.addEventListener("click", (event) => {
     const tile = event.target.closest("li")?.tile;
     if (!tile) return;
-    const choosing = event.target.closest(".mark") || event.ctrlKey || event.metaKey || event.shiftKey;
+    const byFinger = event.pointerType === "touch" && grid.isChoosing;
+    const choosing = byFinger || event.target.closest(".mark") || event.ctrlKey || event.metaKey || event.shiftKey;
     if (grid.lassoed || choosing) event.preventDefault();
     if (choosing && !grid.lassoed) grid.choose(tile.i, event);
     else grid.stand(tile.i);
@@ -100,6 +104,27 @@ function lasso(grid) {
   };
   addEventListener("pointerup", end);
   addEventListener("pointercancel", end);
+}
+
+// A finger has no key to choose with: it stays on the first picture, and taps the others.
+function fingers(grid) {
+  let timer = null;
+  let from = null;
+  const leave = () => clearTimeout(timer);
+  grid.list.addEventListener("pointerdown", (event) => {
+    leave();
+    const tile = event.target.closest("li")?.tile;
+    if (event.pointerType !== "touch" || !event.isPrimary || !tile || !grid.source || grid.isChoosing) return;
+    from = [event.clientX, event.clientY];
+    grid.lassoed = false;
+    timer = setTimeout(() => {
+      grid.choose(tile.i, event);
+      grid.lassoed = true; // what it ends in opens nothing
+    }, LONG);
+  });
+  grid.list.addEventListener("pointermove", (event) => from && Math.hypot(event.clientX - from[0], event.clientY - from[1]) > STILL && leave());
+  for (const end of ["pointerup", "pointercancel"]) grid.list.addEventListener(end, leave);
+  grid.list.addEventListener("contextmenu", (event) => event.pointerType === "touch" && event.preventDefault());
 }
 
 // The ids of those that a rectangle of the list touches.

@@ -1,5 +1,6 @@
 // A grid of pictures that may be a million: only what is in view is in the document, and only what comes to rest there
-// is loaded. By keyboard: arrows, Home, End, Space chooses, Enter opens. With the mouse: a drag draws a lasso.
+// is loaded. By keyboard: arrows, Home, End, Space chooses, Enter opens. With the mouse: a drag draws a lasso. By
+// finger: one that stays chooses, and so do taps from then on.
 //
 // A source says what is shown:
 //   count                   how many there are now
@@ -31,6 +32,7 @@ export class Grid {
     this.selected = new Set();
     this.covered = 0; // pixels at the top of the window that something else covers
     this.anchor = null; // where a choice with Shift begins
+    this.begun = false; // a tap chooses, though nothing is chosen yet
     this.tiles = new Map(); // place -> tile
     this.spare = [];
     this.heads = new Map(); // row -> its heading
@@ -77,13 +79,14 @@ export class Grid {
     const width = this.list.clientWidth;
     if (!width || !this.source) return;
     const phone = width < 560;
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize); // pixels
     this.width = width;
     this.layout = new Layout({
       width,
       height: phone ? 132 : width > 1500 ? 232 : 200,
       gap: phone ? 6 : this.captions ? 16 : 8,
-      below: this.captions ? 30 : 0,
-      above: 56,
+      below: this.captions ? 1.875 * rem : 0,
+      above: 3.5 * rem,
       aspect: (i) => this.source.aspect(i),
       breaks: this.source.breaks ?? [],
     });
@@ -259,12 +262,23 @@ export class Grid {
   }
 
   clearSelection() {
+    this.begun = false;
     this.selected.clear();
     this.#marked();
   }
 
+  // Have a tap choose, before anything is chosen.
+  beginChoosing() {
+    this.begun = true;
+    this.#marked();
+  }
+
+  get isChoosing() {
+    return this.begun || this.selected.size > 0;
+  }
+
   #marked() {
-    this.list.classList.toggle("choosing", this.selected.size > 0);
+    this.list.classList.toggle("choosing", this.isChoosing);
     if (this.source) for (const [i, tile] of this.tiles) tile.choose(this.selected.has(this.source.id(i)));
     this.onSelect(this.selected);
   }

@@ -3,7 +3,7 @@
 
 import { afterPaint, breakable, el, set, tool } from "../dom.js";
 import { order } from "../latest.js";
-import { factsOf, nameOf, sized, tagsOf } from "./entry.js";
+import { factsOf, isUpload, nameOf, sized, tagsOf } from "./entry.js";
 
 const LATER = 3000; // ms until what does not answer is asked again
 const MOST = 8; // times as large as it fits
@@ -57,7 +57,7 @@ export class Viewer {
     const name = nameOf(entry);
     this.heading.replaceChildren(...breakable(name));
     this.image.alt = name;
-    this.path.replaceChildren(...breakable(entry.external_id ?? entry.path ?? ""));
+    this.path.replaceChildren(...breakable(entry.external_id ?? (isUpload(entry) ? "" : entry.path) ?? ""));
     set(this.fit, { hidden: !fit && !note, title: note });
     this.fit.textContent = fit ? `${fit[0].toUpperCase()}${fit.slice(1)}` : (note ?? "");
     this.previous.disabled = !previous;
