@@ -30,6 +30,18 @@ for name in sys.argv[2:]:
     assert module.__file__.startswith(sys.argv[1]), f"{name} is from {module.__file__}"
 """
 
+PROGRAM = """
+from glimpse.client import Client, ServiceError
+
+with Client(timeout=5) as client:
+    try:
+        hits = client.search("photos", "a red boat")
+    except ServiceError as error:
+        raise SystemExit(error.status)
+    for hit in hits:
+        reveal_type(hit.score)
+        reveal_type(hit.metadata)
+"""
 
 PIP = ("-m", "pip", "--disable-pip-version-check")
 INSTALL = (*PIP, "install", "--quiet", "--no-index")
@@ -81,7 +93,7 @@ def test_the_wheel_is_whole(tmp_path: Path) -> None:
         held = {name for name in file.namelist() if ".dist-info/" not in name}
     static = {path.relative_to(ROOT).as_posix() for path in (ROOT / "service" / "static").rglob("*") if path.is_file()}
     modules = {path.relative_to(ROOT).as_posix() for path in FILES}
-    assert held == modules | static
+    assert held == modules | static | {f"{package}/py.typed" for package in PACKAGES}
 
     names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in sorted(modules)]
     names = [name for name in names if not name.endswith("__main__")]
@@ -104,6 +116,11 @@ def test_an_empty_environment_has_the_command_and_the_way_to_its_extras(tmp_path
         return subprocess.run(command, check=True, cwd=tmp_path, env=clean, capture_output=True, text=True).stdout
 
     assert said(environment / "bin" / "glimpse", "--version").split() == ["glimpse", __version__]
+    (tmp_path / "program.py").write_text(PROGRAM)
+    typed = said(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "program.py")
+    assert [line.partition(" note: ")[2] for line in typed.splitlines()[:-1]] == [
+        'Revealed type is "float"', 'Revealed type is "dict[str, Any]"'
+    ]  # fmt: skip
     way = said(python, "-c", "from base.extras import install; print(install('mcp'))").strip()
     assert shlex.split(way)[0] == str(python)
     assert f"{DISTRIBUTION}-{__version__}" in said(
