@@ -19,6 +19,7 @@
     │   ├── CursorGone         what changed after a cursor is no longer all known
     │   ├── NotInStore         the store that it lies in does not have what is asked for
     │   ├── StoreUnavailable   the server that it lies on does not answer
+    │   │   └── DiskUnavailable   nor does the disk
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
     ├── LabelSetNotFound       no label set of that name
@@ -144,6 +145,10 @@ class StoreUnavailable(CollectionError):
     """The server that collections lie on does not answer, or is none that can be used."""
 
     code = "store_unavailable"
+
+
+class DiskUnavailable(StoreUnavailable):
+    """The disk that the collection lies on does not answer, or is not there."""
 
 
 class ModelMismatch(CollectionError):

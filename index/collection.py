@@ -56,6 +56,7 @@ __all__ = [
     "collection_names",
     "create_collection",
     "delete_collection",
+    "is_here",
     "list_collections",
     "lock_collection",
     "open_collection",
@@ -91,6 +92,11 @@ def store_at(data: Path, address: str) -> Store:
     from index.milvus.store import MilvusStore  # a second for pymilvus, which only who has such a store needs
 
     return MilvusStore.at(address, data)
+
+
+def is_here() -> bool:
+    """Whether this process looks for collections on disks, and asks no server."""
+    return (os.environ.get(STORE) or LOCAL) == LOCAL
 
 
 def check_here(what: str, instead: str) -> None:
@@ -175,6 +181,5 @@ def sweep_deleted(data: Path) -> None:
 
 def _is_elsewhere(data: Path, name: str) -> bool:
     """Whether another store has a collection of that name, as far as the data folder knows: they share its uploads."""
-    is_here = (os.environ.get(STORE) or LOCAL) == LOCAL
     elsewhere = [*data.glob(f"{FOLDER}/*/{name}")] if NAME.fullmatch(name) else []
-    return bool(elsewhere) if is_here else len(elsewhere) > 1 or (data / "collections" / name).is_dir()
+    return bool(elsewhere) if is_here() else len(elsewhere) > 1 or (data / "collections" / name).is_dir()

@@ -194,3 +194,8 @@ class CollectionInfo:
     quota: Quota = field(default_factory=Quota)  # how much it may hold
     title: str | None = None  # what it is called where people read; None: its name
     problem: str | None = None  # why it cannot be opened; then only `name` and `bytes` say something
+
+    @classmethod
+    def unknown(cls, name: str, problem: Exception, size: int = 0) -> CollectionInfo:
+        """Of one that cannot be opened."""
+        return cls(name, "", "", 0, {}, "", size, problem=str(problem))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -321,6 +322,24 @@ def test_a_damaged_page_of_a_run_is_named_by_a_look_that_changes_nothing(world: 
     [problem] = LabelRuns(world.data).problems()
     assert problem.startswith(f"labelling run {run}: {kept}: the run's file is damaged (")
     assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["DROP TABLE images", "UPDATE images SET answers = '['", "UPDATE images SET answers = CAST(x'ff' AS TEXT)"],
+)
+def test_rows_of_a_run_that_say_nothing_are_called_damaged(world: World, damage: str) -> None:
+    world.add_colours()
+    run = world.run().id
+    with closing(sqlite3.connect(world.data / "label-runs" / run / "run.sqlite")) as db:
+        db.execute(damage)
+        db.commit()
+    runs = LabelRuns(world.data)
+    [problem] = runs.problems()
+    assert re.search(r"the run's file is damaged .*; restore it, or delete its folder", problem)
+    runs.list()
+    with runs.look(run) as looked, pytest.raises(GlimpseError, match="the run's file is damaged"):
+        list(looked.store.listed())
 
 
 def test_after_an_undo_the_same_run_does_all_of_it_anew_without_reading(world: World) -> None:

@@ -16,7 +16,7 @@ import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
 
-from test_layers import FILES, ROOT
+from test_layers import FILES, PACKAGES, ROOT
 from wheels import INSTALL, PIP, environment_with, run_clean, wheel_of
 
 from base.extras import DISTRIBUTION
@@ -29,6 +29,19 @@ for name in sys.argv[2:]:
     assert module.__file__.startswith(sys.argv[1]), f"{name} is from {module.__file__}"
 """
 
+PROGRAM = """
+from glimpse.client import Client, ServiceError
+
+with Client(timeout=5) as client:
+    try:
+        hits = client.search("photos", "a red boat")
+    except ServiceError as error:
+        raise SystemExit(error.status)
+    for hit in hits:
+        reveal_type(hit.score)
+        reveal_type(hit.metadata)
+"""
+
 
 def test_the_wheel_is_whole(wheel: Path, tmp_path: Path) -> None:
     unpacked = tmp_path / "unpacked"
@@ -37,7 +50,7 @@ def test_the_wheel_is_whole(wheel: Path, tmp_path: Path) -> None:
         held = {name for name in file.namelist() if ".dist-info/" not in name}
     static = {path.relative_to(ROOT).as_posix() for path in (ROOT / "service" / "static").rglob("*") if path.is_file()}
     modules = {path.relative_to(ROOT).as_posix() for path in FILES}
-    assert held == modules | static
+    assert held == modules | static | {f"{package}/py.typed" for package in PACKAGES}
 
     names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in sorted(modules)]
     names = [name for name in names if not name.endswith("__main__")]
@@ -50,7 +63,7 @@ def test_an_empty_environment_has_the_command_and_the_way_to_its_extras(wheel: P
     python = environment_with(tmp_path, ())
 
     def said(*command: str | Path) -> str:
-        done = run_clean(*command)
+        done = run_clean(*command, folder=tmp_path)  # where no package of ours lies
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -58,6 +71,11 @@ def test_an_empty_environment_has_the_command_and_the_way_to_its_extras(wheel: P
     (packages,) = tmp_path.glob("environment/lib/python*/site-packages")
     (packages / "its_dependencies.pth").write_text(sysconfig.get_path("purelib"))  # which an index would give
     assert said(python.with_name("glimpse"), "--version").split() == ["glimpse", __version__]
+    (tmp_path / "program.py").write_text(PROGRAM)
+    typed = said(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "program.py")
+    assert [line.partition(" note: ")[2] for line in typed.splitlines()[:-1]] == [
+        'Revealed type is "float"', 'Revealed type is "dict[str, Any]"'
+    ]  # fmt: skip
     way = said(python, "-c", "from base.extras import install; print(install('mcp'))").strip()
     assert shlex.split(way)[0] == str(python)
     assert f"{DISTRIBUTION}-{__version__}" in said(

@@ -48,8 +48,8 @@ def environment_with(folder: Path, libraries: Iterable[Distribution]) -> Path:
     return python
 
 
-def run_clean(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that knows nothing of the environment that the tests run in."""
+def run_clean(*command: str | Path, folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program, in a folder, that knows nothing of the environment that the tests run in."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     env = kept | environment
-    return subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, check=False, cwd=folder, env=env, capture_output=True, text=True, timeout=120)

@@ -40,7 +40,7 @@ from index.entry import (
 )
 from index.local.building import Building
 from index.local.catalog.catalog import Catalog
-from index.local.layout import CATALOG, folder_bytes, folder_identity, sweep
+from index.local.layout import CATALOG, folder_bytes, folder_identity, is_on_disk_of, sweep
 from index.local.next_model import NextModel
 from index.local.read_view import ReadView, Samples
 from index.local.vectors.live import LiveIndex
@@ -57,16 +57,15 @@ class LocalCollection(Searches):
     Attributes:
         name: its name.
         folder: where it lies.
-        is_near: it is at hand without asking a server.
+        is_near: it is at hand without asking a server, or another disk than that of its data folder.
         next: another model's vectors, beside the present ones until they are swapped in.
         keepsakes: what is kept of entries whose files went.
     """
 
-    is_near = True
-
     def __init__(self, folder: Path, lock: int | None, *, read_only: bool = False) -> None:
         self.folder = folder
         self._identity = folder_identity(folder)
+        self.is_near = is_on_disk_of(folder, folder.parent)
         self._lock = lock  # the descriptor that holds writer.lock; None: opened for reading
         self._catalog = Catalog(folder / CATALOG, read_only=read_only)
         self.name: str = folder.name

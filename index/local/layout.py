@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 import uuid
@@ -40,11 +41,24 @@ def uploads_folder(data: Path, name: str) -> Path:
 
 
 def collection_names(data: Path) -> list[str]:
-    """The names of all collections in `data`, sorted."""
-    folder = Path(data) / "collections"
-    if not folder.is_dir():
+    """The names of all collections in `data`, sorted. Where a link leads is not looked at: that disk may hang."""
+    try:
+        with os.scandir(Path(data) / "collections") as found:
+            return sorted(
+                each.name
+                for each in found
+                if NAME.fullmatch(each.name) and (each.is_symlink() or each.is_dir(follow_symlinks=False))
+            )
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(path.name for path in folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
+
+
+def is_on_disk_of(folder: Path, other: Path) -> bool:
+    """Whether two folders lie on one disk; not so where one is gone."""
+    try:
+        return folder.stat().st_dev == other.stat().st_dev
+    except OSError:
+        return False
 
 
 def folder_bytes(folder: Path) -> int:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, InputError
+from base.errors import CollectionDamaged, CollectionError, CollectionNotFound, DiskUnavailable, InputError
 from base.files import fsync_file
 from index.entry import CollectionInfo, not_found
 from index.local.catalog.catalog import Catalog
@@ -81,10 +81,15 @@ class LocalStore:
         Raises CollectionNotFound, CollectionDamaged, and CollectionLocked if `writable` and another one is writing.
         """
         folder = collection_folder(self._data, name)
-        if not folder.is_dir():
+        try:
+            is_there, has_catalog = folder.is_dir(), (folder / CATALOG).is_file()
+        except OSError as error:  # of a network, say, that is gone
+            where = "look at that disk, or the network that it is on"
+            raise DiskUnavailable(f"{folder}: {error.strerror}; {where}") from error
+        if not is_there:
             raise not_found(name, self.place, self.names())
         identity = folder_identity(folder)
-        if not (folder / CATALOG).is_file():
+        if not has_catalog:
             if identity is None or folder_identity(folder) != identity:
                 raise CollectionNotFound(f"collection {name!r} was deleted just now")
             raise CollectionDamaged(f"{folder} has no {CATALOG}: restore it from a backup, or delete the folder")
@@ -103,9 +108,11 @@ class LocalStore:
                 return collection.info()
         except CollectionNotFound:
             raise
+        except DiskUnavailable as error:
+            return CollectionInfo.unknown(name, error)
         except CollectionError as error:
             size = folder_bytes(collection_folder(self._data, name))
-            return CollectionInfo(name, "", "", 0, {}, "", size, problem=str(error))
+            return CollectionInfo.unknown(name, error, size)
 
     def identity(self, name: str) -> object:
         """Of the collection of that name: one that is made anew has another. None: there is none."""

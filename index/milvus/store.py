@@ -103,7 +103,7 @@ class MilvusStore:
         except (CollectionNotFound, StoreUnavailable):
             raise
         except CollectionError as error:
-            return CollectionInfo(name, "", "", 0, {}, "", 0, problem=str(error))
+            return CollectionInfo.unknown(name, error)
 
     def identity(self, name: str) -> object:
         """Of the collection of that name: one that is made anew has another. None: there is none."""

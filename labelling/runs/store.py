@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ Vectors = npt.NDArray[np.float32]
 
 BLOCK = 4096  # rows at a time
 MANY = 50_000  # images, of which an index is sooner made anew than changed one by one
+
+
+def _listed(path: bytes, answers: str | None, guess: str | None, error: str, cut_off: str, *size: int | None) -> Listed:
+    given = orjson.loads(answers) if answers else ()
+    return Listed(os.fsdecode(path), given, orjson.loads(guess) if guess and not given else None, error, cut_off, *size)
 
 
 class RunStore:
@@ -125,31 +131,43 @@ class RunStore:
                 raise GlimpseError(
                     f"{self.path}: the disk is full; free some space, and the same command goes on"
                 ) from error
-            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise GlimpseError(
-                    f"{self.path}: the run's file is damaged ({error}); restore it, or delete its folder"
-                ) from error
+            # our statements fit our tables: one that does not is damage too, and a text that is none (without a code)
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, 0):
+                raise self._damaged(error) from error
             if code == sqlite3.SQLITE_IOERR:
                 raise GlimpseError(f"{self.path}: {FAILING}") from error
             raise GlimpseError(f"{self.path}: {error}") from error
+
+    @contextmanager
+    def _parsing(self) -> Iterator[None]:
+        """GlimpseError for a JSON that is none."""
+        try:
+            yield
+        except json.JSONDecodeError as error:  # orjson's too
+            raise self._damaged(error) from error
+
+    def _damaged(self, why: object) -> GlimpseError:
+        return GlimpseError(f"{self.path}: the run's file is damaged ({why}); restore it, or delete its folder")
 
     def check(self) -> None:
         """Read all of it. GlimpseError if it is damaged, as far as SQLite can tell: rows have no checksums."""
         with self._errors():
             self._check(self._db)
+        for _ in self.listed():
+            pass
 
     def _check(self, db: sqlite3.Connection) -> None:
         if (said := db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             why = " ".join(said.split())
-            raise GlimpseError(f"{self.path}: the run's file is damaged ({why}); restore it, or delete its folder")
+            raise self._damaged(why)
 
     # --- about ---
 
     def get(self, key: str, default: Any = None) -> Any:
         """A JSON value."""
-        with self._errors():
+        with self._errors(), self._parsing():
             row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row else default
+            return json.loads(row[0]) if row else default
 
     def set(self, **values: Any) -> None:
         """Keep JSON values; in a `writing`."""
@@ -160,10 +178,8 @@ class RunStore:
 
     def known(self, path: Path) -> tuple[int, str, bool] | None:
         """(id, stamp, whether it could be read) of the image at a path."""
-        row = self._db.execute(
-            "SELECT id, stamp, error = '' FROM images WHERE path = ?", (os.fsencode(path),)
-        ).fetchone()
-        return (row[0], row[1], bool(row[2])) if row else None
+        sql = "SELECT id, stamp, error = '' FROM images WHERE path = :path"
+        return next(((key, stamp, bool(ok)) for key, stamp, ok in self.query(sql, path=os.fsencode(path))), None)
 
     def mark_seen(self, ids: Iterable[int]) -> None:
         """Remember, while it is open, that these images are still there."""
@@ -236,7 +252,7 @@ class RunStore:
     def count(self, *, undecided: bool = False) -> int:
         """How many images there are; or how many that wait for a decision."""
         where = "WHERE answers IS NULL AND error = ''" if undecided else ""
-        return int(self._db.execute(f"SELECT count(*) FROM images {where}").fetchone()[0])
+        return int(self.query(f"SELECT count(*) FROM images {where}")[0][0])
 
     def rows(self) -> Iterator[Row]:
         """Every image, in the order of paths. Others may be changed meanwhile."""
@@ -254,9 +270,9 @@ class RunStore:
             after=after,
             most=BLOCK,
         ):
-            for path, answers, guess, *rest in block:
-                given = orjson.loads(answers) if answers else ()
-                yield Listed(os.fsdecode(path), given, orjson.loads(guess) if guess and not given else None, *rest)
+            with self._parsing():
+                listed = list(starmap(_listed, block))
+            yield from listed
             after = block[-1][0]
 
     def row(self, image: int) -> Row | None:
@@ -275,10 +291,11 @@ class RunStore:
         `again`: also of those that have one, but from nobody.
         """
         which = OPEN if again else "answers IS NULL"
-        rows = self._db.execute(
-            f"SELECT id, vector FROM images WHERE {which} AND error = '' AND id > ? ORDER BY id LIMIT ?",
-            (after, BLOCK),
-        ).fetchall()
+        rows = self.query(
+            f"SELECT id, vector FROM images WHERE {which} AND error = '' AND id > :after ORDER BY id LIMIT :most",
+            after=after,
+            most=BLOCK,
+        )
         return [row[0] for row in rows], [row[1] for row in rows]
 
     def answers_of(self, ids: Sequence[int]) -> dict[int, str]:
@@ -316,10 +333,10 @@ class RunStore:
 
     def sample(self, most: int) -> tuple[list[int], list[bytes | None]]:
         """Ids and vectors of that many images, always the same of the same ones."""
-        rows = self._db.execute(
-            "SELECT id, vector FROM images WHERE error = '' ORDER BY (id * 2654435761) % 4294967296, id LIMIT ?",
-            (most,),
-        ).fetchall()
+        rows = self.query(
+            "SELECT id, vector FROM images WHERE error = '' ORDER BY (id * 2654435761) % 4294967296, id LIMIT :most",
+            most=most,
+        )
         return [row[0] for row in rows], [row[1] for row in rows]
 
     # --- what others ask of it ---
@@ -341,4 +358,5 @@ class RunStore:
 
     def rows_where(self, where: str, **values: object) -> list[Row]:
         """The images of a condition, or in an order, of SQL."""
-        return [row_of(row) for row in self.query(f"SELECT {COLUMNS} FROM images {where}", **values)]
+        with self._parsing():
+            return [row_of(row) for row in self.query(f"SELECT {COLUMNS} FROM images {where}", **values)]

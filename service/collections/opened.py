@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
-from base.errors import CollectionError, CollectionExists, CollectionNotFound, GlimpseError, InputError
+from base.errors import CollectionError, CollectionExists, CollectionNotFound, DiskUnavailable, GlimpseError, InputError
 from base.names import near_name
 from index.collection import (
     Collection,
@@ -20,6 +21,7 @@ from index.collection import (
     collection_names,
     create_collection,
     delete_collection,
+    is_here,
     open_collection,
 )
 from index.config import IndexConfig
@@ -27,6 +29,8 @@ from service.collections.writers import Writers
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 5.0  # seconds that a disk may take to say what is there
+LOADING = 60.0  # and at the start, when the catalog of a glimpse of before is brought up
 FOLLOW = 0.5  # seconds between two looks for new commits, and longer where
 BUSY = 0.1  # of the time would be spent on looking: of a thousand collections some are opened again for it
 
@@ -47,40 +51,72 @@ class OpenCollections:
         self.writers = Writers(data)
         self._data = data
         self._open: dict[str, Collection] = {}
+        self._asked: dict[str, tuple[float, Future[Collection]]] = {}  # since when each is looked for that is now
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._follower = threading.Thread(target=self._follow, name="follower", daemon=True)
         self._follower.start()
 
-    def get(self, name: str) -> Collection:
-        """The collection of that name, to read. CollectionNotFound, CollectionDamaged, StoreUnavailable."""
-        collection = self._open.get(name)
-        if collection is not None and not collection.is_near and collection.is_there():
-            return collection  # a server was asked, and nobody waits for a lock meanwhile
+    def get(self, name: str, patience: float | None = None) -> Collection:
+        """The collection of that name, to read. CollectionNotFound, CollectionDamaged, StoreUnavailable.
+
+        Who asks for another one waits neither for a server nor for a disk that this one lies on, and who asks for this
+        one no longer than `patience` seconds, PATIENCE unless given, after whoever asked first.
+        """
+        if (found := self.at_hand(name)) is not None:
+            return found
+        now = time.monotonic()
         with self._lock:
-            collection = self._open.get(name)
-            if collection is not None:
-                if collection.is_there():
-                    return collection
-                del self._open[name]
-                collection.close()
-            try:
-                collection = open_collection(self._data, name, read_only=self._read_only)
-            except (CollectionNotFound, InputError):
-                raise self._not_found(name) from None
-            self._open[name] = collection
-            return collection
+            if (asked := self._asked.get(name)) is None:
+                asked = self._asked[name] = now, Future()
+                threading.Thread(target=self._ask, args=(name, asked[1]), name=f"open {name}", daemon=True).start()
+        since, answer = asked
+        try:
+            return answer.result(max(0.0, since + (patience or PATIENCE) - now) if is_here() else None)
+        except TimeoutError:  # who asks a server has a time of its own for that
+            raise DiskUnavailable(
+                f"collection {name!r}: its disk does not answer; look at that disk, or the network that it is on"
+            ) from None
 
     def at_hand(self, name: str) -> Collection | None:
-        """The same without any wait; None if it is not open, or someone opens one just now."""
-        if not self._lock.acquire(blocking=False):
-            return None
+        """The same without any wait; None if it is not open, or a server or another disk must be asked."""
+        collection = self._open.get(name)
+        return collection if collection is not None and collection.is_near and collection.is_there() else None
+
+    def _ask(self, name: str, answer: Future[Collection]) -> None:
+        """Open one for all who ask for it meanwhile."""
         try:
-            collection = self._open.get(name)
-            near = collection is not None and collection.is_near
-            return collection if near and collection is not None and collection.is_there() else None
-        finally:
-            self._lock.release()
+            found, failure = self._opened(name), None
+        except BaseException as error:
+            found, failure = None, error
+        with self._lock:
+            del self._asked[name]
+        if found is None:
+            answer.set_exception(failure)
+        else:
+            answer.set_result(found)
+
+    def _opened(self, name: str) -> Collection:
+        collection = self._open.get(name)
+        if collection is not None:
+            if collection.is_there():
+                return collection
+            self._let_go(name, collection)
+        try:
+            collection = open_collection(self._data, name, read_only=self._read_only)
+        except (CollectionNotFound, InputError):
+            raise self._not_found(name) from None
+        with self._lock:
+            self._open[name] = collection
+            if self._closed.is_set():
+                collection.close()
+        return collection
+
+    def _let_go(self, name: str, collection: Collection) -> None:
+        with self._lock:
+            if self._open.get(name) is collection:
+                del self._open[name]
+        collection.close()
 
     def has_image(self, sha256: str) -> bool:
         """Whether any has an image file of that hash; also where it cannot be told."""
@@ -106,6 +142,8 @@ class OpenCollections:
             return self.get(name).info()  # it is open, mostly: to open a hundred takes a fifth of a second
         except CollectionNotFound:
             return None
+        except DiskUnavailable as error:
+            return CollectionInfo.unknown(name, error)
         except CollectionError:  # it may be damaged only since
             with suppress(CollectionNotFound):
                 return collection_info(self._data, name, read_only=self._read_only)
@@ -159,7 +197,7 @@ class OpenCollections:
         """Open every collection and load its vectors, so that the first search finds them in memory."""
         for name in collection_names(self._data):
             try:
-                self.get(name).refresh()
+                self.get(name, LOADING).refresh()
             except CollectionNotFound:
                 continue  # deleted in this moment
             except GlimpseError as error:
@@ -187,12 +225,10 @@ class OpenCollections:
             started = time.monotonic()
             with self._lock:
                 near = {name: collection for name, collection in self._open.items() if collection.is_near}
-                for name, collection in near.items():
-                    if not collection.is_there():
-                        del self._open[name]
-                        collection.close()
-                following = [collection for name, collection in near.items() if name in self._open]
-            for collection in following:
+            for name, collection in near.items():
+                if not collection.is_there():
+                    self._let_go(name, collection)
+                    continue
                 with suppress(GlimpseError):  # the next search says what is wrong
                     collection.refresh()
             took = time.monotonic() - started

@@ -1,0 +1,97 @@
+"""A collection that lies on another disk, which hangs or goes away: the others are served as before."""
+
+import ctypes
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from service_world import add_collection, client_of, draw, error_of, settings_for, tiny_encoder, until
+
+from service.app import create_app
+from service.collections import opened
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+class Disk:
+    """A folder on another disk. While it hangs a file system lies on it that answers nothing: FUSE without a server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._server = -1
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def hang(self) -> None:
+        self._server = os.open("/dev/fuse", os.O_RDWR)
+        options = f"fd={self._server},rootmode=40000,user_id=0,group_id=0"
+        if self._libc.mount(b"glimpse", bytes(self.folder), b"fuse", 0, options.encode()):
+            raise OSError(ctypes.get_errno(), "no mount")
+
+    def fail(self) -> None:
+        """Whoever waits gets an error, as of a network that is gone."""
+        os.close(self._server)
+        self._server = -1
+
+    def come_back(self) -> None:
+        if self._server >= 0:
+            self.fail()
+        self._libc.umount2(bytes(self.folder), 2)  # also where somebody is in it
+
+
+@pytest.fixture
+def disk(tmp_path):
+    if not SHARED_MEMORY.is_dir() or SHARED_MEMORY.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other disk here")
+    disk = Disk(Path(tempfile.mkdtemp(dir=SHARED_MEMORY)))
+    try:
+        disk.hang()
+        disk.come_back()
+        yield disk
+    except OSError as error:
+        pytest.skip(f"no disk can be made to hang here: {error}")
+    finally:
+        disk.come_back()
+        shutil.rmtree(disk.folder)
+
+
+def test_a_disk_that_hangs_or_fails_holds_up_its_own_collection_alone(tmp_path, disk, monkeypatch):
+    monkeypatch.setattr(opened, "PATIENCE", 0.3)
+    encoder = tiny_encoder(tmp_path)
+    for name in ("near", "far"):
+        add_collection(tmp_path, encoder, draw(tmp_path / "files", 2), name)
+    (tmp_path / "collections" / "far").rename(tmp_path / "moved")
+    shutil.move(tmp_path / "moved", disk.folder / "far")
+    (tmp_path / "collections" / "far").symlink_to(disk.folder / "far")
+    with client_of(create_app(settings_for(tmp_path), encoder)) as client, ThreadPoolExecutor(1) as other:
+
+        def search(name):
+            return client.post(f"/v1/collections/{name}/search", json={"text": "a boat"})
+
+        def others_are_served():
+            assert search("near").status_code == 200
+            assert client.get("/v1/collections/near/images").status_code == 200
+            made = f"/v1/collections/made-{len(client.get('/v1/collections').json()['collections'])}"
+            assert client.put(made).status_code == 201
+            assert client.get("/v1/models").status_code == 200
+
+        def problem():
+            [info] = [one for one in client.get("/v1/collections").json()["collections"] if one["name"] == "far"]
+            return info["problem"]
+
+        assert search("far").status_code == 200
+        disk.hang()
+        waiting = other.submit(search, "far")
+        others_are_served()
+        assert "disk does not answer" in problem()
+        error = error_of(search("far"), 503)
+        assert (error["code"], "disk does not answer" in error["message"]) == ("store_unavailable", True)
+        assert error_of(waiting.result(20), 503) == error
+        disk.fail()
+        others_are_served()
+        assert "not connected" in problem()
+        disk.come_back()
+        until(lambda: search("far").status_code == 200)
+        assert problem() is None
