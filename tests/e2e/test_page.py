@@ -77,7 +77,7 @@ def test_pages_are_dark_where_the_system_is(opened, path):
 FOUND = """async () => {
   await (await fetch("/static/main.js")).text();
   const [got] = performance.getEntriesByType("resource").filter(({ name }) => name.endsWith("/static/main.js"));
-  const found = [localStorage.length, document.cookie, got.transferSize > 0];
+  const found = [localStorage.length, document.cookie, got.transferSize > got.encodedBodySize];
   localStorage.setItem("theme", "dark");
   document.cookie = "a=b";
   return found;
