@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from base.errors import ImageError, InputError
+from base.errors import ImageError
 from base.read_ahead import read_batches
 from encoder.cut import CutTexts
 from encoder.image import Picture, Pixels, Preprocess, Resize, read_picture, resize_by_torch, to_pixels
@@ -137,20 +137,6 @@ class Encoder(ABC):
             good = [pixels for _, pixels in batch if not isinstance(pixels, ImageError)]
             vectors = iter(self.encode_pixels(np.stack(good)) if good else ())
             yield [(image, px if isinstance(px, ImageError) else next(vectors)) for image, px in batch]
-
-    def encode_query(self, *, text: str | None = None, image: ImageSource | None = None) -> Vectors:
-        """One unit vector (dim,) for a text, an image, or both together: the mean of their unit vectors.
-
-        Raises:
-            InputError: neither is given.
-            ImageError: the image cannot be read.
-        """
-        parts = [self.encode_texts([text])] if text is not None else []
-        parts += [self.encode_images([image])] if image is not None else []
-        if not parts:
-            raise InputError("a query needs a text or an image")
-        mean = np.concatenate(parts).mean(axis=0)
-        return mean / np.linalg.norm(mean)  # type: ignore[no-any-return]
 
     def _read(self, image: ImageSource) -> Picture:
         if isinstance(image, Image.Image):

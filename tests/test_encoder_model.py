@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from base.errors import ImageError, InputError
+from base.errors import ImageError
 from encoder.model.dual_encoder import TEXT_CACHE, DualEncoder
 from encoder.model.load import load_encoder
 from tests.conftest import COLOURS, plain_picture
@@ -88,17 +88,6 @@ def test_a_stream_goes_on_after_a_bad_file(encoder: DualEncoder, tmp_path: Path)
     assert np.allclose(streamed, encoder.encode_images(good), atol=1e-5)
     with pytest.raises(ImageError, match=r"3\.png"):
         encoder.encode_images(paths)
-
-
-def test_a_query_of_text_and_image_lies_between_both(encoder: DualEncoder) -> None:
-    image = plain_picture("blue")
-    both = encoder.encode_query(text="red", image=image)
-    text, picture = encoder.encode_texts(["red"])[0], encoder.encode_images([image])[0]
-    assert np.isclose(np.linalg.norm(both), 1)
-    assert np.isclose(both @ text, both @ picture, atol=1e-5)
-    assert np.allclose(encoder.encode_query(text="red"), text)
-    with pytest.raises(InputError):
-        encoder.encode_query()
 
 
 def test_bf16_agrees_with_fp32(tiny_run: Path, encoder: DualEncoder) -> None:

@@ -121,7 +121,7 @@ def test_the_whole_path(
     both = json.loads(here(*search, "red", "--image", colour_folder / "red" / "0.png").stdout)
     assert len(both["hits"]) == 3
     assert both["seconds"] >= 0
-    assert {hit["path"] for hit in json.loads(ok(*search, "red"))["hits"]} <= {
+    assert {hit["path"] for hit in json.loads(here(*search, "red").stdout)["hits"]} <= {
         str(path) for path in colour_folder.rglob("*.png")
     }
     first = by_image["hits"][0]["id"]
@@ -142,8 +142,8 @@ def test_the_whole_path(
     assert all(1 / 3 <= float(row["score"]) <= 1 for row in rows)
     names = tmp_path / "names.txt"
     names.write_text("# colours\nred\n\ngreen\n")
-    streamed = ok("label", colour_folder, "--labels-file", names, "--model", run, "--template", "a {} thing")
-    assert streamed.startswith("path,label,score\n")
+    streamed = here("label", colour_folder, "--labels-file", names, "--model", run, "--template", "a {} thing")
+    assert streamed.stdout.splitlines()[0] == "path,label,score"
 
     [listed] = json.loads(ok("collections", "--data", data, "--json"))["collections"]
     assert listed["name"] == "colours"

@@ -55,7 +55,7 @@ def vectors_are_of(collection: Collection, encoder: DualEncoder) -> bool:
     assert collection.fingerprint == encoder.fingerprint
     assert collection.dim == encoder.dim
     for record in collection.records():
-        x = encoder.encode_query(text=record.text, image=record.path)
+        x = (encoder.encode_texts([record.text]) if record.text else encoder.encode_images([record.path]))[0]
         if collection.vector(record.id) @ x < 0.999:
             return False
         hits = collection.search(x, 14, record.modality)
@@ -221,7 +221,7 @@ def test_what_others_write_meanwhile_is_encoded_too_at_last_with_them_kept_away(
 
         def write(done: int, total: int) -> None:
             if done == total and not writing.locked():  # all is encoded: now another entry comes
-                collection.upsert([Entry(encoder.encode_query(text="more"), "text", text="more")])
+                collection.upsert([Entry(encoder.encode_texts(["more"])[0], "text", text="more")])
 
         report = reindex(collection, new, progress=write, alone=writing)
         assert report.swapped

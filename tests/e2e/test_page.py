@@ -72,3 +72,21 @@ def test_pages_are_dark_where_the_system_is(opened, path):
         shades[scheme] = [page.evaluate(LIGHTNESS, selector) for selector in words]
     assert all(ground > 200 > 130 > words for ground, words in shades["light"]), shades
     assert all(ground < 60 < 130 < words for ground, words in shades["dark"]), shades
+
+
+FOUND = """async () => {
+  await (await fetch("/static/main.js")).text();
+  const [got] = performance.getEntriesByType("resource").filter(({ name }) => name.endsWith("/static/main.js"));
+  const found = [localStorage.length, document.cookie, got.transferSize > got.encodedBodySize];
+  localStorage.setItem("theme", "dark");
+  document.cookie = "a=b";
+  return found;
+}"""
+
+
+def test_a_page_finds_nothing_of_the_page_before(profile):
+    for _ in range(2):
+        page = profile.new_page({"width": 800, "height": 600}, "light")
+        page.goto("/health/live")
+        assert page.evaluate(FOUND) == [0, "", True]
+        page.close()
