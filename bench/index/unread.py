@@ -90,9 +90,9 @@ def main() -> None:
             kinds.setdefault(kind, []).append((text in unread.by_text, not before, not after, share))
     print("| query | asked | told | empty before | empty now | right of the nearest ten |\n|---|---|---|---|---|---|")
     for kind, rows in kinds.items():
-        told, before, after = (sum(row[i] for row in rows) for i in range(3))
+        told, empty, now = (sum(map(bool, column)) for column in list(zip(*rows, strict=True))[:3])
         shares = [row[3] for row in rows if row[3] is not None]
-        print(f"| {kind} | {len(rows)} | {told} | {before} | {after} | {f'{np.mean(shares):.2f}' if shares else ''} |")
+        print(f"| {kind} | {len(rows)} | {told} | {empty} | {now} | {f'{np.mean(shares):.2f}' if shares else ''} |")
 
 
 if __name__ == "__main__":
