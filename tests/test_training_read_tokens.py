@@ -24,6 +24,7 @@ from tests.glimpse_here import ok_here
 from training.config import TrainConfig
 from training.evaluation.saying import what_words_say
 from training.records.checkpoint import load_state, save_model
+from training.records.events import Warned
 from training.train import train
 
 SUBJECTS = ("boat", "tree", "house")
@@ -139,6 +140,14 @@ def test_a_run_from_a_run_adds_to_what_that_read(config: TrainConfig, tmp_path: 
     assert found.by_text == {"a zeppelin": ("zeppelin",)}
     mixed = noted(tmp_path / "fine")  # with the start, which had read less, or more than nothing
     assert noted(start).ids <= mixed.ids <= noted(fine).ids
+
+
+def test_held_out_captions_with_unread_words_are_counted(config: TrainConfig, tmp_path: Path) -> None:
+    held_out = make_pairs(tmp_path / "held out", ("boat", "zeppelin"), 12)
+    events = list(train(dataclasses.replace(config, val=str(held_out), epochs=1)))
+    told = "Words never read: 1 of 7 held-out captions have words that the model has never read: zeppelin."
+    assert [event.message for event in events if isinstance(event, Warned) and "never" in event.message] == [told]
+    assert told in json.loads((Path(config.out) / "metrics.json").read_text())["warnings"]
 
 
 def test_a_model_that_saw_pictures_alone_has_read_nothing(config: TrainConfig) -> None:

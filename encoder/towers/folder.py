@@ -24,7 +24,7 @@ from base.locks import folder_lock
 from encoder.known import ModelCard
 
 VISUAL, TEXTUAL, TOKENIZER, CARD = "visual.onnx", "textual.onnx", "tokenizer.json", "towers.json"
-_FORMAT = 1
+_FORMAT = 2  # of what lies in it: before 2 nothing said what a model has read
 Tower = Literal["text", "image"]
 _KEPT = 4  # models; each takes as much disk as its weights in float32
 

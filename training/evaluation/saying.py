@@ -14,7 +14,7 @@ from encoder.unread import tokens_of, words_of
 
 LOOKED_AT = 5_000  # captions
 COMMON = 60  # words: those that join others are among the commonest of any text
-EACH = 8  # captions that a word is left out of
+EACH = 16  # captions that a word is left out of
 AT_ONCE = 100  # texts encoded
 
 
