@@ -1,3 +1,4 @@
+import gc
 import resource
 import sqlite3
 from contextlib import ExitStack, closing
@@ -273,3 +274,26 @@ def test_of_many_open_catalogs_some_hold_descriptors(tmp_path, monkeypatch):
         assert held() == [paths[0], *paths[5:]]
         del catalogs
     assert held() == []
+
+
+def test_databases_that_are_forgotten_hold_nobody_up(catalog, tmp_path):
+    """The garbage collection comes at any moment, also while a connection is put back."""
+
+    def forget():
+        forgotten = Catalog(tmp_path / "catalog.sqlite")
+        forgotten.itself = forgotten
+
+    def work():
+        for often in range(1, 200):
+            gc.set_threshold(often)
+            forget()
+            catalog.count()
+
+    before = gc.get_threshold()
+    try:
+        worker = Thread(target=work, daemon=True)
+        worker.start()
+        worker.join(30)
+    finally:
+        gc.set_threshold(*before)
+    assert not worker.is_alive()

@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -40,7 +40,7 @@ class Idle:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # again: of what is forgotten, say in here, the garbage collection closes all
         self._all: OrderedDict[Connection, tuple[object, Lies]] = OrderedDict()  # the one used longest ago first
         self._of: dict[object, list[Connection]] = {}  # by what stands for a database
 
@@ -54,10 +54,13 @@ class Idle:
 
     def give(self, owner: object, lies: Lies, db: Connection) -> None:
         """Keep one until it is wanted, and close those that are too many."""
+        over: list[Connection] = []
         with self._lock:
             self._all[db] = owner, lies
             self._of.setdefault(owner, []).append(db)
-            over = [self._oldest() for _ in range(len(self._all) - _most_idle())]
+            most = _most_idle()
+            while len(self._all) > most:
+                over.append(self._oldest())
         for one in over:
             one.close()
 
@@ -66,13 +69,14 @@ class Idle:
         with self._lock:
             own = self._of.pop(owner, [])
             for db in own:
-                del self._all[db]
+                self._all.pop(db, None)
         for db in own:
             db.close()
 
     def _oldest(self) -> Connection:
         db, (owner, _) = self._all.popitem(last=False)
-        self._of[owner].remove(db)
+        with suppress(KeyError, ValueError):  # that were closed just now
+            self._of[owner].remove(db)
         return db
 
 
