@@ -21,6 +21,7 @@ LITTLE = 0.5  # of what a word says on average: one that says less joins others,
 _NAMED = 5  # words in a warning
 _MARKS = ("'", "\u2019")
 _SHORTEST = 3  # characters beside an apostrophe that are a word: of "car's" only the car is
+_JOINED = frozenset(["\u200d", *map(chr, range(0x1F3FB, 0x1F400))])  # parts of an emoji, as marks are of a letter
 _BEFORE = "a"  # the tokens of a word may be others where a space is before it
 
 Tokenize = Callable[[list[str]], Any]  # texts to rows of ids
@@ -152,10 +153,28 @@ def tokens_of(tokenize: Tokenize, read: Set[int], words: Sequence[str]) -> dict[
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, each once: what a person reads between spaces and punctuation, with its capitals."""
-    plain = html.unescape(text)
-    letters = "".join(c if c in _MARKS or unicodedata.category(c)[0] in "LMN" else " " for c in plain)
-    return list(dict.fromkeys(part for word in letters.split() for part in _parts(word)))
+    """The words of a text, each once: what a person reads between spaces and punctuation, with its capitals.
+
+    Signs as emoji are words too, apart from letters that they stand beside.
+    """
+    return list(dict.fromkeys(part for word in _spaced(html.unescape(text)).split() for part in _parts(word)))
+
+
+def _spaced(text: str) -> str:
+    """A text with spaces for what is of no word, and between letters and signs."""
+    spaced, before = list[str](), ""
+    for c in text:
+        kind = unicodedata.category(c)
+        if kind[0] == "M" or c in _JOINED:
+            kind = before
+        else:
+            kind = "letters" if kind[0] in "LN" or c in _MARKS else "signs" if kind == "So" else ""
+        if kind != before or not kind:
+            spaced.append(" ")
+        if kind:
+            spaced.append(c)
+        before = kind
+    return "".join(spaced)
 
 
 def _parts(word: str) -> list[str]:

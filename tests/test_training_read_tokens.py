@@ -83,11 +83,13 @@ def test_a_run_from_random_weights_notes_what_it_read(config: TrainConfig) -> No
     assert names["boat</w>"][0] in read.ids
 
     encoder = load_encoder(f"{config.out}/last")
-    found = encoder.unread_words(["a red boat", "a red spaceship, please", "Boats, BOAT & Zebra's", ""])
+    found = encoder.unread_words(["a red boat", "a red spaceship, please", "Boats, BOAT & Zebra's", "", "🐈"])
     assert found.by_text == {
         "a red spaceship, please": ("spaceship", "please"),
         "Boats, BOAT & Zebra's": ("Boats", "Zebra"),
+        "🐈": ("🐈",),
     }
+    assert found.empty == {"🐈"}
 
 
 def test_a_model_is_the_same_with_and_without_what_is_noted(config: TrainConfig) -> None:
@@ -221,7 +223,10 @@ def test_what_common_words_say(tiny_config: Path) -> None:
 def test_what_is_a_word() -> None:
     assert words_of("A red boat, a red boat; and 3 (three)!") == ["A", "red", "boat", "a", "and", "3", "three"]
     assert words_of("fish &amp; chips, snake_case, it's o'clock") == ["fish", "chips", "snake", "case", "clock"]
-    assert words_of("don't rock'n'roll 🐈 — ...") == ["don", "rock", "roll"]
+    assert words_of("don't rock'n'roll — ...") == ["don", "rock", "roll"]
+    assert words_of("my🐈❤️, Lego™ 1️⃣ 👩🏽‍🚒!") == ["my", "🐈❤️", "Lego", "™", "1️⃣", "👩🏽‍🚒"]
+    assert words_of("\ufe0f \u200d !") == []  # which nobody sees
+    assert words_of("e\u0301te\u0301 रिक्शा") == ["e\u0301te\u0301", "रिक्शा"]
     assert words_of("") == []
 
 
