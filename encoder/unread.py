@@ -143,8 +143,8 @@ def find_unread(tokenize: Tokenize, read: ReadTokens | None, texts: Iterable[str
 
 def tokens_of(tokenize: Tokenize, read: Set[int], words: Sequence[str]) -> dict[str, frozenset[int]]:
     """The tokens of each word: those behind a space, where all of them and not all of the others were `read`."""
-    around, before = _ids(tokenize, ["", _BEFORE])
-    tokens = {word: ids - around for word, ids in zip(words, _ids(tokenize, words), strict=True)}
+    around, before, *each = _ids(tokenize, ["", _BEFORE, *words])
+    tokens = {word: ids - around for word, ids in zip(words, each, strict=True)}
     doubtful = [word for word in words if not tokens[word] <= read]
     for word, ids in zip(doubtful, _ids(tokenize, [f"{_BEFORE} {word}" for word in doubtful]), strict=True):
         if (behind := ids - before) and behind <= read:

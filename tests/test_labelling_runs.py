@@ -342,6 +342,15 @@ def test_rows_of_a_run_that_say_nothing_are_called_damaged(world: World, damage:
         list(looked.store.listed())
 
 
+def test_a_run_that_is_closed_is_not_called_damaged(world: World) -> None:
+    world.add_colours()
+    run = world.run().id
+    with LabelRuns(world.data).look(run) as looked:
+        pass
+    with pytest.raises(GlimpseError, match=r"run.sqlite: Cannot operate on a closed database"):
+        looked.store.count()
+
+
 def test_after_an_undo_the_same_run_does_all_of_it_anew_without_reading(world: World) -> None:
     world.add_colours(1)
     world.run(to=str(world.to), how="move")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from encoder.lazy import open_encoder
-from encoder.model.load import build_clip, load_clip, load_encoder
+from encoder.model.load import build_clip, fingerprint, load_clip, load_encoder
 from encoder.model.text import TextTower
 from encoder.towers.export import keep_towers
 from encoder.towers.folder import place_of
@@ -23,7 +23,9 @@ from tests.conftest import COLOURS, plain_picture
 from tests.glimpse_here import ok_here
 from training.config import TrainConfig
 from training.evaluation.saying import what_words_say
-from training.records.checkpoint import load_state, save_model
+from training.held_out import HeldOut
+from training.mixture import Mixture
+from training.records.checkpoint import TrainState, load_state, save_model
 from training.records.events import Warned
 from training.train import train
 
@@ -142,6 +144,25 @@ def test_a_run_from_a_run_adds_to_what_that_read(config: TrainConfig, tmp_path: 
     assert found.by_text == {"a zeppelin": ("zeppelin",)}
     mixed = noted(tmp_path / "fine")  # with the start, which had read less, or more than nothing
     assert noted(start).ids <= mixed.ids <= noted(fine).ids
+
+
+def test_a_locked_text_tower_learns_no_word(config: TrainConfig, tmp_path: Path) -> None:
+    start = learned(config)
+    more = make_pairs(tmp_path / "more", ("car", "spaceship"))
+    tuned = dataclasses.replace(config, pairs=str(more), init=None, model=start, out=str(tmp_path / "fine"))
+    assert noted(learned(dataclasses.replace(tuned, lock_text=True))).ids == noted(start).ids
+
+
+def test_where_nothing_is_left_of_a_run_its_words_are_not_either(config: TrainConfig, tmp_path: Path) -> None:
+    start = learned(config)
+    more = make_pairs(tmp_path / "more", ("car", "spaceship"))
+    tuned = dataclasses.replace(config, pairs=str(more), init=None, model=start, out=str(tmp_path / "fine"))
+    last = load_clip(Path(learned(tuned)))
+    save_model(Path(tuned.out), last)
+    state = TrainState("", best_epoch=3, interpolation={"alpha": 0.0, "of": fingerprint(last)})
+    Mixture(tuned, state, HeldOut([], tuned, "fp32"), torch.device("cpu")).write()
+    assert load_encoder(tuned.out).fingerprint == load_encoder(start).fingerprint
+    assert noted(tuned.out).ids == noted(start).ids
 
 
 def test_held_out_captions_with_unread_words_are_counted(config: TrainConfig, tmp_path: Path) -> None:

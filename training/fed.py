@@ -12,6 +12,7 @@ from torch import Tensor
 
 from encoder.model.load import load_clip
 from encoder.model.text import TextTower
+from encoder.unread import ReadTokens
 from training.evaluation.saying import what_words_say
 from training.model.distributed import Ranks
 from training.records.checkpoint import save_read_tokens
@@ -42,9 +43,9 @@ class Fed:
 
 def note_what_words_say(out: Path, captions: Iterable[str], device: torch.device) -> None:
     """Measure the model of a run folder, and put what its words say beside the tokens that it has read, if any."""
-    parts = load_clip(out)
-    if parts.read_tokens is None or not parts.read_tokens.ids:
+    read = ReadTokens.of_folder(out)
+    if read is None or not read.ids:
         return
+    parts = load_clip(out)
     tower = TextTower(parts.clip.to(device).eval(), parts.tokenizer)
-    says = what_words_say(tower, captions, parts.read_tokens.ids)
-    save_read_tokens(out, replace(parts.read_tokens, says=says), parts.tokenizer)
+    save_read_tokens(out, replace(read, says=what_words_say(tower, captions, read.ids)), parts.tokenizer)

@@ -18,7 +18,7 @@ from encoder.model.load import ClipParts, fingerprint, load_clip
 from training.config import TrainConfig
 from training.model.distributed import Ranks
 from training.model.fsdp import load_whole_state, shard, whole_state, whole_weights
-from training.model.layers import count_trainable, set_mode
+from training.model.layers import count_trainable, layer_of, set_mode
 from training.model.lora import merged
 from training.model.optim import Optimizer, adamw, muon_adamw
 from training.model.starting_model import choose_trainable, load_start
@@ -84,6 +84,13 @@ class Learner:
     def trainable(self) -> int:
         """How many of them learn."""
         return count_trainable(self.parts.clip)
+
+    @property
+    def reads(self) -> bool:
+        """Whether anything of its text tower learns, and so what words mean."""
+        of_clip = self.parts.clip.named_parameters()
+        text = {name for name, (tower, _) in layer_of(self.parts.clip).items() if tower == "text"}
+        return any(name in text and parameter.requires_grad for name, parameter in of_clip)
 
     @property
     def has_batch_norm(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,9 @@ class Mixture:
         parts = load_clip(self._tuned)
         if fingerprint(parts) != found["of"]:
             return  # mixed before, by a run that was killed then
-        start = self._weights(load_start(self._config))
-        parts.clip.load_state_dict(interpolate(start, parts.clip.state_dict(), found["alpha"]))
-        save_model(self._out, parts)
+        start = load_start(self._config)
+        parts.clip.load_state_dict(interpolate(self._weights(start), parts.clip.state_dict(), found["alpha"]))
+        save_model(self._out, parts if found["alpha"] else replace(parts, read_tokens=start.read_tokens))
 
     @property
     def _tuned(self) -> Path:

@@ -100,7 +100,7 @@ class _Run:
                 )
             if not (self._out / CONFIG).exists() or not (self._out / WEIGHTS).exists():
                 raise TrainingError(f"{self._out}: its best model is no longer there; put it back, or begin a new run")
-        self._fed = None if self._state.read is None else Fed(self._state.read)
+        self._fed = None if self._state.read is None or not self._learner.reads else Fed(self._state.read)
         self._told = self._look_at_data()
         self._stepper = Stepper(
             self._learner.towers,

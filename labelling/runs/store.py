@@ -132,7 +132,8 @@ class RunStore:
                     f"{self.path}: the disk is full; free some space, and the same command goes on"
                 ) from error
             # our statements fit our tables: one that does not is damage too, and a text that is none (without a code)
-            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, 0):
+            is_ours = isinstance(error, sqlite3.ProgrammingError)  # as to ask one that is closed
+            if not is_ours and code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, 0):
                 raise self._damaged(error) from error
             if code == sqlite3.SQLITE_IOERR:
                 raise GlimpseError(f"{self.path}: {FAILING}") from error
