@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -270,6 +271,31 @@ def test_every_request_is_answered_whatever_is_wrong_with_it(service: tuple[str,
         assert words in one["error"]["message"]
     assert [answer["id"] for answer in answers if "result" in answer] == [1, 10]
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "it goes"])
+def test_it_ends_at_once_with_whoever_started_it(how: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "glimpse", "mcp"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        assert server.stderr is not None
+        ping = b'{"jsonrpc":"2.0","id":%d,"method":"ping"}\n'
+        try:
+            server.stdin.write(ping % 1)
+            server.stdin.flush()
+            assert json.loads(server.stdout.readline())["id"] == 1
+            if how == "Ctrl-C":
+                server.send_signal(signal.SIGINT)
+            else:
+                server.stdout.close()
+                server.stdin.write(ping % 2)
+                server.stdin.close()
+            assert server.wait(10) == (-signal.SIGINT if how == "Ctrl-C" else 0)
+            assert server.stderr.read() == b""
+        finally:
+            server.kill()
 
 
 def test_what_people_wrote_into_an_entry_stays_in_its_line(tmp_path: Path) -> None:

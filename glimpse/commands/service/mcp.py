@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -36,5 +39,10 @@ def mcp(
 
     for each in folder or ():
         check_folder(each)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # an exception would wait for the next line that comes
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     with Client(url) as client:
-        mcp_server(client, folder or ()).run()
+        try:
+            mcp_server(client, folder or ()).run()
+        except* BrokenPipeError:  # the agent's program has gone
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  what is left goes nowhere
