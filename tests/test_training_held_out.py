@@ -20,6 +20,7 @@ from training.config import TrainConfig
 from training.held_out import measure
 from training.held_out_table import read_held_out
 from training.records.events import Epoch, Event, Finished, Started, Warned
+from training.run_folder import HELD_OUT
 from training.source import open_source
 from training.train import train
 
@@ -98,6 +99,10 @@ def test_images_that_were_moved_are_measured_where_they_are_now(
     assert not perform([*asked, "--images-root", str(tmp_path / root)])
     said, measured = json.loads(capsys.readouterr().out), before_training(events)
     assert (said["n_images"], said["top1"]) == (measured["n_images"], measured["top1"])
+    with (tmp_path / "run" / HELD_OUT).open("a") as table:  # by hand
+        table.write("no.png,,red\n,,red\n")
+    assert not perform([*asked, "--images-root", str(tmp_path / root)])
+    assert json.loads(capsys.readouterr().out)["n_images"] == measured["n_images"]
 
 
 def test_what_is_held_out_of_shards_is_found_again(tiny_run: Path, tmp_path: Path) -> None:

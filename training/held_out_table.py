@@ -70,7 +70,7 @@ def read_held_out(run: Path, images_root: Path | None = None) -> tuple[TrainConf
         rows = csv.reader(file)
         if next(rows, None) == ["shard"]:
             return config, read_shard_pairs([shard for [shard] in rows], config.keys)
-        images = [_path_of(row[0]) for row in rows if row]
+        images = [image for row in rows if row and (image := _path_of(row[0])).is_absolute()]  # as they are written
     labels = replace(Keys(), label="label" if config.folders or config.label_key else None)
     if images and images_root is None and not any(map(_is_file, images)):
         raise InputError(
