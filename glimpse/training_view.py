@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import threading
 import time
 from collections import deque
@@ -162,18 +163,18 @@ def _stop_on_interrupt() -> Iterator[_Stop]:
     """The first Ctrl-C or SIGTERM asks to stop after the step under way; a second one stops at once.
 
     One that follows within a second is the same one: torchrun sends it again to whom the terminal sent it. A terminal
-    that is closed asks as well, unless that is ignored, as behind nohup.
+    that is closed asks as well, and does no more than that, unless it is ignored, as behind nohup.
     """
     stop = _Stop()
     asked = 0.0
-    terminals = [fd for fd in (1, 2) if os.isatty(fd)]  # of one that is closed it cannot be told any more
+    told = [fd for fd in (1, 2) if os.isatty(fd) or stat.S_ISFIFO(os.fstat(fd).st_mode)]  # tee ends with its terminal
 
     def ask(signum: int, frame: object) -> None:
         nonlocal asked
         if signum == signal.SIGHUP:
-            for fd in terminals:  # a word to it would be an error, and end the run before it is saved
+            for fd in told:  # a word more would be an error, and end the run before it is saved
                 os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
-        if stop.is_set() and time.monotonic() - asked > 1:
+        elif stop.is_set() and time.monotonic() - asked > 1:
             raise KeyboardInterrupt
         if not stop.is_set() and is_first():
             console.err.print("stopping after this step; Ctrl-C again stops at once and loses the epoch so far")

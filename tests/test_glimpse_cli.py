@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from service_world import until
 
 from index.collection import Entry, create_collection
 from tests.conftest import plain_picture
@@ -201,20 +202,24 @@ def test_interrupting_a_training_saves_it(
     assert (run / "last" / "training_state.pt").is_file()
 
 
+@pytest.mark.parametrize("how", ["(%s); :", "(%s) 2>&1 | cat"])  # whose cat ends with the terminal
 def test_closing_the_terminal_of_a_training_saves_it(
-    colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
+    how: str, colour_pairs: Callable[[int], Path], tiny_config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     arguments = ["train", colour_pairs(64), "--init", tiny_config, "--out", run, "--epochs", "200", "--batch-size", 32]
     process, terminal = pty.fork()
     if not process:
         os.environ["GLIMPSE_DEVICE"] = "cpu"
-        os.execv(GLIMPSE, [str(GLIMPSE), *map(str, arguments)])
+        shell = how % 'trap : HUP; "$@"; echo $? > "$0"'
+        os.execv("/bin/sh", ["sh", "-c", shell, str(tmp_path / "code"), str(GLIMPSE), *map(str, arguments)])
     said = b""
     while b"epoch  2" not in said:
         said += os.read(terminal, 1 << 16)
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 128 + signal.SIGHUP
+    os.waitpid(process, 0)
+    until(lambda: (tmp_path / "code").is_file() and (tmp_path / "code").read_text().endswith("\n"))
+    assert int((tmp_path / "code").read_text()) == 128 + signal.SIGHUP
     assert (run / "last" / "training_state.pt").is_file()
     assert json.loads((run / "metrics.json").read_text())["epochs"][-1]["epoch"] >= 2
 
