@@ -23,6 +23,7 @@ from tests.conftest import COLOURS, plain_picture
 from tests.glimpse_here import ok_here
 from training.config import TrainConfig
 from training.evaluation.saying import what_words_say
+from training.fed import note_what_words_say
 from training.held_out import HeldOut
 from training.mixture import Mixture
 from training.records.checkpoint import TrainState, load_state, save_model
@@ -215,6 +216,21 @@ def test_towers_tell_what_torch_tells_and_so_does_an_export(
         ok_here("export", out, "--to", form, "--out", tmp_path / form)
         assert noted(tmp_path / form) == noted(out)
         assert READ_TOKENS in (tmp_path / form / "README.md").read_text()
+
+
+def test_who_searched_before_the_end_of_a_run_learns_what_its_words_say(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLIMPSE_CACHE", str(tmp_path / "cache"))
+    parts = build_clip(tiny_config)
+    captions = [f"a {colour} boat" for colour in COLOURS]
+    read = ReadTokens(frozenset(parts.tokenizer(captions).unique().tolist()))
+    save_model(tmp_path / "run", dataclasses.replace(parts, read_tokens=read))
+    model = load_encoder(tmp_path / "run").fingerprint
+    keep_towers(tmp_path / "run", model)
+    note_what_words_say(tmp_path / "run", captions, torch.device("cpu"))
+    assert noted(tmp_path / "run").says
+    assert not place_of(model).exists()
 
 
 def test_a_model_that_takes_the_place_of_another_leaves_no_note_of_that(tiny_config: Path, tmp_path: Path) -> None:

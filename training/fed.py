@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoder.model.load import load_clip
+from encoder.model.load import fingerprint, load_clip
 from encoder.model.text import TextTower
+from encoder.towers.folder import drop_towers
 from encoder.unread import ReadTokens
 from training.evaluation.saying import what_words_say
 from training.model.distributed import Ranks
@@ -49,3 +50,4 @@ def note_what_words_say(out: Path, captions: Iterable[str], device: torch.device
     parts = load_clip(out)
     tower = TextTower(parts.clip.to(device).eval(), parts.tokenizer)
     save_read_tokens(out, replace(read, says=what_words_say(tower, captions, read.ids)), parts.tokenizer)
+    drop_towers(fingerprint(parts))  # kept by who searched with it before, and have not what its words say
