@@ -21,6 +21,7 @@ from base.errors import (
     CollectionExists,
     CollectionLocked,
     CollectionNotFound,
+    DiskUnavailable,
 )
 from index.collection import (
     Entry,
@@ -116,6 +117,25 @@ def test_the_uploads_go_of_a_delete_that_was_killed_before_them(tmp_path, then):
     else:
         sweep_deleted(tmp_path)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["collections", "uploads"]
+
+
+def test_a_collection_whose_disk_is_not_there_is_not_said_to_be_none(tmp_path):
+    create(tmp_path).close()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "collections" / "pets").rename(tmp_path / "disk" / "pets")
+    (tmp_path / "collections" / "pets").symlink_to(tmp_path / "disk" / "pets")
+    (tmp_path / "disk").rename(tmp_path / "unplugged")
+    with pytest.raises(DiskUnavailable, match=r"there is nothing at .*/disk/pets, where it leads; look at that disk"):
+        open_collection(tmp_path, "pets")
+    with pytest.raises(DiskUnavailable):
+        delete_collection(tmp_path, "pets")
+    with pytest.raises(CollectionExists):
+        create(tmp_path)
+    [info] = list_collections(tmp_path)
+    assert (info.name, "look at that disk" in info.problem) == ("pets", True)
+    (tmp_path / "unplugged").rename(tmp_path / "disk")
+    with open_collection(tmp_path, "pets") as back:
+        assert back.info().name == "pets"
 
 
 def test_a_collection_that_is_a_link_to_another_disk_goes_with_all_that_lies_there(tmp_path):

@@ -100,7 +100,7 @@ def appearing(data: Path, name: str) -> Iterator[Path]:
     """
     folder = collection_folder(data, name)
     taken = CollectionExists(f"collection {name!r} exists in {data}: choose another name, or delete it first")
-    if folder.exists():
+    if os.path.lexists(folder):  # a link too whose disk is not there
         raise taken
     folder.parent.mkdir(parents=True, exist_ok=True)
     for gone in folder.parent.glob(f".gone-*-{name}"):  # whose uploads would be taken for the new one's

@@ -81,11 +81,15 @@ class LocalStore:
         Raises CollectionNotFound, CollectionDamaged, and CollectionLocked if `writable` and another one is writing.
         """
         folder = collection_folder(self._data, name)
+        where = "look at that disk, or the network that it is on"
         try:
             is_there, has_catalog = folder.is_dir(), (folder / CATALOG).is_file()
         except OSError as error:  # of a network, say, that is gone
-            where = "look at that disk, or the network that it is on"
             raise DiskUnavailable(f"{folder}: {error.strerror}; {where}") from error
+        if not is_there and folder.is_symlink():
+            raise DiskUnavailable(
+                f"{folder}: there is nothing at {folder.readlink()}, where it leads; {where}, or remove the link"
+            )
         if not is_there:
             raise not_found(name, self.place, self.names())
         identity = folder_identity(folder)
