@@ -310,16 +310,19 @@ async function changed(collection = app.collection()) {
 }
 
 // Others may have added pictures, or begun and ended a job, while nobody looked here.
-const BETWEEN = 1000; // ms from one look to the next: a window is seen and focused at once
-let looked = 0;
+const TOGETHER = 100; // ms within which a window is both seen and focused
+let coming = null; // timer
 
-async function back() {
+function back() {
+  clearTimeout(coming);
+  coming = setTimeout(lookAgain, TOGETHER);
+}
+
+async function lookAgain() {
   if (document.hidden) return;
-  jobs.look();
-  if (performance.now() - looked < BETWEEN) return;
-  looked = performance.now();
   const counts = () => JSON.stringify(known.find(({ name }) => name === app.collection())?.counts);
   const before = counts();
+  if (await jobs.look()) return; // some have ended: all is asked for anew
   await reload().catch(() => {}); // nobody has asked for it
   const now = counts();
   if (before && now && now !== before) redraw();

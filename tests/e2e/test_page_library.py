@@ -200,9 +200,13 @@ def test_of_many_keys_and_values_each_is_chosen(world, client, opened):
     page.get_by_role("button", name="Filters").click()
     filters = page.get_by_label("Filters", exact=True)
     playwright.expect(filters.get_by_role("group")).to_have_count(25)  # with the days
-    page.get_by_role("button", name="3 more…").click()
+    page.get_by_role("button", name="3 more…").focus()
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("group", name="key24").get_by_role("button").first).to_be_focused()
     places = page.get_by_role("group", name="place")
-    places.get_by_role("button", name="More…").click()
+    places.get_by_role("button", name="More…").focus()
+    page.keyboard.press("Enter")
+    playwright.expect(places.get_by_role("button").nth(8)).to_be_focused()  # the first that was not there
     places.get_by_label("place: another value").fill("bay 129")
     page.keyboard.press("Enter")
     tiles(page, 1)
@@ -440,6 +444,62 @@ def test_the_end_of_a_job_is_seen_where_a_look_of_before_it_comes_late(world, cl
     playwright.expect(library.get_by_role("link", name="two")).to_be_visible()
 
 
+def test_who_goes_through_the_library_by_keys_stays_in_its_list(world, client, opened):
+    for name in ("one", "two", "three"):
+        client.create_collection(name)
+    page = opened("/?c=one", base=world[0])
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    button = {act: library.get_by_role("button", name=f"{act} the collection two") for act in ("Rename", "Delete")}
+    for ends_with in ("Escape", "Enter"):
+        button["Rename"].focus()
+        page.keyboard.press("Enter")
+        page.keyboard.type("Second")
+        client.wait_for(client.start_job("index", collection="one", folders=[str(world[1] / "files")]))
+        jobs = library.get_by_text("Adding pictures to one is done").count()
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        playwright.expect(library.get_by_text("Adding pictures to one is done")).to_have_count(jobs + 1)
+        playwright.expect(library.get_by_label("Title of the collection two")).to_have_value("Second")
+        page.keyboard.press(ends_with)
+        playwright.expect(button["Rename"]).to_be_focused()
+    playwright.expect(library.get_by_role("link", name="Second")).to_be_visible()
+    button["Delete"].focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    playwright.expect(button["Delete"]).to_have_count(0)
+    playwright.expect(library.locator(".collections a").last).to_be_focused()
+
+
+def test_who_comes_back_to_what_was_looked_through_for_long_is_where_it_was_left(world, client, opened):
+    client.create_collection("many")
+
+    def put(places):
+        with open_collection(world[1], "many", writable=True) as many:
+            rows = np.random.default_rng(0).normal(size=(400, 32)).astype(np.float32)
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+            many.upsert([Entry(rows[i], "image", f"/p/{i}.jpg", width=300, height=200) for i in places])
+
+    put(range(399))
+    page = opened("/?c=many&q=boat", base=world[0], expected=("404",))
+    page.locator(".pictures a").first.wait_for()
+    counts, asked = page.get_by_label("Collection", exact=True).locator("option"), []
+    page.locator(".pictures a").first.focus()
+    last = page.locator(".pictures li:focus-within[aria-posinset='360']")
+    until(lambda: page.keyboard.press("End") or page.wait_for_timeout(50) or last.count())
+    for _ in range(15):
+        page.keyboard.press("ArrowUp")  # from where no more are asked for
+    here = page.locator(".pictures a:focus").get_attribute("href")
+    put([399])
+    page.on("request", lambda one: asked.append(one.url.rpartition("/")[2]) if one.method != "HEAD" else None)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange')); dispatchEvent(new Event('focus'))")
+    playwright.expect(counts).to_have_text("many (400)")
+    until(lambda: page.wait_for_timeout(50) or "search" in asked)
+    playwright.expect(page.locator(f".pictures a[href='{here}']")).to_be_focused()
+    playwright.expect(page.locator(f".pictures a[href='{here}']")).to_be_in_viewport()
+    page.wait_for_timeout(200)
+    assert [each for each in asked if "thumbnail" not in each] == ["jobs?limit=20", "info", "search"]
+
+
 def test_what_others_did_meanwhile_is_seen_by_who_comes_back_and_takes_nothing_away(world, client, opened):
     files = sorted((world[1] / "files").iterdir())
     client.create_collection("one")
@@ -448,7 +508,6 @@ def test_what_others_did_meanwhile_is_seen_by_who_comes_back_and_takes_nothing_a
     tiles(page, 3)
     page.get_by_role("button", name="Select").nth(1).click()
     for more, how in ((4, "focus"), (5, "visibilitychange")):
-        page.wait_for_timeout(1000)
         client.add_images("one", files[:more])  # by no job that the page has heard of
         target = "window" if how == "focus" else "document"
         page.evaluate(f"{target}.dispatchEvent(new Event('{how}'))")
@@ -457,8 +516,12 @@ def test_what_others_did_meanwhile_is_seen_by_who_comes_back_and_takes_nothing_a
     playwright.expect(page.get_by_role("toolbar", name="Selected pictures")).to_contain_text("1 selected")
     playwright.expect(page.locator(".pictures .chosen")).to_have_count(1)
     client.wait_for(client.start_job("index", collection="two", folders=[str(world[1] / "files")]))
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # it began and ended unseen
+    asked = []
+    page.on("request", lambda one: asked.append(one.url.rpartition("/")[2]))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange')); dispatchEvent(new Event('focus'))")
     playwright.expect(page.get_by_label("Collection", exact=True).locator("option")).to_have_count(2)
+    page.wait_for_timeout(200)
+    assert [asked.count(each) for each in ("jobs?limit=20", "info")] == [1, 1]  # it began and ended unseen
 
 
 def test_words_that_are_being_written_stay_when_a_job_ends(world, client, opened):

@@ -50,6 +50,15 @@ def said(url: str, **asked: Any) -> dict[str, Any]:
     return httpx.post(f"{url}/v1/classify", json={"collection": "pictures", "id": 1} | asked).json()
 
 
+def test_what_the_service_warns_of_is_told_and_calmly(opened: Callable[..., Any]) -> None:
+    page = opened(f"{THREE}&l={'+'.join(['boat'] * 120)}&l={'x' * 300}", width=360)
+    bars(page, 5)
+    status = page.locator("#view-lineup p.status")
+    playwright.expect(status).to_contain_text("texts are cut after 77 tokens")
+    assert "bad" not in status.get_attribute("class")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
 def test_labels_are_typed_and_bars_follow(page: Any, url: str) -> None:
     asked = []
     page.on("request", lambda request: asked.append(request.url) if "classify" in request.url else None)

@@ -57,6 +57,14 @@ def url(data: Path, runs: Path) -> Iterator[str]:
         yield url
 
 
+def test_what_a_run_measures_is_a_line_on_a_phone(opened: Callable[..., Any]) -> None:
+    page = opened("/?v=runs", width=360)
+    row = page.locator("#view-runs .rows > li").filter(has_text="clothes")
+    one, two = (row.get_by_text(words).bounding_box() for words in ("clothes", "Recall@10 from text to image"))
+    assert one["x"] == pytest.approx(two["x"], abs=1)
+    assert two["height"] < 2 * one["height"]
+
+
 def test_runs_are_listed_opened_and_compared_by_keys_alone(page: Any) -> None:
     page.goto("/?v=runs")
     rows = page.locator("#view-runs .rows > li")

@@ -50,7 +50,9 @@ export class Facets {
       return;
     }
     const numbers = keys.filter((key) => isNumeric(key) && !NOT_SHOWN.has(key.key));
+    const named = () => [...this.root.querySelectorAll("[data-name]")];
     const focused = this.root.contains(document.activeElement) ? document.activeElement.dataset.name : null;
+    const before = new Set(named().map((one) => one.dataset.name));
     fill(this.root,
       ...this.#folders(folder, query, () => this.show(collection, query, total)),
       ...counted.filter(({ hits }) => hits.length).map((facet) => this.#values(facet, query, () => this.show(collection, query, total))),
@@ -58,7 +60,8 @@ export class Facets {
       ...numbers.map((key) => this.#range(key, query)),
       this.#taken(query),
     );
-    if (focused) [...this.root.querySelectorAll("[data-name]")].find((one) => one.dataset.name === focused)?.focus();
+    // what showed more is gone: one goes on at the first that it has shown
+    if (focused) (named().find((one) => one.dataset.name === focused) ?? named().find((one) => !before.has(one.dataset.name)))?.focus();
   }
 
   // A key that is chosen from is counted as if it were not: its other values can be chosen too.

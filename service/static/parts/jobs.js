@@ -34,7 +34,7 @@ export class Jobs {
     return () => this.listeners.delete(listener);
   }
 
-  // Look now, and go on while one runs.
+  // Look now, and go on while one runs; whether some have ended.
   async look() {
     clearTimeout(this.timer);
     const isNews = this.asking();
@@ -56,6 +56,7 @@ export class Jobs {
     for (const { resolve } of this.waiting.splice(0)) resolve(jobs);
     if (this.awaited.size) this.#again(SOON);
     else if (this.running.length) this.#again(EVERY);
+    return ended.length > 0;
   }
 
   // What does not pass by itself ends the waiting, and the looks, until somebody has reason for another.

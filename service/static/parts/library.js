@@ -43,7 +43,8 @@ export class Library {
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     jobs.follow((all, ended) => {
       this.#showJobs(all);
-      if (ended.length && this.dialog.open) this.#reload(); // what one has made is in the list
+      // what one has made is in the list, unless somebody is writing there
+      if (ended.length && this.dialog.open && !this.list.querySelector("form")) this.#reload();
     });
   }
 
@@ -68,12 +69,29 @@ export class Library {
   #showCollections() {
     const all = this.app.collections();
     const shown = ({ name }) => name === this.app.collection();
+    const goOn = this.#focused();
     this.list.replaceChildren(...[...all.filter(shown), ...all.filter((one) => !shown(one))].map((one) => this.#row(one)));
     this.find.hidden = all.length <= MANY;
     this.#sift();
+    goOn();
     if (!this.name) return;
     if (!this.name.value) this.name.value = this.app.collection() ?? "photos";
     this.#offer();
+  }
+
+  // What gives the focus back once the rows are made anew: to the same of them, else to the one in its place.
+  #focused() {
+    const focused = document.activeElement;
+    if (!this.list.contains(focused)) return () => {};
+    const row = focused.closest("li");
+    const place = [...this.list.children].indexOf(row);
+    const act = focused.closest("form") ? "rename" : focused.dataset.act;
+    return () => {
+      const rows = [...this.list.children].filter((each) => !each.hidden);
+      const same = rows.find((each) => each.dataset.name === row.dataset.name);
+      const next = same?.querySelector(`[data-act=${act}]`) ?? (same ?? rows[Math.min(place, rows.length - 1)])?.querySelector("a");
+      (next ?? this.dialog.querySelector("button")).focus();
+    };
   }
 
   // Those that are called so, by name or title.
@@ -90,7 +108,7 @@ export class Library {
   #row(collection) {
     const { name, title, counts, bytes, model, problem } = collection;
     const facts = problem ?? (title ? `${name} · ` : "") + `${count(counts.image, "picture")}${counts.text ? ` · ${count(counts.text, "text")}` : ""} · ${sizeOf(bytes)} · ${model}`;
-    const remove = !this.app.info?.read_only && el("button", { type: "button", class: "button plain bad", "aria-label": `Delete the collection ${name}` }, "Delete");
+    const remove = !this.app.info?.read_only && el("button", { type: "button", class: "button plain bad", "data-act": "delete", "aria-label": `Delete the collection ${name}` }, "Delete");
     if (remove) remove.addEventListener("click", async () => {
       if (remove.dataset.sure === undefined) {
         remove.dataset.sure = "";
@@ -117,13 +135,13 @@ export class Library {
     const called = el("div", {},
       el("a", { class: "name", href: this.app.href({ c: name }, new URLSearchParams()), "aria-current": chosen && "true", dir: "auto", onclick: () => this.close() }, title ?? name),
       el("p", { class: "hint" }, facts));
-    const rename = remove && !problem && el("button", { type: "button", class: "button plain", "aria-label": `Rename the collection ${name}`,
+    const rename = remove && !problem && el("button", { type: "button", class: "button plain", "data-act": "rename", "aria-label": `Rename the collection ${name}`,
       onclick: () => {
         called.replaceChildren(this.#renaming(collection));
         called.querySelector("input").focus();
         called.querySelector("input").select();
       } }, "Rename");
-    return el("li", { "data-called": `${name} ${title ?? ""}`.toLowerCase() }, called, rename, remove);
+    return el("li", { "data-name": name, "data-called": `${name} ${title ?? ""}`.toLowerCase() }, called, rename, remove);
   }
 
   // What it is called where people read; its name stays, and so do all addresses.

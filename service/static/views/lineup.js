@@ -100,7 +100,7 @@ export function mount(root, app) {
       if (!sets.isOf(answer)) await openSet(signal, { anew: true });
       if (signal.aborted) return;
       clearTimeout(slow);
-      bars.tell("");
+      bars.tell(answer.warnings.join(" · "));
       draw();
       for (const picture of asked.pictures) {
         if (picture !== first) await answers.about(picture, signal).catch((error) => { if (signal.aborted) throw error; });

@@ -159,7 +159,7 @@ export function mount(root, app) {
     box.dataset.run = run.name;
     return el("li", {}, box,
       el("a", { href: app.href({ run: run.name }), class: "name" }, run.name, el("span", { class: "hint" }, `${lasted(run.minutes)} · ${ago(run.written_at)}`)),
-      state(run), el("span", {}, gain(run), run.after !== null && el("span", { class: "hint" }, run.measure)),
+      state(run), el("span", { class: "figures" }, gain(run), run.after !== null && el("span", { class: "hint" }, run.measure)),
       el("span", { class: "hint warned" }, run.warnings.length ? count(run.warnings.length, "warning") : ""));
   }
 

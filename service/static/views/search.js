@@ -168,7 +168,8 @@ export function mount(root, app) {
     const { signal } = running;
     const key = asked;
     const same = again === key; // what is shown, as it is by now: what is selected stays, and where one stands
-    const here = same && source?.count ? source.id(grid.at) : null;
+    const had = same ? (source?.count ?? 0) : 0;
+    const here = had ? source.id(grid.at) : null;
     again = null;
     if (grid.selected.size && !same) grid.clearSelection();
     showFacets();
@@ -182,7 +183,7 @@ export function mount(root, app) {
       status.textContent = looks ? "Searching…" : "";
       results.classList.add("busy");
       try {
-        next.told = await next.load(signal);
+        next.told = await next.load(signal, had);
       } catch (error) {
         if (signal.aborted) return;
         results.classList.remove("busy");
@@ -204,7 +205,8 @@ export function mount(root, app) {
     if (next.count) {
       explain();
       const isThere = same && grid.list.contains(document.activeElement);
-      grid.show(next, { captions: looks, at: here === null ? 0 : Math.max(0, next.place(here)) });
+      const place = here === null ? 0 : next.place(here);
+      grid.show(next, { captions: looks, at: place < 0 ? Math.min(grid.at, next.count - 1) : place }); // it may be gone
       if (isThere) grid.focus(grid.at);
       if (same) grid.select([]);
     } else {

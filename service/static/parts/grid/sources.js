@@ -8,6 +8,7 @@ import { columnsOf, dateOf, placesAmong } from "./columns.js";
 import { FITS, fitOf, noteOf } from "./fit.js";
 
 const PAGE = 120;
+const MOST = 1000; // that a search gives at once
 
 // What a search finds, best first, with a line where the service's automatic cut-off would end the list.
 export class Hits {
@@ -17,9 +18,10 @@ export class Hits {
     this.ended = false;
   }
 
-  async load(signal) {
+  // The next page of them; of one that is asked for anew, as many as there were.
+  async load(signal, had = 0) {
     const most = this.query.limit ?? Infinity;
-    const limit = Math.min(PAGE, most - this.count);
+    const limit = Math.min(Math.max(PAGE, Math.min(had, MOST)), most - this.count);
     const body = { query: partsOf(this.query), limit, offset: this.count };
     const filter = conditionsOf(this.query);
     if (filter) body.filter = filter;
