@@ -136,6 +136,7 @@ ONLY_IN = {
         "encoder/encoder.py",
         "encoder/choice/machine.py",
         "training/data/augment.py",
+        "training/data/grounds.py",
         "service/inference/images.py",
         "glimpse/demo/postcards/",
         "glimpse/finding/previews.py",

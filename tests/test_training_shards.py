@@ -336,3 +336,14 @@ def test_without_the_library_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "webdataset", None)  # how Python itself marks what cannot be imported
     with pytest.raises(TrainingError, match=r"needs? the library webdataset; .* pip install .*\[train\]"):
         loader(files)
+
+
+def test_what_stands_on_a_plain_ground_in_a_shard_is_laid_on_drawn_ones(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (40, 48), "white")
+    picture.paste("red", (10, 10, 30, 38))
+    shard = write(tmp_path / "000.tar", [{"png": picture, "txt": f"number {i}"} for i in range(40)])
+    feeding = Feeding(20, 0, Augmentation(grounds=0.5))
+    loaded = ShardLoader([shard], SMALL, feeding, samples=40, keys=Keys())
+    views = [batch.pixels for batch in loaded.epoch(1)]
+    white = (np.concatenate(views)[:, [0, 0, -1, -1], [0, -1, 0, -1]] == 255).all(axis=(1, 2))
+    assert 0.4 < white.mean() < 0.8

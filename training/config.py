@@ -110,6 +110,7 @@ class TrainConfig:
         None, "Smallest part of an image that a random crop keeps.", show_default="0.9, for nt-xent 0.2"
     )
     flip: bool = _option(False, "Mirror every second image (nt-xent: always on).")
+    grounds: float = _option(0.0, "Part of the pictures on a plain ground to lay on other grounds.")
     color_jitter: float | None = _option(None, "Strength of random colours, 0 to 1.", show_default="0, for nt-xent 0.4")
 
     seed: int = _option(0, "Same seed, same run.")
@@ -129,30 +130,7 @@ class TrainConfig:
             raise InputError(f"--optimizer {self.optimizer}: there is no such one; choose {', '.join(OPTIMIZERS)}")
         if unknown := [name for name in self.track if name not in TRACKERS]:
             raise InputError(f"--track {unknown[0]}: there is no such one; choose {', '.join(TRACKERS)}")
-        for name, allowed, holds in (
-            ("epochs", "1 or more", self.epochs >= 1),
-            ("batch_size", "2 or more", self.batch_size >= 2),
-            ("chunk_size", "1 or more", self.chunk_size is None or self.chunk_size >= 1),
-            ("lr", "above 0", self.lr is None or 0 < self.lr < math.inf),
-            ("weight_decay", "0 or more", 0 <= self.weight_decay < math.inf),
-            ("warmup", "0 to below 1", 0 <= self.warmup < 1),
-            ("layer_decay", "above 0, to 1", 0 < self.layer_decay <= 1),
-            ("grad_clip", "above 0", self.grad_clip > 0),
-            ("patience", "1 or more", self.patience is None or self.patience >= 1),
-            ("min_crop", "above 0, to 1", self.min_crop is None or 0 < self.min_crop <= 1),
-            ("color_jitter", "0 to 1", self.color_jitter is None or 0 <= self.color_jitter <= 1),
-            ("val_fraction", "between 0 and 1", 0 < self.val_fraction < 1),
-            ("temperature", "0.01 to 1", self.temperature is None or 0.01 <= self.temperature <= 1),
-            ("margin", "0 to 2", self.margin is None or 0 <= self.margin <= 2),
-            ("hardness", "0 to 100", 0 <= self.hardness <= 100),
-            ("unlocked_groups", "0 or more", self.unlocked_groups >= 0),
-            ("lora", "1 to 1024", self.lora is None or 1 <= self.lora <= 1024),
-            ("image_size", "16 to 2048", self.image_size is None or 16 <= self.image_size <= 2048),
-            ("seed", "0 to 2**63 - 1", 0 <= self.seed < 2**63),
-        ):
-            if not holds:
-                flag = f"--{name.replace('_', '-')}"
-                raise InputError(f"{flag} {getattr(self, name)} is out of range; give {allowed}")
+        self._check_ranges()
         for flag, given, needs, there in (
             ("--temperature", self.temperature is not None, "a loss with a softmax or sigmoid", self.uses_scale),
             ("--margin", self.margin is not None, "--loss contrastive or triplet", not self.uses_scale),
@@ -179,6 +157,33 @@ class TrainConfig:
             raise InputError("with both towers locked there is nothing to train; let one of them learn")
         if self.model is not None and Path(self.model).resolve() == Path(self.out).resolve():
             raise InputError(f"--out {self.out} is the model to start from, and would be overwritten; choose another")
+
+    def _check_ranges(self) -> None:
+        for name, allowed, holds in (
+            ("epochs", "1 or more", self.epochs >= 1),
+            ("batch_size", "2 or more", self.batch_size >= 2),
+            ("chunk_size", "1 or more", self.chunk_size is None or self.chunk_size >= 1),
+            ("lr", "above 0", self.lr is None or 0 < self.lr < math.inf),
+            ("weight_decay", "0 or more", 0 <= self.weight_decay < math.inf),
+            ("warmup", "0 to below 1", 0 <= self.warmup < 1),
+            ("layer_decay", "above 0, to 1", 0 < self.layer_decay <= 1),
+            ("grad_clip", "above 0", self.grad_clip > 0),
+            ("patience", "1 or more", self.patience is None or self.patience >= 1),
+            ("min_crop", "above 0, to 1", self.min_crop is None or 0 < self.min_crop <= 1),
+            ("grounds", "0 to 1", 0 <= self.grounds <= 1),
+            ("color_jitter", "0 to 1", self.color_jitter is None or 0 <= self.color_jitter <= 1),
+            ("val_fraction", "between 0 and 1", 0 < self.val_fraction < 1),
+            ("temperature", "0.01 to 1", self.temperature is None or 0.01 <= self.temperature <= 1),
+            ("margin", "0 to 2", self.margin is None or 0 <= self.margin <= 2),
+            ("hardness", "0 to 100", 0 <= self.hardness <= 100),
+            ("unlocked_groups", "0 or more", self.unlocked_groups >= 0),
+            ("lora", "1 to 1024", self.lora is None or 1 <= self.lora <= 1024),
+            ("image_size", "16 to 2048", self.image_size is None or 16 <= self.image_size <= 2048),
+            ("seed", "0 to 2**63 - 1", 0 <= self.seed < 2**63),
+        ):
+            if not holds:
+                flag = f"--{name.replace('_', '-')}"
+                raise InputError(f"{flag} {getattr(self, name)} is out of range; give {allowed}")
 
     @property
     def rules(self) -> Rules:
@@ -244,8 +249,8 @@ class TrainConfig:
 
         if self.images_only:
             jitter = 0.4 if self.color_jitter is None else self.color_jitter
-            return Augmentation(min_crop=self.min_crop or 0.2, flip=True, color_jitter=jitter)
-        return Augmentation(min_crop=self.min_crop or 0.9, flip=self.flip, color_jitter=self.color_jitter or 0.0)
+            return Augmentation(self.min_crop or 0.2, flip=True, color_jitter=jitter, grounds=self.grounds)
+        return Augmentation(self.min_crop or 0.9, self.flip, self.color_jitter or 0.0, self.grounds)
 
     @property
     def used_optimizer(self) -> str:

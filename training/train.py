@@ -20,6 +20,7 @@ from encoder.model.load import ClipParts
 from encoder.model.weights import CONFIG, WEIGHTS
 from encoder.unread import ReadTokens, find_unread
 from training.config import TrainConfig
+from training.data.grounds import warnings_of_grounds
 from training.evaluation.geometry import confusions, examine, mutual_information_bound
 from training.evaluation.warnings import warnings_before, warnings_of
 from training.fed import Fed, note_what_words_say
@@ -168,13 +169,17 @@ class _Run:
         """What can be told before the first step."""
         source, config = self._source, self._config
         pairs = [] if config.images_only or config.folders else [*source.val, *source.train[:LOOKED_AT]]
-        return list(source.told) + warnings_before(
+        warnings = list(source.told) + warnings_before(
             find_cut(self._learner.parts.tokenizer, [text for pair in pairs for text in pair.captions]),
             self._held_out.left_out,
             held_out=len(source.val),
             larger=config.larger_held_out,
             parts_norms=self._learner.has_batch_norm and bool(config.chunk_size or self._ranks.world > 1),
         )
+        if config.grounds:
+            images = (pair.image for pair in source.train or source.val)  # of shards nothing else is at hand
+            warnings += warnings_of_grounds(images, self._learner.parts.preprocess.height_width)
+        return warnings
 
     def _fit_bias(self) -> None:
         """Where a trained model gets a logit_bias, begin with one that fits the first batch that can be read."""

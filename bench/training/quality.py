@@ -61,6 +61,7 @@ WAYS: dict[str, tuple[str, ...]] = {  # flags; the reference has its own, and co
     "glimpse, smaller crops": ("--min-crop", "0.5"),
     "glimpse, near negatives": ("--hardness", "1"),
     "glimpse, twice the rate": ("--lr", "2e-3"),
+    "glimpse, other grounds": ("--grounds", "0.75"),
 }
 MEASURES = {
     "text_to_image": "text to image, recall@10",

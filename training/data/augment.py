@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from encoder.image import Pixels, Preprocess, resize_by_torch
+from training.data.grounds import laid
 
 MAX_ASPECT = 4 / 3
 DRAWS = 10  # of a crop that fits
@@ -30,15 +32,37 @@ class Augmentation:
         flip: mirror every second view.
         color_jitter: brightness, contrast and saturation are each scaled by 1 - s to 1 + s, and one view in five is
             gray; 0 leaves colours as they are.
+        grounds: how often a picture that stands on a plain ground is laid on another instead of cropped, 0 to 1.
     """
 
     min_crop: float = 0.9
     flip: bool = False
     color_jitter: float = 0.0
+    grounds: float = 0.0
 
-    def __call__(self, picture: Image.Image | Pixels, preprocess: Preprocess, rng: random.Random) -> Pixels:
-        """One view of an upright RGB picture, itself (h, w, 3) uint8: (height, width, 3) uint8 of the model."""
+    def __call__(
+        self,
+        picture: Image.Image | Pixels,
+        preprocess: Preprocess,
+        rng: random.Random,
+        other: Callable[[], Pixels | None] = lambda: None,
+    ) -> Pixels:
+        """One view of an upright RGB picture: (height, width, 3) uint8 of the model.
+
+        Args:
+            picture: itself, (h, w, 3) uint8; (h, w, 4) of what stands on a plain ground, its mask the last channel.
+            preprocess: of the model.
+            rng: of all draws.
+            other: another picture, whose inside may be a ground; None: one is drawn.
+        """
         array = np.asarray(picture)
+        if array.shape[2] == 4:
+            if rng.random() < self.grounds:
+                height, width = preprocess.height_width
+                large = laid(array, other(), (3 * height // 2, 3 * width // 2), rng)
+                pixels = resize_by_torch(large, height, width, preprocess.interpolation)
+                return self._jitter(pixels, rng) if self.color_jitter else pixels
+            array = array[..., :3]
         top, left, height, width = random_crop(array.shape[0], array.shape[1], self.min_crop, rng)
         crop = np.ascontiguousarray(array[top : top + height, left : left + width])
         pixels = resize_by_torch(crop, *preprocess.height_width, preprocess.interpolation)

@@ -133,21 +133,31 @@ class RowReader:
     two_views: bool
     pictures: DecodedPictures = field(default_factory=lambda: DecodedPictures(0))
 
-    def read(self, pair: Pair, ids: PairIds, seed: str) -> Row | ImageError:
-        """The row, or why its image cannot be read; all draws come from `seed`."""
+    def read(self, pair: Pair, ids: PairIds, seed: str, others: Sequence[Pair] = ()) -> Row | ImageError:
+        """The row, or why its image cannot be read; all draws come from `seed`. Grounds are found among `others`."""
         try:
             picture = self.pictures.read(pair.image, self.preprocess.height_width)
         except ImageError as error:
             return error
-        pixels = self.augmentation(picture, self.preprocess, random.Random(seed))
-        view = None
-        if self.two_views:
-            view = self.augmentation(picture, self.preprocess, random.Random(f"{seed} second view"))
+        pixels = self._view(picture, seed, others)
+        view = self._view(picture, f"{seed} second view", others) if self.two_views else None
         rng = random.Random(f"{seed} texts")  # of their own, so that more captions do not move the crops
         drawn = rng.randrange(len(pair.captions)) if pair.captions else None
         caption, caption_id = ("", 0) if drawn is None else (pair.captions[drawn], ids.captions[drawn])
         negative = rng.choice(pair.negatives) if pair.negatives else None
         return Row(pixels, view, caption, (caption_id, ids.image, ids.label), negative)
+
+    def _view(self, picture: Pixels, seed: str, others: Sequence[Pair]) -> Pixels:
+        def other() -> Pixels | None:
+            if not others:
+                return None
+            drawn = others[random.Random(f"{seed} ground").randrange(len(others))]
+            try:
+                return self.pictures.read(drawn.image, self.preprocess.height_width)
+            except ImageError:  # which is told where it is a row itself
+                return None
+
+        return self.augmentation(picture, self.preprocess, random.Random(seed), other)
 
     def collate(self, rows: Sequence[Row | ImageError]) -> Batch:
         """A batch of the rows that could be read, in their order."""
@@ -171,7 +181,7 @@ class PairLoader:
         """Take the pairs, those of all ranks. InputError if a batch cannot be cut into equal parts."""
         self._pairs = pairs
         self._ids = [pair_ids(pair) for pair in pairs]
-        pictures = DecodedPictures.of(feeding.world)
+        pictures = DecodedPictures.of(feeding.world, cut_out=feeding.augmentation.grounds > 0)
         self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
         self._feeding = feeding
         self._rows = feeding.rows()
@@ -189,7 +199,8 @@ class PairLoader:
         mine = (index for start in starts for index in order[start : start + self._rows])
 
         def read(index: int) -> Row | ImageError:
-            return self._reader.read(self._pairs[index], self._ids[index], f"{feeding.seed} {epoch} {index}")
+            seed = f"{feeding.seed} {epoch} {index}"
+            return self._reader.read(self._pairs[index], self._ids[index], seed, self._pairs)
 
         for rows in read_batches(read, mine, self._rows, overlap=feeding.overlap):
             yield self._reader.collate(rows)

@@ -19,6 +19,7 @@ from base.sources.left_out import LeftOut
 from base.sources.shards import TEXTS, broken, caption_in, is_image, need_webdataset, read_samples
 from base.sources.texts import decode_text, parse_json
 from encoder.image import Preprocess
+from training.data.decoded import DecodedPictures
 from training.data.keys import Keys
 from training.data.loader import Batch, Feeding, Row, RowReader, pair_ids
 from training.data.pairs import Pair, PairSet, clean, make_pair, texts_of
@@ -128,7 +129,8 @@ class ShardLoader:
         self._shards = list(shards)
         self._keys = keys
         self._feeding = feeding
-        self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views)
+        pictures = DecodedPictures(0, cut_out=feeding.augmentation.grounds > 0)
+        self._reader = RowReader(preprocess, feeding.augmentation, feeding.two_views, pictures)
         self._rows = feeding.rows()
         self._batches = samples // feeding.batch_size
 
