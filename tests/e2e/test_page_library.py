@@ -470,6 +470,25 @@ def test_who_goes_through_the_library_by_keys_stays_in_its_list(world, client, o
     playwright.expect(library.locator(".collections a").last).to_be_focused()
 
 
+def test_an_answer_that_is_late_takes_no_title_away_that_is_being_written(world, client, opened):
+    client.create_collection("one")
+    page = opened("/?c=one", base=world[0])
+    held = []
+    page.route(
+        re.compile(r"/v1/(collections|info)([?]|$)"), lambda asked: asked.continue_() if held else held.append(asked)
+    )
+    page.get_by_role("button", name="Library").click()
+    library = page.get_by_role("dialog", name="Library")
+    library.get_by_role("button", name="Rename the collection one").click()
+    page.keyboard.type("First")
+    until(lambda: page.wait_for_timeout(20) or held)
+    client.create_collection("two")
+    for asked in held:
+        asked.continue_()
+    playwright.expect(page.get_by_label("Collection", exact=True).locator("option")).to_have_count(2)
+    playwright.expect(library.get_by_label("Title of the collection one")).to_have_value("First")
+
+
 def test_who_comes_back_to_what_was_looked_through_for_long_is_where_it_was_left(world, client, opened):
     client.create_collection("many")
 

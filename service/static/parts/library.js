@@ -43,8 +43,7 @@ export class Library {
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     jobs.follow((all, ended) => {
       this.#showJobs(all);
-      // what one has made is in the list, unless somebody is writing there
-      if (ended.length && this.dialog.open && !this.list.querySelector("form")) this.#reload();
+      if (ended.length && this.dialog.open) this.#refresh(); // what one has made is in the list
     });
   }
 
@@ -53,12 +52,18 @@ export class Library {
     this.#showCollections();
     this.dialog.showModal();
     this.jobs.look();
-    await this.#reload();
+    await this.#refresh();
   }
 
   async #reload() {
     await this.app.reload().catch((error) => this.app.say(error.message, { kind: "bad" }));
     this.#showCollections();
+  }
+
+  // What others changed, however late it comes: not over a title that somebody is writing.
+  async #refresh() {
+    await this.app.reload().catch((error) => this.app.say(error.message, { kind: "bad" }));
+    if (!this.list.querySelector("form")) this.#showCollections();
   }
 
   close() {
