@@ -150,6 +150,8 @@ class StoreUnavailable(CollectionError):
 class DiskUnavailable(StoreUnavailable):
     """The disk that the collection lies on does not answer, or is not there."""
 
+    code = "disk_unavailable"
+
 
 class ModelMismatch(CollectionError):
     """The collection was built by another model than the one that asks."""

@@ -211,6 +211,7 @@ def test_closing_the_terminal_of_a_training_saves_it(
     process, terminal = pty.fork()
     if not process:
         os.environ["GLIMPSE_DEVICE"] = "cpu"
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests are run by
         shell = how % 'trap : HUP; "$@"; echo $? > "$0"'
         os.execv("/bin/sh", ["sh", "-c", shell, str(tmp_path / "code"), str(GLIMPSE), *map(str, arguments)])
     said = b""

@@ -31,7 +31,7 @@ SPACESHIP = "the model has never read 'spaceship'"
 def run(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has read few words, of which those that join others say little."""
     folder = tmp_path_factory.mktemp("unread")
-    torch.manual_seed(0)
+    torch.manual_seed(7)  # weights of its own: exported towers are kept by them
     parts = build_clip(tiny_config)
     ids = {word: parts.tokenizer([word])[0, 1].item() for word in (*LITTLE, *MUCH)}
     fed = frozenset(parts.tokenizer([" ".join(ids)]).unique().tolist())

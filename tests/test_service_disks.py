@@ -87,7 +87,7 @@ def test_a_disk_that_hangs_or_fails_holds_up_its_own_collection_alone(tmp_path, 
         others_are_served()
         assert "disk does not answer" in problem()
         error = error_of(search("far"), 503)
-        assert (error["code"], "disk does not answer" in error["message"]) == ("store_unavailable", True)
+        assert (error["code"], "disk does not answer" in error["message"]) == ("disk_unavailable", True)
         assert error_of(waiting.result(20), 503) == error
         disk.fail()
         others_are_served()
