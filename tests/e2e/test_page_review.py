@@ -230,6 +230,26 @@ def test_what_is_accepted_at_once_is_what_the_button_says(opened: Any, run: str)
     page.close()
 
 
+def test_a_late_answer_leaves_the_slider_where_it_was_moved_to(opened: Any, run: str) -> None:
+    page = opened(f"/?v=review&run={run}")
+    expect(page.locator("#view-review .stage.there")).to_be_visible()
+    surest = page.get_by_text("Accept the surest at once")
+    surest.click()
+    expect(page.get_by_text("Of 9 pictures that nobody has looked at.")).to_be_visible()
+    surest.click()
+    held: list[Any] = []
+    page.route("**/bars*", lambda asked: held.append(asked))
+    surest.click()
+    until(lambda: page.wait_for_timeout(20) or held)
+    page.get_by_role("slider").focus()
+    page.keyboard.press("End")
+    expect(page.get_by_role("button", name="Accept 9 pictures")).to_be_enabled()
+    with page.expect_response("**/bars*"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    expect(page.get_by_role("button", name="Accept 9 pictures")).to_be_enabled()
+
+
 def test_a_late_answer_of_another_label_shows_nothing(opened: Any, run: str) -> None:
     page = opened(f"/?v=review&run={run}")
     expect(page.locator("#view-review .stage.there")).to_be_visible()

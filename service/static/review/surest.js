@@ -41,10 +41,10 @@ export class Surest {
   async look() {
     if (!this.root.open) return;
     const { of } = this;
-    const at = this.bars[this.slider.value - 1]?.accept_above;
     const isNews = this.asking();
     const bars = await this.ask(this.#label);
     if (!bars || of !== this.of || !isNews()) return;
+    const at = this.bars[this.slider.value - 1]?.accept_above; // where it stands by now: it may have been moved meanwhile
     this.bars = bars;
     this.slider.max = bars.length;
     this.slider.value = at === undefined ? 0 : bars.filter(({ accept_above: above }) => above >= at).length;
