@@ -97,8 +97,8 @@ async def model_of(collection: Collection, request: Request) -> Inference:
     return (await in_use_for(request, collection)).inference
 
 
-async def queries_of(wanted: Sequence[Wanted], place: Place) -> list[Query | Failed]:
-    """A query for each, or why there is none.
+async def queries_of(wanted: Sequence[Wanted], place: Place) -> tuple[list[Query | Failed], UnreadWords]:
+    """A query for each, or why there is none; and the words of all their texts that the model has never read.
 
     Raises:
         Busy, ModelUnavailable: the model cannot be had now.
@@ -118,7 +118,7 @@ async def queries_of(wanted: Sequence[Wanted], place: Place) -> list[Query | Fai
             made.append(_query_of(each, own, place, fingerprint, unread))
         except (Refusal, GlimpseError) as error:
             made.append(error)
-    return made
+    return made, unread
 
 
 async def _with_ids(wanted: Sequence[Wanted], place: Place) -> list[Wanted | Failed]:

@@ -50,7 +50,7 @@ async def knn_service(
     limit = asked.num_images if asked.num_result_ids is None else asked.num_result_ids
     collapse = SAME if asked.deduplicate else None
     choices = {"modality": asked.modality, "limit": limit, "collapse": collapse}
-    [hits] = await found(collection, [Wanted([part], choices)], request)
+    [hits], _ = await found(collection, [Wanted([part], choices)], request)
     if not isinstance(hits, list):
         raise hits
     host, address = str(request.base_url).rstrip("/"), signs(request)

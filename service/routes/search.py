@@ -59,12 +59,12 @@ async def search(
     started = time.perf_counter()
     wanted = Wanted.of(asked, patience=patience)
     with patience:
-        [hits] = await found(collection, [wanted], request)
+        [hits], unread = await found(collection, [wanted], request)
     if not isinstance(hits, list):
         raise hits
     sign = signs(request, asked.signed_urls)
     answers = [HitAnswer.of(hit, collection.name, sign) for hit in hits]
-    told = await told_of(wanted, collection, request)
+    told = await told_of(wanted, unread, collection, request)
     return SearchAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6), **told)
 
 
@@ -92,7 +92,8 @@ async def search_batch(
         message = f"the limits of all searches come to {limits} hits, {MAX_HITS} may be asked for: send fewer at a time"
         raise Refusal(422, message, code="too_many", param="searches")
     with patience:
-        answers = dict(zip(wanted, await found(collection, list(wanted.values()), request), strict=True))
+        found_of_each, unread = await found(collection, list(wanted.values()), request)
+    answers = dict(zip(wanted, found_of_each, strict=True))
     results, tell = [], Told(request).error
     for i, each in enumerate(searches):
         if not isinstance(each, SearchRequest):
@@ -104,7 +105,7 @@ async def search_batch(
             results.append(AnswerOfOne(error=tell(hits)))
             continue
         sign = signs(request, each.signed_urls)
-        told = await told_of(wanted[i], collection, request)
+        told = await told_of(wanted[i], unread, collection, request)
         results.append(AnswerOfOne(hits=[HitAnswer.of(hit, collection.name, sign) for hit in hits], **told))
     return BatchAnswer(results=results, seconds=round(time.perf_counter() - started, 6))
 
@@ -132,34 +133,36 @@ async def search_together(
     wanted = Wanted.of(asked, patience=patience)
     with patience:
         place = Place(view.dim, partial(model_of, first, request), check_model=view.check_model)
-        [query] = await queries_of([wanted], place)
+        [query], unread = await queries_of([wanted], place)
         [hits] = await run_in_threadpool(find_each, together, [query], [""])
     if not isinstance(hits, list):
         raise hits
     sign = signs(request, asked.signed_urls)
     answers = [PlacedHit.of_placed(hit, sign) for hit in hits]
-    told = await told_of(wanted, first, request)
+    told = await told_of(wanted, unread, first, request)
     return TogetherAnswer(hits=answers, seconds=round(time.perf_counter() - started, 6), **told)
 
 
-async def found(collection: Collection, wanted: Sequence[Wanted], request: Request) -> list[list[Hit] | Failed]:
-    """What a collection has for each, or why that cannot be told."""
+async def found(
+    collection: Collection, wanted: Sequence[Wanted], request: Request
+) -> tuple[list[list[Hit] | Failed], UnreadWords]:
+    """What a collection has for each, or why that cannot be told; and the words that its model has never read."""
     place = Place(
         collection.dim, partial(model_of, collection, request), collection.vectors, partial(_ids_of, collection)
     )
-    queries = await queries_of(wanted, place)
+    queries, unread = await queries_of(wanted, place)
     look = partial(find_each, MeasuredReads(collection), queries, [each.place for each in wanted])
-    return await run_in_threadpool(look)
+    return await run_in_threadpool(look), unread
 
 
 def _ids_of(collection: Collection, external_ids: list[str]) -> dict[str, int]:
     return {own: record.id for own, record in collection.find_external(external_ids).items()}
 
 
-async def told_of(wanted: Wanted, collection: Collection, request: Request) -> dict[str, Any]:
+async def told_of(wanted: Wanted, unread: UnreadWords, collection: Collection, request: Request) -> dict[str, Any]:
     """What there is to say of its texts: which are longer than the model reads, and which words it has never read."""
     texts: list[Any] = wanted.values("text")
     if not texts:
         return OfQueries.told_of(CutTexts(), UnreadWords())
     model = await model_of(collection, request)
-    return OfQueries.told_of(await model.cut_texts(texts), await model.unread_words(texts))
+    return OfQueries.told_of(await model.cut_texts(texts), unread.of(texts))
