@@ -43,7 +43,7 @@ export class Library {
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     jobs.follow((all, ended) => {
       this.#showJobs(all);
-      if (ended.length && this.dialog.open) this.#refresh(); // what one has made is in the list
+      if (ended.length && this.dialog.open) this.#reload({ over: false }); // what one has made is in the list
     });
   }
 
@@ -52,18 +52,13 @@ export class Library {
     this.#showCollections();
     this.dialog.showModal();
     this.jobs.look();
-    await this.#refresh();
+    await this.#reload({ over: false });
   }
 
-  async #reload() {
+  // `over`: a title that is being written, too; what others changed, however late it comes, leaves that.
+  async #reload({ over }) {
     await this.app.reload().catch((error) => this.app.say(error.message, { kind: "bad" }));
-    this.#showCollections();
-  }
-
-  // What others changed, however late it comes: not over a title that somebody is writing.
-  async #refresh() {
-    await this.app.reload().catch((error) => this.app.say(error.message, { kind: "bad" }));
-    if (!this.list.querySelector("form")) this.#showCollections();
+    if (over || !this.list.querySelector("form")) this.#showCollections();
   }
 
   close() {
@@ -158,10 +153,10 @@ export class Library {
       const wanted = input.value.trim();
       try {
         await this.app.api.patch(this.app.api.of(name), { title: wanted && wanted !== name ? wanted : null, expected_title: title });
-        await this.#reload();
+        await this.#reload({ over: true });
       } catch (error) {
         if (error.code !== "changed_meanwhile") return this.app.say(error.message, { kind: "bad" });
-        await this.#reload();
+        await this.#reload({ over: true });
         const called = this.app.collections().find((one) => one.name === name)?.title ?? name;
         this.app.say(`Somebody has called it “${called}” meanwhile, and it is not called “${wanted || name}”.`, { kind: "bad" });
       }
