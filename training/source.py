@@ -45,6 +45,11 @@ class Source:
     val_shards: Sequence[str] = ()
     told: Sequence[str] = ()
 
+    @property
+    def at_hand(self) -> list[Pair]:
+        """Pairs that can be looked at before a step: of shards those alone that are held out."""
+        return self.train or self.val
+
 
 def open_source(config: TrainConfig) -> Source:
     """Read and split what `config.pairs` names.

@@ -177,7 +177,7 @@ class _Run:
             parts_norms=self._learner.has_batch_norm and bool(config.chunk_size or self._ranks.world > 1),
         )
         if config.grounds:
-            images = (pair.image for pair in source.train or source.val)  # of shards nothing else is at hand
+            images = (pair.image for pair in source.at_hand)
             warnings += warnings_of_grounds(images, self._learner.parts.preprocess.height_width)
         return warnings
 
@@ -322,8 +322,7 @@ class _Run:
                 yield Interpolated(found["alpha"], found["sweep"])
         if self._ranks.first:
             mixture.write()
-            pairs = self._source.train or self._source.val  # of shards nothing else is at hand
-            captions = (text for pair in pairs[:LOOKED_AT] for text in pair.captions)
+            captions = (text for pair in self._source.at_hand[:LOOKED_AT] for text in pair.captions)
             note_what_words_say(self._out, captions, self._learner.device)
             self._write_results(ended=True)  # nothing was learned since the state was saved
         self._ranks.wait()

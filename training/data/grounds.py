@@ -108,11 +108,16 @@ def laid(thing: Pixels, other: Pixels | None, size: tuple[int, int], rng: random
     return laid_on
 
 
+def _box(thing: Pixels) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of what the mask of a thing (h, w, 4) has."""
+    rows, columns = np.flatnonzero(thing[..., 3].any(axis=1)), np.flatnonzero(thing[..., 3].any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
 def _placed(thing: Pixels, size: tuple[int, int], rng: random.Random) -> Image.Image:
     """It alone on nothing, RGBA, by one affine map of its box."""
     height, width = size
-    rows, columns = np.flatnonzero(thing[..., 3].any(axis=1)), np.flatnonzero(thing[..., 3].any(axis=0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    top, bottom, left, right = _box(thing)
     angle = math.radians(rng.uniform(-180, 180) if rng.random() < ANYHOW else rng.gauss(0, TURN))
     scale = rng.uniform(*SIZES) * min(height, width) / max(bottom - top, right - left)
     stretch = rng.uniform(1 / STRETCH, STRETCH)
@@ -128,8 +133,8 @@ def _placed(thing: Pixels, size: tuple[int, int], rng: random.Random) -> Image.I
 def _part(other: Pixels, size: tuple[int, int], rng: random.Random) -> npt.NDArray[np.float32]:
     """A part of another picture, from the middle of the thing in it."""
     if other.shape[2] == 4:
-        rows, columns = np.flatnonzero(other[..., 3].any(axis=1)), np.flatnonzero(other[..., 3].any(axis=0))
-        other = other[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, :3]
+        top, bottom, left, right = _box(other)
+        other = other[top:bottom, left:right, :3]
     height, width = other.shape[:2]
     part = rng.uniform(0.3, 0.7)
     h, w = max(1, round(height * part)), max(1, round(width * part))
