@@ -12,7 +12,7 @@ from base.errors import CollectionError, InputError
 from base.sqlite_files import ALONE, BESIDE, PATIENCE, Unmerged, as_it_lies, opened_as_it_lies
 from index.collection import create_collection
 from index.entry import Entry
-from index.local.catalog import database
+from index.local.catalog import pool
 from index.local.catalog.catalog import Catalog
 
 DIM = 4
@@ -256,7 +256,7 @@ def test_a_limit_on_the_size_of_files_is_named_and_nothing_is_lost(tmp_path):
 
 
 def test_of_many_open_catalogs_some_hold_descriptors(tmp_path, monkeypatch):
-    monkeypatch.setattr(database, "OF_DESCRIPTORS", 0.0)
+    monkeypatch.setattr(pool, "OF_DESCRIPTORS", 0.0)
     paths = [tmp_path / f"{number:02}.sqlite" for number in range(12)]
     for path in paths:
         Catalog.create(path, META)

@@ -145,7 +145,7 @@ ONLY_IN = {
     "ray": {"index/bulk/on_ray.py"},
     "faiss": {"index/local/vectors/ann.py"},
     "pymilvus": {"index/milvus/server.py"},
-    "sqlite3": {"index/local/catalog/database.py", "labelling/runs/store.py"},
+    "sqlite3": {"index/local/catalog/database.py", "labelling/runs/database.py"},
     "onnx": {"encoder/towers/export.py"},
     "onnxruntime": {"encoder/towers/encoder.py"},
     "tokenizers": {"encoder/towers/", "encoder/export/"},

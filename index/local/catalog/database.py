@@ -7,14 +7,12 @@ so that no thread owns one, and all can be closed at the end.
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import sqlite3
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -22,69 +20,15 @@ from typing import Any
 from base.errors import Busy, CollectionDamaged, CollectionError, CollectionNotFound, InputError
 from base.files import fsync_file
 from base.sqlite_files import FAILING, Lies, Unmerged, as_it_lies, opened_as_it_lies
+from index.local.catalog.pool import Pool
 
 __all__ = ["Connection", "Database", "interruptible"]
 
 WRITABLE = Lies("mode=rw")
 STEPS = 100_000  # of SQLite's machine between two looks at the clock: a millisecond or two
-OF_DESCRIPTORS = 0.25  # the share that connections nobody uses may take
-FILES = 3  # that one holds open at most
 FULL = 1 << 20  # bytes free: with fewer, a write that fails has failed for want of space
 
-
-class Idle:
-    """Connections that nobody uses just now, to all files of this process.
-
-    Each may hold a file, its log and its index of that open. Of a thousand files those that were used last stay open,
-    as many as leave descriptors for all else; to open another again takes a millisecond.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()  # again: of what is forgotten, say in here, the garbage collection closes all
-        self._all: OrderedDict[Connection, tuple[object, Lies]] = OrderedDict()  # the one used longest ago first
-        self._of: dict[object, list[Connection]] = {}  # by what stands for a database
-
-    def take(self, owner: object) -> tuple[Lies, Connection] | None:
-        """The one of this database that was used last."""
-        with self._lock:
-            if not (own := self._of.get(owner)):
-                return None
-            db = own.pop()
-            return self._all.pop(db)[1], db
-
-    def give(self, owner: object, lies: Lies, db: Connection) -> None:
-        """Keep one until it is wanted, and close those that are too many."""
-        over: list[Connection] = []
-        with self._lock:
-            self._all[db] = owner, lies
-            self._of.setdefault(owner, []).append(db)
-            most = _most_idle()
-            while len(self._all) > most:
-                over.append(self._oldest())
-        for one in over:
-            one.close()
-
-    def close(self, owner: object) -> None:
-        """Close all of a database."""
-        with self._lock:
-            own = self._of.pop(owner, [])
-            for db in own:
-                self._all.pop(db, None)
-        for db in own:
-            db.close()
-
-    def _oldest(self) -> Connection:
-        db, (owner, _) = self._all.popitem(last=False)
-        with suppress(KeyError, ValueError):  # that were closed just now
-            self._of[owner].remove(db)
-        return db
-
-
-IDLE = Idle()
-
-
-def _most_idle() -> int:
-    return max(8, int(resource.getrlimit(resource.RLIMIT_NOFILE)[0] * OF_DESCRIPTORS) // FILES)
+POOL = Pool[Connection]()
 
 
 class Database:
@@ -123,7 +67,7 @@ class Database:
         self._around = around
         self._functions = functions
         self._own = object()
-        weakref.finalize(self, IDLE.close, self._own)
+        weakref.finalize(self, POOL.close, self._own)
         self._closed = False
         self._read_only = read_only
         self._hurried = False
@@ -200,7 +144,7 @@ class Database:
     def close(self) -> None:
         """Close every connection; one that another thread uses now is closed when it comes back."""
         self._closed = True
-        IDLE.close(self._own)
+        POOL.close(self._own)
 
     @contextmanager
     def hurrying(self) -> Iterator[None]:
@@ -217,7 +161,7 @@ class Database:
 
     def _hurry(self, hurried: bool) -> None:
         self._hurried = hurried
-        IDLE.close(self._own)
+        POOL.close(self._own)
         try:
             with closing(self._connect(WRITABLE.mode)) as db:
                 db.execute(f"PRAGMA journal_mode = {'OFF' if hurried else 'WAL'}")  # a WAL has all written twice
@@ -227,8 +171,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection; a transaction that is begun on it ends with the block."""
-        if self._closed:
-            raise CollectionNotFound(f"{self.path}: closed, perhaps because it was deleted; open the collection again")
+        self._check_open()
         db = None
         lies = WRITABLE
         try:
@@ -251,7 +194,7 @@ class Database:
                 try:
                     if db.in_transaction:
                         db.execute("ROLLBACK")
-                    IDLE.give(self._own, lies, db)
+                    POOL.give(self._own, lies, db)
                 except sqlite3.Error:
                     db.close()  # which undoes what is open
                 if self._closed:
@@ -306,6 +249,10 @@ class Database:
             for suffix in ("-journal", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise CollectionNotFound(f"{self.path}: closed, perhaps because it was deleted; open the collection again")
+
     def _check_same_file(self) -> None:
         # A collection deleted and made anew by another process has other ids: never mix the two.
         try:
@@ -317,7 +264,7 @@ class Database:
 
     def _kept(self, lies: Lies) -> Connection | None:
         """A connection that was opened to the file as it lies now; those that were not are closed."""
-        while (kept := IDLE.take(self._own)) is not None:
+        while (kept := POOL.take(self._own)) is not None:
             before, db = kept
             if before == lies:
                 return db

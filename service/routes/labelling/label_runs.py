@@ -31,21 +31,23 @@ from service.routes.collections.images import SIDE, media_type_of, picture_heade
 from service.routes.labelling.run_access import PREFIX, RunsDep
 from service.schemas.base import MAX_ID, Absent
 from service.schemas.labelling.label_runs import (
-    MAX_ITEMS,
     ApplyAnswer,
-    BarAnswer,
-    BarsAnswer,
-    ReviewAnswer,
-    ReviewRequest,
     RunImage,
     RunImages,
     RunsAnswer,
     RunSummary,
     SaveRequest,
-    TakenBackAnswer,
     UndoAnswer,
 )
 from service.schemas.labelling.labels import LabelSetAnswer
+from service.schemas.labelling.reviews import (
+    MAX_ITEMS,
+    BarAnswer,
+    BarsAnswer,
+    ReviewAnswer,
+    ReviewRequest,
+    TakenBackAnswer,
+)
 
 router = APIRouter(prefix=PREFIX, tags=["label runs"])
 

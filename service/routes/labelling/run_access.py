@@ -31,7 +31,8 @@ from service.errors import Refusal
 from service.inference.models import Models
 from service.jobs.label_runs import check_run, label_runs, source_of
 from service.jobs.roots import FolderRefused, Roots
-from service.schemas.labelling.label_runs import FlippedImage, RunAnswer, RunSummary
+from service.schemas.labelling.label_runs import RunAnswer, RunSummary
+from service.schemas.labelling.reviews import FlippedImage
 
 R = TypeVar("R")
 

@@ -1,0 +1,158 @@
+"""SQLite as a run needs it: one file, whose errors are ours, with JSON values in it. It knows no image.
+
+The only file of labelling that imports sqlite3.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from base.errors import GlimpseError, RunNotFound
+from base.sqlite_files import FAILING, opened_as_it_lies
+from labelling.runs.tables import SCHEMA, VERSION
+
+
+class RunDatabase:
+    """An open file, written by one process at a time: who opens it to write holds the run's lock. `close` it.
+
+    Args:
+        reads: it is read alone, beside whoever writes.
+        read_only: to that end change nothing, not even the files that SQLite keeps beside it.
+
+    Raises:
+        RunNotFound: there is nothing in it to read, yet.
+        GlimpseError: it is not a run's, or damaged; the disk is full.
+    """
+
+    def __init__(self, path: Path, *, reads: bool = False, read_only: bool = False) -> None:
+        self.path = path
+        with self._errors():
+            self._db = opened_as_it_lies(path, self._connect)[1] if read_only else self._connect("mode=rwc")
+        try:
+            with self._errors():
+                version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                if version not in (0, VERSION):
+                    raise GlimpseError(f"{path}: written by another glimpse; upgrade this one, or delete its folder")
+                if reads:
+                    if not version:
+                        raise RunNotFound(f"{path}: a run that was not begun")
+                    self._db.execute("PRAGMA query_only = ON")
+                    return
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._db.executescript(SCHEMA)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?{mode}"
+        db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+        try:
+            db.execute("PRAGMA schema_version")  # reads the file
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def close(self) -> None:
+        """Close it."""
+        self._db.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy as of one moment to a new file, while others write, and prove that it is sound. GlimpseError."""
+        with self._errors():
+            copy = sqlite3.connect(path)
+            try:
+                self._db.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")  # all of it is in the one file
+                self._check(copy)
+            finally:
+                copy.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction, on disk when the block ends; undone when it raises. Inside of another it is a part of it."""
+        inside = self._db.in_transaction
+        if inside:
+            yield
+            return
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite undoes it itself where the disk is full
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code == sqlite3.SQLITE_FULL:
+                raise GlimpseError(
+                    f"{self.path}: the disk is full; free some space, and the same command goes on"
+                ) from error
+            # our statements fit our tables: one that does not is damage too, and a text that is none (without a code)
+            is_ours = isinstance(error, sqlite3.ProgrammingError)  # as to ask one that is closed
+            if not is_ours and code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, 0):
+                raise self._damaged(error) from error
+            if code == sqlite3.SQLITE_IOERR:
+                raise GlimpseError(f"{self.path}: {FAILING}") from error
+            raise GlimpseError(f"{self.path}: {error}") from error
+
+    @contextmanager
+    def _parsing(self) -> Iterator[None]:
+        """GlimpseError for a JSON that is none."""
+        try:
+            yield
+        except json.JSONDecodeError as error:  # orjson's too
+            raise self._damaged(error) from error
+
+    def _damaged(self, why: object) -> GlimpseError:
+        return GlimpseError(f"{self.path}: the run's file is damaged ({why}); restore it, or delete its folder")
+
+    def check(self) -> None:
+        """Read all of it. GlimpseError if it is damaged, as far as SQLite can tell."""
+        with self._errors():
+            self._check(self._db)
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        if (said := db.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            why = " ".join(said.split())
+            raise self._damaged(why)
+
+    def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
+        """Any rows."""
+        with self._errors():
+            return self._db.execute(sql, values).fetchall()
+
+    def change(self, sql: str, **values: object) -> int:
+        """Change any rows; how many were. In a `writing`."""
+        with self._errors():
+            return self._db.execute(sql, values).rowcount
+
+    def change_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """The same for many values. In a `writing`."""
+        with self._errors():
+            self._db.executemany(sql, rows)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A JSON value."""
+        with self._errors(), self._parsing():
+            row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+            return json.loads(row[0]) if row else default
+
+    def set(self, **values: Any) -> None:
+        """Keep JSON values; in a `writing`."""
+        rows = [(key, json.dumps(value)) for key, value in values.items()]
+        self._db.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", rows)
