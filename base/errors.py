@@ -4,6 +4,7 @@
     ├── InputError             a value that the caller gave cannot be used
     │   ├── ImageError         one image that cannot be read: carries its path and the reason
     │   ├── LabelSetExists     a label set of that name is kept already
+    │   ├── RunNotFound        no labelling run of that id
     │   └── IdempotencyKeyReused   another request has had this key
     ├── ModelError             a model reference, checkpoint or config that cannot be used
     │   ├── ModelUnavailable   its weights are not on this machine and cannot be downloaded now
@@ -23,6 +24,7 @@
     │   └── ModelMismatch      it was built by another model
     ├── EntryNotFound          no image or text with that id
     ├── LabelSetNotFound       no label set of that name
+    ├── RunBusy                another process works on the labelling run
     ├── RequestUnderWay        another request with the same Idempotency-Key runs
     ├── OutcomeUnknown         a request with this Idempotency-Key began and never ended
     ├── TrainingError          a training run that cannot start or go on

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from test_layers import PACKAGES
 
+from base import errors
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -39,6 +41,17 @@ def test_the_layout_in_the_architecture_page_is_the_layout() -> None:
             files = {path.stem for path in init.parent.glob("*.py")} - {"__init__", "__main__"}
             there[init.parent.relative_to(ROOT).as_posix()] = files
     assert named == there
+
+
+def test_the_tree_of_errors_is_the_tree() -> None:
+    tree = re.findall(r"^    ([│ ]*)[├└]── (\w+)", str(errors.__doc__), re.M)
+    path, named = ["GlimpseError"], dict[str, str]()
+    for bars, name in tree:
+        depth = len(bars) // 4 + 1
+        path[depth:] = [name]
+        named[name] = path[depth - 1]
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.GlimpseError)]
+    assert named == {kind.__name__: kind.__base__.__name__ for kind in kinds if kind is not errors.GlimpseError}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

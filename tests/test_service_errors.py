@@ -1,16 +1,20 @@
+import ast
 import base64
 import json
 import re
 import threading
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from service_world import client_of, draw, error_of, picture, settings_for, tiny_encoder, until, world
+from test_layers import PACKAGES
 
-from base.errors import ModelError
+from base.errors import GlimpseError, ModelError
 from index.collection import Entry, create_collection, open_collection
 from service.app import create_app, serve
 from service.collections.opened import OpenCollections
+from service.errors import STATUS
 
 PICTURE = base64.b64encode(picture(0)).decode()
 
@@ -338,3 +342,45 @@ def test_a_model_that_cannot_be_loaded_stops_the_server_with_its_reason(tmp_path
     (tmp_path / "no-run").mkdir()
     with pytest.raises(ModelError, match="not a run folder"):
         serve(settings_for(tmp_path, model=str(tmp_path / "no-run"), port=0))
+
+
+ROOT = Path(__file__).parents[1]
+NOT_BY_NAME = {  # answers whose code stands elsewhere than beside their status
+    (403, "expired_signature"), (403, "folder_refused"), (403, "invalid_signature"), (404, "not_found"),
+    (405, "method_not_allowed"), (500, "disk_error"),
+}  # fmt: skip
+# which no route answers with
+OF_COMMANDS = {"backup_damaged", "embed_job_busy", "given_up", "invalid_xmp", "no_ray", "training_error"}
+OF_JOBS = {"entries_left"}
+
+
+def _kinds(kind=GlimpseError):
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)
+
+
+def _status_of(kind):
+    return next(STATUS[each] for each in kind.__mro__ if each in STATUS)
+
+
+def _refusals():
+    """(status, code) of each answer in the source of the service that names both."""
+    for path in (ROOT / "service").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Refusal", "refuse_to_answer"):
+                words = {each.arg: each.value for each in node.keywords}
+                both = node.args[0], words.get("code")
+                if all(isinstance(each, ast.Constant) for each in both):
+                    yield both[0].value, both[1].value
+
+
+def test_the_page_of_the_api_has_each_status_with_its_codes():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").split("\n## Errors\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| (.+?) \|", page, re.M)
+    told = [(int(status), code) for status, codes in rows for code in re.findall(r"`(\w+)`", codes)]
+    assert len(told) == len(set(told)), "said twice"
+    ours = [kind for kind in _kinds() if kind.__module__.split(".")[0] in PACKAGES[:-1]]  # a client's are these again
+    kinds = {(_status_of(kind), kind.code) for kind in ours if kind.code not in {*OF_COMMANDS, *OF_JOBS}}
+    assert set(told) == (kinds | set(_refusals()) | NOT_BY_NAME) - {(422, "folder_refused")}
+    assert all(f"`{code}`" in page for code in OF_JOBS)
