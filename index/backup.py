@@ -126,6 +126,7 @@ def copy_sound(collection: LocalCollection, path: Path) -> None:
     Raises:
         CollectionDamaged: the copy or the index has a problem.
     """
+    problems: list[str] = []
     with closing(Catalog(collection.folder / CATALOG)) as source:
         for _ in range(ATTEMPTS):
             snapshot = source.snapshot()

@@ -83,7 +83,7 @@ def read_samples(shard: str, whole: Callable[[str], bool]) -> Iterator[tuple[str
                 file = tar.extractfile(member) if whole(suffix) else None
                 members[suffix] = file.read() if file else bytes(min(1, member.size))
             # tarfile takes a header that is cut off, or none, for the end; the real one is two blocks of zeros.
-            assert tar.fileobj
+            assert tar.fileobj is not None
             tar.fileobj.seek(tar.offset)
             if tar.fileobj.read(2 * tarfile.BLOCKSIZE) != bytes(2 * tarfile.BLOCKSIZE):
                 raise InputError(f"{shard}: is cut short or damaged (no end-of-archive); copy it again or leave it out")

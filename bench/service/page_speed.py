@@ -226,12 +226,11 @@ def main() -> None:
     fingerprint = fingerprint_of(model)
     print(machine(), "\n")
     rows = []
-    sizes = [int(size) for size in sys.argv[1:]] or SIZES
+    folders = {n: CACHE / f"page-{n}" for n in map(int, sys.argv[1:] or SIZES)}
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
         print(browser.version, "\n")
-        for n in sizes:
-            data = CACHE / f"page-{n}"
+        for n, data in folders.items():
             if not data.exists():
                 made = data.with_suffix(".new")
                 shutil.rmtree(made, ignore_errors=True)
@@ -243,7 +242,7 @@ def main() -> None:
                 page.close()
         table(rows)
         with tempfile.TemporaryDirectory() as folder:
-            own = shutil.copytree(data.with_name(f"page-{sizes[0]}"), Path(folder) / "data")
+            own = shutil.copytree(next(iter(folders.values())), Path(folder) / "data")
             with serving("glimpse", model, own) as (port, _), Client(f"http://127.0.0.1:{port}") as client:
                 client.wait_for(client.start_job("map", collection="pictures", names=False))
                 client.wait_for(client.start_job("label", collection="pictures", labels=["boat", "house", "bird"]))

@@ -92,9 +92,10 @@ def _in_halves(batch: Sequence[tuple[T, bytes]], ask: Ask[T, R]) -> list[R | Why
     try:
         answers = ask(batch, alone)
     except ServiceError as error:
-        if alone and (_is_too_much(error) or isinstance(error, ImageError)):
+        is_of_one = _is_too_much(error) or error.code == ImageError.code
+        if alone and is_of_one:
             return [error]
-        if alone or not (_is_too_much(error) or isinstance(error, ImageError) or error.status == 429):
+        if alone or not (is_of_one or error.status == 429):
             raise
         half = len(batch) // 2
         return _in_halves(batch[:half], ask) + _in_halves(batch[half:], ask)

@@ -35,8 +35,6 @@ class ServiceError(GlimpseError):
         self.code = code
         self.param = param
         self.retry_after = retry_after
-        if isinstance(self, ImageError):
-            self.path, self.reason = None, message
 
 
 def error_of(url: str, status: int, said: Any, retry_after: str | None = None) -> ServiceError:
@@ -61,7 +59,8 @@ def error_of(url: str, status: int, said: Any, retry_after: str | None = None) -
 
 def _both(local: type[GlimpseError]) -> type[ServiceError]:
     """A ServiceError that is `local` as well."""
-    return type(local.__name__, (ServiceError, local), {"__doc__": local.__doc__})
+    own = {"path": None, "reason": property(str)} if local is ImageError else {}
+    return type(local.__name__, (ServiceError, local), {"__doc__": local.__doc__, **own})
 
 
 def _below(kind: type[GlimpseError]) -> Iterator[type[GlimpseError]]:

@@ -44,11 +44,11 @@ def umap_places(x: Rows, wanted: Callable[[], object]) -> Places:
         np.save(given, x)
         command = [sys.executable, "-W", "ignore", "-m", "index.map.umap", str(given), str(made)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            said: str | None = None
             try:
-                while True:
+                while said is None:
                     try:
                         _, said = process.communicate(timeout=LOOK)
-                        break
                     except subprocess.TimeoutExpired:
                         wanted()
             except BaseException:

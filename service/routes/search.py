@@ -25,6 +25,7 @@ from service.schemas.search import (
     BatchAnswer,
     BatchRequest,
     HitAnswer,
+    Misspelt,
     OfQueries,
     PlacedHit,
     SearchAnswer,
@@ -83,7 +84,7 @@ async def search_batch(
     share the time that one search's may take.
     """
     started = time.perf_counter()
-    searches = asked.searches
+    searches: Sequence[SearchRequest | Misspelt] = asked.searches  # the field names those alone that OpenAPI is to
     sound = {i: each for i, each in enumerate(searches) if isinstance(each, SearchRequest)}
     wanted = {i: Wanted.of(each, f"searches.{i}.", patience=patience) for i, each in sound.items()}
     check_texts(sum(len(each.values("text")) for each in wanted.values()), settings(request), "searches")

@@ -80,15 +80,13 @@ def start_of(config: Record) -> tuple[str, str]:
 
     Through run folders down to the first one.
     """
-    if not config.get("model"):
-        return "", f"random weights ({_plain(Path(str(config.get('init'))).name)}), so nobody else's licence is on them"
-    model, seen = str(config["model"]), list[str]()
-    while (before := read_json(Path(model) / TRAIN_CONFIG)) and model not in seen:
+    model, seen = str(config.get("model") or ""), list[str]()
+    while model and model not in seen and (before := read_json(Path(model) / TRAIN_CONFIG)):
         seen.append(model)
-        if not before.get("model"):
-            repository, words = start_of(before)
-            break
-        model = str(before["model"])
+        config, model = before, str(before.get("model") or "")
+    if not model:
+        repository = ""
+        words = f"random weights ({_plain(Path(str(config.get('init'))).name)}), so nobody else's licence is on them"
     else:
         repository = model.removeprefix("hf-hub:").partition("@")[0] if model.startswith("hf-hub:") else ""
         repository = repository or on_hub().get(model, ("", ()))[0]

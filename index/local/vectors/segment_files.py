@@ -145,14 +145,14 @@ def _describe(path: Path) -> FileRecord:
 
 def _check(path: Path, file: FileRecord, *, whole: bool, stop: threading.Event | None = None) -> None:
     try:
-        same_size = path.stat().st_size == file.bytes
-        if same_size:
+        same = path.stat().st_size == file.bytes
+        if same:
             same = _crc32(path, stop=stop) == file.crc32 if whole else _crc32(path, CHUNK) == file.head
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if stop is not None and stop.is_set():
         return
-    if not same_size or not same:
+    if not same:
         raise InputError(f"{path}: damaged (its checksum is not the recorded one)")
 
 
