@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 SHOWN := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt
 INDEX := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
-.PHONY: help install dev demo check check-docker test test-slow test-hf test-nodes test-milvus test-ray test-docker bench bench-gpu dist docs screenshots clean
+.PHONY: help install dev demo check check-docker check-workflows test test-slow test-hf test-nodes test-milvus test-ray test-docker bench bench-gpu dist docs screenshots clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'

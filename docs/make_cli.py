@@ -11,9 +11,16 @@ from glimpse.cli import app_for
 PAGE = Path(__file__).with_name("cli.md")
 INTRO = """# The command line
 
-Written by `make docs` from `--help`. Results go to standard output, everything else to standard error; the exit code
-is 0 for done, 1 for failed, 2 for wrong input, 130 for interrupted and 143 for ended by SIGTERM, a training that was
-saved then too. Options that name an environment variable can be set by it.
+Written by `make docs` from `--help`. Results go to standard output, everything else to standard error. Options that name
+an environment variable can be set by it.
+
+| exit code | |
+|---|---|
+| 0 | done |
+| 1 | failed, or some of what was asked for could not be done, or what was to be checked is not sound |
+| 2 | wrong input: a command line, a file or a value that has to be mended first |
+| 130 | interrupted |
+| 143 | ended by SIGTERM; a training was saved before |
 """
 
 

@@ -15,14 +15,11 @@ from pathlib import Path
 
 from base.errors import InputError, TrainingError
 from base.read_ahead import one_ahead
-from encoder.cut import find_cut
 from encoder.model.load import ClipParts
 from encoder.model.weights import CONFIG, WEIGHTS
-from encoder.unread import ReadTokens, find_unread
+from encoder.unread import ReadTokens
 from training.config import TrainConfig
-from training.data.grounds import warnings_of_grounds
 from training.evaluation.geometry import confusions, examine, mutual_information_bound
-from training.evaluation.warnings import warnings_before, warnings_of
 from training.fed import Fed, note_what_words_say
 from training.held_out import HeldOut
 from training.held_out_table import write_held_out
@@ -38,10 +35,10 @@ from training.records.model_card import write_card
 from training.records.report import write_report
 from training.records.trackers import Trackers
 from training.run_folder import LAST, LAUNCH, METRICS, STATE, TRAIN_CONFIG, launch, write_json
+from training.run_warnings import LOOKED_AT, RunWarnings, news
 from training.source import Source, make_loader, open_source
 from training.step import Stepper
 
-LOOKED_AT = 100_000  # pairs whose captions are measured before the first step
 NAMED = 100  # of the images that cannot be read
 
 
@@ -102,7 +99,7 @@ class _Run:
             if not (self._out / CONFIG).exists() or not (self._out / WEIGHTS).exists():
                 raise TrainingError(f"{self._out}: its best model is no longer there; put it back, or begin a new run")
         self._fed = None if self._state.read is None or not self._learner.reads else Fed(self._state.read)
-        self._told = self._look_at_data()
+        self._warnings = RunWarnings(config, source, self._learner, self._held_out, world=ranks.world)
         self._stepper = Stepper(
             self._learner.towers,
             Objective(config, ranks),
@@ -125,8 +122,7 @@ class _Run:
             self._journal = Journal(self._out, self._trackers, resume_at=state.step)
         try:
             yield self._plan()
-            for warning in self._told:
-                yield Warned(warning)
+            yield from map(Warned, self._warnings.before)
             if not state.history:
                 self._fit_bias()
                 yield from self._end_epoch(0, started=time.perf_counter())
@@ -164,22 +160,6 @@ class _Run:
             resumed_at=self._state.step,
             probe=self._held_out.probe_kind,
         )
-
-    def _look_at_data(self) -> list[str]:
-        """What can be told before the first step."""
-        source, config = self._source, self._config
-        pairs = [] if config.images_only or config.folders else [*source.val, *source.train[:LOOKED_AT]]
-        warnings = list(source.told) + warnings_before(
-            find_cut(self._learner.parts.tokenizer, [text for pair in pairs for text in pair.captions]),
-            self._held_out.left_out,
-            held_out=len(source.val),
-            larger=config.larger_held_out,
-            parts_norms=self._learner.has_batch_norm and bool(config.chunk_size or self._ranks.world > 1),
-        )
-        if config.grounds:
-            images = (pair.image for pair in source.at_hand)
-            warnings += warnings_of_grounds(images, self._learner.parts.preprocess.height_width)
-        return warnings
 
     def _fit_bias(self) -> None:
         """Where a trained model gets a logit_bias, begin with one that fits the first batch that can be read."""
@@ -265,7 +245,7 @@ class _Run:
         plain = replace(plain, read_tokens=None if state.read is None else ReadTokens(frozenset(state.read)))
         record = ranks.from_first(self._measure(plain, epoch, started) if ranks.first else None)
         assert record is not None
-        before = self._warnings()
+        before = self._warnings.by_now(state)
         state.history.append(asdict(record))
         state.epoch_loss_sum, state.epoch_guess_sum, state.epoch_seconds = 0.0, 0.0, 0.0
         state.epoch_steps, state.epoch_skipped = 0, 0
@@ -278,7 +258,7 @@ class _Run:
             self._journal.epoch(asdict(record))
         self._save_state()
         yield record
-        yield from self._news(before, self._warnings())
+        yield from map(Warned, news(before, self._warnings.by_now(state)))
         yield from self._troubles()
 
     def _measure(self, plain: ClipParts, epoch: int, started: float) -> Epoch:
@@ -310,7 +290,8 @@ class _Run:
 
     def _finish(self) -> Iterator[Event]:
         """Look between the start and the best epoch for something better than both, and say how it ended."""
-        config, state, before = self._config, self._state, self._warnings()
+        config, state = self._config, self._state
+        before = self._warnings.by_now(state)
         mixture = Mixture(config, state, self._held_out, self._learner.device)
         if config.model is not None and config.interpolate and state.interpolation is None:
             found = self._ranks.from_first(mixture.sweep() if self._ranks.first else None)
@@ -326,7 +307,7 @@ class _Run:
             note_what_words_say(self._out, captions, self._learner.device)
             self._write_results(ended=True)  # nothing was learned since the state was saved
         self._ranks.wait()
-        yield from self._news(before, self._warnings(ended=True))
+        yield from map(Warned, news(before, self._warnings.by_now(state, ended=True)))
         if self._ranks.first:
             self._trackers.close(ended=True)
         yield from self._troubles()
@@ -363,7 +344,7 @@ class _Run:
                 "interpolation": state.interpolation,
                 "unreadable": list(state.unreadable),
                 "left_out": self._source.left_out.as_json(),
-                "warnings": self._told + list(self._warnings(ended).values()),
+                "warnings": self._warnings.all(state, ended=ended),
                 "epochs": state.history,
                 "confusions": state.confusions,
             },
@@ -375,28 +356,10 @@ class _Run:
         patience, state = self._config.patience, self._state
         return patience is not None and len(state.history) - 1 - state.best_epoch >= patience
 
-    def _warnings(self, ended: bool = False) -> dict[str, str]:
-        """By their kind, the words before the colon."""
-        warnings = warnings_of(self._state.history, ended=ended) + (self._never_read() if ended else [])
-        return {text.partition(":")[0]: text for text in warnings}
-
-    def _never_read(self) -> list[str]:
-        """Of a model that began from random weights: held-out captions that it can make nothing of."""
-        if not self._state.read:
-            return []
-        captions = list(dict.fromkeys(text for pair in self._source.val[:LOOKED_AT] for text in pair.captions))
-        read = ReadTokens(frozenset(self._state.read))
-        unread = find_unread(self._learner.parts.tokenizer, read, captions)
-        return [f"Words never read: {line}." for line in unread.counted(captions, "held-out captions")]
-
     def _troubles(self) -> Iterator[Warned]:
         """What went wrong with trackers."""
         if self._ranks.first:
             yield from map(Warned, self._trackers.troubles())
-
-    def _news(self, before: dict[str, str], after: dict[str, str]) -> Iterator[Warned]:
-        """The warnings of a kind that was not there before."""
-        yield from (Warned(message) for kind, message in after.items() if kind not in before)
 
 
 def _enough(counts: Sequence[tuple[int, int]]) -> bool:

@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from base.errors import InputError
 from base.sources.left_out import LeftOut
 from base.sources.rules import Rules
@@ -87,7 +89,7 @@ def take_back(data: Path, name: str, *, as_json: bool) -> None:
 
 
 def _tell(what: str, done: Reviewed, report: RunReport, left_out: LeftOut, *, as_json: bool) -> None:
-    """What was said, or taken back, and what was written for it. SystemExit if some of that could not be."""
+    """What was said, or taken back, and what was written for it. Exit if some of that could not be."""
     if as_json:
         failed = [failure._asdict() for failure in report.failures]
         told: dict[str, Any] = {"run": report.id, what.replace(" ", "_"): done.counts, "relabelled": done.relabelled}
@@ -100,7 +102,7 @@ def _tell(what: str, done: Reviewed, report: RunReport, left_out: LeftOut, *, as
         console.err.print(f"{what}: {counts}; {counted(done.relabelled, 'image')} labelled anew{flipped}")
         view.print_outputs(report)
     if report.failures:
-        raise SystemExit(1)
+        raise typer.Exit(1)
 
 
 def _corrections(run: Run, table: Path) -> tuple[list[Item], LeftOut]:

@@ -224,32 +224,24 @@ def delete(
     json: AsJson = False,
 ) -> None:
     """Delete a collection and all that it holds. Images of folders are not touched, those uploaded to a service go."""
-    import sys
-
     from glimpse import console
 
-    if not yes and not sys.stdin.isatty():
-        raise InputError(f"deleting {name} cannot be undone: say --yes")
     if url is not None and is_remote(context):
         from glimpse.client import Client
 
         with Client(url) as client:
-            client.collection(name)
-            _confirm(name, yes, f" of {client.url}")
+            client.collection(name)  # one that is not there is not asked about
+            if not yes:
+                console.confirm_deletion(f"collection {name} of {client.url}")
             client.delete_collection(name)
     else:
         from index.collection import delete_collection, open_collection
 
         if not yes:
-            open_collection(data, name).close()  # one that is not there is not asked about
-        _confirm(name, yes)
+            open_collection(data, name).close()
+            console.confirm_deletion(f"collection {name}")
         delete_collection(data, name)
     if json:
         console.print_json({"deleted": name})
     else:
         console.out.print(f"{name} deleted")
-
-
-def _confirm(name: str, yes: bool, where: str = "") -> None:
-    if not yes and not typer.confirm(f"Delete collection {name}{where}? This cannot be undone.", err=True):
-        raise typer.Exit(1)
