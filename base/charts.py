@@ -21,7 +21,10 @@ MOST_DOTS = 40  # a line of so few points shows each, with its value on hover
 
 @dataclass(frozen=True)
 class Series:
-    """A line: (x, y) with x ascending; a y that is None or not finite leaves a gap. `faint` lies behind the others."""
+    """A line: (x, y) with x ascending; a y that is None or not finite leaves a gap.
+
+    A `faint` one lies behind the others and shows how far values are spread, which means of them would not.
+    """
 
     name: str
     points: Sequence[tuple[float, float | None]]
@@ -182,7 +185,8 @@ def _thin(points: Iterable[tuple[float, float | None]], *, average: bool) -> lis
         elif runs[-1]:
             runs.append([])
     per_point = math.ceil(sum(map(len, runs)) / MOST_POINTS) or 1
-    return [[_mean(run[start : start + per_point]) for start in range(0, len(run), per_point)] for run in runs if run]
+    parts = [[run[start : start + per_point] for start in range(0, len(run), per_point)] for run in runs if run]
+    return [[_mean(part) if average else part[0] for part in run] for run in parts]
 
 
 def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

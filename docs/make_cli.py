@@ -11,8 +11,8 @@ from glimpse.cli import app_for
 PAGE = Path(__file__).with_name("cli.md")
 INTRO = """# The command line
 
-Written by `make docs` from `--help`. Results go to standard output, everything else to standard error. Options that name
-an environment variable can be set by it.
+Written by `make docs` from `--help`. Results go to standard output, everything else to standard error. Options that
+name an environment variable can be set by it.
 
 | exit code | |
 |---|---|

@@ -169,7 +169,7 @@ def _stop_on_interrupt() -> Iterator[_Stop]:
     asked = 0.0
     told = [fd for fd in (1, 2) if os.isatty(fd) or stat.S_ISFIFO(os.fstat(fd).st_mode)]  # tee ends with its terminal
 
-    def ask(signum: int, frame: object) -> None:
+    def ask(signum: int, _frame: object) -> None:
         nonlocal asked
         if signum == signal.SIGHUP:
             for fd in told:  # a word more would be an error, and end the run before it is saved

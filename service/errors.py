@@ -228,7 +228,7 @@ def _no_json() -> JSONResponse:
     return refuse_to_answer(422, "the body is not valid JSON", code="invalid_json")
 
 
-async def _of_nobody(request: Request, error: Exception) -> JSONResponse:
+async def _of_nobody(request: Request, _: Exception) -> JSONResponse:
     # starlette raises it again after this answer, so the server logs its traceback; the client learns nothing of it
     message = "the service failed on this request; its log says why"
     # it leaves from outside of service.http.middleware, and the server closes the connection

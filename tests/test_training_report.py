@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import os
+import random
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -304,6 +305,16 @@ def test_a_gap_breaks_the_line_and_epochs_are_whole() -> None:
         "epoch",
     ]
     assert "best" in svg
+
+
+def test_of_very_many_values_a_faint_line_shows_the_spread_and_another_the_means() -> None:
+    rng = random.Random(0)
+    values = [(step, rng.random()) for step in range(9000)]
+    svg = line_chart("x", [Series("each", values, faint=True), Series("all", values)], x_label="step")
+    assert len(svg) < 20_000
+    faint, bold = (path.get("d", "") for path in drawn(svg).iter("path") if path.get("stroke") == "var(--series-1)")
+    spread = [max(ys) - min(ys) for ys in ([float(y) for y in re.findall(r" ([\d.]+)", d)] for d in (faint, bold))]
+    assert spread[0] > 2 * spread[1] > 0
 
 
 def test_a_histogram_shows_shares_so_that_few_can_be_set_against_many() -> None:

@@ -116,7 +116,7 @@ def measure_encoding(bench: Bench) -> None:
 Encode = Callable[[], np.ndarray]
 
 
-def as_it_is(bench: Bench, encoder: DualEncoder, pixels: Pixels) -> Encode:
+def as_it_is(_: Bench, encoder: DualEncoder, pixels: Pixels) -> Encode:
     return lambda: encoder.encode_pixels(pixels)
 
 

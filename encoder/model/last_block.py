@@ -30,7 +30,7 @@ def run_last_block_for_class_token(clip: nn.Module) -> None:
         block.forward = partial(_for_first_token, block)
 
 
-def _for_first_token(block: Any, tokens: Tensor, attn_mask: None = None) -> Tensor:
+def _for_first_token(block: Any, tokens: Tensor, attn_mask: None = None) -> Tensor:  # noqa: ARG001  images have none
     """`ResidualAttentionBlock.forward`: tokens (n, L, width) to (n, 1, width)."""
     seen = block.ln_1(tokens)
     mixed, _ = block.attn(seen[:, :1], seen, seen, need_weights=False)

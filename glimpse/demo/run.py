@@ -96,7 +96,7 @@ def _train(folder: Path, world: Path) -> tuple[dict[str, Any], dict[str, Any], D
 
     torch.manual_seed(SEED)  # the weights that the trainer starts from
     untrained = make_encoder(build_clip(ARCHITECTURE), "untrained", choose_device("auto"), "fp32")
-    before = _recall(untrained, world, unseen)
+    before = _recall(untrained, unseen)
     config = TrainConfig(
         pairs=str(world / "train.csv"),
         out=str(run),
@@ -112,10 +112,10 @@ def _train(folder: Path, world: Path) -> tuple[dict[str, Any], dict[str, Any], D
     if run_training(config, resume=(run / LAST / STATE).is_file()):
         raise KeyboardInterrupt
     encoder = load_encoder(run)
-    return before, _recall(encoder, world, unseen), encoder
+    return before, _recall(encoder, unseen), encoder
 
 
-def _recall(encoder: DualEncoder, world: Path, pairs: list[Any]) -> dict[str, Any]:
+def _recall(encoder: DualEncoder, pairs: list[Any]) -> dict[str, Any]:
     metrics = evaluate_pairs(encoder, pairs)
     return {"text_to_image": metrics["text_to_image"], "image_to_text": metrics["image_to_text"]}
 

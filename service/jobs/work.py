@@ -271,7 +271,7 @@ def _map(context: JobContext) -> None:
         collection.check_model(context.encoder.fingerprint)
 
         def words(own: tuple[str, ...]) -> tuple[tuple[str, ...], Vectors]:
-            def tell(done: int, total: int | None) -> None:
+            def tell(_done: int, _total: int | None) -> None:
                 context.tell(0, None, {})
 
             bank = with_words(word_bank(context.encoder, progress=tell), context.encoder, own, progress=tell)
