@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_the_tree_of_errors_is_the_tree() -> None:
         named[name] = path[depth - 1]
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.GlimpseError)]
     assert named == {kind.__name__: kind.__base__.__name__ for kind in kinds if kind is not errors.GlimpseError}
+
+
+def test_of_each_dependency_is_said_why_it_is_there() -> None:
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = *about["project"]["optional-dependencies"].values(), *about["dependency-groups"].values()
+    wanted = {re.split(r"[\[<>=]", one)[0] for group in (about["project"]["dependencies"], *groups) for one in group}
+    page = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \|", page.partition("\n## Libraries, and why\n")[2], re.M)
+    assert wanted - set(re.findall(r"[\w-]+", " ".join(rows))) == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -12,7 +12,6 @@ from labelling.labeller import Labeller
 from labelling.rejection import ENOUGH, EVEN, Rejection
 
 DIM, SCALE = 64, 30.0
-RNG = np.random.default_rng(0)
 
 
 def unit(rows):

@@ -26,7 +26,7 @@ MAY_IMPORT = {  # of the other packages: a whole one, or single modules of it
     "training": {"base", "encoder"},
     "service": {"base", "encoder", "index", "labelling", "training.forces", "training.reading", "training.run_folder"},
     "glimpse": {"base", "encoder", "index", "labelling", "training", "service"},
-    "glimpse.client": {"base.errors", "base.names", "base.reading", "glimpse"},
+    "glimpse.client": {"base.errors", "base.names", "base.reading"},
 }
 INSIDE = {  # of its own package: what a folder may import beside itself
     "encoder.picture": set(),
@@ -56,8 +56,6 @@ INSIDE = {  # of its own package: what a folder may import beside itself
         "index.entry",
         "index.rows",
         "index.config",
-        "index.facets",
-        "index.matching",
         "index.search",
         "index.writer_lock",
     },

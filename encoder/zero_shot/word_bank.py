@@ -122,11 +122,6 @@ def some_words(vocabulary: Mapping[str, int]) -> tuple[str, ...]:
     return words_of(vocabulary)[::EVERY]
 
 
-def clip_words() -> tuple[str, ...]:
-    """The words of CLIP's tokenizer."""
-    return words_of(_clip_vocabulary())
-
-
 def _clip_vocabulary() -> dict[str, int]:
     """From open_clip's file of its merges, which is read without importing it."""
     spec = find_spec("open_clip")

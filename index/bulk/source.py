@@ -28,7 +28,6 @@ from index.ingest.captions import Captions, read_captions
 Kind = Literal["folder", "table", "tar", "parquet"]
 SHARD = 1000  # images of a folder or a table, on average
 MOST = 4 * SHARD  # at most
-PATTERN = re.compile(r"[*?\[{]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ class IndexReport:
     cut_off: list[dict[str, str]] = field(default_factory=list)
     returned: int = 0
     encoded: int = 0
-    captioned: int = 0  # files that the captions name
     seconds: float = 0.0
     others: Counter[str] = field(default_factory=Counter)
     left_out: LeftOut = field(default_factory=LeftOut)

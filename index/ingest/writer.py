@@ -13,7 +13,7 @@ from base.files import mtime_ns
 from encoder.encoder import Encoder, Vectors
 from encoder.image import Picture
 from index.collection import Collection, Entry, Record
-from index.ingest.captions import Captions, Metadata
+from index.ingest.captions import Captions
 from index.ingest.copies import KnownBytes
 from index.ingest.diff import FileInfo
 from index.ingest.places import Places
@@ -76,7 +76,7 @@ class Writer:
 
     def same(self, found: FileInfo, key: int) -> None:
         """Count a file that is as its entry says; the captions may say something new of it."""
-        new = self._caption_of(found)
+        new = self._captions.of(found.path)
         if new is None or all(new == old.metadata for old in self._collection.records_of([key]).values()):
             self._report.unchanged += 1
             return
@@ -162,7 +162,7 @@ class Writer:
 
     def _touch(self, file: ReadFile, old: Record, changes: dict[int, Mapping[str, Any]]) -> None:
         """Note what is new of a file whose bytes are those of its entry."""
-        stat, caption = file.found.stat, self._caption_of(file.found)
+        stat, caption = file.found.stat, self._captions.of(file.found.path)
         new: dict[str, Any] = {"mtime_ns": mtime_ns(stat), "size": stat.st_size}
         is_told = caption is not None and caption != old.metadata
         if is_told:
@@ -173,7 +173,7 @@ class Writer:
         self._report.unchanged += not is_told
 
     def _fields(self, file: ReadFile, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        caption = self._caption_of(file.found)
+        caption = self._captions.of(file.found.path)
         return {
             "path": str(file.found.path),
             "sha256": file.sha256,
@@ -184,9 +184,3 @@ class Writer:
             "taken": file.picture and file.picture.taken,
             "metadata": caption if caption is not None else metadata,
         }
-
-    def _caption_of(self, found: FileInfo) -> Metadata | None:
-        """What the captions say of a file."""
-        new = self._captions.of(found.path)
-        self._report.captioned += new is not None
-        return new
