@@ -91,7 +91,7 @@ class Learned:
 
     @classmethod
     def of_examples(cls, examples: Vectors, targets: npt.NDArray[Any], *, fingerprint: str, model: str) -> Learned:
-        """Examples alone. InputError for more than can be held."""
+        """Unit rows (n, dim) and their `targets` (n, n_labels) alone. InputError for more than can be held."""
         n, n_labels = targets.shape
         if n * n_labels > MOST_TARGETS:
             raise InputError(

@@ -75,7 +75,7 @@ class Signer:
         return None
 
     def _signature(self, path: str, version: str, end: str) -> str:
-        said = "\n".join((path, version, end)).encode("utf-8", "surrogateescape")
+        said = f"{path}\n{version}\n{end}".encode("utf-8", "surrogateescape")
         digest = hmac.digest(self._secret(), said, hashlib.sha256)
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 

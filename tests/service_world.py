@@ -99,9 +99,8 @@ def add_collection(data: Path, encoder: DualEncoder, files: list[Path], name: st
     """Index image files, and two texts, as `glimpse index` would."""
     with create_collection(data, name, model=encoder.ref, fingerprint=encoder.fingerprint, dim=encoder.dim) as made:
         entries = [_entry(path, read_picture(path, encoder.preprocess), encoder) for path in files]
-        for text in ("a red boat", "a house at night"):
-            entries.append(Entry(encoder.encode_texts([text])[0], "text", text=text))
-        made.upsert(entries)
+        texts = ("a red boat", "a house at night")
+        made.upsert(entries + [Entry(encoder.encode_texts([text])[0], "text", text=text) for text in texts])
 
 
 def _entry(path: Path, read: Picture, encoder: DualEncoder) -> Entry:

@@ -142,8 +142,7 @@ def cheapest(rates: Rates, machine: Machine, n: int, qps: float, target: float) 
     for in_memory in (True, False):
         held = rates.codes + (rates.rows if in_memory else 0) if n >= rates.codes_from else rates.rows
         least = max(1, math.ceil(n * held / (machine.memory * 0.75 * GB)))  # a quarter for the model and the pages
-        for shards in (least * 2**i for i in range(6)):
-            plans.append(_sized(rates, machine, n, qps, shards, in_memory))
+        plans += [_sized(rates, machine, n, qps, least * 2**i, in_memory) for i in range(6)]
     timed = (_timed(rates, machine, plan, n, qps) for plan in sorted(plans, key=lambda plan: plan.month))
     return next((plan for plan in timed if plan.p99 <= target), None)
 

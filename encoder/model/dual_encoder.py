@@ -148,10 +148,8 @@ class DualEncoder(Encoder):
         tokens = self.text.tokenize(texts)
         lengths = self.text.lengths(tokens)
         order = lengths.argsort(stable=True)
-        parts = []
         with torch.inference_mode():
-            for rows in torch.split(order, max(64, self.batch_size)):
-                parts.append(_unit(self.text(tokens[rows])))
+            parts = [_unit(self.text(tokens[rows])) for rows in torch.split(order, max(64, self.batch_size))]
         vectors = np.empty((len(texts), parts[0].shape[1]), np.float32)
         vectors[order.numpy()] = np.concatenate(parts)
         return vectors, lengths.tolist()

@@ -79,7 +79,7 @@ class Classifier:
         return out
 
     def best(self, vectors: Vectors) -> list[tuple[str, float]]:
-        """The likeliest label of each row with its probability."""
+        """The likeliest label of each of unit image vectors (n, dim), with its probability."""
         nearest = (vectors @ self.weights.T).argmax(axis=1)  # of probabilities that round to one there are several
         return [(self.labels[i], float(row[i])) for row, i in zip(self.scores(vectors), nearest, strict=True)]
 

@@ -336,7 +336,7 @@ class LocalCollection(Searches):
         modality: Modality,
         patience: Patience | None = None,
     ) -> NDArray[np.int64]:
-        """The ids, ascending, that pass a filter (index.search.filters).
+        """The ids (n,), ascending, that pass a filter (index.search.filters).
 
         Raises:
             InputError: it is none.

@@ -69,7 +69,7 @@ class ReadView:
         return unit_rows(self._state.views[modality].vectors(as_ids(ids)), self.dim)
 
     def only(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A selection of these ids, ascending, for `nearest`."""
+        """A selection of these ids (n,), ascending, for `nearest`."""
         return ids
 
     def sample(self, modality: Modality, m: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -78,7 +78,7 @@ class ReadView:
         return ids, unit_rows(x, self.dim)
 
     def select(self, filter: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:  # noqa: A002
-        """The ids, ascending, that pass a filter. FilterTooSlow, GivenUp."""
+        """The ids (n,), ascending, that pass a filter. FilterTooSlow, GivenUp."""
         return self._catalog.select.ids(filter, modality, patience)
 
     def records_of(self, ids: Iterable[int]) -> dict[int, Record]:

@@ -288,7 +288,7 @@ class MilvusCollection(Records, Refused, Searches):
         modality: Modality,
         patience: Patience | None = None,
     ) -> NDArray[np.int64]:
-        """The ids, ascending, that pass a filter. InputError, NotInStore, FilterTooSlow, GivenUp."""
+        """The ids (n,), ascending, that pass a filter. InputError, NotInStore, FilterTooSlow, GivenUp."""
         view = self.read_view()
         passing = view.select(parse_filter(filter), known(modality), patience)
         found = [key for some in view.ids(f'modality == "{modality}" and ({passing})') for key in some]

@@ -116,7 +116,7 @@ class Inference:
     async def both(
         self, texts: Sequence[str], images: Sequence[bytes | str]
     ) -> tuple[Vectors, list[Vectors | ImageError]]:
-        """`texts` and `images` at the same time."""
+        """As `texts`, (n, dim), and as `images`, (dim,) each, at the same time."""
         if not texts or not images:  # to do two things at once costs more than most look-ups
             return await self.texts(texts), await self.images(images)
         return await asyncio.gather(self.texts(texts), self.images(images))

@@ -60,7 +60,7 @@ class FlatRows:
         return D, I
 
     def nearest_of_many(self, xq: Rows, k: int, among: Positions | None = None) -> tuple[Rows, Positions]:
-        """The same for many queries, of all or of the positions `among`: one matrix product a block of rows."""
+        """The same for many queries, of all or of the positions `among` (m,): one matrix product a block of rows."""
         best = faiss.ResultHeap(len(xq), k, keep_max=True)
         for at, x in self._blocks(among):
             D, I = faiss.knn(xq, x, min(k, len(x)), metric=faiss.METRIC_INNER_PRODUCT)
@@ -77,7 +77,7 @@ class FlatRows:
         prefetch(self.x16, positions)
 
     def float32(self, start: int, stop: int) -> Rows:
-        """The rows from `start` to `stop`."""
+        """The rows from `start` to `stop`, (stop - start, dim)."""
         return self._decoded(self.x16[start:stop])
 
     def _blocks(self, among: Positions | None) -> Iterator[tuple[Positions, Rows]]:

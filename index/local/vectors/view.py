@@ -102,7 +102,7 @@ class View:
             yield ids[some], x16
 
     def changed(self, gone: Ids, written: Sequence[tuple[Ids, Rows16]]) -> View:
-        """A view without the rows `gone`, and with blocks of rows `written` under ids, in the place of older ones."""
+        """A view without the rows of ids `gone`, with blocks `written` of ids (m,) and rows (m, dim) for older ones."""
         ids = np.concatenate([ids for ids, _ in written]) if written else np.empty(0, np.int64)
         replaced = np.concatenate([gone, ids])
         parts = [part.without(replaced) for part in self.parts] if len(replaced) else list(self.parts)

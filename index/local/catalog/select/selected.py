@@ -29,7 +29,7 @@ class Selected:
         self._pictures = ColumnsCache(folder, read_only=read_only)
 
     def ids(self, wanted: Filter, modality: Modality, patience: Patience | None = None) -> NDArray[np.int64]:
-        """The ids, ascending and read-only, of the entries that a filter lets through. FilterTooSlow, GivenUp."""
+        """The ids (n,), ascending and read-only, of the entries that a filter lets through. FilterTooSlow, GivenUp."""
         with self._db.reading() as db:
             db.execute("BEGIN")
             return self._filters.ids(db, int(read_meta(db, "revision")), wanted, modality, patience)
